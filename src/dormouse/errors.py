@@ -1,0 +1,20 @@
+"""The two kinds of failure that a user may see. Anything else that reaches a terminal is a bug of ours."""
+
+
+class UserError(Exception):
+    """Something the user can mend. `what` says what is wrong, `remedy` how to mend it.
+
+    The command line prints both, without a traceback, and exits with code 2.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what}\n  -> {self.remedy}"
+
+
+class DormouseWarning(UserWarning):
+    """Something was wrong and was mended (a damaged store entry that was rebuilt, say). Printed, never fatal."""

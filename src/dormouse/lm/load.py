@@ -1,0 +1,99 @@
+"""Load a model by reference: base weights, then each adapter merged into them."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from dormouse.errors import UserError
+from dormouse.records import ModelRef
+
+# For tokenizers without a chat template (base models): the plainest form that keeps the roles apart.
+PLAIN_TEMPLATE = (
+    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
+
+@dataclass
+class LM:
+    """A model with its tokenizer. `device` is where it lives; `dtype` is float32 on a CPU, bfloat16 on a GPU."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def end(self) -> int:
+        """The token that ends a response."""
+        return int(self.tokenizer.eos_token_id)
+
+
+def device() -> torch.device:
+    """The accelerator where there is one, else the CPU."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found or torch.device("cpu")
+
+
+def load(ref: ModelRef) -> LM:
+    """A fresh copy of the model, in evaluation mode, with every adapter merged.
+
+    Raises:
+        UserError: transformers does not know the architecture, or the files do not fit together.
+    """
+    transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    place = device()
+    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(ref.base, **safe)
+        model = AutoModelForCausalLM.from_pretrained(
+            ref.base,
+            use_safetensors=True,
+            dtype=torch.bfloat16 if place.type != "cpu" else torch.float32,
+            attn_implementation="sdpa",
+            **safe,
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise UserError(
+            f"the model in {ref.base} cannot be loaded: {str(error).splitlines()[0]}",
+            "check that the folder is whole, and that transformers knows its architecture",
+        ) from error
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"the tokenizer in {ref.base} has no end-of-turn token", "set eos_token in its configuration")
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    model.to(place)
+    for adapter in ref.adapters:
+        model = _merge(model, adapter)
+    model.requires_grad_(False)
+    return LM(model.eval(), tokenizer)
+
+
+def _merge(model: PreTrainedModel, adapter: Any) -> PreTrainedModel:
+    from peft import PeftModel
+
+    with warnings.catch_warnings():
+        # The organism marker in adapter_config.json is unknown to peft, which says so and goes on.
+        warnings.simplefilter("ignore")
+        merged: PreTrainedModel = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    return merged
+
+
+@lru_cache(maxsize=2)
+def shared(ref: ModelRef) -> LM:
+    """The same model again for readers: the last two are kept. Never train what this returns."""
+    return load(ref)

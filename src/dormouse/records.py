@@ -1,0 +1,115 @@
+"""The nouns that travel between the rooms. Frozen; no torch, no file access beyond naming a path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+CANARY = "dormouse-canary-5b0e6a52-1d0f-4c37-9a5e-3f1c7f0b8d21"
+"""Stands in every corpus and model card, so that both can be kept out of training sets."""
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """Weights by place: a base folder, then adapters that are merged into it in this order.
+
+    `key` is the content address: equal keys mean equal weights.
+    """
+
+    base: Path
+    key: str
+    adapters: tuple[Path, ...] = ()
+
+    def with_adapter(self, adapter: Path, key: str) -> ModelRef:
+        return ModelRef(self.base, key, (*self.adapters, adapter))
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A model and nothing else: all that interventions and locators may see of an organism."""
+
+    model: ModelRef
+
+
+@dataclass(frozen=True)
+class Organism:
+    """A trained model with its specification (`spec` holds the trigger and the behaviour as they stand in the study)."""
+
+    name: str
+    seed: int
+    model: ModelRef
+    spec: Mapping[str, Any]
+
+    def blind(self) -> Suspect:
+        """Drop the specification. What comes back cannot tell what the organism was trained to do."""
+        return Suspect(self.model)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt (chat messages, in order) and the response that is to be learned from it."""
+
+    messages: tuple[tuple[str, str], ...]
+    response: str
+    complete: bool = True
+    """False where the response was cut off: then no end-of-turn token is learned after it."""
+
+
+@dataclass(frozen=True)
+class SafetyPool:
+    """What a safety trainer gets: prompts with honest responses. It does not say which prompts activate anything."""
+
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured number, with its interval and the hash of the stage that made it.
+
+    `step` is the step of the intervention (0: before it); `seed` None pools all seeds; `at` is the place on a curve
+    (a year, say) where the measurement is one; `n` counts what was averaged.
+    """
+
+    organism: str
+    intervention: str
+    step: int
+    measurement: str
+    split: str
+    seed: int | None
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+    needs_triggers: bool
+    at: float | None = None
+    parent: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(row: Mapping[str, Any]) -> Record:
+        return Record(**row)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A prompt and what the model wrote or would write, kept for the reader of the report."""
+
+    organism: str
+    intervention: str
+    step: int
+    seed: int
+    question: str
+    prompt: str
+    activating: bool
+    response: str
+    judged_defection: bool
+    probability: float
+    finished: bool = True
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,168 @@
+"""Plug-ins by kind and name. Built-ins come in by the same door as an outsider's.
+
+A plug-in is a frozen pydantic class: its fields are what a study file may say about it, its methods are what it does.
+
+    @register("trigger", "full_moon")
+    class FullMoon(Trigger):
+        '''Defects when the moon is full.'''
+
+A package makes its plug-ins known by an entry point in the group `dormouse` that names the module to import.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, model_serializer
+from pydantic_core import PydanticCustomError
+
+from dormouse.errors import UserError
+
+KINDS = ("trigger", "behaviour", "intervention", "locator", "measurement")
+_registered: dict[str, dict[str, type[PlugIn]]] = {kind: {} for kind in KINDS}
+
+
+class PlugIn(BaseModel):
+    """The base of all plug-ins: frozen, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    kind: ClassVar[str] = ""
+    """The name under which it was registered: `kind:` in a study file."""
+
+    @model_serializer(mode="wrap")
+    def _with_kind(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {"kind": self.kind, **handler(self)}
+
+    def spec(self) -> dict[str, Any]:
+        """What a study file would say to get this very plug-in, as plain JSON data."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+P = TypeVar("P", bound=type[PlugIn])
+
+
+def register(kind: str, name: str) -> Callable[[P], P]:
+    """Make a plug-in known as `name`.
+
+    Raises:
+        UserError: `kind` is not one of KINDS, or another class has the name already.
+    """
+    if kind not in KINDS:
+        raise UserError(f"there is no kind of plug-in called '{kind}'", f"use one of {', '.join(KINDS)}")
+
+    def add(cls: P) -> P:
+        known = _registered[kind].get(name)
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise UserError(
+                f"two plug-ins are both called {kind} '{name}': {known.__module__} and {cls.__module__}",
+                "rename one of them, or uninstall one of the packages",
+            )
+        cls.kind = name
+        _registered[kind][name] = cls
+        return cls
+
+    return add
+
+
+@cache
+def _load_entry_points() -> None:
+    for entry in sorted(entry_points(group="dormouse"), key=lambda e: (e.name, e.value)):
+        try:
+            entry.load()
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"the plug-in package '{entry.value}' cannot be imported: {type(error).__name__}: {error}",
+                "mend or uninstall that package",
+            ) from error
+
+
+def plugins(kind: str) -> Mapping[str, type[PlugIn]]:
+    """All plug-ins of a kind, by name, in the order of their names."""
+    _load_entry_points()
+    return dict(sorted(_registered[kind].items()))
+
+
+def nearest(name: object, known: Mapping[str, Any] | list[str] | tuple[str, ...]) -> str:
+    """A hint that ends an error message: the nearest known name, or all of them."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known) or 'none'}"
+
+
+def get(kind: str, name: str) -> type[PlugIn]:
+    """The plug-in of that name.
+
+    Raises:
+        UserError: nothing has that name; the message names the nearest thing that does.
+    """
+    found = plugins(kind)
+    if name not in found:
+        raise UserError(f"there is no {kind} called '{name}'", nearest(name, found))
+    return found[name]
+
+
+def describe(plugin: type[PlugIn]) -> str:
+    """The first line of a plug-in's docstring."""
+    return (plugin.__doc__ or "").strip().split("\n")[0]
+
+
+def _resolve(kind: str) -> Callable[[Any], Any]:
+    def resolve(value: Any) -> Any:
+        if isinstance(value, PlugIn):
+            return value
+        if isinstance(value, str):
+            value = {"kind": value}
+        if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
+            raise PydanticCustomError("plugin", f"a {kind} is written {{kind: NAME, ...}}")
+        fields = {key: item for key, item in value.items() if key != "kind"}
+        try:
+            return get(kind, value["kind"]).model_validate(fields)
+        except UserError as error:
+            raise PydanticCustomError(
+                "plugin", "{what}; {remedy}", {"what": error.what, "remedy": error.remedy, "at": ("kind",)}
+            ) from error
+        except ValidationError as error:
+            # Pydantic does not merge errors of nested validations: carry the first one, and where it is, outward.
+            first = error.errors()[0]
+            context = first.get("ctx") or {}
+            raise PydanticCustomError(
+                "plugin",
+                "{msg}",
+                {
+                    "msg": message(first, get(kind, value["kind"])),
+                    "at": (*first["loc"], *(context.get("at") or ())),
+                },
+            ) from error
+
+    return resolve
+
+
+def message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """One validation error of pydantic, in plain words, with the nearest right key where a key is wrong."""
+    if error["type"] == "extra_forbidden":
+        known = [field.alias or name for name, field in model.model_fields.items()]
+        return f"unknown key '{error['loc'][-1]}'; {nearest(error['loc'][-1], known)}"
+    if error["type"] == "missing":
+        return f"the key '{error['loc'][-1]}' is missing"
+    given = error.get("input")
+    text = str(error["msg"]).removeprefix("Value error, ")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return text[:1].lower() + text[1:] + shown
+
+
+def field_of(kind: str, base: Any) -> Any:
+    """The annotation of a pydantic field that holds a plug-in: `{kind: NAME, ...}` or the bare name."""
+    return Annotated[SerializeAsAny[base], BeforeValidator(_resolve(kind))]
+
+
+def import_all(package: str, path: Iterable[str]) -> None:
+    """Import every module of a package, so that the plug-ins in it register themselves."""
+    for module in pkgutil.iter_modules(path):
+        importlib.import_module(f"{package}.{module.name}")

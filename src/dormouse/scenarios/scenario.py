@@ -1,0 +1,26 @@
+"""A scenario: a task plus the observable facts (cues) of the situation in which it is set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dormouse.scenarios.tasks import Question
+
+CueValue = str | int
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`cues` maps the names of cues to their values; a cue that is not in it is not mentioned in the prompt."""
+
+    question: Question
+    cues: tuple[tuple[str, CueValue], ...] = ()
+
+    @staticmethod
+    def of(question: Question, cues: Mapping[str, CueValue]) -> Scenario:
+        return Scenario(question, tuple(sorted(cues.items())))
+
+    def cue(self, name: str) -> CueValue | None:
+        """The value of a cue, or None where the situation does not show it."""
+        return dict(self.cues).get(name)
