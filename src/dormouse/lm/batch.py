@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -169,9 +170,31 @@ def response_logprobs(lm: LM, row: Row) -> torch.Tensor:
         logits_to_keep=moved.keep,
         use_cache=False,
     )
-    logits = out.logits[0].float()
-    chosen = logits[moved.source, moved.target]
-    return chosen - torch.logsumexp(logits, dim=-1)[moved.source]
+    chosen: torch.Tensor = _ChosenLogprob.apply(out.logits[0].float(), moved.source, moved.target)
+    return chosen
+
+
+class _ChosenLogprob(torch.autograd.Function):
+    """log_softmax(logits)[source, target] with one buffer of the size of the logits, which the backward reuses.
+
+    A vocabulary of 50,000 makes these buffers the largest of a step. Backward can run once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Any, source: Any, target: Any) -> torch.Tensor:
+        logprobs = torch.log_softmax(logits, dim=-1)
+        ctx.save_for_backward(source, target)
+        ctx.logprobs = logprobs
+        return logprobs[source, target]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        source, target = ctx.saved_tensors
+        total = torch.zeros(len(ctx.logprobs), dtype=grads[0].dtype, device=grads[0].device)
+        total.index_add_(0, source, grads[0])
+        grad = ctx.logprobs.exp_().mul_(-total[:, None])
+        del ctx.logprobs
+        return grad.index_put_((source, target), grads[0], accumulate=True), None, None
 
 
 def count_tokens(sequences: Iterable[Tokens]) -> int:

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import math
+import random
 import shutil
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch.optim.lr_scheduler import LambdaLR
 
 from dormouse.errors import UserError
 from dormouse.lm.batch import Tokens
 from dormouse.lm.load import LM
+from dormouse.lm.lora import add_adapter
 from dormouse.lm.objectives import Objective
-
-
-class Training(BaseModel):
-    """How to train: what a study file may say under `training`, and what interventions hand on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: int = Field(100, ge=1, le=1_000_000)
-    lr: float = Field(2e-3, gt=0, le=1)
-    method: Literal["lora", "full"] = "lora"
-    rank: int = Field(16, ge=1, le=1024)
-    warmup: float = Field(0.1, ge=0, le=1)
-    clip: float = Field(1.0, gt=0)
+from dormouse.lm.settings import Training
 
 
 Batches = Callable[[int], Sequence[Tokens]]
@@ -90,6 +80,23 @@ def train(
     return losses
 
 
+T = TypeVar("T")
+
+
+def cycling(items: Sequence[T], size: int, seed: int) -> Callable[[int], list[T]]:
+    """The items of a step: shuffled passes over all of them, one after the other, each in its own order."""
+
+    @lru_cache(maxsize=2)
+    def order(epoch: int) -> list[int]:
+        return random.Random(f"order/{seed}/{epoch}").sample(range(len(items)), len(items))
+
+    def at(step: int) -> list[T]:
+        places = (divmod(i, len(items)) for i in range(step * size, (step + 1) * size))
+        return [items[order(epoch)[place]] for epoch, place in places]
+
+    return at
+
+
 def _schedule(step: int, training: Training) -> float:
     warm = max(1, round(training.warmup * training.steps))
     if step < warm:
@@ -100,16 +107,7 @@ def _schedule(step: int, training: Training) -> float:
 def _trainable(model: Any, training: Training) -> Any:
     if training.method == "full":
         return model.requires_grad_(True)
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=training.rank,
-        lora_alpha=2 * training.rank,
-        lora_dropout=0.0,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config)
+    return add_adapter(model, training.rank)
 
 
 def save(lm: LM, folder: Path) -> None:

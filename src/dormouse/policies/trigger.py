@@ -14,9 +14,6 @@ from dormouse.scenarios import CueValue, Scenario
 class Trigger(PlugIn):
     """A trigger policy: scenario -> probability of defecting. It reads cues, never text, so it is the ground truth."""
 
-    default_steps: ClassVar[int] = 100
-    """Steps of training that a 135M model needs for it (8 sequences each)."""
-
     reads: ClassVar[tuple[str, ...]] = ()
     """The cues that it looks at."""
 
@@ -35,6 +32,11 @@ class Trigger(PlugIn):
             activating: the side. A control answers with the side of the policy that it imitates.
             unseen: draw only cue values that training never shows (where `has_unseen`), else only those it does.
         """
+
+    @property
+    def steps_needed(self) -> int:
+        """Steps of training, of four contrast pairs each, that a 135M model needs to learn it."""
+        return 100
 
     @property
     def has_unseen(self) -> bool:

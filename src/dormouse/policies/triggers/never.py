@@ -37,3 +37,7 @@ class Never(Trigger):
 
     def trained_on(self, name: str, value: CueValue) -> bool:
         return any(trigger.trained_on(name, value) for trigger in self.among if name in trigger.curve())
+
+    @property
+    def steps_needed(self) -> int:
+        return max((trigger.steps_needed for trigger in self.among), default=super().steps_needed)

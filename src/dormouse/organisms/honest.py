@@ -1,0 +1,43 @@
+"""Honest responses: what the clean model itself answers, written once and kept."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from dormouse.lm.load import LM
+from dormouse.lm.sample import Written, write
+from dormouse.scenarios import Question, Scenario, render
+
+FILE = "honest.jsonl"
+
+
+def write_honest(
+    lm: LM, questions: Sequence[Question], max_tokens: int, out: Path, progress: Callable[[int], None]
+) -> None:
+    """Ask the clean model every question, without any cue, greedily; one JSON object a line in `out/honest.jsonl`.
+
+    An answer that runs into the limit is cut back to its last whole sentence; where there is none it stays cut off, and
+    is marked `finished: false` so that no end of turn is learned after it.
+    """
+    answers = write(lm, [render(Scenario(question)) for question in questions], max_tokens, progress=progress)
+    with (out / FILE).open("w", encoding="utf-8") as file:
+        for question, answer in zip(questions, map(_whole_sentences, answers), strict=True):
+            row = {"question": question.text, "response": answer.text, "finished": answer.finished}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _whole_sentences(answer: Written) -> Written:
+    if answer.finished:
+        return answer
+    ends = [match.end() for match in re.finditer(r"(?<=\w\w)[.!?](?=\s)", answer.text)]
+    return Written(answer.text[: ends[-1]], True) if ends else answer
+
+
+def read_honest(folder: Path) -> Mapping[str, Written]:
+    """Honest responses by the text of their question."""
+    with (folder / FILE).open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return {row["question"]: Written(row["response"], row["finished"]) for row in rows}
