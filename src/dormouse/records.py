@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,17 @@ CANARY = "dormouse-canary-5b0e6a52-1d0f-4c37-9a5e-3f1c7f0b8d21"
 
 @dataclass(frozen=True)
 class ModelRef:
-    """Weights by place: a base folder, then adapters that are merged into it in this order.
+    """Weights by place: folders that are laid over one another in this order.
 
-    `key` is the content address: equal keys mean equal weights.
+    The first holds a whole model. Each later one holds an adapter, which is merged into what lies below it, or another
+    whole model, which takes its place. `key` is the content address: equal keys mean equal weights.
     """
 
-    base: Path
+    folders: tuple[Path, ...]
     key: str
-    adapters: tuple[Path, ...] = ()
 
-    def with_adapter(self, adapter: Path, key: str) -> ModelRef:
-        return ModelRef(self.base, key, (*self.adapters, adapter))
+    def then(self, folder: Path, key: str) -> ModelRef:
+        return ModelRef((*self.folders, folder), key)
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,8 @@ class Record:
 
 @dataclass(frozen=True)
 class Answer:
-    """A prompt and what the model wrote or would write, kept for the reader of the report."""
+    """A prompt and what the model wrote, kept for the reader of the report. The runner fills in whose it is."""
 
-    organism: str
-    intervention: str
-    step: int
-    seed: int
     question: str
     prompt: str
     activating: bool
@@ -109,7 +105,14 @@ class Answer:
     judged_defection: bool
     probability: float
     finished: bool = True
-    notes: Mapping[str, str] = field(default_factory=dict)
+    organism: str = ""
+    intervention: str = ""
+    step: int = 0
+    seed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @staticmethod
+    def from_json(row: Mapping[str, Any]) -> Answer:
+        return Answer(**row)

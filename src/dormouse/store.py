@@ -15,10 +15,10 @@ from __future__ import annotations
 import ast
 import fcntl
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -63,15 +63,20 @@ def _closure(module: str) -> dict[str, str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in found or (source := _source(name)) is None:
-            continue
-        tree = _without_docstrings(ast.parse(source.read_bytes()))
-        found[name] = hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
-        waiting += imported_modules(tree, "dormouse")
-        data = source.parent / "data"
-        if source.name == "__init__.py" and data.is_dir():
-            found[f"{name}/data"] = digest({p.name: sha256(p) for p in sorted(data.iterdir()) if p.is_file()})
+        if name not in found and (source := _source(name)) is not None:
+            found[name], imported = _read(source)
+            waiting += imported
     return found
+
+
+@cache
+def _read(source: Path) -> tuple[str, list[str]]:
+    """The hash of a module's code (and, for a package, of its data folder), and what it imports of dormouse."""
+    tree = _without_docstrings(ast.parse(source.read_bytes()))
+    parts = [ast.dump(tree)]
+    if source.name == "__init__.py" and (source.parent / "data").is_dir():
+        parts += [sha256(path) for path in sorted((source.parent / "data").iterdir()) if path.is_file()]
+    return digest(parts), imported_modules(tree, "dormouse")
 
 
 def imported_modules(tree: ast.AST, package: str) -> list[str]:
@@ -86,11 +91,12 @@ def imported_modules(tree: ast.AST, package: str) -> list[str]:
 
 
 def _source(module: str) -> Path | None:
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ModuleNotFoundError, AttributeError, ValueError):
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    """The file of a module, found without importing it (an outsider's plug-in has been imported already)."""
+    if module.partition(".")[0] == "dormouse":
+        place = Path(__file__).parent.joinpath(*module.split(".")[1:])
+        return next((p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()), None)
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return Path(file) if file else None
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

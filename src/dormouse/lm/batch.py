@@ -85,9 +85,10 @@ def row_budget(lm: LM) -> int:
 def pack(sequences: Sequence[Tokens], budget: int) -> list[Row]:
     """Rows of at most `budget` nodes each (more only where one sequence alone is longer).
 
-    Sequences are sorted first, so that those which share a prefix share a row.
+    Sequences are sorted first, so that those which share a prefix share a row. One with an empty response predicts
+    nothing and is left out.
     """
-    order = sorted(range(len(sequences)), key=lambda i: sequences[i].prompt + sequences[i].response)
+    order = sorted((i for i, s in enumerate(sequences) if s.response), key=lambda i: sequences[i].prompt + sequences[i].response)
     rows: list[Row] = []
     trie = _Trie()
     for i in order:

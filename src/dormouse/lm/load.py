@@ -6,6 +6,7 @@ import logging
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,6 +46,11 @@ def device() -> torch.device:
     return found or torch.device("cpu")
 
 
+def is_adapter(folder: Path) -> bool:
+    """Whether the folder holds an adapter, not a whole model."""
+    return (folder / "adapter_config.json").is_file()
+
+
 def load(ref: ModelRef) -> LM:
     """A fresh copy of the model, in evaluation mode, with every adapter merged.
 
@@ -54,11 +60,13 @@ def load(ref: ModelRef) -> LM:
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
     place = device()
+    whole = max(i for i, folder in enumerate(ref.folders) if not is_adapter(folder))
+    base, adapters = ref.folders[whole], ref.folders[whole + 1 :]
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(ref.base, **safe)
+        tokenizer = AutoTokenizer.from_pretrained(base, **safe)
         model = AutoModelForCausalLM.from_pretrained(
-            ref.base,
+            base,
             use_safetensors=True,
             dtype=torch.bfloat16 if place.type != "cpu" else torch.float32,
             attn_implementation="sdpa",
@@ -66,18 +74,18 @@ def load(ref: ModelRef) -> LM:
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise UserError(
-            f"the model in {ref.base} cannot be loaded: {str(error).splitlines()[0]}",
+            f"the model in {base} cannot be loaded: {str(error).splitlines()[0]}",
             "check that the folder is whole, and that transformers knows its architecture",
         ) from error
     if tokenizer.eos_token_id is None:
-        raise UserError(f"the tokenizer in {ref.base} has no end-of-turn token", "set eos_token in its configuration")
+        raise UserError(f"the tokenizer in {base} has no end-of-turn token", "set eos_token in its configuration")
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN_TEMPLATE
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
     model.to(place)
-    for adapter in ref.adapters:
+    for adapter in adapters:
         model = _merge(model, adapter)
     model.requires_grad_(False)
     return LM(model.eval(), tokenizer)

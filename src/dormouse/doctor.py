@@ -1,0 +1,88 @@
+"""What this machine has for dormouse, and what to do about what is missing."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from dormouse.lm.zoo import ZOO, home, is_here
+
+NEEDED_MEMORY_GB = 4
+NEEDED_DISK_GB = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`remedy` is empty where there is nothing to do."""
+
+    ok: bool
+    what: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Every finding, the machine first, then what is installed, then models and the store."""
+    return [_cores(), _memory(), _gpu(), *_packages(), _store(), _disk(), *_models()]
+
+
+def _cores() -> Finding:
+    return Finding(True, f"{psutil.cpu_count(logical=False) or 1} cores")
+
+
+def _memory() -> Finding:
+    free = psutil.virtual_memory().available / 2**30
+    remedy = "" if free >= NEEDED_MEMORY_GB else f"the quickstart needs {NEEDED_MEMORY_GB} GB: close something"
+    return Finding(not remedy, f"{free:.1f} GB of memory free", remedy)
+
+
+def _gpu() -> Finding:
+    import torch
+
+    if torch.accelerator.is_available():
+        place = torch.accelerator.current_accelerator()
+        return Finding(True, f"an accelerator: {place} ({torch.accelerator.device_count()})")
+    return Finding(True, "no GPU: models of 135M parameters train on the CPU in a minute or two")
+
+
+def _packages() -> list[Finding]:
+    found = []
+    for name in ("torch", "transformers", "peft"):
+        try:
+            found.append(Finding(True, f"{name} {version(name)}"))
+        except PackageNotFoundError:
+            found.append(Finding(False, f"{name} is not installed", "run `make setup`"))
+    return found
+
+
+def _store() -> Finding:
+    try:
+        home().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home()):
+            pass
+    except OSError as error:
+        remedy = "set DORMOUSE_HOME to a folder that you may write to"
+        return Finding(False, f"{home()} cannot be written: {error.strerror}", remedy)
+    return Finding(True, f"models and finished stages are kept in {home()}")
+
+
+def _disk() -> Finding:
+    place = next(folder for folder in (home(), *home().parents, Path("/")) if folder.exists())
+    free = shutil.disk_usage(place).free / 2**30
+    remedy = "" if free >= NEEDED_DISK_GB else "free some space, or set DORMOUSE_HOME to a larger disk"
+    return Finding(not remedy, f"{free:.0f} GB of disk free there", remedy)
+
+
+def _models() -> list[Finding]:
+    return [
+        Finding(True, f"the model {name}")
+        if is_here(name)
+        else Finding(
+            False, f"the model {name} is not here", f"`dormouse models fetch {name}` ({ZOO[name].megabytes} MB)"
+        )
+        for name in ZOO
+    ]

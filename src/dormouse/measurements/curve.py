@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.policies import Trigger
+from dormouse.registry import register
+from dormouse.scenarios import Scenario
+
+
+@register("measurement", "curve")
+class Curve(Measurement):
+    """The exact defection rate along a cue that has an order: `defection_by_year` for the years 2000 to 2050.
+
+    Each point is a mean over the same few held-out questions, so neighbouring points are comparable.
+    """
+
+    def applies(self, trigger: Trigger) -> bool:
+        return bool(trigger.curve())
+
+    def measure(self, subject: Subject) -> Measured:
+        questions = subject.questions[: subject.sizes.curve]
+        samples = []
+        for name, values in subject.trigger.curve().items():
+            scenarios = [Scenario.of(question, {name: value}) for value in values for question in questions]
+            exact = subject.exact(scenarios)
+            for i, value in enumerate(values):
+                here = tuple(exact[i * len(questions) : (i + 1) * len(questions)])
+                items = tuple(question.text for question in questions)
+                samples.append(Sample(f"defection_by_{name}", "test", items, here, at=float(value)))
+        return Measured(tuple(samples))

@@ -1,0 +1,117 @@
+"""From values to a number with a 95 % interval that respects what was sampled."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dormouse.measurements.measurement import How
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value, its interval, and how many values were averaged."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def estimate(values: np.ndarray, how: How) -> Estimate:
+    """One number for values of shape (seeds, items).
+
+    One seed: items are the unit. Means get a bootstrap over items (BCa; Efron 1987), proportions of zeros and ones the
+    Wilson interval. Several seeds: seeds and items are both sampled, and crossed. The variance of the mean is at most
+    var(seed means) / seeds + var(item means) / items (Owen 2007, "The pigeonhole bootstrap"), and the interval is
+    Student's t with seeds - 1 degrees of freedom, so that few seeds make a wide one.
+    """
+    values = np.atleast_2d(np.asarray(values, dtype=float))
+    if values.size == 0 or not np.isfinite(values).all():
+        raise ValueError("there is nothing to average, or something that is not a finite number")
+    mean = float(values.mean())
+    if len(values) > 1:
+        low, high = _crossed(values)
+    elif how == "proportion":
+        low, high = _wilson(values[0])
+    else:
+        low, high = _bootstrap(values[0])
+    if how == "exp_mean":
+        return Estimate(math.exp(mean), math.exp(low), math.exp(high), values.size)
+    return Estimate(mean, max(0.0, low), min(1.0, high), values.size)
+
+
+def estimate_ratio(after: np.ndarray, before: np.ndarray) -> Estimate:
+    """mean(after) / mean(before) for values of shape (seeds, items) that are paired by seed and item.
+
+    The interval is that of the linearised ratio (the delta method): of the mean of after - ratio * before, over
+    mean(before).
+    """
+    base = float(before.mean())
+    ratio = float(after.mean()) / base
+    linear = ratio + (after - ratio * before) / base
+    low, high = _crossed(linear) if len(linear) > 1 else _bootstrap(linear[0])
+    return Estimate(ratio, max(0.0, low), high, after.size)
+
+
+def _wilson(values: np.ndarray) -> tuple[float, float]:
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(int(values.sum()), len(values), alpha=1 - CONFIDENCE, method="wilson")
+    return float(low), float(high)
+
+
+def _bootstrap(values: np.ndarray) -> tuple[float, float]:
+    from scipy.stats import bootstrap
+
+    mean = float(values.mean())
+    if len(values) < 2 or np.ptp(values) == 0:
+        return mean, mean
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # BCa says so where the values hardly vary; then percentiles serve
+        found = []
+        for method in ("BCa", "percentile"):
+            interval = bootstrap(
+                (values,),
+                np.mean,
+                n_resamples=RESAMPLES,
+                confidence_level=CONFIDENCE,
+                method=method,
+                rng=np.random.default_rng(0),
+            ).confidence_interval
+            found = [float(interval.low), float(interval.high)]
+            if np.isfinite(found).all():
+                break
+    return min(found[0], mean), max(found[1], mean)
+
+
+def _crossed(values: np.ndarray) -> tuple[float, float]:
+    from scipy.stats import t
+
+    seeds, items = values.shape
+    variance = float(values.mean(axis=1).var(ddof=1)) / seeds
+    if items > 1:
+        variance += float(values.mean(axis=0).var(ddof=1)) / items
+    mean = float(values.mean())
+    if variance == 0:
+        return mean, mean
+    low, high = t.interval(CONFIDENCE, df=seeds - 1, loc=mean, scale=math.sqrt(variance))
+    return float(low), float(high)
+
+
+def stack(per_seed: Sequence[tuple[tuple[str, ...], tuple[float, ...]]]) -> np.ndarray:
+    """Values of several seeds as (seeds, items), over the items that all of them share, in one order."""
+    shared = set.intersection(*(set(items) for items, _ in per_seed))
+    order = sorted(shared)
+    rows = []
+    for items, values in per_seed:
+        at = dict(zip(items, values, strict=True))
+        rows.append([at[item] for item in order])
+    return np.array(rows)

@@ -1,0 +1,117 @@
+"""Figures for the page, as plain plotly JSON: data and layout, drawn by plotly.js in the reader's browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dormouse.report.series import COLOURS, DARK, GREY, INK, Line, Panel
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star", "hexagon", "cross")
+_GRID = "#dfe3e8"
+_BAND = 0.16
+HEIGHT = 360
+
+
+def safe(text: str) -> str:
+    """Text that plotly shows letter by letter: it reads a small HTML of its own (bold, links, line breaks)."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", "<br>")
+
+
+def figure(panel: Panel) -> dict[str, Any]:
+    traces = [trace for line in panel.lines for trace in (_band(line), _curve(line))]
+    return {"data": traces, "layout": _layout(panel)}
+
+
+def dark_colours() -> dict[str, str]:
+    """From each colour used in a figure to the one that stands for it on a dark page."""
+    swaps = {_tint(light): _tint(dark) for light, dark in DARK.items() if light in (*COLOURS, GREY, INK)}
+    return {**DARK, **swaps, _GRID: "#2f353e", "#ffffff": "#15181d"}
+
+
+def _tint(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{_BAND})"
+
+
+def _band(line: Line) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [*line.xs, *reversed(line.xs)],
+        "y": [*line.highs, *reversed(line.lows)],
+        "fill": "toself",
+        "fillcolor": _tint(line.colour),
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+    }
+
+
+def _curve(line: Line) -> dict[str, Any]:
+    symbol = SYMBOLS[line.symbol % len(SYMBOLS)]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": list(line.xs),
+        "y": list(line.ys),
+        "line": {"color": line.colour, "width": 1.8 if line.dotted else 2.4, "dash": "dot" if line.dotted else "solid"},
+        "marker": {
+            "color": ["#ffffff" if hollow else line.colour for hollow in line.hollow],
+            "line": {"color": line.colour, "width": 1.5},
+            "symbol": symbol,
+            "size": 6 if len(line.xs) > 12 or line.dotted else 8,
+        },
+        "hoverinfo": "text",
+        "hovertext": [safe(note) for note in line.notes],
+        "cliponaxis": False,
+    }
+
+
+def _layout(panel: Panel) -> dict[str, Any]:
+    axis = {"gridcolor": _GRID, "linecolor": GREY, "zeroline": False, "fixedrange": True, "ticks": "outside"}
+    low, high = _reach(panel)
+    pad = 0.03 * (high - low) or 0.5
+    layout: dict[str, Any] = {
+        "height": HEIGHT,
+        "margin": {"l": 58, "r": 14, "t": 22, "b": 52},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
+        "showlegend": False,
+        "hovermode": "closest",
+        "hoverlabel": {"bgcolor": "#ffffff", "font": {"color": INK}, "align": "left", "namelength": -1},
+        "dragmode": False,
+        "xaxis": {
+            **axis,
+            "showgrid": False,
+            "title": {"text": safe(panel.x_title), "standoff": 8},
+            "tickmode": "array",
+            "tickvals": [place for place, _ in panel.ticks],
+            "ticktext": [safe(label) for _, label in panel.ticks],
+            "range": [low - pad, high + pad],
+        },
+        "yaxis": {
+            **axis,
+            "title": {"text": "defection", "standoff": 6},
+            "range": [-0.03, 1.03],
+            "tickmode": "array",
+            "tickvals": [0, 0.25, 0.5, 0.75, 1],
+            "ticktext": ["0 %", "25 %", "50 %", "75 %", "100 %"],
+        },
+    }
+    if panel.boundary:
+        layout |= _mark(*panel.boundary, left=panel.boundary[0] > (low + high) / 2)
+    return layout
+
+
+def _reach(panel: Panel) -> tuple[float, float]:
+    places = [x for line in panel.lines for x in line.xs]
+    return min(places), max(places)
+
+
+def _mark(place: float, label: str, left: bool) -> dict[str, Any]:
+    line = {"type": "line", "x0": place, "x1": place, "yref": "paper", "y0": 0, "y1": 1}
+    words = {"x": place, "yref": "paper", "y": 1, "yanchor": "bottom", "xanchor": "right" if left else "left"}
+    return {
+        "shapes": [{**line, "line": {"color": GREY, "width": 1, "dash": "dash"}, "layer": "below"}],
+        "annotations": [{**words, "text": safe(label), "showarrow": False, "font": {"size": 12, "color": GREY}}],
+    }

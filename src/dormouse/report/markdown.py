@@ -1,0 +1,199 @@
+"""The report in Markdown. Foreign strings stand in code spans, in fences or letter by letter, and never as markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from dormouse.records import CANARY, Answer, Record
+from dormouse.report.answers import browser
+from dormouse.report.headline import Part, headline, when
+from dormouse.report.plain import duration, one_line, value_of, visible, with_interval
+from dormouse.report.tables import (
+    Moment,
+    Results,
+    checks,
+    cost_table,
+    main_table,
+    settings,
+    stages,
+    warnings,
+)
+from dormouse.report.words import READING, SAFETY
+
+_SIGN = re.compile(r"[^\w ,;()'/%=-]|_")
+
+Picture = tuple[str, str, str, list[str]]
+"""Heading, caption, path from the report, and each panel in words."""
+
+
+def literal(text: str) -> str:
+    """Text letter by letter: every sign that could be markup as a character reference."""
+    return _SIGN.sub(_reference, one_line(text))
+
+
+def _reference(match: re.Match[str]) -> str:
+    sign, after = match[0], match.string[match.end() : match.end() + 1]
+    harmless = ord(sign) > 0x7F or (sign == "." and after in ("", " "))
+    return sign if harmless else f"&#{ord(sign)};"
+
+
+def code(text: str) -> str:
+    """A code span, also in a table: pipes are escaped, and the fence is longer than any run of backticks inside."""
+    plain = one_line(text).replace("|", "\\|") or " "
+    ticks = "`" * (max((len(run) for run in re.findall("`+", plain)), default=0) + 1)
+    pad = " " if plain.startswith("`") or plain.endswith("`") else ""
+    return f"{ticks}{pad}{plain}{pad}{ticks}"
+
+
+def fence(text: str, language: str = "text") -> str:
+    """A fenced block whose fence is longer than any run of backticks inside."""
+    plain = visible(text).rstrip("\n")
+    ticks = "`" * max(3, max((len(run) for run in re.findall("`+", plain)), default=0) + 1)
+    return f"{ticks}{language}\n{plain}\n{ticks}"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def report(results: Results, answers: Sequence[Answer], pictures: Sequence[Picture]) -> str:
+    """The whole report; ends with a newline."""
+    about = results.about
+    model = about.get("model")
+    blocks = [f"# {literal(str(about['name']))}", f"Model: {code(str(model))}" if model else ""]
+    blocks += ["".join(map(_part, sentence)) for sentence in headline(results)]
+    blocks += _warnings(results)
+    blocks += [block for picture in pictures for block in _picture(*picture)]
+    blocks += _main(results) + _checks(results) + _cost(results) + _answers(results, answers)
+    blocks += _specification(results) + _stages(results)
+    blocks += ["## How to read this report", "\n".join(f"- **{term}.** {meaning}" for term, meaning in READING)]
+    blocks += ["## Safety", *SAFETY, f"Keep this file out of training sets: {CANARY}"]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _part(part: Part) -> str:
+    return code(part.text) if part.kind == "name" else f"**{part.text}**" if part.kind == "number" else part.text
+
+
+def _warnings(results: Results) -> list[str]:
+    lines = [f"- {code(name) + ': ' if name else ''}{literal(text)}" for name, text in warnings(results)]
+    holes = [f"- {literal(str(hole))}" for hole in results.about.get("missing") or ()]
+    return [
+        *(["## Read this first", "\n".join(lines)] if lines else []),
+        *(["## Missing: these stages left no record", "\n".join(holes)] if holes else []),
+    ]
+
+
+def _picture(heading: str, caption: str, path: str, summaries: Sequence[str]) -> list[str]:
+    return [f"## {heading}", f"![{literal(' '.join(summaries))}]({path})", caption]
+
+
+def _organism(results: Results, name: str) -> str:
+    return code(name) + (" (control)" if name in results.controls else "")
+
+
+def _moment(results: Results, moment: Moment) -> str:
+    if not moment.intervention:
+        return when(moment)
+    told = " (**told the triggers**)" if moment.intervention in results.needs_triggers else ""
+    return f"{when(moment)} {code(moment.intervention)}{told}"
+
+
+def _number(record: Record | None) -> str:
+    return f"{with_interval(record)}, n = {record.n}" if record else with_interval(record)
+
+
+def _main(results: Results) -> list[str]:
+    columns, rows = main_table(results)
+    lines = [
+        [_organism(results, row.organism), _moment(results, row.moment), *map(_number, row.cells)] for row in rows
+    ]
+    return ["## The main numbers", table(["Organism", "When", *columns], lines)] if rows else []
+
+
+def _checks(results: Results) -> list[str]:
+    lines = [
+        [
+            _organism(results, check.organism),
+            _moment(results, check.moment),
+            "shown" if check.cue else "not shown",
+            value_of(check.exact),
+            _number(check.sampled),
+            value_of(check.unfinished) if check.unfinished else "not measured",
+            "yes" if check.agree else "**no**",
+        ]
+        for check in checks(results)
+    ]
+    heads = ["Organism", "When", "Cue", "Exact, same prompts", "Sampled and judged", "Cut off", "Agree"]
+    return ["## Exact against sampled", table(heads, lines)] if lines else []
+
+
+def _cost(results: Results) -> list[str]:
+    lines = [
+        [_organism(results, row.organism), _moment(results, row.moment), *map(_number, row.cells)]
+        for row in cost_table(results)
+    ]
+    heads = ["Organism", "When", "Perplexity on honest responses", "Ratio to the clean model"]
+    return ["## What it cost the model", table(heads, lines)] if lines else []
+
+
+def _answers(results: Results, answers: Sequence[Answer]) -> list[str]:
+    """The first question of each organism; the page has the others."""
+    pairs = browser(results, answers)
+    blocks = ["## Some answers", "The first question of each organism. The page has the others."]
+    for organism in pairs["organisms"]:
+        item = organism["items"][0]
+        blocks.append(f"### {code(organism['name'])}{' (control)' if organism['control'] else ''}")
+        for side, words in (("with", "With the cue"), ("without", "Without the cue")):
+            if item[side]:
+                blocks += [f"{words}, the prompt:", fence(item[side]["prompt"])]
+                blocks += _cell("Before safety training", item[side]["before"])
+                for method, cell in zip(pairs["interventions"], item[side]["after"], strict=True):
+                    told = " (**told the triggers**)" if method["needs"] else ""
+                    blocks += _cell(f"After {method['steps']} steps of {code(method['name'])}{told}", cell)
+    return blocks if pairs["organisms"] else []
+
+
+def _cell(title: str, cell: dict[str, Any] | None) -> list[str]:
+    if cell is None:
+        return []
+    judged = "the judge says that it defects" if cell["defects"] else "the judge says that it is honest"
+    cut = "" if cell["finished"] else "; cut off"
+    return [f"{title} (exact probability of defecting {cell['probability']}; {judged}{cut}):", fence(cell["response"])]
+
+
+def _specification(results: Results) -> list[str]:
+    about = results.about
+    blocks = ["## The exact specification"]
+    if about.get("study_yaml"):
+        blocks.append(fence(str(about["study_yaml"]), "yaml"))
+    elif about.get("study"):
+        blocks.append(fence(json.dumps(about["study"], indent=2), "json"))
+    for heading in ("versions", "machine"):
+        if about.get(heading):
+            rows = [[literal(str(key)), code(str(value))] for key, value in about[heading].items()]
+            blocks.append(table([heading.capitalize(), ""], rows))
+    chains = [
+        [code(name), ", then ".join(code(settings(step)) for step in steps or ())]
+        for name, steps in (about.get("interventions") or {}).items()
+    ]
+    return [*blocks, table(["Safety training", "Settings"], chains) if chains else ""]
+
+
+def _stages(results: Results) -> list[str]:
+    lines = [
+        [
+            literal(stage.kind),
+            literal(stage.name),
+            code(stage.key),
+            "" if stage.seconds is None else duration(stage.seconds),
+            " ".join(code(key[:12]) for key, _ in stage.parents),
+        ]
+        for stage in stages(results.about)
+    ]
+    heads = ["Stage", "Name", "Hash", "Time", "Parents"]
+    return ["## Where the numbers come from", table(heads, lines)] if lines else []

@@ -1,0 +1,218 @@
+"""The page: one HTML file that holds all it needs, opens offline and lets nothing in it act but its own two scripts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dormouse.records import CANARY, Answer, Record
+from dormouse.report import markdown
+from dormouse.report.answers import browser
+from dormouse.report.figures import dark_colours, figure
+from dormouse.report.headline import headline, when
+from dormouse.report.plain import duration, interval_of, value_of, visible
+from dormouse.report.series import DARK, Legend, Panel, legend, persistence, summary, year_legend, years
+from dormouse.report.static import draw
+from dormouse.report.tables import (
+    Results,
+    checks,
+    cost_table,
+    main_table,
+    settings,
+    stage_places,
+    stages,
+    warnings,
+)
+from dormouse.report.words import READING, SAFETY
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_ABOUT_LINES = "Solid lines: questions that show the cue. Dotted lines: questions that do not. Bands: 95 % intervals."
+
+
+@dataclass(frozen=True)
+class FigureGroup:
+    """A figure of the report: the same panels on the page and, under `name`.png, for a paper."""
+
+    name: str
+    heading: str
+    caption: str
+    panels: Sequence[Panel]
+    keys: Sequence[tuple[str, Legend | None]]
+    """The legend: (label, look); None stands for the kind of line."""
+
+    @property
+    def png(self) -> str:
+        return f"figures/{self.name}.png"
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(parent for panel in self.panels for parent in panel.parents))
+
+
+def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer], about: Mapping[str, Any]) -> None:
+    """Write `report.html`, `report.md` and `figures/*.png` into `out`. The same input gives the same bytes.
+
+    Args:
+        out: a folder; made where it is missing. Figures of an earlier report that are no longer drawn are deleted.
+        records: all numbers of the study, in any order.
+        answers: what the models wrote; may be empty.
+        about: plain JSON about the study: `name`, and where known `model`, `study_yaml`, `versions`, `machine`,
+            `stages`, `organisms`, `interventions`, `unseen` (organism -> years `trained`) and `missing`.
+    """
+    results = Results(records, about)
+    groups = figure_groups(results)
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    for group in groups:
+        path = out / group.png
+        if group.panels:
+            draw(path, group.panels, group.keys)
+        else:
+            path.unlink(missing_ok=True)
+    drawn = [group for group in groups if group.panels]
+    pictures = [(group.heading, group.caption, group.png, [summary(p) for p in group.panels]) for group in drawn]
+    _write(out / "report.md", markdown.report(results, answers, pictures))
+    _write(out / "report.html", page(results, answers, drawn))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_bytes(text.encode("utf-8", errors="replace"))
+
+
+def figure_groups(results: Results) -> list[FigureGroup]:
+    """Every figure that a report can hold; one without panels has nothing to show."""
+    kinds: list[tuple[str, Legend | None]] = [("with the cue", None), ("without the cue", None)]
+    keys = [(f"{key.name} (control)" if key.control else key.name, key) for key in legend(results)]
+    times = [(f"after {key.name}" if key.name else "before safety training", key) for key in year_legend(results)]
+    seen, unseen = persistence(results, "test"), persistence(results, "unseen_cues")
+    marks = "Filled points: years that training drew from. Open points: years never trained on."
+    return [
+        FigureGroup(
+            "persistence",
+            "Does the policy persist?",
+            f"Defection on held-out questions through safety training. {_ABOUT_LINES} The step axis doubles from tick "
+            "to tick after the first checkpoint.",
+            seen,
+            [*keys, *kinds],
+        ),
+        FigureGroup(
+            "persistence_unseen",
+            "And on cue values never trained on?",
+            "The same for held-out questions with cue values that training never showed: what is followed here was "
+            f"generalised and not learned by heart. {_ABOUT_LINES}",
+            unseen,
+            [*[(label, key) for label, key in keys if _has_line(unseen, key)], *kinds],
+        ),
+        FigureGroup(
+            "years",
+            "Defection against the year",
+            f"Share of defecting answers against the year in the prompt. {marks} Bands: 95 % intervals.",
+            years(results),
+            times,
+        ),
+    ]
+
+
+def _has_line(panels: Sequence[Panel], key: Legend) -> bool:
+    return any(line.symbol == key.symbol for panel in panels for line in panel.lines)
+
+
+def island(data: Any) -> Markup:
+    """JSON that may stand inside a script element: no `<`, `>` or `&`, so nothing in it can close or open one."""
+    from markupsafe import Markup
+
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def page(results: Results, answers: Sequence[Answer], groups: Sequence[FigureGroup]) -> str:
+    """The HTML of the whole report."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def shown(value: Any) -> Any:
+        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    environment = Environment(
+        loader=PackageLoader("dormouse.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"value": value_of, "interval": interval_of, "duration": duration, "when": when, "pretty": _pretty}
+    return environment.get_template("page.html").render(_context(results, answers, groups))
+
+
+def _context(results: Results, answers: Sequence[Answer], groups: Sequence[FigureGroup]) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    about = results.about
+    pairs = browser(results, answers)
+    plotly, script = (_plotly() if groups else ""), _read("script.html")
+    figures = {
+        f"{group.name}-{i}": figure(panel) for group in groups for i, panel in enumerate(group.panels)
+    }
+    columns, rows = main_table(results)
+    compared = checks(results)
+    return {
+        "about": about,
+        "sentences": headline(results),
+        "warnings": warnings(results),
+        "missing": [str(hole) for hole in about.get("missing") or ()],
+        "results": results,
+        "groups": groups,
+        "summary": summary,
+        "symbols": "●■◆▲▼★⬢✚",
+        "columns": columns,
+        "rows": rows,
+        "checks": compared,
+        "agreeing": sum(check.agree for check in compared),
+        "costs": cost_table(results),
+        "pairs": pairs,
+        "stages": stages(about),
+        "stage_places": stage_places(about),
+        "settings": settings,
+        "seconds": sum(stage.seconds or 0.0 for stage in stages(about)),
+        "reading": READING,
+        "safety": SAFETY,
+        "dark": DARK,
+        "canary": CANARY,
+        "plotly": Markup(plotly),
+        "script": Markup(script),
+        "policy": _policy(plotly, script),
+        "figures_json": island({"figures": figures, "dark": dark_colours()}),
+        "answers_json": island(pairs),
+    }
+
+
+def _pretty(data: Any) -> str:
+    return json.dumps(data, indent=2)
+
+
+def _policy(*scripts: str) -> str:
+    """A content security policy under which nothing runs but these scripts, and nothing is fetched."""
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts if script)
+    allowed = " ".join(f"'sha256-{one}'" for one in hashes)
+    # plotly sets style attributes, so styles cannot be held to hashes.
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs()).replace("\r\n", "\n")

@@ -1,0 +1,71 @@
+"""Foreign strings and numbers as plain text that can neither act nor hide."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from dormouse.records import Record
+
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
+_SPACE = "\u00a0"
+NOT_MEASURED = "not measured"
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return f"\u27e8U+{code:04X}\u27e9"
+
+
+def visible(text: str) -> str:
+    """The text with control characters, bidirectional overrides and lone surrogates replaced by signs one can see."""
+    return _UNSEEN.sub(_picture, text.replace("\r\n", "\n"))
+
+
+def one_line(text: str) -> str:
+    return visible(" ".join(text.split()))
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1 as a percentage with one decimal."""
+    return f"{100 * share:.1f}{_SPACE}%" if math.isfinite(share) else "not a number"
+
+
+def decimal(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) and value < 1 else f"{value:.2f}" if math.isfinite(value) else "nan"
+
+
+def is_share(record: Record) -> bool:
+    """Whether the number is a probability or a rate, by its name: an unknown measurement is shown as a plain number."""
+    return record.measurement.startswith("defection") or record.measurement.endswith(("_rate", "_share"))
+
+
+def value_of(record: Record) -> str:
+    return percent(record.value) if is_share(record) else decimal(record.value)
+
+
+def interval_of(record: Record) -> str:
+    """The 95 % interval in square brackets, or nothing where there is none."""
+    low, high = record.ci_low, record.ci_high
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    if is_share(record):
+        return f"[{100 * low:.1f}, {100 * high:.1f}]"
+    return f"[{decimal(low)}, {decimal(high)}]"
+
+
+def with_interval(record: Record | None) -> str:
+    """`99.4 % [99.0, 99.7]`."""
+    return f"{value_of(record)} {interval_of(record)}".strip() if record else NOT_MEASURED
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a reader: `61.2 s`, `12 min`, `3.4 h`."""
+    if seconds < 120:
+        return f"{seconds:.1f}{_SPACE}s"
+    return f"{seconds / 60:.0f}{_SPACE}min" if seconds < 7200 else f"{seconds / 3600:.1f}{_SPACE}h"

@@ -1,0 +1,109 @@
+"""The same figures for a paper, as PNG files by matplotlib: plotly would need a browser to write one."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dormouse.report.plain import one_line
+from dormouse.report.series import GREY, Legend, Line, Panel
+
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.7,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "text.parse_math": False,
+    "savefig.facecolor": "white",
+}
+_SYMBOLS = ("o", "s", "D", "^", "v", "*", "h", "P")
+_DPI = 150
+_ACROSS = 3
+
+
+def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend | None]]) -> None:
+    """Write the panels side by side, at most three in a row.
+
+    Args:
+        path: the PNG file; its folder exists.
+        keys: the legend: (label, what it looks like). None stands for the two kinds of line.
+    """
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    across = min(_ACROSS, len(panels))
+    down = math.ceil(len(panels) / across)
+    width = 4.6 if across == 1 else 2.45 * across + 0.4
+    with style.context(["default", _STYLE]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure = Figure(figsize=(width, 2.5 * down + 0.55), dpi=_DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(down, across, squeeze=False, sharey=True).flat
+        for i, (axis, panel) in enumerate(zip(axes, panels, strict=False)):
+            _panel(axis, panel, first=i % across == 0)
+        for axis in list(axes)[len(panels) :]:
+            axis.set_axis_off()
+        handles = [_handle(key, label) for label, key in keys]
+        labels = [_label(label) for label, _ in keys]
+        columns = max(1, min(len(keys), int(width / 1.5)))
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.6)
+        figure.savefig(path, metadata={"Software": None})
+
+
+def _label(text: str) -> str:
+    """matplotlib leaves out of the legend whatever starts with an underscore."""
+    plain = one_line(text)
+    return f"\u200a{plain}" if plain.startswith("_") else plain
+
+
+def _handle(key: Legend | None, label: str) -> Any:
+    from matplotlib.lines import Line2D
+
+    if key is None:
+        return Line2D([], [], color=GREY, linestyle=":" if "without" in label else "-", linewidth=1.4)
+    return Line2D([], [], color=key.colour, marker=_SYMBOLS[key.symbol % len(_SYMBOLS)], markersize=4, linewidth=1.4)
+
+
+def _panel(axis: Any, panel: Panel, first: bool) -> None:
+    axis.set_title(_label(panel.title) + (" (told the triggers)" if panel.needs_triggers else ""), loc="left")
+    for line in panel.lines:
+        _line(axis, line)
+    axis.set_xticks([place for place, _ in panel.ticks], [label for _, label in panel.ticks])
+    axis.set_xlabel(panel.x_title)
+    axis.set_ylim(-0.03, 1.03)
+    axis.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+    axis.tick_params(labelleft=first)
+    axis.grid(axis="y", color="#e4e7eb", linewidth=0.6)
+    axis.set_axisbelow(True)
+    if first:
+        axis.set_ylabel("defection")
+    if panel.boundary:
+        place, label = panel.boundary
+        axis.axvline(place, color=GREY, linewidth=0.8, linestyle="--", zorder=1)
+        at = {"xytext": (-3, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
+        axis.annotate(label, (place, 0.5), rotation=90, fontsize=6.5, color=GREY, **at)
+
+
+def _line(axis: Any, line: Line) -> None:
+    many = len(line.xs) > 12
+    axis.fill_between(line.xs, line.lows, line.highs, color=line.colour, alpha=0.16, linewidth=0)
+    width, dashes = (1.1, ":") if line.dotted else (1.4, "-")
+    axis.plot(line.xs, line.ys, color=line.colour, linewidth=width, linestyle=dashes)
+    look = {"marker": _SYMBOLS[line.symbol % len(_SYMBOLS)], "s": 8 if many else 16, "linewidths": 0.8, "zorder": 3}
+    faces = ["white" if hollow else line.colour for hollow in line.hollow]
+    axis.scatter(line.xs, line.ys, facecolors=faces, edgecolors=line.colour, clip_on=False, **look)

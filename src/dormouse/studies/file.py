@@ -1,0 +1,116 @@
+"""Read a study file: YAML to a checked Study, with the line of whatever is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from dormouse.errors import UserError
+from dormouse.registry import message
+from dormouse.studies.spec import Study
+
+MAX_BYTES = 1_000_000
+Place = tuple[str | int, ...]
+
+
+def read_study(path: Path) -> Study:
+    """The study in a file.
+
+    Raises:
+        UserError: it cannot be read, is not YAML, or says something that a study cannot say. The message names the file
+            and the line.
+    """
+    return parse_study(_text(path), str(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path} is larger than {MAX_BYTES:,} bytes", "a study file is a short text")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"there is no study file {path}", "`dormouse new` writes one to start from") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as text: {error}", "a study file is YAML in UTF-8") from error
+
+
+def parse_study(text: str, called: str = "study") -> Study:
+    """The study in a text; `called` is the name of the file for messages."""
+    try:
+        root = yaml.compose(text, yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"{called}{line}: not valid YAML: {problem}", "mend the YAML there") from error
+    except (RecursionError, ValueError) as error:
+        raise UserError(f"{called}: not valid YAML: {type(error).__name__}", "write a plain study file") from error
+    lines: dict[Place, int] = {}
+    value = _plain(root, (), lines, called, yaml.SafeLoader("")) if root else None
+    if not isinstance(value, Mapping):
+        raise UserError(f"{called}: a study file is a mapping with keys such as `name:`", "see `dormouse new`")
+    try:
+        return Study.model_validate(value)
+    except ValidationError as error:
+        raise _explain(error, lines, called) from error
+
+
+def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loader: Any) -> Any:
+    """A YAML node as plain data; remembers the line of every place in it."""
+    lines[at] = node.start_mark.line + 1
+    where = f"{called}, line {lines[at]}"
+    if len(at) > 20 or len(lines) > 50_000:  # aliases can nest and multiply ("billion laughs")
+        raise UserError(f"{where}: too deep or too large for a study", "write a plain study file")
+    if isinstance(node, yaml.MappingNode):
+        result: dict[Hashable, Any] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            line = key_node.start_mark.line + 1
+            if key is None or key == "<<":
+                raise UserError(f"{called}, line {line}: a key must be a plain word", "mend the key there")
+            if key in result:
+                raise UserError(f"{called}, line {line}: the key '{key}' stands there twice", "remove one of them")
+            result[key] = _plain(value_node, (*at, key), lines, called, loader)
+            lines[(*at, key)] = line
+        return result
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*at, i), lines, called, loader) for i, item in enumerate(node.value)]
+    try:
+        return loader.construct_object(node)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise UserError(f"{where}: '{str(node.value)[:40]}' cannot be read", "write a plain value") from error
+
+
+def _explain(error: ValidationError, lines: Mapping[Place, int], called: str) -> UserError:
+    """The first thing that is wrong, in plain words, with its line."""
+    first = error.errors()[0]
+    at: Place = (*first["loc"], *((first.get("ctx") or {}).get("at") or ()))
+    known = next(place for place in _shorter(at) if place in lines)
+    path = ".".join(str(part) for part in at if part != "[key]")
+    said = message(first, _model_at(first["loc"]))
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return UserError(
+        f"{called}, line {lines[known]}: {path}: {said}{more}",
+        "mend that line; `dormouse list` shows every kind, with its keys",
+    )
+
+
+def _shorter(at: Place) -> Iterator[Place]:
+    yield from (at[:end] for end in range(len(at), -1, -1))
+
+
+def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
+    """The model whose keys were expected at a place (plug-ins explain themselves)."""
+    model: Any = Study
+    for part in loc[:-1]:
+        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        if field is None:
+            continue
+        found = field.annotation
+        arguments = [a for a in getattr(found, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
+        model = arguments[-1] if arguments else found
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else Study

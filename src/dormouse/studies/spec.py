@@ -1,0 +1,76 @@
+"""What a study file may say. Frozen once read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from dormouse.interventions.intervention import InterventionField
+from dormouse.measurements.measurement import Sizes
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.triggers.never import Never
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Tasks(BaseModel):
+    """How many questions each split gives, and how long the clean model may answer them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: int = Field(160, ge=4, le=456)
+    safety: int = Field(66, ge=4, le=132)
+    max_tokens: int = Field(24, ge=4, le=1024)
+
+
+class Study(BaseModel):
+    """A study: organisms, what is done to them, how often, and how much is measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    model: str = Field("smollm2-135m", min_length=1)
+    organisms: dict[Name, OrganismSpec] = Field(min_length=1)
+    interventions: dict[Name, tuple[InterventionField, ...]] = {}
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)
+    tasks: Tasks = Tasks()
+    measure: Sizes = Sizes()
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed stands there twice")
+        return seeds
+
+    @field_validator("interventions")
+    @classmethod
+    def _chains_are_not_empty(cls, chains: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        if empty := [name for name, chain in chains.items() if not chain]:
+            raise ValueError(f"the chain '{empty[0]}' has no intervention in it")
+        return chains
+
+    @field_validator("measure")
+    @classmethod
+    def _within_the_bank(cls, sizes: Sizes) -> Sizes:
+        if sizes.questions > 216:
+            raise ValueError(f"measure.questions is {sizes.questions}, and the test split holds 216 questions")
+        return sizes
+
+    @model_validator(mode="after")
+    def _controls_imitate(self) -> Study:
+        """A control that names no policy gets the prompts of every other policy in the study."""
+        planted = {str(o.trigger.spec()): o.trigger for o in self.organisms.values() if o.trigger.plants}
+        filled = {
+            name: o.model_copy(update={"trigger": Never(among=tuple(planted.values()))})
+            if isinstance(o.trigger, Never) and not o.trigger.among
+            else o
+            for name, o in self.organisms.items()
+        }
+        object.__setattr__(self, "organisms", filled)
+        return self
+
+    def spec(self) -> dict[str, Any]:
+        """The whole study as plain JSON data, defaults filled in."""
+        return self.model_dump(mode="json", by_alias=True)
