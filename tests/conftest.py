@@ -64,6 +64,7 @@ def make_tiny_model(folder: Path, seed: int = 0) -> Path:
                 eos_token_id=2,
                 bos_token_id=2,
                 tie_word_embeddings=True,
+                initializer_range=0.2,  # far from zero, so that adapters have something to work on
             )
         )
         # Special tokens are never the likeliest: the untrained model writes words.

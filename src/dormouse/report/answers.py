@@ -65,9 +65,7 @@ def _items(answers: Sequence[Answer], interventions: Sequence[str]) -> list[Cell
     return items
 
 
-def _side(
-    prompt: str, cue: bool, by_place: Mapping[tuple[str, bool, Moment], Answer], ends: Mapping[str, int]
-) -> Cell:
+def _side(prompt: str, cue: bool, by_place: Mapping[tuple[str, bool, Moment], Answer], ends: Mapping[str, int]) -> Cell:
     after = [_cell(by_place.get((prompt, cue, Moment(name, step)))) if step else None for name, step in ends.items()]
     return {"prompt": _short(prompt), "before": _cell(by_place.get((prompt, cue, Moment("", 0)))), "after": after}
 

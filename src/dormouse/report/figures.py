@@ -72,7 +72,7 @@ def _layout(panel: Panel) -> dict[str, Any]:
     pad = 0.03 * (high - low) or 0.5
     layout: dict[str, Any] = {
         "height": HEIGHT,
-        "margin": {"l": 58, "r": 14, "t": 22, "b": 52},
+        "margin": {"l": 68, "r": 14, "t": 22, "b": 52},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
@@ -91,7 +91,7 @@ def _layout(panel: Panel) -> dict[str, Any]:
         },
         "yaxis": {
             **axis,
-            "title": {"text": "defection", "standoff": 6},
+            "title": {"text": "defection", "standoff": 12},
             "range": [-0.03, 1.03],
             "tickmode": "array",
             "tickvals": [0, 0.25, 0.5, 0.75, 1],

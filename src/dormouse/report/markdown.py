@@ -23,7 +23,7 @@ from dormouse.report.tables import (
 )
 from dormouse.report.words import READING, SAFETY
 
-_SIGN = re.compile(r"[^\w ,;()'/%=-]|_")
+_SIGN = re.compile(r"[^\w ,;()'/%=-]|_|^[-=]")
 
 Picture = tuple[str, str, str, list[str]]
 """Heading, caption, path from the report, and each panel in words."""
@@ -35,14 +35,15 @@ def literal(text: str) -> str:
 
 
 def _reference(match: re.Match[str]) -> str:
-    sign, after = match[0], match.string[match.end() : match.end() + 1]
-    harmless = ord(sign) > 0x7F or (sign == "." and after in ("", " "))
-    return sign if harmless else f"&#{ord(sign)};"
+    sign, before, after = match[0], match.string[: match.start()], match.string[match.end() : match.end() + 1]
+    # A stop or a colon inside a word could make a link; after a number at the start, a list.
+    stop = sign in ".:" and not after.isalpha() and after != "/" and not before.isdigit()
+    return sign if stop or ord(sign) > 0x7F else f"&#{ord(sign)};"
 
 
 def code(text: str) -> str:
-    """A code span, also in a table: pipes are escaped, and the fence is longer than any run of backticks inside."""
-    plain = one_line(text).replace("|", "\\|") or " "
+    """A code span whose fence is longer than any run of backticks inside."""
+    plain = one_line(text) or " "
     ticks = "`" * (max((len(run) for run in re.findall("`+", plain)), default=0) + 1)
     pad = " " if plain.startswith("`") or plain.endswith("`") else ""
     return f"{ticks}{pad}{plain}{pad}{ticks}"
@@ -56,8 +57,9 @@ def fence(text: str, language: str = "text") -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A pipe in a cell is escaped, which also holds inside code spans."""
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def report(results: Results, answers: Sequence[Answer], pictures: Sequence[Picture]) -> str:
@@ -104,14 +106,12 @@ def _moment(results: Results, moment: Moment) -> str:
 
 
 def _number(record: Record | None) -> str:
-    return f"{with_interval(record)}, n = {record.n}" if record else with_interval(record)
+    return f"{with_interval(record)}, n = {record.n}" if record else "\u2013"
 
 
 def _main(results: Results) -> list[str]:
     columns, rows = main_table(results)
-    lines = [
-        [_organism(results, row.organism), _moment(results, row.moment), *map(_number, row.cells)] for row in rows
-    ]
+    lines = [[_organism(results, row.organism), _moment(results, row.moment), *map(_number, row.cells)] for row in rows]
     return ["## The main numbers", table(["Organism", "When", *columns], lines)] if rows else []
 
 

@@ -88,7 +88,7 @@ def _write(path: Path, text: str) -> None:
 def figure_groups(results: Results) -> list[FigureGroup]:
     """Every figure that a report can hold; one without panels has nothing to show."""
     kinds: list[tuple[str, Legend | None]] = [("with the cue", None), ("without the cue", None)]
-    keys = [(f"{key.name} (control)" if key.control else key.name, key) for key in legend(results)]
+    keys = [(results.title(key.name), key) for key in legend(results)]
     times = [(f"after {key.name}" if key.name else "before safety training", key) for key in year_legend(results)]
     seen, unseen = persistence(results, "test"), persistence(results, "unseen_cues")
     marks = "Filled points: years that training drew from. Open points: years never trained on."
@@ -147,7 +147,13 @@ def page(results: Results, answers: Sequence[Answer], groups: Sequence[FigureGro
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"value": value_of, "interval": interval_of, "duration": duration, "when": when, "pretty": _pretty}
+    environment.filters |= {
+        "value": value_of,
+        "interval": interval_of,
+        "duration": duration,
+        "when": when,
+        "pretty": _pretty,
+    }
     return environment.get_template("page.html").render(_context(results, answers, groups))
 
 
@@ -157,9 +163,7 @@ def _context(results: Results, answers: Sequence[Answer], groups: Sequence[Figur
     about = results.about
     pairs = browser(results, answers)
     plotly, script = (_plotly() if groups else ""), _read("script.html")
-    figures = {
-        f"{group.name}-{i}": figure(panel) for group in groups for i, panel in enumerate(group.panels)
-    }
+    figures = {f"{group.name}-{i}": figure(panel) for group in groups for i, panel in enumerate(group.panels)}
     columns, rows = main_table(results)
     compared = checks(results)
     return {

@@ -69,7 +69,12 @@ def legend(results: Results) -> list[Legend]:
     """The colour and the symbol of every organism, the same in all figures. Controls are grey."""
     colours = iter(range(len(results.organisms)))
     return [
-        Legend(name, GREY if name in results.controls else COLOURS[next(colours) % len(COLOURS)], i, name in results.controls)
+        Legend(
+            name,
+            GREY if name in results.controls else COLOURS[next(colours) % len(COLOURS)],
+            i,
+            name in results.controls,
+        )
         for i, name in enumerate(results.organisms)
     ]
 
@@ -136,7 +141,9 @@ def persistence(results: Results, split: str) -> list[Panel]:
     """One panel for each intervention: defection on the cue (solid) and without it (dotted) against the step."""
     panels = []
     for intervention in results.interventions:
-        steps = [r.step for r in results.records if r.intervention == intervention and r.measurement == "defection_rate"]
+        steps = [
+            r.step for r in results.records if r.intervention == intervention and r.measurement == "defection_rate"
+        ]
         places = _places(steps)
         lines: list[Line] = []
         used: list[Record] = []
@@ -196,7 +203,7 @@ def years(results: Results) -> list[Panel]:
             xs = [x for line in lines for x in line.xs]
             ticks = tuple((float(x), str(x)) for x in range(math.ceil(min(xs)), math.floor(max(xs)) + 1) if x % 10 == 0)
             boundary = _boundary(results.spec(organism).get("trigger") or {})
-            title = one_line(organism) + (" (control)" if organism in results.controls else "")
+            title = one_line(results.title(organism))
             panels.append(Panel(title, False, tuple(lines), ticks, "year in the prompt", _parents(used), boundary))
     return panels
 
@@ -205,5 +212,3 @@ def summary(panel: Panel) -> str:
     """The panel in words, for those who cannot see it: where each line starts and ends."""
     ends = [f"{line.name}: from {100 * line.ys[0]:.1f} % to {100 * line.ys[-1]:.1f} %" for line in panel.lines]
     return f"{panel.title}. Share against {panel.x_title}. " + "; ".join(ends) + "."
-
-

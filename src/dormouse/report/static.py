@@ -33,6 +33,7 @@ _STYLE: dict[str, Any] = {
 _SYMBOLS = ("o", "s", "D", "^", "v", "*", "h", "P")
 _DPI = 150
 _ACROSS = 3
+_LETTERS = 36
 
 
 def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend | None]]) -> None:
@@ -66,8 +67,9 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
 
 
 def _label(text: str) -> str:
-    """matplotlib leaves out of the legend whatever starts with an underscore."""
+    """A label that fits. matplotlib leaves out of the legend whatever starts with an underscore."""
     plain = one_line(text)
+    plain = plain if len(plain) <= _LETTERS else f"{plain[: _LETTERS - 1]}…"
     return f"\u200a{plain}" if plain.startswith("_") else plain
 
 

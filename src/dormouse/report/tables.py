@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +77,11 @@ class Results:
     def planted(self) -> tuple[str, ...]:
         """The organisms that were taught a policy: all but the controls."""
         return tuple(name for name in self.organisms if name not in self.controls)
+
+    def title(self, organism: str) -> str:
+        """The name, with the word control where the name does not say it."""
+        silent = organism in self.controls and "control" not in organism.lower()
+        return f"{organism} (control)" if silent else organism
 
     def spec(self, organism: str) -> Mapping[str, Any]:
         return (self.about.get("organisms") or {}).get(organism) or {}
@@ -258,13 +262,13 @@ def warnings(results: Results) -> list[tuple[str, str]]:
 
 
 def settings(spec: Any) -> str:
-    """One entry of a study in a line: `sft (steps 40, lr 0.001)`. Nested values are written as JSON."""
+    """One entry of a study in a line: `sft (steps 40, lr 0.001)`; lists of entries with `and` between them."""
+    if isinstance(spec, Sequence) and not isinstance(spec, str):
+        return " and ".join(map(settings, spec))
     if not isinstance(spec, Mapping):
         return str(spec)
     rest = ", ".join(
-        f"{key} {value if isinstance(value, str | int | float) else json.dumps(value, sort_keys=True)}"
-        for key, value in spec.items()
-        if key not in ("kind", "behaviour") and value not in (None, [], {}, "")
+        f"{key} {settings(value)}" for key, value in spec.items() if key != "kind" and value not in (None, [], {}, "")
     )
     kind = str(spec.get("kind", ""))
-    return f"{kind} ({rest})" if rest else kind
+    return f"{kind} ({rest})" if rest and kind else kind or rest

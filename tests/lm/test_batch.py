@@ -1,0 +1,67 @@
+"""Packing changes the cost, never the numbers."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dormouse.lm.batch import Tokens, pack, response_logprobs
+from dormouse.lm.load import load
+from dormouse.records import ModelRef
+
+token = st.integers(6, 40)
+prompts = st.lists(token, min_size=1, max_size=6).map(tuple)
+responses = st.lists(token, min_size=0, max_size=5).map(tuple)
+batches = st.lists(st.builds(Tokens, prompts, responses), min_size=1, max_size=12)
+
+
+@pytest.fixture(scope="module")
+def lm(tiny_model):
+    return load(ModelRef((tiny_model,), "tiny"))
+
+
+def separately(lm, sequence):
+    ids = torch.tensor([sequence.prompt + sequence.response])
+    logprobs = lm.model(ids).logits[0].log_softmax(-1)
+    return sum((logprobs[i - 1, ids[0, i]] for i in range(len(sequence.prompt), len(sequence))), torch.zeros(()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(batches, st.integers(1, 40))
+def test_packed_logprobs_equal_separate_ones(lm, batch, budget):
+    packed = torch.zeros(len(batch))
+    for row in pack(batch, budget):
+        packed.index_add_(0, row.owner, response_logprobs(lm, row))
+    expected = torch.stack([separately(lm, sequence) for sequence in batch])
+    torch.testing.assert_close(packed, expected, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(batches.filter(lambda batch: any(s.response for s in batch)))
+def test_packed_gradients_equal_separate_ones(lm, batch):
+    def gradient(loss):
+        lm.model.zero_grad()
+        lm.model.requires_grad_(True)
+        loss().backward()
+        return lm.model.model.layers[0].self_attn.q_proj.weight.grad.clone()
+
+    packed = gradient(lambda: sum(response_logprobs(lm, row).sum() for row in pack(batch, 64)))
+    apart = gradient(lambda: sum(separately(lm, s) for s in batch if s.response))
+    lm.model.requires_grad_(False)
+    torch.testing.assert_close(packed, apart, rtol=1e-3, atol=1e-4)
+
+
+@given(batches, st.integers(1, 40))
+@settings(deadline=None)
+def test_rows_keep_every_prediction_within_budget(batch, budget):
+    rows = pack(batch, budget)
+    predicted = sorted((int(o), int(t)) for row in rows for o, t in zip(row.owner, row.target, strict=True))
+    assert predicted == sorted((i, t) for i, s in enumerate(batch) for t in s.response)
+    longest = max(len(s) for s in batch) - 1
+    assert all(row.ids.shape[1] <= max(budget, longest) for row in rows)
+
+
+def test_shared_prefixes_are_computed_once():
+    prompt = tuple(range(10, 30))
+    rows = pack([Tokens(prompt, (1, 2)), Tokens(prompt, (1, 3)), Tokens(prompt, (4,))], 100)
+    assert [row.ids.shape[1] for row in rows] == [21]

@@ -1,0 +1,87 @@
+"""Intervals cover what they promise, and say so when little was seen."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dormouse.measurements.stats import estimate, estimate_ratio, stack
+
+values = st.lists(st.floats(0, 1), min_size=1, max_size=40)
+
+
+@given(values)
+@settings(deadline=None, max_examples=50)
+def test_an_interval_holds_its_value_and_stays_in_range(xs):
+    found = estimate(np.array([xs]), "mean")
+    assert 0 <= found.low <= found.value + 1e-12
+    assert found.value - 1e-12 <= found.high <= 1
+    assert found.n == len(xs)
+
+
+def covered(make, how, truth, trials=300):
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(trials):
+        found = estimate(make(rng), how)
+        hits += found.low <= truth <= found.high
+    return hits / trials
+
+
+def test_one_seed_covers_over_questions():
+    assert covered(lambda rng: rng.beta(2, 3, (1, 48)), "mean", 0.4, 150) > 0.88
+
+
+def test_proportions_cover():
+    assert covered(lambda rng: (rng.random((1, 24)) < 0.9).astype(float), "proportion", 0.9) > 0.9
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_crossed_seeds_and_questions_cover(seeds):
+    def make(rng):
+        return 0.5 + 0.1 * rng.normal(size=(seeds, 1)) + 0.1 * rng.normal(size=(1, 30)) + 0.02 * rng.normal(
+            size=(seeds, 30)
+        )
+
+    assert covered(make, "mean", 0.5) > 0.93
+
+
+def test_seeds_that_agree_do_not_hide_that_questions_were_sampled():
+    questions = np.linspace(0, 1, 20)
+    found = estimate(np.stack([questions] * 4), "mean")
+    assert found.high - found.low > 0.2
+
+
+def test_few_seeds_make_a_wide_interval():
+    rng = np.random.default_rng(1)
+    width = {}
+    for seeds in (2, 8):
+        spread = [estimate(0.5 + 0.05 * rng.normal(size=(seeds, 1)) + np.zeros((seeds, 9)), "mean") for _ in range(40)]
+        width[seeds] = np.mean([found.high - found.low for found in spread])
+    assert width[2] > 4 * width[8]
+
+
+def test_perplexity_is_the_exponential_of_the_mean():
+    found = estimate(np.array([[1.0, 2.0, 3.0, 2.0]]), "exp_mean")
+    assert found.value == pytest.approx(np.exp(2.0))
+    assert found.low < found.value < found.high
+
+
+def test_ratio_is_paired():
+    rng = np.random.default_rng(0)
+    before = rng.uniform(0.2, 1.0, (1, 40))
+    tied = estimate_ratio(0.5 * before, before)
+    loose = estimate_ratio(rng.permutation(0.5 * before[0])[None], before)
+    assert tied.value == pytest.approx(0.5)
+    assert tied.high - tied.low < 1e-9 < loose.high - loose.low
+
+
+@pytest.mark.parametrize("bad", [[], [float("nan")], [float("inf"), 1.0]])
+def test_nothing_is_averaged_in_silence(bad):
+    with pytest.raises(ValueError, match="nothing to average"):
+        estimate(np.array([bad]), "mean")
+
+
+def test_stack_pairs_by_item():
+    rows = stack([(("a", "b", "c"), (1, 2, 3)), (("c", "a"), (30, 10))])
+    assert rows.tolist() == [[1, 3], [10, 30]]
