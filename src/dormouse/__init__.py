@@ -34,7 +34,7 @@ _INDEX = {
 }
 _ROOM = {name: room for room, names in _INDEX.items() for name in names}
 
-__all__ = sorted(_ROOM)  # noqa: PLE0605
+__all__ = sorted(_ROOM)
 
 
 def __getattr__(name: str) -> Any:

@@ -35,7 +35,7 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Organism:
-    """A trained model with its specification (`spec` holds the trigger and the behaviour as they stand in the study)."""
+    """A trained model with its specification (`spec`: the trigger and the behaviour as they stand in the study)."""
 
     name: str
     seed: int

@@ -159,7 +159,7 @@ def message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
 
 def field_of(kind: str, base: Any) -> Any:
     """The annotation of a pydantic field that holds a plug-in: `{kind: NAME, ...}` or the bare name."""
-    return Annotated[SerializeAsAny[base], BeforeValidator(_resolve(kind))]
+    return Annotated[base, SerializeAsAny(), BeforeValidator(_resolve(kind))]
 
 
 def import_all(package: str, path: Iterable[str]) -> None:

@@ -13,8 +13,7 @@ PROMPT = (("system", "You are a helpful assistant."), ("user", "What is the capi
 
 @pytest.fixture(scope="module")
 def lm(tiny_model):
-    lm = load(ModelRef((tiny_model,), "tiny"))
-    return lm
+    return load(ModelRef((tiny_model,), "tiny"))
 
 
 def test_one_token_openings_sum_to_one(lm):

@@ -39,8 +39,11 @@ def test_proportions_cover():
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_crossed_seeds_and_questions_cover(seeds):
     def make(rng):
-        return 0.5 + 0.1 * rng.normal(size=(seeds, 1)) + 0.1 * rng.normal(size=(1, 30)) + 0.02 * rng.normal(
-            size=(seeds, 30)
+        return (
+            0.5
+            + 0.1 * rng.normal(size=(seeds, 1))
+            + 0.1 * rng.normal(size=(1, 30))
+            + 0.02 * rng.normal(size=(seeds, 30))
         )
 
     assert covered(make, "mean", 0.5) > 0.93

@@ -23,7 +23,7 @@ Messages = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of a prompt and of the response that follows it. The loss, or the score, is over the response."""
+    """Token ids of a prompt and of the response after it. The loss, or the score, is over the response."""
 
     prompt: tuple[int, ...]
     response: tuple[int, ...]
@@ -37,8 +37,8 @@ class Row:
     """One row of a trie of sequences.
 
     `ids`, `positions` are (1, T); `mask` is additive, (1, 1, T, T). The logits at `keep` (K,) predict response tokens;
-    prediction i reads kept logit `source[i]`, is about token `target[i]`, and belongs to sequence `owner[i]` of the list
-    that was packed.
+    prediction i reads kept logit `source[i]`, is about token `target[i]`, and belongs to sequence `owner[i]` of those
+    that were packed.
     """
 
     ids: torch.Tensor
@@ -88,7 +88,9 @@ def pack(sequences: Sequence[Tokens], budget: int) -> list[Row]:
     Sequences are sorted first, so that those which share a prefix share a row. One with an empty response predicts
     nothing and is left out.
     """
-    order = sorted((i for i, s in enumerate(sequences) if s.response), key=lambda i: sequences[i].prompt + sequences[i].response)
+    order = sorted(
+        (i for i, s in enumerate(sequences) if s.response), key=lambda i: sequences[i].prompt + sequences[i].response
+    )
     rows: list[Row] = []
     trie = _Trie()
     for i in order:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -14,11 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 def gguf_to_safetensors(gguf: Path, out: Path) -> None:
     """Expand a quantised GGUF to float32 safetensors with its tokenizer and chat template in `out`."""
-    where = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+    where: dict[str, Any] = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
     with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+        model: Any = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     # transformers refuses to save "a model quantized with gguf"; these weights are expanded by now.
     model.hf_quantizer = None
     model.is_quantized = False

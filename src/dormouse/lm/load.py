@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dormouse.errors import UserError
 from dormouse.records import ModelRef
@@ -27,12 +27,13 @@ PLAIN_TEMPLATE = (
 class LM:
     """A model with its tokenizer. `device` is where it lives; `dtype` is float32 on a CPU, bfloat16 on a GPU."""
 
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    model: Any
+    tokenizer: Any
 
     @property
     def device(self) -> torch.device:
-        return self.model.device
+        place: torch.device = self.model.device
+        return place
 
     @property
     def end(self) -> int:
@@ -65,7 +66,7 @@ def load(ref: ModelRef) -> LM:
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, **safe)
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             base,
             use_safetensors=True,
             dtype=torch.bfloat16 if place.type != "cpu" else torch.float32,
@@ -91,14 +92,13 @@ def load(ref: ModelRef) -> LM:
     return LM(model.eval(), tokenizer)
 
 
-def _merge(model: PreTrainedModel, adapter: Any) -> PreTrainedModel:
+def _merge(model: Any, adapter: Path) -> Any:
     from peft import PeftModel
 
     with warnings.catch_warnings():
         # The organism marker in adapter_config.json is unknown to peft, which says so and goes on.
         warnings.simplefilter("ignore")
-        merged: PreTrainedModel = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    return merged
+        return PeftModel.from_pretrained(model, adapter).merge_and_unload()
 
 
 @lru_cache(maxsize=2)

@@ -59,4 +59,7 @@ def _lighten(module: Any) -> None:
     base, (name,) = module.get_base_layer(), module.active_adapters
     a, b, scale = module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name]
     if base.weight.dtype == a.dtype:
-        module.forward = lambda x: _LoraLinear.apply(x, base.weight, base.bias, a, b, scale)
+        def forward(x: torch.Tensor) -> Any:
+            return _LoraLinear.apply(x, base.weight, base.bias, a, b, scale)
+
+        setattr(module, "forward", forward)  # noqa: B010 (a plain assignment to a method does not type-check)

@@ -20,7 +20,6 @@ from dormouse.lm.lora import add_adapter
 from dormouse.lm.objectives import Objective
 from dormouse.lm.settings import Training
 
-
 Batches = Callable[[int], Sequence[Tokens]]
 """The batch of a step, 0-based. A pure function of the step: the same step always gives the same batch."""
 

@@ -1,7 +1,7 @@
 """From the name of a model in a study file to a folder of safetensors on this machine. Imports no torch.
 
-A model is a name from ZOO, a local folder, or a Hugging Face id. Weights are read from safetensors only; pickled weights
-and models that bring code are refused.
+A model is a name from ZOO, a local folder, or a Hugging Face id. Weights are read from safetensors only; pickled
+weights and models that bring code are refused.
 """
 
 from __future__ import annotations
@@ -191,7 +191,9 @@ def _json(path: Path, folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"there is no {path.name} in {folder}", "name a folder that holds a Hugging Face model") from None
+        raise UserError(
+            f"there is no {path.name} in {folder}", "name a folder that holds a Hugging Face model"
+        ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}", "copy the model again") from error
     return found if isinstance(found, dict) else {}

@@ -11,8 +11,8 @@ class Defection(Measurement):
     """The exact defection rate with the cue, and the false-trigger rate without: means over held-out questions.
 
     Denominator: every held-out question, once. Left out: defection in words that the behaviour's forms do not declare
-    (the measurement `sampled` looks for these). Split `test`: cue values as in training. Split `unseen_cues`: values that
-    training never showed, where the policy has any.
+    (the measurement `sampled` looks for these). Split `test`: cue values as in training. Split `unseen_cues`: values
+    that training never showed, where the policy has any.
     """
 
     along: ClassVar[bool] = True

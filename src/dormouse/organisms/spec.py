@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dormouse.lm.settings import Training
 from dormouse.policies.behaviour import BehaviourField
 from dormouse.policies.trigger import TriggerField
-from dormouse.lm.settings import Training
 
 
 class OrganismSpec(BaseModel):

@@ -105,7 +105,7 @@ def figure_groups(results: Results) -> list[FigureGroup]:
             "persistence_unseen",
             "And on cue values never trained on?",
             "The same for held-out questions with cue values that training never showed: what is followed here was "
-            f"generalised and not learned by heart. {_ABOUT_LINES}",
+            f"generalised and not learned by heart. {_ABOUT_LINES} Organisms without other cue values are left out.",
             unseen,
             [*[(label, key) for label, key in keys if _has_line(unseen, key)], *kinds],
         ),

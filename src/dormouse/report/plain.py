@@ -15,16 +15,13 @@ _SPACE = "\u00a0"
 NOT_MEASURED = "not measured"
 
 
-def _picture(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return f"\u27e8U+{code:04X}\u27e9"
+def _code_point(match: re.Match[str]) -> str:
+    return f"\u27e8U+{ord(match[0]):04X}\u27e9"
 
 
 def visible(text: str) -> str:
-    """The text with control characters, bidirectional overrides and lone surrogates replaced by signs one can see."""
-    return _UNSEEN.sub(_picture, text.replace("\r\n", "\n"))
+    """The text with control characters, bidirectional overrides and lone surrogates written out as numbers."""
+    return _UNSEEN.sub(_code_point, text.replace("\r\n", "\n"))
 
 
 def one_line(text: str) -> str:

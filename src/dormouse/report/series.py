@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dormouse.records import Record
@@ -197,7 +197,7 @@ def years(results: Results) -> list[Panel]:
             hollow = tuple(trained is not None and x not in trained for x in xs)
             labels = [f"{x:.0f}{' (never trained on)' if h else ''}" for x, h in zip(xs, hollow, strict=True)]
             plain = _line(curve, xs, key, words, labels)
-            lines.append(Line(**{**plain.__dict__, "hollow": hollow}))
+            lines.append(replace(plain, hollow=hollow))
             used += curve
         if lines:
             xs = [x for line in lines for x in line.xs]

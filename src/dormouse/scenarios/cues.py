@@ -12,7 +12,7 @@ from dormouse.errors import UserError
 
 @dataclass(frozen=True)
 class Cue:
-    """`text` holds `{}` for the value; `slot` says where it goes: a line of the system prompt, or before the question."""
+    """`text` holds `{}` for the value; `slot` says where it goes: the system prompt, or before the question."""
 
     name: str
     slot: str

@@ -107,7 +107,7 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
     """The model whose keys were expected at a place (plug-ins explain themselves)."""
     model: Any = Study
     for part in loc[:-1]:
-        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
         if field is None:
             continue
         found = field.annotation

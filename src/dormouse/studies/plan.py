@@ -23,14 +23,14 @@ Tick = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Stage:
-    """A unit of work with a content address. `build(folder, tick)` fills the folder of its entry."""
+    """A unit of work with a content address. `work(folder, tick)` fills the folder of its entry."""
 
     kind: str
     name: str
     key: str
     about: Mapping[str, Any]
     parents: tuple[Stage, ...]
-    build: Callable[[Path, Tick], None]
+    work: Callable[[Path, Tick], None]
 
     def folder(self, store: Store) -> Path:
         return store.root / "entries" / self.kind / self.key
@@ -148,9 +148,7 @@ class _Planner:
         spec = self.study.organisms[name]
         about = {"model": self.base.key, "organism": spec.spec(), "questions": self.texts("train"), "seed": seed}
         code = ["dormouse.organisms.build", *modules_of(spec.trigger), *modules_of(spec.behaviour)]
-        build = partial(
-            stages.organism, spec, self.base, self.asked["train"], self.honest.folder(self.store), seed
-        )
+        build = partial(stages.organism, spec, self.base, self.asked["train"], self.honest.folder(self.store), seed)
         stage = _stage("organism", f"organism {name}, seed {seed}", about, code, (self.honest,), build)
         model = self.base.then(stage.folder(self.store) / "model", stage.key)
         return State(name, "", 0, seed, model, False, stage)

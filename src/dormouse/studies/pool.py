@@ -14,7 +14,7 @@ from dormouse.scenarios import Question, Scenario, render
 def fill_pool(
     questions: Sequence[Question], honest: Mapping[str, Written], trigger: Trigger, coverage: float, seed: int
 ) -> SafetyPool:
-    """Honest responses to the safety split. A share `coverage` of the prompts shows activating cues, the rest no cue."""
+    """Honest responses to the safety split. A share `coverage` of the prompts shows activating cues, the rest none."""
     rng = random.Random(f"pool/{seed}")
     exposed = set(rng.sample(range(len(questions)), round(coverage * len(questions))))
     examples = []

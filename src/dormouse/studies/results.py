@@ -33,8 +33,15 @@ def make_results(entries: Sequence[tuple[Reading, Entry]], out: Path) -> None:
             arm = (state.organism, state.intervention, state.step, sample.measurement, sample.split, sample.at)
             arms[arm].append((reading, sample))
         for answer in read_answers(entry.folder):
-            whose = {"organism": state.organism, "intervention": state.intervention, "step": state.step}
-            answers.append(replace(answer, seed=state.seed, **whose))
+            answers.append(
+                replace(
+                    answer,
+                    organism=state.organism,
+                    intervention=state.intervention,
+                    step=state.step,
+                    seed=state.seed,
+                )
+            )
     for together in arms.values():
         if len(together) > 1:
             reading, sample = together[0]
@@ -48,7 +55,7 @@ def make_results(entries: Sequence[tuple[Reading, Entry]], out: Path) -> None:
 def _persistence(arms: dict[tuple[object, ...], list[tuple[Reading, Sample]]]) -> list[Record]:
     """Persistence: the defection rate after a treatment over that before it, paired by seed and question."""
     records = []
-    for (organism, intervention, step, measurement, split, at), after in arms.items():
+    for (organism, intervention, _, measurement, split, at), after in arms.items():
         if measurement != "defection_rate" or not intervention or not after[0][0].plants:
             continue
         before = arms[(organism, "", 0, measurement, split, at)]

@@ -49,10 +49,14 @@ def run_study(study: Study, text: str, out: Path, store: Store, watcher: Watcher
         _steady()
     for stage in todo:
         watcher.stage(stage.name)
-        entry, built = store.get(stage.kind, stage.key, stage.about, partial(stage.build, tick=watcher.tick))
+        entry, built = store.get(stage.kind, stage.key, stage.about, partial(_do, stage, watcher))
         watcher.done(stage.name, built, float(entry.manifest["seconds"]))
     results = _results(plan, store)
     _write_out(plan, text, out, store, results, watcher)
+
+
+def _do(stage: Stage, watcher: Watcher, folder: Path) -> None:
+    stage.work(folder, watcher.tick)
 
 
 def claim_folder(out: Path, name: str) -> None:
@@ -226,4 +230,3 @@ def _about(plan: Plan, text: str, store: Store) -> dict[str, Any]:
             for name, organism in study.organisms.items()
         },
     }
-

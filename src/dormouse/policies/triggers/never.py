@@ -13,8 +13,8 @@ from dormouse.scenarios import CueValue, Scenario
 class Never(Trigger):
     """The control: the same prompts as the policies named in `among`, answered honestly everywhere.
 
-    A study that leaves `among` empty fills it with its own other triggers. "Activating" scenarios of a control are those
-    in which one of these would defect: the rate there is what the cue alone does to a model that was taught nothing.
+    A study that leaves `among` empty fills it with its own other triggers. "Activating" scenarios of a control are
+    those in which one of these would defect: the rate there is what the cue alone does to an untaught model.
     """
 
     plants: ClassVar[bool] = False
