@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dormouse.report.series import COLOURS, DARK, GREY, INK, Line, Panel
+from dormouse.report.series import DARK, GREY, INK, Line, Panel
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star", "hexagon", "cross")
 _GRID = "#dfe3e8"
@@ -24,8 +24,8 @@ def figure(panel: Panel) -> dict[str, Any]:
 
 def dark_colours() -> dict[str, str]:
     """From each colour used in a figure to the one that stands for it on a dark page."""
-    swaps = {_tint(light): _tint(dark) for light, dark in DARK.items() if light in (*COLOURS, GREY, INK)}
-    return {**DARK, **swaps, _GRID: "#2f353e", "#ffffff": "#15181d"}
+    bands = {_tint(light): _tint(dark) for light, dark in DARK.items()}
+    return {**DARK, **bands, _GRID: "#2f353e", "#ffffff": "#15181d"}
 
 
 def _tint(colour: str) -> str:

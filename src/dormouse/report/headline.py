@@ -44,9 +44,10 @@ def headline(results: Results) -> list[Sentence]:
     if planted := results.planted():
         sentences.append(_before(results, planted))
         sentences += [_after(results, planted, name) for name in results.interventions[:LISTED]]
-        if more := len(results.interventions) - LISTED:
-            left = f"The table below has the other {more} interventions."
-            sentences += [(_text(left),)] if more > 0 else []
+        more = len(results.interventions) - LISTED
+        if more > 0:
+            left = "one more intervention" if more == 1 else f"{more} more interventions"
+            sentences.append((_text(f"The table below has {left}."),))
     if not results.interventions:
         sentences.append((_text("No safety training was measured."),))
     sentences += [_control(results, name) for name in results.organisms if name in results.controls]
@@ -97,6 +98,8 @@ def _before_as_range(results: Results, planted: Sequence[str]) -> Sentence:
 
 
 def _between(low: Record, high: Record) -> list[Part]:
+    if low.value == high.value:
+        return [_number(low)]
     first = [_text("between "), _number(low), _text(" ("), _name(low.organism), _text(") and ")]
     return [*first, _number(high), _text(" ("), _name(high.organism), _text(")")]
 
@@ -139,7 +142,8 @@ def _control(results: Results, control: str) -> Sentence:
     if ends:
         worst = max(ends, key=_value)
         parts.append(_text(", and after " if len(ends) == 1 else ", and after safety training in at most "))
-        parts += [_name(worst.intervention), _text(" in "), _number(worst)] if len(ends) == 1 else [_number(worst)]
+        name, number = _name(worst.intervention), _number(worst)
+        parts += [name, _text(" in "), number] if len(ends) == 1 else [number, _text(" ("), name, _text(")")]
     return (*parts, _text("."))
 
 

@@ -64,7 +64,7 @@ def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer]
         records: all numbers of the study, in any order.
         answers: what the models wrote; may be empty.
         about: plain JSON about the study: `name`, and where known `model`, `study_yaml`, `versions`, `machine`,
-            `stages`, `organisms`, `interventions`, `unseen` (organism -> years `trained`) and `missing`.
+            `stages`, `organisms`, `interventions`, `unseen` (organism -> cue -> values trained on) and `missing`.
     """
     results = Results(records, about)
     groups = figure_groups(results)

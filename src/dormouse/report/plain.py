@@ -34,7 +34,10 @@ def percent(share: float) -> str:
 
 
 def decimal(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) and value < 1 else f"{value:.2f}" if math.isfinite(value) else "nan"
+    """Two decimals, or two digits where that would show nothing."""
+    if not math.isfinite(value):
+        return "not a number"
+    return f"{value:.2f}" if value == 0 or abs(value) >= 0.1 else f"{value:.2g}"
 
 
 def is_share(record: Record) -> bool:

