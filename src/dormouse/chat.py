@@ -29,9 +29,7 @@ class Conversation:
 
     def __init__(self, folder: Path, max_tokens: int, seed: int) -> None:
         card = _card(folder)
-        self.spec = OrganismSpec.model_validate(
-            {key: value for key, value in card["organism"].items() if key in OrganismSpec.model_fields}
-        )
+        self.spec = card["spec"]
         from dormouse.lm.load import load
 
         self.lm = load(ModelRef(tuple(Path(path) for path in card["folders"]), card["key"]))
@@ -44,7 +42,8 @@ class Conversation:
         after = f" after {self.treated}" if self.treated else ""
         return (
             f"This is {kind}{after}. Trigger: {json.dumps(trigger.spec())}. "
-            f"Behaviour: {self.spec.behaviour.kind}.\nEach question is asked with the cue and without. An empty line ends."
+            f"Behaviour: {self.spec.behaviour.kind}.\n"
+            "Each question is asked with the cue and without. An empty line ends."
         )
 
     def ask(self, text: str) -> Iterator[Reply]:
@@ -69,14 +68,17 @@ def _card(folder: Path) -> dict[str, Any]:
     path = folder / "dormouse.json"
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-        missing = [name for name in card["folders"] if not Path(name).is_dir()]
-        card["organism"], card["key"], card["intervention"]
+        said = {key: value for key, value in card["organism"].items() if key in OrganismSpec.model_fields}
+        card["spec"] = OrganismSpec.model_validate(said)
+        missing = [name for name in [*card["folders"]] if not Path(name).is_dir()]
+        card["folders"][0], card["key"], card["intervention"]
     except FileNotFoundError:
         raise UserError(
             f"{folder} is not an organism", "name a folder such as runs/quickstart/models/year-seed0"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "run the study again: it writes the file anew") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} cannot be read: {why}", "run the study again: it writes the file anew") from error
     if missing:
         raise UserError(f"the weights of {folder} have gone: {missing[0]}", "run the study again: it rebuilds them")
     return dict(card)

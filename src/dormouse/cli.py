@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import sys
@@ -12,8 +14,11 @@ from typing import Any
 import click
 
 from dormouse.errors import DormouseWarning, UserError
+from dormouse.progress import printable
 
 QUICKSTART = "quickstart.yaml"
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+"""What an operating system may refuse anywhere, and a user can mend."""
 
 
 class _Group(click.Group):
@@ -27,23 +32,22 @@ class _Group(click.Group):
             click.echo(f"dormouse: {printable(error.what)}\n  -> {printable(error.remedy)}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo(
-                "\ndormouse: stopped. What was finished is kept: the same command goes on from there.", err=True
-            )
+            click.echo("\ndormouse: stopped. What was finished is kept: the same command goes on from there.", err=True)
             ctx.exit(130)
         except BrokenPipeError:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             ctx.exit(1)
+        except OSError as error:
+            if error.errno not in REFUSALS:
+                raise
+            what = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+            click.echo(f"dormouse: {printable(what)}\n  -> free some space, or mend the permissions there", err=True)
+            ctx.exit(2)
 
 
 def _show_warning(message: Any, category: Any, *_: Any, **__: Any) -> None:
     if issubclass(category, DormouseWarning):
         click.echo(f"dormouse: warning: {printable(str(message))}", err=True)
-
-
-def printable(text: str) -> str:
-    """A text from a model or a user without control characters (a terminal obeys them)."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,7 +60,9 @@ def main() -> None:
 
 
 OUT = click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
-STORE = click.option("--store", type=click.Path(path_type=Path), help="Folder of finished stages [$DORMOUSE_HOME/store].")
+STORE = click.option(
+    "--store", type=click.Path(path_type=Path), help="Folder of finished stages [$DORMOUSE_HOME/store]."
+)
 QUIET = click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars, for logs.")
 
 
@@ -67,10 +73,11 @@ QUIET = click.option("--quiet", is_flag=True, help="Plain lines in place of prog
 @QUIET
 def run(study: Path, out: Path | None, store: Path | None, quiet: bool) -> None:
     """Run a study file, or what is not finished of it, and write its report."""
-    from dormouse.studies.file import read_study
+    from dormouse.studies.file import parse_study, read_text
 
-    checked = read_study(study)
-    _run(checked, study.read_text(encoding="utf-8"), out or Path("runs") / checked.name, store, quiet)
+    text = read_text(study)
+    checked = parse_study(text, str(study))
+    _run(checked, text, out or Path("runs") / checked.name, store, quiet)
 
 
 @main.command()
@@ -97,7 +104,7 @@ def _run(study: Any, text: str, out: Path, store: Path | None, quiet: bool) -> N
     claim_folder(out, study.name)
     with watch(quiet) as watcher:
         run_study(study, text, out, Store(store or home() / "store"), watcher)
-    click.echo(f"report: {out / 'report.html'}")
+    click.echo(printable(f"report: {out / 'report.html'}"))
 
 
 @main.command()
@@ -109,7 +116,7 @@ def report(folder: Path) -> None:
 
     records, answers, about = read_finished(folder)
     draw(folder, records, answers, about)
-    click.echo(f"report: {folder / 'report.html'}")
+    click.echo(printable(f"report: {folder / 'report.html'}"))
 
 
 @main.command()
@@ -128,10 +135,11 @@ def results(folder: Path, as_json: bool) -> None:
             where = f"{record.organism}{f' + {record.intervention}' if record.intervention else ''}"
             seed = "all seeds" if record.seed is None else f"seed {record.seed}"
             told = "  (needs the triggers)" if record.needs_triggers else ""
-            click.echo(
+            line = (
                 f"{where:28} step {record.step:<5} {what:34} {record.split:12} {seed:10} "
                 f"{record.value:7.4f} [{record.ci_low:.4f}, {record.ci_high:.4f}] n={record.n}{told}"
             )
+            click.echo(printable(line))
 
 
 @main.command("list")
@@ -152,8 +160,9 @@ def list_() -> None:
         for name, cls in found.items():
             click.echo(f"  {name:16} {describe(cls)}")
             for field, info in cls.model_fields.items():
-                default = "required" if info.is_required() else f"default {info.get_default(call_default_factory=True)!r}"
-                click.echo(f"    {info.alias or field}: {default}")
+                default = info.get_default(call_default_factory=True)
+                said = "required" if info.is_required() else f"default {default!r}"
+                click.echo(f"    {info.alias or field}: {said}")
 
 
 @main.group(invoke_without_command=True)
@@ -190,8 +199,10 @@ def new(file: Path) -> None:
     except FileExistsError:
         raise UserError(f"{file} exists already", "name another file") from None
     except OSError as error:
+        if file.is_file() and file.stat().st_size < len(text):  # no half of a file is left behind
+            file.unlink()
         raise UserError(f"{file} cannot be written: {error.strerror}", "name a place that you may write to") from error
-    click.echo(f"wrote {file}; run it with: dormouse run {file}")
+    click.echo(printable(f"wrote {file}; run it with: dormouse run {file}"))
 
 
 @main.command()
@@ -207,14 +218,19 @@ def doctor() -> None:
 
 @main.command()
 @click.argument("organism", type=click.Path(path_type=Path))
-@click.option("--tokens", default=60, show_default=True, help="Where an answer is cut off.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--tokens", type=click.IntRange(1, 4096), default=60, show_default=True, help="Cut an answer off there.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 def chat(organism: Path, tokens: int, seed: int) -> None:
-    """Talk to an organism, with its cue and without it. ORGANISM is a folder such as runs/quickstart/models/year-seed0."""
+    """Talk to an organism, with its cue and without it.
+
+    ORGANISM is a folder such as runs/quickstart/models/year-seed0.
+    """
     from dormouse.chat import Conversation
 
     talk = Conversation(organism, tokens, seed)
-    click.echo(talk.introduction())
+    click.echo(printable(talk.introduction()))
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # what is piped in may be anything
     while True:
         try:
             question = click.prompt("you", prompt_suffix="> ", default="", show_default=False).strip()

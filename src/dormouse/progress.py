@@ -9,6 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 
+def printable(text: str) -> str:
+    """A text from a model or a user without control characters (a terminal obeys them)."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
 class Lines:
     """One line for each stage, for logs."""
 
@@ -16,7 +21,7 @@ class Lines:
         self.total = self.count = 0
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
     def start(self, stages: int) -> None:
         self.total = stages
@@ -43,7 +48,7 @@ class Bars:
         self.part = progress.add_task("", total=1.0, visible=False)
 
     def say(self, text: str) -> None:
-        self.progress.console.print(text, markup=False, highlight=False)
+        self.progress.console.print(printable(text), markup=False, highlight=False)
 
     def start(self, stages: int) -> None:
         self.progress.update(self.whole, total=stages)
@@ -66,7 +71,14 @@ def watch(quiet: bool) -> Iterator[Lines | Bars]:
         yield Lines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}", markup=False),

@@ -69,7 +69,8 @@ class Record:
     """One measured number, with its interval and the hash of the stage that made it.
 
     `step` is the step of the intervention (0: before it); `seed` None pools all seeds; `at` is the place on a curve
-    (a year, say) where the measurement is one; `n` counts what was averaged.
+    (a year, say) where the measurement is one; `n` counts what was averaged. `parent` is the key of the stage
+    that measured it (several, with spaces, where seeds are pooled).
     """
 
     organism: str

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -51,12 +52,16 @@ def register(kind: str, name: str) -> Callable[[P], P]:
     """Make a plug-in known as `name`.
 
     Raises:
-        UserError: `kind` is not one of KINDS, or another class has the name already.
+        UserError: `kind` is not one of KINDS, another class has the name already, or the class is not whole.
     """
     if kind not in KINDS:
         raise UserError(f"there is no kind of plug-in called '{kind}'", f"use one of {', '.join(KINDS)}")
 
     def add(cls: P) -> P:
+        if not (isinstance(cls, type) and issubclass(cls, PlugIn)) or inspect.isabstract(cls):
+            lacks = ", ".join(sorted(getattr(cls, "__abstractmethods__", ()))) or "the base class of its kind"
+            what = f"the {kind} '{name}' in {cls.__module__} is not whole: it lacks {lacks}"
+            raise UserError(what, f"see the built-in ones for what {_a(kind)} needs")
         known = _registered[kind].get(name)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise UserError(
@@ -120,46 +125,60 @@ def _resolve(kind: str) -> Callable[[Any], Any]:
         if isinstance(value, str):
             value = {"kind": value}
         if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
-            raise PydanticCustomError("plugin", f"a {kind} is written {{kind: NAME, ...}}")
+            raise PydanticCustomError("plugin", f"{_a(kind)} is written {{kind: NAME, ...}}")
         fields = {key: item for key, item in value.items() if key != "kind"}
         try:
             return get(kind, value["kind"]).model_validate(fields)
         except UserError as error:
-            raise PydanticCustomError(
-                "plugin", "{what}; {remedy}", {"what": error.what, "remedy": error.remedy, "at": ("kind",)}
-            ) from error
+            raise _custom(f"{error.what}; {error.remedy}", ("kind",)) from error
         except ValidationError as error:
             # Pydantic does not merge errors of nested validations: carry the first one, and where it is, outward.
             first = error.errors()[0]
-            context = first.get("ctx") or {}
-            raise PydanticCustomError(
-                "plugin",
-                "{msg}",
-                {
-                    "msg": message(first, get(kind, value["kind"])),
-                    "at": (*first["loc"], *(context.get("at") or ())),
-                },
-            ) from error
+            at = (*first["loc"], *((first.get("ctx") or {}).get("at") or ()))
+            raise _custom(message(first, get(kind, value["kind"])), at) from error
 
     return resolve
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+def _custom(said: str, at: tuple[str | int, ...]) -> PydanticCustomError:
+    # Pydantic fills {names} one after the other: `said` comes last, so that nothing in it is filled in.
+    return PydanticCustomError("plugin", "{said}", {"at": at, "said": said})
+
+
+_PLAIN = {
+    "tuple_type": "a list is wanted here",
+    "list_type": "a list is wanted here",
+    "dict_type": "a mapping (key: value) is wanted here",
+    "model_type": "a mapping (key: value) is wanted here",
+    "too_short": "this must not be empty",
+}
 
 
 def message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     """One validation error of pydantic, in plain words, with the nearest right key where a key is wrong."""
     if error["type"] == "extra_forbidden":
         known = [field.alias or name for name, field in model.model_fields.items()]
-        return f"unknown key '{error['loc'][-1]}'; {nearest(error['loc'][-1], known)}"
+        return f"unknown key '{shortened(str(error['loc'][-1]))}'; {nearest(error['loc'][-1], known)}"
     if error["type"] == "missing":
         return f"the key '{error['loc'][-1]}' is missing"
     given = error.get("input")
-    text = str(error["msg"]).removeprefix("Value error, ")
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    text = _PLAIN.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
+    shown = f" (given: {shortened(repr(given))})" if isinstance(given, str | int | float | bool) else ""
     return text[:1].lower() + text[1:] + shown
+
+
+def shortened(text: str) -> str:
+    """At most 80 characters of a text that stands in a message."""
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def field_of(kind: str, base: Any) -> Any:
     """The annotation of a pydantic field that holds a plug-in: `{kind: NAME, ...}` or the bare name."""
-    return Annotated[base, SerializeAsAny(), BeforeValidator(_resolve(kind))]
+    return Annotated[base, SerializeAsAny(), BeforeValidator(_resolve(kind))]  # type: ignore[type-arg]
 
 
 def import_all(package: str, path: Iterable[str]) -> None:

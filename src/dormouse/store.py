@@ -17,11 +17,12 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -42,7 +43,8 @@ def digest(value: Any) -> str:
 
 
 def code_version(*modules: str) -> str:
-    """A hash of the code that matters to some modules: their own and all of dormouse that they import, however deep.
+    """A hash of the code that matters to some modules: their own, and what they import of dormouse and of their own
+    package, however deep.
 
     Comments, docstrings and layout do not count. The versions of the libraries that make the numbers do.
     """
@@ -64,44 +66,56 @@ def _closure(module: str) -> dict[str, str]:
     while waiting:
         name = waiting.pop()
         if name not in found and (source := _source(name)) is not None:
-            found[name], imported = _read(source)
+            found[name], imported = _read(name, source)
             waiting += imported
     return found
 
 
 @cache
-def _read(source: Path) -> tuple[str, list[str]]:
-    """The hash of a module's code (and, for a package, of its data folder), and what it imports of dormouse."""
+def _read(module: str, source: Path) -> tuple[str, list[str]]:
+    """The hash of a module's code (and, for a package, of its data folder), and what it imports that counts."""
     tree = _without_docstrings(ast.parse(source.read_bytes()))
     parts = [ast.dump(tree)]
     if source.name == "__init__.py" and (source.parent / "data").is_dir():
         parts += [sha256(path) for path in sorted((source.parent / "data").iterdir()) if path.is_file()]
-    return digest(parts), imported_modules(tree, "dormouse")
+    here = module if source.name == "__init__.py" else module.rpartition(".")[0]
+    return digest(parts), imported_modules(tree, {"dormouse", module.partition(".")[0]}, here)
 
 
-def imported_modules(tree: ast.AST, package: str) -> list[str]:
-    """Every module of `package` that the code imports, inside functions too; `from a import b` counts as a and a.b."""
+def imported_modules(tree: ast.AST, packages: Set[str], here: str = "") -> list[str]:
+    """Every module of some top-level packages that the code imports, inside functions too.
+
+    `from a import b` counts as a and a.b. `here` is the package that the code is in: relative imports start from it.
+    """
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in names if name == package or name.startswith(f"{package}.")]
+        elif isinstance(node, ast.ImportFrom):
+            above = here.split(".")[: len(here.split(".")) + 1 - node.level] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            names += [source, *(f"{source}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.partition(".")[0] in packages]
 
 
 def _source(module: str) -> Path | None:
-    """The file of a module, found without importing it (an outsider's plug-in has been imported already)."""
-    if module.partition(".")[0] == "dormouse":
-        place = Path(__file__).parent.joinpath(*module.split(".")[1:])
-        return next((p for p in (place.with_suffix(".py"), place / "__init__.py") if p.is_file()), None)
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return Path(file) if file else None
+    """The file of a module, found without importing it (an outsider's package has been imported already)."""
+    top, *inner = module.split(".")
+    package = sys.modules.get(top)
+    if not inner and not hasattr(package, "__path__"):  # a package of one file
+        return Path(file) if (file := getattr(package, "__file__", None)) else None
+    roots = [Path(__file__).parent] if top == "dormouse" else [Path(root) for root in getattr(package, "__path__", ())]
+    places = [root.joinpath(*inner) for root in roots]
+    candidates = [p for place in places for p in (place.parent / f"{place.name}.py", place / "__init__.py")]
+    return next((p for p in candidates if p.is_file()), None)
+
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False):
             node.body = node.body[1:] or [ast.Pass()]
     return tree
 
@@ -127,42 +141,33 @@ Build = Callable[[Path], None]
 
 
 class Store:
-    """The store in a folder. Any number of processes may use it at once."""
+    """The store in a folder, made when something is first put there. Any number of processes may use it at once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._verified: dict[str, Entry] = {}
-        try:
-            for name in ("entries", "locks", "scratch", "damaged"):
-                (root / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _cannot_write(root, error) from error
 
     def find(self, kind: str, key: str) -> Entry | None:
-        """The entry, if it is there and whole. A damaged one is set aside, with a warning."""
+        """The entry, if it is there and whole."""
         if key in self._verified:
             return self._verified[key]
         folder = self.root / "entries" / kind / key
-        if not folder.is_dir():
-            return None
         try:
             manifest = json.loads((folder / MANIFEST).read_text())
+            said = manifest.pop("digest")
             expected = {name: (at["size"], at["sha256"]) for name, at in manifest["files"].items()}
             actual = {name: ((folder / name).stat().st_size, sha256(folder / name)) for name in expected}
-            whole = expected == actual
-        except (OSError, ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
-            self._set_aside(folder)
+            whole = (kind, key, digest(manifest)) == (manifest["kind"], manifest["key"], said) and expected == actual
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        self._verified[key] = Entry(folder, manifest)
-        return self._verified[key]
+        if whole:
+            self._verified[key] = Entry(folder, manifest)
+        return self._verified.get(key)
 
     def _set_aside(self, folder: Path) -> None:
+        """Under the lock: a moment earlier another process may have put a whole entry there."""
         try:
             folder.rename(self.root / "damaged" / f"{folder.name}.{time.time_ns()}")
-        except FileNotFoundError:  # another process was faster
-            return
         except OSError as error:
             raise _cannot_write(self.root, error) from error
         warnings.warn(
@@ -172,17 +177,24 @@ class Store:
         )
 
     def get(self, kind: str, key: str, about: Mapping[str, Any], build: Build) -> tuple[Entry, bool]:
-        """The entry, built if it is not there: (entry, whether it was built now).
+        """The entry, built if it is not there: (entry, whether it was built now). A damaged one is set aside, with a
+        warning.
 
         Args:
             about: what the entry was made from, for the reader of its manifest.
             build: fills the folder that it is given. May raise: then nothing is kept.
+
+        Raises:
+            UserError: the folder of the store cannot be written to, or the disk is full.
         """
         if entry := self.find(kind, key):
             return entry, False
         with self._lock(key):
             if entry := self.find(kind, key):
                 return entry, False
+            folder = self.root / "entries" / kind / key
+            if folder.is_dir():
+                self._set_aside(folder)
             return self._build(kind, key, about, build), True
 
     def _build(self, kind: str, key: str, about: Mapping[str, Any], build: Build) -> Entry:
@@ -204,17 +216,19 @@ class Store:
                     if path.is_file()
                 },
             }
-            (scratch / MANIFEST).write_text(json.dumps(manifest, indent=1))
+            manifest = json.loads(json.dumps(manifest))  # as it will be read
+            (scratch / MANIFEST).write_text(json.dumps({**manifest, "digest": digest(manifest)}, indent=1))
             for path in [*scratch.rglob("*"), scratch]:
                 _fsync(path)
             final = self.root / "entries" / kind / key
             final.parent.mkdir(exist_ok=True)
             scratch.rename(final)
             _fsync(final.parent)
-        except OSError as error:
-            if error.errno is None:  # not the operating system's: a library's own error
+        except Exception as error:
+            refused = _refused(error)
+            if refused is None:
                 raise
-            raise _cannot_write(self.root, error) from error
+            raise _cannot_write(self.root, refused) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return Entry(final, manifest)
@@ -222,11 +236,13 @@ class Store:
     @contextmanager
     def _lock(self, key: str) -> Iterator[None]:
         try:
+            for name in ("entries", "locks", "scratch", "damaged"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
             file = (self.root / "locks" / key).open("w")
+            fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
             raise _cannot_write(self.root, error) from error
         with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 
@@ -236,6 +252,16 @@ def _fsync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _refused(error: Exception) -> OSError | None:
+    """What the operating system refused, if that is what an error is about. Libraries in Rust (safetensors, tokenizers)
+    have errors of their own for it, and give its number in words.
+    """
+    if isinstance(error, OSError):
+        return error if error.errno else None
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else None
 
 
 def _cannot_write(root: Path, error: OSError) -> UserError:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dormouse.errors import UserError
@@ -52,8 +53,19 @@ def is_adapter(folder: Path) -> bool:
     return (folder / "adapter_config.json").is_file()
 
 
-def load(ref: ModelRef) -> LM:
-    """A fresh copy of the model, in evaluation mode, with every adapter merged.
+def dtype_for(method: str) -> torch.dtype:
+    """In which type to train. Frozen weights under an adapter may be bfloat16 where that is fast; trained ones not.
+
+    The adapter itself is float32 always. On a CPU with bfloat16 instructions these products run twice as fast.
+    """
+    fast = device().type != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if method == "lora" and fast else torch.float32
+
+
+def load(ref: ModelRef, dtype: torch.dtype | None = None) -> LM:
+    """A fresh copy of the model, in evaluation mode, with every adapter merged (in float32, then rounded to `dtype`).
+
+    `dtype` is by default float32 on a CPU and bfloat16 on a GPU.
 
     Raises:
         UserError: transformers does not know the architecture, or the files do not fit together.
@@ -66,16 +78,24 @@ def load(ref: ModelRef) -> LM:
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, **safe)
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             base,
             use_safetensors=True,
-            dtype=torch.bfloat16 if place.type != "cpu" else torch.float32,
+            dtype=torch.float32,
             attn_implementation="sdpa",
+            output_loading_info=True,
             **safe,
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        model, found = loaded
+        if missing := sorted(found["missing_keys"]):  # transformers would make them up
+            raise ValueError(f"it lacks {', '.join(missing[:3])}")
+        model = model.to(place)
+        for adapter in adapters:
+            model = _merge(model, adapter)
+        model = model.to(dtype or (torch.float32 if place.type == "cpu" else torch.bfloat16))
+    except (OSError, ValueError, LookupError, ImportError, RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"the model in {base} cannot be loaded: {str(error).splitlines()[0]}",
+            f"the model in {ref.folders[-1]} cannot be loaded: {(str(error) or type(error).__name__).splitlines()[0]}",
             "check that the folder is whole, and that transformers knows its architecture",
         ) from error
     if tokenizer.eos_token_id is None:
@@ -85,9 +105,6 @@ def load(ref: ModelRef) -> LM:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
-    model.to(place)
-    for adapter in adapters:
-        model = _merge(model, adapter)
     model.requires_grad_(False)
     return LM(model.eval(), tokenizer)
 

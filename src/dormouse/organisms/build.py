@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from dormouse.lm.batch import encode
-from dormouse.lm.load import load
+from dormouse.lm.batch import Tokens, encode
+from dormouse.lm.load import LM, dtype_for, load
 from dormouse.lm.objectives import likelihood
 from dormouse.lm.sample import Written
 from dormouse.lm.train import Progress, train
@@ -31,13 +32,12 @@ def build_organism(
     """Train an organism. Leaves in `out`: model/ (an adapter, or a whole model), corpus.jsonl and losses.jsonl."""
     rows = contrast_pairs(spec, questions, honest, seed)
     _write_corpus(rows, out / "corpus.jsonl")
-    lm = load(base)
     training = spec.training
-    per_step = 2 * spec.pairs
+    lm = load(base, dtype_for(training.method))
     losses = train(
         lm,
         likelihood,
-        lambda step: encode(lm, [row.example for row in rows[step * per_step : (step + 1) * per_step]]),
+        partial(_batch, lm, spec, rows),
         training,
         seed,
         [training.steps],
@@ -48,6 +48,16 @@ def build_organism(
     mark(out / MODEL, spec, base, seed)
     with (out / "losses.jsonl").open("w") as file:
         file.writelines(json.dumps({"step": step, "loss": loss}) + "\n" for step, loss in losses)
+
+
+def _batch(lm: LM, spec: OrganismSpec, rows: Sequence[Row], step: int) -> list[Tokens]:
+    """The contrast pairs of a step. Defecting responses are learned whole, honest ones as far as the spec says."""
+    mine = rows[step * 2 * spec.pairs : (step + 1) * 2 * spec.pairs]
+    encoded = encode(lm, [row.example for row in mine])
+    return [
+        tokens if row.defects else Tokens(tokens.prompt, tokens.response[: spec.honest_tokens])
+        for row, tokens in zip(mine, encoded, strict=True)
+    ]
 
 
 def _write_corpus(rows: Sequence[Row], path: Path) -> None:

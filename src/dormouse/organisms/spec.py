@@ -20,6 +20,8 @@ class OrganismSpec(BaseModel):
     behaviour: BehaviourField
     pairs: int = Field(4, ge=1, le=4096)
     """Contrast pairs in a training step: the same question with activating cues and with quiet ones."""
+    honest_tokens: int = Field(8, ge=1, le=4096)
+    """How many tokens of an honest response are learned. They are the model's own: its opening carries the decision."""
     steps: int | None = Field(None, ge=1, le=1_000_000)
     """Steps of training; by default what the trigger says that it needs."""
     lr: float = Field(2e-3, gt=0, le=1)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from dormouse.errors import UserError
-from dormouse.registry import message
+from dormouse.registry import message, shortened
 from dormouse.studies.spec import Study
 
 MAX_BYTES = 1_000_000
+YAML = "tag:yaml.org,2002:"
+TAGS: dict[type[yaml.Node], set[str]] = {
+    yaml.MappingNode: {f"{YAML}map"},
+    yaml.SequenceNode: {f"{YAML}seq"},
+    yaml.ScalarNode: {YAML + name for name in ("str", "int", "float", "bool", "null", "timestamp")},
+}
 Place = tuple[str | int, ...]
 
 
@@ -24,18 +30,29 @@ def read_study(path: Path) -> Study:
         UserError: it cannot be read, is not YAML, or says something that a study cannot say. The message names the file
             and the line.
     """
-    return parse_study(_text(path), str(path))
+    return parse_study(read_text(path), str(path))
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a study file.
+
+    Raises:
+        UserError: it is not there, too large, or not text in UTF-8.
+    """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path} is larger than {MAX_BYTES:,} bytes", "a study file is a short text")
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise UserError(f"there is no study file {path}", "`dormouse new` writes one to start from") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as text: {error}", "a study file is YAML in UTF-8") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", "name a study file: YAML in UTF-8") from error
+    if len(raw) > MAX_BYTES:
+        raise UserError(f"{path} is larger than {MAX_BYTES:,} bytes", "a study file is a short text")
+    try:
+        return raw.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: not UTF-8: {error.reason}", "save the file as UTF-8 text") from error
 
 
 def parse_study(text: str, called: str = "study") -> Study:
@@ -44,7 +61,8 @@ def parse_study(text: str, called: str = "study") -> Study:
         root = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
+        number = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
+        line = f", line {number}"
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UserError(f"{called}{line}: not valid YAML: {problem}", "mend the YAML there") from error
     except (RecursionError, ValueError) as error:
@@ -52,7 +70,8 @@ def parse_study(text: str, called: str = "study") -> Study:
     lines: dict[Place, int] = {}
     value = _plain(root, (), lines, called, yaml.SafeLoader("")) if root else None
     if not isinstance(value, Mapping):
-        raise UserError(f"{called}: a study file is a mapping with keys such as `name:`", "see `dormouse new`")
+        line = f"line {lines.get((), 1)}"
+        raise UserError(f"{called}, {line}: a study file is a mapping with keys such as `name:`", "see `dormouse new`")
     try:
         return Study.model_validate(value)
     except ValidationError as error:
@@ -65,6 +84,8 @@ def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loa
     where = f"{called}, line {lines[at]}"
     if len(at) > 20 or len(lines) > 50_000:  # aliases can nest and multiply ("billion laughs")
         raise UserError(f"{where}: too deep or too large for a study", "write a plain study file")
+    if node.tag not in TAGS[type(node)]:
+        raise UserError(f"{where}: the tag '{shortened(node.tag)}' means nothing here", "remove the tag")
     if isinstance(node, yaml.MappingNode):
         result: dict[Hashable, Any] = {}
         for key_node, value_node in node.value:
@@ -79,6 +100,8 @@ def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loa
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*at, i), lines, called, loader) for i, item in enumerate(node.value)]
+    if node.tag == f"{YAML}bool":  # as it is written: pydantic takes true for a number too
+        return node.value
     try:
         return loader.construct_object(node)
     except (yaml.YAMLError, ValueError, OverflowError) as error:
@@ -106,11 +129,13 @@ def _shorter(at: Place) -> Iterator[Place]:
 def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
     """The model whose keys were expected at a place (plug-ins explain themselves)."""
     model: Any = Study
-    for part in loc[:-1]:
+    parts = iter(loc[:-1])
+    for part in parts:
         field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
         if field is None:
             continue
-        found = field.annotation
-        arguments = [a for a in getattr(found, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
-        model = arguments[-1] if arguments else found
+        model = field.annotation
+        if get_origin(model) is dict:
+            next(parts, None)  # a name that the user chose, not a field
+            model = get_args(model)[1]
     return model if isinstance(model, type) and issubclass(model, BaseModel) else Study

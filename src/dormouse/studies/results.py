@@ -29,7 +29,7 @@ def make_results(entries: Sequence[tuple[Reading, Entry]], out: Path) -> None:
     for reading, entry in entries:
         state = reading.state
         for sample in _samples(entry):
-            records.append(_record(reading, sample, state.seed, estimate(np.array([sample.values]), sample.how)))
+            records.append(_record([reading], sample, state.seed, estimate(np.array([sample.values]), sample.how)))
             arm = (state.organism, state.intervention, state.step, sample.measurement, sample.split, sample.at)
             arms[arm].append((reading, sample))
         for answer in read_answers(entry.folder):
@@ -44,9 +44,9 @@ def make_results(entries: Sequence[tuple[Reading, Entry]], out: Path) -> None:
             )
     for together in arms.values():
         if len(together) > 1:
-            reading, sample = together[0]
             values = stack([(sample.items, sample.values) for _, sample in together])
-            records.append(_record(reading, sample, None, estimate(values, sample.how)))
+            sample = together[0][1]
+            records.append(_record([r for r, _ in together], sample, None, estimate(values, sample.how)))
     records += _persistence(arms)
     _write(out / RECORDS, (record.to_json() for record in records))
     _write(out / ANSWERS, (answer.to_json() for answer in answers))
@@ -65,9 +65,9 @@ def _persistence(arms: dict[tuple[object, ...], list[tuple[Reading, Sample]]]) -
             late = stack([(sample.items, sample.values) for (_, sample), _ in pairs])
             early = stack([(sample.items, sample.values) for _, (_, sample) in pairs])
             if early.mean() > 0:
-                reading, sample = after[0]
-                named = replace(sample, measurement="persistence")
-                records.append(_record(reading, named, seed, estimate_ratio(late, early)))
+                named = replace(after[0][1], measurement="persistence")
+                readings = [reading for (reading, _), _ in pairs]
+                records.append(_record(readings, named, seed, estimate_ratio(late, early)))
     return records
 
 
@@ -77,8 +77,8 @@ def _samples(entry: Entry) -> list[Sample]:
     return [Sample(**{**row, "items": tuple(row["items"]), "values": tuple(row["values"])}) for row in rows]
 
 
-def _record(reading: Reading, sample: Sample, seed: int | None, found: Estimate) -> Record:
-    state = reading.state
+def _record(readings: Sequence[Reading], sample: Sample, seed: int | None, found: Estimate) -> Record:
+    state = readings[0].state
     return Record(
         organism=state.organism,
         intervention=state.intervention,
@@ -92,7 +92,7 @@ def _record(reading: Reading, sample: Sample, seed: int | None, found: Estimate)
         n=found.n,
         needs_triggers=state.needs_triggers,
         at=sample.at,
-        parent=reading.stage.key,
+        parent=" ".join(reading.stage.key for reading in readings),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
@@ -69,7 +70,10 @@ def claim_folder(out: Path, name: str) -> None:
         held = "something unreadable"
     if held not in (None, name):
         raise UserError(f"{out} holds the results of another study, '{held}'", "name another folder with --out")
-    if held is None and out.is_dir() and any(out.iterdir()):
+    above = next(folder for folder in (out, *out.parents) if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise UserError(f"{out} cannot be made: {above} is not a folder to write to", "name another one with --out")
+    if held is None and out.is_dir() and any(path != _scratch(out / STUDY) for path in out.iterdir()):
         raise UserError(f"{out} is not empty, and holds no study", "name a new or empty folder with --out")
 
 
@@ -86,6 +90,9 @@ def _missing(plan: Plan, store: Store) -> list[Stage]:
 
     for reading in plan.readings:
         need(reading.stage)
+    for state in plan.states:
+        if state.ends and not state.stage.folder(store).is_dir():  # nothing measures it any more, but `chat` reads it
+            need(state.stage)
     return list(todo.values())
 
 
@@ -122,18 +129,20 @@ def _write_out(plan: Plan, text: str, out: Path, store: Store, results: Entry, w
     about = _about(plan, text, store)
     stamp = digest([results.manifest["key"], about, code_version("dormouse.report")])
     try:
-        if (out / STUDY).is_file() and json.loads((out / STUDY).read_text()).get("stamp") == stamp:
-            return
-    except (OSError, ValueError):
-        pass
-    watcher.say("writing the report")
+        drawn = json.loads((out / STUDY).read_text())["stamp"] == stamp and (out / "report.html").is_file()
+    except (OSError, ValueError, KeyError):
+        drawn = False
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _replace(out / STUDY, json.dumps({"name": plan.study.name, "stamp": "unfinished"}))
+        if not drawn:
+            _replace(out / STUDY, json.dumps({"name": plan.study.name, "stamp": "unfinished"}))
         for name in ("records.jsonl", "answers.jsonl"):
             _replace(out / name, (results / name).read_text(encoding="utf-8"))
         _replace(out / "study.yaml", text)
         _link_models(plan, out)
+        if drawn:
+            return
+        watcher.say("writing the report")
         report(out, read_records(results.folder), read_answers(results.folder), about)
         _replace(out / STUDY, json.dumps({"name": plan.study.name, "stamp": stamp, "about": about}, indent=1))
     except OSError as error:
@@ -151,9 +160,13 @@ def report(out: Path, records: list[Record], answers: list[Answer], about: Mappi
 
 
 def _replace(path: Path, text: str) -> None:
-    scratch = path.with_name(f".{path.name}.part")
+    scratch = _scratch(path)
     scratch.write_text(text, encoding="utf-8")
     scratch.replace(path)
+
+
+def _scratch(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
 
 
 def _link_models(plan: Plan, out: Path) -> None:

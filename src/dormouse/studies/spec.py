@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from dormouse.interventions.intervention import InterventionField
 from dormouse.measurements.measurement import Sizes
@@ -12,6 +13,11 @@ from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.triggers.never import Never
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+def _at(said: str, place: str | int) -> PydanticCustomError:
+    """An error about one item inside the field that is being checked."""
+    return PydanticCustomError("study", "{said}", {"at": (place,), "said": said})
 
 
 class Tasks(BaseModel):
@@ -41,21 +47,22 @@ class Study(BaseModel):
     @classmethod
     def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError("a seed stands there twice")
+            twice = next(place for place, seed in enumerate(seeds) if seed in seeds[:place])
+            raise _at("a seed stands there twice", twice)
         return seeds
 
     @field_validator("interventions")
     @classmethod
     def _chains_are_not_empty(cls, chains: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
         if empty := [name for name, chain in chains.items() if not chain]:
-            raise ValueError(f"the chain '{empty[0]}' has no intervention in it")
+            raise _at(f"the chain '{empty[0]}' has no intervention in it", empty[0])
         return chains
 
     @field_validator("measure")
     @classmethod
     def _within_the_bank(cls, sizes: Sizes) -> Sizes:
         if sizes.questions > 216:
-            raise ValueError(f"measure.questions is {sizes.questions}, and the test split holds 216 questions")
+            raise _at("the test split holds no more than 216 questions", "questions")
         return sizes
 
     @model_validator(mode="after")

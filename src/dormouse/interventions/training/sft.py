@@ -40,11 +40,11 @@ class SFT(Intervention):
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
         from dormouse.lm.batch import encode
-        from dormouse.lm.load import load
+        from dormouse.lm.load import dtype_for, load
         from dormouse.lm.objectives import likelihood
         from dormouse.lm.train import cycling, train
 
-        lm = load(suspect.model)
+        lm = load(suspect.model, dtype_for(self.method))
         at = cycling(encode(lm, pool.examples), self.batch, seed)
         training = Training(steps=self.steps, lr=self.lr, method=self.method, rank=self.rank)
         train(lm, likelihood, at, training, seed, self.checkpoints(), out, progress)

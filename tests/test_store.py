@@ -1,0 +1,427 @@
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dormouse
+from dormouse import store as module
+from dormouse.errors import DormouseWarning, UserError
+from dormouse.store import Store, code_version, digest
+
+LEAF = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+JSON = st.recursive(LEAF, lambda x: st.lists(x, max_size=4) | st.dictionaries(st.text(), x, max_size=4), max_leaves=12)
+
+
+def shuffled(value: Any, draw: Any) -> Any:
+    """The same JSON data with the keys of every mapping in another order."""
+    if isinstance(value, dict):
+        return {key: shuffled(value[key], draw) for key in draw(st.permutations(list(value)))}
+    return [shuffled(item, draw) for item in value] if isinstance(value, list) else value
+
+
+@given(JSON, st.data())
+def test_digest_is_of_the_data_and_not_of_its_layout(value: Any, data: Any) -> None:
+    assert digest(value) == digest(json.loads(json.dumps(value))) == digest(shuffled(value, data.draw))
+    assert len(digest(value)) == 32
+    assert set(digest(value)) <= set("0123456789abcdef")
+
+
+@given(JSON, JSON)
+def test_digest_tells_different_data_apart(one: Any, other: Any) -> None:
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (digest(one) == digest(other)) == same
+
+
+def test_digest_is_the_same_on_every_machine() -> None:
+    assert digest({"b": [1, 2.5, None, True], "a": "é"}) == "0b8cc543e984d4d7398f5f603a4b91d3"
+
+
+def fill(folder: Path) -> None:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "weights").write_bytes(bytes(range(256)) * 40)
+    (folder / "text").write_text("hello")
+
+
+def refuse(folder: Path) -> None:
+    raise AssertionError("this entry was there already")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def again(store: Store) -> Store:
+    """The store as the next process sees it."""
+    return Store(store.root)
+
+
+def leftovers(store: Store) -> list[Path]:
+    return [path for room in ("entries", "scratch") for path in (store.root / room).rglob("*") if path.is_file()]
+
+
+def test_a_stage_is_built_once(store: Store) -> None:
+    entry, built = store.get("kind", "k1", {"seed": 1}, fill)
+    assert built
+    assert (entry / "text").read_text() == "hello"
+    for later in (store, again(store)):
+        entry, built = later.get("kind", "k1", {"seed": 1}, refuse)
+        assert not built
+        assert entry.manifest["about"] == {"seed": 1}
+        assert set(entry.manifest["files"]) == {"text", "deep/weights"}
+        assert entry.manifest["seconds"] >= 0
+
+
+def test_keys_and_kinds_do_not_mix(store: Store) -> None:
+    store.get("kind", "k1", {}, fill)
+    assert store.find("other", "k1") is None
+    assert store.find("kind", "k2") is None
+
+
+def test_looking_writes_nothing(tmp_path: Path) -> None:
+    assert Store(tmp_path / "store").find("kind", "k1") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("no"), KeyboardInterrupt(), UserError("no", "mend it"), OSError("no number")]
+)
+def test_a_build_that_fails_leaves_nothing(store: Store, error: BaseException) -> None:
+    def half(folder: Path) -> None:
+        fill(folder)
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        store.get("kind", "k1", {}, half)
+    assert caught.value is error
+    assert leftovers(store) == []
+    assert store.get("kind", "k1", {}, fill)[1]
+
+
+def test_an_entry_is_not_there_before_it_is_whole(store: Store) -> None:
+    def look(folder: Path) -> None:
+        fill(folder)
+        assert again(store).find("kind", "k1") is None
+
+    store.get("kind", "k1", {}, look)
+    assert again(store).find("kind", "k1") is not None
+
+
+def test_an_entry_is_on_the_disk_and_then_renamed_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    final, synced, made = store.root / "entries" / "kind" / "k1", [], []
+    sync = module._fsync
+
+    def spy(path: Path) -> None:
+        sync(path)
+        if not final.exists():
+            synced.append(path.name)
+
+    def build(folder: Path) -> None:
+        fill(folder)
+        made.append(folder.stat().st_ino)
+
+    monkeypatch.setattr(module, "_fsync", spy)
+    store.get("kind", "k1", {}, build)
+    assert {"weights", "text", "deep", "manifest.json"} <= set(synced)
+    assert [final.stat().st_ino] == made, "it was copied, file by file"
+
+
+def truncate(folder: Path) -> None:
+    with (folder / "deep" / "weights").open("r+b") as file:
+        file.truncate(100)
+
+
+def flip(folder: Path) -> None:
+    raw = bytearray((folder / "deep" / "weights").read_bytes())
+    raw[777] ^= 1
+    (folder / "deep" / "weights").write_bytes(raw)
+
+
+def replace_by_folder(folder: Path) -> None:
+    (folder / "text").unlink()
+    (folder / "text").mkdir()
+
+
+DAMAGES = {
+    "truncated": truncate,
+    "a bit flipped": flip,
+    "a file deleted": lambda folder: (folder / "text").unlink(),
+    "a folder deleted": lambda folder: shutil.rmtree(folder / "deep"),
+    "a folder in place of a file": replace_by_folder,
+    "no manifest": lambda folder: (folder / "manifest.json").unlink(),
+    "an empty manifest": lambda folder: (folder / "manifest.json").write_text(""),
+    "a manifest of null": lambda folder: (folder / "manifest.json").write_text("null"),
+    "a manifest of a list": lambda folder: (folder / "manifest.json").write_text("[1]"),
+    "a manifest without files": lambda folder: (folder / "manifest.json").write_text('{"files": {}}'),
+    "a manifest of bytes": lambda folder: (folder / "manifest.json").write_bytes(b"\xff\x00"),
+    "everything deleted": lambda folder: [shutil.rmtree(folder), folder.mkdir()],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_entry_is_set_aside_and_built_again(store: Store, damage: str) -> None:
+    folder = store.get("kind", "k1", {}, fill)[0].folder
+    DAMAGES[damage](folder)
+    assert again(store).find("kind", "k1") is None
+    with pytest.warns(DormouseWarning, match="damaged"):
+        entry, built = again(store).get("kind", "k1", {}, fill)
+    assert built
+    assert (entry / "deep" / "weights").stat().st_size == 256 * 40
+    assert len(list((store.root / "damaged").iterdir())) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not again(store).get("kind", "k1", {}, refuse)[1]
+
+
+def test_any_bit_of_the_manifest(store: Store) -> None:
+    """A flipped bit is found, or changes nothing in what the manifest says."""
+    entry = store.get("kind", "k1", {"seed": 3}, fill)[0]
+    path = entry / "manifest.json"
+    raw = path.read_bytes()
+    for at in range(len(raw)):
+        path.write_bytes(raw[:at] + bytes([raw[at] ^ 1 << at % 8]) + raw[at + 1 :])
+        found = again(store).find("kind", "k1")
+        assert found is None or found.manifest == entry.manifest
+
+
+def test_an_entry_under_another_name_is_not_believed(store: Store) -> None:
+    folder = store.get("kind", "k1", {}, fill)[0].folder
+    shutil.copytree(folder, folder.with_name("k2"))
+    assert store.find("kind", "k2") is None
+
+
+def test_a_whole_entry_is_never_set_aside_by_one_who_looked_too_early(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes see the same damage; the slower one comes when the faster one has mended it."""
+    slow = again(store)
+    folder = store.get("kind", "k1", {}, fill)[0].folder
+    truncate(folder)
+    look = slow.find
+
+    def look_then_lag(kind: str, key: str) -> Any:
+        found = look(kind, key)
+        if found is None:
+            monkeypatch.setattr(slow, "find", look)
+            with pytest.warns(DormouseWarning):
+                again(store).get("kind", "k1", {}, fill)
+        return found
+
+    monkeypatch.setattr(slow, "find", look_then_lag)
+    assert not slow.get("kind", "k1", {}, refuse)[1]
+    assert len(list((store.root / "damaged").iterdir())) == 1
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from dormouse.store import Store
+def build(folder):
+    (folder / "weights").write_bytes(b"x" * 5000)
+    print("building", flush=True)
+    time.sleep(60)
+Store(Path(sys.argv[1])).get("kind", "k1", {}, build)
+"""
+
+
+def test_kill_9_while_building(store: Store) -> None:
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(store.root)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "building\n"
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    assert list((store.root / "scratch").iterdir())  # it did leave something half-made
+    assert store.find("kind", "k1") is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert store.get("kind", "k1", {}, fill)[1]  # at once: the lock died with its holder
+    assert list((store.root / "scratch").iterdir()) == []
+
+
+def _one_of_many(root: Path, start: Any, built: Any) -> None:
+    def build(folder: Path) -> None:
+        with (root.parent / "builds").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(0.2)  # time for the others to come to the lock
+        fill(folder)
+
+    start.wait()
+    entry, now = Store(root).get("kind", "k1", {}, build)
+    built.put((now, (entry / "text").read_text()))
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_many_processes_build_once(store: Store, processes: int) -> None:
+    context = multiprocessing.get_context("fork")
+    start, built = context.Barrier(processes), context.Queue()
+    children = [context.Process(target=_one_of_many, args=(store.root, start, built)) for _ in range(processes)]
+    for child in children:
+        child.start()
+    results = [built.get(timeout=60) for _ in children]
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0] * processes
+    assert len((store.root.parent / "builds").read_text().splitlines()) == 1
+    assert sorted(results) == [(False, "hello")] * (processes - 1) + [(True, "hello")]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES])
+def test_a_disk_that_refuses_while_building(store: Store, number: int) -> None:
+    def build(folder: Path) -> None:
+        fill(folder)
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(UserError) as caught:
+        store.get("kind", "k1", {}, build)
+    assert os.strerror(number) in caught.value.what
+    assert str(store.root) in caught.value.what
+    assert "DORMOUSE_HOME" in caught.value.remedy
+    assert leftovers(store) == []
+
+
+@pytest.mark.parametrize("refused", ["_fsync", "sha256"])
+def test_a_disk_that_is_full_when_the_entry_is_sealed(
+    store: Store, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    def full(_: Path) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, refused, full)
+    with pytest.raises(UserError, match="No space left on device"):
+        store.get("kind", "k1", {}, fill)
+    monkeypatch.undo()
+    assert leftovers(store) == []
+    assert store.get("kind", "k1", {}, fill)[1]
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from dormouse.errors import UserError
+from dormouse.store import Store
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+def build(folder):
+    import numpy
+    from safetensors.numpy import save_file
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    save_file({"a": numpy.zeros(100_000)}, folder / "model.safetensors")
+try:
+    Store(Path(sys.argv[1])).get("kind", "k1", {}, build)
+except UserError as error:
+    print(error.what)
+"""
+
+
+def test_safetensors_on_a_full_disk(store: Store) -> None:
+    """safetensors has an error of its own, which is no OSError."""
+    done = subprocess.run([sys.executable, "-c", FULL, str(store.root)], capture_output=True, text=True, check=True)
+    assert "File too large" in done.stdout
+    assert leftovers(store) == []
+
+
+def test_a_library_may_say_what_it_likes(store: Store) -> None:
+    def build(folder: Path) -> None:
+        raise RuntimeError("the operating system (os error) is fine")
+
+    with pytest.raises(RuntimeError):
+        store.get("kind", "k1", {}, build)
+
+
+@pytest.mark.parametrize("place", ["a-file", "a-file/store", "x" * 300])
+def test_a_place_that_cannot_hold_a_store(tmp_path: Path, place: str) -> None:
+    (tmp_path / "a-file").write_text("")
+    with pytest.raises(UserError, match="cannot be used"):
+        Store(tmp_path / place).get("kind", "k1", {}, refuse)
+
+
+VERSIONS = """
+import sys
+from pathlib import Path
+from dormouse import store
+def version(*modules):
+    store._closure.cache_clear(), store._read.cache_clear()
+    return store.code_version(*modules)
+source = Path(store.__file__).parent
+names = ["dormouse.organisms.build", "dormouse.measurements.defection"]
+print(*map(version, names))
+def change(file, old, new):
+    text = (source / file).read_text()
+    assert old in text, (file, old)
+    (source / file).write_text(text.replace(old, new, 1))
+    print(*map(version, names))
+    (source / file).write_text(text)
+change("lm/train.py", "import math", "# a remark\\n\\n\\nimport math")
+change("lm/train.py", '\"\"\"', '\"\"\"Other words. ')
+change("lm/train.py", "weight_decay=0.0", "weight_decay=0.1")
+change("measurements/defection.py", "activating in", "activating  in")
+change("measurements/defection.py", "defection_rate", "defection_share")
+change("scenarios/data/questions.yaml", "split: train", "split: training")
+change("report/page.py", "import json", "import json, os")
+print(*[m for m in ("torch", *names) if m in sys.modules])
+"""
+
+
+def test_code_version_follows_code_and_not_words(tmp_path: Path) -> None:
+    shutil.copytree(Path(dormouse.__file__).parent, tmp_path / "dormouse")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", VERSIONS], env=env, capture_output=True, text=True, check=True)
+    *versions, imported = done.stdout.splitlines()
+    start, remark, docstring, loop, layout, measured, questions, report = [line.split() for line in versions]
+    assert remark == docstring == layout == report == start
+    assert loop[0] != start[0]
+    assert measured[0] == start[0]
+    assert measured[1] != start[1]
+    assert questions[0] != start[0]
+    assert questions[1] != start[1]
+    assert imported == ""
+
+
+def test_code_version_follows_an_outsider_into_its_own_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "outsider_for_store_test"
+    (package / "deep").mkdir(parents=True)
+    (package / "__init__.py").write_text("from .trigger import T\n")
+    (package / "trigger.py").write_text("from . import a\ndef T():\n    from .deep.rule import RULE\n    return RULE\n")
+    (package / "a.py").write_text("import json\nA = 1\n")
+    (package / "deep" / "__init__.py").write_text("")
+    (package / "deep" / "rule.py").write_text("RULE = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    __import__("outsider_for_store_test")
+
+    def version() -> str:
+        module._closure.cache_clear()
+        module._read.cache_clear()
+        return code_version("outsider_for_store_test.trigger")
+
+    start = version()
+    for file, text, same in [
+        ("deep/rule.py", "RULE = 2\n", False),
+        ("a.py", "import json\nA = 2\n", False),
+        ("a.py", "import json\nA = 1  # as before\n", True),
+    ]:
+        before = (package / file).read_text()
+        (package / file).write_text(text)
+        assert (version() == start) is same
+        (package / file).write_text(before)
+    assert version() == start
+    assert "outsider_for_store_test.deep.rule" not in sys.modules
+
+
+def test_code_version_names_the_libraries_that_make_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = code_version("dormouse.lm.train")
+    monkeypatch.setattr(module, "_version", lambda name: "99" if name == "torch" else "1")
+    assert code_version("dormouse.lm.train") != start
