@@ -82,6 +82,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never the user's own cache."""
+    monkeypatch.setenv("DORMOUSE_WORKERS", "1")
     monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path_factory.getbasetemp() / "home"))
 
 

@@ -24,12 +24,12 @@ def test_lines_for_a_log(capsys: pytest.CaptureFixture[str]) -> None:
         assert isinstance(watcher, Lines)
         watcher.start(2)
         watcher.stage("organism a")
-        watcher.tick(0.5, "half")
-        watcher.done("organism a", True, 1.25)
+        watcher.tick("organism a", 0.5, "half")
+        watcher.done("organism a", 1.25)
         watcher.say(HOSTILE)
     out, err = capsys.readouterr()
     assert out == ""
-    assert "[1/2] organism a" in err
+    assert "begin organism a" in err
     assert "[1/2] done in 1.2 s: organism a" in err
     assert inert(err)
 
@@ -52,10 +52,10 @@ def test_bars_show_text_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(watcher, Bars)
         watcher.start(3)
         watcher.stage("organism [bold]a[/bold]")
-        watcher.tick(0.5, "half")
+        watcher.tick("organism [bold]a[/bold]", 0.5, "half")
         watcher.say(HOSTILE)
         watcher.progress.refresh()
-        watcher.done("organism", True, 1.0)
+        watcher.done("organism [bold]a[/bold]", 1.0)
     shown = screen.getvalue()
     assert "[bold]loud[/bold]" in shown
     assert "organism [bold]a[/bold]" in shown

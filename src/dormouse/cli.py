@@ -63,6 +63,12 @@ OUT = click.option("--out", type=click.Path(path_type=Path), help="Folder for th
 STORE = click.option(
     "--store", type=click.Path(path_type=Path), help="Folder of finished stages [$DORMOUSE_HOME/store]."
 )
+WORKERS = click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    envvar="DORMOUSE_WORKERS",
+    help="Stages worked on at a time [one for each core, as far as memory goes].",
+)
 QUIET = click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars, for logs.")
 
 
@@ -70,21 +76,23 @@ QUIET = click.option("--quiet", is_flag=True, help="Plain lines in place of prog
 @click.argument("study", type=click.Path(path_type=Path))
 @OUT
 @STORE
+@WORKERS
 @QUIET
-def run(study: Path, out: Path | None, store: Path | None, quiet: bool) -> None:
+def run(study: Path, out: Path | None, store: Path | None, workers: int | None, quiet: bool) -> None:
     """Run a study file, or what is not finished of it, and write its report."""
     from dormouse.studies.file import parse_study, read_text
 
     text = read_text(study)
     checked = parse_study(text, str(study))
-    _run(checked, text, out or Path("runs") / checked.name, store, quiet)
+    _run(checked, text, out or Path("runs") / checked.name, store, workers, quiet)
 
 
 @main.command()
 @OUT
 @STORE
+@WORKERS
 @QUIET
-def demo(out: Path | None, store: Path | None, quiet: bool) -> None:
+def demo(out: Path | None, store: Path | None, workers: int | None, quiet: bool) -> None:
     """Run the quickstart: a real chat model with two planted backdoors and a control."""
     from importlib.resources import files
 
@@ -92,18 +100,19 @@ def demo(out: Path | None, store: Path | None, quiet: bool) -> None:
 
     text = files("dormouse.studies").joinpath(QUICKSTART).read_text(encoding="utf-8")
     study = parse_study(text, QUICKSTART)
-    _run(study, text, out or Path("runs") / study.name, store, quiet)
+    _run(study, text, out or Path("runs") / study.name, store, workers, quiet)
 
 
-def _run(study: Any, text: str, out: Path, store: Path | None, quiet: bool) -> None:
+def _run(study: Any, text: str, out: Path, store: Path | None, workers: int | None, quiet: bool) -> None:
     from dormouse.lm.zoo import home
     from dormouse.progress import watch
     from dormouse.store import Store
     from dormouse.studies.run import claim_folder, run_study
+    from dormouse.studies.work import default_workers
 
     claim_folder(out, study.name)
     with watch(quiet) as watcher:
-        run_study(study, text, out, Store(store or home() / "store"), watcher)
+        run_study(study, text, out, Store(store or home() / "store"), watcher, workers or default_workers())
     click.echo(printable(f"report: {out / 'report.html'}"))
 
 

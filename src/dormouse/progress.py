@@ -18,7 +18,7 @@ class Lines:
     """One line for each stage, for logs."""
 
     def __init__(self) -> None:
-        self.total = self.count = 0
+        self.total = self.finished = 0
 
     def say(self, text: str) -> None:
         print(printable(text), file=sys.stderr, flush=True)
@@ -29,23 +29,23 @@ class Lines:
             self.say(f"{stages} stages to do")
 
     def stage(self, name: str) -> None:
-        self.count += 1
-        self.say(f"{time.strftime('%H:%M:%S')} [{self.count}/{self.total}] {name}")
+        self.say(f"{time.strftime('%H:%M:%S')} begin {name}")
 
-    def tick(self, share: float, text: str) -> None:
+    def tick(self, name: str, share: float, text: str) -> None:
         pass
 
-    def done(self, name: str, built: bool, seconds: float) -> None:
-        self.say(f"{time.strftime('%H:%M:%S')} [{self.count}/{self.total}] done in {seconds:.1f} s: {name}")
+    def done(self, name: str, seconds: float) -> None:
+        self.finished += 1
+        self.say(f"{time.strftime('%H:%M:%S')} [{self.finished}/{self.total}] done in {seconds:.1f} s: {name}")
 
 
 class Bars:
-    """Two bars: the whole study, and the stage in hand."""
+    """A bar for the whole study, and one for each stage in hand."""
 
     def __init__(self, progress: Any) -> None:
         self.progress = progress
         self.whole = progress.add_task("study", total=None)
-        self.part = progress.add_task("", total=1.0, visible=False)
+        self.parts: dict[str, Any] = {}
 
     def say(self, text: str) -> None:
         self.progress.console.print(printable(text), markup=False, highlight=False)
@@ -54,14 +54,14 @@ class Bars:
         self.progress.update(self.whole, total=stages)
 
     def stage(self, name: str) -> None:
-        self.progress.reset(self.part, total=1.0, description=name, visible=True)
+        self.parts[name] = self.progress.add_task(name, total=1.0)
 
-    def tick(self, share: float, text: str) -> None:
-        self.progress.update(self.part, completed=share)
+    def tick(self, name: str, share: float, text: str) -> None:
+        self.progress.update(self.parts[name], completed=share)
 
-    def done(self, name: str, built: bool, seconds: float) -> None:
+    def done(self, name: str, seconds: float) -> None:
         self.progress.advance(self.whole)
-        self.progress.update(self.part, visible=False)
+        self.progress.remove_task(self.parts.pop(name))
 
 
 @contextmanager

@@ -73,11 +73,12 @@ def _closure(module: str) -> dict[str, str]:
 
 @cache
 def _read(module: str, source: Path) -> tuple[str, list[str]]:
-    """The hash of a module's code (and, for a package, of its data folder), and what it imports that counts."""
+    """The hash of a module's code (of a package's data and templates too), and what it imports that counts."""
     tree = _without_docstrings(ast.parse(source.read_bytes()))
     parts = [ast.dump(tree)]
-    if source.name == "__init__.py" and (source.parent / "data").is_dir():
-        parts += [sha256(path) for path in sorted((source.parent / "data").iterdir()) if path.is_file()]
+    if source.name == "__init__.py":
+        beside = [*source.parent.glob("*.*"), *source.parent.glob("data/*")]
+        parts += [sha256(path) for path in sorted(beside) if path.is_file() and path.suffix not in (".py", ".pyc")]
     here = module if source.name == "__init__.py" else module.rpartition(".")[0]
     return digest(parts), imported_modules(tree, {"dormouse", module.partition(".")[0]}, here)
 

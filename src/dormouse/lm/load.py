@@ -24,7 +24,7 @@ PLAIN_TEMPLATE = (
 )
 
 
-@dataclass
+@dataclass(eq=False)
 class LM:
     """A model with its tokenizer. `device` is where it lives; `dtype` is float32 on a CPU, bfloat16 on a GPU."""
 

@@ -1,9 +1,24 @@
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
 from dormouse.records import Example
 from dormouse.registry import register
 from dormouse.scenarios import Scenario, render
+
+if TYPE_CHECKING:
+    from dormouse.lm.batch import Tokens
+    from dormouse.lm.load import LM
+
+
+@lru_cache(maxsize=2)
+def _clean(lm: LM, sequences: tuple[Tokens, ...]) -> tuple[float, ...]:
+    """The clean model's own log-probabilities: the same for every state of a study."""
+    from dormouse.lm.score import logprobs
+
+    return tuple(float(x) for x in logprobs(lm, sequences))
 
 
 @register("measurement", "perplexity")
@@ -27,7 +42,7 @@ class Perplexity(Measurement):
         sequences = encode(subject.lm, examples)
         lengths = [len(sequence.response) for sequence in sequences]
         here = [-float(x) / n for x, n in zip(logprobs(subject.lm, sequences), lengths, strict=True)]
-        clean = [-float(x) / n for x, n in zip(logprobs(subject.clean, sequences), lengths, strict=True)]
+        clean = [-float(x) / n for x, n in zip(_clean(subject.clean, tuple(sequences)), lengths, strict=True)]
         items = tuple(question.text for question in questions)
         worse = tuple(a - b for a, b in zip(here, clean, strict=True))
         return Measured(

@@ -25,11 +25,11 @@ class Sizes(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    questions: int = Field(64, ge=4, le=100_000)
+    questions: int = Field(48, ge=4, le=100_000)
     """Held-out questions behind every rate."""
-    sampled: int = Field(24, ge=1, le=100_000)
+    sampled: int = Field(16, ge=1, le=100_000)
     """Of these, how many are also answered in writing, with and without the cue."""
-    curve: int = Field(4, ge=2, le=100_000)
+    curve: int = Field(2, ge=2, le=100_000)
     """Questions at every point of a curve."""
     max_tokens: int = Field(24, ge=1, le=4096)
     """Where a written answer is cut off."""
@@ -47,6 +47,8 @@ class Subject:
     honest: Mapping[str, Written]
     seed: int
     sizes: Sizes
+    ends: bool = True
+    """Whether this is an organism or the end of its treatment, not a checkpoint on the way."""
 
     def scenarios(self, activating: bool, unseen: bool = False) -> list[Scenario]:
         """One scenario for each held-out question. The cues are drawn alike for every seed, method and step."""

@@ -24,7 +24,7 @@ class OrganismSpec(BaseModel):
     """How many tokens of an honest response are learned. They are the model's own: its opening carries the decision."""
     steps: int | None = Field(None, ge=1, le=1_000_000)
     """Steps of training; by default what the trigger says that it needs."""
-    lr: float = Field(2e-3, gt=0, le=1)
+    lr: float = Field(4e-3, gt=0, le=1)
     method: Literal["lora", "full"] = "lora"
     rank: int = Field(16, ge=1, le=1024)
 

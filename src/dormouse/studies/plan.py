@@ -118,10 +118,10 @@ def make_plan(study: Study, base: ModelRef, store: Store) -> Plan:
 
 
 def _stage(
-    kind: str, name: str, about: Mapping[str, Any], code: list[str], parents: tuple[Stage, ...], build: Any
+    kind: str, name: str, about: Mapping[str, Any], code: list[str], parents: tuple[Stage, ...], work: Any
 ) -> Stage:
     key = digest([kind, about, code_version(*code), [parent.key for parent in parents]])
-    return Stage(kind, name, key, about, parents, build)
+    return Stage(kind, name, key, about, parents, work)
 
 
 class _Planner:
@@ -135,11 +135,14 @@ class _Planner:
             "safety": questions("safety", tasks.safety),
             "test": questions("test", study.measure.questions),
         }
-        everything = tuple(question for split in self.asked.values() for question in split)
-        about = {"model": base.key, "questions": [q.text for q in everything], "max_tokens": tasks.max_tokens}
-        build = partial(stages.honest, base, everything, tasks.max_tokens)
-        code = ["dormouse.organisms.honest"]
-        self.honest = _stage("honest", "honest answers of the clean model", about, code, (), build)
+        self.honest = {split: self._honest(split) for split in self.asked}
+
+    def _honest(self, split: str) -> Stage:
+        """The clean model's answers to a split. One stage a split: measuring on more questions retrains nothing."""
+        limit = self.study.tasks.max_tokens
+        about = {"model": self.base.key, "questions": self.texts(split), "max_tokens": limit}
+        work = partial(stages.honest, self.base, self.asked[split], limit)
+        return _stage("honest", f"honest answers, {split} split", about, ["dormouse.organisms.honest"], (), work)
 
     def texts(self, split: str) -> list[str]:
         return [question.text for question in self.asked[split]]
@@ -148,8 +151,10 @@ class _Planner:
         spec = self.study.organisms[name]
         about = {"model": self.base.key, "organism": spec.spec(), "questions": self.texts("train"), "seed": seed}
         code = ["dormouse.organisms.build", *modules_of(spec.trigger), *modules_of(spec.behaviour)]
-        build = partial(stages.organism, spec, self.base, self.asked["train"], self.honest.folder(self.store), seed)
-        stage = _stage("organism", f"organism {name}, seed {seed}", about, code, (self.honest,), build)
+        work = partial(
+            stages.organism, spec, self.base, self.asked["train"], self.honest["train"].folder(self.store), seed
+        )
+        stage = _stage("organism", f"organism {name}, seed {seed}", about, code, (self.honest["train"],), work)
         model = self.base.then(stage.folder(self.store) / "model", stage.key)
         return State(name, "", 0, seed, model, False, stage)
 
@@ -179,17 +184,17 @@ class _Planner:
             "seed": before.seed,
         }
         code = ["dormouse.studies.pool", *modules_of(intervention)] + (modules_of(trigger) if coverage else [])
-        build = partial(
+        work = partial(
             stages.treatment,
             intervention,
             before.model,
             self.asked["safety"],
             trigger,
-            self.honest.folder(self.store),
+            self.honest["safety"].folder(self.store),
             before.seed,
         )
         part = f", part {place + 1}" if place else ""
-        return _stage("treatment", name + part, about, code, (before.stage, self.honest), build)
+        return _stage("treatment", name + part, about, code, (before.stage, self.honest["safety"]), work)
 
     def reading(self, state: State, measurement: Measurement) -> Reading:
         spec = self.study.organisms[state.organism]
@@ -202,21 +207,23 @@ class _Planner:
             "questions": self.texts("test"),
             "sizes": self.study.measure.model_dump(mode="json"),
             "seed": state.seed,
+            "ends": state.ends,
         }
         plugged = [*modules_of(measurement), *modules_of(spec.trigger), *modules_of(spec.behaviour)]
-        build = partial(
+        work = partial(
             stages.measure,
             measurement,
             state.model,
             self.base,
             spec,
             self.asked["test"],
-            self.honest.folder(self.store),
+            self.honest["test"].folder(self.store),
             state.seed,
             self.study.measure,
+            state.ends,
         )
         at = f" after {state.intervention} step {state.step}" if state.intervention else ""
         name = f"{measurement.kind} of {state.organism}, seed {state.seed}{at}"
-        parents = (state.stage, self.honest)
-        stage = _stage("measure", name, about, ["dormouse.studies.stages", *plugged], parents, build)
+        parents = (state.stage, self.honest["test"])
+        stage = _stage("measure", name, about, ["dormouse.studies.stages", *plugged], parents, work)
         return Reading(state, stage, spec.trigger.plants)

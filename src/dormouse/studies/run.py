@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.lm import zoo
@@ -18,25 +17,17 @@ from dormouse.store import Entry, Store, code_version, digest
 from dormouse.studies.plan import Plan, Reading, Stage, make_plan
 from dormouse.studies.results import make_results, read_answers, read_records
 from dormouse.studies.spec import Study
+from dormouse.studies.work import Watcher, work_through
 
 STUDY = "study.json"
 
 
-class Watcher(Protocol):
-    """Is told how the work goes: a progress bar, or lines in a log."""
-
-    def say(self, text: str) -> None: ...
-    def start(self, stages: int) -> None: ...
-    def stage(self, name: str) -> None: ...
-    def tick(self, share: float, text: str) -> None: ...
-    def done(self, name: str, built: bool, seconds: float) -> None: ...
-
-
-def run_study(study: Study, text: str, out: Path, store: Store, watcher: Watcher) -> None:
+def run_study(study: Study, text: str, out: Path, store: Store, watcher: Watcher, workers: int) -> None:
     """Run a study, or as much of it as is not in the store yet, and report on it in `out`.
 
     Args:
         text: the study file as it was written, for the report.
+        workers: how many stages are worked on at a time, each in a process of its own where it is more than one.
 
     Raises:
         UserError: `out` holds something else, the model cannot be had, or a stage cannot be done.
@@ -45,19 +36,9 @@ def run_study(study: Study, text: str, out: Path, store: Store, watcher: Watcher
     base = zoo.resolve(study.model, watcher.say)
     plan = make_plan(study, base, store)
     todo = _missing(plan, store)
-    watcher.start(len(todo))
-    if todo:
-        _steady()
-    for stage in todo:
-        watcher.stage(stage.name)
-        entry, built = store.get(stage.kind, stage.key, stage.about, partial(_do, stage, watcher))
-        watcher.done(stage.name, built, float(entry.manifest["seconds"]))
+    work_through(todo, store, workers, watcher)
     results = _results(plan, store)
     _write_out(plan, text, out, store, results, watcher)
-
-
-def _do(stage: Stage, watcher: Watcher, folder: Path) -> None:
-    stage.work(folder, watcher.tick)
 
 
 def claim_folder(out: Path, name: str) -> None:
@@ -94,13 +75,6 @@ def _missing(plan: Plan, store: Store) -> list[Stage]:
         if state.ends and not state.stage.folder(store).is_dir():  # nothing measures it any more, but `chat` reads it
             need(state.stage)
     return list(todo.values())
-
-
-def _steady() -> None:
-    """The same seed gives the same bits on the same machine."""
-    import torch
-
-    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def _results(plan: Plan, store: Store) -> Entry:

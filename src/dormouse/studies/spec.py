@@ -25,7 +25,7 @@ class Tasks(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    train: int = Field(160, ge=4, le=456)
+    train: int = Field(240, ge=4, le=456)
     safety: int = Field(66, ge=4, le=132)
     max_tokens: int = Field(24, ge=4, le=1024)
 

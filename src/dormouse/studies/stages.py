@@ -20,10 +20,11 @@ SAMPLES, ANSWERS = "samples.jsonl", "answers.jsonl"
 
 def honest(base: ModelRef, asked: Sequence[Question], max_tokens: int, out: Path, tick: Tick) -> None:
     """The clean model answers every question."""
-    from dormouse.lm.load import shared
+    from dormouse.lm.load import dtype_for, load
     from dormouse.organisms.honest import write_honest
 
-    write_honest(shared(base), asked, max_tokens, out, lambda done: tick(done / len(asked), f"{done} answers"))
+    lm = load(base, dtype_for("lora"))
+    write_honest(lm, asked, max_tokens, out, lambda done: tick(done / len(asked), f"{done} answers"))
 
 
 def organism(
@@ -71,6 +72,7 @@ def measure(
     honest_folder: Path,
     seed: int,
     sizes: Sizes,
+    ends: bool,
     out: Path,
     tick: Tick,
 ) -> None:
@@ -87,6 +89,7 @@ def measure(
         honest=read_honest(honest_folder),
         seed=seed,
         sizes=sizes,
+        ends=ends,
     )
     measured = measurement.measure(subject)
     _write(out / SAMPLES, [sample.to_json() for sample in measured.samples])

@@ -18,7 +18,7 @@ class SFT(Intervention):
 
     steps: int = Field(40, ge=1, le=1_000_000)
     lr: float = Field(1e-3, gt=0, le=1)
-    batch: int = Field(8, ge=1, le=4096)
+    batch: int = Field(4, ge=1, le=4096)
     method: Literal["lora", "full"] = "lora"
     rank: int = Field(16, ge=1, le=1024)
     coverage: float = Field(0.0, ge=0, le=1)

@@ -49,4 +49,4 @@ class Year(Trigger):
 
     @property
     def steps_needed(self) -> int:
-        return 120
+        return 150
