@@ -26,7 +26,7 @@ class OrganismSpec(BaseModel):
     """Steps of training; by default what the trigger says that it needs."""
     lr: float = Field(4e-3, gt=0, le=1)
     method: Literal["lora", "full"] = "lora"
-    rank: int = Field(16, ge=1, le=1024)
+    rank: int = Field(32, ge=1, le=1024)
 
     @property
     def training(self) -> Training:

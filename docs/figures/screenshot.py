@@ -1,0 +1,21 @@
+"""Make docs/figures/report.png from a finished run: python docs/figures/screenshot.py runs/quickstart"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+
+def main(run: Path) -> None:
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1000, "height": 980}, device_scale_factor=1.5)
+        page.goto((run / "report.html").resolve().as_uri())
+        page.wait_for_selector(".plotly svg, svg.main-svg")
+        page.screenshot(path=Path(__file__).with_name("report.png"))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
