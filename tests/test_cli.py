@@ -399,7 +399,7 @@ def lines_until(process: subprocess.Popen[str], piece: str) -> Iterator[str]:
 def test_ctrl_c(finished: Finished, tmp_path: Path) -> None:
     place = make_place(tmp_path, finished.study)
     process = place.start("run", "study.yaml", "--out", "out", "--quiet")
-    list(lines_until(process, "] organism deployment"))
+    list(lines_until(process, "begin organism deployment"))
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130, err
@@ -413,7 +413,7 @@ def test_ctrl_c(finished: Finished, tmp_path: Path) -> None:
 def test_kill_9_at_several_moments(finished: Finished, tmp_path: Path) -> None:
     place = make_place(tmp_path, finished.study)
     lost = []
-    for moment, later in (("done in", 0.05), ("] sft on control", 0.02), ("writing the report", 0.3)):
+    for moment, later in (("done in", 0.05), ("begin sft on control", 0.02), ("writing the report", 0.3)):
         process = place.start("run", "study.yaml", "--out", "out", "--quiet")
         lost.append(list(lines_until(process, moment)))
         time.sleep(later)

@@ -148,10 +148,10 @@ def _leave_with(parent: int) -> None:
 
 
 def _steady(threads: int) -> None:
-    """The same seed gives the same bits on the same machine."""
+    """The same seed gives the same bits on the same machine. OMP_NUM_THREADS, where it is set, is the most."""
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(min(threads, torch.get_num_threads()))
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
