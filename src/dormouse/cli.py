@@ -108,11 +108,10 @@ def _run(study: Any, text: str, out: Path, store: Path | None, workers: int | No
     from dormouse.progress import watch
     from dormouse.store import Store
     from dormouse.studies.run import claim_folder, run_study
-    from dormouse.studies.work import default_workers
 
     claim_folder(out, study.name)
     with watch(quiet) as watcher:
-        run_study(study, text, out, Store(store or home() / "store"), watcher, workers or default_workers())
+        run_study(study, text, out, Store(store or home() / "store"), watcher, workers)
     click.echo(printable(f"report: {out / 'report.html'}"))
 
 

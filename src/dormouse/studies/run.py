@@ -22,12 +22,13 @@ from dormouse.studies.work import Watcher, work_through
 STUDY = "study.json"
 
 
-def run_study(study: Study, text: str, out: Path, store: Store, watcher: Watcher, workers: int) -> None:
+def run_study(study: Study, text: str, out: Path, store: Store, watcher: Watcher, workers: int | None) -> None:
     """Run a study, or as much of it as is not in the store yet, and report on it in `out`.
 
     Args:
         text: the study file as it was written, for the report.
-        workers: how many stages are worked on at a time, each in a process of its own where it is more than one.
+        workers: how many stages are worked on at a time, each in a process of its own where it is more than one;
+            None leaves it to the machine.
 
     Raises:
         UserError: `out` holds something else, the model cannot be had, or a stage cannot be done.

@@ -44,7 +44,11 @@ class Watcher(Protocol):
 
 
 def default_workers() -> int:
-    """One worker for each core, as far as memory goes."""
+    """One worker on an accelerator; on a CPU one for each core, as far as memory goes."""
+    import torch
+
+    if torch.accelerator.is_available():
+        return 1
     memory = psutil.virtual_memory().total / 2**30
     return max(1, min(_cores(), int(memory / GB_EACH / 1.5)))
 
@@ -53,8 +57,8 @@ def _cores() -> int:
     return psutil.cpu_count(logical=False) or 1
 
 
-def work_through(todo: Sequence[Stage], store: Store, workers: int, watcher: Watcher) -> None:
-    """Build the stages (parents stand before their children), `workers` at a time.
+def work_through(todo: Sequence[Stage], store: Store, workers: int | None, watcher: Watcher) -> None:
+    """Build the stages (parents stand before their children), `workers` at a time (None: as suits the machine).
 
     Raises:
         UserError: a stage could not be done, or a worker was killed. What was finished is kept.
@@ -62,6 +66,7 @@ def work_through(todo: Sequence[Stage], store: Store, workers: int, watcher: Wat
     watcher.start(len(todo))
     if not todo:
         return
+    workers = workers or default_workers()
     threads = max(1, _cores() // workers)
     if workers == 1:
         _steady(threads)
