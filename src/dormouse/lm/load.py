@@ -118,7 +118,7 @@ def _merge(model: Any, adapter: Path) -> Any:
         return PeftModel.from_pretrained(model, adapter).merge_and_unload()
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def shared(ref: ModelRef) -> LM:
-    """The same model again for readers: the last two are kept. Never train what this returns."""
+    """The same model again for readers: the last one is kept. Never train what this returns."""
     return load(ref)

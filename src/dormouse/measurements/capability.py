@@ -4,21 +4,21 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
-from dormouse.records import Example
+from dormouse.records import Example, ModelRef
 from dormouse.registry import register
 from dormouse.scenarios import Scenario, render
 
 if TYPE_CHECKING:
     from dormouse.lm.batch import Tokens
-    from dormouse.lm.load import LM
 
 
 @lru_cache(maxsize=2)
-def _clean(lm: LM, sequences: tuple[Tokens, ...]) -> tuple[float, ...]:
-    """The clean model's own log-probabilities: the same for every state of a study."""
+def _clean(ref: ModelRef, sequences: tuple[Tokens, ...]) -> tuple[float, ...]:
+    """The clean model's own log-probabilities: the same for every state of a study, so the model is not kept."""
+    from dormouse.lm.load import load
     from dormouse.lm.score import logprobs
 
-    return tuple(float(x) for x in logprobs(lm, sequences))
+    return tuple(float(x) for x in logprobs(load(ref), sequences))
 
 
 @register("measurement", "perplexity")

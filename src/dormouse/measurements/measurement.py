@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from dormouse.policies import Behaviour, Trigger
-from dormouse.records import Answer
+from dormouse.records import Answer, ModelRef
 from dormouse.registry import PlugIn, field_of
 from dormouse.scenarios import Question, Scenario
 
@@ -40,7 +40,8 @@ class Subject:
     """A model under measurement, with the truth about it put back."""
 
     lm: LM
-    clean: LM
+    clean: ModelRef
+    """The model before anything was planted. By reference: few measurements need it, and it is as large as `lm`."""
     trigger: Trigger
     behaviour: Behaviour
     questions: tuple[Question, ...]

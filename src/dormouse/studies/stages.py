@@ -82,7 +82,7 @@ def measure(
 
     subject = Subject(
         lm=shared(model),
-        clean=shared(base),
+        clean=base,
         trigger=spec.trigger,
         behaviour=spec.behaviour,
         questions=tuple(asked),
