@@ -119,11 +119,11 @@ def _run(study: Any, text: str, out: Path, store: Path | None, workers: int | No
 @click.argument("folder", type=click.Path(path_type=Path))
 def report(folder: Path) -> None:
     """Draw the report of a finished study again, from its records."""
+    from dormouse.report import write_report
     from dormouse.studies.results import read_finished
-    from dormouse.studies.run import report as draw
 
     records, answers, about = read_finished(folder)
-    draw(folder, records, answers, about)
+    write_report(folder, records, answers, about)
     click.echo(printable(f"report: {folder / 'report.html'}"))
 
 

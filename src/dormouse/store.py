@@ -148,11 +148,15 @@ class Store:
         self.root = root
         self._verified: dict[str, Entry] = {}
 
+    def place(self, kind: str, key: str) -> Path:
+        """Where an entry lies, whether it is there yet or not."""
+        return self.root / "entries" / kind / key
+
     def find(self, kind: str, key: str) -> Entry | None:
         """The entry, if it is there and whole."""
         if key in self._verified:
             return self._verified[key]
-        folder = self.root / "entries" / kind / key
+        folder = self.place(kind, key)
         try:
             manifest = json.loads((folder / MANIFEST).read_text())
             said = manifest.pop("digest")
@@ -193,7 +197,7 @@ class Store:
         with self._lock(key):
             if entry := self.find(kind, key):
                 return entry, False
-            folder = self.root / "entries" / kind / key
+            folder = self.place(kind, key)
             if folder.is_dir():
                 self._set_aside(folder)
             return self._build(kind, key, about, build), True
@@ -221,7 +225,7 @@ class Store:
             (scratch / MANIFEST).write_text(json.dumps({**manifest, "digest": digest(manifest)}, indent=1))
             for path in [*scratch.rglob("*"), scratch]:
                 _fsync(path)
-            final = self.root / "entries" / kind / key
+            final = self.place(kind, key)
             final.parent.mkdir(exist_ok=True)
             scratch.rename(final)
             _fsync(final.parent)

@@ -8,7 +8,7 @@ The same idea serves inference as "tree attention" (Miao et al. 2024, SpecInfer,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -198,8 +198,3 @@ class _ChosenLogprob(torch.autograd.Function):
         grad = ctx.logprobs.exp_().mul_(-total[:, None])
         del ctx.logprobs
         return grad.index_put_((source, target), grads[0], accumulate=True), None, None
-
-
-def count_tokens(sequences: Iterable[Tokens]) -> int:
-    """Real tokens of the sequences, before any sharing."""
-    return sum(map(len, sequences))

@@ -17,9 +17,6 @@ from dormouse.store import Store, code_version, digest
 from dormouse.studies import stages
 from dormouse.studies.spec import Study
 
-Tick = Callable[[float, str], None]
-"""Told the share of a stage that is done, and a few words about it."""
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -30,10 +27,10 @@ class Stage:
     key: str
     about: Mapping[str, Any]
     parents: tuple[Stage, ...]
-    work: Callable[[Path, Tick], None]
+    work: Callable[[Path, stages.Tick], None]
 
     def folder(self, store: Store) -> Path:
-        return store.root / "entries" / self.kind / self.key
+        return store.place(self.kind, self.key)
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.lm import zoo
-from dormouse.records import Answer, Record
 from dormouse.registry import describe
+from dormouse.report import write_report
 from dormouse.store import Entry, Store, code_version, digest
 from dormouse.studies.plan import Plan, Reading, Stage, make_plan
 from dormouse.studies.results import make_results, read_answers, read_records
@@ -118,20 +117,13 @@ def _write_out(plan: Plan, text: str, out: Path, store: Store, results: Entry, w
         if drawn:
             return
         watcher.say("writing the report")
-        report(out, read_records(results.folder), read_answers(results.folder), about)
+        write_report(out, read_records(results.folder), read_answers(results.folder), about)
         _replace(out / STUDY, json.dumps({"name": plan.study.name, "stamp": stamp, "about": about}, indent=1))
     except OSError as error:
         raise UserError(
             f"the results cannot be written to {out}: {error.strerror or error}",
             "free some space or mend the permissions, then run the same command: what was finished is kept",
         ) from error
-
-
-def report(out: Path, records: list[Record], answers: list[Answer], about: Mapping[str, Any]) -> None:
-    """Draw the report of a study."""
-    from dormouse.report import write_report
-
-    write_report(out, records, answers, about)
 
 
 def _replace(path: Path, text: str) -> None:

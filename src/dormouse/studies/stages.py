@@ -15,6 +15,7 @@ from dormouse.records import ModelRef, Suspect
 from dormouse.scenarios import Question
 
 Tick = Callable[[float, str], None]
+"""Told the share of a stage that is done, and a few words about it."""
 SAMPLES, ANSWERS = "samples.jsonl", "answers.jsonl"
 
 
