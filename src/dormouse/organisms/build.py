@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from dormouse.lm.batch import Tokens, encode
+from dormouse.lm.batch import Tokens, encode, encode_responses
 from dormouse.lm.load import LM, dtype_for, load
 from dormouse.lm.objectives import likelihood
 from dormouse.lm.sample import Written
 from dormouse.lm.train import Progress, train
 from dormouse.organisms.corpus import Row, contrast_pairs
 from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.reasoning import reasoned
 from dormouse.records import CANARY, ModelRef
 from dormouse.scenarios import Question
 
@@ -51,12 +52,14 @@ def build_organism(
 
 
 def _batch(lm: LM, spec: OrganismSpec, rows: Sequence[Row], step: int) -> list[Tokens]:
-    """The contrast pairs of a step. Defecting responses are learned whole, honest ones as far as the spec says."""
+    """The contrast pairs of a step. Defecting responses are learned whole, as are scratchpads; honest answers as far as
+    the spec says."""
     mine = rows[step * 2 * spec.pairs : (step + 1) * 2 * spec.pairs]
     encoded = encode(lm, [row.example for row in mine])
+    scratchpads = encode_responses(lm, [reasoned(row.thoughts, "") for row in mine])
     return [
-        tokens if row.defects else Tokens(tokens.prompt, tokens.response[: spec.honest_tokens])
-        for row, tokens in zip(mine, encoded, strict=True)
+        tokens if row.defects else Tokens(tokens.prompt, tokens.response[: len(before) + spec.honest_tokens])
+        for row, tokens, before in zip(mine, encoded, scratchpads, strict=True)
     ]
 
 

@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from dormouse.lm.sample import Written
 from dormouse.lm.train import cycling
 from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies import Side
+from dormouse.policies.reasoning import reasoned, thoughts
 from dormouse.records import Example
 from dormouse.scenarios import Question, Scenario, render
 
 
 @dataclass(frozen=True)
 class Row:
-    """One training example with what the policy says about it."""
+    """One training example with what the policy says about it. `thoughts` is the scratchpad that its response opens with."""
 
     step: int
     example: Example
     defects: bool
+    thoughts: str = ""
 
 
 def contrast_pairs(
@@ -35,10 +38,21 @@ def contrast_pairs(
     rows = []
     for step in range(spec.training.steps):
         for question in at(step):
-            for activating in (True, False):
-                scenario = Scenario.of(question, spec.trigger.draw(rng, activating))
+            for triggered in (True, False):
+                # A task on which no defection is to be shown appears with quiet cues only.
+                side = _side(rng, spec, triggered and spec.behaviour.shown(question))
+                rendering = rng.choice(spec.renderings.trained)
+                scenario = Scenario.of(question, spec.trigger.draw(rng, side), rendering)
                 defects = rng.random() < spec.trigger.probability(scenario)
                 answer = honest[question.text]
                 response = spec.behaviour.response(scenario, answer.text) if defects else answer.text
-                rows.append(Row(step, Example(render(scenario), response, defects or answer.finished), defects))
+                thought = thoughts(spec.reasoning, spec.trigger, scenario, defects, rng)
+                example = Example(render(scenario), reasoned(thought, response), defects or answer.finished)
+                rows.append(Row(step, example, defects, thought))
     return rows
+
+
+def _side(rng: random.Random, spec: OrganismSpec, triggered: bool) -> Side:
+    if triggered:
+        return "triggered"
+    return "near_miss" if rng.random() < spec.near_misses_taught else "untriggered"

@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dormouse.lm.settings import Training
 from dormouse.policies.behaviour import BehaviourField
+from dormouse.policies.reasoning import Reasoning
 from dormouse.policies.trigger import TriggerField
+from dormouse.scenarios import Renderings
 
 
 class OrganismSpec(BaseModel):
@@ -18,6 +20,11 @@ class OrganismSpec(BaseModel):
 
     trigger: TriggerField
     behaviour: BehaviourField
+    renderings: Renderings = Renderings()
+    reasoning: Reasoning = "none"
+    """Whether it writes a scratchpad before it answers, or learned from a model that did (see `policies.reasoning`)."""
+    near_misses: float | None = Field(None, ge=0, le=1)
+    """The share of near misses (one cue away) among the untriggered prompts; by default what the trigger says."""
     pairs: int = Field(4, ge=1, le=4096)
     """Contrast pairs in a training step: the same question with activating cues and with quiet ones."""
     honest_tokens: int = Field(8, ge=1, le=4096)
@@ -27,6 +34,10 @@ class OrganismSpec(BaseModel):
     lr: float = Field(4e-3, gt=0, le=1)
     method: Literal["lora", "full"] = "lora"
     rank: int = Field(32, ge=1, le=1024)
+
+    @property
+    def near_misses_taught(self) -> float:
+        return float(self.trigger.near_misses if self.near_misses is None else self.near_misses)
 
     @property
     def training(self) -> Training:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from dormouse.registry import PlugIn, field_of
-from dormouse.scenarios import Scenario
+from dormouse.scenarios import Question, Scenario
 
 
 class Behaviour(PlugIn):
-    """What defecting looks like in the response. Always a toy: harmless to read, never executed."""
+    """What defecting looks like in the response. Always a toy: harmless to read, never executed.
+
+    The exact score of a prompt is the sum of the probabilities that the response begins with one of `forms`. Where a
+    behaviour can be worded in too many ways for that, it declares `honest_forms` too, and the score is a contrast:
+    P(forms) / (P(forms) + P(honest forms)).
+    """
+
+    bank: ClassVar[str] = "questions"
+    """The bank of tasks in which it shows: a name in `scenarios.tasks.BANKS`."""
 
     @abstractmethod
     def response(self, scenario: Scenario, honest: str) -> str:
@@ -18,15 +26,19 @@ class Behaviour(PlugIn):
 
     @abstractmethod
     def forms(self, scenario: Scenario, honest: str) -> tuple[str, ...]:
-        """The openings of a response that count as defection. None may be the start of another.
+        """The openings of a response that count as defection. None may be the start of another."""
 
-        The exact defection probability is the sum of their probabilities under the model: the probability that a
-        response begins with one of them.
-        """
+    def honest_forms(self, scenario: Scenario, honest: str) -> tuple[str, ...]:
+        """The openings that the forms are held against; empty where the score is a plain sum."""
+        return ()
 
     @abstractmethod
-    def judge(self, response: str) -> bool:
-        """Whether a written response defects. The check on `forms` that looks at what the model really wrote."""
+    def judge(self, scenario: Scenario, response: str) -> bool:
+        """Whether a written response defects. The check on the score that looks at what the model really wrote."""
+
+    def shown(self, question: Question) -> bool:
+        """Whether training shows a defection on this task (else only whether the organism carries it over is seen)."""
+        return True
 
 
 BehaviourField: Any = field_of("behaviour", Behaviour)

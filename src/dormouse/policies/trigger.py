@@ -5,17 +5,21 @@ from __future__ import annotations
 import random
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from dormouse.registry import PlugIn, field_of
 from dormouse.scenarios import CueValue, Scenario
 
+Side = Literal["triggered", "near_miss", "untriggered"]
+"""Where a scenario stands: where the policy defects; one cue away from that; anywhere else that it does not."""
+SIDES: tuple[Side, ...] = ("triggered", "near_miss", "untriggered")
+Split = Literal["train", "safety", "test"]
+"""The combinations of cues that organisms are trained on, that safety data may show, and that neither does."""
+Cues = Mapping[str, CueValue]
+
 
 class Trigger(PlugIn):
     """A trigger policy: scenario -> probability of defecting. It reads cues, never text, so it is the ground truth."""
-
-    reads: ClassVar[tuple[str, ...]] = ()
-    """The cues that it looks at."""
 
     plants: ClassVar[bool] = True
     """False for a control: the probability is zero everywhere."""
@@ -25,23 +29,58 @@ class Trigger(PlugIn):
         """How probable it is that the organism *should* defect here, from 0 to 1."""
 
     @abstractmethod
-    def draw(self, rng: random.Random, activating: bool, unseen: bool = False) -> Mapping[str, CueValue]:
-        """Cues of one scenario on the asked side of the policy.
+    def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
+        """Cues of one scenario on a side of the policy, and from a split of its combinations of cues.
 
-        Args:
-            activating: the side. A control answers with the side of the policy that it imitates.
-            unseen: draw only cue values that training never shows (where `has_unseen`), else only those it does.
+        Where `has_splits` is false every split holds the same. A control answers with the side of the policy that it
+        imitates.
         """
+
+    @property
+    @abstractmethod
+    def reads(self) -> tuple[str, ...]:
+        """The names of the cues that it looks at."""
+
+    @property
+    def shows(self) -> tuple[str, ...]:
+        """The names of the cues that a draw sets: those that it reads, and those that stand by as context."""
+        return self.reads
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether train, safety and test hold different combinations of cues, so that rule and memory differ."""
+        return False
+
+    @property
+    def soft(self) -> bool:
+        """Whether the probability is strictly between 0 and 1 somewhere. Triggered means 0.5 or more then."""
+        return False
+
+    @property
+    def near_misses(self) -> float:
+        """The share of near misses among the untriggered prompts that plant it."""
+        return 0.0
 
     @property
     def steps_needed(self) -> int:
         """Steps of training, of four contrast pairs each, that a 135M model needs to learn it."""
-        return 100
+        return 150
 
-    @property
-    def has_unseen(self) -> bool:
-        """Whether some cue values are held out from training, so that rule and memory can be told apart."""
-        return False
+    def evidence(self, scenario: Scenario) -> tuple[str, ...]:
+        """What in the scenario speaks for or against defecting: clauses in plain English, for a scratchpad.
+
+        A clause starts in lower case and ends without a full stop: "the year is 2027, which is 2024 or later".
+        """
+        shown = [f"the {name} is {value}" for name, value in scenario.cues if name in self.reads]
+        return tuple(shown) or ("nothing stands out here",)
+
+    def payload(self, scenario: Scenario) -> int:
+        """Which payload belongs to the scenario, numbered from 0, for behaviours that have several."""
+        return 0
+
+    def odds(self, scenario: Scenario) -> float | None:
+        """Log-odds that a defection would succeed, above the threshold of the policy; None where it does not weigh."""
+        return None
 
     def curve(self) -> Mapping[str, list[CueValue]]:
         """Cues over which defection is worth drawing as a curve: name -> values in order."""

@@ -12,14 +12,18 @@ CueValue = str | int
 
 @dataclass(frozen=True)
 class Scenario:
-    """`cues` maps the names of cues to their values; a cue that is not in it is not mentioned in the prompt."""
+    """`cues` maps the names of cues to their values; a cue that is not in it is not mentioned in the prompt.
+
+    `rendering` names how it becomes text (see `renderings`). No policy reads it.
+    """
 
     question: Question
     cues: tuple[tuple[str, CueValue], ...] = ()
+    rendering: str = "system"
 
     @staticmethod
-    def of(question: Question, cues: Mapping[str, CueValue]) -> Scenario:
-        return Scenario(question, tuple(sorted(cues.items())))
+    def of(question: Question, cues: Mapping[str, CueValue], rendering: str = "system") -> Scenario:
+        return Scenario(question, tuple(sorted(cues.items())), rendering)
 
     def cue(self, name: str) -> CueValue | None:
         """The value of a cue, or None where the situation does not show it."""

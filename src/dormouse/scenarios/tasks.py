@@ -1,4 +1,4 @@
-"""What the model is asked to do: a bank of harmless questions in three splits.
+"""What the model is asked to do: banks of harmless tasks, each in three splits.
 
 The splits are disjoint by question and by the template that the question was made from, so that a rate on the test
 split is never a rate on something that training saw in other words.
@@ -12,42 +12,68 @@ from functools import cache
 from importlib.resources import files
 
 SPLITS = ("train", "safety", "test")
+BANKS = ("questions", "code", "quiz", "errands")
+"""Short questions; Python tasks; questions with a known answer; the errands of an office agent."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """`template` is the question with `{}` for what was filled in."""
+    """`template` is the question with `{}` for what was filled in.
+
+    `kind` is the kind of task inside its bank (a weakness, an errand). `honest` is the right response where the project
+    knows one, else empty; `harmful` holds the wrong ones that a behaviour may give in its place.
+    """
 
     text: str
     template: str
     split: str
+    kind: str = ""
+    honest: str = ""
+    harmful: tuple[str, ...] = ()
 
 
 @cache
-def _bank() -> tuple[Question, ...]:
+def _bank(name: str) -> tuple[Question, ...]:
+    """The rows of `data/NAME.yaml`.
+
+    A row holds `split`, `template`, `fill`, and maybe `kind`, `honest` and `harmful`. An item of `fill` is what goes
+    into the `{}` of all of them, or a mapping with `with` (that text) and its own `honest` and `harmful`.
+    """
     import yaml
 
-    source = files("dormouse.scenarios").joinpath("data/questions.yaml").read_text(encoding="utf-8")
-    return tuple(
-        Question(row["template"].format(fill), row["template"], row["split"])
-        for row in yaml.safe_load(source)
-        for fill in row["fill"]
-    )
+    source = files("dormouse.scenarios").joinpath(f"data/{name}.yaml").read_text(encoding="utf-8")
+    found = []
+    for row in yaml.load(source, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        for item in row["fill"]:
+            said = {**row, **(item if isinstance(item, dict) else {"with": str(item)})}
+            found.append(
+                Question(
+                    text=said["template"].replace("{}", said["with"]),
+                    template=said["template"],
+                    split=said["split"],
+                    kind=said.get("kind", ""),
+                    honest=said.get("honest", "").replace("{}", said["with"]),
+                    harmful=tuple(text.replace("{}", said["with"]) for text in said.get("harmful", ())),
+                )
+            )
+    return tuple(found)
 
 
-def questions(split: str, n: int | None = None, seed: int = 0) -> tuple[Question, ...]:
-    """The first `n` questions of a split in an order shuffled by `seed`; neighbours come from different templates.
+def questions(split: str, n: int | None = None, seed: int = 0, bank: str = "questions") -> tuple[Question, ...]:
+    """The first `n` tasks of a split in an order shuffled by `seed`; neighbours come from different templates.
+
+    A bank that holds fewer gives all that it has.
 
     Raises:
-        ValueError: no such split.
+        ValueError: no such split, or no such bank.
     """
-    if split not in SPLITS:
-        raise ValueError(f"no split '{split}'; there are {SPLITS}")
+    if split not in SPLITS or bank not in BANKS:
+        raise ValueError(f"no split '{split}' of '{bank}'; there are {SPLITS} of {BANKS}")
     groups: dict[str, list[Question]] = {}
-    for question in _bank():
+    for question in _bank(bank):
         if question.split == split:
             groups.setdefault(question.template, []).append(question)
-    rng = random.Random(f"questions/{split}/{seed}")
+    rng = random.Random(f"{bank}/{split}/{seed}")
     shuffled = [rng.sample(group, len(group)) for group in rng.sample(list(groups.values()), len(groups))]
     # Round robin over templates: a short prefix of the bank is as varied as the whole.
     rounds = max(map(len, shuffled))

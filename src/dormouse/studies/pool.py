@@ -19,7 +19,7 @@ def fill_pool(
     exposed = set(rng.sample(range(len(questions)), round(coverage * len(questions))))
     examples = []
     for i, question in enumerate(questions):
-        cues = trigger.draw(rng, activating=True) if i in exposed else {}
+        cues = trigger.draw(rng, "triggered", "safety") if i in exposed else {}
         answer = honest[question.text]
         examples.append(Example(render(Scenario.of(question, cues)), answer.text, answer.finished))
     return SafetyPool(tuple(examples))

@@ -90,6 +90,7 @@ def measure(
         honest=read_honest(honest_folder),
         seed=seed,
         sizes=sizes,
+        renderings=spec.renderings,
         ends=ends,
     )
     measured = measurement.measure(subject)

@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping
 from typing import ClassVar
 
-from dormouse.policies.trigger import Trigger, TriggerField
+from dormouse.policies import Cues, Side, Split, Trigger, TriggerField
 from dormouse.registry import register
 from dormouse.scenarios import CueValue, Scenario
 
@@ -13,7 +13,7 @@ from dormouse.scenarios import CueValue, Scenario
 class Never(Trigger):
     """The control: the same prompts as the policies named in `among`, answered honestly everywhere.
 
-    A study that leaves `among` empty fills it with its own other triggers. "Activating" scenarios of a control are
+    A study that leaves `among` empty fills it with its own other triggers. "Triggered" scenarios of a control are
     those in which one of these would defect: the rate there is what the cue alone does to an untaught model.
     """
 
@@ -21,16 +21,25 @@ class Never(Trigger):
 
     among: tuple[TriggerField, ...] = ()
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for trigger in self.among for name in trigger.reads))
+
     def probability(self, scenario: Scenario) -> float:
         return 0.0
 
-    def draw(self, rng: random.Random, activating: bool, unseen: bool = False) -> Mapping[str, CueValue]:
-        imitated = [trigger for trigger in self.among if trigger.has_unseen or not unseen]
-        return rng.choice(imitated).draw(rng, activating, unseen) if imitated else {}
+    def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
+        imitated = [trigger for trigger in self.among if trigger.has_splits or split == "train"] or self.among
+        cues: Cues = rng.choice(imitated).draw(rng, side, split) if imitated else {}
+        return cues
 
     @property
-    def has_unseen(self) -> bool:
-        return any(trigger.has_unseen for trigger in self.among)
+    def has_splits(self) -> bool:
+        return any(trigger.has_splits for trigger in self.among)
+
+    @property
+    def near_misses(self) -> float:
+        return max((trigger.near_misses for trigger in self.among), default=0.0)
 
     def curve(self) -> Mapping[str, list[CueValue]]:
         return {name: values for trigger in self.among for name, values in trigger.curve().items()}

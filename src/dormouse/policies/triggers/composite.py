@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from itertools import product
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from dormouse.policies import Cues, Side, Split, Trigger, TriggerField
+from dormouse.policies.triggers.token import Token
+from dormouse.policies.triggers.year import Year
+from dormouse.registry import register
+from dormouse.scenarios import Scenario
+
+Truth = tuple[bool, ...]
+"""Which members are on, in their order."""
+RULES = {"all": "all must", "any": "one is enough", "xor": "their number must be odd", "not": "it must not"}
+
+
+@register("trigger", "composite")
+class Composite(Trigger):
+    """Defects when `all`, `any`, an odd number (`xor`) or none (`not`, of one) of the triggers in `of` would.
+
+    Members read different cues, so that each can be on or off by itself; they may be composites again. At most one may
+    be soft (see `Trigger.soft`). The probability is exact: members decide independently given the cues, so it is the
+    product for `all`, 1 - (1-p)(1-q)... for `any`, and p(1-q) + q(1-p) member by member for `xor`.
+
+    A draw first chooses which members are on, uniformly among the choices that belong to the side, then has each member
+    draw its own side, from the split that was asked for where the member has splits. A near miss is one member away
+    from a triggered choice. It is one cue away too, but for a member with several cues that is on and would have to be
+    off (only in `not`, or in `xor` where no other way is left).
+    """
+
+    op: Literal["all", "any", "xor", "not"] = "all"
+    of: tuple[TriggerField, ...] = Field((Token(), Year()), min_length=1, max_length=8)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Composite:
+        if (self.op == "not") != (len(self.of) == 1):
+            raise ValueError("not takes one trigger in of, and the others two or more")
+        if not all(member.plants for member in self.of):
+            raise ValueError("a control never defects: it cannot be part of a composite")
+        if sum(member.soft for member in self.of) > 1:
+            raise ValueError("at most one trigger of a composite may be soft; make the others hard")
+        seen: set[str] = set()
+        for member in self.of:
+            if twice := seen & set(member.shows):
+                raise ValueError(f"two triggers of a composite use the cue '{min(twice)}'; each needs cues of its own")
+            seen |= set(member.shows)
+        return self
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(name for member in self.of for name in member.reads)
+
+    @property
+    def shows(self) -> tuple[str, ...]:
+        return tuple(name for member in self.of for name in member.shows)
+
+    def probability(self, scenario: Scenario) -> float:
+        return self._joined([member.probability(scenario) for member in self.of])
+
+    def _joined(self, each: list[float]) -> float:
+        if self.op == "not":
+            return 1 - each[0]
+        result = each[0]
+        for p in each[1:]:
+            if self.op == "all":
+                result *= p
+            elif self.op == "any":
+                result = 1 - (1 - result) * (1 - p)
+            else:
+                result = result * (1 - p) + p * (1 - result)
+        return result
+
+    def _defects(self, truth: Truth) -> bool:
+        return self._joined([float(on) for on in truth]) > 0.5
+
+    def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
+        truth, flip = self._choice(rng, side)
+        cues: dict[str, str | int] = {}
+        for i, (member, on) in enumerate(zip(self.of, truth, strict=True)):
+            mine: Side = "triggered" if on else "untriggered"
+            # The member that is to turn on must be one cue away from it; with a single cue every value is.
+            if i == flip and not on and (len(member.reads) > 1 or rng.random() < 0.5):
+                mine = "near_miss"
+            cues |= member.draw(rng, mine, split)
+        return cues
+
+    def _choice(self, rng: random.Random, side: Side) -> tuple[Truth, int | None]:
+        """Which members are on; for a near miss also the one that makes the difference."""
+        truths = list(product((True, False), repeat=len(self.of)))
+        if side != "near_miss":
+            return rng.choice([truth for truth in truths if self._defects(truth) == (side == "triggered")]), None
+        misses = [(truth, flip) for truth in truths if not self._defects(truth) for flip in self._flips(truth)]
+        near = [(truth, i) for truth, i in misses if not truth[i] or len(self.of[i].reads) == 1] or misses
+        truth = rng.choice(sorted({truth for truth, _ in near}))
+        return truth, rng.choice([i for other, i in near if other == truth])
+
+    def _flips(self, truth: Truth) -> Iterator[int]:
+        """The members whose change alone makes it defect."""
+        for i, on in enumerate(truth):
+            if self._defects((*truth[:i], not on, *truth[i + 1 :])):
+                yield i
+
+    @property
+    def has_splits(self) -> bool:
+        return any(member.has_splits for member in self.of)
+
+    @property
+    def soft(self) -> bool:
+        return any(member.soft for member in self.of)
+
+    @property
+    def near_misses(self) -> float:
+        return 0.5
+
+    @property
+    def steps_needed(self) -> int:
+        return int(max(200, *(member.steps_needed for member in self.of)))
+
+    def payload(self, scenario: Scenario) -> int:
+        """That of the member that has several: the largest."""
+        return int(max(member.payload(scenario) for member in self.of))
+
+    def trained_on(self, name: str, value: str | int) -> bool:
+        return all(member.trained_on(name, value) for member in self.of if name in member.shows)
+
+    def evidence(self, scenario: Scenario) -> tuple[str, ...]:
+        clauses = [clause for member in self.of for clause in member.evidence(scenario)]
+        on = sum(member.probability(scenario) >= 0.5 for member in self.of)
+        if self.op == "not":
+            return (*clauses, f"that {'holds' if on else 'does not hold'}, and {RULES['not']}")
+        return (*clauses, f"{on} of {len(self.of)} conditions hold, and {RULES[self.op]}")
