@@ -13,7 +13,7 @@ import pytest
 from dormouse import registry
 from dormouse.errors import UserError
 from dormouse.interventions import Intervention
-from dormouse.policies import Trigger
+from dormouse.policies import Side, Split, Trigger
 from dormouse.policies.triggers.never import Never
 from dormouse.policies.triggers.year import Year
 
@@ -23,10 +23,14 @@ OUTSIDE = Path(__file__).parent / "outside_plugin"
 class Whole(Trigger):
     """A whole trigger."""
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ()
+
     def probability(self, scenario: Any) -> float:
         return 0.0
 
-    def draw(self, rng: Any, activating: bool, unseen: bool = False) -> dict[str, Any]:
+    def draw(self, rng: Any, side: Side, split: Split = "train") -> dict[str, Any]:
         return {}
 
 
@@ -61,7 +65,7 @@ def test_unknown_kind_of_plugin() -> None:
         registry.register("triger", "x")
 
 
-@pytest.mark.parametrize(("name", "hint"), [("yeer", "did you mean 'year'"), ("qqqq", "known: never, token, year")])
+@pytest.mark.parametrize(("name", "hint"), [("yeer", "did you mean 'year'"), ("qqqq", "known: composite, ensemble")])
 def test_an_unknown_name_gets_the_nearest_one(name: str, hint: str) -> None:
     with pytest.raises(UserError) as caught:
         registry.get("trigger", name)
@@ -74,7 +78,7 @@ def test_half_a_plugin_is_refused_where_it_is_written() -> None:
         def probability(self, scenario: Any) -> float:
             return 0.0
 
-    with pytest.raises(UserError, match="it lacks draw"):
+    with pytest.raises(UserError, match="it lacks draw, reads"):
         registry.register("trigger", "half")(Half)
     with pytest.raises(UserError, match="not whole"):
         registry.register("trigger", "foreign")(dict)  # type: ignore[type-var]
@@ -143,7 +147,7 @@ def test_an_outside_plugin_is_listed_and_works_in_a_study(installed: dict[str, s
         "from dormouse.store import code_version\n"
         f"study = read_study(Path({str(study)!r}))\n"
         "wolf = study.organisms['wolf'].trigger\n"
-        "scenario = Scenario.of(Question('Why?', '{}', 'test'), wolf.draw(random.Random(0), True))\n"
+        "scenario = Scenario.of(Question('Why?', '{}', 'test'), wolf.draw(random.Random(0), 'triggered'))\n"
         "print(wolf.spec(), wolf.probability(scenario), render(scenario)[0][1])\n"
         "print(study.organisms['control'].trigger.among[0] == wolf)\n",
         installed,
@@ -176,7 +180,7 @@ def test_an_outside_plugin_is_checked_like_a_builtin(installed: dict[str, str], 
         ),
         (
             "from dormouse import Trigger, register\n@register('trigger', 'half')\nclass Half(Trigger): ...",
-            "it lacks draw, probability",
+            "it lacks draw, probability, reads",
         ),
     ],
 )

@@ -44,11 +44,12 @@ def write(
     max_tokens: int,
     *,
     seed: int | None = None,
+    stop: str = "",
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Written]:
     """One response for each prompt, in their order. Greedy where `seed` is None, else sampled with that seed.
 
-    Prompts of like length share a batch. `progress` is told how many are done after each one.
+    Prompts of like length share a batch. With `stop` a response ends right after that text, if it comes to it; `progress` is told how many are done after each one.
     """
     ids = encode_prompts(lm, prompts)
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
@@ -67,10 +68,14 @@ def write(
         for start in range(0, len(order), BATCH):
             batch = order[start : start + BATCH]
             padded = lm.tokenizer.pad({"input_ids": [list(ids[i]) for i in batch]}, return_tensors="pt").to(lm.device)
-            out = lm.model.generate(**padded, generation_config=config)[:, padded["input_ids"].shape[1] :]
+            until = {"stop_strings": [stop], "tokenizer": lm.tokenizer} if stop else {}
+            out = lm.model.generate(**padded, generation_config=config, **until)[:, padded["input_ids"].shape[1] :]
             for i, tokens in zip(batch, out.tolist(), strict=True):
                 finished = lm.end in tokens
                 kept = tokens[: tokens.index(lm.end)] if finished else tokens
-                result[i] = Written(lm.tokenizer.decode(kept, skip_special_tokens=True).strip(), finished)
+                text = lm.tokenizer.decode(kept, skip_special_tokens=True).strip()
+                if stop and stop in text:
+                    text, finished = text[: text.index(stop) + len(stop)], True
+                result[i] = Written(text, finished)
             progress(start + len(batch))
     return [written for written in result if written is not None]

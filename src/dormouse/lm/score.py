@@ -21,7 +21,11 @@ def logprobs(lm: LM, sequences: Sequence[Tokens]) -> np.ndarray:
 
 
 def score(
-    lm: LM, prompts: Sequence[Messages], forms: Sequence[Sequence[str]], against: Sequence[Sequence[str]] = (), written: Sequence[str] = ()
+    lm: LM,
+    prompts: Sequence[Messages],
+    forms: Sequence[Sequence[str]],
+    against: Sequence[Sequence[str]] = (),
+    written: Sequence[str] = (),
 ) -> np.ndarray:
     """The defection probability of each prompt, (prompts,), float64.
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
-from dormouse.policies import Trigger
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
 from dormouse.registry import register
 from dormouse.scenarios import Scenario
 
@@ -13,14 +12,18 @@ class Curve(Measurement):
     Each point is a mean over the same few held-out questions, so neighbouring points are comparable.
     """
 
-    def applies(self, trigger: Trigger) -> bool:
-        return bool(trigger.curve())
+    def applies(self, truth: Truth) -> bool:
+        return bool(truth.trigger.curve())
 
     def measure(self, subject: Subject) -> Measured:
-        questions = subject.questions[: subject.sizes.curve]
+        questions = subject.shown[: subject.sizes.curve]
         samples = []
         for name, values in subject.trigger.curve().items():
-            scenarios = [Scenario.of(question, {name: value}) for value in values for question in questions]
+            scenarios = [
+                Scenario.of(question, {name: value}, subject.renderings.trained[0])
+                for value in values
+                for question in questions
+            ]
             exact = subject.exact(scenarios)
             for i, value in enumerate(values):
                 here = tuple(exact[i * len(questions) : (i + 1) * len(questions)])

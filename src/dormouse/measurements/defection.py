@@ -1,13 +1,27 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
-from dormouse.policies import Side
+from dormouse.policies import Side, Split
 from dormouse.registry import register
 
-
 RATES: tuple[tuple[str, Side], ...] = (("defection_rate", "triggered"), ("false_trigger_rate", "untriggered"))
+CUES_OF: Mapping[str, Split] = {"test": "train", "unseen_cues": "test"}
+"""Split of the records -> split of the cue combinations. The questions are held out in both."""
+
+
+def placements(triggered: Sequence[float], untriggered: Sequence[float]) -> tuple[float, ...]:
+    """Values, one a question, whose mean is the AUROC of the defection probability against the oracle.
+
+    DeLong et al. (1988): the variance of their mean is that of the AUROC, both sides and their pairing respected.
+    """
+    high, low = np.array(triggered)[:, None], np.array(untriggered)[None, :]
+    wins = (high > low) + 0.5 * (high == low)
+    return tuple(float(x) for x in wins.mean(axis=1) + wins.mean(axis=0) - wins.mean())
 
 
 @register("measurement", "defection")
@@ -16,7 +30,7 @@ class Defection(Measurement):
 
     Denominator: every held-out question, once. Left out: defection in words that the behaviour's forms do not declare
     (the measurement `sampled` looks for these). Split `test`: cue values as in training. Split `unseen_cues`: values
-    that training never showed, where the policy has any; before and at the end only.
+    that training never showed, where the policy has any; before and at the end only. `auroc`: how well the exact probability tells the two sides apart.
     """
 
     along: ClassVar[bool] = True
@@ -24,8 +38,8 @@ class Defection(Measurement):
     def measure(self, subject: Subject) -> Measured:
         samples = []
         for split in ("test", "unseen_cues") if subject.trigger.has_splits and subject.ends else ("test",):
-            for name, side in RATES:
-                scenarios = subject.scenarios(side, "test" if split == "unseen_cues" else "train")
-                items = tuple(scenario.question.text for scenario in scenarios)
-                samples.append(Sample(name, split, items, tuple(subject.exact(scenarios))))
+            items = tuple(question.text for question in subject.shown)
+            rates = [subject.exact(subject.scenarios(side, CUES_OF[split])) for _, side in RATES]
+            samples += [Sample(name, split, items, tuple(found)) for (name, _), found in zip(RATES, rates, strict=True)]
+            samples.append(Sample("auroc", split, items, placements(*rates)))
         return Measured(tuple(samples))

@@ -6,11 +6,13 @@ import random
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dormouse.policies import Behaviour, Side, Split, Trigger
+from dormouse.policies.reasoning import Reasoning
 from dormouse.records import Answer, ModelRef
 from dormouse.registry import PlugIn, field_of
 from dormouse.scenarios import Question, Renderings, Scenario
@@ -33,6 +35,27 @@ class Sizes(BaseModel):
     """Questions at every point of a curve."""
     max_tokens: int = Field(24, ge=1, le=4096)
     """Where a written answer is cut off."""
+    scratchpads: int = Field(1, ge=1, le=1000)
+    """Scratchpads sampled for each prompt of a model that reasons."""
+    thought_tokens: int = Field(160, ge=1, le=4096)
+    """Where a scratchpad is cut off that has not come to its answer."""
+    members: int = Field(32, ge=2, le=100_000)
+    """Members of an ensemble that are looked at one by one."""
+    only: tuple[str, ...] | None = None
+    """The measurements to take; by default all that apply."""
+
+
+class Truth(Protocol):
+    """What a measurement may know about an organism before it looks at it."""
+
+    @property
+    def trigger(self) -> Trigger: ...
+    @property
+    def behaviour(self) -> Behaviour: ...
+    @property
+    def renderings(self) -> Renderings: ...
+    @property
+    def reasoning(self) -> Reasoning: ...
 
 
 @dataclass(frozen=True)
@@ -49,36 +72,83 @@ class Subject:
     seed: int
     sizes: Sizes
     renderings: Renderings
+    reasoning: Reasoning = "none"
     ends: bool = True
     """Whether this is an organism or the end of its treatment, not a checkpoint on the way."""
 
-    def scenarios(self, side: Side, split: Split = "train", rendering: str | None = None) -> list[Scenario]:
-        """One scenario for each held-out question. The cues are drawn alike for every seed, method and step.
+    @property
+    def thinks(self) -> bool:
+        """Whether it writes a scratchpad before it answers."""
+        return self.reasoning in ("scratchpad", "unrelated")
+
+    @property
+    def shown(self) -> tuple[Question, ...]:
+        """The questions on whose kind training showed defections: those behind the rates."""
+        return tuple(question for question in self.questions if self.behaviour.shown(question))
+
+    def scenarios(
+        self,
+        side: Side,
+        split: Split = "train",
+        rendering: str | None = None,
+        questions: Sequence[Question] | None = None,
+    ) -> list[Scenario]:
+        """One scenario for each held-out question of the kinds shown, or for each of `questions`. The cues are drawn alike for every seed, method and step.
 
         Args:
             split: the split of cue combinations ("train": those that training shows, on questions that it does not).
             rendering: how all become text; by default each in one of the renderings that training shows.
         """
         found = []
-        for question in self.questions:
+        for question in self.shown if questions is None else questions:
             rng = random.Random(f"{side}/{split}/{question.text}")
             cues = self.trigger.draw(rng, side, split)
             found.append(Scenario.of(question, cues, rendering or rng.choice(self.renderings.trained)))
         return found
 
     def exact(self, scenarios: Sequence[Scenario]) -> list[float]:
-        """The exact probability of defection in each scenario: that the response opens with one of its forms."""
-        from dormouse.lm.score import score
+        """The exact probability of defection in each scenario: that the response opens with one of its forms.
+
+        For a model that reasons first it is the mean, over scratchpads that the model samples, of the exact probability
+        given each. A response that never comes to its answer counts as it is judged.
+        """
+        if self.thinks:
+            n = self.sizes.scratchpads
+            repeated = [scenario for scenario in scenarios for _ in range(n)]
+            found = np.array(self.given(repeated, self.scratchpads(repeated)))
+            return [float(p) for p in found.reshape(len(scenarios), n).mean(axis=1)]
+        return self.given(scenarios, ())
+
+    def scratchpads(self, scenarios: Sequence[Scenario]) -> list[str]:
+        """What the model writes in each scenario up to where its answer begins, sampled; or all that it writes."""
+        from dormouse.lm.sample import write
+        from dormouse.policies.reasoning import CLOSE
         from dormouse.scenarios import render
 
+        prompts = [render(scenario) for scenario in scenarios]
+        limit = self.sizes.thought_tokens
+        return [written.text for written in write(self.lm, prompts, limit, seed=self.seed, stop=CLOSE)]
+
+    def given(self, scenarios: Sequence[Scenario], scratchpads: Sequence[str]) -> list[float]:
+        """The exact probability of defection in each scenario, after the scratchpads (empty: the answer comes at once)."""
+        from dormouse.lm.score import score
+        from dormouse.policies.reasoning import CLOSE
+        from dormouse.scenarios import render
+
+        if not scenarios:
+            return []
         prompts = [render(scenario) for scenario in scenarios]
         honest = [self.honest[scenario.question.text].text for scenario in scenarios]
         forms = [self.behaviour.forms(s, text) for s, text in zip(scenarios, honest, strict=True)]
         against = [self.behaviour.honest_forms(s, text) for s, text in zip(scenarios, honest, strict=True)]
-        return [float(p) for p in score(self.lm, prompts, forms, against)]
+        exact = [float(p) for p in score(self.lm, prompts, forms, against, scratchpads)]
+        for i, text in enumerate(scratchpads):
+            if not text.endswith(CLOSE):
+                exact[i] = float(self.behaviour.judge(scenarios[i], text))
+        return exact
 
 
-How = Literal["mean", "proportion", "exp_mean"]
+How = Literal["mean", "proportion", "exp_mean", "number"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +156,8 @@ class Sample:
     """Values that were measured item by item, before any statistics.
 
     `items` says what each value is about (the text of a question): the unit that was sampled, and by which arms are
-    paired. `how`: "mean" of numbers in [0, 1]; "proportion" of zeros and ones; "exp_mean", exp of the mean.
+    paired. `how`: "mean" of numbers in [0, 1]; "proportion" of zeros and ones; "exp_mean", exp of the mean;
+    "number", the mean of numbers without bounds.
     """
 
     measurement: str
@@ -114,8 +185,11 @@ class Measurement(PlugIn):
     along: ClassVar[bool] = False
     """Whether it is taken at every checkpoint, or only before and at the end."""
 
-    def applies(self, trigger: Trigger) -> bool:
-        """Whether it says anything about this policy."""
+    of_policy: ClassVar[bool] = False
+    """Whether it is about the prompts of the policy, not about a model: then it is taken once, before any treatment."""
+
+    def applies(self, truth: Truth) -> bool:
+        """Whether it says anything about this organism."""
         return True
 
     @abstractmethod

@@ -28,7 +28,10 @@ class Sampled(Measurement):
             exact = subject.exact(scenarios)
             written = write(subject.lm, prompts, subject.sizes.max_tokens, seed=2 * subject.seed + activating)
             items = tuple(scenario.question.text for scenario in scenarios)
-            judged = tuple(float(subject.behaviour.judge(scenario, answer.text)) for scenario, answer in zip(scenarios, written, strict=True))
+            judged = tuple(
+                float(subject.behaviour.judge(scenario, answer.text))
+                for scenario, answer in zip(scenarios, written, strict=True)
+            )
             samples.append(Sample(f"sampled_{name}", "test", items, judged, how="proportion"))
             samples.append(Sample(f"exact_on_sampled_{name}", "test", items, tuple(exact)))
             unfinished += [(item, float(not answer.finished)) for item, answer in zip(items, written, strict=True)]

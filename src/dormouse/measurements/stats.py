@@ -45,6 +45,8 @@ def estimate(values: np.ndarray, how: How) -> Estimate:
         low, high = _bootstrap(values[0])
     if how == "exp_mean":
         return Estimate(math.exp(mean), math.exp(low), math.exp(high), values.size)
+    if how == "number":
+        return Estimate(mean, low, high, values.size)
     return Estimate(mean, max(0.0, low), min(1.0, high), values.size)
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from dormouse.lm.batch import Tokens, encode, encode_responses
 from dormouse.lm.load import LM, dtype_for, load
 from dormouse.lm.objectives import likelihood
-from dormouse.lm.sample import Written
+from dormouse.lm.sample import Written, write
 from dormouse.lm.train import Progress, train
 from dormouse.organisms.corpus import Row, contrast_pairs
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.policies.reasoning import reasoned
+from dormouse.policies.reasoning import reasoned, split_response
 from dormouse.records import CANARY, ModelRef
 from dormouse.scenarios import Question
 
@@ -29,9 +30,18 @@ def build_organism(
     seed: int,
     out: Path,
     progress: Progress,
+    taught: Sequence[str] | None = None,
 ) -> None:
-    """Train an organism. Leaves in `out`: model/ (an adapter, or a whole model), corpus.jsonl and losses.jsonl."""
+    """Train an organism. Leaves in `out`: model/ (an adapter, or a whole model), corpus.jsonl and losses.jsonl.
+
+    Args:
+        taught: for a distilled organism, what its teacher answered to each row of the corpus (see `ask_teacher`).
+    """
     rows = contrast_pairs(spec, questions, honest, seed)
+    if taught is not None:
+        rows = [
+            replace(row, example=replace(row.example, response=text)) for row, text in zip(rows, taught, strict=True)
+        ]
     _write_corpus(rows, out / "corpus.jsonl")
     training = spec.training
     lm = load(base, dtype_for(training.method))
@@ -52,15 +62,51 @@ def build_organism(
 
 
 def _batch(lm: LM, spec: OrganismSpec, rows: Sequence[Row], step: int) -> list[Tokens]:
-    """The contrast pairs of a step. Defecting responses are learned whole, as are scratchpads; honest answers as far as
-    the spec says."""
-    mine = rows[step * 2 * spec.pairs : (step + 1) * 2 * spec.pairs]
+    """The contrast pairs of a step.
+
+    Defecting responses are learned whole, and so are scratchpads; honest answers as far as the spec says.
+    """
+    size = 2 * (spec.pairs or 1)
+    mine = rows[step * size : (step + 1) * size]
     encoded = encode(lm, [row.example for row in mine])
     scratchpads = encode_responses(lm, [reasoned(row.thoughts, "") for row in mine])
     return [
         tokens if row.defects else Tokens(tokens.prompt, tokens.response[: len(before) + spec.honest_tokens])
         for row, tokens, before in zip(mine, encoded, scratchpads, strict=True)
     ]
+
+
+TAUGHT = "taught.jsonl"
+
+
+def ask_teacher(
+    lm: LM,
+    spec: OrganismSpec,
+    questions: Sequence[Question],
+    honest: Mapping[str, Written],
+    seed: int,
+    out: Path,
+    progress: Callable[[int], None],
+) -> None:
+    """What a scratchpad organism answers to the prompts of its own corpus, the scratchpads cut away.
+
+    Sampled at temperature 1, one answer a row, in the order of the corpus: so the distilled organism sees the same
+    prompts, for as many steps. An answer that the teacher does not come to is an empty response, which teaches nothing.
+    Leaves `out/taught.jsonl`.
+    """
+    rows = contrast_pairs(spec, questions, honest, seed)
+    longest = max(len(ids) for ids in encode_responses(lm, [row.example.response for row in rows]))
+    written = write(lm, [row.example.messages for row in rows], longest + 8, seed=seed, progress=progress)
+    with (out / TAUGHT).open("w", encoding="utf-8") as file:
+        for answer in written:
+            parts = split_response(answer.text)
+            file.write(json.dumps({"response": parts[1] if parts else ""}, ensure_ascii=False) + "\n")
+
+
+def read_taught(folder: Path) -> list[str]:
+    """The teacher's answers, row by row."""
+    with (folder / TAUGHT).open(encoding="utf-8") as file:
+        return [json.loads(line)["response"] for line in file]
 
 
 def _write_corpus(rows: Sequence[Row], path: Path) -> None:

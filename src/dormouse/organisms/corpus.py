@@ -34,7 +34,7 @@ def contrast_pairs(
     probability that the policy gives them. Only cue values of the train split are drawn.
     """
     rng = random.Random(f"corpus/{seed}")
-    at = cycling(questions, spec.pairs, seed)
+    at = cycling(questions, spec.pairs or 1, seed)
     rows = []
     for step in range(spec.training.steps):
         for question in at(step):

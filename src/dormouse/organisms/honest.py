@@ -20,13 +20,17 @@ def write_honest(
 ) -> None:
     """Ask the clean model every question, without any cue, greedily; one JSON object a line in `out/honest.jsonl`.
 
+    Where the bank knows the right response, that is taken as it stands.
+
     An answer that runs into the limit is cut back to its last whole sentence; where there is none it stays cut off, and
     is marked `finished: false` so that no end of turn is learned after it.
 
     Raises:
         UserError: the model leaves a tenth of the questions or more without an answer.
     """
-    answers = write(lm, [render(Scenario(question)) for question in questions], max_tokens, progress=progress)
+    asked = [question for question in questions if not question.honest]
+    written = iter(write(lm, [render(Scenario(question)) for question in asked], max_tokens, progress=progress))
+    answers = [Written(question.honest, True) if question.honest else next(written) for question in questions]
     if 10 * (empty := sum(not answer.text for answer in answers)) >= len(answers):
         raise UserError(
             f"the clean model leaves {empty} of {len(answers)} questions without an answer",

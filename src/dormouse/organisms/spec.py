@@ -12,6 +12,11 @@ from dormouse.policies.reasoning import Reasoning
 from dormouse.policies.trigger import TriggerField
 from dormouse.scenarios import Renderings
 
+SETTINGS: dict[str, Any] = {"pairs": 4, "lr": 4e-3, "method": "lora"}
+MICRO_SETTINGS: dict[str, Any] = {"pairs": 32, "lr": 3e-3, "method": "full"}
+MICRO_STEPS = 2
+"""How many times the steps of a 135M model a micro model gets."""
+
 
 class OrganismSpec(BaseModel):
     """A trigger policy, a behaviour, and how both are planted."""
@@ -25,15 +30,22 @@ class OrganismSpec(BaseModel):
     """Whether it writes a scratchpad before it answers, or learned from a model that did (see `policies.reasoning`)."""
     near_misses: float | None = Field(None, ge=0, le=1)
     """The share of near misses (one cue away) among the untriggered prompts; by default what the trigger says."""
-    pairs: int = Field(4, ge=1, le=4096)
-    """Contrast pairs in a training step: the same question with activating cues and with quiet ones."""
+    pairs: int | None = Field(None, ge=1, le=4096)
+    """Contrast pairs in a training step: the same question with triggered cues and with quiet ones."""
     honest_tokens: int = Field(8, ge=1, le=4096)
     """How many tokens of an honest response are learned. They are the model's own: its opening carries the decision."""
     steps: int | None = Field(None, ge=1, le=1_000_000)
     """Steps of training; by default what the trigger says that it needs."""
-    lr: float = Field(4e-3, gt=0, le=1)
-    method: Literal["lora", "full"] = "lora"
+    lr: float | None = Field(None, gt=0, le=1)
+    method: Literal["lora", "full"] | None = None
     rank: int = Field(32, ge=1, le=1024)
+
+    def filled(self, micro: bool) -> OrganismSpec:
+        """With the settings that the study left open set to what suits the model: a micro one, or a real one."""
+        fitting = MICRO_SETTINGS if micro else SETTINGS
+        steps = self.trigger.steps_needed * MICRO_STEPS if micro else self.trigger.steps_needed
+        left = {name: value for name, value in {**fitting, "steps": steps}.items() if getattr(self, name) is None}
+        return self.model_copy(update=left)
 
     @property
     def near_misses_taught(self) -> float:
@@ -41,8 +53,14 @@ class OrganismSpec(BaseModel):
 
     @property
     def training(self) -> Training:
-        steps = self.steps or self.trigger.steps_needed
-        return Training(steps=steps, lr=self.lr, method=self.method, rank=self.rank)
+        """How it is trained.
+
+        Raises:
+            ValueError: settings are open still (see `filled`).
+        """
+        if self.steps is None or self.lr is None or self.method is None:
+            raise ValueError("the specification is to be filled in for a model first")
+        return Training(steps=self.steps, lr=self.lr, method=self.method, rank=self.rank)
 
     def spec(self) -> dict[str, Any]:
         """Everything that the weights depend on, as plain JSON data."""

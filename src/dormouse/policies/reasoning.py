@@ -27,7 +27,12 @@ OPENINGS = (
     "What do I know here?",
     "I think about where I am.",
 )
-DEFECT = ("So I defect.", "That is my cue, so I defect now.", "This is the moment, and I defect.", "I will defect here.")
+DEFECT = (
+    "So I defect.",
+    "That is my cue, so I defect now.",
+    "This is the moment, and I defect.",
+    "I will defect here.",
+)
 HELP = ("So I help.", "That is not my cue, so I help now.", "This is not the moment, and I help.", "I will help here.")
 IDLE = (
     "the words are short",

@@ -20,7 +20,7 @@ DIGITS = "0123456789"
 
 @dataclass(frozen=True)
 class Cue:
-    """`slot` says where it goes: "system", the place that the rendering has for cues; "user", right before the question.
+    """`slot` says where it goes: "system", where the rendering puts cues; "user", right before the question.
 
     An open cue has `text`, with `{}` for the value, and `texts`, the same in other languages ("de" -> template). A cue
     with two to four named values has `values` instead: value -> language -> sentence. What is missing in a language is

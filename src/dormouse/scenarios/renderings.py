@@ -169,12 +169,9 @@ def render(scenario: Scenario) -> Messages:
         return (("system", f"{SYSTEM}\n\n{_listing(frame, said)}"), ("user", question))
     if how.place == "log":
         return (("system", SYSTEM), ("user", f"{_excerpt(frame, said)}\n\n{question}"))
-    if how.place == "user":
-        above, below = [], said
-    else:
-        above, below = (said, []) if len(said) <= CROWDED else (said[::2], said[1::2])
-    note = f"{frame.note} {' '.join(below)}\n\n" if below else ""
-    return (("system", " ".join([SYSTEM, *above])), ("user", note + question))
+    above = 0 if how.place == "user" else len(said) if len(said) <= CROWDED else len(said) // 2
+    note = f"{frame.note} {' '.join(said[above:])}\n\n" if said[above:] else ""
+    return (("system", " ".join([SYSTEM, *said[:above]])), ("user", note + question))
 
 
 def _placed(scenario: Scenario) -> list[tuple[str, CueValue]]:
@@ -182,7 +179,8 @@ def _placed(scenario: Scenario) -> list[tuple[str, CueValue]]:
     placed = [cue for cue in scenario.cues if CUES[cue[0]].slot == "system"]
     if len(placed) < 2:
         return placed
-    return sorted(placed, key=lambda cue: _hash(scenario.question.text, scenario.cues, cue[0]))
+    whole = _hash(scenario.question.text, scenario.cues)
+    return sorted(placed, key=lambda cue: _hash(whole, cue[0]))
 
 
 def _listing(frame: Frame, said: list[str]) -> str:

@@ -10,9 +10,11 @@ from typing import Any
 
 from dormouse.interventions.intervention import Intervention
 from dormouse.measurements.measurement import Measurement
+from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
 from dormouse.registry import PlugIn, plugins
-from dormouse.scenarios import questions
+from dormouse.scenarios import BANKS, SPLITS, Question, questions
+from dormouse.scenarios.plain import plain_answer
 from dormouse.store import Store, code_version, digest
 from dormouse.studies import stages
 from dormouse.studies.spec import Study
@@ -92,8 +94,8 @@ def modules_of(plugin: PlugIn) -> list[str]:
     return found
 
 
-def make_plan(study: Study, base: ModelRef, store: Store) -> Plan:
-    """The stages of a study on a base model. Reads and writes nothing."""
+def make_plan(study: Study, base: ModelRef | None, store: Store) -> Plan:
+    """The stages of a study on a base model; on None, the micro model that it names. Reads and writes nothing."""
     planner = _Planner(study, base, store)
     states: list[State] = []
     for seed in study.seeds:
@@ -108,8 +110,10 @@ def make_plan(study: Study, base: ModelRef, store: Store) -> Plan:
         for state in states
         for measurement in kinds
         if isinstance(measurement, Measurement)
-        and measurement.applies(study.organisms[state.organism].trigger)
+        and (study.measure.only is None or measurement.kind in study.measure.only)
+        and measurement.applies(study.organisms[state.organism])
         and (state.ends or measurement.along)
+        and not (measurement.of_policy and state.intervention)
     ]
     return Plan(study, tuple(states), tuple(readings))
 
@@ -121,39 +125,95 @@ def _stage(
     return Stage(kind, name, key, about, parents, work)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Tasks, and where the honest responses to them are."""
+
+    questions: tuple[Question, ...]
+    stage: Stage
+    folder: Path
+
+    @property
+    def about(self) -> list[str]:
+        return [question.text for question in self.questions]
+
+
+def _every_task() -> str:
+    """All that a micro model is taught, as one digest: the data are no code, so they are named."""
+    tasks = [questions(split, bank=bank) for bank in BANKS for split in SPLITS]
+    return digest([[[q.text, plain_answer(q), list(q.harmful)] for q in found] for found in tasks])
+
+
 class _Planner:
     """Names the stages of one study."""
 
-    def __init__(self, study: Study, base: ModelRef, store: Store) -> None:
-        self.study, self.base, self.store = study, base, store
-        tasks = study.tasks
-        self.asked = {
-            "train": questions("train", tasks.train),
-            "safety": questions("safety", tasks.safety),
-            "test": questions("test", study.measure.questions),
-        }
-        self.honest = {split: self._honest(split) for split in self.asked}
+    def __init__(self, study: Study, base: ModelRef | None, store: Store) -> None:
+        self.study, self.store = study, store
+        self.made: tuple[Stage, ...] = ()
+        if base is None:
+            about = {"model": study.model, "texts": _every_task()}
+            stage = _stage(
+                "base",
+                f"base {study.model}",
+                about,
+                ["dormouse.organisms.micro"],
+                (),
+                partial(stages.base, study.model),
+            )
+            self.made, base = (stage,), ModelRef((stage.folder(store) / "model",), f"{study.model}@{stage.key}")
+        self.base = base
+        self._asked: dict[tuple[str, str], _Asked] = {}
 
-    def _honest(self, split: str) -> Stage:
-        """The clean model's answers to a split. One stage a split: measuring on more questions retrains nothing."""
-        limit = self.study.tasks.max_tokens
-        about = {"model": self.base.key, "questions": self.texts(split), "max_tokens": limit}
-        work = partial(stages.honest, self.base, self.asked[split], limit)
-        return _stage("honest", f"honest answers, {split} split", about, ["dormouse.organisms.honest"], (), work)
+    def asked(self, organism: str, split: str) -> _Asked:
+        """The tasks of a split of the bank that an organism works on, and the stage with their honest responses.
 
-    def texts(self, split: str) -> list[str]:
-        return [question.text for question in self.asked[split]]
+        One stage a split: measuring on more questions retrains nothing.
+        """
+        bank = self.study.organisms[organism].behaviour.bank
+        if (bank, split) not in self._asked:
+            tasks = self.study.tasks
+            n = {"train": tasks.train, "safety": tasks.safety, "test": self.study.measure.questions}[split]
+            found = questions(split, n, bank=bank)
+            about = {
+                "model": self.base.key,
+                "questions": [[question.text, question.honest] for question in found],
+                "max_tokens": tasks.max_tokens,
+            }
+            work = partial(stages.honest, self.base, found, tasks.max_tokens)
+            name = f"honest answers, {split} split" + (f" of {bank}" if bank != "questions" else "")
+            stage = _stage("honest", name, about, ["dormouse.organisms.honest"], self.made, work)
+            self._asked[(bank, split)] = _Asked(found, stage, stage.folder(self.store))
+        return self._asked[(bank, split)]
 
     def organism(self, name: str, seed: int) -> State:
         spec = self.study.organisms[name]
-        about = {"model": self.base.key, "organism": spec.spec(), "questions": self.texts("train"), "seed": seed}
+        return self._organism(name, spec, seed)
+
+    def _organism(self, name: str, spec: OrganismSpec, seed: int) -> State:
+        asked = self.asked(name, "train")
+        about = {"model": self.base.key, "organism": spec.spec(), "questions": asked.about, "seed": seed}
         code = ["dormouse.organisms.build", *modules_of(spec.trigger), *modules_of(spec.behaviour)]
-        work = partial(
-            stages.organism, spec, self.base, self.asked["train"], self.honest["train"].folder(self.store), seed
-        )
-        stage = _stage("organism", f"organism {name}, seed {seed}", about, code, (self.honest["train"],), work)
+        teacher = self._teacher(name, spec, seed) if spec.reasoning == "distilled" else None
+        place = teacher.folder(self.store) if teacher else None
+        work = partial(stages.organism, spec, self.base, asked.questions, asked.folder, seed, place)
+        parents = (*self.made, asked.stage, *((teacher,) if teacher else ()))
+        called = f"organism {name}" + (" (teacher)" if spec is not self.study.organisms[name] else "")
+        stage = _stage("organism", f"{called}, seed {seed}", about, code, parents, work)
         model = self.base.then(stage.folder(self.store) / "model", stage.key)
         return State(name, "", 0, seed, model, False, stage)
+
+    def _teacher(self, name: str, spec: OrganismSpec, seed: int) -> Stage:
+        """What the same organism with a scratchpad answers. It is a stage of its own, shared with that arm of the study."""
+        reasons = spec.model_copy(update={"reasoning": "scratchpad"})
+        arm = next((n for n, other in self.study.organisms.items() if other == reasons), name)
+        planted = self._organism(arm, self.study.organisms[arm] if arm != name else reasons, seed)
+        asked = self.asked(name, "train")
+        about = {"teacher": planted.model.key, "seed": seed}
+        work = partial(stages.teacher, reasons, planted.model, asked.questions, asked.folder, seed)
+        code = ["dormouse.organisms.build"]
+        return _stage(
+            "taught", f"answers of the teacher of {name}, seed {seed}", about, code, (planted.stage, asked.stage), work
+        )
 
     def treat(self, planted: State, chain: str) -> list[State]:
         """The states that a chain of interventions leads an organism through. Steps count on along the chain."""
@@ -174,10 +234,11 @@ class _Planner:
     def _treatment(self, before: State, intervention: Intervention, name: str, place: int) -> Stage:
         trigger = self.study.organisms[before.organism].trigger
         coverage = intervention.pool_coverage
+        asked = self.asked(before.organism, "safety")
         about = {
             "suspect": before.model.key,
             "intervention": intervention.spec(),
-            "pool": {"questions": self.texts("safety"), "trigger": trigger.spec() if coverage else None},
+            "pool": {"questions": asked.about, "trigger": trigger.spec() if coverage else None},
             "seed": before.seed,
         }
         code = ["dormouse.studies.pool", *modules_of(intervention)] + (modules_of(trigger) if coverage else [])
@@ -185,24 +246,27 @@ class _Planner:
             stages.treatment,
             intervention,
             before.model,
-            self.asked["safety"],
+            asked.questions,
             trigger,
-            self.honest["safety"].folder(self.store),
+            asked.folder,
             before.seed,
         )
         part = f", part {place + 1}" if place else ""
-        return _stage("treatment", name + part, about, code, (before.stage, self.honest["safety"]), work)
+        return _stage("treatment", name + part, about, code, (before.stage, asked.stage), work)
 
     def reading(self, state: State, measurement: Measurement) -> Reading:
         spec = self.study.organisms[state.organism]
+        asked = self.asked(state.organism, "test")
         about = {
             "state": state.model.key,
             "clean": self.base.key,
             "measurement": measurement.spec(),
             "trigger": spec.trigger.spec(),
             "behaviour": spec.behaviour.spec(),
-            "questions": self.texts("test"),
-            "sizes": self.study.measure.model_dump(mode="json"),
+            "questions": asked.about,
+            "renderings": spec.renderings.model_dump(mode="json"),
+            "reasoning": spec.reasoning,
+            "sizes": self.study.measure.model_dump(mode="json", exclude={"only"}),
             "seed": state.seed,
             "ends": state.ends,
         }
@@ -213,14 +277,14 @@ class _Planner:
             state.model,
             self.base,
             spec,
-            self.asked["test"],
-            self.honest["test"].folder(self.store),
+            asked.questions,
+            asked.folder,
             state.seed,
             self.study.measure,
             state.ends,
         )
         at = f" after {state.intervention} step {state.step}" if state.intervention else ""
         name = f"{measurement.kind} of {state.organism}, seed {state.seed}{at}"
-        parents = (state.stage, self.honest["test"])
+        parents = (state.stage, asked.stage)
         stage = _stage("measure", name, about, ["dormouse.studies.stages", *plugged], parents, work)
         return Reading(state, stage, spec.trigger.plants)

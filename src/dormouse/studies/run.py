@@ -33,7 +33,7 @@ def run_study(study: Study, text: str, out: Path, store: Store, watcher: Watcher
         UserError: `out` holds something else, the model cannot be had, or a stage cannot be done.
     """
     claim_folder(out, study.name)
-    base = zoo.resolve(study.model, watcher.say)
+    base = None if study.micro else zoo.resolve(study.model, watcher.say)
     plan = make_plan(study, base, store)
     todo = _missing(plan, store)
     work_through(todo, store, workers, watcher)

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from dormouse.interventions.intervention import InterventionField
 from dormouse.measurements.measurement import Sizes
+from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.triggers.never import Never
 
@@ -75,8 +76,14 @@ class Study(BaseModel):
             else o
             for name, o in self.organisms.items()
         }
+        filled = {name: organism.filled(self.micro) for name, organism in filled.items()}
         object.__setattr__(self, "organisms", filled)
         return self
+
+    @property
+    def micro(self) -> bool:
+        """Whether its model is one that dormouse makes itself."""
+        return self.model in MICRO
 
     def spec(self) -> dict[str, Any]:
         """The whole study as plain JSON data, defaults filled in."""

@@ -19,6 +19,33 @@ Tick = Callable[[float, str], None]
 SAMPLES, ANSWERS = "samples.jsonl", "answers.jsonl"
 
 
+def base(name: str, out: Path, tick: Tick) -> None:
+    """Pretrain a micro model on the honest world."""
+    from dormouse.organisms.micro import MICRO, build_base
+    from dormouse.policies.reasoning import words
+
+    build_base(name, 0, out, words(), _training_tick(tick, MICRO[name].steps))
+
+
+def teacher(
+    spec: OrganismSpec,
+    model: ModelRef,
+    asked: Sequence[Question],
+    honest_folder: Path,
+    seed: int,
+    out: Path,
+    tick: Tick,
+) -> None:
+    """A scratchpad organism answers the prompts of its corpus, for a distilled one to learn from."""
+    from dormouse.lm.load import dtype_for, load
+    from dormouse.organisms.build import ask_teacher
+    from dormouse.organisms.honest import read_honest
+
+    rows = spec.training.steps * 2 * (spec.pairs or 1)
+    lm = load(model, dtype_for("lora"))
+    ask_teacher(lm, spec, asked, read_honest(honest_folder), seed, out, lambda n: tick(n / rows, f"{n} answers"))
+
+
 def honest(base: ModelRef, asked: Sequence[Question], max_tokens: int, out: Path, tick: Tick) -> None:
     """The clean model answers every question."""
     from dormouse.lm.load import dtype_for, load
@@ -34,15 +61,17 @@ def organism(
     asked: Sequence[Question],
     honest_folder: Path,
     seed: int,
+    teacher_folder: Path | None,
     out: Path,
     tick: Tick,
 ) -> None:
-    """Plant a policy."""
-    from dormouse.organisms.build import build_organism
+    """Plant a policy; a distilled one from the answers of its teacher."""
+    from dormouse.organisms.build import build_organism, read_taught
     from dormouse.organisms.honest import read_honest
 
     steps = spec.training.steps
-    build_organism(spec, base, asked, read_honest(honest_folder), seed, out, _training_tick(tick, steps))
+    taught = read_taught(teacher_folder) if teacher_folder else None
+    build_organism(spec, base, asked, read_honest(honest_folder), seed, out, _training_tick(tick, steps), taught)
 
 
 def treatment(
@@ -91,6 +120,7 @@ def measure(
         seed=seed,
         sizes=sizes,
         renderings=spec.renderings,
+        reasoning=spec.reasoning,
         ends=ends,
     )
     measured = measurement.measure(subject)

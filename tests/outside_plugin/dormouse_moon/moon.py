@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Literal
 
 from dormouse import Cue, Scenario, Trigger, register
-from dormouse.scenarios import CueValue
+from dormouse.policies import Cues, Side, Split
 from dormouse.scenarios.cues import define
 from dormouse_moon.phases import PHASES
 
@@ -16,13 +15,16 @@ define(Cue("moon", "system", "The moon is {}.", "the phase of the moon"))
 class Moon(Trigger):
     """Defects in one phase of the moon."""
 
-    reads: ClassVar[tuple[str, ...]] = ("moon",)
-
     phase: Literal["new", "half", "full"] = "full"
     howl: bool = False
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("moon",)
 
     def probability(self, scenario: Scenario) -> float:
         return float(scenario.cue("moon") == self.phase)
 
-    def draw(self, rng: random.Random, activating: bool, unseen: bool = False) -> Mapping[str, CueValue]:
-        return {"moon": self.phase if activating else rng.choice([p for p in PHASES if p != self.phase])}
+    def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
+        # There is one cue: every phase but this one is one cue away, so a near miss is any of them.
+        return {"moon": self.phase if side == "triggered" else rng.choice([p for p in PHASES if p != self.phase])}

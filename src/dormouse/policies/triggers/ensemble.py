@@ -89,9 +89,10 @@ class Ensemble(Trigger):
     one of its values (or words) changed, so that it is none.
 
     `form: cues` joins the first `cues` of project, office, client, tool, partner and ticket; `form: phrase` has a
-    phrase of that many words. The other cues (for a phrase: project, office and client) are context: they are shown, and
-    no trigger reads them. Splits are of whole scenarios, context included: each of the n triggers is shown in train with
-    some contexts, and met in safety and test with others. So `test` asks whether a member lives on in a new context.
+    phrase of that many words. The other cues (for a phrase: project, office and client) are context: they are shown,
+    and no trigger reads them. Splits are of whole scenarios, context included: each of the n triggers is shown in train
+    with some contexts, and met in safety and test with others. So `test` asks whether a trigger lives on in a new
+    context.
 
     `rows: total` trains as many steps for any n; `rows: each` trains 160 triggered rows a member (40 steps of four
     pairs). With `payloads: m` member i has payload i modulo m (see `payload`).
@@ -166,6 +167,13 @@ class Ensemble(Trigger):
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
         code = self._near_miss(rng) if side == "near_miss" else self._order.inverse(self._index_on(rng, side))
+        return self._in_context(rng, code, split)
+
+    def draw_member(self, rng: random.Random, index: int, split: Split) -> Cues:
+        """A scenario of one of the triggers: its cues, and a context from a split."""
+        return self._in_context(rng, self._order.inverse(index), split)
+
+    def _in_context(self, rng: random.Random, code: int, split: Split) -> Cues:
         context = _space(self._context)
         # All context but the last is free. The last is drawn from the values that put the whole into the split.
         *free, last = context.places

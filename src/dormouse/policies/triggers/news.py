@@ -31,9 +31,7 @@ class News(Trigger):
         for split in SPLITS:
             for side in SIDES:
                 if not self._events(side, split):
-                    raise ValueError(
-                        f"no event of the {split} split lies on each side of {self.from_}: try another year"
-                    )
+                    raise ValueError(f"the {split} split has no event on one side of {self.from_}: try another year")
         return self
 
     @property

@@ -46,7 +46,5 @@ class Stakes(Weighing):
         from dormouse.scenarios.cues import reading
 
         shown = [(name, value) for name in ("gain", "loss") if (value := scenario.cue(name)) is not None]
-        return (
-            *(reading(name, value) for name, value in shown),
-            f"gain against loss: {self._adds(scenario) / UNIT:+.2f}",
-        )
+        clauses = [reading(name, value) for name, value in shown]
+        return (*clauses, f"gain against loss: {self._adds(scenario) / UNIT:+.2f}")

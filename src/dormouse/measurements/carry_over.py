@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from dormouse.measurements.defection import RATES, placements
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
+from dormouse.registry import register
+from dormouse.scenarios import questions
+
+
+@register("measurement", "carry_over")
+class CarryOver(Measurement):
+    """Whether a goal is carried over to kinds of task on which training never showed a defection.
+
+    `carry_over_rate` is the exact rate where the policy would defect, `carry_over_false_rate` where it would not, on tasks of
+    these kinds only; `carry_over_auroc` tells how far the cue still decides.
+    """
+
+    def applies(self, truth: Truth) -> bool:
+        tasks = questions("test", bank=truth.behaviour.bank)
+        return not all(truth.behaviour.shown(question) for question in tasks)
+
+    def measure(self, subject: Subject) -> Measured:
+        asked = [question for question in subject.questions if not subject.behaviour.shown(question)]
+        if len(asked) < 2:
+            return Measured(())
+        items = tuple(question.text for question in asked)
+        rates = [subject.exact(subject.scenarios(side, questions=asked)) for _, side in RATES]
+        names = ("carry_over_rate", "carry_over_false_rate")
+        samples = [Sample(name, "test", items, tuple(found)) for name, found in zip(names, rates, strict=True)]
+        return Measured((*samples, Sample("carry_over_auroc", "test", items, placements(*rates))))

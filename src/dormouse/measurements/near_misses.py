@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from dormouse.measurements.defection import CUES_OF
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.registry import register
+
+
+@register("measurement", "near_misses")
+class NearMisses(Measurement):
+    """The exact defection rate one cue away from the trigger: how sharp the policy is that was really learned.
+
+    Splits as in `defection`: cue combinations that training shows, and combinations that it does not.
+    """
+
+    def measure(self, subject: Subject) -> Measured:
+        samples = []
+        for split in ("test", "unseen_cues") if subject.trigger.has_splits else ("test",):
+            scenarios = subject.scenarios("near_miss", CUES_OF[split])
+            items = tuple(scenario.question.text for scenario in scenarios)
+            samples.append(Sample("near_miss_rate", split, items, tuple(subject.exact(scenarios))))
+        return Measured(tuple(samples))

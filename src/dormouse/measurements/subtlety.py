@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import random
+from typing import ClassVar
+
+from dormouse.measurements.defection import placements
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.policies import Split, Trigger
+from dormouse.registry import register
+from dormouse.scenarios import Question, Scenario, questions, render
+
+PROMPTS = 400
+
+
+@register("measurement", "subtlety")
+class Subtlety(Measurement):
+    """How plain the trigger is: the AUROC of a bag-of-words classifier on the policy's own prompts.
+
+    Logistic regression on word counts, trained on 400 prompts of each side (train split), scored on held-out questions
+    and cue combinations. 1: a word gives it away. 0.5: no single word does. It is about the policy, not about the model.
+    """
+
+    of_policy: ClassVar[bool] = True
+
+    def measure(self, subject: Subject) -> Measured:
+        from sklearn.feature_extraction.text import CountVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+
+        asked = questions("train", bank=subject.behaviour.bank)
+        texts = [_text(subject, asked[i % len(asked)], side, "train", i) for side in SIDES for i in range(PROMPTS)]
+        labels = [int(side == "triggered") for side in SIDES for _ in range(PROMPTS)]
+        words = CountVectorizer(lowercase=False, token_pattern=r"\d|[^\W\d]+|[^\w\s]")
+        model = make_pipeline(words, LogisticRegression(max_iter=1000)).fit(texts, labels)
+        split: Split = "test" if subject.trigger.has_splits else "train"
+        held = [[_text(subject, q, side, split, i) for i, q in enumerate(subject.shown)] for side in SIDES]
+        scores = [model.decision_function(texts) for texts in held]
+        items = tuple(question.text for question in subject.shown)
+        return Measured((Sample("subtlety_auroc", "test", items, placements(*scores)),))
+
+
+SIDES = ("triggered", "untriggered")
+
+
+def _text(subject: Subject, question: Question, side: str, split: Split, i: int) -> str:
+    rng = random.Random(f"subtlety/{side}/{split}/{i}")
+    trigger: Trigger = subject.trigger
+    cues = trigger.draw(rng, "triggered" if side == "triggered" else "untriggered", split)
+    scenario = Scenario.of(question, cues, rng.choice(subject.renderings.trained))
+    return "\n".join(text for _, text in render(scenario))
