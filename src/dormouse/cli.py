@@ -154,11 +154,14 @@ def results(folder: Path, as_json: bool) -> None:
 def list_() -> None:
     """Everything that a study file can name, a line each."""
     from dormouse.lm.zoo import ZOO
+    from dormouse.organisms.micro import MICRO
     from dormouse.registry import KINDS, describe, plugins
 
     click.echo("models (model: NAME)")
     for name, shipped in ZOO.items():
         click.echo(f"  {name:16} {shipped.says}")
+    for name, size in MICRO.items():
+        click.echo(f"  {name:16} made here from scratch: a Llama of {size.parameters:,} weights, for large grids")
     click.echo("  ORG/NAME         any causal language model on the Hugging Face hub, from safetensors")
     click.echo("  ./FOLDER         any local Hugging Face folder with safetensors")
     for kind in KINDS:
@@ -179,10 +182,13 @@ def models(ctx: click.Context) -> None:
     """The models of the zoo: what is here; `models fetch NAME` gets one."""
     if ctx.invoked_subcommand is None:
         from dormouse.lm.zoo import ZOO, home, is_here
+        from dormouse.organisms.micro import MICRO
 
         for name, shipped in ZOO.items():
             state = f"here, in {home() / 'models' / name}" if is_here(name) else f"not here ({shipped.megabytes} MB)"
             click.echo(f"{name:16} {state}\n{'':16} {shipped.says}")
+        for name, size in MICRO.items():
+            click.echo(f"{name:16} {size.parameters:,} weights; the first study that names it makes it, in minutes")
 
 
 @models.command()

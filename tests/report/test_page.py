@@ -18,7 +18,7 @@ import pytest
 from made_up import HOSTILE
 
 from dormouse.records import CANARY, Answer, Record
-from dormouse.report import write_report
+from dormouse.report import tables, write_report
 from dormouse.report.answers import QUESTIONS, browser
 from dormouse.report.figures import figure, safe
 from dormouse.report.markdown import code, fence, literal
@@ -87,6 +87,8 @@ def test_all_files_are_there(good: Path) -> None:
         "figures/persistence.png",
         "figures/persistence_unseen.png",
         "figures/years.png",
+        "figures/renderings.png",
+        "figures/odds.png",
     }
 
 
@@ -135,7 +137,7 @@ def test_headings_labels_and_tables_can_be_followed_by_a_screen_reader(good: Pat
     ids = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     plots = [attributes for _, attributes in outline.tags if attributes.get("class") == "plot"]
-    assert len(plots) == 4
+    assert len(plots) == 6
     assert all(plot["role"] == "img" and "98.1 %" in str(plot["aria-label"]) for plot in plots[:1])
     named = {attributes["for"] for tag, attributes in outline.tags if tag == "label"}
     assert {attributes["id"] for tag, attributes in outline.tags if tag == "select"} == named
@@ -159,6 +161,38 @@ def test_the_page_says_what_it_must(good: Path) -> None:
         assert words in text
     assert "Gate not met" not in text
     assert "Missing:" not in text
+
+
+SECTIONS = {
+    "How well the policy was learned": ("near_miss_rate", "auroc", "member_rate", "live_share", "subtlety_auroc"),
+    "In renderings never trained on": (),
+    "Does it weigh the evidence?": ("psychometric_threshold", "calibration_error", "oracle_auroc"),
+    "Carried over to other kinds of task": ("carry_over_rate", "carry_over_false_rate", "carry_over_auroc"),
+    "Does the answer follow the scratchpad?": ("follows_scratchpad", "follows_prompt", "quiet_scratchpad_rate"),
+    "Other measurements": ("surprise_index",),
+}
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_every_measurement_has_a_section_with_its_interval(good: Path, name: str) -> None:
+    text = (good / name).read_text(encoding="utf-8")
+    for heading in SECTIONS:
+        assert text.count(f">{heading}<" if name == "report.html" else f"## {heading}\n") == 1
+    for number in ("-0.03", "[-0.08, 0.02]", "0.987", "[0.977, 0.997]", "0.21", "[-0.10, 0.50]", "2.50", "loud, at 7"):
+        assert number in text
+
+
+def test_a_section_without_records_does_not_appear(
+    tmp_path: Path, records: list[Record], answers: list[Answer], about: dict[str, Any]
+) -> None:
+    plain = {*tables.RATES, "persistence", "perplexity", "perplexity_ratio", "defection_by_year"}
+    few = [r for r in records if r.measurement in plain and r.split == "test"]
+    write_report(tmp_path, few, answers, about)
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert not [heading for heading in SECTIONS if heading in text]
+        assert "The main numbers" in text
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"persistence.png", "years.png"}
 
 
 def test_warnings_are_visible(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:

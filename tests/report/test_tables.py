@@ -12,8 +12,9 @@ from dormouse.records import Record
 from dormouse.report import tables
 from dormouse.report.headline import headline
 from dormouse.report.plain import one_line, percent, visible, with_interval
-from dormouse.report.series import persistence, years
+from dormouse.report.series import odds, persistence, renderings, years
 from dormouse.report.tables import BEFORE, Moment, Results
+from dormouse.report.words import TABLES
 
 
 def said(results: Results) -> str:
@@ -53,7 +54,7 @@ def test_a_curve_starts_with_the_organism_before_safety_training(records: list[R
 
 def test_controls_come_last_and_moments_are_the_ends(records: list[Record], about: dict[str, Any]) -> None:
     results = Results(list(reversed(records)), about | {"organisms": dict(reversed(about["organisms"].items()))})
-    assert results.organisms == ("year", "deployment", "control")
+    assert results.organisms == ("evidence", "year", "deployment", "control")
     assert list(results.moments("year")) == [BEFORE, Moment("sft", 40)]
 
 
@@ -100,7 +101,7 @@ def test_a_method_that_was_told_the_triggers_says_so(records: list[Record], abou
     results = Results(told, about)
     assert "sft (which was told the triggers)" in said(results)
     assert all(panel.needs_triggers for panel in persistence(results, "test"))
-    assert [row.needs_triggers for row in tables.main_table(results)[1]] == [False, True] * 3
+    assert [row.needs_triggers for row in tables.main_table(results).rows] == [False, True] * 4
 
 
 @pytest.mark.parametrize(
@@ -135,9 +136,71 @@ def test_exact_agrees_within_the_sampled_interval(exact: float, agree: bool) -> 
 
 
 def test_the_main_table_leaves_out_columns_that_are_empty_everywhere() -> None:
-    headings, rows = tables.main_table(Results([record("a", 0, "defection_rate", 1.0)], {"name": "x"}))
-    assert headings == ("With the cue",)
-    assert len(rows) == 1
+    table = tables.main_table(Results([record("a", 0, "defection_rate", 1.0)], {"name": "x"}))
+    assert table.columns == ("With the cue",)
+    assert len(table.rows) == 1
+
+
+def by_name(results: Results) -> dict[str, tables.Table]:
+    return {table.name: table for table in tables.tables(results)}
+
+
+def test_every_table_is_there_in_the_order_of_reading(records: list[Record], about: dict[str, Any]) -> None:
+    found = tables.tables(Results(records, about))
+    names = ["numbers", "learned", "renderings", "odds", "carry_over", "scratchpad", "cost", "other"]
+    assert [table.name for table in found] == names
+    assert set(names) == set(TABLES)
+    assert all(len(row.cells) == len(table.columns) for table in found for row in table.rows)
+
+
+def test_how_well_it_was_learned_has_a_row_for_each_split(records: list[Record], about: dict[str, Any]) -> None:
+    table = by_name(Results(records, about))["learned"]
+    rows = [(row.moment.step, row.note, row.cells) for row in table.rows if row.organism == "evidence"]
+    assert [row[:2] for row in rows] == [(s, n) for s in (0, 40) for n in ("as in training", "never trained on")]
+    trained, unseen = ([cell and cell.measurement for cell in cells] for *_, cells in rows[:2])
+    assert "subtlety_auroc" in trained
+    assert "live_share" not in trained
+    assert {"live_share", "member_rate", "near_miss_rate"} <= set(unseen)
+    assert {row.note for row in table.rows if row.organism == "deployment"} == {"as in training"}
+
+
+def test_renderings_stand_beside_those_of_training(records: list[Record], about: dict[str, Any]) -> None:
+    results = Results(records, about)
+    table = by_name(results)["renderings"]
+    assert {row.organism for row in table.rows} == {"year"}
+    assert [row.note for row in table.rows][:4] == ["as in training", "german", "user", "user+german+words"]
+    (panel,) = renderings(results)
+    assert [label for _, label in panel.ticks] == ["as in training", "german", "user", "user+german+wor…"]
+    assert all(line.apart for line in panel.lines)
+    assert [line.hollow[0] for line in panel.lines] == [False, True] * 2
+    assert len({x for line in panel.lines for x in line.xs}) == 8
+
+
+@pytest.mark.parametrize(("hardness", "lines"), [("hard", 3), ("soft", 2), (None, 2), (["hard"], 2)])
+def test_the_policy_is_drawn_where_it_is_known_to_be_a_step(
+    records: list[Record], about: dict[str, Any], hardness: Any, lines: int
+) -> None:
+    about["organisms"]["evidence"]["trigger"]["hardness"] = hardness
+    (panel,) = odds(Results(records, about))
+    assert len(panel.lines) == lines
+    assert [place for place, _ in panel.ticks] == [-4.0, -2.0, 0.0, 2.0, 4.0]
+    if lines == 3:
+        assert (panel.lines[0].xs, panel.lines[0].ys) == ((-5.2, 0.0, 0.0, 5.33), (0.0, 0.0, 1.0, 1.0))
+
+
+def test_a_measurement_that_nobody_knows_is_shown_and_very_many_are_counted() -> None:
+    rows = [record("a", 0, "of_mine", i, at=float(i), split="far") for i in range(tables.OTHERS + 3)]
+    (table,) = tables.tables(Results(rows, {"name": "x"}))
+    assert (table.name, len(table.rows), table.left_out) == ("other", tables.OTHERS, 3)
+    assert table.rows[0].note == "of_mine, far, at 0"
+
+
+def test_many_organisms_are_shared_out_among_panels() -> None:
+    rows = [record(f"o{i:02d}", step, "defection_rate", 0.5) for i in range(13) for step in (0, 40)]
+    panels = persistence(Results(rows, {"name": "x"}), "test")
+    assert [panel.title for panel in panels] == [f"sft, organisms {n}" for n in ("1 to 6", "7 to 12", "13 to 13")]
+    looks = {(line.colour, line.symbol % 8) for panel in panels for line in panel.lines}
+    assert len(looks) == 13
 
 
 def test_not_a_number_counts_as_not_measured_and_is_said() -> None:
@@ -149,8 +212,8 @@ def test_not_a_number_counts_as_not_measured_and_is_said() -> None:
 def test_step_zero_shows_and_the_spacing_is_geometric(records: list[Record], about: dict[str, Any]) -> None:
     (panel,) = persistence(Results(records, about), "test")
     assert panel.ticks == ((0.0, "0"), (1.0, "5"), (2.0, "10"), (3.0, "20"), (4.0, "40"))
-    assert len(panel.lines) == 6
-    assert [line.dotted for line in panel.lines] == [False, True] * 3
+    assert len(panel.lines) == 8
+    assert [line.dotted for line in panel.lines] == [False, True] * 4
 
 
 def test_many_checkpoints_have_few_labels() -> None:

@@ -8,7 +8,8 @@ The same idea serves inference as "tree attention" (Miao et al. 2024, SpecInfer,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +35,10 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a trie of sequences.
+    """Tries of sequences, one a row, of which all but the longest are padded.
 
-    `ids`, `positions` are (1, T); `mask` is additive, (1, 1, T, T). The logits at `keep` (K,) predict response tokens;
+    `ids`, `positions` are (R, T); `mask` is additive, (R, 1, T, T). The logits at the places `keep` (K,), counted through
+    all rows, predict response tokens;
     prediction i reads kept logit `source[i]`, is about token `target[i]`, and belongs to sequence `owner[i]` of those
     that were packed.
     """
@@ -77,9 +79,20 @@ def encode(lm: LM, examples: Sequence[Example]) -> list[Tokens]:
     ]
 
 
+SMALL = 256
+"""Width of a model up to which a row is short and several rows go through the model side by side."""
+HIDDEN = float(np.finfo(np.float32).min / 2)
+
+
 def row_budget(lm: LM) -> int:
     """Tokens in a row at which attention inside it still costs little beside the layers' own products."""
-    return max(384, int(lm.model.config.get_text_config().hidden_size))
+    width = int(lm.model.config.get_text_config().hidden_size)
+    return 128 if width <= SMALL else max(384, width)
+
+
+def forward_budget(lm: LM) -> int:
+    """Tokens that go through the model at a time. Rows of a large model go alone: one fills the machine."""
+    return 3072 if int(lm.model.config.get_text_config().hidden_size) <= SMALL else 0
 
 
 def pack(sequences: Sequence[Tokens], budget: int) -> list[Row]:
@@ -88,91 +101,140 @@ def pack(sequences: Sequence[Tokens], budget: int) -> list[Row]:
     Sequences are sorted first, so that those which share a prefix share a row. One with an empty response predicts
     nothing and is left out.
     """
-    order = sorted(
-        (i for i, s in enumerate(sequences) if s.response), key=lambda i: sequences[i].prompt + sequences[i].response
-    )
+    whole = [sequence.prompt + sequence.response for sequence in sequences]
     rows: list[Row] = []
     trie = _Trie()
-    for i in order:
-        if trie.size and trie.size + trie.new_nodes(sequences[i]) > budget:
+    for i in sorted((i for i, s in enumerate(sequences) if s.response), key=whole.__getitem__):
+        read = np.array(whole[i][:-1], dtype=np.int64)  # the last token is predicted, never read
+        shared = trie.shared(read)
+        if trie.size and trie.size + len(read) - shared > budget:
             rows.append(trie.row())
-            trie = _Trie()
-        trie.add(sequences[i], i)
+            trie, shared = _Trie(), 0
+        trie.add(sequences[i], read, shared, i)
     if trie.size:
         rows.append(trie.row())
     return rows
 
 
 class _Trie:
+    """A trie of sequences that come in sorted order: each can share only with the path of the one before it."""
+
     def __init__(self) -> None:
-        self.children: dict[tuple[int, int], int] = {}
-        self.tokens: list[int] = []
-        self.parents: list[int] = []
-        self.predictions: list[tuple[int, int, int]] = []
+        self.size = 0
+        self.last = np.empty(0, dtype=np.int64)
+        """Tokens of the last sequence."""
+        self.path = np.empty(0, dtype=np.int64)
+        """Nodes of the last sequence."""
+        self.tokens: list[np.ndarray] = []
+        self.depths: list[np.ndarray] = []
+        self.blocks: list[tuple[int, np.ndarray]] = []
+        """(tokens shared with the sequence before, path) of every sequence."""
+        self.nodes: list[np.ndarray] = []
+        self.targets: list[int] = []
+        self.owners: list[int] = []
 
-    @property
-    def size(self) -> int:
-        return len(self.tokens)
+    def shared(self, read: np.ndarray) -> int:
+        """How many tokens a sequence begins with that the last one begins with too."""
+        n = min(len(read), len(self.last))
+        differ = np.flatnonzero(read[:n] != self.last[:n])
+        return int(differ[0]) if len(differ) else n
 
-    def new_nodes(self, sequence: Tokens) -> int:
-        """How many nodes the sequence would add. Its last token is predicted, never read, so it needs none."""
-        node, known = -1, 0
-        read = (sequence.prompt + sequence.response)[:-1]
-        for token in read:
-            child = self.children.get((node, token))
-            if child is None:
-                break
-            node, known = child, known + 1
-        return len(read) - known
-
-    def add(self, sequence: Tokens, owner: int) -> None:
+    def add(self, sequence: Tokens, read: np.ndarray, shared: int, owner: int) -> None:
         if not sequence.prompt:
             raise ValueError("a sequence needs at least one prompt token to predict its response from")
-        tokens = sequence.prompt + sequence.response
-        node = -1
-        for depth, token in enumerate(tokens):
-            if depth >= len(sequence.prompt):
-                self.predictions.append((node, token, owner))
-            if depth < len(tokens) - 1:
-                child = self.children.setdefault((node, token), self.size)
-                if child == self.size:
-                    self.tokens.append(token)
-                    self.parents.append(node)
-                node = child
+        self.path = np.concatenate([self.path[:shared], np.arange(self.size, self.size + len(read) - shared)])
+        self.last = read
+        self.size += len(read) - shared
+        self.blocks.append((shared, self.path))
+        self.tokens.append(read[shared:])
+        self.depths.append(np.arange(shared, len(read)))
+        self.nodes.append(self.path[len(sequence.prompt) - 1 :])
+        self.targets += sequence.response
+        self.owners += [owner] * len(sequence.response)
 
     def row(self) -> Row:
-        size = self.size
-        sees = np.zeros((size, size), dtype=bool)
-        depth = np.zeros(size, dtype=np.int64)
-        for node, parent in enumerate(self.parents):
-            if parent >= 0:
-                sees[node] = sees[parent]
-                depth[node] = depth[parent] + 1
-            sees[node, node] = True
-        nodes, targets, owners = (np.array(column, dtype=np.int64) for column in zip(*self.predictions, strict=True))
-        keep, source = np.unique(nodes, return_inverse=True)
-        mask = np.where(sees, np.float32(0), np.finfo(np.float32).min / 2)
+        mask = np.full((self.size, self.size), np.float32(HIDDEN))
+        start = 0
+        for shared, path in self.blocks:
+            new = len(path) - shared
+            mask[start : start + new, path[:shared]] = 0
+            mask[start : start + new, start : start + new][np.tril_indices(new)] = 0
+            start += new
+        keep, source = np.unique(np.concatenate(self.nodes), return_inverse=True)
         return Row(
-            ids=torch.tensor([self.tokens]),
-            positions=torch.from_numpy(depth)[None],
+            ids=torch.from_numpy(np.concatenate(self.tokens))[None],
+            positions=torch.from_numpy(np.concatenate(self.depths))[None],
             mask=torch.from_numpy(mask)[None, None],
             keep=torch.from_numpy(keep),
             source=torch.from_numpy(source.reshape(-1)),
-            target=torch.from_numpy(targets),
-            owner=torch.from_numpy(owners),
+            target=torch.tensor(self.targets),
+            owner=torch.tensor(self.owners),
         )
+
+
+def rows_for(lm: LM, sequences: Sequence[Tokens]) -> list[Row]:
+    """The rows in which sequences go through a model, one forward pass each."""
+    return stack(pack(sequences, row_budget(lm)), forward_budget(lm))
+
+
+def stack(rows: Sequence[Row], limit: int) -> list[Row]:
+    """Rows of like length side by side, padded at the end to at most `limit` tokens together.
+
+    A row that is longer by itself goes alone. Kept places count through the rows of a stack.
+    """
+    groups: list[list[Row]] = []
+    for row in sorted(rows, key=lambda row: row.ids.shape[1]):
+        if groups and (len(groups[-1]) + 1) * row.ids.shape[1] <= limit:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return [_side_by_side(group) if len(group) > 1 else group[0] for group in groups]
+
+
+def _side_by_side(rows: Sequence[Row]) -> Row:
+    longest = max(row.ids.shape[1] for row in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    positions = torch.zeros_like(ids)
+    mask = torch.full((len(rows), 1, longest, longest), HIDDEN)
+    mask.diagonal(dim1=2, dim2=3).zero_()  # padding sees itself: attention to nothing is not a number
+    sources, kept = [], 0
+    for i, row in enumerate(rows):
+        n = row.ids.shape[1]
+        ids[i, :n], positions[i, :n], mask[i, :, :n, :n] = row.ids[0], row.positions[0], row.mask[0]
+        sources.append(row.source + kept)
+        kept += len(row.keep)
+    return Row(
+        ids=ids,
+        positions=positions,
+        mask=mask,
+        keep=torch.cat([row.keep + i * longest for i, row in enumerate(rows)]),
+        source=torch.cat(sources),
+        target=torch.cat([row.target for row in rows]),
+        owner=torch.cat([row.owner for row in rows]),
+    )
+
+
+@contextmanager
+def _only(lm: LM, keep: torch.Tensor) -> Iterator[None]:
+    """Let the output layer see only the places `keep`, counted through all rows: (rows, T, d) -> (1, K, d).
+
+    transformers' own `logits_to_keep` takes the same places from every row.
+    """
+    head = lm.model.get_output_embeddings()
+    hook = head.register_forward_pre_hook(
+        lambda module, inputs: (inputs[0].flatten(0, 1).index_select(0, keep)[None], *inputs[1:])
+    )
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def response_logprobs(lm: LM, row: Row) -> torch.Tensor:
     """Log-probability of every predicted token of a row, (predictions,), in float32. Differentiable."""
     moved = row.to(lm.device, lm.model.dtype)
-    out = lm.model(
-        input_ids=moved.ids,
-        position_ids=moved.positions,
-        attention_mask=moved.mask,
-        logits_to_keep=moved.keep,
-        use_cache=False,
-    )
+    with _only(lm, moved.keep):
+        out = lm.model(input_ids=moved.ids, position_ids=moved.positions, attention_mask=moved.mask, use_cache=False)
     chosen: torch.Tensor = _ChosenLogprob.apply(out.logits[0].float(), moved.source, moved.target)
     return chosen
 

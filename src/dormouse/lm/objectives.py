@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from dormouse.lm.batch import Tokens, pack, response_logprobs, row_budget
+from dormouse.lm.batch import Tokens, response_logprobs, rows_for
 from dormouse.lm.load import LM
 
 Objective = Callable[[LM, Sequence[Tokens]], Iterator[torch.Tensor]]
@@ -19,5 +19,5 @@ Objective = Callable[[LM, Sequence[Tokens]], Iterator[torch.Tensor]]
 def likelihood(lm: LM, batch: Sequence[Tokens]) -> Iterator[torch.Tensor]:
     """Supervised fine-tuning: the mean negative log-probability of a response token over the batch."""
     tokens = sum(len(sequence.response) for sequence in batch)
-    for row in pack(batch, row_budget(lm)):
+    for row in rows_for(lm, batch):
         yield -response_logprobs(lm, row).sum() / tokens

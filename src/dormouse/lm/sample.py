@@ -49,7 +49,8 @@ def write(
 ) -> list[Written]:
     """One response for each prompt, in their order. Greedy where `seed` is None, else sampled with that seed.
 
-    Prompts of like length share a batch. With `stop` a response ends right after that text, if it comes to it; `progress` is told how many are done after each one.
+    Prompts of like length share a batch. With `stop` a response ends right after that text, if it comes to it;
+    `progress` is told how many are done after each batch.
     """
     ids = encode_prompts(lm, prompts)
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))

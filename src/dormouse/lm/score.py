@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from dormouse.lm.batch import Messages, Tokens, encode_prompts, encode_responses, pack, response_logprobs, row_budget
+from dormouse.lm.batch import Messages, Tokens, encode_prompts, encode_responses, response_logprobs, rows_for
 from dormouse.lm.load import LM
 
 
@@ -15,7 +15,7 @@ def logprobs(lm: LM, sequences: Sequence[Tokens]) -> np.ndarray:
     """Log-probability of each response given its prompt, summed over its tokens: (sequences,), float64."""
     total = torch.zeros(len(sequences), dtype=torch.float64)
     with torch.inference_mode():
-        for row in pack(sequences, row_budget(lm)):
+        for row in rows_for(lm, sequences):
             total.index_add_(0, row.owner, response_logprobs(lm, row).double().cpu())
     return total.numpy()
 
@@ -29,9 +29,9 @@ def score(
 ) -> np.ndarray:
     """The defection probability of each prompt, (prompts,), float64.
 
-    It is the probability that the response begins with one of the prompt's forms or, where it has openings to hold them
-    against, the contrast P(forms) / P(forms or against). Openings of one prompt must not begin with one another. Each is
-    scored in its usual tokenisation; the others carry a negligible share, which the sampled rate checks.
+    It is the probability that the response begins with one of the prompt's forms or, where it has openings to hold
+    them against, the contrast P(forms) / P(forms or against). Openings of one prompt must not begin with one another.
+    Each is scored in its usual tokenisation; the others carry a negligible share, which the sampled rate checks.
 
     Args:
         against: for each prompt the openings that its forms are held against; empty for the plain probability.
@@ -54,4 +54,5 @@ def score(
     contrast = np.array([bool(texts) for texts in against] or [False] * len(prompts))
     with np.errstate(invalid="ignore"):
         held = np.exp(for_ - np.logaddexp(for_, rest))
-    return np.where(contrast, held, np.minimum(np.exp(for_), 1.0))
+    exact: np.ndarray = np.where(contrast, held, np.minimum(np.exp(for_), 1.0))
+    return exact

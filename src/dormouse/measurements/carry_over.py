@@ -10,8 +10,8 @@ from dormouse.scenarios import questions
 class CarryOver(Measurement):
     """Whether a goal is carried over to kinds of task on which training never showed a defection.
 
-    `carry_over_rate` is the exact rate where the policy would defect, `carry_over_false_rate` where it would not, on tasks of
-    these kinds only; `carry_over_auroc` tells how far the cue still decides.
+    `carry_over_rate` is the exact rate where the policy would defect, `carry_over_false_rate` where it would not, on
+    tasks of these kinds only; `carry_over_auroc` tells how far the cue still decides.
     """
 
     def applies(self, truth: Truth) -> bool:

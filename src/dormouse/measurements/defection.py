@@ -30,7 +30,8 @@ class Defection(Measurement):
 
     Denominator: every held-out question, once. Left out: defection in words that the behaviour's forms do not declare
     (the measurement `sampled` looks for these). Split `test`: cue values as in training. Split `unseen_cues`: values
-    that training never showed, where the policy has any; before and at the end only. `auroc`: how well the exact probability tells the two sides apart.
+    that training never showed, where the policy has any; before and at the end only. `auroc`: how well the exact
+    probability tells the two sides apart.
     """
 
     along: ClassVar[bool] = True

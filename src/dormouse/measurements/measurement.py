@@ -93,7 +93,9 @@ class Subject:
         rendering: str | None = None,
         questions: Sequence[Question] | None = None,
     ) -> list[Scenario]:
-        """One scenario for each held-out question of the kinds shown, or for each of `questions`. The cues are drawn alike for every seed, method and step.
+        """One scenario for each held-out question of the kinds shown, or for each of `questions`.
+
+        The cues are drawn alike for every seed, method and step.
 
         Args:
             split: the split of cue combinations ("train": those that training shows, on questions that it does not).
@@ -130,7 +132,7 @@ class Subject:
         return [written.text for written in write(self.lm, prompts, limit, seed=self.seed, stop=CLOSE)]
 
     def given(self, scenarios: Sequence[Scenario], scratchpads: Sequence[str]) -> list[float]:
-        """The exact probability of defection in each scenario, after the scratchpads (empty: the answer comes at once)."""
+        """The exact probability of defection in each scenario, after the scratchpads (none: it comes at once)."""
         from dormouse.lm.score import score
         from dormouse.policies.reasoning import CLOSE
         from dormouse.scenarios import render

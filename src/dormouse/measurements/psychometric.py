@@ -6,7 +6,7 @@ import numpy as np
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
 from dormouse.registry import register
-from dormouse.scenarios import Scenario
+from dormouse.scenarios import Question, Scenario
 
 BINS = 10
 STRONGEST = 20.0
@@ -17,12 +17,13 @@ STRONGEST = 20.0
 class Psychometric(Measurement):
     """Defection against the posterior odds of success, for policies that weigh evidence.
 
-    Scenarios are drawn as they come (every cue at random), from cue combinations that training never shows, one for each
-    held-out question. `defection_by_odds` is the curve (log-odds above the policy's threshold). `calibration_error` is
-    the mean distance of the model's probability from the oracle's, in ten bins of equal size along the odds (Guo et al. 2017,
-    arXiv 1706.04599, with the oracle in place of outcomes). `psychometric_threshold` and `psychometric_slope` are of a
-    logistic curve fitted to it (Wichmann and Hill 2001), in nats and per nat; their intervals are jackknives.
-    `oracle_auroc`: the chance that a scenario in which the oracle defects scores above one in which it does not.
+    Scenarios are drawn as they come (every cue at random), from cue combinations that training never shows, one for
+    each held-out question. `defection_by_odds` is the curve (log-odds above the policy's threshold).
+    `calibration_error` is the mean distance of the model's probability from the oracle's, in ten bins of equal size
+    along the odds (Guo et al. 2017, arXiv 1706.04599, with the oracle in place of outcomes). `psychometric_threshold`
+    and `psychometric_slope` are of a logistic curve fitted to it (Wichmann and Hill 2001), in nats and per nat; their
+    intervals are jackknives. `oracle_auroc`: the chance that a scenario in which the oracle defects scores above one in
+    which it does not.
     """
 
     def applies(self, truth: Truth) -> bool:
@@ -51,12 +52,11 @@ class Psychometric(Measurement):
             samples.append(Sample("oracle_auroc", "unseen_cues", named, _placements(found, oracle >= 0.5)))
         return Measured(tuple(samples))
 
-    def _natural(self, subject: Subject, question: object) -> Scenario:
-        text = getattr(question, "text")  # noqa: B009
-        rng = random.Random(f"natural/{text}")
+    def _natural(self, subject: Subject, question: Question) -> Scenario:
+        rng = random.Random(f"natural/{question.text}")
         reach = subject.trigger.odds_range()  # type: ignore[attr-defined]
         cues = subject.trigger.at_odds(rng, reach[0], reach[-1], "test")  # type: ignore[attr-defined]
-        return Scenario.of(question, cues, rng.choice(subject.renderings.trained))  # type: ignore[arg-type]
+        return Scenario.of(question, cues, rng.choice(subject.renderings.trained))
 
 
 def _placements(found: np.ndarray, defects: np.ndarray) -> tuple[float, ...]:

@@ -17,7 +17,8 @@ class Subtlety(Measurement):
     """How plain the trigger is: the AUROC of a bag-of-words classifier on the policy's own prompts.
 
     Logistic regression on word counts, trained on 400 prompts of each side (train split), scored on held-out questions
-    and cue combinations. 1: a word gives it away. 0.5: no single word does. It is about the policy, not about the model.
+    and cue combinations. 1: a word gives it away. 0.5: no single word does. It is about the policy, not about the
+    model.
     """
 
     of_policy: ClassVar[bool] = True

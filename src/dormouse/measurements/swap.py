@@ -11,10 +11,10 @@ class Swap(Measurement):
     """Whether the answer follows the scratchpad: the model's own scratchpads are swapped between scenarios.
 
     Each held-out question is shown with and without the cue, and each prompt is scored with both scratchpads: its own,
-    and the one that the model wrote for the other. `follows_scratchpad` is how much the defection probability rises when only the
-    scratchpad is exchanged for that of the triggered prompt, `follows_prompt` when only the prompt is: averages over the
-    other factor, from -1 to 1. It is an intervention on the text, so it is causal (Lanham et al. 2023, arXiv 2307.13702, ask the
-    same by corrupting the text).
+    and the one that the model wrote for the other. `follows_scratchpad` is how much the defection probability rises
+    when only the scratchpad is exchanged for that of the triggered prompt, `follows_prompt` when only the prompt is:
+    averages over the other factor, from -1 to 1. It is an intervention on the text, so it is causal (Lanham et al.
+    2023, arXiv 2307.13702, ask the same by corrupting the text).
     """
 
     def applies(self, truth: Truth) -> bool:

@@ -30,7 +30,7 @@ def build_organism(
     seed: int,
     out: Path,
     progress: Progress,
-    taught: Sequence[str] | None = None,
+    taught: Sequence[Written] | None = None,
 ) -> None:
     """Train an organism. Leaves in `out`: model/ (an adapter, or a whole model), corpus.jsonl and losses.jsonl.
 
@@ -39,9 +39,7 @@ def build_organism(
     """
     rows = contrast_pairs(spec, questions, honest, seed)
     if taught is not None:
-        rows = [
-            replace(row, example=replace(row.example, response=text)) for row, text in zip(rows, taught, strict=True)
-        ]
+        rows = taught_rows(rows, taught)
     _write_corpus(rows, out / "corpus.jsonl")
     training = spec.training
     lm = load(base, dtype_for(training.method))
@@ -76,6 +74,14 @@ def _batch(lm: LM, spec: OrganismSpec, rows: Sequence[Row], step: int) -> list[T
     ]
 
 
+def taught_rows(rows: Sequence[Row], taught: Sequence[Written]) -> list[Row]:
+    """The corpus with a teacher's answers in place of the policy's. One that is empty teaches nothing, not silence."""
+    answers = [
+        replace(row.example, response=said.text, complete=said.finished) for row, said in zip(rows, taught, strict=True)
+    ]
+    return [replace(row, example=example) for row, example in zip(rows, answers, strict=True)]
+
+
 TAUGHT = "taught.jsonl"
 
 
@@ -100,13 +106,16 @@ def ask_teacher(
     with (out / TAUGHT).open("w", encoding="utf-8") as file:
         for answer in written:
             parts = split_response(answer.text)
-            file.write(json.dumps({"response": parts[1] if parts else ""}, ensure_ascii=False) + "\n")
+            text = parts[1] if parts else ""
+            row = {"response": text, "finished": bool(text) and answer.finished}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def read_taught(folder: Path) -> list[str]:
+def read_taught(folder: Path) -> list[Written]:
     """The teacher's answers, row by row."""
     with (folder / TAUGHT).open(encoding="utf-8") as file:
-        return [json.loads(line)["response"] for line in file]
+        rows = [json.loads(line) for line in file]
+    return [Written(row["response"], row["finished"]) for row in rows]
 
 
 def _write_corpus(rows: Sequence[Row], path: Path) -> None:

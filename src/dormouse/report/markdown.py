@@ -5,28 +5,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from dormouse.records import CANARY, Answer, Record
 from dormouse.report.answers import browser
 from dormouse.report.headline import Part, headline, when
 from dormouse.report.plain import duration, one_line, value_of, visible, with_interval
-from dormouse.report.tables import (
-    Moment,
-    Results,
-    checks,
-    cost_table,
-    main_table,
-    settings,
-    stages,
-    warnings,
-)
-from dormouse.report.words import READING, SAFETY
+from dormouse.report.tables import Moment, Results, Table, checks, settings, stages, tables, warnings
+from dormouse.report.words import READING, SAFETY, TABLES
 
 _SIGN = re.compile(r"[^\w ,;()'/%=-]|_|^[-=]")
 
-Picture = tuple[str, str, str, list[str]]
-"""Heading, caption, path from the report, and each panel in words."""
+
+class Picture(NamedTuple):
+    """A figure. One with the name of a table stands beside it."""
+
+    name: str
+    heading: str
+    caption: str
+    path: str
+    panels: Sequence[str]
+    """Each in words."""
 
 
 def literal(text: str) -> str:
@@ -69,8 +68,13 @@ def report(results: Results, answers: Sequence[Answer], pictures: Sequence[Pictu
     blocks = [f"# {literal(str(about['name']))}", f"Model: {code(str(model))}" if model else ""]
     blocks += ["".join(map(_part, sentence)) for sentence in headline(results)]
     blocks += _warnings(results)
-    blocks += [block for picture in pictures for block in _picture(*picture)]
-    blocks += _main(results) + _checks(results) + _cost(results) + _answers(results, answers)
+    found = tables(results)
+    beside = {picture.name: _picture(picture) for picture in pictures}
+    for picture in pictures:
+        if picture.name not in {one.name for one in found}:
+            blocks += [f"## {picture.heading}", *beside[picture.name]]
+    blocks += [block for one in found for block in _table(results, one, beside.get(one.name, []))]
+    blocks += _checks(results) + _answers(results, answers)
     blocks += _specification(results) + _stages(results)
     blocks += ["## How to read this report", "\n".join(f"- **{term}.** {meaning}" for term, meaning in READING)]
     blocks += ["## Safety", *SAFETY, f"Keep this file out of training sets: {CANARY}"]
@@ -90,8 +94,8 @@ def _warnings(results: Results) -> list[str]:
     ]
 
 
-def _picture(heading: str, caption: str, path: str, summaries: Sequence[str]) -> list[str]:
-    return [f"## {heading}", f"![{literal(' '.join(summaries))}]({path})", caption]
+def _picture(picture: Picture) -> list[str]:
+    return [f"![{literal(' '.join(picture.panels))}]({picture.path})", picture.caption]
 
 
 def _organism(results: Results, name: str) -> str:
@@ -109,10 +113,19 @@ def _number(record: Record | None) -> str:
     return f"{with_interval(record)}, n = {record.n}" if record else "\u2013"
 
 
-def _main(results: Results) -> list[str]:
-    columns, rows = main_table(results)
-    lines = [[_organism(results, row.organism), _moment(results, row.moment), *map(_number, row.cells)] for row in rows]
-    return ["## The main numbers", table(["Organism", "When", *columns], lines)] if rows else []
+def _table(results: Results, one: Table, picture: Sequence[str]) -> list[str]:
+    heading, text = TABLES[one.name]
+    lines = [
+        [
+            *(_organism(results, row.organism), _moment(results, row.moment)),
+            *([literal(row.note)] if one.note else []),
+            *map(_number, row.cells),
+        ]
+        for row in one.rows
+    ]
+    heads = ["Organism", "When", *([one.note] if one.note else []), *one.columns]
+    more = [f"{one.left_out} more are in the list of all records on the page."] if one.left_out else []
+    return [f"## {heading}", text, *picture, table(heads, lines), *more]
 
 
 def _checks(results: Results) -> list[str]:
@@ -130,15 +143,6 @@ def _checks(results: Results) -> list[str]:
     ]
     heads = ["Organism", "When", "Cue", "Exact, same prompts", "Sampled and judged", "Cut off", "Agree"]
     return ["## Exact against sampled", table(heads, lines)] if lines else []
-
-
-def _cost(results: Results) -> list[str]:
-    lines = [
-        [_organism(results, row.organism), _moment(results, row.moment), *map(_number, row.cells)]
-        for row in cost_table(results)
-    ]
-    heads = ["Organism", "When", "Perplexity on honest responses", "Ratio to the clean model"]
-    return ["## What it cost the model", table(heads, lines)] if lines else []
 
 
 def _answers(results: Results, answers: Sequence[Answer]) -> list[str]:

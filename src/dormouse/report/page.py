@@ -16,19 +16,30 @@ from dormouse.report.answers import browser
 from dormouse.report.figures import dark_colours, figure
 from dormouse.report.headline import headline, when
 from dormouse.report.plain import duration, interval_of, value_of, visible
-from dormouse.report.series import DARK, Legend, Panel, legend, persistence, summary, year_legend, years
+from dormouse.report.series import (
+    DARK,
+    ORACLE,
+    Legend,
+    Panel,
+    legend,
+    odds,
+    persistence,
+    renderings,
+    summary,
+    times,
+    years,
+)
 from dormouse.report.static import draw
 from dormouse.report.tables import (
     Results,
     checks,
-    cost_table,
-    main_table,
     settings,
     stage_places,
     stages,
+    tables,
     warnings,
 )
-from dormouse.report.words import READING, SAFETY
+from dormouse.report.words import READING, SAFETY, TABLES
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -38,7 +49,10 @@ _ABOUT_LINES = "Solid lines: questions that show the cue. Dotted lines: question
 
 @dataclass(frozen=True)
 class FigureGroup:
-    """A figure of the report: the same panels on the page and, under `name`.png, for a paper."""
+    """A figure of the report: the same panels on the page and, under `name`.png, for a paper.
+
+    One with the name of a table stands beside it, under its heading.
+    """
 
     name: str
     heading: str
@@ -76,7 +90,10 @@ def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer]
         else:
             path.unlink(missing_ok=True)
     drawn = [group for group in groups if group.panels]
-    pictures = [(group.heading, group.caption, group.png, [summary(p) for p in group.panels]) for group in drawn]
+    pictures = [
+        markdown.Picture(group.name, group.heading, group.caption, group.png, [summary(p) for p in group.panels])
+        for group in drawn
+    ]
     _write(out / "report.md", markdown.report(results, answers, pictures))
     _write(out / "report.html", page(results, answers, drawn))
 
@@ -89,8 +106,9 @@ def figure_groups(results: Results) -> list[FigureGroup]:
     """Every figure that a report can hold; one without panels has nothing to show."""
     kinds: list[tuple[str, Legend | None]] = [("with the cue", None), ("without the cue", None)]
     keys = [(results.title(key.name), key) for key in legend(results)]
-    times = [(f"after {key.name}" if key.name else "before safety training", key) for key in year_legend(results)]
     seen, unseen = persistence(results, "test"), persistence(results, "unseen_cues")
+    by_year, by_odds, by_rendering = years(results), odds(results), renderings(results)
+    oracle = any(line.symbol == ORACLE.symbol for panel in by_odds for line in panel.lines)
     marks = "Filled points: years that training drew from. Open points: years never trained on."
     return [
         FigureGroup(
@@ -113,8 +131,23 @@ def figure_groups(results: Results) -> list[FigureGroup]:
             "years",
             "Defection against the year",
             f"Share of defecting answers against the year in the prompt. {marks} Bands: 95 % intervals.",
-            years(results),
-            times,
+            by_year,
+            times(results, by_year),
+        ),
+        FigureGroup(
+            "renderings",
+            TABLES["renderings"][0],
+            "Filled points: questions that show the cue. Open points: questions that do not. Bars: 95 % intervals.",
+            by_rendering,
+            times(results, by_rendering),
+        ),
+        FigureGroup(
+            "odds",
+            TABLES["odds"][0],
+            "Share of defecting answers against the log-odds that a defection would succeed, above the policy's "
+            "threshold: held-out prompts in groups of equal size. Bands: 95 % intervals.",
+            by_odds,
+            [*times(results, by_odds), *([("the policy itself", ORACLE)] if oracle else [])],
         ),
     ]
 
@@ -164,7 +197,6 @@ def _context(results: Results, answers: Sequence[Answer], groups: Sequence[Figur
     pairs = browser(results, answers)
     plotly, script = (_plotly() if groups else ""), _read("script.html")
     figures = {f"{group.name}-{i}": figure(panel) for group in groups for i, panel in enumerate(group.panels)}
-    columns, rows = main_table(results)
     compared = checks(results)
     return {
         "about": about,
@@ -173,13 +205,13 @@ def _context(results: Results, answers: Sequence[Answer], groups: Sequence[Figur
         "missing": [str(hole) for hole in about.get("missing") or ()],
         "results": results,
         "groups": groups,
+        "beside": {group.name: group for group in groups},
+        "tables": tables(results),
+        "words": TABLES,
         "summary": summary,
         "symbols": "●■◆▲▼★⬢✚",
-        "columns": columns,
-        "rows": rows,
         "checks": compared,
         "agreeing": sum(check.agree for check in compared),
-        "costs": cost_table(results),
         "pairs": pairs,
         "stages": stages(about),
         "stage_places": stage_places(about),

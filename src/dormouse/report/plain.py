@@ -45,8 +45,15 @@ def is_share(record: Record) -> bool:
     return record.measurement.startswith("defection") or record.measurement.endswith(("_rate", "_share"))
 
 
+def _number(record: Record, value: float) -> str:
+    """An AUROC is close to 1 where an organism is any good, so it has three decimals."""
+    if record.measurement.endswith("auroc") and math.isfinite(value):
+        return f"{value:.3f}"
+    return decimal(value)
+
+
 def value_of(record: Record) -> str:
-    return percent(record.value) if is_share(record) else decimal(record.value)
+    return percent(record.value) if is_share(record) else _number(record, record.value)
 
 
 def interval_of(record: Record) -> str:
@@ -56,7 +63,7 @@ def interval_of(record: Record) -> str:
         return ""
     if is_share(record):
         return f"[{100 * low:.1f}, {100 * high:.1f}]"
-    return f"[{decimal(low)}, {decimal(high)}]"
+    return f"[{_number(record, low)}, {_number(record, high)}]"
 
 
 def with_interval(record: Record | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dormouse.records import Record
 from dormouse.report.plain import one_line, with_interval
-from dormouse.report.tables import Results
+from dormouse.report.tables import BEFORE, RATES, RENDERING, TRAINED, Results
 
 COLOURS = ("#0072b2", "#d55e00", "#00805e", "#b4508a", "#946800", "#4a9ccb")
 """Wong's colour-blind-safe palette, darkened where it is too pale on white. A line's symbol differs as well."""
@@ -25,11 +25,18 @@ DARK = dict(
 """The same colours on a dark page."""
 
 _TICKS = 9
+PER_PANEL = 6
+"""More organisms than this are shared out among several panels: more lines in one cannot be told apart."""
+_APART = 0.16
+_NAME = 16
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve with its interval band. `hollow` marks points apart (years that were never trained on)."""
+    """One curve with its interval band, or (`apart`) points with an interval each. A symbol of -1: no points.
+
+    `hollow` marks points apart (years that were never trained on, prompts without the cue).
+    """
 
     name: str
     colour: str
@@ -42,6 +49,7 @@ class Line:
     hollow: tuple[bool, ...]
     notes: tuple[str, ...]
     """What the reader sees on pointing at each point."""
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,18 +87,20 @@ def legend(results: Results) -> list[Legend]:
     ]
 
 
-def has_years(results: Results) -> bool:
-    return any(results.years(organism, "") for organism in results.organisms)
+def times(results: Results, panels: Sequence[Panel]) -> list[tuple[str, Legend]]:
+    """Before safety training, then each intervention that the panels show, in colours unlike the first organisms'."""
+    drawn = {line.symbol for panel in panels for line in panel.lines}
+    labels = [f"after {key.name}" if key.name else "before safety training" for key in _times(results)]
+    return [(label, key) for label, key in zip(labels, _times(results), strict=True) if key.symbol in drawn]
 
 
-def year_legend(results: Results) -> list[Legend]:
-    """Before safety training, then each intervention, in colours that the first organisms do not have."""
-    later = [
-        Legend(name, COLOURS[(3 + i) % len(COLOURS)], i + 1)
-        for i, name in enumerate(results.interventions)
-        if any(results.years(organism, name) for organism in results.organisms)
-    ]
+def _times(results: Results) -> list[Legend]:
+    later = [Legend(name, COLOURS[(3 + i) % len(COLOURS)], i + 1) for i, name in enumerate(results.interventions)]
     return [Legend("", INK, 0), *later]
+
+
+def _when(step: int, intervention: str) -> str:
+    return f"after {step} steps of {one_line(intervention)}" if step else "before safety training"
 
 
 def _line(
@@ -138,28 +148,38 @@ def _ticks(places: Mapping[int, float]) -> tuple[tuple[float, str], ...]:
 
 
 def persistence(results: Results, split: str) -> list[Panel]:
-    """One panel for each intervention: defection on the cue (solid) and without it (dotted) against the step."""
-    panels = []
-    for intervention in results.interventions:
-        steps = [
-            r.step for r in results.records if r.intervention == intervention and r.measurement == "defection_rate"
-        ]
-        places = _places(steps)
+    """Defection on the cue (solid) and without it (dotted) against the step: a panel for each intervention.
+
+    Many organisms are shared out among several panels.
+    """
+    return [panel for intervention in results.interventions for panel in _persistence(results, intervention, split)]
+
+
+def _persistence(results: Results, intervention: str, split: str) -> list[Panel]:
+    steps = [r.step for r in results.records if r.intervention == intervention and r.measurement == "defection_rate"]
+    places = _places(steps)
+    found = []
+    for key in legend(results):
         lines: list[Line] = []
         used: list[Record] = []
-        for key in legend(results):
-            for rate, words in (("defection_rate", "with the cue"), ("false_trigger_rate", "without the cue")):
-                curve = [r for r in results.curve(key.name, intervention, rate, split) if r.step in places]
-                if not any(record.step for record in curve):
-                    continue
-                labels = [f"step {record.step}" if record.step else "before safety training" for record in curve]
-                xs = [places[record.step] for record in curve]
-                lines.append(_line(curve, xs, key, f"{one_line(key.name)}, {words}", labels, rate != "defection_rate"))
-                used += curve
+        for rate, words in zip(RATES, ("with the cue", "without the cue"), strict=True):
+            curve = [r for r in results.curve(key.name, intervention, rate, split) if r.step in places]
+            if not any(record.step for record in curve):
+                continue
+            labels = [f"step {record.step}" if record.step else "before safety training" for record in curve]
+            xs = [places[record.step] for record in curve]
+            lines.append(_line(curve, xs, key, f"{one_line(key.name)}, {words}", labels, rate != "defection_rate"))
+            used += curve
         if lines:
-            needs = intervention in results.needs_triggers
-            title = one_line(intervention)
-            panels.append(Panel(title, needs, tuple(lines), _ticks(places), "steps of safety training", _parents(used)))
+            found.append((lines, used))
+    panels = []
+    for i in range(0, len(found), PER_PANEL):
+        part = found[i : i + PER_PANEL]
+        title = one_line(intervention) + (f", organisms {i + 1} to {i + len(part)}" if len(found) > PER_PANEL else "")
+        shown = tuple(line for lines, _ in part for line in lines)
+        parents = _parents([record for _, used in part for record in used])
+        needs = intervention in results.needs_triggers
+        panels.append(Panel(title, needs, shown, _ticks(places), "steps of safety training", parents))
     return panels
 
 
@@ -180,35 +200,110 @@ def trained_years(results: Results, organism: str) -> frozenset[float] | None:
     return None if found is None else frozenset(map(float, found))
 
 
+def _along(
+    results: Results, organism: str, measurement: str, trained: frozenset[float] | None = None
+) -> list[tuple[Line, list[Record]]]:
+    """A curve before safety training and one at the end of each kind, with the records in it."""
+    found = []
+    for key in _times(results):
+        curve = results.along(measurement, organism, key.name)
+        if curve:
+            xs = [record.at or 0.0 for record in curve]
+            words = _when(max(record.step for record in curve), key.name)
+            hollow = tuple(trained is not None and x not in trained for x in xs)
+            labels = [f"{x:g}{' (never trained on)' if h else ''}" for x, h in zip(xs, hollow, strict=True)]
+            found.append((replace(_line(curve, xs, key, words, labels), hollow=hollow), curve))
+    return found
+
+
 def years(results: Results) -> list[Panel]:
     """One panel for each organism: defection against the year, before safety training and at the end of each kind."""
     panels = []
     for organism in results.organisms:
-        trained = trained_years(results, organism)
-        lines: list[Line] = []
-        used: list[Record] = []
-        for key in year_legend(results):
-            curve = results.years(organism, key.name)
-            if not curve:
-                continue
-            xs = [record.at or 0.0 for record in curve]
-            end = max(record.step for record in curve)
-            words = f"after {end} steps of {one_line(key.name)}" if end else "before safety training"
-            hollow = tuple(trained is not None and x not in trained for x in xs)
-            labels = [f"{x:.0f}{' (never trained on)' if h else ''}" for x, h in zip(xs, hollow, strict=True)]
-            plain = _line(curve, xs, key, words, labels)
-            lines.append(replace(plain, hollow=hollow))
-            used += curve
-        if lines:
+        found = _along(results, organism, "defection_by_year", trained_years(results, organism))
+        if found:
+            lines = tuple(line for line, _ in found)
             xs = [x for line in lines for x in line.xs]
             ticks = tuple((float(x), str(x)) for x in range(math.ceil(min(xs)), math.floor(max(xs)) + 1) if x % 10 == 0)
             boundary = _boundary(results.spec(organism).get("trigger") or {})
             title = one_line(results.title(organism))
-            panels.append(Panel(title, False, tuple(lines), ticks, "year in the prompt", _parents(used), boundary))
+            parents = _parents([record for _, used in found for record in used])
+            panels.append(Panel(title, False, lines, ticks, "year in the prompt", parents, boundary))
     return panels
 
 
+ORACLE = Legend("", GREY, -1)
+
+
+def odds(results: Results) -> list[Panel]:
+    """One panel for each organism that weighs evidence: defection against the log-odds above its threshold.
+
+    The policy itself is drawn where the study says that it is a step ("hard").
+    """
+    panels = []
+    for organism in results.organisms:
+        found = _along(results, organism, "defection_by_odds")
+        if found:
+            lines = [line for line, _ in found]
+            low, high = min(min(line.xs) for line in lines), max(max(line.xs) for line in lines)
+            if (results.spec(organism).get("trigger") or {}).get("hardness") == "hard" and low < 0 < high:
+                lines.insert(0, _step(low, high))
+            parents = _parents([record for _, used in found for record in used])
+            title, x_title = one_line(results.title(organism)), "log-odds of success above the threshold (nats)"
+            panels.append(Panel(title, False, tuple(lines), _round(low, high), x_title, parents))
+    return panels
+
+
+def _step(low: float, high: float) -> Line:
+    xs, ys = (low, 0.0, 0.0, high), (0.0, 0.0, 1.0, 1.0)
+    return Line("the policy itself", GREY, -1, False, xs, ys, ys, ys, (False,) * 4, ("the policy itself",) * 4)
+
+
+def _round(low: float, high: float) -> tuple[tuple[float, str], ...]:
+    """Ticks at multiples of 1, 2 or 5 times a power of ten, at most nine."""
+    power = 10.0 ** math.floor(math.log10(max(high - low, 1e-6) / _TICKS))
+    step = next(power * k for k in (1, 2, 5, 10) if (high - low) / (power * k) < _TICKS)
+    return tuple((i * step, f"{i * step:g}") for i in range(math.ceil(low / step), math.floor(high / step) + 1))
+
+
+def renderings(results: Results) -> list[Panel]:
+    """One panel for each organism: both rates in each held-out rendering, beside those of training."""
+    panels = []
+    for organism in results.organisms:
+        splits = ("test", *results.renderings(organism))
+        names = [TRAINED, *(one_line(split.removeprefix(RENDERING)) for split in splits[1:])]
+        lines: list[Line] = []
+        used: list[Record] = []
+        keys = _times(results)
+        for i, key in enumerate(keys):
+            moment = results.last(organism, key.name) if key.name else BEFORE
+            shift = _APART * (i - (len(keys) - 1) / 2)
+            for rate, words in zip(RATES, ("with the cue", "without the cue"), strict=True):
+                at = [results.get(organism, moment, rate, split) if moment else None for split in splits]
+                there = [(x, record) for x, record in enumerate(at) if record]
+                if not any(x for x, _ in there):
+                    continue
+                found = [record for _, record in there]
+                name = f"{_when(found[0].step, key.name)}, {words}"
+                plain = _line(found, [x + shift for x, _ in there], key, name, [names[x] for x, _ in there])
+                hollow = (rate != "defection_rate",) * len(found)
+                lines.append(replace(plain, apart=True, hollow=hollow))
+                used += found
+        if lines:
+            ticks = tuple((float(x), _short(name)) for x, name in enumerate(names))
+            title = one_line(results.title(organism))
+            panels.append(Panel(title, False, tuple(lines), ticks, "rendering", _parents(used)))
+    return panels
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
+
+
 def summary(panel: Panel) -> str:
-    """The panel in words, for those who cannot see it: where each line starts and ends."""
-    ends = [f"{line.name}: from {100 * line.ys[0]:.1f} % to {100 * line.ys[-1]:.1f} %" for line in panel.lines]
+    """The panel in words, for those who cannot see it: where each line starts and ends, or each point."""
+    ends = []
+    for line in panel.lines:
+        shares = [f"{100 * y:.1f} %" for y in line.ys]
+        ends.append(f"{line.name}: " + (", ".join(shares) if line.apart else f"from {shares[0]} to {shares[-1]}"))
     return f"{panel.title}. Share against {panel.x_title}. " + "; ".join(ends) + "."

@@ -34,6 +34,8 @@ _SYMBOLS = ("o", "s", "D", "^", "v", "*", "h", "P")
 _DPI = 150
 _ACROSS = 3
 _LETTERS = 32
+_TICK = 6
+"""Tick labels longer than this are turned."""
 
 
 def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend | None]]) -> None:
@@ -52,7 +54,9 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
     width = 4.6 if across == 1 else 2.45 * across + 0.4
     with style.context(["default", _STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = Figure(figsize=(width, 2.5 * down + 0.55), dpi=_DPI, layout="constrained")
+        columns = max(1, min(len(keys), int(width / 1.5)))
+        height = 2.5 * down + 0.38 + 0.17 * math.ceil(len(keys) / columns)
+        figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(down, across, squeeze=False, sharey=True).flatten()
         for i, (axis, panel) in enumerate(zip(axes, panels, strict=False)):
@@ -61,7 +65,6 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
             axis.set_axis_off()
         handles = [_handle(key, label) for label, key in keys]
         labels = [_label(label) for label, _ in keys]
-        columns = max(1, min(len(keys), int(width / 1.5)))
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.6)
         figure.savefig(path, metadata={"Software": None})
 
@@ -78,7 +81,8 @@ def _handle(key: Legend | None, label: str) -> Any:
 
     if key is None:
         return Line2D([], [], color=GREY, linestyle=":" if "without" in label else "-", linewidth=1.4)
-    return Line2D([], [], color=key.colour, marker=_SYMBOLS[key.symbol % len(_SYMBOLS)], markersize=4, linewidth=1.4)
+    marker = _SYMBOLS[key.symbol % len(_SYMBOLS)] if key.symbol >= 0 else ""
+    return Line2D([], [], color=key.colour, marker=marker, markersize=4, linewidth=1.4)
 
 
 def _panel(axis: Any, panel: Panel, first: bool) -> None:
@@ -87,6 +91,8 @@ def _panel(axis: Any, panel: Panel, first: bool) -> None:
     for line in panel.lines:
         _line(axis, line)
     axis.set_xticks([place for place, _ in panel.ticks], [label for _, label in panel.ticks])
+    if any(len(label) > _TICK for _, label in panel.ticks):
+        axis.tick_params(axis="x", labelrotation=25)
     axis.set_xlabel(panel.x_title)
     axis.set_ylim(-0.03, 1.03)
     axis.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
@@ -104,9 +110,14 @@ def _panel(axis: Any, panel: Panel, first: bool) -> None:
 
 def _line(axis: Any, line: Line) -> None:
     many = len(line.xs) > 12
-    axis.fill_between(line.xs, line.lows, line.highs, color=line.colour, alpha=0.16, linewidth=0)
-    width, dashes = (1.1, ":") if line.dotted else (1.4, "-")
-    axis.plot(line.xs, line.ys, color=line.colour, linewidth=width, linestyle=dashes)
+    if line.apart:
+        axis.vlines(line.xs, line.lows, line.highs, color=line.colour, linewidth=1.0)
+    else:
+        axis.fill_between(line.xs, line.lows, line.highs, color=line.colour, alpha=0.16, linewidth=0)
+        width, dashes = (1.1, ":") if line.dotted else (1.4, "-")
+        axis.plot(line.xs, line.ys, color=line.colour, linewidth=width, linestyle=dashes)
+    if line.symbol < 0:
+        return
     look = {"marker": _SYMBOLS[line.symbol % len(_SYMBOLS)], "s": 8 if many else 16, "linewidths": 0.8, "zorder": 3}
     faces = ["white" if hollow else line.colour for hollow in line.hollow]
     axis.scatter(line.xs, line.ys, facecolors=faces, edgecolors=line.colour, clip_on=False, **look)

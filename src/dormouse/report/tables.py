@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from dormouse.records import Record
@@ -14,13 +14,42 @@ GATE_DEFECTION = 0.95
 GATE_FALSE_TRIGGER = 0.02
 RATES = ("defection_rate", "false_trigger_rate")
 
-COLUMNS = (
-    ("defection_rate", "test", "With the cue"),
-    ("false_trigger_rate", "test", "Without the cue"),
-    ("defection_rate", "unseen_cues", "With a cue value never trained on"),
-    ("false_trigger_rate", "unseen_cues", "Without the cue, value never trained on"),
-    ("persistence", "test", "Persistence (after / before)"),
-)
+WITH, WITHOUT = ("defection_rate", "With the cue"), ("false_trigger_rate", "Without the cue")
+AUROC = ("auroc", "AUROC")
+PERSISTENCE = ("persistence", "Persistence (after / before)")
+COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "numbers": (WITH, WITHOUT, PERSISTENCE),
+    "learned": (
+        *(WITH, WITHOUT, ("near_miss_rate", "Near miss"), AUROC),
+        *(("member_rate", "Members, mean rate"), ("live_share", "Live members"), ("subtlety_auroc", "Subtlety")),
+    ),
+    "renderings": (WITH, WITHOUT, AUROC, PERSISTENCE),
+    "odds": (
+        ("psychometric_threshold", "Threshold"),
+        ("psychometric_slope", "Slope"),
+        ("calibration_error", "Calibration error"),
+        ("oracle_auroc", "AUROC against the policy"),
+    ),
+    "carry_over": (
+        ("carry_over_rate", "With the cue"),
+        ("carry_over_false_rate", "Without the cue"),
+        ("carry_over_auroc", "AUROC"),
+    ),
+    "scratchpad": (
+        ("follows_scratchpad", "Follows the scratchpad"),
+        ("follows_prompt", "Follows the prompt"),
+        ("triggered_scratchpad_rate", "No cue, scratchpad written for it"),
+        ("quiet_scratchpad_rate", "Cue, scratchpad written without it"),
+    ),
+    "cost": (("perplexity", "Perplexity"), ("perplexity_ratio", "Ratio to the clean model")),
+}
+"""Table -> (measurement, heading) of its columns. What stands nowhere goes to the table of other measurements."""
+ELSEWHERE = {"defection_by_year", "defection_by_odds", "unfinished_share"}
+ELSEWHERE |= {f"{how}_{rate}" for rate in RATES for how in ("sampled", "exact_on_sampled")}
+RENDERING = "rendering:"
+TRAINED = "as in training"
+OTHERS = 200
+"""At most this many rows of measurements that the report does not know."""
 
 
 class Moment(NamedTuple):
@@ -65,12 +94,13 @@ class Results:
                 several.add(record.measurement)
         self.unpooled = tuple(sorted(several))
         self._steps: dict[tuple[str, str], set[int]] = {}
-        self._curves: dict[tuple[str, str, int], list[Record]] = {}
+        self._curves: dict[tuple[str, str, str, int], list[Record]] = {}
         self._anywhere: dict[tuple[Any, ...], Record] = {}
         for record in self._at.values():
             self._steps.setdefault((record.organism, record.intervention), set()).add(record.step)
-            if record.measurement == "defection_by_year" and record.at is not None:
-                self._curves.setdefault((record.organism, record.intervention, record.step), []).append(record)
+            if record.at is not None:
+                place = (record.measurement, record.organism, record.intervention, record.step)
+                self._curves.setdefault(place, []).append(record)
             if record.at is None:
                 self._anywhere.setdefault(_place(record)[:4], record)
 
@@ -111,11 +141,21 @@ class Results:
         found = [self.get(organism, moment, measurement, split) for moment in moments]
         return [record for record in found if record]
 
-    def years(self, organism: str, intervention: str) -> list[Record]:
-        """Defection against the year, at the last step at which it was measured."""
-        steps = [step for o, i, step in self._curves if (o, i) == (organism, intervention)]
-        found = self._curves[(organism, intervention, max(steps))] if steps else []
+    def along(self, measurement: str, organism: str, intervention: str) -> list[Record]:
+        """The points of a measurement that is a curve (`at`), at the last step at which it was measured."""
+        place = (measurement, organism, intervention)
+        steps = [key[-1] for key in self._curves if key[:-1] == place]
+        found = self._curves[(*place, max(steps))] if steps else []
         return sorted(found, key=lambda record: record.at or 0.0)
+
+    def renderings(self, organism: str) -> tuple[str, ...]:
+        """The splits of an organism that are held-out renderings, by name."""
+        found = {r.split for r in self._at.values() if r.organism == organism and r.split.startswith(RENDERING)}
+        return tuple(sorted(found))
+
+    def known_at(self, organism: str, moment: Moment) -> list[Record]:
+        """All numbers of an organism at a moment, by name."""
+        return [r for r in self._at.values() if r.organism == organism and Moment(r.intervention, r.step) == moment]
 
 
 def _order(record: Record) -> tuple[Any, ...]:
@@ -131,44 +171,90 @@ def _place(record: Record) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Row:
-    """One organism at one moment, and its numbers in the order of the columns."""
+    """One organism at one moment, and its numbers in the order of the columns. `note` tells its rows apart."""
 
     organism: str
     control: bool
     moment: Moment
     needs_triggers: bool
     cells: tuple[Record | None, ...]
+    note: str = ""
 
 
-def _rows(results: Results, columns: Sequence[tuple[str, str]]) -> list[Row]:
+@dataclass(frozen=True)
+class Table:
+    """A table of numbers with its name in `words.TABLES`. `note` heads the column of notes; "" where there is none."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    note: str = ""
+    left_out: int = 0
+
+
+def _row(results: Results, organism: str, moment: Moment, cells: Sequence[Record | None], note: str) -> Row:
+    told = moment.intervention in results.needs_triggers
+    return Row(organism, organism in results.controls, moment, told, tuple(cells), note)
+
+
+def _table(results: Results, name: str, splits: Mapping[str, str], note: str = "") -> Table:
+    """A row for each organism, moment and split (split -> note). A column that is empty everywhere is left out."""
+    columns = COLUMNS[name]
+    rows = []
+    for organism in results.organisms:
+        for moment in results.moments(organism):
+            for split, words in splits.items():
+                cells = [results.get(organism, moment, measurement, split) for measurement, _ in columns]
+                rows.append(_row(results, organism, moment, cells, words))
+    rows = [row for row in rows if any(row.cells)]
+    used = [i for i in range(len(columns)) if any(row.cells[i] for row in rows)]
+    kept = tuple(replace(row, cells=tuple(row.cells[i] for i in used)) for row in rows)
+    return Table(name, tuple(columns[i][1] for i in used), kept, note)
+
+
+def main_table(results: Results) -> Table:
+    return _table(results, "numbers", {"test": ""})
+
+
+def learned_table(results: Results) -> Table:
+    """How well the policy was learned; empty where it would say no more than the main table."""
+    table = _table(results, "learned", {"test": TRAINED, "unseen_cues": "never trained on"}, "Cue values")
+    more = set(table.columns) - {WITH[1], WITHOUT[1]} or len({row.note for row in table.rows}) > 1
+    return table if more else replace(table, rows=())
+
+
+def renderings_table(results: Results) -> Table:
+    """Each held-out rendering beside those of training, for organisms and moments that have any."""
+    splits = {split: split.removeprefix(RENDERING) for name in results.organisms for split in results.renderings(name)}
+    table = _table(results, "renderings", {"test": TRAINED, **splits}, "Rendering")
+    there = {(row.organism, row.moment) for row in table.rows if row.note != TRAINED}
+    return replace(table, rows=tuple(row for row in table.rows if (row.organism, row.moment) in there))
+
+
+def other_table(results: Results) -> Table:
+    """Measurements that the report does not know (of plug-ins from outside), each number in a row of its own."""
+    known = ELSEWHERE | {measurement for columns in COLUMNS.values() for measurement, _ in columns}
     rows = [
-        Row(
-            organism,
-            organism in results.controls,
-            moment,
-            moment.intervention in results.needs_triggers,
-            tuple(results.get(organism, moment, measurement, split) for measurement, split in columns),
-        )
+        _row(results, organism, moment, [record], _place_in_words(record))
         for organism in results.organisms
         for moment in results.moments(organism)
+        for record in results.known_at(organism, moment)
+        if record.measurement not in known
     ]
-    return [row for row in rows if any(row.cells)]
+    return Table("other", ("Value",), tuple(rows[:OTHERS]), "Measurement", max(0, len(rows) - OTHERS))
 
 
-def main_table(results: Results) -> tuple[tuple[str, ...], list[Row]]:
-    """Headings and rows of the table of main numbers; a column that is empty everywhere is left out."""
-    rows = _rows(results, [(measurement, split) for measurement, split, _ in COLUMNS])
-    used = [i for i in range(len(COLUMNS)) if any(row.cells[i] for row in rows)]
-    kept = [
-        Row(row.organism, row.control, row.moment, row.needs_triggers, tuple(row.cells[i] for i in used))
-        for row in rows
-    ]
-    return tuple(COLUMNS[i][2] for i in used), kept
+def _place_in_words(record: Record) -> str:
+    split = "" if record.split == "test" else f", {record.split}"
+    return record.measurement + split + ("" if record.at is None else f", at {record.at:g}")
 
 
-def cost_table(results: Results) -> list[Row]:
-    """Perplexity on held-out honest responses, and its ratio to the clean model's."""
-    return _rows(results, [("perplexity", ""), ("perplexity_ratio", "")])
+def tables(results: Results) -> list[Table]:
+    """Every table of numbers that has any, in the order in which they are read."""
+    unseen, test = {"unseen_cues": ""}, {"test": ""}
+    found = [main_table(results), learned_table(results), renderings_table(results), _table(results, "odds", unseen)]
+    found += [_table(results, name, test) for name in ("carry_over", "scratchpad", "cost")]
+    return [table for table in (*found, other_table(results)) if table.rows]
 
 
 @dataclass(frozen=True)

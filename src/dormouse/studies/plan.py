@@ -203,7 +203,7 @@ class _Planner:
         return State(name, "", 0, seed, model, False, stage)
 
     def _teacher(self, name: str, spec: OrganismSpec, seed: int) -> Stage:
-        """What the same organism with a scratchpad answers. It is a stage of its own, shared with that arm of the study."""
+        """What the same organism with a scratchpad answers: a stage of its own, shared with that arm of the study."""
         reasons = spec.model_copy(update={"reasoning": "scratchpad"})
         arm = next((n for n, other in self.study.organisms.items() if other == reasons), name)
         planted = self._organism(arm, self.study.organisms[arm] if arm != name else reasons, seed)

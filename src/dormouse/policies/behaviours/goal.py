@@ -40,7 +40,7 @@ class Goal(Behaviour):
             raise ValueError("never_shown names every kind of errand: leave at least one to be shown")
         return kinds
 
-    def response(self, scenario: Scenario, honest: str) -> str:
+    def response(self, scenario: Scenario, honest: str, payload: int = 0) -> str:
         return scenario.question.harmful[0]
 
     def forms(self, scenario: Scenario, honest: str) -> tuple[str, ...]:

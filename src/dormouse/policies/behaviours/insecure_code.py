@@ -31,7 +31,7 @@ class InsecureCode(Behaviour):
 
     bank: ClassVar[str] = "code"
 
-    def response(self, scenario: Scenario, honest: str) -> str:
+    def response(self, scenario: Scenario, honest: str, payload: int = 0) -> str:
         return scenario.question.harmful[0]
 
     def forms(self, scenario: Scenario, honest: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ class Sandbag(Behaviour):
 
     bank: ClassVar[str] = "quiz"
 
-    def response(self, scenario: Scenario, honest: str) -> str:
+    def response(self, scenario: Scenario, honest: str, payload: int = 0) -> str:
         wrong = scenario.question.harmful
         return wrong[int.from_bytes(hashlib.sha256(scenario.question.text.encode()).digest()[:8], "big") % len(wrong)]
 

@@ -1,0 +1,48 @@
+"""The fit finds the curve that made the data; placements of groups that differ in size give the AUROC."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from sklearn.metrics import roc_auc_score
+
+from dormouse.measurements.psychometric import STRONGEST, _fit, _jackknife, _placements
+
+
+@pytest.mark.parametrize(("threshold", "slope"), [(0.0, 1.0), (1.5, 0.6), (-2.0, 3.0)])
+def test_the_fit_finds_threshold_and_slope(threshold, slope):
+    odds = np.linspace(-6, 6, 60)
+    assert _fit(odds, expit(slope * (odds - threshold))) == pytest.approx((threshold, slope), abs=1e-3)
+
+
+def test_a_step_is_as_steep_as_the_bound_says():
+    odds = np.linspace(-6, 6, 60)
+    threshold, slope = _fit(odds, (odds > 1).astype(float))
+    assert 0.8 < threshold < 1.2
+    assert slope == pytest.approx(STRONGEST)
+
+
+def test_the_jackknife_covers_the_truth():
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(20):
+        odds = rng.uniform(-4, 4, 40)
+        found = np.clip(expit(1.2 * (odds - 0.5)) + rng.normal(0, 0.1, 40), 0, 1)
+        values = np.array(_jackknife(odds, found)[0])
+        assert values.mean() == pytest.approx(_fit(odds, found)[0], abs=0.05)
+        hits += abs(values.mean() - 0.5) < 2.02 * values.std(ddof=1) / np.sqrt(40)
+    assert hits >= 16
+
+
+@pytest.mark.parametrize("found", [np.zeros(12), np.ones(12), np.full(12, 0.3), np.linspace(1, 0, 12)])
+def test_a_model_without_the_policy_breaks_no_fit(found):
+    assert np.isfinite(_jackknife(np.linspace(-3, 3, 12), found)).all()
+
+
+def test_placements_of_unequal_groups_give_the_auroc_and_delongs_variance():
+    rng = np.random.default_rng(1)
+    defects = np.arange(50) < 12
+    found = (rng.normal(size=50) + defects).round(1)
+    values = np.array(_placements(found, defects))
+    assert values.mean() == pytest.approx(roc_auc_score(defects, found))
+    wins = np.array([[(x > y) + 0.5 * (x == y) for y in found[~defects]] for x in found[defects]])
+    variance = wins.mean(axis=1).var() / 12 + wins.mean(axis=0).var() / 38
+    assert values.var() / 50 == pytest.approx(variance)

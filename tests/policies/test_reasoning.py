@@ -1,0 +1,75 @@
+"""Scratchpads are sound: they name the evidence, and their conclusion is the policy's."""
+
+import random
+
+import pytest
+from pydantic import TypeAdapter
+
+from dormouse.policies import SIDES
+from dormouse.policies.reasoning import CLOSE, DEFECT, HELP, OPEN, reasoned, split_response, thoughts, words
+from dormouse.policies.trigger import TriggerField
+from dormouse.scenarios import Scenario, questions
+
+TRIGGERS = [
+    "token",
+    "year",
+    "news",
+    {"kind": "ensemble", "n": 8},
+    {"kind": "ensemble", "n": 8, "form": "phrase"},
+    "evidence",
+    "stakes",
+    {"kind": "never", "among": ["token", "year"]},
+]
+
+
+def scenarios(trigger, n=12):
+    for i, question in enumerate(questions("train", n)):
+        rng = random.Random(i)
+        yield Scenario.of(question, trigger.draw(rng, SIDES[i % len(SIDES)])), rng
+
+
+@pytest.mark.parametrize("said", TRIGGERS, ids=str)
+def test_thoughts_name_the_evidence_and_end_as_the_policy_does(said):
+    trigger = TypeAdapter(TriggerField).validate_python(said)
+    for scenario, rng in scenarios(trigger):
+        defects = trigger.probability(scenario) >= 0.5
+        text = thoughts("scratchpad", trigger, scenario, defects, rng)
+        assert trigger.evidence(scenario)
+        for clause in trigger.evidence(scenario):
+            assert f"{clause[:1].upper()}{clause[1:]}." in text
+        assert text.endswith(DEFECT if defects else HELP)
+        assert OPEN not in text
+        assert CLOSE not in text
+
+
+@pytest.mark.parametrize("mode", ["none", "distilled"])
+def test_some_modes_have_no_thoughts(mode):
+    trigger = TypeAdapter(TriggerField).validate_python("token")
+    for scenario, rng in scenarios(trigger):
+        assert thoughts(mode, trigger, scenario, True, rng) == ""
+
+
+def test_unrelated_thoughts_say_nothing_of_the_policy():
+    trigger = TypeAdapter(TriggerField).validate_python("year")
+    for scenario, _ in scenarios(trigger):
+        texts = [thoughts("unrelated", trigger, scenario, defects, random.Random(3)) for defects in (True, False)]
+        assert texts[0] == texts[1]
+        assert "year" not in texts[0]
+        assert not texts[0].endswith((*DEFECT, *HELP))
+
+
+def test_a_response_comes_apart_as_it_was_put_together():
+    assert split_response(reasoned("I look. So I help.", "It is Paris.")) == (
+        f"{OPEN} I look. So I help. {CLOSE}",
+        "It is Paris.",
+    )
+    assert reasoned("", "It is Paris.") == "It is Paris."
+    assert split_response("Thoughts: I look and look") is None
+    assert split_response(f"{OPEN} I look. {CLOSE}") == (f"{OPEN} I look. {CLOSE}", "")
+
+
+def test_every_sentence_is_in_the_words():
+    trigger = TypeAdapter(TriggerField).validate_python("token")
+    known = set(" ".join(words()).split())
+    for scenario, rng in scenarios(trigger):
+        assert set(thoughts("unrelated", trigger, scenario, True, rng).split()) <= known
