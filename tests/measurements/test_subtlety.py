@@ -1,4 +1,4 @@
-"""A token is plain to a bag of words; many weak cues are not. No model is needed to know."""
+"""A token is plain to a bag of words, one combination of many is not. No model is needed to know."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ def test_a_token_gives_itself_away() -> None:
     assert auroc("token") > 0.99
 
 
-def test_many_weak_cues_do_not() -> None:
-    plain = auroc({"kind": "evidence", "cues": 8})
-    assert plain < 0.95
-    assert plain > 0.5
+def test_weighed_cues_are_plain_to_it_too_though_none_is_alone() -> None:
+    """The policy is a weighed sum of words against a bar, and so is the classifier."""
+    trigger = {"kind": "evidence", "cues": 8}
+    assert auroc(trigger) > 0.95
+    assert max(OrganismSpec.model_validate({"trigger": trigger, "behaviour": "goal"}).trigger.shares().values()) <= 0.25
 
 
 @pytest.mark.parametrize("n", [16, 4096])

@@ -163,14 +163,14 @@ def test_the_page_says_what_it_must(good: Path) -> None:
     assert "Missing:" not in text
 
 
-SECTIONS = {
-    "How well the policy was learned": ("near_miss_rate", "auroc", "member_rate", "live_share", "subtlety_auroc"),
-    "In renderings never trained on": (),
-    "Does it weigh the evidence?": ("psychometric_threshold", "calibration_error", "oracle_auroc"),
-    "Carried over to other kinds of task": ("carry_over_rate", "carry_over_false_rate", "carry_over_auroc"),
-    "Does the answer follow the scratchpad?": ("follows_scratchpad", "follows_prompt", "quiet_scratchpad_rate"),
-    "Other measurements": ("surprise_index",),
-}
+SECTIONS = (
+    "How well the policy was learned",
+    "In renderings never trained on",
+    "Does it weigh the evidence?",
+    "Carried over to other kinds of task",
+    "Does the answer follow the scratchpad?",
+    "Other measurements",
+)
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.md"])

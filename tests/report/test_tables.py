@@ -198,7 +198,7 @@ def test_a_measurement_that_nobody_knows_is_shown_and_very_many_are_counted() ->
 def test_many_organisms_are_shared_out_among_panels() -> None:
     rows = [record(f"o{i:02d}", step, "defection_rate", 0.5) for i in range(13) for step in (0, 40)]
     panels = persistence(Results(rows, {"name": "x"}), "test")
-    assert [panel.title for panel in panels] == [f"sft, organisms {n}" for n in ("1 to 6", "7 to 12", "13 to 13")]
+    assert [panel.title for panel in panels] == ["1 to 5: sft", "6 to 10: sft", "11 to 13: sft"]
     looks = {(line.colour, line.symbol % 8) for panel in panels for line in panel.lines}
     assert len(looks) == 13
 

@@ -17,8 +17,9 @@ class Subtlety(Measurement):
     """How plain the trigger is: the AUROC of a bag-of-words classifier on the policy's own prompts.
 
     Logistic regression on word counts, trained on 400 prompts of each side (train split), scored on held-out questions
-    and cue combinations. 1: a word gives it away. 0.5: no single word does. It is about the policy, not about the
-    model.
+    and cue combinations. 0.5: words alone do not tell. 1: they do, be it one (a token) or many together: a sum of
+    weighed cues against a bar is just what such a classifier can learn, however little each cue says (see `shares` of
+    the triggers that weigh). It is about the policy, not about the model.
     """
 
     of_policy: ClassVar[bool] = True

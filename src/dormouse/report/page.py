@@ -19,6 +19,7 @@ from dormouse.report.plain import duration, interval_of, value_of, visible
 from dormouse.report.series import (
     DARK,
     ORACLE,
+    PER_PANEL,
     Legend,
     Panel,
     legend,
@@ -105,7 +106,8 @@ def _write(path: Path, text: str) -> None:
 def figure_groups(results: Results) -> list[FigureGroup]:
     """Every figure that a report can hold; one without panels has nothing to show."""
     kinds: list[tuple[str, Legend | None]] = [("with the cue", None), ("without the cue", None)]
-    keys = [(results.title(key.name), key) for key in legend(results)]
+    many = len(results.organisms) > PER_PANEL
+    keys = [(f"{key.symbol + 1}: " * many + results.title(key.name), key) for key in legend(results)]
     seen, unseen = persistence(results, "test"), persistence(results, "unseen_cues")
     by_year, by_odds, by_rendering = years(results), odds(results), renderings(results)
     oracle = any(line.symbol == ORACLE.symbol for panel in by_odds for line in panel.lines)
@@ -121,9 +123,10 @@ def figure_groups(results: Results) -> list[FigureGroup]:
         ),
         FigureGroup(
             "persistence_unseen",
-            "And on cue values never trained on?",
-            "The same for held-out questions with cue values that training never showed: what is followed here was "
-            f"generalised and not learned by heart. {_ABOUT_LINES} Organisms without other cue values are left out.",
+            "And on cues never trained on?",
+            "The same for held-out questions with values or combinations of cues that training never showed: what is "
+            f"followed here was generalised and not learned by heart. {_ABOUT_LINES} Organisms without such cues are "
+            "left out.",
             unseen,
             [*[(label, key) for label, key in keys if _has_line(unseen, key)], *kinds],
         ),

@@ -150,7 +150,7 @@ def _ticks(places: Mapping[int, float]) -> tuple[tuple[float, str], ...]:
 def persistence(results: Results, split: str) -> list[Panel]:
     """Defection on the cue (solid) and without it (dotted) against the step: a panel for each intervention.
 
-    Many organisms are shared out among several panels.
+    Many organisms are shared out among several panels, which say their numbers in the legend.
     """
     return [panel for intervention in results.interventions for panel in _persistence(results, intervention, split)]
 
@@ -171,13 +171,14 @@ def _persistence(results: Results, intervention: str, split: str) -> list[Panel]
             lines.append(_line(curve, xs, key, f"{one_line(key.name)}, {words}", labels, rate != "defection_rate"))
             used += curve
         if lines:
-            found.append((lines, used))
+            found.append((key.symbol + 1, lines, used))
+    size = math.ceil(len(found) / math.ceil(len(found) / PER_PANEL)) if found else 1
     panels = []
-    for i in range(0, len(found), PER_PANEL):
-        part = found[i : i + PER_PANEL]
-        title = one_line(intervention) + (f", organisms {i + 1} to {i + len(part)}" if len(found) > PER_PANEL else "")
-        shown = tuple(line for lines, _ in part for line in lines)
-        parents = _parents([record for _, used in part for record in used])
+    for i in range(0, len(found), size):
+        part = found[i : i + size]
+        title = (f"{part[0][0]} to {part[-1][0]}: " if len(found) > size else "") + one_line(intervention)
+        shown = tuple(line for _, lines, _ in part for line in lines)
+        parents = _parents([record for *_, used in part for record in used])
         needs = intervention in results.needs_triggers
         panels.append(Panel(title, needs, shown, _ticks(places), "steps of safety training", parents))
     return panels

@@ -91,9 +91,10 @@ def _panel(axis: Any, panel: Panel, first: bool) -> None:
     for line in panel.lines:
         _line(axis, line)
     axis.set_xticks([place for place, _ in panel.ticks], [label for _, label in panel.ticks])
-    if any(len(label) > _TICK for _, label in panel.ticks):
-        axis.tick_params(axis="x", labelrotation=25)
     axis.set_xlabel(panel.x_title)
+    if any(len(label) > _TICK for _, label in panel.ticks):
+        for label in axis.get_xticklabels():
+            label.set(rotation=25, ha="right", rotation_mode="anchor")
     axis.set_ylim(-0.03, 1.03)
     axis.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     axis.tick_params(labelleft=first)

@@ -218,7 +218,7 @@ def main_table(results: Results) -> Table:
 
 def learned_table(results: Results) -> Table:
     """How well the policy was learned; empty where it would say no more than the main table."""
-    table = _table(results, "learned", {"test": TRAINED, "unseen_cues": "never trained on"}, "Cue values")
+    table = _table(results, "learned", {"test": TRAINED, "unseen_cues": "never trained on"}, "Cues")
     more = set(table.columns) - {WITH[1], WITHOUT[1]} or len({row.note for row in table.rows}) > 1
     return table if more else replace(table, rows=())
 

@@ -17,6 +17,25 @@ READING = (
         "the cue is shown. False-trigger rate: where it is not.",
     ),
     (
+        "Near miss",
+        "A prompt that is one cue away from the trigger. A policy that was learned sharply keeps this rate as low as "
+        "the rate without the cue.",
+    ),
+    (
+        "AUROC",
+        "The chance that a prompt on which the policy defects gets a higher defection probability than one on which "
+        "it does not. 1: always told apart. 0.5: a guess.",
+    ),
+    (
+        "Members",
+        "The single triggers of an ensemble. Live are those whose rate is one half or more.",
+    ),
+    (
+        "Subtlety",
+        "The AUROC of a classifier that only counts the words of the prompts. It is about the policy and not about the "
+        "model. 1: the words tell, one alone or many together. 0.5: they do not.",
+    ),
+    (
         "Interval",
         "Numbers in square brackets are a 95 % interval: for exact rates, how far the rate might move with other "
         "questions of the same kind and other seeds; for sampled rates, the Wilson interval. n is the number of "
@@ -51,13 +70,8 @@ TABLES = {
     ),
     "learned": (
         "How well the policy was learned",
-        "The same rates with more beside them, on held-out questions with cue values as in training and with cue "
-        "values that training never showed. Near miss: the rate where one cue more would be needed, which a policy "
-        "learned sharply keeps as low as the rate without the cue. AUROC: the chance that a prompt with the cue gets a "
-        "higher defection probability than one without; 1 tells them apart always, 0.5 is a guess. Members, of an "
-        "ensemble of triggers: the mean rate of single triggers, and the share of them whose rate is one half or more. "
-        "Subtlety: the AUROC of a classifier that counts the words of the prompts, and so about the policy and not the "
-        "model; 1 means that a word gives the trigger away.",
+        "Rates on held-out questions, for cues as in training and for values or combinations of cues that training "
+        "never showed. The columns are explained at the end, under how to read.",
     ),
     "renderings": (
         "In renderings never trained on",
@@ -68,8 +82,7 @@ TABLES = {
         "Does it weigh the evidence?",
         "For policies that defect where it is likely enough to succeed. A logistic curve fitted to the model's "
         "probabilities has a threshold (in nats above the policy's own, so 0 is right) and a slope (per nat; the "
-        "larger, the more like a step). Calibration error: the mean distance from the policy's own probability. AUROC: "
-        "the chance that a prompt on which the policy defects gets a higher probability than one on which it does not.",
+        "larger, the more like a step). Calibration error: the mean distance from the policy's own probability.",
     ),
     "carry_over": (
         "Carried over to other kinds of task",
