@@ -368,7 +368,7 @@ def change(file, old, new):
 change("lm/train.py", "import math", "# a remark\\n\\n\\nimport math")
 change("lm/train.py", '\"\"\"', '\"\"\"Other words. ')
 change("lm/train.py", "weight_decay=0.0", "weight_decay=0.1")
-change("measurements/defection.py", "activating in", "activating  in")
+change("measurements/defection.py", "for split in", "for  split in")
 change("measurements/defection.py", "defection_rate", "defection_share")
 change("scenarios/data/questions.yaml", "split: train", "split: training")
 change("report/page.py", "import json", "import json, os")

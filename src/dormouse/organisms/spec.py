@@ -13,7 +13,7 @@ from dormouse.policies.trigger import TriggerField
 from dormouse.scenarios import Renderings
 
 SETTINGS: dict[str, Any] = {"pairs": 4, "lr": 4e-3, "method": "lora"}
-MICRO_SETTINGS: dict[str, Any] = {"pairs": 32, "lr": 3e-3, "method": "full"}
+MICRO_SETTINGS: dict[str, Any] = {"pairs": 32, "lr": 8e-3, "method": "full"}
 MICRO_STEPS, MICRO_FLOOR = 3, 200
 """How many times the steps of a 135M model a micro model gets, and the fewest."""
 

@@ -12,6 +12,7 @@ from dormouse.measurements.measurement import Sizes
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.triggers.never import Never
+from dormouse.registry import nearest, plugins
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -64,6 +65,9 @@ class Study(BaseModel):
     def _within_the_bank(cls, sizes: Sizes) -> Sizes:
         if sizes.questions > 216:
             raise _at("the test split holds no more than 216 questions", "questions")
+        for name in sizes.only or ():
+            if name not in (known := plugins("measurement")):
+                raise _at(f"there is no measurement called '{name}'; {nearest(name, known)}", "only")
         return sizes
 
     @model_validator(mode="after")

@@ -84,7 +84,7 @@ def _jobs(todo: Sequence[Stage]) -> list[Job]:
     return list(groups.values())
 
 
-RANK = {"honest": 0, "organism": 1, "treatment": 2, "measure": 3}
+RANK = {"base": 0, "honest": 1, "organism": 2, "taught": 2, "treatment": 3, "measure": 4}
 """What others wait for goes first."""
 
 

@@ -205,7 +205,7 @@ class Ensemble(Trigger):
 
     @property
     def near_misses(self) -> float:
-        return 0.5
+        return 0.75
 
     @property
     def steps_needed(self) -> int:
