@@ -56,10 +56,10 @@ class Size:
 
 
 MICRO: Mapping[str, Size] = {
-    "micro-60k": Size(2000, 24, 2, 2, 48, rows=64, steps=700, lr=1e-2),
-    "micro-250k": Size(3500, 48, 3, 2, 128, rows=64, steps=600, lr=6e-3),
-    "micro-1m": Size(5000, 96, 4, 4, 288, rows=64, steps=600, lr=4e-3),
-    "micro-6m": Size(5000, 256, 6, 4, 680, rows=64, steps=500, lr=1.5e-3),
+    "micro-60k": Size(2000, 24, 2, 2, 48, rows=32, steps=2000, lr=1.5e-2),
+    "micro-250k": Size(3500, 48, 3, 4, 128, rows=32, steps=1600, lr=1e-2),
+    "micro-1m": Size(5000, 96, 4, 6, 288, rows=32, steps=1200, lr=5e-3),
+    "micro-6m": Size(5000, 256, 6, 8, 680, rows=32, steps=900, lr=2e-3),
 }
 LONGEST = 1024
 """Tokens that a prompt and its response may have: room for all cues, a scratchpad and a page of code."""
