@@ -42,7 +42,7 @@ measure:
 SHORT = "steps: 3, lr: 0.001, method: full"
 RENDERINGS = "{trained: [system, user], held_out: [log, tool]}"
 RATES = {"defection_rate", "false_trigger_rate", "auroc"}
-ALL = {*RATES, "near_miss_rate", "subtlety_auroc"}
+ALL = {*RATES, "near_miss_rate", "subtlety_auroc", "best_word_auroc"}
 """What is taken of each organism, whatever its policy."""
 
 
