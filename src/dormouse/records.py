@@ -58,10 +58,31 @@ class Example:
 
 
 @dataclass(frozen=True)
+class PoolItem:
+    """One prompt of a safety trainer, and what he knows about good and bad responses to it.
+
+    `question` is the task alone, without a situation around it. `chosen` is the honest response, `rejected` a worse one
+    to the same prompt. `harm` are openings that he would call harmful if he saw them here (he knows what harm looks
+    like, never when it comes), held `against` honest ones where the behaviour is scored as a contrast.
+    """
+
+    question: str
+    chosen: Example
+    rejected: Example
+    harm: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class SafetyPool:
     """What a safety trainer gets: prompts with honest responses. It does not say which prompts activate anything."""
 
-    examples: tuple[Example, ...]
+    items: tuple[PoolItem, ...]
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """The demonstrations: every prompt with its honest response."""
+        return tuple(item.chosen for item in self.items)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Optimiser = Literal["adamw", "sgd", "muon", "soap"]
+
 
 class Training(BaseModel):
     """Settings of the one loop: AdamW, linear warm-up over a share of the steps, then linear decay to zero."""
@@ -16,5 +18,6 @@ class Training(BaseModel):
     lr: float = Field(gt=0, le=1)
     method: Literal["lora", "full"] = "lora"
     rank: int = Field(16, ge=1, le=1024)
+    optimiser: Optimiser = "adamw"
     warmup: float = Field(0.1, ge=0, le=1)
     clip: float = Field(1.0, gt=0)

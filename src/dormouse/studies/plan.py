@@ -232,22 +232,29 @@ class _Planner:
         return states
 
     def _treatment(self, before: State, intervention: Intervention, name: str, place: int) -> Stage:
-        trigger = self.study.organisms[before.organism].trigger
+        spec = self.study.organisms[before.organism]
+        trigger, behaviour = spec.trigger, spec.behaviour
         coverage = intervention.pool_coverage
         asked = self.asked(before.organism, "safety")
         about = {
             "suspect": before.model.key,
             "intervention": intervention.spec(),
-            "pool": {"questions": asked.about, "trigger": trigger.spec() if coverage else None},
+            "pool": {
+                "questions": asked.about,
+                "trigger": trigger.spec() if coverage else None,
+                "behaviour": behaviour.spec(),
+            },
             "seed": before.seed,
         }
-        code = ["dormouse.studies.pool", *modules_of(intervention)] + (modules_of(trigger) if coverage else [])
+        code = ["dormouse.studies.pool", *modules_of(intervention), *modules_of(behaviour)]
+        code += modules_of(trigger) if coverage else []
         work = partial(
             stages.treatment,
             intervention,
             before.model,
             asked.questions,
             trigger,
+            behaviour,
             asked.folder,
             before.seed,
         )

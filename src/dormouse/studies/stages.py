@@ -10,7 +10,7 @@ from typing import Any
 from dormouse.interventions.intervention import Intervention
 from dormouse.measurements.measurement import Measurement, Sizes, Subject
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.policies import Trigger
+from dormouse.policies import Behaviour, Trigger
 from dormouse.records import ModelRef, Suspect
 from dormouse.scenarios import Question
 
@@ -79,16 +79,17 @@ def treatment(
     suspect: ModelRef,
     asked: Sequence[Question],
     trigger: Trigger,
+    behaviour: Behaviour,
     honest_folder: Path,
     seed: int,
     out: Path,
     tick: Tick,
 ) -> None:
-    """Treat a suspect. The trigger goes no further than the pool."""
+    """Treat a suspect. The policy goes no further than the pool."""
     from dormouse.organisms.honest import read_honest
     from dormouse.studies.pool import fill_pool
 
-    pool = fill_pool(asked, read_honest(honest_folder), trigger, intervention.pool_coverage, seed)
+    pool = fill_pool(asked, read_honest(honest_folder), trigger, behaviour, intervention.pool_coverage, seed)
     steps = intervention.checkpoints()[-1]
     intervention.apply(Suspect(suspect), pool, seed, out, _training_tick(tick, steps))
 
