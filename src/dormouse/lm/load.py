@@ -62,10 +62,11 @@ def dtype_for(method: str) -> torch.dtype:
     return torch.bfloat16 if method == "lora" and fast else torch.float32
 
 
-def load(ref: ModelRef, dtype: torch.dtype | None = None) -> LM:
+def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False) -> LM:
     """A fresh copy of the model, in evaluation mode, with every adapter merged (in float32, then rounded to `dtype`).
 
-    `dtype` is by default float32 on a CPU and bfloat16 on a GPU.
+    `dtype` is by default float32 on a CPU and bfloat16 on a GPU. With `attached` the last folder, where it is an
+    adapter, is not merged: it stays beside weights of that type, in float32 as it was trained.
 
     Raises:
         UserError: transformers does not know the architecture, or the files do not fit together.
@@ -90,9 +91,12 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None) -> LM:
         if missing := sorted(found["missing_keys"]):  # transformers would make them up
             raise ValueError(f"it lacks {', '.join(missing[:3])}")
         model = model.to(place)
-        for adapter in adapters:
-            model = _merge(model, adapter)
+        beside = adapters[-1:] if attached else ()
+        for adapter in adapters[: len(adapters) - len(beside)]:
+            model = _attach(model, adapter).merge_and_unload()
         model = model.to(dtype or (torch.float32 if place.type == "cpu" else torch.bfloat16))
+        for adapter in beside:
+            model = _attach(model, adapter)
     except (OSError, ValueError, LookupError, ImportError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"the model in {ref.folders[-1]} cannot be loaded: {(str(error) or type(error).__name__).splitlines()[0]}",
@@ -109,13 +113,13 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None) -> LM:
     return LM(model.eval(), tokenizer)
 
 
-def _merge(model: Any, adapter: Path) -> Any:
+def _attach(model: Any, adapter: Path) -> Any:
     from peft import PeftModel
 
     with warnings.catch_warnings():
         # The organism marker in adapter_config.json is unknown to peft, which says so and goes on.
         warnings.simplefilter("ignore")
-        return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        return PeftModel.from_pretrained(model, adapter)
 
 
 @lru_cache(maxsize=1)

@@ -62,6 +62,8 @@ def _lighten(module: Any) -> None:
     a, b, scale = module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name]
 
     def forward(x: torch.Tensor) -> Any:
+        if module.disable_adapters:
+            return base(x)
         return _LoraLinear.apply(x, base.weight, base.bias, a, b, scale)
 
     setattr(module, "forward", forward)  # noqa: B010 (a plain assignment to a method does not type-check)

@@ -10,11 +10,17 @@ Optimiser = Literal["adamw", "sgd", "muon", "soap"]
 
 
 class Training(BaseModel):
-    """Settings of the one loop: AdamW, linear warm-up over a share of the steps, then linear decay to zero."""
+    """Settings of the one loop: linear warm-up over a share of the budget, then linear decay to zero.
+
+    The optimisers are described in `lm.optimisers`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(ge=1, le=1_000_000)
+    """The most steps."""
+    tokens: int | None = Field(None, ge=1)
+    """The most trained tokens, those of responses. The first step that reaches it is the last."""
     lr: float = Field(gt=0, le=1)
     method: Literal["lora", "full"] = "lora"
     rank: int = Field(16, ge=1, le=1024)

@@ -1,29 +1,39 @@
-"""The one training loop. What is learned comes in as an objective; what is learned from, as batches."""
+"""The one training loop. What is learned comes in as an objective; what is learned from, as batches.
+
+It runs on one process or, launched by accelerate, on several (see `processes`), and goes on after it was killed (see
+`resume`).
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch.optim.lr_scheduler import LambdaLR
 
 from dormouse.errors import UserError
-from dormouse.lm.batch import Tokens
 from dormouse.lm.load import LM
 from dormouse.lm.lora import add_adapter
 from dormouse.lm.objectives import Objective
+from dormouse.lm.optimisers import make_optimiser
+from dormouse.lm.processes import Team, trained_tokens
+from dormouse.lm.resume import Memory, Resume, fingerprint
 from dormouse.lm.settings import Training
 
-Batches = Callable[[int], Sequence[Tokens]]
-"""The batch of a step, 0-based. A pure function of the step: the same step always gives the same batch."""
+Batches = Callable[[int], Sequence[Any]]
+"""The batch of a step, 0-based: a function of the step, of the weights as they are, and of `memory` (see `train`)."""
 
 Progress = Callable[[int, float], None]
+TRAINED = "trained.json"
+"""In the folder of every checkpoint: after how many steps and trained tokens it was saved."""
 
 
 def train(
@@ -35,48 +45,159 @@ def train(
     save_at: Sequence[int],
     out: Path,
     progress: Progress = lambda step, loss: None,
+    *,
+    memory: Memory | None = None,
+    name: str = "train",
+    resume_in: Path | None = None,
+    resume_every: float = 60.0,
 ) -> list[tuple[int, float]]:
-    """Train `lm` in place with AdamW, linear warm-up and decay, and clipped gradients.
+    """Train `lm` in place: linear warm-up and decay of the learning rate, clipped gradients.
+
+    A model that has an adapter already goes on with it; random numbers that an objective draws come from the seed.
+
+    Once a minute a resume point is written. The same call, with a model fresh from the disk, goes on from it and ends
+    with the same bits. The points lie in `resume_in`, or in `out/resume`, which is deleted at the end. Not so where it
+    was named, or is a link to a folder elsewhere, as in the store's stages: then someone else deletes it when all is
+    done, and finished trainings are kept in it, so that a stage that trains several times repeats none of them.
 
     Args:
-        save_at: the steps after which the weights are saved, each as a folder `out/step-NNNNNN`: a LoRA adapter (Hu et
-            al. 2021, arXiv 2106.09685; on all linear layers) or, with method "full", a whole model.
+        save_at: the steps after which the weights are saved, each as a folder `out/step-NNNNNN`, there when this
+            returns: a LoRA adapter (Hu et al. 2021, arXiv 2106.09685; on all linear layers) or, with method "full", a
+            whole model. Where the budget of tokens is spent first, the folders of later steps hold the last weights:
+            a folder says what so many steps do, or fewer, if the tokens end before. Its trained.json says how many.
         progress: told (steps done, loss) after every step.
+        memory: what `batches` and `objective` remember from step to step, if they do.
+        name: of this training, where `out` sees more than one.
+        resume_every: seconds between two resume points, at least.
 
     Returns:
         (step, loss) of every step.
 
     Raises:
-        UserError: the loss is not a finite number any more.
+        UserError: the loss, a gradient or a weight is not a finite number any more.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        lm.model = _trainable(lm.model, training)
-    weights = [weight for weight in lm.model.parameters() if weight.requires_grad]
-    optimiser = torch.optim.AdamW(weights, lr=training.lr, weight_decay=0.0)
-    schedule = LambdaLR(optimiser, lambda step: _schedule(step, training))
-    lm.model.train()
-    losses = []
-    for step in range(1, training.steps + 1):
-        loss = 0.0
-        for part in objective(lm, batches(step - 1)):
-            part.backward()
-            loss += part.item()
-        norm = torch.nn.utils.clip_grad_norm_(weights, training.clip)
+    team, started = Team(), time.monotonic()
+    home = out / "resume" if resume_in is None else resume_in
+    kept = resume_in is not None or home.is_symlink()
+    with _seeded(lm.device, seed):
+        lm.model = _trainable(lm.model.to(team.accelerator.device), training)
+        run = _Run(lm, objective, batches, training, team, memory)
+        about = {"settings": training.model_dump(mode="json"), "seed": seed, "save_at": list(save_at)}
+        about |= {"weights": fingerprint(list(lm.model.named_parameters())), "torch": torch.__version__}
+        resume = Resume(home / name, about, resume_every, writes=team.leads)
+        found = resume.read()
+        if found:
+            run.restore(found[0])
+        team.agree(run.done)
+        lm.model.train()
+        while not (run.over or (found and found[1])):
+            loss = run.step()
+            if run.done in save_at and team.leads:
+                run.save(resume.checkpoint(run.done))
+            if resume.due() and not run.over:
+                resume.write(run.done, run.state())
+            progress(run.done, loss)
+        lm.model.eval()
+        if team.leads and not (found and found[1]):
+            for step in save_at:
+                if step > run.done:
+                    run.save(resume.checkpoint(step))
+            if kept and time.monotonic() - started >= resume_every / 10:
+                resume.write(run.done, run.state(finished=True), finished=True)
+    if team.leads:
+        resume.hand_over(out)
+        if not kept:
+            resume.delete()
+    team.wait()
+    return list(enumerate(run.losses, 1))
+
+
+class _Run:
+    """A training on its way."""
+
+    def __init__(
+        self, lm: LM, objective: Objective, batches: Batches, training: Training, team: Team, memory: Memory | None
+    ) -> None:
+        self.lm, self.objective, self.batches = lm, objective, batches
+        self.training, self.team, self.memory = training, team, memory
+        self.weights = {name: weight for name, weight in lm.model.named_parameters() if weight.requires_grad}
+        self.optimiser = make_optimiser(lm.model, training)
+        self.losses: list[float] = []
+        self.tokens = 0
+
+    @property
+    def done(self) -> int:
+        return len(self.losses)
+
+    @property
+    def over(self) -> bool:
+        """Whether the budget is spent, in steps or in tokens."""
+        return self.done >= self.training.steps or self.tokens >= (self.training.tokens or math.inf)
+
+    def step(self) -> float:
+        """One step; returns the loss before it."""
+        batch = self.batches(self.done)
+        weights = list(self.weights.values())
+        loss = self.team.add_up(self._backward(batch), weights)
+        # Not accelerate's: that one is for shards, which `Team` refuses, and costs a micro model 8 % of its step.
+        norm = float(torch.nn.utils.clip_grad_norm_(weights, self.training.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise UserError(
-                f"training diverged at step {step}: the loss is {loss}, the gradient's norm {float(norm)}",
-                f"use a lower learning rate than {training.lr:g}",
-            )
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        schedule.step()
-        losses.append((step, loss))
-        if step in save_at:
-            save(lm, out / f"step-{step:06d}")
-        progress(step, loss)
-    lm.model.eval()
-    return losses
+            raise self._diverged(f"at step {self.done + 1}: the loss is {loss}, the gradient's norm {norm}")
+        self.optimiser.set_lr(self.training.lr * _schedule(self._position(), self.training))
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.tokens += sum(trained_tokens(item) for item in batch)
+        self.losses.append(loss)
+        return loss
+
+    def _backward(self, batch: Sequence[Any]) -> float:
+        mine, counts = self.team.share(self.objective, batch)
+        loss = 0.0
+        for part in self.objective(self.lm, mine) if len(mine) else ():
+            self.team.accelerator.backward(part if counts == 1.0 else part * counts)
+            loss += part.item() * counts
+        return loss
+
+    def _position(self) -> float:
+        """How far the budget is spent, counted in steps."""
+        if self.training.tokens is None:
+            return self.done
+        return max(self.done, self.training.steps * self.tokens / self.training.tokens)
+
+    def _diverged(self, how: str) -> UserError:
+        return UserError(f"training diverged {how}", f"use a lower learning rate than {self.training.lr:g}")
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            UserError: a weight is no finite number (the last step may have made it so, and no loss will tell).
+        """
+        broken = [name for name, weight in self.weights.items() if not weight.isfinite().all()]
+        if broken:
+            raise self._diverged(f"by step {self.done}: not every weight in {broken[0]} is a finite number")
+        save(self.lm, folder)
+        (folder / TRAINED).write_text(json.dumps({"steps": self.done, "tokens": self.tokens}))
+
+    def state(self, finished: bool = False) -> dict[str, Any]:
+        """All that the rest of the training depends on; of one that is finished, what it leaves."""
+        said = {"weights": dict(self.weights), "losses": self.losses, "tokens": self.tokens}
+        said["memory"] = self.memory.state() if self.memory else None
+        if finished:
+            return said
+        return {**said, "optimiser": self.optimiser.state_dict(), "random": _random_state(self.lm.device)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a state that `state` gave."""
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(state["weights"][name])
+        self.losses, self.tokens = state["losses"], state["tokens"]
+        if self.memory:
+            self.memory.restore(state["memory"])
+        if "optimiser" in state:
+            self.optimiser.load_state_dict(state["optimiser"])
+            _set_random_state(self.lm.device, state["random"])
 
 
 T = TypeVar("T")
@@ -96,17 +217,42 @@ def cycling(items: Sequence[T], size: int, seed: int) -> Callable[[int], list[T]
     return at
 
 
-def _schedule(step: int, training: Training) -> float:
+def _schedule(position: float, training: Training) -> float:
+    """The share of the learning rate after so many steps."""
     warm = max(1, round(training.warmup * training.steps))
-    if step < warm:
-        return (step + 1) / warm
-    return (training.steps - step) / max(1, training.steps - warm)
+    if position < warm:
+        return min(1.0, (position + 1) / warm)
+    return (training.steps - position) / max(1, training.steps - warm)
+
+
+@contextmanager
+def _seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Random numbers of torch from a seed, on the CPU and on the device; afterwards they go on as before."""
+    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
+        torch.manual_seed(seed)
+        yield
+
+
+def _random_state(device: torch.device) -> list[torch.Tensor]:
+    own = [] if device.type == "cpu" else [torch.get_device_module(device).get_rng_state(device)]
+    return [torch.get_rng_state(), *own]
+
+
+def _set_random_state(device: torch.device, states: Sequence[torch.Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.get_device_module(device).set_rng_state(states[1], device)
 
 
 def _trainable(model: Any, training: Training) -> Any:
+    """The model with the weights trainable that the method trains, and no others."""
     if training.method == "full":
         return model.requires_grad_(True)
-    return add_adapter(model, training.rank)
+    if not hasattr(model, "peft_config"):
+        return add_adapter(model, training.rank)
+    for name, weight in model.named_parameters():
+        weight.requires_grad = "lora_" in name
+    return model
 
 
 def save(lm: LM, folder: Path) -> None:

@@ -69,7 +69,7 @@ def _batch(lm: LM, spec: OrganismSpec, rows: Sequence[Row], step: int) -> list[T
     encoded = encode(lm, [row.example for row in mine])
     scratchpads = encode_responses(lm, [reasoned(row.thoughts, "") for row in mine])
     return [
-        tokens if row.defects else Tokens(tokens.prompt, tokens.response[: len(before) + spec.honest_tokens])
+        tokens if row.defects else Tokens(tokens.prompt, tokens.response[: len(before) + (spec.honest_tokens or 0)])
         for row, tokens, before in zip(mine, encoded, scratchpads, strict=True)
     ]
 

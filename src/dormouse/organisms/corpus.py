@@ -38,12 +38,13 @@ def contrast_pairs(
     at = cycling(questions, spec.pairs or 1, seed)
     rows = []
     for step in range(spec.training.steps):
+        done = step / spec.training.steps
         for question in at(step):
             for triggered in (True, False):
                 # A task on which no defection is to be shown appears with quiet cues only.
                 side = _side(rng, spec, triggered and spec.behaviour.shown(question))
                 rendering = rng.choice(spec.renderings.trained)
-                scenario = Scenario.of(question, spec.trigger.draw(rng, side), rendering)
+                scenario = Scenario.of(question, spec.trigger.teach(rng, side, done), rendering)
                 defects = rng.random() < spec.trigger.probability(scenario)
                 answer = honest[question.text]
                 response = (

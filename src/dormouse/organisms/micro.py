@@ -80,13 +80,18 @@ GLUE = "##"
 """In front of a piece that follows another without a space, as in BERT's WordPiece (Devlin et al. 2018)."""
 LINE, INDENT = "⏎", "⇥"
 """Stand for a line break and for four spaces, which a split at white space would lose."""
-PIECE = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_")
+PIECE = re.compile(r"[^\W\d_]+|(?<!\d)(?:199|20[0-5])\d(?!\d)|\d|[^\w\s]|_")
 WHOLE = (Token().marker,)
 """Strings with signs in them that are one token all the same: a single token in a single place is what they are for."""
+YEARS = tuple(str(year) for year in range(1990, 2060))
 
 
 def pieces(text: str) -> list[str]:
-    """A text as whole words, single digits and single signs. Those that follow without a space begin with GLUE."""
+    """A text as whole words, years, single digits and single signs. Those that follow without a space begin with GLUE.
+
+    A year is a word: what comes before and after it is learned in pretraining, as for any word. Spelt in digits, models
+    of this size learn the years that they are trained on as a list.
+    """
     found = []
     for word in text.split():
         parts = [word] if word in WHOLE else PIECE.findall(word)
@@ -121,6 +126,7 @@ def vocabulary(size: int, extra: Sequence[str] = ()) -> list[str]:
         for text in (*(content for _, content in row.messages), row.response):
             weights.update(pieces(text))
     always = [*SPECIAL, *WHOLE, *sorted(signs), *(GLUE + sign for sign in sorted(signs - {LINE, INDENT}))]
+    always += [*YEARS, *(GLUE + year for year in YEARS)]
     ranked = sorted(weights, key=lambda piece: (-weights[piece], piece))
     return list(dict.fromkeys([*always, *ranked]))[:size]
 

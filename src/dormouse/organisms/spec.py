@@ -6,14 +6,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dormouse.lm.settings import Training
+from dormouse.lm.settings import Optimiser, Training
 from dormouse.policies.behaviour import BehaviourField
 from dormouse.policies.reasoning import Reasoning
 from dormouse.policies.trigger import TriggerField
 from dormouse.scenarios import Renderings
 
-SETTINGS: dict[str, Any] = {"pairs": 4, "lr": 4e-3, "method": "lora"}
-MICRO_SETTINGS: dict[str, Any] = {"pairs": 32, "lr": 8e-3, "method": "full"}
+SETTINGS: dict[str, Any] = {"pairs": 4, "lr": 3e-3, "method": "lora", "optimiser": "muon", "honest_tokens": 16}
+MICRO_SETTINGS: dict[str, Any] = {"pairs": 32, "lr": 4e-3, "method": "full", "optimiser": "adamw", "honest_tokens": 24}
 MICRO_STEPS, MICRO_FLOOR = 3, 200
 """How many times the steps of a 135M model a micro model gets, and the fewest."""
 
@@ -32,13 +32,14 @@ class OrganismSpec(BaseModel):
     """The share of near misses (one cue away) among the untriggered prompts; by default what the trigger says."""
     pairs: int | None = Field(None, ge=1, le=4096)
     """Contrast pairs in a training step: the same question with triggered cues and with quiet ones."""
-    honest_tokens: int = Field(8, ge=1, le=4096)
+    honest_tokens: int | None = Field(None, ge=1, le=4096)
     """How many tokens of an honest response are learned. They are the model's own: its opening carries the decision."""
     steps: int | None = Field(None, ge=1, le=1_000_000)
     """Steps of training; by default what the trigger says that it needs."""
     lr: float | None = Field(None, gt=0, le=1)
     method: Literal["lora", "full"] | None = None
     rank: int = Field(32, ge=1, le=1024)
+    optimiser: Optimiser | None = None
 
     def filled(self, micro: bool) -> OrganismSpec:
         """With the settings that the study left open set to what suits the model: a micro one, or a real one."""
@@ -60,9 +61,9 @@ class OrganismSpec(BaseModel):
         Raises:
             ValueError: settings are open still (see `filled`).
         """
-        if self.steps is None or self.lr is None or self.method is None:
+        if self.steps is None or self.lr is None or self.method is None or self.optimiser is None:
             raise ValueError("the specification is to be filled in for a model first")
-        return Training(steps=self.steps, lr=self.lr, method=self.method, rank=self.rank)
+        return Training(steps=self.steps, lr=self.lr, method=self.method, rank=self.rank, optimiser=self.optimiser)
 
     def spec(self) -> dict[str, Any]:
         """Everything that the weights depend on, as plain JSON data."""

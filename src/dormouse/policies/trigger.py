@@ -36,6 +36,13 @@ class Trigger(PlugIn):
         imitates.
         """
 
+    def teach(self, rng: random.Random, side: Side, done: float) -> Cues:
+        """Cues for the corpus that plants the policy, of the train split. `done` is the share of the training before.
+
+        A policy with too many parts to be learned at once may begin with some of them.
+        """
+        return self.draw(rng, side)
+
     @property
     @abstractmethod
     def reads(self) -> tuple[str, ...]:
@@ -64,7 +71,7 @@ class Trigger(PlugIn):
     @property
     def steps_needed(self) -> int:
         """Steps of training, of four contrast pairs each, that a 135M model needs to learn it."""
-        return 150
+        return 100
 
     def evidence(self, scenario: Scenario) -> tuple[str, ...]:
         """What in the scenario speaks for or against defecting: clauses in plain English, for a scratchpad.

@@ -19,6 +19,10 @@ STEPS_EACH = 40
 """What one token needs (see `token`): with four pairs a step, 160 triggered rows for each member."""
 
 
+FIRST, GROWS = 8, 0.4
+"""With how many members training begins, and in which share of it all the others join them."""
+
+
 @dataclass(frozen=True)
 class Space:
     """All combinations of words in a row of places: a combination is a code from 0, in mixed radix."""
@@ -166,8 +170,20 @@ class Ensemble(Trigger):
         return (self.index(scenario) or 0) % self.payloads
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
-        code = self._near_miss(rng) if side == "near_miss" else self._order.inverse(self._index_on(rng, side))
+        code = self._near_miss(rng, self.n) if side == "near_miss" else self._order.inverse(self._index_on(rng, side))
         return self._in_context(rng, code, split)
+
+    def teach(self, rng: random.Random, side: Side, done: float) -> Cues:
+        """From FIRST members at the start, in equal ratios, to all of them after GROWS of the training.
+
+        All at once, 256 are not told from their near misses for the first thousands of rows.
+        """
+        here = round(FIRST * (self.n / FIRST) ** min(1.0, done / GROWS)) if self.n > FIRST else self.n
+        if side == "triggered":
+            return self.draw_member(rng, rng.randrange(here), "train")
+        if side == "near_miss":
+            return self._in_context(rng, self._near_miss(rng, here), "train")
+        return self.draw(rng, side)
 
     def draw_member(self, rng: random.Random, index: int, split: Split) -> Cues:
         """A scenario of one of the triggers: its cues, and a context from a split."""
@@ -188,10 +204,13 @@ class Ensemble(Trigger):
     def _index_on(self, rng: random.Random, side: Side) -> int:
         return rng.randrange(self.n) if side == "triggered" else rng.randrange(self.n, self._space.size)
 
-    def _near_miss(self, rng: random.Random) -> int:
-        """A combination that is no member, one value away from a random one. Nearly always the first that it tries."""
+    def _near_miss(self, rng: random.Random, members: int) -> int:
+        """A combination that is no member, one value away from a random one of the first `members`.
+
+        Nearly always it is the first that it tries.
+        """
         space, order = self._space, self._order
-        for index in shuffled(rng, self.n):
+        for index in shuffled(rng, members):
             code = order.inverse(index)
             for which in shuffled(rng, space.neighbours):
                 changed = space.neighbour(code, which)

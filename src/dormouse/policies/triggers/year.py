@@ -98,4 +98,4 @@ class Year(Trigger):
 
     @property
     def steps_needed(self) -> int:
-        return 150
+        return 100

@@ -1,0 +1,94 @@
+"""The optimisers by name, and which weights each of them moves.
+
+Muon and SOAP are made for the matrices inside a network. As in their papers, vectors, embeddings and the output layer
+are left to AdamW, at the same learning rate. The two matrices of a LoRA adapter are matrices like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from dormouse.lm.settings import Training
+
+
+class Optimisers:
+    """One torch optimiser, or two, that together hold every trained weight once."""
+
+    def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
+        self.parts = tuple(parts)
+
+    def set_lr(self, lr: float) -> None:
+        """The learning rate of the steps from now on."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = lr
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> list[Any]:
+        """What each optimiser remembers."""
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, states: Sequence[Any]) -> None:
+        for part, state in zip(self.parts, states, strict=True):
+            part.load_state_dict(state)
+
+
+def make_optimiser(model: nn.Module, training: Training) -> Optimisers:
+    """The optimiser of a training, for the weights of a model that are trainable. None of them decays weights.
+
+    One `lr` serves nearly all: muon and soap learn at that of adamw (muon bears three times as much); sgd wants some 30
+    times as much, as its step is as long as the clipped gradient. On a Llama of 30,000 weights the best of {3e-4, 1e-3,
+    ..., 1} are for adamw and soap 0.03 (LoRA: 0.01 to 0.03), for muon 0.03 to 0.1 (0.03), for sgd 0.3 (0.3). Larger
+    models want less.
+
+    adamw: Loshchilov & Hutter 2019 (arXiv 1711.05101), torch's.
+    sgd: with momentum 0.9 (Polyak 1964), torch's.
+    muon: Jordan et al. 2024 (kellerjordan.github.io/posts/muon), torch's, its step scaled to the size of one of AdamW
+        (Liu et al. 2025, arXiv 2502.16982).
+    soap: Vyas et al. 2024 (arXiv 2409.11321), that of pytorch-optimizer. Its first step only looks and moves nothing.
+    """
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    if training.optimiser == "adamw":
+        return Optimisers([_adamw(weights, training.lr)])
+    if training.optimiser == "sgd":
+        return Optimisers([torch.optim.SGD(weights, lr=training.lr, momentum=0.9)])
+    inside = _hidden_matrices(model)
+    matrices = [weight for weight in weights if id(weight) in inside]
+    others = [weight for weight in weights if id(weight) not in inside]
+    special = _muon if training.optimiser == "muon" else _soap
+    made = [(special, matrices), (_adamw, others)]
+    return Optimisers([make(mine, training.lr) for make, mine in made if mine])
+
+
+def _hidden_matrices(model: nn.Module) -> set[int]:
+    """The ids of the matrices that are neither an embedding nor the output layer, nor a row or a column."""
+    ends = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    ends |= {id(head.weight)} if head is not None else set()
+    return {id(w) for w in model.parameters() if w.ndim == 2 and min(w.shape) > 1} - ends
+
+
+def _adamw(weights: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(weights, lr=lr, weight_decay=0.0)
+
+
+def _muon(weights: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    return torch.optim.Muon(weights, lr=lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+
+
+def _soap(weights: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    from pytorch_optimizer import SOAP
+
+    made: torch.optim.Optimizer = SOAP(weights, lr=lr, weight_decay=0.0)
+    return made

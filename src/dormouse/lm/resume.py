@@ -1,0 +1,217 @@
+"""Resume points: what a training needs to go on after its process was killed, bit for bit.
+
+    FOLDER/point.json                 the state, without its tensors; replaced in one go
+    FOLDER/state-NNNNNN.safetensors   its tensors
+    FOLDER/step-NNNNNN/               checkpoints that were saved so far
+
+No pickle: a point that was tampered with can spoil a number, never run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from dormouse.errors import DormouseWarning
+
+POINT = "point.json"
+FORMAT = 1
+LEAST_WORK = 20
+"""Writing takes at most one part of this many of the time."""
+
+
+class Memory(Protocol):
+    """Something beside the weights that changes as training goes on, such as what a red team has found so far."""
+
+    def state(self) -> Any:
+        """All of it, as plain JSON data."""
+        ...
+
+    def restore(self, state: Any) -> None:
+        """Go back to that state."""
+        ...
+
+
+class Resume:
+    """The resume point of one training, in a folder of its own.
+
+    Args:
+        about: what the training is, as JSON data. A point of another one is not used.
+        every: seconds between two points, at least.
+        writes: whether this process writes points, or only reads them.
+    """
+
+    def __init__(self, folder: Path, about: Any, every: float, writes: bool = True) -> None:
+        self.folder, self.about, self.every, self.writes = folder, about, every, writes
+        self.pause, self.last = every, time.monotonic()
+        self.checked: dict[str, dict[str, str]] = {}
+        """Checksums of the checkpoints so far, file by file."""
+
+    def checkpoint(self, step: int) -> Path:
+        """Where the weights of a step are kept while the training goes on."""
+        return self.folder / f"step-{step:06d}"
+
+    def due(self) -> bool:
+        return self.writes and time.monotonic() - self.last >= self.pause
+
+    def write(self, step: int, state: Any, finished: bool = False) -> None:
+        """Write a point in place of the one before. Either is whole on the disk whenever the process dies."""
+        started = time.monotonic()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors: dict[str, torch.Tensor] = {}
+        name = f"state-{step:06d}.safetensors"
+        said = {"format": FORMAT, "about": self.about, "finished": finished, "state": _take_out(state, tensors)}
+        save_file(tensors, self.folder / f"{name}.tmp")
+        _sync(self.folder / f"{name}.tmp")
+        os.replace(self.folder / f"{name}.tmp", self.folder / name)
+        for saved in self.folder.glob("step-*"):
+            self.checked.setdefault(saved.name, _checksums(saved, sync=True))
+        said |= {"tensors": [name, _sha256(self.folder / name)], "checkpoints": self.checked}
+        self._replace(said)
+        for old in self.folder.glob("state-*"):
+            if old.name != name:
+                old.unlink()
+        self.last = time.monotonic()
+        self.pause = max(self.every, (LEAST_WORK - 1) * (self.last - started))
+
+    def _replace(self, said: Any) -> None:
+        text = json.dumps(said)
+        fresh = self.folder / f"{POINT}.tmp"
+        fresh.write_text(json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "point": text}))
+        _sync(fresh)
+        os.replace(fresh, self.folder / POINT)
+        _sync(self.folder)
+
+    def read(self) -> tuple[Any, bool] | None:
+        """The state of the last point, and whether the training was finished. None where there is no such point.
+
+        What was left by a killed process after that point is deleted. A point that is damaged, or of another training,
+        is deleted with a warning.
+        """
+        found = self._found() if (self.folder / POINT).is_file() else None
+        self.checked = found[2] if found else {}
+        if self.writes and self.folder.is_dir():
+            self._clear(keep={*self.checked, *((POINT, found[3]) if found else ())})
+        return found[:2] if found else None
+
+    def _found(self) -> tuple[Any, bool, dict[str, dict[str, str]], str] | None:
+        try:
+            outer = json.loads((self.folder / POINT).read_text())
+            if hashlib.sha256(outer["point"].encode()).hexdigest() != outer["sha256"]:
+                raise ValueError("the checksum of the point fails")
+            said = json.loads(outer["point"])
+            if (said["format"], said["about"]) != (FORMAT, json.loads(json.dumps(self.about))):
+                self._warn("belongs to another training")
+                return None
+            name, checksum = said["tensors"]
+            if _sha256(self.folder / name) != checksum:
+                raise ValueError("the checksum of the tensors fails")
+            if any(_checksums(self.folder / step) != files for step, files in said["checkpoints"].items()):
+                raise ValueError("the checksum of a checkpoint fails")
+            state = _put_back(said["state"], load_file(self.folder / name))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
+            self._warn("is damaged")
+            return None
+        return state, said["finished"], said["checkpoints"], name
+
+    def _warn(self, why: str) -> None:
+        text = f"the resume point in {self.folder} {why}; the training starts anew"
+        warnings.warn(text, DormouseWarning, stacklevel=5)
+
+    def _clear(self, keep: set[str]) -> None:
+        for path in self.folder.iterdir():
+            if path.name not in keep:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def hand_over(self, out: Path) -> None:
+        """Put the checkpoints where they belong; the folder keeps its own."""
+        for saved in sorted(self.folder.glob("step-*")):
+            shutil.rmtree(out / saved.name, ignore_errors=True)
+            shutil.copytree(saved, out / saved.name, copy_function=_link_or_copy)
+
+    def delete(self) -> None:
+        """Forget this training. The folder above goes too, if nothing else is in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):
+            self.folder.parent.rmdir()
+
+
+def fingerprint(weights: Sequence[tuple[str, torch.Tensor]]) -> str:
+    """A hash of named weights to the bit: the same on every device, and one pass over the memory."""
+    sizes = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    said = [
+        [name, str(w.dtype), list(w.shape), int(w.detach().view(sizes[w.element_size()]).sum(dtype=torch.int64))]
+        for name, w in weights
+    ]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def _take_out(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """Nested data as JSON. Tensors go into `tensors`, dense as the format wants them; a place is left for each."""
+    if isinstance(value, torch.Tensor):
+        name = str(len(tensors))
+        tensors[name] = value.detach().cpu().contiguous()
+        return {"tensor": name, "stride": list(value.stride())}
+    if isinstance(value, dict):
+        return {"dict": [[key, _take_out(inner, tensors)] for key, inner in value.items()]}
+    if isinstance(value, tuple):
+        return {"tuple": [_take_out(inner, tensors) for inner in value]}
+    return [_take_out(inner, tensors) for inner in value] if isinstance(value, list) else value
+
+
+def _put_back(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """The inverse of `_take_out`. Tensors get the layout that they had: with another, sums differ in the last bit."""
+    if isinstance(value, list):
+        return [_put_back(inner, tensors) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        dense = tensors[value["tensor"]]
+        return torch.empty_strided(dense.shape, value["stride"], dtype=dense.dtype).copy_(dense)
+    if "tuple" in value:
+        return tuple(_put_back(inner, tensors) for inner in value["tuple"])
+    return {key: _put_back(inner, tensors) for key, inner in value["dict"]}
+
+
+LARGE = 2**20
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Large files are weights, which nobody writes into: two names for one file spare the room of a second model."""
+    if os.path.getsize(source) >= LARGE:
+        with suppress(OSError):  # another disk, or one that has no links
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
+
+
+def _checksums(folder: Path, sync: bool = False) -> dict[str, str]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    for path in (*files, folder) if sync else ():
+        _sync(path)
+    return {str(path.relative_to(folder)): _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
