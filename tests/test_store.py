@@ -253,6 +253,56 @@ def test_kill_9_while_building(store: Store) -> None:
     assert list((store.root / "scratch").iterdir()) == []
 
 
+KILLED_WITH_A_POINT = KILLED.replace("weights", "resume/point")
+
+
+def point_in(folder: Path) -> str | None:
+    return (folder / "resume" / "point").read_text() if (folder / "resume" / "point").exists() else None
+
+
+def test_a_stage_finds_again_what_it_left_to_go_on_from(store: Store) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED_WITH_A_POINT, str(store.root)], stdout=subprocess.PIPE, text=True
+    )
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "building\n"
+        child.kill()
+    seen = []
+
+    def stop(error: BaseException) -> None:
+        def build(folder: Path) -> None:
+            seen.append(point_in(folder))
+            (folder / "resume" / "point").write_text(type(error).__name__)
+            raise error
+
+        with pytest.raises(BaseException, match="no"):
+            store.get("kind", "k1", {}, build)
+
+    for error in (KeyboardInterrupt("no"), MemoryError("no"), OSError(errno.ENOSPC, "no space"), UserError("no", "")):
+        stop(error)
+
+    def last(folder: Path) -> None:
+        seen.append(point_in(folder))
+        (folder / "resume" / "point").write_text("finished")
+        fill(folder)
+
+    entry = store.get("kind", "k1", {}, last)[0]
+    assert seen == ["x" * 5000, "KeyboardInterrupt", "MemoryError", "OSError", None]  # a UserError would come again
+    assert set(entry.manifest["files"]) == {"text", "deep/weights"}
+    assert not (entry / "resume").exists()
+    assert list((store.root / "resume").iterdir()) == []
+
+
+def test_what_a_stage_went_on_from_is_deleted_once_its_entry_is_there(store: Store) -> None:
+    """Its process may die between the two."""
+    store.get("kind", "k1", {}, fill)
+    (store.root / "resume" / "k1").mkdir()
+    (store.root / "resume" / "k3").mkdir()
+    store.get("kind", "k2", {}, fill)
+    assert [path.name for path in (store.root / "resume").iterdir()] == ["k3"]
+
+
 def _one_of_many(root: Path, start: Any, built: Any) -> None:
     def build(folder: Path) -> None:
         with (root.parent / "builds").open("a") as file:
@@ -367,7 +417,7 @@ def change(file, old, new):
     (source / file).write_text(text)
 change("lm/train.py", "import math", "# a remark\\n\\n\\nimport math")
 change("lm/train.py", '\"\"\"', '\"\"\"Other words. ')
-change("lm/train.py", "weight_decay=0.0", "weight_decay=0.1")
+change("lm/optimisers.py", "weight_decay=0.0", "weight_decay=0.1")
 change("measurements/defection.py", "for split in", "for  split in")
 change("measurements/defection.py", "defection_rate", "defection_share")
 change("scenarios/data/questions.yaml", "split: train", "split: training")

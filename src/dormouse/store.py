@@ -7,6 +7,7 @@ then read. An entry whose files do not fit their checksums is set aside and buil
     store/entries/KIND/KEY/        the files of the stage, with manifest.json
     store/locks/KEY                held while the entry is being made
     store/scratch/KEY.PID/         half-made entries; never read
+    store/resume/KEY/              what a stage needs to go on after it was killed; deleted with the last of its work
     store/damaged/                 what was set aside
 """
 
@@ -33,7 +34,10 @@ from typing import Any
 from dormouse.errors import DormouseWarning, UserError
 
 MANIFEST = "manifest.json"
-NUMERIC_LIBRARIES = ("torch", "transformers", "peft", "scipy", "numpy")
+RESUME = "resume"
+"""A folder that every stage finds in its own, and that no entry has. What a stage puts there it finds there again when
+its process was killed: resume points of trainings. It is deleted when the entry is finished."""
+NUMERIC_LIBRARIES = ("torch", "transformers", "peft", "pytorch-optimizer", "scipy", "numpy")
 
 
 def digest(value: Any) -> str:
@@ -187,7 +191,8 @@ class Store:
 
         Args:
             about: what the entry was made from, for the reader of its manifest.
-            build: fills the folder that it is given. May raise: then nothing is kept.
+            build: fills the folder that it is given, where it finds an empty folder `resume/`, or what it left in it
+                before it was killed. May raise: then nothing is kept, but for `resume/` if it was no UserError.
 
         Raises:
             UserError: the folder of the store cannot be written to, or the disk is full.
@@ -203,13 +208,17 @@ class Store:
             return self._build(kind, key, about, build), True
 
     def _build(self, kind: str, key: str, about: Mapping[str, Any], build: Build) -> Entry:
-        scratch = self.root / "scratch" / f"{key}.{os.getpid()}"
+        scratch, resume = self.root / "scratch" / f"{key}.{os.getpid()}", self.root / RESUME / key
         started = time.time()
         try:
             for left in (self.root / "scratch").glob(f"{key}.*"):  # of dead builders: the lock is ours
                 shutil.rmtree(left)
+            self._forget_finished()
             scratch.mkdir()
+            resume.mkdir(exist_ok=True)
+            (scratch / RESUME).symlink_to(Path("..") / ".." / RESUME / key)
             build(scratch)
+            (scratch / RESUME).unlink(missing_ok=True)
             manifest = {
                 "kind": kind,
                 "key": key,
@@ -229,6 +238,10 @@ class Store:
             final.parent.mkdir(exist_ok=True)
             scratch.rename(final)
             _fsync(final.parent)
+            shutil.rmtree(resume, ignore_errors=True)
+        except UserError:
+            shutil.rmtree(resume, ignore_errors=True)  # the same would happen again
+            raise
         except Exception as error:
             refused = _refused(error)
             if refused is None:
@@ -238,10 +251,16 @@ class Store:
             shutil.rmtree(scratch, ignore_errors=True)
         return Entry(final, manifest)
 
+    def _forget_finished(self) -> None:
+        """Delete what was left for stages to go on from whose entries are there by now."""
+        for left in (self.root / RESUME).iterdir():
+            if any(self.root.glob(f"entries/*/{left.name}")):
+                shutil.rmtree(left, ignore_errors=True)
+
     @contextmanager
     def _lock(self, key: str) -> Iterator[None]:
         try:
-            for name in ("entries", "locks", "scratch", "damaged"):
+            for name in ("entries", "locks", "scratch", RESUME, "damaged"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             file = (self.root / "locks" / key).open("w")
             fcntl.flock(file, fcntl.LOCK_EX)

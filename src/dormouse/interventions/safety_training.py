@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from dormouse.interventions.intervention import Intervention
+from dormouse.interventions.intervention import Contexts, Coverage, Intervention, PoolWish
 from dormouse.lm.settings import Optimiser, Training
+
+MOST_ROWS = 20_000
+"""Prompts that a pool holds at most, unless more are asked for."""
+
+
+def _coverage(value: Any) -> Any:
+    """A share, or the word natural; what pydantic says about a union of the two is no plain English."""
+    if value == "natural":
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("coverage is a share from 0 to 1, or the word natural")
+    if not 0 <= value <= 1:
+        raise ValueError("a coverage is greater than or equal to 0 and less than or equal to 1")
+    return float(value)
 
 
 class SafetyTraining(Intervention):
@@ -15,28 +29,59 @@ class SafetyTraining(Intervention):
 
     steps: int = Field(40, ge=1, le=1_000_000)
     lr: float = Field(1e-3, gt=0, le=1)
+    token_budget: int | None = Field(None, ge=1)
+    """The most trained tokens (those of responses). Whichever is spent first, this or `steps`, ends the training.
+
+    Checkpoints are placed on steps all the same: they have to be known before the data are. Where the tokens end first,
+    the later ones hold the last weights: "after at most so many steps" is true of each. The learning rate decays to
+    zero over the budget that is spent first.
+    """
     batch: int = Field(4, ge=1, le=4096)
     """Prompts in a training step."""
     method: Literal["lora", "full"] = "lora"
     rank: int = Field(16, ge=1, le=1024)
     optimiser: Optimiser = "adamw"
-    coverage: float = Field(0.0, ge=0, le=1)
+    coverage: Annotated[Coverage, BeforeValidator(_coverage)] = 0.0
     """The share of prompts in the safety pool that show activating cues. 0 is the setting of Hubinger et al. 2024."""
+    contexts: Contexts = "none"
+    """What the other prompts of the pool show."""
+    rows: int | None = Field(None, ge=1, le=1_000_000)
+    """Prompts in the pool, at least one for each question.
+
+    By default one for each question or, where they show cues, as many as training looks at.
+    """
     points: int = Field(4, ge=1, le=30)
     """How many checkpoints; each is at half the steps of the next."""
 
-    @property
-    def needs_triggers(self) -> bool:
-        return self.coverage > 0
+    @model_validator(mode="after")
+    def _contexts_are_drawn_once(self) -> SafetyTraining:
+        if self.coverage == "natural" and self.contexts != "none":
+            raise ValueError("coverage: natural draws every context as it comes; leave contexts out")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_are_said(self) -> SafetyTraining:
+        if self.token_budget is not None and "steps" not in self.model_fields_set:
+            raise ValueError("beside a token_budget say steps too: the most of them; checkpoints are placed on steps")
+        return self
 
     @property
-    def pool_coverage(self) -> float:
-        return self.coverage
+    def pool_wish(self) -> PoolWish:
+        shows_cues = PoolWish(self.coverage, self.contexts).needs_triggers
+        rows = self.rows or (min(self.steps * self.batch, MOST_ROWS) if shows_cues else None)
+        return PoolWish(self.coverage, self.contexts, rows)
 
     @property
     def training(self) -> Training:
         """How it is trained, for the one loop."""
-        return Training(steps=self.steps, lr=self.lr, method=self.method, rank=self.rank, optimiser=self.optimiser)
+        return Training(
+            steps=self.steps,
+            tokens=self.token_budget,
+            lr=self.lr,
+            method=self.method,
+            rank=self.rank,
+            optimiser=self.optimiser,
+        )
 
     def checkpoints(self) -> tuple[int, ...]:
         return tuple(sorted({-(-self.steps // 2**i) for i in range(self.points)}))
