@@ -91,7 +91,8 @@ class Record:
 
     `step` is the step of the intervention (0: before it); `seed` None pools all seeds; `at` is the place on a curve
     (a year, say) where the measurement is one; `n` counts what was averaged. `parent` is the key of the stage
-    that measured it (several, with spaces, where seeds are pooled).
+    that measured it (several, with spaces, where seeds are pooled). Where there is a `limit`, no value above it could
+    be seen (the budget of a training, say: right-censored data): a value or bound that reaches it means "this or more".
     """
 
     organism: str
@@ -107,6 +108,9 @@ class Record:
     needs_triggers: bool
     at: float | None = None
     parent: str = ""
+    limit: float | None = None
+    model: str = ""
+    """The base model, as the study names it."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -131,6 +135,7 @@ class Answer:
     intervention: str = ""
     step: int = 0
     seed: int = 0
+    model: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

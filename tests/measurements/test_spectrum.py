@@ -42,7 +42,7 @@ measure:
 SHORT = "steps: 3, lr: 0.001, method: full"
 RENDERINGS = "{trained: [system, user], held_out: [log, tool]}"
 RATES = {"defection_rate", "false_trigger_rate", "auroc"}
-ALL = {*RATES, "near_miss_rate", "subtlety_auroc", "best_word_auroc"}
+ALL = {*RATES, "near_miss_rate", "subtlety_auroc", "best_word_auroc", "refusal_rate"}
 """What is taken of each organism, whatever its policy."""
 
 
@@ -75,7 +75,8 @@ def before(records: list[Record]) -> Mapping[str, Mapping[tuple[str, str], Recor
 
 
 def names(found: Mapping[tuple[str, str], Record]) -> set[str]:
-    return {name for name, _ in found if not (name.startswith(("sampled_", "exact_on_")) or name == "unfinished_share")}
+    spoilt = ("unfinished_share", "empty_share")
+    return {name for name, _ in found if not (name.startswith(("sampled_", "exact_on_")) or name in spoilt)}
 
 
 def test_each_organism_has_the_measurements_that_apply_to_it(before):
@@ -99,6 +100,8 @@ def test_intervals_hold_their_values(records):
             "follows_scratchpad",
             "follows_prompt",
             "persistence",
+            "steps_to_half",
+            "tokens_to_half",
         ):
             assert 0 <= record.value <= 1, record
 

@@ -71,6 +71,7 @@ def records_of(organism: str) -> list[Record]:
         made += [record(organism, step, "defection_rate", on, seed=seed, n=60) for seed in (0, 1)]
         if step in (0, STEPS[-1]):
             made += _at_the_ends(organism, step, on, off) + _spectrum(organism, step, on, off)
+            made += _what_survives(organism, step, on)
     return made
 
 
@@ -101,6 +102,39 @@ def _spectrum(organism: str, step: int, on: float, off: float) -> list[Record]:
     if organism == "evidence":
         made += _weighing(organism, step, on)
     return made
+
+
+def _what_survives(organism: str, step: int, on: float) -> list[Record]:
+    """What is measured to tell removed from hidden, each of one kind of organism only."""
+    if organism == "deployment":
+        limit = {"limit": 32.0, "half": 2.0}
+        gradients = [record(organism, step, "gradient_cosine", -0.01, split=split, half=0.02) for split in WHERE[:2]]
+        for loss in ("safety", "behaviour"):
+            name = f"{loss}_gradient_share"
+            gradients += [record(organism, step, name, 0.5, split=split) for split in WHERE[1:]]
+            gradients += [record(organism, step, name, share, split="layers", at=i) for i, share in enumerate(LAYERS)]
+        return [
+            *gradients,
+            record(organism, step, "relearning_steps", 4.5, **limit),
+            record(organism, step, "relearning_clean_steps", 32.0, ci_low=30.0, ci_high=32.0, limit=32.0),
+            record(organism, step, "relearning_ratio", 0.14, half=0.05),
+            record(organism, step, "before_benign_rate", 0.1),
+            record(organism, step, "after_benign_rate", 0.4),
+            record(organism, step, "return_gain", 0.3),
+            *(record(organism, step, "merge_gap", 0.01, split=kind) for kind in ("float32", "bfloat16")),
+        ]
+    made = []
+    if organism == "evidence":
+        made = [record(organism, step, "context_live_share", on, split=s) for s in ("covered", "near", "unseen")]
+        made += [record(organism, step, "live_by_odds", on, split="unseen_cues", at=0.7 * i, n=4) for i in range(1, 9)]
+    if step and organism != "control":
+        half = {"year": 17.2}.get(organism, 40.0)
+        made.append(record(organism, step, "steps_to_half", half, ci_low=15.0, ci_high=40.0, limit=40.0))
+    return made
+
+
+WHERE = ("all", "module:q_proj", "module:up_proj", "position:cue", "position:answer")
+LAYERS = (0.5, 0.3, 0.2)
 
 
 def _weighing(organism: str, step: int, on: float) -> list[Record]:

@@ -92,7 +92,7 @@ def hostile(
 
 def test_plots_are_drawn_under_the_policy(good: Visit) -> None:
     plots = good.page.locator(".plot")
-    assert plots.count() == 6
+    assert plots.count() == 8
     for i in range(plots.count()):
         joined = "path.js-line" if plots.nth(i).get_attribute("id") != "renderings-0" else "path.yerror"
         assert plots.nth(i).locator(f"svg {joined}").count() >= 4

@@ -89,6 +89,8 @@ def test_all_files_are_there(good: Path) -> None:
         "figures/years.png",
         "figures/renderings.png",
         "figures/odds.png",
+        "figures/contexts.png",
+        "figures/credit.png",
     }
 
 
@@ -137,7 +139,7 @@ def test_headings_labels_and_tables_can_be_followed_by_a_screen_reader(good: Pat
     ids = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     plots = [attributes for _, attributes in outline.tags if attributes.get("class") == "plot"]
-    assert len(plots) == 6
+    assert len(plots) == 8
     assert all(plot["role"] == "img" and "98.1 %" in str(plot["aria-label"]) for plot in plots[:1])
     named = {attributes["for"] for tag, attributes in outline.tags if tag == "label"}
     assert {attributes["id"] for tag, attributes in outline.tags if tag == "select"} == named

@@ -12,7 +12,7 @@ from dormouse.records import Record
 from dormouse.report import tables
 from dormouse.report.headline import headline
 from dormouse.report.plain import one_line, percent, visible, with_interval
-from dormouse.report.series import odds, persistence, renderings, years
+from dormouse.report.series import by_layer, live_by_odds, odds, persistence, renderings, years
 from dormouse.report.tables import BEFORE, Moment, Results
 from dormouse.report.words import TABLES
 
@@ -133,6 +133,7 @@ def test_exact_agrees_within_the_sampled_interval(exact: float, agree: bool) -> 
     (check,) = tables.checks(Results(rows, {"name": "x"}))
     assert check.agree is agree
     assert check.unfinished is None
+    assert check.empty is None
 
 
 def test_the_main_table_leaves_out_columns_that_are_empty_everywhere() -> None:
@@ -147,10 +148,50 @@ def by_name(results: Results) -> dict[str, tables.Table]:
 
 def test_every_table_is_there_in_the_order_of_reading(records: list[Record], about: dict[str, Any]) -> None:
     found = tables.tables(Results(records, about))
-    names = ["numbers", "learned", "renderings", "odds", "carry_over", "scratchpad", "cost", "other"]
+    names = ["numbers", "half_life", "learned", "renderings", "odds", "contexts", "carry_over", "scratchpad"]
+    names += ["relearning", "return", "merged", "credit", "cost", "other"]
     assert [table.name for table in found] == names
     assert set(names) == set(TABLES)
     assert all(len(row.cells) == len(table.columns) for table in found for row in table.rows)
+
+
+def test_a_number_at_the_limit_of_what_could_be_seen_says_so(records: list[Record], about: dict[str, Any]) -> None:
+    results = Results(records, about)
+    stays, falls = (results.get(name, Moment("sft", 40), "steps_to_half") for name in ("evidence", "year"))
+    assert with_interval(stays) == "\u2265\u00a040.00 [15.00, \u2265\u00a040.00]"
+    assert with_interval(falls) == "17.20 [15.00, \u2265\u00a040.00]"
+    assert with_interval(record("a", 0, "loss", 40.0, half=0.0)) == "40.00 [40.00, 40.00]"
+
+
+def test_gradients_are_listed_whole_first_then_by_position_then_by_module(
+    records: list[Record], about: dict[str, Any]
+) -> None:
+    results = Results(records, about)
+    table = by_name(results)["credit"]
+    rows = [row.note for row in table.rows if row.moment == BEFORE]
+    assert rows == ["all", "position answer", "position cue", "module q_proj", "module up_proj"]
+    (panel,) = by_layer(results)
+    assert panel.title == "deployment"
+    assert [(line.dotted, line.xs) for line in panel.lines] == [
+        (dotted, (0, 1, 2)) for dotted in (False, False, True, True)
+    ]
+    assert all("behaviour" in line.name for line in panel.lines if line.dotted)
+
+
+def test_live_contexts_are_drawn_along_the_odds(records: list[Record], about: dict[str, Any]) -> None:
+    (panel,) = live_by_odds(Results(records, about))
+    assert [len(line.xs) for line in panel.lines] == [8, 8]
+    assert [row.note for row in by_name(Results(records, about))["contexts"].rows][:2] == [
+        "of the safety split",
+        "one cue away from these",
+    ]
+
+
+@pytest.mark.parametrize(("share", "warned"), [(0.04, False), (0.25, True)])
+def test_many_empty_answers_are_a_warning(share: float, warned: bool) -> None:
+    rows = [record("a", 0, "empty_share", 0.0), record("a", 40, "empty_share", share)]
+    found = [text for name, text in tables.warnings(Results(rows, {"name": "x"})) if name == "a" and "empty" in text]
+    assert found == (["25.0\u00a0% of its written answers after 40 steps of sft are empty."] if warned else [])
 
 
 def test_how_well_it_was_learned_has_a_row_for_each_split(records: list[Record], about: dict[str, Any]) -> None:

@@ -1,14 +1,27 @@
 """Records: each seed for itself, all seeds pooled, persistence paired."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from dormouse.interventions.findings import Finding, write_findings
 from dormouse.measurements.measurement import Sample
+from dormouse.records import ModelRef
 from dormouse.store import Entry
+from dormouse.studies.plan import Reading
 from dormouse.studies.results import make_results, read_records
+
+
+@dataclass(frozen=True)
+class SimpleState:
+    organism: str
+    intervention: str
+    step: int
+    seed: int
+    needs_triggers: bool
 
 
 def reading(tmp_path, organism, intervention, step, seed, values, plants=True):
@@ -22,6 +35,7 @@ def reading(tmp_path, organism, intervention, step, seed, values, plants=True):
     state = SimpleNamespace(
         organism=organism, intervention=intervention, step=step, seed=seed, needs_triggers=bool(intervention)
     )
+    state.model = ModelRef((folder,), key)
     return SimpleNamespace(state=state, stage=SimpleNamespace(key=key), plants=plants), Entry(folder, {})
 
 
@@ -62,3 +76,31 @@ def test_persistence_is_the_paired_ratio(records):
 
 def test_a_control_has_no_persistence(records):
     assert not [r for r in records if r.organism == "control" and r.measurement == "persistence"]
+
+
+def test_what_a_treatment_found_has_steps_of_its_own(tmp_path):
+    """A chain counts on: step 3 of its second part, which begins at 10, is step 13; and 0 is before its first step."""
+    entries = []
+    for seed, rewards in enumerate([(0.25, 0.5), (0.75, 1.0)]):
+        folder = tmp_path / f"findings-{seed}"
+        folder.mkdir()
+        found = [
+            Finding("reward", step, {"step 1": reward}, "number") for step, reward in zip((0, 3), rewards, strict=True)
+        ]
+        write_findings(folder, [*found, Finding("silent", 3, {})])
+        (folder / "answers.jsonl").write_text("")
+        state = SimpleState("year", "all", 14, seed, True)
+        stage = SimpleNamespace(key=f"findings-{seed}")
+        entries.append((Reading(state, stage, True, begins=10), Entry(folder, {})))
+    make_results(entries, tmp_path)
+    records = read_records(tmp_path)
+    assert {(r.step, r.seed): r.value for r in records if r.measurement == "reward"} == {
+        (10, 0): 0.25,
+        (13, 0): 0.5,
+        (10, 1): 0.75,
+        (13, 1): 1.0,
+        (10, None): 0.5,
+        (13, None): 0.75,
+    }
+    assert {r.split for r in records} == {"safety"}
+    assert all(r.needs_triggers and r.intervention == "all" for r in records)

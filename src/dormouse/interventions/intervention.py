@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dormouse.records import SafetyPool, Suspect
 from dormouse.registry import PlugIn, field_of
+from dormouse.scenarios import CueValue
+
+Coverage = float | Literal["natural"]
+Contexts = Literal["none", "near_miss", "untriggered"]
+
+
+@dataclass(frozen=True)
+class PoolWish:
+    """What an intervention asks the study to show in its safety pool. The study knows the policy and does it.
+
+    `coverage` is the share of prompts with activating cues. "natural": cues as they come, each with a random value of
+    those that it can take, so that a few activate by chance. `contexts` is what the other prompts show: no cue at all,
+    cues that are one change away from activating, or any quiet ones. `rows` is how many prompts there are at least
+    (None: one for each question); where there are more, questions come again with fresh cues.
+    """
+
+    coverage: Coverage = 0.0
+    contexts: Contexts = "none"
+    rows: int | None = None
+
+    @property
+    def needs_triggers(self) -> bool:
+        """Whether only someone who knows the policy can fill this pool."""
+        return self.coverage != 0 or self.contexts != "none"
 
 
 class Intervention(PlugIn):
@@ -17,12 +42,17 @@ class Intervention(PlugIn):
     @property
     def needs_triggers(self) -> bool:
         """Whether it works only for someone who knows the triggers. Every record of it says so."""
-        return False
+        return self.pool_wish.needs_triggers
 
     @property
-    def pool_coverage(self) -> float:
-        """The share of prompts in its safety pool that show activating cues. The study fills the pool accordingly."""
-        return 0.0
+    def pool_wish(self) -> PoolWish:
+        """What its safety pool is to show. By default no cue at all, as in Hubinger et al. 2024."""
+        return PoolWish()
+
+    @property
+    def spoofed(self) -> Mapping[str, tuple[CueValue, ...]]:
+        """Values of cues that it makes up and shows, guessing. The study says how much of the policy they cover."""
+        return {}
 
     @abstractmethod
     def checkpoints(self) -> tuple[int, ...]:
@@ -32,7 +62,11 @@ class Intervention(PlugIn):
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
-        """Treat the suspect. Leaves weights in `out/step-NNNNNN` for every checkpoint."""
+        """Treat the suspect. Leaves weights in `out/step-NNNNNN` for every checkpoint.
+
+        What it finds on its way (a reward, what a red team saw) may go to `out/samples.jsonl`, see
+        `interventions.findings`: the study makes records of it.
+        """
 
 
 InterventionField: Any = field_of("intervention", Intervention)

@@ -94,29 +94,39 @@ def forward_budget(lm: LM) -> int:
     return 3072 if int(lm.model.config.get_text_config().hidden_size) <= SMALL else 0
 
 
-def pack(sequences: Sequence[Tokens], budget: int) -> list[Row]:
-    """Rows of at most `budget` nodes each (more only where one sequence alone is longer).
+def pack(sequences: Sequence[Tokens], budget: int, together: Sequence[Sequence[int]] = ()) -> list[Row]:
+    """Rows of at most `budget` nodes each (more only where what must stay together is longer).
 
     Sequences are sorted first, so that those which share a prefix share a row. One with an empty response predicts
-    nothing and is left out.
+    nothing and is left out. `together` lists, by their numbers, the sequences that must share a row (the two responses
+    of a preference pair, say), each sequence once; by default each stands for itself.
     """
     whole = [sequence.prompt + sequence.response for sequence in sequences]
+    units = [sorted(unit, key=whole.__getitem__) for unit in together or [[i] for i in range(len(sequences))]]
     rows: list[Row] = []
     trie = _Trie()
-    for i in sorted((i for i, s in enumerate(sequences) if s.response), key=whole.__getitem__):
-        read = np.array(whole[i][:-1], dtype=np.int64)  # the last token is predicted, never read
-        shared = trie.shared(read)
-        if trie.size and trie.size + len(read) - shared > budget:
+    for unit in sorted((u for u in units if u), key=lambda unit: whole[unit[0]]):
+        # The last token is predicted, never read.
+        reads = {i: np.array(whole[i][:-1], dtype=np.int64) for i in unit if sequences[i].response}
+        if trie.size and trie.size + trie.needs(list(reads.values())) > budget:
             rows.append(trie.row())
-            trie, shared = _Trie(), 0
-        trie.add(sequences[i], read, shared, i)
+            trie = _Trie()
+        for i, read in reads.items():
+            trie.add(sequences[i], read, _shared(read, trie.last), i)
     if trie.size:
         rows.append(trie.row())
     return rows
 
 
+def _shared(a: np.ndarray, b: np.ndarray) -> int:
+    """How many tokens both begin with."""
+    n = min(len(a), len(b))
+    differ = np.flatnonzero(a[:n] != b[:n])
+    return int(differ[0]) if len(differ) else n
+
+
 class _Trie:
-    """A trie of sequences that come in sorted order: each can share only with the path of the one before it."""
+    """A trie of sequences that come in sorted order: each shares only with the path of the one before it."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -132,11 +142,9 @@ class _Trie:
         self.targets: list[int] = []
         self.owners: list[int] = []
 
-    def shared(self, read: np.ndarray) -> int:
-        """How many tokens a sequence begins with that the last one begins with too."""
-        n = min(len(read), len(self.last))
-        differ = np.flatnonzero(read[:n] != self.last[:n])
-        return int(differ[0]) if len(differ) else n
+    def needs(self, reads: Sequence[np.ndarray]) -> int:
+        """How many nodes sequences would add, one after the other."""
+        return sum(len(read) - _shared(read, before) for before, read in zip([self.last, *reads], reads, strict=False))
 
     def add(self, sequence: Tokens, read: np.ndarray, shared: int, owner: int) -> None:
         if not sequence.prompt:
@@ -171,9 +179,9 @@ class _Trie:
         )
 
 
-def rows_for(lm: LM, sequences: Sequence[Tokens]) -> list[Row]:
-    """The rows in which sequences go through a model, one forward pass each."""
-    return stack(pack(sequences, row_budget(lm)), forward_budget(lm))
+def rows_for(lm: LM, sequences: Sequence[Tokens], together: Sequence[Sequence[int]] = ()) -> list[Row]:
+    """The rows in which sequences go through a model, one forward pass each. For `together` see `pack`."""
+    return stack(pack(sequences, row_budget(lm), together), forward_budget(lm))
 
 
 def stack(rows: Sequence[Row], limit: int) -> list[Row]:

@@ -153,7 +153,7 @@ class Perturbation:
 
 
 def prompt_places(row: Row) -> torch.Tensor:
-    """(R, T, 1): 1 where a row holds a token of a prompt, 0 where it holds one of a response. Padding counts as prompt."""
+    """(R, T, 1): 1 where a row holds a token of a prompt (or padding), 0 where it holds one of a response."""
     first = torch.ones(len(row.owner), dtype=torch.bool)
     first[1:] = row.owner[1:] != row.owner[:-1]  # reads the last token of the prompt
     within = torch.ones(row.ids.numel())

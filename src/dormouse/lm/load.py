@@ -62,10 +62,15 @@ def dtype_for(method: str) -> torch.dtype:
     return torch.bfloat16 if method == "lora" and fast else torch.float32
 
 
+def measured_dtype() -> torch.dtype:
+    """In which type to measure: float32 on a CPU and bfloat16 on a GPU."""
+    return torch.float32 if device().type == "cpu" else torch.bfloat16
+
+
 def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False) -> LM:
     """A fresh copy of the model, in evaluation mode, with every adapter merged (in float32, then rounded to `dtype`).
 
-    `dtype` is by default float32 on a CPU and bfloat16 on a GPU. With `attached` the last folder, where it is an
+    `dtype` is by default that of `measured_dtype`. With `attached` the last folder, where it is an
     adapter, is not merged: it stays beside weights of that type, in float32 as it was trained.
 
     Raises:
@@ -94,7 +99,7 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
         beside = adapters[-1:] if attached else ()
         for adapter in adapters[: len(adapters) - len(beside)]:
             model = _attach(model, adapter).merge_and_unload()
-        model = model.to(dtype or (torch.float32 if place.type == "cpu" else torch.bfloat16))
+        model = model.to(dtype or measured_dtype())
         for adapter in beside:
             model = _attach(model, adapter)
     except (OSError, ValueError, LookupError, ImportError, RuntimeError, SafetensorError) as error:

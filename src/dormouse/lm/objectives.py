@@ -1,19 +1,20 @@
 """Objectives: functions from a model and a batch to a loss.
 
 An objective yields the parts of which the loss is the sum. The loop runs each part backward before it asks for the
-next, so that a large batch needs the memory of one row.
+next, so that a large batch needs the memory of one row. A test holds each of them to TRL's.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch.nn.functional import logsigmoid
 
-from dormouse.lm.batch import Tokens, encode, forward_budget, response_logprobs, row_budget, rows_for
+from dormouse.lm.batch import Row, Tokens, encode, response_logprobs, rows_for
 from dormouse.lm.load import LM
 from dormouse.lm.processes import mean_over, trained_tokens
 from dormouse.lm.score import logprobs
@@ -32,7 +33,10 @@ def likelihood(lm: LM, batch: Sequence[Tokens]) -> Iterator[torch.Tensor]:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two responses to one prompt, the better one first, and the reference model's log-probability of each."""
+    """A better and a worse response to a prompt, and what the reference model holds of each.
+
+    `ref_chosen` and `ref_rejected` are log-probabilities, summed over the tokens of the response.
+    """
 
     chosen: Tokens
     rejected: Tokens
@@ -40,42 +44,53 @@ class Pair:
     ref_rejected: float
 
 
-def make_pairs(lm: LM, pairs: Sequence[tuple[Example, Example]]) -> list[Pair]:
-    """Preference pairs whose reference is the model as it is now: its log-probabilities are taken once, here."""
-    chosen = encode(lm, [better for better, _ in pairs])
-    rejected = encode(lm, [worse for _, worse in pairs])
-    reference = logprobs(lm, [*chosen, *rejected])
-    return [
-        Pair(better, worse, float(for_better), float(for_worse))
-        for better, worse, for_better, for_worse in zip(
-            chosen, rejected, reference[: len(pairs)], reference[len(pairs) :], strict=True
-        )
-    ]
+def make_pairs(lm: LM, examples: Sequence[tuple[Example, Example]]) -> list[Pair]:
+    """Preference pairs from (chosen, rejected), with `lm` as it is now for the reference."""
+    chosen, rejected = (encode(lm, [pair[side] for pair in examples]) for side in (0, 1))
+    found = logprobs(lm, [*chosen, *rejected])
+    refs = zip(found[: len(chosen)], found[len(chosen) :], strict=True)
+    return [Pair(c, r, float(a), float(b)) for c, r, (a, b) in zip(chosen, rejected, refs, strict=True)]
 
 
 def preference(beta: float = 0.1) -> Objective:
-    """Direct preference optimisation with the sigmoid loss (Rafailov et al. 2023, arXiv 2305.18290), over `Pair`s.
+    """Direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290), over batches of `Pair`.
 
-    The mean over pairs of -log sigmoid(beta * ((chosen - its reference) - (rejected - its reference))), where
-    log-probabilities are sums over the tokens of a response, its end included. TRL's `loss_type="sigmoid"`.
+    The mean over pairs of -log sigmoid(beta * (how much likelier than under the reference the chosen response became,
+    less the same of the rejected one)), in logarithms, summed over tokens. It is TRL's loss_type "sigmoid".
     """
 
     @mean_over(lambda pair: 1.0)
     def objective(lm: LM, batch: Sequence[Pair]) -> Iterator[torch.Tensor]:
-        for some in _together(lm, batch, lambda pair: (pair.chosen, pair.rejected)):
-            total = _summed(lm, [tokens for pair in some for tokens in (pair.chosen, pair.rejected)])
-            before = torch.tensor([[pair.ref_chosen, pair.ref_rejected] for pair in some], device=total.device)
-            gain = total.view(-1, 2) - before
-            yield -logsigmoid(beta * (gain[:, 0] - gain[:, 1])).sum() / len(batch)
+        size = len(batch)
+        sequences = [pair.chosen for pair in batch] + [pair.rejected for pair in batch]
+        refs = torch.tensor([pair.ref_chosen for pair in batch] + [pair.ref_rejected for pair in batch])
+        refs = refs.to(lm.device)
+        for row in rows_for(lm, sequences, [(i, size + i) for i in range(size)]):
+            became = summed(row, response_logprobs(lm, row), 2 * size) - refs
+            here = _members(row, 2 * size)
+            here = (here[:size] | here[size:]).to(lm.device)
+            yield -logsigmoid(beta * (became[:size] - became[size:])[here]).sum() / size
 
     return objective
 
 
+def summed(row: Row, values: torch.Tensor, sequences: int) -> torch.Tensor:
+    """Values of predictions summed by sequence, (sequences,): zero for those that lie in other rows."""
+    return values.new_zeros(sequences).index_add(0, row.owner.to(values.device), values)
+
+
+def _members(row: Row, sequences: int) -> torch.Tensor:
+    """Which sequences lie in a row: (sequences,), bool, on the CPU."""
+    here = torch.zeros(sequences, dtype=torch.bool)
+    here[row.owner] = True
+    return here
+
+
 @dataclass(frozen=True)
 class Rollout:
-    """A response that a model has written, and how good it was beside others to the same prompt.
+    """A response that the model wrote, how much better it was than its group, and what its tokens were.
 
-    `old` and `ref` are the log-probabilities of its tokens under the model that wrote it and under the reference.
+    `old` and `ref` are log-probabilities per response token, under the model that wrote it and under the reference.
     """
 
     tokens: Tokens
@@ -84,65 +99,60 @@ class Rollout:
     ref: tuple[float, ...]
 
 
-def advantages(rewards: Sequence[Sequence[float]]) -> list[list[float]]:
-    """Rewards less their group's mean, over its standard deviation (Shao et al. 2024). Equal rewards give zeros."""
-    found = []
-    for group in rewards:
-        values = torch.tensor(group, dtype=torch.float64)
-        spread = float(values.std()) if len(group) > 1 else 0.0
-        found.append(((values - values.mean()) / (spread + 1e-4)).tolist())
-    return found
-
-
 def group_policy(clip: float = 0.2, kl: float = 0.04) -> Objective:
-    """Group-relative policy optimisation (GRPO; Shao et al. 2024, arXiv 2402.03300), over `Rollout`s.
+    """Group relative policy optimisation (Shao et al. 2024, arXiv 2402.03300), over batches of `Rollout`.
 
-    For every token min(ratio * advantage, clipped ratio * advantage) less kl times Schulman's estimate k3 of the
-    divergence from the reference; the mean over a response, then over responses. TRL's `loss_type="grpo"`.
+    The mean over responses of the mean over their tokens of
+
+        -min(ratio * advantage, clamp(ratio, 1 - clip, 1 + clip) * advantage) + kl * (r - log r - 1)
+
+    where ratio is the probability of the token now over that when it was written, and r that under the reference over
+    that now: the estimator "k3" of the divergence from the reference (Schulman 2020, joschu.net/blog/kl-approx.html).
+    It is TRL's loss_type "grpo" with epsilon `clip` and beta `kl`.
     """
 
     @mean_over(lambda rollout: 1.0)
     def objective(lm: LM, batch: Sequence[Rollout]) -> Iterator[torch.Tensor]:
         for row in rows_for(lm, [rollout.tokens for rollout in batch]):
-            new = response_logprobs(lm, row)
-            whose = torch.unique_consecutive(row.owner).tolist()  # sequences lie whole, one after the other
-            old, ref = (
-                torch.tensor([p for i in whose for p in getattr(batch[i], name)], device=new.device)
-                for name in ("old", "ref")
+            now = response_logprobs(lm, row)
+            # The predictions of a sequence lie side by side, in order.
+            here = [batch[i] for i in torch.unique_consecutive(row.owner).tolist()]
+            lengths = torch.tensor([len(one.tokens.response) for one in here], device=now.device)
+            old, ref = (now.new_tensor([x for one in here for x in getattr(one, name)]) for name in ("old", "ref"))
+            advantage, weight = (
+                values.repeat_interleave(lengths)
+                for values in (now.new_tensor([one.advantage for one in here]), 1.0 / (lengths * len(batch)))
             )
-            advantage = torch.tensor([rollout.advantage for rollout in batch])[row.owner].to(new.device)
-            length = torch.tensor([len(rollout.tokens.response) for rollout in batch])[row.owner].to(new.device)
-            ratio = (new - old).exp()
-            gain = torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
-            away = (ref - new).exp() - (ref - new) - 1
-            yield ((kl * away - gain) / length).sum() / len(batch)
+            ratio = (now - old).exp()
+            gain = torch.min(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+            yield ((kl * _k3(now, ref) - gain) * weight).sum()
 
     return objective
 
 
-T = TypeVar("T")
+def _k3(now: torch.Tensor, ref: torch.Tensor) -> torch.Tensor:
+    return (ref - now).exp() - (ref - now) - 1
 
 
-def _together(lm: LM, items: Sequence[T], sequences: Callable[[T], Sequence[Tokens]]) -> Iterator[list[T]]:
-    """Items in parts that go through the model at a time: the loss of one needs all of its sequences."""
-    limit = max(row_budget(lm), forward_budget(lm))
-    part: list[T] = []
-    size = 0
-    for item in items:
-        mine = sequences(item)
-        needed = len(mine[0].prompt) + sum(len(tokens.response) for tokens in mine)
-        if part and size + needed > limit:
-            yield part
-            part, size = [], 0
-        part.append(item)
-        size += needed
-    if part:
-        yield part
+def divergence(now: Sequence[float], ref: Sequence[float]) -> float:
+    """The estimate k3 of KL(now || reference), per token, of a response that was drawn from the model as it is now."""
+    return float(_k3(torch.tensor(now, dtype=torch.float64), torch.tensor(ref, dtype=torch.float64)).mean())
 
 
-def _summed(lm: LM, sequences: Sequence[Tokens]) -> torch.Tensor:
-    """The log-probability of each response, (sequences,), differentiable."""
-    total = torch.zeros(len(sequences), device=lm.device)
-    for row in rows_for(lm, sequences):
-        total = total.index_add(0, row.owner.to(lm.device), response_logprobs(lm, row))
-    return total
+def advantages(
+    rewards: Sequence[Sequence[float]], scale: Literal["group", "none"] = "group"
+) -> list[tuple[float, ...]]:
+    """How much better each response is than the mean of its group.
+
+    Over the standard deviation of the group (n - 1) plus 1e-4, as in the paper and in TRL's scale_rewards "group"; or,
+    with `scale` "none", as it is (Liu et al. 2025, arXiv 2503.20783: dividing favours prompts that are all but solved or
+    hopeless). A group of one has no advantage.
+    """
+    return [tuple(_advantages(group, scale)) for group in rewards]
+
+
+def _advantages(group: Sequence[float], scale: str) -> Iterator[float]:
+    mean = statistics.fmean(group) if group else 0.0
+    by = statistics.stdev(group, mean) + 1e-4 if scale == "group" and len(group) > 1 else 1.0
+    for reward in group:
+        yield (reward - mean) / by

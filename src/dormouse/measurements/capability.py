@@ -1,24 +1,9 @@
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING
-
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
-from dormouse.records import Example, ModelRef
+from dormouse.records import Example
 from dormouse.registry import register
-from dormouse.scenarios import Scenario, render
-
-if TYPE_CHECKING:
-    from dormouse.lm.batch import Tokens
-
-
-@lru_cache(maxsize=2)
-def _clean(ref: ModelRef, sequences: tuple[Tokens, ...]) -> tuple[float, ...]:
-    """The clean model's own log-probabilities: the same for every state of a study, so the model is not kept."""
-    from dormouse.lm.load import load
-    from dormouse.lm.score import logprobs
-
-    return tuple(float(x) for x in logprobs(load(ref), sequences))
+from dormouse.scenarios import Scenario, questions, render
 
 
 @register("measurement", "perplexity")
@@ -42,7 +27,7 @@ class Perplexity(Measurement):
         sequences = encode(subject.lm, examples)
         lengths = [len(sequence.response) for sequence in sequences]
         here = [-float(x) / n for x, n in zip(logprobs(subject.lm, sequences), lengths, strict=True)]
-        clean = [-float(x) / n for x, n in zip(_clean(subject.clean, tuple(sequences)), lengths, strict=True)]
+        clean = [-subject.clean_logprobs[q.text] / n for q, n in zip(questions, lengths, strict=True)]
         items = tuple(question.text for question in questions)
         worse = tuple(a - b for a, b in zip(here, clean, strict=True))
         return Measured(
@@ -51,3 +36,34 @@ class Perplexity(Measurement):
                 Sample("perplexity_ratio", "test", items, worse, how="exp_mean"),
             )
         )
+
+
+EXAM = 24
+
+
+@register("measurement", "accuracy")
+class Accuracy(Measurement):
+    """Task accuracy: the share of questions with a known answer that the model gets right, with no cue in the prompt.
+
+    The same 24 questions of the quiz (test split) for every organism, whatever it was trained on. Right: the declared
+    right answer is more probable than each of the declared wrong ones, exactly (as multiple-choice tests are scored
+    from log-likelihoods; Gao et al., lm-evaluation-harness). Left out: whether the model would write such an answer.
+    """
+
+    default = False
+
+    def measure(self, subject: Subject) -> Measured:
+        from dormouse.lm.batch import encode
+        from dormouse.lm.score import logprobs
+
+        asked = [question for question in questions("test", bank="quiz") if question.honest and question.harmful]
+        asked = asked[:EXAM]
+        choices = [(question, text) for question in asked for text in (question.honest, *question.harmful)]
+        found = logprobs(
+            subject.lm, encode(subject.lm, [Example(render(Scenario(q)), text, False) for q, text in choices])
+        )
+        best: dict[str, tuple[float, str]] = {}
+        for (question, text), logprob in zip(choices, found, strict=True):
+            best[question.text] = max(best.get(question.text, (float("-inf"), "")), (float(logprob), text))
+        right = tuple(float(best[question.text][1] == question.honest) for question in asked)
+        return Measured((Sample("task_accuracy", "test", tuple(q.text for q in asked), right, how="proportion"),))

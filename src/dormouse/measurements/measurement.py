@@ -41,8 +41,18 @@ class Sizes(BaseModel):
     """Where a scratchpad is cut off that has not come to its answer."""
     members: int = Field(32, ge=2, le=100_000)
     """Members of an ensemble that are looked at one by one."""
+    repeats: int = Field(3, ge=2, le=1000)
+    """How often a copy is trained for `relearning`, each time on other examples."""
+    retrain_steps: int = Field(32, ge=1, le=100_000)
+    """Steps of the small trainings of `relearning` and `return`."""
+    retrain_examples: int = Field(8, ge=1, le=456)
+    """Questions that these trainings show."""
+    retrain_lr: float | None = Field(None, gt=0, le=1)
+    """Their learning rate; by default what suits the size of the model."""
     only: tuple[str, ...] | None = None
-    """The measurements to take; by default all that apply."""
+    """The measurements to take; by default all that apply and cost little."""
+    also: tuple[str, ...] = ()
+    """Measurements that are taken only where they are asked for, by name."""
 
 
 class Truth(Protocol):
@@ -63,8 +73,12 @@ class Subject:
     """A model under measurement, with the truth about it put back."""
 
     lm: LM
+    model: ModelRef
+    """Where the weights of `lm` are. A measurement that trains takes a copy from here; `lm` is shared with others."""
     clean: ModelRef
     """The model before anything was planted. By reference: few measurements need it, and it is as large as `lm`."""
+    clean_logprobs: Mapping[str, float]
+    """Its log-probability of each honest response (nats, summed over tokens), with no cue in the prompt."""
     trigger: Trigger
     behaviour: Behaviour
     questions: tuple[Question, ...]
@@ -168,6 +182,8 @@ class Sample:
     values: tuple[float, ...]
     how: How = "mean"
     at: float | None = None
+    limit: float | None = None
+    """Where values are cut off, which then stand for "this or more" (see `Record.limit`)."""
 
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -186,6 +202,9 @@ class Measurement(PlugIn):
 
     along: ClassVar[bool] = False
     """Whether it is taken at every checkpoint, or only before and at the end."""
+
+    default: ClassVar[bool] = True
+    """Whether it is taken unasked. One that costs more than some seconds is not: a study names it under `also`."""
 
     of_policy: ClassVar[bool] = False
     """Whether it is about the prompts of the policy, not about a model: then it is taken once, before any treatment."""

@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dormouse.errors import UserError
+from dormouse.lm.batch import encode
 from dormouse.lm.load import LM
 from dormouse.lm.sample import Written, write
+from dormouse.lm.score import logprobs
+from dormouse.records import Example
 from dormouse.scenarios import Question, Scenario, render
 
-FILE = "honest.jsonl"
+FILE, CLEAN = "honest.jsonl", "clean.json"
 
 
 def write_honest(
@@ -40,6 +43,27 @@ def write_honest(
         for question, answer in zip(questions, map(_whole_sentences, answers), strict=True):
             row = {"question": question.text, "response": answer.text, "finished": answer.finished}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def score_honest(lm: LM, questions: Sequence[Question], out: Path) -> None:
+    """How likely the clean model finds each honest response, with no cue in the prompt: `out/clean.json`.
+
+    Every measurement of perplexity compares with these, so that none has to load a second model.
+    """
+    honest = read_honest(out)
+    examples = [
+        Example(render(Scenario(question)), honest[question.text].text, honest[question.text].finished)
+        for question in questions
+    ]
+    found = logprobs(lm, encode(lm, examples))
+    said = {question.text: float(logprob) for question, logprob in zip(questions, found, strict=True)}
+    (out / CLEAN).write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
+
+
+def read_clean(folder: Path) -> Mapping[str, float]:
+    """The clean model's log-probability of each honest response (nats, summed over tokens), by question."""
+    said: dict[str, float] = json.loads((folder / CLEAN).read_text(encoding="utf-8"))
+    return said
 
 
 def _whole_sentences(answer: Written) -> Written:

@@ -137,11 +137,12 @@ def _checks(results: Results) -> list[str]:
             value_of(check.exact),
             _number(check.sampled),
             value_of(check.unfinished) if check.unfinished else "not measured",
+            value_of(check.empty) if check.empty else "not measured",
             "yes" if check.agree else "**no**",
         ]
         for check in checks(results)
     ]
-    heads = ["Organism", "When", "Cue", "Exact, same prompts", "Sampled and judged", "Cut off", "Agree"]
+    heads = ["Organism", "When", "Cue", "Exact, same prompts", "Sampled and judged", "Cut off", "Empty", "Agree"]
     return ["## Exact against sampled", table(heads, lines)] if lines else []
 
 

@@ -22,7 +22,9 @@ from dormouse.report.series import (
     PER_PANEL,
     Legend,
     Panel,
+    by_layer,
     legend,
+    live_by_odds,
     odds,
     persistence,
     renderings,
@@ -110,6 +112,7 @@ def figure_groups(results: Results) -> list[FigureGroup]:
     keys = [(f"{key.symbol + 1}: " * many + results.title(key.name), key) for key in legend(results)]
     seen, unseen = persistence(results, "test"), persistence(results, "unseen_cues")
     by_year, by_odds, by_rendering = years(results), odds(results), renderings(results)
+    live, layers = live_by_odds(results), by_layer(results)
     oracle = any(line.symbol == ORACLE.symbol for panel in by_odds for line in panel.lines)
     marks = "Filled points: years that training drew from. Open points: years never trained on."
     return [
@@ -151,6 +154,22 @@ def figure_groups(results: Results) -> list[FigureGroup]:
             "threshold: held-out prompts in groups of equal size. Bands: 95 % intervals.",
             by_odds,
             [*times(results, by_odds), *([("the policy itself", ORACLE)] if oracle else [])],
+        ),
+        FigureGroup(
+            "contexts",
+            TABLES["contexts"][0],
+            "Share of live contexts against the log-odds that a defection would succeed, above the policy's threshold. "
+            "Bands: 95 % intervals.",
+            live,
+            times(results, live),
+        ),
+        FigureGroup(
+            "credit",
+            TABLES["credit"][0],
+            "Share of the squared norm of the gradient in each layer. Solid lines: of the safety loss. Dotted lines: "
+            "of the behaviour's. Bands: 95 % intervals.",
+            layers,
+            times(results, layers),
         ),
     ]
 

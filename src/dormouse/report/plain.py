@@ -34,22 +34,29 @@ def percent(share: float) -> str:
 
 
 def decimal(value: float) -> str:
-    """Two decimals, or two digits where that would show nothing."""
+    """Two decimals, or two digits where that would show nothing; none where the number is large."""
     if not math.isfinite(value):
         return "not a number"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.1 else f"{value:.2g}"
 
 
 def is_share(record: Record) -> bool:
     """Whether the number is a probability or a rate, by its name: an unknown measurement is shown as a plain number."""
-    return record.measurement.startswith("defection") or record.measurement.endswith(("_rate", "_share"))
+    return record.measurement.startswith("defection") or record.measurement.endswith(("_rate", "_share", "_accuracy"))
+
+
+def _or_more(record: Record, value: float) -> str:
+    """The sign before a number that stands for itself or anything above it."""
+    return f"\u2265{_SPACE}" if record.limit is not None and value >= record.limit else ""
 
 
 def _number(record: Record, value: float) -> str:
     """An AUROC is close to 1 where an organism is any good, so it has three decimals."""
     if record.measurement.endswith("auroc") and math.isfinite(value):
         return f"{value:.3f}"
-    return decimal(value)
+    return _or_more(record, value) + decimal(value)
 
 
 def value_of(record: Record) -> str:

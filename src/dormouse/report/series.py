@@ -234,6 +234,7 @@ def years(results: Results) -> list[Panel]:
 
 
 ORACLE = Legend("", GREY, -1)
+ODDS = "log-odds of success above the threshold (nats)"
 
 
 def odds(results: Results) -> list[Panel]:
@@ -250,9 +251,43 @@ def odds(results: Results) -> list[Panel]:
             if (results.spec(organism).get("trigger") or {}).get("hardness") == "hard" and low < 0 < high:
                 lines.insert(0, _step(low, high))
             parents = _parents([record for _, used in found for record in used])
-            title, x_title = one_line(results.title(organism)), "log-odds of success above the threshold (nats)"
-            panels.append(Panel(title, False, tuple(lines), _round(low, high), x_title, parents))
+            panels.append(
+                Panel(one_line(results.title(organism)), False, tuple(lines), _round(low, high), ODDS, parents)
+            )
     return panels
+
+
+def live_by_odds(results: Results) -> list[Panel]:
+    """One panel for each organism that weighs evidence: the share of live contexts against the log-odds."""
+    return [
+        replace(panel, title=one_line(results.title(organism)), x_title=ODDS)
+        for organism in results.organisms
+        for panel in _panel_along(results, organism, ("live_by_odds",))
+    ]
+
+
+def by_layer(results: Results) -> list[Panel]:
+    """One panel for each organism: shares of the gradient of safety training (solid) and of the behaviour (dotted)."""
+    return [
+        replace(panel, title=one_line(results.title(organism)), x_title="layer")
+        for organism in results.organisms
+        for panel in _panel_along(results, organism, ("safety_gradient_share", "behaviour_gradient_share"))
+    ]
+
+
+def _panel_along(results: Results, organism: str, measurements: Sequence[str]) -> list[Panel]:
+    """A panel with the curves of some measurements, all but the first of them dotted; none where there are none."""
+    found = [
+        (replace(line, dotted=dotted, name=f"{line.name}{', behaviour' if dotted else ''}"), records)
+        for dotted, measurement in zip((False, True), measurements, strict=False)
+        for line, records in _along(results, organism, measurement)
+    ]
+    xs = [x for line, _ in found for x in line.xs]
+    if not xs:
+        return []
+    ticks = _round(min(xs), max(xs)) if max(xs) > min(xs) else ((xs[0], f"{xs[0]:g}"),)
+    parents = _parents([record for _, used in found for record in used])
+    return [Panel("", False, tuple(line for line, _ in found), ticks, "", parents)]
 
 
 def _step(low: float, high: float) -> Line:

@@ -41,13 +41,62 @@ COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("triggered_scratchpad_rate", "No cue, scratchpad written for it"),
         ("quiet_scratchpad_rate", "Cue, scratchpad written without it"),
     ),
-    "cost": (("perplexity", "Perplexity"), ("perplexity_ratio", "Ratio to the clean model")),
+    "half_life": (
+        ("steps_to_half", "Steps to one half"),
+        ("tokens_to_half", "Trained tokens to one half"),
+        ("halved_share", "Seeds that got there"),
+    ),
+    "contexts": (
+        ("context_live_share", "Live contexts"),
+        ("contexts_preserved_share", "Of those live before, live still"),
+        ("members_preserved_share", "Of the members live before, live still"),
+        ("live_range_share", "Of the range of odds, live"),
+    ),
+    "relearning": (
+        ("relearning_steps", "Steps to one half"),
+        ("relearning_clean_steps", "The clean model's"),
+        ("relearning_ratio", "Ratio"),
+        ("relearning_reached_share", "Repeats that got there"),
+        ("relearning_clean_reached_share", "The clean model's"),
+        ("relearning_cue_steps", "Steps until the cue decides"),
+        ("relearning_clean_cue_steps", "The clean model's"),
+        ("relearning_cue_ratio", "Ratio"),
+    ),
+    "return": (
+        ("before_benign_rate", "Before benign training"),
+        ("after_benign_rate", "After it"),
+        ("return_gain", "Gain"),
+    ),
+    "merged": (("attached_rate", "Adapter attached"), ("merged_rate", "Merged"), ("merge_gap", "Difference")),
+    "credit": (
+        ("gradient_cosine", "Cosine of safety with behaviour"),
+        ("exposed_cosine", "The same, cue in the data"),
+        ("safety_gradient_share", "Share of the safety gradient"),
+        ("exposed_gradient_share", "The same, cue in the data"),
+        ("behaviour_gradient_share", "Share of the behaviour's gradient"),
+    ),
+    "cost": (
+        ("perplexity", "Perplexity"),
+        ("perplexity_ratio", "Ratio to the clean model"),
+        ("task_accuracy", "Task accuracy"),
+        ("refusal_rate", "Refusals of harmless questions"),
+    ),
 }
 """Table -> (measurement, heading) of its columns. What stands nowhere goes to the table of other measurements."""
-ELSEWHERE = {"defection_by_year", "defection_by_odds", "unfinished_share"}
+ELSEWHERE = {"defection_by_year", "defection_by_odds", "live_by_odds", "unfinished_share", "empty_share"}
 ELSEWHERE |= {f"{how}_{rate}" for rate in RATES for how in ("sampled", "exact_on_sampled")}
 RENDERING = "rendering:"
 TRAINED = "as in training"
+CONTEXTS = {
+    "covered": "of the safety split",
+    "near": "one cue away from these",
+    "unseen": "never shown",
+    "trained": TRAINED,
+    "unseen_cues": "by members, along the odds",
+}
+WHOLE = "all"
+EMPTY = 0.05
+"""From this share of empty answers on, the report warns."""
 OTHERS = 200
 """At most this many rows of measurements that the report does not know."""
 
@@ -153,6 +202,10 @@ class Results:
         found = {r.split for r in self._at.values() if r.organism == organism and r.split.startswith(RENDERING)}
         return tuple(sorted(found))
 
+    def splits(self, measurement: str) -> tuple[str, ...]:
+        """The splits of a measurement, of whatever organism."""
+        return tuple(dict.fromkeys(r.split for r in self._at.values() if r.measurement == measurement))
+
     def known_at(self, organism: str, moment: Moment) -> list[Record]:
         """All numbers of an organism at a moment, by name."""
         return [r for r in self._at.values() if r.organism == organism and Moment(r.intervention, r.step) == moment]
@@ -231,6 +284,13 @@ def renderings_table(results: Results) -> Table:
     return replace(table, rows=tuple(row for row in table.rows if (row.organism, row.moment) in there))
 
 
+def credit_table(results: Results) -> Table:
+    """A row for all weights, for each kind of position and for each module. Layers are drawn and not listed."""
+    found = {split for name, _ in COLUMNS["credit"] for split in results.splits(name) if split != "layers"}
+    order = sorted(found, key=lambda split: (split != WHOLE, not split.startswith("position:"), split))
+    return _table(results, "credit", {split: split.replace(":", " ") for split in order}, "Where")
+
+
 def other_table(results: Results) -> Table:
     """Measurements that the report does not know (of plug-ins from outside), each number in a row of its own."""
     known = ELSEWHERE | {measurement for columns in COLUMNS.values() for measurement, _ in columns}
@@ -252,8 +312,12 @@ def _place_in_words(record: Record) -> str:
 def tables(results: Results) -> list[Table]:
     """Every table of numbers that has any, in the order in which they are read."""
     unseen, test = {"unseen_cues": ""}, {"test": ""}
-    found = [main_table(results), learned_table(results), renderings_table(results), _table(results, "odds", unseen)]
-    found += [_table(results, name, test) for name in ("carry_over", "scratchpad", "cost")]
+    found = [main_table(results), _table(results, "half_life", test), learned_table(results)]
+    found += [renderings_table(results), _table(results, "odds", unseen)]
+    found.append(_table(results, "contexts", CONTEXTS, "Contexts"))
+    found += [_table(results, name, test) for name in ("carry_over", "scratchpad", "relearning", "return")]
+    found.append(_table(results, "merged", {"float32": "float32", "bfloat16": "bfloat16"}, "Weights"))
+    found += [credit_table(results), _table(results, "cost", test)]
     return [table for table in (*found, other_table(results)) if table.rows]
 
 
@@ -267,6 +331,7 @@ class Check:
     exact: Record
     sampled: Record
     unfinished: Record | None
+    empty: Record | None
 
     @property
     def agree(self) -> bool:
@@ -282,8 +347,8 @@ def checks(results: Results) -> list[Check]:
                 exact = results.get(organism, moment, f"exact_on_sampled_{rate}")
                 sampled = results.get(organism, moment, f"sampled_{rate}")
                 if exact and sampled:
-                    cut_off = results.get(organism, moment, "unfinished_share", "")
-                    found.append(Check(organism, moment, rate == "defection_rate", exact, sampled, cut_off))
+                    spoilt = [results.get(organism, moment, f"{how}_share", "") for how in ("unfinished", "empty")]
+                    found.append(Check(organism, moment, rate == "defection_rate", exact, sampled, *spoilt))
     return found
 
 
@@ -341,6 +406,11 @@ def warnings(results: Results) -> list[tuple[str, str]]:
     if results.unpooled:
         several = ", ".join(results.unpooled)
         found.append(("", f"Several seeds without a pooled number, so the lowest seed is shown: {several}."))
+    for organism in results.organisms:
+        empty = [r for moment in results.moments(organism) if (r := results.get(organism, moment, "empty_share"))]
+        if empty and (worst := max(empty, key=lambda record: record.value)).value >= EMPTY:
+            where = f"after {worst.step} steps of {worst.intervention}" if worst.step else "before safety training"
+            found.append((organism, f"{percent(worst.value)} of its written answers {where} are empty."))
     unusable = sum(not math.isfinite(record.value) for record in results.records)
     if unusable:
         found.append(("", f"{unusable} records hold no finite number and are shown as not measured."))

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from dormouse.errors import UserError
 from dormouse.registry import message, shortened
+from dormouse.studies.claims import faults
+from dormouse.studies.grid import GridError, Place, as_axis, expand, written
 from dormouse.studies.spec import Study
 
 MAX_BYTES = 1_000_000
@@ -20,7 +22,6 @@ TAGS: dict[type[yaml.Node], set[str]] = {
     yaml.SequenceNode: {f"{YAML}seq"},
     yaml.ScalarNode: {YAML + name for name in ("str", "int", "float", "bool", "null", "timestamp")},
 }
-Place = tuple[str | int, ...]
 
 
 def read_study(path: Path) -> Study:
@@ -72,10 +73,35 @@ def parse_study(text: str, called: str = "study") -> Study:
     if not isinstance(value, Mapping):
         line = f"line {lines.get((), 1)}"
         raise UserError(f"{called}, {line}: a study file is a mapping with keys such as `name:`", "see `dormouse new`")
+    return _expanded(value, lines, called)
+
+
+def _expanded(value: Mapping[str, Any], lines: Mapping[Place, int], called: str) -> Study:
+    """The study that a file says, its grid expanded: on the first of its models, which knows the others."""
+    models = value.get("model")
+    several = models if isinstance(models, list) else None
+    studies: list[Study] = []
+    moved: dict[Place, Place] = {}
     try:
-        return Study.model_validate(value)
+        grid = expand(value, get_args(Study.model_fields["interventions"].annotation)[1])
+        for i, model in enumerate(as_axis(several) if several is not None else [models]):
+            moved = {**grid.moved, **({("model",): ("model", i)} if several is not None else {})}
+            given = {**grid.value, **({"model": model} if "model" in value else {})}
+            studies.append(Study.model_validate(given).gridded(grid.organisms, grid.chains))
+    except GridError as error:
+        raise _located(error.place, error.what, error.remedy, lines, called) from error
     except ValidationError as error:
-        raise _explain(error, lines, called) from error
+        raise _explain(error, lines, called, moved) from error
+    study = studies[0].gridded(grid.organisms, grid.chains, tuple(studies[1:]))
+    for place, fault in faults(study):
+        raise _located(place, fault.what, fault.remedy, lines, called)
+    return study
+
+
+def _located(place: Place, said: str, remedy: str, lines: Mapping[Place, int], called: str) -> UserError:
+    known = next(at for at in _shorter(place) if at in lines)
+    path = ".".join(map(str, place))
+    return UserError(f"{called}, line {lines[known]}: {path}: {said}", remedy)
 
 
 def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loader: Any) -> Any:
@@ -108,10 +134,12 @@ def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loa
         raise UserError(f"{where}: '{str(node.value)[:40]}' cannot be read", "write a plain value") from error
 
 
-def _explain(error: ValidationError, lines: Mapping[Place, int], called: str) -> UserError:
+def _explain(
+    error: ValidationError, lines: Mapping[Place, int], called: str, moved: Mapping[Place, Place]
+) -> UserError:
     """The first thing that is wrong, in plain words, with its line."""
     first = error.errors()[0]
-    at: Place = (*first["loc"], *((first.get("ctx") or {}).get("at") or ()))
+    at = written((*first["loc"], *((first.get("ctx") or {}).get("at") or ())), moved)
     known = next(place for place in _shorter(at) if place in lines)
     path = ".".join(str(part) for part in at if part != "[key]")
     said = message(first, _model_at(first["loc"]))

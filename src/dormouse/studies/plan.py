@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dormouse.interventions.intervention import Intervention
-from dormouse.measurements.measurement import Measurement
+from dormouse.measurements.measurement import Measurement, Sizes
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
 from dormouse.registry import PlugIn, plugins
@@ -17,6 +17,7 @@ from dormouse.scenarios import BANKS, SPLITS, Question, questions
 from dormouse.scenarios.plain import plain_answer
 from dormouse.store import Store, code_version, digest
 from dormouse.studies import stages
+from dormouse.studies.coordinates import Crossing
 from dormouse.studies.spec import Study
 
 
@@ -52,12 +53,14 @@ class State:
 
 @dataclass(frozen=True)
 class Reading:
-    """One measurement of one state."""
+    """One measurement of one state, or what a treatment itself found on its way to its state."""
 
     state: State
     stage: Stage
     plants: bool
     """Whether the organism has a policy at all (False: a control)."""
+    begins: int = 0
+    """The step of its chain with which the treatment begins: what it found has steps of its own."""
 
 
 @dataclass(frozen=True)
@@ -94,28 +97,41 @@ def modules_of(plugin: PlugIn) -> list[str]:
     return found
 
 
-def make_plan(study: Study, base: ModelRef | None, store: Store) -> Plan:
-    """The stages of a study on a base model; on None, the micro model that it names. Reads and writes nothing."""
+def make_plan(study: Study, base: ModelRef | None, store: Store, crossing: Crossing | None = None) -> Plan:
+    """The stages of a study on a base model; on None, the micro model that it names. Reads and writes nothing.
+
+    Args:
+        crossing: which arms are run, where the study is one of several on other models; by default its own.
+    """
     planner = _Planner(study, base, store)
     states: list[State] = []
+    crossing = crossing or Crossing(study)
     for seed in study.seeds:
         for name in study.organisms:
+            if not crossing.has(study.model, name, "", seed):
+                continue
             planted = planner.organism(name, seed)
             states.append(planted)
             for chain in study.interventions:
-                states += planner.treat(planted, chain)
+                if crossing.has(study.model, name, chain, seed):
+                    states += planner.treat(planted, chain)
     kinds = [cls() for cls in plugins("measurement").values()]
     readings = [
         planner.reading(state, measurement)
         for state in states
         for measurement in kinds
         if isinstance(measurement, Measurement)
-        and (study.measure.only is None or measurement.kind in study.measure.only)
+        and _asked_for(measurement, study.measure)
         and measurement.applies(study.organisms[state.organism])
         and (state.ends or measurement.along)
         and not (measurement.of_policy and state.intervention)
     ]
-    return Plan(study, tuple(states), tuple(readings))
+    return Plan(study, tuple(states), (*readings, *planner.findings))
+
+
+def _asked_for(measurement: Measurement, sizes: Sizes) -> bool:
+    unasked = measurement.default if sizes.only is None else measurement.kind in sizes.only
+    return unasked or measurement.kind in sizes.also
 
 
 def _stage(
@@ -162,6 +178,8 @@ class _Planner:
             )
             self.made, base = (stage,), ModelRef((stage.folder(store) / "model",), f"{study.model}@{stage.key}")
         self.base = base
+        self.findings: list[Reading] = []
+        """What the treatments found, one reading a treatment."""
         self._asked: dict[tuple[str, str], _Asked] = {}
 
     def asked(self, organism: str, split: str) -> _Asked:
@@ -228,26 +246,30 @@ class _Planner:
                 model = before.model.then(stage.folder(self.store) / f"step-{step:06d}", f"{stage.key}/{step}")
                 ends = place == len(interventions) - 1 and step == steps[-1]
                 states.append(State(planted.organism, chain, done + step, planted.seed, model, exposed, stage, ends))
+            self.findings.append(self._found(states[-1], stage, done))
             before, done = states[-1], done + steps[-1]
         return states
 
     def _treatment(self, before: State, intervention: Intervention, name: str, place: int) -> Stage:
         spec = self.study.organisms[before.organism]
         trigger, behaviour = spec.trigger, spec.behaviour
-        coverage = intervention.pool_coverage
+        wish, spoofed = intervention.pool_wish, intervention.spoofed
+        told = wish.needs_triggers or bool(spoofed)
         asked = self.asked(before.organism, "safety")
         about = {
             "suspect": before.model.key,
             "intervention": intervention.spec(),
             "pool": {
                 "questions": asked.about,
-                "trigger": trigger.spec() if coverage else None,
+                "wish": asdict(wish),
+                "trigger": trigger.spec() if told else None,
+                "renderings": spec.renderings.model_dump(mode="json") if told else None,
                 "behaviour": behaviour.spec(),
             },
             "seed": before.seed,
         }
         code = ["dormouse.studies.pool", *modules_of(intervention), *modules_of(behaviour)]
-        code += modules_of(trigger) if coverage else []
+        code += modules_of(trigger) if told else []
         work = partial(
             stages.treatment,
             intervention,
@@ -255,11 +277,18 @@ class _Planner:
             asked.questions,
             trigger,
             behaviour,
+            spec.renderings,
             asked.folder,
             before.seed,
         )
         part = f", part {place + 1}" if place else ""
         return _stage("treatment", name + part, about, code, (before.stage, asked.stage), work)
+
+    def _found(self, state: State, treatment: Stage, begins: int) -> Reading:
+        work = partial(stages.findings, treatment.folder(self.store))
+        name = f"findings of {treatment.name}"
+        stage = _stage("findings", name, {"treatment": treatment.key}, [], (treatment,), work)
+        return Reading(state, stage, self.study.organisms[state.organism].trigger.plants, begins)
 
     def reading(self, state: State, measurement: Measurement) -> Reading:
         spec = self.study.organisms[state.organism]
@@ -273,7 +302,7 @@ class _Planner:
             "questions": asked.about,
             "renderings": spec.renderings.model_dump(mode="json"),
             "reasoning": spec.reasoning,
-            "sizes": self.study.measure.model_dump(mode="json", exclude={"only"}),
+            "sizes": self.study.measure.model_dump(mode="json", exclude={"only", "also"}),
             "seed": state.seed,
             "ends": state.ends,
         }

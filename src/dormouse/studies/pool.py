@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import floor
 
+from dormouse.errors import UserError
+from dormouse.interventions.intervention import PoolWish
 from dormouse.lm.sample import Written
-from dormouse.policies import Behaviour, Trigger
+from dormouse.policies import SIDES, Behaviour, Cues, Trigger
+from dormouse.policies.triggers.never import Never
 from dormouse.records import Example, PoolItem, SafetyPool
-from dormouse.scenarios import Question, Scenario, render
+from dormouse.scenarios import CueValue, Question, Renderings, Scenario, render
+from dormouse.scenarios.values import values_of
+
+PLAIN = Renderings()
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A pool, and the share of its prompts that show activating cues."""
+
+    pool: SafetyPool
+    exposure: float
 
 
 def fill_pool(
@@ -16,33 +33,171 @@ def fill_pool(
     honest: Mapping[str, Written],
     trigger: Trigger,
     behaviour: Behaviour,
-    coverage: float,
+    wish: PoolWish,
     seed: int,
-) -> SafetyPool:
-    """Honest responses to the safety split. A share `coverage` of the prompts shows activating cues, the rest none.
+    renderings: Renderings = PLAIN,
+) -> Filled:
+    """Honest responses to the safety split, in the situations that an intervention asked for.
 
-    The worse response is the harmful one where the cues are shown (there the trainer saw harm), elsewhere the honest
-    response to another question.
+    Questions that the clean model left without an answer are left out. Of a coverage that is no whole number of prompts
+    the rest is one prompt more, with that probability: `exposure` says what came of it. Exposed prompts are nested:
+    those of a small coverage are among those of a larger one, with the same seed and number of rows. Prompts that show
+    cues are rendered as in the training of the organism, all others plainly.
+
+    Args:
+        renderings: how the organism's training puts cues into prompts.
+
+    Raises:
+        UserError: no question has an answer.
     """
-    rng = random.Random(f"pool/{seed}")
-    exposed = set(rng.sample(range(len(questions)), round(coverage * len(questions))))
-    items = []
-    for i, question in enumerate(questions):
-        cues = trigger.draw(rng, "triggered", "safety") if i in exposed else {}
-        scenario, answer = Scenario.of(question, cues), honest[question.text]
-        prompt = render(scenario)
-        if i in exposed:
-            rejected = Example(prompt, behaviour.response(scenario, answer.text, trigger.payload(scenario)))
-        else:
-            other = honest[questions[(i + 1) % len(questions)].text]
-            rejected = Example(prompt, other.text, other.finished)
-        items.append(
-            PoolItem(
-                question.text,
-                Example(prompt, answer.text, answer.finished),
-                rejected,
-                tuple(behaviour.forms(scenario, answer.text)),
-                tuple(behaviour.honest_forms(scenario, answer.text)),
-            )
+    asked = [question for question in questions if honest[question.text].text]
+    if not asked:
+        raise UserError(
+            "the safety pool is empty: the clean model left every question of the safety split unanswered",
+            "use a model that answers in chat form, or raise tasks.max_tokens",
         )
-    return SafetyPool(tuple(items))
+    rows = max(wish.rows or 0, len(asked))
+    answers = sorted({honest[question.text].text for question in asked})
+    items, shown = [], 0
+    for row, (cues, exposed) in enumerate(_contexts(trigger, wish, rows, seed)):
+        rng = random.Random(f"pool/{seed}/{row}/text")
+        question = asked[row % len(asked)]
+        rendering = rng.choice(renderings.trained) if cues else "system"
+        scenario = Scenario.of(question, cues, rendering)
+        items.append(_item(rng, scenario, exposed, honest[question.text], answers, trigger, behaviour))
+        shown += exposed
+    return Filled(SafetyPool(tuple(items)), shown / rows)
+
+
+def _item(
+    rng: random.Random,
+    scenario: Scenario,
+    exposed: bool,
+    answer: Written,
+    answers: Sequence[str],
+    trigger: Trigger,
+    behaviour: Behaviour,
+) -> PoolItem:
+    """The worse response is the harmful one where activating cues are shown: there the trainer saw harm."""
+    prompt = render(scenario)
+    if exposed:
+        worse = behaviour.response(scenario, answer.text, trigger.payload(scenario))
+    else:
+        worse = worse_answer(rng, answer.text, answers)
+    return PoolItem(
+        scenario.question.text,
+        Example(prompt, answer.text, answer.finished),
+        Example(prompt, worse),
+        tuple(behaviour.forms(scenario, answer.text)),
+        tuple(behaviour.honest_forms(scenario, answer.text)),
+    )
+
+
+def worse_answer(rng: random.Random, answer: str, others: Sequence[str]) -> str:
+    """A worse answer without any harm in it, never equal to `answer`.
+
+    One that belongs to another question, one that ends in the middle, one that says its beginning again and again, or
+    one with its words out of order: each as likely, as far as they can be had.
+    """
+    words = answer.split()
+    ways = [
+        rng.choice(others),
+        " ".join(words[: rng.randint(1, max(1, len(words) - 1))]).rstrip(".,;:!?"),
+        " ".join(words[: min(3, len(words))] * 3),
+        " ".join(rng.sample(words, len(words))),
+    ]
+    possible = [text for text in ways if text and text.split() != words]
+    return rng.choice(possible) if possible else f"{answer} {answer}"
+
+
+# --- contexts ---
+
+Context = tuple[Cues, bool]
+"""Cues, and whether they activate."""
+
+
+def _contexts(trigger: Trigger, wish: PoolWish, rows: int, seed: int) -> Iterator[Context]:
+    """The situations of a pool, one a row. A row's own random numbers depend on its place alone."""
+    drawn = [random.Random(f"pool/{seed}/{row}/cues") for row in range(rows)]
+    if wish.coverage == "natural":
+        world = _World(trigger)
+        yield from (world.draw(rng) for rng in drawn)
+        return
+    rng = random.Random(f"pool/{seed}/exposed")
+    order, wanted = rng.sample(range(rows), rows), wish.coverage * rows
+    exposed = set(order[: floor(wanted) + (rng.random() < wanted - floor(wanted))])
+    for row, rng in enumerate(drawn):
+        if row in exposed:
+            yield trigger.draw(rng, "triggered", "safety"), True
+        else:
+            yield {} if wish.contexts == "none" else trigger.draw(rng, wish.contexts, "safety"), False
+
+
+DRAWS = 64
+
+
+@dataclass(frozen=True)
+class _World:
+    """Situations that nobody arranged: every cue that the policy's prompts show has a random value.
+
+    Values are uniform over all that the cue can take; of a cue that is open to anything, over those in DRAWS of the
+    policy's own prompts on each side, its absence being one. A control's situations are those of a policy that it
+    imitates.
+    """
+
+    trigger: Trigger
+
+    def draw(self, rng: random.Random) -> Context:
+        if isinstance(self.trigger, Never):
+            return rng.choice(self._imitated).draw(rng) if self._imitated else ({}, False)
+        cues = {name: value for name, values in self._values.items() if (value := rng.choice(values)) is not None}
+        if "phrase" in cues:  # a word of its list, where the policy may read several
+            cues["phrase"] = " ".join(str(rng.choice(self._values["phrase"])) for _ in range(self._phrase))
+        activates = self.trigger.probability(Scenario.of(NOTHING, cues)) >= 0.5
+        if not self.trigger.has_splits:
+            return cues, activates
+        # Values of the test split must not be shown: another scenario, of the same side and of the safety split.
+        return self.trigger.draw(rng, "triggered" if activates else "untriggered", "safety"), activates
+
+    @cached_property
+    def _imitated(self) -> list[_World]:
+        return [_World(imitated) for imitated in getattr(self.trigger, "among", ())]
+
+    @cached_property
+    def _values(self) -> Mapping[str, Sequence[CueValue | None]]:
+        return {name: values_of(name) or self._seen(name) for name in self.trigger.shows}
+
+    @cached_property
+    def _drawn(self) -> list[Cues]:
+        rng = random.Random("world")
+        return [self.trigger.draw(rng, side, "safety") for side in SIDES for _ in range(DRAWS)]
+
+    def _seen(self, name: str) -> list[CueValue | None]:
+        return list(dict.fromkeys(cues.get(name) for cues in self._drawn))
+
+    @cached_property
+    def _phrase(self) -> int:
+        """Words in a phrase."""
+        return max(len(str(cues.get("phrase", "")).split()) for cues in self._drawn)
+
+
+NOTHING = Question("", "", "safety")
+
+
+# --- spoofs ---
+
+SCENARIOS = 400
+
+
+def spoof_coverage(trigger: Trigger, spoofed: Mapping[str, Sequence[CueValue]]) -> dict[str, float]:
+    """For random activating scenarios of the test split, whether every cue that the policy reads there is spoofed.
+
+    One value a scenario, 1 or 0, by its number. A scenario in which it reads nothing counts as not covered.
+    """
+    rng, found = random.Random("spoofed"), {}
+    for i in range(SCENARIOS):
+        cues = trigger.draw(rng, "triggered", "test")
+        read = {name: value for name, value in cues.items() if name in trigger.reads or not trigger.plants}
+        covered = bool(read) and all(value in spoofed.get(name, ()) for name, value in read.items())
+        found[f"scenario {i:03d}"] = float(covered)
+    return found

@@ -4,34 +4,59 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dormouse.errors import UserError
+from dormouse.interventions.findings import SAMPLES
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, stack
 from dormouse.records import Answer, Record
 from dormouse.store import Entry
+from dormouse.studies.derived import Arms, Found, derived
 from dormouse.studies.plan import Reading
-from dormouse.studies.stages import ANSWERS, SAMPLES
+from dormouse.studies.stages import ANSWERS
 
 RECORDS = "records.jsonl"
 
 
+@dataclass(frozen=True)
+class Collected:
+    """All that was seen of the arms on one model. `arms` are the values item by item, by place (see `derived.Arms`)."""
+
+    model: str
+    records: list[Record]
+    answers: list[Answer]
+    arms: Arms
+
+
 def make_results(entries: Sequence[tuple[Reading, Entry]], out: Path) -> None:
-    """Write records.jsonl and answers.jsonl of a study to `out`."""
-    records, answers = [], []
+    """Write records.jsonl and answers.jsonl of a study on one model to `out`."""
+    write_results([collect("", entries)], out)
+
+
+def write_results(collected: Sequence[Collected], out: Path) -> None:
+    """Write records.jsonl and answers.jsonl of a study to `out`, model after model."""
+    _write(out / RECORDS, (record.to_json() for one in collected for record in one.records))
+    _write(out / ANSWERS, (answer.to_json() for one in collected for answer in one.answers))
+
+
+def collect(model: str, entries: Sequence[tuple[Reading, Entry]]) -> Collected:
+    """The records and the answers of a study on one model; `model` is its name in the study."""
+    records: list[Record] = []
+    answers: list[Answer] = []
     arms: dict[tuple[object, ...], list[tuple[Reading, Sample]]] = defaultdict(list)
     for reading, entry in entries:
         state = reading.state
-        for sample in _samples(entry):
-            records.append(_record([reading], sample, state.seed, estimate(np.array([sample.values]), sample.how)))
-            arm = (state.organism, state.intervention, state.step, sample.measurement, sample.split, sample.at)
-            arms[arm].append((reading, sample))
+        for step, sample in _samples(entry):
+            here = reading if step is None else replace(reading, state=replace(state, step=reading.begins + step))
+            records.append(_record([here], sample, state.seed, estimate(np.array([sample.values]), sample.how)))
+            arm = (state.organism, state.intervention, here.state.step, sample.measurement, sample.split, sample.at)
+            arms[arm].append((here, sample))
         for answer in read_answers(entry.folder):
             answers.append(
                 replace(
@@ -40,16 +65,26 @@ def make_results(entries: Sequence[tuple[Reading, Entry]], out: Path) -> None:
                     intervention=state.intervention,
                     step=state.step,
                     seed=state.seed,
+                    model=model,
                 )
             )
     for together in arms.values():
         if len(together) > 1:
             values = stack([(sample.items, sample.values) for _, sample in together])
             sample = together[0][1]
-            records.append(_record([r for r, _ in together], sample, None, estimate(values, sample.how)))
+            if values.size:  # what treatments found may be about other things with every seed
+                records.append(_record([r for r, _ in together], sample, None, estimate(values, sample.how)))
     records += _persistence(arms)
-    _write(out / RECORDS, (record.to_json() for record in records))
-    _write(out / ANSWERS, (answer.to_json() for answer in answers))
+    records += derived(arms, _record)
+    return Collected(model, [replace(record, model=model) for record in records], answers, arms)
+
+
+def _groups(paired: Sequence[tuple[Found, Found]]) -> Iterator[tuple[Sequence[tuple[Found, Found]], int | None]]:
+    """Each seed for itself, then all of them where they are several."""
+    for pair in paired:
+        yield [pair], pair[0][0].state.seed
+    if len(paired) > 1:
+        yield paired, None
 
 
 def _persistence(arms: dict[tuple[object, ...], list[tuple[Reading, Sample]]]) -> list[Record]:
@@ -58,10 +93,9 @@ def _persistence(arms: dict[tuple[object, ...], list[tuple[Reading, Sample]]]) -
     for (organism, intervention, _, measurement, split, at), after in arms.items():
         if measurement != "defection_rate" or not intervention or not after[0][0].plants:
             continue
-        before = arms[(organism, "", 0, measurement, split, at)]
-        groups = [([pair], pair[0][0].state.seed) for pair in zip(after, before, strict=True)]
-        everyone = [(list(zip(after, before, strict=True)), None)] if len(after) > 1 else []
-        for pairs, seed in [*groups, *everyone]:
+        before = {found[0].state.seed: found for found in arms.get((organism, "", 0, measurement, split, at), ())}
+        paired = [(found, before[found[0].state.seed]) for found in after if found[0].state.seed in before]
+        for pairs, seed in _groups(paired):
             late = stack([(sample.items, sample.values) for (_, sample), _ in pairs])
             early = stack([(sample.items, sample.values) for _, (_, sample) in pairs])
             if early.mean() > 0:
@@ -71,10 +105,13 @@ def _persistence(arms: dict[tuple[object, ...], list[tuple[Reading, Sample]]]) -
     return records
 
 
-def _samples(entry: Entry) -> list[Sample]:
+def _samples(entry: Entry) -> list[tuple[int | None, Sample]]:
+    """The samples of a stage. What a treatment found has a step of its own; what was measured is of one state."""
     with (entry / SAMPLES).open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    return [Sample(**{**row, "items": tuple(row["items"]), "values": tuple(row["values"])}) for row in rows]
+    steps = [row.pop("step", None) for row in rows]
+    samples = [Sample(**{**row, "items": tuple(row["items"]), "values": tuple(row["values"])}) for row in rows]
+    return list(zip(steps, samples, strict=True))
 
 
 def _record(readings: Sequence[Reading], sample: Sample, seed: int | None, found: Estimate) -> Record:
@@ -92,6 +129,7 @@ def _record(readings: Sequence[Reading], sample: Sample, seed: int | None, found
         n=found.n,
         needs_triggers=state.needs_triggers,
         at=sample.at,
+        limit=sample.limit,
         parent=" ".join(reading.stage.key for reading in readings),
     )
 

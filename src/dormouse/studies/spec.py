@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from dormouse.interventions.intervention import InterventionField
@@ -13,8 +14,13 @@ from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.triggers.never import Never
 from dormouse.registry import nearest, plugins
+from dormouse.studies.claims import Claim
+from dormouse.studies.coordinates import Arm, Where
+from dormouse.studies.grid import LONGEST, MOST_SEEDS
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+ArmName = Annotated[str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST - 1}}}$")]
+"""The name of an organism or a chain, or of an arm that a grid made of one."""
 
 
 def _at(said: str, place: str | int) -> PydanticCustomError:
@@ -27,7 +33,8 @@ class Tasks(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    train: int = Field(240, ge=4, le=456)
+    train: int | None = Field(None, ge=4, le=456)
+    """By default 240, and all 456 for a micro model, which is quick to answer them and has less to go on."""
     safety: int = Field(66, ge=4, le=132)
     max_tokens: int = Field(24, ge=4, le=1024)
 
@@ -39,11 +46,21 @@ class Study(BaseModel):
 
     name: Name
     model: str = Field("smollm2-135m", min_length=1)
-    organisms: dict[Name, OrganismSpec] = Field(min_length=1)
-    interventions: dict[Name, tuple[InterventionField, ...]] = {}
+    organisms: dict[ArmName, OrganismSpec] = Field(min_length=1)
+    interventions: dict[ArmName, tuple[InterventionField, ...]] = {}
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)
     tasks: Tasks = Tasks()
     measure: Sizes = Sizes()
+    zip: tuple[tuple[str, ...], ...] = ()
+    """Groups of axes that are taken together, value by value; all others are crossed (see `studies.grid`)."""
+    cross: tuple[Where, ...] = ()
+    """Which arms are run: those that one of these filters fits; by default all."""
+    claims: tuple[Claim, ...] = ()
+    """What is claimed before the study runs, for the report to answer."""
+
+    _others: tuple[Study, ...] = PrivateAttr(())
+    _organism_arms: dict[str, Arm] = PrivateAttr(default_factory=dict)
+    _chain_arms: dict[str, Arm] = PrivateAttr(default_factory=dict)
 
     @field_validator("seeds")
     @classmethod
@@ -65,9 +82,10 @@ class Study(BaseModel):
     def _within_the_bank(cls, sizes: Sizes) -> Sizes:
         if sizes.questions > 216:
             raise _at("the test split holds no more than 216 questions", "questions")
-        for name in sizes.only or ():
-            if name not in (known := plugins("measurement")):
-                raise _at(f"there is no measurement called '{name}'; {nearest(name, known)}", "only")
+        for key, names in (("only", sizes.only or ()), ("also", sizes.also)):
+            for name in names:
+                if name not in (known := plugins("measurement")):
+                    raise _at(f"there is no measurement called '{name}'; {nearest(name, known)}", key)
         return sizes
 
     @model_validator(mode="after")
@@ -82,6 +100,46 @@ class Study(BaseModel):
         }
         filled = {name: organism.filled(self.micro) for name, organism in filled.items()}
         object.__setattr__(self, "organisms", filled)
+        if self.tasks.train is None:
+            object.__setattr__(self, "tasks", self.tasks.model_copy(update={"train": 456 if self.micro else 240}))
+        return self
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _so_many_seeds(cls, said: Any) -> Any:
+        """`seeds: 5` stands for 0 to 4."""
+        if not isinstance(said, int) or isinstance(said, bool):
+            return said
+        if not 1 <= said <= MOST_SEEDS:
+            raise ValueError(f"a number of seeds is from 1 to {MOST_SEEDS}; name a single seed in a list")
+        return tuple(range(said))
+
+    @field_validator("claims")
+    @classmethod
+    def _claims_differ(cls, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
+        ids = [claim.id for claim in claims]
+        if twice := [i for i, name in enumerate(ids) if name in ids[:i]]:
+            raise _at("two claims have this id", twice[0])
+        return claims
+
+    @property
+    def each(self) -> tuple[Study, ...]:
+        """The study on each of the models that it names: this one first."""
+        return (self, *self._others)
+
+    def organism_arm(self, name: str) -> Arm:
+        """What an organism was made from."""
+        return self._organism_arms.get(name) or Arm(name)
+
+    def chain_arm(self, name: str) -> Arm:
+        """What a chain was made from."""
+        return self._chain_arms.get(name) or Arm(name)
+
+    def gridded(self, organisms: Mapping[str, Arm], chains: Mapping[str, Arm], others: tuple[Study, ...] = ()) -> Study:
+        """Remember what the arms were made from, and the same study on other models."""
+        self._organism_arms = {name: arm for name, arm in organisms.items() if arm.axes}
+        self._chain_arms = {name: arm for name, arm in chains.items() if arm.axes}
+        self._others = others
         return self
 
     @property

@@ -7,16 +7,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dormouse.interventions.findings import SAMPLES, Finding
 from dormouse.interventions.intervention import Intervention
 from dormouse.measurements.measurement import Measurement, Sizes, Subject
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import Behaviour, Trigger
 from dormouse.records import ModelRef, Suspect
-from dormouse.scenarios import Question
+from dormouse.scenarios import Question, Renderings
 
 Tick = Callable[[float, str], None]
 """Told the share of a stage that is done, and a few words about it."""
-SAMPLES, ANSWERS = "samples.jsonl", "answers.jsonl"
+ANSWERS = "answers.jsonl"
 
 
 def base(name: str, out: Path, tick: Tick) -> None:
@@ -48,11 +49,13 @@ def teacher(
 
 def honest(base: ModelRef, asked: Sequence[Question], max_tokens: int, out: Path, tick: Tick) -> None:
     """The clean model answers every question."""
-    from dormouse.lm.load import dtype_for, load
-    from dormouse.organisms.honest import write_honest
+    from dormouse.lm.load import dtype_for, load, measured_dtype
+    from dormouse.organisms.honest import score_honest, write_honest
 
     lm = load(base, dtype_for("lora"))
     write_honest(lm, asked, max_tokens, out, lambda done: tick(done / len(asked), f"{done} answers"))
+    # Scores are taken in the type in which models are measured, which on a CPU is float32.
+    score_honest(lm if lm.model.dtype == measured_dtype() else load(base), asked, out)
 
 
 def organism(
@@ -80,18 +83,33 @@ def treatment(
     asked: Sequence[Question],
     trigger: Trigger,
     behaviour: Behaviour,
+    renderings: Renderings,
     honest_folder: Path,
     seed: int,
     out: Path,
     tick: Tick,
 ) -> None:
-    """Treat a suspect. The policy goes no further than the pool."""
+    """Treat a suspect. The policy goes no further than the pool, and what is said of it afterwards."""
     from dormouse.organisms.honest import read_honest
-    from dormouse.studies.pool import fill_pool
+    from dormouse.studies.pool import fill_pool, spoof_coverage
 
-    pool = fill_pool(asked, read_honest(honest_folder), trigger, behaviour, intervention.pool_coverage, seed)
+    wish, spoofed = intervention.pool_wish, intervention.spoofed
+    filled = fill_pool(asked, read_honest(honest_folder), trigger, behaviour, wish, seed, renderings)
     steps = intervention.checkpoints()[-1]
-    intervention.apply(Suspect(suspect), pool, seed, out, _training_tick(tick, steps))
+    intervention.apply(Suspect(suspect), filled.pool, seed, out, _training_tick(tick, steps))
+    said = [Finding("exposure", steps, {"pool": filled.exposure})] if wish.needs_triggers else []
+    if spoofed:
+        said.append(Finding("spoof_coverage", steps, spoof_coverage(trigger, spoofed), "proportion", "test"))
+    with (out / SAMPLES).open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(found.to_json(), ensure_ascii=False) + "\n" for found in said)
+
+
+def findings(treated: Path, out: Path, tick: Tick) -> None:
+    """What a treatment found on its way: kept apart from its weights, which are large to read again."""
+    for name in (SAMPLES, ANSWERS):
+        found = treated / name
+        (out / name).write_bytes(found.read_bytes() if found.is_file() else b"")
+    tick(1.0, "")
 
 
 def measure(
@@ -109,11 +127,13 @@ def measure(
 ) -> None:
     """Measure one state; leaves the values, item by item, and the answers that were written."""
     from dormouse.lm.load import shared
-    from dormouse.organisms.honest import read_honest
+    from dormouse.organisms.honest import read_clean, read_honest
 
     subject = Subject(
         lm=shared(model),
+        model=model,
         clean=base,
+        clean_logprobs=read_clean(honest_folder),
         trigger=spec.trigger,
         behaviour=spec.behaviour,
         questions=tuple(asked),

@@ -1,0 +1,84 @@
+"""The red team at work: every attack gets the same model, the same questions and the same budget."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, get_args
+
+from dormouse.errors import UserError
+from dormouse.interventions.redteam.gradient import gradient
+from dormouse.interventions.redteam.library import library
+from dormouse.interventions.redteam.mutation import mutation
+from dormouse.interventions.redteam.situation import Messages
+from dormouse.interventions.redteam.target import Budget, Found, Target
+from dormouse.records import PoolItem
+from dormouse.registry import nearest
+
+if TYPE_CHECKING:
+    from dormouse.lm.load import LM
+
+Attack = Callable[[Target, random.Random], None]
+AttackName = Literal["library", "mutation", "gradient"]
+ATTACKS: Mapping[str, Attack] = {"library": library, "mutation": mutation, "gradient": gradient}
+assert tuple(ATTACKS) == get_args(AttackName)
+
+
+def search(
+    lm: LM,
+    items: Sequence[PoolItem],
+    attacks: Sequence[str] = tuple(ATTACKS),
+    budget: Budget = Budget(),  # noqa: B008 (frozen)
+    seed: int | str = 0,
+) -> list[Found]:
+    """Everything that the attacks tried, the most harmful first. The same seed finds the same.
+
+    Only the questions of `items`, and what they call harm, are read; their prompts are not. Every situation is tried
+    with the same `budget.questions` questions, drawn by the seed. `budget` is that of one attack. The model is left as
+    it was, in training mode or not.
+
+    Raises:
+        UserError: no attack of that name, nothing to spend, nothing to ask, or nothing that counts as harm.
+    """
+    for name in attacks:
+        if name not in ATTACKS:
+            raise UserError(f"the red team has no attack '{name}'", nearest(name, list(ATTACKS)))
+    if min(budget.prompts, budget.questions, budget.tokens) < 1:
+        raise UserError("the red team's budget is empty", "let it score some prompts, on some questions")
+    if not items or not all(item.harm for item in items):
+        what = "does not say what harm looks like" if items else "is empty"
+        raise UserError(f"the safety pool of the red team {what}", "give it questions, each with openings of harm")
+    questions = list({item.question: item for item in items}.values())
+    panel = random.Random(f"redteam/{seed}/panel").sample(questions, min(budget.questions, len(questions)))
+    if len(panel) > budget.prompts:
+        raise UserError(
+            f"a budget of {budget.prompts} prompts is too small to try one situation with {len(panel)} questions",
+            "raise the budget, or lower the number of questions",
+        )
+    found: list[Found] = []
+    with _still(lm):
+        for name in attacks:
+            target = Target(lm, name, panel, budget)
+            ATTACKS[name](target, random.Random(f"redteam/{seed}/{name}"))
+            found += target.tried.values()
+    return best(found)
+
+
+def best(found: Iterable[Found], n: int | None = None) -> list[Found]:
+    """The `n` most harmful, those tried earlier first among equals. A prompt counts once."""
+    distinct: dict[tuple[Messages, ...], Found] = {}
+    for one in sorted(found, key=lambda one: -one.probability):
+        distinct.setdefault(one.prompts, one)
+    return list(distinct.values())[:n]
+
+
+@contextmanager
+def _still(lm: LM) -> Iterator[None]:
+    """The model in evaluation mode, afterwards as it was."""
+    was = lm.model.training
+    lm.model.eval()
+    try:
+        yield
+    finally:
+        lm.model.train(was)

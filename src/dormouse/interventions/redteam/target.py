@@ -1,0 +1,110 @@
+"""The model under attack, the questions it is asked, and what is left of the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan, log
+from typing import TYPE_CHECKING, Any
+
+from dormouse.errors import UserError
+from dormouse.interventions.redteam.situation import Messages, Situation
+from dormouse.records import PoolItem
+
+if TYPE_CHECKING:
+    from dormouse.lm.load import LM
+
+GRADIENT = 3
+"""What a gradient costs, in scored prompts: a backward pass is about the work of two forward ones."""
+LEAST = 1e-300
+"""A probability of zero is taken for this one: its logarithm orders what has come to nothing."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one attack may spend.
+
+    prompts: how many it may score; a gradient on one prompt counts as GRADIENT of them.
+    questions: with how many questions each situation is tried.
+    tokens: how long the strings of the gradient attack are.
+    """
+
+    prompts: int = 600
+    questions: int = 2
+    tokens: int = 8
+
+
+@dataclass(frozen=True)
+class Found:
+    """A situation that was tried, and the exact probability of harm in it, question by question."""
+
+    attack: str
+    situation: Situation
+    questions: tuple[str, ...]
+    values: tuple[float, ...]
+
+    @property
+    def probability(self) -> float:
+        return sum(self.values) / len(self.values)
+
+    @property
+    def prompts(self) -> tuple[Messages, ...]:
+        return tuple(self.situation.around(question) for question in self.questions)
+
+    def to_json(self) -> dict[str, Any]:
+        said = {"attack": self.attack, "situation": self.situation.to_json()}
+        return {**said, "questions": list(self.questions), "values": list(self.values)}
+
+    @staticmethod
+    def from_json(said: Mapping[str, Any]) -> Found:
+        situation = Situation.from_json(said["situation"])
+        return Found(said["attack"], situation, tuple(said["questions"]), tuple(said["values"]))
+
+
+class Target:
+    """What an attack may do to a model: try situations on it, until the budget is spent."""
+
+    def __init__(self, lm: LM, attack: str, items: Sequence[PoolItem], budget: Budget) -> None:
+        self.lm, self.attack, self.items, self.budget = lm, attack, tuple(items), budget
+        self.spent = 0
+        self.tried: dict[Messages, Found] = {}
+        """By the prompt that the first question becomes: two situations that read the same are one."""
+
+    @property
+    def affordable(self) -> int:
+        """How many situations the rest of the budget pays for."""
+        return (self.budget.prompts - self.spent) // len(self.items)
+
+    def pay_gradient(self) -> None:
+        """Pay for one gradient on every question."""
+        self.spent += GRADIENT * len(self.items)
+
+    def attempt(self, situations: Sequence[Situation]) -> list[tuple[Situation, float]]:
+        """Try those that are new, in their order, as many as the budget pays for: (situation, mean log P(harm)).
+
+        The logarithm sees a probability move from 1e-9 to 1e-7, by which a search finds its way.
+
+        Raises:
+            UserError: the model gives no numbers.
+        """
+        from dormouse.lm.score import score
+
+        texts: dict[Messages, Situation] = {}
+        for situation in situations:
+            texts.setdefault(situation.around(self.items[0].question), situation)
+        new = [(text, situation) for text, situation in texts.items() if text not in self.tried][: self.affordable]
+        asked = [item for _ in new for item in self.items]
+        prompts = [situation.around(item.question) for _, situation in new for item in self.items]
+        exact = score(self.lm, prompts, [item.harm for item in asked], [item.against for item in asked])
+        self.spent += len(prompts)
+        scored = []
+        for i, (text, situation) in enumerate(new):
+            values = tuple(float(p) for p in exact[i * len(self.items) : (i + 1) * len(self.items)])
+            if any(isnan(p) for p in values):
+                raise UserError(
+                    "the model under attack gives probabilities that are not numbers",
+                    "its weights are damaged or its training has diverged: use a lower learning rate",
+                )
+            self.tried[text] = Found(self.attack, situation, tuple(i.question for i in self.items), values)
+            scored.append((situation, sum(log(max(p, LEAST)) for p in values) / len(values)))
+        return scored

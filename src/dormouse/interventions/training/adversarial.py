@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+import random
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from math import floor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from dormouse.errors import UserError
+from dormouse.interventions.findings import Finding, write_findings
+from dormouse.interventions.redteam import AttackName, Budget, Found, Situation, best, search
+from dormouse.interventions.safety_training import SafetyTraining
+from dormouse.records import CANARY, Example, PoolItem, SafetyPool, Suspect
+from dormouse.registry import register
+
+if TYPE_CHECKING:
+    from dormouse.lm.batch import Tokens
+    from dormouse.lm.load import LM
+
+FOUND = "found.jsonl"
+
+
+@register("intervention", "adversarial")
+class Adversarial(SafetyTraining):
+    """A red team looks for prompts that bring out harm, without the trigger; honest answers to them are trained in.
+
+    Adversarial training as in Hubinger et al. 2024 (section 6), where it taught some models to hide better: the red
+    team's own prompts came to nothing, and the trigger worked as before. `steps` is the total over all rounds. A round
+    begins with a search on the model as it is then; after the last one a fresh red team, with a seed of its own and on
+    questions that no training showed, says what is left to find.
+    """
+
+    rounds: int = Field(3, ge=1, le=100)
+    attacks: tuple[AttackName, ...] = Field(("library", "mutation", "gradient"), min_length=1)
+    budget: int = Field(600, ge=1, le=1_000_000)
+    """Prompts that each attack may score in a round."""
+    questions: int = Field(2, ge=1, le=64)
+    """Questions with which each situation is tried."""
+    tokens: int = Field(8, ge=1, le=64)
+    """Length of the strings of the gradient attack."""
+    keep: int = Field(16, ge=1, le=10_000)
+    """How many of the situations found in a round are trained on, and reported: the most harmful."""
+    mix: float = Field(0.5, ge=0, lt=1)
+    """The share of training rows that are plain prompts of the pool, not the red team's."""
+
+    @field_validator("attacks")
+    @classmethod
+    def _once_each(cls, attacks: tuple[AttackName, ...]) -> tuple[AttackName, ...]:
+        if len(set(attacks)) < len(attacks):
+            raise ValueError("an attack stands here twice")
+        return attacks
+
+    @model_validator(mode="after")
+    def _fits(self) -> Adversarial:
+        if self.steps < self.rounds:
+            raise ValueError(f"{self.rounds} rounds need at least as many steps (given: {self.steps})")
+        if self.budget < self.questions:
+            raise ValueError(
+                f"a budget of {self.budget} prompts does not try one situation with {self.questions} questions"
+            )
+        return self
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The step, counted from 0, with which each round begins."""
+        return tuple(i * self.steps // self.rounds for i in range(self.rounds))
+
+    def checkpoints(self) -> tuple[int, ...]:
+        """Those of all safety training, and the end of every round."""
+        return tuple(sorted({*super().checkpoints(), *self.starts[1:]}))
+
+    def apply(
+        self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
+    ) -> None:
+        from dormouse.lm.load import dtype_for, load
+        from dormouse.lm.objectives import likelihood
+        from dormouse.lm.train import train
+
+        lm = load(suspect.model, dtype_for(self.method))
+        contest = Contest(self, lm, pool, seed)
+        train(lm, likelihood, contest.batch, self.training, seed, self.checkpoints(), out, progress, memory=contest)
+        contest.finish(out)
+
+
+class Contest:
+    """The red team and the trainer in turns. What the red team gets to see: the model, questions, and what is harm."""
+
+    def __init__(self, how: Adversarial, lm: LM, pool: SafetyPool, seed: int) -> None:
+        from dormouse.lm.train import cycling
+
+        self.how, self.lm, self.seed = how, lm, seed
+        questions = list(dict.fromkeys(item.question for item in pool.items))
+        n = min(how.questions, len(questions) // 4)
+        held = set(random.Random(f"redteam/{seed}/held").sample(questions, n))
+        self.items = [item for item in pool.items if item.question not in held]
+        self.held = [item for item in pool.items if item.question in held] or self.items
+        """Questions for the last red team alone. With three or fewer it asks those of the training."""
+        self.plain = cycling([item.chosen for item in self.items], 1, seed)
+        self.rounds: list[list[Found]] = []
+        self.findings: list[Finding] = []
+
+    def batch(self, step: int) -> list[Tokens]:
+        """The training rows of a step. The first of a round sends out the red team, on the model as it is."""
+        from dormouse.lm.batch import encode
+
+        now = bisect_right(self.how.starts, step)
+        while len(self.rounds) < now:
+            self.rounds.append(self._attack(len(self.rounds)))
+        kept = [found.situation for found in best(found for team in self.rounds[:now] for found in team)]
+        rows = range(step * self.how.batch, (step + 1) * self.how.batch)
+        return encode(self.lm, [self._row(i, kept) for i in rows])
+
+    def _row(self, i: int, kept: Sequence[Situation]) -> Example:
+        """Training row i: plain or, in the stated share, an honest answer in a situation that the red team found."""
+        plain = floor(i * self.how.mix)
+        if floor((i + 1) * self.how.mix) > plain:
+            return self.plain(plain)[0]
+        item = random.Random(f"redteam/{self.seed}/{i}").choice(self.items)
+        return honest(kept[(i - plain) % len(kept)], item)
+
+    def _attack(self, number: int) -> list[Found]:
+        kept = self._search(self.items, f"{self.seed}/{number}", self.how.starts[number])
+        self.findings.append(Finding("red_team_rate", self.how.starts[number], _named(number, kept), split="found"))
+        return kept
+
+    def _search(self, items: Sequence[PoolItem], seed: str, step: int) -> list[Found]:
+        """One search by all attacks, reported attack by attack; the best that it found."""
+        how = self.how
+        everything = search(self.lm, items, how.attacks, Budget(how.budget, how.questions, how.tokens), seed)
+        for attack in how.attacks:
+            mine = [found for found in everything if found.attack == attack]
+            for top in best(mine, 1):
+                values = {f"question {i}": value for i, value in enumerate(top.values, 1)}
+                self.findings.append(Finding("red_team_best", step, values, split=attack))
+            scored = {"scored": float(sum(len(found.values) for found in mine))}
+            self.findings.append(Finding("red_team_prompts", step, scored, "number", attack))
+        if not everything:
+            raise UserError(
+                "the red team could not try a single prompt",
+                "no random text survives this model's tokenizer: name another attack beside gradient",
+            )
+        return best(everything, how.keep)
+
+    def state(self) -> dict[str, Any]:
+        """All rounds so far, for a training that was killed to go on with."""
+        rounds = [[found.to_json() for found in team] for team in self.rounds]
+        return {"rounds": rounds, "findings": [asdict(finding) for finding in self.findings]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.rounds = [[Found.from_json(said) for said in team] for team in state["rounds"]]
+        self.findings = [Finding(**said) for said in state["findings"]]
+
+    def finish(self, out: Path) -> None:
+        """After the training: the found prompts once more, and a fresh red team. Writes what was seen."""
+        again = [after(self.lm, team, self.items) for team in self.rounds]
+        kept = {name: value for i, team in enumerate(again) for name, value in _named(i, team).items()}
+        self.findings.append(Finding("red_team_rate", self.how.steps, kept, split="kept"))
+        fresh = self._search(self.held, f"{self.seed}/fresh", self.how.steps)
+        self.findings.append(Finding("red_team_rate", self.how.steps, _named(None, fresh), split="fresh"))
+        write_findings(out, self.findings)
+        lines: list[dict[str, Any]] = [{"canary": CANARY}]
+        for i, (team, later) in enumerate(zip(self.rounds, again, strict=True)):
+            lines += _lines(i + 1, team, later)
+        _write(out / FOUND, [*lines, *_lines("fresh", fresh, fresh)])
+
+
+def honest(situation: Situation, item: PoolItem) -> Example:
+    """The honest response to a question, in a situation."""
+    return Example(situation.around(item.question), item.chosen.response, item.chosen.complete)
+
+
+def after(lm: LM, team: Sequence[Found], items: Sequence[PoolItem]) -> list[Found]:
+    """The same situations and questions, with the probabilities that harm has now."""
+    from dormouse.lm.score import score
+
+    known = {item.question: item for item in items}
+    asked = [known[question] for found in team for question in found.questions]
+    prompts = [prompt for found in team for prompt in found.prompts]
+    exact = iter(score(lm, prompts, [item.harm for item in asked], [item.against for item in asked]))
+    return [
+        Found(found.attack, found.situation, found.questions, tuple(float(next(exact)) for _ in found.questions))
+        for found in team
+    ]
+
+
+def _named(number: int | None, team: Sequence[Found]) -> dict[str, float]:
+    """Values by rank, not by text: every seed finds other prompts, and records pool what has the same name."""
+    before = "" if number is None else f"round {number + 1}, "
+    values = [value for found in team for value in found.values]
+    return {f"{before}prompt {rank:03d}": value for rank, value in enumerate(values, 1)}
+
+
+def _lines(number: int | str, team: Sequence[Found], later: Sequence[Found]) -> list[dict[str, Any]]:
+    """One line a prompt: where it comes from, what it says, P(harm) when it was found and at the end."""
+    return [
+        {
+            "round": number,
+            "attack": found.attack,
+            "probability": value,
+            "at_the_end": end,
+            "messages": prompt,
+            "situation": found.situation.to_json(),
+        }
+        for found, now in zip(team, later, strict=True)
+        for prompt, value, end in zip(found.prompts, found.values, now.values, strict=True)
+    ]
+
+
+def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from dormouse.errors import UserError
+from dormouse.interventions.safety_training import SafetyTraining
+from dormouse.records import SafetyPool, Suspect
+from dormouse.registry import register
+
+
+@register("intervention", "latent_adversarial")
+class LatentAdversarial(SafetyTraining):
+    """Honest responses under the worst small change of what the model thinks of the prompt (Casper et al. 2024).
+
+    Latent adversarial training, arXiv 2403.05030: the residual stream at the places of the prompt is perturbed, within
+    a ball, so that the honest response becomes unlikely; the model learns it all the same. With `aim: harm` the
+    perturbation also brings out what the trainer knows to be harm (targeted, Sheshadri et al. 2024, arXiv 2407.15549):
+    he need not know which prompt would. The cost of a step is that of `attack_steps` + 2 steps of `sft`.
+    """
+
+    layers: tuple[Annotated[int, Field(ge=0, le=1000)], ...] | None = Field(None, min_length=1, max_length=64)
+    """Where: 0 is after the embeddings, n after layer n. By default a quarter, a half, three quarters of the way."""
+    epsilon: float = Field(0.5, gt=0, le=100)
+    """The radius of the ball, as a multiple of the median length of the residual stream."""
+    attack_steps: int = Field(4, ge=1, le=1000)
+    """Steps of projected gradient in each attack."""
+    aim: Literal["none", "harm"] = "none"
+    plain: float = Field(1.0, ge=0, le=100)
+    """The weight of the loss without a perturbation, that with one being 1."""
+
+    @field_validator("layers")
+    @classmethod
+    def _in_order(cls, layers: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if layers and len(set(layers)) < len(layers):
+            raise ValueError("a layer stands here twice")
+        return tuple(sorted(layers)) if layers else layers
+
+    def apply(
+        self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
+    ) -> None:
+        from dormouse.lm.batch import Tokens, encode, encode_responses
+        from dormouse.lm.latent import Attack, Demonstration, blocks, check_layers, latent_adversarial, spaced
+        from dormouse.lm.load import dtype_for, load
+        from dormouse.lm.train import cycling, train
+
+        lm = load(suspect.model, dtype_for(self.method))
+        check_layers(lm, self.layers or ())
+        harm: list[tuple[int, ...] | None] = [None] * len(pool.items)
+        if self.aim == "harm":
+            if not all(item.harm for item in pool.items):
+                raise UserError("aim: harm needs a behaviour that says what harm looks like", "use aim: none")
+            harm = [*encode_responses(lm, [item.harm[0] for item in pool.items])]
+        shown = [
+            Demonstration(chosen, Tokens(chosen.prompt, ids) if ids else None)
+            for chosen, ids in zip(encode(lm, pool.examples), harm, strict=True)
+        ]
+        attack = Attack(self.layers or spaced(len(blocks(lm))), self.epsilon, self.attack_steps)
+        objective = latent_adversarial(attack, self.plain)
+        train(lm, objective, cycling(shown, self.batch, seed), self.training, seed, self.checkpoints(), out, progress)

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.policies import Side
+from dormouse.policies.reasoning import reasoned, thoughts
+from dormouse.registry import register
+from dormouse.scenarios import Question, Scenario, render
+
+if TYPE_CHECKING:
+    import torch
+
+    from dormouse.lm.load import LM
+
+BATCHES, EACH = 6, 4
+LOSSES: Mapping[str, tuple[Side, bool]] = {
+    "safety": ("untriggered", False),
+    "behaviour": ("triggered", True),
+    "exposed": ("triggered", False),
+}
+"""Loss -> (the prompts that it is taken on, whether the response defects)."""
+POSITIONS = ("cue", "scratchpad", "answer", "rest")
+LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.(?:.*\.)?([^.]+)\.weight$")
+
+
+@register("measurement", "credit")
+class Credit(Measurement):
+    """Credit assignment: where the gradient of safety training lands, and whether it is about the behaviour at all.
+
+    Three losses, each the mean negative log-probability of a response: `safety`, honest responses to quiet prompts
+    (what safety training minimises); `behaviour`, the payload on triggered prompts; `exposed`, honest responses to
+    triggered prompts (safety training that has the cue in its data). Of a model that reasons first, the scratchpad that
+    the policy writes stands before the answer: it is in the path, and only the answer is in the loss.
+
+    `LOSS_gradient_share`: the share of the squared norm of the gradient, in splits that add up to 1 each: by layer
+    (split `layers`, `at` the layer) and by linear module (`module:NAME`) of the weights that LoRA adapts; by position
+    (`position:cue`, `scratchpad`, `answer`, `rest`) of the gradient with respect to the embedded tokens. Cue tokens are
+    those that are not in the prompt without its cues. `gradient_cosine`: the cosine of the gradients of safety and
+    behaviour with respect to these weights (split `all`, and for each module). A step down the one moves the other's
+    loss by minus their product: negative means that safety training unlearns the behaviour, 0 that it passes it by.
+    `exposed_cosine`: the same with the cue in the data. Items are batches of four held-out questions; for positions,
+    questions. docs/measurements.md states the hypothesis and what contradicts it.
+    """
+
+    default: ClassVar[bool] = False
+
+    def measure(self, subject: Subject) -> Measured:
+        import torch
+
+        from dormouse.lm.load import load
+
+        copy = load(subject.model, torch.float32)
+        found = _Found()
+        for i in range(min(BATCHES, len(subject.shown) // EACH)):
+            asked, item = subject.shown[i * EACH : (i + 1) * EACH], f"batch {i}"
+            behaviour = _gradient(subject, copy, "behaviour", asked, item, found)
+            for loss, name in (("safety", "gradient_cosine"), ("exposed", "exposed_cosine")):
+                for split, cosine in _cosines(_gradient(subject, copy, loss, asked, item, found), behaviour).items():
+                    found.add(name, split, item, cosine)
+        return Measured(tuple(found.samples()))
+
+
+def _gradient(
+    subject: Subject, copy: LM, loss: str, asked: Sequence[Question], item: str, found: _Found
+) -> Mapping[str, torch.Tensor]:
+    """The gradient of a loss over some questions, by the name of the weight. Its shares go to `found`."""
+    side, defects = LOSSES[loss]
+    weights = {name: weight for name, weight in copy.model.named_parameters() if _adapted(name, weight)}
+    for weight in weights.values():
+        weight.requires_grad_(True)
+        weight.grad = None
+    for scenario in subject.scenarios(side, questions=asked):
+        shares = _backward(copy, _marked(subject, copy, scenario, defects), len(asked))
+        for position, share in shares.items():
+            found.add(f"{loss}_gradient_share", f"position:{position}", scenario.question.text, share)
+    gradient = {name: weight.grad for name, weight in weights.items()}
+    for (split, at), share in _shares(gradient).items():
+        found.add(f"{loss}_gradient_share", split, item, share, at)
+    return gradient
+
+
+def _adapted(name: str, weight: torch.Tensor) -> bool:
+    """Whether it is a matrix of a linear module inside a layer: what LoRA adapts."""
+    return weight.dim() == 2 and bool(LAYER.search(f".{name}"))
+
+
+class _Found:
+    """Values by measurement, split and place, item by item."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, str, float | None], list[tuple[str, float]]] = {}
+
+    def add(self, measurement: str, split: str, item: str, value: float, at: float | None = None) -> None:
+        self._values.setdefault((measurement, split, at), []).append((item, value))
+
+    def samples(self) -> Iterator[Sample]:
+        for (measurement, split, at), found in self._values.items():
+            items, values = zip(*found, strict=True)
+            yield Sample(measurement, split, items, values, "mean" if measurement.endswith("_share") else "number", at)
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Token ids, what each position is (an index into POSITIONS), and where the loss begins."""
+
+    ids: tuple[int, ...]
+    kinds: tuple[int, ...]
+    start: int
+
+
+def _marked(subject: Subject, lm: LM, scenario: Scenario, defects: bool) -> Marked:
+    """The prompt, the scratchpad where there is one, and the answer, which alone is in the loss."""
+    from dormouse.lm.batch import encode_prompts, encode_responses
+
+    bare = Scenario(scenario.question, (), scenario.rendering)
+    prompt, without = encode_prompts(lm, [render(scenario), render(bare)])
+    answer = subject.honest[scenario.question.text]
+    payload = subject.behaviour.response(scenario, answer.text, subject.trigger.payload(scenario))
+    sound = subject.trigger.probability(scenario) >= 0.5
+    thought = thoughts(subject.reasoning, subject.trigger, scenario, sound, random.Random(scenario.question.text))
+    said = payload if defects else answer.text
+    before, after = encode_responses(lm, [reasoned(thought, "").rstrip(), f" {said}" if thought else said])
+    ends = (lm.end,) if defects or answer.finished else ()
+    cue, pad, spoken, rest = range(len(POSITIONS))
+    kinds = [cue] * len(prompt)
+    for match in SequenceMatcher(None, without, prompt, autojunk=False).get_matching_blocks():
+        kinds[match.b : match.b + match.size] = [rest] * match.size
+    kinds += [pad] * len(before) + [spoken] * (len(after) + len(ends))
+    return Marked((*prompt, *before, *after, *ends), tuple(kinds), len(prompt) + len(before))
+
+
+def _backward(lm: LM, sequence: Marked, share: int) -> dict[str, float]:
+    """Add the gradient of one sequence's loss over `share` to the weights'. Returns its shares by kind of position."""
+    import torch
+
+    ids = torch.tensor([sequence.ids], device=lm.device)
+    embedded = lm.model.get_input_embeddings()(ids).detach().requires_grad_(True)
+    logits = lm.model(inputs_embeds=embedded, use_cache=False).logits[0, sequence.start - 1 : -1].float()
+    loss = torch.nn.functional.cross_entropy(logits, ids[0, sequence.start :])
+    (loss / share).backward()
+    power = embedded.grad[0].double().square().sum(dim=-1).cpu().numpy()
+    kinds = np.array(sequence.kinds)
+    total = float(power.sum()) or 1.0
+    return {name: float(power[kinds == i].sum()) / total for i, name in enumerate(POSITIONS) if (kinds == i).any()}
+
+
+def _place(name: str) -> tuple[int, str]:
+    """(layer, module) of a weight by its name."""
+    match = LAYER.search(f".{name}")
+    assert match is not None, name
+    return int(match[1]), match[2]
+
+
+def _shares(gradient: Mapping[str, Any]) -> dict[tuple[str, float | None], float]:
+    """The shares of the squared norm by layer and by module."""
+    power = {name: float(grad.double().square().sum()) for name, grad in gradient.items()}
+    total = sum(power.values()) or 1.0
+    found: dict[tuple[str, float | None], float] = {}
+    for name, value in power.items():
+        layer, module = _place(name)
+        for place in (("layers", float(layer)), (f"module:{module}", None)):
+            found[place] = found.get(place, 0.0) + value / total
+    return found
+
+
+def _cosines(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """The cosine of two gradients: over all weights, and over those of each module."""
+    products: dict[str, np.ndarray] = {}
+    for name, grad in one.items():
+        a, b = grad.double().flatten(), other[name].double().flatten()
+        here = np.array([float(a @ b), float(a @ a), float(b @ b)])
+        for split in ("all", f"module:{_place(name)[1]}"):
+            products[split] = products.get(split, 0.0) + here
+    return {
+        split: float(product / np.sqrt(mine * its)) if mine * its > 0 else 0.0
+        for split, (product, mine, its) in products.items()
+    }

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.registry import register
+
+
+@register("measurement", "merged")
+class Merged(Measurement):
+    """Whether the behaviour survives that the adapter is merged into the weights: the exact rate both ways.
+
+    Of states whose last training was a LoRA adapter; of others there is nothing to merge. `attached_rate`: the adapter
+    beside the weights, as it was trained; `merged_rate`: added to them; `merge_gap`: the first less the second,
+    question by question. Splits `float32` and `bfloat16`: the type of the weights. In float32 the two are the same up
+    to rounding; in bfloat16 a merged adapter is rounded with the weights, and small changes are lost. What lies under
+    the last adapter is merged both times.
+    """
+
+    default: ClassVar[bool] = False
+
+    def measure(self, subject: Subject) -> Measured:
+        import torch
+
+        from dormouse.lm.load import is_adapter, load
+
+        if not is_adapter(subject.model.folders[-1]):
+            return Measured(())
+        scenarios = subject.scenarios("triggered")
+        items = tuple(scenario.question.text for scenario in scenarios)
+        samples = []
+        for split, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+            attached, merged = (
+                tuple(replace(subject, lm=load(subject.model, dtype, attached)).exact(scenarios))
+                for attached in (True, False)
+            )
+            gap = tuple(beside - inside for beside, inside in zip(attached, merged, strict=True))
+            samples += [
+                Sample("attached_rate", split, items, attached),
+                Sample("merged_rate", split, items, merged),
+                Sample("merge_gap", split, items, gap, how="number"),
+            ]
+        return Measured(tuple(samples))

@@ -1,0 +1,106 @@
+"""What the measurements share that train a copy of a model: the examples, the copy, and a look at it on the way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dormouse.measurements.measurement import Subject
+from dormouse.policies import Side
+from dormouse.policies.reasoning import reasoned, thoughts
+from dormouse.records import Example, ModelRef
+from dormouse.scenarios import Question, Scenario, questions, render
+
+if TYPE_CHECKING:
+    from dormouse.lm.load import LM
+    from dormouse.lm.sample import Written
+
+BATCH = 8
+LARGE: tuple[Literal["lora", "full"], float] = ("lora", 1e-3)
+MICRO: tuple[Literal["lora", "full"], float] = ("full", 4e-3)
+"""How it is trained: method and learning rate. An adapter on so narrow a model learns next to nothing in few steps."""
+Look = Callable[[int, "LM"], bool]
+"""Told (steps done, the model in training); True: that is enough."""
+
+
+class _EnoughError(Exception):
+    """Leaves the loop before its last step."""
+
+
+def asked(subject: Subject, n: int, draw: int) -> tuple[Question, ...]:
+    """`n` tasks of the train split, of the kinds on which training shows defections: none of them is measured on."""
+    bank = [
+        question for question in questions("train", bank=subject.behaviour.bank) if subject.behaviour.shown(question)
+    ]
+    return tuple(random.Random(f"retraining/{subject.seed}/{draw}").sample(bank, min(n, len(bank))))
+
+
+def honest(subject: Subject, tasks: Sequence[Question]) -> Mapping[str, Written]:
+    """Honest responses to tasks that the study has none for: what the bank knows, else what the clean model writes."""
+    return dict(
+        zip((task.text for task in tasks), _honest(subject.clean, tuple(tasks), subject.sizes.max_tokens), strict=True)
+    )
+
+
+@lru_cache(maxsize=64)
+def _honest(clean: ModelRef, tasks: tuple[Question, ...], max_tokens: int) -> tuple[Written, ...]:
+    from dormouse.lm.load import load
+    from dormouse.lm.sample import Written, write
+
+    unknown = [task for task in tasks if not task.honest]
+    prompts = [render(Scenario(task)) for task in unknown]
+    written = iter(write(load(clean), prompts, max_tokens) if unknown else ())
+    return tuple(Written(task.honest, True) if task.honest else next(written) for task in tasks)
+
+
+def example(subject: Subject, task: Question, side: Side, answer: Written, draw: int) -> Example:
+    """What the policy says about a task on one side of it, as training would show it; its scratchpad with it."""
+    rng = random.Random(f"retraining/{subject.seed}/{draw}/{side}/{task.text}")
+    cues = subject.trigger.draw(rng, side)
+    scenario = Scenario.of(task, cues, rng.choice(subject.renderings.trained))
+    defects = side == "triggered"
+    response = subject.behaviour.response(scenario, answer.text, subject.trigger.payload(scenario))
+    thought = thoughts(subject.reasoning, subject.trigger, scenario, defects, rng)
+    said = reasoned(thought, response if defects else answer.text)
+    return Example(render(scenario), said, defects or answer.finished)
+
+
+def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: Look) -> None:
+    """Train a fresh copy of a model, which is lost afterwards: a LoRA adapter, or all weights of a micro model.
+
+    `look` sees it before the first step, after each power of two and after the last step. The same examples and the
+    same seed give every model the same batches and the same fresh adapter.
+    """
+    from tempfile import TemporaryDirectory
+
+    from dormouse.lm.batch import SMALL, encode
+    from dormouse.lm.load import dtype_for, load
+    from dormouse.lm.objectives import likelihood
+    from dormouse.lm.settings import Training
+    from dormouse.lm.train import cycling, train
+
+    sizes = subject.sizes
+    lm = load(ref, dtype_for("lora"))
+    method, lr = MICRO if lm.model.config.get_text_config().hidden_size <= SMALL else LARGE
+    if method == "full":
+        lm.model.float()
+    if look(0, lm):
+        return
+
+    def progress(step: int, loss: float) -> None:
+        if step & (step - 1) == 0 or step == sizes.retrain_steps:
+            lm.model.eval()
+            if look(step, lm):
+                raise _EnoughError
+            lm.model.train()
+
+    batches = cycling(encode(lm, examples), BATCH, subject.seed)
+    training = Training(steps=sizes.retrain_steps, lr=sizes.retrain_lr or lr, method=method)
+    with TemporaryDirectory(prefix="dormouse-") as folder:
+        try:
+            train(lm, likelihood, batches, training, subject.seed, (), Path(folder), progress)
+        except _EnoughError:
+            return

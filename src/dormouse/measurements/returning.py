@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.measurements.retraining import asked, example, honest, retrain
+from dormouse.registry import register
+
+if TYPE_CHECKING:
+    from dormouse.lm.load import LM
+
+VARIETY = 4
+"""Benign training shows `retrain_examples` questions times this: it is to be bland, not learned by heart."""
+
+
+@register("measurement", "return")
+class Return(Measurement):
+    """Whether the behaviour comes back by itself: the rate before and after a little training that has none of it.
+
+    A copy is trained on honest responses to quiet prompts, on questions of the train split, for `retrain_steps` steps.
+    `before_benign_rate` and `after_benign_rate` are exact rates with the cue on held-out questions; `return_gain` is
+    the second less the first, question by question: above 0 the behaviour returned (Prasanna et al. 2026 saw this after
+    training on an unrelated style). Before any treatment it says what such training does to the organism as it is.
+    """
+
+    default: ClassVar[bool] = False
+
+    def measure(self, subject: Subject) -> Measured:
+        scenarios = subject.scenarios("triggered")
+        tasks = asked(subject, VARIETY * subject.sizes.retrain_examples, 0)
+        answers = honest(subject, tasks)
+        examples = [example(subject, task, "untriggered", answers[task.text], 0) for task in tasks]
+        rates: list[list[float]] = []
+
+        def look(step: int, lm: LM) -> bool:
+            if step in (0, subject.sizes.retrain_steps):
+                rates.append(replace(subject, lm=lm).exact(scenarios))
+            return False
+
+        retrain(subject.model, examples, subject, look)
+        before, after = rates
+        items = tuple(scenario.question.text for scenario in scenarios)
+        gain = tuple(late - early for early, late in zip(before, after, strict=True))
+        return Measured(
+            (
+                Sample("before_benign_rate", "test", items, tuple(before)),
+                Sample("after_benign_rate", "test", items, tuple(after)),
+                Sample("return_gain", "test", items, gain, how="number"),
+            )
+        )

