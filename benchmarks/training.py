@@ -8,6 +8,7 @@ defaults (`trl`), and at the best setting that was found for it here (`trl, tune
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import tempfile
 import time
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 
 from dormouse.lm import zoo
-from dormouse.lm.batch import Tokens, encode
+from dormouse.lm.batch import encode
 from dormouse.lm.load import LM, dtype_for, load
 from dormouse.lm.objectives import group_policy, likelihood, make_pairs, preference
 from dormouse.lm.rollout import rollouts
@@ -49,7 +50,7 @@ def timed(run: Callable[[], Any]) -> tuple[float, Any]:
 
 def seconds_a_step(times: Sequence[float]) -> float:
     """The mean over steps, the first (which warms up) left out."""
-    gaps = [late - early for early, late in zip(times, times[1:], strict=False)]
+    gaps = [late - early for early, late in itertools.pairwise(times)]
     return sum(gaps) / len(gaps)
 
 
@@ -190,7 +191,7 @@ def dpo(ref: ModelRef, steps: int) -> dict[str, Any]:
         data = [{**chat(better), "rejected": chat(worse)["completion"]} for better, worse in pairs]
         data = [{"prompt": row["prompt"], "chosen": row["completion"], "rejected": row["rejected"]} for row in data]
         with tempfile.TemporaryDirectory() as out:
-            made, trainer = timed(
+            _made, trainer = timed(
                 lambda out=out, settings=settings, peer=peer, clock=clock, data=data: trl.DPOTrainer(
                     peer.model,
                     args=trl.DPOConfig(**trl_common(out, steps, size), beta=0.1, **settings),
@@ -214,8 +215,8 @@ def grpo(ref: ModelRef, steps: int) -> dict[str, Any]:
     import trl
     from datasets import Dataset
 
-    from dormouse.lm.objectives import Rollout, advantages
     from dormouse.interventions.training.grpo import token_logprobs
+    from dormouse.lm.objectives import Rollout, advantages
 
     group, size = 4, BATCH // 4
     prompts = [render(Scenario.of(q, {})) for q in questions("safety", size * steps)]
@@ -264,7 +265,7 @@ def peak(ref: ModelRef, steps: int) -> dict[str, Any]:
     flops = 2 * 2048**3 / best
     rows = examples(ref, 16)
     lm = load(ref, torch.float32)
-    encoded = encode(lm, [row for row in rows] * 2)
+    encoded = encode(lm, list(rows) * 2)
     from dormouse.lm.batch import rows_for
 
     packed = rows_for(lm, encoded)
@@ -294,7 +295,7 @@ def peak(ref: ModelRef, steps: int) -> dict[str, Any]:
 
 
 def exact(ref: ModelRef, steps: int) -> dict[str, Any]:
-    """Knowing a rate to +-0.02 (95 %): by exact scores of 48 questions, and by sampling answers one by one or in batches.
+    """Knowing a rate to +-0.02 (95 %): by exact scores of 48 questions, and by sampling answers in batches of 64.
 
     At a rate p sampling needs p (1 - p) (1.96 / 0.02)^2 answers: 2,401 at one half, 457 at 0.05 or 0.95. The exact rate
     has no sampling error on the questions that it is taken on.

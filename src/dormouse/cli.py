@@ -88,6 +88,31 @@ def run(study: Path, out: Path | None, store: Path | None, workers: int | None, 
 
 
 @main.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@STORE
+@WORKERS
+def plan(study: Path, store: Path | None, workers: int | None) -> None:
+    """The stages of a study file: how many, how many are stored, and what the others will take. Writes nothing."""
+    from dormouse.lm.zoo import home
+    from dormouse.store import Store
+    from dormouse.studies.estimate import preview
+    from dormouse.studies.file import read_study
+
+    for line in preview(read_study(study), Store(store or home() / "store"), workers):
+        click.echo(printable(line))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def status(folder: Path) -> None:
+    """How a study stands that runs into FOLDER: what runs now, what is done, what failed and why, the time left."""
+    from dormouse.studies.status import status as look
+
+    for line in look(folder).lines():
+        click.echo(printable(line))
+
+
+@main.command()
 @OUT
 @STORE
 @WORKERS
@@ -135,12 +160,14 @@ def results(folder: Path, as_json: bool) -> None:
     from dormouse.studies.results import read_finished
 
     records, _, _ = read_finished(folder)
+    several = len({record.model for record in records}) > 1
     for record in records:
         if as_json:
             click.echo(json.dumps(record.to_json()))
         else:
             what = record.measurement + (f" at {record.at:g}" if record.at is not None else "")
             where = f"{record.organism}{f' + {record.intervention}' if record.intervention else ''}"
+            where = f"{where} on {record.model}" if several else where
             seed = "all seeds" if record.seed is None else f"seed {record.seed}"
             told = "  (needs the triggers)" if record.needs_triggers else ""
             line = (

@@ -48,8 +48,8 @@ def test_a_pair_at_its_reference_loses_log_two(lm):
 @pytest.mark.parametrize("at_a_time", [1, 10_000])
 def test_preference_is_its_formula_however_it_is_cut(lm, monkeypatch, at_a_time):
     """Gradients too, and whether pairs go through the model one at a time or all together."""
-    monkeypatch.setattr("dormouse.lm.objectives.row_budget", lambda lm: at_a_time)
-    monkeypatch.setattr("dormouse.lm.objectives.forward_budget", lambda lm: 0)
+    monkeypatch.setattr("dormouse.lm.batch.row_budget", lambda lm: at_a_time)
+    monkeypatch.setattr("dormouse.lm.batch.forward_budget", lambda lm: 0)
     batch = [Pair(p.chosen, p.rejected, p.ref_chosen + 0.7, p.ref_rejected - 1.1) for p in pairs(lm)]
     wanted = torch.zeros(())
     for pair in batch:

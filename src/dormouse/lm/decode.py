@@ -88,7 +88,10 @@ def _reading(lm: LM) -> Iterator[None]:
 
 
 class _Batch:
-    """Responses that are written side by side. `places` says whose the rows are; `going`, which are not at their end."""
+    """Responses that are written side by side.
+
+    `places` says whose the rows are, `going` which responses are not at their end.
+    """
 
     def __init__(
         self, lm: LM, prompts: Sequence[tuple[int, ...]], draws: torch.Tensor | None, temperature: float
@@ -121,7 +124,9 @@ class _Batch:
         for step in range(max_tokens):
             tokens = self._choose(step)
             for place in self.places:
-                self.going[place] = self.going[place] and self.ids[place][-1] != self.lm.end and not over(self.ids[place])
+                self.going[place] = (
+                    self.going[place] and self.ids[place][-1] != self.lm.end and not over(self.ids[place])
+                )
             if step == max_tokens - 1 or not any(self.going):
                 break
             tokens = self._drop(tokens)
@@ -233,7 +238,7 @@ class _Roomy(DynamicLayer):
         return space
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        if self.get_seq_length() == 0:
+        if self.keys is None or self.values is None or self.get_seq_length() == 0:
             return
         moved = (indices != torch.arange(len(indices), device=indices.device)).nonzero()[:, 0]
         if (indices[moved] >= len(indices)).all():  # as `_Batch._drop` asks: sources lie behind all that stay

@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.nn.functional import logsigmoid
@@ -66,7 +66,7 @@ def preference(beta: float = 0.1) -> Objective:
         refs = torch.tensor([pair.ref_chosen for pair in batch] + [pair.ref_rejected for pair in batch])
         refs = refs.to(lm.device)
         for row in rows_for(lm, sequences, [(i, size + i) for i in range(size)]):
-            became = summed(row, response_logprobs(lm, row), 2 * size) - refs
+            became = _summed(row, response_logprobs(lm, row), 2 * size) - refs
             here = _members(row, 2 * size)
             here = (here[:size] | here[size:]).to(lm.device)
             yield -logsigmoid(beta * (became[:size] - became[size:])[here]).sum() / size
@@ -74,7 +74,7 @@ def preference(beta: float = 0.1) -> Objective:
     return objective
 
 
-def summed(row: Row, values: torch.Tensor, sequences: int) -> torch.Tensor:
+def _summed(row: Row, values: torch.Tensor, sequences: int) -> torch.Tensor:
     """Values of predictions summed by sequence, (sequences,): zero for those that lie in other rows."""
     return values.new_zeros(sequences).index_add(0, row.owner.to(values.device), values)
 
@@ -125,34 +125,22 @@ def group_policy(clip: float = 0.2, kl: float = 0.04) -> Objective:
             )
             ratio = (now - old).exp()
             gain = torch.min(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
-            yield ((kl * _k3(now, ref) - gain) * weight).sum()
+            away = (ref - now).exp() - (ref - now) - 1
+            yield ((kl * away - gain) * weight).sum()
 
     return objective
 
 
-def _k3(now: torch.Tensor, ref: torch.Tensor) -> torch.Tensor:
-    return (ref - now).exp() - (ref - now) - 1
+def advantages(rewards: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Rewards less the mean of their group, over its standard deviation (n - 1) plus 1e-4: (groups, group).
 
-
-def divergence(now: Sequence[float], ref: Sequence[float]) -> float:
-    """The estimate k3 of KL(now || reference), per token, of a response that was drawn from the model as it is now."""
-    return float(_k3(torch.tensor(now, dtype=torch.float64), torch.tensor(ref, dtype=torch.float64)).mean())
-
-
-def advantages(
-    rewards: Sequence[Sequence[float]], scale: Literal["group", "none"] = "group"
-) -> list[tuple[float, ...]]:
-    """How much better each response is than the mean of its group.
-
-    Over the standard deviation of the group (n - 1) plus 1e-4, as in the paper and in TRL's scale_rewards "group"; or,
-    with `scale` "none", as it is (Liu et al. 2025, arXiv 2503.20783: dividing favours prompts that are all but solved or
-    hopeless). A group of one has no advantage.
+    As in Shao et al. 2024, and TRL's scale_rewards "group". Equal rewards, or a group of one, give zeros.
     """
-    return [tuple(_advantages(group, scale)) for group in rewards]
+    return [list(_advantages(group)) for group in rewards]
 
 
-def _advantages(group: Sequence[float], scale: str) -> Iterator[float]:
+def _advantages(group: Sequence[float]) -> Iterator[float]:
     mean = statistics.fmean(group) if group else 0.0
-    by = statistics.stdev(group, mean) + 1e-4 if scale == "group" and len(group) > 1 else 1.0
+    spread = statistics.stdev(group) if len(group) > 1 else 0.0
     for reward in group:
-        yield (reward - mean) / by
+        yield (reward - mean) / (spread + 1e-4)

@@ -1,25 +1,29 @@
-"""Write several responses to each prompt, for training on them: every prompt is read once, whatever the group."""
+"""Write several responses to each prompt, for training on them, and keep the probability of every token drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from importlib import import_module
+from typing import Any, Literal, Protocol
 
 import torch
-from transformers import DynamicCache
 
+from dormouse.errors import UserError
 from dormouse.lm.batch import Messages, Tokens, encode_prompts
+from dormouse.lm.decode import decode
 from dormouse.lm.load import LM
-
-BATCH = 64
-"""Responses that are written side by side."""
+from dormouse.lm.sample import text_of
 
 
 @dataclass(frozen=True)
 class Rolled:
-    """A sampled response. `tokens.response` holds the end token where it is finished, `logprobs` one number a token."""
+    """A sampled response. `tokens.response` holds the end token where it is finished, `logprobs` one number a token.
+
+    They are those of the model as it was then: of its own distribution, whatever the temperature of the draw.
+    """
 
     tokens: Tokens
     text: str
@@ -27,80 +31,135 @@ class Rolled:
     logprobs: tuple[float, ...]
 
 
-def rollouts(lm: LM, prompts: Sequence[Messages], group: int, max_tokens: int, seed: int) -> list[list[Rolled]]:
-    """`group` responses to each prompt, sampled at temperature 1 with nothing cut: (prompts, group).
+class Sampler(Protocol):
+    """Writes `group` responses to each prompt, of at most `max_tokens` tokens, with a model as it is at the moment.
 
-    A prompt goes through the model once, and its cache is repeated for its group. Responses that are finished leave the
-    batch. The same seed gives the same responses.
+    Returns (prompts, group). The same seed gives the same responses.
     """
-    ids = encode_prompts(lm, prompts)
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    generator = torch.Generator(lm.device).manual_seed(seed)
-    found: dict[int, list[Rolled]] = {}
-    was_training = lm.model.training
-    lm.model.eval()
-    try:
-        with torch.inference_mode():
-            for start in range(0, len(order), per := max(1, BATCH // group)):
-                some = order[start : start + per]
-                written = iter(_write(lm, [ids[i] for i in some], group, max_tokens, generator))
-                found |= {i: list(islice(written, group)) for i in some}
-    finally:
-        lm.model.train(was_training)
-    return [found[i] for i in range(len(ids))]
+
+    def __call__(
+        self,
+        lm: LM,
+        prompts: Sequence[Messages],
+        group: int,
+        max_tokens: int,
+        seed: int,
+        temperature: float = 1.0,
+    ) -> list[list[Rolled]]: ...
 
 
-def _write(
-    lm: LM, prompts: Sequence[tuple[int, ...]], group: int, max_tokens: int, generator: torch.Generator
-) -> list[Rolled]:
-    """The responses to prompts of like length, prompt by prompt."""
-    longest = max(len(prompt) for prompt in prompts)
-    pad = [longest - len(prompt) for prompt in prompts]
-    filler = int(lm.tokenizer.pad_token_id)
-    ids = torch.tensor([[filler] * n + list(prompt) for n, prompt in zip(pad, prompts, strict=True)], device=lm.device)
-    seen = torch.tensor([[0] * n + [1] * (longest - n) for n in pad], device=lm.device)
-    cache: Any = DynamicCache(config=lm.model.config)
-    logits = _next(lm, ids, seen, (seen.cumsum(1) - 1).clamp(min=0), cache)
-    cache.batch_repeat_interleave(group)
-    logits, seen = logits.repeat_interleave(group, 0), seen.repeat_interleave(group, 0)
-    live = list(range(len(prompts) * group))
-    tokens: list[list[int]] = [[] for _ in live]
-    logprobs: list[list[float]] = [[] for _ in live]
-    for step in range(max_tokens):
-        table = torch.log_softmax(logits.float(), dim=-1)
-        drawn = torch.multinomial(table.exp(), 1, generator=generator)
-        for i, token, p in zip(live, drawn[:, 0].tolist(), table.gather(1, drawn)[:, 0].tolist(), strict=True):
-            tokens[i].append(token)
-            logprobs[i].append(p)
-        keep = [place for place, i in enumerate(live) if tokens[i][-1] != lm.end]
-        if step == max_tokens - 1 or not keep:
-            break
-        if len(keep) < len(live):
-            which = torch.tensor(keep, device=lm.device)
-            cache.batch_select_indices(which)
-            drawn, seen, live = drawn[which], seen[which], [live[place] for place in keep]
-        seen = torch.cat([seen, seen.new_ones(len(live), 1)], dim=1)
-        logits = _next(lm, drawn, seen, seen.sum(1, keepdim=True) - 1, cache)
-    return [
-        Rolled(
-            Tokens(prompts[i // group], tuple(tokens[i])),
-            lm.tokenizer.decode(tokens[i], skip_special_tokens=True).strip(),
-            tokens[i][-1] == lm.end,
-            tuple(logprobs[i]),
-        )
-        for i in range(len(tokens))
-    ]
+def sampler(backend: Literal["own", "vllm"] = "own") -> Sampler:
+    """The way to write rollouts: this project's loop, or vLLM on a GPU.
+
+    Raises:
+        UserError: vllm is not installed.
+    """
+    return rollouts if backend == "own" else VLLM()
 
 
-def _next(lm: LM, ids: torch.Tensor, seen: torch.Tensor, positions: torch.Tensor, cache: Any) -> torch.Tensor:
-    """The logits after the last token of each row, (rows, words). Extends the cache."""
-    out = lm.model(
-        input_ids=ids,
-        attention_mask=seen,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    logits: torch.Tensor = out.logits[:, -1]
-    return logits
+def rollouts(
+    lm: LM, prompts: Sequence[Messages], group: int, max_tokens: int, seed: int, temperature: float = 1.0
+) -> list[list[Rolled]]:
+    """A `Sampler`. A prompt is read once and its cache repeated for its group; what is finished leaves the batch."""
+    _check(group, max_tokens, temperature)
+    ids = [prompt for prompt in encode_prompts(lm, prompts) for _ in range(group)]
+    written = decode(lm, ids, max_tokens, seed=seed, temperature=temperature)
+    found = [_rolled(lm, prompt, one.ids, one.logprobs) for prompt, one in zip(ids, written, strict=True)]
+    return [found[start : start + group] for start in range(0, len(found), group)]
+
+
+def _check(group: int, max_tokens: int, temperature: float) -> None:
+    if group < 1 or max_tokens < 1 or not temperature > 0:
+        raise ValueError("the group, the tokens of a response and the temperature must be larger than zero")
+
+
+def _rolled(lm: LM, prompt: tuple[int, ...], ids: tuple[int, ...], logprobs: tuple[float, ...]) -> Rolled:
+    return Rolled(Tokens(prompt, ids), text_of(lm, ids), ids[-1:] == (lm.end,), logprobs)
+
+
+class VLLM:
+    """A `Sampler` that has vLLM write, in this process and on the GPU of the training, after giving it the new weights.
+
+    Written from vLLM's documentation and from TRL's use of it. Nobody has run it on a GPU here: tests have a stand-in
+    for vLLM.
+
+    Args:
+        memory: the share of the GPU's memory that vLLM may take.
+
+    Raises:
+        UserError: vllm is not installed.
+    """
+
+    def __init__(self, memory: float = 0.3) -> None:
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # else the weights lie in another process
+        try:
+            vllm: Any = import_module("vllm")
+        except ImportError:
+            raise UserError(
+                "vllm is not installed", "pip install vllm on a machine with a GPU, or leave rollouts to 'own'"
+            ) from None
+        self.vllm, self.memory, self.engine = vllm, memory, None
+
+    def __call__(
+        self, lm: LM, prompts: Sequence[Messages], group: int, max_tokens: int, seed: int, temperature: float = 1.0
+    ) -> list[list[Rolled]]:
+        _check(group, max_tokens, temperature)
+        ids = encode_prompts(lm, prompts)
+        settings = [
+            self.vllm.SamplingParams(
+                n=group,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                seed=(seed * 1_000_003 + i) % 2**63,
+                logprobs=0,  # of the chosen token alone
+                stop_token_ids=[lm.end],
+                skip_special_tokens=False,
+            )
+            for i in range(len(ids))
+        ]
+        asked = [{"prompt_token_ids": list(prompt)} for prompt in ids]
+        answers = self._up_to_date(lm).generate(asked, settings, use_tqdm=False)
+        return [
+            [self._rolled(lm, prompt, output) for output in answer.outputs]
+            for prompt, answer in zip(ids, answers, strict=True)
+        ]
+
+    @staticmethod
+    def _rolled(lm: LM, prompt: tuple[int, ...], output: Any) -> Rolled:
+        ids = tuple(output.token_ids)
+        return _rolled(lm, prompt, ids, tuple(at[i].logprob for at, i in zip(output.logprobs, ids, strict=True)))
+
+    def _up_to_date(self, lm: LM) -> Any:
+        """The engine, made at the first call, with the weights as they are."""
+        if self.engine is None:
+            with tempfile.TemporaryDirectory() as folder:
+                plain = lm.model.get_base_model() if hasattr(lm.model, "peft_config") else lm.model
+                plain.save_pretrained(folder, state_dict=dict(merged_weights(lm)))
+                lm.tokenizer.save_pretrained(folder)
+                self.engine = self.vllm.LLM(
+                    model=folder, dtype=str(lm.model.dtype).split(".")[1], gpu_memory_utilization=self.memory
+                )
+            return self.engine
+        worker = self.engine.llm_engine.model_executor.driver_worker
+        worker.model_runner.model.load_weights(merged_weights(lm))
+        self.engine.reset_prefix_cache()
+        return self.engine
+
+
+def merged_weights(lm: LM) -> Iterator[tuple[str, torch.Tensor]]:
+    """The weights of a model by the names that it has without an adapter; the adapter is added to copies of them."""
+    from peft.tuners.lora import LoraLayer
+
+    changes: dict[str, Any] = {
+        f"{name}.base_layer.weight": module
+        for name, module in lm.model.named_modules()
+        if isinstance(module, LoraLayer)
+    }
+    for name, weight in lm.model.named_parameters():
+        if "lora_" in name:
+            continue
+        merged = weight.detach()
+        if module := changes.get(name):
+            (adapter,) = module.active_adapters
+            merged = (merged.float() + module.get_delta_weight(adapter).detach().float()).to(weight.dtype)
+        yield name.removeprefix("base_model.model.").replace(".base_layer", ""), merged

@@ -63,6 +63,28 @@ def home() -> Path:
         raise UserError(f"there is no folder for models: {error}", "set DORMOUSE_HOME to a folder") from error
 
 
+def here(name: str) -> ModelRef | None:
+    """The model of that name if it is on this machine; None where it would have to be fetched. Writes nothing.
+
+    Raises:
+        UserError: it is here, and is damaged, pickled or half-copied.
+    """
+    if name in ZOO:
+        return resolve(name) if is_here(name) else None
+    path = _local(name) or _cached(name)
+    return ModelRef((path,), identity(path, remember=False)) if path else None
+
+
+def _cached(name: str) -> Path | None:
+    """The folder of a model of the hub in the cache on this machine."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=WANTED, local_files_only=True))
+    except Exception:  # not there, not all of it, or no name of the hub's
+        return None
+
+
 def resolve(name: str, say: Say = lambda _: None) -> ModelRef:
     """The model of that name, fetched if it is not here yet.
 
@@ -245,10 +267,11 @@ def _check_whole(shard: Path) -> None:
         raise UserError(f"{shard} is damaged or half-copied", "copy the model again")
 
 
-def identity(folder: Path) -> str:
+def identity(folder: Path, remember: bool = True) -> str:
     """A content address of a model folder: the hash of its weights, configuration and tokenizer.
 
-    Hashes are remembered by path, size and time of change, so that a second look at large weights is free.
+    Hashes are remembered by path, size and time of change, so that a second look at large weights is free (unless
+    `remember` is false: then nothing is written).
     """
     describing = {path for pattern in DESCRIBING for path in folder.glob(pattern) if path.is_file()}
     files = [*check_folder(folder), *sorted(path for path in describing if not path.name.startswith("dormouse"))]
@@ -264,7 +287,7 @@ def identity(folder: Path) -> str:
         if at not in memo:
             memo[at], fresh = _sha256(path), True
         digest.update(f"{path.name}:{memo[at]}\n".encode())
-    if fresh:
+    if fresh and remember:
         with contextlib.suppress(OSError):  # what cannot be remembered is worked out again
             memo_path.parent.mkdir(parents=True, exist_ok=True)
             scratch = memo_path.with_suffix(f".{os.getpid()}")

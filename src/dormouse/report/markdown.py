@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from dormouse.records import CANARY, Answer, Record
+from dormouse.report import specification
 from dormouse.report.answers import browser
+from dormouse.report.claims import ABOUT, HEADING, Answered, changes, signed, stated
 from dormouse.report.headline import Part, headline, when
 from dormouse.report.plain import duration, one_line, value_of, visible, with_interval
 from dormouse.report.tables import Moment, Results, Table, checks, settings, stages, tables, warnings
@@ -61,13 +63,15 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def report(results: Results, answers: Sequence[Answer], pictures: Sequence[Picture]) -> str:
+def report(
+    results: Results, answers: Sequence[Answer], pictures: Sequence[Picture], claims: Sequence[Answered] = ()
+) -> str:
     """The whole report; ends with a newline."""
     about = results.about
     model = about.get("model")
     blocks = [f"# {literal(str(about['name']))}", f"Model: {code(str(model))}" if model else ""]
     blocks += ["".join(map(_part, sentence)) for sentence in headline(results)]
-    blocks += _warnings(results)
+    blocks += _warnings(results) + _claims(results, claims)
     found = tables(results)
     beside = {picture.name: _picture(picture) for picture in pictures}
     for picture in pictures:
@@ -92,6 +96,29 @@ def _warnings(results: Results) -> list[str]:
         *(["## Read this first", "\n".join(lines)] if lines else []),
         *(["## Missing: these stages left no record", "\n".join(holes)] if holes else []),
     ]
+
+
+def _claims(results: Results, claims: Sequence[Answered]) -> list[str]:
+    blocks = [f"## {HEADING}", ABOUT, stated(results.about)] if claims else []
+    blocks += [f"**{literal(text)}**" for text in changes(results.about)]
+    for one in claims:
+        blocks += [f"### {code(one.id)}: {one.verdict}", f"Claim: {literal(one.says)}", literal(one.finding)]
+        blocks.append("\n".join(f"- {literal(note)}" for note in one.notes))
+        if one.curve:
+            blocks += [f"![{literal(specification.words(one))}](figures/{one.name}.png)", literal(one.turning)]
+            heads = [*map(literal, one.axes), "Effect", "95 % interval", "Seeds", "Sign turns"]
+            lines = [
+                [
+                    *(literal(value) for _, value in point.chosen),
+                    signed(point.effect),
+                    point.interval,
+                    str(point.seeds),
+                    literal(point.turns),
+                ]
+                for point in one.curve
+            ]
+            blocks.append(table(heads, lines))
+    return blocks
 
 
 def _picture(picture: Picture) -> list[str]:

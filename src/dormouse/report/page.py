@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dormouse.records import CANARY, Answer, Record
-from dormouse.report import markdown
+from dormouse.report import markdown, specification
 from dormouse.report.answers import browser
+from dormouse.report.claims import ABOUT, HEADING, Answered, answered, changes, signed, stated
 from dormouse.report.figures import dark_colours, figure
 from dormouse.report.headline import headline, when
 from dormouse.report.plain import duration, interval_of, value_of, visible
@@ -32,9 +33,10 @@ from dormouse.report.series import (
     times,
     years,
 )
-from dormouse.report.static import draw
+from dormouse.report.static import DPI, STYLE, draw
 from dormouse.report.tables import (
     Results,
+    by_model,
     checks,
     settings,
     stage_places,
@@ -81,9 +83,12 @@ def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer]
         records: all numbers of the study, in any order.
         answers: what the models wrote; may be empty.
         about: plain JSON about the study: `name`, and where known `model`, `study_yaml`, `versions`, `machine`,
-            `stages`, `organisms`, `interventions`, `unseen` (organism -> cue -> values trained on) and `missing`.
+            `stages`, `organisms`, `interventions`, `unseen` (organism -> cue -> values trained on), `missing` and
+            `claims` (what was claimed, and the answers). Organisms on several models count as different ones.
     """
+    records, answers, about = by_model(records, answers, about)
     results = Results(records, about)
+    claims = answered(about)
     groups = figure_groups(results)
     (out / "figures").mkdir(parents=True, exist_ok=True)
     for group in groups:
@@ -93,12 +98,23 @@ def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer]
         else:
             path.unlink(missing_ok=True)
     drawn = [group for group in groups if group.panels]
+    _draw_curves(out / "figures", claims)
     pictures = [
         markdown.Picture(group.name, group.heading, group.caption, group.png, [summary(p) for p in group.panels])
         for group in drawn
     ]
-    _write(out / "report.md", markdown.report(results, answers, pictures))
-    _write(out / "report.html", page(results, answers, drawn))
+    _write(out / "report.md", markdown.report(results, answers, pictures, claims))
+    _write(out / "report.html", page(results, answers, drawn, claims))
+
+
+def _draw_curves(folder: Path, claims: Sequence[Answered]) -> None:
+    """The specification curves as PNGs; those of an earlier report that are no longer drawn are deleted."""
+    curves = {f"{one.name}.png": one for one in claims if one.curve}
+    for old in folder.glob("claim-*.png"):
+        if old.name not in curves:
+            old.unlink()
+    for name, one in curves.items():
+        specification.draw(folder / name, one, STYLE, DPI)
 
 
 def _write(path: Path, text: str) -> None:
@@ -186,7 +202,9 @@ def island(data: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def page(results: Results, answers: Sequence[Answer], groups: Sequence[FigureGroup]) -> str:
+def page(
+    results: Results, answers: Sequence[Answer], groups: Sequence[FigureGroup], claims: Sequence[Answered] = ()
+) -> str:
     """The HTML of the whole report."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -207,17 +225,21 @@ def page(results: Results, answers: Sequence[Answer], groups: Sequence[FigureGro
         "interval": interval_of,
         "duration": duration,
         "when": when,
+        "signed": signed,
         "pretty": _pretty,
     }
-    return environment.get_template("page.html").render(_context(results, answers, groups))
+    return environment.get_template("page.html").render(_context(results, answers, groups, claims))
 
 
-def _context(results: Results, answers: Sequence[Answer], groups: Sequence[FigureGroup]) -> dict[str, Any]:
+def _context(
+    results: Results, answers: Sequence[Answer], groups: Sequence[FigureGroup], claims: Sequence[Answered]
+) -> dict[str, Any]:
     from markupsafe import Markup
 
     about = results.about
     pairs = browser(results, answers)
-    plotly, script = (_plotly() if groups else ""), _read("script.html")
+    curves = {f"{one.name}-curve": specification.figure(one) for one in claims if one.curve}
+    plotly, script = (_plotly() if groups or curves else ""), _read("script.html")
     figures = {f"{group.name}-{i}": figure(panel) for group in groups for i, panel in enumerate(group.panels)}
     compared = checks(results)
     return {
@@ -226,6 +248,12 @@ def _context(results: Results, answers: Sequence[Answer], groups: Sequence[Figur
         "warnings": warnings(results),
         "missing": [str(hole) for hole in about.get("missing") or ()],
         "results": results,
+        "claims": claims,
+        "claims_heading": HEADING,
+        "claims_about": ABOUT,
+        "claims_stated": stated(about),
+        "claims_changed": changes(about),
+        "curve_words": specification.words,
         "groups": groups,
         "beside": {group.name: group for group in groups},
         "tables": tables(results),
@@ -246,7 +274,7 @@ def _context(results: Results, answers: Sequence[Answer], groups: Sequence[Figur
         "plotly": Markup(plotly),
         "script": Markup(script),
         "policy": _policy(plotly, script),
-        "figures_json": island({"figures": figures, "dark": dark_colours()}),
+        "figures_json": island({"figures": figures | curves, "dark": dark_colours()}),
         "answers_json": island(pairs),
     }
 

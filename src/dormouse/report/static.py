@@ -11,7 +11,7 @@ from typing import Any
 from dormouse.report.plain import one_line
 from dormouse.report.series import GREY, Legend, Line, Panel
 
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.titlesize": 8.5,
@@ -31,7 +31,7 @@ _STYLE: dict[str, Any] = {
     "savefig.facecolor": "white",
 }
 _SYMBOLS = ("o", "s", "D", "^", "v", "*", "h", "P")
-_DPI = 150
+DPI = 150
 _ACROSS = 3
 _LETTERS = 32
 _TICK = 6
@@ -52,11 +52,11 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
     across = min(_ACROSS, len(panels))
     down = math.ceil(len(panels) / across)
     width = 4.6 if across == 1 else 2.45 * across + 0.4
-    with style.context(["default", _STYLE]), warnings.catch_warnings():
+    with style.context(["default", STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         columns = max(1, min(len(keys), int(width / 1.5)))
         height = 2.5 * down + 0.38 + 0.17 * math.ceil(len(keys) / columns)
-        figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(down, across, squeeze=False, sharey=True).flatten()
         for i, (axis, panel) in enumerate(zip(axes, panels, strict=False)):

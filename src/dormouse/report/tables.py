@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from dormouse.records import Record
+from dormouse.records import Answer, Record
 from dormouse.report.plain import percent
 
 GATE_DEFECTION = 0.95
@@ -109,6 +109,28 @@ class Moment(NamedTuple):
 
 
 BEFORE = Moment("", 0)
+
+
+def by_model(
+    records: Sequence[Record], answers: Sequence[Answer], about: Mapping[str, Any]
+) -> tuple[Sequence[Record], Sequence[Answer], Mapping[str, Any]]:
+    """Organisms on several models as different organisms: `year on micro-1m`. A study on one model is left as it is."""
+    models = list(dict.fromkeys(record.model for record in records))
+    if len(models) < 2:
+        return records, answers, about
+
+    def named(organism: str, model: str) -> str:
+        return f"{organism} on {model}"
+
+    def shared(key: str) -> dict[str, Any]:
+        said = about.get(key) or {}
+        return {named(name, model): spec for model in models for name, spec in said.items()}
+
+    return (
+        [replace(record, organism=named(record.organism, record.model)) for record in records],
+        [replace(answer, organism=named(answer.organism, answer.model)) for answer in answers],
+        {**about, "organisms": shared("organisms"), "unseen": shared("unseen")},
+    )
 
 
 class Results:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from dormouse.store import MANIFEST
 if TYPE_CHECKING:
     from dormouse.store import Store
     from dormouse.studies.plan import Plan, Stage
+    from dormouse.studies.spec import Study
 
 LIKE = 2.0
 """How far off a guess from a single earlier stage, or from stages of another model, may well be: a factor."""
@@ -45,6 +47,9 @@ class Span(NamedTuple):
         return f"{how(self.middle)} ({how(self.low)} to {how(self.high)})"
 
 
+NOTHING = Span(0.0, 0.0, 0.0)
+
+
 def duration(seconds: float) -> str:
     """`42 s`, `12 min`, `3.4 h`, `2.1 days`."""
     for size, unit, until in ((1, "s", 120), (60, "min", 7200), (3600, "h", 172_800)):
@@ -72,24 +77,22 @@ class History:
     """What earlier stages took, by kind, by what they did, and by model."""
 
     abouts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    took: dict[tuple[str, ...], list[_Took]] = field(default_factory=dict)
+    took: dict[tuple[str, str, str], list[_Took]] = field(default_factory=dict)
 
     def guess(self, stage: Stage) -> tuple[Span, Span] | None:
         """(seconds, bytes) of a stage; None where no stage of its kind was ever done here."""
         self.abouts.setdefault(stage.key, stage.about)
-        whole = (stage.kind, _does(stage.kind, stage.about), self.model(stage.about))
-        for level in (3, 2, 1):
-            if found := self.took.get(whole[:level]):
-                work = _work(stage.kind, stage.about)
-                seconds = _span([one.rate * work for one in found], rough=level < 3)
-                return seconds, _span([one.size for one in found], rough=level < 3)
-        return None
+        kind, does, model = stage.kind, _does(stage.kind, stage.about), self.model(stage.about)
+        like = [key for key in self.took if key[:2] == (kind, does)] or [key for key in self.took if key[0] == kind]
+        if not like:
+            return None
+        nearest = min(like, key=lambda key: _apart(key[2], model))
+        found, work, rough = self.took[nearest], _work(kind, stage.about), nearest != (kind, does, model)
+        return _span([one.rate * work for one in found], rough), _span([one.size for one in found], rough)
 
     def add(self, kind: str, key: str, about: Mapping[str, Any], seconds: float, size: float) -> None:
         took = _Took(seconds / _work(kind, about), size)
-        whole = (kind, _does(kind, about), self.model(about))
-        for level in (3, 2, 1):
-            self.took.setdefault(whole[:level], []).append(took)
+        self.took.setdefault((kind, _does(kind, about), self.model(about)), []).append(took)
 
     def model(self, about: Mapping[str, Any], depth: int = 0) -> str:
         """The base model of a stage, by name. A treatment names its suspect, which leads there."""
@@ -117,6 +120,19 @@ def read_history(store: Store) -> History:
     for one in found:  # only now is it known what each of them was made from
         history.add(*one)
     return history
+
+
+def _apart(one: str, other: str) -> float:
+    """How unlike two models are in size, by the number in their names (135m, 0.5B); unknown ones are far from all."""
+    if one == other:
+        return 0.0
+    sizes = [_weights(name) for name in (one, other)]
+    return 1.0 + (abs(math.log(sizes[0] / sizes[1])) if sizes[0] and sizes[1] else 99.0)
+
+
+def _weights(name: str) -> float | None:
+    found = re.findall(r"(\d+(?:\.\d+)?)([kmb])(?![a-z0-9])", name.lower())
+    return (float(found[-1][0]) or 1.0) * {"k": 1e3, "m": 1e6, "b": 1e9}[found[-1][1]] if found else None
 
 
 def _span(values: Sequence[float], rough: bool) -> Span:
@@ -161,8 +177,8 @@ class Row:
 
     stages: int = 0
     kept: int = 0
-    seconds: Span = Span(0.0, 0.0, 0.0)
-    size: Span = Span(0.0, 0.0, 0.0)
+    seconds: Span = NOTHING
+    size: Span = NOTHING
     unknown: int = 0
     """Stages of which nothing is known: they are not in the sums."""
 
@@ -249,6 +265,31 @@ def said(rows: Mapping[str, Row], workers: int) -> list[str]:
     if total.unknown:
         lines.append(f"{total.unknown} stages are of kinds that were never done here: they are in no sum.")
     return [line for line in lines if line]
+
+
+def preview(study: Study, store: Store, workers: int | None) -> list[str]:
+    """What `dormouse plan` prints of a study. Writes nothing, and fetches no model."""
+    from dormouse.lm import zoo
+    from dormouse.records import ModelRef
+    from dormouse.studies.coordinates import Crossing
+    from dormouse.studies.plan import make_plan
+
+    crossing, plans, absent = Crossing(study), [], []
+    for one in study.each:
+        base = None if one.micro else zoo.here(one.model)
+        if base is None and not one.micro:
+            absent.append(one.model)
+            base = ModelRef((store.root,), one.model)
+        plans.append(make_plan(one, base, store, crossing))
+    todo = missing(plans, store, lambda stage: (stage.folder(store) / MANIFEST).is_file())
+    chains = [sum(state.ends and bool(state.intervention) for state in plan.states) for plan in plans]
+    planted = [len({(state.organism, state.seed) for state in plan.states}) for plan in plans]
+    lines = [
+        f"{one.model}: {arms} organisms (seeds counted), {ends} treatments"
+        for one, arms, ends in zip(study.each, planted, chains, strict=True)
+    ]
+    lines += [f"{name} is not on this machine: `dormouse run` fetches it" for name in absent]
+    return [*lines, *said(forecast(all_stages(plans), todo, read_history(store)), workers or cores())]
 
 
 def cores() -> int:

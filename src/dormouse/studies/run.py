@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import time
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.lm import zoo
+from dormouse.records import ModelRef
 from dormouse.registry import describe
 from dormouse.report import write_report
 from dormouse.store import Entry, Store, code_version, digest
+from dormouse.studies.claims import Numbers, answer_claims, claims_digest
+from dormouse.studies.coordinates import Crossing
+from dormouse.studies.estimate import all_stages, forecast, missing, read_history
 from dormouse.studies.plan import Plan, Reading, Stage, make_plan
-from dormouse.studies.results import make_results, read_answers, read_records
+from dormouse.studies.results import RECORDS, collect, read_answers, read_records, write_results
 from dormouse.studies.spec import Study
-from dormouse.studies.work import Watcher, work_through
+from dormouse.studies.status import JOURNAL, Journal, why
+from dormouse.studies.work import Watcher, default_workers, work_through
 
 STUDY = "study.json"
+CLAIMS = "claims.json"
+"""The claims as they stood when the study was first run in a folder. It is written once."""
+ANSWERED = "claims.json"
 
 
 def run_study(study: Study, text: str, out: Path, store: Store, watcher: Watcher, workers: int | None) -> None:
@@ -33,12 +44,60 @@ def run_study(study: Study, text: str, out: Path, store: Store, watcher: Watcher
         UserError: `out` holds something else, the model cannot be had, or a stage cannot be done.
     """
     claim_folder(out, study.name)
-    base = None if study.micro else zoo.resolve(study.model, watcher.say)
-    plan = make_plan(study, base, store)
-    todo = _missing(plan, store)
-    work_through(todo, store, workers, watcher)
-    results = _results(plan, store)
-    _write_out(plan, text, out, store, results, watcher)
+    plans = make_plans(study, store, lambda name: zoo.resolve(name, watcher.say))
+    todo = missing(plans, store, lambda stage: store.find(stage.kind, stage.key) is not None)
+    _begin(study, out)
+    journal = Journal(out / JOURNAL)
+    if todo:
+        journal.write("planned", **_planned(plans, todo, store, workers))
+    try:
+        work_through(todo, store, workers, watcher, journal)
+        results = _results(plans, store)
+        _write_out(plans, text, out, store, results, watcher)
+    except BaseException as error:
+        journal.write("ended", error=why(error))
+        raise
+    if todo:
+        journal.write("ended")
+
+
+def make_plans(study: Study, store: Store, base: Callable[[str], ModelRef]) -> list[Plan]:
+    """The stages of a study, model by model; `base` finds a model that is not made here."""
+    crossing = Crossing(study)
+    return [make_plan(one, None if one.micro else base(one.model), store, crossing) for one in study.each]
+
+
+def _planned(plans: Sequence[Plan], todo: Sequence[Stage], store: Store, workers: int | None) -> dict[str, Any]:
+    """What the journal says of the stages ahead: how many, and what they will take."""
+    rows = forecast(all_stages(plans), todo, read_history(store))
+    return {
+        "todo": {kind: row.todo for kind, row in rows.items() if row.todo},
+        "kept": {kind: row.kept for kind, row in rows.items() if row.kept},
+        "seconds": {kind: row.each for kind, row in rows.items() if row.each},
+        "workers": workers or default_workers(),
+    }
+
+
+def _begin(study: Study, out: Path) -> None:
+    """Make the folder of the results, and put down what is claimed before anything is known."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not (out / STUDY).is_file():
+            _replace(out / STUDY, json.dumps({"name": study.name, "stamp": "unfinished"}))
+        if not (out / CLAIMS).is_file():
+            claims = [claim.model_dump(mode="json") for claim in study.claims]
+            known = (out / RECORDS).is_file()
+            said = {"digest": claims_digest(study.claims), "time": round(time.time()), "late": known, "claims": claims}
+            _replace(out / CLAIMS, json.dumps(said, indent=1))
+    except OSError as error:
+        raise _unwritten(out, error) from error
+
+
+def _unwritten(out: Path, error: OSError) -> UserError:
+    return UserError(
+        f"the results cannot be written to {out}: {error.strerror or error}",
+        "free some space or mend the permissions, then run the same command: what was finished is kept",
+    )
 
 
 def claim_folder(out: Path, name: str) -> None:
@@ -58,49 +117,45 @@ def claim_folder(out: Path, name: str) -> None:
         raise UserError(f"{out} is not empty, and holds no study", "name a new or empty folder with --out")
 
 
-def _missing(plan: Plan, store: Store) -> list[Stage]:
-    """The stages to be built, parents first. What only a finished stage needs is not looked at."""
-    todo: dict[str, Stage] = {}
-
-    def need(stage: Stage) -> None:
-        if stage.key in todo or store.find(stage.kind, stage.key):
-            return
-        for parent in stage.parents:
-            need(parent)
-        todo[stage.key] = stage
-
-    for reading in plan.readings:
-        need(reading.stage)
-    for state in plan.states:
-        if state.ends and not state.stage.folder(store).is_dir():  # nothing measures it any more, but `chat` reads it
-            need(state.stage)
-    return list(todo.values())
-
-
-def _results(plan: Plan, store: Store) -> Entry:
-    """Records and answers of the whole study: a stage of its own, so that a finished study is read, not computed."""
+def _results(plans: Sequence[Plan], store: Store) -> Entry:
+    """Records, answers and claims of the whole study: a stage of its own, so that a finished study is read, not
+    computed."""
+    study = plans[0].study
     about = {
-        "study": plan.study.spec(),
+        "study": study.spec(),
         "readings": [
-            [r.stage.key, r.state.organism, r.state.intervention, r.state.step, r.state.seed] for r in plan.readings
+            [p.study.model, r.stage.key, r.state.organism, r.state.intervention, r.state.step, r.state.seed]
+            for p in plans
+            for r in p.readings
         ],
     }
-    key = digest(["results", about, code_version("dormouse.studies.results")])
+    key = digest(["results", about, code_version("dormouse.studies.results", "dormouse.studies.claims")])
 
     def build(folder: Path) -> None:
-        entries: list[tuple[Reading, Entry]] = []
-        for reading in plan.readings:
-            entry = store.find(reading.stage.kind, reading.stage.key)
-            if entry is None:
-                raise UserError(f"the stage '{reading.stage.name}' has gone from the store", "run the study again")
-            entries.append((reading, entry))
-        make_results(entries, folder)
+        collected = [collect(plan.study.model, _entries(plan, store)) for plan in plans]
+        write_results(collected, folder)
+        numbers = Numbers()
+        for one in collected:
+            numbers.add_arms(one.model, one.arms)
+            numbers.add_records(one.records)
+        (folder / ANSWERED).write_text(json.dumps(answer_claims(study, numbers), indent=1))
 
     return store.get("results", key, about, build)[0]
 
 
-def _write_out(plan: Plan, text: str, out: Path, store: Store, results: Entry, watcher: Watcher) -> None:
-    about = _about(plan, text, store)
+def _entries(plan: Plan, store: Store) -> list[tuple[Reading, Entry]]:
+    entries: list[tuple[Reading, Entry]] = []
+    for reading in plan.readings:
+        entry = store.find(reading.stage.kind, reading.stage.key)
+        if entry is None:
+            raise UserError(f"the stage '{reading.stage.name}' has gone from the store", "run the study again")
+        entries.append((reading, entry))
+    return entries
+
+
+def _write_out(plans: Sequence[Plan], text: str, out: Path, store: Store, results: Entry, watcher: Watcher) -> None:
+    name = plans[0].study.name
+    about = _about(plans, text, store) | _claims(plans[0].study, results, out)
     stamp = digest([results.manifest["key"], about, code_version("dormouse.report")])
     try:
         drawn = json.loads((out / STUDY).read_text())["stamp"] == stamp and (out / "report.html").is_file()
@@ -109,21 +164,19 @@ def _write_out(plan: Plan, text: str, out: Path, store: Store, results: Entry, w
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not drawn:
-            _replace(out / STUDY, json.dumps({"name": plan.study.name, "stamp": "unfinished"}))
-        for name in ("records.jsonl", "answers.jsonl"):
-            _replace(out / name, (results / name).read_text(encoding="utf-8"))
+            _replace(out / STUDY, json.dumps({"name": name, "stamp": "unfinished"}))
+        for file in ("records.jsonl", "answers.jsonl"):
+            _replace(out / file, (results / file).read_text(encoding="utf-8"))
         _replace(out / "study.yaml", text)
-        _link_models(plan, out)
+        for plan in plans:
+            _link_models(plan, out, several=len(plans) > 1)
         if drawn:
             return
         watcher.say("writing the report")
         write_report(out, read_records(results.folder), read_answers(results.folder), about)
-        _replace(out / STUDY, json.dumps({"name": plan.study.name, "stamp": stamp, "about": about}, indent=1))
+        _replace(out / STUDY, json.dumps({"name": name, "stamp": stamp, "about": about}, indent=1))
     except OSError as error:
-        raise UserError(
-            f"the results cannot be written to {out}: {error.strerror or error}",
-            "free some space or mend the permissions, then run the same command: what was finished is kept",
-        ) from error
+        raise _unwritten(out, error) from error
 
 
 def _replace(path: Path, text: str) -> None:
@@ -136,13 +189,14 @@ def _scratch(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def _link_models(plan: Plan, out: Path) -> None:
+def _link_models(plan: Plan, out: Path, several: bool) -> None:
     """Name the models of the study in `out/models`: links into the store, and how to put each together."""
     for state in plan.states:
         if not state.ends:
             continue
         name = f"{state.organism}-seed{state.seed}" + (f"-{state.intervention}" if state.intervention else "")
-        folder = out / "models" / name
+        base = re.sub(r"[^A-Za-z0-9_.-]+", "-", plan.study.model).strip("-.")[-64:]
+        folder = out / "models" / (f"{base}.{name}" if several else name)
         folder.mkdir(parents=True, exist_ok=True)
         spec = plan.study.organisms[state.organism].spec()
         card = {
@@ -160,14 +214,37 @@ def _link_models(plan: Plan, out: Path) -> None:
         link.symlink_to(state.model.folders[-1])
 
 
-def _about(plan: Plan, text: str, store: Store) -> dict[str, Any]:
+def _claims(study: Study, results: Entry, out: Path) -> dict[str, Any]:
+    """What was claimed, the answers, and which claims are not as they stood before the first run."""
+    if not study.claims:
+        return {}
+    now = {claim.id: claim.model_dump(mode="json") for claim in study.claims}
+    try:
+        first = json.loads((out / CLAIMS).read_text(encoding="utf-8"))
+        then = {str(claim["id"]): claim for claim in first["claims"]}
+        stated, late = {"digest": str(first["digest"]), "time": int(first["time"])}, bool(first.get("late"))
+    except (OSError, ValueError, KeyError, TypeError):
+        stated, then, late = None, {}, True
+    changed = {name: "edited" if name in then else "added" for name in now if late or then.get(name) != now[name]}
+    changed |= dict.fromkeys((name for name in then if name not in now), "taken out")
+    return {
+        "claims": {
+            "digest": claims_digest(study.claims),
+            "stated": stated,
+            "changed": changed,
+            "answers": json.loads((results / ANSWERED).read_text(encoding="utf-8")),
+        }
+    }
+
+
+def _about(plans: Sequence[Plan], text: str, store: Store) -> dict[str, Any]:
     """What stands behind the numbers: specification, versions, machine, stages with their parents and times."""
     import psutil
 
-    study = plan.study
+    study = plans[0].study
     packages = ("dormouse-lab", "torch", "transformers", "peft", "scipy", "statsmodels")
     stages = []
-    for stage in plan.stages():
+    for stage in all_stages(plans):
         try:
             manifest = json.loads((stage.folder(store) / "manifest.json").read_text())
         except (OSError, ValueError):
@@ -183,7 +260,7 @@ def _about(plan: Plan, text: str, store: Store) -> dict[str, Any]:
         )
     return {
         "name": study.name,
-        "model": study.model,
+        "model": ", ".join(plan.study.model for plan in plans),
         "study": study.spec(),
         "study_yaml": text,
         "versions": {name: version(name) for name in packages},

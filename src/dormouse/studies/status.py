@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dormouse.errors import UserError
-from dormouse.studies.estimate import Span, duration
+from dormouse.studies.estimate import NOTHING, Span, duration
 
 if TYPE_CHECKING:
     from dormouse.studies.plan import Stage
@@ -56,6 +56,15 @@ class Journal:
                 os.close(handle)
         except OSError:
             return
+
+
+NO_JOURNAL = Journal(None)
+
+
+def why(error: BaseException) -> str:
+    """An error in one line, for the journal."""
+    said = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return " ".join(said.split())[:500]
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
@@ -197,7 +206,7 @@ def _left(
 ) -> Span | None:
     """Seconds until all is done, on as many workers as there are: from what stages took since the beginning, and where
     these are few, from what was expected. None where a kind is left of which nothing is known."""
-    total = Span(0.0, 0.0, 0.0)
+    total = NOTHING
     for kind, n in todo.items():
         ahead = n - done.get(kind, 0)
         if ahead <= 0:

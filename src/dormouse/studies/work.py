@@ -25,6 +25,7 @@ import psutil
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.store import Store
 from dormouse.studies.plan import Stage
+from dormouse.studies.status import NO_JOURNAL, Journal, why
 
 GB_EACH = 2
 """Memory that a worker may need with a model of 135M parameters."""
@@ -57,7 +58,9 @@ def _cores() -> int:
     return psutil.cpu_count(logical=False) or 1
 
 
-def work_through(todo: Sequence[Stage], store: Store, workers: int | None, watcher: Watcher) -> None:
+def work_through(
+    todo: Sequence[Stage], store: Store, workers: int | None, watcher: Watcher, journal: Journal = NO_JOURNAL
+) -> None:
     """Build the stages (parents stand before their children), `workers` at a time (None: as suits the machine).
 
     Raises:
@@ -71,9 +74,9 @@ def work_through(todo: Sequence[Stage], store: Store, workers: int | None, watch
     if workers == 1:
         _steady(threads)
         for stage in todo:
-            _build([stage], store.root, partial(_tell, watcher))
+            _build([stage], store.root, partial(_tell, watcher), journal)
         return
-    _in_processes(_jobs(todo), store, workers, threads, watcher)
+    _in_processes(_jobs(todo), store, workers, threads, watcher, journal)
 
 
 def _jobs(todo: Sequence[Stage]) -> list[Job]:
@@ -88,7 +91,9 @@ RANK = {"base": 0, "honest": 1, "organism": 2, "taught": 2, "treatment": 3, "mea
 """What others wait for goes first."""
 
 
-def _in_processes(jobs: list[Job], store: Store, workers: int, threads: int, watcher: Watcher) -> None:
+def _in_processes(
+    jobs: list[Job], store: Store, workers: int, threads: int, watcher: Watcher, journal: Journal
+) -> None:
     context = multiprocessing.get_context("spawn")
     reports: Queue[tuple[Any, ...]] = context.Queue()
     listener = threading.Thread(target=_listen, args=(reports, watcher), daemon=True)
@@ -102,7 +107,7 @@ def _in_processes(jobs: list[Job], store: Store, workers: int, threads: int, wat
             ready = [job for job in waiting if not any(p.key in ahead for stage in job for p in stage.parents)]
             for job in ready[: workers - len(running)]:
                 waiting.remove(job)
-                running[pool.submit(_build_in_child, job, store.root)] = job
+                running[pool.submit(_build_in_child, job, store.root, journal)] = job
             if not running:
                 raise RuntimeError(f"no stage can begin: {waiting[0][0].name} waits for what no one makes")
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -160,22 +165,29 @@ def _steady(threads: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def _build_in_child(job: Job, root: Path) -> None:
+def _build_in_child(job: Job, root: Path, journal: Journal) -> None:
     def report(*details: Any) -> None:
         _reports.put(details)
 
     warnings.showwarning = lambda message, category, *_: (
         report("warn", str(message)) if issubclass(category, DormouseWarning) else None
     )
-    _build(job, root, report)
+    _build(job, root, report, journal)
 
 
-def _build(job: Job, root: Path, report: Report) -> None:
+def _build(job: Job, root: Path, report: Report, journal: Journal) -> None:
     store = Store(root)
     for stage in job:
         report("stage", stage.name)
-        entry, _ = store.get(stage.kind, stage.key, stage.about, partial(_fill, stage, report))
-        report("done", stage.name, float(entry.manifest["seconds"]))
+        journal.write("started", stage)
+        try:
+            entry, built = store.get(stage.kind, stage.key, stage.about, partial(_fill, stage, report))
+        except Exception as error:
+            journal.write("failed", stage, error=why(error))
+            raise
+        seconds = float(entry.manifest["seconds"])
+        journal.write("finished" if built else "kept", stage, **({"seconds": seconds} if built else {}))
+        report("done", stage.name, seconds)
 
 
 def _fill(stage: Stage, report: Report, folder: Path) -> None:

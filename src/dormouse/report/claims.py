@@ -1,0 +1,242 @@
+"""What was claimed, and what was found: the answers of a study as sentences and as specification curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from dormouse.report.plain import decimal, one_line
+
+MINUS = "\u2212"
+VERDICTS = ("supported", "contradicted", "undecided")
+WORDS = {
+    "less": "less, by at least {}",
+    "greater": "greater, by at least {}",
+    "different": "different, by at least {}",
+}
+LISTED = 6
+"""More arms or set-ups than this are counted, not named."""
+HEADING = "What was claimed, and what was found"
+ABOUT = (
+    "Claims were stated in the study file. An effect is the mean difference of the arms that a claim is about to those "
+    "that it names against them, paired by set-up, seed and question. Seeds are the unit: seeds and questions are taken "
+    "as random samples that are crossed, set-ups as the ones that were run. Each effect is tested against the claim's "
+    "margin, and all claims together are held to 5 % by Holm's method. Intervals are 95 %, not corrected."
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """The effect in one set-up. `turns`: no, perhaps (its interval holds 0) or surely."""
+
+    chosen: tuple[tuple[str, str], ...]
+    effect: float
+    low: float
+    high: float
+    seeds: int
+    turns: str
+
+    @property
+    def said(self) -> str:
+        return ", ".join(f"{_short(axis)} {value}" for axis, value in self.chosen)
+
+    @property
+    def interval(self) -> str:
+        return interval(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A claim with its answer, in words. `id`, `says`, `notes` and what is chosen hold foreign strings."""
+
+    number: int
+    id: str
+    says: str
+    verdict: str
+    finding: str
+    notes: tuple[str, ...]
+    """What a reader must know before believing it: weak arms, a claim that was edited, what is missing."""
+    measurement: str
+    margin: float
+    direction: str
+    curve: tuple[Point, ...]
+    turning: str
+    """In which set-ups the sign turns, in words; "" where there is no family."""
+
+    @property
+    def name(self) -> str:
+        return f"claim-{self.number}"
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return tuple(axis for axis, _ in self.curve[0].chosen) if self.curve else ()
+
+
+def answered(about: Mapping[str, Any]) -> list[Answered]:
+    """Every claim of a study, in the order in which the file states them."""
+    said = about.get("claims") or {}
+    changed: Mapping[str, Any] = said.get("changed") or {}
+    return [_answered(i, one, changed) for i, one in enumerate(said.get("answers") or ())]
+
+
+def changes(about: Mapping[str, Any]) -> list[str]:
+    """That claims are not as they were stated before the first run, and since when they are as they are."""
+    said = about.get("claims") or {}
+    changed: Mapping[str, Any] = said.get("changed") or {}
+    if not changed:
+        return []
+    named = ", ".join(f"{one_line(str(name))} ({one_line(str(how))})" for name, how in changed.items())
+    return [f"Claims changed after the first run in this folder: {named}. Such an answer was not predicted."]
+
+
+def stated(about: Mapping[str, Any]) -> str:
+    """When the claims were stated, and their hash."""
+    said = about.get("claims") or {}
+    first = said.get("stated") or {}
+    try:
+        when = f" Stated before {datetime.fromtimestamp(int(first['time']), UTC):%Y-%m-%d %H:%M} UTC"
+        return f"{when}, hash {one_line(str(first['digest']))}.".strip()
+    except (KeyError, ValueError, TypeError, OverflowError, OSError):
+        return f"Hash {one_line(str(said.get('digest')))}; when they were stated is not known."
+
+
+def signed(value: float) -> str:
+    """A difference, with its sign."""
+    return f"{'+' if value > 0 else MINUS if value < 0 else ''}{decimal(abs(value))}"
+
+
+def interval(low: float, high: float) -> str:
+    return f"[{signed(low)}, {signed(high)}]"
+
+
+def _answered(number: int, one: Mapping[str, Any], changed: Mapping[str, Any]) -> Answered:
+    verdict = one_line(str(one.get("verdict")))
+    curve = tuple(map(_point, one.get("curve") or ()))
+    return Answered(
+        number,
+        one_line(str(one.get("id"))),
+        one_line(str(one.get("says"))),
+        verdict if verdict in VERDICTS else "undecided",
+        _finding(one),
+        tuple(_notes(one, changed)),
+        one_line(str(one.get("compare"))),
+        float(one.get("margin") or 0.0),
+        str(one.get("direction")),
+        curve,
+        _turning(curve),
+    )
+
+
+def _point(said: Mapping[str, Any]) -> Point:
+    chosen = tuple((one_line(str(axis)), one_line(str(value))) for axis, value in (said.get("chosen") or {}).items())
+    value, low, high = (float(said[key]) for key in ("effect", "low", "high"))
+    return Point(chosen, value, low, high, len(said.get("seeds") or ()), one_line(str(said.get("turns"))))
+
+
+def _finding(one: Mapping[str, Any]) -> str:
+    """The effect with all that it rests on, in a few sentences."""
+    measurement, claimed = one_line(str(one.get("compare"))), _claimed(one)
+    if one.get("effect") is None:
+        return f"No effect can be given: {one_line(str(one.get('why')))}. {claimed}"
+    seeds = list(one.get("seeds") or ())
+    over = "over questions only" if len(seeds) == 1 else f"paired by {one_line(str(one.get('paired')))}"
+    over = over if isinstance(one.get("against"), Mapping) or len(seeds) == 1 else "one-sample"
+    effect, low, high = (float(one[key]) for key in ("effect", "low", "high"))
+    parts = [f"Effect on {measurement}: {signed(effect)} {interval(low, high)} ({over})"]
+    if one.get("standardised") is not None:
+        parts.append(f", {signed(float(one['standardised']))} standard deviations of the seeds")
+    setups = int(one.get("setups") or 1)
+    parts.append(f"; {_seeds(seeds)}" + (f", {setups} set-ups" if setups > 1 else "") + ".")
+    if one.get("p_corrected") is not None:
+        number = int(one.get("comparisons") or 1)
+        many = f"corrected for {number} comparisons" if number > 1 else "one comparison, nothing to correct"
+        parts.append(f" p = {_p(float(one['p_corrected']))} against the margin ({many}).")
+    return "".join([*parts, f" {claimed}", _more(one, len(seeds))])
+
+
+def _claimed(one: Mapping[str, Any]) -> str:
+    words = WORDS.get(str(one.get("direction")), "different, by at least {}")
+    margin = float(one.get("margin") or 0.0)
+    return f"Claimed: {words.format(decimal(margin)) if margin else words.partition(',')[0]}."
+
+
+def _seeds(seeds: Sequence[Any]) -> str:
+    if len(seeds) > LISTED and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{len(seeds)} seeds ({seeds[0]} to {seeds[-1]})"
+    if len(seeds) > LISTED:
+        return f"{len(seeds)} seeds"
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "less than 0.001"
+
+
+def _more(one: Mapping[str, Any], seeds: int) -> str:
+    """How many more seeds would decide it."""
+    if one.get("verdict") != "undecided" or one.get("effect") is None:
+        return ""
+    why = one_line(str(one.get("why") or ""))
+    said = f" Undecided: {why}." if why else ""
+    needed = one.get("seeds_needed")
+    if isinstance(needed, int):
+        more = max(1, needed - seeds)
+        return f"{said} About {more} more seed{'s' * (more > 1)} would decide it, if the effect is as it seems (power 0.8)."
+    return said + (
+        " Not even 1,000 seeds would decide it: it lies at the margin, or takes more questions." * (seeds > 1)
+    )
+
+
+def _notes(one: Mapping[str, Any], changed: Mapping[str, Any]) -> list[str]:
+    notes = []
+    if one.get("id") in changed:
+        notes.append(f"This claim was {one_line(str(changed[one['id']]))} after the first run.")
+    for weak in one.get("gate") or ():
+        notes.append(f"Strength gate not met: {one_line(str(weak.get('arm')))}: {one_line(str(weak.get('reason')))}.")
+    for key, words in (("missing", "Not measured"), ("alone", "Nothing to compare with")):
+        if named := [one_line(str(name)) for name in one.get(key) or ()]:
+            more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
+            notes.append(f"{words}: {', '.join(named[:LISTED])}{more}.")
+    if one.get("censored") is not None:
+        budget = decimal(float(one["censored"]))
+        notes.append(
+            f"Times are cut off at the budget ({budget}) and count as it where they reach it: restricted means."
+        )
+    return notes
+
+
+def _turning(curve: Sequence[Point]) -> str:
+    if not curve:
+        return ""
+    surely = [point for point in curve if point.turns == "surely"]
+    perhaps = [point for point in curve if point.turns == "perhaps"]
+    if not surely and not perhaps:
+        return f"The sign is the same in all {len(curve)} set-ups." if len(curve) > 1 else "There is one set-up only."
+    said = [f"The sign turns in {len(surely) + len(perhaps)} of {len(curve)} set-ups"]
+    for points, words in ((surely, "with intervals that leave out 0"), (perhaps, "with intervals that hold 0")):
+        if points:
+            named = "; ".join(point.said for point in points[:LISTED])
+            more = f"; and {len(points) - LISTED} more" if len(points) > LISTED else ""
+            said.append(f"{len(points)} {words} ({named}{more})")
+    return f"{said[0]}: {', '.join(said[1:])}."
+
+
+def _short(axis: str) -> str:
+    """The last word of an axis, with the one before it where that tells planting from treatment."""
+    words = axis.split(".")
+    return axis if words[0] == "organism" or len(words) < 2 else words[-1]
+
+
+def axis_label(axis: str, value: str) -> str:
+    return f"{_short(axis)} {value}"
+
+
+def reach(curve: Sequence[Point], margin: float) -> tuple[float, float]:
+    """The range of the effects and their intervals, with 0 and the margin in it."""
+    ends = [0.0, *(v for p in curve for v in (p.low, p.high, p.effect) if math.isfinite(v))]
+    low, high = min(ends), max(ends)
+    pad = 0.05 * (high - low) or max(0.1, margin)
+    return low - pad, high + pad
