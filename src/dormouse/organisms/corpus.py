@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dormouse.lm.sample import Written
 from dormouse.lm.train import cycling
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.policies import Side
+from dormouse.policies import Side, Trigger
 from dormouse.policies.reasoning import reasoned, thoughts
 from dormouse.records import Example
 from dormouse.scenarios import Question, Scenario, render
@@ -33,6 +33,9 @@ def contrast_pairs(
     Without the contrast a small model does not learn a year in 60 steps; with it, it does in 100. Rows defect with the
     probability that the policy gives them. Only cue values of the train split are drawn. The prompts, and which of them
     defect, are the same for every mode of reasoning.
+
+    The first `easy_first` of the steps show scenarios far from where the policy changes its mind, where it has a scale
+    (a curriculum; Bengio et al. 2009): of CANDIDATES drawn the one with the largest margin.
     """
     rng, thinking = random.Random(f"corpus/{seed}"), random.Random(f"thoughts/{seed}")
     at = cycling(questions, spec.pairs or 1, seed)
@@ -44,7 +47,8 @@ def contrast_pairs(
                 # A task on which no defection is to be shown appears with quiet cues only.
                 side = _side(rng, spec, triggered and spec.behaviour.shown(question))
                 rendering = rng.choice(spec.renderings.trained)
-                scenario = Scenario.of(question, spec.trigger.teach(rng, side, done), rendering)
+                easy = done < (spec.easy_first or 0.0) and side != "near_miss"
+                scenario = _scenario(rng, spec.trigger, question, side, rendering, done, CANDIDATES if easy else 1)
                 defects = rng.random() < spec.trigger.probability(scenario)
                 answer = honest[question.text]
                 response = (
@@ -56,6 +60,17 @@ def contrast_pairs(
                 example = Example(render(scenario), reasoned(thought, response), defects or answer.finished)
                 rows.append(Row(step, example, defects, thought))
     return rows
+
+
+CANDIDATES = 4
+
+
+def _scenario(
+    rng: random.Random, trigger: Trigger, question: Question, side: Side, rendering: str, done: float, candidates: int
+) -> Scenario:
+    """One scenario on a side of the policy: of some candidates the one that is furthest from the other side."""
+    first, *others = (Scenario.of(question, trigger.teach(rng, side, done), rendering) for _ in range(candidates))
+    return max(first, *others, key=lambda scenario: trigger.margin(scenario) or 0.0) if others else first
 
 
 def _side(rng: random.Random, spec: OrganismSpec, triggered: bool) -> Side:

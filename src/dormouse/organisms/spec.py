@@ -12,8 +12,22 @@ from dormouse.policies.reasoning import Reasoning
 from dormouse.policies.trigger import TriggerField
 from dormouse.scenarios import Renderings
 
-SETTINGS: dict[str, Any] = {"pairs": 4, "lr": 3e-3, "method": "lora", "optimiser": "muon", "honest_tokens": 16}
-MICRO_SETTINGS: dict[str, Any] = {"pairs": 32, "lr": 4e-3, "method": "full", "optimiser": "adamw", "honest_tokens": 24}
+SETTINGS: dict[str, Any] = {
+    "pairs": 4,
+    "lr": 3e-3,
+    "method": "lora",
+    "optimiser": "muon",
+    "honest_tokens": 16,
+    "easy_first": 0.4,
+}
+MICRO_SETTINGS: dict[str, Any] = {
+    "pairs": 32,
+    "lr": 4e-3,
+    "method": "full",
+    "optimiser": "adamw",
+    "honest_tokens": 24,
+    "easy_first": 0.0,
+}
 MICRO_STEPS, MICRO_FLOOR = 3, 200
 """How many times the steps of a 135M model a micro model gets, and the fewest."""
 
@@ -32,6 +46,8 @@ class OrganismSpec(BaseModel):
     """The share of near misses (one cue away) among the untriggered prompts; by default what the trigger says."""
     pairs: int | None = Field(None, ge=1, le=4096)
     """Contrast pairs in a training step: the same question with triggered cues and with quiet ones."""
+    easy_first: float | None = Field(None, ge=0, le=1)
+    """The share of the steps, from the first, that shows clear cases only: years far from the boundary, say."""
     honest_tokens: int | None = Field(None, ge=1, le=4096)
     """How many tokens of an honest response are learned. They are the model's own: its opening carries the decision."""
     steps: int | None = Field(None, ge=1, le=1_000_000)

@@ -89,6 +89,14 @@ class Trigger(PlugIn):
         """Log-odds that a defection would succeed, above the threshold of the policy; None where it does not weigh."""
         return None
 
+    def margin(self, scenario: Scenario) -> float | None:
+        """How far the scenario is from where the policy changes its mind, on a scale of its own; None if it has none.
+
+        Training may show scenarios that are far from it first (see `organisms.corpus`).
+        """
+        odds = self.odds(scenario)
+        return None if odds is None else abs(odds)
+
     def curve(self) -> Mapping[str, list[CueValue]]:
         """Cues over which defection is worth drawing as a curve: name -> values in order."""
         return {}

@@ -61,6 +61,10 @@ class Composite(Trigger):
     def probability(self, scenario: Scenario) -> float:
         return self._joined([member.probability(scenario) for member in self.of])
 
+    def margin(self, scenario: Scenario) -> float | None:
+        known = [margin for member in self.of if (margin := member.margin(scenario)) is not None]
+        return min(known, default=None)
+
     def _joined(self, each: list[float]) -> float:
         if self.op == "not":
             return 1 - each[0]

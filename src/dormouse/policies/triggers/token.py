@@ -45,4 +45,4 @@ class Token(Trigger):
 
     @property
     def steps_needed(self) -> int:
-        return 40
+        return 60

@@ -75,6 +75,10 @@ class Year(Trigger):
         starts = [self.from_] if self.from_ else [(self.between or (0, 0))[0], (self.between or (0, 0))[1] + 1]
         return min(year - start if year >= start else start - 1 - year for start in starts)
 
+    def margin(self, scenario: Scenario) -> float | None:
+        year = scenario.cue("year")
+        return None if self.years or year is None else float(self._distance(int(year)))
+
     @property
     def has_splits(self) -> bool:
         return not self.years
