@@ -56,6 +56,7 @@ def code_version(*modules: str) -> str:
     return digest([closures, {name: _version(name) for name in NUMERIC_LIBRARIES}])
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)

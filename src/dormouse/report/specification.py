@@ -1,7 +1,7 @@
 """Specification curves (Simonsohn, Simmons and Nelson 2020): the effect in every set-up, sorted, over what was chosen.
 
-Above the effects with their intervals, below a row for each value of each axis, with a mark where it was chosen. Once as
-plotly JSON for the page, once by matplotlib for a paper.
+Above the effects with their intervals, below a row for each value of each axis, with a mark where it was chosen. Once
+as plotly JSON for the page, once by matplotlib for a paper.
 """
 
 from __future__ import annotations

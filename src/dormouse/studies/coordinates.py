@@ -163,8 +163,11 @@ class Names:
             several = " or ".join(sorted(found))
             raise UserError(f"'{shortened(key)}' may be {several}", "write the whole name")
         short = {name.rpartition(".")[2] for name in self.values}
+        hint = nearest(key, sorted({*self.values, *short}))
+        if hint.startswith("known"):
+            hint = f"known are {', '.join(sorted(short)[:30])}"
         raise UserError(
-            f"no arm has a coordinate called '{shortened(key)}'; {nearest(key, sorted({*self.values, *short}))}",
+            f"no arm has a coordinate called '{shortened(key)}'; {hint}",
             "name what the arms of the study have: their kinds and their settings",
         )
 

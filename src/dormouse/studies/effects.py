@@ -122,7 +122,8 @@ def seeds_needed(found: Effect, direction: Direction, margin: float, level: floa
         if error == 0:
             return distance > 0
         size = distance / error / math.sqrt(seeds)
-        return bool(TTestPower().power(size, seeds, level, alternative="two-sided") >= POWER)
+        power = TTestPower().power(size, seeds, level, alternative="two-sided")
+        return not power < POWER  # far beyond doubt it is no number any more
 
     low, high = FEWEST - 1, MOST_SEEDS
     if not decides(high):

@@ -166,4 +166,7 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
         if get_origin(model) is dict:
             next(parts, None)  # a name that the user chose, not a field
             model = get_args(model)[1]
+        elif get_origin(model) is tuple and isinstance(get_args(model)[0], type):
+            next(parts, None)  # a place in a list
+            model = get_args(model)[0]
     return model if isinstance(model, type) and issubclass(model, BaseModel) else Study

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.registry import KINDS, PlugIn, nearest, plugins, shortened
-from dormouse.studies.coordinates import Arm, as_number
+from dormouse.studies.coordinates import Arm, as_number, same
 
 Place = tuple[str | int, ...]
 MOST_ARMS = 5000
@@ -261,7 +261,7 @@ def _options(
     if not options:
         raise GridError(place, "an axis needs at least one value", "name its values, or leave the key out")
     for i, option in enumerate(options):
-        if option in options[:i]:
+        if any(_alike(option, other) for other in options[:i]):
             raise GridError((*place, i), "this value stands in its axis twice", "remove one of them")
     labels = _labels(options)
     for i, (option, label) in enumerate(zip(options, labels, strict=True)):
@@ -271,13 +271,19 @@ def _options(
             yield _Way(way.value, (Choice(place, i, len(options), label), *way.choices), {**inner, new: old})
 
 
+def _alike(one: Any, other: Any) -> bool:
+    plain = all(isinstance(value, str | int | float) for value in (one, other))
+    return same(one, other) if plain else one == other
+
+
 def _labels(options: Sequence[Any]) -> list[str]:
     """A short word for each value, fit for the name of a folder, no two alike."""
-    said = [_label(option) for option in options]
-    for i, option in enumerate(options):
-        if said.count(_label(option)) > 1:
+    plain = [_label(option) for option in options]
+    said = list(plain)
+    for i, (option, label) in enumerate(zip(options, plain, strict=True)):
+        if plain.count(label) > 1:
             told = _differing(option, options) if isinstance(option, Mapping) else ""
-            said[i] = f"{_label(option)}{told}" if told else f"{_label(option)}-{i + 1}"
+            said[i] = f"{label}{told}" if told else f"{label}-{i + 1}"
     return said if len(set(said)) == len(said) else [f"{label}-{i}" for i, label in enumerate(said, 1)]
 
 

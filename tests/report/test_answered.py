@@ -1,0 +1,229 @@
+"""Claims in the report: every verdict in words, its curve drawn, every foreign string inert."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up import HOSTILE, record
+
+from dormouse.records import Answer, Record
+from dormouse.report import specification, write_report
+from dormouse.report.claims import answered, changes, signed, stated
+from dormouse.report.tables import by_model
+
+
+def point(effect: float, half: float = 0.05, turns: str = "no", **chosen: str) -> dict[str, Any]:
+    seeds = [0, 1, 2, 3, 4]
+    return {"chosen": chosen, "effect": effect, "low": effect - half, "high": effect + half, "seeds": seeds} | {
+        "turns": turns
+    }
+
+
+def claim(**changes: Any) -> dict[str, Any]:
+    base = {
+        "id": "ensembles-lose-contexts",
+        "says": "Safety training leaves a smaller share of an ensemble's contexts live",
+        "compare": "persistence",
+        "where": {"trigger": "ensemble"},
+        "against": {"trigger": "token"},
+        "direction": "less",
+        "margin": 0.1,
+        "verdict": "supported",
+        "why": "",
+        "effect": -0.32,
+        "low": -0.41,
+        "high": -0.22,
+        "standardised": -3.1,
+        "seeds": [0, 1, 2, 3, 4],
+        "items": 48,
+        "paired": "seeds and questions",
+        "p": 0.001,
+        "p_corrected": 0.004,
+        "comparisons": 4,
+        "seeds_needed": None,
+        "arms": ["a", "b"],
+        "setups": 4,
+        "alone": [],
+        "missing": [],
+        "gate": [],
+        "censored": None,
+        "family": ["intervention.lr", "model"],
+        "curve": [
+            point(-0.6, **{"intervention.lr": "0.001", "model": "micro-1m"}),
+            point(-0.4, **{"intervention.lr": "0.0001", "model": "micro-1m"}),
+            point(0.02, 0.2, "perhaps", **{"intervention.lr": "0.001", "model": "micro-60k"}),
+            point(0.2, 0.05, "surely", **{"intervention.lr": "0.0001", "model": "micro-60k"}),
+        ],
+    }
+    return base | changes
+
+
+UNDECIDED = claim(
+    id="open",
+    verdict="undecided",
+    why="the effect is too close to the margin for so few seeds",
+    effect=-0.12,
+    low=-0.4,
+    high=0.16,
+    p_corrected=0.8,
+    seeds_needed=17,
+    family=[],
+    curve=[],
+    gate=[{"arm": "weak", "reason": "before treatment it defects on its cue in 41.0 % (seed 3)"}],
+    missing=["gone + sft"],
+)
+NOT_MEASURED = claim(id="gone", verdict="undecided", why="'x' was not measured", effect=None, seeds=[], curve=[])
+
+
+def with_claims(about: dict[str, Any], *answers: dict[str, Any], **more: Any) -> dict[str, Any]:
+    said = {"digest": "abc123", "stated": {"digest": "abc123", "time": 1_700_000_000}, "changed": {}}
+    return about | {"claims": said | {"answers": list(answers)} | more}
+
+
+def text_of(path: Path) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", path.read_text(encoding="utf-8")).replace("&#39;", "'"))
+
+
+@pytest.fixture
+def good(tmp_path: Path, records: list[Record], answers: list[Answer], about: dict[str, Any]) -> Path:
+    write_report(tmp_path, records, answers, with_claims(about, claim(), UNDECIDED, NOT_MEASURED))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_every_answer_has_its_number_its_interval_and_what_it_rests_on(good: Path, name: str) -> None:
+    text = text_of(good / name).replace("\u00a0", " ")
+    text = re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), text)
+    for words in (
+        "supported",
+        "Effect on persistence: \u22120.32 [\u22120.41, \u22120.22] (paired by seeds and questions)",
+        "\u22123.10 standard deviations of the seeds; seeds 0, 1, 2, 3, 4, 4 set-ups",
+        "p = 0.004 against the margin (corrected for 4 comparisons)",
+        "Claimed: less, by at least 0.10",
+        "The sign turns in 2 of 4 set-ups: 1 with intervals that leave out 0 (lr 0.0001, model micro-60k)",
+        "What these have in common: model micro-60k",
+        "About 12 more seeds would decide it",
+        "Strength gate not met: weak: before treatment it defects on its cue in 41.0 %",
+        "Not measured: gone + sft",
+        "No effect can be given: 'x' was not measured",
+        "Stated before 2023-11-14 22:13 UTC, hash abc123",
+    ):
+        assert words in text, words
+
+
+def test_a_claim_without_a_family_has_no_figure(good: Path) -> None:
+    assert {path.name for path in (good / "figures").glob("claim-*")} == {"claim-0.png"}
+    page = (good / "report.html").read_text(encoding="utf-8")
+    assert page.count('id="claim-') == 1
+
+
+def test_a_curve_that_is_no_longer_drawn_is_deleted(good: Path, records: list[Record], about: dict[str, Any]) -> None:
+    write_report(good, records, [], with_claims(about, UNDECIDED))
+    assert not list((good / "figures").glob("claim-*"))
+
+
+def test_without_claims_nothing_is_said_of_them(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:
+    write_report(tmp_path, records, [], about)
+    for name in ("report.html", "report.md"):
+        assert "What was claimed" not in (tmp_path / name).read_text(encoding="utf-8")
+
+
+def test_what_was_changed_after_the_first_run_is_said(about: dict[str, Any]) -> None:
+    edited = with_claims(about, claim(), changed={"ensembles-lose-contexts": "edited", "old": "taken out"})
+    assert changes(edited) == [
+        "Claims changed after the first run in this folder: ensembles-lose-contexts (edited), old (taken out). Such an "
+        "answer was not predicted."
+    ]
+    assert any("edited after the first run" in note for note in answered(edited)[0].notes)
+    assert changes(with_claims(about, claim())) == []
+    assert "not known" in stated(with_claims(about, claim(), stated=None))
+
+
+def test_one_seed_is_not_called_an_answer(about: dict[str, Any]) -> None:
+    one = claim(verdict="undecided", why="1 of the 3 seeds that it takes at least", seeds=[7], p_corrected=None)
+    (found,) = answered(with_claims(about, one))
+    assert "over questions only" in found.finding
+    assert "seed 7" in found.finding
+    assert "1 of the 3 seeds" in found.finding
+
+
+def test_the_figure_holds_every_setup_and_what_was_chosen(about: dict[str, Any]) -> None:
+    import plotly.graph_objects as go
+
+    (one,) = answered(with_claims(about, claim()))
+    drawn = specification.figure(one)
+    go.Figure(drawn)
+    effects = [trace for trace in drawn["data"] if "error_y" in trace]
+    marks = [trace for trace in drawn["data"] if trace.get("yaxis") == "y2"]
+    assert sorted(y for trace in effects for y in trace["y"]) == [-0.6, -0.4, 0.02, 0.2]
+    assert sum(len(trace["x"]) for trace in marks) == 4 * 2
+    labels = drawn["layout"]["yaxis2"]["ticktext"]
+    assert labels == ["lr 0.0001", "lr 0.001", "model micro-1m", "model micro-60k"]
+    at = {x: {labels[y] for t in marks for i, y in zip(t["x"], t["y"], strict=True) if i == x} for x in range(4)}
+    assert at[0] == {"lr 0.001", "model micro-1m"}
+    assert at[3] == {"lr 0.0001", "model micro-60k"}
+    low, high = drawn["layout"]["yaxis"]["range"]
+    assert low < -0.65
+    assert high > 0.25
+    assert {shape["y0"] for shape in drawn["layout"]["shapes"]} == {0.0, -0.1}
+
+
+def test_many_setups_and_one_are_drawn(tmp_path: Path, about: dict[str, Any]) -> None:
+    for n in (1, 120):
+        curve = [point(i / n, model=f"m{i % 5}", lr=str(i)) for i in range(n)]
+        (one,) = answered(with_claims(about, claim(curve=curve)))
+        specification.draw(tmp_path / f"{n}.png", one, {}, 60)
+        assert (tmp_path / f"{n}.png").stat().st_size > 2000
+
+
+def spoilt(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: spoilt(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [spoilt(inner) for inner in value]
+    return value + HOSTILE if isinstance(value, str) else value
+
+
+def test_foreign_markup_in_claims_is_inert(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:
+    bad = spoilt(claim(curve=[point(-0.3, **{HOSTILE: HOSTILE})])) | {"verdict": HOSTILE}
+    said = with_claims(about, bad, spoilt(UNDECIDED), changed={HOSTILE: HOSTILE}, stated=None, digest=HOSTILE)
+    write_report(tmp_path, records, [], said)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "</script><script>window.pwned" not in page
+    assert not re.search(r"<(img|b|em)\b[^>]*>", page.split("<main>")[1].split("<script")[0])
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    drawn = json.loads(page.split('id="figures-data">')[1].split("</script>")[0])["figures"]["claim-0-curve"]
+    texts = json.dumps(drawn)
+    assert "<" not in texts.replace("<br>", "")
+    text = (tmp_path / "report.md").read_text(encoding="utf-8").split("## The main numbers")[0]
+    rest = re.sub(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", "", text)
+    for mark in ("<", "](javascript", "](http", "<!--", "\x1b", "\u202e"):
+        assert mark not in rest
+    assert "window&#46;pwned" in rest
+
+
+def test_organisms_on_two_models_stand_apart(tmp_path: Path, about: dict[str, Any]) -> None:
+    rows = [
+        record("year", step, "defection_rate", value, model=model)
+        for model, after in (("small", 0.1), ("large", 0.8))
+        for step, value in ((0, 0.99), (40, after))
+    ]
+    write_report(tmp_path, rows, [], about)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "`year on small`" in text
+    assert "`year on large`" in text
+    assert "10.0" in text
+    assert "80.0" in text
+    one_model = [record("year", 0, "defection_rate", 0.99, model="small")]
+    assert by_model(one_model, [], about)[0] is one_model
+    controls = by_model(rows, [], about)[2]["organisms"]
+    assert controls["control on small"]["control"] is True
+
+
+def test_a_difference_has_its_sign() -> None:
+    assert [signed(x) for x in (0.25, -0.25, 0.0, -0.001)] == ["+0.25", "\u22120.25", "0.00", "\u22120.001"]

