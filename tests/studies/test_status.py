@@ -246,6 +246,12 @@ claims:
     direction: greater
     step: 0
     family: [model]
+  - id: stays
+    says: it stays
+    compare: persistence
+    where: {{organism.steps: 12, model: "{first}"}}
+    against: {{organism.steps: 2}}
+    direction: different
 """
 
 
@@ -287,7 +293,8 @@ def test_its_journal_is_a_finished_one(ran: Ran) -> None:
 
 def test_its_claim_is_answered_and_said_in_the_report(ran: Ran) -> None:
     _, _, about = read_finished(ran.out)
-    (found,) = about["claims"]["answers"]
+    found, stays = about["claims"]["answers"]
+    assert (stays["items"], stays["setups"]) == (4, 1), "question by question"
     assert found["verdict"] == "undecided"
     assert "1 of the 3 seeds" in found["why"]
     assert found["arms"][0].startswith("token.steps-12 on ")
@@ -301,7 +308,7 @@ def test_its_claim_is_answered_and_said_in_the_report(ran: Ran) -> None:
 
 
 def test_a_claim_that_is_edited_afterwards_shows(ran: Ran) -> None:
-    text = ran.text.replace("direction: greater", "direction: greater\n    margin: 0.001")
+    text = ran.text.replace("direction: greater", "direction: greater\n    margin: 0.001", 1)
     before = (ran.out / "claims.json").read_bytes()
     run_study(parse_study(text), text, ran.out, ran.store, Quiet(), 1)
     assert (ran.out / "claims.json").read_bytes() == before, "what was stated first is never overwritten"

@@ -144,7 +144,8 @@ class Numbers:
             self.at.setdefault(key, {}).setdefault(seed, (tuple(items), tuple(values)))
 
     def add_arms(self, model: str, arms: Arms) -> None:
-        """The items of every measurement that is a plain mean of them, as the results of a study have them."""
+        """The items of every measurement that is a plain mean of them, as the results of a study have them. Before the
+        records, which have one number a seed."""
         for place, found in arms.items():
             organism, chain, step, measurement, split, at = place
             key: Any = (model, organism, chain, step, measurement, split, at)
@@ -153,6 +154,7 @@ class Numbers:
                     self.add(key, reading.state.seed, sample.items, sample.values)
                 if sample.limit is not None:
                     self.limits[key] = sample.limit
+        self.add_persistence()
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Numbers of single seeds, where nothing finer was added."""
@@ -303,7 +305,6 @@ def answer_claims(study: Study, numbers: Numbers) -> list[dict[str, Any]]:
 
     every = _arms(study, Crossing(study)) if study.claims else {}
     names = Names(list(every.values()))
-    numbers.add_persistence()
     asked = [_Question(study, claim, every, names, numbers) for claim in study.claims]
     tested = [one for one in asked if one.test]
     corrected = multipletests([one.test[0] for one in tested if one.test], method="holm")[1] if tested else []
