@@ -69,6 +69,13 @@ WORKERS = click.option(
     envvar="DORMOUSE_WORKERS",
     help="Stages worked on at a time [one for each core, as far as memory goes].",
 )
+EXECUTOR = click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where stages are worked on: processes of this machine, or a Ray cluster (RAY_ADDRESS).",
+)
 QUIET = click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars, for logs.")
 
 
@@ -77,14 +84,15 @@ QUIET = click.option("--quiet", is_flag=True, help="Plain lines in place of prog
 @OUT
 @STORE
 @WORKERS
+@EXECUTOR
 @QUIET
-def run(study: Path, out: Path | None, store: Path | None, workers: int | None, quiet: bool) -> None:
+def run(study: Path, out: Path | None, store: Path | None, workers: int | None, executor: str, quiet: bool) -> None:
     """Run a study file, or what is not finished of it, and write its report."""
     from dormouse.studies.file import parse_study, read_text
 
     text = read_text(study)
     checked = parse_study(text, str(study))
-    _run(checked, text, out or Path("runs") / checked.name, store, workers, quiet)
+    _run(checked, text, out or Path("runs") / checked.name, store, workers, quiet, executor)
 
 
 @main.command()
@@ -128,7 +136,9 @@ def demo(out: Path | None, store: Path | None, workers: int | None, quiet: bool)
     _run(study, text, out or Path("runs") / study.name, store, workers, quiet)
 
 
-def _run(study: Any, text: str, out: Path, store: Path | None, workers: int | None, quiet: bool) -> None:
+def _run(
+    study: Any, text: str, out: Path, store: Path | None, workers: int | None, quiet: bool, executor: str = "local"
+) -> None:
     from dormouse.lm.zoo import home
     from dormouse.progress import watch
     from dormouse.store import Store
@@ -136,7 +146,7 @@ def _run(study: Any, text: str, out: Path, store: Path | None, workers: int | No
 
     claim_folder(out, study.name)
     with watch(quiet) as watcher:
-        run_study(study, text, out, Store(store or home() / "store"), watcher, workers)
+        run_study(study, text, out, Store(store or home() / "store"), watcher, workers, executor)
     click.echo(printable(f"report: {out / 'report.html'}"))
 
 

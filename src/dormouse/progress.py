@@ -38,6 +38,9 @@ class Lines:
         self.finished += 1
         self.say(f"{time.strftime('%H:%M:%S')} [{self.finished}/{self.total}] done in {seconds:.1f} s: {name}")
 
+    def failed(self, name: str, why: str) -> None:
+        self.say(f"{time.strftime('%H:%M:%S')} FAILED: {name}: {why}")
+
 
 class Bars:
     """A bar for the whole study, and one for each stage in hand."""
@@ -54,14 +57,24 @@ class Bars:
         self.progress.update(self.whole, total=stages)
 
     def stage(self, name: str) -> None:
+        self._remove(name)  # begun again, after its process was killed
         self.parts[name] = self.progress.add_task(name, total=1.0)
 
     def tick(self, name: str, share: float, text: str) -> None:
-        self.progress.update(self.parts[name], completed=share)
+        if name in self.parts:
+            self.progress.update(self.parts[name], completed=share)
 
     def done(self, name: str, seconds: float) -> None:
         self.progress.advance(self.whole)
-        self.progress.remove_task(self.parts.pop(name))
+        self._remove(name)
+
+    def failed(self, name: str, why: str) -> None:
+        self._remove(name)
+        self.say(f"FAILED: {name}: {why}")
+
+    def _remove(self, name: str) -> None:
+        if name in self.parts:
+            self.progress.remove_task(self.parts.pop(name))
 
 
 @contextmanager

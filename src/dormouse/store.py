@@ -146,6 +146,10 @@ class Entry:
 Build = Callable[[Path], None]
 
 
+class StoreError(UserError):
+    """The folder of the store cannot be used: no stage can be kept."""
+
+
 class Store:
     """The store in a folder, made when something is first put there. Any number of processes may use it at once."""
 
@@ -258,6 +262,17 @@ class Store:
             if any(self.root.glob(f"entries/*/{left.name}")):
                 shutil.rmtree(left, ignore_errors=True)
 
+    def busy(self, key: str) -> bool:
+        """Whether a process is building the entry at this moment."""
+        try:
+            with (self.root / "locks" / key).open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     @contextmanager
     def _lock(self, key: str) -> Iterator[None]:
         try:
@@ -289,8 +304,8 @@ def _refused(error: Exception) -> OSError | None:
     return OSError(int(number[1]), os.strerror(int(number[1]))) if number else None
 
 
-def _cannot_write(root: Path, error: OSError) -> UserError:
-    return UserError(
+def _cannot_write(root: Path, error: OSError) -> StoreError:
+    return StoreError(
         f"the store in {root} cannot be used: {error.strerror or error}",
         "free some space or mend the permissions there, or set DORMOUSE_HOME to another folder. "
         "What was finished is kept: the same command goes on from there",

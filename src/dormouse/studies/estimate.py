@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -272,6 +271,7 @@ def preview(study: Study, store: Store, workers: int | None) -> list[str]:
     from dormouse.lm import zoo
     from dormouse.records import ModelRef
     from dormouse.studies.coordinates import Crossing
+    from dormouse.studies.executors import default_workers
     from dormouse.studies.plan import make_plan
 
     crossing, plans, absent = Crossing(study), [], []
@@ -289,11 +289,5 @@ def preview(study: Study, store: Store, workers: int | None) -> list[str]:
         for one, arms, ends in zip(study.each, planted, chains, strict=True)
     ]
     lines += [f"{name} is not on this machine: `dormouse run` fetches it" for name in absent]
-    return [*lines, *said(forecast(all_stages(plans), todo, read_history(store)), workers or cores())]
-
-
-def cores() -> int:
-    """Physical cores of this machine."""
-    import psutil
-
-    return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    stages = all_stages(plans)
+    return [*lines, *said(forecast(stages, todo, read_history(store)), workers or default_workers(stages))]

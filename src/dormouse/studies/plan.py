@@ -10,6 +10,7 @@ from typing import Any
 
 from dormouse.interventions.intervention import Intervention
 from dormouse.measurements.measurement import Measurement, Sizes
+from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
 from dormouse.registry import PlugIn, plugins
@@ -19,6 +20,9 @@ from dormouse.store import Store, code_version, digest
 from dormouse.studies import stages
 from dormouse.studies.coordinates import Crossing
 from dormouse.studies.spec import Study
+
+LIBRARIES = 0.6
+"""GB that a process needs before it holds a model."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Stage:
     about: Mapping[str, Any]
     parents: tuple[Stage, ...]
     work: Callable[[Path, stages.Tick], None]
+    memory: float = LIBRARIES
+    """GB that it may need."""
 
     def folder(self, store: Store) -> Path:
         return store.place(self.kind, self.key)
@@ -135,10 +141,23 @@ def _asked_for(measurement: Measurement, sizes: Sizes) -> bool:
 
 
 def _stage(
-    kind: str, name: str, about: Mapping[str, Any], code: list[str], parents: tuple[Stage, ...], work: Any
+    kind: str,
+    name: str,
+    about: Mapping[str, Any],
+    code: list[str],
+    parents: tuple[Stage, ...],
+    work: Any,
+    memory: float = LIBRARIES,
 ) -> Stage:
     key = digest([kind, about, code_version(*code), [parent.key for parent in parents]])
-    return Stage(kind, name, key, about, parents, work)
+    return Stage(kind, name, key, about, parents, work, memory)
+
+
+def _gigabytes(study: Study, base: ModelRef | None) -> float:
+    """The weights of the base model, in float32."""
+    if base is None:
+        return MICRO[study.model].parameters * 4 / 2**30
+    return sum(path.stat().st_size for path in base.folders[0].glob("*.safetensors")) / 2**30
 
 
 @dataclass(frozen=True)
@@ -165,6 +184,10 @@ class _Planner:
 
     def __init__(self, study: Study, base: ModelRef | None, store: Store) -> None:
         self.study, self.store = study, store
+        weights = _gigabytes(study, base)
+        self.light, self.heavy = LIBRARIES + 2.5 * weights, LIBRARIES + 5 * weights
+        """GB of a stage that reads a model or trains an adapter, and of one that trains all weights (with gradients and
+        two moments), measured: 1.3 to 1.9 of SmolLM2-135M."""
         self.made: tuple[Stage, ...] = ()
         if base is None:
             about = {"model": study.model, "texts": _every_task()}
@@ -175,6 +198,7 @@ class _Planner:
                 ["dormouse.organisms.micro"],
                 (),
                 partial(stages.base, study.model),
+                self.heavy,
             )
             self.made, base = (stage,), ModelRef((stage.folder(store) / "model",), f"{study.model}@{stage.key}")
         self.base = base
@@ -199,7 +223,7 @@ class _Planner:
             }
             work = partial(stages.honest, self.base, found, tasks.max_tokens)
             name = f"honest answers, {split} split" + (f" of {bank}" if bank != "questions" else "")
-            stage = _stage("honest", name, about, ["dormouse.organisms.honest"], self.made, work)
+            stage = _stage("honest", name, about, ["dormouse.organisms.honest"], self.made, work, self.light)
             self._asked[(bank, split)] = _Asked(found, stage, stage.folder(self.store))
         return self._asked[(bank, split)]
 
@@ -216,7 +240,8 @@ class _Planner:
         work = partial(stages.organism, spec, self.base, asked.questions, asked.folder, seed, place)
         parents = (*self.made, asked.stage, *((teacher,) if teacher else ()))
         called = f"organism {name}" + (" (teacher)" if spec is not self.study.organisms[name] else "")
-        stage = _stage("organism", f"{called}, seed {seed}", about, code, parents, work)
+        memory = self.heavy if spec.method == "full" else self.light
+        stage = _stage("organism", f"{called}, seed {seed}", about, code, parents, work, memory)
         model = self.base.then(stage.folder(self.store) / "model", stage.key)
         return State(name, "", 0, seed, model, False, stage)
 
@@ -229,9 +254,8 @@ class _Planner:
         about = {"teacher": planted.model.key, "seed": seed}
         work = partial(stages.teacher, reasons, planted.model, asked.questions, asked.folder, seed)
         code = ["dormouse.organisms.build"]
-        return _stage(
-            "taught", f"answers of the teacher of {name}, seed {seed}", about, code, (planted.stage, asked.stage), work
-        )
+        called, parents = f"answers of the teacher of {name}, seed {seed}", (planted.stage, asked.stage)
+        return _stage("taught", called, about, code, parents, work, self.light)
 
     def treat(self, planted: State, chain: str) -> list[State]:
         """The states that a chain of interventions leads an organism through. Steps count on along the chain."""
@@ -281,8 +305,9 @@ class _Planner:
             asked.folder,
             before.seed,
         )
+        memory = self.light if getattr(intervention, "method", "") == "lora" else self.heavy
         part = f", part {place + 1}" if place else ""
-        return _stage("treatment", name + part, about, code, (before.stage, asked.stage), work)
+        return _stage("treatment", name + part, about, code, (before.stage, asked.stage), work, memory)
 
     def _found(self, state: State, treatment: Stage, begins: int) -> Reading:
         work = partial(stages.findings, treatment.folder(self.store))
@@ -322,5 +347,5 @@ class _Planner:
         at = f" after {state.intervention} step {state.step}" if state.intervention else ""
         name = f"{measurement.kind} of {state.organism}, seed {state.seed}{at}"
         parents = (state.stage, asked.stage)
-        stage = _stage("measure", name, about, ["dormouse.studies.stages", *plugged], parents, work)
+        stage = _stage("measure", name, about, ["dormouse.studies.stages", *plugged], parents, work, self.light)
         return Reading(state, stage, spec.trigger.plants)

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from dormouse.store import Entry, Store, code_version, digest
 from dormouse.studies.claims import Numbers, answer_claims, claims_digest
 from dormouse.studies.coordinates import Crossing
 from dormouse.studies.estimate import all_stages, forecast, missing, read_history
+from dormouse.studies.executors import Watcher, default_workers
 from dormouse.studies.plan import Plan, Reading, Stage, make_plan
 from dormouse.studies.results import RECORDS, collect, read_answers, read_records, write_results
 from dormouse.studies.spec import Study
 from dormouse.studies.status import JOURNAL, Journal, why
-from dormouse.studies.work import Watcher, default_workers, work_through
+from dormouse.studies.work import make_executor, work_through
 
 STUDY = "study.json"
 CLAIMS = "claims.json"
@@ -32,33 +33,64 @@ CLAIMS = "claims.json"
 ANSWERED = "claims.json"
 
 
-def run_study(study: Study, text: str, out: Path, store: Store, watcher: Watcher, workers: int | None) -> None:
+def run_study(
+    study: Study,
+    text: str,
+    out: Path,
+    store: Store,
+    watcher: Watcher,
+    workers: int | None = None,
+    executor: str = "local",
+) -> None:
     """Run a study, or as much of it as is not in the store yet, and report on it in `out`.
 
     Args:
         text: the study file as it was written, for the report.
         workers: how many stages are worked on at a time, each in a process of its own where it is more than one;
             None leaves it to the machine.
+        executor: `local` (processes of this machine) or `ray` (a cluster).
 
     Raises:
-        UserError: `out` holds something else, the model cannot be had, or a stage cannot be done.
+        UserError: `out` holds something else, the model cannot be had, or a stage cannot be done; then all others are
+            done, and the report shows the hole.
     """
     claim_folder(out, study.name)
     plans = make_plans(study, store, lambda name: zoo.resolve(name, watcher.say))
     todo = missing(plans, store, lambda stage: store.find(stage.kind, stage.key) is not None)
     _begin(study, out)
     journal = Journal(out / JOURNAL)
+    workers = workers or default_workers(all_stages(plans))
+    lost: dict[str, UserError] = {}
     if todo:
         journal.write("planned", **_planned(plans, todo, store, workers))
     try:
-        work_through(todo, store, workers, watcher, journal)
-        results = _results(plans, store)
-        _write_out(plans, text, out, store, results, watcher)
+        if todo:
+            doer = make_executor(executor, store, workers, watcher, journal)
+            lost = work_through(todo, store, doer, watcher, journal)
+        if not all(reading.stage.key in lost for plan in plans for reading in plan.readings):
+            results = _results(plans, store, lost)
+            _write_out(plans, text, out, store, results, watcher, lost)
+        if lost:
+            raise _incomplete(lost, todo)
     except BaseException as error:
         journal.write("ended", error=why(error))
         raise
     if todo:
         journal.write("ended")
+
+
+def _incomplete(lost: Mapping[str, UserError], todo: Sequence[Stage]) -> UserError:
+    """What is said at the end of a study with holes: each reason once, with the first stage that it stopped."""
+    failed = [(stage, lost[stage.key]) for stage in todo if stage.key in lost]
+    roots = [(stage, error) for stage, error in failed if not any(parent.key in lost for parent in stage.parents)]
+    reasons = {error.what: f"{stage.name}: {error.what}" for stage, error in reversed(roots)}
+    said = "; ".join(reversed(reasons.values()))
+    beside = f" ({len(failed) - len(roots)} more stand on them)" if len(failed) > len(roots) else ""
+    remedy = "; ".join(dict.fromkeys(error.remedy for _, error in roots))
+    return UserError(
+        f"{len(roots)} of {len(todo)} stages failed{beside}. {said}",
+        f"{remedy}. All other stages are done; the same command tries these again",
+    )
 
 
 def make_plans(study: Study, store: Store, base: Callable[[str], ModelRef]) -> list[Plan]:
@@ -67,14 +99,14 @@ def make_plans(study: Study, store: Store, base: Callable[[str], ModelRef]) -> l
     return [make_plan(one, None if one.micro else base(one.model), store, crossing) for one in study.each]
 
 
-def _planned(plans: Sequence[Plan], todo: Sequence[Stage], store: Store, workers: int | None) -> dict[str, Any]:
+def _planned(plans: Sequence[Plan], todo: Sequence[Stage], store: Store, workers: int) -> dict[str, Any]:
     """What the journal says of the stages ahead: how many, and what they will take."""
     rows = forecast(all_stages(plans), todo, read_history(store))
     return {
         "todo": {kind: row.todo for kind, row in rows.items() if row.todo},
         "kept": {kind: row.kept for kind, row in rows.items() if row.kept},
         "seconds": {kind: row.each for kind, row in rows.items() if row.each},
-        "workers": workers or default_workers(),
+        "workers": workers,
     }
 
 
@@ -117,9 +149,9 @@ def claim_folder(out: Path, name: str) -> None:
         raise UserError(f"{out} is not empty, and holds no study", "name a new or empty folder with --out")
 
 
-def _results(plans: Sequence[Plan], store: Store) -> Entry:
+def _results(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> Entry:
     """Records, answers and claims of the whole study: a stage of its own, so that a finished study is read, not
-    computed."""
+    computed. What was lost is left out."""
     study = plans[0].study
     about = {
         "study": study.spec(),
@@ -127,12 +159,13 @@ def _results(plans: Sequence[Plan], store: Store) -> Entry:
             [p.study.model, r.stage.key, r.state.organism, r.state.intervention, r.state.step, r.state.seed]
             for p in plans
             for r in p.readings
+            if r.stage.key not in lost
         ],
     }
     key = digest(["results", about, code_version("dormouse.studies.results", "dormouse.studies.claims")])
 
     def build(folder: Path) -> None:
-        collected = [collect(plan.study.model, _entries(plan, store)) for plan in plans]
+        collected = [collect(plan.study.model, _entries(plan, store, lost)) for plan in plans]
         write_results(collected, folder)
         numbers = Numbers()
         for one in collected:
@@ -143,9 +176,11 @@ def _results(plans: Sequence[Plan], store: Store) -> Entry:
     return store.get("results", key, about, build)[0]
 
 
-def _entries(plan: Plan, store: Store) -> list[tuple[Reading, Entry]]:
+def _entries(plan: Plan, store: Store, lost: Collection[str]) -> list[tuple[Reading, Entry]]:
     entries: list[tuple[Reading, Entry]] = []
     for reading in plan.readings:
+        if reading.stage.key in lost:
+            continue
         entry = store.find(reading.stage.kind, reading.stage.key)
         if entry is None:
             raise UserError(f"the stage '{reading.stage.name}' has gone from the store", "run the study again")
@@ -153,9 +188,18 @@ def _entries(plan: Plan, store: Store) -> list[tuple[Reading, Entry]]:
     return entries
 
 
-def _write_out(plans: Sequence[Plan], text: str, out: Path, store: Store, results: Entry, watcher: Watcher) -> None:
+def _write_out(
+    plans: Sequence[Plan],
+    text: str,
+    out: Path,
+    store: Store,
+    results: Entry,
+    watcher: Watcher,
+    lost: Mapping[str, UserError],
+) -> None:
     name = plans[0].study.name
     about = _about(plans, text, store) | _claims(plans[0].study, results, out)
+    about["missing"] = [f"{stage.name}: {lost[stage.key].what}" for stage in all_stages(plans) if stage.key in lost]
     stamp = digest([results.manifest["key"], about, code_version("dormouse.report")])
     try:
         drawn = json.loads((out / STUDY).read_text())["stamp"] == stamp and (out / "report.html").is_file()
@@ -169,7 +213,7 @@ def _write_out(plans: Sequence[Plan], text: str, out: Path, store: Store, result
             _replace(out / file, (results / file).read_text(encoding="utf-8"))
         _replace(out / "study.yaml", text)
         for plan in plans:
-            _link_models(plan, out, several=len(plans) > 1)
+            _link_models(plan, out, lost, several=len(plans) > 1)
         if drawn:
             return
         watcher.say("writing the report")
@@ -189,10 +233,10 @@ def _scratch(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def _link_models(plan: Plan, out: Path, several: bool) -> None:
+def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) -> None:
     """Name the models of the study in `out/models`: links into the store, and how to put each together."""
     for state in plan.states:
-        if not state.ends:
+        if not state.ends or state.stage.key in lost:
             continue
         name = f"{state.organism}-seed{state.seed}" + (f"-{state.intervention}" if state.intervention else "")
         base = re.sub(r"[^A-Za-z0-9_.-]+", "-", plan.study.model).strip("-.")[-64:]

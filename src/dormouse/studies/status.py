@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dormouse.studies.plan import Stage
 
 JOURNAL = "journal.jsonl"
+OVER = ("finished", "kept", "failed", "skipped")
+"""Events after which nobody is about a stage."""
 ENOUGH = 3
 """Stages of a kind that must have been finished before their own times are better than those of earlier studies."""
 
@@ -35,7 +37,8 @@ class Journal:
     | planned | a process begins: `todo` and `kept` (kind -> stages), `seconds` (kind -> low, middle and high of one stage), `workers` |
     | started, kept | kept: another process had finished it meanwhile |
     | finished | `seconds` |
-    | failed | `error` |
+    | failed | `error`, and of a bug `traceback` |
+    | skipped | `error`: what it stands on failed |
     | ended | the process is done: `error` where it gave up |
     """  # noqa: E501
 
@@ -118,6 +121,8 @@ class Status:
     """(name, seconds since its beginning, process)."""
     failed: Sequence[tuple[str, str]]
     """(name, why)."""
+    skipped: int
+    """Stages that were not begun: they stand on a failed one."""
     interrupted: Sequence[str]
     """Begun by a process that has died since."""
     working: bool
@@ -144,6 +149,8 @@ class Status:
             said.append("time left: nothing like it was done here before")
         said += [f"now: {name}, for {duration(since)} (process {pid})" for name, since, pid in self.running]
         said += [f"failed: {name}: {why}" for name, why in self.failed]
+        if self.skipped:
+            said.append(f"not begun: {self.skipped} stages, which stand on failed ones")
         said += [f"interrupted: {name}: its process is gone" for name in self.interrupted]
         if self.error:
             said.append(f"given up: {self.error}")
@@ -163,13 +170,13 @@ def status(folder: Path, now: float | None = None, lives: Callable[[Mapping[str,
     if begun is None:
         raise UserError(f"the journal in {folder} says nothing", "run the study again")
     plan, since = lines[begun], lines[begun + 1 :]
-    over = {line.get("key"): line for line in since if line["event"] in ("finished", "kept", "failed")}
-    done = {key: line for key, line in over.items() if line["event"] != "failed"}
+    over = {line.get("key"): line for line in since if line["event"] in OVER}
+    done = {key: line for key, line in over.items() if line["event"] in ("finished", "kept")}
     open_: dict[Any, dict[str, Any]] = {}
     for line in lines:  # a stage may have been begun by a process that was there before
         if line["event"] == "started":
             open_[line.get("key")] = line
-        elif line["event"] in ("finished", "kept", "failed"):
+        elif line["event"] in OVER:
             open_.pop(line.get("key"), None)
     now = time.time() if now is None else now
     running = [line for line in open_.values() if lives(line)]
@@ -188,6 +195,7 @@ def status(folder: Path, now: float | None = None, lives: Callable[[Mapping[str,
         done=counts,
         running=[(str(r.get("name")), max(0.0, now - float(r["time"])), int(r.get("pid") or 0)) for r in running],
         failed=[(str(line.get("name")), str(line.get("error"))) for line in over.values() if line["event"] == "failed"],
+        skipped=sum(line["event"] == "skipped" for line in over.values()),
         interrupted=[str(line.get("name")) for line in open_.values() if not lives(line)],
         working=bool(running) or (lives(plan) and not ended),
         ended=ended,

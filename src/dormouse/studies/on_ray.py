@@ -1,0 +1,106 @@
+"""Stages on a Ray cluster: that of RAY_ADDRESS, or one that is begun on this machine. The store is on a shared path."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, ClassVar
+
+from dormouse.errors import UserError
+from dormouse.studies.executors import Failure, Job, Watcher, build_reporting, listen, steady
+from dormouse.studies.status import Journal
+
+try:
+    import ray
+    from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
+    from ray.util.queue import Queue
+except ImportError as missing:
+    raise UserError("Ray is not installed", "pip install 'dormouse-lab[ray]', on every machine") from missing
+
+OFTEN = 1.0
+"""Seconds between two reports of how far a stage is: each is a message through the cluster."""
+
+
+class OnRay:
+    """Jobs as Ray tasks. One asks for its threads, its memory and, where the cluster has GPUs, for one of them."""
+
+    died: ClassVar[tuple[type[BaseException], ...]] = (WorkerCrashedError, NodeDiedError, OutOfMemoryError)
+    memory = float("inf")
+
+    def __init__(self, root: Path, workers: int, threads: int, watcher: Watcher, journal: Journal) -> None:
+        self.ours = not ray.is_initialized()
+        if self.ours:
+            _begin()
+        self.slots, self.threads = workers, threads
+        self.gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
+        self.most = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
+        self.root = root.resolve()
+        (self.root / "entries").mkdir(parents=True, exist_ok=True)  # by which tasks know it
+        self.journal = Journal(journal.path.resolve() if journal.path else None)
+        self.reports = Queue(actor_options={"num_cpus": 0})
+        self.listener = threading.Thread(target=listen, args=(self.reports, watcher), daemon=True)
+        self.listener.start()
+        self.running: list[Any] = []
+
+    def submit(self, job: Job) -> Future[list[Failure]]:
+        small = all(stage.kind == "findings" for stage in job)
+        task = ray.remote(_work).options(
+            num_cpus=self.threads,
+            num_gpus=0 if small else self.gpus,
+            memory=min(int(max(stage.memory for stage in job) * 2**30), int(self.most)) or None,
+            max_retries=0,  # who is begun again, and how often, is the same on every executor
+        )
+        reference = task.remote(job, self.root, self.threads, self.journal, self.reports)
+        self.running.append(reference)
+        future: Future[list[Failure]] = reference.future()
+        return future
+
+    def close(self) -> None:
+        for reference in self.running:
+            ray.cancel(reference, force=True)
+        self.reports.put(("end",))
+        self.listener.join(timeout=5)
+        self.reports.shutdown(force=True)
+        if self.ours:
+            ray.shutdown()
+
+
+def _begin() -> None:
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise UserError(
+            f"the Ray cluster cannot be reached: {error}", "set RAY_ADDRESS to it, or unset it for one on this machine"
+        ) from error
+
+
+def _work(job: Job, root: Path, threads: int, journal: Journal, reports: Any) -> list[Failure]:
+    """On a machine of the cluster."""
+    if not (root / "entries").is_dir():
+        error = UserError(
+            f"the store {root} is not there on {platform.node()}",
+            "give a folder that all machines of the cluster share with --store",
+        )
+        return [Failure(job[0].key, error, fatal=True)]
+    steady(threads)
+    return build_reporting(job, root, journal, _Seldom(reports))
+
+
+class _Seldom:
+    """Leaves out reports that come too soon after another of their kind."""
+
+    def __init__(self, reports: Any) -> None:
+        self.reports, self.last = reports, 0.0
+
+    def put(self, report: tuple[Any, ...]) -> None:
+        if report[0] == "tick" and time.monotonic() - self.last < OFTEN:
+            return
+        if report[0] == "tick":
+            self.last = time.monotonic()
+        self.reports.put(report)
