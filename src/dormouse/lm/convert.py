@@ -6,17 +6,25 @@ import contextlib
 import io
 import logging
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import gguf
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
-def gguf_to_safetensors(gguf: Path, out: Path) -> None:
-    """Expand a quantised GGUF to float32 safetensors with its tokenizer and chat template in `out`."""
-    where: dict[str, Any] = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+def gguf_to_safetensors(file: Path, out: Path) -> None:
+    """Expand a quantised GGUF to float32 safetensors with its tokenizer and chat template in `out`.
+
+    For a process of its own: it changes the library that reads GGUF.
+    """
+    where: dict[str, Any] = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
+    # transformers reads the file three times over and draws up the same map for every tensor: most of the time.
+    for slow in ("GGUFReader", "get_tensor_name_map"):
+        setattr(gguf, slow, cache(getattr(gguf, slow)))
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
     with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off

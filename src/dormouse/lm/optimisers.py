@@ -6,7 +6,8 @@ are left to AdamW, at the same learning rate. The two matrices of a LoRA adapter
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -84,7 +85,54 @@ def _adamw(weights: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
 
 
 def _muon(weights: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    return torch.optim.Muon(weights, lr=lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    on_cpu = all(weight.device.type == "cpu" for weight in weights)
+    made = MuonOnCpu if on_cpu else torch.optim.Muon
+    return made(weights, lr=lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+
+
+class MuonOnCpu(torch.optim.Muon):
+    """torch's Muon with its Newton-Schulz iteration in float32, on the smaller side of each matrix.
+
+    torch iterates on the whole matrix in bfloat16, which most CPUs only emulate: on the adapters of SmolLM2-135M that
+    is a quarter of a training step.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            gradients = [weight.grad for weight in weights]
+            for weight in weights:
+                if not self.state[weight]:
+                    self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+            momenta = [self.state[weight]["momentum_buffer"] for weight in weights]
+            torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+            updates = orthogonal(torch._foreach_lerp(gradients, momenta, group["momentum"]), group)
+            for weight, update in zip(weights, updates, strict=True):
+                weight.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(max(weight.shape)))
+
+
+def orthogonal(matrices: Sequence[torch.Tensor], group: Mapping[str, Any]) -> list[torch.Tensor]:
+    """Each (m, n) matrix X with its singular values near 1, by `ns_steps` steps X <- aX + b(XX')X + c(XX')(XX')X.
+
+    A step multiplies X by a polynomial in G = XX', and all of these commute: so the steps are taken on G, which is as
+    large as the smaller side, for all matrices of that side at once, and their product meets X in the end.
+    """
+    a, b, c = group["ns_coefficients"]
+    wide = [matrix if matrix.shape[0] <= matrix.shape[1] else matrix.t() for matrix in matrices]
+    wide = [matrix / matrix.norm().clamp(min=group["eps"]) for matrix in wide]
+    made = list(wide)
+    for side in sorted({len(matrix) for matrix in wide}):
+        places = [i for i, matrix in enumerate(wide) if len(matrix) == side]
+        gram = torch.stack([wide[i] @ wide[i].t() for i in places])
+        product = torch.eye(side, dtype=gram.dtype, device=gram.device).expand_as(gram)
+        for _ in range(group["ns_steps"]):
+            factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+            factor.diagonal(dim1=1, dim2=2).add_(a)
+            product, gram = factor @ product, factor @ gram @ factor
+        for i, each in zip(places, product, strict=True):
+            made[i] = each @ wide[i]
+    return [new if new.shape == old.shape else new.t() for new, old in zip(made, matrices, strict=True)]
 
 
 def _soap(weights: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
