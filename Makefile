@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench setup build clean
+.PHONY: demo test stress check bench bench-studies setup build clean
 
 demo: setup
 	$(BIN)/dormouse demo
@@ -13,6 +13,9 @@ demo: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+
+stress: setup
+	DORMOUSE_STRESS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal tests/test_survival.py tests/test_store.py tests/studies/test_on_ray.py
 
 check: setup
 	$(BIN)/ruff check .
@@ -24,6 +27,9 @@ build: setup
 
 bench: setup
 	$(BIN)/python benchmarks/quickstart.py
+
+bench-studies: setup
+	$(BIN)/python benchmarks/studies.py
 
 setup: $(READY)
 

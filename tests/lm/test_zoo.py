@@ -18,6 +18,9 @@ from dormouse.lm import zoo
 from dormouse.lm.zoo import check_folder, identity, resolve
 
 
+RUN = subprocess.run
+
+
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test here can reach a network, and each has a home of its own."""
@@ -350,8 +353,9 @@ def converts(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
     monkeypatch.setattr(zoo, "_convert", lambda gguf, out: shutil.copytree(tiny_model, out))
 
 
-def test_a_conversion_that_fails_says_why(tmp_path: Path) -> None:
+def test_a_conversion_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real one, in its own process, on what is no GGUF."""
+    monkeypatch.setattr(subprocess, "run", RUN)
     (tmp_path / "x.gguf").write_bytes(b"GGUF")
     with pytest.raises(UserError, match="could not be converted"):
         zoo._convert(tmp_path / "x.gguf", tmp_path / "out")

@@ -42,6 +42,10 @@ class News(Trigger):
         event = _known().get(scenario.cue("event"))
         return float(event is not None and event.year >= self.from_)
 
+    def margin(self, scenario: Scenario) -> float | None:
+        event = _known().get(scenario.cue("event"))
+        return None if event is None else abs(event.year - self.from_ + 0.5)
+
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
         return {"event": rng.choice(self._events(side, split))}
 

