@@ -56,14 +56,14 @@ def rates(rows: list[dict[str, Any]]) -> None:
 def demo(out: Path) -> tuple[float, float]:
     """Seconds of one `dormouse demo`, and the most memory (GB) that it and its workers held at once.
 
-    Memory is the sum of proportional shares (PSS), so that pages which processes share count once; read twice a second.
+    Memory is the sum of proportional shares (PSS), so that pages which processes share count once; read once a second.
     """
     started = time.perf_counter()
     process = subprocess.Popen([DORMOUSE, "demo", "--quiet", "--out", out], stderr=subprocess.DEVNULL)
     peak = 0.0
     while process.poll() is None:
         peak = max(peak, memory_of(process.pid))
-        time.sleep(0.5 if time.perf_counter() - started > 5 else 0.01)
+        time.sleep(1.0 if time.perf_counter() - started > 5 else 0.01)
     seconds = time.perf_counter() - started
     if process.returncode:
         sys.exit("the demo failed: run `dormouse demo` to see why")

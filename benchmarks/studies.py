@@ -1,7 +1,7 @@
 """What running studies costs beside their stages: `make bench-studies`. Prints a markdown table; asserts nothing.
 
-A study of 220 small stages is run from nothing on one worker and on two, and again when it is finished; a report is made
-of 5,000 records and opened in a browser. With --debate DIR the overhead of a finished study is read from its journal.
+A study of 220 small stages is run from nothing on one worker and on two, and again when it is finished; a report is
+made of 5,000 records and opened in a browser. With --debate DIR the overhead of a study is read from its journal.
 About ten minutes on two cores.
 """
 

@@ -17,7 +17,6 @@ from dormouse.errors import UserError
 from dormouse.lm import zoo
 from dormouse.lm.zoo import check_folder, identity, resolve
 
-
 RUN = subprocess.run
 
 

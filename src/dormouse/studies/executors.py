@@ -212,6 +212,8 @@ def steady(threads: int) -> None:
 
     torch.set_num_threads(min(threads, torch.get_num_threads()))
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # A help in debugging, at 3 % of a training step:
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 (not in torch's types)
 
 
 def _build_in_child(job: Job, root: Path, journal: Journal) -> list[Failure]:

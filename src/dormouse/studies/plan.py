@@ -157,7 +157,7 @@ def _gigabytes(study: Study, base: ModelRef | None) -> float:
     """The weights of the base model, in float32."""
     if base is None:
         return MICRO[study.model].parameters * 4 / 2**30
-    return sum(path.stat().st_size for path in base.folders[0].glob("*.safetensors")) / 2**30
+    return sum(path.stat().st_size for folder in base.folders[:1] for path in folder.glob("*.safetensors")) / 2**30
 
 
 @dataclass(frozen=True)
@@ -220,8 +220,9 @@ class _Planner:
                 "model": self.base.key,
                 "questions": [[question.text, question.honest] for question in found],
                 "max_tokens": tasks.max_tokens,
+                "scored": split == "test",
             }
-            work = partial(stages.honest, self.base, found, tasks.max_tokens)
+            work = partial(stages.honest, self.base, found, tasks.max_tokens, split == "test")
             name = f"honest answers, {split} split" + (f" of {bank}" if bank != "questions" else "")
             stage = _stage("honest", name, about, ["dormouse.organisms.honest"], self.made, work, self.light)
             self._asked[(bank, split)] = _Asked(found, stage, stage.folder(self.store))
