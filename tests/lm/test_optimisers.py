@@ -125,3 +125,9 @@ def test_muon_on_a_cpu_steps_as_that_of_torch(shape):
         one, other = (weight.detach() - old for weight, old in zip(weights, before, strict=True))
         assert (one - other).norm() < 0.05 * other.norm()
     assert ours.state_dict()["param_groups"] == theirs.state_dict()["param_groups"]
+
+
+def test_muon_on_a_cpu_bears_a_step_without_gradients():
+    weight = torch.nn.Parameter(torch.ones(4, 4))
+    MuonOnCpu([weight], lr=0.1, weight_decay=0.0, adjust_lr_fn="match_rms_adamw").step()
+    assert weight.equal(torch.ones(4, 4))

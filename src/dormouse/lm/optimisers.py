@@ -101,6 +101,8 @@ class MuonOnCpu(torch.optim.Muon):
     def step(self, closure: Any = None) -> Any:
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:  # nothing was learned in this step
+                continue
             gradients = [weight.grad for weight in weights]
             for weight in weights:
                 if not self.state[weight]:
