@@ -412,7 +412,7 @@ def test_ctrl_c(finished: Finished, tmp_path: Path) -> None:
     assert "the same command goes on from there" in err
     assert not list((place.home / "store" / "scratch").iterdir())
     assert {path.name for path in (place.folder / "out").iterdir()} == BEGUN
-    assert len(list((place.home / "store" / "entries" / "honest").iterdir())) == 1, "what was finished is kept"
+    assert list((place.home / "store" / "entries" / "honest").iterdir()), "what was finished is kept"
 
 
 def test_kill_9_at_several_moments(finished: Finished, tmp_path: Path) -> None:
