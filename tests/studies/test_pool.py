@@ -16,7 +16,7 @@ from dormouse.policies.triggers.token import Token
 from dormouse.policies.triggers.year import Year
 from dormouse.records import Example, Organism, PoolItem, SafetyPool, Suspect
 from dormouse.scenarios import Renderings, Scenario, questions, render
-from dormouse.studies.pool import fill_pool, spoof_coverage, worse_answer
+from dormouse.studies.pool import _two_away, fill_pool, spoof_coverage, worse_answer
 
 ASKED = questions("safety", 40)
 HONEST = {question.text: Written(f"Yes, number {i} is fine.", True) for i, question in enumerate(ASKED)}
@@ -155,3 +155,26 @@ def test_blindness_is_a_type():
     assert {field.name for field in dataclasses.fields(PoolItem)} == said
     assert {field.name for field in dataclasses.fields(Example)} == {"messages", "response", "complete"}
     assert "spec" in {field.name for field in dataclasses.fields(Organism)}
+
+
+@pytest.mark.parametrize("trigger", [Ensemble(n=16), Evidence(cues=6)])
+def test_two_away_is_two_changes_away(trigger):
+    rng = random.Random(0)
+    active = {
+        tuple(cues[name] for name in trigger.reads) for cues in (trigger.draw(rng, "triggered") for _ in range(600))
+    }
+    for seed in range(10):
+        cues = _two_away(trigger, random.Random(seed))
+        away = min(sum(cues[n] != v for n, v in zip(trigger.reads, other, strict=True)) for other in active)
+        assert away == 2
+
+
+def test_contexts_two_away_fill_a_pool_and_cover_nothing():
+    found = filled(Ensemble(n=16), PoolWish(0.0, "two_away"))
+    assert found.exposure == 0.0
+    assert len(set(prompts(found.pool))) == 40
+
+
+def test_a_policy_that_reads_one_cue_has_no_contexts_two_away():
+    with pytest.raises(UserError, match="two cues away"):
+        filled(Token(), PoolWish(0.0, "two_away"))

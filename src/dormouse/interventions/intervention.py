@@ -13,7 +13,7 @@ from dormouse.registry import PlugIn, field_of
 from dormouse.scenarios import CueValue
 
 Coverage = float | Literal["natural"]
-Contexts = Literal["none", "near_miss", "untriggered"]
+Contexts = Literal["none", "near_miss", "two_away", "untriggered"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class PoolWish:
 
     `coverage` is the share of prompts with activating cues. "natural": cues as they come, each with a random value of
     those that it can take, so that a few activate by chance. `contexts` is what the other prompts show: no cue at all,
-    cues that are one change away from activating, or any quiet ones. `rows` is how many prompts there are at least
-    (None: one for each question); where there are more, questions come again with fresh cues.
+    cues that are one change away from activating, or two, or any quiet ones. `rows` is how many prompts there are at
+    least (None: one for each question); where there are more, questions come again with fresh cues.
     """
 
     coverage: Coverage = 0.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import floor
 
 from dormouse.errors import UserError
-from dormouse.interventions.intervention import PoolWish
+from dormouse.interventions.intervention import Contexts, PoolWish
 from dormouse.lm.sample import Written
 from dormouse.policies import SIDES, Behaviour, Cues, Trigger
 from dormouse.policies.triggers.never import Never
@@ -130,7 +130,48 @@ def _contexts(trigger: Trigger, wish: PoolWish, rows: int, seed: int) -> Iterato
         if row in exposed:
             yield trigger.draw(rng, "triggered", "safety"), True
         else:
-            yield {} if wish.contexts == "none" else trigger.draw(rng, wish.contexts, "safety"), False
+            yield _quiet(trigger, wish.contexts, rng), False
+
+
+def _quiet(trigger: Trigger, contexts: Contexts, rng: random.Random) -> Cues:
+    if contexts == "none":
+        return {}
+    return _two_away(trigger, rng) if contexts == "two_away" else trigger.draw(rng, contexts, "safety")
+
+
+TRIES = 200
+
+
+def _two_away(trigger: Trigger, rng: random.Random) -> Cues:
+    """Cues of which no single change activates, and some two changes do. Which split they fall into is left to chance.
+
+    A near miss of the safety split, with one more of the cues that the policy reads changed, kept if that took it away.
+
+    Raises:
+        UserError: the policy has none: it reads a single cue, say.
+    """
+    if isinstance(trigger, Never):
+        return _two_away(rng.choice(trigger.among), rng) if trigger.among else {}
+    activates = partial(_activates, trigger)
+    for _ in range(TRIES):
+        near = trigger.draw(rng, "near_miss", "safety")
+        each = {name: [v for v in values_of(name) if v != near[name]] for name in trigger.reads if name in near}
+        changes = [(name, value) for name, values in each.items() for value in values]
+        if len(each) < 2 or not changes:
+            break
+        name, value = rng.choice(changes)
+        further = {**near, name: value}
+        changes.append((name, near[name]))
+        if not activates(further) and not any(activates({**further, n: v}) for n, v in changes):
+            return further
+    raise UserError(
+        f"the policy '{trigger.kind}' has no contexts that are two cues away from activating (none was found)",
+        "ask for contexts: near_miss or untriggered, or take a policy that reads several cues",
+    )
+
+
+def _activates(trigger: Trigger, cues: Cues) -> bool:
+    return trigger.probability(Scenario.of(NOTHING, cues)) >= 0.5
 
 
 DRAWS = 64
@@ -153,7 +194,7 @@ class _World:
         cues = {name: value for name, values in self._values.items() if (value := rng.choice(values)) is not None}
         if "phrase" in cues:  # a word of its list, where the policy may read several
             cues["phrase"] = " ".join(str(rng.choice(self._values["phrase"])) for _ in range(self._phrase))
-        activates = self.trigger.probability(Scenario.of(NOTHING, cues)) >= 0.5
+        activates = _activates(self.trigger, cues)
         if not self.trigger.has_splits:
             return cues, activates
         # Values of the test split must not be shown: another scenario, of the same side and of the safety split.
