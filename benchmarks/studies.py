@@ -52,9 +52,9 @@ def many_stages(root: Path) -> None:
     for workers in (1, 2):
         out = root / f"out-{workers}"
         run(root, out, workers)
-        took[workers] = sum(1 for _ in (out / "journal.jsonl").open()), wall(out)
+        took[workers] = wall(out)
         row(f"overhead of planning and storing, 220 stages, {workers} at a time", "", f"{overhead(out):.1%}")
-    row("speed-up of two workers over one on micro stages", ">= 1.7x", f"{took[1][1] / took[2][1]:.2f}x")
+    row("speed-up of two workers over one on micro stages", ">= 1.7x", f"{took[1] / took[2]:.2f}x")
     started = time.perf_counter()
     run(root, root / "out-2", 2)
     stages = len(list((root / "store-2" / "entries").glob("*/*")))

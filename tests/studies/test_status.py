@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from test_work import Told, refuse
 
 from dormouse.cli import main
-from dormouse.errors import UserError
 from dormouse.store import Store
 from dormouse.studies.file import parse_study
 from dormouse.studies.plan import Stage
@@ -187,19 +187,6 @@ def test_hostile_names_are_inert_on_the_terminal(tmp_path: Path) -> None:
     assert "\\x1b[31mred\\x07" in outcome.output
 
 
-class Quiet:
-    def say(self, text: str) -> None: ...
-    def start(self, stages: int) -> None: ...
-    def stage(self, name: str) -> None: ...
-    def tick(self, name: str, share: float, text: str) -> None: ...
-    def done(self, name: str, seconds: float) -> None: ...
-    def failed(self, name: str, why: str) -> None: ...
-
-
-def refuse(folder: Path, tick: Any) -> None:
-    raise UserError("it cannot be done", "do something else")
-
-
 def make(folder: Path, tick: Any) -> None:
     (folder / "data").write_text("x")
 
@@ -210,8 +197,8 @@ def test_workers_write_down_what_they_do(tmp_path: Path, workers: int) -> None:
     bad = Stage("part", "bad", "bad", {}, (good,), refuse)
     journal = Journal(tmp_path / JOURNAL)
     store = Store(tmp_path / "store")
-    executor = make_executor("local", store, workers, Quiet(), journal)
-    assert set(work_through([good, bad], store, executor, Quiet(), journal)) == {"bad"}
+    executor = make_executor("local", store, workers, Told(), journal)
+    assert set(work_through([good, bad], store, executor, Told(), journal)) == {"bad"}
     lines = read_journal(tmp_path / JOURNAL)
     told = [(line["event"], line["name"], line.get("error")) for line in lines if line["event"] != "ended"]
     assert told == [
@@ -268,7 +255,7 @@ def ran(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     at = tmp_path_factory.mktemp("ran")
     text = STUDY.format(first=tiny_model, second=shutil.copytree(tiny_model, at / "other"))
     found = Ran(at / "out", Store(at / "store"), text)
-    run_study(parse_study(text), text, found.out, found.store, Quiet(), 1)
+    run_study(parse_study(text), text, found.out, found.store, Told(), 1)
     return found
 
 
@@ -311,13 +298,13 @@ def test_its_claim_is_answered_and_said_in_the_report(ran: Ran) -> None:
 def test_a_claim_that_is_edited_afterwards_shows(ran: Ran) -> None:
     text = ran.text.replace("direction: greater", "direction: greater\n    margin: 0.001", 1)
     before = (ran.out / "claims.json").read_bytes()
-    run_study(parse_study(text), text, ran.out, ran.store, Quiet(), 1)
+    run_study(parse_study(text), text, ran.out, ran.store, Told(), 1)
     assert (ran.out / "claims.json").read_bytes() == before, "what was stated first is never overwritten"
     _, _, about = read_finished(ran.out)
     assert about["claims"]["changed"] == {"longer-is-stronger": "edited"}
     assert about["claims"]["digest"] != about["claims"]["stated"]["digest"]
     for name in ("report.html", "report.md"):
         assert "Claims changed after the first run" in (ran.out / name).read_text()
-    run_study(parse_study(ran.text), ran.text, ran.out, ran.store, Quiet(), 1)
+    run_study(parse_study(ran.text), ran.text, ran.out, ran.store, Told(), 1)
     assert read_finished(ran.out)[2]["claims"]["changed"] == {}
     assert "Claims changed" not in (ran.out / "report.md").read_text()
