@@ -46,11 +46,6 @@ ALL = {*RATES, "near_miss_rate", "subtlety_auroc", "best_word_auroc", "refusal_r
 """What is taken of each organism, whatever its policy."""
 
 
-class Quiet:
-    def __getattr__(self, name: str) -> object:
-        return lambda *_: None
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     at = tmp_path_factory.mktemp("spectrum")

@@ -38,11 +38,6 @@ measure:
 """
 
 
-class Quiet:
-    def __getattr__(self, name: str) -> object:
-        return lambda *_: None
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     at = tmp_path_factory.mktemp("survival")

@@ -38,11 +38,6 @@ HOW = "steps: 10, batch: 8, lr: 0.01, method: full, points: 2"
 FEW = "steps: 4, points: 1, batch: 2"
 
 
-class Quiet:
-    def __getattr__(self, name: str) -> object:
-        return lambda *_: None
-
-
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> list[Record]:
     at = tmp_path_factory.mktemp("treatments")
