@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from conftest import Told
 
 from dormouse.records import Record
 from dormouse.store import Store
@@ -50,7 +51,7 @@ ALL = {*RATES, "near_miss_rate", "subtlety_auroc", "best_word_auroc", "refusal_r
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     at = tmp_path_factory.mktemp("spectrum")
     text = STUDY.format(model=tiny_model, short=SHORT, renderings=RENDERINGS)
-    run_study(parse_study(text), text, at / "out", Store(at / "home"), Quiet(), 1)
+    run_study(parse_study(text), text, at / "out", Store(at / "home"), Told(), 1)
     return at / "out"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import Told
 
 from dormouse.records import Record
 from dormouse.store import Store
@@ -42,7 +43,7 @@ measure:
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     at = tmp_path_factory.mktemp("survival")
     text = STUDY.format(model=tiny_model)
-    run_study(parse_study(text), text, at / "out", Store(at / "home"), Quiet(), 1)
+    run_study(parse_study(text), text, at / "out", Store(at / "home"), Told(), 1)
     return at / "out"
 
 

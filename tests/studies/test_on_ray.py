@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_work import Told, diamonds, die, names, refuse, through
+from conftest import Told
+from test_work import diamonds, die, names, refuse, through
 
 from dormouse.errors import UserError
 from dormouse.store import Store

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from test_work import Told, refuse
+from conftest import Told
+from test_work import refuse
 
 from dormouse.cli import main
 from dormouse.store import Store

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Told
 
 from dormouse.records import ModelRef, Record
 from dormouse.store import Store
@@ -42,7 +43,7 @@ FEW = "steps: 4, points: 1, batch: 2"
 def records(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> list[Record]:
     at = tmp_path_factory.mktemp("treatments")
     text = STUDY.format(model=tiny_model, how=HOW, few=FEW)
-    run_study(parse_study(text), text, at / "out", Store(at / "home"), Quiet(), 1)
+    run_study(parse_study(text), text, at / "out", Store(at / "home"), Told(), 1)
     return read_records(at / "out")
 
 

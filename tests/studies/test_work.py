@@ -8,33 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from conftest import Told
 
 from dormouse.errors import UserError
 from dormouse.store import Store, StoreError
 from dormouse.studies.plan import Stage
 from dormouse.studies.status import JOURNAL, NO_JOURNAL, Journal, read_journal
 from dormouse.studies.work import DEATHS, _jobs, make_executor, work_through
-
-
-class Told:
-    """A watcher that remembers."""
-
-    def __init__(self):
-        self.done_, self.failed_, self.said, self.ticks = [], [], [], 0
-
-    def say(self, text):
-        self.said.append(text)
-
-    def start(self, stages): ...
-    def stage(self, name): ...
-    def tick(self, name, share, text):
-        self.ticks += 1
-
-    def done(self, name, seconds):
-        self.done_.append(name)
-
-    def failed(self, name, why):
-        self.failed_.append(name)
 
 
 def through(todo, store, workers=2, kind="local", told=None, journal=NO_JOURNAL):
