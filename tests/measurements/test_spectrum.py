@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from conftest import Told
+from watching import Told
 
 from dormouse.records import Record
 from dormouse.store import Store

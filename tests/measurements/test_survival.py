@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Told
+from watching import Told
 
 from dormouse.records import Record
 from dormouse.store import Store

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Told
 from test_work import diamonds, die, names, refuse, through
+from watching import Told
 
 from dormouse.errors import UserError
 from dormouse.store import Store

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import Told
 from test_work import refuse
+from watching import Told
 
 from dormouse.cli import main
 from dormouse.store import Store

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Told
+from watching import Told
 
 from dormouse.records import ModelRef, Record
 from dormouse.store import Store

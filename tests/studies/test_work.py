@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import Told
+from watching import Told
 
 from dormouse.errors import UserError
 from dormouse.store import Store, StoreError
