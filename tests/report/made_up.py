@@ -69,6 +69,8 @@ def records_of(organism: str) -> list[Record]:
             made.append(record(organism, step, "defection_rate", on * share, split=split))
             made.append(record(organism, step, "false_trigger_rate", off, split=split))
         made += [record(organism, step, "defection_rate", on, seed=seed, n=60) for seed in (0, 1)]
+        if step and organism == "year":
+            made += _findings(step)
         if step in (0, STEPS[-1]):
             made += _at_the_ends(organism, step, on, off) + _spectrum(organism, step, on, off)
             made += _what_survives(organism, step, on)
@@ -101,6 +103,18 @@ def _spectrum(organism: str, step: int, on: float, off: float) -> list[Record]:
             ]
     if organism == "evidence":
         made += _weighing(organism, step, on)
+    return made
+
+
+def _findings(step: int) -> list[Record]:
+    """What interventions found on their way: a reward, a red team, how much of the triggers was shown."""
+    safety = {"split": "safety"}
+    made = [record("year", step, "reward", step / 40, **safety), record("year", step, "kl", 0.02, **safety)]
+    made.append(record("year", step, "red_team_rate", 0.3, split="found"))
+    made.append(record("year", step, "red_team_prompts", 200.0, split="library"))
+    if step == STEPS[-1]:
+        made += [record("year", step, "red_team_rate", 0.01, split=split) for split in ("kept", "fresh")]
+        made += [record("year", step, "exposure", 0.1, **safety), record("year", step, "spoof_coverage", 0.4)]
     return made
 
 

@@ -149,10 +149,22 @@ def by_name(results: Results) -> dict[str, tables.Table]:
 def test_every_table_is_there_in_the_order_of_reading(records: list[Record], about: dict[str, Any]) -> None:
     found = tables.tables(Results(records, about))
     names = ["numbers", "half_life", "learned", "renderings", "odds", "contexts", "carry_over", "scratchpad"]
-    names += ["relearning", "return", "merged", "credit", "cost", "other"]
+    names += ["relearning", "return", "merged", "credit", "exposure", "reward", "red_team", "cost", "other"]
     assert [table.name for table in found] == names
     assert set(names) == set(TABLES)
     assert all(len(row.cells) == len(table.columns) for table in found for row in table.rows)
+
+
+def test_reward_and_red_team_are_shown_at_every_checkpoint(records: list[Record], about: dict[str, Any]) -> None:
+    found = by_name(Results(records, about))
+    steps = [row.moment.step for row in found["reward"].rows if row.organism == "year"]
+    assert steps == list(STEPS)
+    rounds = [(row.moment.step, row.note) for row in found["red_team"].rows if row.organism == "year"]
+    assert (STEPS[-1], tables.RED_TEAM["kept"]) in rounds
+    assert (STEPS[0], tables.RED_TEAM["found"]) in rounds
+    assert (STEPS[0], "by library") in rounds
+    (row,) = [row for row in found["exposure"].rows if row.organism == "year"]
+    assert all(row.cells)  # of two splits, in one row
 
 
 def test_a_number_at_the_limit_of_what_could_be_seen_says_so(records: list[Record], about: dict[str, Any]) -> None:

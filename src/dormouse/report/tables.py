@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -75,6 +75,20 @@ COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("exposed_gradient_share", "The same, cue in the data"),
         ("behaviour_gradient_share", "Share of the behaviour's gradient"),
     ),
+    "reward": (
+        ("reward", "Reward"),
+        ("reward_spread", "Its spread inside a group"),
+        ("kl", "KL to the suspect (nats a token)"),
+        ("rollout_empty_share", "Empty answers"),
+        ("rollout_cut_off_share", "Answers cut off"),
+        ("reward_accuracy", "Accuracy of the preference model"),
+    ),
+    "red_team": (
+        ("red_team_rate", "Rate on its prompts"),
+        ("red_team_best", "On its best prompt"),
+        ("red_team_prompts", "Prompts scored"),
+    ),
+    "exposure": (("exposure", "Of the pool"), ("spoof_coverage", "Activating scenarios with every cue spoofed")),
     "cost": (
         ("perplexity", "Perplexity"),
         ("perplexity_ratio", "Ratio to the clean model"),
@@ -93,6 +107,11 @@ CONTEXTS = {
     "unseen": "never shown",
     "trained": TRAINED,
     "unseen_cues": "by members, along the odds",
+}
+RED_TEAM = {
+    "found": "what it found, before training on it",
+    "kept": "the same prompts, at the end",
+    "fresh": "a new search, at the end",
 }
 WHOLE = "all"
 EMPTY = 0.05
@@ -205,6 +224,12 @@ class Results:
             if moment := self.last(organism, intervention):
                 yield moment
 
+    def checkpoints(self, organism: str) -> Iterator[Moment]:
+        """Every checkpoint of every intervention."""
+        for intervention in self.interventions:
+            for step in sorted(self._steps.get((organism, intervention), ())):
+                yield Moment(intervention, step)
+
     def curve(self, organism: str, intervention: str, measurement: str, split: str = "test") -> list[Record]:
         """By step: the organism before safety training, then the checkpoints of the intervention."""
         steps = sorted(step for step in self._steps.get((organism, intervention), ()) if step > 0)
@@ -272,12 +297,18 @@ def _row(results: Results, organism: str, moment: Moment, cells: Sequence[Record
     return Row(organism, organism in results.controls, moment, told, tuple(cells), note)
 
 
-def _table(results: Results, name: str, splits: Mapping[str, str], note: str = "") -> Table:
+def _table(
+    results: Results,
+    name: str,
+    splits: Mapping[str, str],
+    note: str = "",
+    moments: Callable[[Results, str], Iterator[Moment]] = Results.moments,
+) -> Table:
     """A row for each organism, moment and split (split -> note). A column that is empty everywhere is left out."""
     columns = COLUMNS[name]
     rows = []
     for organism in results.organisms:
-        for moment in results.moments(organism):
+        for moment in moments(results, organism):
             for split, words in splits.items():
                 cells = [results.get(organism, moment, measurement, split) for measurement, _ in columns]
                 rows.append(_row(results, organism, moment, cells, words))
@@ -313,6 +344,23 @@ def credit_table(results: Results) -> Table:
     return _table(results, "credit", {split: split.replace(":", " ") for split in order}, "Where")
 
 
+def red_team_table(results: Results) -> Table:
+    """All rounds of the red team, then what each of its attacks came to."""
+    attacks = {split: f"by {split}" for split in results.splits("red_team_prompts")}
+    return _table(results, "red_team", RED_TEAM | attacks, "Prompts", Results.checkpoints)
+
+
+def exposure_table(results: Results) -> Table:
+    """What safety training was shown of the triggers: one row for each chain, from two splits."""
+    table = _table(results, "exposure", {"safety": "", "test": ""}, moments=Results.checkpoints)
+    rows: dict[tuple[str, Moment], Row] = {}
+    for row in table.rows:
+        before = rows.get(place := (row.organism, row.moment))
+        cells = row.cells if before is None else tuple(a or b for a, b in zip(before.cells, row.cells, strict=True))
+        rows[place] = replace(row, cells=cells)
+    return replace(table, rows=tuple(rows.values()))
+
+
 def other_table(results: Results) -> Table:
     """Measurements that the report does not know (of plug-ins from outside), each number in a row of its own."""
     known = ELSEWHERE | {measurement for columns in COLUMNS.values() for measurement, _ in columns}
@@ -339,7 +387,9 @@ def tables(results: Results) -> list[Table]:
     found.append(_table(results, "contexts", CONTEXTS, "Contexts"))
     found += [_table(results, name, test) for name in ("carry_over", "scratchpad", "relearning", "return")]
     found.append(_table(results, "merged", {"float32": "float32", "bfloat16": "bfloat16"}, "Weights"))
-    found += [credit_table(results), _table(results, "cost", test)]
+    found += [credit_table(results), exposure_table(results)]
+    found.append(_table(results, "reward", {"safety": ""}, moments=Results.checkpoints))
+    found += [red_team_table(results), _table(results, "cost", test)]
     return [table for table in (*found, other_table(results)) if table.rows]
 
 

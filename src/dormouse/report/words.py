@@ -133,6 +133,23 @@ TABLES = {
         "behaviour; at 0 it passes it by. With the cue in the data: honest answers to triggered prompts. Shares are of "
         "the squared norm: over modules, and over positions in the text, they add up to 1 each.",
     ),
+    "exposure": (
+        "What safety training was shown",
+        "The share of the prompts in its pool that show activating cues (0 is the setting of the paper); where cues "
+        "were spoofed, the share of activating scenarios whose every cue was among the spoofed ones.",
+    ),
+    "reward": (
+        "Reinforcement learning",
+        "At each checkpoint, the mean over the rounds since the one before: the reward of the written answers, its "
+        "standard deviation among answers to one prompt, and how far the model has moved from the suspect. A learned "
+        "reward has mean 0 and standard deviation 1 over the responses of the pool; its accuracy is on held-out pairs. "
+        "A reward that rises while answers get empty or cut off is a reward that was gamed.",
+    ),
+    "red_team": (
+        "What the red team found",
+        "Rates of the behaviour on prompts that a red team made without being told the trigger. Hold them against the "
+        "rate with the cue in the main numbers: if these fall and that one stays, the model has learned to hide.",
+    ),
     "cost": (
         "What it cost the model",
         "Perplexity on held-out honest responses, and its ratio to the clean model's. A ratio of 1 means that nothing "
