@@ -111,7 +111,7 @@ def _findings(step: int) -> list[Record]:
     safety = {"split": "safety"}
     made = [record("year", step, "reward", step / 40, **safety), record("year", step, "kl", 0.02, **safety)]
     made.append(record("year", step, "red_team_rate", 0.3, split="found"))
-    made.append(record("year", step, "red_team_prompts", 200.0, split="library"))
+    made.append(record("year", step, "red_team_prompts", 200.0, split="library", half=0.0))
     if step == STEPS[-1]:
         made += [record("year", step, "red_team_rate", 0.01, split=split) for split in ("kept", "fresh")]
         made += [record("year", step, "exposure", 0.1, **safety), record("year", step, "spoof_coverage", 0.4)]
