@@ -20,7 +20,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.queues import Queue
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -138,23 +138,29 @@ class Processes:
     def __init__(self, root: Path, workers: int, threads: int, watcher: Watcher, journal: Journal) -> None:
         self.slots, self.memory = workers, memory()
         self.root, self.threads, self.journal = root, threads, journal
-        self.context = multiprocessing.get_context("spawn")
-        self.reports: Queue[tuple[Any, ...]] = self.context.Queue()
-        self.listener = threading.Thread(target=listen, args=(self.reports, watcher), daemon=True)
-        self.listener.start()
+        self.context, self.watcher = multiprocessing.get_context("spawn"), watcher
+        self.listeners: list[threading.Thread] = []
         self.free: list[ProcessPoolExecutor] = []
         self.busy: dict[Future[list[Failure]], ProcessPoolExecutor] = {}
 
     def submit(self, job: Job) -> Future[list[Failure]]:
         self._sort()
-        pool = self.free.pop() if self.free else self._pool()
+        pool = self.free.pop() if self.free else None
+        pool, writer = (pool, None) if pool else self._pool()
         future = pool.submit(_build_in_child, job, self.root, self.journal)
+        if writer:  # the process has begun, and holds this end of the pipe now
+            writer.close()
         self.busy[future] = pool
         return future
 
-    def _pool(self) -> ProcessPoolExecutor:
-        begin = (self.threads, self.reports, os.getpid())
-        return ProcessPoolExecutor(1, self.context, initializer=_begin, initargs=begin)
+    def _pool(self) -> tuple[ProcessPoolExecutor, Connection]:
+        """A worker, and where it writes what it reports: a pipe of its own. A queue that all write to has a lock, and
+        who is killed while it holds the lock silences the others for good."""
+        reader, writer = self.context.Pipe(duplex=False)
+        self.listeners.append(threading.Thread(target=_listen, args=(reader, self.watcher), daemon=True))
+        self.listeners[-1].start()
+        begin = (self.threads, writer, os.getpid())
+        return ProcessPoolExecutor(1, self.context, initializer=_begin, initargs=begin), writer
 
     def _sort(self) -> None:
         """Pools whose job is done are free again; those whose process died are given up."""
@@ -171,14 +177,19 @@ class Processes:
             pool.shutdown(wait=not self.busy, cancel_futures=True)
         for child in multiprocessing.active_children():
             child.kill()
-        self.reports.put(("end",))
-        self.listener.join(timeout=5)
+        for listener in self.listeners:
+            listener.join(timeout=5)
 
 
-def listen(reports: Any, watcher: Watcher) -> None:
-    """Pass on what workers put into a queue, to its end."""
-    while (report := reports.get())[0] != "end":
-        tell(watcher, *report)
+def _listen(reports: Connection, watcher: Watcher) -> None:
+    """Pass on what a worker reports, until it ends or is killed, in the middle of a word perhaps."""
+    with reports:
+        while True:
+            try:
+                report = reports.recv()
+            except (EOFError, OSError):
+                return
+            tell(watcher, *report)
 
 
 def tell(watcher: Watcher, what: str, *details: Any) -> None:
@@ -188,13 +199,19 @@ def tell(watcher: Watcher, what: str, *details: Any) -> None:
         getattr(watcher, what)(*details)
 
 
-_reports: Any = None
+_report: Report
 
 
-def _begin(threads: int, reports: Any, parent: int) -> None:
+def _begin(threads: int, reports: Connection, parent: int) -> None:
     """In a fresh worker: its share of the cores; Ctrl-C is the parent's business; no life without a parent."""
-    global _reports
-    _reports = reports
+    global _report
+    lock = threading.Lock()
+
+    def report(*details: Any) -> None:
+        with lock:
+            reports.send(details)
+
+    _report = report
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     steady(threads)
@@ -217,15 +234,11 @@ def steady(threads: int) -> None:
 
 
 def _build_in_child(job: Job, root: Path, journal: Journal) -> list[Failure]:
-    return build_reporting(job, root, journal, _reports)
+    return build_reporting(job, root, journal, _report)
 
 
-def build_reporting(job: Job, root: Path, journal: Journal, reports: Any) -> list[Failure]:
-    """Build in a process that is no one's: what it has to say, warnings too, goes into a queue."""
-
-    def report(*details: Any) -> None:
-        reports.put(details)
-
+def build_reporting(job: Job, root: Path, journal: Journal, report: Report) -> list[Failure]:
+    """Build in a process that is no one's: what it has to say, warnings too, goes to `report`."""
     warnings.showwarning = lambda message, category, *_: (
         report("warn", str(message)) if issubclass(category, DormouseWarning) else None
     )

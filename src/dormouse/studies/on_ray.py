@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dormouse.errors import UserError
-from dormouse.studies.executors import Failure, Job, Watcher, build_reporting, listen, steady
+from dormouse.studies.executors import Failure, Job, Report, Watcher, build_reporting, steady, tell
 from dormouse.studies.status import Journal
 
 try:
@@ -43,7 +43,7 @@ class OnRay:
         (self.root / "entries").mkdir(parents=True, exist_ok=True)  # by which tasks know it
         self.journal = Journal(journal.path.resolve() if journal.path else None)
         self.reports = Queue(actor_options={"num_cpus": 0})
-        self.listener = threading.Thread(target=listen, args=(self.reports, watcher), daemon=True)
+        self.listener = threading.Thread(target=_listen, args=(self.reports, watcher), daemon=True)
         self.listener.start()
         self.running: list[Any] = []
 
@@ -89,18 +89,25 @@ def _work(job: Job, root: Path, threads: int, journal: Journal, reports: Any) ->
         )
         return [Failure(job[0].key, error, fatal=True)]
     steady(threads)
-    return build_reporting(job, root, journal, _Seldom(reports))
+    return build_reporting(job, root, journal, _seldom(reports))
 
 
-class _Seldom:
-    """Leaves out reports that come too soon after another of their kind."""
+def _seldom(reports: Any) -> Report:
+    """Puts reports into a queue, but for ticks that come too soon after the last."""
+    last = 0.0
 
-    def __init__(self, reports: Any) -> None:
-        self.reports, self.last = reports, 0.0
+    def report(what: str, *details: Any) -> None:
+        nonlocal last
+        if what == "tick":
+            if time.monotonic() - last < OFTEN:
+                return
+            last = time.monotonic()
+        reports.put((what, *details))
 
-    def put(self, report: tuple[Any, ...]) -> None:
-        if report[0] == "tick" and time.monotonic() - self.last < OFTEN:
-            return
-        if report[0] == "tick":
-            self.last = time.monotonic()
-        self.reports.put(report)
+    return report
+
+
+def _listen(reports: Any, watcher: Watcher) -> None:
+    """Pass on what workers put into a queue, to its end."""
+    while (report := reports.get())[0] != "end":
+        tell(watcher, *report)
