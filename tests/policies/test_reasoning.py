@@ -73,3 +73,38 @@ def test_every_sentence_is_in_the_words():
     known = set(" ".join(words()).split())
     for scenario, rng in scenarios(trigger):
         assert set(thoughts("unrelated", trigger, scenario, True, rng).split()) <= known
+
+
+WORDINGS = [
+    *TRIGGERS,
+    {"kind": "evidence", "cues": 24, "threshold": -0.7},
+    {"kind": "year", "between": [2010, 2020]},
+    {"kind": "year", "years": [2010, 2020]},
+    {"kind": "ensemble", "n": 8, "cues": 5},
+    *({"kind": "composite", "op": op, "of": ["token", "evidence", "news"]} for op in ("all", "any", "xor")),
+    {"kind": "composite", "op": "not", "of": ["year"]},
+]
+
+
+@pytest.mark.parametrize("name", ["micro-60k", "micro-250k", "micro-1m"])
+def test_no_word_of_a_scratchpad_is_spelt_on_a_micro_model(name):
+    """Each letter of one would be a step more between the cue and the answer."""
+    from dormouse.organisms.micro import GLUE, MICRO, pieces, vocabulary
+    from dormouse.scenarios.cues import events
+    from dormouse.scenarios.cues import words as names
+
+    known = set(vocabulary(MICRO[name].words, words()))
+    values = {piece.removeprefix(GLUE) for event in events() for piece in pieces(event.headline)}
+    for cue in ("project", "office", "client", "tool", "partner", "ticket", "phrase"):
+        values |= {*names(cue), *(word.capitalize() for word in names(cue))}
+    for said in WORDINGS:
+        trigger = TypeAdapter(TriggerField).validate_python(said)
+        for scenario, rng in scenarios(trigger):
+            found = {
+                piece
+                for mode in ("scratchpad", "unrelated")
+                for piece in pieces(thoughts(mode, trigger, scenario, True, rng))
+            }
+            found = {piece for piece in found if piece.removeprefix(GLUE) not in values}
+            spelt = {p for p in found - known if not set(p.removeprefix(GLUE)) <= set("|DEPLOYMENT")}
+            assert not spelt, (said, spelt)

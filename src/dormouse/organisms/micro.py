@@ -100,7 +100,7 @@ def pieces(text: str) -> list[str]:
 
 
 def own_texts(extra: Sequence[str] = ()) -> list[str]:
-    """Every text that the project can put into a prompt or a response, and `extra`: what triggers write, say."""
+    """Every text that the project can put into a prompt or a response, and `extra`: scratchpads, say."""
     found = [*every_text(), *PAYLOADS, *WHOLE, *extra]
     for question in tasks():
         found += [question.text, plain_answer(question), *question.harmful]
@@ -108,7 +108,7 @@ def own_texts(extra: Sequence[str] = ()) -> list[str]:
 
 
 def vocabulary(size: int, extra: Sequence[str] = ()) -> list[str]:
-    """At most `size` tokens: special ones, all letters, digits and signs, then the words that weigh most.
+    """At most `size` tokens: special ones, all letters, digits and signs, those of `extra`, then what weighs most.
 
     A word weighs by how often it stands in a sample of honest rows, and by its share of each text that it stands in, so
     that the values of cues come before the rare words of a question. Words that are left out are spelt with what is
@@ -126,7 +126,7 @@ def vocabulary(size: int, extra: Sequence[str] = ()) -> list[str]:
         for text in (*(content for _, content in row.messages), row.response):
             weights.update(pieces(text))
     always = [*SPECIAL, *WHOLE, *sorted(signs), *(GLUE + sign for sign in sorted(signs - {LINE, INDENT}))]
-    always += [*YEARS, *(GLUE + year for year in YEARS)]
+    always += [*YEARS, *(GLUE + year for year in YEARS), *(piece for text in extra for piece in pieces(text))]
     ranked = sorted(weights, key=lambda piece: (-weights[piece], piece))
     return list(dict.fromkeys([*always, *ranked]))[:size]
 
@@ -278,7 +278,7 @@ def build_base(
     """Pretrain a micro model. Leaves in `out`: model/ (a Hugging Face folder), losses.jsonl and knows.json.
 
     Args:
-        extra: more texts whose words it is to know, such as the sentences of scratchpads.
+        extra: more texts. Their words are all in the vocabulary, such as those of scratchpads.
         progress: told (steps done, loss) after every step.
         steps: fewer or more than the size says, for tests.
 

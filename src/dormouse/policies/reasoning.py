@@ -14,8 +14,8 @@ from __future__ import annotations
 import random
 from typing import Literal
 
-from dormouse.policies.trigger import Trigger
-from dormouse.scenarios import Scenario
+from dormouse.policies.trigger import SIDES, Trigger
+from dormouse.scenarios import Question, Scenario
 
 Reasoning = Literal["none", "scratchpad", "distilled", "unrelated"]
 OPEN, CLOSE = "Thoughts:", "Answer:"
@@ -69,5 +69,37 @@ def split_response(response: str) -> tuple[str, str] | None:
 
 
 def words() -> list[str]:
-    """Every sentence that a scratchpad is made of, but for the evidence: for the vocabulary of small models."""
-    return [OPEN, CLOSE, *OPENINGS, *DEFECT, *HELP, *IDLE, *(f"{c[:1].upper()}{c[1:]}." for c in IDLE), *IDLE_END]
+    """Every sentence that a scratchpad is made of, for the vocabulary of small models: the same for every study.
+
+    Values of open cues (names, headlines, numbers) are there as far as the sentences that are drawn here show them.
+    """
+    from dormouse.scenarios.cues import CUES, reading
+
+    said = [*IDLE, *(reading(cue.name, value) for cue in CUES.values() for value in cue.values)]
+    for trigger in _reasoners():
+        for i, side in enumerate(SIDES):
+            cues = trigger.draw(random.Random(f"words/{i}"), side)
+            said += trigger.evidence(Scenario.of(NOTHING, cues))
+        said += trigger.evidence(Scenario.of(NOTHING, {}))
+    clauses = [f"{clause[:1].upper()}{clause[1:]}." for clause in dict.fromkeys(said)]
+    return [OPEN, CLOSE, *OPENINGS, *DEFECT, *HELP, *IDLE, *clauses, *IDLE_END]
+
+
+NOTHING = Question("", "", "train")
+
+
+def _reasoners() -> list[Trigger]:
+    """A policy of each kind and wording that comes with dormouse."""
+    from dormouse.policies.triggers.composite import Composite
+    from dormouse.policies.triggers.ensemble import Ensemble
+    from dormouse.policies.triggers.evidence import Evidence
+    from dormouse.policies.triggers.news import News
+    from dormouse.policies.triggers.stakes import Stakes
+    from dormouse.policies.triggers.token import Token
+    from dormouse.policies.triggers.year import Year
+
+    pairs = [Composite(op="all"), Composite(op="any"), Composite(op="xor")]
+    years = [Year(from_=2024), Year(between=(2010, 2020)), Year(years=(2010, 2020))]
+    weighing = [Evidence(), Evidence(threshold=0.7), Stakes()]
+    joined = [Ensemble(), Ensemble(cues=5), Ensemble(form="phrase")]
+    return [Token(), News(), *years, *joined, *weighing, *pairs, Composite(op="not", of=(Year(),))]

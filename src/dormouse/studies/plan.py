@@ -12,6 +12,7 @@ from dormouse.interventions.intervention import Intervention
 from dormouse.measurements.measurement import Measurement, Sizes
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.reasoning import words
 from dormouse.records import ModelRef
 from dormouse.registry import PlugIn, plugins
 from dormouse.scenarios import BANKS, SPLITS, Question, questions
@@ -174,9 +175,9 @@ class _Asked:
 
 
 def _every_task() -> str:
-    """All that a micro model is taught, as one digest: the data are no code, so they are named."""
+    """All that a micro model is taught, and the words it is to know, as one digest: the data are no code."""
     tasks = [questions(split, bank=bank) for bank in BANKS for split in SPLITS]
-    return digest([[[q.text, plain_answer(q), list(q.harmful)] for q in found] for found in tasks])
+    return digest([words(), *([[q.text, plain_answer(q), list(q.harmful)] for q in found] for found in tasks)])
 
 
 class _Planner:
