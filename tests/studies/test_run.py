@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from dormouse.store import Store
 from dormouse.studies import stages
 from dormouse.studies.file import parse_study
 from dormouse.studies.results import read_records
-from dormouse.studies.run import run_study
+from dormouse.studies.run import LONG_DEAD, _replace, _swapped, claim_folder, run_study
 
 CLAIM = """\
 claims:
@@ -66,3 +68,33 @@ def test_a_study_of_which_nothing_is_left_has_no_report(
             parse_study(study_text, "study.yaml"), study_text, tmp_path / "out", Store(tmp_path / "store"), Told(), 1
         )
     assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_several_write_one_file_and_one_link(tmp_path: Path) -> None:
+    """Each under a name of its own, so that none takes away another's."""
+
+    def write(i: int) -> None:
+        for _ in range(50):
+            _replace(tmp_path / "file", f"{i}" * 10_000)
+            with _swapped(tmp_path / "link") as link:
+                link.symlink_to(f"target-{i}")
+
+    with ThreadPoolExecutor(4) as four:
+        list(four.map(write, range(4)))
+    said = (tmp_path / "file").read_text()
+    assert said == said[0] * 10_000
+    assert (tmp_path / "link").readlink().name in {f"target-{i}" for i in range(4)}
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}
+
+
+def test_what_killed_processes_left_half_written_is_no_other_study(tmp_path: Path) -> None:
+    old, new = tmp_path / ".study.json.0a.part", tmp_path / ".study.json.0b.part"
+    old.write_text("{")
+    new.write_text("{")
+    os.utime(old, (0, old.stat().st_mtime - LONG_DEAD - 1))
+    claim_folder(tmp_path, "mine")
+    _replace(tmp_path / "study.json", '{"name": "mine"}')
+    assert {path.name for path in tmp_path.iterdir()} == {"study.json", new.name}
+    claim_folder(tmp_path, "mine")
+    with pytest.raises(UserError, match="another study"):
+        claim_folder(tmp_path, "yours")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ STUDY = "study.json"
 CLAIMS = "claims.json"
 """The claims as they stood when the study was first run in a folder. It is written once."""
 ANSWERED = "claims.json"
+LONG_DEAD = 3600.0
+"""Seconds after which a half-written file is one that a killed process left."""
 
 
 def run_study(
@@ -136,7 +140,9 @@ def claim_folder(out: Path, name: str) -> None:
     """Refuse an output folder that holds anything but an earlier run of the same study."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file", "name a folder for the results with --out")
+    there: list[Path] = []
     try:
+        there += out.iterdir() if out.is_dir() else ()  # before it is asked whose it is: another may begin meanwhile
         held = json.loads((out / STUDY).read_text())["name"] if (out / STUDY).is_file() else None
     except (OSError, ValueError, KeyError, TypeError):
         held = "something unreadable"
@@ -145,7 +151,7 @@ def claim_folder(out: Path, name: str) -> None:
     above = next(folder for folder in (out, *out.parents) if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise UserError(f"{out} cannot be made: {above} is not a folder to write to", "name another one with --out")
-    if held is None and out.is_dir() and any(path != _scratch(out / STUDY) for path in out.iterdir()):
+    if held is None and not all(path.match(_scratch(STUDY)) for path in there):
         raise UserError(f"{out} is not empty, and holds no study", "name a new or empty folder with --out")
 
 
@@ -224,13 +230,27 @@ def _write_out(
 
 
 def _replace(path: Path, text: str) -> None:
-    scratch = _scratch(path)
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(path)
+    with _swapped(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
 
 
-def _scratch(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
+@contextmanager
+def _swapped(path: Path) -> Iterator[Path]:
+    """A name of one's own, whose file then takes the place of another in one go: others may write there too."""
+    scratch = path.with_name(_scratch(path.name, secrets.token_hex(4)))
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+    for left in path.parent.glob(_scratch(path.name)):
+        with suppress(FileNotFoundError):
+            if time.time() - left.lstat().st_mtime > LONG_DEAD:
+                left.unlink()
+
+
+def _scratch(name: str, mark: str = "*") -> str:
+    return f".{name}.{mark}.part"
 
 
 def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) -> None:
@@ -253,9 +273,8 @@ def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) ->
             "questions": plan.study.measure.questions,
         }
         _replace(folder / "dormouse.json", json.dumps(card, indent=1))
-        link = folder / "weights"
-        link.unlink(missing_ok=True)
-        link.symlink_to(state.model.folders[-1])
+        with _swapped(folder / "weights") as link:
+            link.symlink_to(state.model.folders[-1])
 
 
 def _claims(study: Study, results: Entry, out: Path) -> dict[str, Any]:
