@@ -98,3 +98,27 @@ def test_a_number_has_no_bounds(seeds):
     assert found.low < found.value < found.high < 0
     assert estimate(values, "mean").low == 0
     assert estimate(values + 14, "number").high > 1
+
+
+def test_seeds_that_agree_do_not_make_a_proportion_certain():
+    """Five seeds that all get the same 32 of 32: others of 32 may well go wrong in one of ten."""
+    whole, one = (estimate(np.ones((n, 32)), "proportion") for n in (5, 1))
+    assert (whole.value, whole.high) == (1.0, 1.0)
+    assert whole.low == pytest.approx(one.low)
+    assert 0.88 < whole.low < 0.9
+    assert estimate(np.zeros((3, 32)), "proportion").high > 0.1
+
+
+def test_a_pooled_proportion_is_never_narrower_than_that_of_one_seed():
+    halves = np.array([[1.0, 0.0] * 8, [0.0, 1.0] * 8])  # every item is right once: no spread at all
+    found = estimate(halves, "proportion")
+    assert found.low == pytest.approx(0.28, abs=0.01)
+    assert found.high == pytest.approx(0.72, abs=0.01)
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_an_auroc_without_a_mistake_has_an_interval_and_an_exact_rate_keeps_its_own(seeds):
+    perfect = estimate(np.ones((seeds, 48)), "mean")
+    assert perfect.low == pytest.approx(0.926, abs=0.001)
+    exact = estimate(np.full((seeds, 48), 0.001) + 1e-5 * np.arange(48), "mean")
+    assert exact.high < 0.002

@@ -145,6 +145,19 @@ def test_seeds_are_the_unit_however_many_questions_there_are() -> None:
     assert widths[0] == pytest.approx(widths[1])
 
 
+@pytest.mark.parametrize(("seeds", "p"), [(3, 0.25), (5, 0.0625), (6, 0.03125)])
+def test_seeds_that_all_agree_are_counted_and_not_taken_for_certain(seeds: int, p: float) -> None:
+    found = effect([(1.0, by_seed(np.zeros((seeds, 8)))), (-1.0, by_seed(np.full((seeds, 8), 0.1 + 0.2)))])
+    assert found
+    assert found.error == 0
+    assert p_value(found, "less", 0.1) == (pytest.approx(p), "supported")
+    assert p_value(found, "less", 0.5) == (pytest.approx(p), "contradicted")
+    assert p_value(found, "different", 0.1) == (pytest.approx(p), "supported")
+    assert seeds_needed(found, "less", 0.1) == 6
+    assert seeds_needed(found, "less", 0.1, 0.05 / 10) == 9
+    assert p_value(found, "less", -found.value + 1e-16)[0] == 1.0, "at the margin"
+
+
 def test_the_power_is_what_a_simulation_finds() -> None:
     known = Effect(-0.3, -0.6, 0.0, (0, 1, 2, 3), 10, 0.25, 0.0, "seeds")
     n = seeds_needed(known, "less", 0.0)

@@ -127,6 +127,17 @@ def test_preserved_are_those_that_were_live_and_are_live_still(made):
     assert find(records, **named, seed=None).value == pytest.approx(2 / 3)
 
 
+def test_seeds_that_all_preserve_everything_leave_a_doubt(made):
+    items = tuple(f"context {i}" for i in range(20))
+    for seed in range(4):
+        for step in (0, 40):
+            made.state(step, seed, Sample("context_live_share", "covered", items, (1.0,) * 20, how="proportion"))
+    for name in ("contexts_preserved_share", "context_live_share"):
+        found = find(made.records(), measurement=name, seed=None, step=40)
+        assert (found.value, found.ci_high) == (1.0, 1.0)
+        assert found.ci_low == pytest.approx(0.839, abs=0.001), "Wilson's, of twenty"
+
+
 def test_nothing_live_before_means_nothing_to_preserve(made):
     for step in (0, 40):
         made.state(step, 0, Sample("live_share", "unseen_cues", ("a", "b"), (0.0, 0.0), how="proportion"))

@@ -32,6 +32,10 @@ def estimate(values: np.ndarray, how: How) -> Estimate:
     Wilson interval. Several seeds: seeds and items are both sampled, and crossed. The variance of the mean is at most
     var(seed means) / seeds + var(item means) / items (Owen 2007, "The pigeonhole bootstrap"), and the interval is
     Student's t with seeds - 1 degrees of freedom, so that few seeds make a wide one.
+
+    Values that agree do not make a certain number. Pooled proportions get no less than the Wilson interval over the
+    items of one seed: another seed answers the same items, and may do so for the same reasons. Means of which every
+    value is 0, or every value is 1 (an AUROC without a mistake), get that interval too.
     """
     values = np.atleast_2d(np.asarray(values, dtype=float))
     if values.size == 0 or not np.isfinite(values).all():
@@ -40,9 +44,12 @@ def estimate(values: np.ndarray, how: How) -> Estimate:
     if len(values) > 1:
         low, high = _crossed(values)
     elif how == "proportion":
-        low, high = _wilson(values[0])
+        low, high = mean, mean
     else:
         low, high = _bootstrap(values[0])
+    items = values.shape[1]
+    if how == "proportion" or (how == "mean" and items > 1 and mean in (0.0, 1.0)):
+        low, high = widened(mean, (low, high), items)
     if how == "exp_mean":
         return Estimate(math.exp(mean), math.exp(low), math.exp(high), values.size)
     if how == "number":
@@ -63,11 +70,12 @@ def estimate_ratio(after: np.ndarray, before: np.ndarray) -> Estimate:
     return Estimate(ratio, max(0.0, low), high, after.size)
 
 
-def _wilson(values: np.ndarray) -> tuple[float, float]:
+def widened(mean: float, interval: tuple[float, float], items: int) -> tuple[float, float]:
+    """The interval of a share in [0, 1], widened to hold the Wilson interval of that share of so many items."""
     from statsmodels.stats.proportion import proportion_confint
 
-    low, high = proportion_confint(int(values.sum()), len(values), alpha=1 - CONFIDENCE, method="wilson")
-    return float(low), float(high)
+    low, high = proportion_confint(mean * items, items, alpha=1 - CONFIDENCE, method="wilson")
+    return min(float(low), interval[0]), max(float(high), interval[1])
 
 
 def _bootstrap(values: np.ndarray) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from dormouse.measurements.half_life import half_life, median_time
 from dormouse.measurements.measurement import Sample
-from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, stack
+from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, stack, widened
 from dormouse.records import Record
 from dormouse.studies.plan import Reading
 
@@ -132,7 +132,10 @@ def _ratios(arms: Arms, record: MakeRecord) -> Iterator[Record]:
 
 
 def _preserved(arms: Arms, record: MakeRecord) -> Iterator[Record]:
-    """Of what was live before a treatment, the share that is live after it: member by member, context by context."""
+    """Of what was live before a treatment, the share that is live after it: member by member, context by context.
+
+    Of all seeds the interval is no narrower than it would be of a single one with as many live (see `stats.estimate`).
+    """
     for (organism, intervention, _, measurement, split, at), after in arms.items():
         if measurement not in PRESERVED or not intervention or not after[0][0].plants:
             continue
@@ -147,5 +150,6 @@ def _preserved(arms: Arms, record: MakeRecord) -> Iterator[Record]:
                 shares.append(float(late[early > 0].mean()))
                 yield record(readings, sample, seed, estimate(late[early > 0][None], "proportion"))
             elif seed is None and len(shares) > 1:  # the seed is the unit: which ones were live differs among them
-                found = estimate(np.array(shares)[:, None], "mean")
-                yield record(readings, sample, None, replace(found, n=int((early > 0).sum())))
+                found, live = estimate(np.array(shares)[:, None], "mean"), int((early > 0).sum())
+                low, high = widened(found.value, (found.low, found.high), max(1, live // len(shares)))
+                yield record(readings, sample, None, Estimate(found.value, low, high, live))

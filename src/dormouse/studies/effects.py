@@ -14,6 +14,9 @@ FEWEST = 3
 MOST_SEEDS = 1000
 """If even so many seeds would not decide a claim, it is said that seeds will not."""
 
+RESOLUTION = 1e-12
+"""An error that is smaller than this share of the effect is rounding: no seed and no question differs from another."""
+
 Direction = Literal["less", "greater", "different"]
 Found = tuple[tuple[str, ...], tuple[float, ...]]
 """Items, and a value for each."""
@@ -36,7 +39,8 @@ class Effect:
 
     @property
     def error(self) -> float:
-        return math.sqrt(self.seed_sd**2 / len(self.seeds) + self.item_variance)
+        error = math.sqrt(self.seed_sd**2 / len(self.seeds) + self.item_variance)
+        return 0.0 if error <= RESOLUTION * max(1.0, abs(self.value)) else error
 
 
 def effect(weighted: Sequence[tuple[float, Mapping[int, Found]]], constant: float = 0.0) -> Effect | None:
@@ -83,6 +87,10 @@ def p_value(found: Effect, direction: Direction, margin: float) -> tuple[float, 
 
     `less` is supported where the effect is surely below -margin, and contradicted where it is surely above. `different`
     is supported outside -margin to margin, and contradicted inside (two one-sided tests, Schuirmann 1987).
+
+    Where nothing differs (rates that are all 0 on one side and all 1 on the other, say) the spread is not known, and no
+    t test can be made: equal values do not make a certain effect. The exact sign test over seeds stands in. All n seeds
+    on one side of the margin have p = 2 / 2^n, so that it takes six to decide at 5 %.
     """
     if direction == "different":
         outside = min(_tail(found, margin, above=True), _tail(found, -margin, above=False))
@@ -100,14 +108,16 @@ def _tail(found: Effect, boundary: float, above: bool) -> float:
 
     away = (found.value - boundary) * (1 if above else -1)
     if found.error == 0:
-        return 0.0 if away > 0 else 1.0 if away < 0 else 0.5
+        rare = 0.5 ** len(found.seeds)
+        return 0.5 if abs(away) <= RESOLUTION else rare if away > 0 else 1 - rare
     return float(t.sf(away / found.error, df=len(found.seeds) - 1))
 
 
 def seeds_needed(found: Effect, direction: Direction, margin: float, level: float = LEVEL) -> int | None:
     """How many seeds in all would decide it with power 0.8, if the effect and its spread are what they seem.
 
-    The power is that of a t test (statsmodels). The items' share of the variance does not shrink with seeds.
+    The power is that of a t test (statsmodels). The items' share of the variance does not shrink with seeds. Where
+    nothing differs, it is the first number of seeds with which a sign test can decide.
 
     Returns:
         None where even 1,000 seeds would not.
@@ -119,8 +129,8 @@ def seeds_needed(found: Effect, direction: Direction, margin: float, level: floa
 
     def decides(seeds: int) -> bool:
         error = math.sqrt(found.seed_sd**2 / seeds + found.item_variance)
-        if error == 0:
-            return distance > 0
+        if found.error == 0:
+            return distance > 0 and 2 * 0.5**seeds < level
         size = distance / error / math.sqrt(seeds)
         power = TTestPower().power(size, seeds, level, alternative="two-sided")
         return not power < POWER  # far beyond doubt it is no number any more
