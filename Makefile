@@ -27,6 +27,7 @@ build: setup
 
 bench: setup
 	$(BIN)/python benchmarks/quickstart.py
+	$(BIN)/python benchmarks/training.py
 
 bench-studies: setup
 	$(BIN)/python benchmarks/studies.py
