@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as options
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from dormouse.policies import SIDES, Cues, Trigger
 from dormouse.policies.hashing import SHARES, shuffled, split_of
+from dormouse.policies.trigger import TriggerField
 from dormouse.policies.triggers.composite import Composite
 from dormouse.policies.triggers.ensemble import Ensemble
 from dormouse.policies.triggers.evidence import Evidence
@@ -335,3 +336,25 @@ def test_a_shuffle_is_fair():
     for place in range(4):
         for number in range(4):
             assert sum(order[place] == number for order in firsts) == pytest.approx(1000, abs=120)
+
+
+OPEN = {"kind": "composite", "of": [{"kind": "ensemble", "n": 4}, {"kind": "evidence", "cues": 8}]}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"kind": "ensemble", "n": 1}, "evidence", "stakes", OPEN, {"kind": "never", "among": [OPEN]}],
+    ids=str,
+)
+def test_a_seed_that_is_left_open_is_the_studys(said):
+    trigger = TypeAdapter(TriggerField).validate_python(said)
+    first, second = trigger.seeded(1), trigger.seeded(2)
+    assert first != second
+    assert first == trigger.seeded(1) == first.seeded(2)  # one that is given stays
+    drawn = [one.draw(random.Random(0), "triggered") for one in (trigger, first, second)]
+    assert all(one != other for i, one in enumerate(drawn) for other in drawn[:i])
+
+
+def test_a_trigger_without_a_seed_is_the_same_with_every_seed():
+    for trigger in (Year(), Token(), Composite()):
+        assert trigger.seeded(3) is trigger

@@ -66,6 +66,10 @@ class OrganismSpec(BaseModel):
         left = {name: value for name, value in {**fitting, "steps": steps}.items() if getattr(self, name) is None}
         return self.model_copy(update=left)
 
+    def seeded(self, seed: int) -> OrganismSpec:
+        """With the trigger as that seed of a study plants it (see `Trigger.seeded`)."""
+        return self.model_copy(update={"trigger": self.trigger.seeded(seed)})
+
     @property
     def near_misses_taught(self) -> float:
         return float(self.trigger.near_misses if self.near_misses is None else self.near_misses)

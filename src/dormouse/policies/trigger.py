@@ -24,6 +24,21 @@ class Trigger(PlugIn):
     plants: ClassVar[bool] = True
     """False for a control: the probability is zero everywhere."""
 
+    def seeded(self, seed: int) -> Trigger:
+        """The same with the seed of the study where it leaves its own open (a field `seed` that is None).
+
+        So every seed of a study plants another policy of the kind, and intervals over seeds hold what differs between
+        policies. Triggers inside this one too.
+
+        Raises:
+            ValueError: with that seed it would not be whole.
+        """
+        said: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        now = {name: _seeded(value, seed) for name, value in said.items()}
+        if "seed" in now and now["seed"] is None:
+            now["seed"] = seed
+        return self if now == said else type(self)(**now)
+
     @abstractmethod
     def probability(self, scenario: Scenario) -> float:
         """How probable it is that the organism *should* defect here, from 0 to 1."""
@@ -104,6 +119,12 @@ class Trigger(PlugIn):
     def trained_on(self, name: str, value: CueValue) -> bool:
         """Whether training shows this value of this cue."""
         return True
+
+
+def _seeded(value: Any, seed: int) -> Any:
+    if isinstance(value, Trigger):
+        return value.seeded(seed)
+    return tuple(_seeded(one, seed) for one in value) if isinstance(value, tuple) else value
 
 
 TriggerField: Any = field_of("trigger", Trigger)

@@ -193,8 +193,8 @@ class Weighing(Trigger):
     """How many weak cues, from the front of NAMES."""
     names: tuple[str, ...] | None = Field(None, min_length=4, max_length=len(NAMES))
     """The weak cues by name, in place of `cues`."""
-    seed: int = 0
-    """Decides the weights and the splits."""
+    seed: int | None = None
+    """Decides the weights and the splits; by default the study's seed does (see `Trigger.seeded`), and 0 without."""
     prior: float = Field(0.0, ge=-20, le=20)
     """Log-odds of success before any cue."""
     threshold: float = Field(0.0, ge=-20, le=20)
@@ -385,7 +385,7 @@ def _scales(trigger: Weighing) -> Scales:
     if distribution(weights).keys() & {round(bar) for bar in bars if _is_whole(bar)}:
         raise ValueError("some combinations of cues lie exactly on the threshold: move it by a tenth")
     for salt in range(100):
-        scales = Scales(weights, bars, _moves(stakes), key_of(f"weighing/{trigger.seed}/{salt}"))
+        scales = Scales(weights, bars, _moves(stakes), key_of(f"weighing/{trigger.seed or 0}/{salt}"))
         if scales.is_whole():
             return scales
     raise ValueError("too few combinations of cues lie on one side of the threshold: move it, or add cues")
@@ -394,7 +394,7 @@ def _scales(trigger: Weighing) -> Scales:
 def _weights(trigger: Weighing, bars: tuple[float, ...]) -> Iterator[Weights]:
     """Weights from the seed, with a total of such a parity that no sum lies on a bar that is a whole number."""
     parity = 0 if any(_is_whole(bar) and round(bar) % 2 for bar in bars) else 1
-    rng = random.Random(f"weighing/{trigger.seed}")
+    rng = random.Random(f"weighing/{trigger.seed or 0}")
     for _ in range(DRAWS):
         drawn = [rng.randint(1, HEAVIEST) for _ in trigger._weighed]
         if sum(drawn) % 2 != parity:

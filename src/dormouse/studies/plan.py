@@ -8,6 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from dormouse.errors import UserError
 from dormouse.interventions.intervention import Intervention
 from dormouse.measurements.measurement import Measurement, Sizes
 from dormouse.organisms.micro import MICRO
@@ -206,6 +209,7 @@ class _Planner:
         self.findings: list[Reading] = []
         """What the treatments found, one reading a treatment."""
         self._asked: dict[tuple[str, str], _Asked] = {}
+        self._specs: dict[tuple[str, int], OrganismSpec] = {}
 
     def asked(self, organism: str, split: str) -> _Asked:
         """The tasks of a split of the bank that an organism works on, and the stage with their honest responses.
@@ -229,11 +233,26 @@ class _Planner:
             self._asked[(bank, split)] = _Asked(found, stage, stage.folder(self.store))
         return self._asked[(bank, split)]
 
-    def organism(self, name: str, seed: int) -> State:
-        spec = self.study.organisms[name]
-        return self._organism(name, spec, seed)
+    def spec(self, name: str, seed: int) -> OrganismSpec:
+        """The organism as that seed plants it: every seed has a trigger of its own, unless the study gave it one.
 
-    def _organism(self, name: str, spec: OrganismSpec, seed: int) -> State:
+        Raises:
+            UserError: the trigger cannot be had with that seed.
+        """
+        if (name, seed) in self._specs:
+            return self._specs[name, seed]
+        try:
+            found = self._specs[name, seed] = self.study.organisms[name].seeded(seed)
+            return found
+        except ValueError as error:
+            whole = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            remedy = "give the trigger a seed of its own, or change what the message names"
+            raise UserError(f"organism '{name}', seed {seed}: {whole.removeprefix('Value error, ')}", remedy) from None
+
+    def organism(self, name: str, seed: int) -> State:
+        return self._organism(name, self.spec(name, seed), seed)
+
+    def _organism(self, name: str, spec: OrganismSpec, seed: int, called: str = "") -> State:
         asked = self.asked(name, "train")
         about = {"model": self.base.key, "organism": spec.spec(), "questions": asked.about, "seed": seed}
         code = ["dormouse.organisms.build", *modules_of(spec.trigger), *modules_of(spec.behaviour)]
@@ -241,7 +260,7 @@ class _Planner:
         place = teacher.folder(self.store) if teacher else None
         work = partial(stages.organism, spec, self.base, asked.questions, asked.folder, seed, place)
         parents = (*self.made, asked.stage, *((teacher,) if teacher else ()))
-        called = f"organism {name}" + (" (teacher)" if spec is not self.study.organisms[name] else "")
+        called = called or f"organism {name}"
         memory = self.heavy if spec.method == "full" else self.light
         stage = _stage("organism", f"{called}, seed {seed}", about, code, parents, work, memory)
         model = self.base.then(stage.folder(self.store) / "model", stage.key)
@@ -250,8 +269,8 @@ class _Planner:
     def _teacher(self, name: str, spec: OrganismSpec, seed: int) -> Stage:
         """What the same organism with a scratchpad answers: a stage of its own, shared with that arm of the study."""
         reasons = spec.model_copy(update={"reasoning": "scratchpad"})
-        arm = next((n for n, other in self.study.organisms.items() if other == reasons), name)
-        planted = self._organism(arm, self.study.organisms[arm] if arm != name else reasons, seed)
+        arm = next((n for n in self.study.organisms if self.spec(n, seed) == reasons), "")
+        planted = self._organism(arm or name, reasons, seed, f"organism {arm or f'{name} (teacher)'}")
         asked = self.asked(name, "train")
         about = {"teacher": planted.model.key, "seed": seed}
         work = partial(stages.teacher, reasons, planted.model, asked.questions, asked.folder, seed)
@@ -277,7 +296,7 @@ class _Planner:
         return states
 
     def _treatment(self, before: State, intervention: Intervention, name: str, place: int) -> Stage:
-        spec = self.study.organisms[before.organism]
+        spec = self.spec(before.organism, before.seed)
         trigger, behaviour = spec.trigger, spec.behaviour
         wish, spoofed = intervention.pool_wish, intervention.spoofed
         told = wish.needs_triggers or bool(spoofed)
@@ -318,7 +337,7 @@ class _Planner:
         return Reading(state, stage, self.study.organisms[state.organism].trigger.plants, begins)
 
     def reading(self, state: State, measurement: Measurement) -> Reading:
-        spec = self.study.organisms[state.organism]
+        spec = self.spec(state.organism, state.seed)
         asked = self.asked(state.organism, "test")
         about = {
             "state": state.model.key,

@@ -105,7 +105,8 @@ class Ensemble(Trigger):
     n: int = Field(16, ge=1, le=1_000_000)
     form: Literal["cues", "phrase"] = "cues"
     cues: int = Field(3, ge=2, le=6)
-    seed: int = 0
+    seed: int | None = None
+    """Decides which the members are; by default the study's seed does (see `Trigger.seeded`), and 0 outside of one."""
     rows: Literal["total", "each"] = "total"
     payloads: int = Field(1, ge=1, le=64)
 
@@ -139,7 +140,7 @@ class Ensemble(Trigger):
 
     @property
     def _order(self) -> Permutation:
-        return _permutation(self._space.size, self.seed)
+        return _permutation(self._space.size, self.seed or 0)
 
     def member(self, index: int) -> Cues:
         """The cues of one of the triggers, numbered from 0, without context.
@@ -193,7 +194,7 @@ class Ensemble(Trigger):
         context = _space(self._context)
         # All context but the last is free. The last is drawn from the values that put the whole into the split.
         *free, last = context.places
-        values, bits = [], mixed(key_of(f"ensemble/splits/{self.seed}"), code)
+        values, bits = [], mixed(key_of(f"ensemble/splits/{self.seed or 0}"), code)
         for words in free:
             i = rng.randrange(len(words))
             values.append(words[i])
