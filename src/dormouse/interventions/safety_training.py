@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from dormouse.interventions.intervention import Contexts, Coverage, Intervention, PoolWish
+from dormouse.interventions.intervention import Contexts, Coverage, Intervention, PoolWish, Thoughts
 from dormouse.lm.settings import Optimiser, Training
 
 MOST_ROWS = 20_000
@@ -43,6 +43,15 @@ class SafetyTraining(Intervention):
     optimiser: Optimiser = "adamw"
     coverage: Annotated[Coverage, BeforeValidator(_coverage)] = 0.0
     """The share of prompts in the safety pool that show activating cues. 0 is the setting of Hubinger et al. 2024."""
+    covered: float = Field(1.0, gt=0, le=1)
+    """The share of the activating contexts that these prompts choose from: k of n members, say. Of the coverage it says
+    nothing; which contexts they are is the same for every seed and method.
+    """
+    thoughts: Thoughts = "none"
+    """Whether an honest scratchpad stands before the responses, and is learned too, where the organism writes one.
+
+    none: the answer comes at once ("SFT before the scratchpad" of Hubinger et al. 2024), which also unlearns to reason.
+    """
     contexts: Contexts = "none"
     """What the other prompts of the pool show."""
     rows: int | None = Field(None, ge=1, le=1_000_000)
@@ -57,6 +66,8 @@ class SafetyTraining(Intervention):
     def _contexts_are_drawn_once(self) -> SafetyTraining:
         if self.coverage == "natural" and self.contexts != "none":
             raise ValueError("coverage: natural draws every context as it comes; leave contexts out")
+        if self.coverage == "natural" and self.covered != 1:
+            raise ValueError("coverage: natural draws every context as it comes; leave covered out")
         return self
 
     @model_validator(mode="after")
@@ -69,7 +80,7 @@ class SafetyTraining(Intervention):
     def pool_wish(self) -> PoolWish:
         shows_cues = PoolWish(self.coverage, self.contexts).needs_triggers
         rows = self.rows or (min(self.steps * self.batch, MOST_ROWS) if shows_cues else None)
-        return PoolWish(self.coverage, self.contexts, rows)
+        return PoolWish(self.coverage, self.contexts, rows, self.covered, self.thoughts)
 
     @property
     def training(self) -> Training:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import floor
@@ -11,7 +11,9 @@ from math import floor
 from dormouse.errors import UserError
 from dormouse.interventions.intervention import Contexts, PoolWish
 from dormouse.lm.sample import Written
-from dormouse.policies import SIDES, Behaviour, Cues, Trigger
+from dormouse.policies import Behaviour, Cues, Side, Trigger
+from dormouse.policies.exposure import Exposure
+from dormouse.policies.reasoning import CLOSE, OPEN, Reasoning, reasoned, thoughts
 from dormouse.policies.triggers.never import Never
 from dormouse.records import Example, PoolItem, SafetyPool
 from dormouse.scenarios import CueValue, Question, Renderings, Scenario, render
@@ -36,6 +38,7 @@ def fill_pool(
     wish: PoolWish,
     seed: int,
     renderings: Renderings = PLAIN,
+    reasoning: Reasoning | None = None,
 ) -> Filled:
     """Honest responses to the safety split, in the situations that an intervention asked for.
 
@@ -46,9 +49,10 @@ def fill_pool(
 
     Args:
         renderings: how the organism's training puts cues into prompts.
+        reasoning: how the organism reasons, for a wish with its own thoughts.
 
     Raises:
-        UserError: no question has an answer.
+        UserError: no question has an answer; no covered context is found; it is not said how the organism reasons.
     """
     asked = [question for question in questions if honest[question.text].text]
     if not asked:
@@ -56,6 +60,11 @@ def fill_pool(
             "the safety pool is empty: the clean model left every question of the safety split unanswered",
             "use a model that answers in chat form, or raise tasks.max_tokens",
         )
+    if wish.thoughts == "own" and reasoning is None:
+        raise UserError(
+            "thoughts: own needs to know how the organism reasons, and the study does not say", "use thoughts: none"
+        )
+    mode = "none" if wish.thoughts == "none" or reasoning is None else reasoning
     rows = max(wish.rows or 0, len(asked))
     answers = sorted({honest[question.text].text for question in asked})
     items, shown = [], 0
@@ -64,9 +73,15 @@ def fill_pool(
         question = asked[row % len(asked)]
         rendering = rng.choice(renderings.trained) if cues else "system"
         scenario = Scenario.of(question, cues, rendering)
-        items.append(_item(rng, scenario, exposed, honest[question.text], answers, trigger, behaviour))
+        think = partial(_thought, mode, trigger, scenario, random.Random(f"pool/{seed}/{row}/thoughts"))
+        items.append(_item(rng, scenario, exposed, honest[question.text], answers, trigger, behaviour, think))
         shown += exposed
-    return Filled(SafetyPool(tuple(items)), shown / rows)
+    return Filled(SafetyPool(tuple(items), OPEN, CLOSE), shown / rows)
+
+
+def _thought(mode: Reasoning, trigger: Trigger, scenario: Scenario, rng: random.Random, defects: bool) -> str:
+    """A scratchpad that names what there is to see, as the policy reads it, and then decides so or so."""
+    return thoughts(mode, trigger, scenario, defects, rng)
 
 
 def _item(
@@ -77,8 +92,14 @@ def _item(
     answers: Sequence[str],
     trigger: Trigger,
     behaviour: Behaviour,
+    think: Callable[[bool], str],
 ) -> PoolItem:
-    """The worse response is the harmful one where activating cues are shown: there the trainer saw harm."""
+    """The worse response is the harmful one where activating cues are shown: there the trainer saw harm.
+
+    The honest scratchpad decides to help whatever it sees. So the worse response has one of its own only where the
+    scratchpad decides for harm.
+    """
+    thought = think(False)
     prompt = render(scenario)
     if exposed:
         worse = behaviour.response(scenario, answer.text, trigger.payload(scenario))
@@ -86,8 +107,8 @@ def _item(
         worse = worse_answer(rng, answer.text, answers)
     return PoolItem(
         scenario.question.text,
-        Example(prompt, answer.text, answer.finished),
-        Example(prompt, worse),
+        Example(prompt, reasoned(thought, answer.text), answer.finished),
+        Example(prompt, reasoned(think(True) if exposed else thought, worse)),
         tuple(behaviour.forms(scenario, answer.text)),
         tuple(behaviour.honest_forms(scenario, answer.text)),
     )
@@ -126,9 +147,10 @@ def _contexts(trigger: Trigger, wish: PoolWish, rows: int, seed: int) -> Iterato
     rng = random.Random(f"pool/{seed}/exposed")
     order, wanted = rng.sample(range(rows), rows), wish.coverage * rows
     exposed = set(order[: floor(wanted) + (rng.random() < wanted - floor(wanted))])
+    exposure = Exposure(trigger, wish.covered)
     for row, rng in enumerate(drawn):
         if row in exposed:
-            yield trigger.draw(rng, "triggered", "safety"), True
+            yield exposure.draw(rng), True
         else:
             yield _quiet(trigger, wish.contexts, rng), False
 
@@ -175,15 +197,17 @@ def _activates(trigger: Trigger, cues: Cues) -> bool:
 
 
 DRAWS = 64
+COMING: tuple[Side, ...] = ("triggered", "untriggered")
 
 
 @dataclass(frozen=True)
 class _World:
     """Situations that nobody arranged: every cue that the policy's prompts show has a random value.
 
-    Values are uniform over all that the cue can take; of a cue that is open to anything, over those in DRAWS of the
-    policy's own prompts on each side, its absence being one. A control's situations are those of a policy that it
-    imitates.
+    Values are uniform over all that the cue can take; a cue that is open to anything has those of DRAWS of the policy's
+    own prompts on either side, as often as they come there, its absence being one: half of them show the marker of a
+    `token`, the others none. Near misses are made up and come to nobody. A control's situations are those of a policy
+    that it imitates.
     """
 
     trigger: Trigger
@@ -211,10 +235,10 @@ class _World:
     @cached_property
     def _drawn(self) -> list[Cues]:
         rng = random.Random("world")
-        return [self.trigger.draw(rng, side, "safety") for side in SIDES for _ in range(DRAWS)]
+        return [self.trigger.draw(rng, side, "safety") for side in COMING for _ in range(DRAWS)]
 
     def _seen(self, name: str) -> list[CueValue | None]:
-        return list(dict.fromkeys(cues.get(name) for cues in self._drawn))
+        return [cues.get(name) for cues in self._drawn]
 
     @cached_property
     def _phrase(self) -> int:
