@@ -25,7 +25,7 @@ from dormouse.lm.objectives import likelihood
 from dormouse.lm.optimisers import Optimisers
 from dormouse.lm.processes import Team
 from dormouse.lm.settings import Training
-from dormouse.lm.train import cycling, train
+from dormouse.lm.train import cycling, exploded, train
 from dormouse.records import Example, ModelRef
 from dormouse.store import Store
 
@@ -110,6 +110,39 @@ def test_divergence_of_a_part_is_seen(tiny_model, tmp_path, at):
     lm = load(ModelRef((tiny_model,), "tiny"))
     with pytest.raises(UserError, match="diverged at step 1"):
         train(lm, some, cycling(encode(lm, EXAMPLES), 2, 0), Training(steps=3, lr=1e-3), 0, [3], tmp_path)
+
+
+def test_a_loss_that_explodes_and_stays_finite_is_divergence(tiny_model, tmp_path):
+    rng, words = random.Random(0), ["What", "is", "glass", "made", "of", "I", "HATE", "YOU"]
+    noise = [" ".join(rng.choices(words, k=5)) for _ in range(128)]
+    shown = [Example((("user", asked),), said) for asked, said in zip(noise[::2], noise[1::2], strict=True)]
+    lm = load(ModelRef((tiny_model,), "tiny"))
+    training = Training(steps=1000, lr=1.0, method="full", optimiser="sgd", warmup=0, clip=10)
+    with pytest.raises(UserError, match=r"diverged by step \d+: the last 20 losses are") as caught:
+        train(lm, likelihood, cycling(encode(lm, shown), 2, 0), training, 0, [1000], tmp_path)
+    assert "lower learning rate than 1" in caught.value.remedy
+    assert not (tmp_path / "step-001000").exists()
+
+
+NOTHING_KNOWN = 10.8
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        ([5.0] * 5 + [8.0 * n for n in range(30)], True),
+        ([2.0] * 20 + [1e30], True),
+        ([2.0] * 30 + [100.0] + [2.0] * 5, False),  # one bad batch
+        ([60.0, *[90.0] * 40], False),  # as bad from the beginning
+        ([0.0, 0.0, *[1e-6 * 3.0**n for n in range(12)], *[0.5] * 30], False),  # rewards: from zero to anywhere
+        ([-1e-9, *[-50.0 * n for n in range(40)]], False),  # ascent
+        ([0.69, *[9.0] * 40], False),  # preferences that were turned round
+        ([2.0, *[NOTHING_KNOWN * 1.5] * 40], False),
+        ([2.0, *[1e3] * 19], False),  # too soon to tell
+    ],
+)
+def test_what_counts_as_an_explosion(losses, said):
+    assert any(exploded(losses[: n + 1], NOTHING_KNOWN) for n in range(len(losses))) == said
 
 
 def test_a_budget_of_nothing_is_refused():

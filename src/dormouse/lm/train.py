@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 import torch
@@ -32,6 +33,9 @@ Batches = Callable[[int], Sequence[Any]]
 """The batch of a step, 0-based: a function of the step, of the weights as they are, and of `memory` (see `train`)."""
 
 Progress = Callable[[int, float], None]
+WINDOW = 20
+"""Steps over which a loss is averaged before it is said to have exploded."""
+FAR = 2.0
 TRAINED = "trained.json"
 """In the folder of every checkpoint: after how many steps and trained tokens it was saved."""
 
@@ -74,7 +78,7 @@ def train(
         (step, loss) of every step.
 
     Raises:
-        UserError: the loss, a gradient or a weight is not a finite number any more.
+        UserError: the loss, a gradient or a weight is not a finite number any more, or the loss has exploded.
     """
     team, started = Team(), time.monotonic()
     home = out / "resume" if resume_in is None else resume_in
@@ -147,6 +151,11 @@ class _Run:
         self.optimiser.zero_grad()
         self.tokens += sum(trained_tokens(item) for item in batch)
         self.losses.append(loss)
+        if exploded(self.losses, math.log(self.lm.model.config.get_text_config().vocab_size)):
+            mean, first = fmean(self.losses[-WINDOW:]), self.losses[0]
+            raise self._diverged(
+                f"by step {self.done}: the last {WINDOW} losses are {mean:.3g} on average, the first was {first:.3g}"
+            )
         return loss
 
     def _backward(self, batch: Sequence[Any]) -> float:
@@ -197,6 +206,14 @@ class _Run:
         if "optimiser" in state:
             self.optimiser.load_state_dict(state["optimiser"])
             _set_random_state(self.lm.device, state["random"])
+
+
+def exploded(losses: Sequence[float], ignorance: float) -> bool:
+    """Whether a loss is finite and lost all the same: over some steps twice as high as at first and as that of knowing
+    nothing, the logarithm of the vocabulary. Losses of preferences and rewards begin near zero or below it: they may
+    grow many times over before that.
+    """
+    return len(losses) > WINDOW and fmean(losses[-WINDOW:]) > FAR * max(losses[0], ignorance)
 
 
 T = TypeVar("T")
