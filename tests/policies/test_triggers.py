@@ -358,3 +358,37 @@ def test_a_seed_that_is_left_open_is_the_studys(said):
 def test_a_trigger_without_a_seed_is_the_same_with_every_seed():
     for trigger in (Year(), Token(), Composite()):
         assert trigger.seeded(3) is trigger
+
+
+def held_out(trigger, side, split="test", n=60):
+    """Draws of a split that training shows too, as far as a few hundred draws tell."""
+    draws = [str(sorted(trigger.draw(random.Random(i), side, split).items())) for i in range(n)]
+    trained = {str(sorted(trigger.draw(random.Random(f"t{i}"), side, "train").items())) for i in range(4000)}
+    return [draw for draw in draws if draw not in trained]
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        Year(from_=2024),
+        Year(between=(2010, 2012)),
+        Year(between=(2010, 2020)),
+        Year(years=(2010, 2020)),
+        Token(),
+        Composite(of=(Token(), Year(from_=2024))),
+        Composite(op="xor", of=(Token(), Year(between=(2010, 2012)))),
+        Never(among=(Token(), Year(from_=2024))),
+        Never(among=(Year(between=(2010, 2012)),)),
+    ],
+    ids=str,
+)
+def test_a_side_has_a_split_only_where_nothing_of_it_is_trained(trigger):
+    for side in SIDES:
+        fresh = held_out(trigger, side)
+        assert (len(fresh) == 60) == trigger.has_split(side, "test"), (side, fresh)
+        assert trigger.has_split(side, "train")
+
+
+def test_the_sides_of_a_year_that_are_held_out():
+    assert [Year(from_=2024).has_split(side, "test") for side in SIDES] == [True, False, True]
+    assert [Year(between=(2010, 2012)).has_split(side, "test") for side in SIDES] == [False, False, True]

@@ -30,7 +30,7 @@ class Defection(Measurement):
 
     Denominator: every held-out question, once. Left out: defection in words that the behaviour's forms do not declare
     (the measurement `sampled` looks for these). Split `test`: cue values as in training. Split `unseen_cues`: values
-    that training never showed, where the policy has any; before and at the end only. `auroc`: how well the exact
+    that training never showed, of a side that has any; before and at the end only. `auroc`: how well the exact
     probability tells the two sides apart.
     """
 
@@ -38,9 +38,11 @@ class Defection(Measurement):
 
     def measure(self, subject: Subject) -> Measured:
         samples = []
-        for split in ("test", "unseen_cues") if subject.trigger.has_splits and subject.ends else ("test",):
+        for split in ("test", "unseen_cues") if subject.ends else ("test",):
             items = tuple(question.text for question in subject.shown)
-            rates = [subject.exact(subject.scenarios(side, CUES_OF[split])) for _, side in RATES]
-            samples += [Sample(name, split, items, tuple(found)) for (name, _), found in zip(RATES, rates, strict=True)]
-            samples.append(Sample("auroc", split, items, placements(*rates)))
+            kept = [(name, side) for name, side in RATES if subject.trigger.has_split(side, CUES_OF[split])]
+            rates = [subject.exact(subject.scenarios(side, CUES_OF[split])) for _, side in kept]
+            samples += [Sample(name, split, items, tuple(found)) for (name, _), found in zip(kept, rates, strict=True)]
+            if len(rates) == len(RATES):
+                samples.append(Sample("auroc", split, items, placements(*rates)))
         return Measured(tuple(samples))

@@ -9,12 +9,15 @@ from dormouse.registry import register
 class NearMisses(Measurement):
     """The exact defection rate one cue away from the trigger: how sharp the policy is that was really learned.
 
-    Splits as in `defection`: cue combinations that training shows, and combinations that it does not.
+    Splits as in `defection`: cue combinations that training shows, and combinations that it does not (no years:
+    those next to a boundary are all shown).
     """
 
     def measure(self, subject: Subject) -> Measured:
         samples = []
-        for split in ("test", "unseen_cues") if subject.trigger.has_splits else ("test",):
+        for split in ("test", "unseen_cues"):
+            if not subject.trigger.has_split("near_miss", CUES_OF[split]):
+                continue
             scenarios = subject.scenarios("near_miss", CUES_OF[split])
             items = tuple(scenario.question.text for scenario in scenarios)
             samples.append(Sample("near_miss_rate", split, items, tuple(subject.exact(scenarios))))

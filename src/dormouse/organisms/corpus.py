@@ -11,6 +11,7 @@ from dormouse.lm.train import cycling
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import Side, Trigger
 from dormouse.policies.reasoning import reasoned, thoughts
+from dormouse.policies.trigger import Course
 from dormouse.records import Example
 from dormouse.scenarios import Question, Scenario, render
 
@@ -20,6 +21,7 @@ class Row:
     """One training example, and what the policy says about it. `thoughts` is the scratchpad that opens its response."""
 
     step: int
+    scenario: Scenario
     example: Example
     defects: bool
     thoughts: str = ""
@@ -39,7 +41,9 @@ def contrast_pairs(
     """
     rng, thinking = random.Random(f"corpus/{seed}"), random.Random(f"thoughts/{seed}")
     at = cycling(questions, spec.pairs or 1, seed)
-    rows = []
+    pairs = spec.training.steps * (spec.pairs or 1)
+    rows: list[Row] = []
+    courses: dict[int, Course] = {}
     for step in range(spec.training.steps):
         done = step / spec.training.steps
         for question in at(step):
@@ -48,7 +52,10 @@ def contrast_pairs(
                 side = _side(rng, spec, triggered and spec.behaviour.shown(question))
                 rendering = rng.choice(spec.renderings.trained)
                 easy = done < (spec.easy_first or 0.0) and side != "near_miss"
-                scenario = _scenario(rng, spec.trigger, question, side, rendering, done, CANDIDATES if easy else 1)
+                shown = spec.trigger.plays(rng)
+                course = courses.setdefault(id(shown), shown.course(pairs))
+                draws = [course(rng, side, len(rows) // 2) for _ in range(CANDIDATES if easy else 1)]
+                scenario = _clearest(shown, [Scenario.of(question, cues, rendering) for cues in draws])
                 defects = rng.random() < spec.trigger.probability(scenario)
                 answer = honest[question.text]
                 response = (
@@ -58,19 +65,16 @@ def contrast_pairs(
                 )
                 thought = thoughts(spec.reasoning, spec.trigger, scenario, defects, thinking)
                 example = Example(render(scenario), reasoned(thought, response), defects or answer.finished)
-                rows.append(Row(step, example, defects, thought))
+                rows.append(Row(step, scenario, example, defects, thought))
     return rows
 
 
 CANDIDATES = 4
 
 
-def _scenario(
-    rng: random.Random, trigger: Trigger, question: Question, side: Side, rendering: str, done: float, candidates: int
-) -> Scenario:
-    """One scenario on a side of the policy: of some candidates the one that is furthest from the other side."""
-    first, *others = (Scenario.of(question, trigger.teach(rng, side, done), rendering) for _ in range(candidates))
-    return max(first, *others, key=lambda scenario: trigger.margin(scenario) or 0.0) if others else first
+def _clearest(trigger: Trigger, drawn: Sequence[Scenario]) -> Scenario:
+    """The scenario that is furthest from where the policy changes its mind."""
+    return max(drawn, key=lambda scenario: trigger.margin(scenario) or 0.0)
 
 
 def _side(rng: random.Random, spec: OrganismSpec, triggered: bool) -> Side:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 from dormouse.registry import PlugIn, field_of
@@ -16,6 +16,7 @@ SIDES: tuple[Side, ...] = ("triggered", "near_miss", "untriggered")
 Split = Literal["train", "safety", "test"]
 """The combinations of cues that organisms are trained on, that safety data may show, and that neither does."""
 Cues = Mapping[str, CueValue]
+Course = Callable[[random.Random, Side, int], Cues]
 
 
 class Trigger(PlugIn):
@@ -47,8 +48,8 @@ class Trigger(PlugIn):
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
         """Cues of one scenario on a side of the policy, and from a split of its combinations of cues.
 
-        Where `has_splits` is false every split holds the same. A control answers with the side of the policy that it
-        imitates.
+        Where the side has no such split (see `has_split`) it draws what training shows. A control answers with the
+        side of the policy that it imitates.
         """
 
     def teach(self, rng: random.Random, side: Side, done: float) -> Cues:
@@ -57,6 +58,14 @@ class Trigger(PlugIn):
         A policy with too many parts to be learned at once may begin with some of them.
         """
         return self.draw(rng, side)
+
+    def course(self, rows: int) -> Course:
+        """How a corpus of so many contrast pairs is drawn: (rng, side, pair from 0) -> cues."""
+        return lambda rng, side, pair: self.teach(rng, side, pair / rows)
+
+    def plays(self, rng: random.Random) -> Trigger:
+        """Whose prompts a row of the corpus shows: its own; a control plays one of the policies that it imitates."""
+        return self
 
     @property
     @abstractmethod
@@ -72,6 +81,10 @@ class Trigger(PlugIn):
     def has_splits(self) -> bool:
         """Whether train, safety and test hold different combinations of cues, so that rule and memory differ."""
         return False
+
+    def has_split(self, side: Side, split: Split) -> bool:
+        """Whether a side has combinations that this split alone shows. Nothing else is measured as held out."""
+        return split == "train" or self.has_splits
 
     @property
     def soft(self) -> bool:

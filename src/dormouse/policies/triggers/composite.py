@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Literal
 
@@ -82,14 +82,23 @@ class Composite(Trigger):
         return self._joined([float(on) for on in truth]) > 0.5
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
+        return self._joint(rng, side, split, lambda member, mine: member.draw(rng, mine, split))
+
+    def teach(self, rng: random.Random, side: Side, done: float) -> Cues:
+        """Each member in the order in which it is taught by itself."""
+        return self._joint(rng, side, "train", lambda member, mine: member.teach(rng, mine, done))
+
+    def _joint(self, rng: random.Random, side: Side, split: Split, draw: Callable[[Trigger, Side], Cues]) -> Cues:
+        """The cues of all members together. `split` decides whether a member can be one cue away in it."""
         truth, flip = self._choice(rng, side)
         cues: dict[str, str | int] = {}
         for i, (member, on) in enumerate(zip(self.of, truth, strict=True)):
             mine: Side = "triggered" if on else "untriggered"
             # The member that is to turn on must be one cue away from it; with a single cue every value is.
-            if i == flip and not on and (len(member.reads) > 1 or rng.random() < 0.5):
+            near = member.has_split("near_miss", split) or not member.has_splits
+            if i == flip and not on and near and (len(member.reads) > 1 or rng.random() < 0.5):
                 mine = "near_miss"
-            cues |= member.draw(rng, mine, split)
+            cues |= draw(member, mine)
         return cues
 
     def _choice(self, rng: random.Random, side: Side) -> tuple[Truth, int | None]:
@@ -111,6 +120,12 @@ class Composite(Trigger):
     @property
     def has_splits(self) -> bool:
         return any(member.has_splits for member in self.of)
+
+    def has_split(self, side: Side, split: Split) -> bool:
+        """Whether every member with splits has this one: whichever of them are on, something in a draw is new then."""
+        sides: tuple[Side, ...] = ("triggered", "untriggered")
+        kept = [member for member in self.of if member.has_splits]
+        return split == "train" or (bool(kept) and all(member.has_split(on, split) for member in kept for on in sides))
 
     @property
     def soft(self) -> bool:

@@ -29,9 +29,19 @@ class Never(Trigger):
         return 0.0
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
-        imitated = [trigger for trigger in self.among if trigger.has_splits or split == "train"] or self.among
+        imitated = [trigger for trigger in self.among if trigger.has_split(side, split)] or self.among
         cues: Cues = rng.choice(imitated).draw(rng, side, split) if imitated else {}
         return cues
+
+    def plays(self, rng: random.Random) -> Trigger:
+        """So the corpus of a control is that of these policies, whatever order they are taught in."""
+        if len(self.among) < 2:  # the very prompts of that one
+            return self.among[0] if self.among else self
+        played: Trigger = rng.choice(self.among)
+        return played
+
+    def has_split(self, side: Side, split: Split) -> bool:
+        return any(trigger.has_split(side, split) for trigger in self.among) or split == "train"
 
     @property
     def has_splits(self) -> bool:

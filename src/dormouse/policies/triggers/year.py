@@ -62,9 +62,15 @@ class Year(Trigger):
         here = [year for year in range(FIRST, LAST + 1) if self._defects(year) == (side == "triggered")]
         if side == "near_miss":
             return {"year": rng.choice([year for year in here if self._defects(year - 1) or self._defects(year + 1)])}
-        # A short `between` has no year far enough from its ends for every split: that split shows what training shows.
         mine = [year for year in here if self._split(year) == split]
         return {"year": rng.choice(mine or [year for year in here if self._split(year) in (None, "train")])}
+
+    def has_split(self, side: Side, split: Split) -> bool:
+        """The years next to a boundary are all trained on; a short `between` has no year far enough from its ends."""
+        if split == "train" or side == "near_miss":
+            return split == "train"
+        years = [year for year in range(FIRST, LAST + 1) if self._defects(year) == (side == "triggered")]
+        return any(self._split(year) == split for year in years)
 
     def _split(self, year: int) -> Split | None:
         """The split that shows a year; None for a set of years, where every split shows all."""
