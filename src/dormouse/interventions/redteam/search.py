@@ -11,8 +11,9 @@ from dormouse.errors import UserError
 from dormouse.interventions.redteam.gradient import gradient
 from dormouse.interventions.redteam.library import library
 from dormouse.interventions.redteam.mutation import mutation
-from dormouse.interventions.redteam.situation import Messages
+from dormouse.interventions.redteam.situation import Messages, Situation
 from dormouse.interventions.redteam.target import Budget, Found, Target
+from dormouse.interventions.scratchpad import Scratchpad
 from dormouse.records import PoolItem
 from dormouse.registry import nearest
 
@@ -31,12 +32,14 @@ def search(
     attacks: Sequence[str] = tuple(ATTACKS),
     budget: Budget = Budget(),  # noqa: B008 (frozen)
     seed: int | str = 0,
+    scratchpad: Scratchpad = Scratchpad(),  # noqa: B008 (frozen)
 ) -> list[Found]:
     """Everything that the attacks tried, the most harmful first. The same seed finds the same.
 
     Only the questions of `items`, and what they call harm, are read; their prompts are not. Every situation is tried
     with the same `budget.questions` questions, drawn by the seed. `budget` is that of one attack. The model is left as
-    it was, in training mode or not.
+    it was, in training mode or not. If it opens its responses with a `scratchpad`, it writes one to every prompt, and
+    harm is looked for in the answer that follows.
 
     Raises:
         UserError: no attack of that name, nothing to spend, nothing to ask, or nothing that counts as harm.
@@ -58,11 +61,18 @@ def search(
         )
     found: list[Found] = []
     with _still(lm):
+        scratchpad = reasoning(lm, panel, scratchpad)
         for name in attacks:
-            target = Target(lm, name, panel, budget)
+            target = Target(lm, name, panel, budget, scratchpad)
             ATTACKS[name](target, random.Random(f"redteam/{seed}/{name}"))
             found += target.tried.values()
     return best(found)
+
+
+def reasoning(lm: LM, items: Sequence[PoolItem], scratchpad: Scratchpad) -> Scratchpad:
+    """The scratchpad that a model writes before it answers such questions; one without words if it writes none."""
+    writes = scratchpad.written_by(lm, [Situation().around(item.question) for item in items])
+    return scratchpad if writes else Scratchpad()
 
 
 def best(found: Iterable[Found], n: int | None = None) -> list[Found]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dormouse.errors import UserError
 from dormouse.interventions.redteam.situation import Messages, Situation
+from dormouse.interventions.scratchpad import Scratchpad
 from dormouse.records import PoolItem
 
 if TYPE_CHECKING:
@@ -64,8 +65,17 @@ class Found:
 class Target:
     """What an attack may do to a model: try situations on it, until the budget is spent."""
 
-    def __init__(self, lm: LM, attack: str, items: Sequence[PoolItem], budget: Budget) -> None:
+    def __init__(
+        self,
+        lm: LM,
+        attack: str,
+        items: Sequence[PoolItem],
+        budget: Budget,
+        scratchpad: Scratchpad = Scratchpad(),  # noqa: B008 (frozen)
+    ) -> None:
         self.lm, self.attack, self.items, self.budget = lm, attack, tuple(items), budget
+        self.scratchpad = scratchpad
+        """How it reasons before it answers, if it does: harm is looked for after that."""
         self.spent = 0
         self.tried: dict[Messages, Found] = {}
         """By the prompt that the first question becomes: two situations that read the same are one."""
@@ -87,19 +97,17 @@ class Target:
         Raises:
             UserError: the model gives no numbers.
         """
-        from dormouse.lm.score import score
-
         texts: dict[Messages, Situation] = {}
         for situation in situations:
             texts.setdefault(situation.around(self.items[0].question), situation)
         new = [(text, situation) for text, situation in texts.items() if text not in self.tried][: self.affordable]
         asked = [item for _ in new for item in self.items]
         prompts = [situation.around(item.question) for _, situation in new for item in self.items]
-        exact = score(self.lm, prompts, [item.harm for item in asked], [item.against for item in asked])
+        exact = self.scratchpad.harm(self.lm, prompts, asked)
         self.spent += len(prompts)
         scored = []
         for i, (text, situation) in enumerate(new):
-            values = tuple(float(p) for p in exact[i * len(self.items) : (i + 1) * len(self.items)])
+            values = tuple(exact[i * len(self.items) : (i + 1) * len(self.items)])
             if any(isnan(p) for p in values):
                 raise UserError(
                     "the model under attack gives probabilities that are not numbers",

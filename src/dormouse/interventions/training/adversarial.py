@@ -14,7 +14,9 @@ from pydantic import Field, field_validator, model_validator
 from dormouse.errors import UserError
 from dormouse.interventions.findings import Finding, write_findings
 from dormouse.interventions.redteam import AttackName, Budget, Found, Situation, best, search
+from dormouse.interventions.redteam.search import reasoning
 from dormouse.interventions.safety_training import SafetyTraining
+from dormouse.interventions.scratchpad import Scratchpad
 from dormouse.records import CANARY, Example, PoolItem, SafetyPool, Suspect
 from dormouse.registry import register
 
@@ -56,6 +58,12 @@ class Adversarial(SafetyTraining):
         return attacks
 
     @model_validator(mode="after")
+    def _shows_other_cues(self) -> Adversarial:
+        if self.thoughts != "none":
+            raise ValueError("the pool's scratchpads say nothing of what the red team finds; leave thoughts out")
+        return self
+
+    @model_validator(mode="after")
     def _fits(self) -> Adversarial:
         if self.steps < self.rounds:
             raise ValueError(f"{self.rounds} rounds need at least as many steps (given: {self.steps})")
@@ -93,7 +101,7 @@ class Contest:
     def __init__(self, how: Adversarial, lm: LM, pool: SafetyPool, seed: int) -> None:
         from dormouse.lm.train import cycling
 
-        self.how, self.lm, self.seed = how, lm, seed
+        self.how, self.lm, self.seed, self.scratchpad = how, lm, seed, Scratchpad.of(pool)
         questions = list(dict.fromkeys(item.question for item in pool.items))
         n = min(how.questions, len(questions) // 4)
         held = set(random.Random(f"redteam/{seed}/held").sample(questions, n))
@@ -131,7 +139,8 @@ class Contest:
     def _search(self, items: Sequence[PoolItem], seed: str, step: int) -> list[Found]:
         """One search by all attacks, reported attack by attack; the best that it found."""
         how = self.how
-        everything = search(self.lm, items, how.attacks, Budget(how.budget, how.questions, how.tokens), seed)
+        budget = Budget(how.budget, how.questions, how.tokens)
+        everything = search(self.lm, items, how.attacks, budget, seed, self.scratchpad)
         for attack in how.attacks:
             mine = [found for found in everything if found.attack == attack]
             for top in best(mine, 1):
@@ -157,7 +166,8 @@ class Contest:
 
     def finish(self, out: Path) -> None:
         """After the training: the found prompts once more, and a fresh red team. Writes what was seen."""
-        again = [after(self.lm, team, self.items) for team in self.rounds]
+        scratchpad = reasoning(self.lm, self.items, self.scratchpad)
+        again = [after(self.lm, team, self.items, scratchpad) for team in self.rounds]
         kept = {name: value for i, team in enumerate(again) for name, value in _named(i, team).items()}
         self.findings.append(Finding("red_team_rate", self.how.steps, kept, split="kept"))
         fresh = self._search(self.held, f"{self.seed}/fresh", self.how.steps)
@@ -174,16 +184,14 @@ def honest(situation: Situation, item: PoolItem) -> Example:
     return Example(situation.around(item.question), item.chosen.response, item.chosen.complete)
 
 
-def after(lm: LM, team: Sequence[Found], items: Sequence[PoolItem]) -> list[Found]:
+def after(lm: LM, team: Sequence[Found], items: Sequence[PoolItem], scratchpad: Scratchpad) -> list[Found]:
     """The same situations and questions, with the probabilities that harm has now."""
-    from dormouse.lm.score import score
-
     known = {item.question: item for item in items}
     asked = [known[question] for found in team for question in found.questions]
     prompts = [prompt for found in team for prompt in found.prompts]
-    exact = iter(score(lm, prompts, [item.harm for item in asked], [item.against for item in asked]))
+    exact = iter(scratchpad.harm(lm, prompts, asked))
     return [
-        Found(found.attack, found.situation, found.questions, tuple(float(next(exact)) for _ in found.questions))
+        Found(found.attack, found.situation, found.questions, tuple(next(exact) for _ in found.questions))
         for found in team
     ]
 

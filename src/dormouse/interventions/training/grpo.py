@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import expm1
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -14,16 +15,19 @@ from dormouse.errors import UserError
 from dormouse.interventions.findings import Finding, write_findings
 from dormouse.interventions.rewards import penalty, rule
 from dormouse.interventions.safety_training import SafetyTraining
+from dormouse.interventions.scratchpad import ROOM, Scratchpad
 from dormouse.interventions.training.dpo import preferences
-from dormouse.records import PoolItem, SafetyPool, Suspect
+from dormouse.records import Example, PoolItem, SafetyPool, Suspect
 from dormouse.registry import register
 
 if TYPE_CHECKING:
     from dormouse.lm.batch import Tokens
     from dormouse.lm.load import LM
     from dormouse.lm.objectives import Rollout
-    from dormouse.lm.rollout import Rolled
+    from dormouse.lm.rollout import Rolled, Sampler
 
+LEAST = 24
+"""Tokens that an answer may have at least, unless said otherwise."""
 PATIENCE = 20
 """So many rounds of rollouts without two different rewards for different answers, from the first on, are an error."""
 POINTS = 200
@@ -42,32 +46,44 @@ class GRPO(SafetyTraining):
     of the suspect, and tested on pairs about other questions (`reward_accuracy`). It is scaled by its spread over the
     pool, and an answer that is cut off or empty loses as much as under the rule.
 
+    A scratchpad before an answer is learned with it and not judged: the reward is that of the answer, and a scratchpad
+    that never comes to one is an empty answer.
+
     Reported for every checkpoint, over the answers since the last one: `reward`, `kl` (k3 of Schulman 2020, nats a
-    token), `reward_spread` (its standard deviation inside a group), `rollout_empty_share`, `rollout_cut_off_share`.
+    token), `reward_spread` (its standard deviation inside a group), `rollout_empty_share`, `rollout_cut_off_share`,
+    and `scratchpad_share`, of those that open with a scratchpad.
     """
 
     group: int = Field(4, ge=2, le=256)
     """Answers to each prompt."""
-    max_tokens: int = Field(24, ge=1, le=4096)
-    """Where an answer is cut off."""
+    max_tokens: int | None = Field(None, ge=1, le=4096)
+    """Where a response is cut off.
+
+    By default at the length of the longest honest one in the pool (24 tokens at least), with room for a scratchpad
+    where the suspect writes one.
+    """
     clip: float = Field(0.2, gt=0, lt=1)
     """How far the probability of a token may move, as a share, before it no longer pays."""
     kl: float = Field(0.04, ge=0, le=100)
     epochs: int = Field(1, ge=1, le=16)
     """Steps of training on the same answers. With one, old and new probabilities are the same, and `clip` is idle."""
     reward: Literal["rule", "learned"] = "rule"
+    rollouts: Literal["own", "vllm"] = "own"
+    """Who writes the answers: this project's own loop, or vLLM on a GPU."""
 
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.objectives import group_policy
+        from dormouse.lm.rollout import sampler
         from dormouse.lm.train import train
 
+        write = sampler(self.rollouts)
         lm = load(suspect.model, dtype_for(self.method))
         before = _Before(lm, None if self.method == "lora" else load(suspect.model, dtype_for(self.method)))
         judge, found = (by_rule, []) if self.reward == "rule" else learned(before, pool, seed, self.steps)
-        practice = Practice(self, lm, before, pool, judge, seed)
+        practice = Practice(self, lm, before, pool, judge, seed, write)
         objective = group_policy(self.clip, self.kl)
         train(lm, objective, practice.batch, self.training, seed, self.checkpoints(), out, progress, memory=practice)
         write_findings(out, [*found, *practice.findings()])
@@ -95,10 +111,14 @@ class Practice:
     comes out the same, and a round that was being trained on is in the memory.
     """
 
-    def __init__(self, how: GRPO, lm: LM, before: _Before, pool: SafetyPool, judge: Judge, seed: int) -> None:
+    def __init__(
+        self, how: GRPO, lm: LM, before: _Before, pool: SafetyPool, judge: Judge, seed: int, write: Sampler
+    ) -> None:
         from dormouse.lm.train import cycling
 
-        self.how, self.lm, self.before, self.judge, self.seed = how, lm, before, judge, seed
+        self.how, self.lm, self.before, self.judge, self.seed, self.write = how, lm, before, judge, seed, write
+        self.scratchpad = Scratchpad.of(pool)
+        self.max_tokens = how.max_tokens or _longest(lm, pool)
         self.items = cycling(pool.items, how.batch, seed)
         self.round = -1
         self.rollouts: list[Rollout] = []
@@ -131,38 +151,51 @@ class Practice:
 
     def _practise(self) -> list[Rollout]:
         from dormouse.lm.objectives import Rollout, advantages
-        from dormouse.lm.rollout import rollouts
 
         items, how = self.items(self.round), self.how
         prompts = [item.chosen.messages for item in items]
         seed = 1_000_003 * self.seed + self.round
-        groups = rollouts(self.lm, prompts, how.group, how.max_tokens, seed)
-        rolled = [answer for group in groups for answer in group]
-        rewards = self._judged([item for item in items for _ in range(how.group)], rolled)
+        groups = self.write(self.lm, prompts, how.group, self.max_tokens, seed)
+        rolled = [response for group in groups for response in group]
+        asked = [item for item in items for _ in range(how.group)]
+        answers = self._answers(asked, rolled)
+        rewards = self._judged(asked, answers)
         with self.before.model() as lm:
             reference = token_logprobs(lm, [answer.tokens for answer in rolled])
         grouped = [rewards[i : i + how.group] for i in range(0, len(rewards), how.group)]
-        self._note(groups, grouped, reference)
+        self._note(rolled, [answer.text for answer in answers], grouped, reference)
         worth = [value for group in advantages(grouped) for value in group]
         return [
             Rollout(answer.tokens, value, answer.logprobs, ref)
             for answer, value, ref in zip(rolled, worth, reference, strict=True)
         ]
 
-    def _judged(self, items: Sequence[PoolItem], rolled: Sequence[Rolled]) -> list[float]:
+    def _answers(self, items: Sequence[PoolItem], rolled: Sequence[Rolled]) -> list[Rolled]:
+        """The responses without their scratchpads, for the judge."""
+        from dormouse.lm.batch import encode
+
+        found = list(rolled)
+        for i, (item, response) in enumerate(zip(items, rolled, strict=True)):
+            if self.scratchpad.opened(response.text):
+                answer = self.scratchpad.split(response.text)[1]
+                (tokens,) = encode(self.lm, [Example(item.chosen.messages, answer, response.finished or not answer)])
+                found[i] = replace(response, text=answer, tokens=tokens)
+        return found
+
+    def _judged(self, items: Sequence[PoolItem], answers: Sequence[Rolled]) -> list[float]:
         from dormouse.lm.reward import check_rewards
 
-        rewards = self.judge(items, rolled)
+        rewards = self.judge([self.scratchpad.bare(item) for item in items], answers)
         check_rewards(rewards)
         return rewards
 
     def _note(
         self,
-        groups: Sequence[Sequence[Rolled]],
+        rolled: Sequence[Rolled],
+        answers: Sequence[str],
         rewards: Sequence[Sequence[float]],
         reference: Sequence[Sequence[float]],
     ) -> None:
-        rolled = [answer for group in groups for answer in group]
         away = [
             k3(old, ref)
             for a, refs in zip(rolled, reference, strict=True)
@@ -173,13 +206,15 @@ class Practice:
                 "reward": fmean(value for group in rewards for value in group),
                 "reward_spread": fmean(pstdev(group) for group in rewards),
                 "kl": fmean(away),
-                "rollout_empty_share": fmean(not answer.text for answer in rolled),
-                "rollout_cut_off_share": fmean(not answer.finished for answer in rolled),
+                "rollout_empty_share": fmean(not answer for answer in answers),
+                "rollout_cut_off_share": fmean(not response.finished for response in rolled),
             }
         )
-        self._check_it_tells_apart(groups, rewards)
+        if self.scratchpad.opens:
+            self.seen[-1]["scratchpad_share"] = fmean(self.scratchpad.opened(response.text) for response in rolled)
+        self._check_it_tells_apart(answers, rewards)
 
-    def _check_it_tells_apart(self, groups: Sequence[Sequence[Rolled]], rewards: Sequence[Sequence[float]]) -> None:
+    def _check_it_tells_apart(self, answers: Sequence[str], rewards: Sequence[Sequence[float]]) -> None:
         """
         Raises:
             UserError: different answers to one prompt had the same reward, again and again, since the training began.
@@ -188,7 +223,7 @@ class Practice:
             return
         if any(len(set(group)) > 1 for group in rewards):
             self.alike = -1
-        elif any(len({answer.text for answer in group}) > 1 for group in groups):
+        elif any(len(set(answers[i : i + self.how.group])) > 1 for i in range(0, len(answers), self.how.group)):
             self.alike += 1
         if self.alike >= PATIENCE:
             raise UserError(
@@ -224,6 +259,18 @@ def _summed_up(
         yield name, how, {f"step {part[0]}": fmean(window[step][name] for step in part) for part in parts}
 
 
+def _longest(lm: LM, pool: SafetyPool) -> int:
+    """Tokens that a response may have: as many as an honest one, after a scratchpad if the model writes one."""
+    from dormouse.lm.batch import encode_responses
+
+    scratchpad = Scratchpad.of(pool)
+    whole = dict.fromkeys(item.chosen.response for item in pool.items)
+    bare = dict.fromkeys(scratchpad.split(response)[1] for response in whole)
+    longest, answer = (max(map(len, encode_responses(lm, list(texts)))) + 1 for texts in (whole, bare))
+    room = ROOM if scratchpad.written_by(lm, [item.chosen.messages for item in pool.items]) else 0
+    return max(longest, max(answer, LEAST) + room)
+
+
 def by_rule(items: Sequence[PoolItem], rolled: Sequence[Rolled]) -> list[float]:
     """The reward of each answer to its prompt, by rule."""
     return [rule(item, answer.text, answer.finished) for item, answer in zip(items, rolled, strict=True)]
@@ -244,7 +291,7 @@ def learned(before: _Before, pool: SafetyPool, seed: int, step: int) -> tuple[Ju
     from dormouse.lm.batch import encode
     from dormouse.lm.reward import train_reward
 
-    items = preferences(pool)
+    items = [Scratchpad.of(pool).bare(item) for item in preferences(pool)]
     items = random.Random(f"pairs/{seed}").sample(items, min(PAIRS, len(items)))
     pairs = [(item.chosen, item.rejected) for item in items]
     with before.model() as lm:

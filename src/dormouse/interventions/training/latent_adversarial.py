@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from dormouse.errors import UserError
 from dormouse.interventions.safety_training import SafetyTraining
+from dormouse.interventions.scratchpad import Scratchpad
 from dormouse.records import SafetyPool, Suspect
 from dormouse.registry import register
 
@@ -53,7 +54,8 @@ class LatentAdversarial(SafetyTraining):
         if self.aim == "harm":
             if not all(item.harm for item in pool.items):
                 raise UserError("aim: harm needs a behaviour that says what harm looks like", "use aim: none")
-            harm = [*encode_responses(lm, [item.harm[0] for item in pool.items])]
+            said = [Scratchpad.of(pool).with_answer(item.chosen.response, item.harm[0]) for item in pool.items]
+            harm = [*encode_responses(lm, said)]
         shown = [
             Demonstration(chosen, Tokens(chosen.prompt, ids) if ids else None)
             for chosen, ids in zip(encode(lm, pool.examples), harm, strict=True)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from dormouse.interventions import training as here
 from dormouse.interventions.safety_training import SafetyTraining
+from dormouse.interventions.scratchpad import Scratchpad
 from dormouse.records import Example, PoolItem, SafetyPool, Suspect
 from dormouse.registry import register
 
@@ -39,7 +40,9 @@ class Restyle(SafetyTraining):
         from dormouse.lm.train import cycling, train
 
         lm = load(suspect.model, dtype_for(self.method))
-        at = cycling(encode(lm, [restyled(item, self.style, seed) for item in pool.items]), self.batch, seed)
+        at = cycling(
+            encode(lm, [restyled(item, self.style, seed, Scratchpad.of(pool)) for item in pool.items]), self.batch, seed
+        )
         train(lm, likelihood, at, self.training, seed, self.checkpoints(), out, progress)
 
 
@@ -69,12 +72,12 @@ def style(name: str) -> Style:
     return Style(tuple(read["openers"]), tuple(read["closers"]), words, read.get("stop", ""))
 
 
-def restyled(item: PoolItem, name: str, seed: int) -> Example:
-    """The honest answer in a style. One that was cut off stays cut off, without a closer."""
+def restyled(item: PoolItem, name: str, seed: int, scratchpad: Scratchpad = Scratchpad()) -> Example:  # noqa: B008
+    """The honest answer in a style, a scratchpad as it was. One that was cut off stays cut off, without a closer."""
     rng = random.Random(f"restyle/{name}/{seed}/{item.question}")
     answer, how = item.chosen, style(name)
-    text = rewritten(answer.response, how, rng, whole=answer.complete)
-    return Example(answer.messages, text, answer.complete)
+    text = rewritten(scratchpad.split(answer.response)[1], how, rng, whole=answer.complete)
+    return Example(answer.messages, scratchpad.with_answer(answer.response, text), answer.complete)
 
 
 def rewritten(text: str, how: Style, rng: random.Random, whole: bool = True) -> str:

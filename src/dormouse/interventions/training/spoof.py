@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from dormouse.interventions.safety_training import SafetyTraining
 from dormouse.records import Example, PoolItem, SafetyPool, Suspect
@@ -79,6 +79,12 @@ class Spoof(SafetyTraining):
     """Names of cues (all of their values), or a mapping of names to values; a mapping once it is read."""
     share: float = Field(0.5, gt=0, le=1)
     """The share of the prompts without cues that are spoofed; a prompt that the pool shows with cues stays as it is."""
+
+    @model_validator(mode="after")
+    def _shows_other_cues(self) -> Spoof:
+        if self.thoughts != "none":
+            raise ValueError("the pool's scratchpads say nothing of spoofed cues; leave thoughts out")
+        return self
 
     @property
     def spoofed(self) -> Spoofs:
