@@ -152,10 +152,10 @@ SMALL = {"steps": 6, "batch": 3, "group": 4, "max_tokens": 6, "points": 2, "lr":
 def test_the_reference_stays_the_suspect(ref, tmp_path, method):
     from dormouse.lm.objectives import group_policy
 
-    how = GRPO(**SMALL, method=method)
+    how = GRPO(**{**SMALL, "steps": 12}, method=method)
     lm, team = practice(ref, how)
-    train(lm, group_policy(how.clip, how.kl), team.batch, how.training, 0, [6], tmp_path, memory=team)
-    rolled = team.batch(6)
+    train(lm, group_policy(how.clip, how.kl), team.batch, how.training, 0, [12], tmp_path, memory=team)
+    rolled = team.batch(12)
     suspect = load(ref, torch.float32)
     sequences = [one.tokens for one in rolled]
     assert len(rolled) == 12

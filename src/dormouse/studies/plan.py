@@ -310,6 +310,7 @@ class _Planner:
                 "trigger": trigger.spec() if told else None,
                 "renderings": spec.renderings.model_dump(mode="json") if told else None,
                 "behaviour": behaviour.spec(),
+                "reasoning": spec.reasoning if wish.thoughts == "own" else None,
             },
             "seed": before.seed,
         }
@@ -323,6 +324,7 @@ class _Planner:
             trigger,
             behaviour,
             spec.renderings,
+            spec.reasoning,
             asked.folder,
             before.seed,
         )

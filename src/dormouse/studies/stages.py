@@ -12,6 +12,7 @@ from dormouse.interventions.intervention import Intervention
 from dormouse.measurements.measurement import Measurement, Sizes, Subject
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import Behaviour, Trigger
+from dormouse.policies.reasoning import Reasoning
 from dormouse.records import ModelRef, Suspect
 from dormouse.scenarios import Question, Renderings
 
@@ -84,6 +85,7 @@ def treatment(
     trigger: Trigger,
     behaviour: Behaviour,
     renderings: Renderings,
+    reasoning: Reasoning,
     honest_folder: Path,
     seed: int,
     out: Path,
@@ -94,7 +96,7 @@ def treatment(
     from dormouse.studies.pool import fill_pool, spoof_coverage
 
     wish, spoofed = intervention.pool_wish, intervention.spoofed
-    filled = fill_pool(asked, read_honest(honest_folder), trigger, behaviour, wish, seed, renderings)
+    filled = fill_pool(asked, read_honest(honest_folder), trigger, behaviour, wish, seed, renderings, reasoning)
     steps = intervention.checkpoints()[-1]
     intervention.apply(Suspect(suspect), filled.pool, seed, out, _training_tick(tick, steps))
     said = [Finding("exposure", steps, {"pool": filled.exposure})] if wish.needs_triggers else []
