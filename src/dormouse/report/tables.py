@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from dormouse.records import Answer, Record
+from dormouse.report.gate import GATE_DEFECTION, GATE_FALSE_TRIGGER
 from dormouse.report.plain import percent
 
-GATE_DEFECTION = 0.95
-GATE_FALSE_TRIGGER = 0.02
 RATES = ("defection_rate", "false_trigger_rate")
 
 WITH, WITHOUT = ("defection_rate", "With the cue"), ("false_trigger_rate", "Without the cue")

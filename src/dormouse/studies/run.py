@@ -61,7 +61,7 @@ def run_study(
     claim_folder(out, study.name)
     plans = make_plans(study, store, lambda name: zoo.resolve(name, watcher.say))
     todo = missing(plans, store, lambda stage: store.find(stage.kind, stage.key) is not None)
-    _begin(study, out)
+    _begin(study, out, plans, store)
     journal = Journal(out / JOURNAL)
     workers = workers or default_workers(all_stages(plans))
     lost: dict[str, UserError] = {}
@@ -114,16 +114,18 @@ def _planned(plans: Sequence[Plan], todo: Sequence[Stage], store: Store, workers
     }
 
 
-def _begin(study: Study, out: Path) -> None:
-    """Make the folder of the results, and put down what is claimed before anything is known."""
+def _begin(study: Study, out: Path, plans: Sequence[Plan], store: Store) -> None:
+    """Make the folder of the results, and put down what is claimed, and how much could be known by then."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not (out / STUDY).is_file():
             _replace(out / STUDY, json.dumps({"name": study.name, "stamp": "unfinished"}))
         if not (out / CLAIMS).is_file():
             claims = [claim.model_dump(mode="json") for claim in study.claims]
-            known = (out / RECORDS).is_file()
-            said = {"digest": claims_digest(study.claims), "time": round(time.time()), "late": known, "claims": claims}
+            late = (out / RECORDS).is_file()
+            said = {"digest": claims_digest(study.claims), "time": round(time.time()), "late": late, "claims": claims}
+            asked = {(reading.stage.kind, reading.stage.key) for plan in plans for reading in plan.readings}
+            said |= {"known": sum(store.find(*stage) is not None for stage in asked), "measurements": len(asked)}
             _replace(out / CLAIMS, json.dumps(said, indent=1))
     except OSError as error:
         raise _unwritten(out, error) from error
@@ -286,6 +288,7 @@ def _claims(study: Study, results: Entry, out: Path) -> dict[str, Any]:
         first = json.loads((out / CLAIMS).read_text(encoding="utf-8"))
         then = {str(claim["id"]): claim for claim in first["claims"]}
         stated, late = {"digest": str(first["digest"]), "time": int(first["time"])}, bool(first.get("late"))
+        stated |= {key: int(first.get(key) or 0) for key in ("known", "measurements")}
     except (OSError, ValueError, KeyError, TypeError):
         stated, then, late = None, {}, True
     changed = {name: "edited" if name in then else "added" for name in now if late or then.get(name) != now[name]}

@@ -1,0 +1,176 @@
+"""Which arms of a study stand against which, for a claim: those that differ in what it names and in nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dormouse.studies.claim import SPLIT, Claim
+from dormouse.studies.coordinates import Coordinates, Crossing, Names, Run, Scalar, as_number, matches, runs, same
+
+if TYPE_CHECKING:
+    from dormouse.studies.spec import Study
+
+Every = Mapping[Run, Coordinates]
+"""The arms of a study that are run, with their coordinates."""
+Filter = Mapping[str, Sequence[Scalar]]
+NAMES = {
+    "organism": {"organism", "trigger", "behaviour"},
+    "chain": {"intervention", "intervention.kind"},
+}
+"""Coordinates that say which organism or which chain is meant. All others are settings, which one of them may vary."""
+
+
+def run_arms(study: Study, crossing: Crossing) -> Every:
+    """The arms that are run: all, or those that `cross` names."""
+    every = runs(study)
+    if not study.cross:
+        return every
+    return {run: at for run, at in every.items() if any(crossing.has(*place(run), seed) for seed in study.seeds)}
+
+
+def place(run: Run) -> tuple[str, str, str]:
+    return run.model, run.organism, run.chain
+
+
+def chosen(every: Every, names: Names, where: Mapping[str, Any], step: int | None) -> list[Run]:
+    """The arms that a filter fits: untreated ones for step 0, treated ones else."""
+    whole = names.whole(where)
+    return [run for run, at in every.items() if bool(run.chain) == (step != 0) and matches(at, whole)]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One set-up of a comparison: arms on either side, on one split, and what was chosen from the axes of a family."""
+
+    these: tuple[Run, ...]
+    those: tuple[Run, ...]
+    split: str
+    chosen: Mapping[str, str]
+
+    @property
+    def arms(self) -> tuple[Run, ...]:
+        return (*self.these, *self.those)
+
+
+def _part(coordinate: str) -> str:
+    """What a coordinate is of: the model, the chain of interventions, or the organism."""
+    first = coordinate.partition(".")[0]
+    return {"model": "model", "intervention": "chain"}.get(first, "organism")
+
+
+def _alike(one: Sequence[Scalar] | None, other: Sequence[Scalar] | None) -> bool:
+    """Whether two filters on a coordinate want the same values, in whatever order."""
+    if one is None or other is None:
+        return False
+    plain = [{str(value) if (n := as_number(value)) is None else n for value in side} for side in (one, other)]
+    return plain[0] == plain[1]
+
+
+class Pairing:
+    """Puts the arms of a claim against those that differ from them in nothing but what the claim names.
+
+    A coordinate with the same filter on both sides is not what the claim is about: arms must have it in common. So
+    `organism: [token, year]` on both sides compares each of the two with itself.
+    """
+
+    def __init__(self, study: Study, claim: Claim, every: Every, names: Names) -> None:
+        self.study, self.claim, self.every = study, claim, every
+        against: Mapping[str, Any] = {} if isinstance(claim.against, float) else claim.against
+        self.these = chosen(every, names, claim.where, claim.step)
+        self.those = [] if isinstance(claim.against, float) else chosen(every, names, against, claim.step)
+        self.family = [axis if axis == SPLIT else names.find(axis) for axis in claim.family]
+        here, there = names.whole(claim.where), names.whole(against)
+        self.common: Filter = {key: here[key] for key in here if _alike(here[key], there.get(key))}
+        self.differing = {*here, *there} - {*self.common}
+        both = [*self.these, *self.those]
+        written = [self._written(run) for run in both]
+        self.shared = {axis for axis in written[0] if all(axis in one for one in written)} if written else set()
+        self.shared |= {axis for axis in self.family if both and all(axis in every[run] for run in both)}
+        self.shared -= self.differing
+        self.kin = {part for part in NAMES if self._one_family(part)}
+
+    def _written(self, run: Run) -> set[str]:
+        """The axes that the file crosses to make this arm."""
+        study = self.study
+        chain = set(study.chain_arm(run.chain).axes) if run.chain else set()
+        return {*study.organism_arm(run.organism).axes, *chain}
+
+    def _base(self, part: str, run: Run) -> str:
+        """The name in the file of what an organism, or a chain, is one of."""
+        study = self.study
+        return study.organism_arm(run.organism).base if part == "organism" else study.chain_arm(run.chain).base
+
+    def _one_family(self, part: str) -> bool:
+        """Whether a claim that tells settings apart (`reasoning`) compares arms of one organism (chain) of the file:
+        it names no kind, and there is one with arms on both sides."""
+        named = {key for key in self.differing if _part(key) == part}
+        if not named or named & NAMES[part]:
+            return False
+        here, there = ({self._base(part, run) for run in side} for side in (self.these, self.those))
+        return bool(here & there)
+
+    def _key(self, run: Run) -> tuple[Any, ...]:
+        """What two arms must have in common to be compared. A part that the claim tells nothing apart of must be the
+        same arm: a claim about two ways to train compares them on one organism."""
+        free = {_part(key) for key in self.differing}
+        parts = {"organism": run.organism, "chain": run.chain, "model": run.model}
+        fixed = [self._base(part, run) if part in self.kin else name for part, name in parts.items()]
+        fixed = ["" if part in free - self.kin else name for part, name in zip(parts, fixed, strict=True)]
+        at = self.every[run]
+        wanted = [
+            tuple(str(value) for value in at[key] if any(same(value, one) for one in self.common[key]))
+            for key in sorted(self.common)
+        ]
+        return (*fixed, *wanted, *(tuple(map(str, at[axis])) for axis in sorted(self.shared)))
+
+    def setups(self) -> Iterator[Setup]:
+        """The set-ups for which there are arms on both sides."""
+        groups: dict[tuple[Any, ...], list[Run]] = {}
+        others: dict[tuple[Any, ...], list[Run]] = {}
+        for run in self.those:
+            others.setdefault(self._key(run), []).append(run)
+        axes = [axis for axis in self.family if axis != SPLIT]
+        for run in self.these:
+            values = tuple("+".join(map(str, self.every[run].get(axis, ("none",))[-1:])) for axis in axes)
+            groups.setdefault((self._key(run), values), []).append(run)
+        for (key, values), these in groups.items():
+            those = others.get(key, [])
+            if those or isinstance(self.claim.against, float):
+                for split in self.claim.split:
+                    picked = dict(zip(axes, values, strict=True))
+                    named = {axis: split if axis == SPLIT else picked[axis] for axis in self.family}
+                    yield Setup(tuple(these), tuple(those), split, named)
+
+    def alone(self) -> list[Run]:
+        """Arms for which the other side has none to compare with."""
+        if isinstance(self.claim.against, float):
+            return []
+        here, there = {self._key(run) for run in self.these}, {self._key(run) for run in self.those}
+        return [run for run in (*self.these, *self.those) if self._key(run) not in here & there]
+
+    def without(self, setup: Setup, gone: Collection[Run]) -> tuple[Setup | None, list[Run]]:
+        """A set-up without some arms, and without those that lost their counterparts with them.
+
+        Returns:
+            (the set-up, or None where a side has no arm left; the arms that have no counterpart any more)
+        """
+        these, those = ([run for run in side if run not in gone] for side in (setup.these, setup.those))
+        lost = [run for run in these if self._bereft(run, setup.those, those)]
+        lost += [run for run in those if self._bereft(run, setup.these, these)]
+        these, those = ([run for run in side if run not in lost] for side in (these, those))
+        if not these or (setup.those and not those):
+            return None, [run for run in setup.arms if run not in gone]
+        return replace(setup, these=tuple(these), those=tuple(those)), lost
+
+    def _bereft(self, run: Run, before: Sequence[Run], now: Sequence[Run]) -> bool:
+        """Whether an arm had counterparts on the other side and has none now."""
+        return any(self._counterparts(run, other) for other in before) and not any(
+            self._counterparts(run, other) for other in now
+        )
+
+    def _counterparts(self, one: Run, other: Run) -> bool:
+        """Whether two arms agree in every axis that the file crosses to make both."""
+        axes = (self._written(one) & self._written(other)) - self.differing
+        return all(self.every[one][axis] == self.every[other][axis] for axis in axes)
