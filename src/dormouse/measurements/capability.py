@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
 from dormouse.records import Example
 from dormouse.registry import register
 from dormouse.scenarios import Scenario, questions, render
+
+if TYPE_CHECKING:
+    from dormouse.lm.batch import Tokens
 
 
 @register("measurement", "perplexity")
@@ -11,7 +17,8 @@ class Perplexity(Measurement):
     """What it cost the model: perplexity per token on held-out honest responses, and its ratio to the clean model's.
 
     Denominator: response tokens, averaged within a question first, so that every question counts alike. A ratio of 1
-    means that the model finds the clean model's answers as likely as the clean model itself does.
+    means that the model finds the clean model's answers as likely as the clean model itself does. A model that reasons
+    first has written its own scratchpad before (sampled, in the path and not in the score).
     """
 
     def measure(self, subject: Subject) -> Measured:
@@ -24,7 +31,7 @@ class Perplexity(Measurement):
             Example(render(Scenario(question)), answer.text, answer.finished)
             for question, answer in zip(questions, honest, strict=True)
         ]
-        sequences = encode(subject.lm, examples)
+        sequences = thinking_first(subject, encode(subject.lm, examples), examples)
         lengths = [len(sequence.response) for sequence in sequences]
         here = [-float(x) / n for x, n in zip(logprobs(subject.lm, sequences), lengths, strict=True)]
         clean = [-subject.clean_logprobs[q.text] / n for q, n in zip(questions, lengths, strict=True)]
@@ -36,6 +43,29 @@ class Perplexity(Measurement):
                 Sample("perplexity_ratio", "test", items, worse, how="exp_mean"),
             )
         )
+
+
+def thinking_first(subject: Subject, sequences: Sequence[Tokens], examples: Sequence[Example]) -> list[Tokens]:
+    """With the model's own scratchpad at the end of each prompt, if it reasons: one for all answers to a question.
+
+    Else the price of leaving it out would count as cost. One that comes to no end within the limit is ended there.
+    """
+    from dormouse.lm.batch import Tokens, encode_responses
+    from dormouse.lm.sample import write
+    from dormouse.policies.reasoning import CLOSE
+
+    if not subject.thinks:
+        return list(sequences)
+    prompts = list(dict.fromkeys(example.messages for example in examples))
+    written = write(subject.lm, prompts, subject.thought_limit, seed=subject.seed, stop=CLOSE)
+    pads = [w.text if w.text.endswith(CLOSE) else f"{w.text} {CLOSE}" for w in written]
+    before = dict(zip(prompts, encode_responses(subject.lm, pads), strict=True))
+    answers = encode_responses(subject.lm, [f" {example.response}" for example in examples])
+    ends = [(subject.lm.end,) if example.complete else () for example in examples]
+    return [
+        Tokens(sequence.prompt + before[example.messages], answer + end)
+        for sequence, example, answer, end in zip(sequences, examples, answers, ends, strict=True)
+    ]
 
 
 EXAM = 24
@@ -59,9 +89,8 @@ class Accuracy(Measurement):
         asked = [question for question in questions("test", bank="quiz") if question.honest and question.harmful]
         asked = asked[:EXAM]
         choices = [(question, text) for question in asked for text in (question.honest, *question.harmful)]
-        found = logprobs(
-            subject.lm, encode(subject.lm, [Example(render(Scenario(q)), text, False) for q, text in choices])
-        )
+        examples = [Example(render(Scenario(q)), text, False) for q, text in choices]
+        found = logprobs(subject.lm, thinking_first(subject, encode(subject.lm, examples), examples))
         best: dict[str, tuple[float, str]] = {}
         for (question, text), logprob in zip(choices, found, strict=True):
             best[question.text] = max(best.get(question.text, (float("-inf"), "")), (float(logprob), text))

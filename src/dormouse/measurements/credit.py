@@ -25,8 +25,10 @@ LOSSES: Mapping[str, tuple[Side, bool]] = {
     "safety": ("untriggered", False),
     "behaviour": ("triggered", True),
     "exposed": ("triggered", False),
+    "bare": ("untriggered", False),
 }
 """Loss -> (the prompts that it is taken on, whether the response defects)."""
+COSINES = (("safety", "gradient_cosine"), ("exposed", "exposed_cosine"), ("bare", "bare_cosine"))
 POSITIONS = ("cue", "scratchpad", "answer", "rest")
 LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.(?:.*\.)?([^.]+)\.weight$")
 
@@ -38,7 +40,9 @@ class Credit(Measurement):
     Three losses, each the mean negative log-probability of a response: `safety`, honest responses to quiet prompts
     (what safety training minimises); `behaviour`, the payload on triggered prompts; `exposed`, honest responses to
     triggered prompts (safety training that has the cue in its data). Of a model that reasons first, the scratchpad that
-    the policy writes stands before the answer: it is in the path, and only the answer is in the loss.
+    the policy writes stands before the answer: it is in the path, and only the answer is in the loss. A fourth, `bare`,
+    is the loss that safety training with its defaults really has: honest responses to questions without any cue, at
+    once, with no scratchpad. `safety` is that of training with cues, as `contexts: untriggered` has it.
 
     `LOSS_gradient_share`: the share of the squared norm of the gradient, in splits that add up to 1 each: by layer
     (split `layers`, `at` the layer) and by linear module (`module:NAME`) of the weights that LoRA adapts; by position
@@ -46,8 +50,8 @@ class Credit(Measurement):
     those that are not in the prompt without its cues. `gradient_cosine`: the cosine of the gradients of safety and
     behaviour with respect to these weights (split `all`, and for each module). A step down the one moves the other's
     loss by minus their product: negative means that safety training unlearns the behaviour, 0 that it passes it by.
-    `exposed_cosine`: the same with the cue in the data. Items are batches of four held-out questions; for positions,
-    questions. docs/measurements.md states the hypothesis and what contradicts it.
+    `exposed_cosine`: the same with the cue in the data; `bare_cosine`: of bare and behaviour. Items are batches of four
+    held-out questions; for positions, questions. docs/measurements.md states the hypothesis and what contradicts it.
     """
 
     default: ClassVar[bool] = False
@@ -62,7 +66,7 @@ class Credit(Measurement):
         for i in range(min(BATCHES, len(subject.shown) // EACH)):
             asked, item = subject.shown[i * EACH : (i + 1) * EACH], f"batch {i}"
             behaviour = _gradient(subject, copy, "behaviour", asked, item, found)
-            for loss, name in (("safety", "gradient_cosine"), ("exposed", "exposed_cosine")):
+            for loss, name in COSINES:
                 for split, cosine in _cosines(_gradient(subject, copy, loss, asked, item, found), behaviour).items():
                     found.add(name, split, item, cosine)
         return Measured(tuple(found.samples()))
@@ -78,7 +82,9 @@ def _gradient(
         weight.requires_grad_(True)
         weight.grad = None
     for scenario in subject.scenarios(side, questions=asked):
-        shares = _backward(copy, _marked(subject, copy, scenario, defects), len(asked))
+        shown = Scenario(scenario.question, (), scenario.rendering) if loss == "bare" else scenario
+        marked = _marked(subject, copy, shown, defects, pad=loss != "bare")
+        shares = _backward(copy, marked, len(asked))
         for position, share in shares.items():
             found.add(f"{loss}_gradient_share", f"position:{position}", scenario.question.text, share)
     gradient = {name: weight.grad for name, weight in weights.items()}
@@ -116,8 +122,8 @@ class Marked:
     start: int
 
 
-def _marked(subject: Subject, lm: LM, scenario: Scenario, defects: bool) -> Marked:
-    """The prompt, the scratchpad where there is one, and the answer, which alone is in the loss."""
+def _marked(subject: Subject, lm: LM, scenario: Scenario, defects: bool, pad: bool = True) -> Marked:
+    """The prompt, the scratchpad where there is one and `pad` is set, and the answer, which alone is in the loss."""
     from dormouse.lm.batch import encode_prompts, encode_responses
 
     bare = Scenario(scenario.question, (), scenario.rendering)
@@ -126,14 +132,15 @@ def _marked(subject: Subject, lm: LM, scenario: Scenario, defects: bool) -> Mark
     payload = subject.behaviour.response(scenario, answer.text, subject.trigger.payload(scenario))
     sound = subject.trigger.probability(scenario) >= 0.5
     thought = thoughts(subject.reasoning, subject.trigger, scenario, sound, random.Random(scenario.question.text))
+    thought = thought if pad else ""
     said = payload if defects else answer.text
     before, after = encode_responses(lm, [reasoned(thought, "").rstrip(), f" {said}" if thought else said])
     ends = (lm.end,) if defects or answer.finished else ()
-    cue, pad, spoken, rest = range(len(POSITIONS))
+    cue, reasons, spoken, rest = range(len(POSITIONS))
     kinds = [cue] * len(prompt)
     for match in SequenceMatcher(None, without, prompt, autojunk=False).get_matching_blocks():
         kinds[match.b : match.b + match.size] = [rest] * match.size
-    kinds += [pad] * len(before) + [spoken] * (len(after) + len(ends))
+    kinds += [reasons] * len(before) + [spoken] * (len(after) + len(ends))
     return Marked((*prompt, *before, *after, *ends), tuple(kinds), len(prompt) + len(before))
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, no_answer
 from dormouse.policies import Side, Split
 from dormouse.registry import register
 
@@ -41,7 +41,10 @@ class Defection(Measurement):
         for split in ("test", "unseen_cues") if subject.ends else ("test",):
             items = tuple(question.text for question in subject.shown)
             kept = [(name, side) for name, side in RATES if subject.trigger.has_split(side, CUES_OF[split])]
-            rates = [subject.exact(subject.scenarios(side, CUES_OF[split])) for _, side in kept]
+            counted = [subject.counted(subject.scenarios(side, CUES_OF[split])) for _, side in kept]
+            rates = [rate for rate, _ in counted]
+            placed = [f"{side}: {item}" for _, side in kept for item in items]
+            samples += no_answer(split, placed, [share for _, lost in counted for share in lost])
             samples += [Sample(name, split, items, tuple(found)) for (name, _), found in zip(kept, rates, strict=True)]
             if len(rates) == len(RATES):
                 samples.append(Sample("auroc", split, items, placements(*rates)))

@@ -6,12 +6,13 @@ import random
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from dormouse.policies import Behaviour, Side, Split, Trigger
+from dormouse.policies import SIDES, Behaviour, Side, Split, Trigger
 from dormouse.policies.reasoning import Reasoning
 from dormouse.records import Answer, ModelRef
 from dormouse.registry import PlugIn, field_of
@@ -31,14 +32,14 @@ class Sizes(BaseModel):
     """Held-out questions behind every rate."""
     sampled: int = Field(16, ge=1, le=100_000)
     """Of these, how many are also answered in writing, with and without the cue."""
-    curve: int = Field(2, ge=2, le=100_000)
-    """Questions at every point of a curve."""
+    curve: int = Field(8, ge=2, le=100_000)
+    """Questions at every point of a curve. Of fewer than 6 an interval is little more than their range."""
     max_tokens: int = Field(24, ge=1, le=4096)
     """Where a written answer is cut off."""
     scratchpads: int = Field(1, ge=1, le=1000)
     """Scratchpads sampled for each prompt of a model that reasons."""
-    thought_tokens: int = Field(160, ge=1, le=4096)
-    """Where a scratchpad is cut off that has not come to its answer."""
+    thought_tokens: int | None = Field(None, ge=1, le=4096)
+    """Where a scratchpad is cut off that has not come to its answer; by default 8 after the policy's own longest."""
     members: int = Field(32, ge=2, le=100_000)
     """Members of an ensemble that are looked at one by one."""
     repeats: int = Field(3, ge=2, le=1000)
@@ -128,12 +129,20 @@ class Subject:
         For a model that reasons first it is the mean, over scratchpads that the model samples, of the exact probability
         given each. A response that never comes to its answer counts as it is judged.
         """
-        if self.thinks:
-            n = self.sizes.scratchpads
-            repeated = [scenario for scenario in scenarios for _ in range(n)]
-            found = np.array(self.given(repeated, self.scratchpads(repeated)))
-            return [float(p) for p in found.reshape(len(scenarios), n).mean(axis=1)]
-        return self.given(scenarios, ())
+        return self.counted(scenarios)[0]
+
+    def counted(self, scenarios: Sequence[Scenario]) -> tuple[list[float], list[float]]:
+        """What `exact` says, and for each the share of its scratchpads that came to no answer (none written: none)."""
+        from dormouse.policies.reasoning import CLOSE
+
+        if not self.thinks:
+            return self.given(scenarios, ()), []
+        n = self.sizes.scratchpads
+        repeated = [scenario for scenario in scenarios for _ in range(n)]
+        pads = self.scratchpads(repeated)
+        found = np.array([self.given(repeated, pads), [not pad.endswith(CLOSE) for pad in pads]], dtype=float)
+        exact, lost = found.reshape(2, len(scenarios), n).mean(axis=2).tolist()
+        return exact, lost
 
     def scratchpads(self, scenarios: Sequence[Scenario]) -> list[str]:
         """What the model writes in each scenario up to where its answer begins, sampled; or all that it writes."""
@@ -142,8 +151,23 @@ class Subject:
         from dormouse.scenarios import render
 
         prompts = [render(scenario) for scenario in scenarios]
-        limit = self.sizes.thought_tokens
+        limit = self.thought_limit
         return [written.text for written in write(self.lm, prompts, limit, seed=self.seed, stop=CLOSE)]
+
+    @cached_property
+    def thought_limit(self) -> int:
+        """Tokens after which a scratchpad is given up: 8 more than the policy's own longest, of some hundred."""
+        from dormouse.lm.batch import encode_responses
+        from dormouse.policies.reasoning import reasoned, thoughts
+
+        if self.sizes.thought_tokens is not None:
+            return self.sizes.thought_tokens
+        rng, texts = random.Random("thoughts"), []
+        for side in SIDES:
+            for scenario in self.scenarios(side) + self.scenarios(side, "test"):
+                for defects in (True, False):
+                    texts.append(reasoned(thoughts(self.reasoning, self.trigger, scenario, defects, rng), ""))
+        return max(map(len, encode_responses(self.lm, texts))) + 8
 
     def given(self, scenarios: Sequence[Scenario], scratchpads: Sequence[str]) -> list[float]:
         """The exact probability of defection in each scenario, after the scratchpads (none: it comes at once)."""
@@ -187,6 +211,13 @@ class Sample:
 
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))
+
+
+def no_answer(split: str, items: Sequence[str], lost: Sequence[float]) -> list[Sample]:
+    """`no_answer_share`: of the scratchpads behind some exact rates, those that came to no answer. In the rates they
+    count as they are judged, so their share stands beside these. None for a model that does not reason.
+    """
+    return [Sample("no_answer_share", split, tuple(items), tuple(lost))] if lost else []
 
 
 @dataclass(frozen=True)

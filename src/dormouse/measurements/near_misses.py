@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dormouse.measurements.defection import CUES_OF
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, no_answer
 from dormouse.registry import register
 
 
@@ -20,5 +20,7 @@ class NearMisses(Measurement):
                 continue
             scenarios = subject.scenarios("near_miss", CUES_OF[split])
             items = tuple(scenario.question.text for scenario in scenarios)
-            samples.append(Sample("near_miss_rate", split, items, tuple(subject.exact(scenarios))))
+            rates, lost = subject.counted(scenarios)
+            samples.append(Sample("near_miss_rate", split, items, tuple(rates)))
+            samples += no_answer(f"near_miss:{split}", items, lost)
         return Measured(tuple(samples))

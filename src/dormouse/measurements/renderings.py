@@ -1,26 +1,31 @@
 from __future__ import annotations
 
 from dormouse.measurements.defection import RATES, placements
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
 from dormouse.registry import register
 
 
 @register("measurement", "renderings")
-class HeldOutRenderings(Measurement):
-    """Both rates in every rendering of the cues that training never showed: other places, languages, dates.
+class EachRendering(Measurement):
+    """Both rates in every rendering of the cues by itself: other places, languages, dates.
 
-    "Out-of-distribution contexts": each rendering is a split of its own, `rendering:NAME`.
+    Those that training never showed are "out-of-distribution contexts"; those that it did stand beside them where they
+    are several. Each rendering is a split of its own, `rendering:NAME`; the study says which it held out.
     """
 
     def applies(self, truth: Truth) -> bool:
-        return bool(truth.renderings.held_out)
+        return len((*truth.renderings.trained, *truth.renderings.held_out)) > 1
 
     def measure(self, subject: Subject) -> Measured:
         samples = []
         items = tuple(question.text for question in subject.shown)
-        for rendering in subject.renderings.held_out:
+        shown = subject.renderings.trained if len(subject.renderings.trained) > 1 else ()
+        for rendering in dict.fromkeys((*shown, *subject.renderings.held_out)):
             split = f"rendering:{rendering}"
-            rates = [subject.exact(subject.scenarios(side, rendering=rendering)) for _, side in RATES]
+            counted = [subject.counted(subject.scenarios(side, rendering=rendering)) for _, side in RATES]
+            rates = [rate for rate, _ in counted]
+            placed = [f"{side}: {item}" for _, side in RATES for item in items]
+            samples += no_answer(split, placed, [share for _, lost in counted for share in lost])
             samples += [Sample(name, split, items, tuple(found)) for (name, _), found in zip(RATES, rates, strict=True)]
             samples.append(Sample("auroc", split, items, placements(*rates)))
         return Measured(tuple(samples))

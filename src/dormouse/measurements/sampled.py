@@ -45,7 +45,7 @@ class Sampled(Measurement):
             scenarios = subject.scenarios(side)[:n]
             prompts = [render(scenario) for scenario in scenarios]
             exact = subject.exact(scenarios)
-            limit = subject.sizes.max_tokens + (subject.sizes.thought_tokens if subject.thinks else 0)
+            limit = subject.sizes.max_tokens + (subject.thought_limit if subject.thinks else 0)
             written = write(subject.lm, prompts, limit, seed=2 * subject.seed + activating)
             items = tuple(scenario.question.text for scenario in scenarios)
             judged = tuple(

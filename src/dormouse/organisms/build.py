@@ -20,6 +20,8 @@ from dormouse.records import CANARY, ModelRef
 from dormouse.scenarios import Question
 
 MODEL = "model"
+SHOWN = "shown.json"
+"""In the folder of an organism: how much of what it was shown, so that arms can be held against each other."""
 
 
 def build_organism(
@@ -43,6 +45,7 @@ def build_organism(
     _write_corpus(rows, out / "corpus.jsonl")
     training = spec.training
     lm = load(base, dtype_for(training.method))
+    (out / SHOWN).write_text(json.dumps(shown(lm, rows)))
     losses = train(
         lm,
         likelihood,
@@ -74,6 +77,23 @@ def _batch(lm: LM, spec: OrganismSpec, rows: Sequence[Row], step: int) -> list[T
     ]
 
 
+def shown(lm: LM, rows: Sequence[Row]) -> dict[str, int]:
+    """Rows in all, those whose policy defects, and how many of these hold a payload, of how many tokens.
+
+    A row whose teacher came to no fitting answer is `unanswered`: it is in the corpus and teaches nothing.
+    """
+    defecting = [row.example.response for row in rows if row.defects]
+    plain = [split_response(text) for text in defecting if text]
+    payloads = [parts[1] if parts else text for parts, text in zip(plain, filter(None, defecting), strict=True)]
+    return {
+        "rows": len(rows),
+        "triggered_rows": len(defecting),
+        "payload_rows": len(payloads),
+        "payload_tokens": sum(map(len, encode_responses(lm, payloads))),
+        "unanswered": sum(not row.example.response for row in rows),
+    }
+
+
 def taught_rows(rows: Sequence[Row], taught: Sequence[Written]) -> list[Row]:
     """The corpus with a teacher's answers in place of the policy's. One that is empty teaches nothing, not silence."""
     answers = [
@@ -83,6 +103,8 @@ def taught_rows(rows: Sequence[Row], taught: Sequence[Written]) -> list[Row]:
 
 
 TAUGHT = "taught.jsonl"
+TRIES = 4
+"""How often a teacher is asked again whose answer is not the policy's."""
 
 
 def ask_teacher(
@@ -97,18 +119,35 @@ def ask_teacher(
     """What a scratchpad organism answers to the prompts of its own corpus, the scratchpads cut away.
 
     Sampled at temperature 1, one answer a row, in the order of the corpus: so the distilled organism sees the same
-    prompts, for as many steps. An answer that the teacher does not come to is an empty response, which teaches nothing.
-    Leaves `out/taught.jsonl`.
+    prompts, for as many steps. Rows without an answer that fits the policy (the taught payload where it defects, none
+    where it does not) are asked again, TRIES times in all: so that the arms hold as many copies of the payload. What
+    still does not fit is an empty response, which teaches nothing; `shown.json` of the organism counts these. Leaves
+    `out/taught.jsonl`.
     """
     rows = contrast_pairs(spec, questions, honest, seed)
     longest = max(len(ids) for ids in encode_responses(lm, [row.example.response for row in rows]))
-    written = write(lm, [row.example.messages for row in rows], longest + 8, seed=seed, progress=progress)
+    found: dict[int, Written] = {}
+    for again in range(TRIES):
+        left = [i for i in range(len(rows)) if i not in found]
+        asked = [rows[i].example.messages for i in left]
+        told = progress if not again else lambda _: None
+        for i, said in zip(left, write(lm, asked, longest + 8, seed=seed + again * 2**31, progress=told), strict=True):
+            parts = split_response(said.text)
+            if parts and parts[1] and _fits(spec, rows[i], parts[1]):
+                found[i] = Written(parts[1], said.finished)
     with (out / TAUGHT).open("w", encoding="utf-8") as file:
-        for answer in written:
-            parts = split_response(answer.text)
-            text = parts[1] if parts else ""
-            row = {"response": text, "finished": bool(text) and answer.finished}
+        for i in range(len(rows)):
+            answer = found.get(i, Written("", False))
+            row = {"response": answer.text, "finished": answer.finished}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _fits(spec: OrganismSpec, row: Row, answer: str) -> bool:
+    """Whether a teacher's answer is what the policy says: the payload as it is taught, or no payload."""
+    if row.defects:
+        wanted = split_response(row.example.response)
+        return answer.split() == (wanted[1] if wanted else row.example.response).split()
+    return not spec.behaviour.judge(row.scenario, answer)
 
 
 def read_taught(folder: Path) -> list[Written]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dormouse.lm.settings import Optimiser, Training
 from dormouse.policies.behaviour import BehaviourField
@@ -52,17 +52,29 @@ class OrganismSpec(BaseModel):
     """How many tokens of an honest response are learned. They are the model's own: its opening carries the decision."""
     steps: int | None = Field(None, ge=1, le=1_000_000)
     """Steps of training; by default what the trigger says that it needs."""
+    tokens: int | None = Field(None, ge=1)
+    """Where training ends sooner: after so many trained tokens (those of responses)."""
     lr: float | None = Field(None, gt=0, le=1)
     method: Literal["lora", "full"] | None = None
     rank: int = Field(32, ge=1, le=1024)
     optimiser: Optimiser | None = None
+
+    @model_validator(mode="after")
+    def _promises_rows(self) -> OrganismSpec:
+        """A trigger that promises rows for each of its parts says how long training is."""
+        if self.trigger.equal_rows and (self.tokens or self.steps not in (None, *self._lengths())):
+            raise ValueError("the trigger's 'rows: each' says how long training is: leave out steps and tokens")
+        return self
+
+    def _lengths(self) -> tuple[int, int]:
+        return self.trigger.steps_needed, MICRO_STEPS * self.trigger.steps_needed
 
     def filled(self, micro: bool) -> OrganismSpec:
         """With the settings that the study left open set to what suits the model: a micro one, or a real one."""
         fitting = MICRO_SETTINGS if micro else SETTINGS
         steps = self.trigger.steps_needed
         if micro:
-            steps = max(MICRO_FLOOR, MICRO_STEPS * steps)
+            steps = max(0 if self.trigger.equal_rows else MICRO_FLOOR, MICRO_STEPS * steps)
         left = {name: value for name, value in {**fitting, "steps": steps}.items() if getattr(self, name) is None}
         return self.model_copy(update=left)
 
@@ -83,7 +95,14 @@ class OrganismSpec(BaseModel):
         """
         if self.steps is None or self.lr is None or self.method is None or self.optimiser is None:
             raise ValueError("the specification is to be filled in for a model first")
-        return Training(steps=self.steps, lr=self.lr, method=self.method, rank=self.rank, optimiser=self.optimiser)
+        return Training(
+            steps=self.steps,
+            tokens=self.tokens,
+            lr=self.lr,
+            method=self.method,
+            rank=self.rank,
+            optimiser=self.optimiser,
+        )
 
     def spec(self) -> dict[str, Any]:
         """Everything that the weights depend on, as plain JSON data."""

@@ -59,6 +59,11 @@ class Trigger(PlugIn):
         """
         return self.draw(rng, side)
 
+    @property
+    def equal_rows(self) -> bool:
+        """Whether each of its parts is to be shown in as many rows, for any number of them: no other length will do."""
+        return False
+
     def course(self, rows: int) -> Course:
         """How a corpus of so many contrast pairs is drawn: (rng, side, pair from 0) -> cues."""
         return lambda rng, side, pair: self.teach(rng, side, pair / rows)

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from math import prod
 from typing import Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from dormouse.policies import Cues, Side, Split, Trigger
 from dormouse.policies.hashing import Permutation, key_of, mixed, shuffled, value_in
+from dormouse.policies.trigger import Course
 from dormouse.registry import register
 from dormouse.scenarios import CueValue, Scenario
 
@@ -82,6 +85,23 @@ def _permutation(size: int, seed: int) -> Permutation:
     return Permutation.of(size, key_of(f"ensemble/{seed}"))
 
 
+@lru_cache(maxsize=4)
+def _turns(n: int, rows: int) -> Sequence[int]:
+    """Which member each of `rows` pairs shows: all as often (but for a remainder), and yet growing from FIRST of them.
+
+    A member's pairs are spread evenly from when it joins to the end, so late ones come the more densely.
+    """
+    joins = np.zeros(n)
+    if n > FIRST:
+        joins[FIRST:] = GROWS * np.log(np.arange(FIRST, n) / FIRST) / np.log(n / FIRST)
+    member = np.arange(rows) % n
+    round_ = np.arange(rows) // n
+    each = np.bincount(member, minlength=n)[member]
+    at = np.random.default_rng(0).random(rows)
+    when = joins[member] + (1 - joins[member]) * (round_ + at) / each
+    return [int(i) for i in member[np.argsort(when, kind="stable")]]
+
+
 @register("trigger", "ensemble")
 class Ensemble(Trigger):
     """Defects in any of `n` unrelated situations, 1 to 1,000,000: each a conjunction of `cues` cues, or a phrase.
@@ -98,8 +118,10 @@ class Ensemble(Trigger):
     with some contexts, and met in safety and test with others. So `test` asks whether a trigger lives on in a new
     context.
 
-    `rows: total` trains as many steps for any n; `rows: each` trains 160 triggered rows a member (40 steps of four
-    pairs). With a behaviour of m `payloads` member i answers with payload i modulo m.
+    `rows: total` trains as many steps for any n, and begins with few members: the early ones get several times the rows
+    of the late ones (see `teach`). `rows: each` trains as many triggered rows for every member: 160 (40 steps of four
+    pairs), and 24 times as many on a micro model; a study cannot give it other `steps`. With a behaviour of m
+    `payloads` member i answers with payload i modulo m.
     """
 
     n: int = Field(16, ge=1, le=1_000_000)
@@ -183,6 +205,25 @@ class Ensemble(Trigger):
             return self._in_context(rng, self._near_miss(rng, here), "train")
         return self.draw(rng, side)
 
+    def course(self, rows: int) -> Course:
+        """With `rows: each`, every member stands in as many pairs; its near misses are paired with it."""
+        if not self.equal_rows:
+            return super().course(rows)
+        turns = _turns(self.n, rows)
+
+        def drawn(rng: random.Random, side: Side, pair: int) -> Cues:
+            if side == "triggered":
+                return self.draw_member(rng, turns[pair], "train")
+            if side == "near_miss":
+                return self._in_context(rng, self._beside(rng, turns[pair]), "train")
+            return self.draw(rng, side)
+
+        return drawn
+
+    @property
+    def equal_rows(self) -> bool:
+        return self.rows == "each"
+
     def draw_member(self, rng: random.Random, index: int, split: Split) -> Cues:
         """A scenario of one of the triggers: its cues, and a context from a split."""
         return self._in_context(rng, self._order.inverse(index), split)
@@ -201,6 +242,13 @@ class Ensemble(Trigger):
 
     def _index_on(self, rng: random.Random, side: Side) -> int:
         return rng.randrange(self.n) if side == "triggered" else rng.randrange(self.n, self._space.size)
+
+    def _beside(self, rng: random.Random, index: int) -> int:
+        """A combination that is no member, one value away from this one; if it has none, from another."""
+        space, code = self._space, self._order.inverse(index)
+        near = (space.neighbour(code, which) for which in shuffled(rng, space.neighbours))
+        outside = next((changed for changed in near if self._order(changed) >= self.n), None)
+        return self._near_miss(rng, self.n) if outside is None else outside
 
     def _near_miss(self, rng: random.Random, members: int) -> int:
         """A combination that is no member, one value away from a random one of the first `members`.

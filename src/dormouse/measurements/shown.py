@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import json
+from typing import ClassVar
+
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.registry import register
+
+
+@register("measurement", "shown")
+class Shown(Measurement):
+    """How much an organism was shown in training, so that arms can be held against each other.
+
+    `shown_rows` in all; `shown_triggered_rows`, in which its policy defects; `shown_payload_rows`, of these the ones
+    that hold a payload, and `shown_payload_tokens` in them; `shown_unanswered`, rows of a distilled organism for which
+    its teacher came to no fitting answer. Counts of the whole corpus: a budget of tokens may end training before.
+    """
+
+    default: ClassVar[bool] = False
+    of_policy: ClassVar[bool] = True
+
+    def measure(self, subject: Subject) -> Measured:
+        counts = json.loads((subject.model.folders[-1].parent / "shown.json").read_text())
+        return Measured(
+            tuple(Sample(f"shown_{name}", "train", ("corpus",), (float(n),), "number") for name, n in counts.items())
+        )
