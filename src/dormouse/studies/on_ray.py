@@ -7,12 +7,14 @@ import os
 import platform
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, ClassVar
 
 from dormouse.errors import UserError
 from dormouse.studies.executors import Failure, Job, Report, Watcher, build_reporting, steady, tell
+from dormouse.studies.plan import Stage
 from dormouse.studies.status import Journal
 
 try:
@@ -33,9 +35,7 @@ class OnRay:
     memory = float("inf")
 
     def __init__(self, root: Path, workers: int, threads: int, watcher: Watcher, journal: Journal) -> None:
-        self.ours = not ray.is_initialized()
-        if self.ours:
-            _begin()
+        _begin()
         self.slots, self.threads = workers, threads
         self.gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
         self.most = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
@@ -66,11 +66,29 @@ class OnRay:
         self.reports.put(("end",))
         self.listener.join(timeout=5)
         self.reports.shutdown(force=True)
-        if self.ours:
-            ray.shutdown()
+        _end()
+
+
+def cluster_slots(stages: Sequence[Stage]) -> int:
+    """How many of a study's stages a cluster does at a time: one on each GPU, and where it has none as many as its CPUs
+    and the memory of its machines bear. More CPUs than this machine has cores leave each stage one thread."""
+    _begin()
+    there = ray.cluster_resources()
+    if there.get("GPU", 0) >= 1:
+        return int(there["GPU"])
+    most = max((stage.memory for stage in stages), default=1.0) * 2**30
+    room = sum(max(1, int(node["Resources"].get("memory", 0) / most)) for node in ray.nodes() if node["Alive"])
+    return max(1, min(int(there.get("CPU", 1)), room))
+
+
+_ours = False
+"""Whether it was begun here, to be ended here too."""
 
 
 def _begin() -> None:
+    global _ours
+    if ray.is_initialized():
+        return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
@@ -78,6 +96,14 @@ def _begin() -> None:
         raise UserError(
             f"the Ray cluster cannot be reached: {error}", "set RAY_ADDRESS to it, or unset it for one on this machine"
         ) from error
+    _ours = True
+
+
+def _end() -> None:
+    global _ours
+    if _ours:
+        ray.shutdown()
+    _ours = False
 
 
 def _work(job: Job, root: Path, threads: int, journal: Journal, reports: Any) -> list[Failure]:

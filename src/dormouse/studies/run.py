@@ -22,12 +22,12 @@ from dormouse.store import Entry, Store, code_version, digest
 from dormouse.studies.claims import Numbers, answer_claims, claims_digest
 from dormouse.studies.coordinates import Crossing
 from dormouse.studies.estimate import all_stages, forecast, missing, read_history
-from dormouse.studies.executors import Watcher, default_workers
+from dormouse.studies.executors import Watcher
 from dormouse.studies.plan import Plan, Reading, Stage, make_plan
 from dormouse.studies.results import RECORDS, collect, read_answers, read_records, write_results
 from dormouse.studies.spec import Study
 from dormouse.studies.status import JOURNAL, Journal, why
-from dormouse.studies.work import make_executor, work_through
+from dormouse.studies.work import make_executor, slots, work_through
 
 STUDY = "study.json"
 CLAIMS = "claims.json"
@@ -51,7 +51,7 @@ def run_study(
     Args:
         text: the study file as it was written, for the report.
         workers: how many stages are worked on at a time, each in a process of its own where it is more than one;
-            None leaves it to the machine.
+            None leaves it to the machine, or to the cluster.
         executor: `local` (processes of this machine) or `ray` (a cluster).
 
     Raises:
@@ -63,7 +63,7 @@ def run_study(
     todo = missing(plans, store, lambda stage: store.find(stage.kind, stage.key) is not None)
     _begin(study, out, plans, store)
     journal = Journal(out / JOURNAL)
-    workers = workers or default_workers(all_stages(plans))
+    workers = workers or (slots(executor, all_stages(plans)) if todo else 1)
     lost: dict[str, UserError] = {}
     if todo:
         journal.write("planned", **_planned(plans, todo, store, workers))
@@ -264,7 +264,7 @@ def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) ->
         base = re.sub(r"[^A-Za-z0-9_.-]+", "-", plan.study.model).strip("-.")[-64:]
         folder = out / "models" / (f"{base}.{name}" if several else name)
         folder.mkdir(parents=True, exist_ok=True)
-        spec = plan.study.organisms[state.organism].spec()
+        spec = plan.study.organisms[state.organism].seeded(state.seed).spec()  # the trigger that this seed planted
         card = {
             "model_organism": True,
             "folders": [str(path) for path in state.model.folders],

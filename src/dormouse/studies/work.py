@@ -8,7 +8,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from dormouse.errors import UserError
 from dormouse.store import Store
-from dormouse.studies.executors import Executor, Failure, Here, Job, Processes, Watcher, threads_each
+from dormouse.studies.executors import (
+    Executor,
+    Failure,
+    Here,
+    Job,
+    Processes,
+    Watcher,
+    default_workers,
+    threads_each,
+)
 from dormouse.studies.plan import Stage
 from dormouse.studies.status import NO_JOURNAL, Journal
 
@@ -16,6 +25,20 @@ RANK = {"base": 0, "honest": 1, "organism": 2, "taught": 2, "treatment": 3, "mea
 """What others wait for goes first."""
 DEATHS = 3
 """A stage whose process was killed so often is given up: it may need more memory than there is."""
+
+
+def slots(kind: str, stages: Sequence[Stage]) -> int:
+    """How many of a study's stages are worked on at a time where nobody says: as many as the machine, or the cluster,
+    has room for.
+
+    Raises:
+        UserError: there is no Ray, or it cannot be reached.
+    """
+    if kind == "ray":
+        from dormouse.studies.on_ray import cluster_slots
+
+        return cluster_slots(stages)
+    return default_workers(stages)
 
 
 def make_executor(kind: str, store: Store, workers: int, watcher: Watcher, journal: Journal = NO_JOURNAL) -> Executor:
