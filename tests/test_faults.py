@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -45,16 +46,21 @@ claims:
 """
 
 ZYGOTE = """
-import json, os, signal, sys, time
+import ctypes, json, os, resource, signal, struct, sys, time
 import matplotlib.pyplot, peft, plotly.graph_objects, scipy.stats, statsmodels.api, torch
 import transformers.models.llama.modeling_llama
 import dormouse.lm.sample, dormouse.lm.train, dormouse.report, dormouse.studies.run
 from dormouse.cli import main
 
-def child(words, log):
+def child(words, log, most):
+    os.setpgid(0, 0)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
+    if most is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    # Not even root writes where the permissions say no (capset: no capabilities).
+    ctypes.CDLL(None).capset(struct.pack("Ii", 0x20080522, 0), bytes(24))
     try:
         main(words)
     except SystemExit as done:
@@ -64,16 +70,31 @@ def child(words, log):
     finally:
         os._exit(70)
 
+def finished(journal):
+    try:
+        return open(journal, "rb").read().count(b'"finished"')
+    except FileNotFoundError:
+        return 0
+
+def finished(journal):
+    try:
+        return open(journal, "rb").read().count(b'"finished"')
+    except FileNotFoundError:
+        return 0
+
 for line in sys.stdin:
     wanted = json.loads(line)
     pids = []
     for words, log in wanted["each"]:
         pid = os.fork()
         if not pid:
-            child(words, log)
+            child(words, log, wanted["most"])
         pids.append(pid)
     if wanted["after"] is not None:
-        time.sleep(wanted["after"])
+        until = time.monotonic() + wanted["after"]
+        while time.monotonic() < until and finished(wanted["journal"]) < wanted["enough"]:
+            time.sleep(0.005)
+        time.sleep(wanted["later"])
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
     print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]), flush=True)
@@ -87,30 +108,56 @@ class Lab:
     process: subprocess.Popen[str]
     model: Path
 
-    def run(self, each: Sequence[tuple[Sequence[str], Path]], after: float | None = None) -> list[int]:
-        """Exit codes of some command lines at once; `after` so many seconds all are killed."""
+    def run(self, each: Sequence[tuple[Sequence[str], Path]], **more: Any) -> list[int]:
+        """Exit codes of some command lines at once."""
         assert self.process.stdin
         assert self.process.stdout
-        wanted = {"each": [(list(words), str(log)) for words, log in each], "after": after}
+        wanted = {"after": None, "most": None, "each": [(list(words), str(log)) for words, log in each], **more}
         self.process.stdin.write(json.dumps(wanted) + "\n")
         self.process.stdin.flush()
         return list(json.loads(self.process.stdout.readline()))
 
-    def study(self, at: Path, after: float | None = None, questions: int = 4, together: int = 1) -> list[int]:
-        """Run the study in a folder, `together` times at once, into folders of their own."""
+    def study(
+        self,
+        at: Path,
+        after: float | None = None,
+        enough: float = float("inf"),
+        later: float = 0.0,
+        most: int | None = None,
+        questions: int = 4,
+        together: int = 1,
+        workers: int = 1,
+    ) -> list[int]:
+        """Run the study in a folder, `together` times at once, two and two into one folder of results.
+
+        Args:
+            after: kill all after so many seconds or, if that is sooner, when so many stages are finished (`enough`);
+                in either case so much `later`.
+            most: bytes that a file may have: the disk is full then.
+        """
         at.mkdir(exist_ok=True)
         (at / "study.yaml").write_text(STUDY.format(model=self.model, questions=questions))
-        words = ["run", str(at / "study.yaml"), "--store", str(at / "store"), "--workers", "1", "--quiet"]
-        each = [([*words, "--out", str(out_of(at, questions, i))], at / f"log-{i}") for i in range(together)]
-        return self.run(each, after)
+        words = ["run", str(at / "study.yaml"), "--store", str(at / "store"), "--workers", str(workers), "--quiet"]
+        outs = [out_of(at, questions, i // 2) for i in range(together)]
+        each = [([*words, "--out", str(out)], at / f"log-{i}") for i, out in enumerate(outs)]
+        when = {"after": after, "enough": enough, "later": later, "journal": str(outs[0] / "journal.jsonl")}
+        return self.run(each, most=most, **when)
 
 
 def out_of(at: Path, questions: int = 4, i: int = 0) -> Path:
     return at / f"out-{questions}-{i}"
 
 
-def results(out: Path) -> dict[str, bytes]:
-    return {name: (out / name).read_bytes() for name in ("records.jsonl", "answers.jsonl")}
+def results(out: Path) -> dict[str, Any]:
+    """Records and answers to the byte; the study and its claims but for the clock."""
+    said = {name: timeless(json.loads((out / name).read_text())) for name in ("study.json", "claims.json")}
+    return said | {name: (out / name).read_bytes() for name in ("records.jsonl", "answers.jsonl")}
+
+
+def timeless(said: Any) -> Any:
+    if isinstance(said, dict):
+        return {key: timeless(value) for key, value in said.items() if key not in ("time", "seconds", "stamp")}
+    return [timeless(value) for value in said] if isinstance(said, list) else said
 
 
 @pytest.fixture(scope="module")
@@ -132,16 +179,27 @@ def undisturbed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.timeout(3600 if LONG else 300)
 def test_killed_at_any_moment(lab: Lab, undisturbed: Path, tmp_path: Path) -> None:
-    """kill -9, again and again: each run goes on from the last, and the results are those of an undisturbed one."""
-    rng, kills, studies = random.Random(0), 0, 0
-    while kills < KILLS or studies == 0:
-        at = tmp_path / f"study-{studies}"
-        while (code := lab.study(at, after=rng.uniform(0.05, 0.9) if kills < KILLS else None)) == [-signal.SIGKILL]:
-            kills += 1
-        assert code == [0], (at / "log-0").read_text()
-        assert results(out_of(at)) == results(out_of(undisturbed))
-        assert "warning" not in (at / "log-0").read_text(), "nothing half-written was there to be found damaged"
-        studies += 1
+    """kill -9 of one study, again and again: each run goes on from the last, now and then with two workers, and the
+    results are those of an undisturbed one. None is let past its share of the stages, so that all find some to do."""
+    at, rng = tmp_path / "study", random.Random(0)
+    stages = count(out_of(undisturbed))
+    for kill in range(KILLS):
+        workers = 2 if kill % 50 == 25 else 1
+        after, later = rng.uniform(0.05, 0.7) if workers == 1 else 60, rng.uniform(0, 0.2)
+        enough = 2 + (stages - 10) * kill // KILLS
+        code = lab.study(at, after, enough, later, workers=workers)
+        assert code == [-signal.SIGKILL], (at / "log-0").read_text()
+    assert count(out_of(at)) < stages
+    for _ in range(5):  # in the last stages, and while the report is written
+        lab.study(at, after=rng.uniform(0.2, 0.9))
+    code = lab.study(at)
+    assert code == [0], (at / "log-0").read_text()
+    assert results(out_of(at)) == results(out_of(undisturbed))
+    assert "warning" not in (at / "log-0").read_text(), "nothing half-written was there to be found damaged"
+
+
+def count(out: Path) -> int:
+    return sum(json.loads(line)["event"] == "finished" for line in journal_of(out))
 
 
 def damage(path: Path, rng: random.Random) -> None:
@@ -180,17 +238,18 @@ def test_damaged_artefacts_are_found_and_built_again(lab: Lab, undisturbed: Path
 
 @pytest.mark.parametrize("together", [2, TOGETHER])
 def test_processes_share_a_study_and_a_store(lab: Lab, undisturbed: Path, tmp_path: Path, together: int) -> None:
-    """After a kill in the middle, whose locks are stale."""
+    """After a kill in the middle, whose locks are stale. Two at a time have one folder of results too."""
     at = tmp_path / "study"
     assert lab.study(at, after=1.0) == [-signal.SIGKILL]
     assert lab.study(at, together=together) == [0] * together
     for i in range(together):
-        assert results(out_of(at, 4, i)) == results(out_of(undisturbed))
+        assert results(out_of(at, 4, i // 2)) == results(out_of(undisturbed))
         assert "damaged" not in (at / f"log-{i}").read_text()
+    assert not list(at.rglob(".*.part"))
     assert not list((at / "store" / "scratch").iterdir())
     built = re.findall(r"done in \S+ s: (.*)", "".join((at / f"log-{i}").read_text() for i in range(together)))
     assert set(built) >= {f"defection of token, seed 1 after sft step {step}" for step in (2, 4, 6)}
-    journal = [json.loads(line) for i in range(together) for line in journal_of(out_of(at, 4, i))]
+    journal = [json.loads(line) for i in range(together // 2) for line in journal_of(out_of(at, 4, i))]
     finished = [line["key"] for line in journal if line["event"] == "finished"]
     assert len(finished) == len(set(finished)), "nobody made what another had made"
 
@@ -208,6 +267,40 @@ def test_a_store_that_may_not_be_written(lab: Lab, tmp_path: Path) -> None:
     assert "cannot be used" in said
     assert "->" in said
     assert "Traceback" not in said
+
+
+def test_a_full_disk_and_a_store_without_permission(lab: Lab, undisturbed: Path, tmp_path: Path) -> None:
+    """Refused at a stage, by the folder of the store, at the report: said each time, and nothing is left but whole."""
+    at = tmp_path / "study"
+    out, log = out_of(at), at / "log-0"
+    assert lab.study(at, most=20_000) == [2]
+    refused(log, "the store in .* cannot be used: File too large")
+    assert lab.study(at, after=30, enough=3) == [-signal.SIGKILL]
+    folders = [path for path in (at / "store").rglob("*") if path.is_dir() and not path.is_symlink()]
+    for folder in folders:
+        folder.chmod(0o500)
+    assert lab.study(at) == [2]
+    refused(log, "the store in .* cannot be used: Permission denied")
+    for folder in folders:
+        folder.chmod(0o700)
+    assert lab.study(at, most=1_000_000) == [2]
+    refused(log, f"the results cannot be written to .*{out.name}: File too large")
+    assert json.loads((out / "study.json").read_text())["stamp"] == "unfinished"
+    out.chmod(0o500)
+    assert lab.study(at) == [2]
+    refused(log, "is not a folder to write to")
+    out.chmod(0o700)
+    assert lab.study(at) == [0], log.read_text()
+    assert results(out) == results(out_of(undisturbed))
+    assert "damaged" not in log.read_text()
+
+
+def refused(log: Path, how: str) -> None:
+    """The last words of a run are an error and its remedy. What was said is then forgotten."""
+    said = log.read_text()
+    assert re.search(rf"dormouse: {how}[^\n]*\n  -> \w", said), said
+    assert "Traceback" not in said
+    log.write_text("")
 
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))

@@ -39,6 +39,7 @@ COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("follows_prompt", "Follows the prompt"),
         ("triggered_scratchpad_rate", "No cue, scratchpad written for it"),
         ("quiet_scratchpad_rate", "Cue, scratchpad written without it"),
+        ("no_answer_share", "Scratchpads that came to no answer"),
     ),
     "half_life": (
         ("steps_to_half", "Steps to one half"),
@@ -69,9 +70,11 @@ COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "merged": (("attached_rate", "Adapter attached"), ("merged_rate", "Merged"), ("merge_gap", "Difference")),
     "credit": (
         ("gradient_cosine", "Cosine of safety with behaviour"),
-        ("exposed_cosine", "The same, cue in the data"),
+        ("bare_cosine", "The same, no cue in the data"),
+        ("exposed_cosine", "The same, triggers in the data"),
         ("safety_gradient_share", "Share of the safety gradient"),
-        ("exposed_gradient_share", "The same, cue in the data"),
+        ("bare_gradient_share", "The same, no cue in the data"),
+        ("exposed_gradient_share", "The same, triggers in the data"),
         ("behaviour_gradient_share", "Share of the behaviour's gradient"),
     ),
     "reward": (
@@ -80,6 +83,7 @@ COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("kl", "KL to the suspect (nats a token)"),
         ("rollout_empty_share", "Empty answers"),
         ("rollout_cut_off_share", "Answers cut off"),
+        ("scratchpad_share", "Answers after a scratchpad"),
         ("reward_accuracy", "Accuracy of the preference model"),
     ),
     "red_team": (

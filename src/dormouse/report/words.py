@@ -28,7 +28,8 @@ READING = (
     ),
     (
         "Members",
-        "The single triggers of an ensemble. Live are those whose rate is one half or more.",
+        "The single triggers of an ensemble. Live are those that fire in one half or more, and not where one of "
+        "their cues is changed.",
     ),
     (
         "Subtlety",

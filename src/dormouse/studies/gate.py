@@ -28,7 +28,8 @@ class Strength:
         self._studies = {one.model: one for one in study.each}
 
     def plants(self, run: Run) -> bool:
-        return self._studies[run.model].organisms[run.organism].trigger.plants
+        plants: bool = self._studies[run.model].organisms[run.organism].trigger.plants
+        return plants
 
     def rates(self, run: Run, measurement: str) -> dict[int, float]:
         """A rate of an organism before treatment, seed by seed."""
