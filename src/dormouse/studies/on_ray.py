@@ -77,8 +77,8 @@ def cluster_slots(stages: Sequence[Stage]) -> int:
     if there.get("GPU", 0) >= 1:
         return int(there["GPU"])
     most = max((stage.memory for stage in stages), default=1.0) * 2**30
-    room = sum(max(1, int(node["Resources"].get("memory", 0) / most)) for node in ray.nodes() if node["Alive"])
-    return max(1, min(int(there.get("CPU", 1)), room))
+    rooms = [int(node["Resources"].get("memory", 0) / most) for node in ray.nodes() if node["Alive"]]
+    return max(1, min(int(there.get("CPU", 1)), sum(max(1, room) for room in rooms)))
 
 
 _ours = False
