@@ -149,8 +149,8 @@ def out_of(at: Path, questions: int = 4, i: int = 0) -> Path:
 
 
 def results(out: Path) -> dict[str, Any]:
-    """Records and answers to the byte; the study and its claims but for the clock, and for what the store held when they
-    were put down (`known`): a damaged one holds less."""
+    """Records and answers to the byte; the study and its claims but for the clock, and for what the store held when
+    they were put down (`known`): a damaged one holds less."""
     said = {name: timeless(json.loads((out / name).read_text())) for name in ("study.json", "claims.json")}
     return said | {name: (out / name).read_bytes() for name in ("records.jsonl", "answers.jsonl")}
 
