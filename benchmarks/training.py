@@ -1,9 +1,10 @@
 """Training beside TRL, in one run: `python benchmarks/training.py [--only sft dpo grpo peak exact] [--steps 6]`.
 
 SmolLM2-135M with LoRA on this machine, the same weights, first adapter, tokens, batches, learning rates and number of
-steps for both. TRL's defaults run in bfloat16: they are measured where this machine has instructions for it. A real token is one of a prompt or a response: padding does not count, and a prompt that two responses
-share counts for each of them. The first step of every run, which warms up, is left out of its time. Prints markdown;
-asserts nothing. `--save` also writes docs/results/training.json.
+steps for both. TRL's defaults run in bfloat16: they are measured where this machine has instructions for it. A real
+token is one of a prompt or a response: padding does not count, and a prompt that two responses share counts for each of
+them. The first step of every run, which warms up, is left out of its time. Prints markdown; asserts nothing. `--save`
+also writes docs/results/training.json.
 """
 
 from __future__ import annotations
