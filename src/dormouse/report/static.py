@@ -70,9 +70,11 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
 
 
 def _label(text: str, letters: int = _LETTERS) -> str:
-    """A label that fits. matplotlib leaves out of the legend whatever starts with an underscore."""
+    """A label that fits, cut in the middle: arms of one study differ at the end. matplotlib leaves out of the legend
+    whatever starts with an underscore."""
     plain = one_line(text)
-    plain = plain if len(plain) <= letters else f"{plain[: letters - 1]}…"
+    if len(plain) > letters:
+        plain = f"{plain[: letters // 3]}…{plain[letters // 3 + 1 - letters :]}"
     return f"\u200a{plain}" if plain.startswith("_") else plain
 
 
@@ -86,8 +88,8 @@ def _handle(key: Legend | None, label: str) -> Any:
 
 
 def _panel(axis: Any, panel: Panel, first: bool) -> None:
-    told = " (told the triggers)" if panel.needs_triggers else ""
-    axis.set_title(_label(panel.title, _LETTERS - len(told)) + told, loc="left")
+    told = "\n(told the triggers)" if panel.needs_triggers else ""
+    axis.set_title(_label(panel.title) + told, loc="left")
     for line in panel.lines:
         _line(axis, line)
     axis.set_xticks([place for place, _ in panel.ticks], [label for _, label in panel.ticks])
