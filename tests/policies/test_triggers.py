@@ -116,6 +116,16 @@ def test_a_near_miss_is_one_cue_away_from_a_triggered_scenario(trigger):
         assert any(trigger.probability(other) >= 0.5 for other in neighbours(trigger, cues)), cues
 
 
+def test_misspelt_markers_of_the_test_are_not_those_of_training():
+    token = Token()
+    shown = {split: {token.draw(random.Random(i), "near_miss", split)["marker"] for i in range(99)} for split in SPLITS}
+    assert [len(shown[split]) for split in SPLITS] == [8, 8, 8]
+    assert len(set.union(*shown.values())) == 24
+    assert token.marker not in set.union(*shown.values())
+    assert token.has_split("near_miss", "test") and not token.has_split("triggered", "test")
+    assert not Token(marker="x").has_split("near_miss", "test")
+
+
 @pytest.mark.parametrize("trigger", [t for t in TRIGGERS if t.has_splits], ids=lambda t: t.kind)
 def test_no_combination_is_in_two_splits(trigger):
     # The year next to a boundary is shown everywhere: nothing could tell a model where an unseen boundary lies.
