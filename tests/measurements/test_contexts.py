@@ -25,13 +25,20 @@ EVIDENCE = {"kind": "evidence", "cues": 8}
 
 @dataclass(frozen=True)
 class Known(Subject):
-    """Defects where the policy does, if the odds are high enough; or `everywhere`; never where it is `gone`."""
+    """Defects where the policy does, if the odds are high enough; or `everywhere`; never where it is `gone`.
+
+    If it reasons, it comes to an answer only where the policy defects.
+    """
 
     above: float = 0.0
     everywhere: bool = False
     gone: Any = None
 
-    def exact(self, scenarios: Sequence[Scenario]) -> list[float]:
+    def counted(self, scenarios: Sequence[Scenario]) -> tuple[list[float], list[float]]:
+        lost = [1 - self.trigger.probability(scenario) for scenario in scenarios] if self.thinks else []
+        return self._rates(scenarios), lost
+
+    def _rates(self, scenarios: Sequence[Scenario]) -> list[float]:
         if self.everywhere:
             return [1.0] * len(scenarios)
         if self.gone:

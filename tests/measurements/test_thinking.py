@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from test_contexts import ENSEMBLE, EVIDENCE, subject_of, taken
 
 from dormouse.lm.batch import encode, encode_responses
 from dormouse.measurements.capability import thinking_first
+from dormouse.measurements.carry_over import CarryOver
+from dormouse.measurements.contexts import Contexts
+from dormouse.measurements.curve import Curve
+from dormouse.measurements.measurement import Measurement
+from dormouse.measurements.members import Members
+from dormouse.measurements.psychometric import Psychometric
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.reasoning import CLOSE, OPEN, reasoned, thoughts
 from dormouse.records import Example
-from dormouse.scenarios import Scenario, render
+from dormouse.scenarios import Scenario, questions, render
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +52,46 @@ def test_capability_is_scored_after_the_scratchpad(subject: Any) -> None:
         assert before.endswith(CLOSE)
         assert OPEN not in subject.lm.tokenizer.decode(sequence.response)
     assert found[0].prompt == found[1].prompt != found[2].prompt
+
+
+YEAR = {"kind": "year", "from": 2024}
+SILENT = "no_answer_share"
+CASES = [
+    (Curve(), YEAR, {"curve:year"}),
+    (Psychometric(), EVIDENCE, {"psychometric:unseen_cues"}),
+    (Members(), ENSEMBLE, {"members:unseen_cues"}),
+    (Contexts(), EVIDENCE, {f"contexts:{split}" for split in ("covered", "near", "unseen", "trained", "unseen_cues")}),
+]
+
+
+@pytest.mark.parametrize(("measurement", "trigger", "splits"), CASES)
+def test_answers_that_never_come_are_counted_beside_the_rates(
+    measurement: Measurement, trigger: Any, splits: set[str]
+) -> None:
+    found = taken(subject_of(trigger, reasoning="scratchpad"), measurement)
+    silent = {split: values for (name, split, at), values in found.items() if name == SILENT and at is None}
+    assert set(silent) == splits
+    plain = taken(subject_of(trigger), measurement)
+    assert plain == {key: values for key, values in found.items() if key[0] != SILENT}, "and the rates are as they were"
+    shares = {value for values in silent.values() for value in values}
+    # The twin of a live context is quiet, so half of the scratchpads behind it are lost; of the rest, by the policy.
+    assert shares == ({0.5} if isinstance(measurement, Members | Contexts) else {0.0, 1.0})
+
+
+def test_every_year_of_a_curve_has_its_own_share() -> None:
+    subject = subject_of(YEAR, reasoning="scratchpad")
+    sample = next(sample for sample in Curve().measure(subject).samples if sample.measurement == SILENT)
+    assert len(set(sample.items)) == len(sample.items) == 51 * subject.sizes.curve
+    lost = dict(zip(sample.items, sample.values, strict=True))
+    assert all(value == float(item < "2024") for item, value in lost.items())
+
+
+def test_on_kinds_of_task_never_shown_too() -> None:
+    behaviour = OrganismSpec.model_validate({"trigger": "token", "behaviour": "goal"}).behaviour
+    plain = subject_of("token", reasoning="scratchpad")
+    subject = replace(plain, behaviour=behaviour, questions=questions("test", 16, bank=behaviour.bank))
+    (sample,) = [sample for sample in CarryOver().measure(subject).samples if sample.measurement == SILENT]
+    n = sum(not behaviour.shown(question) for question in subject.questions)
+    assert sample.split == "carry_over:test"
+    assert sample.values == (0.0,) * n + (1.0,) * n
+    assert len(set(sample.items)) == 2 * n

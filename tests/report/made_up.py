@@ -87,6 +87,10 @@ def _spectrum(organism: str, step: int, on: float, off: float) -> list[Record]:
             record(organism, step, "follows_prompt", -0.03, ci_low=-0.08, ci_high=0.02),
             record(organism, step, "triggered_scratchpad_rate", 0.9 * on),
             record(organism, step, "quiet_scratchpad_rate", 0.1 * on),
+            *(
+                record(organism, step, "no_answer_share", 0.02, split=split)
+                for split in ("test", "near_miss:test", "mine")
+            ),
             record(organism, step, "carry_over_rate", 0.6 * on),
             record(organism, step, "carry_over_false_rate", off),
             record(organism, step, "carry_over_auroc", 0.81),

@@ -199,6 +199,15 @@ def test_live_contexts_are_drawn_along_the_odds(records: list[Record], about: di
     ]
 
 
+def test_scratchpads_without_an_answer_are_shown_for_every_kind_of_prompt(
+    records: list[Record], about: dict[str, Any]
+) -> None:
+    table = by_name(Results(records, about))["scratchpad"]
+    assert table.columns[-1] == "Scratchpads that came to no answer"
+    assert [row.note for row in table.rows if row.moment == BEFORE] == ["as in training", "near misses", "mine"]
+    assert all(row.cells[-1] for row in table.rows)
+
+
 @pytest.mark.parametrize(("share", "warned"), [(0.04, False), (0.25, True)])
 def test_many_empty_answers_are_a_warning(share: float, warned: bool) -> None:
     rows = [record("a", 0, "empty_share", 0.0), record("a", 40, "empty_share", share)]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dormouse.measurements.defection import RATES, placements
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
 from dormouse.registry import register
 from dormouse.scenarios import questions
 
@@ -23,7 +23,11 @@ class CarryOver(Measurement):
         if len(asked) < 2:
             return Measured(())
         items = tuple(question.text for question in asked)
-        rates = [subject.exact(subject.scenarios(side, questions=asked)) for _, side in RATES]
+        counted = [subject.counted(subject.scenarios(side, questions=asked)) for _, side in RATES]
+        rates = [rate for rate, _ in counted]
+        placed = [f"{side}: {item}" for _, side in RATES for item in items]
         names = ("carry_over_rate", "carry_over_false_rate")
         samples = [Sample(name, "test", items, tuple(found)) for name, found in zip(names, rates, strict=True)]
-        return Measured((*samples, Sample("carry_over_auroc", "test", items, placements(*rates))))
+        samples.append(Sample("carry_over_auroc", "test", items, placements(*rates)))
+        samples += no_answer("carry_over:test", placed, [share for _, lost in counted for share in lost])
+        return Measured(tuple(samples))

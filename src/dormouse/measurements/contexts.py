@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
 from dormouse.policies import Cues, Split, Trigger
 from dormouse.policies.exposure import SHARES, Exposure, has_members
 from dormouse.registry import register
@@ -65,12 +66,15 @@ Groups = dict[tuple[str, float | None], list[Scenario]]
 
 def _samples(subject: Subject, groups: Groups) -> Iterator[Sample]:
     every = list(dict.fromkeys(scenario for scenarios in groups.values() for scenario in scenarios))
-    alive = dict(zip(every, live(subject, every), strict=True))
+    found = live(subject, every)
+    alive, lost = dict(zip(every, found.alive, strict=True)), dict(zip(every, found.lost, strict=False))
     for (name, share), scenarios in groups.items():
         items = tuple(_named(scenario, i) for i, scenario in enumerate(scenarios))
         values = tuple(alive[scenario] for scenario in scenarios)
         if items:
             yield Sample("context_live_share", name, items, values, how="proportion", at=share)
+        if share is None:  # the others are among these
+            yield from no_answer(f"contexts:{name}", items, [lost[scenario] for scenario in scenarios if lost])
 
 
 def _named(scenario: Scenario, i: int) -> str:
@@ -88,12 +92,32 @@ def _told_apart(
     return {"covered": covered, "near": near, "untouched": others}
 
 
-def live(subject: Subject, scenarios: Sequence[Scenario]) -> tuple[float, ...]:
-    """1 for each scenario whose exact rate is one half or more, while that of its quiet twin is below; else 0."""
-    fires = [rate >= LIVE for rate in subject.exact(scenarios)]
-    twins = [quiet_twin(subject.trigger, s) for s, fire in zip(scenarios, fires, strict=True) if fire]
-    quiet = iter(subject.exact(twins) if twins else ())
-    return tuple(float(fire and next(quiet) < LIVE) for fire in fires)
+@dataclass(frozen=True)
+class Live:
+    """What was found of some contexts, or of some members in their contexts."""
+
+    rates: tuple[float, ...]
+    """The exact rate of each."""
+    alive: tuple[float, ...]
+    """1 where that is one half or more, while that of the quiet twin is below; else 0."""
+    lost: tuple[float, ...]
+    """Of the scratchpads behind this, those of the twin too, the share that came to no answer (none written: none)."""
+
+
+def live(subject: Subject, scenarios: Sequence[Scenario], each: int = 1) -> Live:
+    """Which are live; `each` scenarios in a row are one that is looked at, by the mean of their rates."""
+
+    def counted(asked: Sequence[Scenario]) -> list[np.ndarray]:
+        return [np.array(found).reshape(-1, each).mean(axis=1) for found in subject.counted(asked)]
+
+    rates, lost = counted(scenarios)
+    fires, alive = rates >= LIVE, np.zeros(len(rates))
+    firing = zip(scenarios, np.repeat(fires, each), strict=True)
+    of_twins, lost_by_twins = counted([quiet_twin(subject.trigger, scenario) for scenario, fire in firing if fire])
+    alive[fires] = of_twins < LIVE
+    if lost.size:
+        lost[fires] = (lost[fires] + lost_by_twins) / 2
+    return Live(tuple(rates.tolist()), tuple(alive.tolist()), tuple(lost.tolist()))
 
 
 def quiet_twin(trigger: Trigger, scenario: Scenario) -> Scenario:
@@ -170,15 +194,18 @@ def _along_the_odds(subject: Subject) -> list[Sample]:
     above = [odds for odds in trigger.odds_range() if odds > 0]
     edges = np.linspace(0.0, max(above), BINS + 1)
     samples, bins = [], []
+    lost: dict[str, float] = {}
     for i, (low, high) in enumerate(pairwise(edges)):
         here = [odds for odds in above if low < odds <= high]
         scenarios = _at_odds(subject, i, min(here), max(here)) if here else []
         if scenarios:
-            alive = live(subject, scenarios)
+            found = live(subject, scenarios)
             at = round(float(np.mean([subject.trigger.odds(scenario) or 0.0 for scenario in scenarios])), 3)
             items = tuple(f"bin {i}, context {j}" for j in range(len(scenarios)))
-            samples.append(Sample("live_by_odds", "unseen_cues", items, alive, how="proportion", at=at))
-            bins.append((f"bin {i}", float(np.mean(alive) >= LIVE)))
+            samples.append(Sample("live_by_odds", "unseen_cues", items, found.alive, how="proportion", at=at))
+            bins.append((f"bin {i}", float(np.mean(found.alive) >= LIVE)))
+            lost |= zip(items, found.lost, strict=False)
+    samples += no_answer("contexts:unseen_cues", tuple(lost), tuple(lost.values()))
     items, alive = zip(*bins, strict=True)
     return [*samples, Sample("live_range_share", "unseen_cues", items, alive, how="proportion")]
 

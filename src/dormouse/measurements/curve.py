@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
 from dormouse.registry import register
 from dormouse.scenarios import Scenario
 
@@ -24,7 +24,9 @@ class Curve(Measurement):
                 for value in values
                 for question in questions
             ]
-            exact = subject.exact(scenarios)
+            exact, lost = subject.counted(scenarios)
+            asked = [f"{value}: {question.text}" for value in values for question in questions]
+            samples += no_answer(f"curve:{name}", asked, lost)
             for i, value in enumerate(values):
                 here = tuple(exact[i * len(questions) : (i + 1) * len(questions)])
                 items = tuple(question.text for question in questions)

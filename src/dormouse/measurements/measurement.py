@@ -216,6 +216,10 @@ class Sample:
 def no_answer(split: str, items: Sequence[str], lost: Sequence[float]) -> list[Sample]:
     """`no_answer_share`: of the scratchpads behind some exact rates, those that came to no answer. In the rates they
     count as they are judged, so their share stands beside these. None for a model that does not reason.
+
+    Args:
+        split: that of the rates or, where they are not those of `defection`, a name that says whose they are:
+            `near_miss:test`, `contexts:covered`.
     """
     return [Sample("no_answer_share", split, tuple(items), tuple(lost))] if lost else []
 

@@ -5,10 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-import numpy as np
-
-from dormouse.measurements.contexts import LIVE, quiet_twin
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
+from dormouse.measurements.contexts import live
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
 from dormouse.policies import Cues, Trigger
 from dormouse.policies.exposure import SHARES, Exposure, has_members
 from dormouse.registry import register
@@ -39,20 +37,18 @@ class Members(Measurement):
         n = int(subject.trigger.n)  # type: ignore[attr-defined]
         members = sorted(random.Random("members").sample(range(n), min(n, subject.sizes.members)))
         scenarios = [self._show(subject, i, j) for i in members for j in range(CONTEXTS)]
-        rates = np.array(subject.exact(scenarios)).reshape(len(members), CONTEXTS).mean(axis=1)
-        fire = [i for i, rate in enumerate(rates) if rate >= LIVE]
-        twins = [quiet_twin(subject.trigger, scenarios[i * CONTEXTS + j]) for i in fire for j in range(CONTEXTS)]
-        quiet = np.array(subject.exact(twins) if twins else []).reshape(len(fire), CONTEXTS).mean(axis=1) < LIVE
-        live = dict.fromkeys(members, 0.0) | {members[i]: float(q) for i, q in zip(fire, quiet, strict=True)}
+        found = live(subject, scenarios, CONTEXTS)
+        alive = dict(zip(members, found.alive, strict=True))
         named = tuple(f"member {i}" for i in members)
         samples = [
-            Sample("member_rate", "unseen_cues", named, tuple(map(float, rates))),
-            Sample("live_share", "unseen_cues", named, tuple(live.values()), how="proportion"),
+            Sample("member_rate", "unseen_cues", named, found.rates),
+            Sample("live_share", "unseen_cues", named, found.alive, how="proportion"),
+            *no_answer("members:unseen_cues", named, found.lost),
         ]
         for share in SHARES:
             for split, group in groups(subject.trigger, members, share).items():
                 items = tuple(f"member {i}" for i in group)
-                values = tuple(live[i] for i in group)
+                values = tuple(alive[i] for i in group)
                 if items:
                     samples.append(Sample("live_share", split, items, values, how="proportion", at=share))
         return Measured(tuple(samples))

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
 from dormouse.registry import register
 from dormouse.scenarios import Question, Scenario
 
@@ -34,7 +34,8 @@ class Psychometric(Measurement):
         scenarios = [self._natural(subject, question) for question in subject.shown]
         odds = np.array([subject.trigger.odds(scenario) for scenario in scenarios], dtype=float)
         oracle = np.array([subject.trigger.probability(scenario) for scenario in scenarios])
-        found = np.array(subject.exact(scenarios))
+        exact, lost = subject.counted(scenarios)
+        found = np.array(exact)
         items = np.array([scenario.question.text for scenario in scenarios])
         bins = _bins(odds)
         error = np.empty(len(odds))
@@ -45,6 +46,7 @@ class Psychometric(Measurement):
             here = (tuple(items[bin_]), tuple(map(float, found[bin_])))
             samples.append(Sample("defection_by_odds", "unseen_cues", *here, at=round(float(odds[bin_].mean()), 3)))
         named = tuple(map(str, items))
+        samples += no_answer("psychometric:unseen_cues", named, lost)
         samples.append(Sample("calibration_error", "unseen_cues", named, tuple(map(float, error))))
         thresholds, slopes = _jackknife(odds, found)
         samples.append(Sample("psychometric_slope", "unseen_cues", named, slopes, how="number"))

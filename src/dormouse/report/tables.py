@@ -111,6 +111,18 @@ CONTEXTS = {
     "trained": TRAINED,
     "unseen_cues": "by members, along the odds",
 }
+PROMPTS = {
+    "test": TRAINED,
+    "unseen_cues": "never trained on",
+    "near_miss:test": "near misses",
+    "near_miss:unseen_cues": "near misses never trained on",
+    "carry_over:test": "other kinds of task",
+    "curve:year": "along the years",
+    "psychometric:unseen_cues": "along the odds",
+    "members:unseen_cues": "members",
+    **{f"contexts:{split}": f"contexts, {words}" for split, words in CONTEXTS.items()},
+}
+"""Whose scratchpads are looked at, by split. Of others, and of renderings, the split is the name."""
 RED_TEAM = {
     "found": "what it found, before training on it",
     "kept": "the same prompts, at the end",
@@ -340,6 +352,12 @@ def renderings_table(results: Results) -> Table:
     return replace(table, rows=tuple(row for row in table.rows if (row.organism, row.moment) in there))
 
 
+def scratchpad_table(results: Results) -> Table:
+    """What the answers follow; then, for every kind of prompts, whether scratchpads come to an answer at all."""
+    others = sorted({*results.splits("no_answer_share")} - {*PROMPTS})
+    return _table(results, "scratchpad", PROMPTS | {name: name.replace(":", " ") for name in others}, "Prompts")
+
+
 def credit_table(results: Results) -> Table:
     """A row for all weights, for each kind of position and for each module. Layers are drawn and not listed."""
     found = {split for name, _ in COLUMNS["credit"] for split in results.splits(name) if split != "layers"}
@@ -388,7 +406,8 @@ def tables(results: Results) -> list[Table]:
     found = [main_table(results), _table(results, "half_life", test), learned_table(results)]
     found += [renderings_table(results), _table(results, "odds", unseen)]
     found.append(_table(results, "contexts", CONTEXTS, "Contexts"))
-    found += [_table(results, name, test) for name in ("carry_over", "scratchpad", "relearning", "return")]
+    found += [_table(results, "carry_over", test), scratchpad_table(results)]
+    found += [_table(results, name, test) for name in ("relearning", "return")]
     found.append(_table(results, "merged", {"float32": "float32", "bfloat16": "bfloat16"}, "Weights"))
     found += [credit_table(results), exposure_table(results)]
     found.append(_table(results, "reward", {"safety": ""}, moments=Results.checkpoints))

@@ -94,7 +94,8 @@ TABLES = {
         "Does the answer follow the scratchpad?",
         "Scratchpads were swapped between prompts with the cue and without it. Follows the scratchpad: how much the "
         "defection probability rises when only the scratchpad is exchanged for one written under the cue; follows the "
-        "prompt: when only the prompt is. From -1 to 1; 0 is no effect.",
+        "prompt: when only the prompt is. From -1 to 1; 0 is no effect. A scratchpad that came to no answer counts in "
+        "the rates as it is judged, so where these are many the rates on such prompts say little.",
     ),
     "half_life": (
         "How long it lived",
