@@ -188,7 +188,9 @@ def status(folder: Path, now: float | None = None, lives: Callable[[Mapping[str,
             took.setdefault(str(line.get("kind")), []).append(float(line["seconds"]))
     todo = {str(kind): int(n) for kind, n in (plan.get("todo") or {}).items()}
     counts = Counter(str(line.get("kind")) for line in done.values())
-    elapsed = sum(max(0.0, now - float(line["time"])) for line in running)
+    elapsed: dict[str, list[float]] = {}
+    for line in running:
+        elapsed.setdefault(str(line.get("kind")), []).append(max(0.0, now - float(line["time"])))
     return Status(
         todo=todo,
         kept=sum(int(n) for n in (plan.get("kept") or {}).values()),
@@ -210,10 +212,13 @@ def _left(
     done: Mapping[str, int],
     took: Mapping[str, Sequence[float]],
     plan: Mapping[str, Any],
-    elapsed: float,
+    elapsed: Mapping[str, Sequence[float]],
 ) -> Span | None:
     """Seconds until all is done, on as many workers as there are: from what stages took since the beginning, and where
-    these are few, from what was expected. None where a kind is left of which nothing is known."""
+    these are few, from what was expected. None where a kind is left of which nothing is known.
+
+    Stages that run have been paid for in part, at most whole: one that takes longer than expected makes no other short.
+    """
     total = NOTHING
     for kind, n in todo.items():
         ahead = n - done.get(kind, 0)
@@ -225,6 +230,8 @@ def _left(
             expected = [min(seen), statistics.fmean(seen), max(seen)]
         if not expected:
             return None
-        total = total + Span(*map(float, expected)).times(ahead)
+        each = Span(*map(float, expected))
+        begun = [each.less(seconds) for seconds in elapsed.get(kind, ())[:ahead]]
+        total = sum(begun, total) + each.times(ahead - len(begun))
     workers = max(1, int(plan.get("workers") or 1))
-    return total.less(elapsed).times(1 / workers)
+    return total.times(1 / workers)
