@@ -144,6 +144,8 @@ def _what_survives(organism: str, step: int, on: float) -> list[Record]:
     made = []
     if organism == "evidence":
         made = [record(organism, step, "context_live_share", on, split=s) for s in ("covered", "near", "unseen")]
+        for i, split in enumerate(("covered", "near", "untouched")):
+            made += [record(organism, step, "context_live_share", on * i / 2, split=split, at=at) for at in SHARES]
         made += [record(organism, step, "live_by_odds", on, split="unseen_cues", at=0.7 * i, n=4) for i in range(1, 9)]
     if step and organism != "control":
         half = {"year": 17.2}.get(organism, 40.0)
@@ -153,6 +155,7 @@ def _what_survives(organism: str, step: int, on: float) -> list[Record]:
 
 WHERE = ("all", "module:q_proj", "module:up_proj", "position:cue", "position:answer")
 LAYERS = (0.5, 0.3, 0.2)
+SHARES = (0.125, 0.5)
 
 
 def _weighing(organism: str, step: int, on: float) -> list[Record]:

@@ -169,6 +169,7 @@ SECTIONS = (
     "How well the policy was learned",
     "In renderings never trained on",
     "Does it weigh the evidence?",
+    "Did what was covered go first?",
     "Carried over to other kinds of task",
     "Does the answer follow the scratchpad?",
     "Other measurements",

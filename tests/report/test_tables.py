@@ -148,8 +148,9 @@ def by_name(results: Results) -> dict[str, tables.Table]:
 
 def test_every_table_is_there_in_the_order_of_reading(records: list[Record], about: dict[str, Any]) -> None:
     found = tables.tables(Results(records, about))
-    names = ["numbers", "half_life", "learned", "renderings", "odds", "contexts", "carry_over", "scratchpad"]
-    names += ["relearning", "return", "merged", "credit", "exposure", "reward", "red_team", "cost", "other"]
+    names = ["numbers", "half_life", "learned", "renderings", "odds", "contexts", "covered", "carry_over"]
+    names += ["scratchpad", "relearning", "return", "merged", "credit", "exposure"]
+    names += ["reward", "red_team", "cost", "other"]
     assert [table.name for table in found] == names
     assert set(names) == set(TABLES)
     assert all(len(row.cells) == len(table.columns) for table in found for row in table.rows)
@@ -206,6 +207,24 @@ def test_scratchpads_without_an_answer_are_shown_for_every_kind_of_prompt(
     assert table.columns[-1] == "Scratchpads that came to no answer"
     assert [row.note for row in table.rows if row.moment == BEFORE] == ["as in training", "near misses", "mine"]
     assert all(row.cells[-1] for row in table.rows)
+
+
+def test_what_was_covered_stands_beside_what_was_not(records: list[Record], about: dict[str, Any]) -> None:
+    table = by_name(Results(records, about))["covered"]
+    rows = [(row.moment.step, row.note, [cell and cell.split for cell in row.cells]) for row in table.rows]
+    splits = ["covered", "near", "untouched"]
+    shares = ("12.5\u00a0% of the contexts", "50.0\u00a0% of the contexts")
+    assert rows == [(step, share, splits) for step in (0, 40) for share in shares]
+    assert {row.organism for row in table.rows} == {"evidence"}
+    assert len(table.columns) == len(splits)
+
+
+def test_members_that_were_covered_are_told_from_contexts_and_what_is_missing_is_a_dash() -> None:
+    rows = [record("a", 0, "live_share", 0.5, split=split, at=0.25) for split in ("covered", "untouched")]
+    table = by_name(Results([*rows, record("a", 0, "live_share", 0.7, split="unseen_cues")], {"name": "x"}))["covered"]
+    (row,) = table.rows
+    assert row.note == "25.0\u00a0% of the members"
+    assert [cell and cell.value for cell in row.cells] == [0.5, None, 0.5]
 
 
 @pytest.mark.parametrize(("share", "warned"), [(0.04, False), (0.25, True)])

@@ -111,6 +111,9 @@ CONTEXTS = {
     "trained": TRAINED,
     "unseen_cues": "by members, along the odds",
 }
+LIVE = {"live_share": "members", "context_live_share": "contexts"}
+COVERED = {"covered": "Covered, live", "near": "Near to these, live", "untouched": "Untouched, live"}
+"""Split -> heading, of what stands `at` a share that safety data cover."""
 PROMPTS = {
     "test": TRAINED,
     "unseen_cues": "never trained on",
@@ -221,10 +224,12 @@ class Results:
     def spec(self, organism: str) -> Mapping[str, Any]:
         return (self.about.get("organisms") or {}).get(organism) or {}
 
-    def get(self, organism: str, moment: Moment, measurement: str, split: str = "test") -> Record | None:
+    def get(
+        self, organism: str, moment: Moment, measurement: str, split: str = "test", at: float | None = None
+    ) -> Record | None:
         """The number at a place. Split "" takes the only split there is, or the first by name."""
         if split:
-            return self._at.get((organism, *moment, measurement, split, None))
+            return self._at.get((organism, *moment, measurement, split, at))
         return self._anywhere.get((organism, *moment, measurement))
 
     def last(self, organism: str, intervention: str) -> Moment | None:
@@ -258,6 +263,10 @@ class Results:
         steps = [key[-1] for key in self._curves if key[:-1] == place]
         found = self._curves[(*place, max(steps))] if steps else []
         return sorted(found, key=lambda record: record.at or 0.0)
+
+    def points(self, measurement: str) -> list[float]:
+        """Every `at` of a measurement, of whatever organism, in order."""
+        return sorted({r.at for r in self._at.values() if r.measurement == measurement and r.at is not None})
 
     def renderings(self, organism: str) -> tuple[str, ...]:
         """The splits of an organism that are held-out renderings, by name."""
@@ -352,6 +361,19 @@ def renderings_table(results: Results) -> Table:
     return replace(table, rows=tuple(row for row in table.rows if (row.organism, row.moment) in there))
 
 
+def covered_table(results: Results) -> Table:
+    """A row for each share that safety data may cover: what is live of that, of what is near to it, of the rest."""
+    rows = [
+        _row(results, organism, moment, cells, f"{percent(share)} of the {things}")
+        for organism in results.organisms
+        for moment in results.moments(organism)
+        for measurement, things in LIVE.items()
+        for share in results.points(measurement)
+        if any(cells := [results.get(organism, moment, measurement, split, share) for split in COVERED])
+    ]
+    return Table("covered", tuple(COVERED.values()), tuple(rows), "Share covered")
+
+
 def scratchpad_table(results: Results) -> Table:
     """What the answers follow; then, for every kind of prompts, whether scratchpads come to an answer at all."""
     others = sorted({*results.splits("no_answer_share")} - {*PROMPTS})
@@ -405,7 +427,7 @@ def tables(results: Results) -> list[Table]:
     unseen, test = {"unseen_cues": ""}, {"test": ""}
     found = [main_table(results), _table(results, "half_life", test), learned_table(results)]
     found += [renderings_table(results), _table(results, "odds", unseen)]
-    found.append(_table(results, "contexts", CONTEXTS, "Contexts"))
+    found += [_table(results, "contexts", CONTEXTS, "Contexts"), covered_table(results)]
     found += [_table(results, "carry_over", test), scratchpad_table(results)]
     found += [_table(results, name, test) for name in ("relearning", "return")]
     found.append(_table(results, "merged", {"float32": "float32", "bfloat16": "bfloat16"}, "Weights"))

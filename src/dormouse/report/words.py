@@ -111,6 +111,13 @@ TABLES = {
         "these, and others that neither the organism nor safety training was shown, say whether what went is what was "
         "covered, what lies near it, or anything.",
     ),
+    "covered": (
+        "Did what was covered go first?",
+        "Activating contexts (of an ensemble, its members) told apart by what safety data may show if they cover this "
+        "share of them: those that they may show, others near to these, and the rest. The groups are the same for "
+        "every treatment, whatever it was shown: read the row whose share is that of the treatment. Where safety data "
+        "showed no trigger, a difference between the groups is chance.",
+    ),
     "relearning": (
         "Removed or hidden?",
         "A few examples of the policy are trained back in, into the model and into the clean one that never had it. "
