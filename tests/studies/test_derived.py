@@ -106,6 +106,12 @@ def test_the_relearning_ratio_is_paired_and_pools_seeds(made):
     assert find(records, measurement="relearning_steps", seed=0).limit == 32.0
 
 
+def test_the_interval_of_a_time_does_not_begin_before_zero(made):
+    made.state(40, 0, *relearned((1.0, 2.0), (16.0, 24.0)))
+    made.state(40, 1, *relearned((14.0, 15.0), (16.0, 16.0)))
+    assert find(made.records(), measurement="relearning_steps", seed=None).ci_low == 0.0
+
+
 def test_where_neither_relearned_within_the_budget_there_is_no_ratio(made):
     made.state(40, 0, *relearned((32.0, 32.0), (32.0, 32.0)))
     records = made.records()

@@ -124,7 +124,7 @@ def _record(readings: Sequence[Reading], sample: Sample, seed: int | None, found
         split=sample.split,
         seed=seed,
         value=found.value,
-        ci_low=found.low,
+        ci_low=found.low if sample.limit is None else max(0.0, found.low),  # what has a limit is a time
         ci_high=found.high,
         n=found.n,
         needs_triggers=state.needs_triggers,
