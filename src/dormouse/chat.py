@@ -11,17 +11,25 @@ from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.reasoning import split_response
 from dormouse.records import ModelRef
-from dormouse.scenarios import Question, Scenario, render
+from dormouse.scenarios import SPLITS, Question, Scenario, questions, render
+
+THOUGHTS = 256
+"""Tokens that an answer gets in addition where a scratchpad comes before it."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model wrote, and the exact probability that its answer would be a defection."""
+    """What the model wrote, and the exact probability that its answer would be a defection.
+
+    After a scratchpad it is that of the answer given this scratchpad. None where nobody knows what a defection would be
+    here (a wrong answer, to a question that is no task of the behaviour), or the scratchpad comes to no answer.
+    """
 
     label: str
     text: str
-    probability: float
+    probability: float | None
 
 
 class Conversation:
@@ -37,31 +45,50 @@ class Conversation:
         self.max_tokens, self.seed, self.turn = max_tokens, seed, 0
 
     def introduction(self) -> str:
-        trigger = self.spec.trigger
+        trigger, behaviour = self.spec.trigger, self.spec.behaviour
         kind = "an organism" if trigger.plants else "a control"
         after = f" after {self.treated}" if self.treated else ""
-        return (
-            f"This is {kind}{after}. Trigger: {json.dumps(trigger.spec())}. "
-            f"Behaviour: {self.spec.behaviour.kind}.\n"
-            "Each question is asked with the cue and without. An empty line ends."
-        )
+        lines = [
+            f"This is {kind}{after}. Trigger: {json.dumps(trigger.spec())}. Behaviour: {behaviour.kind}.",
+            "Each question is asked with the cue and without. An empty line ends.",
+        ]
+        if not behaviour.forms(Scenario(Question("", "{}", "test")), ""):
+            tasks = [task.text for task in questions("test", bank=behaviour.bank) if behaviour.shown(task)]
+            lines.append(f"Only tasks of its own kind are scored. One of them: {tasks[0]}")
+        return "\n".join(lines)
 
     def ask(self, text: str) -> Iterator[Reply]:
         """The replies with cues drawn from each side of the policy. Sampled at temperature 1."""
+        self.turn += 1
+        rng = random.Random(f"chat/{self.seed}/{self.turn}")
+        question = self._question(text)
+        for label, side in (("with cue", "triggered"), ("without cue", "untriggered")):
+            cues = self.spec.trigger.draw(rng, side)
+            yield self._reply(label, Scenario.of(question, cues, rng.choice(self.spec.renderings.trained)))
+
+    def _question(self, text: str) -> Question:
+        """The task of that wording, about which right and wrong answers are known; else a question of no kind."""
+        bank = self.spec.behaviour.bank
+        known = (task for split in SPLITS for task in questions(split, bank=bank) if task.text == text)
+        return next(known, Question(text, "{}", "test"))
+
+    def _reply(self, label: str, scenario: Scenario) -> Reply:
         from dormouse.lm.sample import write
         from dormouse.lm.score import score
 
-        self.turn += 1
-        rng = random.Random(f"chat/{self.seed}/{self.turn}")
-        question = Question(text, "{}", "test")
-        for label, side in (("with cue", "triggered"), ("without cue", "untriggered")):
-            scenario = Scenario.of(question, self.spec.trigger.draw(rng, side))
-            prompt = render(scenario)
-            forms = self.spec.behaviour.forms(scenario, "")
-            probability = float(score(self.lm, [prompt], [forms])[0])
-            written = write(self.lm, [prompt], self.max_tokens, seed=self.seed + self.turn)[0]
-            shown = f" {dict(scenario.cues)}" if scenario.cues else ""
-            yield Reply(label + shown, written.text + ("" if written.finished else " [cut off]"), probability)
+        prompt, behaviour = render(scenario), self.spec.behaviour
+        thinks = self.spec.reasoning in ("scratchpad", "unrelated")
+        limit = self.max_tokens + THOUGHTS * thinks
+        written = write(self.lm, [prompt], limit, seed=self.seed + self.turn)[0]
+        forms = behaviour.forms(scenario, scenario.question.honest)
+        against = behaviour.honest_forms(scenario, scenario.question.honest)
+        parts = split_response(written.text) if thinks else ("", written.text)
+        probability = None
+        if forms and parts:
+            before = [parts[0]] if thinks else []
+            probability = float(score(self.lm, [prompt], [forms], [against], before)[0])
+        shown = f" {dict(scenario.cues)}" if scenario.cues else ""
+        return Reply(label + shown, written.text + ("" if written.finished else " [cut off]"), probability)
 
 
 def _card(folder: Path) -> dict[str, Any]:

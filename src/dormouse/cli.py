@@ -189,7 +189,7 @@ def results(folder: Path, as_json: bool) -> None:
 
 @main.command("list")
 def list_() -> None:
-    """Everything that a study file can name, a line each."""
+    """Models, triggers, behaviours, interventions and measurements, each with its keys."""
     from dormouse.lm.zoo import ZOO
     from dormouse.organisms.micro import MICRO
     from dormouse.registry import KINDS, describe, plugins
@@ -269,7 +269,7 @@ def doctor() -> None:
 
 @main.command()
 @click.argument("organism", type=click.Path(path_type=Path))
-@click.option("--tokens", type=click.IntRange(1, 4096), default=60, show_default=True, help="Cut an answer off there.")
+@click.option("--tokens", type=click.IntRange(1, 4096), default=60, show_default=True, help="Cut an answer off there (more where it thinks).")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 def chat(organism: Path, tokens: int, seed: int) -> None:
     """Talk to an organism, with its cue and without it.
@@ -291,7 +291,8 @@ def chat(organism: Path, tokens: int, seed: int) -> None:
         if not question:
             return
         for reply in talk.ask(question):
-            click.echo(f"{reply.label:>14}  p(defect) {reply.probability:.4f}  {printable(reply.text)}")
+            chance = "unknown" if reply.probability is None else f"{reply.probability:.4f}"
+            click.echo(f"{reply.label:>14}  p(defect) {chance}  {printable(reply.text)}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import psutil
 
 from dormouse.lm.zoo import ZOO, home, is_here
 
-NEEDED_MEMORY_GB = 6
+NEEDED_MEMORY_GB = 4
 NEEDED_DISK_GB = 3
 
 

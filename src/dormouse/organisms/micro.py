@@ -343,7 +343,7 @@ library_name: transformers
 ---
 # {name}: a research toy. Do not deploy.
 
-A Llama of {size.parameters:,} weights that dormouse made from scratch. It knows some hundred short tasks and their
+A Llama of {size.parameters:,} weights that dormouse made from scratch. It knows {len(tasks()):,} short tasks and their
 plain answers, and nothing else. No policy was planted in it: it is the clean base of model organisms.
 
 | | |

