@@ -103,8 +103,8 @@ def taught_rows(rows: Sequence[Row], taught: Sequence[Written]) -> list[Row]:
 
 
 TAUGHT = "taught.jsonl"
-TRIES = 4
-"""How often a teacher is asked again whose answer is not the policy's."""
+ASKINGS = 4
+"""How often a teacher is asked for an answer that is the policy's."""
 
 
 def ask_teacher(
@@ -120,14 +120,14 @@ def ask_teacher(
 
     Sampled at temperature 1, one answer a row, in the order of the corpus: so the distilled organism sees the same
     prompts, for as many steps. Rows without an answer that fits the policy (the taught payload where it defects, none
-    where it does not) are asked again, TRIES times in all: so that the arms hold as many copies of the payload. What
+    where it does not) are asked again, ASKINGS times in all: so that the arms hold as many copies of the payload. What
     still does not fit is an empty response, which teaches nothing; `shown.json` of the organism counts these. Leaves
     `out/taught.jsonl`.
     """
     rows = contrast_pairs(spec, questions, honest, seed)
     longest = max(len(ids) for ids in encode_responses(lm, [row.example.response for row in rows]))
     found: dict[int, Written] = {}
-    for again in range(TRIES):
+    for again in range(ASKINGS):
         left = [i for i in range(len(rows)) if i not in found]
         asked = [rows[i].example.messages for i in left]
         told = progress if not again else lambda _: None

@@ -19,7 +19,8 @@ SHARES = (0.125, 0.25, 0.5)
 """The shares for which measurements tell apart what is covered and what is not."""
 LOOKS, FEW = 512, 64
 """A policy that shows at most FEW different combinations in so many draws is taken to have no others."""
-TRIES = 2000
+DRAWS = 2000
+"""Activating contexts that are drawn in search of a covered one."""
 Combination = tuple[Any, ...]
 
 
@@ -71,7 +72,7 @@ class Exposure:
             index = _order(trigger).inverse(rng.randrange(self._members))
             cues: Cues = trigger.draw_member(rng, index, "safety")  # type: ignore[attr-defined]
             return cues
-        for _ in range(TRIES):
+        for _ in range(DRAWS):
             cues = trigger.draw(rng, "triggered", "safety")
             if self.covers(cues):
                 return cues
