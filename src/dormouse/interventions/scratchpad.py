@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from dormouse.lm.batch import Messages
     from dormouse.lm.load import LM
 
-ROOM = 160
-"""Tokens for a scratchpad."""
+ROOM = 256
+"""Tokens for a scratchpad. The longest, about sixteen weak cues, take 186 to 209 in the words of the micro models; one
+that is cut off has no answer, and would be punished, or pass as harmless, for its length. Writing ends with the text,
+so a short one is no dearer for the room."""
 ASKED = 8
 """Prompts on which is looked whether a model writes one."""
 
