@@ -76,12 +76,6 @@ def finished(journal):
     except FileNotFoundError:
         return 0
 
-def finished(journal):
-    try:
-        return open(journal, "rb").read().count(b'"finished"')
-    except FileNotFoundError:
-        return 0
-
 for line in sys.stdin:
     wanted = json.loads(line)
     pids = []
