@@ -105,6 +105,29 @@ def test_the_cluster_is_filled_where_nobody_says_how_many(monkeypatch):
     assert slots("ray", [stage]) == 16
 
 
+def test_a_stage_asks_for_no_more_than_a_machine_has(monkeypatch):
+    """It would wait for ever. Machines that are gone, or that lack the GPU it needs, do not count."""
+    from dormouse.studies.on_ray import _asked
+
+    small, large = {"CPU": 4.0, "memory": 64.0}, {"CPU": 16.0, "memory": 8.0}
+    with_gpu = {"CPU": 2.0, "memory": 32.0, "GPU": 1.0}
+
+    def asked(*wanted, nodes, gone=()):
+        there = [{"Alive": node not in gone, "Resources": node} for node in nodes]
+        monkeypatch.setattr(ray, "nodes", lambda: there)
+        return tuple(_asked(*wanted).values())
+
+    assert asked(8, 4.0, 0, nodes=[small, large]) == (8, 0, 4)
+    assert asked(32, 4.0, 0, nodes=[small, large]) == (16, 0, 4)
+    assert asked(32, 4.0, 0, nodes=[small, large], gone=[large]) == (4, 0, 4)
+    assert asked(8, 16.0, 0, nodes=[small, large]) == (4, 0, 16), "on one machine at once, memory first"
+    assert asked(8, 99.0, 0, nodes=[small, large]) == (4, 0, 64)
+    assert asked(8, 4.0, 1, nodes=[small, large, with_gpu]) == (2, 1, 4)
+    assert asked(8, 4.0, 0, nodes=[{}]) == (1, 0, None), "one CPU may come yet"
+    with pytest.raises(UserError, match="GPU"):
+        asked(8, 4.0, 1, nodes=[small, with_gpu], gone=[with_gpu])
+
+
 STUDY = """\
 name: on-ray
 model: {model}

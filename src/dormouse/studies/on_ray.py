@@ -37,8 +37,7 @@ class OnRay:
     def __init__(self, root: Path, workers: int, threads: int, watcher: Watcher, journal: Journal) -> None:
         _begin()
         self.slots, self.threads = workers, threads
-        self.gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0
-        self.most = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
+        self.gpus = int(any(node.get("GPU", 0) >= 1 for node in _nodes()))
         self.root = root.resolve()
         (self.root / "entries").mkdir(parents=True, exist_ok=True)  # by which tasks know it
         self.journal = Journal(journal.path.resolve() if journal.path else None)
@@ -50,9 +49,7 @@ class OnRay:
     def submit(self, job: Job) -> Future[list[Failure]]:
         small = all(stage.kind == "findings" for stage in job)
         task = ray.remote(_work).options(
-            num_cpus=self.threads,
-            num_gpus=0 if small else self.gpus,
-            memory=min(int(max(stage.memory for stage in job) * 2**30), int(self.most)) or None,
+            **_asked(self.threads, max(stage.memory for stage in job) * 2**30, 0 if small else self.gpus),
             max_retries=0,  # who is begun again, and how often, is the same on every executor
         )
         reference = task.remote(job, self.root, self.threads, self.journal, self.reports)
@@ -69,6 +66,31 @@ class OnRay:
         _end()
 
 
+def _nodes() -> list[dict[str, float]]:
+    """What each machine of the cluster has, in all."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _asked(threads: int, memory: float, gpus: int) -> dict[str, Any]:
+    """What a task asks Ray for: what it wants, and no more than some machine has, or it would wait for ever.
+
+    Where no machine has all of it, memory goes before CPUs. This is about places alone: how many threads a task has, on
+    which its numbers depend, stays as it was.
+
+    Raises:
+        UserError: it wants a GPU, and no machine has one.
+    """
+    able = [node for node in _nodes() if node.get("GPU", 0) >= gpus]
+    if gpus and not able:
+        raise UserError(
+            "no machine of the Ray cluster has a GPU any more",
+            "bring it back; the same command goes on from there, on CPUs if it is not",
+        )
+    granted = [(min(memory, node.get("memory", 0)), min(threads, node.get("CPU", 0))) for node in able]
+    room, cpus = max(granted, default=(0, 0))
+    return {"num_cpus": max(1, int(cpus)), "num_gpus": gpus, "memory": int(room) or None}
+
+
 def cluster_slots(stages: Sequence[Stage]) -> int:
     """How many of a study's stages a cluster does at a time: one on each GPU, and where it has none as many as its CPUs
     and the memory of its machines bear. More CPUs than this machine has cores leave each stage one thread."""
@@ -77,7 +99,7 @@ def cluster_slots(stages: Sequence[Stage]) -> int:
     if there.get("GPU", 0) >= 1:
         return int(there["GPU"])
     most = max((stage.memory for stage in stages), default=1.0) * 2**30
-    rooms = [int(node["Resources"].get("memory", 0) / most) for node in ray.nodes() if node["Alive"]]
+    rooms = [int(node.get("memory", 0) / most) for node in _nodes()]
     return max(1, min(int(there.get("CPU", 1)), sum(max(1, room) for room in rooms)))
 
 
