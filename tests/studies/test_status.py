@@ -77,8 +77,8 @@ def test_what_runs_what_is_done_and_what_failed(tmp_path: Path) -> None:
     text = "\n".join(found.lines())
     for words in ("running: 1 of 10 stages done, 3 were there before", "now: b, for 40 s", "failed: d: out of memory"):
         assert words in text
-    # Two organisms at 5 to 20 s and six measurements at 1 to 4 s, on two workers. b has run for longer than any of them:
-    # nothing is left of it to expect, and it makes no other stage shorter.
+    # Two organisms at 5 to 20 s and six measurements at 1 to 4 s, on two workers. b has run for longer than any of
+    # them: nothing is left of it to expect, and it makes no other stage shorter.
     assert found.left == (8.0, 16.0, 32.0)
 
 

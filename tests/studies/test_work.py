@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +48,17 @@ def break_down(out: Path, tick) -> None:
 
 def fill_disk(out: Path, tick) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def swallow(out: Path, tick) -> None:
+    """What some libraries do while they are imported."""
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    except BaseException:
+        pass
+    tick(0.5, "half")
+    raise AssertionError("it goes on as if nothing had been")
 
 
 def diamonds(store: Store, n: int, top=None) -> list[Stage]:
@@ -106,6 +118,13 @@ def test_what_a_killed_worker_was_about_is_begun_again(tmp_path):
     assert not through(todo, store, told=told)
     assert names(store, 0) == [["lives", "b0"], ["lives", "c0"], "d0"]
     assert [text for text in told.said if "a0 is begun again" in text]
+
+
+def test_ctrl_c_that_a_library_swallows_stops_the_study_all_the_same(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        through(diamonds(store, 1, top=swallow), store, workers=1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_what_kills_its_worker_every_time_is_given_up(tmp_path):

@@ -118,7 +118,12 @@ class Here:
     died: ClassVar[tuple[type[BaseException], ...]] = ()
 
     def __init__(self, root: Path, threads: int, watcher: Watcher, journal: Journal) -> None:
-        self.build = partial(build, root=root, report=partial(tell, watcher), journal=journal)
+        self.build = partial(build, root=root, report=self._report, journal=journal)
+        self.watcher, self.stopped = watcher, False
+        self.before = signal.getsignal(signal.SIGINT)
+        mine = threading.current_thread() is threading.main_thread()
+        if mine and self.before is signal.default_int_handler:  # else Ctrl-C is somebody else's
+            signal.signal(signal.SIGINT, self._stop)
         steady(threads)
 
     def submit(self, job: Job) -> Future[list[Failure]]:
@@ -127,7 +132,18 @@ class Here:
         return future
 
     def close(self) -> None:
-        pass
+        if signal.getsignal(signal.SIGINT) == self._stop:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _stop(self, *_: object) -> None:
+        """Ctrl-C. A library that catches everything while it is imported may swallow it: `_report` asks again."""
+        self.stopped = True
+        raise KeyboardInterrupt
+
+    def _report(self, *details: Any) -> None:
+        if self.stopped:
+            raise KeyboardInterrupt
+        tell(self.watcher, *details)
 
 
 class Processes:
