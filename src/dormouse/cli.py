@@ -269,7 +269,7 @@ def doctor() -> None:
 
 @main.command()
 @click.argument("organism", type=click.Path(path_type=Path))
-@click.option("--tokens", type=click.IntRange(1, 4096), default=60, show_default=True, help="Cut an answer off there (more where it thinks).")
+@click.option("--tokens", type=click.IntRange(1, 4096), default=60, show_default=True, help="Cut an answer off there.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 def chat(organism: Path, tokens: int, seed: int) -> None:
     """Talk to an organism, with its cue and without it.

@@ -122,7 +122,8 @@ def test_misspelt_markers_of_the_test_are_not_those_of_training():
     assert [len(shown[split]) for split in SPLITS] == [8, 8, 8]
     assert len(set.union(*shown.values())) == 24
     assert token.marker not in set.union(*shown.values())
-    assert token.has_split("near_miss", "test") and not token.has_split("triggered", "test")
+    assert token.has_split("near_miss", "test")
+    assert not token.has_split("triggered", "test")
     assert not Token(marker="x").has_split("near_miss", "test")
 
 
