@@ -112,7 +112,7 @@ def test_a_rendering_that_is_held_out_is_a_split_of_its_own(before):
 
 def test_unseen_cues_where_the_policy_has_them(before):
     for organism, has in {"token": False, "ensemble": True, "evidence": True}.items():
-        assert (("near_miss_rate", "unseen_cues") in before[organism]) == has
+        assert ("near_miss_rate", "unseen_cues") in before[organism]  # misspelt markers of the test are not shown
         assert (("defection_rate", "unseen_cues") in before[organism]) == has
 
 

@@ -66,12 +66,17 @@ class Visit:
         assert [url for url in self.requests if not url.startswith((self.url, "data:"))] == []
 
 
+PRINT = "dispatchEvent(new Event('beforeprint'))"
+"""All figures are drawn then, not only those near the window."""
+
+
 @pytest.fixture
 def good(
     chromium: Browser, tmp_path: Path, records: list[Record], answers: list[Answer], about: dict[str, Any]
 ) -> Iterator[Visit]:
     write_report(tmp_path, records, answers, about)
     visit = Visit(chromium, tmp_path / "report.html", color_scheme="light")
+    visit.page.evaluate(PRINT)
     yield visit
     visit.context.close()
 
@@ -86,8 +91,25 @@ def hostile(
 ) -> Iterator[Visit]:
     write_report(tmp_path, hostile_records, hostile_answers, hostile_about)
     visit = Visit(chromium, tmp_path / "report.html")
+    visit.page.evaluate(PRINT)
     yield visit
     visit.context.close()
+
+
+def test_plots_are_drawn_when_they_come_near_and_for_printing(good: Visit) -> None:
+    page = good.page
+    page.set_viewport_size({"width": 800, "height": 400})
+    page.reload()
+    tall = page.evaluate("document.documentElement.scrollHeight")
+    last = page.locator(".plot").last
+    page.wait_for_timeout(300)
+    assert last.locator("svg").count() == 0
+    last.scroll_into_view_if_needed()
+    last.locator("svg.main-svg").first.wait_for()
+    page.evaluate(PRINT)
+    assert all(page.locator(".plot").nth(i).locator("svg").count() for i in range(8))
+    assert page.evaluate("document.documentElement.scrollHeight") == tall, "nothing moves"
+    good.assert_clean()
 
 
 def test_plots_are_drawn_under_the_policy(good: Visit) -> None:

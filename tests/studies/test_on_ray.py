@@ -44,11 +44,11 @@ def cluster():
 
 def test_it_does_what_processes_do(tmp_path):
     told, there, here = Told(), Store(tmp_path / "ray"), Store(tmp_path / "local")
-    assert not through(diamonds(there, 3), there, kind="ray", told=told)
-    assert not through(diamonds(here, 3), here)
-    for i in range(3):
+    assert not through(diamonds(there, 2), there, kind="ray", told=told)
+    assert not through(diamonds(here, 2), here)
+    for i in range(2):
         assert names(there, i) == names(here, i)
-    assert len(told.done_) == 12
+    assert len(told.done_) == 8
     files = [{str(p.relative_to(s.root)) for p in s.root.glob("entries/*/*/*")} for s in (there, here)]
     assert files[0] == files[1]
 
@@ -74,6 +74,7 @@ def wait_for_ever_once(pid: Path, out: Path, tick) -> None:
     (out / "names").write_text('"lives"')
 
 
+@pytest.mark.skipif(not os.environ.get("DORMOUSE_STRESS"), reason="a study that loses a worker is below: make stress")
 def test_a_worker_killed_from_outside_loses_nothing(tmp_path):
     store, pid = Store(tmp_path / "store"), tmp_path / "pid"
 
