@@ -14,6 +14,7 @@ from dormouse.report.claims import Answered, Point, axis_label, interval, reach,
 from dormouse.report.figures import safe
 from dormouse.report.plain import one_line
 from dormouse.report.series import COLOURS, GREY, INK
+from dormouse.report.static import save
 
 HOLDS, TURNS = COLOURS[0], COLOURS[1]
 _GRID = "#dfe3e8"
@@ -178,7 +179,7 @@ def draw(path: Path, one: Answered, style: dict[str, Any], dpi: int) -> None:
         effects, chosen = made.subplots(2, 1, sharex=True, height_ratios=[top, bottom])
         _draw_effects(effects, one)
         _draw_chosen(chosen, one, below)
-        made.savefig(path, metadata={"Software": None})
+        save(made, path)
 
 
 def _draw_effects(axis: Any, one: Answered) -> None:

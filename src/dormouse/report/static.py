@@ -66,7 +66,14 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
         handles = [_handle(key, label) for label, key in keys]
         labels = [_label(label) for label, _ in keys]
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.6)
-        figure.savefig(path, metadata={"Software": None})
+        save(figure, path)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Lay out once and draw once: savefig by itself draws a figure with a layout a second time, for nothing."""
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")
+    figure.savefig(path, metadata={"Software": None})
 
 
 def _label(text: str, letters: int = _LETTERS) -> str:
@@ -116,11 +123,14 @@ def _line(axis: Any, line: Line) -> None:
     if line.apart:
         axis.vlines(line.xs, line.lows, line.highs, color=line.colour, linewidth=1.0)
     else:
-        axis.fill_between(line.xs, line.lows, line.highs, color=line.colour, alpha=0.16, linewidth=0)
+        band = ([*line.xs, *reversed(line.xs)], [*line.highs, *reversed(line.lows)])
+        axis.fill(*band, color=line.colour, alpha=0.16, linewidth=0)
         width, dashes = (1.1, ":") if line.dotted else (1.4, "-")
         axis.plot(line.xs, line.ys, color=line.colour, linewidth=width, linestyle=dashes)
     if line.symbol < 0:
         return
-    look = {"marker": _SYMBOLS[line.symbol % len(_SYMBOLS)], "s": 8 if many else 16, "linewidths": 0.8, "zorder": 3}
-    faces = ["white" if hollow else line.colour for hollow in line.hollow]
-    axis.scatter(line.xs, line.ys, facecolors=faces, edgecolors=line.colour, clip_on=False, **look)
+    look = {"marker": _SYMBOLS[line.symbol % len(_SYMBOLS)], "markersize": 2.8 if many else 4, "markeredgewidth": 0.8}
+    for hollow in sorted(set(line.hollow)):
+        here = [(x, y) for x, y, open_ in zip(line.xs, line.ys, line.hollow, strict=True) if open_ == hollow]
+        face = {"markerfacecolor": "white" if hollow else line.colour, "markeredgecolor": line.colour}
+        axis.plot(*zip(*here, strict=True), linestyle="none", clip_on=False, zorder=3, **look, **face)
