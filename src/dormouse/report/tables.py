@@ -363,13 +363,13 @@ def renderings_table(results: Results) -> Table:
 
 def covered_table(results: Results) -> Table:
     """A row for each share that safety data may cover: what is live of that, of what is near to it, of the rest."""
+    shares = [(name, things, share) for name, things in LIVE.items() for share in results.points(name)]
     rows = [
         _row(results, organism, moment, cells, f"{percent(share)} of the {things}")
         for organism in results.organisms
         for moment in results.moments(organism)
-        for measurement, things in LIVE.items()
-        for share in results.points(measurement)
-        if any(cells := [results.get(organism, moment, measurement, split, share) for split in COVERED])
+        for name, things, share in shares
+        if any(cells := [results.get(organism, moment, name, split, share) for split in COVERED])
     ]
     return Table("covered", tuple(COVERED.values()), tuple(rows), "Share covered")
 
