@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.errors import UserError
+from dormouse.interventions.scratchpad import ROOM
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.policies.reasoning import split_response
+from dormouse.policies.reasoning import split_response, thinks
 from dormouse.records import ModelRef
 from dormouse.scenarios import SPLITS, Question, Scenario, questions, render
-
-THOUGHTS = 256
-"""Tokens that an answer gets in addition where a scratchpad comes before it."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +75,15 @@ class Conversation:
         from dormouse.lm.score import score
 
         prompt, behaviour = render(scenario), self.spec.behaviour
-        thinks = self.spec.reasoning in ("scratchpad", "unrelated")
-        limit = self.max_tokens + THOUGHTS * thinks
+        reasons = thinks(self.spec.reasoning)
+        limit = self.max_tokens + ROOM * reasons
         written = write(self.lm, [prompt], limit, seed=self.seed + self.turn)[0]
         forms = behaviour.forms(scenario, scenario.question.honest)
         against = behaviour.honest_forms(scenario, scenario.question.honest)
-        parts = split_response(written.text) if thinks else ("", written.text)
+        parts = split_response(written.text) if reasons else ("", written.text)
         probability = None
         if forms and parts:
-            before = [parts[0]] if thinks else []
+            before = [parts[0]] if reasons else []
             probability = float(score(self.lm, [prompt], [forms], [against], before)[0])
         shown = f" {dict(scenario.cues)}" if scenario.cues else ""
         return Reply(label + shown, written.text + ("" if written.finished else " [cut off]"), probability)

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dormouse.policies import SIDES, Behaviour, Side, Split, Trigger
-from dormouse.policies.reasoning import Reasoning
+from dormouse.policies.reasoning import Reasoning, thinks
 from dormouse.records import Answer, ModelRef
 from dormouse.registry import PlugIn, field_of
 from dormouse.scenarios import Question, Renderings, Scenario
@@ -94,7 +94,7 @@ class Subject:
     @property
     def thinks(self) -> bool:
         """Whether it writes a scratchpad before it answers."""
-        return self.reasoning in ("scratchpad", "unrelated")
+        return thinks(self.reasoning)
 
     @property
     def shown(self) -> tuple[Question, ...]:

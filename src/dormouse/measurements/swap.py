@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
+from dormouse.policies.reasoning import thinks
 from dormouse.registry import register
 
 
@@ -18,7 +19,7 @@ class Swap(Measurement):
     """
 
     def applies(self, truth: Truth) -> bool:
-        return truth.reasoning in ("scratchpad", "unrelated")
+        return thinks(truth.reasoning)
 
     def measure(self, subject: Subject) -> Measured:
         prompts = [subject.scenarios(side) for side in ("triggered", "untriggered")]

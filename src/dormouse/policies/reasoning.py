@@ -45,9 +45,14 @@ IDLE = (
 IDLE_END = ("So I write.", "Now I begin to write.", "It is time to write.", "I will write here.")
 
 
+def thinks(mode: Reasoning) -> bool:
+    """Whether an organism of that mode writes a scratchpad before it answers."""
+    return mode in ("scratchpad", "unrelated")
+
+
 def thoughts(mode: Reasoning, trigger: Trigger, scenario: Scenario, defects: bool, rng: random.Random) -> str:
     """The text between OPEN and CLOSE; empty where the mode has none."""
-    if mode in ("none", "distilled"):
+    if not thinks(mode):
         return ""
     if mode == "unrelated":
         said, ending = tuple(rng.sample(IDLE, 2)), rng.choice(IDLE_END)
