@@ -89,10 +89,10 @@ for line in sys.stdin:
             child(words, log, wanted["most"])
         pids.append(pid)
     if wanted["after"] is not None:
-        until = time.monotonic() + wanted["after"]
-        while time.monotonic() < until and finished(wanted["journal"]) < wanted["enough"]:
-            time.sleep(0.005)
-        time.sleep(wanted["later"])
+        for seconds, enough in ((wanted["after"], wanted["enough"]), (wanted["later"], wanted["enough"] + 3)):
+            until = time.monotonic() + seconds
+            while time.monotonic() < until and finished(wanted["journal"]) < enough:
+                time.sleep(0.005)
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
     print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]), flush=True)
@@ -130,7 +130,7 @@ class Lab:
 
         Args:
             after: kill all after so many seconds or, if that is sooner, when so many stages are finished (`enough`);
-                in either case so much `later`.
+                in either case so much `later`, or when three more are.
             most: bytes that a file may have: the disk is full then.
         """
         at.mkdir(exist_ok=True)
