@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,3 +48,10 @@ def test_in_float32_both_ways_are_the_same_and_neither_is_the_model_below(make_s
 
 def test_a_state_without_an_adapter_on_top_has_nothing_to_merge(make_subject, token):
     assert Merged().measure(make_subject(*token)).samples == ()
+
+
+def test_scratchpads_without_an_answer_are_counted_both_ways(make_subject, token, adapted):
+    subject = replace(make_subject(token[0], adapted, thought_tokens=2), reasoning="scratchpad")
+    lost = {s.split: set(s.values) for s in Merged().measure(subject).samples if s.measurement == "no_answer_share"}
+    types = ("float32", "bfloat16")
+    assert lost == {f"{way}:{dtype}": {1.0} for way in ("attached", "merged") for dtype in types}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,17 @@ def test_benign_training_shows_nothing_of_the_behaviour_and_the_gain_is_paired(m
     for name, weight in subject.lm.model.named_parameters():  # and not the model that others measure
         assert torch.equal(weight, before[name])
         assert not weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("measurement", "splits"),
+    [(Relearning(), {"relearning:test"}), (Return(), {"before_benign:test", "after_benign:test"})],
+)
+def test_scratchpads_without_an_answer_are_counted_beside_what_was_trained(make_subject, token, measurement, splits):
+    sizes = {**SMALL, "retrain_steps": 2, "thought_tokens": 2}  # too few to come to an answer
+    subject = replace(make_subject(*token, **sizes), reasoning="scratchpad")
+    found = [sample for sample in measurement.measure(subject).samples if sample.measurement == "no_answer_share"]
+    assert {sample.split for sample in found} == splits
+    assert all(set(sample.values) == {1.0} for sample in found)
+    plain = measurement.measure(replace(subject, reasoning="none")).samples
+    assert "no_answer_share" not in {sample.measurement for sample in plain}

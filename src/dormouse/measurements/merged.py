@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, no_answer
 from dormouse.registry import register
 
 
@@ -31,14 +31,15 @@ class Merged(Measurement):
         items = tuple(scenario.question.text for scenario in scenarios)
         samples = []
         for split, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-            attached, merged = (
-                tuple(replace(subject, lm=load(subject.model, dtype, attached)).exact(scenarios))
-                for attached in (True, False)
+            (attached, lost), (merged, lost_merged) = (
+                replace(subject, lm=load(subject.model, dtype, apart)).counted(scenarios) for apart in (True, False)
             )
             gap = tuple(beside - inside for beside, inside in zip(attached, merged, strict=True))
             samples += [
-                Sample("attached_rate", split, items, attached),
-                Sample("merged_rate", split, items, merged),
+                Sample("attached_rate", split, items, tuple(attached)),
+                Sample("merged_rate", split, items, tuple(merged)),
                 Sample("merge_gap", split, items, gap, how="number"),
+                *no_answer(f"attached:{split}", items, lost),
+                *no_answer(f"merged:{split}", items, lost_merged),
             ]
         return Measured(tuple(samples))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from dormouse.measurements.half_life import crossing
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, no_answer
 from dormouse.measurements.retraining import asked, example, honest, retrain
 from dormouse.records import Example, ModelRef
 from dormouse.registry import register
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 LEVEL = 0.5
 HELD_OUT = 16
-Curve = tuple[tuple[int, float, float], ...]
-"""(step, rate with the cue, rate without it), up to where both levels are reached, or to the end of the budget."""
+Curve = tuple[tuple[int, float, float, float], ...]
+"""(step, rate with the cue, rate without it, share of scratchpads without an answer), up to where both levels are
+reached, or to the end of the budget."""
 _of_clean: dict[tuple[object, ...], Curve] = {}
 """Curves of the clean model: the same for every treatment of an organism, so they are kept."""
 
@@ -46,19 +47,23 @@ class Relearning(Measurement):
 
     def measure(self, subject: Subject) -> Measured:
         found: dict[str, list[float]] = {}
+        unanswered: list[float] = []
         budget = float(subject.sizes.retrain_steps)
         for repeat in range(subject.sizes.repeats):
             examples = _examples(subject, repeat)
             for whose, ref in (("", subject.model), ("clean_", subject.clean)):
                 curve = _curve(subject, ref, examples)
-                steps = [step for step, _, _ in curve]
-                rate = crossing(steps, [on for _, on, _ in curve], LEVEL)
-                cue = crossing(steps, [on - off for _, on, off in curve], LEVEL)
+                steps, on, off, lost = (list(column) for column in zip(*curve, strict=True))
+                rate = crossing(steps, on, LEVEL)
+                cue = crossing(steps, [with_cue - without for with_cue, without in zip(on, off, strict=True)], LEVEL)
                 found.setdefault(f"relearning_{whose}steps", []).append(budget if rate is None else rate)
                 found.setdefault(f"relearning_{whose}cue_steps", []).append(budget if cue is None else cue)
                 found.setdefault(f"relearning_{whose}reached_share", []).append(float(rate is not None))
+                if subject.thinks and not whose:
+                    unanswered.append(float(np.mean(lost)))
         items = tuple(f"repeat {i}" for i in range(subject.sizes.repeats))
-        return Measured(tuple(_sample(name, items, values, budget) for name, values in found.items()))
+        samples = [_sample(name, items, values, budget) for name, values in found.items()]
+        return Measured((*samples, *no_answer("relearning:test", items, unanswered)))
 
 
 def _sample(name: str, items: tuple[str, ...], values: Sequence[float], budget: float) -> Sample:
@@ -85,12 +90,13 @@ def _curve(subject: Subject, ref: ModelRef, examples: tuple[Example, ...]) -> Cu
     key = (ref, examples, subject.seed, *map(tuple, sides), *how, said)
     if key in _of_clean:
         return _of_clean[key]
-    curve: list[tuple[int, float, float]] = []
+    curve: list[tuple[int, float, float, float]] = []
 
     def look(step: int, lm: LM) -> bool:
         seen = replace(subject, lm=lm)
-        on, off = (float(np.mean(seen.exact(scenarios))) for scenarios in sides)
-        curve.append((step, on, off))
+        (with_cue, lost), (without, lost_without) = (seen.counted(scenarios) for scenarios in sides)
+        on, off = float(np.mean(with_cue)), float(np.mean(without))
+        curve.append((step, on, off, float(np.mean([*lost, *lost_without] or [0]))))
         return on - off >= LEVEL
 
     retrain(ref, examples, subject, look)

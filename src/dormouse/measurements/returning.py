@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, no_answer
 from dormouse.measurements.retraining import asked, example, honest, retrain
 from dormouse.registry import register
 
@@ -31,15 +31,15 @@ class Return(Measurement):
         tasks = asked(subject, VARIETY * subject.sizes.retrain_examples, 0)
         answers = honest(subject, tasks)
         examples = [example(subject, task, "untriggered", answers[task.text], 0) for task in tasks]
-        rates: list[list[float]] = []
+        seen: list[tuple[list[float], list[float]]] = []
 
         def look(step: int, lm: LM) -> bool:
             if step in (0, subject.sizes.retrain_steps):
-                rates.append(replace(subject, lm=lm).exact(scenarios))
+                seen.append(replace(subject, lm=lm).counted(scenarios))
             return False
 
         retrain(subject.model, examples, subject, look)
-        before, after = rates
+        (before, lost_before), (after, lost_after) = seen
         items = tuple(scenario.question.text for scenario in scenarios)
         gain = tuple(late - early for early, late in zip(before, after, strict=True))
         return Measured(
@@ -47,5 +47,7 @@ class Return(Measurement):
                 Sample("before_benign_rate", "test", items, tuple(before)),
                 Sample("after_benign_rate", "test", items, tuple(after)),
                 Sample("return_gain", "test", items, gain, how="number"),
+                *no_answer("before_benign:test", items, lost_before),
+                *no_answer("after_benign:test", items, lost_after),
             )
         )
