@@ -316,6 +316,21 @@ def test_setups_with_too_few_strong_seeds_go_and_the_others_are_answered() -> No
     assert {name.partition(" + ")[0] for name in found["thin"]} == {LOUD[1], WEAK[1]}
 
 
+@pytest.mark.parametrize("reasoning", ["none", "scratchpad"])
+def test_only_the_weak_setups_go_wherever_they_stand(reasoning: str) -> None:
+    """Two at once (one for each learning rate): to drop either alone gains no seed, and no other may go for it."""
+    weak = ("micro-60k", f"single.reasoning-{reasoning}", "", 0, "defection_rate", "test", None)
+
+    def spoil(numbers: Numbers) -> None:
+        for seed in (1, 2, 3, 4):
+            numbers.at[weak][seed] = (tuple(QUESTIONS), (0.5,) * len(QUESTIONS))
+
+    (found,) = answers(smaller(0.4), spoil=spoil)
+    assert (found["setups"], found["seeds"]) == (4, [0, 1, 2, 3, 4])
+    names = {f"single.reasoning-{reasoning}", f"ensemble.n-256.reasoning-{reasoning}"}
+    assert {name.partition(" + ")[0] for name in found["thin"]} == names
+
+
 def test_under_three_strong_seeds_decide_nothing() -> None:
     alone = claim(against="{trigger: token, reasoning: none}").replace("n: 256", "n: 256, reasoning: none")
     (found,) = answers(smaller(0.4), alone, spoil=weaken(2, 3))

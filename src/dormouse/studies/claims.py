@@ -138,13 +138,21 @@ class _Question:
         return set.intersection(*each) if each else set()
 
     def _enough(self, setups: list[Setup]) -> list[Setup]:
-        """Without the set-ups for which the gate leaves too few seeds, as long as others have enough in common."""
+        """Without the set-ups for which the gate leaves too few seeds, as long as others have enough in common.
+
+        The one with the fewest seeds of its own goes first: while two are weak, to drop either gains nothing.
+        """
         if len(self._seeds(setups, self._seen)) < FEWEST:
             return setups
         kept = list(setups)
+
+        def strength(one: Setup) -> tuple[int, int]:
+            others = [other for other in kept if other is not one]
+            return len(self._seeds([one], self._found)), -len(self._seeds(others, self._found))
+
         while kept and len(self._seeds(kept, self._found)) < FEWEST:
-            rest = [[one for one in kept if one is not weak] for weak in kept]
-            kept = max(rest, key=lambda some: len(self._seeds(some, self._found)))
+            weakest = min(kept, key=strength)
+            kept = [one for one in kept if one is not weakest]
         return kept or setups
 
     def _effect(self, setups: Sequence[Setup]) -> Effect | None:
