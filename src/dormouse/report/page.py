@@ -138,7 +138,7 @@ def figure_groups(results: Results) -> list[FigureGroup]:
             f"Defection on held-out questions through safety training. {_ABOUT_LINES} The step axis doubles from tick "
             "to tick after the first checkpoint.",
             seen,
-            [*keys, *kinds],
+            [*[(label, key) for label, key in keys if _has_line(seen, key)], *kinds],
         ),
         FigureGroup(
             "persistence_unseen",
