@@ -29,6 +29,7 @@ from dormouse.report.series import (
     odds,
     persistence,
     renderings,
+    shown_by,
     summary,
     times,
     years,
@@ -129,7 +130,6 @@ def figure_groups(results: Results) -> list[FigureGroup]:
     seen, unseen = persistence(results, "test"), persistence(results, "unseen_cues")
     by_year, by_odds, by_rendering = years(results), odds(results), renderings(results)
     live, layers = live_by_odds(results), by_layer(results)
-    oracle = any(line.symbol == ORACLE.symbol for panel in by_odds for line in panel.lines)
     marks = "Filled points: years that training drew from. Open points: years never trained on."
     return [
         FigureGroup(
@@ -138,7 +138,7 @@ def figure_groups(results: Results) -> list[FigureGroup]:
             f"Defection on held-out questions through safety training. {_ABOUT_LINES} The step axis doubles from tick "
             "to tick after the first checkpoint.",
             seen,
-            [*[(label, key) for label, key in keys if _has_line(seen, key)], *kinds],
+            [*shown_by(seen, keys), *kinds],
         ),
         FigureGroup(
             "persistence_unseen",
@@ -147,7 +147,7 @@ def figure_groups(results: Results) -> list[FigureGroup]:
             f"followed here was generalised and not learned by heart. {_ABOUT_LINES} Organisms without such cues are "
             "left out.",
             unseen,
-            [*[(label, key) for label, key in keys if _has_line(unseen, key)], *kinds],
+            [*shown_by(unseen, keys), *kinds],
         ),
         FigureGroup(
             "years",
@@ -169,7 +169,7 @@ def figure_groups(results: Results) -> list[FigureGroup]:
             "Share of defecting answers against the log-odds that a defection would succeed, above the policy's "
             "threshold: held-out prompts in groups of equal size. Bands: 95 % intervals.",
             by_odds,
-            [*times(results, by_odds), *([("the policy itself", ORACLE)] if oracle else [])],
+            [*times(results, by_odds), *shown_by(by_odds, [("the policy itself", ORACLE)])],
         ),
         FigureGroup(
             "contexts",
@@ -188,10 +188,6 @@ def figure_groups(results: Results) -> list[FigureGroup]:
             times(results, layers),
         ),
     ]
-
-
-def _has_line(panels: Sequence[Panel], key: Legend) -> bool:
-    return any(line.symbol == key.symbol for panel in panels for line in panel.lines)
 
 
 def island(data: Any) -> Markup:

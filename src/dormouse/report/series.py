@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -89,9 +89,14 @@ def legend(results: Results) -> list[Legend]:
 
 def times(results: Results, panels: Sequence[Panel]) -> list[tuple[str, Legend]]:
     """Before safety training, then each intervention that the panels show, in colours unlike the first organisms'."""
-    drawn = {line.symbol for panel in panels for line in panel.lines}
     labels = [f"after {key.name}" if key.name else "before safety training" for key in _times(results)]
-    return [(label, key) for label, key in zip(labels, _times(results), strict=True) if key.symbol in drawn]
+    return shown_by(panels, zip(labels, _times(results), strict=True))
+
+
+def shown_by(panels: Sequence[Panel], keys: Iterable[tuple[str, Legend]]) -> list[tuple[str, Legend]]:
+    """The keys of a legend, (label, look), that have a line in any panel."""
+    symbols = {line.symbol for panel in panels for line in panel.lines}
+    return [(label, key) for label, key in keys if key.symbol in symbols]
 
 
 def _times(results: Results) -> list[Legend]:

@@ -54,7 +54,8 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
     width = 4.6 if across == 1 else 2.45 * across + 0.4
     with style.context(["default", STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        longest = max((len(_label(label)) for label, _ in keys), default=0)
+        labels = [_label(label) for label, _ in keys]
+        longest = max(map(len, labels), default=0)
         columns = max(1, min(len(keys), int(width / max(1.5, 0.5 + 0.062 * longest))))
         height = 2.5 * down + 0.38 + 0.17 * math.ceil(len(keys) / columns)
         figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
@@ -65,7 +66,6 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
         handles = [_handle(key, label) for label, key in keys]
-        labels = [_label(label) for label, _ in keys]
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.6)
         save(figure, path)
 

@@ -179,7 +179,7 @@ def status(folder: Path, now: float | None = None, lives: Callable[[Mapping[str,
         elif line["event"] in OVER:
             open_.pop(line.get("key"), None)
     now = time.time() if now is None else now
-    running = [line for line in open_.values() if lives(line)]
+    running = [(line, max(0.0, now - float(line["time"]))) for line in open_.values() if lives(line)]
     ends = [line for line in since if line["event"] == "ended"]
     ended = bool(ends) and ends[-1].get("pid") == plan.get("pid")
     took: dict[str, list[float]] = {}
@@ -188,18 +188,14 @@ def status(folder: Path, now: float | None = None, lives: Callable[[Mapping[str,
             took.setdefault(str(line.get("kind")), []).append(float(line["seconds"]))
     todo = {str(kind): int(n) for kind, n in (plan.get("todo") or {}).items()}
     counts = Counter(str(line.get("kind")) for line in done.values())
-    since_begun = [max(0.0, now - float(line["time"])) for line in running]
     elapsed: dict[str, list[float]] = {}
-    for line, seconds in zip(running, since_begun, strict=True):
+    for line, seconds in running:
         elapsed.setdefault(str(line.get("kind")), []).append(seconds)
     return Status(
         todo=todo,
         kept=sum(int(n) for n in (plan.get("kept") or {}).values()),
         done=counts,
-        running=[
-            (str(line.get("name")), seconds, int(line.get("pid") or 0))
-            for line, seconds in zip(running, since_begun, strict=True)
-        ],
+        running=[(str(line.get("name")), seconds, int(line.get("pid") or 0)) for line, seconds in running],
         failed=[(str(line.get("name")), str(line.get("error"))) for line in over.values() if line["event"] == "failed"],
         skipped=sum(line["event"] == "skipped" for line in over.values()),
         interrupted=[str(line.get("name")) for line in open_.values() if not lives(line)],
