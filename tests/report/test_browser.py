@@ -201,6 +201,8 @@ def test_plots_follow_the_theme(good: Visit) -> None:
 @pytest.mark.parametrize("width", [360, 390, 768])
 def test_nothing_is_wider_than_a_phone(good: Visit, width: int) -> None:
     good.page.set_viewport_size({"width": width, "height": 800})
+    # Plots are laid out anew, which takes a busy machine its time; after that nothing may grow again.
+    good.page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
     good.page.wait_for_timeout(300)
     assert good.page.evaluate("document.documentElement.scrollWidth") <= width
 
