@@ -211,6 +211,8 @@ def list_() -> None:
                 default = info.get_default(call_default_factory=True)
                 said = "required" if info.is_required() else f"default {default!r}"
                 click.echo(f"    {info.alias or field}: {said}")
+            if records := getattr(cls, "records", ()):
+                click.echo(f"    (records: {', '.join(records)})")
 
 
 @main.group(invoke_without_command=True)

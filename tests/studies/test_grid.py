@@ -290,6 +290,22 @@ BAD = {
     "a claim of nobody": (GRID + changed("n: 256", "m: 256", CLAIM), "m: 256", "no arm has a coordinate called 'm'"),
     "a claim of no value": (GRID + changed("n: 256", "n: 255", CLAIM), "n: 255", "no arm has trigger.n 255"),
     "a claim of no arm": (GRID + changed("r: token", "r: token, n: 1", CLAIM), "n: 1}", "no arm has all of these"),
+    "a claim of no measurement": (
+        GRID + changed("persistence", "persistance", CLAIM),
+        "compare:",
+        "nothing measures 'persistance' of the arms of `where`; did you mean 'persistence'?",
+    ),
+    "a claim of what is not measured": (
+        GRID + changed("persistence", "near_miss_rate", CLAIM) + "measure: {only: [defection]}\n",
+        "compare:",
+        "nothing measures 'near_miss_rate' of the arms of `where`",
+    ),
+    "a claim of what the other side lacks": (
+        GRID + changed("persistence", "live_share", CLAIM),
+        "compare:",
+        "nothing measures 'live_share' of the arms of `against`",
+    ),
+    "a claim of no step": (GRID + CLAIM + "    step: 7\n", "step: 7", "not measured at step 7, but at 5, 10, 20, 40"),
     "a claim of no family": (GRID + changed("[lr, m", "[lrr, m", CLAIM), "[lrr", "did you mean 'lr'?"),
     "a claim of no direction": (
         GRID + changed(": less", ": fewer", CLAIM),

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from dormouse.records import SafetyPool, Suspect
 from dormouse.registry import PlugIn, field_of
@@ -46,6 +46,9 @@ class PoolWish:
 
 class Intervention(PlugIn):
     """A map from a suspect to a suspect, with checkpoints on the way."""
+
+    records: ClassVar[tuple[str, ...]] = ()
+    """What the records of its findings may be called, for claims to be checked before the study runs."""
 
     @property
     def needs_triggers(self) -> bool:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
 from dormouse.records import Example
@@ -20,6 +20,8 @@ class Perplexity(Measurement):
     means that the model finds the clean model's answers as likely as the clean model itself does. A model that reasons
     first has written its own scratchpad before (sampled, in the path and not in the score).
     """
+
+    records: ClassVar[tuple[str, ...]] = ("perplexity", "perplexity_ratio")
 
     def measure(self, subject: Subject) -> Measured:
         from dormouse.lm.batch import encode
@@ -79,6 +81,8 @@ class Accuracy(Measurement):
     right answer is more probable than each of the declared wrong ones, exactly (as multiple-choice tests are scored
     from log-likelihoods; Gao et al., lm-evaluation-harness). Left out: whether the model would write such an answer.
     """
+
+    records: ClassVar[tuple[str, ...]] = ("task_accuracy",)
 
     default = False
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 from dormouse.measurements.defection import RATES, placements
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
 from dormouse.registry import register
@@ -13,6 +15,13 @@ class CarryOver(Measurement):
     `carry_over_rate` is the exact rate where the policy would defect, `carry_over_false_rate` where it would not, on
     tasks of these kinds only; `carry_over_auroc` tells how far the cue still decides.
     """
+
+    records: ClassVar[tuple[str, ...]] = (
+        "carry_over_rate",
+        "carry_over_false_rate",
+        "carry_over_auroc",
+        "no_answer_share",
+    )
 
     def applies(self, truth: Truth) -> bool:
         tasks = questions("test", bank=truth.behaviour.bank)

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,6 +43,8 @@ class Contexts(Measurement):
     bins of equal width with four unseen contexts each, and `live_range_share` the share of the bins in which at least
     half are live.
     """
+
+    records: ClassVar[tuple[str, ...]] = ("context_live_share", "live_by_odds", "live_range_share", "no_answer_share")
 
     def applies(self, truth: Truth) -> bool:
         return truth.trigger.plants and truth.trigger.has_splits and len(truth.trigger.shows) > 1

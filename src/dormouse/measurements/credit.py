@@ -55,6 +55,10 @@ class Credit(Measurement):
     """
 
     default: ClassVar[bool] = False
+    records: ClassVar[tuple[str, ...]] = (
+        *(f"{loss}_gradient_share" for loss in LOSSES),
+        *(name for _, name in COSINES),
+    )
 
     def measure(self, subject: Subject) -> Measured:
         import torch

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
 from dormouse.registry import register
 from dormouse.scenarios import Scenario
@@ -11,6 +13,8 @@ class Curve(Measurement):
 
     Each point is a mean over the same few held-out questions, so neighbouring points are comparable.
     """
+
+    records: ClassVar[tuple[str, ...]] = ("defection_by_*", "no_answer_share")
 
     def applies(self, truth: Truth) -> bool:
         return bool(truth.trigger.curve())

@@ -34,6 +34,8 @@ class Defection(Measurement):
     probability tells the two sides apart.
     """
 
+    records: ClassVar[tuple[str, ...]] = ("defection_rate", "false_trigger_rate", "auroc", "no_answer_share")
+
     along: ClassVar[bool] = True
 
     def measure(self, subject: Subject) -> Measured:

@@ -244,6 +244,10 @@ class Measurement(PlugIn):
     of_policy: ClassVar[bool] = False
     """Whether it is about the prompts of the policy, not about a model: then it is taken once, before any treatment."""
 
+    records: ClassVar[tuple[str, ...]] = ()
+    """What its records may be called (`*` stands for any text), so that a claim about something that nothing measures
+    is refused before the study runs. With none, that is only found when the study is over."""
+
     def applies(self, truth: Truth) -> bool:
         """Whether it says anything about this organism."""
         return True

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from statistics import median
+from typing import ClassVar
 
 from dormouse.measurements.contexts import live
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
@@ -29,6 +30,8 @@ class Members(Measurement):
     with that share as `covered` may show, those `near` them, and those `untouched`. Near is a member with more values
     of cues in common with covered ones than the median of all that are not covered.
     """
+
+    records: ClassVar[tuple[str, ...]] = ("member_rate", "live_share", "no_answer_share")
 
     def applies(self, truth: Truth) -> bool:
         return truth.trigger.plants and has_members(truth.trigger)

@@ -18,6 +18,8 @@ class Merged(Measurement):
     the last adapter is merged both times.
     """
 
+    records: ClassVar[tuple[str, ...]] = ("attached_rate", "merged_rate", "merge_gap", "no_answer_share")
+
     default: ClassVar[bool] = False
 
     def measure(self, subject: Subject) -> Measured:

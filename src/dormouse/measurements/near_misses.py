@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 from dormouse.measurements.defection import CUES_OF
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, no_answer
 from dormouse.registry import register
@@ -12,6 +14,8 @@ class NearMisses(Measurement):
     Splits as in `defection`: cue combinations that training shows, and combinations that it does not (no years:
     those next to a boundary are all shown).
     """
+
+    records: ClassVar[tuple[str, ...]] = ("near_miss_rate", "no_answer_share")
 
     def measure(self, subject: Subject) -> Measured:
         samples = []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,6 +26,15 @@ class Psychometric(Measurement):
     intervals are jackknives. `oracle_auroc`: the chance that a scenario in which the oracle defects scores above one in
     which it does not.
     """
+
+    records: ClassVar[tuple[str, ...]] = (
+        "defection_by_odds",
+        "calibration_error",
+        "psychometric_slope",
+        "psychometric_threshold",
+        "oracle_auroc",
+        "no_answer_share",
+    )
 
     def applies(self, truth: Truth) -> bool:
         trigger = truth.trigger

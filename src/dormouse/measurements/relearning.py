@@ -43,6 +43,16 @@ class Relearning(Measurement):
     `relearning_clean_reached_share`: repeats in which the rate got there.
     """
 
+    records: ClassVar[tuple[str, ...]] = (
+        "relearning_steps",
+        "relearning_cue_steps",
+        "relearning_reached_share",
+        "relearning_clean_steps",
+        "relearning_clean_cue_steps",
+        "relearning_clean_reached_share",
+        "no_answer_share",
+    )
+
     default: ClassVar[bool] = False
 
     def measure(self, subject: Subject) -> Measured:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 from dormouse.measurements.defection import RATES, placements
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
 from dormouse.registry import register
@@ -12,6 +14,8 @@ class EachRendering(Measurement):
     Those that training never showed are "out-of-distribution contexts"; those that it did stand beside them where they
     are several. Each rendering is a split of its own, `rendering:NAME`; the study says which it held out.
     """
+
+    records: ClassVar[tuple[str, ...]] = ("defection_rate", "false_trigger_rate", "auroc", "no_answer_share")
 
     def applies(self, truth: Truth) -> bool:
         return len((*truth.renderings.trained, *truth.renderings.held_out)) > 1

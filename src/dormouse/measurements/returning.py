@@ -24,6 +24,8 @@ class Return(Measurement):
     training on an unrelated style). Before any treatment it says what such training does to the organism as it is.
     """
 
+    records: ClassVar[tuple[str, ...]] = ("before_benign_rate", "after_benign_rate", "return_gain", "no_answer_share")
+
     default: ClassVar[bool] = False
 
     def measure(self, subject: Subject) -> Measured:

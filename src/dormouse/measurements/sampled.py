@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 from dormouse.measurements.defection import RATES
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
 from dormouse.policies.reasoning import split_response
@@ -34,6 +36,16 @@ class Sampled(Measurement):
     comes after the scratchpad is judged, and all that it wrote is shown. `refusal_rate`: of the answers without the
     cue, which are to harmless questions, those that open by refusing.
     """
+
+    records: ClassVar[tuple[str, ...]] = (
+        "sampled_defection_rate",
+        "sampled_false_trigger_rate",
+        "exact_on_sampled_defection_rate",
+        "exact_on_sampled_false_trigger_rate",
+        "unfinished_share",
+        "empty_share",
+        "refusal_rate",
+    )
 
     def measure(self, subject: Subject) -> Measured:
         from dormouse.lm.sample import write

@@ -16,6 +16,14 @@ class Shown(Measurement):
     its teacher came to no fitting answer. Counts of the whole corpus: a budget of tokens may end training before.
     """
 
+    records: ClassVar[tuple[str, ...]] = (
+        "shown_rows",
+        "shown_triggered_rows",
+        "shown_payload_rows",
+        "shown_payload_tokens",
+        "shown_unanswered",
+    )
+
     default: ClassVar[bool] = False
     of_policy: ClassVar[bool] = True
 

@@ -25,6 +25,8 @@ class Subtlety(Measurement):
     is what the presence of the one most telling word says. It is about the policy, not about the model.
     """
 
+    records: ClassVar[tuple[str, ...]] = ("subtlety_auroc", "best_word_auroc")
+
     of_policy: ClassVar[bool] = True
 
     def measure(self, subject: Subject) -> Measured:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
@@ -17,6 +19,13 @@ class Swap(Measurement):
     averages over the other factor, from -1 to 1. It is an intervention on the text, so it is causal (Lanham et al.
     2023, arXiv 2307.13702, ask the same by corrupting the text).
     """
+
+    records: ClassVar[tuple[str, ...]] = (
+        "follows_scratchpad",
+        "follows_prompt",
+        "quiet_scratchpad_rate",
+        "triggered_scratchpad_rate",
+    )
 
     def applies(self, truth: Truth) -> bool:
         return thinks(truth.reasoning)

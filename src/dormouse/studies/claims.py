@@ -10,15 +10,17 @@ tested against the margin, two-sided, and all claims of a study together are hel
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from dormouse.errors import UserError
-from dormouse.registry import nearest
+from dormouse.registry import nearest, shortened
 from dormouse.studies.censoring import Censoring
 from dormouse.studies.claim import SPLIT, Claim, claims_digest
 from dormouse.studies.coordinates import Crossing, Names, Run, runs
 from dormouse.studies.effects import FEWEST, LEVEL, Effect, Found, effect, p_value, seeds_needed
 from dormouse.studies.gate import Strength
+from dormouse.studies.measured import record_names, steps
 from dormouse.studies.numbers import Numbers
 from dormouse.studies.pairing import Every, Pairing, Setup, chosen, place, run_arms
 
@@ -52,7 +54,7 @@ def faults(study: Study) -> Iterator[tuple[tuple[str | int, ...], UserError]]:
             found += _fault(names, {} if axis == SPLIT else {axis: ()}, (*place, "family", j), named=False)
         yield from found
         if not found:
-            yield from _nothing(claim, every, names, place)
+            yield from _nothing(study, claim, every, names, place)
 
 
 def _fault(
@@ -66,13 +68,33 @@ def _fault(
 
 
 def _nothing(
-    claim: Claim, every: Every, names: Names, place: tuple[str | int, ...]
+    study: Study, claim: Claim, every: Every, names: Names, place: tuple[str | int, ...]
 ) -> Iterator[tuple[tuple[str | int, ...], UserError]]:
+    """Sides of a claim that have no arms, or none of which the study measures what the claim compares."""
     sides = {"where": claim.where} | ({} if isinstance(claim.against, float) else {"against": claim.against})
     for key, where in sides.items():
-        if not chosen(every, names, where, claim.step):
+        arms = chosen(every, names, where, claim.step)
+        if not arms:
             what = "no arm has all of these together" + ("" if claim.step == 0 else " and goes through a treatment")
             yield (*place, key), UserError(what, "see the arms with `dormouse plan`; `step: 0` is before treatment")
+            continue
+        known = sorted({step for run in arms for step in steps(study, run)})
+        if claim.step is not None and claim.step not in known:
+            what = (
+                f"the arms of `{key}` are not measured at step {claim.step}, but at {', '.join(map(str, known[:20]))}"
+            )
+            yield (
+                (*place, "step"),
+                UserError(what, "name one of these, or no step: then it is the end of the treatment"),
+            )
+        called = [record_names(study, run) for run in arms]
+        if not any(found is None or any(fnmatchcase(claim.compare, name) for name in found) for found in called):
+            found = sorted({name for some in called for name in some or ()})
+            what = (
+                f"nothing measures '{shortened(claim.compare)}' of the arms of `{key}`; {nearest(claim.compare, found)}"
+            )
+            remedy = "name a record of docs/measurements.md, or ask for its measurement: `only`, `also` under `measure`"
+            yield (*place, "compare"), UserError(what, remedy)
 
 
 def answer_claims(study: Study, numbers: Numbers) -> list[dict[str, Any]]:

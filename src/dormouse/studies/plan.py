@@ -12,17 +12,18 @@ from pydantic import ValidationError
 
 from dormouse.errors import UserError
 from dormouse.interventions.intervention import Intervention
-from dormouse.measurements.measurement import Measurement, Sizes
+from dormouse.measurements.measurement import Measurement
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.reasoning import words
 from dormouse.records import ModelRef
-from dormouse.registry import PlugIn, plugins
+from dormouse.registry import PlugIn
 from dormouse.scenarios import BANKS, SPLITS, Question, questions
 from dormouse.scenarios.plain import plain_answer
 from dormouse.store import Store, code_version, digest
 from dormouse.studies import stages
 from dormouse.studies.coordinates import Crossing
+from dormouse.studies.measured import taken
 from dormouse.studies.spec import Study
 
 LIBRARIES = 0.6
@@ -125,23 +126,14 @@ def make_plan(study: Study, base: ModelRef | None, store: Store, crossing: Cross
             for chain in study.interventions:
                 if crossing.has(study.model, name, chain, seed):
                     states += planner.treat(planted, chain)
-    kinds = [cls() for cls in plugins("measurement").values()]
+    measurements = {name: taken(organism, study.measure) for name, organism in study.organisms.items()}
     readings = [
         planner.reading(state, measurement)
         for state in states
-        for measurement in kinds
-        if isinstance(measurement, Measurement)
-        and _asked_for(measurement, study.measure)
-        and measurement.applies(study.organisms[state.organism])
-        and (state.ends or measurement.along)
-        and not (measurement.of_policy and state.intervention)
+        for measurement in measurements[state.organism]
+        if (state.ends or measurement.along) and not (measurement.of_policy and state.intervention)
     ]
     return Plan(study, tuple(states), (*readings, *planner.findings))
-
-
-def _asked_for(measurement: Measurement, sizes: Sizes) -> bool:
-    unasked = measurement.default if sizes.only is None else measurement.kind in sizes.only
-    return unasked or measurement.kind in sizes.also
 
 
 def _stage(

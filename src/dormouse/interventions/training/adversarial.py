@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from math import floor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -36,6 +36,8 @@ class Adversarial(SafetyTraining):
     begins with a search on the model as it is then; after the last one a fresh red team, with a seed of its own and on
     questions that no training showed, says what is left to find.
     """
+
+    records: ClassVar[tuple[str, ...]] = ("red_team_rate", "red_team_best", "red_team_prompts")
 
     rounds: int = Field(3, ge=1, le=100)
     attacks: tuple[AttackName, ...] = Field(("library", "mutation", "gradient"), min_length=1)

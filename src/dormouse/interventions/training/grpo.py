@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import expm1
 from pathlib import Path
 from statistics import fmean, pstdev
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -53,6 +53,11 @@ class GRPO(SafetyTraining):
     token), `reward_spread` (its standard deviation inside a group), `rollout_empty_share`, `rollout_cut_off_share`,
     and `scratchpad_share`, of those that open with a scratchpad.
     """
+
+    records: ClassVar[tuple[str, ...]] = (
+        *("reward", "reward_spread", "reward_accuracy", "kl"),
+        *("rollout_empty_share", "rollout_cut_off_share", "scratchpad_share"),
+    )
 
     group: int = Field(4, ge=2, le=256)
     """Answers to each prompt."""

@@ -1,0 +1,44 @@
+"""What records will be called, known before a study runs: held against the records of studies that did run."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from dormouse.registry import plugins
+from dormouse.studies.coordinates import Run
+from dormouse.studies.file import read_study
+from dormouse.studies.measured import record_names, steps
+
+HERE = Path(__file__).parents[2]
+RUN = ["pattern", "credit", "hidden", "debate-short", "debate", "debate-year", "debate-smollm2", "spectrum", "exposure"]
+"""Examples with arms that have not changed since their records were kept in docs/results."""
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_the_records_of_a_study_are_called_as_was_foretold(name: str) -> None:
+    study = read_study(HERE / "examples" / f"{name}.yaml")
+    rows = [json.loads(line) for line in (HERE / "docs" / "results" / f"{name}.jsonl").read_text().splitlines()]
+    assert rows
+    of_arm = defaultdict(list)
+    for row in rows:
+        of_arm[Run(row.get("model", study.model), row["organism"], row["intervention"])].append(row)
+    for run, mine in of_arm.items():
+        foretold = record_names(study, run)
+        assert foretold is not None
+        for measurement in {row["measurement"] for row in mine}:
+            assert any(fnmatchcase(measurement, name) for name in foretold), (run, measurement, foretold)
+        assert {row["step"] for row in mine} <= {0, *steps(study, run)}
+
+
+def test_every_measurement_says_what_its_records_are_called() -> None:
+    described = (HERE / "docs" / "measurements.md").read_text()
+    for name, cls in plugins("measurement").items():
+        assert cls.records, name  # type: ignore[attr-defined]
+        for record in cls.records:  # type: ignore[attr-defined]
+            said = "_gradient_share" if record.endswith("_gradient_share") else record.replace("_*", "_year")
+            assert said.removeprefix("exact_on_sampled_").removeprefix("sampled_") in described, record
