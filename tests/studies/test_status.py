@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from watching import Told
 
 from dormouse.cli import main
 from dormouse.store import Store
+from dormouse.studies.executors import build
 from dormouse.studies.file import parse_study
 from dormouse.studies.plan import Stage
 from dormouse.studies.results import read_finished
 from dormouse.studies.run import run_study
-from dormouse.studies.status import JOURNAL, Journal, Status, alive, read_journal, status
+from dormouse.studies.status import JOURNAL, Journal, Running, Status, alive, read_journal, status
 from dormouse.studies.work import make_executor, work_through
 
 HERE = platform.node()
@@ -71,11 +72,15 @@ def test_what_runs_what_is_done_and_what_failed(tmp_path: Path) -> None:
     found = look(journal)
     assert found.working
     assert dict(found.done) == {"organism": 1}
-    assert found.running == [("b", 40.0, 2)]
+    assert found.running == [Running("b", 40.0, 2)]
     assert found.failed == [("d", "out of memory")]
     assert found.interrupted == ["c"]
     text = "\n".join(found.lines())
-    for words in ("running: 1 of 10 stages done, 3 were there before", "now: b, for 40 s", "failed: d: out of memory"):
+    for words in (
+        "running: 1 of 10 stages done, 3 were there before",
+        "now: b, in 40 s (process 2)",
+        "failed: d: out of memory",
+    ):
         assert words in text
     # Two organisms at 5 to 20 s and six measurements at 1 to 4 s, on two workers. b has run for longer than any of
     # them: nothing is left of it to expect, and it makes no other stage shorter.
@@ -92,6 +97,38 @@ def test_nothing_is_promised_where_nothing_is_known(tmp_path: Path) -> None:
     found = look(written(tmp_path, planned(seconds={"organism": [1, 2, 3]})))
     assert found.left is None
     assert "time left: nothing like it was done here before" in found.lines()
+
+
+def test_how_far_a_stage_is_says_when_it_ends(tmp_path: Path) -> None:
+    begun = {"event": "started", "kind": "organism", "name": "a"}
+    # Taken up again at a half, a tenth in 40 s: four tenths of 400 s are left, less what went by since.
+    far = [{**begun, "event": "working", "time": at, "share": share} for at, share in ((50.0, 0.5), (90.0, 0.6))]
+    lines = [planned(todo={"organism": 1}, workers=1), {**begun, "time": 40.0}, *far]
+    found = look(written(tmp_path, *lines), now=100.0)
+    (running,) = found.running
+    assert (running.share, running.left) == (0.6, pytest.approx(150.0))
+    assert "now: a, 60% in 60 s, about 2.5 min left (process 1)" in found.lines()
+    assert found.left is not None
+    assert found.left.middle == pytest.approx(150.0), "though nothing like it was done here before"
+    again = look(written(tmp_path, *lines, {**begun, "time": 95.0}), now=100.0)
+    assert again.running == [Running("a", 5.0, 1)], "begun again: what it said before is of another process"
+    once = look(written(tmp_path, *lines[:-1], {**begun, "event": "working", "time": 99.0}), now=100.0)
+    assert (once.running[0].share, once.running[0].left) == (0.5, None)
+
+
+def test_how_far_it_is_goes_into_the_journal_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(0, 1000, 4))
+    monkeypatch.setattr("dormouse.studies.executors.time.monotonic", lambda: float(next(now)))
+
+    def work(folder: Path, tick: Any) -> None:
+        for i in range(10):
+            tick(i / 10, "")
+
+    long = replace(stage("long"), work=work)
+    assert not build([long], tmp_path / "store", lambda *_: None, Journal(tmp_path / JOURNAL))
+    lines = read_journal(tmp_path / JOURNAL)
+    assert [line["event"] for line in lines] == ["started", "working", "working", "working", "finished"]
+    assert [line["share"] for line in lines[1:-1]] == [0.2, 0.5, 0.8]
 
 
 def test_a_stage_that_failed_and_was_done_later_did_not_fail(tmp_path: Path) -> None:
@@ -125,7 +162,7 @@ def test_an_end_with_and_without_an_error(tmp_path: Path) -> None:
 def test_a_stage_of_an_earlier_process_that_still_runs_is_shown(tmp_path: Path) -> None:
     begun = {"event": "started", "kind": "organism", "name": "a", "time": 90.0, "pid": 5}
     found = look(written(tmp_path, planned(pid=5), begun, planned(pid=6), {"event": "ended", "pid": 6}))
-    assert found.running == [("a", 10.0, 5)]
+    assert found.running == [Running("a", 10.0, 5)]
     assert found.working
 
 

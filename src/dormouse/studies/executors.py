@@ -34,6 +34,9 @@ from dormouse.studies.status import Journal, why
 ROOM = 0.75
 """The share of this machine's memory that stages may fill together."""
 
+PACE = 10.0
+"""Seconds between two lines of the journal about how far a stage is."""
+
 Job = list[Stage]
 """Stages that read the same model: it is loaded once."""
 Report = Callable[..., None]
@@ -269,7 +272,7 @@ def build(job: Job, root: Path, report: Report, journal: Journal) -> list[Failur
         report("stage", stage.name)
         journal.write("started", stage)
         try:
-            entry, built = store.get(stage.kind, stage.key, stage.about, partial(_fill, stage, report))
+            entry, built = store.get(stage.kind, stage.key, stage.about, partial(_fill, stage, report, journal))
         except Exception as error:
             failure = _failure(stage, error)
             journal.write("failed", stage, error=why(error), traceback=traceback.format_exc(limit=-8))
@@ -291,5 +294,15 @@ def _failure(stage: Stage, error: Exception) -> Failure:
     return Failure(stage.key, UserError(why(error), remedy))
 
 
-def _fill(stage: Stage, report: Report, folder: Path) -> None:
-    stage.work(folder, lambda share, text: report("tick", stage.name, share, text))
+def _fill(stage: Stage, report: Report, journal: Journal, folder: Path) -> None:
+    """Do the work of a stage. How far it is goes to who looks on, and now and then into the journal."""
+    last = time.monotonic()
+
+    def tick(share: float, text: str) -> None:
+        nonlocal last
+        report("tick", stage.name, share, text)
+        if time.monotonic() - last >= PACE:
+            last = time.monotonic()
+            journal.write("working", stage, share=round(share, 3))
+
+    stage.work(folder, tick)

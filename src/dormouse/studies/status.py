@@ -36,6 +36,7 @@ class Journal:
     |---|---|
     | planned | a process begins: `todo` and `kept` (kind -> stages), `seconds` (kind -> low, middle and high of one stage), `workers` |
     | started, kept | kept: another process had finished it meanwhile |
+    | working | `share` of the stage that is done, every ten seconds or so |
     | finished | `seconds` |
     | failed | `error`, and of a bug `traceback` |
     | skipped | `error`: what it stands on failed |
@@ -109,6 +110,25 @@ def alive(line: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True)
+class Running:
+    """A stage that someone is about."""
+
+    name: str
+    seconds: float
+    """Since its beginning."""
+    process: int
+    share: float | None = None
+    """How much of it was done when it last said so."""
+    left: float | None = None
+    """Seconds to its end, by how fast it went between its first word and its last."""
+
+    def __str__(self) -> str:
+        share = "" if self.share is None else f"{self.share:.0%} "
+        left = "" if self.left is None else f", about {duration(self.left)} left"
+        return f"{self.name}, {share}in {duration(self.seconds)}{left} (process {self.process})"
+
+
+@dataclass(frozen=True)
 class Status:
     """How a study stands. Names and errors are foreign strings."""
 
@@ -117,8 +137,7 @@ class Status:
     kept: int
     """Stages that were in the store then."""
     done: Mapping[str, int]
-    running: Sequence[tuple[str, float, int]]
-    """(name, seconds since its beginning, process)."""
+    running: Sequence[Running]
     failed: Sequence[tuple[str, str]]
     """(name, why)."""
     skipped: int
@@ -147,7 +166,7 @@ class Status:
             said.append(f"time left: about {self.left.said(duration)}")
         elif self.working and done < todo:
             said.append("time left: nothing like it was done here before")
-        said += [f"now: {name}, for {duration(since)} (process {pid})" for name, since, pid in self.running]
+        said += [f"now: {stage}" for stage in self.running]
         said += [f"failed: {name}: {why}" for name, why in self.failed]
         if self.skipped:
             said.append(f"not begun: {self.skipped} stages, which stand on failed ones")
@@ -172,14 +191,16 @@ def status(folder: Path, now: float | None = None, lives: Callable[[Mapping[str,
     plan, since = lines[begun], lines[begun + 1 :]
     over = {line.get("key"): line for line in since if line["event"] in OVER}
     done = {key: line for key, line in over.items() if line["event"] in ("finished", "kept")}
-    open_: dict[Any, dict[str, Any]] = {}
+    open_: dict[Any, list[dict[str, Any]]] = {}
     for line in lines:  # a stage may have been begun by a process that was there before
         if line["event"] == "started":
-            open_[line.get("key")] = line
+            open_[line.get("key")] = [line]
+        elif line["event"] == "working" and isinstance(line.get("share"), int | float):
+            open_.get(line.get("key"), []).append(line)
         elif line["event"] in OVER:
             open_.pop(line.get("key"), None)
     now = time.time() if now is None else now
-    running = [(line, max(0.0, now - float(line["time"]))) for line in open_.values() if lives(line)]
+    running = [(str(said[0].get("kind")), _running(said, now)) for said in open_.values() if lives(said[0])]
     ends = [line for line in since if line["event"] == "ended"]
     ended = bool(ends) and ends[-1].get("pid") == plan.get("pid")
     took: dict[str, list[float]] = {}
@@ -188,23 +209,35 @@ def status(folder: Path, now: float | None = None, lives: Callable[[Mapping[str,
             took.setdefault(str(line.get("kind")), []).append(float(line["seconds"]))
     todo = {str(kind): int(n) for kind, n in (plan.get("todo") or {}).items()}
     counts = Counter(str(line.get("kind")) for line in done.values())
-    elapsed: dict[str, list[float]] = {}
-    for line, seconds in running:
-        elapsed.setdefault(str(line.get("kind")), []).append(seconds)
+    busy: dict[str, list[Running]] = {}
+    for kind, stage in running:
+        busy.setdefault(kind, []).append(stage)
     return Status(
         todo=todo,
         kept=sum(int(n) for n in (plan.get("kept") or {}).values()),
         done=counts,
-        running=[(str(line.get("name")), seconds, int(line.get("pid") or 0)) for line, seconds in running],
+        running=[stage for _, stage in running],
         failed=[(str(line.get("name")), str(line.get("error"))) for line in over.values() if line["event"] == "failed"],
         skipped=sum(line["event"] == "skipped" for line in over.values()),
-        interrupted=[str(line.get("name")) for line in open_.values() if not lives(line)],
+        interrupted=[str(said[0].get("name")) for said in open_.values() if not lives(said[0])],
         working=bool(running) or (lives(plan) and not ended),
         ended=ended,
         error=str(ends[-1].get("error") or "") if ended else "",
-        left=_left(todo, counts, took, plan, elapsed),
+        left=_left(todo, counts, took, plan, busy),
         took=took,
     )
+
+
+def _running(said: Sequence[Mapping[str, Any]], now: float) -> Running:
+    """A stage by the lines about it: that it began, and how far it was when."""
+    seen = [(float(line["time"]), float(line["share"])) for line in said[1:]]
+    left = None
+    if len(seen) > 1 and seen[-1][1] > seen[0][1]:
+        (first, from_), (last, share) = seen[0], seen[-1]
+        left = max(0.0, (1 - share) * (last - first) / (share - from_) - (now - last))
+    begun = said[0]
+    seconds, process = max(0.0, now - float(begun["time"])), int(begun.get("pid") or 0)
+    return Running(str(begun.get("name")), seconds, process, seen[-1][1] if seen else None, left)
 
 
 def _left(
@@ -212,12 +245,13 @@ def _left(
     done: Mapping[str, int],
     took: Mapping[str, Sequence[float]],
     plan: Mapping[str, Any],
-    elapsed: Mapping[str, Sequence[float]],
+    running: Mapping[str, Sequence[Running]],
 ) -> Span | None:
     """Seconds until all is done, on as many workers as there are: from what stages took since the beginning, and where
     these are few, from what was expected. None where a kind is left of which nothing is known.
 
-    Stages that run have been paid for in part, at most whole: one that takes longer than expected makes no other short.
+    A stage that runs and says how far it is has what that leaves. Others have been paid for in part, at most whole: one
+    that takes longer than expected makes no other short.
     """
     total = NOTHING
     for kind, n in todo.items():
@@ -228,10 +262,11 @@ def _left(
         expected = (plan.get("seconds") or {}).get(kind) or (seen and [min(seen), statistics.fmean(seen), max(seen)])
         if len(seen) >= ENOUGH:
             expected = [min(seen), statistics.fmean(seen), max(seen)]
-        if not expected:
+        begun = running.get(kind, ())[:ahead]
+        if not expected and (len(begun) < ahead or any(stage.left is None for stage in begun)):
             return None
-        each = Span(*map(float, expected))
-        begun = [each.less(seconds) for seconds in elapsed.get(kind, ())[:ahead]]
-        total = sum(begun, total) + each.times(ahead - len(begun))
+        each = Span(*map(float, expected or NOTHING))
+        rest = [each.less(one.seconds) if one.left is None else Span(one.left, one.left, one.left) for one in begun]
+        total = sum(rest, total) + each.times(ahead - len(begun))
     workers = max(1, int(plan.get("workers") or 1))
     return total.times(1 / workers)
