@@ -273,6 +273,9 @@ def _trainable(model: Any, training: Training) -> Any:
 
 def save(lm: LM, folder: Path) -> None:
     """Write the trained weights: the adapter alone, or with full training the model and its tokenizer."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # `load` does, but a model that is made here is saved without ever being loaded
     shutil.rmtree(folder, ignore_errors=True)
     if hasattr(lm.model, "peft_config"):
         lm.model.save_pretrained(folder, save_embedding_layers=False)
