@@ -31,6 +31,7 @@ class Effect:
     high: float
     seeds: tuple[int, ...]
     items: int
+    """How many items all arms were asked with every seed; 0 where they were not asked the same ones."""
     seed_sd: float
     """The standard deviation of the seeds' mean differences."""
     item_variance: float
@@ -44,41 +45,51 @@ class Effect:
 
 
 def effect(weighted: Sequence[tuple[float, Mapping[int, Found]]], constant: float = 0.0) -> Effect | None:
-    """The weighted sum of arms, minus a constant, over the seeds and items that all of them share.
+    """The weighted sum of arms, minus a constant, over the seeds that all of them share.
 
-    Where they share no items (their prompts differ), the mean of each seed is compared. With one seed the interval is
-    over items only: nothing can be tested with it.
+    Arms that were asked the very same items, with every seed, are paired item by item. Others (their prompts differ)
+    are compared by the mean of each seed, and every group of arms with the same items adds what the sample of these
+    adds to the variance. Items of which only some have the same name are other items. Those of an arm that differ from
+    seed to seed are in the variance of the seeds already.
 
     Returns:
         None where the arms share no seed.
     """
     import numpy as np
+    from scipy.stats import norm, t
 
-    from dormouse.measurements.stats import estimate
+    from dormouse.measurements.stats import CONFIDENCE
 
     seeds = sorted(set.intersection(*(set(found) for _, found in weighted)))
     if not seeds:
         return None
-    cells = [found[seed] for _, found in weighted for seed in seeds]
-    shared = sorted(set.intersection(*(set(items) for items, _ in cells)))
-    total = np.full((len(seeds), max(1, len(shared))), -constant)
+    several = len(seeds) > 1
+    means, asked = np.full(len(seeds), -constant), set()
+    groups: dict[tuple[str, ...], np.ndarray] = {}
+    """Items that some arms were asked with every seed -> what these arms make of them, by seed and item."""
     for weight, found in weighted:
-        for row, seed in enumerate(seeds):
-            items, values = found[seed]
-            at = dict(zip(items, values, strict=True))
-            total[row] += weight * np.array([at[item] for item in shared] if shared else [float(np.mean(values))])
-    several, many = len(seeds) > 1, total.shape[1]
-    mean = estimate(total, "number")
-    paired = "seeds and questions" if len(shared) > 1 else "seeds"
+        cells = [sorted(zip(*found[seed], strict=True)) for seed in seeds]
+        asked |= (items := {tuple(item for item, _ in cell) for cell in cells})
+        means += [weight * float(np.mean([value for _, value in cell])) for cell in cells]
+        if len(items) == 1:
+            values = weight * np.array([[value for _, value in cell] for cell in cells])
+            groups[min(items)] = groups.get(min(items), 0.0) + values
+    drawn = [values.mean(axis=0) for values in groups.values() if values.shape[1] > 1]
+    of_items = sum(float(of_item.var(ddof=1)) / len(of_item) for of_item in drawn)
+    seed_sd = float(means.std(ddof=1)) if several else math.nan
+    error = math.sqrt((seed_sd**2 / len(seeds) if several else 0.0) + of_items)
+    quantile = (1 + CONFIDENCE) / 2
+    width = error * float(t.ppf(quantile, df=len(seeds) - 1) if several else norm.ppf(quantile))
+    mean, alike = float(means.mean()), len(asked) == 1
     return Effect(
-        mean.value,
-        mean.low,
-        mean.high,
+        mean,
+        mean - width,
+        mean + width,
         tuple(seeds),
-        many,
-        float(total.mean(axis=1).std(ddof=1)) if several else math.nan,
-        float(total.mean(axis=0).var(ddof=1)) / many if many > 1 else 0.0,
-        paired if len(weighted) > 1 else "not paired: a number",
+        len(min(asked)) if alike else 0,
+        seed_sd,
+        of_items,
+        "not paired: a number" if len(weighted) == 1 else "seeds and questions" if alike and drawn else "seeds",
     )
 
 
