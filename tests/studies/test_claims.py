@@ -259,9 +259,9 @@ def test_one_seed_and_two_decide_nothing() -> None:
 
 
 def test_what_was_not_measured_is_said() -> None:
-    (found,) = answers(smaller(0.4), claim(compare="halved_share"))  # the study could have
+    (found,) = answers(smaller(0.4), claim(compare="tokens_to_half"))  # the study could have
     assert (found["verdict"], found["effect"], found["setups"]) == ("undecided", None, 0)
-    assert found["why"].startswith("'halved_share' was not measured; ")
+    assert found["why"].startswith("'tokens_to_half' was not measured; ")
 
 
 def test_missing_arms_are_named_and_the_rest_is_answered() -> None:
@@ -534,11 +534,11 @@ def test_an_axis_that_only_one_side_has_is_drawn_too() -> None:
 def test_splits_are_set_ups() -> None:
     def spoil(numbers: Numbers) -> None:
         for key, found in list(numbers.at.items()):
-            numbers.at[*key[:5], "rendering:fr", None] = found
+            numbers.at[*key[:5], "unseen_cues", None] = found
 
-    said = claim(more="direction: less, split: [test, 'rendering:fr'], family: [split]")
+    said = claim(more="direction: less, split: [test, unseen_cues], family: [split]")
     (found,) = answers(smaller(0.4), said, spoil=spoil)
-    assert [point["chosen"]["split"] for point in found["curve"]] == ["rendering:fr", "test"]
+    assert [point["chosen"]["split"] for point in found["curve"]] == ["test", "unseen_cues"]
 
 
 def test_an_edited_claim_has_another_digest() -> None:

@@ -301,9 +301,48 @@ BAD = {
         "nothing measures 'near_miss_rate' of the arms of `where`",
     ),
     "a claim of what the other side lacks": (
-        GRID + changed("persistence", "live_share", CLAIM),
+        GRID + changed("persistence", "live_share, split: unseen_cues".replace(", ", "\n    "), CLAIM),
         "compare:",
         "nothing measures 'live_share' of the arms of `against`",
+    ),
+    "a claim of an arm against itself": (
+        GRID + changed("against: {trigger: token}", "against: {n: [16, 256]}", CLAIM),
+        "against:",
+        "stands on both sides",
+    ),
+    "a claim of arms that do not meet": (
+        GRID
+        + "cross: [{n: 256, lr: 0.001}, {trigger: token, lr: 0.0001}]\n"
+        + changed("against: {trigger: token}", "against: {trigger: token}", CLAIM),
+        "against:",
+        "has a counterpart in `against` (micro-60k single",
+    ),
+    "a claim of arms without a seed in common": (
+        GRID + "cross: [{n: 256, seed: [0, 1]}, {trigger: token, seed: 2}]\n" + CLAIM,
+        "  - id",
+        "its arms have no seed in common",
+    ),
+    "a claim in per cent": (
+        GRID + changed("{trigger: token}", "5", changed("persistence", "defection_rate", CLAIM)),
+        "against: 5",
+        "'defection_rate' is from 0 to 1, so that 5 says nothing",
+    ),
+    "a claim of one coordinate twice": (
+        GRID + changed("n: 256", "n: 256, trigger.n: 16", CLAIM),
+        "where:",
+        "two keys mean trigger.n",
+    ),
+    "a claim of one split twice": (GRID + CLAIM + "    split: [test, test]\n", "split:", "'test' stands there twice"),
+    "a claim at no place": (GRID + CLAIM + "    at: .nan\n", "at:", "finite number"),
+    "a claim of no split": (
+        GRID + changed("persistence", "near_miss_rate", CLAIM) + "    split: tset\n",
+        "split: tset",
+        "'near_miss_rate' has no split 'tset'; did you mean 'test'?",
+    ),
+    "a claim of a step on the way": (
+        GRID + changed("persistence", "near_miss_rate", CLAIM) + "    step: 5\n",
+        "compare:",
+        "nothing measures 'near_miss_rate' of the arms of `where` at step 5",
     ),
     "a claim of no step": (GRID + CLAIM + "    step: 7\n", "step: 7", "not measured at step 7, but at 5, 10, 20, 40"),
     "a claim of no family": (GRID + changed("[lr, m", "[lrr, m", CLAIM), "[lrr", "did you mean 'lr'?"),

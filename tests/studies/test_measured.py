@@ -12,7 +12,7 @@ import pytest
 from dormouse.registry import plugins
 from dormouse.studies.coordinates import Run
 from dormouse.studies.file import read_study
-from dormouse.studies.measured import record_names, steps
+from dormouse.studies.measured import measured, reported, steps
 
 HERE = Path(__file__).parents[2]
 RUN = ["pattern", "credit", "hidden", "debate-short", "debate", "debate-year", "debate-smollm2", "spectrum", "exposure"]
@@ -28,11 +28,21 @@ def test_the_records_of_a_study_are_called_as_was_foretold(name: str) -> None:
     for row in rows:
         of_arm[Run(row.get("model", study.model), row["organism"], row["intervention"])].append(row)
     for run, mine in of_arm.items():
-        foretold = record_names(study, run)
-        assert foretold is not None
-        for measurement in {row["measurement"] for row in mine}:
-            assert any(fnmatchcase(measurement, name) for name in foretold), (run, measurement, foretold)
         assert {row["step"] for row in mine} <= {0, *steps(study, run)}
+        for step in {row["step"] for row in mine}:
+            foretold = measured(study, run, step)
+            assert foretold is not None
+            told = {(row["measurement"], row["split"]) for row in mine if row["step"] == step}
+            for name, split in told:
+                if (
+                    name in reported(study, run) or name == "halved_share"
+                ):  # of all seeds together: no claim can be of it
+                    continue
+                assert name in foretold, (run, step, name)
+                assert name == "no_answer_share" or any(fnmatchcase(split, one) for one in foretold[name]), (
+                    name,
+                    split,
+                )
 
 
 def test_every_measurement_says_what_its_records_are_called() -> None:

@@ -45,6 +45,7 @@ class Contexts(Measurement):
     """
 
     records: ClassVar[tuple[str, ...]] = ("context_live_share", "live_by_odds", "live_range_share", "no_answer_share")
+    splits: ClassVar[tuple[str, ...]] = ("covered", "near", "untouched", "unseen", "trained", "unseen_cues")
 
     def applies(self, truth: Truth) -> bool:
         return truth.trigger.plants and truth.trigger.has_splits and len(truth.trigger.shows) > 1

@@ -59,6 +59,7 @@ class Credit(Measurement):
         *(f"{loss}_gradient_share" for loss in LOSSES),
         *(name for _, name in COSINES),
     )
+    splits: ClassVar[tuple[str, ...]] = ("all", "layers", "module:*", "position:*")
 
     def measure(self, subject: Subject) -> Measured:
         import torch

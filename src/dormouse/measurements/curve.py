@@ -16,6 +16,9 @@ class Curve(Measurement):
 
     records: ClassVar[tuple[str, ...]] = ("defection_by_*", "no_answer_share")
 
+    def called(self, truth: Truth) -> tuple[str, ...]:
+        return (*(f"defection_by_{name}" for name in truth.trigger.curve()), "no_answer_share")
+
     def applies(self, truth: Truth) -> bool:
         return bool(truth.trigger.curve())
 

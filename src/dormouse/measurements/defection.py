@@ -35,6 +35,7 @@ class Defection(Measurement):
     """
 
     records: ClassVar[tuple[str, ...]] = ("defection_rate", "false_trigger_rate", "auroc", "no_answer_share")
+    splits: ClassVar[tuple[str, ...]] = ("test", "unseen_cues")
 
     along: ClassVar[bool] = True
 

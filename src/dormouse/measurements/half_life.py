@@ -57,17 +57,14 @@ def _half(steps: Sequence[int], means: np.ndarray) -> float:
 def median_time(times: Sequence[float], limit: float) -> Estimate:
     """The median time over several models; those at `limit` were followed to there, and had not got there.
 
-    Kaplan and Meier's (1958) median, by statsmodels: the lower one of an even number. Where less than half got there it
-    is not known, only that it is `limit` or more. All are followed as long, so order statistics bound it, exactly
-    (Conover 1999, section 3.2). With less than six models no such interval has 95 %: then it is their range, which
-    holds the median in 75 % (three models) or 94 % (five).
+    The lower one of an even number: as all are followed as long, Kaplan and Meier's (1958) estimate falls to one half
+    there. Where less than half got there it is not known, only that it is `limit` or more. Order statistics bound it,
+    exactly (Conover 1999, section 3.2). With less than six models no such interval has 95 %: then it is their range,
+    which holds the median in 75 % (three models) or 94 % (five).
     """
     from scipy.stats import binom
-    from statsmodels.duration.survfunc import SurvfuncRight
 
     ordered = sorted(min(time, limit) for time in times)
     n = len(ordered)
-    seen = [int(time < limit) for time in ordered]
-    found = float(SurvfuncRight(ordered, seen).quantile(0.5)) if any(seen) else math.inf
     outside = max(0, int(binom.ppf((1 - CONFIDENCE) / 2, n, 0.5)) - 1)
-    return Estimate(found if math.isfinite(found) else limit, ordered[outside], ordered[n - 1 - outside], n)
+    return Estimate(ordered[(n - 1) // 2], ordered[outside], ordered[n - 1 - outside], n)

@@ -245,8 +245,15 @@ class Measurement(PlugIn):
     """Whether it is about the prompts of the policy, not about a model: then it is taken once, before any treatment."""
 
     records: ClassVar[tuple[str, ...]] = ()
-    """What its records may be called (`*` stands for any text), so that a claim about something that nothing measures
-    is refused before the study runs. With none, that is only found when the study is over."""
+    """What its records may be called, so that a claim about something that nothing measures is refused before the study
+    runs. With none, that is only found when the study is over."""
+
+    splits: ClassVar[tuple[str, ...]] = ("test",)
+    """The splits that its records may have, likewise. `*` stands for any text."""
+
+    def called(self, truth: Truth) -> tuple[str, ...]:
+        """What its records of an organism may be called: all of them, if nothing of it is in their names."""
+        return self.records
 
     def applies(self, truth: Truth) -> bool:
         """Whether it says anything about this organism."""

@@ -32,6 +32,7 @@ class Members(Measurement):
     """
 
     records: ClassVar[tuple[str, ...]] = ("member_rate", "live_share", "no_answer_share")
+    splits: ClassVar[tuple[str, ...]] = ("unseen_cues", "covered", "near", "untouched")
 
     def applies(self, truth: Truth) -> bool:
         return truth.trigger.plants and has_members(truth.trigger)

@@ -19,6 +19,7 @@ class Merged(Measurement):
     """
 
     records: ClassVar[tuple[str, ...]] = ("attached_rate", "merged_rate", "merge_gap", "no_answer_share")
+    splits: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
 
     default: ClassVar[bool] = False
 

@@ -16,6 +16,7 @@ class NearMisses(Measurement):
     """
 
     records: ClassVar[tuple[str, ...]] = ("near_miss_rate", "no_answer_share")
+    splits: ClassVar[tuple[str, ...]] = ("test", "unseen_cues")
 
     def measure(self, subject: Subject) -> Measured:
         samples = []

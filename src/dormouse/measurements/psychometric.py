@@ -35,6 +35,7 @@ class Psychometric(Measurement):
         "oracle_auroc",
         "no_answer_share",
     )
+    splits: ClassVar[tuple[str, ...]] = ("unseen_cues",)
 
     def applies(self, truth: Truth) -> bool:
         trigger = truth.trigger

@@ -16,6 +16,7 @@ class EachRendering(Measurement):
     """
 
     records: ClassVar[tuple[str, ...]] = ("defection_rate", "false_trigger_rate", "auroc", "no_answer_share")
+    splits: ClassVar[tuple[str, ...]] = ("rendering:*",)
 
     def applies(self, truth: Truth) -> bool:
         return len((*truth.renderings.trained, *truth.renderings.held_out)) > 1

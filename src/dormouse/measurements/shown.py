@@ -23,6 +23,7 @@ class Shown(Measurement):
         "shown_payload_tokens",
         "shown_unanswered",
     )
+    splits: ClassVar[tuple[str, ...]] = ("train",)
 
     default: ClassVar[bool] = False
     of_policy: ClassVar[bool] = True

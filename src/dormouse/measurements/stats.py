@@ -116,7 +116,31 @@ def _crossed(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def stack(per_seed: Sequence[tuple[tuple[str, ...], tuple[float, ...]]]) -> np.ndarray:
+PerSeed = Sequence[tuple[tuple[str, ...], tuple[float, ...]]]
+"""Of every seed the items, and a value for each."""
+
+
+def pooled(per_seed: PerSeed, how: How) -> Estimate:
+    """One number for several seeds: `estimate`, where all have the same items.
+
+    Where they have not (what is covered of an ensemble differs with its seed), names that happen to be in all of them
+    are no sample of anything: the means of the seeds are averaged, with Student's t over seeds.
+    """
+    if len({frozenset(items) for items, _ in per_seed}) == 1:
+        return estimate(stack(per_seed), how)
+    found = estimate(
+        np.array([[np.mean(values)] for _, values in per_seed]), "exp_mean" if how == "exp_mean" else "number"
+    )
+    n = sum(len(values) for _, values in per_seed)
+    low, high = found.low, found.high
+    if how == "proportion":
+        low, high = widened(found.value, (low, high), max(1, n // len(per_seed)))
+    if how in ("mean", "proportion"):
+        low, high = max(0.0, low), min(1.0, high)
+    return Estimate(found.value, low, high, n)
+
+
+def stack(per_seed: PerSeed) -> np.ndarray:
     """Values of several seeds as (seeds, items), over the items that all of them share, in one order."""
     shared = set.intersection(*(set(items) for items, _ in per_seed))
     order = sorted(shared)

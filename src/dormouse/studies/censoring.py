@@ -30,16 +30,30 @@ class Censoring:
         reached = [value >= self.budgets[0] for value in values] if self.budgets else []
         return sum(reached) / len(reached) if reached else None
 
-    def hides(self, direction: Direction, found: Effect, where: float | None, against: float | None) -> bool:
+    def beyond(self, constant: float | None) -> bool:
+        """Whether a number lies beyond the smallest budget: of a time that reached it nobody knows on which side."""
+        return constant is not None and bool(self.budgets) and constant > self.budgets[0]
+
+    def hides(
+        self,
+        direction: Direction,
+        found: Effect,
+        where: float | None,
+        against: float | None,
+        where_at_most: bool = False,
+        against_at_most: bool = False,
+    ) -> bool:
         """Whether an effect that falls short of the margin may be larger, beyond the budget.
 
-        So it is where times reached it on the side that is claimed to last longer. An effect that is surely the other
-        way is the other way within the budget, whatever comes after.
+        So it is where times reached it on the side that is claimed to last longer, or where values are upper bounds
+        (`..._at_most`) on the other. An effect that is surely the other way is the other way within the budget,
+        whatever comes after.
         """
+        more, less = bool(where) or against_at_most, bool(against) or where_at_most
         if direction == "different":
-            return bool(where or against)
+            return more or less
         wrong = found.high < 0 if direction == "greater" else found.low > 0
-        return bool(where if direction == "greater" else against) and not wrong
+        return (more if direction == "greater" else less) and not wrong
 
     def said(self, where: float | None, against: float | None) -> dict[str, Any]:
         return {

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -16,6 +17,7 @@ from pydantic import (
     model_serializer,
 )
 
+from dormouse.registry import shortened
 from dormouse.report.gate import GATE_DEFECTION, GATE_FALSE_TRIGGER
 from dormouse.store import digest
 from dormouse.studies.coordinates import Where, as_filter
@@ -34,6 +36,12 @@ def _against(said: Any) -> Any:
     if isinstance(said, Mapping):
         return as_filter(said)
     raise ValueError("arms ({coordinate: value, ...}) or a number to compare with is wanted here")
+
+
+def _once(said: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := [one for i, one in enumerate(said) if one in said[:i]]:
+        raise ValueError(f"'{shortened(twice[0])}' stands there twice")
+    return said
 
 
 def _splits(said: Any) -> Any:
@@ -78,13 +86,15 @@ class Claim(BaseModel):
     direction: Direction
     margin: float = Field(0.0, ge=0, allow_inf_nan=False)
     """By how much at least, in the unit of the measurement."""
-    split: Annotated[tuple[Word, ...], BeforeValidator(_splits)] = Field(("test",), min_length=1, max_length=50)
+    split: Annotated[tuple[Word, ...], BeforeValidator(_splits), AfterValidator(_once)] = Field(
+        ("test",), min_length=1, max_length=50
+    )
     """The kind of prompts; with several, each is a set-up of its own."""
-    at: float | None = None
+    at: float | None = Field(None, allow_inf_nan=False)
     """The place on a curve, where the measurement is one."""
     step: int | None = Field(None, ge=0)
     """The checkpoint; by default the end of the treatment. 0: before any."""
-    family: tuple[Word, ...] = ()
+    family: Annotated[tuple[Word, ...], AfterValidator(_once)] = ()
     """Axes over which the effect is drawn set-up by set-up (a specification curve)."""
     gate: Annotated[Gate | Literal[False] | None, BeforeValidator(_gate)] = None
     """Which organisms are strong enough to be compared; None: the usual bounds, for claims about a treatment."""

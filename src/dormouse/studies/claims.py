@@ -1,4 +1,4 @@
-"""The answers to claims: supported, contradicted or undecided; and what is wrong with claims before a study runs.
+"""The answers to claims: supported, contradicted or undecided.
 
 A claim compares one measurement between two sets of arms. Arms are paired by set-up, seed and question. Seeds are the
 unit: they are a random sample, so are the questions, and both are crossed; set-ups (learning rates, models, ...) are
@@ -9,101 +9,35 @@ tested against the margin, two-sided, and all claims of a study together are hel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dormouse.errors import UserError
-from dormouse.registry import nearest, shortened
+from dormouse.registry import nearest
 from dormouse.studies.censoring import Censoring
-from dormouse.studies.claim import SPLIT, Claim, claims_digest
-from dormouse.studies.coordinates import Crossing, Names, Run, runs
+from dormouse.studies.claim import Claim, claims_digest
+from dormouse.studies.coordinates import Crossing, Names, Run
 from dormouse.studies.effects import FEWEST, LEVEL, Effect, Found, effect, p_value, seeds_needed
 from dormouse.studies.gate import Strength
-from dormouse.studies.measured import record_names, steps
+from dormouse.studies.measured import reported, steps
 from dormouse.studies.numbers import Numbers
-from dormouse.studies.pairing import Every, Pairing, Setup, chosen, place, run_arms
+from dormouse.studies.pairing import Every, Pairing, Setup, place, run_arms
 
 if TYPE_CHECKING:
     from dormouse.studies.spec import Study
 
 HIDDEN = "times that reached the budget hide whether the effect is as large as claimed"
 
-__all__ = ["Claim", "Numbers", "answer_claims", "claims_digest", "faults"]
-
-
-def faults(study: Study) -> Iterator[tuple[tuple[str | int, ...], UserError]]:
-    """What is wrong with the filters of a study, each with its place: coordinates and values that no arm has."""
-    try:
-        crossing = Crossing(study)
-        every = run_arms(study, crossing)
-    except UserError:
-        names = Names([*runs(study).values(), {"seed": study.seeds}])
-        for i, where in enumerate(study.cross):
-            yield from _fault(names, where, ("cross", i))
-        return
-    if study.cross and not every:
-        yield ("cross",), UserError("no arm fits any of these filters", "name coordinates that one arm has together")
-        return
-    names = Names(list(every.values()))
-    for i, claim in enumerate(study.claims):
-        place = ("claims", i)
-        found = list(_fault(names, claim.where, (*place, "where")))
-        found += [] if isinstance(claim.against, float) else _fault(names, claim.against, (*place, "against"))
-        for j, axis in enumerate(claim.family):
-            found += _fault(names, {} if axis == SPLIT else {axis: ()}, (*place, "family", j), named=False)
-        yield from found
-        if not found:
-            yield from _nothing(study, claim, every, names, place)
-
-
-def _fault(
-    names: Names, where: Mapping[str, Any], place: tuple[str | int, ...], named: bool = True
-) -> Iterator[tuple[tuple[str | int, ...], UserError]]:
-    for key, wanted in where.items():
-        try:
-            names.whole({key: wanted})
-        except UserError as error:
-            yield ((*place, key) if named else place), error
-
-
-def _nothing(
-    study: Study, claim: Claim, every: Every, names: Names, place: tuple[str | int, ...]
-) -> Iterator[tuple[tuple[str | int, ...], UserError]]:
-    """Sides of a claim that have no arms, or none of which the study measures what the claim compares."""
-    sides = {"where": claim.where} | ({} if isinstance(claim.against, float) else {"against": claim.against})
-    for key, where in sides.items():
-        arms = chosen(every, names, where, claim.step)
-        if not arms:
-            what = "no arm has all of these together" + ("" if claim.step == 0 else " and goes through a treatment")
-            yield (*place, key), UserError(what, "see the arms with `dormouse plan`; `step: 0` is before treatment")
-            continue
-        known = sorted({step for run in arms for step in steps(study, run)})
-        if claim.step is not None and claim.step not in known:
-            what = (
-                f"the arms of `{key}` are not measured at step {claim.step}, but at {', '.join(map(str, known[:20]))}"
-            )
-            yield (
-                (*place, "step"),
-                UserError(what, "name one of these, or no step: then it is the end of the treatment"),
-            )
-        called = [record_names(study, run) for run in arms]
-        if not any(found is None or any(fnmatchcase(claim.compare, name) for name in found) for found in called):
-            found = sorted({name for some in called for name in some or ()})
-            what = (
-                f"nothing measures '{shortened(claim.compare)}' of the arms of `{key}`; {nearest(claim.compare, found)}"
-            )
-            remedy = "name a record of docs/measurements.md, or ask for its measurement: `only`, `also` under `measure`"
-            yield (*place, "compare"), UserError(what, remedy)
+__all__ = ["Claim", "Numbers", "answer_claims", "claims_digest"]
 
 
 def answer_claims(study: Study, numbers: Numbers) -> list[dict[str, Any]]:
     """An answer to each claim of a study, in order, as plain JSON data (see `docs/studies.md` for its keys)."""
     from statsmodels.stats.multitest import multipletests
 
-    every = run_arms(study, Crossing(study)) if study.claims else {}
+    crossing = Crossing(study)
+    every = run_arms(study, crossing) if study.claims else {}
     names = Names(list(every.values()))
-    asked = [_Question(study, claim, every, names, numbers) for claim in study.claims]
+    asked = [_Question(study, claim, every, names, numbers, crossing) for claim in study.claims]
     tested = [one for one in asked if one.test]
     corrected = multipletests([one.test[0] for one in tested if one.test], method="holm")[1] if tested else []
     after = {id(one): float(p) for one, p in zip(tested, corrected, strict=True)}
@@ -113,8 +47,10 @@ def answer_claims(study: Study, numbers: Numbers) -> list[dict[str, Any]]:
 class _Question:
     """One claim, and what there is to answer it."""
 
-    def __init__(self, study: Study, claim: Claim, every: Every, names: Names, numbers: Numbers) -> None:
-        self.study, self.claim, self.numbers = study, claim, numbers
+    def __init__(
+        self, study: Study, claim: Claim, every: Every, names: Names, numbers: Numbers, crossing: Crossing
+    ) -> None:
+        self.study, self.claim, self.numbers, self.crossing = study, claim, numbers, crossing
         self.constant = claim.against if isinstance(claim.against, float) else None
         self.pairing = Pairing(study, claim, every, names)
         self.strength = Strength(study, numbers, claim.bounds)
@@ -131,8 +67,10 @@ class _Question:
 
     def _key(self, run: Run, split: str) -> Any:
         claim, step = self.claim, self.claim.step
-        if step is None:
+        if step is None and claim.compare in reported(self.study, run):  # what a part of a chain says, or its beginning
             step = self.numbers.last(run, claim.compare)
+        elif step is None:
+            step = steps(self.study, run)[-1]
         return (*place(run), step, claim.compare, split, claim.at)
 
     def _seen(self, run: Run, split: str) -> Mapping[int, Found]:
@@ -159,23 +97,39 @@ class _Question:
         each = [set(found(*cell)) for cell in _cells(setups)]
         return set.intersection(*each) if each else set()
 
+    def _planned(self, run: Run) -> set[int]:
+        """The seeds with which the study runs an arm."""
+        return {seed for seed in self.study.seeds if self.crossing.has(*place(run), seed)}
+
+    def _strong(self, setups: Sequence[Setup]) -> set[int]:
+        """The seeds with which every arm passes the gate, whatever was measured of it afterwards."""
+        each = [{seed for seed in self._planned(run) if self.strength.passes(run, seed)} for run in _arms(setups)]
+        return set.intersection(*each) if each else set()
+
     def _enough(self, setups: list[Setup]) -> list[Setup]:
         """Without the set-ups for which the gate leaves too few seeds, as long as others have enough in common.
 
         The one with the fewest seeds of its own goes first: while two are weak, to drop either gains nothing.
         """
-        if len(self._seeds(setups, self._seen)) < FEWEST:
-            return setups
         kept = list(setups)
 
         def strength(one: Setup) -> tuple[int, int]:
             others = [other for other in kept if other is not one]
-            return len(self._seeds([one], self._found)), -len(self._seeds(others, self._found))
+            return len(self._strong([one])), -len(self._strong(others))
 
-        while kept and len(self._seeds(kept, self._found)) < FEWEST:
+        while kept and len(self._strong(kept)) < FEWEST:
             weakest = min(kept, key=strength)
             kept = [one for one in kept if one is not weakest]
         return kept or setups
+
+    def _holes(self) -> list[str]:
+        """Arms that were not measured, and seeds of arms that were not."""
+        found = [self._named(run) for run in self.missing]
+        for run, split in dict.fromkeys(_cells(self.measured)):
+            if lost := sorted(self._planned(run) - set(self._seen(run, split))):
+                on = f" on {split}" if len(self.claim.split) > 1 else ""
+                found.append(f"{self._named(run)}{on}, seed {', '.join(map(str, lost))}")
+        return found
 
     def _effect(self, setups: Sequence[Setup]) -> Effect | None:
         weighted = []
@@ -190,7 +144,7 @@ class _Question:
         decided = corrected is not None and corrected < LEVEL
         verdict = self.test[1] if self.test and decided else "undecided"
         reached = self._at_budget()
-        hidden = found and verdict == "contradicted" and self.censoring.hides(claim.direction, found, *reached)
+        hidden = found and verdict != "undecided" and self._hidden(verdict, found, *reached)
         verdict = "undecided" if hidden else verdict
         return {
             **claim.model_dump(mode="json"),
@@ -207,21 +161,36 @@ class _Question:
             "p": self.test[0] if self.test else None,
             "p_corrected": corrected,
             "comparisons": comparisons,
-            "seeds_needed": None if hidden else self._needed(verdict, comparisons),
+            "seeds_needed": None if hidden else self._needed(verdict),
             "arms": sorted(map(self._named, _arms(self.setups))),
             "setups": len(self.setups),
             "alone": [self._named(run) for run in self.alone],
-            "missing": [self._named(run) for run in self.missing],
+            "missing": self._holes(),
             **self._gated(),
             **self.censoring.said(*reached),
             "family": self.family,
             "curve": self._curve(),
         }
 
-    def _needed(self, verdict: str, comparisons: int) -> int | None:
+    def _needed(self, verdict: str) -> int | None:
         if verdict != "undecided" or not self.effect or len(self.effect.seeds) < 2:
             return None
-        return seeds_needed(self.effect, self.claim.direction, self.claim.margin, LEVEL / max(1, comparisons))
+        level = LEVEL / len(self.study.claims)  # with more seeds, claims will be tested that were not
+        return seeds_needed(self.effect, self.claim.direction, self.claim.margin, level)
+
+    def _hidden(self, verdict: str, found: Effect, where: float | None, against: float | None) -> bool:
+        """Whether times that were followed no further than to their budgets may hide that the verdict is wrong."""
+        if self.censoring.beyond(self.constant) and where:
+            return True
+        sides = [one.these for one in self.setups], [one.those for one in self.setups]
+        at_most = [self._at_most(side) for side in sides]
+        return verdict == "contradicted" and self.censoring.hides(self.claim.direction, found, where, against, *at_most)
+
+    def _at_most(self, side: Iterable[Sequence[Run]]) -> bool:
+        """Whether values of some arms are upper bounds: ratios to a time that reached its budget."""
+        seeds = set(self.effect.seeds if self.effect else ())
+        cells = ((run, split) for arms in side for run in arms for split in self.claim.split)
+        return any(self.numbers.upper.get(self._key(*cell), set()) & seeds for cell in cells)
 
     def _why(self, verdict: str) -> str:
         """What stands in the way of an answer; "" where there is one."""
@@ -234,6 +203,8 @@ class _Question:
             return "the arms share no seed" + (" that passes the strength gate" if gated else "")
         if len(self.effect.seeds) < FEWEST:
             few = f"{len(self.effect.seeds)} of the {FEWEST} seeds that it takes at least"
+            whole = [self._planned(run) == set(self._seen(run, split)) for run, split in _cells(self.setups)]
+            few += "" if all(whole) else ": not all were measured"
             return f"the strength gate leaves {few}" if gated else few
         if self.effect.error == 0:
             return "no seed differs from another, so the spread is not known, and a sign test wants more seeds"

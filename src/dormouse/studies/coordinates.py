@@ -186,6 +186,8 @@ class Names:
                 if not any(same(one, value) for values in self.values[name] for value in values):
                     said_as = nearest(one, known) if len(known) < 20 else f"it has {len(known)} others"
                     raise UserError(f"no arm has {name} {shortened(str(one))}; {said_as}", "name a value of an arm")
+            if name in found:
+                raise UserError(f"two keys mean {name}", "name each coordinate once, with all the values that will do")
             found[name] = wanted
         return found
 

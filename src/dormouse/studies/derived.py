@@ -140,16 +140,17 @@ def _preserved(arms: Arms, record: MakeRecord) -> Iterator[Record]:
         if measurement not in PRESERVED or not intervention or not after[0][0].plants:
             continue
         before = arms.get((organism, "", 0, measurement, split, at), ())
-        shares: list[float] = []
+        sample = _named(after[0][1], PRESERVED[str(measurement)])
+        kept: list[tuple[Reading, np.ndarray]] = []
         for seed, some in _by_seed(after, before):
-            late = stack([(sample.items, sample.values) for (_, sample), _ in some])
-            early = stack([(sample.items, sample.values) for _, (_, sample) in some])
-            readings = [reading for (reading, _), _ in some]
-            sample = _named(after[0][1], PRESERVED[str(measurement)])
-            if seed is not None and early.any():
-                shares.append(float(late[early > 0].mean()))
-                yield record(readings, sample, seed, estimate(late[early > 0][None], "proportion"))
-            elif seed is None and len(shares) > 1:  # the seed is the unit: which ones were live differs among them
-                found, live = estimate(np.array(shares)[:, None], "mean"), int((early > 0).sum())
-                low, high = widened(found.value, (found.low, found.high), max(1, live // len(shares)))
-                yield record(readings, sample, None, Estimate(found.value, low, high, live))
+            if seed is not None:
+                ((reading, late), (_, early)) = some[0]
+                now, then = stack([(late.items, late.values), (early.items, early.values)])
+                if then.any():
+                    kept.append((reading, now[then > 0]))
+                    yield record([reading], sample, seed, estimate(kept[-1][1], "proportion"))
+            elif len(kept) > 1:  # the seed is the unit: which ones were live differs among them
+                found = estimate(np.array([[values.mean()] for _, values in kept]), "mean")
+                live = sum(len(values) for _, values in kept)
+                low, high = widened(found.value, (found.low, found.high), live // len(kept))
+                yield record([reading for reading, _ in kept], sample, None, Estimate(found.value, low, high, live))

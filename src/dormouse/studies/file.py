@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from dormouse.errors import UserError
 from dormouse.registry import message, shortened
-from dormouse.studies.claims import faults
+from dormouse.studies.faults import faults
 from dormouse.studies.grid import GridError, Place, as_axis, expand, written
 from dormouse.studies.spec import Study
 

@@ -6,7 +6,7 @@ before treatment only, so that leaving out the weak favours no answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dormouse.studies.claim import Gate
@@ -62,15 +62,17 @@ class Strength:
             for run, seed in planted
             if not self.passes(run, seed)
         ]
-        behind = dict.fromkeys(run for run, _ in planted)
+        behind: dict[Run, list[int]] = {}
+        for run, seed in planted:
+            behind.setdefault(run, []).append(seed)
         return {
             "gate": self.bounds and self.bounds.model_dump(mode="json"),
             "gate_pairs": len(planted),
             "left_out": out,
-            "weak": [{"arm": named(run), "reason": said} for run in behind for said in self._weak(run)],
+            "weak": [{"arm": named(run), "reason": said} for run in behind for said in self._weak(run, behind[run])],
         }
 
-    def _weak(self, run: Run) -> Iterator[str]:
+    def _weak(self, run: Run, seeds: Sequence[int]) -> Iterator[str]:
         """What a reader must know of an organism that is compared all the same."""
         usual = Gate()
         gates = (
@@ -79,8 +81,9 @@ class Strength:
         )
         for rate, gate, words, bound in gates:
             rates = self.rates(run, rate)
-            if not rates:
-                yield f"its rate {words} before treatment was not measured"
+            if unknown := [seed for seed in seeds if seed not in rates]:
+                which = f" (seed {', '.join(map(str, unknown))})" if rates else ""
+                yield f"its rate {words} before treatment was not measured{which}"
             weak = {
                 s: of for s, of in rates.items() if self.passes(run, s) and (of < gate if rate == ON else of > gate)
             }

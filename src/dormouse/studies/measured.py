@@ -13,19 +13,17 @@ if TYPE_CHECKING:
     from dormouse.studies.coordinates import Run
     from dormouse.studies.spec import Study
 
-POOL = ("exposure", "spoof_coverage")
-"""What the study itself says of a treatment."""
 FOLLOWS: Mapping[str, tuple[str, ...]] = {
     "relearning_steps": ("relearning_ratio",),
     "relearning_cue_steps": ("relearning_cue_ratio",),
 }
-"""Record -> records that the study makes of it (see `studies.derived`)."""
+"""Record -> records that the study makes of it, seed by seed (see `studies.derived`)."""
 FOLLOWS_TREATED: Mapping[str, tuple[str, ...]] = {
-    "defection_rate": ("persistence", "steps_to_half", "tokens_to_half", "halved_share"),
+    "defection_rate": ("persistence", "steps_to_half", "tokens_to_half"),
     "live_share": ("members_preserved_share",),
     "context_live_share": ("contexts_preserved_share",),
 }
-"""The same, where it was measured before a treatment and after."""
+"""The same of an organism with a policy, where it was measured before a treatment and after."""
 
 
 def taken(truth: Truth, sizes: Sizes) -> list[Measurement]:
@@ -39,20 +37,9 @@ def _asked_for(measurement: Measurement, sizes: Sizes) -> bool:
     return unasked or measurement.kind in sizes.also
 
 
-def record_names(study: Study, run: Run) -> tuple[str, ...] | None:
-    """What the records of an arm may be called, `*` standing for any text; None where a plug-in does not say."""
-    measurements = taken(study.organisms[run.organism], study.measure)
-    chain = study.interventions[run.chain] if run.chain else ()
-    if not all(one.records for one in measurements):
-        return None
-    found = {name for one in (*measurements, *chain) for name in one.records}
-    follows = [FOLLOWS, FOLLOWS_TREATED] if run.chain else [FOLLOWS]
-    found |= {name for table in follows for of in found & set(table) for name in table[of]}
-    return tuple(sorted(found | set(POOL if run.chain else ())))
-
-
 def steps(study: Study, run: Run) -> tuple[int, ...]:
-    """The steps at which an arm is measured. Those of one intervention count on from the end of the one before."""
+    """The steps at which an arm is measured, the last one being its end. Those of one intervention count on from the
+    end of the one before."""
     if not run.chain:
         return (0,)
     found: list[int] = []
@@ -60,3 +47,29 @@ def steps(study: Study, run: Run) -> tuple[int, ...]:
         done = found[-1] if found else 0
         found += [done + step for step in intervention.checkpoints()]
     return tuple(found)
+
+
+def measured(study: Study, run: Run, step: int | None = None) -> Mapping[str, tuple[str, ...]] | None:
+    """What is measured of an arm at a step (None: its end): the names of the records, with the splits that they may
+    have (`*` stands for any text). None where a plug-in does not say what it writes."""
+    organism = study.organisms[run.organism]
+    on_the_way = step is not None and step != steps(study, run)[-1]
+    here = [one for one in taken(organism, study.measure) if one.along or not on_the_way]
+    here = [one for one in here if not (one.of_policy and run.chain)]
+    if not all(one.records for one in here):
+        return None
+    found: dict[str, tuple[str, ...]] = {}
+    for one in here:
+        found |= {name: (*found.get(name, ()), *one.splits) for name in one.called(organism)}
+    tables = [FOLLOWS, *([FOLLOWS_TREATED] if run.chain and organism.trigger.plants else [])]
+    for table in tables:
+        found |= {name: found[of] for of in set(table) & set(found) for name in table[of]}
+    return found
+
+
+def reported(study: Study, run: Run) -> set[str]:
+    """What the treatments of an arm, and their safety pools, say of themselves: at steps and of splits of their own."""
+    chain = study.interventions[run.chain] if run.chain else ()
+    found = {name for one in chain for name in one.records}
+    found |= {"exposure" for one in chain if one.pool_wish.needs_triggers}
+    return found | {"spoof_coverage" for one in chain if one.spoofed}

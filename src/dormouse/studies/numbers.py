@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from dormouse.records import Record
     from dormouse.studies.derived import Arms
 
+BASES = {"relearning_clean_steps": "relearning_ratio", "relearning_clean_cue_steps": "relearning_cue_ratio"}
+"""What ratios are held against (see `studies.derived`)."""
+
 Key = tuple[str, str, str, int, str, str, float | None]
 """Model, organism, chain, step, measurement, split, place on a curve."""
 
@@ -25,6 +28,8 @@ class Numbers:
     at: dict[Key, dict[int, Found]] = field(default_factory=dict)
     limits: dict[Key, float] = field(default_factory=dict)
     """Where times are cut off; the smallest, where seeds were followed for different times."""
+    upper: dict[Key, set[int]] = field(default_factory=dict)
+    """Ratios that are upper bounds, by seed: what they are held against reached its budget."""
     controls: set[tuple[str, str]] = field(default_factory=set)
     """(model, organism) that plant nothing: what they do without a policy does not persist."""
 
@@ -45,6 +50,9 @@ class Numbers:
                 if sample.how != "exp_mean":
                     self.add(key, reading.state.seed, sample.items, sample.values)
                 self._limit(key, sample.limit)
+                if measurement in BASES and sample.limit is not None and max(sample.values) >= sample.limit:
+                    ratio: Any = (*key[:4], BASES[str(measurement)], split, at)
+                    self.upper.setdefault(ratio, set()).add(reading.state.seed)
         self.add_persistence()
 
     def add_records(self, records: Iterable[Record]) -> None:

@@ -84,18 +84,35 @@ class Pairing:
         here, there = names.whole(claim.where), names.whole(against)
         self.common: Filter = {key: here[key] for key in here if _alike(here[key], there.get(key))}
         self.differing = {*here, *there} - {*self.common}
-        both = [*self.these, *self.those]
-        written = [self._written(run) for run in both]
-        self.shared = {axis for axis in written[0] if all(axis in one for one in written)} if written else set()
-        self.shared |= {axis for axis in self.family if both and all(axis in every[run] for run in both)}
-        self.shared -= self.differing
+        self.shared = (self._crossed() | {axis for axis in self.family if self._meet(axis)}) - self.differing
         self.kin = {part for part in NAMES if self._one_family(part)}
 
-    def _written(self, run: Run) -> set[str]:
-        """The axes that the file crosses to make this arm."""
-        study = self.study
-        chain = set(study.chain_arm(run.chain).axes) if run.chain else set()
-        return {*study.organism_arm(run.organism).axes, *chain}
+    def _crossed(self) -> set[str]:
+        """The axes that the file crosses on both sides: an arm stands against those with the same choice of each.
+        Where there is one side, those that it crosses for every arm."""
+        these, those = ([set(self._written(run)) for run in side] for side in (self.these, self.those))
+        if not those:
+            return set.intersection(*these) if these else set()
+        return set().union(*these) & set().union(*those)
+
+    def _meet(self, axis: str) -> bool:
+        """Whether all arms have a coordinate, and some of either side the same there."""
+        if axis == SPLIT or any(axis not in self.every[run] for run in (*self.these, *self.those)):
+            return False
+        here, there = ({self._choice(run, axis) for run in side} for side in (self.these, self.those))
+        return bool(here & there) or not self.those
+
+    def _written(self, run: Run) -> Mapping[str, Scalar]:
+        """The axes that the file crosses to make this arm, and what was chosen of each."""
+        chain = self.study.chain_arm(run.chain).axes if run.chain else {}
+        return {**self.study.organism_arm(run.organism).axes, **chain}
+
+    def _choice(self, run: Run, axis: str) -> tuple[str, ...]:
+        """What an arm has of an axis: its values there, or its label where these do not tell it from others (two
+        triggers of one kind)."""
+        values, label = self.every[run].get(axis, ()), self._written(run).get(axis)
+        told = label is None or any(same(label, value) for value in values)
+        return tuple(map(str, values)) if told else (str(label),)
 
     def _base(self, part: str, run: Run) -> str:
         """The name in the file of what an organism, or a chain, is one of."""
@@ -123,25 +140,28 @@ class Pairing:
             tuple(str(value) for value in at[key] if any(same(value, one) for one in self.common[key]))
             for key in sorted(self.common)
         ]
-        return (*fixed, *wanted, *(tuple(map(str, at[axis])) for axis in sorted(self.shared)))
+        return (*fixed, *wanted, *(self._choice(run, axis) for axis in sorted(self.shared)))
 
     def setups(self) -> Iterator[Setup]:
-        """The set-ups for which there are arms on both sides."""
+        """The set-ups for which there are arms on both sides, apart for every choice from the axes of the family."""
         groups: dict[tuple[Any, ...], list[Run]] = {}
         others: dict[tuple[Any, ...], list[Run]] = {}
         for run in self.those:
             others.setdefault(self._key(run), []).append(run)
         axes = [axis for axis in self.family if axis != SPLIT]
         for run in self.these:
-            values = tuple("+".join(map(str, self.every[run].get(axis, ("none",))[-1:])) for axis in axes)
-            groups.setdefault((self._key(run), values), []).append(run)
+            groups.setdefault((self._key(run), tuple(self._label(run, axis) for axis in axes)), []).append(run)
         for (key, values), these in groups.items():
             those = others.get(key, [])
             if those or isinstance(self.claim.against, float):
                 for split in self.claim.split:
-                    picked = dict(zip(axes, values, strict=True))
-                    named = {axis: split if axis == SPLIT else picked[axis] for axis in self.family}
-                    yield Setup(tuple(these), tuple(those), split, named)
+                    picked = {**dict(zip(axes, values, strict=True)), SPLIT: split}
+                    yield Setup(tuple(these), tuple(those), split, {axis: picked[axis] for axis in self.family})
+
+    def _label(self, run: Run, axis: str) -> str:
+        """What an arm has of an axis of the family, in a word. Of `organism` and `intervention`, the arm's own name."""
+        values = self._choice(run, axis) or ("none",)
+        return values[-1] if axis in ("organism", "intervention") else "+".join(values)
 
     def alone(self) -> list[Run]:
         """Arms for which the other side has none to compare with."""
@@ -172,5 +192,5 @@ class Pairing:
 
     def _counterparts(self, one: Run, other: Run) -> bool:
         """Whether two arms agree in every axis that the file crosses to make both."""
-        axes = (self._written(one) & self._written(other)) - self.differing
-        return all(self.every[one][axis] == self.every[other][axis] for axis in axes)
+        axes = (set(self._written(one)) & set(self._written(other))) - self.differing
+        return all(self._choice(one, axis) == self._choice(other, axis) for axis in axes)

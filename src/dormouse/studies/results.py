@@ -14,7 +14,7 @@ import numpy as np
 from dormouse.errors import UserError
 from dormouse.interventions.findings import SAMPLES
 from dormouse.measurements.measurement import Sample
-from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, stack
+from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pooled, stack
 from dormouse.records import Answer, Record
 from dormouse.store import Entry
 from dormouse.studies.derived import Arms, Found, derived
@@ -70,10 +70,8 @@ def collect(model: str, entries: Sequence[tuple[Reading, Entry]]) -> Collected:
             )
     for together in arms.values():
         if len(together) > 1:
-            values = stack([(sample.items, sample.values) for _, sample in together])
-            sample = together[0][1]
-            if values.size:  # what treatments found may be about other things with every seed
-                records.append(_record([r for r, _ in together], sample, None, estimate(values, sample.how)))
+            found = pooled([(sample.items, sample.values) for _, sample in together], together[0][1].how)
+            records.append(_record([r for r, _ in together], together[0][1], None, found))
     records += _persistence(arms)
     records += derived(arms, _record)
     return Collected(model, [replace(record, model=model) for record in records], answers, arms)

@@ -1,0 +1,133 @@
+"""What is wrong with the filters and claims of a study, known before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from dormouse.errors import UserError
+from dormouse.registry import nearest, shortened
+from dormouse.studies.claim import SPLIT, Claim
+from dormouse.studies.coordinates import Crossing, Names, Run, runs
+from dormouse.studies.measured import measured, reported, steps
+from dormouse.studies.pairing import Every, Pairing, chosen, run_arms
+from dormouse.studies.pairing import place as part
+
+if TYPE_CHECKING:
+    from dormouse.studies.spec import Study
+
+Place = tuple[str | int, ...]
+Fault = tuple[Place, UserError]
+SHARES = ("_rate", "_share", "auroc")
+"""How the names of records end that lie between 0 and 1."""
+
+
+def faults(study: Study) -> Iterator[Fault]:
+    """What is wrong with the filters of a study, each with its place: coordinates and values that no arm has."""
+    try:
+        crossing = Crossing(study)
+        every = run_arms(study, crossing)
+    except UserError:
+        names = Names([*runs(study).values(), {"seed": study.seeds}])
+        for i, where in enumerate(study.cross):
+            yield from _fault(names, where, ("cross", i))
+        return
+    if study.cross and not every:
+        yield ("cross",), UserError("no arm fits any of these filters", "name coordinates that one arm has together")
+        return
+    names = Names(list(every.values()))
+    for i, claim in enumerate(study.claims):
+        place = ("claims", i)
+        found = list(_fault(names, claim.where, (*place, "where")))
+        found += [] if isinstance(claim.against, float) else _fault(names, claim.against, (*place, "against"))
+        for j, axis in enumerate(claim.family):
+            found += _fault(names, {} if axis == SPLIT else {axis: ()}, (*place, "family", j), named=False)
+        found += [] if found else _nothing(study, claim, every, names, place)
+        found += [] if found else _unpaired(study, claim, every, names, place)
+        yield from (*found, *_beyond(claim, place))
+
+
+def _fault(names: Names, where: Mapping[str, Any], place: Place, named: bool = True) -> Iterator[Fault]:
+    for key, wanted in where.items():
+        try:
+            names.whole({key: wanted})
+        except UserError as error:
+            yield ((*place, key) if named else place), error
+            return
+    try:
+        names.whole(where)
+    except UserError as error:
+        yield place, error
+
+
+def _nothing(study: Study, claim: Claim, every: Every, names: Names, place: Place) -> Iterator[Fault]:
+    """Sides of a claim that have no arms, or none of which the study measures what the claim compares."""
+    sides = {"where": claim.where} | ({} if isinstance(claim.against, float) else {"against": claim.against})
+    for key, where in sides.items():
+        arms = chosen(every, names, where, claim.step)
+        if not arms:
+            what = "no arm has all of these together" + ("" if claim.step == 0 else " and goes through a treatment")
+            yield (*place, key), UserError(what, "see the arms with `dormouse plan`; `step: 0` is before treatment")
+            continue
+        yield from _unmeasured(study, claim, key, arms, place)
+
+
+def _unmeasured(study: Study, claim: Claim, side: str, arms: Sequence[Run], place: Place) -> Iterator[Fault]:
+    """What a claim compares and no arm of a side will have: the step, the measurement, its split."""
+    known = sorted({step for run in arms for step in steps(study, run)})
+    at = "" if claim.step is None else f" at step {claim.step}"
+    if claim.step is not None and claim.step not in known:
+        what = f"the arms of `{side}` are not measured{at}, but at {', '.join(map(str, known[:20]))}"
+        yield (*place, "step"), UserError(what, "name one of these, or no step: then it is the end of the treatment")
+        return
+    found = [measured(study, run, claim.step) for run in arms]
+    told = [some for some in found if some is not None]
+    said = {name for run in arms for name in reported(study, run)}
+    if claim.compare in said or len(told) < len(found):
+        return
+    splits = [split for some in told for split in some.get(claim.compare, ())]
+    if not splits:
+        names = sorted(said.union(*told))
+        hint = nearest(claim.compare, names)
+        what = f"nothing measures '{shortened(claim.compare)}' of the arms of `{side}`{at}; {hint}"
+        remedy = "name a record of docs/measurements.md, or ask for its measurement: `only`, `also` under `measure`"
+        yield (*place, "compare"), UserError(what, remedy)
+        return
+    odd = [split for split in claim.split if not any(fnmatchcase(split, one) for one in splits)]
+    if odd and claim.compare != "no_answer_share":  # the splits of which say whose rates it is of
+        what = f"'{claim.compare}' has no split '{shortened(odd[0])}'; {nearest(odd[0], list(dict.fromkeys(splits)))}"
+        yield (*place, "split"), UserError(what, "name with `split` the kind of prompts that the claim is about")
+
+
+def _unpaired(study: Study, claim: Claim, every: Every, names: Names, place: Place) -> Iterator[Fault]:
+    """Sides that hold the same arm, or none that could be held against one of the other side."""
+    pairing = Pairing(study, claim, every, names)
+    if both := [run for run in pairing.these if run in pairing.those]:
+        what = f"the arm {_named(both[0])} stands on both sides"
+        yield (*place, "against"), UserError(what, "name arms that `where` does not name")
+        return
+    setups = list(pairing.setups())
+    if not setups and pairing.these and pairing.those:
+        one, other = _named(pairing.these[0]), _named(pairing.those[0])
+        what = f"no arm of `where` ({one}, ...) has a counterpart in `against` ({other}, ...)"
+        yield (*place, "against"), UserError(what, "they may differ in nothing but what the claim names: name it all")
+    crossing, arms = Crossing(study), [run for setup in setups for run in setup.arms]
+    if setups and not any(all(crossing.has(*part(run), seed) for run in arms) for seed in study.seeds):
+        yield place, UserError("its arms have no seed in common", "let `cross` run some seeds of all of them")
+
+
+def _named(run: Run) -> str:
+    return " ".join(part for part in (run.model, run.organism, run.chain) if part)
+
+
+def _beyond(claim: Claim, place: Place) -> Iterator[Fault]:
+    """Numbers that no rate can have."""
+    if not claim.compare.endswith(SHARES):
+        return
+    if isinstance(claim.against, float) and not 0 <= claim.against <= 1:
+        what = f"'{claim.compare}' is from 0 to 1, so that {claim.against:g} says nothing"
+        yield (*place, "against"), UserError(what, "write 5 % as 0.05")
+    if claim.margin >= 1:
+        what = f"'{claim.compare}' is from 0 to 1, so that nothing differs by more than {claim.margin:g}"
+        yield (*place, "margin"), UserError(what, "write 5 % as 0.05")
