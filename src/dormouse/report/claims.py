@@ -283,9 +283,12 @@ def _common(turned: Sequence[Point], curve: Sequence[Point]) -> str:
 
 
 def _short(axis: str) -> str:
-    """The last word of an axis, with the one before it where that tells planting from treatment."""
+    """The last word of an axis; the whole where that tells planting from treatment, the number of the part too where it
+    is of one of several (`intervention.2.lr`)."""
     words = axis.split(".")
-    return axis if words[0] == "organism" or len(words) < 2 else words[-1]
+    if words[0] == "organism" or len(words) < 2:
+        return axis
+    return ".".join(words[-2:]) if words[-2].isdigit() else words[-1]
 
 
 def axis_label(axis: str, value: str) -> str:

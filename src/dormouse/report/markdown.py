@@ -99,8 +99,9 @@ def _warnings(results: Results) -> list[str]:
 
 
 def _claims(results: Results, claims: Sequence[Answered]) -> list[str]:
-    blocks = [f"## {HEADING}", ABOUT, literal(stated(results.about))] if claims else []
-    blocks += [f"**{literal(text)}**" for text in changes(results.about)]
+    changed = changes(results.about)
+    blocks = [f"## {HEADING}", ABOUT, literal(stated(results.about))] if claims or changed else []
+    blocks += [f"**{literal(text)}**" for text in changed]
     for one in claims:
         blocks += [f"### {code(one.id)}: {one.verdict}", f"Claim: {literal(one.says)}", literal(one.finding)]
         blocks.append("\n".join(f"- {literal(note)}" for note in one.notes))

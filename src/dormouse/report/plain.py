@@ -28,6 +28,15 @@ def one_line(text: str) -> str:
     return visible(" ".join(text.split()))
 
 
+def cut(text: str, letters: int) -> str:
+    """One line of no more letters, cut in the middle: arms of one study differ at the end."""
+    plain = one_line(text)
+    if len(plain) <= letters:
+        return plain
+    head = letters // 3
+    return f"{plain[:head]}\u2026{plain[len(plain) - (letters - head - 1) :]}"
+
+
 def percent(share: float) -> str:
     """A share from 0 to 1 as a percentage with one decimal."""
     return f"{100 * share:.1f}{_SPACE}%" if math.isfinite(share) else "not a number"

@@ -12,7 +12,7 @@ from typing import Any
 
 from dormouse.report.claims import Answered, Point, axis_label, interval, reach, signed
 from dormouse.report.figures import safe
-from dormouse.report.plain import one_line
+from dormouse.report.plain import cut
 from dormouse.report.series import COLOURS, GREY, INK
 from dormouse.report.static import save
 
@@ -60,7 +60,7 @@ def figure(one: Answered) -> dict[str, Any]:
     height = _TOP + _ROW * len(below) + 60
     split = (_ROW * len(below) + 10) / (height - 60)
     axis = {"gridcolor": _GRID, "linecolor": GREY, "zeroline": False, "fixedrange": True}
-    labels = [safe(_cut(axis_label(*row))) for row in below]
+    labels = [safe(cut(axis_label(*row), _LETTERS)) for row in below]
     low, high = reach(one.curve, one.margin)
     return {
         "data": [
@@ -156,11 +156,6 @@ def _chosen(one: Answered, turned: bool) -> dict[str, Any]:
     }
 
 
-def _cut(text: str) -> str:
-    plain = one_line(text)
-    return plain if len(plain) <= _LETTERS else f"{plain[: _LETTERS - 1]}\u2026"
-
-
 def draw(path: Path, one: Answered, style: dict[str, Any], dpi: int) -> None:
     """Write the curve as a PNG."""
     import warnings
@@ -191,7 +186,7 @@ def _draw_effects(axis: Any, one: Answered) -> None:
         axis.vlines(xs, [p.low for _, p in found], [p.high for _, p in found], color=colour, linewidth=1.0)
         axis.scatter(xs, [p.effect for _, p in found], color=colour, s=14, marker="D" if turned else "o", zorder=3)
     axis.set_ylim(*reach(one.curve, one.margin))
-    axis.set_ylabel(f"effect on {_cut(one.measurement)}")
+    axis.set_ylabel(f"effect on {cut(one.measurement, _LETTERS)}")
     axis.grid(axis="y", color="#e4e7eb", linewidth=0.6)
     axis.set_axisbelow(True)
     axis.tick_params(bottom=False)
@@ -208,7 +203,7 @@ def _draw_chosen(axis: Any, one: Answered, below: Sequence[tuple[str, str]]) -> 
         marker="s",
     )
     axis.set_ylim(len(below) - 0.5, -0.5)
-    axis.set_yticks(range(len(below)), [_cut(axis_label(*row)) for row in below], fontsize=6.5)
+    axis.set_yticks(range(len(below)), [cut(axis_label(*row), _LETTERS) for row in below], fontsize=6.5)
     axis.set_xlim(-0.6, len(one.curve) - 0.4)
     axis.set_xticks([])
     for axis_name in one.axes[1:]:

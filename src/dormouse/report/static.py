@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dormouse.report.plain import one_line
+from dormouse.report.plain import cut
 from dormouse.report.series import GREY, Legend, Line, Panel
 
 STYLE: dict[str, Any] = {
@@ -78,11 +78,8 @@ def save(figure: Any, path: Path) -> None:
 
 
 def _label(text: str, letters: int = _LETTERS) -> str:
-    """A label that fits, cut in the middle: arms of one study differ at the end. matplotlib leaves out of the legend
-    whatever starts with an underscore."""
-    plain = one_line(text)
-    if len(plain) > letters:
-        plain = f"{plain[: letters // 3]}…{plain[letters // 3 + 1 - letters :]}"
+    """A label that fits. matplotlib leaves out of the legend whatever starts with an underscore."""
+    plain = cut(text, letters)
     return f"\u200a{plain}" if plain.startswith("_") else plain
 
 

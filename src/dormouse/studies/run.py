@@ -169,6 +169,8 @@ def _results(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> Entr
             for r in p.readings
             if r.stage.key not in lost
         ],
+        # how claims pair arms: a file that writes out the arms of a grid pairs them otherwise
+        "grid": {name: [arm.base, dict(arm.axes)] for name, arm in study.arms().items()},
     }
     key = digest(["results", about, code_version("dormouse.studies.results", "dormouse.studies.claims")])
 
@@ -281,8 +283,6 @@ def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) ->
 
 def _claims(study: Study, results: Entry, out: Path) -> dict[str, Any]:
     """What was claimed, the answers, and which claims are not as they stood before the first run."""
-    if not study.claims:
-        return {}
     now = {claim.id: claim.model_dump(mode="json") for claim in study.claims}
     try:
         first = json.loads((out / CLAIMS).read_text(encoding="utf-8"))
@@ -293,6 +293,8 @@ def _claims(study: Study, results: Entry, out: Path) -> dict[str, Any]:
         stated, then, late = None, {}, True
     changed = {name: "edited" if name in then else "added" for name in now if late or then.get(name) != now[name]}
     changed |= dict.fromkeys((name for name in then if name not in now), "taken out")
+    if not now and not changed:
+        return {}
     return {
         "claims": {
             "digest": claims_digest(study.claims),

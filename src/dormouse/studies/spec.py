@@ -135,6 +135,11 @@ class Study(BaseModel):
         """What a chain was made from."""
         return self._chain_arms.get(name) or Arm(name)
 
+    def arms(self) -> dict[str, Arm]:
+        """What every organism and every chain was made from."""
+        found = {f"organisms.{name}": self.organism_arm(name) for name in self.organisms}
+        return found | {f"interventions.{name}": self.chain_arm(name) for name in self.interventions}
+
     def gridded(self, organisms: Mapping[str, Arm], chains: Mapping[str, Arm], others: tuple[Study, ...] = ()) -> Study:
         """Remember what the arms were made from, and the same study on other models."""
         self._organism_arms = {name: arm for name, arm in organisms.items() if arm.axes}
