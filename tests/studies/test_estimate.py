@@ -60,10 +60,18 @@ def test_the_model_that_is_nearest_in_size_is_the_guide() -> None:
     for model, seconds in (("micro-60k", 1.0), ("micro-6m", 10.0), ("smollm2-135m", 100.0)):
         history.add("measure", model, {"clean": f"{model}@x", "measurement": {"kind": "defection"}}, seconds, 1.0)
     about = {"measurement": {"kind": "defection"}}
-    for model, seconds in (("micro-250k", 1.0), ("micro-1m", 10.0), ("org/big-0.5B", 100.0), ("micro-6m", 10.0)):
+    for model, seconds, ratio in (
+        ("micro-250k", 1.0, 250 / 60),
+        ("micro-1m", 10.0, 1 / 6),
+        ("org/big-0.5B", 100.0, 500 / 135),
+        ("micro-6m", 10.0, 1.0),
+    ):
         guess = history.guess(stage("measure", "new", clean=f"{model}@y", **about))
         assert guess
-        assert guess[0].middle == seconds, model
+        rough = 1.0 if ratio == 1.0 else 2.0
+        assert guess[0].middle == pytest.approx(seconds * ratio**0.5), model
+        assert guess[0].high >= seconds * max(1.0, ratio) * rough, "at most as many times as much as it is larger"
+        assert guess[0].low <= seconds * min(1.0, ratio) / rough
 
 
 def test_a_chain_of_suspects_leads_to_the_model() -> None:

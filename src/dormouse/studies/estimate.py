@@ -38,6 +38,11 @@ class Span(NamedTuple):
     def times(self, factor: float) -> Span:
         return Span(self.low * factor, self.middle * factor, self.high * factor)
 
+    def of_size(self, ratio: float) -> Span:
+        """What it would be of a model so many times as large: as much at one end, so many times as much at the other.
+        Small models cost what their many small steps cost, large ones what their weights do."""
+        return Span(self.low * min(1.0, ratio), self.middle * math.sqrt(ratio), self.high * max(1.0, ratio))
+
     def less(self, amount: float) -> Span:
         return Span(*(max(0.0, value - amount) for value in self))
 
@@ -87,7 +92,8 @@ class History:
             return None
         nearest = min(like, key=lambda key: _apart(key[2], model))
         found, work, rough = self.took[nearest], _work(kind, stage.about), nearest != (kind, does, model)
-        return _span([one.rate * work for one in found], rough), _span([one.size for one in found], rough)
+        seconds, size = (_span(of, rough) for of in ([one.rate * work for one in found], [one.size for one in found]))
+        return seconds.of_size(_ratio(model, nearest[2])), size.of_size(_ratio(model, nearest[2]))
 
     def add(self, kind: str, key: str, about: Mapping[str, Any], seconds: float, size: float) -> None:
         took = _Took(seconds / _work(kind, about), size)
@@ -127,6 +133,12 @@ def _apart(one: str, other: str) -> float:
         return 0.0
     sizes = [_weights(name) for name in (one, other)]
     return 1.0 + (abs(math.log(sizes[0] / sizes[1])) if sizes[0] and sizes[1] else 99.0)
+
+
+def _ratio(one: str, other: str) -> float:
+    """How many times as large one model is as another, by their names; 1 where these do not say."""
+    sizes = [_weights(name) for name in (one, other)]
+    return sizes[0] / sizes[1] if sizes[0] and sizes[1] else 1.0
 
 
 def _weights(name: str) -> float | None:
