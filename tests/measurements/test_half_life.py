@@ -53,6 +53,8 @@ def test_a_policy_that_never_was_has_no_half_life():
         ((3, 40, 40), 40, 3, 40),  # less than half got there: the median is the limit or more
         ((3, 5, 8, 40, 40), 8, 3, 40),  # leaving out the censored ones would say 5
         ((40, 40, 40), 40, 40, 40),
+        ((1, 2, 3, 4), 2, 1, 4),  # the lower one of an even number
+        ((1, 2, 40, 40), 2, 1, 40),  # half got there
         ((1, 2, 3, 4, 5, 6, 7, 8, 9), 5, 2, 8),  # 96 % by the binomial distribution
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dormouse.measurements.stats import estimate, estimate_ratio, stack
+from dormouse.measurements.stats import estimate, estimate_ratio, pooled, stack
 
 values = st.lists(st.floats(0, 1), min_size=1, max_size=40)
 
@@ -88,6 +88,17 @@ def test_nothing_is_averaged_in_silence(bad):
 def test_stack_pairs_by_item():
     rows = stack([(("a", "b", "c"), (1, 2, 3)), (("c", "a"), (30, 10))])
     assert rows.tolist() == [[1, 3], [10, 30]]
+
+
+def test_seeds_with_items_of_their_own_are_pooled_by_their_means():
+    alike = [(("a", "b"), (0.2, 0.4)), (("b", "a"), (0.6, 0.8))]
+    assert pooled(alike, "mean") == estimate(stack(alike), "mean")
+    others = [(("a", "x"), (0.0, 1.0)), (("a", "y", "z"), (0.0, 1.0, 0.5)), (("a",), (0.2,))]
+    found = pooled(others, "mean")
+    assert found.value == pytest.approx((0.5 + 0.5 + 0.2) / 3), "not 0.07, which is the mean of what is called a"
+    assert (found.n, found.low >= 0, found.high <= 1) == (6, True, True)
+    none = pooled([(("a", "b"), (0.0, 0.0)), (("c", "d"), (0.0, 0.0))], "proportion")
+    assert none.high == pytest.approx(0.658, abs=0.001), "Wilson's, of the two of a seed"
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

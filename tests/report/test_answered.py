@@ -12,7 +12,8 @@ from made_up import HOSTILE, record
 
 from dormouse.records import Answer, Record
 from dormouse.report import specification, write_report
-from dormouse.report.claims import answered, changes, signed, stated
+from dormouse.report.claims import answered, axis_label, changes, signed, stated
+from dormouse.report.plain import cut
 from dormouse.report.tables import by_model
 
 
@@ -136,6 +137,22 @@ def test_a_claim_without_a_family_has_no_figure(good: Path) -> None:
 def test_a_curve_that_is_no_longer_drawn_is_deleted(good: Path, records: list[Record], about: dict[str, Any]) -> None:
     write_report(good, records, [], with_claims(about, UNDECIDED))
     assert not list((good / "figures").glob("claim-*"))
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_claims_that_were_all_taken_out_are_named(
+    tmp_path: Path, records: list[Record], about: dict[str, Any], name: str
+) -> None:
+    write_report(tmp_path, records, [], with_claims(about, changed={"the-only-one": "taken out"}))
+    assert "the-only-one (taken out)" in text_of(tmp_path / name).replace("\\", "")
+
+
+def test_parts_of_a_chain_are_told_apart_and_long_names_are_cut_in_the_middle() -> None:
+    assert axis_label("intervention.2.lr", "0.001") == "2.lr 0.001"
+    assert axis_label("intervention.lr", "0.001") == "lr 0.001"
+    labels = {cut(f"organism ensemble.reasoning-none.n-{n}", 28) for n in (16, 256)}
+    assert len(labels) == 2
+    assert {len(label) for label in labels} == {28}
 
 
 def test_without_claims_nothing_is_said_of_them(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:

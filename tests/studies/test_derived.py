@@ -133,6 +133,15 @@ def test_preserved_are_those_that_were_live_and_are_live_still(made):
     assert find(records, **named, seed=None).value == pytest.approx(2 / 3)
 
 
+def test_what_was_preserved_is_counted_where_every_seed_has_members_of_its_own(made):
+    for seed in range(2):
+        for step, live in ((0, (1.0, 1.0, 1.0)), (40, (0.0, 0.0, 1.0 * seed))):
+            items = ("shared", f"a{seed}", f"b{seed}")
+            made.state(step, seed, Sample("live_share", "covered", items, live, how="proportion", at=0.5))
+    found = find(made.records(), measurement="members_preserved_share", split="covered", seed=None)
+    assert (found.value, found.n) == (pytest.approx(1 / 6), 6)
+
+
 def test_seeds_that_all_preserve_everything_leave_a_doubt(made):
     items = tuple(f"context {i}" for i in range(20))
     for seed in range(4):

@@ -45,15 +45,16 @@ class Censoring:
     ) -> bool:
         """Whether an effect that falls short of the margin may be larger, beyond the budget.
 
-        So it is where times reached it on the side that is claimed to last longer, or where values are upper bounds
-        (`..._at_most`) on the other. An effect that is surely the other way is the other way within the budget,
-        whatever comes after.
+        So it is where times reached it on the side that is claimed to last longer. An effect that is surely the other
+        way is the other way within the budget, whatever comes after. Values that are upper bounds (`..._at_most`) on
+        the side that is claimed to be less may be any less.
         """
-        more, less = bool(where) or against_at_most, bool(against) or where_at_most
         if direction == "different":
-            return more or less
+            return bool(where or against or where_at_most or against_at_most)
+        if against_at_most if direction == "greater" else where_at_most:
+            return True
         wrong = found.high < 0 if direction == "greater" else found.low > 0
-        return (more if direction == "greater" else less) and not wrong
+        return bool(where if direction == "greater" else against) and not wrong
 
     def said(self, where: float | None, against: float | None) -> dict[str, Any]:
         return {
