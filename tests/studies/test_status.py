@@ -345,6 +345,12 @@ def test_a_claim_that_is_edited_afterwards_shows(ran: Ran) -> None:
     assert about["claims"]["digest"] != about["claims"]["stated"]["digest"]
     for name in ("report.html", "report.md"):
         assert "Claims changed after the first run" in (ran.out / name).read_text()
+    none = ran.text[: ran.text.index("claims:")]
+    run_study(parse_study(none), none, ran.out, ran.store, Told(), 1)
+    changed = read_finished(ran.out)[2]["claims"]["changed"]
+    assert changed
+    assert set(changed.values()) == {"taken out"}
+    assert "(taken out)" in (ran.out / "report.md").read_text()
     run_study(parse_study(ran.text), ran.text, ran.out, ran.store, Told(), 1)
     assert read_finished(ran.out)[2]["claims"]["changed"] == {}
     assert "Claims changed" not in (ran.out / "report.md").read_text()
