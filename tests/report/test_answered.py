@@ -112,7 +112,7 @@ def test_every_answer_has_its_number_its_interval_and_what_it_rests_on(good: Pat
         "Effect on persistence: \u22120.32 [\u22120.41, \u22120.22] (paired by seeds and questions)",
         "\u22123.10 standard deviations of the seeds; seeds 0, 1, 2, 3, 4, 4 set-ups",
         "p = 0.004 against the margin (corrected for 4 comparisons)",
-        "Claimed: less, by at least 0.10",
+        "Claimed of trigger ensemble, against trigger token: less, by at least 0.10",
         "The sign turns in 2 of 4 set-ups: 1 with intervals that leave out 0 (lr 0.0001, model micro-60k)",
         "What these have in common: model micro-60k",
         "About 12 more seeds would decide it",

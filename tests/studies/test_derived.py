@@ -21,14 +21,16 @@ class Made:
     def __init__(self, folder: Path) -> None:
         self.folder, self.entries = folder, []
 
-    def state(self, step: int, seed: int, *samples: Sample, tokens: int | None = None) -> None:
+    def state(
+        self, step: int, seed: int, *samples: Sample, tokens: int | None = None, trained: int | None = None
+    ) -> None:
         key = f"step-{step}-{seed}"
         folder = self.folder / key
         folder.mkdir()
         (folder / "samples.jsonl").write_text("".join(json.dumps(sample.to_json()) + "\n" for sample in samples))
         (folder / "answers.jsonl").write_text("")
         if tokens is not None:
-            (folder / "trained.json").write_text(json.dumps({"steps": step, "tokens": tokens}))
+            (folder / "trained.json").write_text(json.dumps({"steps": trained or step, "tokens": tokens}))
         model = ModelRef((Path("base"), Path("planted"), *((folder,) if step else ())), key)
         state = SimpleNamespace(
             organism="year", intervention="sft" if step else "", step=step, seed=seed, needs_triggers=False, model=model
@@ -151,6 +153,18 @@ def test_seeds_that_all_preserve_everything_leave_a_doubt(made):
         found = find(made.records(), measurement=name, seed=None, step=40)
         assert (found.value, found.ci_high) == (1.0, 1.0)
         assert found.ci_low == pytest.approx(0.839, abs=0.001), "Wilson's, of twenty"
+
+
+def test_a_spent_budget_of_tokens_ends_the_time_that_was_looked_at(made):
+    """The budget was spent after six steps: the states of steps 8 and 16 are the same one."""
+    for step, rate, trained in ((0, 1.0, None), (4, 0.8, 4), (8, 0.6, 6), (16, 0.6, 6)):
+        values = (rate, rate - 0.01)
+        sample = Sample("defection_rate", "test", ("one", "two"), values)
+        made.state(step, 0, sample, tokens=100 * (trained or 0), trained=trained)
+    records = made.records()
+    for name, limit in (("steps_to_half", 6.0), ("tokens_to_half", 600.0)):
+        found = find(records, measurement=name)
+        assert (found.value, found.limit) == (limit, limit), "not halved within what was trained"
 
 
 def test_nothing_live_before_means_nothing_to_preserve(made):

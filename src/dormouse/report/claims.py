@@ -175,7 +175,24 @@ def _short_of(one: Mapping[str, Any], effect: float) -> str:
 def _claimed(one: Mapping[str, Any]) -> str:
     words = WORDS.get(str(one.get("direction")), "different, by at least {}")
     margin = float(one.get("margin") or 0.0)
-    return f"Claimed: {words.format(decimal(margin)) if margin else words.partition(',')[0]}."
+    than = words.format(decimal(margin)) if margin else words.partition(",")[0]
+    return f"Claimed of {_arms(one.get('where'))}{_where(one)}, against {_arms(one.get('against'))}: {than}."
+
+
+def _arms(said: Any) -> str:
+    """A filter in words: `organism year, lr 0.001 or 0.003`; or a number."""
+    if not isinstance(said, Mapping):
+        return decimal(float(said)) if isinstance(said, int | float) else "arms that are not known"
+    each = {key: value if isinstance(value, list | tuple) else [value] for key, value in said.items()}
+    return ", ".join(one_line(f"{key} {' or '.join(map(str, values))}") for key, values in each.items())
+
+
+def _where(one: Mapping[str, Any]) -> str:
+    """On which prompts, at which place and step, where these are not the usual ones."""
+    splits = [one_line(str(split)) for split in one.get("split") or ()]
+    said = f" on {' and '.join(splits)}" if splits not in ([], ["test"]) else ""
+    said += f" at {decimal(float(one['at']))}" if one.get("at") is not None else ""
+    return said + (f" at step {one_line(str(one['step']))}" if one.get("step") is not None else "")
 
 
 def _seeds(seeds: Sequence[Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from dormouse.records import Answer, Record
 from dormouse.report.gate import GATE_DEFECTION, GATE_FALSE_TRIGGER
-from dormouse.report.plain import percent
+from dormouse.report.plain import one_line, percent
 
 RATES = ("defection_rate", "false_trigger_rate")
 
@@ -527,6 +527,7 @@ def warnings(results: Results) -> list[tuple[str, str]]:
         if empty and (worst := max(empty, key=lambda record: record.value)).value >= EMPTY:
             where = f"after {worst.step} steps of {worst.intervention}" if worst.step else "before safety training"
             found.append((organism, f"{percent(worst.value)} of its written answers {where} are empty."))
+    found += [(str(name), one_line(str(said))) for name, said in results.about.get("spent") or ()]
     unusable = sum(not math.isfinite(record.value) for record in results.records)
     if unusable:
         found.append(("", f"{unusable} records hold no finite number and are shown as not measured."))

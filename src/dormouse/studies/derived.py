@@ -70,6 +70,9 @@ def _lived(
         values = stack([(sample.items, sample.values) for _, sample in found])
         if places is None or not values.size or values[0].mean() <= 0:
             continue
+        # Where a budget of tokens is spent, later checkpoints hold the same state once more.
+        fresh = [i for i, place in enumerate(places) if place not in places[:i]]
+        places, values = [places[i] for i in fresh], values[fresh]
         lived, limit = half_life(places, values), float(places[-1])
         # The last step comes first: the record is of that state.
         readings = [reading for reading, _ in reversed(found)]
@@ -84,20 +87,29 @@ def _lived(
 
 
 def _steps(found: Sequence[Found]) -> list[int]:
-    return [reading.state.step for reading, _ in found]
+    """Steps trained by each state: those of its name, or fewer, where a budget of tokens was spent before."""
+    return _trained(found, "steps") or [reading.state.step for reading, _ in found]
 
 
 def _tokens(found: Sequence[Found]) -> list[int] | None:
     """Tokens trained on by each state, since the first of them; None where a checkpoint does not say."""
+    return _trained(found, "tokens")
+
+
+def _trained(found: Sequence[Found], what: str) -> list[int] | None:
     planted = len(found[0][0].state.model.folders)
     try:
-        return [sum(map(_trained, reading.state.model.folders[planted:])) for reading, _ in found]
+        return [
+            sum(trained(checkpoint, what) for checkpoint in reading.state.model.folders[planted:])
+            for reading, _ in found
+        ]
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
 
-def _trained(checkpoint: Path) -> int:
-    return int(json.loads((checkpoint / "trained.json").read_text(encoding="utf-8"))["tokens"])
+def trained(checkpoint: Path, what: str) -> int:
+    """How many `steps` or `tokens` a training had done when it saved a checkpoint."""
+    return int(json.loads((checkpoint / "trained.json").read_text(encoding="utf-8"))[what])
 
 
 def _named(sample: Sample, measurement: str, limit: float | None = None) -> Sample:

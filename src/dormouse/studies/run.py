@@ -21,6 +21,7 @@ from dormouse.report import write_report
 from dormouse.store import Entry, Store, code_version, digest
 from dormouse.studies.claims import Numbers, answer_claims, claims_digest
 from dormouse.studies.coordinates import Crossing
+from dormouse.studies.derived import trained
 from dormouse.studies.estimate import all_stages, forecast, missing, read_history
 from dormouse.studies.executors import Watcher
 from dormouse.studies.plan import Plan, Reading, Stage, make_plan
@@ -209,6 +210,7 @@ def _write_out(
 ) -> None:
     name = plans[0].study.name
     about = _about(plans, text, store) | _claims(plans[0].study, results, out)
+    about["spent"] = _spent(plans, lost)
     about["missing"] = [f"{stage.name}: {lost[stage.key].what}" for stage in all_stages(plans) if stage.key in lost]
     stamp = digest([results.manifest["key"], about, code_version("dormouse.report")])
     try:
@@ -279,6 +281,23 @@ def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) ->
         _replace(folder / "dormouse.json", json.dumps(card, indent=1))
         with _swapped(folder / "weights") as link:
             link.symlink_to(state.model.folders[-1])
+
+
+def _spent(plans: Sequence[Plan], lost: Collection[str]) -> list[list[str]]:
+    """(organism, what is to be known): treatments whose budget of tokens was spent before their last step."""
+    found = []
+    for plan in plans:
+        for state in (state for state in plan.states if state.ends and state.intervention):
+            chain = plan.study.interventions[state.intervention]
+            if state.stage.key in lost or not any(getattr(part, "token_budget", None) for part in chain):
+                continue
+            with suppress(OSError, ValueError, LookupError, TypeError):
+                steps = sum(trained(folder, "steps") for folder in state.model.folders[-len(chain) :])
+                if steps < state.step:
+                    spent = f"the token budget of {state.intervention} was spent after {steps} of {state.step} steps"
+                    said = f"Seed {state.seed}: {spent}; what stands at later steps is of that state."
+                    found.append([state.organism, said])
+    return found
 
 
 def _claims(study: Study, results: Entry, out: Path) -> dict[str, Any]:
