@@ -23,7 +23,7 @@ from dormouse.studies.executors import build
 from dormouse.studies.file import parse_study
 from dormouse.studies.plan import Stage
 from dormouse.studies.results import read_finished
-from dormouse.studies.run import run_study
+from dormouse.studies.run import _edited, run_study
 from dormouse.studies.status import JOURNAL, Journal, Running, Status, alive, read_journal, status
 from dormouse.studies.work import make_executor, work_through
 
@@ -333,6 +333,22 @@ def test_its_claim_is_answered_and_said_in_the_report(ran: Ran) -> None:
         assert "longer-is-stronger" in text
         assert ("<b>More" in text) == (name == "report.md"), "in Markdown it stands in the study file, in a fence"
     assert (ran.out / "figures" / "claim-0.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_study_that_is_edited_after_its_claims_were_stated_shows(ran: Ran) -> None:
+    """More seeds until a claim holds: the claim is as it was, and yet the answer is not what was announced."""
+    design = json.loads((ran.out / "claims.json").read_text())["design"]
+    assert design["seeds"] == [0]
+    text = ran.text.replace("questions: 4", "questions: 5", 1)
+    assert text != ran.text
+    run_study(parse_study(text), text, ran.out, ran.store, Told(), 1)
+    assert read_finished(ran.out)[2]["claims"]["edited"] == ["measure"]
+    for name in ("report.html", "report.md"):
+        assert "The study was edited after the first run in this folder: measure." in (ran.out / name).read_text()
+    assert _edited(design, design | {"seeds": [0, 1]}) == ["seeds (then 0)"]
+    assert _edited(None, design) == [], "claims.json of an older dormouse"
+    run_study(parse_study(ran.text), ran.text, ran.out, ran.store, Told(), 1)
+    assert read_finished(ran.out)[2]["claims"]["edited"] == []
 
 
 def test_a_claim_that_is_edited_afterwards_shows(ran: Ran) -> None:

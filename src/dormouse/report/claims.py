@@ -87,13 +87,17 @@ def answered(about: Mapping[str, Any]) -> list[Answered]:
 
 
 def changes(about: Mapping[str, Any]) -> list[str]:
-    """That claims are not as they were stated before the first run, and since when they are as they are."""
+    """That claims, or the study that was to answer them, are not as they were stated before the first run."""
     said = about.get("claims") or {}
     changed: Mapping[str, Any] = said.get("changed") or {}
-    if not changed:
-        return []
-    named = ", ".join(f"{one_line(str(name))} ({one_line(str(how))})" for name, how in changed.items())
-    return [f"Claims changed after the first run in this folder: {named}. Such an answer was not predicted."]
+    found = []
+    if changed:
+        named = ", ".join(f"{one_line(str(name))} ({one_line(str(how))})" for name, how in changed.items())
+        found = [f"Claims changed after the first run in this folder: {named}. Such an answer was not predicted."]
+    if edited := [one_line(str(part)) for part in said.get("edited") or ()]:
+        what = f"The study was edited after the first run in this folder: {', '.join(edited)}."
+        found.append(f"{what} Who adds seeds until a claim holds finds one that does.")
+    return found
 
 
 def stated(about: Mapping[str, Any]) -> str:

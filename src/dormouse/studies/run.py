@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dormouse.errors import UserError
 from dormouse.lm import zoo
 from dormouse.records import ModelRef
@@ -62,7 +64,7 @@ def run_study(
     claim_folder(out, study.name)
     plans = make_plans(study, store, lambda name: zoo.resolve(name, watcher.say))
     todo = missing(plans, store, lambda stage: store.find(stage.kind, stage.key) is not None)
-    _begin(study, out, plans, store)
+    _begin(study, text, out, plans, store)
     journal = Journal(out / JOURNAL)
     workers = workers or (slots(executor, all_stages(plans)) if todo else 1)
     lost: dict[str, UserError] = {}
@@ -115,8 +117,14 @@ def _planned(plans: Sequence[Plan], todo: Sequence[Stage], store: Store, workers
     }
 
 
-def _begin(study: Study, out: Path, plans: Sequence[Plan], store: Store) -> None:
-    """Make the folder of the results, and put down what is claimed, and how much could be known by then."""
+def _design(study: Study, text: str) -> dict[str, Any]:
+    """What a study file says beside its claims, key by key: seeds as they are, the rest as digests."""
+    said = {str(key): value for key, value in yaml.safe_load(text).items() if key not in ("name", "claims", "seeds")}
+    return {"seeds": list(study.seeds), **{key: digest(json.dumps(value, default=str)) for key, value in said.items()}}
+
+
+def _begin(study: Study, text: str, out: Path, plans: Sequence[Plan], store: Store) -> None:
+    """Make the folder of the results, and put down what is claimed, of what study, and how much could be known then."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not (out / STUDY).is_file():
@@ -126,6 +134,7 @@ def _begin(study: Study, out: Path, plans: Sequence[Plan], store: Store) -> None
             late = (out / RECORDS).is_file()
             said = {"digest": claims_digest(study.claims), "time": round(time.time()), "late": late, "claims": claims}
             asked = {(reading.stage.kind, reading.stage.key) for plan in plans for reading in plan.readings}
+            said |= {"design": _design(study, text)}
             said |= {"known": sum(store.find(*stage) is not None for stage in asked), "measurements": len(asked)}
             _replace(out / CLAIMS, json.dumps(said, indent=1))
     except OSError as error:
@@ -209,7 +218,7 @@ def _write_out(
     lost: Mapping[str, UserError],
 ) -> None:
     name = plans[0].study.name
-    about = _about(plans, text, store) | _claims(plans[0].study, results, out)
+    about = _about(plans, text, store) | _claims(plans[0].study, text, results, out)
     about["spent"] = _spent(plans, lost)
     about["missing"] = [f"{stage.name}: {lost[stage.key].what}" for stage in all_stages(plans) if stage.key in lost]
     stamp = digest([results.manifest["key"], about, code_version("dormouse.report")])
@@ -300,16 +309,18 @@ def _spent(plans: Sequence[Plan], lost: Collection[str]) -> list[list[str]]:
     return found
 
 
-def _claims(study: Study, results: Entry, out: Path) -> dict[str, Any]:
-    """What was claimed, the answers, and which claims are not as they stood before the first run."""
+def _claims(study: Study, text: str, results: Entry, out: Path) -> dict[str, Any]:
+    """What was claimed, the answers, and which claims, and what else of the study, are not as they stood before the
+    first run."""
     now = {claim.id: claim.model_dump(mode="json") for claim in study.claims}
     try:
         first = json.loads((out / CLAIMS).read_text(encoding="utf-8"))
         then = {str(claim["id"]): claim for claim in first["claims"]}
         stated, late = {"digest": str(first["digest"]), "time": int(first["time"])}, bool(first.get("late"))
         stated |= {key: int(first.get(key) or 0) for key in ("known", "measurements")}
+        edited = _edited(first.get("design"), _design(study, text))
     except (OSError, ValueError, KeyError, TypeError):
-        stated, then, late = None, {}, True
+        stated, then, late, edited = None, {}, True, []
     changed = {name: "edited" if name in then else "added" for name in now if late or then.get(name) != now[name]}
     changed |= dict.fromkeys((name for name in then if name not in now), "taken out")
     if not now and not changed:
@@ -319,9 +330,19 @@ def _claims(study: Study, results: Entry, out: Path) -> dict[str, Any]:
             "digest": claims_digest(study.claims),
             "stated": stated,
             "changed": changed,
+            "edited": edited,
             "answers": json.loads((results / ANSWERED).read_text(encoding="utf-8")),
         }
     }
+
+
+def _edited(then: Any, now: Mapping[str, Any]) -> list[str]:
+    """The keys of a study file that are not as they were: `seeds (then 0, 1, 2)`. Nothing where it was not put down."""
+    if not isinstance(then, Mapping):
+        return []
+    keys = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
+    seeds = f"seeds (then {', '.join(map(str, then.get('seeds') or ()))})"
+    return [seeds if key == "seeds" else str(key) for key in keys]
 
 
 def _about(plans: Sequence[Plan], text: str, store: Store) -> dict[str, Any]:
