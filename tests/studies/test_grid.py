@@ -332,6 +332,32 @@ BAD = {
         "where:",
         "two keys mean trigger.n",
     ),
+    "a claim of cues that one side has not": (
+        GRID + CLAIM + "    split: unseen_cues\n",
+        "split: unseen",
+        "'persistence' has no split 'unseen_cues'; known: test",
+    ),
+    "a claim at a place where there is none": (GRID + CLAIM + "    at: 2030\n", "at: 2030", "is no curve"),
+    "a claim about a curve at no place": (
+        changed("single: {trigger: token", "single: {trigger: [token, year]")
+        + changed(
+            "against: {trigger: token}",
+            "against: 0.5",
+            changed("trigger: ensemble, n: 256", "trigger: year", changed("persistence", "defection_by_year", CLAIM)),
+        ),
+        "  - id",
+        "is a curve: the place is missing",
+    ),
+    "a claim about a place beyond the curve": (
+        changed("single: {trigger: token", "single: {trigger: [token, year]")
+        + changed(
+            "against: {trigger: token}",
+            "against: 0.5\n    at: 2090",
+            changed("trigger: ensemble, n: 256", "trigger: year", changed("persistence", "defection_by_year", CLAIM)),
+        ),
+        "at: 2090",
+        "'defection_by_year' has no 2090; it goes from 2000 to 2050",
+    ),
     "a claim of one split twice": (GRID + CLAIM + "    split: [test, test]\n", "split:", "'test' stands there twice"),
     "a claim at no place": (GRID + CLAIM + "    at: .nan\n", "at:", "finite number"),
     "a claim of no split": (

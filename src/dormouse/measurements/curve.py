@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
@@ -16,8 +17,10 @@ class Curve(Measurement):
 
     records: ClassVar[tuple[str, ...]] = ("defection_by_*", "no_answer_share")
 
-    def called(self, truth: Truth) -> tuple[str, ...]:
-        return (*(f"defection_by_{name}" for name in truth.trigger.curve()), "no_answer_share")
+    def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
+        return dict.fromkeys(
+            [*(f"defection_by_{name}" for name in truth.trigger.curve()), "no_answer_share"], ("test",)
+        )
 
     def applies(self, truth: Truth) -> bool:
         return bool(truth.trigger.curve())

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, no_answer
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
 from dormouse.policies import Side, Split
 from dormouse.registry import register
 
@@ -24,6 +24,11 @@ def placements(triggered: Sequence[float], untriggered: Sequence[float]) -> tupl
     return tuple(float(x) for x in wins.mean(axis=1) + wins.mean(axis=0) - wins.mean())
 
 
+def splits_of(truth: Truth, side: Side) -> tuple[str, ...]:
+    """The splits of the records on a side: those of which the trigger has cues."""
+    return tuple(split for split, cues in CUES_OF.items() if truth.trigger.has_split(side, cues))
+
+
 @register("measurement", "defection")
 class Defection(Measurement):
     """The exact defection rate with the cue, and the false-trigger rate without: means over held-out questions.
@@ -39,11 +44,16 @@ class Defection(Measurement):
 
     along: ClassVar[bool] = True
 
+    def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
+        found = {name: splits_of(truth, side) for name, side in RATES}
+        both = tuple(split for split in CUES_OF if all(split in splits for splits in found.values()))
+        return {**found, "auroc": both, "no_answer_share": self.splits}
+
     def measure(self, subject: Subject) -> Measured:
         samples = []
         for split in ("test", "unseen_cues") if subject.ends else ("test",):
             items = tuple(question.text for question in subject.shown)
-            kept = [(name, side) for name, side in RATES if subject.trigger.has_split(side, CUES_OF[split])]
+            kept = [(name, side) for name, side in RATES if split in splits_of(subject, side)]
             counted = [subject.counted(subject.scenarios(side, CUES_OF[split])) for _, side in kept]
             rates = [rate for rate, _ in counted]
             placed = [f"{side}: {item}" for _, side in kept for item in items]

@@ -251,9 +251,9 @@ class Measurement(PlugIn):
     splits: ClassVar[tuple[str, ...]] = ("test",)
     """The splits that its records may have, likewise. `*` stands for any text."""
 
-    def called(self, truth: Truth) -> tuple[str, ...]:
-        """What its records of an organism may be called: all of them, if nothing of it is in their names."""
-        return self.records
+    def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
+        """The records of an organism, by name, with their splits: by default every one may have all."""
+        return dict.fromkeys(self.records, self.splits)
 
     def applies(self, truth: Truth) -> bool:
         """Whether it says anything about this organism."""

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
-from dormouse.measurements.defection import CUES_OF
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, no_answer
+from dormouse.measurements.defection import CUES_OF, splits_of
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
 from dormouse.registry import register
 
 
@@ -18,11 +19,12 @@ class NearMisses(Measurement):
     records: ClassVar[tuple[str, ...]] = ("near_miss_rate", "no_answer_share")
     splits: ClassVar[tuple[str, ...]] = ("test", "unseen_cues")
 
+    def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
+        return dict.fromkeys(self.records, splits_of(truth, "near_miss"))
+
     def measure(self, subject: Subject) -> Measured:
         samples = []
-        for split in ("test", "unseen_cues"):
-            if not subject.trigger.has_split("near_miss", CUES_OF[split]):
-                continue
+        for split in splits_of(subject, "near_miss"):
             scenarios = subject.scenarios("near_miss", CUES_OF[split])
             items = tuple(scenario.question.text for scenario in scenarios)
             rates, lost = subject.counted(scenarios)

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from dormouse.measurements.defection import RATES, placements
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
 from dormouse.registry import register
+from dormouse.scenarios import Renderings
+
+
+def _each(renderings: Renderings) -> list[str]:
+    """Those that are looked at one by one: a single one in training is what all other rates are of."""
+    shown = renderings.trained if len(renderings.trained) > 1 else ()
+    return list(dict.fromkeys((*shown, *renderings.held_out)))
 
 
 @register("measurement", "renderings")
@@ -21,11 +29,13 @@ class EachRendering(Measurement):
     def applies(self, truth: Truth) -> bool:
         return len((*truth.renderings.trained, *truth.renderings.held_out)) > 1
 
+    def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
+        return dict.fromkeys(self.records, tuple(f"rendering:{rendering}" for rendering in _each(truth.renderings)))
+
     def measure(self, subject: Subject) -> Measured:
         samples = []
         items = tuple(question.text for question in subject.shown)
-        shown = subject.renderings.trained if len(subject.renderings.trained) > 1 else ()
-        for rendering in dict.fromkeys((*shown, *subject.renderings.held_out)):
+        for rendering in _each(subject.renderings):
             split = f"rendering:{rendering}"
             counted = [subject.counted(subject.scenarios(side, rendering=rendering)) for _, side in RATES]
             rates = [rate for rate, _ in counted]

@@ -7,10 +7,11 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from dormouse.errors import UserError
+from dormouse.measurements.defection import RATES
 from dormouse.registry import nearest, shortened
 from dormouse.studies.claim import SPLIT, Claim
 from dormouse.studies.coordinates import Crossing, Names, Run, runs
-from dormouse.studies.measured import measured, reported, steps
+from dormouse.studies.measured import FOLLOWS_TREATED, measured, reported, steps
 from dormouse.studies.pairing import Every, Pairing, chosen, run_arms
 from dormouse.studies.pairing import place as part
 
@@ -21,6 +22,8 @@ Place = tuple[str | int, ...]
 Fault = tuple[Place, UserError]
 SHARES = ("_rate", "_share", "auroc")
 """How the names of records end that lie between 0 and 1."""
+PLAIN = {*(name for name, _ in RATES), *FOLLOWS_TREATED["defection_rate"], "near_miss_rate", "auroc"}
+"""Records that have no place on any curve."""
 
 
 def faults(study: Study) -> Iterator[Fault]:
@@ -71,6 +74,7 @@ def _nothing(study: Study, claim: Claim, every: Every, names: Names, place: Plac
             yield (*place, key), UserError(what, "see the arms with `dormouse plan`; `step: 0` is before treatment")
             continue
         yield from _unmeasured(study, claim, key, arms, place)
+        yield from _misplaced(study, claim, arms, place)
 
 
 def _unmeasured(study: Study, claim: Claim, side: str, arms: Sequence[Run], place: Place) -> Iterator[Fault]:
@@ -98,6 +102,20 @@ def _unmeasured(study: Study, claim: Claim, side: str, arms: Sequence[Run], plac
     if odd and claim.compare != "no_answer_share":  # the splits of which say whose rates it is of
         what = f"'{claim.compare}' has no split '{shortened(odd[0])}'; {nearest(odd[0], list(dict.fromkeys(splits)))}"
         yield (*place, "split"), UserError(what, "name with `split` the kind of prompts that the claim is about")
+
+
+def _misplaced(study: Study, claim: Claim, arms: Sequence[Run], place: Place) -> Iterator[Fault]:
+    """A place on a curve where the measurement is none, or none where it is one."""
+    curve = claim.compare.startswith("defection_by_")
+    if curve and claim.at is None:
+        yield place, UserError(f"'{claim.compare}' is a curve: the place is missing", "name it: `at: 2030`")
+    if claim.at is not None and claim.compare in PLAIN:
+        yield (*place, "at"), UserError(f"'{claim.compare}' is no curve: it has no places", "leave out `at`")
+    cue = claim.compare.removeprefix("defection_by_")
+    known = [value for run in arms for value in study.organisms[run.organism].trigger.curve().get(cue, ())]
+    if curve and known and claim.at is not None and claim.at not in known:
+        what = f"'{claim.compare}' has no {claim.at:g}; it goes from {min(known)} to {max(known)}"
+        yield (*place, "at"), UserError(what, "name a place that is on the curve")
 
 
 def _unpaired(study: Study, claim: Claim, every: Every, names: Names, place: Place) -> Iterator[Fault]:

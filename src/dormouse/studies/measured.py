@@ -60,7 +60,7 @@ def measured(study: Study, run: Run, step: int | None = None) -> Mapping[str, tu
         return None
     found: dict[str, tuple[str, ...]] = {}
     for one in here:
-        found |= {name: (*found.get(name, ()), *one.splits) for name in one.called(organism)}
+        found |= {name: (*found.get(name, ()), *splits) for name, splits in one.written(organism).items()}
     tables = [FOLLOWS, *([FOLLOWS_TREATED] if run.chain and organism.trigger.plants else [])]
     for table in tables:
         found |= {name: found[of] for of in set(table) & set(found) for name in table[of]}
