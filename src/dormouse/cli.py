@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,16 @@ def plan(study: Path, store: Path | None, workers: int | None) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-def status(folder: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(folder: Path, as_json: bool) -> None:
     """How a study stands that runs into FOLDER: what runs now, what is done, what failed and why, the time left."""
     from dormouse.studies.status import status as look
 
-    for line in look(folder).lines():
+    found = look(folder)
+    if as_json:
+        click.echo(json.dumps(asdict(found)))
+        return
+    for line in found.lines():
         click.echo(printable(line))
 
 
@@ -171,6 +177,7 @@ def results(folder: Path, as_json: bool) -> None:
 
     records, _, _ = read_finished(folder)
     several = len({record.model for record in records}) > 1
+    wide = max((len(r.organism) + len(r.intervention) + len(r.model) * several for r in records), default=0) + 7
     for record in records:
         if as_json:
             click.echo(json.dumps(record.to_json()))
@@ -181,7 +188,7 @@ def results(folder: Path, as_json: bool) -> None:
             seed = "all seeds" if record.seed is None else f"seed {record.seed}"
             told = "  (needs the triggers)" if record.needs_triggers else ""
             line = (
-                f"{where:28} step {record.step:<5} {what:34} {record.split:12} {seed:10} "
+                f"{where:{wide}} step {record.step:<5} {what:34} {record.split:12} {seed:10} "
                 f"{record.value:7.4f} [{record.ci_low:.4f}, {record.ci_high:.4f}] n={record.n}{told}"
             )
             click.echo(printable(line))

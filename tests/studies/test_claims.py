@@ -536,7 +536,8 @@ def test_splits_are_set_ups() -> None:
         for key, found in list(numbers.at.items()):
             numbers.at[*key[:5], "unseen_cues", None] = found
 
-    said = claim(more="direction: less, split: [test, unseen_cues], family: [split]")
+    more = "direction: less, split: [test, unseen_cues], family: [split]"
+    said = claim(against="{trigger: ensemble, n: 16}", more=more)
     (found,) = answers(smaller(0.4), said, spoil=spoil)
     assert [point["chosen"]["split"] for point in found["curve"]] == ["test", "unseen_cues"]
 
@@ -557,11 +558,12 @@ def test_how_much_was_measured_before_the_claims_were_stated_is_put_down(tmp_pat
 
     from dormouse.studies.run import _begin
 
-    study = parse_study(STUDY.format(model="micro-60k", seeds=3, claims=claim()))
+    text = STUDY.format(model="micro-60k", seeds=3, claims=claim())
+    study = parse_study(text)
     reading = [SimpleNamespace(stage=SimpleNamespace(kind="measure", key=key)) for key in "aabc"]
     plans: Any = [SimpleNamespace(readings=reading)]
     for there in ("ab", "abc"):
         store: Any = SimpleNamespace(find=lambda kind, key, there=there: key in there or None)
-        _begin(study, tmp_path, plans, store)
+        _begin(study, text, tmp_path, plans, store)
         said = json.loads((tmp_path / "claims.json").read_text())
         assert (said["known"], said["measurements"]) == (2, 3)

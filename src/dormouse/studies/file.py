@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from dormouse.errors import UserError
 from dormouse.registry import message, shortened
+from dormouse.studies.claim import Gate
 from dormouse.studies.faults import faults
 from dormouse.studies.grid import GridError, Place, as_axis, expand, written
 from dormouse.studies.spec import Study
@@ -89,6 +90,8 @@ def _expanded(value: Mapping[str, Any], lines: Mapping[Place, int], called: str)
             given = {**grid.value, **({"model": model} if "model" in value else {})}
             studies.append(Study.model_validate(given).gridded(grid.organisms, grid.chains))
     except GridError as error:
+        if error.place[:1] == ("zip",):  # what else is wrong may be why it names no axis
+            _expanded({key: said for key, said in value.items() if key != "zip"}, lines, called)
         raise _located(error.place, error.what, error.remedy, lines, called) from error
     except ValidationError as error:
         raise _explain(error, lines, called, moved) from error
@@ -137,11 +140,12 @@ def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loa
 def _explain(
     error: ValidationError, lines: Mapping[Place, int], called: str, moved: Mapping[Place, Place]
 ) -> UserError:
-    """The first thing that is wrong, in plain words, with its line."""
-    first = error.errors()[0]
+    """The first thing that is wrong, in plain words, with its line. A key that means nothing goes before what is
+    missing: it may be what is missing, misspelt."""
+    first = min(error.errors(), key=lambda one: one["type"] == "missing")
     at = written((*first["loc"], *((first.get("ctx") or {}).get("at") or ())), moved)
     known = next(place for place in _shorter(at) if place in lines)
-    path = ".".join(str(part) for part in at if part != "[key]")
+    path = ".".join(str(part) for part in at if part not in ("[key]", Gate.__name__))
     said = message(first, _model_at(first["loc"]))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return UserError(
@@ -162,7 +166,7 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
         field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
         if field is None:
             continue
-        model = field.annotation
+        model = next((one for one in get_args(field.annotation) if one is Gate), field.annotation)
         if get_origin(model) is dict:
             next(parts, None)  # a name that the user chose, not a field
             model = get_args(model)[1]

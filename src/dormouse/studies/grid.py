@@ -90,9 +90,12 @@ def expand(raw: Mapping[str, Any], chain_model: Any) -> Expanded:
         GridError: an axis is empty, names a value twice, cannot be zipped, or there are too many arms.
     """
     groups = _zips(raw.get("zip"))
+    _once_each(groups)
     value: dict[str, Any] = dict(raw)
     moved: dict[Place, Place] = {}
     known: dict[str, None] = {}
+    together: list[set[str]] = []
+    """The axes of each organism and of each chain."""
     arms: dict[str, dict[str, Arm]] = {"organisms": {}, "interventions": {}}
     for key, wanted in (("organisms", OrganismSpec), ("interventions", chain_model)):
         said = raw.get(key)
@@ -100,13 +103,16 @@ def expand(raw: Mapping[str, Any], chain_model: Any) -> Expanded:
             continue
         made: dict[str, Any] = {}
         for base, given in said.items():
-            for name, way in _arms(base, given, wanted, groups, (key, base), known):
+            mine: dict[str, None] = {}
+            for name, way in _arms(base, given, wanted, groups, (key, base), mine):
                 if name in made:
                     raise GridError((key, base), f"two arms would be called '{name}'", "rename one of them")
                 made[name] = way.value
                 moved[(key, name)] = (key, base)
                 moved |= {(key, name, *new): (key, base, *old) for new, old in way.moved.items()}
                 arms[key][name] = Arm(base, {_axis(c.place, key, way.value): _plain(c, way.value) for c in way.choices})
+            known |= mine
+            together.append(set(mine))
             if len(made) > MOST_ARMS:
                 raise _too_many((key, base), len(made))
         value[key] = made
@@ -115,7 +121,17 @@ def expand(raw: Mapping[str, Any], chain_model: Any) -> Expanded:
             if axis not in known:
                 what = f"'{shortened(axis)}' is no axis of this study; {nearest(axis, list(known))}"
                 raise GridError(("zip", i, j), what, "name axes: keys that a list of values is given for")
+        if not any(len([axis for axis in group if axis in theirs]) > 1 for theirs in together):
+            what = f"no organism and no chain has two of the axes {', '.join(map(shortened, group))}"
+            remedy = "name axes of one organism or of one chain: an organism's and a chain's are always crossed"
+            raise GridError(("zip", i), what, remedy)
     return Expanded(value, arms["organisms"], arms["interventions"], moved)
+
+
+def _once_each(groups: Sequence[Sequence[str]]) -> None:
+    for i, group in enumerate(groups):
+        if twice := [axis for j, axis in enumerate(group) if axis in group[:j]]:
+            raise GridError(("zip", i), f"'{shortened(twice[0])}' stands there twice", "name each axis once")
 
 
 def _zips(said: Any) -> list[list[str]]:

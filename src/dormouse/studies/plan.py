@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from dormouse.errors import UserError
 from dormouse.interventions.intervention import Intervention
+from dormouse.lm import zoo
 from dormouse.measurements.measurement import Measurement
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
@@ -106,6 +107,16 @@ def modules_of(plugin: PlugIn) -> list[str]:
             if isinstance(inner, PlugIn):
                 found += modules_of(inner)
     return found
+
+
+def refuse_unknown_model(study: Study) -> None:
+    """Refuse a model that is none.
+
+    Raises:
+        UserError: it can neither be made here nor be found anywhere.
+    """
+    if not study.micro:
+        zoo.refuse_unknown(study.model, MICRO)
 
 
 def make_plan(study: Study, base: ModelRef | None, store: Store, crossing: Crossing | None = None) -> Plan:

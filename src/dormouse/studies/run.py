@@ -26,7 +26,7 @@ from dormouse.studies.coordinates import Crossing
 from dormouse.studies.derived import trained
 from dormouse.studies.estimate import all_stages, forecast, missing, read_history
 from dormouse.studies.executors import Watcher
-from dormouse.studies.plan import Plan, Reading, Stage, make_plan
+from dormouse.studies.plan import Plan, Reading, Stage, make_plan, refuse_unknown_model
 from dormouse.studies.results import RECORDS, collect, read_answers, read_records, write_results
 from dormouse.studies.spec import Study
 from dormouse.studies.status import JOURNAL, Journal, why
@@ -102,6 +102,8 @@ def _incomplete(lost: Mapping[str, UserError], todo: Sequence[Stage]) -> UserErr
 
 def make_plans(study: Study, store: Store, base: Callable[[str], ModelRef]) -> list[Plan]:
     """The stages of a study, model by model; `base` finds a model that is not made here."""
+    for one in study.each:
+        refuse_unknown_model(one)
     crossing = Crossing(study)
     return [make_plan(one, None if one.micro else base(one.model), store, crossing) for one in study.each]
 

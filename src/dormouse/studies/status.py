@@ -67,6 +67,8 @@ NO_JOURNAL = Journal(None)
 
 def why(error: BaseException) -> str:
     """An error in one line, for the journal."""
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by Ctrl-C"
     said = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     return " ".join(said.split())[:500]
 
@@ -209,6 +211,8 @@ def status(folder: Path, now: float | None = None, lives: Callable[[Mapping[str,
             took.setdefault(str(line.get("kind")), []).append(float(line["seconds"]))
     todo = {str(kind): int(n) for kind, n in (plan.get("todo") or {}).items()}
     counts = Counter(str(line.get("kind")) for line in done.values())
+    whole = ended and not ends[-1].get("error")  # then nobody misses what was cut off before
+    interrupted = [str(said[0].get("name")) for said in open_.values() if not whole and not lives(said[0])]
     busy: dict[str, list[Running]] = {}
     for kind, stage in running:
         busy.setdefault(kind, []).append(stage)
@@ -219,7 +223,7 @@ def status(folder: Path, now: float | None = None, lives: Callable[[Mapping[str,
         running=[stage for _, stage in running],
         failed=[(str(line.get("name")), str(line.get("error"))) for line in over.values() if line["event"] == "failed"],
         skipped=sum(line["event"] == "skipped" for line in over.values()),
-        interrupted=[str(said[0].get("name")) for said in open_.values() if not lives(said[0])],
+        interrupted=interrupted,
         working=bool(running) or (lives(plan) and not ended),
         ended=ended,
         error=str(ends[-1].get("error") or "") if ended else "",
