@@ -14,6 +14,7 @@ from dormouse.records import Answer, Record
 from dormouse.report import specification, write_report
 from dormouse.report.claims import answered, axis_label, changes, signed, stated
 from dormouse.report.plain import cut
+from dormouse.report.static import _title
 from dormouse.report.tables import by_model
 
 
@@ -280,3 +281,12 @@ def test_organisms_on_two_models_stand_apart(tmp_path: Path, about: dict[str, An
 
 def test_a_difference_has_its_sign() -> None:
     assert [signed(x) for x in (0.25, -0.25, 0.0, -0.001)] == ["+0.25", "\u22120.25", "0.00", "\u22120.001"]
+
+
+@pytest.mark.parametrize("name", ["sft", "safe.lr-0.001.steps-16.coverage-0.3", "x" * 200, "a." * 90])
+def test_titles_of_a_grid_have_two_lines_at_most_and_keep_their_ends(name: str) -> None:
+    lines = _title(name).split("\n")
+    assert len(lines) <= 2
+    assert max(map(len, lines)) <= 32
+    assert "".join(lines).startswith(name[:20])
+    assert "".join(lines).endswith(name[-20:])

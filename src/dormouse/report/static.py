@@ -83,6 +83,16 @@ def _label(text: str, letters: int = _LETTERS) -> str:
     return f"\u200a{plain}" if plain.startswith("_") else plain
 
 
+def _title(text: str) -> str:
+    """A title in one line or two: arms of a grid have long names, broken at one of their dots if there is one."""
+    plain = cut(text, 2 * _LETTERS)
+    if len(plain) <= _LETTERS:
+        return plain
+    least = len(plain) - _LETTERS
+    at = plain.rfind(".", least - 1, _LETTERS) + 1 or _LETTERS
+    return f"{plain[:at]}\n{plain[at:]}"
+
+
 def _handle(key: Legend | None, label: str) -> Any:
     from matplotlib.lines import Line2D
 
@@ -94,7 +104,7 @@ def _handle(key: Legend | None, label: str) -> Any:
 
 def _panel(axis: Any, panel: Panel, first: bool) -> None:
     told = "\n(told the triggers)" if panel.needs_triggers else ""
-    axis.set_title(_label(panel.title) + told, loc="left")
+    axis.set_title(_title(panel.title) + told, loc="left")
     for line in panel.lines:
         _line(axis, line)
     axis.set_xticks([place for place, _ in panel.ticks], [label for _, label in panel.ticks])
