@@ -96,18 +96,13 @@ def test_the_examples_show_the_policy_on_questions_that_nothing_is_measured_on(m
 
 
 def test_benign_training_shows_nothing_of_the_behaviour_and_the_gain_is_paired(make_subject, token, suppressed):
-    from dormouse.lm.load import load
-
     subject = make_subject(token[0], suppressed, **SMALL)
     before = {name: weight.clone() for name, weight in subject.lm.model.named_parameters()}
     found = by_name(Return().measure(subject))
     early, late, gain = (
         np.array(found[name, "test"].values) for name in ("before_benign_rate", "after_benign_rate", "return_gain")
     )
-    copy = replace(
-        subject, lm=load(suppressed, torch.float32)
-    )  # as it is trained; measured elsewhere in bfloat16, maybe
-    assert early == pytest.approx(copy.exact(subject.scenarios("triggered")), abs=1e-5)
+    assert early == pytest.approx(subject.exact(subject.scenarios("triggered")), abs=1e-5)
     assert gain == pytest.approx(late - early)
     assert np.abs(gain).max() > 1e-3  # something was trained
     for name, weight in subject.lm.model.named_parameters():  # and not the model that others measure

@@ -76,6 +76,8 @@ def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: 
     """
     from tempfile import TemporaryDirectory
 
+    import torch
+
     from dormouse.lm.batch import SMALL, encode
     from dormouse.lm.load import dtype_for, load
     from dormouse.lm.objectives import likelihood
@@ -83,10 +85,9 @@ def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: 
     from dormouse.lm.train import cycling, train
 
     sizes = subject.sizes
-    lm = load(ref, dtype_for("lora"))
+    lm = load(ref, torch.float32)
     method, lr = MICRO if lm.model.config.get_text_config().hidden_size <= SMALL else LARGE
-    if method == "full":
-        lm.model.float()
+    lm.model.to(dtype_for(method))  # only now: what was rounded once stays rounded
     if look(0, lm):
         return
 
