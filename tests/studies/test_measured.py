@@ -17,7 +17,7 @@ from dormouse.studies.measured import measured, reported, steps
 HERE = Path(__file__).parents[2]
 RUN = [
     *("pattern", "credit", "hidden", "spectrum", "exposure"),
-    *("debate-short", "debate", "debate-year", "debate-size", "debate-fresh", "debate-smollm2"),
+    *("debate-short", "debate", "debate-year", "debate-size", "debate-fresh", "debate-exposure", "debate-smollm2"),
     *("reading-smollm2", "reasoning-size", "size-scaled"),
 ]
 """Examples with arms that have not changed since their records were kept in docs/results."""
