@@ -247,6 +247,8 @@ BAD: dict[str, tuple[str, str | int, str]] = {
     "bytes": (swap("name: good", "name: !!binary Z29vZA=="), 1, "tag"),
     "a set": (swap("tasks: {", "tasks: !!set {"), "tasks", "tag"),
     "a word that says it is a mapping": (swap("tasks: {train: 24, safety: 8}", "tasks: !!map x"), "!!map", "tag"),
+    "nothing that says it is a number": (swap("steps: 40", "steps: !!int ''"), "!!int", "cannot be read"),
+    "a word that says it is a time": (swap("name: good", "name: !!timestamp x"), 1, "cannot be read"),
     "a word that says it is a number": (swap("steps: 40", "steps: !!int forty"), "!!int", "cannot be read"),
     "two documents": (GOOD + "---\n" + GOOD, line_of(GOOD + "---\n", "---"), "not valid YAML"),
     "a control character": (swap("- 7", "- 7\x1b[0m"), "- 7", "not valid YAML"),

@@ -77,6 +77,11 @@ def parse_study(text: str, called: str = "study") -> Study:
     return _expanded(value, lines, called)
 
 
+def top_level(text: str) -> Mapping[str, Any]:
+    """What a study file that could be read says, key by key, as plain data."""
+    return dict(_plain(yaml.compose(text, yaml.SafeLoader), (), {}, "study", yaml.SafeLoader("")))
+
+
 def _expanded(value: Mapping[str, Any], lines: Mapping[Place, int], called: str) -> Study:
     """The study that a file says, its grid expanded: on the first of its models, which knows the others."""
     models = value.get("model")
@@ -133,7 +138,13 @@ def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loa
         return node.value
     try:
         return loader.construct_object(node)
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        OverflowError,
+        LookupError,
+        AttributeError,
+    ) as error:  # `!!int ''`, `!!timestamp x`
         raise UserError(f"{where}: '{str(node.value)[:40]}' cannot be read", "write a plain value") from error
 
 

@@ -13,8 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dormouse.errors import UserError
 from dormouse.lm import zoo
 from dormouse.records import ModelRef
@@ -26,6 +24,7 @@ from dormouse.studies.coordinates import Crossing
 from dormouse.studies.derived import trained
 from dormouse.studies.estimate import all_stages, forecast, missing, read_history
 from dormouse.studies.executors import Watcher
+from dormouse.studies.file import top_level
 from dormouse.studies.plan import Plan, Reading, Stage, make_plan, refuse_unknown_model
 from dormouse.studies.results import RECORDS, collect, read_answers, read_records, write_results
 from dormouse.studies.spec import Study
@@ -121,7 +120,7 @@ def _planned(plans: Sequence[Plan], todo: Sequence[Stage], store: Store, workers
 
 def _design(study: Study, text: str) -> dict[str, Any]:
     """What a study file says beside its claims, key by key: seeds as they are, the rest as digests."""
-    said = {str(key): value for key, value in yaml.safe_load(text).items() if key not in ("name", "claims", "seeds")}
+    said = {str(key): value for key, value in top_level(text).items() if key not in ("name", "claims", "seeds")}
     return {"seeds": list(study.seeds), **{key: digest(json.dumps(value, default=str)) for key, value in said.items()}}
 
 
