@@ -79,7 +79,8 @@ def parse_study(text: str, called: str = "study") -> Study:
 
 def top_level(text: str) -> Mapping[str, Any]:
     """What a study file that could be read says, key by key, as plain data."""
-    return dict(_plain(yaml.compose(text, yaml.SafeLoader), (), {}, "study", yaml.SafeLoader("")))
+    root = yaml.compose(text, yaml.SafeLoader)
+    return dict(_plain(root, (), {}, "study", yaml.SafeLoader(""))) if root else {}
 
 
 def _expanded(value: Mapping[str, Any], lines: Mapping[Place, int], called: str) -> Study:
