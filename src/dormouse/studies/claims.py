@@ -20,7 +20,7 @@ from dormouse.studies.effects import FEWEST, LEVEL, Effect, Found, effect, p_val
 from dormouse.studies.gate import Strength
 from dormouse.studies.measured import reported, steps
 from dormouse.studies.numbers import Numbers
-from dormouse.studies.pairing import Every, Pairing, Setup, place, run_arms
+from dormouse.studies.pairing import Every, Pairing, Setup, place, run_arms, seeds_of
 
 if TYPE_CHECKING:
     from dormouse.studies.spec import Study
@@ -51,7 +51,7 @@ def outlook(study: Study) -> list[str]:
     names, lines = Names(list(every.values())), []
     for claim in study.claims:
         setups = list(Pairing(study, claim, every, names).setups())
-        seeds = [s for s in study.seeds if all(crossing.has(*place(run), s) for run in _arms(setups))]
+        seeds = seeds_of(study, crossing, _arms(setups))
         arms = f"{len({run for one in setups for run in one.these})} of its arms"
         those = f"{len({run for one in setups for run in one.those})}"
         those = f"{claim.against:g}" if isinstance(claim.against, float) else those
@@ -115,7 +115,7 @@ class _Question:
 
     def _planned(self, run: Run) -> set[int]:
         """The seeds with which the study runs an arm."""
-        return {seed for seed in self.study.seeds if self.crossing.has(*place(run), seed)}
+        return set(seeds_of(self.study, self.crossing, [run]))
 
     def _strong(self, setups: Sequence[Setup]) -> set[int]:
         """The seeds with which every arm passes the gate, whatever was measured of it afterwards."""
@@ -201,14 +201,16 @@ class _Question:
         """Whether times that were followed no further than to their budgets may hide that the verdict is wrong."""
         if self.censoring.beyond(self.constant) and where:
             return True
-        sides = [one.these for one in self.setups], [one.those for one in self.setups]
-        at_most = [self._at_most(side) for side in sides]
+        at_most = [
+            self._at_most(run for one in self.setups for run in one.these),
+            self._at_most(run for one in self.setups for run in one.those),
+        ]
         return verdict == "contradicted" and self.censoring.hides(self.claim.direction, found, where, against, *at_most)
 
-    def _at_most(self, side: Iterable[Sequence[Run]]) -> bool:
+    def _at_most(self, arms: Iterable[Run]) -> bool:
         """Whether values of some arms are upper bounds: ratios to a time that reached its budget."""
         seeds = set(self.effect.seeds if self.effect else ())
-        cells = ((run, split) for arms in side for run in arms for split in self.claim.split)
+        cells = ((run, split) for run in arms for split in self.claim.split)
         return any(self.numbers.upper.get(self._key(*cell), set()) & seeds for cell in cells)
 
     def _why(self, verdict: str) -> str:

@@ -14,20 +14,13 @@ from dormouse.measurements.half_life import half_life, median_time
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, stack, widened
 from dormouse.records import Record
+from dormouse.studies.measured import PRESERVED, RATIOS
 from dormouse.studies.plan import Reading
 
 Found = tuple[Reading, Sample]
 Arms = Mapping[tuple[object, ...], Sequence[Found]]
 """(organism, intervention, step, measurement, split, at) -> what was measured there, seed by seed."""
 MakeRecord = Callable[[Sequence[Reading], Sample, int | None, Estimate], Record]
-
-RATIOS = {
-    "relearning_steps": ("relearning_clean_steps", "relearning_ratio"),
-    "relearning_cue_steps": ("relearning_clean_cue_steps", "relearning_cue_ratio"),
-}
-"""Measurement -> (what it is held against, the name of the ratio)."""
-PRESERVED = {"live_share": "members_preserved_share", "context_live_share": "contexts_preserved_share"}
-"""Measurement of zeros and ones -> the name of the share of its ones that are ones still after a treatment."""
 
 
 def derived(arms: Arms, record: MakeRecord) -> list[Record]:

@@ -11,9 +11,8 @@ from dormouse.measurements.defection import RATES
 from dormouse.registry import nearest, shortened
 from dormouse.studies.claim import SPLIT, Claim
 from dormouse.studies.coordinates import Crossing, Names, Run, runs
-from dormouse.studies.measured import FOLLOWS_TREATED, measured, reported, steps
-from dormouse.studies.pairing import Every, Pairing, chosen, run_arms
-from dormouse.studies.pairing import place as part
+from dormouse.studies.measured import LIVED, measured, reported, steps
+from dormouse.studies.pairing import Every, Pairing, chosen, run_arms, seeds_of
 
 if TYPE_CHECKING:
     from dormouse.studies.spec import Study
@@ -22,7 +21,7 @@ Place = tuple[str | int, ...]
 Fault = tuple[Place, UserError]
 SHARES = ("_rate", "_share", "auroc")
 """How the names of records end that lie between 0 and 1."""
-PLAIN = {*(name for name, _ in RATES), *FOLLOWS_TREATED["defection_rate"], "near_miss_rate", "auroc"}
+PLAIN = {*(name for name, _ in RATES), *LIVED, "near_miss_rate", "auroc"}
 """Records that have no place on any curve."""
 
 
@@ -130,8 +129,8 @@ def _unpaired(study: Study, claim: Claim, every: Every, names: Names, place: Pla
         one, other = _named(pairing.these[0]), _named(pairing.those[0])
         what = f"no arm of `where` ({one}, ...) has a counterpart in `against` ({other}, ...)"
         yield (*place, "against"), UserError(what, "they may differ in nothing but what the claim names: name it all")
-    crossing, arms = Crossing(study), [run for setup in setups for run in setup.arms]
-    if setups and not any(all(crossing.has(*part(run), seed) for run in arms) for seed in study.seeds):
+    arms = [run for setup in setups for run in setup.arms]
+    if setups and not seeds_of(study, Crossing(study), arms):
         yield place, UserError("its arms have no seed in common", "let `cross` run some seeds of all of them")
 
 

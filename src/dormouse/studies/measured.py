@@ -13,17 +13,18 @@ if TYPE_CHECKING:
     from dormouse.studies.coordinates import Run
     from dormouse.studies.spec import Study
 
-FOLLOWS: Mapping[str, tuple[str, ...]] = {
-    "relearning_steps": ("relearning_ratio",),
-    "relearning_cue_steps": ("relearning_cue_ratio",),
+RATIOS: Mapping[str, tuple[str, str]] = {
+    "relearning_steps": ("relearning_clean_steps", "relearning_ratio"),
+    "relearning_cue_steps": ("relearning_clean_cue_steps", "relearning_cue_ratio"),
 }
-"""Record -> records that the study makes of it, seed by seed (see `studies.derived`)."""
-FOLLOWS_TREATED: Mapping[str, tuple[str, ...]] = {
-    "defection_rate": ("persistence", "steps_to_half", "tokens_to_half"),
-    "live_share": ("members_preserved_share",),
-    "context_live_share": ("contexts_preserved_share",),
+"""Measurement -> (what it is held against, the name of the ratio)."""
+PRESERVED: Mapping[str, str] = {
+    "live_share": "members_preserved_share",
+    "context_live_share": "contexts_preserved_share",
 }
-"""The same of an organism with a policy, where it was measured before a treatment and after."""
+"""Measurement of zeros and ones -> the name of the share of its ones that are ones still after a treatment."""
+LIVED = ("persistence", "steps_to_half", "tokens_to_half")
+"""What follows from `defection_rate` before a treatment and after, seed by seed."""
 
 
 def taken(truth: Truth, sizes: Sizes) -> list[Measurement]:
@@ -61,10 +62,10 @@ def measured(study: Study, run: Run, step: int | None = None) -> Mapping[str, tu
     found: dict[str, tuple[str, ...]] = {}
     for one in here:
         found |= {name: (*found.get(name, ()), *splits) for name, splits in one.written(organism).items()}
-    tables = [FOLLOWS, *([FOLLOWS_TREATED] if run.chain and organism.trigger.plants else [])]
-    for table in tables:
-        found |= {name: found[of] for of in set(table) & set(found) for name in table[of]}
-    return found
+    follows = [(of, name) for of, (_, name) in RATIOS.items()]
+    if run.chain and organism.trigger.plants:
+        follows += [*PRESERVED.items(), *(("defection_rate", name) for name in LIVED)]
+    return found | {name: found[of] for of, name in follows if of in found}
 
 
 def reported(study: Study, run: Run) -> set[str]:

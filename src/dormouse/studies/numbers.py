@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from dormouse.studies.coordinates import Run
 from dormouse.studies.effects import Found
+from dormouse.studies.measured import RATIOS
 
 if TYPE_CHECKING:
     from dormouse.records import Record
     from dormouse.studies.derived import Arms
 
-BASES = {"relearning_clean_steps": "relearning_ratio", "relearning_clean_cue_steps": "relearning_cue_ratio"}
-"""What ratios are held against (see `studies.derived`)."""
+BASES = dict(RATIOS.values())
+"""What a ratio is held against -> its name."""
 
 Key = tuple[str, str, str, int, str, str, float | None]
 """Model, organism, chain, step, measurement, split, place on a curve."""

@@ -27,7 +27,12 @@ def run_arms(study: Study, crossing: Crossing) -> Every:
     every = runs(study)
     if not study.cross:
         return every
-    return {run: at for run, at in every.items() if any(crossing.has(*place(run), seed) for seed in study.seeds)}
+    return {run: at for run, at in every.items() if seeds_of(study, crossing, [run])}
+
+
+def seeds_of(study: Study, crossing: Crossing, arms: Collection[Run]) -> list[int]:
+    """The seeds with which all of these arms are run."""
+    return [seed for seed in study.seeds if all(crossing.has(*place(run), seed) for run in arms)]
 
 
 def place(run: Run) -> tuple[str, str, str]:
