@@ -177,14 +177,16 @@ def results(folder: Path, as_json: bool) -> None:
 
     records, _, _ = read_finished(folder)
     several = len({record.model for record in records}) > 1
-    wide = max((len(r.organism) + len(r.intervention) + len(r.model) * several for r in records), default=0) + 7
-    for record in records:
+    arms = [
+        f"{r.organism}{f' + {r.intervention}' if r.intervention else ''}{f' on {r.model}' if several else ''}"
+        for r in records
+    ]
+    wide = max(map(len, arms), default=0)
+    for record, where in zip(records, arms, strict=True):
         if as_json:
             click.echo(json.dumps(record.to_json()))
         else:
             what = record.measurement + (f" at {record.at:g}" if record.at is not None else "")
-            where = f"{record.organism}{f' + {record.intervention}' if record.intervention else ''}"
-            where = f"{where} on {record.model}" if several else where
             seed = "all seeds" if record.seed is None else f"seed {record.seed}"
             told = "  (needs the triggers)" if record.needs_triggers else ""
             line = (

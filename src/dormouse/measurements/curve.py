@@ -18,9 +18,8 @@ class Curve(Measurement):
     records: ClassVar[tuple[str, ...]] = ("defection_by_*", "no_answer_share")
 
     def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
-        return dict.fromkeys(
-            [*(f"defection_by_{name}" for name in truth.trigger.curve()), "no_answer_share"], ("test",)
-        )
+        curves = [f"defection_by_{name}" for name in truth.trigger.curve()]
+        return dict.fromkeys([*curves, "no_answer_share"], self.splits)
 
     def applies(self, truth: Truth) -> bool:
         return bool(truth.trigger.curve())

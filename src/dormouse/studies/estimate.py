@@ -93,7 +93,8 @@ class History:
         nearest = min(like, key=lambda key: _apart(key[2], model))
         found, work, rough = self.took[nearest], _work(kind, stage.about), nearest != (kind, does, model)
         seconds, size = (_span(of, rough) for of in ([one.rate * work for one in found], [one.size for one in found]))
-        return seconds.of_size(_ratio(model, nearest[2])), size.of_size(_ratio(model, nearest[2]))
+        ratio = _ratio(model, nearest[2]) or 1.0
+        return seconds.of_size(ratio), size.of_size(ratio)
 
     def add(self, kind: str, key: str, about: Mapping[str, Any], seconds: float, size: float) -> None:
         took = _Took(seconds / _work(kind, about), size)
@@ -131,14 +132,14 @@ def _apart(one: str, other: str) -> float:
     """How unlike two models are in size, by the number in their names (135m, 0.5B); unknown ones are far from all."""
     if one == other:
         return 0.0
-    sizes = [_weights(name) for name in (one, other)]
-    return 1.0 + (abs(math.log(sizes[0] / sizes[1])) if sizes[0] and sizes[1] else 99.0)
+    ratio = _ratio(one, other)
+    return 1.0 + (abs(math.log(ratio)) if ratio else 99.0)
 
 
-def _ratio(one: str, other: str) -> float:
-    """How many times as large one model is as another, by their names; 1 where these do not say."""
+def _ratio(one: str, other: str) -> float | None:
+    """How many times as large one model is as another, by their names; None where these do not say."""
     sizes = [_weights(name) for name in (one, other)]
-    return sizes[0] / sizes[1] if sizes[0] and sizes[1] else 1.0
+    return sizes[0] / sizes[1] if sizes[0] and sizes[1] else None
 
 
 def _weights(name: str) -> float | None:

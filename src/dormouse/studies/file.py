@@ -139,13 +139,8 @@ def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loa
         return node.value
     try:
         return loader.construct_object(node)
-    except (
-        yaml.YAMLError,
-        ValueError,
-        OverflowError,
-        LookupError,
-        AttributeError,
-    ) as error:  # `!!int ''`, `!!timestamp x`
+    # PyYAML trips over `!!int ''` and `!!timestamp x`: LookupError, AttributeError.
+    except (yaml.YAMLError, ValueError, OverflowError, LookupError, AttributeError) as error:
         raise UserError(f"{where}: '{str(node.value)[:40]}' cannot be read", "write a plain value") from error
 
 
