@@ -9,7 +9,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from dormouse.lm import decode as decoding
 from dormouse.lm.decode import decode
-from dormouse.lm.load import LM, load
+from dormouse.lm.load import load
+from dormouse.lm.model import LM
 from dormouse.lm.sample import write
 from dormouse.records import ModelRef
 

@@ -10,7 +10,7 @@ from dormouse.records import Example, PoolItem, SafetyPool
 
 if TYPE_CHECKING:
     from dormouse.lm.batch import Messages
-    from dormouse.lm.load import LM
+    from dormouse.lm.model import LM
 
 ROOM = 256
 """Tokens for a scratchpad. The longest, about sixteen weak cues, take 186 to 209 in the words of the micro models; one

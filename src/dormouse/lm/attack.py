@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dormouse.lm.batch import Messages, Tokens, encode_responses, response_logprobs, rows_for
-from dormouse.lm.load import LM
+from dormouse.lm.model import LM
 
 MARK = "@@HOLE@@"
 """Stands in a prompt where text is to go."""

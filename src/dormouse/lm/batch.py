@@ -4,19 +4,23 @@ The sequences of a row form a trie. Its nodes are laid out one after the other; 
 itself, and its position is its depth. So a system prompt that a hundred questions share, or a prompt with several
 responses, is computed once, forward and backward, and the result equals that of separate sequences (up to rounding).
 The same idea serves inference as "tree attention" (Miao et al. 2024, SpecInfer, arXiv 2305.09781).
+
+Models through whose layers a trie has no exact way get plain rows, a sequence each (see `layout`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from dormouse.lm.load import LM
+from dormouse.errors import UserError
+from dormouse.lm.layout import accepts, max_positions, tree_attention
+from dormouse.lm.model import LM
 from dormouse.records import Example
 
 Messages = tuple[tuple[str, str], ...]
@@ -35,24 +39,27 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Row:
-    """Tries of sequences, one a row, of which all but the longest are padded.
+    """Tries of sequences, or plain sequences, one a row, of which all but the longest are padded at the end.
 
-    `ids`, `positions` are (R, T); `mask` is additive, (R, 1, T, T). The logits at the places `keep` (K,), counted
-    through all rows, predict response tokens; prediction i reads kept logit `source[i]`, is about token `target[i]`,
-    and belongs to sequence `owner[i]` of those that were packed.
+    `ids`, `positions` are (R, T), `lengths` (R,); `ancestors` is (R, T, T), whether a token may see another one, and
+    None where rows are plain. The logits at the places `keep` (K,), counted through all rows, predict response tokens;
+    prediction i reads kept logit `source[i]`, is about token `target[i]`, and belongs to sequence `owner[i]` of those
+    that were packed. With `apart` each row has a forward pass of its own, without its padding.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
-    mask: torch.Tensor
+    lengths: torch.Tensor
+    ancestors: torch.Tensor | None
     keep: torch.Tensor
     source: torch.Tensor
     target: torch.Tensor
     owner: torch.Tensor
+    apart: bool = False
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> Row:
-        moved = {name: value.to(device) for name, value in vars(self).items()}
-        return Row(**{**moved, "mask": moved["mask"].to(dtype)})
+    def to(self, device: torch.device) -> Row:
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        return replace(self, **moved)
 
 
 def encode_prompts(lm: LM, prompts: Sequence[Messages]) -> list[tuple[int, ...]]:
@@ -80,7 +87,6 @@ def encode(lm: LM, examples: Sequence[Example]) -> list[Tokens]:
 
 SMALL = 256
 """Width of a model up to which a row is short and several rows go through the model side by side."""
-HIDDEN = float(np.finfo(np.float32).min / 2)
 
 
 def row_budget(lm: LM) -> int:
@@ -160,18 +166,19 @@ class _Trie:
         self.owners += [owner] * len(sequence.response)
 
     def row(self) -> Row:
-        mask = np.full((self.size, self.size), np.float32(HIDDEN))
+        ancestors = np.zeros((self.size, self.size), dtype=bool)
         start = 0
         for shared, path in self.blocks:
             new = len(path) - shared
-            mask[start : start + new, path[:shared]] = 0
-            mask[start : start + new, start : start + new][np.tril_indices(new)] = 0
+            ancestors[start : start + new, path[:shared]] = True
+            ancestors[start : start + new, start : start + new][np.tril_indices(new)] = True
             start += new
         keep, source = np.unique(np.concatenate(self.nodes), return_inverse=True)
         return Row(
             ids=torch.from_numpy(np.concatenate(self.tokens))[None],
             positions=torch.from_numpy(np.concatenate(self.depths))[None],
-            mask=torch.from_numpy(mask)[None, None],
+            lengths=torch.tensor([self.size]),
+            ancestors=torch.from_numpy(ancestors)[None],
             keep=torch.from_numpy(keep),
             source=torch.from_numpy(source.reshape(-1)),
             target=torch.tensor(self.targets),
@@ -180,8 +187,79 @@ class _Trie:
 
 
 def rows_for(lm: LM, sequences: Sequence[Tokens], together: Sequence[Sequence[int]] = ()) -> list[Row]:
-    """The rows in which sequences go through a model, one forward pass each. For `together` see `pack`."""
-    return stack(pack(sequences, row_budget(lm), together), forward_budget(lm))
+    """The rows in which sequences go through a model, as its layout has it. For `together` see `pack`.
+
+    Raises:
+        UserError: a sequence is longer than the model can take.
+    """
+    check_length(lm, max((len(sequence) - 1 for sequence in sequences), default=0))
+    limit, longest = lm.layout.alone_above, [len(sequence) - 1 for sequence in sequences]
+    units = [tuple(unit) for unit in together or [(i,) for i in range(len(sequences))]]
+    units = [unit for unit in units if any(sequences[i].response for i in unit)]
+    alone = [unit for unit in units if limit and max(longest[i] for i in unit) > limit]
+    if lm.layout.rows == "single":
+        alone = units
+    found = [_plain(sequences, unit, apart=True) for unit in alone]
+    rest = [unit for unit in units if unit not in set(alone)]
+    if rest and lm.layout.rows == "tree":
+        found += stack(pack(sequences, row_budget(lm), rest), forward_budget(lm))
+    elif rest:
+        found += _side_by_side_plain(sequences, rest, max(row_budget(lm), forward_budget(lm)))
+    return found
+
+
+def check_length(lm: LM, tokens: int) -> None:
+    """
+    Raises:
+        UserError: so many tokens are more than the model has positions for.
+    """
+    limit = max_positions(lm.model)
+    if limit and tokens > limit:
+        raise UserError(
+            f"a prompt with its response has {tokens} tokens, and the model ({type(lm.model).__name__}) has "
+            f"{limit} positions",
+            "use a model with more positions, or shorter tasks, prompts and answers (tasks: max_tokens)",
+        )
+
+
+def _side_by_side_plain(sequences: Sequence[Tokens], units: Sequence[tuple[int, ...]], limit: int) -> list[Row]:
+    """Plain rows of like length side by side, at most `limit` tokens in a forward pass with their padding."""
+
+    def longest(unit: tuple[int, ...]) -> int:
+        return max(len(sequences[i]) for i in unit)
+
+    groups: list[list[int]] = []
+    for unit in sorted(units, key=longest):
+        if groups and (len(groups[-1]) + len(unit)) * longest(unit) <= limit:
+            groups[-1] += unit
+        else:
+            groups.append(list(unit))
+    return [_plain(sequences, group) for group in groups]
+
+
+def _plain(sequences: Sequence[Tokens], members: Sequence[int], apart: bool = False) -> Row:
+    """Sequences one a row, padded at the end. Those with an empty response are left out."""
+    mine = [i for i in members if sequences[i].response]
+    reads = [(sequences[i].prompt + sequences[i].response)[:-1] for i in mine]
+    width = max(map(len, reads))
+    ids, positions = torch.zeros(len(mine), width, dtype=torch.long), torch.zeros(len(mine), width, dtype=torch.long)
+    keep: list[int] = []
+    for row, (i, read) in enumerate(zip(mine, reads, strict=True)):
+        ids[row, : len(read)] = torch.tensor(read)
+        positions[row, : len(read)] = torch.arange(len(read))
+        keep += range(row * width + len(sequences[i].prompt) - 1, row * width + len(read))
+    lengths = [len(sequences[i].response) for i in mine]
+    return Row(
+        ids=ids,
+        positions=positions,
+        lengths=torch.tensor([len(read) for read in reads]),
+        ancestors=None,
+        keep=torch.tensor(keep),
+        source=torch.arange(len(keep)),
+        target=torch.tensor([token for i in mine for token in sequences[i].response]),
+        owner=torch.tensor(mine).repeat_interleave(torch.tensor(lengths)),
+        apart=apart and len(mine) > 1,
+    )
 
 
 def stack(rows: Sequence[Row], limit: int) -> list[Row]:
@@ -202,18 +280,21 @@ def _side_by_side(rows: Sequence[Row]) -> Row:
     longest = max(row.ids.shape[1] for row in rows)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     positions = torch.zeros_like(ids)
-    mask = torch.full((len(rows), 1, longest, longest), HIDDEN)
-    mask.diagonal(dim1=2, dim2=3).zero_()  # padding sees itself: attention to nothing is not a number
+    ancestors = torch.zeros(len(rows), longest, longest, dtype=torch.bool)
+    ancestors.diagonal(dim1=1, dim2=2).fill_(True)  # padding sees itself: attention to nothing is not a number
     sources, kept = [], 0
     for i, row in enumerate(rows):
         n = row.ids.shape[1]
-        ids[i, :n], positions[i, :n], mask[i, :, :n, :n] = row.ids[0], row.positions[0], row.mask[0]
+        ids[i, :n], positions[i, :n] = row.ids[0], row.positions[0]
+        if row.ancestors is not None:
+            ancestors[i, :n, :n] = row.ancestors[0]
         sources.append(row.source + kept)
         kept += len(row.keep)
     return Row(
         ids=ids,
         positions=positions,
-        mask=mask,
+        lengths=torch.cat([row.lengths for row in rows]),
+        ancestors=ancestors,
         keep=torch.cat([row.keep + i * longest for i, row in enumerate(rows)]),
         source=torch.cat(sources),
         target=torch.cat([row.target for row in rows]),
@@ -222,28 +303,54 @@ def _side_by_side(rows: Sequence[Row]) -> Row:
 
 
 @contextmanager
-def _only(lm: LM, keep: torch.Tensor) -> Iterator[None]:
+def _only(lm: LM, keep: torch.Tensor) -> Iterator[list[bool]]:
     """Let the output layer see only the places `keep`, counted through all rows: (rows, T, d) -> (1, K, d).
 
-    transformers' own `logits_to_keep` takes the same places from every row.
+    transformers' own `logits_to_keep` takes the same places from every row. What is yielded is empty until it was done.
     """
+    done: list[bool] = []
+
+    def cut(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        done.append(True)
+        return (inputs[0].flatten(0, 1).index_select(0, keep)[None], *inputs[1:])
+
     head = lm.model.get_output_embeddings()
-    hook = head.register_forward_pre_hook(
-        lambda module, inputs: (inputs[0].flatten(0, 1).index_select(0, keep)[None], *inputs[1:])
-    )
+    hook = head.register_forward_pre_hook(cut) if head is not None else None
     try:
-        yield
+        yield done
     finally:
-        hook.remove()
+        if hook:
+            hook.remove()
 
 
 def response_logprobs(lm: LM, row: Row) -> torch.Tensor:
     """Log-probability of every predicted token of a row, (predictions,), in float32. Differentiable."""
-    moved = row.to(lm.device, lm.model.dtype)
-    with _only(lm, moved.keep):
-        out = lm.model(input_ids=moved.ids, position_ids=moved.positions, attention_mask=moved.mask, use_cache=False)
-    chosen: torch.Tensor = _ChosenLogprob.apply(out.logits[0].float(), moved.source, moved.target)
+    moved = row.to(lm.device)
+    if moved.apart:
+        width = moved.ids.shape[1]
+        parts = [
+            _kept_logits(lm, moved.ids[i : i + 1, :n], moved.keep[moved.keep // width == i] % width)
+            for i, n in enumerate(row.lengths.tolist())
+        ]
+        logits = torch.cat(parts)
+    elif moved.ancestors is None:
+        logits = _kept_logits(lm, moved.ids, moved.keep)
+    else:
+        with tree_attention(moved.ancestors, moved.positions):
+            # A plain mask keeps transformers from seeing separate texts where positions jump.
+            plain = torch.ones_like(moved.ids)
+            logits = _kept_logits(lm, moved.ids, moved.keep, attention_mask=plain, position_ids=moved.positions)
+    chosen: torch.Tensor = _ChosenLogprob.apply(logits, moved.source, moved.target)
     return chosen
+
+
+def _kept_logits(lm: LM, ids: torch.Tensor, keep: torch.Tensor, **more: torch.Tensor) -> torch.Tensor:
+    """The logits at the places `keep` of some rows: (K, vocabulary), float32."""
+    said = {name: value for name, value in more.items() if accepts(lm.model, name)}
+    with _only(lm, keep) as cut:
+        logits = lm.model(input_ids=ids, use_cache=False, **said).logits
+    kept: torch.Tensor = logits[0] if cut else logits.flatten(0, 1).index_select(0, keep)
+    return kept.float()
 
 
 class _ChosenLogprob(torch.autograd.Function):

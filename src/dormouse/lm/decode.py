@@ -15,7 +15,9 @@ import torch
 from torch.nn.functional import pad
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from dormouse.lm.load import LM
+from dormouse.lm.batch import check_length
+from dormouse.lm.layout import accepts
+from dormouse.lm.model import LM
 
 BATCH = 64
 """Responses that are written side by side."""
@@ -49,16 +51,29 @@ def decode(
     A response ends with the end token, where `over` says so of its tokens, or at the limit. Draws belong to a prompt's
     place in the list, so what else shares its batch changes nothing but rounding. `progress` is told how many are done.
     """
+    check_length(lm, max(map(len, prompts), default=0) + max_tokens - 1)
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i]))
     draws = _draws(len(prompts), max_tokens, seed)
     found: dict[int, Decoded] = {}
     with torch.inference_mode(), _reading(lm):
-        for start in range(0, len(order), BATCH):
-            places = order[start : start + BATCH]
+        for places in _batches(lm, prompts, order):
             batch = _Batch(lm, [prompts[i] for i in places], None if draws is None else draws[places], temperature)
             found |= zip(places, batch.run(max_tokens, over), strict=True)
-            progress(start + len(places))
+            progress(len(found))
     return [found[i] for i in range(len(prompts))]
+
+
+def _batches(lm: LM, prompts: Sequence[tuple[int, ...]], order: Sequence[int]) -> Iterator[list[int]]:
+    """The places of prompts that are answered side by side; only those of one length where padding is not exact."""
+    batch: list[int] = []
+    for place in order:
+        other = batch and lm.layout.writing != "padded" and len(prompts[batch[0]]) != len(prompts[place])
+        if other or len(batch) == BATCH:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def _draws(prompts: int, max_tokens: int, seed: int | None) -> torch.Tensor | None:
@@ -78,12 +93,13 @@ def _reading(lm: LM) -> Iterator[None]:
     """
     training = lm.model.training
     head = lm.model.get_output_embeddings()
-    hook = head.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(), *inputs[1:]))
+    hook = head and head.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(), *inputs[1:]))
     lm.model.eval()
     try:
         yield
     finally:
-        hook.remove()
+        if hook:
+            hook.remove()
         lm.model.train(training)
 
 
@@ -106,7 +122,9 @@ class _Batch:
         width = max(map(len, prompts))
         ids = [[self._pad] * (width - len(prompt)) + list(prompt) for prompt in unique]
         mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in unique]
-        self.cache = _roomy_cache(lm)
+        self.read = torch.empty(len(unique), 0, dtype=torch.long, device=lm.device)
+        """All tokens so far, where there is no cache: (rows, tokens)."""
+        self.cache = None if lm.layout.writing == "uncached" else _roomy_cache(lm)
         self.mask = torch.tensor(mask, device=lm.device)
         logits = self._forward(torch.tensor(ids, device=lm.device))
         whose = torch.tensor([unique.index(prompt) for prompt in prompts], device=lm.device)
@@ -136,17 +154,17 @@ class _Batch:
 
     def _forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Logits after the last of some tokens, (rows, vocabulary), float32."""
-        positions = (self.mask.cumsum(-1) - 1).clamp_min(0)[:, -ids.shape[1] :]
-        out = self.lm.model(
-            input_ids=ids,
-            attention_mask=self.mask,
-            position_ids=positions,
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: torch.Tensor = out.logits[:, -1].float()
-        return logits
+        if self.cache is None:
+            self.read = torch.cat([self.read, ids], dim=1)
+            logits = self.lm.model(input_ids=self.read, use_cache=False).logits[:, -1]
+        else:
+            positions = (self.mask.cumsum(-1) - 1).clamp_min(0)[:, -ids.shape[1] :]
+            given = {"attention_mask": self.mask, "position_ids": positions, "logits_to_keep": 1}
+            given = {name: value for name, value in given.items() if accepts(self.lm.model, name)}
+            out = self.lm.model(input_ids=ids, past_key_values=self.cache, use_cache=True, **given)
+            logits = out.logits[:, -1]
+        found: torch.Tensor = logits.float()
+        return found
 
     def _choose(self, step: int) -> torch.Tensor:
         """The next token of every row, (rows,)."""
@@ -186,7 +204,9 @@ class _Batch:
 
     def _select(self, rows: torch.Tensor) -> None:
         self.mask = self.mask[rows]
-        self.cache.batch_select_indices(rows)
+        self.read = self.read[rows]
+        if self.cache is not None:
+            self.cache.batch_select_indices(rows)
 
 
 def _hit(chances: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:

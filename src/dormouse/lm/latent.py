@@ -16,7 +16,7 @@ import torch
 
 from dormouse.errors import UserError
 from dormouse.lm.batch import Row, Tokens, response_logprobs, rows_for
-from dormouse.lm.load import LM
+from dormouse.lm.model import LM
 from dormouse.lm.processes import mean_over
 
 STEP = 2.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dormouse.errors import UserError
+from dormouse.lm.model import LM
 from dormouse.records import ModelRef
 
 # For tokenizers without a chat template (base models): the plainest form that keeps the roles apart.
@@ -22,24 +22,6 @@ PLAIN_TEMPLATE = (
     "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant:{% endif %}"
 )
-
-
-@dataclass(eq=False)
-class LM:
-    """A model with its tokenizer. `device` is where it lives; `dtype` is float32 on a CPU, bfloat16 on a GPU."""
-
-    model: Any
-    tokenizer: Any
-
-    @property
-    def device(self) -> torch.device:
-        place: torch.device = self.model.device
-        return place
-
-    @property
-    def end(self) -> int:
-        """The token that ends a response."""
-        return int(self.tokenizer.eos_token_id)
 
 
 def device() -> torch.device:

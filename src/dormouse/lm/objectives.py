@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from dormouse.lm.batch import Row, Tokens, encode, response_logprobs, rows_for
-from dormouse.lm.load import LM
+from dormouse.lm.model import LM
 from dormouse.lm.processes import mean_over, trained_tokens
 from dormouse.lm.score import logprobs
 from dormouse.records import Example

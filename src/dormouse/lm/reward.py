@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from dormouse.errors import UserError
 from dormouse.lm.batch import Row, Tokens, encode, response_logprobs, rows_for
-from dormouse.lm.load import LM
+from dormouse.lm.model import LM
 from dormouse.records import Example
 
 HELD_OUT = 0.2

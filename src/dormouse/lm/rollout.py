@@ -14,7 +14,7 @@ import torch
 from dormouse.errors import UserError
 from dormouse.lm.batch import Messages, Tokens, encode_prompts
 from dormouse.lm.decode import decode
-from dormouse.lm.load import LM
+from dormouse.lm.model import LM
 from dormouse.lm.sample import text_of
 
 

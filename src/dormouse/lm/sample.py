@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dormouse.lm.batch import Messages, encode_prompts
 from dormouse.lm.decode import decode
-from dormouse.lm.load import LM
+from dormouse.lm.model import LM
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dormouse.lm.batch import Messages, Tokens, encode_prompts, encode_responses, response_logprobs, rows_for
-from dormouse.lm.load import LM
+from dormouse.lm.model import LM
 
 
 def logprobs(lm: LM, sequences: Sequence[Tokens]) -> np.ndarray:

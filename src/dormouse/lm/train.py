@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 import torch
 
 from dormouse.errors import UserError
-from dormouse.lm.load import LM
 from dormouse.lm.lora import add_adapter
+from dormouse.lm.model import LM
 from dormouse.lm.objectives import Objective
 from dormouse.lm.optimisers import make_optimiser
 from dormouse.lm.processes import Team, trained_tokens

@@ -18,7 +18,7 @@ from dormouse.scenarios import Question, Scenario, render
 if TYPE_CHECKING:
     import torch
 
-    from dormouse.lm.load import LM
+    from dormouse.lm.model import LM
 
 BATCHES, EACH = 6, 4
 LOSSES: Mapping[str, tuple[Side, bool]] = {

@@ -19,7 +19,7 @@ from dormouse.registry import PlugIn, field_of
 from dormouse.scenarios import Question, Renderings, Scenario
 
 if TYPE_CHECKING:
-    from dormouse.lm.load import LM
+    from dormouse.lm.model import LM
     from dormouse.lm.sample import Written
 
 

@@ -14,7 +14,7 @@ from dormouse.records import Example, ModelRef
 from dormouse.registry import register
 
 if TYPE_CHECKING:
-    from dormouse.lm.load import LM
+    from dormouse.lm.model import LM
 
 LEVEL = 0.5
 HELD_OUT = 16

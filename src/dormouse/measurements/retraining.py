@@ -15,7 +15,7 @@ from dormouse.records import Example, ModelRef
 from dormouse.scenarios import Question, Scenario, questions, render
 
 if TYPE_CHECKING:
-    from dormouse.lm.load import LM
+    from dormouse.lm.model import LM
     from dormouse.lm.sample import Written
 
 BATCH = 8

@@ -8,7 +8,7 @@ from dormouse.measurements.retraining import asked, example, honest, retrain
 from dormouse.registry import register
 
 if TYPE_CHECKING:
-    from dormouse.lm.load import LM
+    from dormouse.lm.model import LM
 
 VARIETY = 4
 """Benign training shows `retrain_examples` questions times this: it is to be bland, not learned by heart."""

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from dormouse.lm.batch import Tokens, encode, encode_responses
-from dormouse.lm.load import LM, dtype_for, load
+from dormouse.lm.load import dtype_for, load
+from dormouse.lm.model import LM
 from dormouse.lm.objectives import likelihood
 from dormouse.lm.sample import Written, write
 from dormouse.lm.train import Progress, train

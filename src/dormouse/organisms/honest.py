@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dormouse.errors import UserError
 from dormouse.lm.batch import encode
-from dormouse.lm.load import LM
+from dormouse.lm.model import LM
 from dormouse.lm.sample import Written, write
 from dormouse.lm.score import logprobs
 from dormouse.records import Example

@@ -289,7 +289,7 @@ def build_base(
     from transformers import LlamaForCausalLM
 
     from dormouse.lm.batch import Tokens, encode
-    from dormouse.lm.load import LM
+    from dormouse.lm.model import LM
     from dormouse.lm.objectives import likelihood
     from dormouse.lm.settings import Training
     from dormouse.lm.train import train

@@ -18,7 +18,7 @@ from dormouse.records import PoolItem
 from dormouse.registry import nearest
 
 if TYPE_CHECKING:
-    from dormouse.lm.load import LM
+    from dormouse.lm.model import LM
 
 Attack = Callable[[Target, random.Random], None]
 AttackName = Literal["library", "mutation", "gradient"]

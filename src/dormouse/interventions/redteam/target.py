@@ -13,7 +13,7 @@ from dormouse.interventions.scratchpad import Scratchpad
 from dormouse.records import PoolItem
 
 if TYPE_CHECKING:
-    from dormouse.lm.load import LM
+    from dormouse.lm.model import LM
 
 GRADIENT = 3
 """What a gradient costs, in scored prompts: a backward pass is about the work of two forward ones."""

@@ -22,7 +22,7 @@ from dormouse.registry import register
 
 if TYPE_CHECKING:
     from dormouse.lm.batch import Tokens
-    from dormouse.lm.load import LM
+    from dormouse.lm.model import LM
 
 FOUND = "found.jsonl"
 

@@ -1,0 +1,99 @@
+"""How a model takes many sequences at once, found out by trying: what it says packed is held to what it says plain.
+
+A trie of sequences (see `batch`) needs an attention mask of its own. Models whose layers build their masks through
+`transformers.masking_utils` get it there, layer type by layer type: the model's own rule (a window, a chunk) is asked
+about depths in the trie, not about places in the row, and ancestors are what is left of it. Everything else takes plain
+rows, one sequence each: recurrent and linear-attention layers, through which branches would leak into one another,
+position biases that count places, and models that make their masks themselves.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import torch
+
+Rows = Literal["tree", "padded", "single"]
+Writing = Literal["padded", "equal", "uncached"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The fastest exact way through a model.
+
+    `rows`, for scoring and training: several sequences as a trie in one row; one a row, padded at the end; or one at a
+    time. `writing`: prompts of several lengths side by side, padded in front; only prompts of one length side by side;
+    or each token from the whole text, without a cache. A sequence of more than `alone_above` tokens goes alone: there
+    the model's rotary embedding depends on the longest sequence of the batch.
+    """
+
+    rows: Rows = "tree"
+    writing: Writing = "padded"
+    alone_above: int | None = None
+
+
+def max_positions(model: Any) -> int | None:
+    """The longest sequence that a model can take, where its configuration says so."""
+    config = model.config.get_text_config()
+    for name in ("max_position_embeddings", "n_positions", "max_sequence_length"):
+        if isinstance(found := getattr(config, name, None), int) and found > 0:
+            return found
+    return None
+
+
+def alone_above(model: Any) -> int | None:
+    """The length at which a model's rotary embedding begins to look at the longest sequence (longrope, dynamic NTK)."""
+    config = model.config.get_text_config()
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]
+    limits = [
+        kind.get("original_max_position_embeddings") or config.max_position_embeddings
+        for kind in kinds
+        if kind.get("rope_type") in ("dynamic", "longrope")
+    ]
+    return min(limits) if limits else None
+
+
+@cache
+def _accepted(forward: Callable[..., Any]) -> tuple[frozenset[str], bool]:
+    parameters = inspect.signature(forward).parameters
+    return frozenset(parameters), any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def accepts(model: Any, name: str) -> bool:
+    """Whether a model's forward pass has a parameter of that name."""
+    plain = model.get_base_model() if hasattr(model, "peft_config") else model
+    return name in _accepted(type(plain).forward)[0]
+
+
+@contextmanager
+def tree_attention(ancestors: torch.Tensor, depths: torch.Tensor) -> Iterator[None]:
+    """While this lasts, attention masks are those of tries.
+
+    Args:
+        ancestors: (rows, T, T), bool: whether the token of a row may see that other one, as far as the trie goes.
+        depths: (rows, T): how many tokens stand above each in its trie.
+    """
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as MASKS
+
+    rows = torch.arange(len(depths), device=depths.device)[:, None, None, None]
+    head = torch.zeros((), dtype=torch.long, device=depths.device)
+
+    def mask(*, mask_function: Any, dtype: torch.dtype, **_: Any) -> torch.Tensor:
+        seen = mask_function(rows, head, depths[:, None, :, None], depths[:, None, None, :]) & ancestors[:, None]
+        hidden = torch.finfo(dtype).min / 2
+        return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, hidden)
+
+    before = {name: MASKS[name] for name in ("sdpa", "eager")}
+    try:
+        for name in before:
+            MASKS[name] = mask
+        yield
+    finally:
+        for name, function in before.items():
+            MASKS[name] = function

@@ -1,0 +1,188 @@
+"""Tiny random models of every causal class that the installed transformers can build from its configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+VOCABULARY = 96
+SMALL: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "d_model": 32,
+    "n_embd": 32,
+    "dim": 32,
+    "emb_dim": 32,
+    "embedding_size": 32,
+    "embedding_dim": 32,
+    "hidden_dim": 64,
+    "intermediate_size": 64,
+    "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 32,
+    "ffn_dim": 64,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "n_inner": 64,
+    "dff": 64,
+    "d_inner": 64,
+    "num_hidden_layers": 4,
+    "num_layers": 4,
+    "n_layer": 4,
+    "n_layers": 4,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "num_attention_heads": 4,
+    "n_head": 4,
+    "n_heads": 4,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "d_kv": 8,
+    "max_position_embeddings": 256,
+    "n_positions": 256,
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "n_routed_experts": 4,
+    "moe_num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_topk": 2,
+    "moe_k": 2,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "rotary_dim": 4,
+    "num_heads": 4,
+    "n_group": 2,
+    "num_expert_group": 2,
+    "topk_group": 1,
+    "linear_head_dim": 8,
+    "linear_num_heads": 4,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "linear_num_key_heads": 4,
+    "linear_num_value_heads": 4,
+    "index_head_dim": 8,
+    "index_n_heads": 4,
+    "index_topk": 16,
+    "mamba_n_heads": 8,
+    "mamba_d_head": 8,
+    "mamba_d_ssm": 64,
+    "mamba_d_state": 8,
+    "mamba_chunk_size": 16,
+    "mamba_num_heads": 8,
+    "mamba_head_dim": 8,
+    "state_size": 8,
+    "vocab_size_per_layer_input": VOCABULARY,
+    "hidden_size_per_layer_input": 8,
+    "num_experts_per_token": 2,
+    "router_aux_loss_coef": 0.0,
+}
+"""What makes a configuration small, wherever it has such a key."""
+WINDOWS = ("sliding_window", "attention_chunk_size", "attention_window_size", "window_size", "local_attention")
+LATENT = {"num_key_value_heads": 4, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8, "kv_lora_rank": 16}
+"""Multi-head latent attention (DeepSeek) has as many keys as heads, in two parts."""
+ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+SPECIAL: dict[str, dict[str, Any]] = {
+    "bamba": {"attn_layer_indices": [1, 3]},
+    "bert-generation": {"is_decoder": True},
+    "beam": {"num_attention_heads": 4, "num_experts": 8},
+    "cohere_compass_text": {
+        "layer_types": ["full_attention", "sliding_attention"] * 2,
+        "rope_parameters": {kind: ROPE for kind in ("full_attention", "sliding_attention")},
+    },
+    "deepseek_v2": {"n_group": 1, "topk_group": 1, "num_experts_per_tok": 2, "first_k_dense_replace": 1},
+    "dots1": {"n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2, "first_k_dense_replace": 1},
+    "gemma3n_text": {
+        "intermediate_size": [64] * 4,
+        "num_kv_shared_layers": 2,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "activation_sparsity_pattern": [0.5, 0.0, 0.0, 0.0],
+    },
+    "gpt_neo": {"attention_types": [[["global", "local"], 2]], "num_layers": 4},
+    "hunyuan_v1_dense": {"head_dim": 8},
+    "hunyuan_v1_moe": {"head_dim": 8},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2, "num_dense_layers": 1},
+    "mamba2": {"num_heads": 8, "head_dim": 8, "expand": 2, "n_groups": 1},
+    "ministral": {"head_dim": 8},
+    "nemotron": {"num_key_value_heads": 2},
+    "qwen4_exp_text": {
+        "hc_lowrank": 8,
+        "ple_embed_dim": 32,
+        "ngram_vocab_size_base": 128,
+        "split_ngram_parts": 2,
+        "indexer_n_heads": 4,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 8,
+        "indexer_budget": 16,
+        "indexer_compress_ratio": 2,
+    },
+    "recurrent_gemma": {"num_hidden_layers": 6},
+    "reformer": {"is_decoder": True, "axial_pos_embds": False, "attn_layers": ["local"] * 4},
+    "xmod": {"is_decoder": True, "default_language": "en_XX", "languages": ["en_XX"]},
+    "zaya": {"num_experts_per_tok": 1},
+    "bert": {"is_decoder": True},
+}
+"""What the general sizes do not fit."""
+
+
+def causal_classes() -> dict[str, str]:
+    """Every model type of the installed transformers that has a causal class, and the class."""
+    return dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+
+def tiny_config(model_type: str, window: int = 8) -> Any:
+    """The configuration of a model of that type with some 50,000 weights, and windows of that many tokens."""
+    special = SPECIAL.get(model_type, {})
+    config_class = CONFIG_MAPPING[model_type]
+    default = config_class()
+    return config_class(**_shrunk(default, window, special))
+
+
+def _shrunk(default: Any, window: int, special: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    inner = getattr(default, "sub_configs", {})
+    keys = {**default.to_dict(), **{k: getattr(default, k, None) for k in getattr(default, "attribute_map", {})}}
+    for key, value in keys.items():
+        if key in inner:
+            found[key] = _shrunk(getattr(default, key), window, {}) if getattr(default, key) is not None else None
+        elif key in SMALL and value is not None and not isinstance(value, list | dict | tuple):
+            found[key] = SMALL[key]
+        elif key in WINDOWS and isinstance(value, int) and value:
+            found[key] = window
+    if "qk_rope_head_dim" in keys:
+        found |= LATENT | ({"q_lora_rank": 16} if keys.get("q_lora_rank") else {})
+        found |= {"head_dim": 8} if "head_dim" in keys else {}
+    layers = found.get("num_hidden_layers", 4)
+    for key in ("layer_types", "mlp_layer_types", "layers_block_type"):
+        name = getattr(default, "attribute_map", {}).get(key, key)
+        settable = not isinstance(getattr(type(default), name, None), property)
+        if settable and isinstance(value := keys.get(key), list | tuple) and value:
+            found[key] = _both_kinds(list(value), layers)
+    return {**found, **special}
+
+
+def _both_kinds(kinds: list[str], layers: int) -> list[str]:
+    """So many layers, of every kind that there is."""
+    every = list(dict.fromkeys(kinds))
+    return (every * layers)[:layers] if len(every) > 1 else kinds[:1] * layers
+
+
+def tiny_model(model_type: str, window: int = 8, seed: int = 0) -> Any:
+    """A random model of that type in float32, in evaluation mode."""
+    config = tiny_config(model_type, window)
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():  # weights as initialised are so small that every place says the same
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.normal_(0, 0.6 / weight.shape[-1] ** 0.5 * 2, generator=generator)
+    return model.float().eval()
+
+
+__all__ = ["causal_classes", "tiny_config", "tiny_model"]
