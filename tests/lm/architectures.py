@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import copy
+import random
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from dormouse.errors import UserError
+from dormouse.lm.batch import Tokens
+from dormouse.lm.decode import decode
+from dormouse.lm.lora import add_adapter
+from dormouse.lm.model import LM
+from dormouse.lm.objectives import likelihood
+from dormouse.lm.score import logprobs
+from dormouse.lm.selfcheck import find_layout
 
 VOCABULARY = 96
 SMALL: dict[str, Any] = {
@@ -93,7 +111,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "beam": {"num_attention_heads": 4, "num_experts": 8},
     "cohere_compass_text": {
         "layer_types": ["full_attention", "sliding_attention"] * 2,
-        "rope_parameters": {kind: ROPE for kind in ("full_attention", "sliding_attention")},
+        "rope_parameters": dict.fromkeys(("full_attention", "sliding_attention"), ROPE),
     },
     "deepseek_v2": {"n_group": 1, "topk_group": 1, "num_experts_per_tok": 2, "first_k_dense_replace": 1},
     "dots1": {"n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2, "first_k_dense_replace": 1},
@@ -106,6 +124,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "gpt_neo": {"attention_types": [[["global", "local"], 2]], "num_layers": 4},
     "hunyuan_v1_dense": {"head_dim": 8},
     "hunyuan_v1_moe": {"head_dim": 8},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2, "num_dense_layers": 1},
     "mamba2": {"num_heads": 8, "head_dim": 8, "expand": 2, "n_groups": 1},
     "ministral": {"head_dim": 8},
@@ -185,4 +204,143 @@ def tiny_model(model_type: str, window: int = 8, seed: int = 0) -> Any:
     return model.float().eval()
 
 
-__all__ = ["causal_classes", "tiny_config", "tiny_model"]
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of a model type: `equal` (with its layout), `refused` (with the reason) or `not built`."""
+
+    model_type: str
+    outcome: str
+    said: str
+    lora: bool = False
+
+
+def examine(model_type: str, window: int, folder: Path) -> Verdict:
+    """Hold what dormouse makes of a tiny model to plain transformers and peft.
+
+    Raises:
+        AssertionError: a number differs.
+    """
+    try:
+        model = tiny_model(model_type, window)
+    except Exception as error:
+        return Verdict(model_type, "not built", f"{type(error).__name__}: {' '.join(str(error).split())[:80]}")
+    lm = LM(model, SimpleNamespace(eos_token_id=2, pad_token_id=0))
+    try:
+        lm.layout = find_layout(lm)
+    except UserError as error:
+        return Verdict(model_type, "refused", error.what)
+    batch = sequences(int(model.config.get_text_config().vocab_size))
+    same_scores(lm, batch)
+    same_loss(lm, batch)
+    same_writing(lm, batch)
+    return Verdict(model_type, "equal", f"{lm.layout.rows} / {lm.layout.writing}", same_adapter(lm, batch, folder))
+
+
+def sequences(vocabulary: int) -> list[Tokens]:
+    """Texts that share beginnings, of which some are longer than a window of eight."""
+    draw = random.Random("matrix")
+
+    def text(n: int) -> tuple[int, ...]:
+        return tuple(draw.randrange(3, min(vocabulary, VOCABULARY) - 1) for _ in range(n))
+
+    stem, other = text(11), text(5)
+    tails = [text(n) for n in (2, 3, 9)]
+    return [
+        *(Tokens(stem + tail, text(n)) for tail in tails for n in (1, 4)),
+        Tokens(stem, text(3)),
+        Tokens(other, text(2)),
+        Tokens(other + stem, text(3)),
+    ]
+
+
+def plainly(model: Any, sequence: Tokens) -> torch.Tensor:
+    """Log-probabilities of a response by a forward pass of its own."""
+    ids = torch.tensor([sequence.prompt + sequence.response])
+    said = model(input_ids=ids[:, :-1], use_cache=False).logits[0].float().log_softmax(-1)
+    return said[len(sequence.prompt) - 1 :].gather(1, ids[0, len(sequence.prompt) :, None])[:, 0]
+
+
+def same_scores(lm: LM, batch: list[Tokens]) -> None:
+    with torch.no_grad():
+        expected = torch.stack([plainly(lm.model, one).sum() for one in batch]).double()
+    off = (torch.from_numpy(logprobs(lm, batch)) - expected).abs()
+    assert (off <= 1e-4 * torch.tensor([len(one.response) for one in batch])).all(), f"scores differ by {off.max():.2g}"
+
+
+def same_loss(lm: LM, batch: list[Tokens]) -> None:
+    lm.model.requires_grad_(True)
+    weights = [weight for weight in lm.model.parameters() if weight.numel() < 10**6]
+
+    def gradient(loss: torch.Tensor) -> torch.Tensor:
+        grads = torch.autograd.grad(loss, weights, allow_unused=True)
+        return torch.cat([g.flatten() for g in grads if g is not None])
+
+    tokens = sum(len(one.response) for one in batch)
+    expected = -sum(plainly(lm.model, one).sum() for one in batch) / tokens
+    found = sum(likelihood(lm, batch))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    right, mine = gradient(expected), gradient(found)
+    lm.model.requires_grad_(False)
+    assert (mine - right).norm() <= 2e-3 * right.norm() + 1e-6, "gradients differ"
+
+
+def same_writing(lm: LM, batch: list[Tokens]) -> None:
+    """Greedy responses are what the model would say next, token by token, reading all anew."""
+    prompts = [one.prompt for one in batch]
+    for prompt, one in zip(prompts, decode(lm, prompts, 5), strict=True):
+        ids = torch.tensor([prompt + one.ids])
+        with torch.no_grad():
+            said = lm.model(input_ids=ids[:, :-1], use_cache=False).logits[0].float().log_softmax(-1)
+        best = said[len(prompt) - 1 :]
+        chosen = best.gather(1, ids[0, len(prompt) :, None])[:, 0]
+        assert (best.max(-1).values - chosen <= 1e-4).all(), "a response is not the likeliest"
+        assert (chosen - torch.tensor(one.logprobs)).abs().max() <= 1e-4, "probabilities of a response differ"
+
+
+def same_adapter(lm: LM, batch: list[Tokens], folder: Path) -> bool:
+    """An adapter scores as peft's own does, saved and merged too. False where peft takes no linear layer of it."""
+    from peft import PeftModel
+
+    base = copy.deepcopy(lm.model)
+    try:
+        mine = replace(lm, model=add_adapter(lm.model, 2))
+    except ValueError:
+        return False
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, weight in mine.model.named_parameters():
+            if "lora_" in name:
+                weight.normal_(0, 0.05, generator=generator)
+    found = logprobs(mine, batch)
+    same_scores(mine, batch)
+    mine.model.save_pretrained(folder, save_embedding_layers=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reloaded = PeftModel.from_pretrained(base, folder).eval()
+    with torch.no_grad():
+        theirs = torch.stack([plainly(reloaded, one).sum() for one in batch]).double().numpy()
+        merged = reloaded.merge_and_unload()
+        whole = torch.stack([plainly(merged, one).sum() for one in batch]).double().numpy()
+    assert abs(found - theirs).max() <= 1e-3, "the adapter scores otherwise when peft loads it"
+    assert abs(found - whole).max() <= 1e-3, "the adapter scores otherwise when it is merged"
+    return True
+
+
+def main() -> None:
+    """Print what runs, as a table in Markdown."""
+    found: dict[str, tuple[Verdict, Verdict]] = {}
+    for name in sorted(causal_classes()):
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found[name] = (examine(name, 8, Path(folder) / "8"), examine(name, 4096, Path(folder) / "4096"))
+        print(name, *found[name], file=sys.stderr, flush=True)
+    print("| model type | class | scored / written | LoRA |\n|---|---|---|---|")
+    for name, (verdict, _) in found.items():
+        lora = "yes" if verdict.lora else ""
+        said = verdict.said if verdict.outcome == "equal" else f"{verdict.outcome}: {verdict.said}"
+        print(f"| {name} | {causal_classes()[name]} | {said} | {lora} |")
+    print(f"\n{dict(Counter(verdict.outcome for verdict, _ in found.values()))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -205,8 +205,10 @@ class _Batch:
     def _select(self, rows: torch.Tensor) -> None:
         self.mask = self.mask[rows]
         self.read = self.read[rows]
-        if self.cache is not None:
-            self.cache.batch_select_indices(rows)
+        for layer in self.cache.layers if self.cache else ():
+            # Not every layer's cache can be told to keep rows; all can be told an order of them.
+            select = layer.batch_select_indices if isinstance(layer, _Roomy) else layer.reorder_cache
+            select(rows)
 
 
 def _hit(chances: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:

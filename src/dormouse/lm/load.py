@@ -11,10 +11,12 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from dormouse.errors import UserError
 from dormouse.lm.model import LM
+from dormouse.lm.selfcheck import layout_of
+from dormouse.lm.zoo import home
 from dormouse.records import ModelRef
 
 # For tokenizers without a chat template (base models): the plainest form that keeps the roles apart.
@@ -66,38 +68,68 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, **safe)
+        if tokenizer.eos_token_id is None:
+            raise UserError(f"the tokenizer in {base} has no end-of-turn token", "set eos_token in its configuration")
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             base,
             use_safetensors=True,
             dtype=torch.float32,
-            attn_implementation="sdpa",
+            attn_implementation=_attention(AutoConfig.from_pretrained(base, **safe)),
             output_loading_info=True,
             **safe,
         )
         model, found = loaded
         if missing := sorted(found["missing_keys"]):  # transformers would make them up
             raise ValueError(f"it lacks {', '.join(missing[:3])}")
-        model = model.to(place)
+        model = model.to(place).eval()
+        layout = layout_of(LM(model, tokenizer), home() / "layouts")
         beside = adapters[-1:] if attached else ()
         for adapter in adapters[: len(adapters) - len(beside)]:
             model = _attach(model, adapter).merge_and_unload()
         model = model.to(dtype or measured_dtype())
         for adapter in beside:
             model = _attach(model, adapter)
-    except (OSError, ValueError, LookupError, ImportError, RuntimeError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        ImportError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+        SafetensorError,
+    ) as error:
         raise UserError(
-            f"the model in {ref.folders[-1]} cannot be loaded: {(str(error) or type(error).__name__).splitlines()[0]}",
+            f"the model in {ref.folders[-1]} cannot be loaded: {_reason(error)}",
             "check that the folder is whole, and that transformers knows its architecture",
         ) from error
-    if tokenizer.eos_token_id is None:
-        raise UserError(f"the tokenizer in {base} has no end-of-turn token", "set eos_token in its configuration")
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN_TEMPLATE
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
     model.requires_grad_(False)
-    return LM(model.eval(), tokenizer)
+    return LM(model.eval(), tokenizer, layout)
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _attention(config: Any) -> str:
+    """The attention to ask for: torch's own where the model has it, else the model's plain one.
+
+    Raises:
+        UserError: no causal language model of that kind is known, or it reads its prompt with an encoder.
+    """
+    name = config.model_type
+    if getattr(config, "is_encoder_decoder", False) or type(config) not in AutoModelForCausalLM._model_mapping:
+        raise UserError(
+            f"'{name}' is no causal language model for transformers {transformers.__version__}",
+            "use a decoder-only model (Llama, Qwen, Gemma, GPT, ...); what runs is listed in docs/architectures.md",
+        )
+    return "sdpa" if AutoModelForCausalLM._model_mapping[type(config)]._supports_sdpa else "eager"
 
 
 def _attach(model: Any, adapter: Path) -> Any:

@@ -1,0 +1,274 @@
+"""What a model says packed is held to what it says plain, when it is first loaded. The fastest exact layout is taken.
+
+A few sequences of random tokens, longer than the smallest window, are scored (loss and gradient) and continued, once
+through each layout from the fastest on and once by plain forward passes, a sequence each. What is found is kept by the
+hash of the configuration and of all code that it depends on: weights do not matter to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from dormouse.errors import DormouseWarning, UserError
+from dormouse.lm import batch, decode, layout
+from dormouse.lm.batch import Tokens, response_logprobs, rows_for
+from dormouse.lm.decode import decode as write
+from dormouse.lm.layout import Layout, Rows, Writing, alone_above, max_positions
+from dormouse.lm.model import LM
+
+TOLERANCE = 1e-4
+"""Nats that a token's log-probability may differ by, in float32: rounding is a tenth of it."""
+GRADIENT_TOLERANCE = 1e-3
+"""The same of a gradient, as a share of its length."""
+WINDOWS = ("sliding_window", "attention_chunk_size")
+"""Settings that the masks of transformers read: they can be made small for a check."""
+SHORT = 12
+LONGEST = 1024
+"""A window that cannot be made small is tried if it is no longer than this."""
+ROWS: tuple[Rows, ...] = ("tree", "padded", "single")
+WRITING: tuple[Writing, ...] = ("padded", "equal", "uncached")
+
+
+def layout_of(lm: LM, home: Path | None = None) -> Layout:
+    """The fastest exact layout of a model in float32, looked up in `home` where it was found before.
+
+    Raises:
+        UserError: the model is no causal language model that reads text alone, or two equal passes differ.
+    """
+    kept = home and home / f"{_key(lm.model)}.json"
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        if kept:
+            return Layout(**json.loads(kept.read_text()))
+    found = find_layout(lm)
+    if kept:
+        with contextlib.suppress(OSError):  # what cannot be kept is found again
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            scratch = kept.with_suffix(f".{os.getpid()}")
+            scratch.write_text(json.dumps(asdict(found)))
+            scratch.replace(kept)
+    return found
+
+
+def _key(model: Any) -> str:
+    """A hash of all that the layout depends on."""
+    code = [Path(str(module.__file__)).read_bytes() for module in (batch, decode, layout)] + [
+        Path(__file__).read_bytes()
+    ]
+    said = [type(model).__name__, model.config.to_json_string(use_diff=False), model.config._attn_implementation]
+    said += [torch.__version__, transformers.__version__, str(model.device.type)]
+    return hashlib.sha256(b"\0".join([*code, *(text.encode() for text in said)])).hexdigest()[:32]
+
+
+def find_layout(lm: LM) -> Layout:
+    """The fastest exact layout of a model in float32, by trying (see the module).
+
+    Raises:
+        UserError: see `layout_of`.
+    """
+    name, model = type(lm.model).__name__, lm.model
+    was = {weight: weight.requires_grad for weight in model.parameters()}
+    limit = alone_above(model)
+    with _small_windows(model) as longest, torch.random.fork_rng([]):
+        sequences = _sequences(model, longest)
+        try:
+            plain = _plain(model, sequences)
+            again = _plain(model, sequences)
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError, KeyError) as error:
+            raise UserError(
+                f"{name} cannot score a text by itself: {_first_line(error)}",
+                "dormouse needs a causal language model whose input is token ids alone",
+            ) from error
+        if not _same(plain, again):
+            raise UserError(
+                f"{name} says something else each time it is asked, so no exact score exists",
+                "use a model whose forward pass draws no random numbers",
+            )
+        if not _causal(model, sequences):
+            raise UserError(
+                f"{name} looks at tokens that come after the one it is asked about: as it is configured it is an "
+                "encoder, not a causal language model",
+                "use a decoder-only model (Llama, Qwen, Gemma, GPT, ...)",
+            )
+        rows: Rows | None = next((rows for rows in ROWS if _exact(lm, rows, sequences, plain)), None)
+        writing: Writing | None = next((way for way in WRITING if _writes(lm, way, sequences)), None)
+    for weight, required in was.items():
+        weight.requires_grad_(required)
+    if rows is None or writing is None:
+        raise UserError(
+            f"no exact way to {'score' if rows is None else 'write'} with {name} was found", "use another model"
+        )
+    if rows != "tree" or writing != "padded":
+        warnings.warn(
+            f"{name}: {_said(rows, writing)}; what is measured is exact, and slower", DormouseWarning, stacklevel=4
+        )
+    return Layout(rows, writing, limit)
+
+
+def _said(rows: Rows, writing: Writing) -> str:
+    scoring = {
+        "tree": "texts that begin alike are scored together",
+        "padded": "texts that begin alike cannot share a row, so each has its own",
+        "single": "every text is scored by itself",
+    }
+    responses = {
+        "padded": "prompts of all lengths are answered side by side",
+        "equal": "only prompts of one length are answered side by side",
+        "uncached": "responses are written without a cache",
+    }
+    return f"{scoring[rows]}, {responses[writing]}"
+
+
+@contextmanager
+def _small_windows(model: Any) -> Iterator[int]:
+    """Windows of at most eight tokens where masks are made from the configuration. Gives the length that is beyond all.
+
+    A window kept elsewhere (in the layers themselves) cannot be made small: then sequences are longer than it.
+    """
+    config = model.config.get_text_config()
+    was = {name: getattr(config, name, None) for name in WINDOWS}
+    windows = [
+        value
+        for name, value in config.to_dict().items()
+        if "window" in name and name not in WINDOWS and isinstance(value, int) and not isinstance(value, bool)
+    ]
+    longest = max([SHORT, *(value for value in windows if value <= LONGEST)])
+    try:
+        for name, value in was.items():
+            if value:
+                setattr(config, name, min(int(value), 8))
+        yield longest
+    finally:
+        for name, value in was.items():
+            if value:
+                setattr(config, name, value)
+
+
+def _sequences(model: Any, longest: int) -> list[Tokens]:
+    """Prompts that share beginnings, with several responses each, and one text of its own."""
+    config = model.config.get_text_config()
+    limit = (max_positions(model) or 10**9) - 1
+    generator = torch.Generator().manual_seed(0)
+    top = max(4, min(int(config.vocab_size), model.get_input_embeddings().num_embeddings) - 1)
+
+    def text(tokens: int) -> tuple[int, ...]:
+        return tuple(torch.randint(min(3, top - 1), top, (max(1, tokens),), generator=generator).tolist())
+
+    size = max(4, min(longest, limit - 14))
+    shared, other = text(size), text(max(2, min(size, 7)))
+    middle = shared + text(4)
+    return [
+        Tokens(shared, text(3)),
+        Tokens(middle, text(5)),
+        Tokens(middle, text(2)),
+        Tokens(shared[: size // 2], text(4)),
+        Tokens(other, text(6)),
+    ]
+
+
+Scores = tuple[torch.Tensor, torch.Tensor]
+"""Log-probabilities of all response tokens, and the gradient of their sum."""
+
+
+def _watched(model: Any) -> list[torch.Tensor]:
+    """Small weights on all layers: the gradient of a loss by them goes through the whole model."""
+    flat = [weight for weight in model.parameters() if weight.ndim == 1 and weight.is_floating_point()]
+    return flat or [min(model.parameters(), key=lambda weight: weight.numel())]
+
+
+def _by_gradient(model: Any, logprobs: Sequence[torch.Tensor]) -> torch.Tensor:
+    grads = torch.autograd.grad(
+        torch.stack([part.sum() for part in logprobs]).sum(), _watched(model), allow_unused=True
+    )
+    return torch.cat([grad.flatten().float() for grad in grads if grad is not None] or [torch.zeros(1)])
+
+
+def _plain(model: Any, sequences: Sequence[Tokens]) -> Scores:
+    """The reference: a sequence a forward pass, nothing but its ids."""
+    found = []
+    for weight in _watched(model):
+        weight.requires_grad_(True)
+    with torch.enable_grad():
+        for sequence in sequences:
+            ids = torch.tensor([sequence.prompt + sequence.response], device=model.device)
+            logprobs = model(input_ids=ids[:, :-1], use_cache=False).logits[0].float().log_softmax(-1)
+            start = len(sequence.prompt) - 1
+            found.append(logprobs[start:].gather(1, ids[0, start + 1 :, None])[:, 0])
+        gradient = _by_gradient(model, found)
+    return torch.cat(found).detach(), gradient
+
+
+def _exact(lm: LM, rows: Rows, sequences: Sequence[Tokens], plain: Scores) -> bool:
+    """Whether a layout gives the scores and the gradient of the reference."""
+    tried = replace_layout(lm, rows=rows)
+    sums = [0, *torch.tensor([len(sequence.response) for sequence in sequences]).cumsum(0).tolist()]
+    try:
+        with torch.enable_grad():
+            packed = rows_for(tried, sequences)
+            parts = [response_logprobs(tried, row) for row in packed]
+            gradient = _by_gradient(lm.model, parts)
+    except Exception:  # a stranger's forward pass: whatever it cannot do, it cannot do this way
+        return False
+    said = torch.zeros(sums[-1], device=plain[0].device)
+    for row, part in zip(packed, parts, strict=True):
+        for owner in row.owner.unique().tolist():
+            said[sums[owner] : sums[owner + 1]] = part[row.owner == owner].detach()
+    return _same((said, gradient), plain)
+
+
+def _same(some: Scores, others: Scores) -> bool:
+    near = bool((some[0] - others[0]).abs().max() <= TOLERANCE)  # not a number is never near
+    return near and bool((some[1] - others[1]).norm() <= GRADIENT_TOLERANCE * others[1].norm() + 1e-6)
+
+
+def _causal(model: Any, sequences: Sequence[Tokens]) -> bool:
+    """Whether what comes later leaves what was said earlier alone."""
+    whole = torch.tensor([max((s.prompt + s.response for s in sequences), key=len)], device=model.device)
+    n = whole.shape[1] // 2
+    changed = whole.clone()
+    changed[:, n:] = whole[:, n:].flip(1)
+    with torch.no_grad():
+        said = [model(input_ids=ids, use_cache=False).logits[0, :n].float().log_softmax(-1) for ids in (whole, changed)]
+    return bool((said[0] - said[1]).abs().max() <= TOLERANCE)
+
+
+def _writes(lm: LM, writing: Writing, sequences: Sequence[Tokens]) -> bool:
+    """Whether responses have the probabilities that the same tokens have when they are read."""
+    tried = replace_layout(lm, writing=writing)
+    prompts = [sequence.prompt for sequence in sequences]
+    room = max_positions(lm.model)
+    tokens = min(6, room - max(map(len, prompts)) + 1) if room else 6
+    if tokens < 1:
+        return writing == "uncached"
+    try:
+        written = write(tried, prompts, tokens, seed=0)
+    except Exception:
+        return False
+    for prompt, one in zip(prompts, written, strict=True):
+        ids = torch.tensor([prompt + one.ids], device=lm.device)
+        with torch.no_grad():
+            logprobs = lm.model(input_ids=ids[:, :-1], use_cache=False).logits[0].float().log_softmax(-1)
+        read = logprobs[len(prompt) - 1 :].gather(1, ids[0, len(prompt) :, None])[:, 0]
+        if not bool((read - torch.tensor(one.logprobs, device=read.device)).abs().max() <= TOLERANCE):
+            return False
+    return True
+
+
+def replace_layout(lm: LM, **changes: Any) -> LM:
+    """The same model, taken another way."""
+    return replace(lm, layout=replace(lm.layout, **changes))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
