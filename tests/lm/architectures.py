@@ -307,10 +307,12 @@ def same_adapter(lm: LM, batch: list[Tokens], folder: Path) -> bool:
     except ValueError:
         return False
     generator = torch.Generator().manual_seed(1)
+    added = [weight for name, weight in mine.model.named_parameters() if "lora_B" in name]
+    grads = torch.autograd.grad(sum(likelihood(mine, batch)), added, allow_unused=True)
     with torch.no_grad():
-        for name, weight in mine.model.named_parameters():
-            if "lora_" in name:
-                weight.normal_(0, 0.05, generator=generator)
+        for weight, grad in zip(added, grads, strict=True):
+            if grad is not None:  # else the model reads the layer's weight by itself: training leaves zeros there
+                weight.normal_(0, 0.1, generator=generator)
     found = logprobs(mine, batch)
     same_scores(mine, batch)
     mine.model.save_pretrained(folder, save_embedding_layers=False)

@@ -14,25 +14,24 @@ from torch.nn.functional import linear
 
 
 class _LoraLinear(torch.autograd.Function):
+    """Inputs and outputs are flat, (tokens, width): a view made in here could not be changed in place by the model."""
+
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float) -> torch.Tensor:
-        flat = x.reshape(-1, x.shape[-1])
         a, b = a.to(x.dtype), b.to(x.dtype)
-        low = flat @ a.t()
-        y = linear(flat, weight, bias).addmm_(low, b.t(), alpha=scale)
-        ctx.save_for_backward(flat, low, weight, a, b)
-        ctx.scale, ctx.shape = scale, x.shape
-        return y.view(*x.shape[:-1], -1)
+        low = x @ a.t()
+        y = linear(x, weight, bias).addmm_(low, b.t(), alpha=scale)
+        ctx.save_for_backward(x, low, weight, a, b)
+        ctx.scale = scale
+        return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        flat, low, weight, a, b = ctx.saved_tensors
-        grad = grads[0].reshape(-1, grads[0].shape[-1])
+        (grad,) = grads
+        x, low, weight, a, b = ctx.saved_tensors
         grad_low = grad @ b
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = (grad @ weight).addmm_(grad_low, a, alpha=ctx.scale).view(ctx.shape)
-        grad_a, grad_b = (grad_low.t() @ flat).float(), (grad.t() @ low).float()
+        grad_x = (grad @ weight).addmm_(grad_low, a, alpha=ctx.scale) if ctx.needs_input_grad[0] else None
+        grad_a, grad_b = (grad_low.t() @ x).float(), (grad.t() @ low).float()
         return grad_x, None, None, grad_a.mul_(ctx.scale), grad_b.mul_(ctx.scale), None
 
 
@@ -44,7 +43,18 @@ def add_adapter(model: Any, rank: int) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
-        r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        # Layers of a model's own that only build on a linear one (the router of Llama 4) give back something else.
+        exclude_modules=[
+            name
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear) and type(module).__module__.startswith("transformers.models.")
+        ]
+        or None,
+        task_type="CAUSAL_LM",
     )
     wrapped = get_peft_model(model, config)
     for module in wrapped.modules():
@@ -64,6 +74,7 @@ def _lighten(module: Any) -> None:
     def forward(x: torch.Tensor) -> Any:
         if module.disable_adapters:
             return base(x)
-        return _LoraLinear.apply(x, base.weight, base.bias, a, b, scale)
+        flat = _LoraLinear.apply(x.reshape(-1, x.shape[-1]), base.weight, base.bias, a, b, scale)
+        return flat.view(*x.shape[:-1], -1)
 
     setattr(module, "forward", forward)  # noqa: B010 (a plain assignment to a method does not type-check)
