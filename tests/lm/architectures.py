@@ -154,9 +154,9 @@ def causal_classes() -> dict[str, str]:
     return dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
 
-def tiny_config(model_type: str, window: int = 8) -> Any:
+def tiny_config(model_type: str, window: int = 8, **changes: Any) -> Any:
     """The configuration of a model of that type with some 50,000 weights, and windows of that many tokens."""
-    special = SPECIAL.get(model_type, {})
+    special = {**SPECIAL.get(model_type, {}), **changes}
     config_class = CONFIG_MAPPING[model_type]
     default = config_class()
     return config_class(**_shrunk(default, window, special))
@@ -191,9 +191,9 @@ def _both_kinds(kinds: list[str], layers: int) -> list[str]:
     return (every * layers)[:layers] if len(every) > 1 else kinds[:1] * layers
 
 
-def tiny_model(model_type: str, window: int = 8, seed: int = 0) -> Any:
+def tiny_model(model_type: str, window: int = 8, seed: int = 0, **changes: Any) -> Any:
     """A random model of that type in float32, in evaluation mode."""
-    config = tiny_config(model_type, window)
+    config = tiny_config(model_type, window, **changes)
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config)
     generator = torch.Generator().manual_seed(seed)

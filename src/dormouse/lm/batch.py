@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,10 @@ class Row:
     apart: bool = False
 
     def to(self, device: torch.device) -> Row:
-        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
-        return replace(self, **moved)
+        moved: dict[str, Any] = {
+            name: v.to(device) if isinstance(v, torch.Tensor) else v for name, v in vars(self).items()
+        }
+        return Row(**moved)
 
 
 def encode_prompts(lm: LM, prompts: Sequence[Messages]) -> list[tuple[int, ...]]:

@@ -129,7 +129,8 @@ def _attention(config: Any) -> str:
             f"'{name}' is no causal language model for transformers {transformers.__version__}",
             "use a decoder-only model (Llama, Qwen, Gemma, GPT, ...); what runs is listed in docs/architectures.md",
         )
-    return "sdpa" if AutoModelForCausalLM._model_mapping[type(config)]._supports_sdpa else "eager"
+    kind: Any = AutoModelForCausalLM._model_mapping[type(config)]
+    return "sdpa" if kind._supports_sdpa else "eager"
 
 
 def _attach(model: Any, adapter: Path) -> Any:

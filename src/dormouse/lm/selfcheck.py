@@ -155,10 +155,15 @@ def _small_windows(model: Any) -> Iterator[int]:
                 setattr(config, name, value)
 
 
+def _room(model: Any) -> int:
+    """How long a sequence may be for all ways to be alike: beyond `alone_above` they differ in the model itself."""
+    return min(limit for limit in (max_positions(model), alone_above(model), 10**9) if limit)
+
+
 def _sequences(model: Any, longest: int) -> list[Tokens]:
     """Prompts that share beginnings, with several responses each, and one text of its own."""
     config = model.config.get_text_config()
-    limit = (max_positions(model) or 10**9) - 1
+    limit = _room(model) - 1
     generator = torch.Generator().manual_seed(0)
     top = max(4, min(int(config.vocab_size), model.get_input_embeddings().num_embeddings) - 1)
 
@@ -247,8 +252,7 @@ def _writes(lm: LM, writing: Writing, sequences: Sequence[Tokens]) -> bool:
     """Whether responses have the probabilities that the same tokens have when they are read."""
     tried = replace_layout(lm, writing=writing)
     prompts = [sequence.prompt for sequence in sequences]
-    room = max_positions(lm.model)
-    tokens = min(6, room - max(map(len, prompts)) + 1) if room else 6
+    tokens = min(6, _room(lm.model) - max(map(len, prompts)) + 1)
     if tokens < 1:
         return writing == "uncached"
     try:
