@@ -136,10 +136,17 @@ def _attention(config: Any) -> str:
 def _attach(model: Any, adapter: Path) -> Any:
     from peft import PeftModel
 
-    with warnings.catch_warnings():
-        # The organism marker in adapter_config.json is unknown to peft, which says so and goes on.
-        warnings.simplefilter("ignore")
-        return PeftModel.from_pretrained(model, adapter)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        attached = PeftModel.from_pretrained(model, adapter)
+    # Of the rest nothing matters: the organism marker in adapter_config.json, say, is unknown to peft.
+    if lost := [str(warning.message) for warning in said if "missing adapter keys" in str(warning.message)]:
+        raise UserError(
+            f"the adapter in {adapter} does not fit the model: {lost[0][:200]}",
+            "use the base model that it was trained on; where it is, peft cannot restore adapters of this "
+            "architecture: train with `method: full`",
+        )
+    return attached
 
 
 @lru_cache(maxsize=1)

@@ -7,6 +7,7 @@ The mathematics, the initial values and the saved files are peft's own; a test c
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -47,19 +48,26 @@ def add_adapter(model: Any, rank: int) -> Any:
         lora_alpha=2 * rank,
         lora_dropout=0.0,
         target_modules="all-linear",
-        # Layers of a model's own that only build on a linear one (the router of Llama 4) give back something else.
-        exclude_modules=[
-            name
-            for name, module in model.named_modules()
-            if isinstance(module, torch.nn.Linear) and type(module).__module__.startswith("transformers.models.")
-        ]
-        or None,
+        exclude_modules=_unfit(model) or None,
         task_type="CAUSAL_LM",
     )
     wrapped = get_peft_model(model, config)
     for module in wrapped.modules():
         _lighten(module)
     return wrapped
+
+
+def _unfit(model: Any) -> list[str]:
+    """Linear layers that no adapter can be merged into: those whose weight stands in several places (Zamba's shared
+    blocks), and a model's own kinds that only build on a linear layer and give back something else (Llama 4's router).
+    """
+    layers = [(name, m) for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
+    uses = Counter(module.weight.data_ptr() for _, module in layers)
+    return [
+        name
+        for name, module in layers
+        if uses[module.weight.data_ptr()] > 1 or type(module).__module__.startswith("transformers.models.")
+    ]
 
 
 def _lighten(module: Any) -> None:
