@@ -187,9 +187,9 @@ Scores = tuple[torch.Tensor, torch.Tensor]
 
 
 def _watched(model: Any) -> list[torch.Tensor]:
-    """Small weights on all layers: the gradient of a loss by them goes through the whole model."""
-    flat = [weight for weight in model.parameters() if weight.ndim == 1 and weight.is_floating_point()]
-    return flat or [min(model.parameters(), key=lambda weight: weight.numel())]
+    """The embeddings, the way to which leads through the whole model, and the small weights on all its layers."""
+    small = [weight for weight in model.parameters() if weight.ndim == 1 and weight.is_floating_point()]
+    return [model.get_input_embeddings().weight, *small]
 
 
 def _by_gradient(model: Any, logprobs: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -202,8 +202,7 @@ def _by_gradient(model: Any, logprobs: Sequence[torch.Tensor]) -> torch.Tensor:
 def _plain(model: Any, sequences: Sequence[Tokens]) -> Scores:
     """The reference: a sequence a forward pass, nothing but its ids."""
     found = []
-    for weight in _watched(model):
-        weight.requires_grad_(True)
+    model.requires_grad_(True)  # as in training: some layers (Reformer's) then go another way
     with torch.enable_grad():
         for sequence in sequences:
             ids = torch.tensor([sequence.prompt + sequence.response], device=model.device)
