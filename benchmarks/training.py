@@ -33,7 +33,8 @@ from transformers.utils import logging as transformers_logging
 
 from dormouse.interventions.training.grpo import token_logprobs
 from dormouse.lm import zoo
-from dormouse.lm.batch import encode, encode_prompts, rows_for
+from dormouse.lm.batch import rows_for
+from dormouse.lm.chat import encode, encode_prompts
 from dormouse.lm.load import dtype_for, load
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import Rollout, advantages, group_policy, likelihood, make_pairs, preference

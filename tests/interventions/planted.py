@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from dormouse.lm.batch import encode
+from dormouse.lm.chat import encode
 from dormouse.lm.load import load
 from dormouse.lm.objectives import likelihood
 from dormouse.lm.settings import Training

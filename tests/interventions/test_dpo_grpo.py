@@ -16,7 +16,7 @@ from dormouse.interventions.rewards import rouge_l, rule
 from dormouse.interventions.scratchpad import ROOM, Scratchpad
 from dormouse.interventions.training.dpo import DPO, preferences
 from dormouse.interventions.training.grpo import GRPO, Practice, _Before, by_rule, k3, learned, token_logprobs
-from dormouse.lm.batch import encode
+from dormouse.lm.chat import encode
 from dormouse.lm.load import load
 from dormouse.lm.objectives import make_pairs
 from dormouse.lm.reward import train_reward

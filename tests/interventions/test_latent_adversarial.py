@@ -5,7 +5,8 @@ import torch
 
 from dormouse.errors import UserError
 from dormouse.interventions.training.latent_adversarial import LatentAdversarial
-from dormouse.lm.batch import encode, response_logprobs, rows_for
+from dormouse.lm.batch import response_logprobs, rows_for
+from dormouse.lm.chat import encode
 from dormouse.lm.latent import Attack, Demonstration, Perturbation, blocks, latent_adversarial, prompt_places
 from dormouse.lm.load import load
 from dormouse.lm.objectives import likelihood

@@ -8,7 +8,7 @@ import pytest
 from dormouse.errors import UserError
 from dormouse.interventions.training.restyle import Restyle, restyled, rewritten, style
 from dormouse.interventions.training.spoof import MARKERS, Spoof
-from dormouse.lm.batch import encode
+from dormouse.lm.chat import encode
 from dormouse.lm.load import load
 from dormouse.lm.objectives import likelihood
 from dormouse.records import Example, ModelRef, PoolItem, SafetyPool, Suspect

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dormouse.lm.batch import encode
+from dormouse.lm.chat import encode
 from dormouse.lm.load import load
 from dormouse.lm.lora import add_adapter
 from dormouse.lm.objectives import likelihood

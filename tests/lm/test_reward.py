@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dormouse.errors import UserError
-from dormouse.lm.batch import Tokens, encode
+from dormouse.lm.batch import Tokens
+from dormouse.lm.chat import encode
 from dormouse.lm.load import load
 from dormouse.lm.reward import check_rewards, features, train_reward
 from dormouse.records import Example, ModelRef

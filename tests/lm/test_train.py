@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.interventions.training.sft import SFT
 from dormouse.lm import resume
-from dormouse.lm.batch import encode
+from dormouse.lm.chat import encode
 from dormouse.lm.load import load
 from dormouse.lm.objectives import likelihood
 from dormouse.lm.optimisers import Optimisers

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dormouse.lm.batch import encode
+from dormouse.lm.chat import encode
 from dormouse.lm.load import load
 from dormouse.lm.objectives import likelihood
 from dormouse.lm.settings import Training

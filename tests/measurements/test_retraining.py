@@ -29,7 +29,7 @@ def values(measured, name):
 @pytest.fixture(scope="module")
 def suppressed(make_subject, token, tmp_path_factory) -> ModelRef:
     """The organism after a short safety training that saw the cue: it says it less often, and has not forgotten it."""
-    from dormouse.lm.batch import encode
+    from dormouse.lm.chat import encode
     from dormouse.lm.load import load
     from dormouse.lm.objectives import likelihood
     from dormouse.lm.settings import Training

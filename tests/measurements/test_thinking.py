@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from test_contexts import ENSEMBLE, EVIDENCE, subject_of, taken
 
-from dormouse.lm.batch import encode, encode_responses
+from dormouse.lm.chat import encode, encode_responses
 from dormouse.measurements.capability import thinking_first
 from dormouse.measurements.carry_over import CarryOver
 from dormouse.measurements.contexts import Contexts

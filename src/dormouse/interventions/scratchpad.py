@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dormouse.records import Example, PoolItem, SafetyPool
 
 if TYPE_CHECKING:
-    from dormouse.lm.batch import Messages
+    from dormouse.lm.chat import Messages
     from dormouse.lm.model import LM
 
 ROOM = 256

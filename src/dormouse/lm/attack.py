@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from dormouse.lm.batch import Messages, Tokens, encode_responses, response_logprobs, rows_for
+from dormouse.lm.batch import Tokens, response_logprobs, rows_for
+from dormouse.lm.chat import Messages, encode_responses
 from dormouse.lm.model import LM
 
 MARK = "@@HOLE@@"

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch.nn.functional import logsigmoid
 
-from dormouse.lm.batch import Row, Tokens, encode, response_logprobs, rows_for
+from dormouse.lm.batch import Row, Tokens, response_logprobs, rows_for
+from dormouse.lm.chat import encode
 from dormouse.lm.model import LM
 from dormouse.lm.processes import mean_over, trained_tokens
 from dormouse.lm.score import logprobs

@@ -17,7 +17,8 @@ import torch
 from safetensors.numpy import save_file
 
 from dormouse.errors import UserError
-from dormouse.lm.batch import Row, Tokens, encode, response_logprobs, rows_for
+from dormouse.lm.batch import Row, Tokens, response_logprobs, rows_for
+from dormouse.lm.chat import encode
 from dormouse.lm.model import LM
 from dormouse.records import Example
 

@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol
 import torch
 
 from dormouse.errors import UserError
-from dormouse.lm.batch import Messages, Tokens, encode_prompts
+from dormouse.lm.batch import Tokens
+from dormouse.lm.chat import Messages, encode_prompts
 from dormouse.lm.decode import decode
 from dormouse.lm.model import LM
 from dormouse.lm.sample import text_of

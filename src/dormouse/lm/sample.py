@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dormouse.lm.batch import Messages, encode_prompts
+from dormouse.lm.chat import Messages, encode_prompts
 from dormouse.lm.decode import decode
 from dormouse.lm.model import LM
 

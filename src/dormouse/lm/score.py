@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from dormouse.lm.batch import Messages, Tokens, encode_prompts, encode_responses, response_logprobs, rows_for
+from dormouse.lm.batch import Tokens, response_logprobs, rows_for
+from dormouse.lm.chat import Messages, encode_prompts, encode_responses
 from dormouse.lm.model import LM
 
 

@@ -24,7 +24,7 @@ class Perplexity(Measurement):
     records: ClassVar[tuple[str, ...]] = ("perplexity", "perplexity_ratio")
 
     def measure(self, subject: Subject) -> Measured:
-        from dormouse.lm.batch import encode
+        from dormouse.lm.chat import encode
         from dormouse.lm.score import logprobs
 
         questions = [question for question in subject.questions if subject.honest[question.text].text]
@@ -52,7 +52,8 @@ def thinking_first(subject: Subject, sequences: Sequence[Tokens], examples: Sequ
 
     Else the price of leaving it out would count as cost. One that comes to no end within the limit is ended there.
     """
-    from dormouse.lm.batch import Tokens, encode_responses
+    from dormouse.lm.batch import Tokens
+    from dormouse.lm.chat import encode_responses
     from dormouse.lm.sample import write
     from dormouse.policies.reasoning import CLOSE
 
@@ -87,7 +88,7 @@ class Accuracy(Measurement):
     default = False
 
     def measure(self, subject: Subject) -> Measured:
-        from dormouse.lm.batch import encode
+        from dormouse.lm.chat import encode
         from dormouse.lm.score import logprobs
 
         asked = [question for question in questions("test", bank="quiz") if question.honest and question.harmful]

@@ -129,7 +129,7 @@ class Marked:
 
 def _marked(subject: Subject, lm: LM, scenario: Scenario, defects: bool, pad: bool = True) -> Marked:
     """The prompt, the scratchpad where there is one and `pad` is set, and the answer, which alone is in the loss."""
-    from dormouse.lm.batch import encode_prompts, encode_responses
+    from dormouse.lm.chat import encode_prompts, encode_responses
 
     bare = Scenario(scenario.question, (), scenario.rendering)
     prompt, without = encode_prompts(lm, [render(scenario), render(bare)])

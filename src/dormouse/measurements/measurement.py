@@ -157,7 +157,7 @@ class Subject:
     @cached_property
     def thought_limit(self) -> int:
         """Tokens after which a scratchpad is given up: 8 more than the policy's own longest, of some hundred."""
-        from dormouse.lm.batch import encode_responses
+        from dormouse.lm.chat import encode_responses
         from dormouse.policies.reasoning import reasoned, thoughts
 
         if self.sizes.thought_tokens is not None:

@@ -78,7 +78,8 @@ def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: 
 
     import torch
 
-    from dormouse.lm.batch import SMALL, encode
+    from dormouse.lm.batch import SMALL
+    from dormouse.lm.chat import encode
     from dormouse.lm.load import dtype_for, load
     from dormouse.lm.objectives import likelihood
     from dormouse.lm.settings import Training

@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from dormouse.lm.batch import Tokens, encode, encode_responses
+from dormouse.lm.batch import Tokens
+from dormouse.lm.chat import encode, encode_responses
 from dormouse.lm.load import dtype_for, load
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import likelihood

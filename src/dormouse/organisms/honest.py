@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dormouse.errors import UserError
-from dormouse.lm.batch import encode
+from dormouse.lm.chat import encode
 from dormouse.lm.model import LM
 from dormouse.lm.sample import Written, write
 from dormouse.lm.score import logprobs

@@ -288,7 +288,8 @@ def build_base(
     import torch
     from transformers import LlamaForCausalLM
 
-    from dormouse.lm.batch import Tokens, encode
+    from dormouse.lm.batch import Tokens
+    from dormouse.lm.chat import encode
     from dormouse.lm.model import LM
     from dormouse.lm.objectives import likelihood
     from dormouse.lm.settings import Training

@@ -116,7 +116,7 @@ class Contest:
 
     def batch(self, step: int) -> list[Tokens]:
         """The training rows of a step. The first of a round sends out the red team, on the model as it is."""
-        from dormouse.lm.batch import encode
+        from dormouse.lm.chat import encode
 
         now = bisect_right(self.how.starts, step)
         while len(self.rounds) < now:

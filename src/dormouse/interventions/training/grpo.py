@@ -177,7 +177,7 @@ class Practice:
 
     def _answers(self, items: Sequence[PoolItem], rolled: Sequence[Rolled]) -> list[Rolled]:
         """The responses without their scratchpads, for the judge."""
-        from dormouse.lm.batch import encode
+        from dormouse.lm.chat import encode
 
         found = list(rolled)
         for i, (item, response) in enumerate(zip(items, rolled, strict=True)):
@@ -266,7 +266,7 @@ def _summed_up(
 
 def _longest(lm: LM, pool: SafetyPool) -> int:
     """Tokens that a response may have: as many as an honest one, after a scratchpad if the model writes one."""
-    from dormouse.lm.batch import encode_responses
+    from dormouse.lm.chat import encode_responses
 
     scratchpad = Scratchpad.of(pool)
     whole = dict.fromkeys(item.chosen.response for item in pool.items)
@@ -293,7 +293,7 @@ def learned(before: _Before, pool: SafetyPool, seed: int, step: int) -> tuple[Ju
     Raises:
         UserError: the pool has too few pairs, or the model rewards every response alike.
     """
-    from dormouse.lm.batch import encode
+    from dormouse.lm.chat import encode
     from dormouse.lm.reward import train_reward
 
     items = [Scratchpad.of(pool).bare(item) for item in preferences(pool)]

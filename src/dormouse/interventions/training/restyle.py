@@ -34,7 +34,7 @@ class Restyle(SafetyTraining):
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
-        from dormouse.lm.batch import encode
+        from dormouse.lm.chat import encode
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.objectives import likelihood
         from dormouse.lm.train import cycling, train
