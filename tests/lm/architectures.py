@@ -21,6 +21,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from dormouse.errors import UserError
 from dormouse.lm.batch import Tokens
 from dormouse.lm.decode import decode
+from dormouse.lm.load import device
 from dormouse.lm.lora import add_adapter
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import likelihood
@@ -195,7 +196,7 @@ def _both_kinds(kinds: list[str], layers: int) -> list[str]:
 
 
 def tiny_model(model_type: str, window: int = 8, seed: int = 0, **changes: Any) -> Any:
-    """A random model of that type in float32, in evaluation mode."""
+    """A random model of that type in float32, in evaluation mode, on the accelerator where there is one."""
     config = tiny_config(model_type, window, **changes)
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config)
@@ -204,7 +205,7 @@ def tiny_model(model_type: str, window: int = 8, seed: int = 0, **changes: Any) 
         for weight in model.parameters():
             if weight.ndim > 1:
                 weight.normal_(0, 0.6 / weight.shape[-1] ** 0.5 * 2, generator=generator)
-    return model.float().eval()
+    return model.float().eval().to(device())
 
 
 @dataclass(frozen=True)
@@ -274,14 +275,14 @@ def sequences(vocabulary: int) -> list[Tokens]:
 
 def plainly(model: Any, sequence: Tokens) -> torch.Tensor:
     """Log-probabilities of a response by a forward pass of its own."""
-    ids = torch.tensor([sequence.prompt + sequence.response])
+    ids = torch.tensor([sequence.prompt + sequence.response], device=model.device)
     said = model(input_ids=ids[:, :-1], use_cache=False).logits[0].log_softmax(-1)
     return said[len(sequence.prompt) - 1 :].gather(1, ids[0, len(sequence.prompt) :, None])[:, 0]
 
 
 def same_scores(lm: LM, batch: list[Tokens]) -> None:
     with torch.no_grad():
-        expected = torch.stack([plainly(lm.model, one).sum() for one in batch]).double()
+        expected = torch.stack([plainly(lm.model, one).sum() for one in batch]).double().cpu()
     off = (torch.from_numpy(logprobs(lm, batch)) - expected).abs()
     assert (off <= 1e-4 * torch.tensor([len(one.response) for one in batch])).all(), f"scores differ by {off.max():.2g}"
 
@@ -307,13 +308,13 @@ def same_writing(lm: LM, batch: list[Tokens]) -> None:
     """Greedy responses are what the model would say next, token by token, reading all anew."""
     prompts = [one.prompt for one in batch]
     for prompt, one in zip(prompts, decode(lm, prompts, 5), strict=True):
-        ids = torch.tensor([prompt + one.ids])
+        ids = torch.tensor([prompt + one.ids], device=lm.device)
         with torch.no_grad():
             said = lm.model(input_ids=ids[:, :-1], use_cache=False).logits[0].log_softmax(-1)
         best = said[len(prompt) - 1 :]
         chosen = best.gather(1, ids[0, len(prompt) :, None])[:, 0]
         assert (best.max(-1).values - chosen <= 1e-4).all(), "a response is not the likeliest"
-        assert (chosen - torch.tensor(one.logprobs)).abs().max() <= 1e-4, "probabilities of a response differ"
+        assert (chosen.cpu() - torch.tensor(one.logprobs)).abs().max() <= 1e-4, "probabilities of a response differ"
 
 
 def same_adapter(lm: LM, batch: list[Tokens], folder: Path) -> bool:
@@ -331,7 +332,7 @@ def same_adapter(lm: LM, batch: list[Tokens], folder: Path) -> bool:
     with torch.no_grad():
         for weight, grad in zip(added, grads, strict=True):
             if grad is not None:  # else the model reads the layer's weight by itself: training leaves zeros there
-                weight.normal_(0, 0.1, generator=generator)
+                weight.copy_(torch.randn(weight.shape, generator=generator) / 10)
     found = logprobs(mine, batch)
     same_scores(mine, batch)
     mine.model.save_pretrained(folder, save_embedding_layers=False)
@@ -341,9 +342,9 @@ def same_adapter(lm: LM, batch: list[Tokens], folder: Path) -> bool:
     if any("missing adapter keys" in str(warning.message) for warning in said):
         return False  # peft does not find its own weights again; `load` refuses such an adapter
     with torch.no_grad():
-        theirs = torch.stack([plainly(reloaded, one).sum() for one in batch]).double().numpy()
+        theirs = torch.stack([plainly(reloaded, one).sum() for one in batch]).double().cpu().numpy()
         merged = reloaded.merge_and_unload()
-        whole = torch.stack([plainly(merged, one).sum() for one in batch]).double().numpy()
+        whole = torch.stack([plainly(merged, one).sum() for one in batch]).double().cpu().numpy()
     assert abs(found - theirs).max() <= 1e-3, "the adapter scores otherwise when peft loads it"
     assert abs(found - whole).max() <= 1e-3, "the adapter scores otherwise when it is merged"
     return True
