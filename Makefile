@@ -15,7 +15,7 @@ test: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 stress: setup
-	DORMOUSE_STRESS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal tests/test_faults.py tests/test_store.py tests/studies/test_on_ray.py
+	DORMOUSE_STRESS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal tests/test_faults.py tests/test_store.py tests/studies/test_on_ray.py tests/lm/test_architectures.py
 
 check: setup
 	$(BIN)/ruff check .

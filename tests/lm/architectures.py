@@ -352,18 +352,26 @@ def same_adapter(lm: LM, batch: list[Tokens], folder: Path) -> bool:
 
 def main() -> None:
     """Print what runs, as a table in Markdown."""
-    found: dict[str, tuple[Verdict, Verdict]] = {}
+    found: dict[str, Verdict] = {}
     for name in sorted(causal_classes()):
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found[name] = (examine(name, 8, Path(folder) / "8"), examine(name, 4096, Path(folder) / "4096"))
-        print(name, *found[name], file=sys.stderr, flush=True)
+        both = [_tried(name, window) for window in (8, 4096)]
+        found[name] = next((one for one in both if one.outcome == "different"), both[0])
+        print(*both, file=sys.stderr, flush=True)
+    counts = Counter(verdict.outcome for verdict in found.values())
+    print(", ".join(f"{count} {outcome}" for outcome, count in counts.most_common()) + ".\n")
     print("| model type | class | scored / written | LoRA |\n|---|---|---|---|")
-    for name, (verdict, _) in found.items():
-        lora = "yes" if verdict.lora else ""
+    for name, verdict in found.items():
         said = verdict.said if verdict.outcome == "equal" else f"{verdict.outcome}: {verdict.said}"
-        print(f"| {name} | {causal_classes()[name]} | {said} | {lora} |")
-    print(f"\n{dict(Counter(verdict.outcome for verdict, _ in found.values()))}")
+        print(f"| {name} | {causal_classes()[name]} | {said} | {'yes' if verdict.lora else ''} |")
+
+
+def _tried(name: str, window: int) -> Verdict:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return examine(name, window, Path(folder))
+        except Exception as error:
+            return Verdict(name, "different", f"{type(error).__name__}: {' '.join(str(error).split())[:120]}")
 
 
 if __name__ == "__main__":
