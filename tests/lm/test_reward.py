@@ -7,7 +7,8 @@ from dormouse.errors import UserError
 from dormouse.lm.batch import Tokens
 from dormouse.lm.chat import encode
 from dormouse.lm.load import load
-from dormouse.lm.reward import check_rewards, features, train_reward
+from dormouse.lm.objectives import advantages, check_rewards
+from dormouse.lm.reward import features, train_reward
 from dormouse.records import Example, ModelRef
 from dormouse.scenarios import questions
 
@@ -50,8 +51,11 @@ def test_features_are_those_of_a_plain_forward_pass(lm):
 def test_too_few_pairs_and_broken_rewards_are_refused(lm):
     with pytest.raises(UserError, match="needs pairs"):
         train_reward(lm, [], seed=0)
-    with pytest.raises(UserError, match="not a finite number"):
-        check_rewards([0.5, float("nan")])
+    for broken in (float("nan"), float("inf"), None, "1"):
+        with pytest.raises(UserError, match="not a finite number"):
+            advantages([[0.5, 0.25], [0.5, broken]])
+    with pytest.raises(UserError, match="2 numbers for 3 answers"):
+        check_rewards([0.5, 1.0], 3)
 
 
 def test_the_head_is_written_as_safetensors(lm, tmp_path):

@@ -6,6 +6,8 @@ next, so that a large batch needs the memory of one row. A test holds each of th
 
 from __future__ import annotations
 
+import math
+import numbers
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import Any
 import torch
 from torch.nn.functional import logsigmoid
 
+from dormouse.errors import UserError
 from dormouse.lm.batch import Row, Tokens, response_logprobs, rows_for
 from dormouse.lm.chat import encode
 from dormouse.lm.model import LM
@@ -136,8 +139,27 @@ def advantages(rewards: Sequence[Sequence[float]]) -> list[list[float]]:
     """Rewards less the mean of their group, over its standard deviation (n - 1) plus 1e-4: (groups, group).
 
     As in Shao et al. 2024, and TRL's scale_rewards "group". Equal rewards, or a group of one, give zeros.
+
+    Raises:
+        UserError: a reward is no finite number.
     """
+    for group in rewards:
+        check_rewards(group, len(group))
     return [list(_advantages(group)) for group in rewards]
+
+
+def check_rewards(rewards: Sequence[float], answers: int) -> None:
+    """
+    Raises:
+        UserError: there is not a finite number for each answer.
+    """
+    if len(rewards) != answers:
+        raise UserError(f"a reward gave {len(rewards)} numbers for {answers} answers", "give one for each answer")
+    for reward in rewards:
+        if not isinstance(reward, numbers.Real) or not math.isfinite(reward):
+            raise UserError(
+                f"a reward is not a finite number: {str(reward)[:40]}", "mend the reward, or use a lower learning rate"
+            )
 
 
 def _advantages(group: Sequence[float]) -> Iterator[float]:

@@ -118,12 +118,3 @@ def _hidden(lm: LM, row: Row) -> np.ndarray:
         hook.remove()
     found: np.ndarray = caught[0][0].float().cpu().numpy()
     return found
-
-
-def check_rewards(rewards: Sequence[float]) -> None:
-    """
-    Raises:
-        UserError: a reward is no finite number.
-    """
-    if not np.isfinite(np.asarray(rewards, dtype=float)).all():
-        raise UserError("a reward is not a finite number", "mend the reward, or use a lower learning rate")

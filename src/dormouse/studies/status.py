@@ -219,7 +219,7 @@ def status(folder: Path, now: float | None = None, lives: Callable[[Mapping[str,
     return Status(
         todo=todo,
         kept=sum(int(n) for n in (plan.get("kept") or {}).values()),
-        done=counts,
+        done=dict(counts),
         running=[stage for _, stage in running],
         failed=[(str(line.get("name")), str(line.get("error"))) for line in over.values() if line["event"] == "failed"],
         skipped=sum(line["event"] == "skipped" for line in over.values()),

@@ -188,10 +188,10 @@ class Practice:
         return found
 
     def _judged(self, items: Sequence[PoolItem], answers: Sequence[Rolled]) -> list[float]:
-        from dormouse.lm.reward import check_rewards
+        from dormouse.lm.objectives import check_rewards
 
         rewards = self.judge([self.scratchpad.bare(item) for item in items], answers)
-        check_rewards(rewards)
+        check_rewards(rewards, len(answers))
         return rewards
 
     def _note(
