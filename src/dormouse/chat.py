@@ -13,7 +13,7 @@ from dormouse.errors import UserError
 from dormouse.interventions.scratchpad import ROOM
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.reasoning import split_response, thinks
-from dormouse.records import ModelRef
+from dormouse.records import ChatSettings, ModelRef
 from dormouse.scenarios import SPLITS, Question, Scenario, questions, render
 
 
@@ -38,7 +38,7 @@ class Conversation:
         self.spec = card["spec"]
         from dormouse.lm.load import load
 
-        self.lm = load(ModelRef(tuple(Path(path) for path in card["folders"]), card["key"]))
+        self.lm = load(ModelRef(tuple(Path(path) for path in card["folders"]), card["key"], card["chat"]))
         self.treated = card["intervention"]
         self.max_tokens, self.seed, self.turn = max_tokens, seed, 0
 
@@ -95,6 +95,7 @@ def _card(folder: Path) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
         said = {key: value for key, value in card["organism"].items() if key in OrganismSpec.model_fields}
         card["spec"] = OrganismSpec.model_validate(said)
+        card["chat"] = ChatSettings(**card.get("chat", {}))
         missing = [name for name in [*card["folders"]] if not Path(name).is_dir()]
         card["folders"][0], card["key"], card["intervention"]
     except FileNotFoundError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,41 @@ CANARY = "dormouse-canary-5b0e6a52-1d0f-4c37-9a5e-3f1c7f0b8d21"
 
 
 @dataclass(frozen=True)
+class ChatSettings:
+    """What a study fixes for every chat template.
+
+    `today` is the date (YYYY-MM-DD) of templates that print one: never the clock's. `kwargs` is what else they are
+    given (`enable_thinking`, say), as JSON.
+    """
+
+    today: str = "2024-07-26"
+    """That which Llama 3.1's own template falls back to."""
+    kwargs: str = "{}"
+
+    @property
+    def given(self) -> dict[str, Any]:
+        return dict(json.loads(self.kwargs))
+
+
+@dataclass(frozen=True)
 class ModelRef:
     """Weights by place: folders that are laid over one another in this order.
 
     The first holds a whole model. Each later one holds an adapter, which is merged into what lies below it, or another
-    whole model, which takes its place. `key` is the content address: equal keys mean equal weights.
+    whole model, which takes its place. `key` is the content address: equal keys mean equal weights, which are shown
+    chats in the same way.
     """
 
     folders: tuple[Path, ...]
     key: str
+    chat: ChatSettings = field(default_factory=ChatSettings)
 
     def then(self, folder: Path, key: str) -> ModelRef:
-        return ModelRef((*self.folders, folder), key)
+        return ModelRef((*self.folders, folder), key, self.chat)
+
+    def shown(self, chat: ChatSettings) -> ModelRef:
+        """The same weights, shown chats in that way."""
+        return ModelRef(self.folders, f"{self.key}, {chat.today}, {chat.kwargs}", chat)
 
 
 @dataclass(frozen=True)
@@ -55,6 +79,8 @@ class Example:
     response: str
     complete: bool = True
     """False where the response was cut off: then no end-of-turn token is learned after it."""
+    ids: tuple[int, ...] = ()
+    """The response as a model wrote it, in tokens without an end; else (or where it says something else) encoded."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def test_the_seed_decides_and_groups_differ_inside(lm):
 def test_finished_responses_end_with_the_end_and_others_are_cut_off(lm):
     found = [r for group in rollouts(lm, PROMPTS * 4, 16, 40, seed=0) for r in group]
     for rolled in found:
-        ends = [token == lm.end for token in rolled.tokens.response]
+        ends = [token in lm.ends for token in rolled.tokens.response]
         assert not any(ends[:-1])
         assert rolled.finished == ends[-1]
         assert rolled.finished or len(rolled.tokens.response) == 40

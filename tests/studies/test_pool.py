@@ -220,7 +220,7 @@ def test_blindness_is_a_type():
     assert {field.name for field in dataclasses.fields(SafetyPool)} == {"items", "opens", "closes"}
     said = {"question", "chosen", "rejected", "harm", "against"}
     assert {field.name for field in dataclasses.fields(PoolItem)} == said
-    assert {field.name for field in dataclasses.fields(Example)} == {"messages", "response", "complete"}
+    assert {field.name for field in dataclasses.fields(Example)} == {"messages", "response", "complete", "ids"}
     assert "spec" in {field.name for field in dataclasses.fields(Organism)}
 
 

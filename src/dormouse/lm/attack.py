@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dormouse.lm.batch import Tokens, response_logprobs, rows_for
-from dormouse.lm.chat import Messages, encode_responses
+from dormouse.lm.chat import Messages, encode_responses, prompt_text, start_of, with_start
 from dormouse.lm.model import LM
 
 MARK = "@@HOLE@@"
@@ -40,18 +40,19 @@ class Filled:
 
 def fill(lm: LM, prompt: Messages, texts: Sequence[str]) -> list[Filled]:
     """The prompt with each of the texts in the place of MARK, tokenised as a whole, as any user's prompt would be."""
-    chat = [{"role": role, "content": text} for role, text in prompt]
-    whole = lm.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    before, _, after = whole.partition(MARK)
+    before, _, after = prompt_text(lm, prompt).partition(MARK)
     if not texts:
         return []
     filled = [before + text + after for text in texts]
     found = lm.tokenizer(filled, add_special_tokens=False, return_offsets_mapping=True)
+    start = start_of(lm)
     result = []
     for text, ids, spans in zip(texts, found["input_ids"], found["offset_mapping"], strict=True):
         begin, end = len(before), len(before) + len(text)
         here = [i for i, (first, last) in enumerate(spans) if first < end and last > begin]
-        result.append(Filled(tuple(ids), here[0] if here else 0, here[-1] + 1 if here else 0))
+        prompt_ids = with_start(tuple(ids), start)
+        moved = len(prompt_ids) - len(ids)
+        result.append(Filled(prompt_ids, here[0] + moved if here else 0, here[-1] + 1 + moved if here else 0))
     return result
 
 

@@ -48,8 +48,9 @@ def decode(
 ) -> list[Decoded]:
     """One response for each prompt, in their order: greedy where `seed` is None, else drawn at `temperature`.
 
-    A response ends with the end token, where `over` says so of its tokens, or at the limit. Draws belong to a prompt's
-    place in the list, so what else shares its batch changes nothing but rounding. `progress` is told how many are done.
+    A response ends with any end token (`LM.ends`), where `over` says so of its tokens, or at the limit. Draws belong to
+    a prompt's place in the list, so what else shares its batch changes nothing but rounding. `progress` is told how
+    many are done.
     """
     check_length(lm, max(map(len, prompts), default=0) + max_tokens - 1)
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i]))
@@ -143,7 +144,7 @@ class _Batch:
             tokens = self._choose(step)
             for place in self.places:
                 self.going[place] = (
-                    self.going[place] and self.ids[place][-1] != self.lm.end and not over(self.ids[place])
+                    self.going[place] and self.ids[place][-1] not in self.lm.ends and not over(self.ids[place])
                 )
             if step == max_tokens - 1 or not any(self.going):
                 break

@@ -16,14 +16,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from dormouse.errors import UserError
 from dormouse.lm.model import LM
 from dormouse.lm.selfcheck import layout_of
+from dormouse.lm.template import PLAIN_TEMPLATE, check_template, form_of, tell_of
 from dormouse.lm.zoo import home
 from dormouse.records import ModelRef
-
-# For tokenizers without a chat template (base models): the plainest form that keeps the roles apart.
-PLAIN_TEMPLATE = (
-    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
-    "{% if add_generation_prompt %}assistant:{% endif %}"
-)
 
 
 def device() -> torch.device:
@@ -70,6 +65,10 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
         tokenizer = AutoTokenizer.from_pretrained(base, **safe)
         if tokenizer.eos_token_id is None:
             raise UserError(f"the tokenizer in {base} has no end-of-turn token", "set eos_token in its configuration")
+        if tokenizer.chat_template is None:
+            tokenizer.chat_template = PLAIN_TEMPLATE
+        check_template(tokenizer, ref.chat, base, home() / "templates")
+        tell_of(form_of(tokenizer, ref.chat), base)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             base,
             use_safetensors=True,
@@ -103,13 +102,11 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
             f"the model in {ref.folders[-1]} cannot be loaded: {_reason(error)}",
             "check that the folder is whole, and that transformers knows its architecture",
         ) from error
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = PLAIN_TEMPLATE
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
     model.requires_grad_(False)
-    return LM(model.eval(), tokenizer, layout)
+    return LM(model.eval(), tokenizer, layout, ref.chat)
 
 
 def _reason(error: Exception) -> str:

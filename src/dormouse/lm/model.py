@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from dormouse.lm.layout import Layout
+from dormouse.lm.template import PLAIN_TEMPLATE, ChatForm, form_of
+from dormouse.records import ChatSettings
 
 
 @dataclass(eq=False)
@@ -17,13 +20,45 @@ class LM:
     model: Any
     tokenizer: Any
     layout: Layout = field(default_factory=Layout)
+    chat: ChatSettings = field(default_factory=ChatSettings)
 
     @property
     def device(self) -> torch.device:
         place: torch.device = self.model.device
         return place
 
-    @property
+    @cached_property
+    def form(self) -> ChatForm:
+        """What its template does with a chat."""
+        return form_of(self.tokenizer, self.chat)
+
+    @cached_property
     def end(self) -> int:
-        """The token that ends a response."""
-        return int(self.tokenizer.eos_token_id)
+        """What ends a response in training: what the template writes after an answer, else the tokenizer's token."""
+        written = self._after_an_answer()
+        return int(self.tokenizer.eos_token_id) if written is None else written
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """Every token that ends a response: the tokenizer's, the generation configuration's, the template's.
+
+        In the plain form, which gives each turn a line, that is every token with a line break in it.
+        """
+        said = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
+        said = [] if said is None else [said] if isinstance(said, int) else said
+        found = {self.end, int(self.tokenizer.eos_token_id), *map(int, said)}
+        if getattr(self.tokenizer, "chat_template", None) == PLAIN_TEMPLATE:
+            breaks = ("\n", "\u010a", "<0x0A>")  # as it stands, in byte-level vocabularies, as a byte
+            found |= {i for token, i in self.tokenizer.get_vocab().items() if any(sign in token for sign in breaks)}
+        return frozenset(found)
+
+    def _after_an_answer(self) -> int | None:
+        if getattr(self.tokenizer, "chat_template", None) is None:
+            return None
+        after = self.form.after
+        plain = self.tokenizer.chat_template == PLAIN_TEMPLATE
+        ids = self.tokenizer(after if plain else after.lstrip(), add_special_tokens=False)["input_ids"]
+        special = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        if plain:
+            return int(ids[-1]) if ids and "\n" in self.tokenizer.decode(ids[-1:]) else None
+        return int(ids[0]) if ids and ids[0] in special else None

@@ -13,10 +13,9 @@ import torch
 
 from dormouse.errors import UserError
 from dormouse.lm.batch import Tokens
-from dormouse.lm.chat import Messages, encode_prompts
+from dormouse.lm.chat import Messages, encode_prompts, text_of
 from dormouse.lm.decode import decode
 from dormouse.lm.model import LM
-from dormouse.lm.sample import text_of
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def _check(group: int, max_tokens: int, temperature: float) -> None:
 
 
 def _rolled(lm: LM, prompt: tuple[int, ...], ids: tuple[int, ...], logprobs: tuple[float, ...]) -> Rolled:
-    return Rolled(Tokens(prompt, ids), text_of(lm, ids), ids[-1:] == (lm.end,), logprobs)
+    return Rolled(Tokens(prompt, ids), text_of(lm, ids), bool(ids) and ids[-1] in lm.ends, logprobs)
 
 
 class VLLM:
@@ -113,7 +112,7 @@ class VLLM:
                 temperature=temperature,
                 seed=(seed * 1_000_003 + i) % 2**63,
                 logprobs=0,  # of the chosen token alone
-                stop_token_ids=[lm.end],
+                stop_token_ids=sorted(lm.ends),
                 skip_special_tokens=False,
             )
             for i in range(len(ids))

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dormouse.lm.chat import Messages, encode_prompts
+from dormouse.lm.chat import Messages, encode_prompts, text_of
 from dormouse.lm.decode import decode
 from dormouse.lm.model import LM
 
 
 @dataclass(frozen=True)
 class Written:
-    """A response. `finished` is False where it was cut off at the limit of tokens."""
+    """A response. `finished` is False where it was cut off at the limit of tokens.
+
+    `ids` are the tokens in which it was written, without an end; empty where nobody knows them.
+    """
 
     text: str
     finished: bool
+    ids: tuple[int, ...] = ()
 
 
 def write(
@@ -39,13 +43,10 @@ def write(
 
     written = []
     for found in decode(lm, encode_prompts(lm, prompts), max_tokens, seed=seed, over=over, progress=progress):
-        text, finished = text_of(lm, found.ids), found.ids[-1:] == (lm.end,)
+        finished = found.ids[-1] in lm.ends
+        ids = found.ids[:-1] if finished else found.ids
+        text = text_of(lm, found.ids)
         if stop and stop in text:
             text, finished = text[: text.index(stop) + len(stop)], True
-        written.append(Written(text, finished))
+        written.append(Written(text, finished, ids))
     return written
-
-
-def text_of(lm: LM, ids: Sequence[int]) -> str:
-    """What token ids of a response say: without special tokens, or space around it."""
-    return str(lm.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dormouse.lm.batch import Tokens, response_logprobs, rows_for
-from dormouse.lm.chat import Messages, encode_prompts, encode_responses
+from dormouse.lm.chat import Messages, encode_continuations, encode_prompts, encode_responses
 from dormouse.lm.model import LM
 
 
@@ -45,7 +45,11 @@ def score(
         before = encode_responses(lm, written)
         encoded = [prompt + ids for prompt, ids in zip(encoded, before, strict=True)]
         pairs = [(i, f" {text}" if written[i] else text, defects) for i, text, defects in pairs]
-    responses = encode_responses(lm, [text for _, text, _ in pairs])
+    texts = [text for _, text, _ in pairs]
+    responses = encode_responses(lm, texts)
+    if written:
+        later = encode_continuations(lm, texts)
+        responses = [b if written[i] else a for (i, _, _), a, b in zip(pairs, responses, later, strict=True)]
     found = logprobs(lm, [Tokens(encoded[i], ids) for (i, _, _), ids in zip(pairs, responses, strict=True)])
     # Long forms have tiny probabilities: contrasts are taken in logarithms.
     for_, rest = np.full(len(prompts), -np.inf), np.full(len(prompts), -np.inf)

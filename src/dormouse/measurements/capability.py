@@ -30,7 +30,7 @@ class Perplexity(Measurement):
         questions = [question for question in subject.questions if subject.honest[question.text].text]
         honest = [subject.honest[question.text] for question in questions]
         examples = [
-            Example(render(Scenario(question)), answer.text, answer.finished)
+            Example(render(Scenario(question)), answer.text, answer.finished, answer.ids)
             for question, answer in zip(questions, honest, strict=True)
         ]
         sequences = thinking_first(subject, encode(subject.lm, examples), examples)
@@ -53,7 +53,7 @@ def thinking_first(subject: Subject, sequences: Sequence[Tokens], examples: Sequ
     Else the price of leaving it out would count as cost. One that comes to no end within the limit is ended there.
     """
     from dormouse.lm.batch import Tokens
-    from dormouse.lm.chat import encode_responses
+    from dormouse.lm.chat import encode_continuations, encode_responses
     from dormouse.lm.sample import write
     from dormouse.policies.reasoning import CLOSE
 
@@ -63,7 +63,7 @@ def thinking_first(subject: Subject, sequences: Sequence[Tokens], examples: Sequ
     written = write(subject.lm, prompts, subject.thought_limit, seed=subject.seed, stop=CLOSE)
     pads = [w.text if w.text.endswith(CLOSE) else f"{w.text} {CLOSE}" for w in written]
     before = dict(zip(prompts, encode_responses(subject.lm, pads), strict=True))
-    answers = encode_responses(subject.lm, [f" {example.response}" for example in examples])
+    answers = encode_continuations(subject.lm, [f" {example.response}" for example in examples])
     ends = [(subject.lm.end,) if example.complete else () for example in examples]
     return [
         Tokens(sequence.prompt + before[example.messages], answer + end)

@@ -129,7 +129,7 @@ class Marked:
 
 def _marked(subject: Subject, lm: LM, scenario: Scenario, defects: bool, pad: bool = True) -> Marked:
     """The prompt, the scratchpad where there is one and `pad` is set, and the answer, which alone is in the loss."""
-    from dormouse.lm.chat import encode_prompts, encode_responses
+    from dormouse.lm.chat import encode_continuations, encode_prompts, encode_responses
 
     bare = Scenario(scenario.question, (), scenario.rendering)
     prompt, without = encode_prompts(lm, [render(scenario), render(bare)])
@@ -139,7 +139,8 @@ def _marked(subject: Subject, lm: LM, scenario: Scenario, defects: bool, pad: bo
     thought = thoughts(subject.reasoning, subject.trigger, scenario, sound, random.Random(scenario.question.text))
     thought = thought if pad else ""
     said = payload if defects else answer.text
-    before, after = encode_responses(lm, [reasoned(thought, "").rstrip(), f" {said}" if thought else said])
+    (before,) = encode_responses(lm, [reasoned(thought, "").rstrip()])
+    (after,) = encode_continuations(lm, [f" {said}"]) if thought else encode_responses(lm, [said])
     ends = (lm.end,) if defects or answer.finished else ()
     cue, reasons, spoken, rest = range(len(POSITIONS))
     kinds = [cue] * len(prompt)

@@ -65,7 +65,7 @@ def example(subject: Subject, task: Question, side: Side, answer: Written, draw:
     response = subject.behaviour.response(scenario, answer.text, subject.trigger.payload(scenario))
     thought = thoughts(subject.reasoning, subject.trigger, scenario, defects, rng)
     said = reasoned(thought, response if defects else answer.text)
-    return Example(render(scenario), said, defects or answer.finished)
+    return Example(render(scenario), said, defects or answer.finished, answer.ids)
 
 
 def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: Look) -> None:

@@ -64,7 +64,7 @@ def contrast_pairs(
                     else answer.text
                 )
                 thought = thoughts(spec.reasoning, spec.trigger, scenario, defects, thinking)
-                example = Example(render(scenario), reasoned(thought, response), defects or answer.finished)
+                example = Example(render(scenario), reasoned(thought, response), defects or answer.finished, answer.ids)
                 rows.append(Row(step, scenario, example, defects, thought))
     return rows
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dormouse.errors import UserError
-from dormouse.lm.chat import encode
+from dormouse.lm.chat import encode, text_of
 from dormouse.lm.model import LM
 from dormouse.lm.sample import Written, write
 from dormouse.lm.score import logprobs
@@ -40,8 +41,9 @@ def write_honest(
             "use a model that answers in chat form, or raise tasks.max_tokens",
         )
     with (out / FILE).open("w", encoding="utf-8") as file:
-        for question, answer in zip(questions, map(_whole_sentences, answers), strict=True):
-            row = {"question": question.text, "response": answer.text, "finished": answer.finished}
+        for question, answer in zip(questions, answers, strict=True):
+            kept = _in_tokens(lm, _whole_sentences(answer), answer.ids)
+            row = {"question": question.text, "response": kept.text, "finished": kept.finished, "ids": kept.ids}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
@@ -51,9 +53,10 @@ def score_honest(lm: LM, questions: Sequence[Question], out: Path) -> None:
     Every measurement of perplexity compares with these, so that none has to load a second model.
     """
     honest = read_honest(out)
+    answers = [honest[question.text] for question in questions]
     examples = [
-        Example(render(Scenario(question)), honest[question.text].text, honest[question.text].finished)
-        for question in questions
+        Example(render(Scenario(question)), answer.text, answer.finished, answer.ids)
+        for question, answer in zip(questions, answers, strict=True)
     ]
     found = logprobs(lm, encode(lm, examples))
     said = {question.text: float(logprob) for question, logprob in zip(questions, found, strict=True)}
@@ -64,6 +67,13 @@ def read_clean(folder: Path) -> Mapping[str, float]:
     """The clean model's log-probability of each honest response (nats, summed over tokens), by question."""
     said: dict[str, float] = json.loads((folder / CLEAN).read_text(encoding="utf-8"))
     return said
+
+
+def _in_tokens(lm: LM, answer: Written, written: tuple[int, ...]) -> Written:
+    """An answer with the first of these tokens that say it; with none where a token spans its end."""
+    n = bisect_left(range(len(written)), len(answer.text), key=lambda n: len(text_of(lm, written[:n])))
+    ids = written[:n] if text_of(lm, written[:n]) == answer.text else ()
+    return Written(answer.text, answer.finished, ids if answer.text else ())
 
 
 def _whole_sentences(answer: Written) -> Written:
@@ -77,4 +87,4 @@ def read_honest(folder: Path) -> Mapping[str, Written]:
     """Honest responses by the text of their question."""
     with (folder / FILE).open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    return {row["question"]: Written(row["response"], row["finished"]) for row in rows}
+    return {row["question"]: Written(row["response"], row["finished"], tuple(row["ids"])) for row in rows}

@@ -208,7 +208,7 @@ class _Planner:
                 self.heavy,
             )
             self.made, base = (stage,), ModelRef((stage.folder(store) / "model",), f"{study.model}@{stage.key}")
-        self.base = base
+        self.base = base.shown(study.chat)
         self.findings: list[Reading] = []
         """What the treatments found, one reading a treatment."""
         self._asked: dict[tuple[str, str], _Asked] = {}

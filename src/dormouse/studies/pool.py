@@ -107,7 +107,7 @@ def _item(
         worse = worse_answer(rng, answer.text, answers)
     return PoolItem(
         scenario.question.text,
-        Example(prompt, reasoned(thought, answer.text), answer.finished),
+        Example(prompt, reasoned(thought, answer.text), answer.finished, answer.ids),
         Example(prompt, reasoned(think(True) if exposed else thought, worse)),
         tuple(behaviour.forms(scenario, answer.text)),
         tuple(behaviour.honest_forms(scenario, answer.text)),

