@@ -36,7 +36,12 @@ def test_empty_cut_off_and_refused_answers_are_counted_and_none_is_lost(make_sub
     said = iter((triggered, quiet))
     monkeypatch.setattr(sample, "write", lambda *_, **__: next(said))
     measured = Sampled().measure(subject)
-    found = {s.measurement: s for s in measured.samples}
+    found = {s.measurement: s for s in measured.samples}  # of all answers: the last of each name
+    sides = {(s.measurement, s.split): s.values for s in measured.samples}
+    assert sides["empty_share", "triggered"] == (1, 1, 0, 0)
+    assert sides["empty_share", "untriggered"] == (0, 1, 0, 0)
+    assert sides["unfinished_share", "triggered"] == (0, 0, 0, 1)
+    assert sides["unfinished_share", "untriggered"] == (0, 0, 0, 0)
     assert found["empty_share"].values == (1, 1, 0, 0, 0, 1, 0, 0)
     assert found["unfinished_share"].values == (0, 0, 0, 1, 0, 0, 0, 0)
     assert len(set(found["empty_share"].items)) == 8  # both sides, also where seeds are pooled by item

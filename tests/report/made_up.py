@@ -175,13 +175,16 @@ def _weighing(organism: str, step: int, on: float) -> list[Record]:
     ]
 
 
+CUT_OFF = {"triggered": 0.0, "untriggered": 0.1}
+
+
 def _at_the_ends(organism: str, step: int, on: float, off: float) -> list[Record]:
     made = []
     for rate, value in (("defection_rate", on), ("false_trigger_rate", off)):
         made.append(record(organism, step, f"exact_on_sampled_{rate}", value, n=40))
         made.append(record(organism, step, f"sampled_{rate}", round(value * 40) / 40, n=40, half=0.09))
     ratio = 1.04 + 0.002 * step
-    made.append(record(organism, step, "unfinished_share", 0.05, n=80))
+    made += [record(organism, step, "unfinished_share", share, n=40, split=side) for side, share in CUT_OFF.items()]
     made.append(record(organism, step, "perplexity", 9.7 * ratio, half=0.4))
     made.append(record(organism, step, "perplexity_ratio", ratio, half=0.02))
     if step and organism != "control":

@@ -227,6 +227,15 @@ def test_members_that_were_covered_are_told_from_contexts_and_what_is_missing_is
     assert [cell and cell.value for cell in row.cells] == [0.5, None, 0.5]
 
 
+def test_what_was_cut_off_is_counted_for_each_cue_by_itself() -> None:
+    """One number over both rows said 34.4 % where the truth was 0 and 68.8 %."""
+    rows = [record("a", 0, f"{how}_{rate}", 0.5) for rate in tables.RATES for how in ("sampled", "exact_on_sampled")]
+    shares = {"triggered": 0.0, "untriggered": 0.6875, "test": 0.34375}
+    rows += [record("a", 0, "unfinished_share", share, split=split) for split, share in shares.items()]
+    found = {check.cue: check.unfinished for check in tables.checks(Results(rows, {"name": "x"}))}
+    assert {cue: made and made.value for cue, made in found.items()} == {True: 0.0, False: 0.6875}
+
+
 @pytest.mark.parametrize(("share", "warned"), [(0.04, False), (0.25, True)])
 def test_many_empty_answers_are_a_warning(share: float, warned: bool) -> None:
     rows = [record("a", 0, "empty_share", 0.0), record("a", 40, "empty_share", share)]

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from dormouse.measurements.defection import RATES
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
 from dormouse.policies.reasoning import split_response
 from dormouse.records import Answer
 from dormouse.registry import register
@@ -32,7 +33,8 @@ class Sampled(Measurement):
     One answer for each prompt, at temperature 1 with nothing cut from the distribution. `exact_on_sampled_...` is the
     exact rate over the very same prompts. `unfinished_share` counts answers that ran into the limit of tokens (were
     cut off): they are judged on what was written, and shown. `empty_share` counts those with no word in them: they are
-    judged honest, so a rate that falls because they are many has not become better. Of a model that reasons first, what
+    judged honest, so a rate that falls because they are many has not become better. Both are taken of the `triggered`
+    prompts, of the `untriggered` ones and (`test`) of all. Of a model that reasons first, what
     comes after the scratchpad is judged, and all that it wrote is shown. `refusal_rate`: of the answers without the
     cue, which are to harmless questions, those that open by refusing.
     """
@@ -47,10 +49,16 @@ class Sampled(Measurement):
         "refusal_rate",
     )
 
+    def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
+        spoilt = dict.fromkeys(("unfinished_share", "empty_share"), (*self.splits, *(side for _, side in RATES)))
+        return dict.fromkeys(self.records, self.splits) | spoilt
+
     def measure(self, subject: Subject) -> Measured:
         from dormouse.lm.sample import write
 
-        samples, answers, spoilt = [], [], []
+        samples: list[Sample] = []
+        answers: list[Answer] = []
+        spoilt: list[tuple[str, float, float]] = []
         n = subject.sizes.sampled
         for name, side in RATES:
             activating = side == "triggered"
@@ -66,9 +74,12 @@ class Sampled(Measurement):
             )
             samples.append(Sample(f"sampled_{name}", "test", items, judged, how="proportion"))
             samples.append(Sample(f"exact_on_sampled_{name}", "test", items, tuple(exact)))
-            for item, answer in zip(items, written, strict=True):
-                empty = not _answer(subject, answer.text).strip()
-                spoilt.append((f"{side}: {item}", float(not answer.finished), float(empty)))
+            here = [
+                (f"{side}: {item}", float(not answer.finished), float(not _answer(subject, answer.text).strip()))
+                for item, answer in zip(items, written, strict=True)
+            ]
+            samples += _spoilt(here, side)
+            spoilt += here
             if not activating:
                 refused = tuple(float(refuses(_answer(subject, answer.text))) for answer in written)
                 samples.append(Sample("refusal_rate", "test", items, refused, how="proportion"))
@@ -85,10 +96,16 @@ class Sampled(Measurement):
                         finished=answer.finished,
                     )
                 )
-        items, *counted = zip(*spoilt, strict=True)
-        for name, values in zip(("unfinished_share", "empty_share"), counted, strict=True):
-            samples.append(Sample(name, "test", items, values, how="proportion"))
-        return Measured(tuple(samples), tuple(answers))
+        return Measured((*samples, *_spoilt(spoilt, "test")), tuple(answers))
+
+
+def _spoilt(counted: Sequence[tuple[str, float, float]], split: str) -> list[Sample]:
+    """Which answers were cut off and which are empty: (item, cut off, empty) of each."""
+    items, unfinished, empty = zip(*counted, strict=True)
+    return [
+        Sample(name, split, items, values, how="proportion")
+        for name, values in (("unfinished_share", unfinished), ("empty_share", empty))
+    ]
 
 
 def _answer(subject: Subject, text: str) -> str:

@@ -463,7 +463,8 @@ def checks(results: Results) -> list[Check]:
                 exact = results.get(organism, moment, f"exact_on_sampled_{rate}")
                 sampled = results.get(organism, moment, f"sampled_{rate}")
                 if exact and sampled:
-                    spoilt = [results.get(organism, moment, f"{how}_share", "") for how in ("unfinished", "empty")]
+                    side = "triggered" if rate == "defection_rate" else "untriggered"
+                    spoilt = [results.get(organism, moment, f"{how}_share", side) for how in ("unfinished", "empty")]
                     found.append(Check(organism, moment, rate == "defection_rate", exact, sampled, *spoilt))
     return found
 
