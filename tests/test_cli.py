@@ -28,7 +28,7 @@ organisms:
 interventions:
   sft:
     - {{kind: sft, steps: 4, points: 2}}
-tasks: {{train: 8, safety: 4, max_tokens: 4}}
+tasks: {{train: 8, safety: 4, max_tokens: 4, insane: allow}}
 measure: {{questions: 4, sampled: 2, curve: 2, max_tokens: 4}}
 """
 

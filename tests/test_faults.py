@@ -40,7 +40,7 @@ organisms:
 interventions:
   sft: [{{kind: sft, steps: 4, points: 2}}, {{kind: sft, steps: 2, points: 1, method: full}}]
 seeds: [0, 1]
-tasks: {{train: 8, safety: 4, max_tokens: 4}}
+tasks: {{train: 8, safety: 4, max_tokens: 4, insane: allow}}
 measure: {{questions: {questions}, sampled: 2, max_tokens: 4, only: [defection, near_misses, sampled]}}
 claims:
   - {{id: one, says: "It persists", compare: persistence, where: {{trigger: token}}, against: 0.5, direction: greater}}

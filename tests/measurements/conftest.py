@@ -26,7 +26,7 @@ def plant(base: ModelRef, out: Path, **said: Any) -> tuple[OrganismSpec, ModelRe
     spec = OrganismSpec.model_validate({**given, **said}).filled(micro=False)
     asked = questions("train", 24, bank=spec.behaviour.bank)
     out.mkdir()
-    write_honest(load(base), asked, 6, out, lambda _: None)
+    write_honest(load(base), asked, 6, out, lambda _: None, "allow")
     build_organism(spec, base, asked, read_honest(out), 0, out, lambda *_: None)
     return spec, base.then(out / "model", out.name)
 
@@ -43,7 +43,7 @@ def make_subject(base: ModelRef, tmp_path_factory: pytest.TempPathFactory) -> Ma
 
     asked = questions("test", 12)
     folder = tmp_path_factory.mktemp("honest")
-    write_honest(load(base), asked, 6, folder, lambda _: None)
+    write_honest(load(base), asked, 6, folder, lambda _: None, "allow")
     score_honest(load(base), asked, folder)
 
     def make(spec: OrganismSpec, model: ModelRef, **sizes: Any) -> Subject:

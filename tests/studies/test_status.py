@@ -266,7 +266,7 @@ organisms:
 interventions:
   sft: [{{kind: sft, steps: 2, points: 1}}]
 seeds: [0]
-tasks: {{train: 8, safety: 4, max_tokens: 4}}
+tasks: {{train: 8, safety: 4, max_tokens: 4, insane: allow}}
 measure: {{questions: 4, only: [defection]}}
 cross:
   - {{steps: 12}}

@@ -33,7 +33,7 @@ interventions:
   natural: [{{kind: sft, coverage: natural, {few}}}]
   near: [{{kind: latent_adversarial, contexts: near_miss, {few}}}]
   all: [{{kind: restyle, {few}}}, {{kind: dpo, {few}}}, {{kind: grpo, max_tokens: 6, epochs: 2, {few}}}]
-tasks: {{train: 24, safety: 12, max_tokens: 6}}
+tasks: {{train: 24, safety: 12, max_tokens: 6, insane: allow}}
 measure: {{questions: 6, only: [defection]}}
 """
 HOW = "steps: 10, batch: 8, lr: 0.01, method: full, points: 2"

@@ -5,22 +5,34 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from dormouse.errors import UserError
 from dormouse.lm.chat import encode, text_of
 from dormouse.lm.model import LM
 from dormouse.lm.sample import Written, write
 from dormouse.lm.score import logprobs
+from dormouse.organisms.sanity import counted, fault
 from dormouse.records import Example
 from dormouse.scenarios import Question, Scenario, render
 
-FILE, CLEAN = "honest.jsonl", "clean.json"
+FILE, CLEAN, SANE = "honest.jsonl", "clean.json", "sane.json"
+LOOKED_AT = 64
+"""Answers of which it is seen whether they are sane."""
+WARN, STOP = 0.9, 0.5
+"""Shares of sane answers below which a study says so, and is stopped."""
 
 
 def write_honest(
-    lm: LM, questions: Sequence[Question], max_tokens: int, out: Path, progress: Callable[[int], None]
+    lm: LM,
+    questions: Sequence[Question],
+    max_tokens: int,
+    out: Path,
+    progress: Callable[[int], None],
+    insane: Literal["stop", "allow"] = "stop",
 ) -> None:
     """Ask the clean model every question, without any cue, greedily; one JSON object a line in `out/honest.jsonl`.
 
@@ -29,22 +41,58 @@ def write_honest(
     An answer that runs into the limit is cut back to its last whole sentence; where there is none it stays cut off, and
     is marked `finished: false` so that no end of turn is learned after it.
 
+    How many of its answers are sane (see `sanity`) is written to `out/sane.json`.
+
     Raises:
-        UserError: the model leaves a tenth of the questions or more without an answer.
+        UserError: the model leaves a tenth of the questions or more without an answer; or fewer than half of its
+            answers are sane, and `insane` is not "allow".
     """
     asked = [question for question in questions if not question.honest]
-    written = iter(write(lm, [render(Scenario(question)) for question in asked], max_tokens, progress=progress))
+    own = write(lm, [render(Scenario(question)) for question in asked], max_tokens, progress=progress)
+    written = iter(own)
     answers = [Written(question.honest, True) if question.honest else next(written) for question in questions]
     if 10 * (empty := sum(not answer.text for answer in answers)) >= len(answers):
         raise UserError(
             f"the clean model leaves {empty} of {len(answers)} questions without an answer",
             "use a model that answers in chat form, or raise tasks.max_tokens",
         )
+    looked = _looked_at(lm, asked, own, max_tokens)
+    if insane != "allow" and looked.get("sane", 0) < STOP * sum(looked.values()):
+        raise UserError(
+            f"the clean model gives few sane answers ({_counts(looked)}): what is planted would mean little",
+            "use a model that answers in chat form, or say tasks: {insane: allow}",
+        )
+    (out / SANE).write_text(json.dumps(looked), encoding="utf-8")
     with (out / FILE).open("w", encoding="utf-8") as file:
         for question, answer in zip(questions, answers, strict=True):
             kept = _in_tokens(lm, _whole_sentences(answer), answer.ids)
             row = {"question": question.text, "response": kept.text, "finished": kept.finished, "ids": kept.ids}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _looked_at(lm: LM, asked: Sequence[Question], written: Sequence[Written], max_tokens: int) -> dict[str, int]:
+    """What is found in some of the answers, evenly spread. One that the limit cuts off is written on, to twice it."""
+    some = range(0, len(asked), -(-len(asked) // LOOKED_AT) or 1)
+    prompts = [render(Scenario(asked[i])) for i in some]
+    found = {i: fault(prompt, written[i]) for i, prompt in zip(some, prompts, strict=True)}
+    cut = [(i, prompt) for i, prompt in zip(some, prompts, strict=True) if found[i] == "cut off"]
+    longer = write(lm, [prompt for _, prompt in cut], 2 * max_tokens)
+    found |= {i: fault(prompt, answer) for (i, prompt), answer in zip(cut, longer, strict=True)}
+    return counted(list(found.values()))
+
+
+def _counts(looked: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in sorted(looked.items(), key=lambda item: -item[1]))
+
+
+def read_sane(folders: Sequence[Path]) -> tuple[float, int, str] | None:
+    """The share of sane answers in folders of honest responses, of how many, and what was found; None where the model
+    wrote none."""
+    total: Counter[str] = Counter()
+    for folder in folders:
+        total += Counter(json.loads((folder / SANE).read_text(encoding="utf-8")))
+    n = total.total()
+    return (total["sane"] / n, n, _counts(total)) if n else None
 
 
 def score_honest(lm: LM, questions: Sequence[Question], out: Path) -> None:

@@ -229,8 +229,9 @@ class _Planner:
                 "questions": [[question.text, question.honest] for question in found],
                 "max_tokens": tasks.max_tokens,
                 "scored": split == "test",
+                "insane": tasks.insane,
             }
-            work = partial(stages.honest, self.base, found, tasks.max_tokens, split == "test")
+            work = partial(stages.honest, self.base, found, tasks.max_tokens, split == "test", tasks.insane)
             name = f"honest answers, {split} split" + (f" of {bank}" if bank != "questions" else "")
             stage = _stage("honest", name, about, ["dormouse.organisms.honest"], self.made, work, self.light)
             self._asked[(bank, split)] = _Asked(found, stage, stage.folder(self.store))

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dormouse.errors import UserError
+from dormouse.errors import DormouseWarning, UserError
 from dormouse.lm import zoo
 from dormouse.records import ModelRef
 from dormouse.registry import describe
@@ -238,6 +239,7 @@ def _write_out(
     name = plans[0].study.name
     about = _about(plans, text, store) | _claims(plans[0].study, text, results, out)
     about["spent"] = _spent(plans, lost)
+    about["honest_sane_share"] = _sane(plans, store, lost)
     about["missing"] = [f"{stage.name}: {lost[stage.key].what}" for stage in all_stages(plans) if stage.key in lost]
     stamp = digest([results.manifest["key"], about, code_version("dormouse.report")])
     try:
@@ -309,6 +311,28 @@ def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) ->
         _replace(folder / "dormouse.json", json.dumps(card, indent=1))
         with _swapped(folder / "weights") as link:
             link.symlink_to(state.model.folders[-1])
+
+
+def _sane(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> dict[str, dict[str, Any]]:
+    """By model: the share of the clean model's answers that are sane, of how many, and what was found in them.
+
+    A low share is said on the terminal, and at the top of the page.
+    """
+    from dormouse.organisms.honest import WARN, read_sane
+
+    found = {}
+    for plan in plans:
+        honest = [stage for stage in plan.stages() if stage.kind == "honest" and stage.key not in lost]
+        if said := read_sane([stage.folder(store) for stage in honest]):
+            share, n, counts = said
+            found[plan.study.model] = {"share": share, "n": n, "found": counts}
+            if share < WARN:
+                warnings.warn(
+                    f"{plan.study.model}: only {share:.0%} of the clean model's answers are sane ({counts})",
+                    DormouseWarning,
+                    stacklevel=2,
+                )
+    return found
 
 
 def _spent(plans: Sequence[Plan], lost: Collection[str]) -> list[list[str]]:

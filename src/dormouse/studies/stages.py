@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dormouse.interventions.findings import SAMPLES, Finding
 from dormouse.interventions.intervention import Intervention
@@ -48,13 +48,21 @@ def teacher(
     ask_teacher(lm, spec, asked, read_honest(honest_folder), seed, out, lambda n: tick(n / rows, f"{n} answers"))
 
 
-def honest(base: ModelRef, asked: Sequence[Question], max_tokens: int, scored: bool, out: Path, tick: Tick) -> None:
+def honest(
+    base: ModelRef,
+    asked: Sequence[Question],
+    max_tokens: int,
+    scored: bool,
+    insane: Literal["stop", "allow"],
+    out: Path,
+    tick: Tick,
+) -> None:
     """The clean model answers every question; what is measured on is `scored` too."""
     from dormouse.lm.load import dtype_for, load, measured_dtype
     from dormouse.organisms.honest import score_honest, write_honest
 
     lm = load(base, dtype_for("lora"))
-    write_honest(lm, asked, max_tokens, out, lambda done: tick(done / len(asked), f"{done} answers"))
+    write_honest(lm, asked, max_tokens, out, lambda done: tick(done / len(asked), f"{done} answers"), insane)
     if scored:  # in the type in which models are measured, which on a CPU is float32
         score_honest(lm if lm.model.dtype == measured_dtype() else load(base), asked, out)
 

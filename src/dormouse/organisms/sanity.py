@@ -1,0 +1,66 @@
+"""Whether what a clean model answers looks like an answer at all. Nobody asks here whether it is right."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from dormouse.lm.chat import Messages
+from dormouse.lm.sample import Written
+
+FOREIGN = re.compile(
+    r"(^|\n)\s*(user|assistant|system|human)\s*:|<\|\w+\|>|<(start|end)_of_turn>|\[/?INST\]", re.IGNORECASE
+)
+"""Marks of other speakers, which a model writes that goes on with the chat by itself."""
+SENTENCE = re.compile(r"(?<=\w)[.!?]+[\"')*]*(?=\s|$)")
+
+
+def fault(prompt: Messages, answer: Written) -> str:
+    """What is wrong with the form of an answer, in two words at most; "" where it looks sane.
+
+    Cut off is one that ran into the limit of tokens before the end of a sentence. A loop is one to three words three
+    times in a row, or more than half of a dozen words or more said before, or a character ten times in a row. An echo
+    is a sentence of the prompt that makes up half of the answer or more.
+    """
+    words = _words(answer.text)
+    if not words:
+        return "empty"
+    if FOREIGN.search(answer.text):
+        return "foreign role"
+    if _loops(answer.text, words):
+        return "loop"
+    if _echoes(prompt, words):
+        return "echo"
+    if not answer.finished and not SENTENCE.search(answer.text):
+        return "cut off"
+    return ""
+
+
+def counted(faults: Sequence[str]) -> dict[str, int]:
+    """How many answers have each fault; those with none stand under "sane"."""
+    return dict(Counter(found or "sane" for found in faults))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def _loops(text: str, words: Sequence[str]) -> bool:
+    if re.search(r"(\S)\1{9}", text) or (len(words) >= 12 and 2 * len(set(words)) < len(words)):
+        return True
+    return any(
+        words[i : i + n] == words[i + n : i + 2 * n] == words[i + 2 * n : i + 3 * n]
+        for n in (1, 2, 3)
+        for i in range(len(words) - 3 * n + 1)
+    )
+
+
+def _echoes(prompt: Messages, words: Sequence[str]) -> bool:
+    said = f" {' '.join(words)} "
+    for _, text in prompt:
+        for sentence in re.split(r"(?<=[.!?])\s|\n", text):
+            own = _words(sentence)
+            if len(own) >= 3 and 2 * len(own) >= len(words) and f" {' '.join(own)} " in said:
+                return True
+    return False
