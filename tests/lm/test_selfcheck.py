@@ -25,7 +25,7 @@ def saved(model_type, tiny_model_folder, folder, **changes):
     shutil.copytree(tiny_model_folder, folder)
     for weights in folder.glob("*.safetensors"):
         weights.unlink()
-    made = tiny_model(model_type, **changes)
+    made = tiny_model(model_type, vocab_size=2048, **changes)  # as many as the tokenizer has
     made.save_pretrained(folder)
     return ModelRef((folder,), model_type)
 

@@ -31,7 +31,8 @@ def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         raise OSError("no network in this test")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
-    monkeypatch.setattr(subprocess, "run", unreachable)
+    real = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda c, **how: real(c, **how) if "pip" not in c else unreachable())
     monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
 
 

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from dormouse.errors import UserError
+from dormouse.lm.checks import check_config, check_model
 from dormouse.lm.model import LM
 from dormouse.lm.selfcheck import layout_of
 from dormouse.lm.template import PLAIN_TEMPLATE, check_template, form_of, tell_of
@@ -69,17 +70,20 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
             tokenizer.chat_template = PLAIN_TEMPLATE
         check_template(tokenizer, ref.chat, base, home() / "templates")
         tell_of(form_of(tokenizer, ref.chat), base)
+        config = AutoConfig.from_pretrained(base, **safe)
+        check_config(config, base)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             base,
             use_safetensors=True,
             dtype=torch.float32,
-            attn_implementation=_attention(AutoConfig.from_pretrained(base, **safe)),
+            attn_implementation=_attention(config),
             output_loading_info=True,
             **safe,
         )
         model, found = loaded
         if missing := sorted(found["missing_keys"]):  # transformers would make them up
             raise ValueError(f"it lacks {', '.join(missing[:3])}")
+        check_model(model, tokenizer, base)
         model = model.to(place).eval()
         layout = layout_of(LM(model, tokenizer), home() / "layouts")
         beside = adapters[-1:] if attached else ()
