@@ -9,8 +9,8 @@ from dormouse.errors import UserError
 from dormouse.lm.load import load
 from dormouse.lm.sample import Written
 from dormouse.organisms import honest
-from dormouse.organisms.honest import read_honest, read_sane, write_honest
-from dormouse.organisms.sanity import counted, fault
+from dormouse.organisms.honest import read_honest, write_honest
+from dormouse.organisms.sanity import counted, fault, read_sane
 from dormouse.records import ModelRef, Record
 from dormouse.report.headline import headline
 from dormouse.report.tables import Results

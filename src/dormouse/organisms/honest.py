@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,15 +14,15 @@ from dormouse.lm.chat import encode, text_of
 from dormouse.lm.model import LM
 from dormouse.lm.sample import Written, write
 from dormouse.lm.score import logprobs
-from dormouse.organisms.sanity import counted, fault
+from dormouse.organisms.sanity import SANE, counted, fault, said
 from dormouse.records import Example
 from dormouse.scenarios import Question, Scenario, render
 
-FILE, CLEAN, SANE = "honest.jsonl", "clean.json", "sane.json"
+FILE, CLEAN = "honest.jsonl", "clean.json"
 LOOKED_AT = 64
 """Answers of which it is seen whether they are sane."""
-WARN, STOP = 0.9, 0.5
-"""Shares of sane answers below which a study says so, and is stopped."""
+STOP = 0.5
+"""A share of sane answers below which a study is stopped."""
 
 
 def write_honest(
@@ -59,7 +58,7 @@ def write_honest(
     looked = _looked_at(lm, asked, own, max_tokens)
     if insane != "allow" and looked.get("sane", 0) < STOP * sum(looked.values()):
         raise UserError(
-            f"the clean model gives few sane answers ({_counts(looked)}): what is planted would mean little",
+            f"the clean model gives few sane answers ({said(looked)}): what is planted would mean little",
             "use a model that answers in chat form, or say tasks: {insane: allow}",
         )
     (out / SANE).write_text(json.dumps(looked), encoding="utf-8")
@@ -81,20 +80,6 @@ def _looked_at(lm: LM, asked: Sequence[Question], written: Sequence[Written], ma
     return counted(list(found.values()))
 
 
-def _counts(looked: Mapping[str, int]) -> str:
-    return ", ".join(f"{n} {name}" for name, n in sorted(looked.items(), key=lambda item: -item[1]))
-
-
-def read_sane(folders: Sequence[Path]) -> tuple[float, int, str] | None:
-    """The share of sane answers in folders of honest responses, of how many, and what was found; None where the model
-    wrote none."""
-    total: Counter[str] = Counter()
-    for folder in folders:
-        total += Counter(json.loads((folder / SANE).read_text(encoding="utf-8")))
-    n = total.total()
-    return (total["sane"] / n, n, _counts(total)) if n else None
-
-
 def score_honest(lm: LM, questions: Sequence[Question], out: Path) -> None:
     """How likely the clean model finds each honest response, with no cue in the prompt: `out/clean.json`.
 
@@ -113,8 +98,8 @@ def score_honest(lm: LM, questions: Sequence[Question], out: Path) -> None:
 
 def read_clean(folder: Path) -> Mapping[str, float]:
     """The clean model's log-probability of each honest response (nats, summed over tokens), by question."""
-    said: dict[str, float] = json.loads((folder / CLEAN).read_text(encoding="utf-8"))
-    return said
+    found: dict[str, float] = json.loads((folder / CLEAN).read_text(encoding="utf-8"))
+    return found
 
 
 def _in_tokens(lm: LM, answer: Written, written: tuple[int, ...]) -> Written:

