@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "records": set(),
     "errors": set(),
     "registry": {"errors", "records"},
+    "sources": {"errors"},
     "store": GROUND,
     "scenarios": GROUND,
     "policies": GROUND | {"scenarios"},

@@ -144,7 +144,6 @@ def test_an_outside_plugin_is_listed_and_works_in_a_study(installed: dict[str, s
         "from pathlib import Path\n"
         "from dormouse import Scenario, read_study, Question\n"
         "from dormouse.scenarios import render\n"
-        "from dormouse.store import code_version\n"
         f"study = read_study(Path({str(study)!r}))\n"
         "wolf = study.organisms['wolf'].trigger\n"
         "scenario = Scenario.of(Question('Why?', '{}', 'test'), wolf.draw(random.Random(0), 'triggered'))\n"

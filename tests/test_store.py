@@ -17,10 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import dormouse
 from dormouse import store as module
 from dormouse.errors import DormouseWarning, UserError
-from dormouse.store import Store, code_version, digest
+from dormouse.store import Store, digest
 
 LEAF = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 JSON = st.recursive(LEAF, lambda x: st.lists(x, max_size=4) | st.dictionaries(st.text(), x, max_size=4), max_leaves=12)
@@ -397,81 +396,3 @@ def test_a_place_that_cannot_hold_a_store(tmp_path: Path, place: str) -> None:
     (tmp_path / "a-file").write_text("")
     with pytest.raises(UserError, match="cannot be used"):
         Store(tmp_path / place).get("kind", "k1", {}, refuse)
-
-
-VERSIONS = """
-import sys
-from pathlib import Path
-from dormouse import store
-def version(*modules):
-    store._closure.cache_clear(), store._read.cache_clear()
-    return store.code_version(*modules)
-source = Path(store.__file__).parent
-names = ["dormouse.organisms.build", "dormouse.measurements.defection"]
-print(*map(version, names))
-def change(file, old, new):
-    text = (source / file).read_text()
-    assert old in text, (file, old)
-    (source / file).write_text(text.replace(old, new, 1))
-    print(*map(version, names))
-    (source / file).write_text(text)
-change("lm/train.py", "import math", "# a remark\\n\\n\\nimport math")
-change("lm/train.py", '\"\"\"', '\"\"\"Other words. ')
-change("lm/optimisers.py", "weight_decay=0.0", "weight_decay=0.1")
-change("measurements/defection.py", "for split in", "for  split in")
-change("measurements/defection.py", "defection_rate", "defection_share")
-change("scenarios/data/questions.yaml", "split: train", "split: training")
-change("report/page.py", "import json", "import json, os")
-print(*[m for m in ("torch", *names) if m in sys.modules])
-"""
-
-
-def test_code_version_follows_code_and_not_words(tmp_path: Path) -> None:
-    shutil.copytree(Path(dormouse.__file__).parent, tmp_path / "dormouse")
-    env = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([sys.executable, "-c", VERSIONS], env=env, capture_output=True, text=True, check=True)
-    *versions, imported = done.stdout.splitlines()
-    start, remark, docstring, loop, layout, measured, questions, report = [line.split() for line in versions]
-    assert remark == docstring == layout == report == start
-    assert loop[0] != start[0]
-    assert measured[0] == start[0]
-    assert measured[1] != start[1]
-    assert questions[0] != start[0]
-    assert questions[1] != start[1]
-    assert imported == ""
-
-
-def test_code_version_follows_an_outsider_into_its_own_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "outsider_for_store_test"
-    (package / "deep").mkdir(parents=True)
-    (package / "__init__.py").write_text("from .trigger import T\n")
-    (package / "trigger.py").write_text("from . import a\ndef T():\n    from .deep.rule import RULE\n    return RULE\n")
-    (package / "a.py").write_text("import json\nA = 1\n")
-    (package / "deep" / "__init__.py").write_text("")
-    (package / "deep" / "rule.py").write_text("RULE = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    __import__("outsider_for_store_test")
-
-    def version() -> str:
-        module._closure.cache_clear()
-        module._read.cache_clear()
-        return code_version("outsider_for_store_test.trigger")
-
-    start = version()
-    for file, text, same in [
-        ("deep/rule.py", "RULE = 2\n", False),
-        ("a.py", "import json\nA = 2\n", False),
-        ("a.py", "import json\nA = 1  # as before\n", True),
-    ]:
-        before = (package / file).read_text()
-        (package / file).write_text(text)
-        assert (version() == start) is same
-        (package / file).write_text(before)
-    assert version() == start
-    assert "outsider_for_store_test.deep.rule" not in sys.modules
-
-
-def test_code_version_names_the_libraries_that_make_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    start = code_version("dormouse.lm.train")
-    monkeypatch.setattr(module, "_version", lambda name: "99" if name == "torch" else "1")
-    assert code_version("dormouse.lm.train") != start

@@ -13,21 +13,17 @@ then read. An entry whose files do not fit their checksums is set aside and buil
 
 from __future__ import annotations
 
-import ast
 import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
-import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -37,93 +33,12 @@ MANIFEST = "manifest.json"
 RESUME = "resume"
 """A folder that every stage finds in its own, and that no entry has. What a stage puts there it finds there again when
 its process was killed: resume points of trainings. It is deleted when the entry is finished."""
-NUMERIC_LIBRARIES = ("torch", "transformers", "peft", "pytorch-optimizer", "scipy", "numpy")
 
 
 def digest(value: Any) -> str:
     """A short hash of plain JSON data (32 hex digits), the same on every machine."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def code_version(*modules: str) -> str:
-    """A hash of the code that matters to some modules: their own, and what they import of dormouse and of their own
-    package, however deep.
-
-    Comments, docstrings and layout do not count. The versions of the libraries that make the numbers do.
-    """
-    closures = [_closure(module) for module in sorted(set(modules))]
-    return digest([closures, {name: _version(name) for name in NUMERIC_LIBRARIES}])
-
-
-@cache
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"
-
-
-@cache
-def _closure(module: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name not in found and (source := _source(name)) is not None:
-            found[name], imported = _read(name, source)
-            waiting += imported
-    return found
-
-
-@cache
-def _read(module: str, source: Path) -> tuple[str, list[str]]:
-    """The hash of a module's code (of a package's data and templates too), and what it imports that counts."""
-    tree = _without_docstrings(ast.parse(source.read_bytes()))
-    parts = [ast.dump(tree)]
-    if source.name == "__init__.py":
-        beside = [*source.parent.glob("*.*"), *source.parent.glob("data/*")]
-        parts += [sha256(path) for path in sorted(beside) if path.is_file() and path.suffix not in (".py", ".pyc")]
-    here = module if source.name == "__init__.py" else module.rpartition(".")[0]
-    return digest(parts), imported_modules(tree, {"dormouse", module.partition(".")[0]}, here)
-
-
-def imported_modules(tree: ast.AST, packages: Set[str], here: str = "") -> list[str]:
-    """Every module of some top-level packages that the code imports, inside functions too.
-
-    `from a import b` counts as a and a.b. `here` is the package that the code is in: relative imports start from it.
-    """
-    names = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = here.split(".")[: len(here.split(".")) + 1 - node.level] if node.level else []
-            source = ".".join([*above, *([node.module] if node.module else [])])
-            names += [source, *(f"{source}.{alias.name}" for alias in node.names)]
-    return [name for name in names if name.partition(".")[0] in packages]
-
-
-def _source(module: str) -> Path | None:
-    """The file of a module, found without importing it (an outsider's package has been imported already)."""
-    top, *inner = module.split(".")
-    package = sys.modules.get(top)
-    if not inner and not hasattr(package, "__path__"):  # a package of one file
-        return Path(file) if (file := getattr(package, "__file__", None)) else None
-    roots = [Path(__file__).parent] if top == "dormouse" else [Path(root) for root in getattr(package, "__path__", ())]
-    places = [root.joinpath(*inner) for root in roots]
-    candidates = [p for place in places for p in (place.parent / f"{place.name}.py", place / "__init__.py")]
-    return next((p for p in candidates if p.is_file()), None)
-
-
-_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False):
-            node.body = node.body[1:] or [ast.Pass()]
-    return tree
 
 
 def sha256(path: Path) -> str:

@@ -215,7 +215,8 @@ def _plainly(model: Any, sequence: Tokens) -> torch.Tensor:
     ids = torch.tensor([sequence.prompt + sequence.response], device=model.device)
     logprobs = model(input_ids=ids[:, :-1], use_cache=False).logits[0].float().log_softmax(-1)
     start = len(sequence.prompt) - 1
-    return logprobs[start:].gather(1, ids[0, start + 1 :, None])[:, 0]
+    found: torch.Tensor = logprobs[start:].gather(1, ids[0, start + 1 :, None])[:, 0]
+    return found
 
 
 def _exact(lm: LM, rows: Rows, sequences: Sequence[Tokens], plain: Scores) -> bool:

