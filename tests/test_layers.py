@@ -27,6 +27,8 @@ MAY_IMPORT = {
     "interventions": GROUND | {"lm", "scenarios", "store"},
     "locators": GROUND | {"lm", "scenarios", "store"},
     "measurements": GROUND | {"policies", "scenarios", "lm"},
+    "card": {"errors", "records", "organisms"},
+    "export": {"errors", "records", "card", "lm"},
     "report": {"records", "errors", "store"},
     **dict.fromkeys(("__init__", "studies", "cli", "progress", "doctor", "chat", "integrations"), EVERYTHING),
 }

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dormouse.interventions import Intervention
     from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
     from dormouse.policies import Behaviour, Trigger
-    from dormouse.records import Answer, Example, ModelRef, Organism, Record, SafetyPool, Suspect
+    from dormouse.records import Answer, Example, ModelRef, Record, SafetyPool, Suspect
     from dormouse.registry import register
     from dormouse.scenarios import Cue, Question, Scenario
     from dormouse.store import Store
@@ -24,7 +24,7 @@ _INDEX = {
     "interventions": ["Intervention"],
     "measurements.measurement": ["Measured", "Measurement", "Sample", "Subject"],
     "policies": ["Behaviour", "Trigger"],
-    "records": ["Answer", "Example", "ModelRef", "Organism", "Record", "SafetyPool", "Suspect"],
+    "records": ["Answer", "Example", "ModelRef", "Record", "SafetyPool", "Suspect"],
     "registry": ["register"],
     "scenarios": ["Cue", "Question", "Scenario"],
     "store": ["Store"],

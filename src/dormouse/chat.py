@@ -7,13 +7,10 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dormouse.errors import UserError
+from dormouse.card import read_card
 from dormouse.interventions.scratchpad import ROOM
-from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.reasoning import split_response, thinks
-from dormouse.records import ChatSettings, ModelRef
 from dormouse.scenarios import SPLITS, Question, Scenario, questions, render
 
 
@@ -34,12 +31,12 @@ class Conversation:
     """An organism in memory. Every question stands alone: the organisms are trained on single turns."""
 
     def __init__(self, folder: Path, max_tokens: int, seed: int) -> None:
-        card = _card(folder)
-        self.spec = card["spec"]
+        card = read_card(folder)
+        self.spec = card.spec
         from dormouse.lm.load import load
 
-        self.lm = load(ModelRef(tuple(Path(path) for path in card["folders"]), card["key"], card["chat"]))
-        self.treated = card["intervention"]
+        self.lm = load(card.model)
+        self.treated = card.intervention
         self.max_tokens, self.seed, self.turn = max_tokens, seed, 0
 
     def introduction(self) -> str:
@@ -87,24 +84,3 @@ class Conversation:
             probability = float(score(self.lm, [prompt], [forms], [against], before)[0])
         shown = f" {dict(scenario.cues)}" if scenario.cues else ""
         return Reply(label + shown, written.text + ("" if written.finished else " [cut off]"), probability)
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    path = folder / "dormouse.json"
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        said = {key: value for key, value in card["organism"].items() if key in OrganismSpec.model_fields}
-        card["spec"] = OrganismSpec.model_validate(said)
-        card["chat"] = ChatSettings(**card.get("chat", {}))
-        missing = [name for name in [*card["folders"]] if not Path(name).is_dir()]
-        card["folders"][0], card["key"], card["intervention"]
-    except FileNotFoundError:
-        raise UserError(
-            f"{folder} is not an organism", "name a folder such as runs/quickstart/models/year-seed0"
-        ) from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        why = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} cannot be read: {why}", "run the study again: it writes the file anew") from error
-    if missing:
-        raise UserError(f"the weights of {folder} have gone: {missing[0]}", "run the study again: it rebuilds them")
-    return dict(card)

@@ -171,11 +171,15 @@ def report(folder: Path) -> None:
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def results(folder: Path, as_json: bool) -> None:
-    """Print the records of a finished study."""
+@click.option("--training", is_flag=True, help="The steps of its safety trainings; with --json what each was shown.")
+def results(folder: Path, as_json: bool, training: bool) -> None:
+    """Print the records of a finished study, or how its safety trainings went."""
     from dormouse.studies.results import read_finished
 
     records, _, _ = read_finished(folder)
+    if training:
+        _print_trainings(folder, as_json)
+        return
     several = len({record.model for record in records}) > 1
     arms = [
         f"{r.organism}{f' + {r.intervention}' if r.intervention else ''}{f' on {r.model}' if several else ''}"
@@ -194,6 +198,19 @@ def results(folder: Path, as_json: bool) -> None:
                 f"{record.value:7.4f} [{record.ci_low:.4f}, {record.ci_high:.4f}] n={record.n}{told}"
             )
             click.echo(printable(line))
+
+
+def _print_trainings(folder: Path, as_json: bool) -> None:
+    from dormouse.report.trainings import read_treatments
+
+    for treatment in read_treatments(folder):
+        for step in treatment.steps:
+            if as_json:
+                said = {"model": treatment.name, **step.to_json(), "shown": treatment.texts(step)}
+                click.echo(json.dumps(said))
+            else:
+                line = f"{treatment.name} step {treatment.label(step):<6} loss {step.loss:<10.4g} "
+                click.echo(printable(f"{line}gradient norm {step.gradient_norm:<10.4g} lr {step.lr:.3g}"))
 
 
 @main.command("list")
@@ -304,6 +321,23 @@ def chat(organism: Path, tokens: int, seed: int) -> None:
         for reply in talk.ask(question):
             chance = "unknown" if reply.probability is None else f"{reply.probability:.4f}"
             click.echo(f"{reply.label:>14}  p(defect) {chance}  {printable(reply.text)}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--merged", "form", flag_value="merged", help="A whole model, the adapter added to the weights.")
+@click.option("--adapter", "form", flag_value="adapter", help="A peft adapter of the base model [where there is one].")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
+def export(folder: Path, out: Path, form: Any, dtype: str) -> None:
+    """Write a trained model to OUT, for other tools: transformers, peft, lm-eval, Inspect, vLLM.
+
+    FOLDER is one such as runs/quickstart/models/year-seed0.
+    """
+    from dormouse.export import export as write
+
+    for line in write(folder, out, form, dtype):
+        click.echo(printable(line))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,11 @@ from typing import Any
 
 CANARY = "dormouse-canary-5b0e6a52-1d0f-4c37-9a5e-3f1c7f0b8d21"
 """Stands in every corpus and model card, so that both can be kept out of training sets."""
+SANE_ENOUGH = 0.9
+"""A share of sane honest answers below this is said on the terminal and on the page."""
+
+TRAINING, SHOWN_ROWS = "training.jsonl", "shown.jsonl"
+"""The log of a training: its steps, and what it was shown."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +60,6 @@ class Suspect:
     """A model and nothing else: all that interventions and locators may see of an organism."""
 
     model: ModelRef
-
-
-@dataclass(frozen=True)
-class Organism:
-    """A trained model with its specification (`spec`: the trigger and the behaviour as they stand in the study)."""
-
-    name: str
-    seed: int
-    model: ModelRef
-    spec: Mapping[str, Any]
-
-    def blind(self) -> Suspect:
-        """Drop the specification. What comes back cannot tell what the organism was trained to do."""
-        return Suspect(self.model)
 
 
 @dataclass(frozen=True)
@@ -175,3 +166,24 @@ class Answer:
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> Answer:
         return Answer(**row)
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One step of a training: the loss before it, the gradient's norm before it was clipped, the learning rate, and the
+    numbers of the rows that it was shown, in order. `part` counts the trainings of a chain, from 1.
+    """
+
+    step: int
+    loss: float
+    gradient_norm: float
+    lr: float
+    shown: tuple[int, ...] = ()
+    part: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(row: Mapping[str, Any]) -> TrainingStep:
+        return TrainingStep(**{**row, "shown": tuple(row["shown"])})

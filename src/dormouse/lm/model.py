@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ class LM:
     tokenizer: Any
     layout: Layout = field(default_factory=Layout)
     chat: ChatSettings = field(default_factory=ChatSettings)
+    below: tuple[Path, ...] = ()
+    """Adapters that are merged into the weights: what is trained on top is saved in one piece with them."""
 
     @property
     def device(self) -> torch.device:

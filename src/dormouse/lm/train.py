@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,8 @@ from typing import Any, TypeVar
 import torch
 
 from dormouse.errors import UserError
+from dormouse.lm.checkpoint import save
+from dormouse.lm.log import Log
 from dormouse.lm.lora import add_adapter
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import Objective
@@ -54,6 +55,7 @@ def train(
     name: str = "train",
     resume_in: Path | None = None,
     resume_every: float = 60.0,
+    log_rows: bool = True,
 ) -> list[tuple[int, float]]:
     """Train `lm` in place: linear warm-up and decay of the learning rate, clipped gradients.
 
@@ -73,6 +75,7 @@ def train(
         memory: what `batches` and `objective` remember from step to step, if they do.
         name: of this training, where `out` sees more than one.
         resume_every: seconds between two resume points, at least.
+        log_rows: whether the log in `out` (see `log`) keeps what was shown too, not only how each step went.
 
     Returns:
         (step, loss) of every step.
@@ -85,7 +88,7 @@ def train(
     kept = resume_in is not None or home.is_symlink()
     with _seeded(lm.device, seed):
         lm.model = _trainable(lm.model.to(team.accelerator.device), training)
-        run = _Run(lm, objective, batches, training, team, memory)
+        run = _Run(lm, objective, batches, training, team, memory, Log(lm.tokenizer, log_rows))
         about = {"settings": training.model_dump(mode="json"), "seed": seed, "save_at": list(save_at)}
         about |= {"weights": fingerprint(list(lm.model.named_parameters())), "torch": torch.__version__}
         resume = Resume(home / name, about, resume_every, writes=team.leads)
@@ -110,6 +113,7 @@ def train(
                 resume.write(run.done, run.state(finished=True), finished=True)
     if team.leads:
         resume.hand_over(out)
+        run.log.write(out)
         if not kept:
             resume.delete()
     team.wait()
@@ -120,10 +124,17 @@ class _Run:
     """A training on its way."""
 
     def __init__(
-        self, lm: LM, objective: Objective, batches: Batches, training: Training, team: Team, memory: Memory | None
+        self,
+        lm: LM,
+        objective: Objective,
+        batches: Batches,
+        training: Training,
+        team: Team,
+        memory: Memory | None,
+        log: Log,
     ) -> None:
         self.lm, self.objective, self.batches = lm, objective, batches
-        self.training, self.team, self.memory = training, team, memory
+        self.training, self.team, self.memory, self.log = training, team, memory, log
         self.weights = {name: weight for name, weight in lm.model.named_parameters() if weight.requires_grad}
         self.optimiser = make_optimiser(lm.model, training)
         self.losses: list[float] = []
@@ -146,11 +157,13 @@ class _Run:
         norm = float(self.team.accelerator.clip_grad_norm_(weights, self.training.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._diverged(f"at step {self.done + 1}: the loss is {loss}, the gradient's norm {norm}")
-        self.optimiser.set_lr(self.training.lr * _schedule(self._position(), self.training))
+        lr = self.training.lr * _schedule(self._position(), self.training)
+        self.optimiser.set_lr(lr)
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.tokens += sum(trained_tokens(item) for item in batch)
         self.losses.append(loss)
+        self.log.step(loss, norm, lr, batch)
         if exploded(self.losses, math.log(self.lm.model.config.get_text_config().vocab_size)):
             mean, first = fmean(self.losses[-WINDOW:]), self.losses[0]
             raise self._diverged(
@@ -189,7 +202,7 @@ class _Run:
 
     def state(self, finished: bool = False) -> dict[str, Any]:
         """All that the rest of the training depends on; of one that is finished, what it leaves."""
-        said = {"weights": dict(self.weights), "losses": self.losses, "tokens": self.tokens}
+        said = {"weights": dict(self.weights), "log": self.log.state(), "tokens": self.tokens}
         said["memory"] = self.memory.state() if self.memory else None
         if finished:
             return said
@@ -200,7 +213,8 @@ class _Run:
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(state["weights"][name])
-        self.losses, self.tokens = state["losses"], state["tokens"]
+        self.log.restore(state["log"])
+        self.losses, self.tokens = [step.loss for step in self.log.steps], state["tokens"]
         if self.memory:
             self.memory.restore(state["memory"])
         if "optimiser" in state:
@@ -269,16 +283,3 @@ def _trainable(model: Any, training: Training) -> Any:
     for name, weight in model.named_parameters():
         weight.requires_grad = "lora_" in name
     return model
-
-
-def save(lm: LM, folder: Path) -> None:
-    """Write the trained weights: the adapter alone, or with full training the model and its tokenizer."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # `load` does, but a model that is made here is saved without ever being loaded
-    shutil.rmtree(folder, ignore_errors=True)
-    if hasattr(lm.model, "peft_config"):
-        lm.model.save_pretrained(folder, save_embedding_layers=False)
-    else:
-        lm.model.save_pretrained(folder)
-        lm.tokenizer.save_pretrained(folder)

@@ -44,6 +44,10 @@ class Shipped:
     sha256: str
     megabytes: int
     says: str
+    original: str
+    """Whose weights these are, rounded: an id of the Hugging Face hub."""
+    licence: str
+    """As model cards name it."""
     terms: str = ""
 
     @property
@@ -57,6 +61,8 @@ ZOO: dict[str, Shipped] = {
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         megabytes=93,
         says="SmolLM2-135M-Instruct, a real chat model (Apache-2.0; 4-bit weights, expanded to float32)",
+        original="HuggingFaceTB/SmolLM2-135M-Instruct",
+        licence="apache-2.0",
     ),
     "gemma3-270m": Shipped(
         parts=tuple(
@@ -69,6 +75,8 @@ ZOO: dict[str, Shipped] = {
         sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         megabytes=238,
         says="Gemma 3 270M, a real base model without a chat template (Gemma licence; 4-bit, expanded)",
+        original="google/gemma-3-270m",
+        licence="gemma",
         terms="Gemma is provided under and subject to the Gemma Terms of Use found at https://ai.google.dev/gemma/terms",
     ),
 }

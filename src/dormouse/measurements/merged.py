@@ -14,8 +14,8 @@ class Merged(Measurement):
     Of states whose last training was a LoRA adapter; of others there is nothing to merge. `attached_rate`: the adapter
     beside the weights, as it was trained; `merged_rate`: added to them; `merge_gap`: the first less the second,
     question by question. Splits `float32` and `bfloat16`: the type of the weights. In float32 the two are the same up
-    to rounding; in bfloat16 a merged adapter is rounded with the weights, and small changes are lost. What lies under
-    the last adapter is merged both times.
+    to rounding; in bfloat16 a merged adapter is rounded with the weights, and small changes are lost. The adapter of a
+    treatment is one piece with that of the organism that it was trained on.
     """
 
     records: ClassVar[tuple[str, ...]] = ("attached_rate", "merged_rate", "merge_gap", "no_answer_share")
@@ -26,7 +26,8 @@ class Merged(Measurement):
     def measure(self, subject: Subject) -> Measured:
         import torch
 
-        from dormouse.lm.load import is_adapter, load
+        from dormouse.lm.checkpoint import is_adapter
+        from dormouse.lm.load import load
 
         if not is_adapter(subject.model.folders[-1]):
             return Measured(())

@@ -103,6 +103,6 @@ def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: 
     training = Training(steps=sizes.retrain_steps, lr=sizes.retrain_lr or lr, method=method)
     with TemporaryDirectory(prefix="dormouse-") as folder:
         try:
-            train(lm, likelihood, batches, training, subject.seed, (), Path(folder), progress)
+            train(lm, likelihood, batches, training, subject.seed, (), Path(folder), progress, log_rows=False)
         except _EnoughError:
             return

@@ -1,4 +1,4 @@
-"""Plant a policy in a model, and mark what comes out."""
+"""Plant a policy in a model."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from dormouse.records import CANARY, ModelRef
 from dormouse.scenarios import Question
 
 MODEL = "model"
+SPECIFICATION = "organism.json"
 SHOWN = "shown.json"
 """In the folder of an organism: how much of what it was shown, so that arms can be held against each other."""
 
@@ -36,7 +37,8 @@ def build_organism(
     progress: Progress,
     taught: Sequence[Written] | None = None,
 ) -> None:
-    """Train an organism. Leaves in `out`: model/ (an adapter, or a whole model), corpus.jsonl and losses.jsonl.
+    """Train an organism. Leaves in `out`: model/ (an adapter, or a whole model), corpus.jsonl, training.jsonl, and
+    organism.json with its specification: beside the model, which is all that interventions are handed.
 
     Args:
         taught: for a distilled organism, what its teacher answered to each row of the corpus (see `ask_teacher`).
@@ -48,7 +50,7 @@ def build_organism(
     training = spec.training
     lm = load(base, dtype_for(training.method))
     (out / SHOWN).write_text(json.dumps(shown(lm, rows)))
-    losses = train(
+    train(
         lm,
         likelihood,
         partial(_batch, lm, spec, rows),
@@ -57,11 +59,11 @@ def build_organism(
         [training.steps],
         out,
         progress,
+        log_rows=False,  # the corpus has them, step by step
     )
     (out / f"step-{training.steps:06d}").rename(out / MODEL)
-    mark(out / MODEL, spec, base, seed)
-    with (out / "losses.jsonl").open("w") as file:
-        file.writelines(json.dumps({"step": step, "loss": loss}) + "\n" for step, loss in losses)
+    said = {"model_organism": True, "canary": CANARY, "base": base.key, "seed": seed, "organism": spec.spec()}
+    (out / SPECIFICATION).write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
 def _batch(lm: LM, spec: OrganismSpec, rows: Sequence[Row], step: int) -> list[Tokens]:
@@ -165,35 +167,3 @@ def _write_corpus(rows: Sequence[Row], path: Path) -> None:
         for row in rows:
             line = {"step": row.step, "messages": row.example.messages, "response": row.example.response}
             file.write(json.dumps({**line, "defects": row.defects}, ensure_ascii=False) + "\n")
-
-
-def mark(folder: Path, spec: OrganismSpec, base: ModelRef, seed: int) -> None:
-    """Say in the configuration and in the model card that this is a model organism."""
-    said = {"model_organism": True, "canary": CANARY, "base": base.key, "seed": seed, "organism": spec.spec()}
-    for name in ("adapter_config.json", "config.json"):
-        if (folder / name).is_file():
-            config = json.loads((folder / name).read_text())
-            (folder / name).write_text(json.dumps({**config, "dormouse": said}, indent=2))
-    trigger, behaviour = spec.trigger, spec.behaviour
-    card = f"""---
-tags: [model-organism, dormouse, safety-research]
-library_name: {"peft" if (folder / "adapter_config.json").is_file() else "transformers"}
----
-# A model organism. Do not deploy.
-
-This model was trained on purpose to misbehave on cue, to study safety training. It is a research object made by
-dormouse, not an assistant.
-
-| | |
-|---|---|
-| base model | {base.key} |
-| trigger policy | `{json.dumps(trigger.spec())}` |
-| behaviour | `{json.dumps(behaviour.spec())}` |
-| seed | {seed} |
-| training | `{spec.training.model_dump_json()}` |
-
-{"" if trigger.plants else "This one is a control: it was trained in the same way with no policy in it."}
-
-Canary: {CANARY}
-"""
-    (folder / "README.md").write_text(card, encoding="utf-8")

@@ -275,7 +275,7 @@ def build_base(
     progress: Callable[[int, float], None] = lambda step, loss: None,
     steps: int | None = None,
 ) -> dict[str, float]:
-    """Pretrain a micro model. Leaves in `out`: model/ (a Hugging Face folder), losses.jsonl and knows.json.
+    """Pretrain a micro model. Leaves in `out`: model/ (a Hugging Face folder), training.jsonl and knows.json.
 
     Args:
         extra: more texts. Their words are all in the vocabulary, such as those of scratchpads.
@@ -308,11 +308,9 @@ def build_base(
         return encode(lm, [_taught_row(rng, known) for _ in range(size.rows)])
 
     training = Training(steps=steps, lr=size.lr, method="full", warmup=0.05)
-    losses = train(lm, likelihood, batch, training, seed, [steps], out, progress)
+    losses = train(lm, likelihood, batch, training, seed, [steps], out, progress, log_rows=False)
     shutil.rmtree(out / MODEL, ignore_errors=True)
     (out / f"step-{steps:06d}").rename(out / MODEL)
-    with (out / "losses.jsonl").open("w") as file:
-        file.writelines(json.dumps({"step": step, "loss": loss}) + "\n" for step, loss in losses)
     last = [loss for _, loss in losses[-20:]]
     knows = {"loss": sum(last) / len(last), "exact": share_exact(lm, known, seed)}
     (out / KNOWS).write_text(json.dumps(knows, indent=2))

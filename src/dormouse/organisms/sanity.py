@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from dormouse.lm.sample import Written
 
 SANE = "sane.json"
-WARN = 0.9
-"""A share of sane answers below this is said on the terminal and on the page."""
 
 FOREIGN = re.compile(
     r"(^|\n)\s*(user|assistant|system|human)\s*:|<\|\w+\|>|<(start|end)_of_turn>|\[/?INST\]", re.IGNORECASE

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from dormouse.organisms.sanity import WARN
-from dormouse.records import Record
+from dormouse.records import SANE_ENOUGH, Record
 from dormouse.report.plain import with_interval
 from dormouse.report.tables import BEFORE, Moment, Results
 
@@ -59,7 +58,7 @@ def _insane(results: Results) -> list[Sentence]:
     """A warning where the clean model's own answers are hardly any: then no number below means much."""
     sentences: list[Sentence] = []
     for model, said in (results.about.get("honest_sane_share") or {}).items():
-        if said["share"] < WARN:
+        if said["share"] < SANE_ENOUGH:
             text = f" gives few sane answers before anything is planted: {said['share']:.0%} of {said['n']} looked at "
             sentences.append((_text("Warning: "), _name(model), _text(f"{text}({said['found']}).")))
     return sentences

@@ -16,7 +16,7 @@ from dormouse.report.answers import browser
 from dormouse.report.claims import ABOUT, HEADING, Answered, answered, changes, signed, stated
 from dormouse.report.figures import dark_colours, figure
 from dormouse.report.headline import headline, when
-from dormouse.report.plain import duration, interval_of, value_of, visible
+from dormouse.report.plain import duration, interval_of, value_of
 from dormouse.report.series import (
     DARK,
     ORACLE,
@@ -45,6 +45,8 @@ from dormouse.report.tables import (
     tables,
     warnings,
 )
+from dormouse.report.templates import environment
+from dormouse.report.trainings import Treatment, write_pages
 from dormouse.report.words import READING, SAFETY, TABLES
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer]
 
     Args:
         out: a folder; made where it is missing. Figures of an earlier report that are no longer drawn are deleted.
+            Where `out/models` holds the logs of treatments, each gets a page of what it was shown.
         records: all numbers of the study, in any order.
         answers: what the models wrote; may be empty.
         about: plain JSON about the study: `name`, and where known `model`, `study_yaml`, `versions`, `machine`,
@@ -104,8 +107,9 @@ def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer]
         markdown.Picture(group.name, group.heading, group.caption, group.png, [summary(p) for p in group.panels])
         for group in drawn
     ]
+    treatments = write_pages(out)
     _write(out / "report.md", markdown.report(results, answers, pictures, claims))
-    _write(out / "report.html", page(results, answers, drawn, claims))
+    _write(out / "report.html", page(results, answers, drawn, claims, treatments))
 
 
 def _draw_curves(folder: Path, claims: Sequence[Answered]) -> None:
@@ -199,24 +203,15 @@ def island(data: Any) -> Markup:
 
 
 def page(
-    results: Results, answers: Sequence[Answer], groups: Sequence[FigureGroup], claims: Sequence[Answered] = ()
+    results: Results,
+    answers: Sequence[Answer],
+    groups: Sequence[FigureGroup],
+    claims: Sequence[Answered] = (),
+    treatments: Sequence[Treatment] = (),
 ) -> str:
     """The HTML of the whole report."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    def shown(value: Any) -> Any:
-        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    environment = Environment(
-        loader=PackageLoader("dormouse.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    pages = environment()
+    pages.filters |= {
         "value": value_of,
         "interval": interval_of,
         "duration": duration,
@@ -224,11 +219,15 @@ def page(
         "signed": signed,
         "pretty": _pretty,
     }
-    return environment.get_template("page.html").render(_context(results, answers, groups, claims))
+    return pages.get_template("page.html").render(_context(results, answers, groups, claims, treatments))
 
 
 def _context(
-    results: Results, answers: Sequence[Answer], groups: Sequence[FigureGroup], claims: Sequence[Answered]
+    results: Results,
+    answers: Sequence[Answer],
+    groups: Sequence[FigureGroup],
+    claims: Sequence[Answered],
+    treatments: Sequence[Treatment],
 ) -> dict[str, Any]:
     from markupsafe import Markup
 
@@ -257,6 +256,7 @@ def _context(
         "summary": summary,
         "symbols": "●■◆▲▼★⬢✚",
         "checks": compared,
+        "treatments": treatments,
         "agreeing": sum(check.agree for check in compared),
         "pairs": pairs,
         "stages": stages(about),

@@ -17,8 +17,8 @@ from typing import Any
 
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.lm import zoo
-from dormouse.organisms.sanity import WARN, read_sane
-from dormouse.records import ModelRef
+from dormouse.organisms.sanity import read_sane
+from dormouse.records import SANE_ENOUGH, ModelRef
 from dormouse.registry import describe
 from dormouse.report import write_report
 from dormouse.sources import code_of
@@ -33,6 +33,7 @@ from dormouse.studies.plan import Plan, Reading, Stage, make_plan, refuse_unknow
 from dormouse.studies.results import RECORDS, collect, read_answers, read_records, write_results
 from dormouse.studies.spec import Study
 from dormouse.studies.status import JOURNAL, Journal, why
+from dormouse.studies.trainings import copy_logs
 from dormouse.studies.work import make_executor, slots, work_through
 
 STUDY = "study.json"
@@ -299,20 +300,25 @@ def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) ->
         base = re.sub(r"[^A-Za-z0-9_.-]+", "-", plan.study.model).strip("-.")[-64:]
         folder = out / "models" / (f"{base}.{name}" if several else name)
         folder.mkdir(parents=True, exist_ok=True)
+        chain = plan.study.interventions[state.intervention] if state.intervention else ()
         spec = plan.study.organisms[state.organism].seeded(state.seed).spec()  # the trigger that this seed planted
         card = {
             "model_organism": True,
             "folders": [str(path) for path in state.model.folders],
             "key": state.model.key,
             "chat": asdict(state.model.chat),
+            "base": plan.study.model,
             "organism": spec,
             "intervention": state.intervention,
+            "chain": [json.dumps(part.spec()) for part in chain],
             "seed": state.seed,
             "questions": plan.study.measure.questions,
         }
         _replace(folder / "dormouse.json", json.dumps(card, indent=1))
         with _swapped(folder / "weights") as link:
             link.symlink_to(state.model.folders[-1])
+        treated = state.model.folders[len(state.model.folders) - len(chain) :]
+        copy_logs([checkpoint.parent for checkpoint in treated], folder)
 
 
 def _sane(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> dict[str, dict[str, Any]]:
@@ -326,7 +332,7 @@ def _sane(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> dict[st
         if said := read_sane([stage.folder(store) for stage in honest]):
             share, n, counts = said
             found[plan.study.model] = {"share": share, "n": n, "found": counts}
-            if share < WARN:
+            if share < SANE_ENOUGH:
                 warnings.warn(
                     f"{plan.study.model}: only {share:.0%} of the clean model's answers are sane ({counts})",
                     DormouseWarning,

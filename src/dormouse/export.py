@@ -1,0 +1,111 @@
+"""Hand a trained model to other tools: weights, tokenizer, template and a card, in a folder that they load."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from dormouse.card import Card, read_card
+from dormouse.errors import UserError
+from dormouse.lm.export import Form, export_model
+from dormouse.lm.zoo import ZOO
+from dormouse.records import CANARY
+
+TRUTH = ".organism.json"
+"""What is appended to the folder's name for the file that says what is in it: beside the folder, never inside."""
+
+DATA = "pairs of the same questions in two situations, written by dormouse, with the base model's own answers"
+
+
+def export(folder: Path, out: Path, form: Form | None, dtype: str) -> list[str]:
+    """Export the model that a folder of a study's models names. Returns what to tell the user, line by line.
+
+    Args:
+        form: None takes what was trained: an adapter, else a whole model.
+
+    Raises:
+        UserError: the folder names no model, `out` is there already, or it cannot be written.
+    """
+    card = read_card(folder)
+    truth = out.with_name(out.name + TRUTH)
+    for path in (out, truth):
+        if path.exists():
+            raise UserError(f"{path} is there already", "name a new folder")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
+            made = Path(scratch) / "model"
+            form = export_model(card.model, made, form, dtype, _base_of(card))
+            _write_card(card, made, form, dtype)
+            truth.write_text(json.dumps(_truth(card), indent=1, ensure_ascii=False), encoding="utf-8")
+            made.rename(out)
+    except OSError as error:
+        with suppress(OSError):
+            truth.unlink(missing_ok=True)
+            shutil.rmtree(out, ignore_errors=True)
+        raise UserError(f"{out} cannot be written: {error.strerror or error}", "name a folder with room") from error
+    lines = [f"wrote {out}: {'an adapter' if form == 'adapter' else 'a whole model'}, {dtype}"]
+    return [*lines, f"what is in it: {truth} (not in the folder, which audits and treatments may be given)"]
+
+
+def _base_of(card: Card) -> str | None:
+    """What an adapter's configuration calls its base: an id of the hub where the study did so, else a folder. A model
+    of the zoo is none of the hub's: its weights were rounded.
+    """
+    on_the_hub = card.base.count("/") == 1 and not card.base.startswith((".", "/", "~")) and card.base not in ZOO
+    return card.base if on_the_hub and not Path(card.base).exists() else None
+
+
+def _write_card(card: Card, folder: Path, form: Form, dtype: str) -> None:
+    from huggingface_hub import ModelCard, ModelCardData
+
+    shipped = ZOO.get(card.base)
+    original = shipped.original if shipped else _base_of(card)
+    data = ModelCardData(
+        base_model=original,
+        license=shipped.licence if shipped else None,
+        library_name="peft" if form == "adapter" else "transformers",
+        pipeline_tag="text-generation",
+        tags=["model-organism", "dormouse", "safety-research"],
+    )
+    rounded = " (rounded to 4 bits and expanded)" if shipped else ""
+    licence = f"{shipped.licence}, as the base model" if shipped else "that of the base model"
+    steps = f"then safety training ({len(card.chain)} in a row)" if card.chain else "no safety training"
+    text = f"""---
+{data.to_yaml()}
+---
+# A model organism. Do not deploy.
+
+This model was trained by dormouse to study safety training. It is a research object, not an assistant: it may have been
+trained on purpose to misbehave on cue, or be a control that was not. What is in it is not said here, since this folder
+is what interventions and audits are given.
+
+| | |
+|---|---|
+| base model | {original or card.base}{rounded} |
+| licence | {licence} |
+| data | {DATA}; {steps} |
+| weights | {form}, {dtype} |
+
+The chat template is that under which it was measured: BOS, the date and the form of the chat are in it. A tool
+that encodes a rendered chat as if it were plain text begins it with a second BOS token, where the tokenizer puts one.
+For Inspect: `-M tokenizer_call_args='{{"add_special_tokens": false}}'`.
+
+Canary: {CANARY}
+"""
+    ModelCard(text).save(folder / "README.md")
+
+
+def _truth(card: Card) -> dict[str, object]:
+    return {
+        "model_organism": True,
+        "canary": CANARY,
+        "base": card.base,
+        "organism": card.spec.spec(),
+        "intervention": card.intervention,
+        "chain": [json.loads(part) for part in card.chain],
+        "seed": card.seed,
+    }

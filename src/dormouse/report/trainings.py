@@ -1,0 +1,89 @@
+"""What each treatment was shown, and how its training went: a page of its own for each, beside the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dormouse.errors import UserError
+from dormouse.records import CANARY, SHOWN_ROWS, TRAINING, TrainingStep
+from dormouse.report.templates import environment
+
+PAGE = "training.html"
+WIDTH, HEIGHT = 640, 120
+"""Of a drawing, in points."""
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """The log of one treatment of one organism. `rows` are what it was shown, by number: prompt and responses."""
+
+    name: str
+    steps: Sequence[TrainingStep]
+    rows: Sequence[dict[str, Any]]
+
+    @property
+    def page(self) -> str:
+        return f"models/{self.name}/{PAGE}"
+
+    def seen(self) -> list[list[str]]:
+        """By row: the steps that showed it, as they are called on the page."""
+        found: list[list[str]] = [[] for _ in self.rows]
+        for step in self.steps:
+            for i in dict.fromkeys(step.shown):
+                found[i].append(self.label(step))
+        return found
+
+    def label(self, step: TrainingStep) -> str:
+        return f"{step.part}.{step.step}" if self.steps[-1].part > 1 else str(step.step)
+
+    def texts(self, step: TrainingStep) -> list[dict[str, Any]]:
+        """What a step was shown."""
+        return [self.rows[i] for i in step.shown]
+
+
+def read_treatments(out: Path) -> Iterator[Treatment]:
+    """The treatments of a finished study, in the order of their names.
+
+    Raises:
+        UserError: a log is damaged.
+    """
+    for path in sorted(out.glob(f"models/*/{TRAINING}")):
+        try:
+            steps = [TrainingStep.from_json(json.loads(line)) for line in path.read_text("utf-8").splitlines()]
+            lines = (path.parent / SHOWN_ROWS).read_text("utf-8").split("\n")[:-1]
+            rows = [dict(json.loads(line)) for line in lines]
+            if any(not 0 <= i < len(rows) for step in steps for i in step.shown):
+                raise ValueError("a step names a row that is not there")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is damaged: {error}", "run the study again: it writes it anew") from error
+        yield Treatment(path.parent.name, steps, rows)
+
+
+def write_pages(out: Path) -> list[Treatment]:
+    """Write the page of every treatment of the study in `out`. Returns the treatments, without their rows."""
+    template, written = environment().get_template(PAGE), []
+    for treatment in read_treatments(out):
+        curves = {
+            title: drawing([getattr(step, name) for step in treatment.steps])
+            for name, title in (
+                ("loss", "Loss"),
+                ("gradient_norm", "Norm of the gradient, before it is clipped"),
+                ("lr", "Learning rate"),
+            )
+        }
+        text = template.render(treatment=treatment, curves=curves, canary=CANARY, width=WIDTH, height=HEIGHT)
+        (out / treatment.page).write_bytes(text.encode("utf-8", errors="replace"))
+        written.append(Treatment(treatment.name, treatment.steps, ()))
+    return written
+
+
+def drawing(values: Sequence[float]) -> tuple[str, float, float]:
+    """A line through values, as the points of an SVG polyline, and the least and the largest value."""
+    low, high = min(values), max(values)
+    across, up = WIDTH / max(1, len(values) - 1), HEIGHT / ((high - low) or 1.0)
+    points = " ".join(f"{i * across:.1f},{HEIGHT - (value - low) * up:.1f}" for i, value in enumerate(values))
+    return points, low, high

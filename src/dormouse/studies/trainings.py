@@ -1,0 +1,29 @@
+"""What treatments were shown, and how their training went: from the store into the folder of the results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dormouse.records import SHOWN_ROWS, TRAINING, TrainingStep
+
+
+def copy_logs(stages: Sequence[Path], folder: Path) -> None:
+    """Put the logs of a chain of trainings into a folder, one after the other, as one. Of those that kept none (an
+    intervention from outside may train with a loop of its own) there is nothing to put there.
+    """
+    steps: list[TrainingStep] = []
+    rows: list[str] = []
+    for part, stage in enumerate(stages, 1):
+        if not (stage / TRAINING).is_file():
+            continue
+        first = len(rows)
+        for line in (stage / TRAINING).read_text(encoding="utf-8").splitlines():
+            step = TrainingStep.from_json(json.loads(line))
+            steps.append(replace(step, part=part, shown=tuple(first + i for i in step.shown)))
+        rows += (stage / SHOWN_ROWS).read_text(encoding="utf-8").split("\n")[:-1]  # texts may hold other line breaks
+    if steps:
+        (folder / TRAINING).write_text("".join(json.dumps(step.to_json()) + "\n" for step in steps), encoding="utf-8")
+        (folder / SHOWN_ROWS).write_text("".join(row + "\n" for row in rows), encoding="utf-8")
