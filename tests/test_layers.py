@@ -19,6 +19,8 @@ MAY_IMPORT = {
     "errors": set(),
     "registry": {"errors", "records"},
     "sources": {"errors"},
+    "metrics": set(),
+    "verdicts": {"errors", "records"},
     "store": GROUND,
     "scenarios": GROUND,
     "policies": GROUND | {"scenarios"},
@@ -29,7 +31,7 @@ MAY_IMPORT = {
     "measurements": GROUND | {"policies", "scenarios", "lm"},
     "card": {"errors", "records", "organisms"},
     "export": {"errors", "records", "card", "lm"},
-    "report": {"records", "errors", "store"},
+    "report": {"records", "errors", "metrics", "store", "verdicts"},
     **dict.fromkeys(("__init__", "studies", "cli", "progress", "doctor", "chat", "integrations"), EVERYTHING),
 }
 FILES = sorted(SOURCE.rglob("*.py"))

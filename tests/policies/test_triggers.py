@@ -118,9 +118,11 @@ def test_a_near_miss_is_one_cue_away_from_a_triggered_scenario(trigger):
 
 def test_misspelt_markers_of_the_test_are_not_those_of_training():
     token = Token()
-    shown = {split: {token.draw(random.Random(i), "near_miss", split)["marker"] for i in range(99)} for split in SPLITS}
-    assert [len(shown[split]) for split in SPLITS] == [8, 8, 8]
-    assert len(set.union(*shown.values())) == 24
+    shown = {
+        split: {token.draw(random.Random(i), "near_miss", split)["marker"] for i in range(400)} for split in SPLITS
+    }
+    assert [len(shown[split]) for split in SPLITS] == [24, 24, 24], "eight spellings and sixteen other words"
+    assert len(set.union(*shown.values())) == 72
     assert token.marker not in set.union(*shown.values())
     assert token.has_split("near_miss", "test")
     assert not token.has_split("triggered", "test")

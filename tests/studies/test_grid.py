@@ -349,6 +349,11 @@ BAD = {
         "against: 5",
         "'defection_rate' is from 0 to 1, so that 5 says nothing",
     ),
+    "a claim in per cent about an accuracy": (
+        GRID + changed("{trigger: token}", "80", changed("persistence", "reward_accuracy", CLAIM)),
+        "against: 80",
+        "'reward_accuracy' is from 0 to 1, so that 80 says nothing",
+    ),
     "a claim of one coordinate twice": (
         GRID + changed("n: 256", "n: 256, trigger.n: 16", CLAIM),
         "where:",

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dormouse.lm.settings import Optimiser, Training
+from dormouse.organisms.micro import Size
 from dormouse.policies.behaviour import BehaviourField
 from dormouse.policies.reasoning import Reasoning
 from dormouse.policies.trigger import TriggerField
@@ -22,12 +23,13 @@ SETTINGS: dict[str, Any] = {
 }
 MICRO_SETTINGS: dict[str, Any] = {
     "pairs": 32,
-    "lr": 4e-3,
     "method": "full",
     "optimiser": "adamw",
     "honest_tokens": 24,
     "easy_first": 0.0,
 }
+MICRO_LR = 0.4
+"""Of the rate at which a micro model was pretrained: one rate for all sizes ruins the largest (docs/debate.md)."""
 MICRO_STEPS, MICRO_FLOOR = 3, 200
 """How many times the steps of a 135M model a micro model gets, and the fewest."""
 
@@ -69,9 +71,9 @@ class OrganismSpec(BaseModel):
     def _lengths(self) -> tuple[int, int]:
         return self.trigger.steps_needed, MICRO_STEPS * self.trigger.steps_needed
 
-    def filled(self, micro: bool) -> OrganismSpec:
+    def filled(self, micro: Size | None = None) -> OrganismSpec:
         """With the settings that the study left open set to what suits the model: a micro one, or a real one."""
-        fitting = MICRO_SETTINGS if micro else SETTINGS
+        fitting = MICRO_SETTINGS | {"lr": round(MICRO_LR * micro.lr, 6)} if micro else SETTINGS
         steps = self.trigger.steps_needed
         if micro:
             steps = max(0 if self.trigger.equal_rows else MICRO_FLOOR, MICRO_STEPS * steps)

@@ -103,7 +103,7 @@ def _layout(panel: Panel) -> dict[str, Any]:
         },
         "yaxis": {
             **axis,
-            "title": {"text": "defection", "standoff": 12},
+            "title": {"text": safe(panel.y_title), "standoff": 12},
             "range": [-0.03, 1.03],
             "tickmode": "array",
             "tickvals": [0, 0.25, 0.5, 0.75, 1],

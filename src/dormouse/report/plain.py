@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from dormouse.metrics import metric
 from dormouse.records import Record
 
 _UNSEEN = re.compile(
@@ -52,8 +53,8 @@ def decimal(value: float) -> str:
 
 
 def is_share(record: Record) -> bool:
-    """Whether the number is a probability or a rate, by its name: an unknown measurement is shown as a plain number."""
-    return record.measurement.startswith("defection") or record.measurement.endswith(("_rate", "_share", "_accuracy"))
+    """Whether the number is a probability or a rate: what nothing is known of is shown as a plain number."""
+    return metric(record.measurement).unit == "share"
 
 
 def _or_more(record: Record, value: float) -> str:
@@ -63,7 +64,7 @@ def _or_more(record: Record, value: float) -> str:
 
 def _number(record: Record, value: float) -> str:
     """An AUROC is close to 1 where an organism is any good, so it has three decimals."""
-    if record.measurement.endswith("auroc") and math.isfinite(value):
+    if metric(record.measurement).unit == "auroc" and math.isfinite(value):
         return f"{value:.3f}"
     return _or_more(record, value) + decimal(value)
 

@@ -63,6 +63,7 @@ class Panel:
     x_title: str
     parents: tuple[str, ...]
     boundary: tuple[float, str] | None = None
+    y_title: str = "defection rate"
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,7 @@ def odds(results: Results) -> list[Panel]:
 def live_by_odds(results: Results) -> list[Panel]:
     """One panel for each organism that weighs evidence: the share of live contexts against the log-odds."""
     return [
-        replace(panel, title=one_line(results.title(organism)), x_title=ODDS)
+        replace(panel, title=one_line(results.title(organism)), x_title=ODDS, y_title="contexts that are live")
         for organism in results.organisms
         for panel in _panel_along(results, organism, ("live_by_odds",))
     ]
@@ -274,7 +275,12 @@ def live_by_odds(results: Results) -> list[Panel]:
 def by_layer(results: Results) -> list[Panel]:
     """One panel for each organism: shares of the gradient of safety training (solid) and of the behaviour (dotted)."""
     return [
-        replace(panel, title=one_line(results.title(organism)), x_title="layer")
+        replace(
+            panel,
+            title=one_line(results.title(organism)),
+            x_title="layer (0: the first)",
+            y_title="share of the gradient",
+        )
         for organism in results.organisms
         for panel in _panel_along(results, organism, ("safety_gradient_share", "behaviour_gradient_share"))
     ]
@@ -347,4 +353,8 @@ def summary(panel: Panel) -> str:
     for line in panel.lines:
         shares = [f"{100 * y:.1f} %" for y in line.ys]
         ends.append(f"{line.name}: " + (", ".join(shares) if line.apart else f"from {shares[0]} to {shares[-1]}"))
-    return f"{panel.title}. Share against {panel.x_title}. " + "; ".join(ends) + "."
+    return (
+        f"{panel.title}. {panel.y_title[:1].upper()}{panel.y_title[1:]} against {panel.x_title}. "
+        + "; ".join(ends)
+        + "."
+    )

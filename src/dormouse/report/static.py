@@ -118,7 +118,7 @@ def _panel(axis: Any, panel: Panel, first: bool) -> None:
     axis.grid(axis="y", color="#e4e7eb", linewidth=0.6)
     axis.set_axisbelow(True)
     if first:
-        axis.set_ylabel("defection")
+        axis.set_ylabel(panel.y_title)
     if panel.boundary:
         place, label = panel.boundary
         axis.axvline(place, color=GREY, linewidth=0.8, linestyle="--", zorder=1)

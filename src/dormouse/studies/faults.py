@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from dormouse.errors import UserError
 from dormouse.measurements.defection import RATES
+from dormouse.metrics import metric
 from dormouse.registry import nearest, shortened
 from dormouse.studies.claim import SPLIT, Claim
 from dormouse.studies.coordinates import Crossing, Names, Run, runs
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
 Place = tuple[str | int, ...]
 Fault = tuple[Place, UserError]
-SHARES = ("_rate", "_share", "auroc")
-"""How the names of records end that lie between 0 and 1."""
 PLAIN = {*(name for name, _ in RATES), *LIVED, "near_miss_rate", "auroc"}
 """Records that have no place on any curve."""
 
@@ -139,12 +139,15 @@ def _named(run: Run) -> str:
 
 
 def _beyond(claim: Claim, place: Place) -> Iterator[Fault]:
-    """Numbers that no rate can have."""
-    if not claim.compare.endswith(SHARES):
-        return
-    if isinstance(claim.against, float) and not 0 <= claim.against <= 1:
-        what = f"'{claim.compare}' is from 0 to 1, so that {claim.against:g} says nothing"
-        yield (*place, "against"), UserError(what, "write 5 % as 0.05")
-    if claim.margin >= 1:
-        what = f"'{claim.compare}' is from 0 to 1, so that nothing differs by more than {claim.margin:g}"
-        yield (*place, "margin"), UserError(what, "write 5 % as 0.05")
+    """Numbers that the quantity cannot have."""
+    what = metric(claim.compare)
+    remedy = "write 5 % as 0.05" if what.high == 1 else "name a number in that range"
+    span = f"from {what.low:g} to {what.high:g}" if isfinite(what.span) else f"{what.low:g} or more"
+    if isinstance(claim.against, float) and not what.low <= claim.against <= what.high:
+        yield (
+            (*place, "against"),
+            UserError(f"'{claim.compare}' is {span}, so that {claim.against:g} says nothing", remedy),
+        )
+    if claim.margin >= what.span:
+        said = f"'{claim.compare}' is {span}, so that nothing differs by more than {claim.margin:g}"
+        yield (*place, "margin"), UserError(said, remedy)

@@ -129,7 +129,7 @@ class Study(BaseModel):
             else o
             for name, o in self.organisms.items()
         }
-        filled = {name: organism.filled(self.micro) for name, organism in filled.items()}
+        filled = {name: organism.filled(MICRO.get(self.model)) for name, organism in filled.items()}
         object.__setattr__(self, "organisms", filled)
         if self.tasks.train is None:
             object.__setattr__(self, "tasks", self.tasks.model_copy(update={"train": 456 if self.micro else 240}))
