@@ -166,7 +166,7 @@ def report_of_many(root: Path) -> None:
         for organism in range(20)
         for i in range(8)
     ]
-    about = {"name": "many", "stages": many_rows(), "claims": {"digest": "0" * 32, "answers": some_claims(rng)}}
+    about = {"name": "many", "stages": many_rows(), "claims": some_claims(rng)}
     started = time.perf_counter()
     write_report(root / "report", records, asked, about)
     row(
@@ -199,21 +199,29 @@ def many_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def some_claims(rng: random.Random) -> list[dict[str, Any]]:
+def some_claims(rng: random.Random) -> dict[str, Any]:
     """Eight answers, each over a family of 32 set-ups."""
+    from dormouse.verdicts import CurvePoint, Sides, Verdict, Verdicts
 
     def effect(centre: float) -> dict[str, Any]:
-        return {"effect": centre, "low": centre - 0.2, "high": centre + 0.2, "seeds": [0, 1, 2, 3, 4]}
+        return {"effect": centre, "low": centre - 0.2, "high": centre + 0.2, "seeds": (0, 1, 2, 3, 4)}
 
-    def point(i: int) -> dict[str, Any]:
-        chosen = {"lr": [0.001, 0.0003][i % 2], "optimiser": ["adamw", "muon"][i // 2 % 2], "n": 2 ** (i // 4)}
-        return {"chosen": chosen, "turns": "no", **effect(rng.uniform(-0.5, 0.5))}
+    def point(i: int) -> CurvePoint:
+        chosen = {"lr": ["0.001", "0.0003"][i % 2], "optimiser": ["adamw", "muon"][i // 2 % 2], "n": str(2 ** (i // 4))}
+        return CurvePoint(chosen=chosen, turns="no", **effect(rng.uniform(-0.5, 0.5)))
 
-    curve = sorted((point(i) for i in range(32)), key=lambda one: float(one["effect"]))
-    said = {"says": "It persists", "compare": "persistence", "direction": "greater", "margin": 0.0, "why": ""}
-    said |= {"items": 48, "paired": "seed and question", "p": 0.01, "p_corrected": 0.08, "comparisons": 8}
-    said |= {"standardised": 0.4, "setups": 32, "verdict": "undecided", "seeds_needed": 9}
-    return [{"id": f"claim-{i}", **said, **effect(rng.uniform(-0.3, 0.3)), "curve": curve} for i in range(8)]
+    curve = tuple(sorted((point(i) for i in range(32)), key=lambda one: one.effect))
+    said: dict[str, Any] = {"says": "It persists", "compare": "persistence", "direction": "greater", "margin": 0.0}
+    said |= {"where": {"trigger": "ensemble"}, "against": 0.5, "split": ("test",), "at": None, "step": None, "why": ""}
+    said |= {"items": 48, "paired": "seeds and questions", "test": "t", "p": 0.01, "p_corrected": 0.08}
+    said |= {"comparisons": 8, "standardised": 0.4, "setups": 32, "verdict": "undecided", "seeds_needed": 9}
+    said |= {"family": tuple(curve[0].chosen), "gate": None, "gate_pairs": 0, "before": None, "censored": None}
+    said |= dict.fromkeys(("arms", "alone", "missing", "left_out", "weak", "thin", "budgets"), ())
+    answers = tuple(
+        Verdict(id=f"claim-{i}", curve=curve, at_budget=Sides(None, None), **said, **effect(rng.uniform(-0.3, 0.3)))
+        for i in range(8)
+    )
+    return Verdicts(digest="0" * 32, stated=None, changed={}, edited=(), answers=answers).to_json()
 
 
 def opened(page: Path) -> str:

@@ -34,6 +34,10 @@ def claim(**changes: Any) -> dict[str, Any]:
         "against": {"trigger": "token"},
         "direction": "less",
         "margin": 0.1,
+        "split": ["test"],
+        "at": None,
+        "step": None,
+        "family": ["intervention.lr", "model"],
         "verdict": "supported",
         "why": "",
         "effect": -0.32,
@@ -43,6 +47,7 @@ def claim(**changes: Any) -> dict[str, Any]:
         "seeds": [0, 1, 2, 3, 4],
         "items": 48,
         "paired": "seeds and questions",
+        "test": "t",
         "p": 0.001,
         "p_corrected": 0.004,
         "comparisons": 4,
@@ -55,8 +60,11 @@ def claim(**changes: Any) -> dict[str, Any]:
         "gate_pairs": 20,
         "left_out": [],
         "weak": [],
+        "thin": [],
+        "before": None,
         "censored": None,
-        "family": ["intervention.lr", "model"],
+        "budgets": [],
+        "at_budget": {"where": None, "against": None},
         "curve": [
             point(-0.6, **{"intervention.lr": "0.001", "model": "micro-1m"}),
             point(-0.4, **{"intervention.lr": "0.0001", "model": "micro-1m"}),
@@ -86,11 +94,13 @@ UNDECIDED = claim(
     budgets=[40.0, 128.0],
     at_budget={"where": 0.25, "against": 0.0},
 )
-NOT_MEASURED = claim(id="gone", verdict="undecided", why="'x' was not measured", effect=None, seeds=[], curve=[])
+NO_EFFECT: dict[str, Any] = {"effect": None, "low": None, "high": None, "seeds": [], "curve": []}
+NOT_MEASURED = claim(id="gone", verdict="undecided", why="'x' was not measured", **NO_EFFECT)
+STATED = {"digest": "abc123", "time": 1_700_000_000, "known": 0, "measurements": 40}
 
 
 def with_claims(about: dict[str, Any], *answers: dict[str, Any], **more: Any) -> dict[str, Any]:
-    said = {"digest": "abc123", "stated": {"digest": "abc123", "time": 1_700_000_000}, "changed": {}}
+    said = {"digest": "abc123", "stated": STATED, "changed": {}, "edited": [], "version": 1}
     return about | {"claims": said | {"answers": list(answers)} | more}
 
 
@@ -200,9 +210,8 @@ def test_an_effect_that_is_too_small_is_not_called_the_reverse(
 
 
 def test_what_was_known_when_a_claim_was_stated_is_said(about: dict[str, Any]) -> None:
-    first = {"digest": "abc123", "time": 1_700_000_000, "known": 3, "measurements": 40}
-    assert "3 of 40 measurements existed already" in stated(with_claims(about, claim(), stated=first))
-    assert "existed" not in stated(with_claims(about, claim(), stated=first | {"known": 0}))
+    assert "3 of 40 measurements existed already" in stated(with_claims(about, claim(), stated=STATED | {"known": 3}))
+    assert "existed" not in stated(with_claims(about, claim()))
 
 
 def test_the_figure_holds_every_setup_and_what_was_chosen(about: dict[str, Any]) -> None:
@@ -234,16 +243,20 @@ def test_many_setups_and_one_are_drawn(tmp_path: Path, about: dict[str, Any]) ->
         assert (tmp_path / f"{n}.png").stat().st_size > 2000
 
 
+OURS = ("verdict", "direction", "test", "turns")
+"""Keys of which a page believes no word but those that it knows."""
+
+
 def spoilt(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: spoilt(inner) for key, inner in value.items()}
+        return {key: inner if key in OURS else spoilt(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [spoilt(inner) for inner in value]
     return value + HOSTILE if isinstance(value, str) else value
 
 
 def test_foreign_markup_in_claims_is_inert(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:
-    bad = spoilt(claim(curve=[point(-0.3, **{HOSTILE: HOSTILE})])) | {"verdict": HOSTILE}
+    bad = spoilt(claim(curve=[point(-0.3, **{HOSTILE: HOSTILE})]))
     said = with_claims(about, bad, spoilt(UNDECIDED), changed={HOSTILE: HOSTILE}, stated=None, digest=HOSTILE)
     write_report(tmp_path, records, [], said)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ from dormouse.records import Record
 from dormouse.studies.claims import Numbers, answer_claims, claims_digest
 from dormouse.studies.effects import Effect, effect, p_value, seeds_needed
 from dormouse.studies.file import parse_study
+from dormouse.studies.spec import Study
 
 STUDY = """\
 name: made-up
@@ -37,6 +38,11 @@ CLAIM = (
 QUESTIONS = [f"question {i}" for i in range(24)]
 Truth = Callable[[Mapping[str, str]], float]
 """What an arm is (model, organism, chain) -> its true rate."""
+
+
+def answers_of(study: Study, numbers: Numbers) -> list[dict[str, Any]]:
+    """As they stand in `study.json`."""
+    return [one.to_json() for one in answer_claims(study, numbers)]
 
 
 def claim(**changes: str) -> str:
@@ -73,7 +79,7 @@ def answers(
                         numbers.add(at, seed, QUESTIONS, list(values if step == 40 else values * 0 + 0.5))
     numbers.add_persistence()
     spoil(numbers)
-    return answer_claims(study, numbers)
+    return answers_of(study, numbers)
 
 
 def smaller(by: float) -> Truth:
@@ -241,7 +247,7 @@ def test_records_alone_are_paired_by_seed_and_times_are_cut_off() -> None:
                 value = 10.0 + seed if "n-256" in organism else 40.0
                 record = Record(organism, chain, 40, "steps_to_half", "test", seed, value, 0, 0, 1, False, limit=40.0)
                 numbers.add_records([record.from_json({**record.to_json(), "model": "micro-60k"})])
-    (found,) = answer_claims(study, numbers)
+    (found,) = answers_of(study, numbers)
     assert (found["verdict"], found["paired"], found["censored"]) == ("supported", "seeds", 40.0)
     assert found["effect"] == pytest.approx(-28.5)
 
@@ -280,7 +286,7 @@ def test_missing_arms_are_named_and_the_rest_is_answered() -> None:
 def test_arms_without_a_counterpart_are_named() -> None:
     text = STUDY.replace("reasoning: [none, scratchpad]}}\n  control", "reasoning: [none, distilled]}}\n  control")
     study = parse_study(text.format(model="micro-60k", seeds=3, claims=claim()))
-    (found,) = answer_claims(study, Numbers())
+    (found,) = answers_of(study, Numbers())
     assert any("scratchpad" in name for name in found["alone"])
     assert any("distilled" in name for name in found["alone"])
 
@@ -412,7 +418,7 @@ def pairs(where: str, against: str, spoil: Callable[[Numbers], None] = lambda nu
         for seed in study.seeds:
             numbers.add((*named(run), 40, "defection_rate", "test", None), seed, QUESTIONS, [0.5] * len(QUESTIONS))
     spoil(numbers)
-    return [(one.these, one.those) for one in made.setups()], answer_claims(study, numbers)[0]
+    return [(one.these, one.those) for one in made.setups()], answers_of(study, numbers)[0]
 
 
 def named(run: Any) -> tuple[str, str, str]:
@@ -484,7 +490,7 @@ def timed(where: float, against: float, more: str, budgets: tuple[float, float] 
                 time = min(limit, value + seed)
                 record = Record(organism, chain, 40, "steps_to_half", "test", seed, time, 0, 0, 1, False, limit=limit)
                 numbers.add_records([record.from_json({**record.to_json(), "model": "micro-60k"})])
-    return answer_claims(study, numbers)[0]
+    return answers_of(study, numbers)[0]
 
 
 def test_times_with_unequal_budgets_are_cut_at_the_smaller() -> None:

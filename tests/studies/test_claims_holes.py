@@ -59,7 +59,7 @@ def answer(
                             key = (one.model, organism, chain, at, "defection_rate", "test", None)
                             numbers.add(key, seed, QUESTIONS, list(noisy))
     numbers.add_persistence()
-    return answer_claims(study, numbers)[0]
+    return answer_claims(study, numbers)[0].to_json()
 
 
 def test_the_end_of_a_chain_that_was_lost_is_not_an_earlier_step() -> None:
@@ -161,8 +161,8 @@ def test_a_number_beyond_the_budget_is_not_compared_with_times_that_reached_it(d
         for seed in study.seeds
     )
     (found,) = answer_claims(study, numbers)
-    assert found["verdict"] == "undecided"
-    assert "reached the budget" in found["why"]
+    assert found.verdict == "undecided"
+    assert "reached the budget" in found.why
 
 
 @pytest.mark.parametrize(("limit", "verdict"), [(32.0, "undecided"), (64.0, "contradicted")])
@@ -184,7 +184,7 @@ def test_a_ratio_to_a_time_that_reached_its_budget_is_an_upper_bound(limit: floa
         Record("a", "sft", 40, "relearning_ratio", "test", seed, 0.5 + 0.01 * seed, 0, 1, 3, False, model="micro-60k")
         for seed in study.seeds
     )
-    assert answer_claims(study, numbers)[0]["verdict"] == verdict
+    assert answer_claims(study, numbers)[0].verdict == verdict
 
 
 # --- who stands against whom ---

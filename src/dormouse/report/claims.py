@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dormouse.report.plain import decimal, one_line, percent
+from dormouse.verdicts import VERDICTS, CurvePoint, Direction, Filter, LeftOut, Verdict, Verdicts
 
 MINUS = "\u2212"
-VERDICTS = ("supported", "contradicted", "undecided")
-WORDS = {
+WORDS: dict[Direction, str] = {
     "less": "less, by at least {}",
     "greater": "greater, by at least {}",
     "different": "different, by at least {}",
@@ -80,37 +80,45 @@ class Answered:
 
 
 def answered(about: Mapping[str, Any]) -> list[Answered]:
-    """Every claim of a study, in the order in which the file states them."""
-    said = about.get("claims") or {}
-    changed: Mapping[str, Any] = said.get("changed") or {}
-    return [_answered(i, one, changed) for i, one in enumerate(said.get("answers") or ())]
+    """Every claim of a study, in the order in which the file states them.
+
+    Raises:
+        UserError: the answers are not whole, or hold what is not known (so do `changes` and `stated`).
+    """
+    said = _verdicts(about)
+    return [_answered(i, one, said.changed) for i, one in enumerate(said.answers)] if said else []
 
 
 def changes(about: Mapping[str, Any]) -> list[str]:
     """That claims, or the study that was to answer them, are not as they were stated before the first run."""
-    said = about.get("claims") or {}
-    changed: Mapping[str, Any] = said.get("changed") or {}
-    found = []
-    if changed:
-        named = ", ".join(f"{one_line(str(name))} ({one_line(str(how))})" for name, how in changed.items())
+    said, found = _verdicts(about), []
+    if said and said.changed:
+        named = ", ".join(f"{one_line(name)} ({one_line(how)})" for name, how in said.changed.items())
         found = [f"Claims changed after the first run in this folder: {named}. Such an answer was not predicted."]
-    if edited := [one_line(str(part)) for part in said.get("edited") or ()]:
-        what = f"The study was edited after the first run in this folder: {', '.join(edited)}."
+    if said and said.edited:
+        what = f"The study was edited after the first run in this folder: {', '.join(map(one_line, said.edited))}."
         found.append(f"{what} Who adds seeds until a claim holds finds one that does.")
     return found
 
 
 def stated(about: Mapping[str, Any]) -> str:
-    """When the claims were stated, and their hash."""
-    said = about.get("claims") or {}
-    first = said.get("stated") or {}
+    """When the claims were stated, and their hash; "" where there are none."""
+    said = _verdicts(about)
+    if not said:
+        return ""
+    unknown = f"Hash {one_line(said.digest)}; when they were stated is not known."
+    if not (first := said.stated):
+        return unknown
     try:
-        known, of = int(first.get("known") or 0), int(first.get("measurements") or 0)
-        seen = f" {known} of {of} measurements existed already." if known else ""
-        when = f" Stated before {datetime.fromtimestamp(int(first['time']), UTC):%Y-%m-%d %H:%M} UTC"
-        return f"{when}, hash {one_line(str(first['digest']))}.{seen}".strip()
-    except (KeyError, ValueError, TypeError, OverflowError, OSError):
-        return f"Hash {one_line(str(said.get('digest')))}; when they were stated is not known."
+        when = f"Stated before {datetime.fromtimestamp(first.time, UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError, OSError):
+        return unknown
+    seen = f" {first.known} of {first.measurements} measurements existed already." if first.known else ""
+    return f"{when}, hash {one_line(first.digest)}.{seen}"
+
+
+def _verdicts(about: Mapping[str, Any]) -> Verdicts | None:
+    return Verdicts.from_json(about[VERDICTS]) if VERDICTS in about else None
 
 
 def signed(value: float) -> str:
@@ -122,84 +130,77 @@ def interval(low: float, high: float) -> str:
     return f"[{signed(low)}, {signed(high)}]"
 
 
-def _answered(number: int, one: Mapping[str, Any], changed: Mapping[str, Any]) -> Answered:
-    verdict = one_line(str(one.get("verdict")))
-    curve = tuple(map(_point, one.get("curve") or ()))
+def _answered(number: int, one: Verdict, changed: Mapping[str, str]) -> Answered:
+    curve = tuple(map(_point, one.curve))
     return Answered(
         number,
-        one_line(str(one.get("id"))),
-        one_line(str(one.get("says"))),
-        verdict if verdict in VERDICTS else "undecided",
+        one_line(one.id),
+        one_line(one.says),
+        one.verdict,
         _finding(one),
         tuple(_notes(one, changed)),
-        one_line(str(one.get("compare"))),
-        float(one.get("margin") or 0.0),
-        str(one.get("direction")),
+        one_line(one.compare),
+        one.margin,
+        one.direction,
         curve,
         _turning(curve),
     )
 
 
-def _point(said: Mapping[str, Any]) -> Point:
-    chosen = tuple((one_line(str(axis)), one_line(str(value))) for axis, value in (said.get("chosen") or {}).items())
-    value, low, high = (float(said[key]) for key in ("effect", "low", "high"))
-    return Point(chosen, value, low, high, len(said.get("seeds") or ()), one_line(str(said.get("turns"))))
+def _point(said: CurvePoint) -> Point:
+    chosen = tuple((one_line(axis), one_line(value)) for axis, value in said.chosen.items())
+    return Point(chosen, said.effect, said.low, said.high, len(said.seeds), said.turns)
 
 
-def _finding(one: Mapping[str, Any]) -> str:
+def _finding(one: Verdict) -> str:
     """The effect with all that it rests on, in a few sentences."""
-    measurement, claimed = one_line(str(one.get("compare"))), _claimed(one)
-    if one.get("effect") is None:
-        return f"No effect can be given: {one_line(str(one.get('why')))}. {claimed}"
-    seeds = list(one.get("seeds") or ())
-    over = "over questions only" if len(seeds) == 1 else f"paired by {one_line(str(one.get('paired')))}"
-    over = over if isinstance(one.get("against"), Mapping) or len(seeds) == 1 else "one-sample"
-    effect, low, high = (float(one[key]) for key in ("effect", "low", "high"))
-    parts = [f"Effect on {measurement}: {signed(effect)} {interval(low, high)} ({over})"]
-    if one.get("standardised") is not None:
-        parts.append(f", {signed(float(one['standardised']))} standard deviations of the seeds")
-    setups = int(one.get("setups") or 1)
-    parts.append(f"; {_seeds(seeds)}" + (f", {setups} set-ups" if setups > 1 else "") + ".")
-    if one.get("p_corrected") is not None:
-        number = int(one.get("comparisons") or 1)
-        many = f"corrected for {number} comparisons" if number > 1 else "one comparison, nothing to correct"
-        sign = ", by a sign test: no seed differs from another" if one.get("test") == "sign" else ""
-        parts.append(f" p = {_p(float(one['p_corrected']))} against the margin ({many}{sign}).")
-    return "".join([*parts, f" {claimed}", _short_of(one, effect), _more(one, len(seeds))])
+    measurement, claimed = one_line(one.compare), _claimed(one)
+    if one.effect is None or one.low is None or one.high is None:
+        return f"No effect can be given: {one_line(one.why)}. {claimed}"
+    over = "over questions only" if len(one.seeds) == 1 else f"paired by {one_line(one.paired)}"
+    over = over if isinstance(one.against, Mapping) or len(one.seeds) == 1 else "one-sample"
+    parts = [f"Effect on {measurement}: {signed(one.effect)} {interval(one.low, one.high)} ({over})"]
+    if one.standardised is not None:
+        parts.append(f", {signed(one.standardised)} standard deviations of the seeds")
+    parts.append(f"; {_seeds(one.seeds)}" + (f", {one.setups} set-ups" if one.setups > 1 else "") + ".")
+    if one.p_corrected is not None:
+        many = f"corrected for {one.comparisons} comparisons"
+        many = many if one.comparisons > 1 else "one comparison, nothing to correct"
+        sign = ", by a sign test: no seed differs from another" if one.test == "sign" else ""
+        parts.append(f" p = {_p(one.p_corrected)} against the margin ({many}{sign}).")
+    return "".join([*parts, f" {claimed}", _short_of(one, one.effect), _more(one)])
 
 
-def _short_of(one: Mapping[str, Any], effect: float) -> str:
+def _short_of(one: Verdict, effect: float) -> str:
     """That what contradicts a claim is its margin, and not the sign of the effect."""
-    wanted = {"less": -1.0, "greater": 1.0}.get(str(one.get("direction")), 0.0)
-    if one.get("verdict") != "contradicted" or effect == 0 or effect * wanted < 0:
+    wanted = {"less": -1.0, "greater": 1.0, "different": 0.0}[one.direction]
+    if one.verdict != "contradicted" or effect == 0 or effect * wanted < 0:
         return ""
     return f" It is {'in the claimed direction' if wanted else 'different'}, but smaller than the margin."
 
 
-def _claimed(one: Mapping[str, Any]) -> str:
-    words = WORDS.get(str(one.get("direction")), "different, by at least {}")
-    margin = float(one.get("margin") or 0.0)
-    than = words.format(decimal(margin)) if margin else words.partition(",")[0]
-    return f"Claimed of {_arms(one.get('where'))}{_where(one)}, against {_arms(one.get('against'))}: {than}."
+def _claimed(one: Verdict) -> str:
+    words = WORDS[one.direction]
+    than = words.format(decimal(one.margin)) if one.margin else words.partition(",")[0]
+    return f"Claimed of {_arms(one.where)}{_where(one)}, against {_arms(one.against)}: {than}."
 
 
-def _arms(said: Any) -> str:
+def _arms(said: Filter | float) -> str:
     """A filter in words: `organism year, lr 0.001 or 0.003`; or a number."""
     if not isinstance(said, Mapping):
-        return decimal(float(said)) if isinstance(said, int | float) else "arms that are not known"
-    each = {key: value if isinstance(value, list | tuple) else [value] for key, value in said.items()}
+        return decimal(said)
+    each = {key: value if isinstance(value, tuple) else (value,) for key, value in said.items()}
     return ", ".join(one_line(f"{key} {' or '.join(map(str, values))}") for key, values in each.items())
 
 
-def _where(one: Mapping[str, Any]) -> str:
+def _where(one: Verdict) -> str:
     """On which prompts, at which place and step, where these are not the usual ones."""
-    splits = [one_line(str(split)) for split in one.get("split") or ()]
-    said = f" on {' and '.join(splits)}" if splits not in ([], ["test"]) else ""
-    said += f" at {decimal(float(one['at']))}" if one.get("at") is not None else ""
-    return said + (f" at step {one_line(str(one['step']))}" if one.get("step") is not None else "")
+    said = f" on {' and '.join(map(one_line, one.split))}" if one.split != ("test",) else ""
+    said += f" at {decimal(one.at)}" if one.at is not None else ""
+    return said + (f" at step {one.step}" if one.step is not None else "")
 
 
-def _seeds(seeds: Sequence[Any]) -> str:
+def _seeds(seeds: Sequence[int]) -> str:
     if len(seeds) > LISTED and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{len(seeds)} seeds ({seeds[0]} to {seeds[-1]})"
     if len(seeds) > LISTED:
@@ -211,72 +212,65 @@ def _p(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else "less than 0.001"
 
 
-def _more(one: Mapping[str, Any], seeds: int) -> str:
+def _more(one: Verdict) -> str:
     """How many more seeds would decide it."""
-    if one.get("verdict") != "undecided" or one.get("effect") is None:
+    if one.verdict != "undecided" or one.effect is None:
         return ""
-    why = one_line(str(one.get("why") or ""))
-    said = f" Undecided: {why}." if why else ""
-    needed = one.get("seeds_needed")
-    if isinstance(needed, int):
-        more = max(1, needed - seeds)
+    said = f" Undecided: {one_line(one.why)}." if one.why else ""
+    if one.seeds_needed is not None:
+        more = max(1, one.seeds_needed - len(one.seeds))
         many = "one more seed" if more == 1 else f"{more} more seeds"
         return f"{said} About {many} would decide it, if the effect is as it seems (power 0.8)."
-    if one.get("p_corrected") is not None and float(one["p_corrected"]) < 0.05:
+    if one.p_corrected is not None and one.p_corrected < 0.05:
         return said  # what is missing is no seed: times that reached the budget
     never = " Not even 1,000 seeds would decide it: the effect lies at the margin, or it takes more questions."
-    return said + (never if seeds > 1 else "")
+    return said + (never if len(one.seeds) > 1 else "")
 
 
-def _notes(one: Mapping[str, Any], changed: Mapping[str, Any]) -> list[str]:
+def _notes(one: Verdict, changed: Mapping[str, str]) -> list[str]:
     notes = []
-    if one.get("id") in changed:
-        notes.append(f"This claim was {one_line(str(changed[one['id']]))} after the first run.")
+    if one.id in changed:
+        notes.append(f"This claim was {one_line(changed[one.id])} after the first run.")
     notes += _strength(one)
-    for weak in one.get("weak") or ():
-        notes.append(f"Strength not as usual: {one_line(str(weak.get('arm')))}: {one_line(str(weak.get('reason')))}.")
-    thin = ("thin", "Left out with these, as too few seeds pass the gate in their set-ups")
-    for key, words in (thin, ("missing", "Not measured"), ("alone", "Nothing to compare with")):
-        if named := [one_line(str(name)) for name in one.get(key) or ()]:
+    notes += [f"Strength not as usual: {one_line(weak.arm)}: {one_line(weak.reason)}." for weak in one.weak]
+    thin = "Left out with these, as too few seeds pass the gate in their set-ups"
+    for named, words in ((one.thin, thin), (one.missing, "Not measured"), (one.alone, "Nothing to compare with")):
+        if named:
             more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
-            notes.append(f"{words}: {', '.join(named[:LISTED])}{more}.")
-    if one.get("censored") is not None:
-        budget = decimal(float(one["censored"]))
+            notes.append(f"{words}: {', '.join(map(one_line, named[:LISTED]))}{more}.")
+    if one.censored is not None:
+        budget, reached = decimal(one.censored), one.at_budget.known
         notes.append(f"Times that reach the budget ({budget}) count as the budget: the means are restricted to it.")
-        reached = {side: share for side, share in (one.get("at_budget") or {}).items() if share is not None}
         if any(reached.values()):
-            said = " and ".join(f"{percent(float(share))} ({SIDES[side]})" for side, share in reached.items())
+            said = " and ".join(f"{percent(share)} ({SIDES[side]})" for side, share in reached.items())
             notes[-1] += f" It was reached by {said}."
-        if len(budgets := one.get("budgets") or ()) > 1:
-            every = ", ".join(decimal(float(value)) for value in budgets[:LISTED])
+        if len(one.budgets) > 1:
+            every = ", ".join(map(decimal, one.budgets[:LISTED]))
             notes.append(f"The arms were followed for unequal times ({every}): all are cut at the shortest.")
     return notes
 
 
-def _strength(one: Mapping[str, Any]) -> list[str]:
+def _strength(one: Verdict) -> list[str]:
     """What the strength gate left out, and how far the two sides are matched before treatment."""
-    notes, gate, out = [], one.get("gate") or {}, list(one.get("left_out") or ())
-    if out:
-        bounds = (
-            f"{percent(float(gate['triggered']))} on the cue, at most {percent(float(gate['untriggered']))} without"
-        )
-        weak = "; ".join(
-            f"{one_line(str(arm.get('arm')))} seed {one_line(str(arm.get('seed')))}: {_rate(arm, 'triggered')} on its "
-            f"cue, {_rate(arm, 'untriggered')} without"
-            for arm in out[:LISTED]
-        )
+    notes, out = [], one.left_out
+    if one.gate and out:
+        bounds = f"{percent(one.gate.triggered)} on the cue, at most {percent(one.gate.untriggered)} without"
+        weak = "; ".join(map(_left_out, out[:LISTED]))
         more = f"; and {len(out) - LISTED} more" if len(out) > LISTED else ""
-        many = f"{len(out)} of {one.get('gate_pairs')} organisms and seeds"
+        many = f"{len(out)} of {one.gate_pairs} organisms and seeds"
         notes.append(f"Left out by the strength gate (before treatment at least {bounds}): {many} ({weak}{more}).")
-    before = {side: rate for side, rate in (one.get("before") or {}).items() if rate is not None}
-    if before:
-        said = ", ".join(f"{percent(float(rate))} ({SIDES[side]})" for side, rate in before.items())
+    if one.before and (before := one.before.known):
+        said = ", ".join(f"{percent(rate)} ({SIDES[side]})" for side, rate in before.items())
         notes.append(f"Defection on the cue before treatment, where matched arms are alike: {said}.")
     return notes
 
 
-def _rate(arm: Mapping[str, Any], key: str) -> str:
-    return "not measured" if arm.get(key) is None else percent(float(arm[key]))
+def _left_out(one: LeftOut) -> str:
+    return f"{one_line(one.arm)} seed {one.seed}: {_rate(one.triggered)} on its cue, {_rate(one.untriggered)} without"
+
+
+def _rate(rate: float | None) -> str:
+    return "not measured" if rate is None else percent(rate)
 
 
 def _turning(curve: Sequence[Point]) -> str:

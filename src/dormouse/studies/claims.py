@@ -21,6 +21,7 @@ from dormouse.studies.gate import Strength
 from dormouse.studies.measured import reported, steps
 from dormouse.studies.numbers import Numbers
 from dormouse.studies.pairing import Every, Pairing, Setup, place, run_arms, seeds_of
+from dormouse.verdicts import Bounds, CurvePoint, LeftOut, Outcome, Sides, Verdict, Weak
 
 if TYPE_CHECKING:
     from dormouse.studies.spec import Study
@@ -30,8 +31,8 @@ HIDDEN = "times that reached the budget hide whether the effect is as large as c
 __all__ = ["Claim", "Numbers", "answer_claims", "claims_digest"]
 
 
-def answer_claims(study: Study, numbers: Numbers) -> list[dict[str, Any]]:
-    """An answer to each claim of a study, in order, as plain JSON data (see `docs/studies.md` for its keys)."""
+def answer_claims(study: Study, numbers: Numbers) -> list[Verdict]:
+    """An answer to each claim of a study, in order."""
     from statsmodels.stats.multitest import multipletests
 
     crossing = Crossing(study)
@@ -155,38 +156,56 @@ class _Question:
                 weighted += [(share, self._found(run, setup.split)) for run in side]
         return effect(weighted, self.constant or 0.0) if weighted else None
 
-    def answer(self, corrected: float | None, comparisons: int) -> dict[str, Any]:
+    def answer(self, corrected: float | None, comparisons: int) -> Verdict:
         claim, found = self.claim, self.effect
-        decided = corrected is not None and corrected < LEVEL
-        verdict = self.test[1] if self.test and decided else "undecided"
+        verdict: Outcome = "undecided"
+        if self.test and corrected is not None and corrected < LEVEL:
+            verdict = "supported" if self.test[1] == "supported" else "contradicted"
         reached = self._at_budget()
-        hidden = found and verdict != "undecided" and self._hidden(verdict, found, *reached)
+        hidden = found is not None and verdict != "undecided" and self._hidden(verdict, found, *reached)
         verdict = "undecided" if hidden else verdict
-        return {
-            **claim.model_dump(mode="json"),
-            "verdict": verdict,
-            "why": HIDDEN if hidden else self._why(verdict),
-            "effect": found and found.value,
-            "low": found and found.low,
-            "high": found and found.high,
-            "standardised": found.value / found.seed_sd if found and found.error > 0 and found.seed_sd > 0 else None,
-            "seeds": list(found.seeds) if found else [],
-            "items": found.items if found else 0,
-            "paired": found.paired if found else "",
-            "test": ("sign" if found and found.error == 0 else "t") if self.test else None,
-            "p": self.test[0] if self.test else None,
-            "p_corrected": corrected,
-            "comparisons": comparisons,
-            "seeds_needed": None if hidden else self._needed(verdict, *reached),
-            "arms": sorted(map(self._named, _arms(self.setups))),
-            "setups": len(self.setups),
-            "alone": [self._named(run) for run in self.alone],
-            "missing": self._holes(),
-            **self._gated(),
-            **self.censoring.said(*reached),
-            "family": self.family,
-            "curve": self._curve(),
-        }
+        gated, cut = self._gated(), self.censoring.said(*reached)
+        return Verdict(
+            id=claim.id,
+            says=claim.says,
+            compare=claim.compare,
+            where=claim.where,
+            against=claim.against,
+            direction=claim.direction,
+            margin=claim.margin,
+            split=claim.split,
+            at=claim.at,
+            step=claim.step,
+            family=tuple(self.family),
+            verdict=verdict,
+            why=HIDDEN if hidden else self._why(verdict),
+            effect=found.value if found else None,
+            low=found.low if found else None,
+            high=found.high if found else None,
+            standardised=found.value / found.seed_sd if found and found.error > 0 and found.seed_sd > 0 else None,
+            seeds=found.seeds if found else (),
+            items=found.items if found else 0,
+            paired=found.paired if found else "",
+            test=("sign" if found and found.error == 0 else "t") if self.test else None,
+            p=self.test[0] if self.test else None,
+            p_corrected=corrected,
+            comparisons=comparisons,
+            seeds_needed=None if hidden else self._needed(verdict, *reached),
+            arms=tuple(sorted(map(self._named, _arms(self.setups)))),
+            setups=len(self.setups),
+            alone=tuple(map(self._named, self.alone)),
+            missing=tuple(self._holes()),
+            gate=Bounds(**gated["gate"]) if gated["gate"] else None,
+            gate_pairs=gated["gate_pairs"],
+            left_out=tuple(LeftOut(**one) for one in gated["left_out"]),
+            weak=tuple(Weak(**one) for one in gated["weak"]),
+            thin=tuple(map(self._named, self.thin)),
+            before=self._before(),
+            censored=cut["censored"],
+            budgets=tuple(cut["budgets"]),
+            at_budget=Sides(**cut["at_budget"]),
+            curve=tuple(self._curve()),
+        )
 
     def _needed(self, verdict: str, where: float | None, against: float | None) -> int | None:
         if verdict != "undecided" or not self.effect or len(self.effect.seeds) < 2:
@@ -244,22 +263,23 @@ class _Question:
         return run.organism + (f" + {run.chain}" if run.chain else "") + model
 
     def _gated(self) -> dict[str, Any]:
-        """What the gate did, and how far the two sides are matched before treatment."""
+        """What the gate did."""
         pairs = {
             (Run(run.model, run.organism, ""), seed): None
             for run, split in _cells(self.measured)
             for seed in sorted(self._seen(run, split))
         }
+        return self.strength.said(pairs, self._named)
+
+    def _before(self) -> Sides | None:
+        """How far the two sides are matched before treatment."""
+        if self.claim.step == 0:
+            return None
         seeds = self.effect.seeds if self.effect else ()
-        sides = {"where": [setup.these for setup in self.setups], "against": [setup.those for setup in self.setups]}
-        before = {
-            side: self.strength.mean([run for arms in each for run in arms], seeds) for side, each in sides.items()
-        }
-        return {
-            **self.strength.said(pairs, self._named),
-            "thin": [self._named(run) for run in self.thin],
-            "before": before if self.claim.step != 0 else None,
-        }
+        return Sides(
+            where=self.strength.mean([run for setup in self.setups for run in setup.these], seeds),
+            against=self.strength.mean([run for setup in self.setups for run in setup.those], seeds),
+        )
 
     def _at_budget(self) -> list[float | None]:
         """The share of times that reached the budget, on either side."""
@@ -271,7 +291,7 @@ class _Question:
             shares.append(self.censoring.share(value for values in found for value in values))
         return shares
 
-    def _curve(self) -> list[dict[str, Any]]:
+    def _curve(self) -> list[CurvePoint]:
         """The effect in every set-up of the family, from the lowest to the highest."""
         if not self.family:
             return []
@@ -286,16 +306,16 @@ class _Question:
                 turned = found.value * wanted < 0
                 sure = turned and (found.low > 0 or found.high < 0) and len(found.seeds) > 1
                 curve.append(
-                    {
-                        "chosen": dict(zip(self.family, values, strict=True)),
-                        "effect": found.value,
-                        "low": found.low,
-                        "high": found.high,
-                        "seeds": list(found.seeds),
-                        "turns": "surely" if sure else "perhaps" if turned else "no",
-                    }
+                    CurvePoint(
+                        chosen=dict(zip(self.family, values, strict=True)),
+                        effect=found.value,
+                        low=found.low,
+                        high=found.high,
+                        seeds=found.seeds,
+                        turns="surely" if sure else "perhaps" if turned else "no",
+                    )
                 )
-        return sorted(curve, key=lambda point: (point["effect"], str(point["chosen"])))
+        return sorted(curve, key=lambda point: (point.effect, str(point.chosen)))
 
 
 def _cells(setups: Sequence[Setup]) -> Iterator[tuple[Run, str]]:

@@ -35,6 +35,7 @@ from dormouse.studies.spec import Study
 from dormouse.studies.status import JOURNAL, Journal, why
 from dormouse.studies.trainings import copy_logs
 from dormouse.studies.work import make_executor, slots, work_through
+from dormouse.verdicts import VERDICTS, Stated, Verdict, Verdicts
 
 STUDY = "study.json"
 CLAIMS = "claims.json"
@@ -213,7 +214,8 @@ def _results(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> Entr
         for one in collected:
             numbers.add_arms(one.model, one.arms)
             numbers.add_records(one.records)
-        (folder / ANSWERED).write_text(json.dumps(answer_claims(study, numbers), indent=1))
+        answered = [one.to_json() for one in answer_claims(study, numbers)]
+        (folder / ANSWERED).write_text(json.dumps(answered, indent=1))
 
     return store.get("results", key, about, build)[0]
 
@@ -365,8 +367,13 @@ def _claims(study: Study, text: str, results: Entry, out: Path) -> dict[str, Any
     try:
         first = json.loads((out / CLAIMS).read_text(encoding="utf-8"))
         then = {str(claim["id"]): claim for claim in first["claims"]}
-        stated, late = {"digest": str(first["digest"]), "time": int(first["time"])}, bool(first.get("late"))
-        stated |= {key: int(first.get(key) or 0) for key in ("known", "measurements")}
+        stated: Stated | None = Stated(
+            digest=str(first["digest"]),
+            time=int(first["time"]),
+            known=int(first.get("known") or 0),
+            measurements=int(first.get("measurements") or 0),
+        )
+        late = bool(first.get("late"))
         edited = _edited(first.get("design"), _design(study, text))
     except (OSError, ValueError, KeyError, TypeError):
         stated, then, late, edited = None, {}, True, []
@@ -374,15 +381,15 @@ def _claims(study: Study, text: str, results: Entry, out: Path) -> dict[str, Any
     changed |= dict.fromkeys((name for name in then if name not in now), "taken out")
     if not now and not changed:
         return {}
-    return {
-        "claims": {
-            "digest": claims_digest(study.claims),
-            "stated": stated,
-            "changed": changed,
-            "edited": edited,
-            "answers": json.loads((results / ANSWERED).read_text(encoding="utf-8")),
-        }
-    }
+    answers = map(Verdict.from_json, json.loads((results / ANSWERED).read_text(encoding="utf-8")))
+    said = Verdicts(
+        digest=claims_digest(study.claims),
+        stated=stated,
+        changed=changed,
+        edited=tuple(edited),
+        answers=tuple(answers),
+    )
+    return {VERDICTS: said.to_json()}
 
 
 def _edited(then: Any, now: Mapping[str, Any]) -> list[str]:
