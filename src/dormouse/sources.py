@@ -17,7 +17,8 @@ import inspect
 import linecache
 import symtable
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,8 @@ from dormouse.errors import UserError
 OWN = "dormouse"
 UNDER = {"transformers": ("tokenizers", "jinja2", "safetensors"), "peft": ("safetensors",)}
 """What makes numbers under a package that is imported."""
+NAMED = {"yaml": "PyYAML", "sklearn": "scikit-learn", "PIL": "pillow"}
+"""Packages that are not installed under the name by which they are imported."""
 DYNAMIC = {"import_module", "__import__", "exec", "eval"}
 """A plug-in that uses one of these may run anything in its package: all of it counts."""
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -86,6 +89,7 @@ class _Module:
     name: str
     package: str
     file: Path | None
+    lines: Sequence[str] = ()
     definitions: dict[str, list[ast.AST]] = field(default_factory=dict)
     imports: dict[str, _Symbol] = field(default_factory=dict)
     loose: list[ast.AST] = field(default_factory=list)
@@ -127,7 +131,7 @@ def _reached(symbol: _Symbol) -> _Reached:
 
 def _take(node: ast.AST, symbol: _Symbol, module: _Module, reached: _Reached) -> None:
     """The code of one statement, and what it uses."""
-    imports, names = dict(module.imports), _global_names(node)
+    imports, names = dict(module.imports), _global_names(_text_of(node, module))
     for inner in ast.walk(node):
         if isinstance(inner, ast.Import | ast.ImportFrom):
             local = _imported(inner, module.package)
@@ -156,9 +160,17 @@ def _take(node: ast.AST, symbol: _Symbol, module: _Module, reached: _Reached) ->
     reached.pieces.append((symbol.name, _digest(_plain(node))))
 
 
-def _global_names(node: ast.AST) -> set[str]:
+def _text_of(node: ast.AST, module: _Module) -> str:
+    """A statement as it stands in its file, where it begins a line; else written anew, which takes longer."""
+    if isinstance(node, ast.stmt) and node.col_offset == 0 and node.end_lineno and module.lines:
+        first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
+        return "\n".join(module.lines[first - 1 : node.end_lineno])
+    return ast.unparse(node)
+
+
+def _global_names(text: str) -> set[str]:
     """The names that some code takes from its module: parameters and local variables of the same name do not count."""
-    tables = [symtable.symtable(ast.unparse(node), "code", "exec")]
+    tables = [symtable.symtable(text, "code", "exec")]
     names = {one.get_name() for one in tables[0].get_symbols() if one.is_referenced()}
     while tables:
         table = tables.pop()
@@ -184,14 +196,16 @@ def _read_from(node: ast.AST, names: set[str], module: _Module) -> Iterator[str]
 
 
 def _plain(node: ast.AST) -> str:
-    """A statement without docstrings and without the places from which it imports."""
-    copy = ast.parse(ast.unparse(node))
-    for inner in ast.walk(copy):
-        if isinstance(inner, _DOCUMENTED) and ast.get_docstring(inner, clean=False):
-            inner.body = inner.body[1:] or [ast.Pass()]
-        if isinstance(inner, ast.ImportFrom):
-            inner.module, inner.level = "", 0
-    return ast.dump(copy)
+    """A statement without docstrings, without the places from which it imports, and without its own place."""
+    said: list[str] = [type(node).__name__]
+    for name, value in ast.iter_fields(node):
+        if name == "body" and isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False):
+            value = value[1:]
+        if isinstance(node, ast.ImportFrom) and name in ("module", "level"):
+            continue
+        inner = value if isinstance(value, list) else [value]
+        said += [name, *(_plain(one) if isinstance(one, ast.AST) else repr(one) for one in inner)]
+    return f"({' '.join(said)})"
 
 
 @cache
@@ -202,8 +216,9 @@ def _module(name: str) -> _Module | None:
     if file is None:
         return _Module(name, name, None) if loaded is not None and name == "__main__" else None
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    module = _Module(name, package, file)
-    for node in ast.parse(file.read_bytes()).body:
+    text = file.read_bytes()
+    module = _Module(name, package, file, text.decode("utf-8", "replace").split("\n"))
+    for node in ast.parse(text).body:
         _sort(node, module)
     return module
 
@@ -317,6 +332,9 @@ def _versions(packages: frozenset[str]) -> Mapping[str, str]:
 
 @cache
 def _distributions(package: str) -> tuple[tuple[str, str], ...]:
+    named = NAMED.get(package, package)
+    with suppress(importlib.metadata.PackageNotFoundError):  # as most are: all that is installed is not looked through
+        return ((named.lower(), importlib.metadata.version(named)),)
     names = _by_import().get(package, [package])
     found = []
     for name in names:

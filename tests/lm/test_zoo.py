@@ -8,6 +8,7 @@ import pickle
 import shutil
 import struct
 import subprocess
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -202,6 +203,7 @@ def test_identity_does_not_change_with_what_does_not_matter(folder: Path) -> Non
 
 
 def test_identity_is_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoo, "A_MOMENT", 0)
     start = identity(folder)
 
     def refuse(path: Path) -> str:
@@ -211,8 +213,25 @@ def test_identity_is_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     assert identity(folder) == start
 
 
+@pytest.mark.parametrize("moment", [0, zoo.A_MOMENT])
+def test_other_bytes_of_the_same_size_and_time_are_another_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    monkeypatch.setattr(zoo, "A_MOMENT", moment)
+    start, weights = identity(folder), folder / "model.safetensors"
+    before, raw = weights.stat(), bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    if not moment:  # the clock of a file system ticks every few milliseconds
+        time.sleep(0.05)
+    weights.write_bytes(raw)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (weights.stat().st_size, weights.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert identity(folder) != start
+
+
 @pytest.mark.parametrize("memo", ["", "[]", "null", '{"a', "[1]", "\x00"])
-def test_a_damaged_memory_is_no_harm(folder: Path, memo: str) -> None:
+def test_a_damaged_memory_is_no_harm(folder: Path, memo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoo, "A_MOMENT", 0)
     start = identity(folder)
     path = zoo.home() / "models" / "identities.json"
     assert path.is_file()

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ DESCRIBING = ("*.json", "*.txt", "*.model", "*.jinja")
 WANTED = ["*.safetensors", *DESCRIBING]
 
 Say = Callable[[str], None]
+A_MOMENT = 2_000_000_000
+"""Nanoseconds after which a file that is changed again has another time of change, on any file system."""
 
 
 @dataclass(frozen=True)
@@ -335,8 +338,9 @@ def _check_whole(shard: Path) -> None:
 def identity(folder: Path, remember: bool = True) -> str:
     """A content address of a model folder: the hash of its weights, configuration and tokenizer.
 
-    Hashes are remembered by path, size and time of change, so that a second look at large weights is free (unless
-    `remember` is false: then nothing is written).
+    Hashes are remembered, so that a second look at large weights is free (unless `remember` is false: then nothing is
+    written): by path, inode, size and the times of the last write and of the last change, which no program can set. A
+    file that changed a moment ago is not remembered: it may change again within the same tick of the clock.
     """
     describing = {path for pattern in DESCRIBING for path in folder.glob(pattern) if path.is_file()}
     files = [*check_folder(folder), *sorted(path for path in describing if not path.name.startswith("dormouse"))]
@@ -348,10 +352,11 @@ def identity(folder: Path, remember: bool = True) -> str:
     digest, fresh = hashlib.sha256(), False
     for path in files:
         stat = path.stat()
-        at = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-        if at not in memo:
-            memo[at], fresh = _sha256(path), True
-        digest.update(f"{path.name}:{memo[at]}\n".encode())
+        at = "|".join(map(str, (path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)))
+        found = memo.get(at) or _sha256(path)
+        if at not in memo and time.time_ns() - stat.st_ctime_ns > A_MOMENT:
+            memo[at], fresh = found, True
+        digest.update(f"{path.name}:{found}\n".encode())
     if fresh and remember:
         with contextlib.suppress(OSError):  # what cannot be remembered is worked out again
             memo_path.parent.mkdir(parents=True, exist_ok=True)
