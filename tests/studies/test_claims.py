@@ -517,7 +517,7 @@ def test_a_specification_curve_shows_where_the_sign_turns() -> None:
         turned = "sgd" in arm["chain"] and arm["model"] == "micro-250k"
         return 0.5 + (0.2 if turned else -0.3) * ("n-256" in arm["organism"])
 
-    said = claim(more="direction: less, margin: 0, family: [optimiser, lr, model]")
+    said = claim(more="direction: less, margin: 0, family: [optimiser, intervention.lr, model]")
     (found,) = answers(truth, said, model="[micro-60k, micro-250k]")
     curve = found["curve"]
     assert found["family"] == ["intervention.optimiser", "intervention.lr", "model"]
