@@ -122,7 +122,7 @@ def test_an_entry_is_not_there_before_it_is_whole(store: Store) -> None:
 
 def test_an_entry_is_on_the_disk_and_then_renamed_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     final, synced, made = store.root / "entries" / "kind" / "k1", [], []
-    sync = module._fsync
+    sync = module.fsync
 
     def spy(path: Path) -> None:
         sync(path)
@@ -133,7 +133,7 @@ def test_an_entry_is_on_the_disk_and_then_renamed_whole(store: Store, monkeypatc
         fill(folder)
         made.append(folder.stat().st_ino)
 
-    monkeypatch.setattr(module, "_fsync", spy)
+    monkeypatch.setattr(module, "fsync", spy)
     store.get("kind", "k1", {}, build)
     assert {"weights", "text", "deep", "manifest.json"} <= set(synced)
     assert [final.stat().st_ino] == made, "it was copied, file by file"
@@ -343,7 +343,7 @@ def test_a_disk_that_refuses_while_building(store: Store, number: int) -> None:
     assert leftovers(store) == []
 
 
-@pytest.mark.parametrize("refused", ["_fsync", "sha256"])
+@pytest.mark.parametrize("refused", ["fsync", "sha256"])
 def test_a_disk_that_is_full_when_the_entry_is_sealed(
     store: Store, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ EXECUTOR = click.option(
     show_default=True,
     help="Where stages are worked on: processes of this machine, or a Ray cluster (RAY_ADDRESS).",
 )
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 QUIET = click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars, for logs.")
 
 
@@ -102,28 +104,22 @@ def run(study: Path, out: Path | None, store: Path | None, workers: int | None, 
 @WORKERS
 def plan(study: Path, store: Path | None, workers: int | None) -> None:
     """The stages of a study file: how many, how many are stored, and what the others will take. Writes nothing."""
-    from dormouse.lm.zoo import home
-    from dormouse.store import Store
     from dormouse.studies.estimate import preview
     from dormouse.studies.file import read_study
 
-    for line in preview(read_study(study), Store(store or home() / "store"), workers):
+    for line in preview(read_study(study), _store(store), workers):
         click.echo(printable(line))
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@JSON
 def status(folder: Path, as_json: bool) -> None:
     """How a study stands that runs into FOLDER: what runs now, what is done, what failed and why, the time left."""
     from dormouse.studies.status import status as look
 
     found = look(folder)
-    if as_json:
-        click.echo(json.dumps(asdict(found)))
-        return
-    for line in found.lines():
-        click.echo(printable(line))
+    _tell(asdict(found), found.lines(), as_json)
 
 
 @main.command()
@@ -145,15 +141,82 @@ def demo(out: Path | None, store: Path | None, workers: int | None, quiet: bool)
 def _run(
     study: Any, text: str, out: Path, store: Path | None, workers: int | None, quiet: bool, executor: str = "local"
 ) -> None:
-    from dormouse.lm.zoo import home
     from dormouse.progress import watch
-    from dormouse.store import Store
     from dormouse.studies.run import claim_folder, run_study
 
     claim_folder(out, study.name)
     with watch(quiet) as watcher:
-        run_study(study, text, out, Store(store or home() / "store"), watcher, workers, executor)
+        run_study(study, text, out, _store(store), watcher, workers, executor)
     click.echo(printable(f"report: {out / 'report.html'}"))
+
+
+@main.group("store", invoke_without_command=True)
+@STORE
+@JSON
+@click.pass_context
+def storage(ctx: click.Context, store: Path | None, as_json: bool) -> None:
+    """The disk by study and by kind of stage, and what is half-made or damaged; `store prune` deletes, `store check`
+    verifies."""
+    from dormouse.studies.storage import overview
+
+    ctx.obj = store, as_json
+    if ctx.invoked_subcommand is None:
+        found = overview(_store(store))
+        _tell(found.to_json(), found.lines(), as_json)
+
+
+@storage.command()
+@click.option("--study", "studies", multiple=True, metavar="NAME|FOLDER", help="What this study uses, and no other.")
+@click.option("--kind", "kinds", multiple=True, help="Entries of a kind; or scratch, resume, damaged.")
+@click.option("--older", metavar="DAYS|12h", help="What was made longer ago.")
+@click.option("--unused", is_flag=True, help="What no study needs.")
+@click.option("--dry-run", is_flag=True, help="Delete nothing, and say what would be.")
+@STORE
+@JSON
+@click.pass_obj
+def prune(
+    above: tuple[Path | None, bool],
+    studies: tuple[str, ...],
+    kinds: tuple[str, ...],
+    older: str | None,
+    unused: bool,
+    dry_run: bool,
+    store: Path | None,
+    as_json: bool,
+) -> None:
+    """Delete what fits all that is given, but nothing that a study needs which is not named, and nothing that is being
+    made. A study runs again from what is left."""
+    from dormouse.studies.prune import Filters, age
+    from dormouse.studies.prune import prune as delete
+
+    filters = Filters(studies, kinds, None if older is None else age(older), unused)
+    pruned = delete(_store(store or above[0]), filters, dry_run)
+    _tell(pruned.to_json(), pruned.lines(), as_json or above[1])
+
+
+@storage.command()
+@STORE
+@JSON
+@click.pass_context
+def check(ctx: click.Context, store: Path | None, as_json: bool) -> None:
+    """Compare every file of every entry with its checksum. Exit code 1 if one is damaged; changes nothing."""
+    from dormouse.studies.storage import check as verify
+
+    found = verify(_store(store or ctx.obj[0]))
+    _tell(asdict(found), found.lines(), as_json or ctx.obj[1])
+    ctx.exit(1 if found.damaged else 0)
+
+
+def _store(folder: Path | None) -> Any:
+    from dormouse.lm.zoo import home
+    from dormouse.store import Store
+
+    return Store(folder or home() / "store")
+
+
+def _tell(said: Any, lines: Iterable[str], as_json: bool) -> None:
+    for line in [json.dumps(said)] if as_json else lines:
+        click.echo(printable(line))
 
 
 @main.command()

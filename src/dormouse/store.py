@@ -9,10 +9,13 @@ then read. An entry whose files do not fit their checksums is set aside and buil
     store/scratch/KEY.PID/         half-made entries; never read
     store/resume/KEY/              what a stage needs to go on after it was killed; deleted with the last of its work
     store/damaged/                 what was set aside
+    store/trash/                   what was discarded and is being deleted
+    store/studies/                 which study needs which entries (`studies/storage.py`)
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -22,7 +25,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,7 @@ MANIFEST = "manifest.json"
 RESUME = "resume"
 """A folder that every stage finds in its own, and that no entry has. What a stage puts there it finds there again when
 its process was killed: resume points of trainings. It is deleted when the entry is finished."""
+ENTRIES, LOCKS, SCRATCH, DAMAGED, TRASH, STUDIES = "entries", "locks", "scratch", "damaged", "trash", "studies"
 
 
 def digest(value: Any) -> str:
@@ -58,6 +62,15 @@ class Entry:
         return self.folder / name
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a file of an entry. `unreadable`: nobody knows, as the permissions say no."""
+
+    file: str
+    why: str
+    unreadable: bool = False
+
+
 Build = Callable[[Path], None]
 
 
@@ -74,31 +87,24 @@ class Store:
 
     def place(self, kind: str, key: str) -> Path:
         """Where an entry lies, whether it is there yet or not."""
-        return self.root / "entries" / kind / key
+        return self.root / ENTRIES / kind / key
 
     def find(self, kind: str, key: str) -> Entry | None:
         """The entry, if it is there and whole."""
         if key in self._verified:
             return self._verified[key]
         folder = self.place(kind, key)
-        try:
-            manifest = json.loads((folder / MANIFEST).read_text())
-            said = manifest.pop("digest")
-            expected = {name: (at["size"], at["sha256"]) for name, at in manifest["files"].items()}
-            actual = {name: ((folder / name).stat().st_size, sha256(folder / name)) for name in expected}
-            whole = (kind, key, digest(manifest)) == (manifest["kind"], manifest["key"], said) and expected == actual
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
-        if whole:
+        manifest, faults = examine(folder, kind, key)
+        if not faults:
             self._verified[key] = Entry(folder, manifest)
         return self._verified.get(key)
 
     def _set_aside(self, folder: Path) -> None:
         """Under the lock: a moment earlier another process may have put a whole entry there."""
         try:
-            folder.rename(self.root / "damaged" / f"{folder.name}.{time.time_ns()}")
+            folder.rename(self.root / DAMAGED / f"{folder.name}.{time.time_ns()}")
         except OSError as error:
-            raise _cannot_write(self.root, error) from error
+            raise unusable(self.root, error) from error
         warnings.warn(
             f"the store entry {folder} is damaged (its checksum fails); it was set aside and is made again",
             DormouseWarning,
@@ -128,10 +134,10 @@ class Store:
             return self._build(kind, key, about, build), True
 
     def _build(self, kind: str, key: str, about: Mapping[str, Any], build: Build) -> Entry:
-        scratch, resume = self.root / "scratch" / f"{key}.{os.getpid()}", self.root / RESUME / key
+        scratch, resume = self.root / SCRATCH / f"{key}.{os.getpid()}", self.root / RESUME / key
         started = time.time()
         try:
-            for left in (self.root / "scratch").glob(f"{key}.*"):  # of dead builders: the lock is ours
+            for left in (self.root / SCRATCH).glob(f"{key}.*"):  # of dead builders: the lock is ours
                 shutil.rmtree(left)
             self._forget_finished()
             scratch.mkdir()
@@ -153,11 +159,11 @@ class Store:
             manifest = json.loads(json.dumps(manifest))  # as it will be read
             (scratch / MANIFEST).write_text(json.dumps({**manifest, "digest": digest(manifest)}, indent=1))
             for path in [*scratch.rglob("*"), scratch]:
-                _fsync(path)
+                fsync(path)
             final = self.place(kind, key)
             final.parent.mkdir(exist_ok=True)
             scratch.rename(final)
-            _fsync(final.parent)
+            fsync(final.parent)
             shutil.rmtree(resume, ignore_errors=True)
         except UserError:
             shutil.rmtree(resume, ignore_errors=True)  # the same would happen again
@@ -166,7 +172,7 @@ class Store:
             refused = _refused(error)
             if refused is None:
                 raise
-            raise _cannot_write(self.root, refused) from error
+            raise unusable(self.root, refused) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return Entry(final, manifest)
@@ -174,13 +180,13 @@ class Store:
     def _forget_finished(self) -> None:
         """Delete what was left for stages to go on from whose entries are there by now."""
         for left in (self.root / RESUME).iterdir():
-            if any(self.root.glob(f"entries/*/{left.name}")):
+            if any(self.root.glob(f"{ENTRIES}/*/{left.name}")):
                 shutil.rmtree(left, ignore_errors=True)
 
     def busy(self, key: str) -> bool:
         """Whether a process is building the entry at this moment."""
         try:
-            with (self.root / "locks" / key).open() as file:
+            with (self.root / LOCKS / key).open() as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -188,20 +194,80 @@ class Store:
             return False
         return False
 
+    def discard(self, path: Path, key: str) -> bool:
+        """Take something of a key out of the store, unless a process builds that key: whether that was so. It is gone
+        whole and at once; its space is free after `empty_trash`."""
+        self._verified.pop(key, None)
+        for name in (LOCKS, TRASH):
+            (self.root / name).mkdir(exist_ok=True)
+        with (self.root / LOCKS / key).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            with suppress(FileNotFoundError):
+                path.rename(self.root / TRASH / f"{path.name}.{time.time_ns()}")
+        return True
+
+    def empty_trash(self) -> None:
+        """Delete what was discarded, also by a process that was killed before it came to this."""
+        rooms = [*self.root.glob(f"{ENTRIES}/*"), *(self.root / name for name in (SCRATCH, RESUME, DAMAGED, TRASH))]
+        for room in filter(Path.is_dir, rooms):
+            fsync(room)  # else a power cut could bring back a part of what is deleted
+        for left in self.root.glob(f"{TRASH}/*"):
+            with suppress(FileNotFoundError):  # another empties it, too
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
+
     @contextmanager
     def _lock(self, key: str) -> Iterator[None]:
         try:
-            for name in ("entries", "locks", "scratch", RESUME, "damaged"):
+            for name in (ENTRIES, LOCKS, SCRATCH, RESUME, DAMAGED, TRASH):  # the last for a prune on a full disk
                 (self.root / name).mkdir(parents=True, exist_ok=True)
-            file = (self.root / "locks" / key).open("w")
+            file = (self.root / LOCKS / key).open("w")
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
-            raise _cannot_write(self.root, error) from error
+            raise unusable(self.root, error) from error
         with file:
             yield
 
 
-def _fsync(path: Path) -> None:
+def examine(folder: Path, kind: str, key: str) -> tuple[dict[str, Any], list[Fault]]:
+    """The manifest of an entry, and what is wrong with the entry: nothing, where every file fits its checksum."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        said = manifest.pop("digest")
+        if digest(manifest) != said:
+            return {}, [Fault(MANIFEST, "its checksum fails")]
+        if (manifest["kind"], manifest["key"]) != (kind, key):
+            return {}, [Fault(MANIFEST, f"is that of {manifest['kind']}/{manifest['key']}")]
+        found = [_fault(folder, name, at["size"], at["sha256"]) for name, at in manifest["files"].items()]
+    except OSError as error:
+        return {}, [_no_access(MANIFEST, error)]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}, [Fault(MANIFEST, "is no whole manifest")]
+    return manifest, [fault for fault in found if fault]
+
+
+def _fault(folder: Path, name: str, size: int, checksum: str) -> Fault | None:
+    try:
+        there = (folder / name).stat().st_size
+        if (folder / name).is_file() and there != size:
+            return Fault(name, f"has {there} bytes, not {size}")
+        return Fault(name, "its checksum fails") if sha256(folder / name) != checksum else None
+    except OSError as error:
+        return _no_access(name, error)
+
+
+def _no_access(name: str, error: OSError) -> Fault:
+    if isinstance(error, FileNotFoundError):
+        return Fault(name, "is missing")
+    return Fault(name, error.strerror or str(error), error.errno in (errno.EACCES, errno.EPERM))
+
+
+def fsync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -219,7 +285,7 @@ def _refused(error: Exception) -> OSError | None:
     return OSError(int(number[1]), os.strerror(int(number[1]))) if number else None
 
 
-def _cannot_write(root: Path, error: OSError) -> StoreError:
+def unusable(root: Path, error: OSError) -> StoreError:
     return StoreError(
         f"the store in {root} cannot be used: {error.strerror or error}",
         "free some space or mend the permissions there, or set DORMOUSE_HOME to another folder. "

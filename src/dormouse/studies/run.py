@@ -30,6 +30,7 @@ from dormouse.studies.estimate import all_stages, forecast, missing, read_histor
 from dormouse.studies.executors import Watcher
 from dormouse.studies.file import top_level
 from dormouse.studies.plan import Plan, Reading, Stage, make_plan, refuse_unknown_model
+from dormouse.studies.references import in_use
 from dormouse.studies.results import RECORDS, collect, read_answers, read_records, write_results
 from dormouse.studies.spec import Study
 from dormouse.studies.status import JOURNAL, Journal, why
@@ -69,6 +70,33 @@ def run_study(
     refuse_launched()
     claim_folder(out, study.name)
     plans = make_plans(study, store, lambda name: zoo.resolve(name, watcher.say))
+    with in_use(store, out, study.name, _needs(plans)):  # before it is asked what is there: it may be pruned meanwhile
+        _run(study, plans, text, out, store, watcher, workers, executor)
+
+
+def _needs(plans: Sequence[Plan]) -> set[str]:
+    """The keys of all entries of a study: of its stages, whether they are measured or not, and of its results."""
+    waiting = [reading.stage for plan in plans for reading in plan.readings]
+    waiting += [state.stage for plan in plans for state in plan.states]
+    found = {_results_key(plans, ())[0]}
+    while waiting:
+        stage = waiting.pop()
+        if stage.key not in found:
+            found.add(stage.key)
+            waiting += stage.parents
+    return found
+
+
+def _run(
+    study: Study,
+    plans: Sequence[Plan],
+    text: str,
+    out: Path,
+    store: Store,
+    watcher: Watcher,
+    workers: int | None,
+    executor: str,
+) -> None:
     todo = missing(plans, store, lambda stage: store.find(stage.kind, stage.key) is not None)
     _begin(study, text, out, plans, store)
     journal = Journal(out / JOURNAL)
@@ -190,9 +218,8 @@ def claim_folder(out: Path, name: str) -> None:
         raise UserError(f"{out} is not empty, and holds no study", "name a new or empty folder with --out")
 
 
-def _results(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> Entry:
-    """Records, answers and claims of the whole study: a stage of its own, so that a finished study is read, not
-    computed. What was lost is left out."""
+def _results_key(plans: Sequence[Plan], lost: Collection[str]) -> tuple[str, dict[str, Any]]:
+    """The key of the results without what was lost, and what they are made from."""
     study = plans[0].study
     about = {
         "study": study.spec(),
@@ -205,7 +232,14 @@ def _results(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> Entr
         # how claims pair arms: a file that writes out the arms of a grid pairs them otherwise
         "grid": {name: [arm.base, dict(arm.axes)] for name, arm in study.arms().items()},
     }
-    key = digest(["results", about, code_of(_results, collect, write_results, answer_claims)])
+    return digest(["results", about, code_of(_results, collect, write_results, answer_claims)]), about
+
+
+def _results(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> Entry:
+    """Records, answers and claims of the whole study: a stage of its own, so that a finished study is read, not
+    computed. What was lost is left out."""
+    study = plans[0].study
+    key, about = _results_key(plans, lost)
 
     def build(folder: Path) -> None:
         collected = [collect(plan.study.model, _entries(plan, store, lost)) for plan in plans]

@@ -1,0 +1,110 @@
+"""Which studies use a store, and what each of them needs.
+
+A study is a run folder here. Every run puts down which entries its study needs; nothing that a study needs is deleted
+unless that study is named (`studies/storage.py`).
+
+    store/studies/HASH.json        a run folder (HASH is that of its path): the study's name, and the keys that it needs
+    store/studies/HASH.lock        held, shared, by every process that runs the study
+    store/studies/lock             held while such a file is written, and while it is chosen what to delete
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dormouse.errors import UserError
+from dormouse.store import STUDIES, Store, digest, fsync, unusable
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A run folder, and the keys of all entries that its study needs."""
+
+    name: str
+    out: Path
+    needs: frozenset[str]
+    file: Path
+    """What says so."""
+
+
+@contextmanager
+def in_use(store: Store, out: Path, name: str, needs: Collection[str]) -> Iterator[None]:
+    """Put down that the study in a run folder needs these keys. As long as this lasts, the study cannot be pruned.
+
+    A store that may only be read is left as it is: nobody can delete from it with the same permissions.
+
+    Raises:
+        StoreError: the store takes nothing.
+    """
+    said = {"name": name, "out": str(out.resolve()), "time": round(time.time()), "needs": sorted(needs)}
+    path = store.root / STUDIES / f"{digest(str(out.resolve()))}.json"
+    with ExitStack() as held:
+        try:
+            with references_locked(store):
+                file = held.enter_context(path.with_suffix(".lock").open("a+"))
+                fcntl.flock(file, fcntl.LOCK_SH)
+                scratch = path.with_suffix(".part")
+                scratch.write_text(json.dumps(said))
+                fsync(scratch)
+                scratch.replace(path)
+                fsync(path.parent)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise unusable(store.root, error) from error
+        yield
+
+
+@contextmanager
+def references_locked(store: Store) -> Iterator[None]:
+    """Meanwhile no study begins, and nobody else prunes."""
+    (store.root / STUDIES).mkdir(parents=True, exist_ok=True)
+    with (store.root / STUDIES / "lock").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def references(store: Store) -> list[Reference]:
+    """The studies that use a store, by name.
+
+    Raises:
+        UserError: one of the files that say so cannot be read. What its study needs is not known then.
+    """
+    found = []
+    folder = store.root / STUDIES
+    for path in (path for path in (folder.iterdir() if folder.is_dir() else ()) if path.suffix == ".json"):
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            found.append(Reference(str(said["name"]), Path(said["out"]), frozenset(map(str, said["needs"])), path))
+        except FileNotFoundError:  # its study was pruned just now
+            continue
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"it is not known what a study needs: {path} cannot be read ({error})",
+                "mend its permissions, or delete the file and run the study again: nothing is computed again",
+            ) from error
+    return sorted(found, key=lambda one: (one.name, str(one.out)))
+
+
+def runs(one: Reference) -> bool:
+    """Whether a process runs a study."""
+    try:
+        with one.file.with_suffix(".lock").open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def forget(one: Reference) -> None:
+    """Give up a study that nobody runs; under `references_locked`."""
+    one.file.unlink(missing_ok=True)
+    one.file.with_suffix(".lock").unlink(missing_ok=True)
