@@ -20,7 +20,9 @@ from dormouse.progress import printable
 
 QUICKSTART = "quickstart.yaml"
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+REFUSALS += (errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 """What an operating system may refuse anywhere, and a user can mend."""
+MENDS = "free some space, mend the permissions there, or move away what stands in the place of a file or a folder"
 
 
 class _Group(click.Group):
@@ -43,7 +45,7 @@ class _Group(click.Group):
             if error.errno not in REFUSALS:
                 raise
             what = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
-            click.echo(f"dormouse: {printable(what)}\n  -> free some space, or mend the permissions there", err=True)
+            click.echo(f"dormouse: {printable(what)}\n  -> {MENDS}", err=True)
             ctx.exit(2)
 
 

@@ -155,12 +155,22 @@ def read_finished(folder: Path) -> tuple[list[Record], list[Answer], dict[str, A
     Raises:
         UserError: no finished study is there.
     """
+    damaged = f"the results in {folder} are unfinished or damaged"
     try:
         said = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-        return read_records(folder), read_answers(folder), dict(said["about"])
+        name, unfinished = str(said["name"]), said.get("stamp") == "unfinished"
     except FileNotFoundError:
         raise UserError(f"{folder} holds no results", "name the folder that `dormouse run` wrote to") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        where = "a run does not write into a folder of which nobody can say whose it is"
+        raise UserError(damaged, f"run the study again, with another folder (--out): {where}") from error
+    if unfinished:
+        look = f"`dormouse status {folder}` says how it stands"
+        raise UserError(f"{folder} holds no results of '{name}' yet", f"{look}; the same `dormouse run` goes on")
+    try:
+        records, answers, about = read_records(folder), read_answers(folder), dict(said["about"])
+        if not records:
+            raise ValueError("a finished study has records")
+        return records, answers, about
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"the results in {folder} are unfinished or damaged", "run the study again: it writes them anew"
-        ) from error
+        raise UserError(damaged, "run the study again: it writes them anew") from error

@@ -73,8 +73,12 @@ def why(error: BaseException) -> str:
     return " ".join(said.split())[:500]
 
 
+def _no_json(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The lines of a journal, in order; what is no whole line (a full disk) is left out.
+    """The lines of a journal, in order; what is no whole line (a full disk), or no JSON, is left out.
 
     Raises:
         UserError: there is none, or it cannot be read.
@@ -90,7 +94,7 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     lines = []
     for text in raw.splitlines():
         try:
-            line = json.loads(text)
+            line = json.loads(text, parse_constant=_no_json)
         except ValueError:
             continue
         if isinstance(line, dict) and isinstance(line.get("event"), str):
@@ -184,16 +188,27 @@ def status(folder: Path, now: float | None = None, lives: Callable[[Mapping[str,
     """How the study whose results go to a folder stands, by its journal.
 
     Raises:
-        UserError: there is no journal.
+        UserError: there is no journal, or what it says cannot be.
     """
     lines = read_journal(folder / JOURNAL)
     begun = max((i for i, line in enumerate(lines) if line["event"] == "planned"), default=None)
     if begun is None:
         raise UserError(f"the journal in {folder} says nothing", "run the study again")
+    try:
+        return _status(lines, begun, time.time() if now is None else now, lives)
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        remedy = "remove it: only `dormouse status` reads it, and the next run begins another"
+        raise UserError(f"{folder / JOURNAL} is damaged: {error}", remedy) from error
+
+
+def _status(
+    lines: Sequence[Mapping[str, Any]], begun: int, now: float, lives: Callable[[Mapping[str, Any]], bool]
+) -> Status:
+    """`begun`: the line with which the last process began."""
     plan, since = lines[begun], lines[begun + 1 :]
     over = {line.get("key"): line for line in since if line["event"] in OVER}
     done = {key: line for key, line in over.items() if line["event"] in ("finished", "kept")}
-    open_: dict[Any, list[dict[str, Any]]] = {}
+    open_: dict[Any, list[Mapping[str, Any]]] = {}
     for line in lines:  # a stage may have been begun by a process that was there before
         if line["event"] == "started":
             open_[line.get("key")] = [line]
@@ -201,7 +216,6 @@ def status(folder: Path, now: float | None = None, lives: Callable[[Mapping[str,
             open_.get(line.get("key"), []).append(line)
         elif line["event"] in OVER:
             open_.pop(line.get("key"), None)
-    now = time.time() if now is None else now
     running = [(str(said[0].get("kind")), _running(said, now)) for said in open_.values() if lives(said[0])]
     ends = [line for line in since if line["event"] == "ended"]
     ended = bool(ends) and ends[-1].get("pid") == plan.get("pid")
