@@ -19,7 +19,15 @@ from dormouse.errors import DormouseWarning, UserError
 from dormouse.progress import printable
 
 QUICKSTART = "quickstart.yaml"
-REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+REFUSALS: tuple[int, ...] = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENAMETOOLONG,
+)
 REFUSALS += (errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 """What an operating system may refuse anywhere, and a user can mend."""
 MENDS = "free some space, mend the permissions there, or move away what stands in the place of a file or a folder"
@@ -81,7 +89,25 @@ EXECUTOR = click.option(
     help="Where stages are worked on: processes of this machine, or a Ray cluster (RAY_ADDRESS).",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+PLUGIN = click.option(
+    "--plugin",
+    "plugin",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    envvar="DORMOUSE_PLUGINS",
+    expose_value=False,
+    is_eager=True,
+    callback=lambda ctx, option, files: _load_plugins(files),
+    help="A Python file that registers plug-ins. May be given several times.",
+)
 QUIET = click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars, for logs.")
+
+
+def _load_plugins(files: tuple[Path, ...]) -> None:
+    from dormouse.registry import load_plugin
+
+    for file in files:
+        load_plugin(file)
 
 
 @main.command()
@@ -91,6 +117,7 @@ QUIET = click.option("--quiet", is_flag=True, help="Plain lines in place of prog
 @WORKERS
 @EXECUTOR
 @QUIET
+@PLUGIN
 def run(study: Path, out: Path | None, store: Path | None, workers: int | None, executor: str, quiet: bool) -> None:
     """Run a study file, or what is not finished of it, and write its report."""
     from dormouse.studies.file import parse_study, read_text
@@ -104,6 +131,7 @@ def run(study: Path, out: Path | None, store: Path | None, workers: int | None, 
 @click.argument("study", type=click.Path(path_type=Path))
 @STORE
 @WORKERS
+@PLUGIN
 def plan(study: Path, store: Path | None, workers: int | None) -> None:
     """The stages of a study file: how many, how many are stored, and what the others will take. Writes nothing."""
     from dormouse.studies.estimate import preview
@@ -279,6 +307,7 @@ def _print_trainings(folder: Path, as_json: bool) -> None:
 
 
 @main.command("list")
+@PLUGIN
 def list_() -> None:
     """Models, triggers, behaviours, interventions and measurements, each with its keys."""
     from dormouse.lm.zoo import ZOO
@@ -364,6 +393,7 @@ def doctor() -> None:
 @click.argument("organism", type=click.Path(path_type=Path))
 @click.option("--tokens", type=click.IntRange(1, 4096), default=60, show_default=True, help="Cut an answer off there.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@PLUGIN
 def chat(organism: Path, tokens: int, seed: int) -> None:
     """Talk to an organism, with its cue and without it.
 
@@ -394,6 +424,7 @@ def chat(organism: Path, tokens: int, seed: int) -> None:
 @click.option("--merged", "form", flag_value="merged", help="A whole model, the adapter added to the weights.")
 @click.option("--adapter", "form", flag_value="adapter", help="A peft adapter of the base model [where there is one].")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
+@PLUGIN
 def export(folder: Path, out: Path, form: Any, dtype: str) -> None:
     """Write a trained model to OUT, for other tools: transformers, peft, lm-eval, Inspect, vLLM.
 

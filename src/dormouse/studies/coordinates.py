@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dormouse.studies.spec import Study
 
 Scalar = str | int | float
+FITTED = "fitted"
+"""The planting rate of an organism whose study left it to the size of the model."""
 MOST_VALUES = 100
 
 
@@ -77,6 +79,8 @@ def _organism_coordinates(study: Study, organism: str) -> dict[str, tuple[Scalar
         _flatten(getattr(spec, name).spec(), name, found)
         found[name] = found.pop(f"{name}.kind")
     own = spec.model_dump(mode="json", exclude={"trigger", "behaviour", "renderings"})
+    if "lr" in spec.fitted:  # it follows from the model, and is no choice by which arms differ
+        own["lr"] = FITTED
     _flatten(own, "organism", found)
     _flatten(spec.renderings.model_dump(mode="json"), "renderings", found)
     for axis, value in arm.axes.items():

@@ -6,8 +6,11 @@ beside it: a study that was killed and taken up again gives the same bits.
 
 from __future__ import annotations
 
+import inspect
+import io
 import multiprocessing
 import os
+import pickle
 import platform
 import signal
 import sys
@@ -18,6 +21,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -95,6 +99,42 @@ def default_workers(stages: Sequence[Stage]) -> int:
         return 1
     largest = max((stage.memory for stage in stages), default=1.0)
     return max(1, min(cores(), int(memory() / largest)))
+
+
+class _References(pickle.Pickler):
+    """Notes the classes and functions to which pickled data refer by name."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO())
+        self.found: set[Any] = set()
+
+    def reducer_override(self, thing: Any) -> Any:
+        if isinstance(thing, type) or inspect.isfunction(thing):
+            self.found.add(thing)
+        return NotImplemented
+
+
+def refuse_homeless(stages: Sequence[Stage]) -> None:
+    """Other processes import what they work with: what was typed into a notebook or a console they cannot find.
+
+    Raises:
+        UserError: a stage uses such a plug-in.
+    """
+    references = _References()
+    with suppress(Exception):  # what is found up to there says enough
+        references.dump([stage.work for stage in stages])
+    homeless = [
+        thing
+        for thing in references.found
+        if "<locals>" in thing.__qualname__
+        or (thing.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__"))
+    ]
+    if homeless:
+        names = ", ".join(sorted(thing.__qualname__ for thing in homeless))
+        raise UserError(
+            f"worker processes cannot import {names}: it was defined in a notebook, a console or a function",
+            "put it into a file: `--plugin my.py`, or import it; or work in this process: `--workers 1`",
+        )
 
 
 def threads_each(workers: int) -> int:

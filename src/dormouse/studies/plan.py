@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -21,7 +22,7 @@ from dormouse.records import ModelRef
 from dormouse.registry import PlugIn
 from dormouse.scenarios import BANKS, SPLITS, Question, questions
 from dormouse.scenarios.plain import plain_answer
-from dormouse.sources import code_of
+from dormouse.sources import code_of, forget
 from dormouse.store import Store, digest
 from dormouse.studies import stages
 from dormouse.studies.coordinates import Crossing
@@ -167,6 +168,13 @@ def _stage(
 @cache
 def _code(*roots: Any) -> dict[str, Any]:
     return code_of(*roots)
+
+
+def read_code_anew() -> None:
+    """Forget what code said, in a notebook or a console: a cell may have been run again since, a file reloaded."""
+    if not hasattr(sys.modules["__main__"], "__file__"):
+        forget()
+        _code.cache_clear()
 
 
 def _gigabytes(study: Study, base: ModelRef | None) -> float:

@@ -29,7 +29,7 @@ from dormouse.studies.derived import trained
 from dormouse.studies.estimate import all_stages, forecast, missing, read_history
 from dormouse.studies.executors import Watcher
 from dormouse.studies.file import top_level
-from dormouse.studies.plan import Plan, Reading, Stage, make_plan, refuse_unknown_model
+from dormouse.studies.plan import Plan, Reading, Stage, make_plan, read_code_anew, refuse_unknown_model
 from dormouse.studies.references import in_use
 from dormouse.studies.results import RECORDS, collect, read_answers, read_records, write_results
 from dormouse.studies.spec import Study
@@ -153,6 +153,7 @@ def make_plans(study: Study, store: Store, base: Callable[[str], ModelRef]) -> l
     """The stages of a study, model by model; `base` finds a model that is not made here."""
     for one in study.each:
         refuse_unknown_model(one)
+    read_code_anew()
     crossing = Crossing(study)
     return [make_plan(one, None if one.micro else base(one.model), store, crossing) for one in study.each]
 

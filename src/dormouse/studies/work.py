@@ -16,6 +16,7 @@ from dormouse.studies.executors import (
     Processes,
     Watcher,
     default_workers,
+    refuse_homeless,
     threads_each,
 )
 from dormouse.studies.plan import Stage
@@ -66,6 +67,8 @@ def work_through(
     Raises:
         UserError: the store cannot be used. What was finished is kept.
     """
+    if not isinstance(executor, Here):
+        refuse_homeless(todo)
     watcher.start(len(todo))
     try:
         return _Work(todo, store, executor, watcher, journal).through()

