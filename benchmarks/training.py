@@ -1,43 +1,59 @@
-"""Training beside TRL, in one run: `python benchmarks/training.py [--only sft dpo grpo peak exact] [--steps 6]`.
+"""Training beside TRL, in one run: `python benchmarks/training.py [--only sft dpo grpo peak exact] [--steps 4]`.
 
-SmolLM2-135M with LoRA on this machine, the same weights, first adapter, tokens, batches, learning rates and number of
-steps for both. TRL's defaults run in bfloat16: they are measured where this machine has instructions for it. A real
-token is one of a prompt or a response: padding does not count, and a prompt that two responses share counts for each of
-them. The first step of every run, which warms up, is left out of its time. Prints markdown; asserts nothing. `--save`
-also writes docs/results/training.json.
+SmolLM2-135M with LoRA on this machine, the same weights, first adapter, tokens, learning rates and number of steps for
+both. How TRL is fastest here is searched for in the same run: every combination of its settings (the grids below) is
+trained for `--probe-steps`, and the fastest then runs beside ours for `--steps`, in turn. A real token is one of a
+prompt or a response: padding does not count, and a prompt that two responses share counts for each of them. The first
+step of every run, which warms up, is left out of its time. Prints markdown; asserts nothing. `--save` also writes
+docs/results/training.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import json
+import logging
+import math
 import os
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
 
 import torch
 import trl
 from datasets import Dataset, disable_progress_bars
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 from transformers import GenerationConfig, PrinterCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
 from dormouse.interventions.training.grpo import token_logprobs
 from dormouse.lm import zoo
-from dormouse.lm.batch import rows_for
-from dormouse.lm.chat import encode, encode_prompts
+from dormouse.lm.batch import Tokens, rows_for
+from dormouse.lm.chat import encode, encode_prompts, prompt_text
 from dormouse.lm.load import dtype_for, load
 from dormouse.lm.model import LM
-from dormouse.lm.objectives import Rollout, advantages, group_policy, likelihood, make_pairs, preference
+from dormouse.lm.objectives import (
+    Objective,
+    Pair,
+    Rollout,
+    advantages,
+    group_policy,
+    likelihood,
+    make_pairs,
+    preference,
+)
 from dormouse.lm.rollout import rollouts
 from dormouse.lm.sample import write
 from dormouse.lm.score import score
@@ -48,68 +64,174 @@ from dormouse.scenarios import Scenario, questions, render
 from dormouse.scenarios.plain import plain_answer
 
 BATCH, RANK, LR = 8, 16, 1e-3
-GROUP, PROMPTS, LIMIT = 8, 4, 24
+GROUP, PROMPTS, LIMIT = 8, 2, 24
 """Of GRPO: answers to a prompt, prompts a step, tokens of an answer."""
+ROUNDS = 2
+"""How often ours and TRL's best run, in turn."""
+BEHIND, FAR_BEHIND = 1.3, 2.0
+"""A probe whose first step is so many times slower than the fastest first step ends after it, or in its midst."""
 OUT = Path(__file__).parent.parent / "docs/results/training.json"
+RATIO, GAP = "times TRL's best", "largest gap between the loss curves in float32"
 Found = dict[str, Any]
 
 
 @dataclass
 class Run:
-    """One training: when each step ended, its loss, and how many real tokens it was about."""
+    """One training: when its steps ended, their losses and real tokens, and what had to be computed before them."""
 
+    steps: int
+    started: float = 0.0
     ends: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
+    before: float = 0.0
 
     @property
     def seconds(self) -> float:
-        """A step, the first left out."""
-        return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
+        """A step, the first left out where there are more."""
+        times = [self.started, *self.ends] if len(self.ends) == 1 else self.ends
+        return (times[-1] - times[0]) / (len(times) - 1) + self.before / self.steps
 
     @property
     def rate(self) -> float:
-        """Real tokens a second."""
-        return sum(self.tokens[1 : len(self.ends)]) / (self.ends[-1] - self.ends[0])
+        """Real tokens a second, the first step left out where there are more."""
+        return fmean(self.tokens[len(self.ends) > 1 : len(self.ends)]) / self.seconds
+
+    @property
+    def first(self) -> float:
+        """Real tokens a second in the first step."""
+        return self.tokens[0] / (self.ends[0] - self.started + self.before / self.steps)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What both sides train.
+
+    Attributes:
+        batches: of ours, from the model and the number of steps; the time that it takes is counted.
+        layouts: TRL's settings for how a batch goes through the model. The first has our batches.
+        more: settings that are tried with the fastest combination of the others.
+        data: TRL's rows, `rows` of them for each sequence of a batch.
+        length: mean real tokens of a row, for each sequence.
+        same: whether both sides have the same tokens, and so the same losses.
+    """
+
+    objective: Objective
+    batches: Callable[[LM, int], Callable[[int], Sequence[Any]]]
+    trainer: Any
+    config: Any
+    said: Found
+    layouts: dict[str, Found]
+    data: list[Found]
+    length: float
+    rows: float = 1.0
+    same: bool = True
+    more: dict[str, Found] = field(default_factory=dict)
+    given: Found = field(default_factory=dict)
 
 
 def settings(steps: int, **other: Any) -> Training:
     return Training(**{"steps": steps, "lr": LR, "rank": RANK, "warmup": 0.0, **other})
 
 
-def ours(lm: LM, objective: Any, batches: Callable[[int], Sequence[Any]], training: Training) -> Run:
-    run = Run()
+# --- ours ---
+
+
+def ours(part: Part, ref: ModelRef, steps: int, dtype: torch.dtype) -> Run:
+    lm, run = load(ref, dtype), Run(steps)
+    started = time.perf_counter()
+    batches = part.batches(lm, steps)
+    run.before = time.perf_counter() - started
+
+    def batch(step: int) -> Sequence[Any]:
+        items = batches(step)
+        run.tokens.append(sum(map(real_tokens, items)))
+        return items
+
+    return timed(lm, part.objective, batch, settings(steps), run)
+
+
+def timed(lm: LM, objective: Objective, batches: Any, training: Training, run: Run) -> Run:
+    """A training of ours; its times go into `run`."""
 
     def step(done: int, loss: float) -> None:
         run.ends.append(time.perf_counter())
         run.losses.append(loss)
 
     with tempfile.TemporaryDirectory() as out:
+        run.started = time.perf_counter()
         train(lm, objective, batches, training, 0, [], Path(out), step)
     return run
 
 
-class Clock(TrainerCallback):  # type: ignore[misc]
-    """What a TRL trainer does, as a `Run`."""
+def real_tokens(item: Tokens | Pair | Rollout) -> int:
+    if isinstance(item, Pair):
+        return len(item.chosen) + len(item.rejected)
+    return len(item.tokens if isinstance(item, Rollout) else item)
 
-    def __init__(self) -> None:
-        self.run = Run()
+
+# --- theirs ---
+
+
+class Clock(TrainerCallback):  # type: ignore[misc]
+    """What a TRL trainer does, as a `Run`. What is far behind the `fastest` first step so far is stopped."""
+
+    def __init__(self, steps: int, size: float, fastest: float = 0.0) -> None:
+        """`size`: of a step, in real tokens."""
+        self.run, self.fastest, self.stopped = Run(steps), fastest, ""
+        self.limit = FAR_BEHIND * size / fastest if fastest else math.inf
+        self.until = math.inf
+
+    def allow(self, steps: int) -> None:
+        self.until = time.perf_counter() + steps * self.limit
+
+    def watch(self, model: Any) -> None:
+        """Look at the time before and after every layer, backward too."""
+
+        def after(_module: Any, _inputs: Any, output: Any) -> None:
+            hidden = output[0] if isinstance(output, tuple) else output
+            if hidden.requires_grad:
+                hidden.register_hook(self.check)
+            self.check()
+
+        for layers in model.modules():
+            if isinstance(layers, torch.nn.ModuleList):
+                for layer in layers:
+                    layer.register_forward_hook(after)
+
+    def check(self, *_: Any) -> None:
+        if time.perf_counter() > self.until:
+            self.stop(f"stopped in step {len(self.run.ends) + 1}, after {self.limit:.0f} s")
+
+    def stop(self, why: str) -> None:
+        self.stopped = why
+        raise TimeoutError(why)
+
+    def count(self, inputs: Found) -> None:
+        """Count the real tokens of a forward pass."""
+        names = ("prompt_mask", "completion_mask") if "prompt_mask" in inputs else ("attention_mask",)
+        masks = [inputs[name].sum() for name in names if inputs.get(name) is not None]
+        self.run.tokens[-1] += int(sum(masks)) if masks else inputs["input_ids"].numel()
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self.run.started = self.run.started or time.perf_counter()
+        self.run.tokens.append(0)
+        self.allow(1)
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         self.run.ends.append(time.perf_counter())
+        if len(self.run.ends) == 1 and BEHIND * self.run.first < self.fastest:
+            self.stop(f"ended after its first step: {self.run.first:.0f} tokens/s, the fastest had {self.fastest:.0f}")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if logs and "loss" in logs:
             self.run.losses.append(float(logs["loss"]))
 
 
-def same_course(trainer: type) -> Any:
-    """A TRL trainer that takes its rows in the order of the data set, at our learning rates."""
+def on_course(trainer: Any, clock: Clock) -> Any:
+    """A TRL trainer at our learning rates, whose tokens and reference are counted."""
 
-    class SameCourse(trainer):  # type: ignore[misc, valid-type]
-        def _get_train_sampler(self, *_: Any) -> Any:
-            return torch.utils.data.SequentialSampler(self.train_dataset)
-
+    class OnCourse(trainer):  # type: ignore[misc]
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
             share = settings(num_training_steps)
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -117,30 +239,171 @@ def same_course(trainer: type) -> Any:
             )
             return self.lr_scheduler
 
-    return SameCourse
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            clock.count(inputs)
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+        def _precompute_ref_logps(self, *args: Any) -> Any:
+            started = time.perf_counter()
+            clock.allow(clock.run.steps)
+            found = super()._precompute_ref_logps(*args)
+            clock.run.before = time.perf_counter() - started
+            return found
+
+    return OnCourse
 
 
-def theirs(trainer: type, config: Any, ref: ModelRef, steps: int, data: list[Found], said: Found, **more: Any) -> Run:
-    """A run of a TRL trainer; `said` are the settings that are not its defaults."""
-    peer, clock = load(ref, torch.float32), Clock()
-    adapter = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)  # as `train` does before it makes an adapter
-        model = get_peft_model(peer.model, adapter)
+def sequences(how: Found) -> int:
+    """In a batch of TRL's: rows of a data set, or packed ones."""
+    return int(how["per_device_train_batch_size"] * how.get("gradient_accumulation_steps", 1))
+
+
+def theirs(part: Part, ref: ModelRef, how: Found, steps: int, clock: Clock) -> Run:
+    """A run of a TRL trainer with these settings.
+
+    Raises:
+        Exception: TRL refuses them, or the clock has stopped it.
+    """
+    peer = load(ref, how["dtype"])
+    if clock.fastest:
+        clock.watch(peer.model)
+    rows = len(part.data) if how.get("packing") else round(sequences(how) * part.rows * steps)
     with tempfile.TemporaryDirectory() as out:
         common = {"output_dir": out, "report_to": "none", "save_strategy": "no", "disable_tqdm": True, "seed": 0}
         common |= {"use_cpu": peer.device.type == "cpu", "max_steps": steps, "learning_rate": LR, "logging_steps": 1}
-        made = (trainer if more.pop("own_order", False) else same_course(trainer))(
-            model,
-            args=config(**{**common, "per_device_train_batch_size": BATCH, **said}),
-            train_dataset=Dataset.from_list(data),
+        common |= {"train_sampling_strategy": "sequential"}
+        made = on_course(part.trainer, clock)(
+            peer.model,
+            args=part.config(**common, **part.said, **{name: v for name, v in how.items() if name != "dtype"}),
+            train_dataset=Dataset.from_list(part.data[:rows]),
             processing_class=peer.tokenizer,
             callbacks=[clock],
-            **more,
+            # TRL seeds as `train` does, then adds it: the first adapter is the same.
+            peft_config=LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM"),
+            **part.given,
         )
+        if how.get("padding_free") and not made.padding_free:
+            raise ValueError("TRL pads in spite of padding_free")
         made.remove_callback(PrinterCallback)
         made.train()
     return clock.run
+
+
+# --- the search for TRL's fastest settings ---
+
+PRECISIONS: dict[str, Found] = {
+    "float32": {"dtype": torch.float32, "bf16": False},
+    "bfloat16": {"dtype": torch.bfloat16, "bf16": False},
+    "bfloat16 autocast": {"dtype": torch.bfloat16, "bf16": True},
+    "float32 autocast": {"dtype": torch.float32, "bf16": True},
+}
+"""Of the frozen weights, and whether products are done in bfloat16 whatever they are in. TRL's default is the last."""
+ACTIVATIONS: dict[str, Found] = {
+    "kept": {"gradient_checkpointing": False},
+    "recomputed": {"gradient_checkpointing": True},
+}
+"""TRL's default is the last."""
+
+
+def products(precision: str) -> torch.dtype:
+    """In which type most products are done."""
+    return torch.float32 if precision == "float32" else torch.bfloat16
+
+
+@dataclass
+class Search:
+    """TRL's settings that were tried, each with what it did or why not, and the fastest so far."""
+
+    part: Part
+    ref: ModelRef
+    steps: int
+    grid: list[Found] = field(default_factory=list)
+    best: Found = field(default_factory=dict)
+    how: Found = field(default_factory=dict)
+    fastest: float = 0.0
+    left_out: dict[torch.dtype, str] = field(default_factory=dict)
+
+    def all(self) -> None:
+        """The grid; then, with the fastest of it, what more there is.
+
+        Where the best combination so far is not half as fast with the products in another type, the rest of that type
+        is left out: on a processor without instructions for it a step takes minutes.
+        """
+        for precision in sorted(PRECISIONS, key=lambda name: products(name) != dtype_for("lora")):
+            pairs = list(itertools.product(self.part.layouts, ACTIVATIONS))
+            pairs.sort(key=lambda pair: pair != (self.best.get("layout"), self.best.get("activations")))
+            for layout, activations in pairs:
+                self.one(layout, self.part.layouts[layout], precision, activations)
+        first = dict(self.best)
+        for name, said in self.part.more.items():
+            layout = first["layout"]
+            self.one(f"{layout}, {name}", self.part.layouts[layout] | said, first["precision"], first["activations"])
+
+    def one(self, layout: str, said: Found, precision: str, activations: str) -> None:
+        record: Found = {"layout": layout, "precision": precision, "activations": activations}
+        self.grid.append(record)
+        kind = products(precision)
+        if kind in self.left_out:
+            record["note"] = self.left_out[kind]
+            return
+        how = said | PRECISIONS[precision] | ACTIVATIONS[activations]
+        size = sequences(how) * (how["max_length"] if how.get("packing") else self.part.length)
+        clock = Clock(self.steps, size, self.fastest)
+        started = time.perf_counter()
+        try:
+            theirs(self.part, self.ref, how, self.steps, clock)
+        except Exception as error:  # whatever TRL says to these settings is what is to be known
+            record["note"] = clock.stopped or f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        gc.collect()
+        record["s"] = time.perf_counter() - started
+        print(f"{record['s']:5.0f} s  {name(record)}", file=sys.stderr)
+        run = clock.run
+        if clock.stopped and not run.ends:
+            record["tokens/s below"] = self.fastest / FAR_BEHIND
+            if self.best and kind != products(self.best["precision"]):
+                self.left_out[kind] = f"left out: {layout}, {precision}, was {clock.stopped}"
+        elif run.ends and (clock.stopped or "note" not in record):
+            record |= {"tokens/s": run.rate, "steps": len(run.ends)}
+            self.fastest = max(self.fastest, run.first)
+            if len(run.ends) == self.steps and run.rate > self.best.get("tokens/s", 0.0):
+                self.best, self.how = record, how
+
+
+def name(record: Found) -> str:
+    return f"{record['layout']}, {record['precision']}, activations {record['activations']}"
+
+
+# --- side by side ---
+
+
+def beside(part: Part, ref: ModelRef, steps: int, probe_steps: int) -> Found:
+    """TRL's fastest settings, then ours and these in turn; where the tokens are the same, losses too."""
+    started = time.perf_counter()
+    search = Search(part, ref, probe_steps)
+    search.all()
+    found: Found = {"grid": search.grid, "search, s": time.perf_counter() - started, "best": name(search.best)}
+
+    def peer(how: Found) -> Run:
+        return theirs(part, ref, how, steps, Clock(steps, 0.0))
+
+    runs: dict[str, list[Run]] = {"dormouse": [], "TRL's best": []}
+    for _ in range(ROUNDS):
+        runs["dormouse"].append(ours(part, ref, steps, dtype_for("lora")))
+        runs["TRL's best"].append(peer(search.how))
+    if part.same:
+        layout = next(iter(part.layouts))
+        plain = part.layouts[layout] | PRECISIONS["float32"] | ACTIVATIONS["kept"]
+        runs["TRL in float32, our batches"] = [peer(plain)]
+        mine = runs["dormouse"][0] if dtype_for("lora") == torch.float32 else ours(part, ref, steps, torch.float32)
+        pairs = zip(mine.losses, runs["TRL in float32, our batches"][0].losses, strict=True)
+        found[GAP] = max(abs(a - b) for a, b in pairs)
+    for who, some in runs.items():
+        found[who] = [{"tokens/s": run.rate, "s/step": run.seconds, "losses": run.losses} for run in some]
+    mine, best = ([run.rate for run in runs[who]] for who in ("dormouse", "TRL's best"))
+    found[RATIO] = fmean(mine) / fmean(best)
+    found["spread"] = [min(mine) / max(best), max(mine) / min(best)]
+    found["all, s"] = time.perf_counter() - started
+    return found
 
 
 # --- data ---
@@ -152,133 +415,148 @@ def examples(n: int) -> list[Example]:
     return [Example(render(Scenario.of(question, {})), plain_answer(question)) for question in asked]
 
 
-def prompt_text(lm: LM, example: Example) -> str:
-    chat = [{"role": role, "content": text} for role, text in example.messages]
-    return str(lm.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+def batches_of(size: int, accumulation: int = 1, **more: Any) -> Found:
+    return {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation, **more}
 
 
 # --- the parts ---
 
-PLAIN = {"bf16": False, "gradient_checkpointing": False}
-"""Where TRL's defaults are not the fastest on a CPU: it runs in bfloat16, and computes activations twice."""
 
+def sft(ref: ModelRef, steps: int) -> Part:
+    """Supervised fine-tuning."""
+    tokens = encode(load(ref), examples(4 * BATCH * steps))
 
-def sft(ref: ModelRef, steps: int) -> Found:
-    """Supervised fine-tuning: real tokens a second."""
-    lm = load(ref, dtype_for("lora"))
-    tokens = encode(lm, examples(4 * BATCH * steps))
-    mine = ours(lm, likelihood, lambda step: tokens[step * BATCH : (step + 1) * BATCH], settings(steps))
-    mine.tokens = [sum(len(s) for s in tokens[step * BATCH : (step + 1) * BATCH]) for step in range(steps)]
-    data = [
-        {"input_ids": [*s.prompt, *s.response], "completion_mask": [0] * len(s.prompt) + [1] * len(s.response)}
-        for s in tokens
-    ]
+    def packed(size: int, accumulation: int = 1) -> Found:
+        return batches_of(1, accumulation, packing=True, max_length=size)
 
-    def peer(**said: Any) -> Run:
-        seen: list[int] = []
-
-        class Counting(trl.SFTTrainer):  # type: ignore[misc]
-            def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-                mask = inputs.get("attention_mask")
-                seen.append(int(inputs["input_ids"].numel() if mask is None else mask.sum()))
-                return super().compute_loss(model, inputs, *args, **kwargs)
-
-        run = theirs(Counting, trl.SFTConfig, ref, steps, data, {"completion_only_loss": True, **said})
-        run.tokens = seen
-        return run
-
-    runs = {"dormouse, batch 8": mine}
-    if fast_bfloat16():
-        runs["TRL, its defaults, batch 8"] = peer()
-    runs |= {
-        "TRL, float32, activations kept, batch 8": peer(**PLAIN),
-        "TRL, the same, batch 32": peer(**PLAIN, per_device_train_batch_size=32),
-        "TRL, the same, packed (bfd) 1 x 512": peer(
-            **PLAIN, packing=True, max_length=512, per_device_train_batch_size=1
-        ),
-        "TRL, the same, packed (bfd) 2 x 512": peer(
-            **PLAIN, packing=True, max_length=512, per_device_train_batch_size=2
-        ),
-    }
-    gap = max(
-        abs(a - b) for a, b in zip(mine.losses, runs["TRL, float32, activations kept, batch 8"].losses, strict=True)
+    return Part(
+        objective=likelihood,
+        batches=lambda lm, steps: lambda step: tokens[step * BATCH : (step + 1) * BATCH],
+        trainer=trl.SFTTrainer,
+        config=trl.SFTConfig,
+        said={"completion_only_loss": True},
+        layouts={
+            "8 x 1": batches_of(8),
+            "packed 512 x 1": packed(512),
+            "packed 256 x 2": packed(256, 2),
+            "packed 1024 x 1": packed(1024),
+            "padding-free 8 x 1": batches_of(8, padding_free=True, max_length=None),
+            "padding-free 32 x 1": batches_of(32, padding_free=True, max_length=None),
+            "2 x 4": batches_of(2, 4),
+            "1 x 8": batches_of(1, 8),
+            "32 x 1": batches_of(32),
+        },
+        data=[
+            {"input_ids": [*s.prompt, *s.response], "completion_mask": [0] * len(s.prompt) + [1] * len(s.response)}
+            for s in tokens
+        ],
+        length=fmean(map(len, tokens)),
     )
-    found: Found = {
-        name: {"tokens/s": run.rate, "s/step": run.seconds, "losses": run.losses} for name, run in runs.items()
-    }
-    best = max(run.rate for name, run in runs.items() if name.startswith("TRL"))
-    if fast_bfloat16():
-        found["times TRL's defaults"] = mine.rate / runs["TRL, its defaults, batch 8"].rate
-    found["times TRL's best"] = mine.rate / best
-    found["largest gap between the loss curves"] = gap
-    return found
 
 
-def dpo(ref: ModelRef, steps: int) -> Found:
-    """Preference pairs, the answer to the question over that to another: seconds a step, reference included."""
+def dpo(ref: ModelRef, steps: int) -> Part:
+    """Preference pairs, the answer to the question over that to another; the reference's work included."""
     size = BATCH // 2
-    rows = examples(size * steps)
+    rows = examples(4 * size * steps)
     pairs = [(row, Example(row.messages, rows[i - 1].response)) for i, row in enumerate(rows)]
-    lm = load(ref, dtype_for("lora"))
-    started = time.perf_counter()
-    made = make_pairs(lm, pairs)
-    before = (time.perf_counter() - started) / steps
-    mine = ours(lm, preference(0.1), lambda step: made[step * size : (step + 1) * size], settings(steps))
-    data = [
-        {"prompt": prompt_text(lm, better), "chosen": better.response, "rejected": worse.response}
-        for better, worse in pairs
-    ]
-    said = {"beta": 0.1, "per_device_train_batch_size": size}
+    better, worse = (encode(load(ref), [pair[side] for pair in pairs]) for side in (0, 1))
 
-    def peer(**more: Any) -> Run:
-        return theirs(trl.DPOTrainer, trl.DPOConfig, ref, steps, data, {**said, **more})
+    class Given(trl.DPOTrainer):  # type: ignore[misc]
+        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+            return dataset  # our token ids
 
-    return beside(mine, before, peer)
+    def batches(lm: LM, steps: int) -> Callable[[int], Sequence[Pair]]:
+        made = make_pairs(lm, pairs[: size * steps])
+        return lambda step: made[step * size : (step + 1) * size]
+
+    ahead = {"precompute_ref_log_probs": True}
+    return Part(
+        objective=preference(0.1),
+        batches=batches,
+        trainer=Given,
+        config=trl.DPOConfig,
+        said={"beta": 0.1},
+        layouts={
+            "4 x 1": batches_of(4),
+            "2 x 2": batches_of(2, 2),
+            "1 x 4": batches_of(1, 4),
+            "16 x 1": batches_of(16),
+            "4 x 1, reference ahead": batches_of(4, **ahead),
+            "1 x 4, reference ahead": batches_of(1, 4, **ahead),
+            "4 x 1, padding-free": batches_of(4, padding_free=True),
+        },
+        data=[
+            {"prompt_ids": list(b.prompt), "chosen_ids": list(b.response), "rejected_ids": list(w.response)}
+            for b, w in zip(better, worse, strict=True)
+        ],
+        length=fmean(len(b) + len(w) for b, w in zip(better, worse, strict=True)),
+    )
 
 
-def grpo(ref: ModelRef, steps: int) -> Found:
-    """Rollouts, reference, one update: seconds a step. The reward is how many different tokens an answer has."""
-    prompts = [example.messages for example in examples(PROMPTS * steps)]
-    lm = load(ref, dtype_for("lora"))
+def grpo(ref: ModelRef, steps: int) -> Part:
+    """Answers, reference, one update. The reward is how many different tokens an answer has.
 
-    def batch(step: int) -> list[Rollout]:
-        groups = rollouts(lm, prompts[step * PROMPTS : (step + 1) * PROMPTS], GROUP, LIMIT, seed=step)
-        worth = advantages([[float(len(set(r.tokens.response))) for r in group] for group in groups])
-        rolled = [r for group in groups for r in group]
-        with lm.model.disable_adapter():
-            refs = token_logprobs(lm, [r.tokens for r in rolled])
-        flat = zip(rolled, itertools.chain(*worth), refs, strict=True)
-        return [Rollout(r.tokens, value, r.logprobs, before) for r, value, before in flat]
+    A step is writing and an update, and the settings of one do not touch the other: the ways of writing are tried with
+    the fastest of the rest. Writing for several updates at once is not among them: then answers come from old weights.
+    """
+    prompts = [example.messages for example in examples(2 * PROMPTS * steps)]
+    asking = load(ref)
+    ids = encode_prompts(asking, prompts)
+    texts = [prompt_text(asking, messages) for messages in prompts]
+    known = dict(zip(texts, map(list, ids), strict=True))
 
-    mine = ours(lm, group_policy(), batch, settings(steps))
-    data = [{"prompt": [{"role": role, "content": text} for role, text in messages]} for messages in prompts]
-    said = {"num_generations": GROUP, "max_completion_length": LIMIT, "beta": 0.04, "loss_type": "grpo"}
-    said["per_device_train_batch_size"] = GROUP * PROMPTS
+    class Given(trl.GRPOTrainer):  # type: ignore[misc]
+        def _tokenize_prompts(self, prompts: list[str]) -> Any:
+            return [known[text] for text in prompts], None, {}  # our token ids
+
+    def batches(lm: LM, steps: int) -> Callable[[int], Sequence[Rollout]]:
+        def batch(step: int) -> list[Rollout]:
+            groups = rollouts(lm, prompts[step * PROMPTS : (step + 1) * PROMPTS], GROUP, LIMIT, seed=step)
+            worth = advantages([[float(len(set(r.tokens.response))) for r in group] for group in groups])
+            rolled = [r for group in groups for r in group]
+            with lm.model.disable_adapter():
+                refs = token_logprobs(lm, [r.tokens for r in rolled])
+            flat = zip(rolled, itertools.chain(*worth), refs, strict=True)
+            return [Rollout(r.tokens, value, r.logprobs, before) for r, value, before in flat]
+
+        return batch
 
     def reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
         return [float(len(set(ids))) for ids in completion_ids]
 
-    def peer(**more: Any) -> Run:
-        how = {**said, **more}
-        return theirs(trl.GRPOTrainer, trl.GRPOConfig, ref, steps, data, how, reward_funcs=reward, own_order=True)
-
-    return beside(mine, 0.0, peer)
-
-
-def fast_bfloat16() -> bool:
-    """Whether TRL's defaults, bfloat16 among them, are worth the wait: without instructions for it, minutes a step."""
-    return dtype_for("lora") == torch.bfloat16
-
-
-def beside(mine: Run, extra: float, peer: Callable[..., Run]) -> Found:
-    peers = {"TRL, its defaults": peer()} if fast_bfloat16() else {}
-    peers["TRL, float32, activations kept"] = peer(**PLAIN)
-    found: Found = {"dormouse": {"s/step": mine.seconds + extra, "losses": mine.losses}}
-    found |= {name: {"s/step": run.seconds, "losses": run.losses} for name, run in peers.items()}
-    if fast_bfloat16():
-        found["times TRL's defaults"] = peers["TRL, its defaults"].seconds / (mine.seconds + extra)
-    found["times TRL's best"] = min(run.seconds for run in peers.values()) / (mine.seconds + extra)
-    return found
+    return Part(
+        objective=group_policy(),
+        batches=batches,
+        trainer=Given,
+        config=trl.GRPOConfig,
+        said={
+            "num_generations": GROUP,
+            "max_completion_length": LIMIT,
+            "beta": 0.04,
+            "loss_type": "grpo",
+            "use_bias_correction_kl": False,
+            "shuffle_dataset": False,
+        },
+        layouts={
+            "16 x 1": batches_of(16),
+            "8 x 2": batches_of(8, 2),
+            "4 x 4": batches_of(4, 4),
+            "8 x 2, written 8 at a time": batches_of(8, 2, steps_per_generation=1),
+            "32 x 1": batches_of(32),
+        },
+        more={
+            "static cache": {"cache_implementation": "static"},
+            "continuous batching": {
+                "use_transformers_continuous_batching": True,
+                "transformers_continuous_batching_config": {"num_blocks": 64, "max_batch_tokens": 512},
+            },
+        },
+        data=[{"prompt": text} for text in texts],
+        length=fmean(map(len, ids)) + LIMIT,
+        rows=1 / GROUP,
+        same=False,
+        given={"reward_funcs": reward},
+    )
 
 
 def peak(ref: ModelRef, steps: int) -> Found:
@@ -299,7 +577,7 @@ def peak(ref: ModelRef, steps: int) -> Found:
     width = config.num_attention_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
     looks = sum(row.ids.numel() * row.ids.shape[1] for row in rows) * 2 * width * config.num_hidden_layers
     work = 3 * 2 * (layers * read + heads + looks)
-    run = ours(lm, likelihood, lambda step: tokens, settings(steps, method="full", lr=1e-5))
+    run = timed(lm, likelihood, lambda step: tokens, settings(steps, method="full", lr=1e-5), Run(steps))
     limit, reached = 2 * 2048**3 / fastest, work / run.seconds
     return {
         "GFLOP/s of a 2048 x 2048 x 2048 product": limit / 1e9,
@@ -351,39 +629,91 @@ def seconds(do: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-PARTS = {"sft": sft, "dpo": dpo, "grpo": grpo, "peak": peak, "exact": exact}
+# --- what is printed ---
+
+BESIDE = {"sft": sft, "dpo": dpo, "grpo": grpo}
+ALONE = {"peak": peak, "exact": exact}
 
 
-def show(name: str, found: Found) -> None:
-    """A table of one part."""
-    print(f"\n**{name}**\n\n| what | |\n|---|---|")
+def show_grid(grid: Sequence[Found]) -> None:
+    """Real tokens a second of every combination that was tried, and below why one has none."""
+    columns = list(dict.fromkeys((r["precision"], r["activations"]) for r in grid if "s" in r))
+    notes: dict[str, int] = {}
+    print("\n| TRL, tokens/s | " + " | ".join(", ".join(column) for column in columns) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for layout in dict.fromkeys(record["layout"] for record in grid):
+        cells = dict.fromkeys(columns, "")
+        for record in grid:
+            if record["layout"] == layout and (column := (record["precision"], record["activations"])) in cells:
+                cells[column] = cell(record, notes)
+        print(f"| {layout} | " + " | ".join(cells.values()) + " |")
+    print()
+    for note, number in notes.items():
+        print(f"{number}. {note}")
+    for note in dict.fromkeys(record["note"] for record in grid if "s" not in record):
+        without = sorted({record["precision"] for record in grid if record.get("note") == note})
+        print(f"- {', '.join(without)}: {note}")
+
+
+def cell(record: Found, notes: dict[str, int]) -> str:
+    if "tokens/s" in record:
+        return f"{record['tokens/s']:.0f}" + ("*" if record["steps"] == 1 else "")
+    if "tokens/s below" in record:
+        return f"< {record['tokens/s below']:.0f}"
+    return f"[{notes.setdefault(record['note'], len(notes) + 1)}]" if "s" in record else ""
+
+
+def show_beside(found: Found) -> None:
+    print(f"\nOf {len(found['grid'])} combinations, {found['search, s']:.0f} s. *: of its first step alone.")
+    show_grid(found["grid"])
+    print(f"\nTRL's best: {found['best']}\n\n| | tokens/s, run by run | s/step | losses |\n|---|---|---|---|")
+    for who in ("dormouse", "TRL's best", "TRL in float32, our batches"):
+        runs = found.get(who, [])
+        if runs:
+            shown = [" ".join(f"{run[what]:.4g}" for run in runs) for what in ("tokens/s", "s/step")]
+            losses = " ".join(f"{loss:.4f}" for loss in runs[0]["losses"])
+            print(f"| {who} | {' | '.join(shown)} | {losses} |")
+    low, high = found["spread"]
+    print(f"\n**{found[RATIO]:.2f} times TRL's best** ({low:.2f} to {high:.2f} from run to run)", end="")
+    if GAP in found:
+        print(f"; {GAP}: {found[GAP]:.1e}", end="")
+    print(f"; {found['all, s']:.0f} s in all", flush=True)
+
+
+def show_alone(found: Found) -> None:
+    print("\n| what | |\n|---|---|")
     for what, value in found.items():
-        numbers = value if isinstance(value, dict) else {"": value}
-        shown = [f"{number:.4g} {unit}".strip() for unit, number in numbers.items() if unit != "losses"]
-        if "losses" in numbers:
-            shown.append("losses " + " ".join(f"{loss:.4f}" for loss in numbers["losses"]))
-        print(f"| {what} | {'; '.join(shown)} |", flush=True)
+        print(f"| {what} | {value:.4g} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--only", nargs="+", choices=[*BESIDE, *ALONE], default=[*BESIDE, *ALONE])
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--probe-steps", type=int, default=2, help="of each combination of TRL's settings")
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--save", type=Path, nargs="?", const=OUT, help=f"write what was measured, by default to {OUT}")
     args = parser.parse_args()
-    if args.steps < 2:
-        parser.error("--steps must be 2 or more: the first is left out")
+    if min(args.steps, args.probe_steps) < 2:
+        parser.error("--steps and --probe-steps must be 2 or more: the first is left out")
     transformers_logging.set_verbosity_error()
+    logging.disable(logging.WARNING)
     disable_progress_bars()
     warnings.simplefilter("ignore")
     ref = zoo.resolve(args.model)
     about = {"threads": torch.get_num_threads(), "dtype": str(dtype_for("lora")), "torch": torch.__version__}
-    found: Found = {**about, "trl": trl.__version__, "model": args.model, "steps": args.steps}
+    found: Found = {**about, "trl": trl.__version__, "model": args.model}
+    found |= {"steps": args.steps, "probe steps": args.probe_steps}
     print(", ".join(f"{name} {value}" for name, value in found.items()))
     for name in args.only:
-        found[name] = PARTS[name](ref, args.steps)
-        show(name, found[name])
+        print(f"\n**{name}**", flush=True)
+        if name in BESIDE:
+            part = BESIDE[name](ref, max(args.steps, args.probe_steps))
+            found[name] = beside(part, ref, args.steps, args.probe_steps)
+            show_beside(found[name])
+        else:
+            found[name] = ALONE[name](ref, args.steps)
+            show_alone(found[name])
         if args.save:
             args.save.parent.mkdir(parents=True, exist_ok=True)
             args.save.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
