@@ -38,6 +38,10 @@ __all__ = sorted(_ROOM)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("dormouse-lab")
     if name not in _ROOM:
         raise AttributeError(f"module 'dormouse' has no attribute '{name}'")
     return getattr(import_module(f"dormouse.{_ROOM[name]}"), name)
