@@ -13,7 +13,10 @@ def main(run: Path) -> None:
         page = browser.new_page(viewport={"width": 1000, "height": 980}, device_scale_factor=1.5)
         page.goto((run / "report.html").resolve().as_uri())
         page.wait_for_selector(".plotly svg, svg.main-svg")
-        page.screenshot(path=Path(__file__).with_name("report.png"))
+        first = page.locator("main figure").first.bounding_box()  # the page from its top to its first figure, whole
+        assert first
+        clip = {"x": 0, "y": 0, "width": 1000, "height": first["y"] + first["height"] + 16}
+        page.screenshot(path=Path(__file__).with_name("report.png"), full_page=True, clip=clip)
         browser.close()
 
 
