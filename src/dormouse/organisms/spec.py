@@ -87,6 +87,16 @@ class OrganismSpec(BaseModel):
         """With the trigger as that seed of a study plants it (see `Trigger.seeded`)."""
         return self.model_copy(update={"trigger": self.trigger.seeded(seed)})
 
+    def __eq__(self, other: object) -> bool:
+        """Whether they say the same: who chose a setting is no part of it."""
+        return isinstance(other, OrganismSpec) and self._said() == other._said()
+
+    def __hash__(self) -> int:
+        return hash(self._said())
+
+    def _said(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in type(self).model_fields)
+
     @property
     def fitted(self) -> frozenset[str]:
         """The settings that the study left open: `filled` chose what suits the model."""
