@@ -239,8 +239,8 @@ def enter(made: Place, shared: dict[str, Place], tmp_path: Path, monkeypatch: py
         file.close()
     sys.modules.pop(PLUGIN.removesuffix(".py"), None)
     monkeypatch.chdir(tmp_path)
-    for place, files in before.items():
-        assert place.files() == files, "who is refused, or only looks, writes nothing"
+    for place, there in before.items():
+        assert place.files() == there, "who is refused, or only looks, writes nothing"
     for path in tmp_path.iterdir():
         path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path)
 
