@@ -56,6 +56,8 @@ def read_treatments(out: Path) -> Iterator[Treatment]:
             steps = [TrainingStep.from_json(json.loads(line)) for line in path.read_text("utf-8").splitlines()]
             lines = (path.parent / SHOWN_ROWS).read_text("utf-8").split("\n")[:-1]
             rows = [dict(json.loads(line)) for line in lines]
+            if not steps:
+                raise ValueError("it holds no step")
             if any(not 0 <= i < len(rows) for step in steps for i in step.shown):
                 raise ValueError("a step names a row that is not there")
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -172,7 +172,8 @@ def _code(*roots: Any) -> dict[str, Any]:
 
 def read_code_anew() -> None:
     """Forget what code said, in a notebook or a console: a cell may have been run again since, a file reloaded."""
-    if not hasattr(sys.modules["__main__"], "__file__"):
+    notebook = sys.modules.get("IPython")
+    if hasattr(sys, "ps1") or (notebook is not None and notebook.get_ipython() is not None):
         forget()
         _code.cache_clear()
 

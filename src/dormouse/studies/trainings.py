@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,12 @@ def copy_logs(stages: Sequence[Path], folder: Path) -> None:
             step = TrainingStep.from_json(json.loads(line))
             steps.append(replace(step, part=part, shown=tuple(first + i for i in step.shown)))
         rows += (stage / SHOWN_ROWS).read_text(encoding="utf-8").split("\n")[:-1]  # texts may hold other line breaks
-    if steps:
-        (folder / TRAINING).write_text("".join(json.dumps(step.to_json()) + "\n" for step in steps), encoding="utf-8")
-        (folder / SHOWN_ROWS).write_text("".join(row + "\n" for row in rows), encoding="utf-8")
+    if steps:  # the steps last, and each in one go: who finds them finds all
+        _replace(folder / SHOWN_ROWS, "".join(row + "\n" for row in rows))
+        _replace(folder / TRAINING, "".join(json.dumps(step.to_json()) + "\n" for step in steps))
+
+
+def _replace(path: Path, text: str) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)
