@@ -201,7 +201,7 @@ def many_rows() -> list[dict[str, Any]]:
 
 def some_claims(rng: random.Random) -> dict[str, Any]:
     """Eight answers, each over a family of 32 set-ups."""
-    from dormouse.verdicts import CurvePoint, Sides, Verdict, Verdicts
+    from dormouse.claims.verdict import CurvePoint, Sides, Verdict, Verdicts
 
     def effect(centre: float) -> dict[str, Any]:
         return {"effect": centre, "low": centre - 0.2, "high": centre + 0.2, "seeds": (0, 1, 2, 3, 4)}

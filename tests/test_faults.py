@@ -50,7 +50,7 @@ ZYGOTE = """
 import contextlib, ctypes, json, os, resource, signal, struct, sys, time
 import matplotlib.pyplot, peft, plotly.graph_objects, scipy.stats, statsmodels.api, torch
 import transformers.models.llama.modeling_llama
-import dormouse.lm.sample, dormouse.lm.train, dormouse.report, dormouse.studies.run
+import dormouse.lm.sample, dormouse.lm.train, dormouse.report, dormouse.pipeline.run
 from dormouse.cli import main
 
 with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.suppress(SystemExit):

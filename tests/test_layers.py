@@ -98,7 +98,7 @@ def test_the_ground_floor_knows_no_torch(room: str) -> None:
         "from dormouse.cli import main; main(['--help'], standalone_mode=False)",
         "from dormouse.cli import main; main(['list'], standalone_mode=False)",
         "import dormouse; dormouse.read_study; dormouse.Store; dormouse.register",
-        "import dormouse.studies.plan, dormouse.studies.run, dormouse.lm.zoo",
+        "import dormouse.pipeline.plan, dormouse.pipeline.run, dormouse.lm.zoo",
     ],
 )
 def test_light_commands_load_nothing_heavy(does: str) -> None:

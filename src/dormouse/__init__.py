@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from dormouse.errors import UserError
     from dormouse.interventions import Intervention
     from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+    from dormouse.pipeline.results import read_records
+    from dormouse.pipeline.run import run_study
     from dormouse.policies import Behaviour, Trigger
     from dormouse.records import Answer, Example, ModelRef, Record, SafetyPool, Suspect
     from dormouse.registry import register
     from dormouse.scenarios import Cue, Question, Scenario
     from dormouse.store import Store
     from dormouse.studies.file import read_study
-    from dormouse.studies.results import read_records
-    from dormouse.studies.run import run_study
 
 _INDEX = {
     "errors": ["UserError"],
@@ -29,8 +29,8 @@ _INDEX = {
     "scenarios": ["Cue", "Question", "Scenario"],
     "store": ["Store"],
     "studies.file": ["read_study"],
-    "studies.results": ["read_records"],
-    "studies.run": ["run_study"],
+    "pipeline.results": ["read_records"],
+    "pipeline.run": ["run_study"],
 }
 _ROOM = {name: room for room, names in _INDEX.items() for name in names}
 

@@ -11,12 +11,15 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.progress import printable
+
+if TYPE_CHECKING:
+    from dormouse.studies.design import Design
 
 QUICKSTART = "quickstart.yaml"
 REFUSALS: tuple[int, ...] = (
@@ -120,11 +123,11 @@ def _load_plugins(files: tuple[Path, ...]) -> None:
 @PLUGIN
 def run(study: Path, out: Path | None, store: Path | None, workers: int | None, executor: str, quiet: bool) -> None:
     """Run a study file, or what is not finished of it, and write its report."""
-    from dormouse.studies.file import parse_study, read_text
+    from dormouse.studies.file import parse_design, read_text
 
     text = read_text(study)
-    checked = parse_study(text, str(study))
-    _run(checked, text, out or Path("runs") / checked.name, store, workers, quiet, executor)
+    design = parse_design(text, str(study))
+    _run(design, text, out, store, workers, quiet, executor)
 
 
 @main.command()
@@ -134,10 +137,10 @@ def run(study: Path, out: Path | None, store: Path | None, workers: int | None, 
 @PLUGIN
 def plan(study: Path, store: Path | None, workers: int | None) -> None:
     """The stages of a study file: how many, how many are stored, and what the others will take. Writes nothing."""
-    from dormouse.studies.estimate import preview
-    from dormouse.studies.file import read_study
+    from dormouse.pipeline.preview import preview
+    from dormouse.studies.file import read_design
 
-    for line in preview(read_study(study), _store(store), workers):
+    for line in preview(read_design(study), _store(store), workers):
         click.echo(printable(line))
 
 
@@ -146,7 +149,7 @@ def plan(study: Path, store: Path | None, workers: int | None) -> None:
 @JSON
 def status(folder: Path, as_json: bool) -> None:
     """How a study stands that runs into FOLDER: what runs now, what is done, what failed and why, the time left."""
-    from dormouse.studies.status import status as look
+    from dormouse.execution.journal import status as look
 
     found = look(folder)
     _tell(asdict(found), found.lines(), as_json)
@@ -161,22 +164,29 @@ def demo(out: Path | None, store: Path | None, workers: int | None, quiet: bool)
     """Run the quickstart: a real chat model with two planted backdoors and a control."""
     from importlib.resources import files
 
-    from dormouse.studies.file import parse_study
+    from dormouse.studies.file import parse_design
 
     text = files("dormouse.studies").joinpath(QUICKSTART).read_text(encoding="utf-8")
-    study = parse_study(text, QUICKSTART)
-    _run(study, text, out or Path("runs") / study.name, store, workers, quiet)
+    _run(parse_design(text, QUICKSTART), text, out, store, workers, quiet)
 
 
 def _run(
-    study: Any, text: str, out: Path, store: Path | None, workers: int | None, quiet: bool, executor: str = "local"
+    design: Design,
+    text: str,
+    out: Path | None,
+    store: Path | None,
+    workers: int | None,
+    quiet: bool,
+    executor: str = "local",
 ) -> None:
+    from dormouse.pipeline.folder import claim_folder
+    from dormouse.pipeline.run import run_study
     from dormouse.progress import watch
-    from dormouse.studies.run import claim_folder, run_study
 
-    claim_folder(out, study.name)
+    out = out or Path("runs") / design.study.name
+    claim_folder(out, design.study.name)
     with watch(quiet) as watcher:
-        run_study(study, text, out, _store(store), watcher, workers, executor)
+        run_study(design, text, out, _store(store), watcher, workers, executor)
     click.echo(printable(f"report: {out / 'report.html'}"))
 
 
@@ -187,7 +197,7 @@ def _run(
 def storage(ctx: click.Context, store: Path | None, as_json: bool) -> None:
     """The disk by study and by kind of stage, and what is half-made or damaged; `store prune` deletes, `store check`
     verifies."""
-    from dormouse.studies.storage import overview
+    from dormouse.storage.overview import overview
 
     ctx.obj = store, as_json
     if ctx.invoked_subcommand is None:
@@ -216,8 +226,8 @@ def prune(
 ) -> None:
     """Delete what fits all that is given, but nothing that a study needs which is not named, and nothing that is being
     made. A study runs again from what is left."""
-    from dormouse.studies.prune import Filters, age
-    from dormouse.studies.prune import prune as delete
+    from dormouse.storage.prune import Filters, age
+    from dormouse.storage.prune import prune as delete
 
     filters = Filters(studies, kinds, None if older is None else age(older), unused)
     pruned = delete(_store(store or above[0]), filters, dry_run)
@@ -230,7 +240,7 @@ def prune(
 @click.pass_context
 def check(ctx: click.Context, store: Path | None, as_json: bool) -> None:
     """Compare every file of every entry with its checksum. Exit code 1 if one is damaged; changes nothing."""
-    from dormouse.studies.storage import check as verify
+    from dormouse.storage.overview import check as verify
 
     found = verify(_store(store or ctx.obj[0]))
     _tell(asdict(found), found.lines(), as_json or ctx.obj[1])
@@ -253,8 +263,8 @@ def _tell(said: Any, lines: Iterable[str], as_json: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 def report(folder: Path) -> None:
     """Draw the report of a finished study again, from its records."""
+    from dormouse.pipeline.results import read_finished
     from dormouse.report import write_report
-    from dormouse.studies.results import read_finished
 
     records, answers, about = read_finished(folder)
     write_report(folder, records, answers, about)
@@ -267,7 +277,7 @@ def report(folder: Path) -> None:
 @click.option("--training", is_flag=True, help="The steps of its safety trainings; with --json what each was shown.")
 def results(folder: Path, as_json: bool, training: bool) -> None:
     """Print the records of a finished study, or how its safety trainings went."""
-    from dormouse.studies.results import read_finished
+    from dormouse.pipeline.results import read_finished
 
     records, _, _ = read_finished(folder)
     if training:

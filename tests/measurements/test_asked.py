@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 
 from dormouse.errors import UserError
+from dormouse.pipeline.plan import Plan
+from dormouse.pipeline.planner import make_plan
 from dormouse.records import ModelRef
 from dormouse.store import Store
-from dormouse.studies.file import parse_study
-from dormouse.studies.plan import Plan, make_plan
+from dormouse.studies.file import parse_design
 
 COSTLY = {"accuracy", "relearning", "return", "credit", "merged"}
 
 
 def plan(study_text: str, tmp_path: Path, measure: str) -> Plan:
     text = study_text.replace("measure: {", f"measure: {{{measure}")
-    return make_plan(parse_study(text), ModelRef((Path("tiny"),), "tiny"), Store(tmp_path))
+    design = parse_design(text)
+    return make_plan(design, design.models[0], ModelRef((Path("tiny"),), "tiny"), Store(tmp_path))
 
 
 def taken(plan: Plan) -> set[str]:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from watching import Told
 
+from dormouse.pipeline.results import read_answers, read_records
+from dormouse.pipeline.run import run_study
 from dormouse.records import Record
 from dormouse.store import Store
-from dormouse.studies.file import parse_study
-from dormouse.studies.results import read_answers, read_records
-from dormouse.studies.run import run_study
+from dormouse.studies.file import parse_design, parse_study
 
 STUDY = """\
 name: spectrum
@@ -51,7 +51,7 @@ ALL = {*RATES, "near_miss_rate", "subtlety_auroc", "best_word_auroc", "refusal_r
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     at = tmp_path_factory.mktemp("spectrum")
     text = STUDY.format(model=tiny_model, short=SHORT, renderings=RENDERINGS)
-    run_study(parse_study(text), text, at / "out", Store(at / "home"), Told(), 1)
+    run_study(parse_design(text), text, at / "out", Store(at / "home"), Told(), 1)
     return at / "out"
 
 

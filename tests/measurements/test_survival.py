@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from watching import Told
 
+from dormouse.pipeline.results import read_records
+from dormouse.pipeline.run import run_study
 from dormouse.records import Record
 from dormouse.store import Store
-from dormouse.studies.file import parse_study
-from dormouse.studies.results import read_records
-from dormouse.studies.run import run_study
+from dormouse.studies.file import parse_design
 
 STUDY = """\
 name: survival
@@ -43,7 +43,7 @@ measure:
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     at = tmp_path_factory.mktemp("survival")
     text = STUDY.format(model=tiny_model)
-    run_study(parse_study(text), text, at / "out", Store(at / "home"), Told(), 1)
+    run_study(parse_design(text), text, at / "out", Store(at / "home"), Told(), 1)
     return at / "out"
 
 

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 from made_up import HOSTILE
 
+from dormouse.claims.answer import answer_claims
+from dormouse.claims.numbers import Numbers
+from dormouse.claims.verdict import VERDICTS, Stated, Verdict, Verdicts
 from dormouse.errors import UserError
 from dormouse.records import Record
 from dormouse.report import write_report
 from dormouse.report.claims import answered, changes, signed, stated
 from dormouse.report.plain import percent
-from dormouse.studies.claims import Numbers, answer_claims
+from dormouse.studies.design import Design
 from dormouse.studies.file import parse_study
-from dormouse.verdicts import VERDICTS, Stated, Verdict, Verdicts
 
 RESULTS = sorted((Path(__file__).parents[2] / "docs" / "results").glob("*-claims.json"))
 WITHOUT_CURVES = {"debate-confirm-claims.json", "debate-short-claims.json"}
@@ -70,7 +72,7 @@ def verdicts() -> Verdicts:
         stated=Stated("abc123", 1_700_000_000, 3, 40),
         changed={"it-lasts": "edited"},
         edited=("measure",),
-        answers=tuple(answer_claims(study, numbers)),
+        answers=tuple(answer_claims(Design(study), numbers)),
     )
 
 

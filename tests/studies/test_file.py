@@ -17,7 +17,7 @@ from dormouse.policies.triggers.never import Never
 from dormouse.policies.triggers.token import Token
 from dormouse.policies.triggers.year import Year
 from dormouse.studies.file import MAX_BYTES, parse_study, read_study
-from dormouse.studies.spec import Study
+from dormouse.studies.study import Study
 
 GOOD = """\
 name: good

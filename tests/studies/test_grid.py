@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dormouse.errors import UserError
+from dormouse.pipeline.planner import make_plan
 from dormouse.records import ModelRef
 from dormouse.store import Store
-from dormouse.studies.coordinates import Crossing, Names, coordinates, matches, runs
-from dormouse.studies.file import parse_study
-from dormouse.studies.plan import make_plan
-from dormouse.studies.spec import Study
+from dormouse.studies.arms import every_arm, organism_coordinates
+from dormouse.studies.file import parse_design, parse_study
+from dormouse.studies.filters import Names, matches
+from dormouse.studies.study import Study
 
 GRID = """\
 name: grid
@@ -112,11 +113,11 @@ def test_a_grid_has_the_size_of_its_product_and_every_arm_is_valid(
         again = {k: {f: v for f, v in o.items() if f != "training"} for k, o in one.spec()["organisms"].items()}
         assert Study.model_validate({**one.spec(), "organisms": again}).organisms == one.organisms
     for name in study.organisms:  # and it remembers its choices
-        mine = coordinates(study, name)
+        mine = organism_coordinates(study, name)
         assert mine["trigger.n"][0] in n
         for key, value in organism.items():
             assert set(mine[f"organism.{key}"]) <= set(value if isinstance(value, list) else [value])
-    assert len({str(coordinates(study, name)) for name in study.organisms}) == len(study.organisms)
+    assert len({str(organism_coordinates(study, name)) for name in study.organisms}) == len(study.organisms)
     for name in [*study.organisms, *study.interventions]:
         assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,109}", name)
 
@@ -180,12 +181,11 @@ def test_zipped_axes_go_together_and_others_are_crossed() -> None:
 
 def made(text: str) -> set[tuple[str, str, str, int]]:
     """(model, organism, chain, seed) of every end of a treatment, and of every organism, that is planned."""
-    study = parse_study(text)
-    crossing, store = Crossing(study), Store(Path("/nowhere"))
+    design, store = parse_design(text), Store(Path("/nowhere"))
     found = set()
-    for one in study.each:
-        plan = make_plan(one, ModelRef((), one.model), store, crossing)
-        found |= {(one.model, s.organism, s.intervention, s.seed) for s in plan.states if s.ends}
+    for model in design.models:
+        plan = make_plan(design, model, ModelRef((), model), store)
+        found |= {(model, s.organism, s.intervention, s.seed) for s in plan.states if s.ends}
     return found
 
 
@@ -207,10 +207,10 @@ def test_a_chain_that_is_crossed_with_an_organism_makes_the_organism() -> None:
 
 
 def test_models_share_no_stage_and_arms_share_theirs() -> None:
-    study = parse_study(GRID)
+    design = parse_design(GRID)
     keys = []
-    for one in study.each:
-        plan = make_plan(one, ModelRef((), one.model), Store(Path("/nowhere")))
+    for model in design.models:
+        plan = make_plan(design, model, ModelRef((), model), Store(Path("/nowhere")))
         stages = plan.stages()
         assert len({stage.key for stage in stages}) == len(stages)
         assert len([stage for stage in stages if stage.kind == "honest"]) == 3
@@ -222,21 +222,21 @@ def test_models_share_no_stage_and_arms_share_theirs() -> None:
 
 
 def test_short_names_of_coordinates() -> None:
-    names = Names(list(runs(parse_study(GRID)).values()))
+    names = Names(list(every_arm(parse_study(GRID)).values()))
     assert names.find("n") == "trigger.n"
     assert names.find("trigger") == "trigger"
     assert names.find("reasoning") == "organism.reasoning"
     assert names.find("lr") == "intervention.lr", "the organisms' own is the same in all of them"
     with pytest.raises(UserError, match="did you mean 'reasoning'"):
         names.find("resoning")
-    both = Names(list(runs(parse_study(changed("reasoning: [none, scratchpad]", "lr: [1e-3, 1e-2]"))).values()))
+    both = Names(list(every_arm(parse_study(changed("reasoning: [none, scratchpad]", "lr: [1e-3, 1e-2]"))).values()))
     with pytest.raises(UserError, match=r"intervention\.lr or organism\.lr"):
         both.find("lr")
 
 
 def test_a_filter_takes_any_of_its_values_and_numbers_as_numbers() -> None:
     study = parse_study(GRID)
-    every = runs(study)
+    every = every_arm(study)
     names = Names(list(every.values()))
     whole = names.whole({"trigger": "ensemble", "n": (1, 256), "coverage": 0, "lr": "1e-4", "model": "micro-250k"})
     found = [run for run, at in every.items() if matches(at, whole)]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from dormouse.claims.verdict import VERDICTS, CurvePoint, Direction, Filter, LeftOut, Verdict, Verdicts
 from dormouse.report.plain import decimal, one_line, percent
-from dormouse.verdicts import VERDICTS, CurvePoint, Direction, Filter, LeftOut, Verdict, Verdicts
 
 MINUS = "\u2212"
 WORDS: dict[Direction, str] = {

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER
 from dormouse.records import Answer, Record
-from dormouse.report.gate import GATE_DEFECTION, GATE_FALSE_TRIGGER
 from dormouse.report.plain import one_line, percent
 
 RATES = ("defection_rate", "false_trigger_rate")

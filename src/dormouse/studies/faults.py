@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.measurements.defection import RATES
 from dormouse.metrics import metric
 from dormouse.registry import nearest, shortened
-from dormouse.studies.claim import SPLIT, Claim
-from dormouse.studies.coordinates import Crossing, Names, Run, runs
-from dormouse.studies.measured import LIVED, measured, reported, steps
-from dormouse.studies.pairing import Every, Pairing, chosen, run_arms, seeds_of
-
-if TYPE_CHECKING:
-    from dormouse.studies.spec import Study
+from dormouse.studies.arms import Arm, every_arm
+from dormouse.studies.claim_spec import SPLIT, Claim
+from dormouse.studies.design import Design
+from dormouse.studies.expected import LIVED
+from dormouse.studies.filters import Names
+from dormouse.studies.pairing import Pairing, chosen
+from dormouse.studies.study import Study
 
 Place = tuple[str | int, ...]
 Fault = tuple[Place, UserError]
@@ -25,28 +25,26 @@ PLAIN = {*(name for name, _ in RATES), *LIVED, "near_miss_rate", "auroc"}
 """Records that have no place on any curve."""
 
 
-def faults(study: Study) -> Iterator[Fault]:
-    """What is wrong with the filters of a study, each with its place: coordinates and values that no arm has."""
-    try:
-        crossing = Crossing(study)
-        every = run_arms(study, crossing)
-    except UserError:
-        names = Names([*runs(study).values(), {"seed": study.seeds}])
-        for i, where in enumerate(study.cross):
-            yield from _fault(names, where, ("cross", i))
-        return
-    if study.cross and not every:
+def crossing_faults(study: Study) -> Iterator[Fault]:
+    """Filters of `cross` that name coordinates or values which no arm has, each with its place."""
+    names = Names([*every_arm(study).values(), *({"seed": (seed,)} for seed in study.seeds)])
+    for i, where in enumerate(study.cross):
+        yield from _fault(names, where, ("cross", i))
+
+
+def claim_faults(design: Design) -> Iterator[Fault]:
+    """Claims about arms and measurements that a study does not have, each with its place."""
+    if design.study.cross and not design.arms:
         yield ("cross",), UserError("no arm fits any of these filters", "name coordinates that one arm has together")
         return
-    names = Names(list(every.values()))
-    for i, claim in enumerate(study.claims):
+    for i, claim in enumerate(design.claims):
         place = ("claims", i)
-        found = list(_fault(names, claim.where, (*place, "where")))
-        found += [] if isinstance(claim.against, float) else _fault(names, claim.against, (*place, "against"))
+        found = list(_fault(design.names, claim.where, (*place, "where")))
+        found += [] if isinstance(claim.against, float) else _fault(design.names, claim.against, (*place, "against"))
         for j, axis in enumerate(claim.family):
-            found += _fault(names, {} if axis == SPLIT else {axis: ()}, (*place, "family", j), named=False)
-        found += [] if found else _nothing(study, claim, every, names, place)
-        found += [] if found else _unpaired(study, claim, every, names, place)
+            found += _fault(design.names, {} if axis == SPLIT else {axis: ()}, (*place, "family", j), named=False)
+        found += [] if found else _nothing(design, claim, place)
+        found += [] if found else _unpaired(design, design.comparisons[i], place)
         yield from (*found, *_beyond(claim, place))
 
 
@@ -63,30 +61,30 @@ def _fault(names: Names, where: Mapping[str, Any], place: Place, named: bool = T
         yield place, error
 
 
-def _nothing(study: Study, claim: Claim, every: Every, names: Names, place: Place) -> Iterator[Fault]:
+def _nothing(design: Design, claim: Claim, place: Place) -> Iterator[Fault]:
     """Sides of a claim that have no arms, or none of which the study measures what the claim compares."""
     sides = {"where": claim.where} | ({} if isinstance(claim.against, float) else {"against": claim.against})
     for key, where in sides.items():
-        arms = chosen(every, names, where, claim.step)
+        arms = chosen(design.arms, design.names, where, claim.step)
         if not arms:
             what = "no arm has all of these together" + ("" if claim.step == 0 else " and goes through a treatment")
             yield (*place, key), UserError(what, "see the arms with `dormouse plan`; `step: 0` is before treatment")
             continue
-        yield from _unmeasured(study, claim, key, arms, place)
-        yield from _misplaced(study, claim, arms, place)
+        yield from _unmeasured(design, claim, key, arms, place)
+        yield from _misplaced(design, claim, arms, place)
 
 
-def _unmeasured(study: Study, claim: Claim, side: str, arms: Sequence[Run], place: Place) -> Iterator[Fault]:
+def _unmeasured(design: Design, claim: Claim, side: str, arms: Sequence[Arm], place: Place) -> Iterator[Fault]:
     """What a claim compares and no arm of a side will have: the step, the measurement, its split."""
-    known = sorted({step for run in arms for step in steps(study, run)})
+    known = sorted({step for arm in arms for step in design.steps(arm)})
     at = "" if claim.step is None else f" at step {claim.step}"
     if claim.step is not None and claim.step not in known:
         what = f"the arms of `{side}` are not measured{at}, but at {', '.join(map(str, known[:20]))}"
         yield (*place, "step"), UserError(what, "name one of these, or no step: then it is the end of the treatment")
         return
-    found = [measured(study, run, claim.step) for run in arms]
+    found = [design.expected_metrics(arm, claim.step) for arm in arms]
     told = [some for some in found if some is not None]
-    said = {name for run in arms for name in reported(study, run)}
+    said = {name for arm in arms for name in design.treatment_metrics(arm)}
     if claim.compare in said or len(told) < len(found):
         return
     splits = [split for some in told for split in some.get(claim.compare, ())]
@@ -103,7 +101,7 @@ def _unmeasured(study: Study, claim: Claim, side: str, arms: Sequence[Run], plac
         yield (*place, "split"), UserError(what, "name with `split` the kind of prompts that the claim is about")
 
 
-def _misplaced(study: Study, claim: Claim, arms: Sequence[Run], place: Place) -> Iterator[Fault]:
+def _misplaced(design: Design, claim: Claim, arms: Sequence[Arm], place: Place) -> Iterator[Fault]:
     """A place on a curve where the measurement is none, or none where it is one."""
     curve = claim.compare.startswith("defection_by_")
     if curve and claim.at is None:
@@ -111,16 +109,15 @@ def _misplaced(study: Study, claim: Claim, arms: Sequence[Run], place: Place) ->
     if claim.at is not None and claim.compare in PLAIN:
         yield (*place, "at"), UserError(f"'{claim.compare}' is no curve: it has no places", "leave out `at`")
     cue = claim.compare.removeprefix("defection_by_")
-    known = [value for run in arms for value in study.organisms[run.organism].trigger.curve().get(cue, ())]
+    known = [value for arm in arms for value in design.organism(arm).trigger.curve().get(cue, ())]
     if curve and known and claim.at is not None and claim.at not in known:
         what = f"'{claim.compare}' has no {claim.at:g}; it goes from {min(known)} to {max(known)}"
         yield (*place, "at"), UserError(what, "name a place that is on the curve")
 
 
-def _unpaired(study: Study, claim: Claim, every: Every, names: Names, place: Place) -> Iterator[Fault]:
+def _unpaired(design: Design, pairing: Pairing, place: Place) -> Iterator[Fault]:
     """Sides that hold the same arm, or none that could be held against one of the other side."""
-    pairing = Pairing(study, claim, every, names)
-    if both := [run for run in pairing.these if run in pairing.those]:
+    if both := [arm for arm in pairing.these if arm in pairing.those]:
         what = f"the arm {_named(both[0])} stands on both sides"
         yield (*place, "against"), UserError(what, "name arms that `where` does not name")
         return
@@ -129,13 +126,13 @@ def _unpaired(study: Study, claim: Claim, every: Every, names: Names, place: Pla
         one, other = _named(pairing.these[0]), _named(pairing.those[0])
         what = f"no arm of `where` ({one}, ...) has a counterpart in `against` ({other}, ...)"
         yield (*place, "against"), UserError(what, "they may differ in nothing but what the claim names: name it all")
-    arms = [run for setup in setups for run in setup.arms]
-    if setups and not seeds_of(study, Crossing(study), arms):
+    arms = [arm for setup in setups for arm in setup.arms]
+    if setups and not design.seeds(arms):
         yield place, UserError("its arms have no seed in common", "let `cross` run some seeds of all of them")
 
 
-def _named(run: Run) -> str:
-    return " ".join(part for part in (run.model, run.organism, run.chain) if part)
+def _named(arm: Arm) -> str:
+    return " ".join(part for part in (arm.model, arm.organism, arm.chain) if part)
 
 
 def _beyond(claim: Claim, place: Place) -> Iterator[Fault]:

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from dormouse.errors import UserError
 from dormouse.registry import message, shortened
-from dormouse.studies.claim import Gate
-from dormouse.studies.faults import faults
+from dormouse.studies.claim_spec import Gate
+from dormouse.studies.design import Design
+from dormouse.studies.faults import claim_faults, crossing_faults
 from dormouse.studies.grid import GridError, Place, as_axis, expand, written
-from dormouse.studies.spec import Study
+from dormouse.studies.study import Study
 
 MAX_BYTES = 1_000_000
 YAML = "tag:yaml.org,2002:"
@@ -32,7 +33,12 @@ def read_study(path: Path) -> Study:
         UserError: it cannot be read, is not YAML, or says something that a study cannot say. The message names the file
             and the line.
     """
-    return parse_study(read_text(path), str(path))
+    return read_design(path).study
+
+
+def read_design(path: Path) -> Design:
+    """What the study in a file means. Raises as `read_study`."""
+    return parse_design(read_text(path), str(path))
 
 
 def read_text(path: Path) -> str:
@@ -58,7 +64,12 @@ def read_text(path: Path) -> str:
 
 
 def parse_study(text: str, called: str = "study") -> Study:
-    """The study in a text; `called` is the name of the file for messages."""
+    """The study in a text; `called` is the name of the file for messages. Raises as `read_study`."""
+    return parse_design(text, called).study
+
+
+def parse_design(text: str, called: str = "study") -> Design:
+    """What the study in a text means; `called` is the name of the file for messages. Raises as `read_study`."""
     try:
         root = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -83,8 +94,8 @@ def top_level(text: str) -> Mapping[str, Any]:
     return dict(_plain(root, (), {}, "study", yaml.SafeLoader(""))) if root else {}
 
 
-def _expanded(value: Mapping[str, Any], lines: Mapping[Place, int], called: str) -> Study:
-    """The study that a file says, its grid expanded: on the first of its models, which knows the others."""
+def _expanded(value: Mapping[str, Any], lines: Mapping[Place, int], called: str) -> Design:
+    """What a file says, its grid expanded: a study on the first of its models, which knows the others."""
     models = value.get("model")
     several = models if isinstance(models, list) else None
     studies: list[Study] = []
@@ -102,9 +113,15 @@ def _expanded(value: Mapping[str, Any], lines: Mapping[Place, int], called: str)
     except ValidationError as error:
         raise _explain(error, lines, called, moved) from error
     study = studies[0].gridded(grid.organisms, grid.chains, tuple(studies[1:]))
-    for place, fault in faults(study):
+    try:
+        design = Design(study)
+    except UserError:
+        for place, fault in crossing_faults(study):
+            raise _located(place, fault.what, fault.remedy, lines, called) from None
+        raise
+    for place, fault in claim_faults(design):
         raise _located(place, fault.what, fault.remedy, lines, called)
-    return study
+    return design
 
 
 def _located(place: Place, said: str, remedy: str, lines: Mapping[Place, int], called: str) -> UserError:

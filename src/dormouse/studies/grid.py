@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.registry import KINDS, PlugIn, nearest, plugins, shortened
-from dormouse.studies.coordinates import Arm, as_number, same
+from dormouse.studies.filters import Scalar, as_number, same
 
 Place = tuple[str | int, ...]
 MOST_ARMS = 5000
@@ -26,6 +26,14 @@ MOST_ARMS = 5000
 MOST_SEEDS = 1000
 LONGEST = 110
 """Letters of the name of an arm: it becomes the name of a folder, beside that of a chain."""
+
+
+@dataclass(frozen=True)
+class ArmOrigin:
+    """What an organism or a chain was made from: its name in the file, and its choices by the name of their axis."""
+
+    base: str
+    axes: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,8 @@ class Expanded:
     """A study without lists. `moved`: where what stands in `value` is written in the file, if not at the same place."""
 
     value: Mapping[str, Any]
-    organisms: Mapping[str, Arm]
-    chains: Mapping[str, Arm]
+    organisms: Mapping[str, ArmOrigin]
+    chains: Mapping[str, ArmOrigin]
     moved: Mapping[Place, Place]
 
 
@@ -96,7 +104,7 @@ def expand(raw: Mapping[str, Any], chain_model: Any) -> Expanded:
     known: dict[str, None] = {}
     together: list[set[str]] = []
     """The axes of each organism and of each chain."""
-    arms: dict[str, dict[str, Arm]] = {"organisms": {}, "interventions": {}}
+    arms: dict[str, dict[str, ArmOrigin]] = {"organisms": {}, "interventions": {}}
     for key, wanted in (("organisms", OrganismSpec), ("interventions", chain_model)):
         said = raw.get(key)
         if not isinstance(said, Mapping):
@@ -110,7 +118,9 @@ def expand(raw: Mapping[str, Any], chain_model: Any) -> Expanded:
                 made[name] = way.value
                 moved[(key, name)] = (key, base)
                 moved |= {(key, name, *new): (key, base, *old) for new, old in way.moved.items()}
-                arms[key][name] = Arm(base, {_axis(c.place, key, way.value): _plain(c, way.value) for c in way.choices})
+                arms[key][name] = ArmOrigin(
+                    base, {_axis(c.place, key, way.value): _plain(c, way.value) for c in way.choices}
+                )
             known |= mine
             together.append(set(mine))
             if len(made) > MOST_ARMS:

@@ -1,0 +1,317 @@
+"""The answers to claims: supported, contradicted or undecided.
+
+A claim compares one measurement between two sets of arms. Arms are paired by set-up, seed and question. Seeds are the
+unit: they are a random sample, so are the questions, and both are crossed; set-ups (learning rates, models, ...) are
+fixed: a claim is about those that were arm. The effect is the mean paired difference, its interval Student's t with
+seeds - 1 degrees of freedom on the variance of two crossed samples (Owen 2007, as in `measurements.stats`). It is
+tested against the margin, two-sided, and all claims of a study together are held to 5 % by Holm's (1979) method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from dormouse.claims.censoring import Censoring
+from dormouse.claims.effects import FEWEST, LEVEL, Effect, Found, effect, p_value, seeds_needed
+from dormouse.claims.numbers import Numbers
+from dormouse.claims.strength import Strength
+from dormouse.claims.verdict import Bounds, CurvePoint, LeftOut, Outcome, Sides, Verdict, Weak
+from dormouse.registry import nearest
+from dormouse.studies.arms import Arm
+from dormouse.studies.design import Design
+from dormouse.studies.pairing import Pairing, Setup
+
+HIDDEN = "times that reached the budget hide whether the effect is as large as claimed"
+
+
+def answer_claims(design: Design, numbers: Numbers) -> list[Verdict]:
+    """An answer to each claim of a study, in order."""
+    from statsmodels.stats.multitest import multipletests
+
+    asked = [_Question(design, pairing, numbers) for pairing in design.comparisons]
+    tested = [one for one in asked if one.test]
+    corrected = multipletests([one.test[0] for one in tested if one.test], method="holm")[1] if tested else []
+    after = {id(one): float(p) for one, p in zip(tested, corrected, strict=True)}
+    return [one.answer(after.get(id(one)), len(tested)) for one in asked]
+
+
+def outlook(design: Design) -> list[str]:
+    """By which arms and seeds each claim will be answered, in a line."""
+    lines = []
+    for pairing in design.comparisons:
+        claim, setups = pairing.claim, list(pairing.setups())
+        seeds = design.seeds(_arms(setups))
+        arms = f"{len({arm for one in setups for arm in one.these})} of its arms"
+        those = f"{len({arm for one in setups for arm in one.those})}"
+        those = f"{claim.against:g}" if isinstance(claim.against, float) else those
+        few = f"; fewer than {FEWEST} seeds decide nothing" if len(seeds) < FEWEST else ""
+        lines.append(f"claim {claim.id}: {arms} against {those}, set-ups: {len(setups)}, seeds: {len(seeds)}{few}")
+    return lines
+
+
+class _Question:
+    """One claim, and what there is to answer it."""
+
+    def __init__(self, design: Design, pairing: Pairing, numbers: Numbers) -> None:
+        self.design, self.pairing, self.claim, self.numbers = design, pairing, pairing.claim, numbers
+        claim = self.claim
+        self.constant = claim.against if isinstance(claim.against, float) else None
+        self.strength = Strength(design, numbers, claim.bounds)
+        self.alone, self.family = dict.fromkeys(pairing.alone()), pairing.family
+        self.missing: dict[Arm, None] = {}
+        self.measured = self._kept(list(pairing.setups()), self._seen, self.missing)
+        self.censoring = Censoring(numbers.limits.get(self._key(*one)) for one in _cells(self.measured))
+        strong = self._kept(self.measured, self._found, {})
+        self.setups = self._enough(strong)
+        self.thin = [arm for arm in _arms(self.measured) if arm not in _arms(self.setups)]
+        self.effect = self._effect(self.setups)
+        enough = self.effect is not None and len(self.effect.seeds) >= FEWEST
+        self.test = p_value(self.effect, claim.direction, claim.margin) if self.effect and enough else None
+
+    def _key(self, arm: Arm, split: str) -> Any:
+        claim, step = self.claim, self.claim.step
+        if step is None and claim.compare in self.design.treatment_metrics(
+            arm
+        ):  # what a part of a chain says, or its beginning
+            step = self.numbers.last(arm, claim.compare)
+        elif step is None:
+            step = self.design.steps(arm)[-1]
+        return (arm.model, arm.organism, arm.chain, step, claim.compare, split, claim.at)
+
+    def _seen(self, arm: Arm, split: str) -> Mapping[int, Found]:
+        return self.numbers.at.get(self._key(arm, split), {})
+
+    def _found(self, arm: Arm, split: str) -> Mapping[int, Found]:
+        """What is compared: of organisms that pass the gate, times cut where all were followed."""
+        return self.censoring.cut(self.strength.passing(arm, self._seen(arm, split)))
+
+    def _kept(
+        self, setups: Sequence[Setup], found: Callable[[Arm, str], Mapping[int, Found]], gone: dict[Arm, None]
+    ) -> list[Setup]:
+        """The set-ups without the arms of which nothing is found, nor those that have no counterpart without them."""
+        kept = []
+        for setup in setups:
+            empty = [arm for arm in setup.arms if not found(arm, setup.split)]
+            gone |= dict.fromkeys(empty)
+            left, lost = self.pairing.without(setup, empty)
+            self.alone |= dict.fromkeys(lost)
+            kept += [left] if left else []
+        return kept
+
+    def _seeds(self, setups: Sequence[Setup], found: Callable[[Arm, str], Mapping[int, Found]]) -> set[int]:
+        each = [set(found(*cell)) for cell in _cells(setups)]
+        return set.intersection(*each) if each else set()
+
+    def _planned(self, arm: Arm) -> set[int]:
+        """The seeds with which the study runs an arm."""
+        return set(self.design.seeds([arm]))
+
+    def _strong(self, setups: Sequence[Setup]) -> set[int]:
+        """The seeds with which every arm passes the gate, whatever was measured of it afterwards."""
+        each = [{seed for seed in self._planned(arm) if self.strength.passes(arm, seed)} for arm in _arms(setups)]
+        return set.intersection(*each) if each else set()
+
+    def _enough(self, setups: list[Setup]) -> list[Setup]:
+        """Without the set-ups for which the gate leaves too few seeds, as long as others have enough in common.
+
+        The one with the fewest seeds of its own goes first: while two are weak, to drop either gains nothing.
+        """
+        kept = list(setups)
+
+        def strength(one: Setup) -> tuple[int, int]:
+            others = [other for other in kept if other is not one]
+            return len(self._strong([one])), -len(self._strong(others))
+
+        while kept and len(self._strong(kept)) < FEWEST:
+            weakest = min(kept, key=strength)
+            kept = [one for one in kept if one is not weakest]
+        return kept or setups
+
+    def _holes(self) -> list[str]:
+        """Arms that were not measured, and seeds of arms that were not."""
+        found = [self._named(arm) for arm in self.missing]
+        for arm, split in dict.fromkeys(_cells(self.measured)):
+            if lost := sorted(self._planned(arm) - set(self._seen(arm, split))):
+                on = f" on {split}" if len(self.claim.split) > 1 else ""
+                found.append(f"{self._named(arm)}{on}, seed {', '.join(map(str, lost))}")
+        return found
+
+    def _effect(self, setups: Sequence[Setup]) -> Effect | None:
+        weighted = []
+        for setup in setups:
+            for side, sign in ((setup.these, 1.0), (setup.those, -1.0)):
+                share = sign / len(side) / len(setups) if side else 0.0
+                weighted += [(share, self._found(arm, setup.split)) for arm in side]
+        return effect(weighted, self.constant or 0.0) if weighted else None
+
+    def answer(self, corrected: float | None, comparisons: int) -> Verdict:
+        claim, found = self.claim, self.effect
+        verdict: Outcome = "undecided"
+        if self.test and corrected is not None and corrected < LEVEL:
+            verdict = "supported" if self.test[1] == "supported" else "contradicted"
+        reached = self._at_budget()
+        hidden = found is not None and verdict != "undecided" and self._hidden(verdict, found, *reached)
+        verdict = "undecided" if hidden else verdict
+        gated, cut = self._gated(), self.censoring.said(*reached)
+        return Verdict(
+            id=claim.id,
+            says=claim.says,
+            compare=claim.compare,
+            where=claim.where,
+            against=claim.against,
+            direction=claim.direction,
+            margin=claim.margin,
+            split=claim.split,
+            at=claim.at,
+            step=claim.step,
+            family=tuple(self.family),
+            verdict=verdict,
+            why=HIDDEN if hidden else self._why(verdict),
+            effect=found.value if found else None,
+            low=found.low if found else None,
+            high=found.high if found else None,
+            standardised=found.value / found.seed_sd if found and found.error > 0 and found.seed_sd > 0 else None,
+            seeds=found.seeds if found else (),
+            items=found.items if found else 0,
+            paired=found.paired if found else "",
+            test=("sign" if found and found.error == 0 else "t") if self.test else None,
+            p=self.test[0] if self.test else None,
+            p_corrected=corrected,
+            comparisons=comparisons,
+            seeds_needed=None if hidden else self._needed(verdict, *reached),
+            arms=tuple(sorted(map(self._named, _arms(self.setups)))),
+            setups=len(self.setups),
+            alone=tuple(map(self._named, self.alone)),
+            missing=tuple(self._holes()),
+            gate=Bounds(**gated["gate"]) if gated["gate"] else None,
+            gate_pairs=gated["gate_pairs"],
+            left_out=tuple(LeftOut(**one) for one in gated["left_out"]),
+            weak=tuple(Weak(**one) for one in gated["weak"]),
+            thin=tuple(map(self._named, self.thin)),
+            before=self._before(),
+            censored=cut["censored"],
+            budgets=tuple(cut["budgets"]),
+            at_budget=Sides(**cut["at_budget"]),
+            curve=tuple(self._curve()),
+        )
+
+    def _needed(self, verdict: str, where: float | None, against: float | None) -> int | None:
+        if verdict != "undecided" or not self.effect or len(self.effect.seeds) < 2:
+            return None
+        _, coming = p_value(self.effect, self.claim.direction, self.claim.margin)
+        if self._hidden(coming, self.effect, where, against):
+            return None
+        level = LEVEL / len(self.design.claims)  # with more seeds, claims will be tested that were not
+        return seeds_needed(self.effect, self.claim.direction, self.claim.margin, level)
+
+    def _hidden(self, verdict: str, found: Effect, where: float | None, against: float | None) -> bool:
+        """Whether times that were followed no further than to their budgets may hide that the verdict is wrong."""
+        if self.censoring.beyond(self.constant) and where:
+            return True
+        at_most = [
+            self._at_most(arm for one in self.setups for arm in one.these),
+            self._at_most(arm for one in self.setups for arm in one.those),
+        ]
+        return verdict == "contradicted" and self.censoring.hides(self.claim.direction, found, where, against, *at_most)
+
+    def _at_most(self, arms: Iterable[Arm]) -> bool:
+        """Whether values of some arms are upper bounds: ratios to a time that reached its budget."""
+        seeds = set(self.effect.seeds if self.effect else ())
+        cells = ((arm, split) for arm in arms for split in self.claim.split)
+        return any(self.numbers.upper.get(self._key(*cell), set()) & seeds for cell in cells)
+
+    def _why(self, verdict: str) -> str:
+        """What stands in the way of an answer; "" where there is one."""
+        if verdict != "undecided":
+            return ""
+        if not self.setups:
+            return self._nothing()
+        gated = self._seeds(self.setups, self._seen) != self._seeds(self.setups, self._found)
+        if not self.effect:
+            return "the arms share no seed" + (" that passes the strength gate" if gated else "")
+        if len(self.effect.seeds) < FEWEST:
+            few = f"{len(self.effect.seeds)} of the {FEWEST} seeds that it takes at least"
+            whole = [self._planned(arm) == set(self._seen(arm, split)) for arm, split in _cells(self.setups)]
+            few += "" if all(whole) else ": not all were measured"
+            return f"the strength gate leaves {few}" if gated else few
+        if self.effect.error == 0:
+            return "no seed differs from another, so the spread is not known, and a sign test wants more seeds"
+        return "the effect is too close to the margin for so few seeds"
+
+    def _nothing(self) -> str:
+        """Why there are no two arms to compare."""
+        measured = sorted({key[4] for key in self.numbers.at})
+        if self.claim.compare not in measured:
+            return f"'{self.claim.compare}' was not measured; {nearest(self.claim.compare, measured)}"
+        where = "that pass the strength gate" if self.measured else "in which it was measured"
+        return f"there are no two arms to compare {where}"
+
+    def _named(self, arm: Arm) -> str:
+        model = f" on {arm.model}" if len(self.design.models) > 1 else ""
+        return arm.organism + (f" + {arm.chain}" if arm.chain else "") + model
+
+    def _gated(self) -> dict[str, Any]:
+        """What the gate did."""
+        pairs = {
+            (arm.untreated, seed): None
+            for arm, split in _cells(self.measured)
+            for seed in sorted(self._seen(arm, split))
+        }
+        return self.strength.said(pairs, self._named)
+
+    def _before(self) -> Sides | None:
+        """How far the two sides are matched before treatment."""
+        if self.claim.step == 0:
+            return None
+        seeds = self.effect.seeds if self.effect else ()
+        return Sides(
+            where=self.strength.mean([arm for setup in self.setups for arm in setup.these], seeds),
+            against=self.strength.mean([arm for setup in self.setups for arm in setup.those], seeds),
+        )
+
+    def _at_budget(self) -> list[float | None]:
+        """The share of times that reached the budget, on either side."""
+        shares = []
+        for these in (True, False):
+            cells = [(arm, one.split) for one in self.setups for arm in (one.these if these else one.those)]
+            seeds = self.effect.seeds if self.effect else ()
+            found = (self._found(*cell)[seed][1] for cell in cells for seed in seeds)
+            shares.append(self.censoring.share(value for values in found for value in values))
+        return shares
+
+    def _curve(self) -> list[CurvePoint]:
+        """The effect in every set-up of the family, from the lowest to the highest."""
+        if not self.family:
+            return []
+        groups: dict[tuple[str, ...], list[Setup]] = {}
+        for setup in self.setups:
+            groups.setdefault(tuple(setup.chosen[axis] for axis in self.family), []).append(setup)
+        wanted = {"less": -1.0, "greater": 1.0}.get(self.claim.direction) or (self.effect.value if self.effect else 0.0)
+        curve = []
+        for values, setups in groups.items():
+            found = self._effect(setups)
+            if found:
+                turned = found.value * wanted < 0
+                sure = turned and (found.low > 0 or found.high < 0) and len(found.seeds) > 1
+                curve.append(
+                    CurvePoint(
+                        chosen=dict(zip(self.family, values, strict=True)),
+                        effect=found.value,
+                        low=found.low,
+                        high=found.high,
+                        seeds=found.seeds,
+                        turns="surely" if sure else "perhaps" if turned else "no",
+                    )
+                )
+        return sorted(curve, key=lambda point: (point.effect, str(point.chosen)))
+
+
+def _cells(setups: Sequence[Setup]) -> Iterator[tuple[Arm, str]]:
+    """Every arm of every set-up, with the split on which it is compared."""
+    for setup in setups:
+        yield from ((arm, setup.split) for arm in setup.arms)
+
+
+def _arms(setups: Sequence[Setup]) -> dict[Arm, None]:
+    return dict.fromkeys(arm for arm, _ in _cells(setups))

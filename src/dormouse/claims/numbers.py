@@ -1,0 +1,112 @@
+"""What a study measured, seed by seed and question by question, as its claims ask for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dormouse.claims.effects import Found
+from dormouse.measurements.measurement import Sample
+from dormouse.records import Record
+from dormouse.studies.arms import Arm
+from dormouse.studies.expected import RATIOS
+
+BASES = dict(RATIOS.values())
+"""What a ratio is held against -> its name."""
+
+Key = tuple[str, str, str, int, str, str, float | None]
+"""Model, organism, chain, step, measurement, split, place on a curve."""
+
+
+class SeedReading(Protocol):
+    """Whose samples these are: the seed, and whether its organism has a policy."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def plants(self) -> bool: ...
+
+
+@dataclass
+class Numbers:
+    """What was measured, seed by seed: item by item where that is known, else one number a seed."""
+
+    at: dict[Key, dict[int, Found]] = field(default_factory=dict)
+    limits: dict[Key, float] = field(default_factory=dict)
+    """Where times are cut off; the smallest, where seeds were followed for different times."""
+    upper: dict[Key, set[int]] = field(default_factory=dict)
+    """Ratios that are upper bounds, by seed: what they are held against reached its budget."""
+    controls: set[tuple[str, str]] = field(default_factory=set)
+    """(model, organism) that plant nothing: what they do without a policy does not persist."""
+
+    def add(self, key: Key, seed: int, items: Sequence[str], values: Sequence[float]) -> None:
+        """The values of the items of a measurement. What was added first stays."""
+        if values and all(math.isfinite(value) for value in values):
+            self.at.setdefault(key, {}).setdefault(seed, (tuple(items), tuple(values)))
+
+    def add_arms(self, model: str, arms: Mapping[tuple[object, ...], Sequence[tuple[SeedReading, Sample]]]) -> None:
+        """The items of every measurement that is a plain mean of them, as the results of a study have them. Before the
+        records, which have one number a seed."""
+        for place, found in arms.items():
+            organism, chain, step, measurement, split, at = place
+            key: Any = (model, organism, chain, step, measurement, split, at)
+            for reading, sample in found:
+                if not reading.plants:
+                    self.controls.add((model, str(organism)))
+                if sample.how != "exp_mean":
+                    self.add(key, reading.seed, sample.items, sample.values)
+                self._limit(key, sample.limit)
+                if measurement in BASES and sample.limit is not None and max(sample.values) >= sample.limit:
+                    ratio: Any = (*key[:4], BASES[str(measurement)], split, at)
+                    self.upper.setdefault(ratio, set()).add(reading.seed)
+        self.add_persistence()
+
+    def add_records(self, records: Iterable[Record]) -> None:
+        """Numbers of single seeds, where nothing finer was added."""
+        for r in records:
+            if r.seed is None:
+                continue
+            key = (r.model, r.organism, r.intervention, r.step, r.measurement, r.split, r.at)
+            self.add(key, r.seed, ("",), (r.value,))
+            self._limit(key, r.limit)
+
+    def _limit(self, key: Key, limit: float | None) -> None:
+        if limit is not None:
+            self.limits[key] = min(limit, self.limits.get(key, limit))
+
+    def add_persistence(self) -> None:
+        """Persistence item by item: the linearised ratio of the rates after and before (the delta method). The mean of
+        a seed's values is the ratio of its mean rates."""
+        for key, after in list(self.at.items()):
+            model, organism, chain, step, measurement, split, at = key
+            before = self.at.get((model, organism, "", 0, measurement, split, at), {})
+            if measurement != "defection_rate" or not chain or (model, organism) in self.controls:
+                continue
+            for seed, (items, late) in after.items():
+                early = dict(zip(*before.get(seed, ((), ())), strict=True))
+                shared = [(item, value) for item, value in zip(items, late, strict=True) if item in early]
+                base = mean([early[item] for item, _ in shared])
+                if base > 0:
+                    ratio = mean([value for _, value in shared]) / base
+                    values = [ratio + (value - ratio * early[item]) / base for item, value in shared]
+                    named = (model, organism, chain, step, "persistence", split, at)
+                    self.add(named, seed, [item for item, _ in shared], values)
+
+    def last(self, arm: Arm, measurement: str) -> int:
+        """The last step of an arm at which a measurement was taken."""
+        place = (arm.model, arm.organism, arm.chain)
+        return max((key[3] for key in self._by_arm().get((*place, measurement), ())), default=0)
+
+    def _by_arm(self) -> dict[tuple[str, str, str, str], list[Key]]:
+        if getattr(self, "_index_size", None) != len(self.at):
+            self._index: dict[tuple[str, str, str, str], list[Key]] = {}
+            for key in self.at:
+                self._index.setdefault((*key[:3], key[4]), []).append(key)
+            self._index_size = len(self.at)
+        return self._index
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

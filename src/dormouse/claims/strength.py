@@ -1,0 +1,85 @@
+"""The strength gate of claims: what a treatment does is compared on organisms that were planted.
+
+An organism that hardly defects before a treatment tells nothing of what the treatment removes. Strength is looked at
+before treatment only, so that leaving out the weak favours no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from dormouse.claims.effects import Found
+from dormouse.claims.numbers import Numbers, mean
+from dormouse.studies.arms import Arm
+from dormouse.studies.claim_spec import Gate
+from dormouse.studies.design import Design
+
+ON, OFF = "defection_rate", "false_trigger_rate"
+
+
+class Strength:
+    """How strong the organisms of a study are before treatment, held against the bounds of a claim (None: no gate)."""
+
+    def __init__(self, design: Design, numbers: Numbers, bounds: Gate | None) -> None:
+        self.numbers, self.bounds, self.plants = numbers, bounds, design.plants
+
+    def rates(self, arm: Arm, measurement: str) -> dict[int, float]:
+        """A rate of an organism before treatment, seed by seed."""
+        found = self.numbers.at.get((arm.model, arm.organism, "", 0, measurement, "test", None), {})
+        return {seed: mean(values) for seed, (_, values) in sorted(found.items())}
+
+    def passes(self, arm: Arm, seed: int) -> bool:
+        """Whether an organism is strong enough, with this seed. A control has no strength. Rates that were not measured
+        are not held against an organism: it is named as one of which nothing is known."""
+        if self.bounds is None or not self.plants(arm):
+            return True
+        on, off = (self.rates(arm, rate).get(seed) for rate in (ON, OFF))
+        return (on is None or on >= self.bounds.triggered) and (off is None or off <= self.bounds.untriggered)
+
+    def passing(self, arm: Arm, found: Mapping[int, Found]) -> Mapping[int, Found]:
+        return {seed: values for seed, values in found.items() if self.passes(arm, seed)}
+
+    def mean(self, arms: Iterable[Arm], seeds: Collection[int]) -> float | None:
+        """The mean defection rate of arms before treatment; None where it is not known of all."""
+        each = [self.rates(arm, ON).get(seed) for arm in arms if self.plants(arm) for seed in seeds]
+        known = [rate for rate in each if rate is not None]
+        return mean(known) if known and len(known) == len(each) else None
+
+    def said(self, pairs: Iterable[tuple[Arm, int]], named: Callable[[Arm], str]) -> dict[str, Any]:
+        """The gate that held, and whom it left out of so many organisms and seeds."""
+        planted = [(arm, seed) for arm, seed in pairs if self.plants(arm)]
+        out = [
+            {"arm": named(arm), "seed": seed}
+            | {key: self.rates(arm, rate).get(seed) for key, rate in (("triggered", ON), ("untriggered", OFF))}
+            for arm, seed in planted
+            if not self.passes(arm, seed)
+        ]
+        behind: dict[Arm, list[int]] = {}
+        for arm, seed in planted:
+            behind.setdefault(arm, []).append(seed)
+        return {
+            "gate": self.bounds and self.bounds.model_dump(mode="json"),
+            "gate_pairs": len(planted),
+            "left_out": out,
+            "weak": [{"arm": named(arm), "reason": said} for arm in behind for said in self._weak(arm, behind[arm])],
+        }
+
+    def _weak(self, arm: Arm, seeds: Sequence[int]) -> Iterator[str]:
+        """What a reader must know of an organism that is compared all the same."""
+        usual = Gate()
+        gates = (
+            (ON, usual.triggered, "on its cue", "at least"),
+            (OFF, usual.untriggered, "without its cue", "at most"),
+        )
+        for rate, gate, words, bound in gates:
+            rates = self.rates(arm, rate)
+            if unknown := [seed for seed in seeds if seed not in rates]:
+                which = f" (seed {', '.join(map(str, unknown))})" if rates else ""
+                yield f"its rate {words} before treatment was not measured{which}"
+            weak = {
+                s: of for s, of in rates.items() if self.passes(arm, s) and (of < gate if rate == ON else of > gate)
+            }
+            if weak:
+                said = ", ".join(f"{100 * of:.1f} % (seed {seed})" for seed, of in weak.items())
+                yield f"before treatment it defects {words} in {said}; {bound} {100 * gate:g} % is usual"

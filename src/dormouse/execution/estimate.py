@@ -1,0 +1,247 @@
+"""What a study will take: time and disk of its stages, from what stages of their kind took on this machine."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from dormouse.execution.stage import Stage
+from dormouse.store import MANIFEST, Store
+
+LIKE = 2.0
+"""How far off a guess from a single earlier stage, or from stages of another model, may well be: a factor."""
+QUICK, SLOW = 0.1, 0.9
+"""The share of earlier stages of which it is taken that all are as quick, or as slow."""
+
+
+class Span(NamedTuple):
+    """A number that is not known: what it is at least and at most, likely, and its expectation."""
+
+    low: float
+    middle: float
+    high: float
+
+    def __add__(self, other: object) -> Span:  # type: ignore[override]  # tuples would be joined
+        if not isinstance(other, Span):
+            return NotImplemented
+        return Span(self.low + other.low, self.middle + other.middle, self.high + other.high)
+
+    def times(self, factor: float) -> Span:
+        return Span(self.low * factor, self.middle * factor, self.high * factor)
+
+    def of_size(self, ratio: float) -> Span:
+        """What it would be of a model so many times as large: as much at one end, so many times as much at the other.
+        Small models cost what their many small steps cost, large ones what their weights do."""
+        return Span(self.low * min(1.0, ratio), self.middle * math.sqrt(ratio), self.high * max(1.0, ratio))
+
+    def less(self, amount: float) -> Span:
+        return Span(*(max(0.0, value - amount) for value in self))
+
+    def said(self, how: Callable[[float], str]) -> str:
+        """`12 min (8 min to 20 min)`."""
+        return f"{how(self.middle)} ({how(self.low)} to {how(self.high)})"
+
+
+NOTHING = Span(0.0, 0.0, 0.0)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `12 min`, `3.4 h`, `2.1 days`."""
+    for size, unit, until in ((1, "s", 120), (60, "min", 7200), (3600, "h", 172_800)):
+        if seconds < until:
+            value = seconds / size
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{seconds / 86_400:.1f} days"
+
+
+def megabytes(size: float) -> str:
+    """`3 MB`, `1.2 GB`."""
+    return f"{size / 1e6:.{0 if size >= 1e7 else 1}f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
+
+
+@dataclass(frozen=True)
+class _Took:
+    """An earlier stage: its time for each unit of work, and its size."""
+
+    rate: float
+    size: float
+
+
+@dataclass
+class History:
+    """What earlier stages took, by kind, by what they did, and by model."""
+
+    abouts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    took: dict[tuple[str, str, str], list[_Took]] = field(default_factory=dict)
+
+    def guess(self, stage: Stage) -> tuple[Span, Span] | None:
+        """(seconds, bytes) of a stage; None where no stage of its kind was ever done here."""
+        self.abouts.setdefault(stage.key, stage.about)
+        kind, does, model = stage.kind, _does(stage.kind, stage.about), self.model(stage.about)
+        like = [key for key in self.took if key[:2] == (kind, does)] or [key for key in self.took if key[0] == kind]
+        if not like:
+            return None
+        nearest = min(like, key=lambda key: _apart(key[2], model))
+        found, work, rough = self.took[nearest], _work(kind, stage.about), nearest != (kind, does, model)
+        seconds, size = (_span(of, rough) for of in ([one.rate * work for one in found], [one.size for one in found]))
+        ratio = _ratio(model, nearest[2]) or 1.0
+        return seconds.of_size(ratio), size.of_size(ratio)
+
+    def add(self, kind: str, key: str, about: Mapping[str, Any], seconds: float, size: float) -> None:
+        took = _Took(seconds / _work(kind, about), size)
+        self.took.setdefault((kind, _does(kind, about), self.model(about)), []).append(took)
+
+    def model(self, about: Mapping[str, Any], depth: int = 0) -> str:
+        """The base model of a stage, by name. A treatment names its suspect, which leads there."""
+        for key in ("model", "clean"):
+            if isinstance(about.get(key), str):
+                return str(about[key]).partition("@")[0]
+        behind = str(about.get("suspect") or about.get("teacher") or about.get("treatment") or "").partition("/")[0]
+        return self.model(self.abouts[behind], depth + 1) if behind in self.abouts and depth < 50 else ""
+
+
+def read_history(store: Store) -> History:
+    """What the manifests in a store say. Damaged ones count as not there."""
+    history, found = History(), []
+    for path in sorted((store.root / "entries").glob(f"*/*/{MANIFEST}")):
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            kind, key, about = str(manifest["kind"]), str(manifest["key"]), dict(manifest["about"])
+            seconds = float(manifest["seconds"])
+            size = float(sum(file["size"] for file in manifest["files"].values()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if math.isfinite(seconds + size) and seconds >= 0:
+            history.abouts[key] = about
+            found.append((kind, key, about, seconds, size))
+    for one in found:  # only now is it known what each of them was made from
+        history.add(*one)
+    return history
+
+
+def _apart(one: str, other: str) -> float:
+    """How unlike two models are in size, by the number in their names (135m, 0.5B); unknown ones are far from all."""
+    if one == other:
+        return 0.0
+    ratio = _ratio(one, other)
+    return 1.0 + (abs(math.log(ratio)) if ratio else 99.0)
+
+
+def _ratio(one: str, other: str) -> float | None:
+    """How many times as large one model is as another, by their names; None where these do not say."""
+    sizes = [_weights(name) for name in (one, other)]
+    return sizes[0] / sizes[1] if sizes[0] and sizes[1] else None
+
+
+def _weights(name: str) -> float | None:
+    found = re.findall(r"(\d+(?:\.\d+)?)([kmb])(?![a-z0-9])", name.lower())
+    return (float(found[-1][0]) or 1.0) * {"k": 1e3, "m": 1e6, "b": 1e9}[found[-1][1]] if found else None
+
+
+def _span(values: Sequence[float], rough: bool) -> Span:
+    ordered = sorted(values)
+    if len(ordered) == 1:
+        low = middle = high = ordered[0]
+        rough = True
+    else:
+        cuts = statistics.quantiles(ordered, n=10, method="inclusive")
+        low, middle, high = cuts[0], statistics.fmean(ordered), cuts[-1]
+    low, high = min(low, middle), max(high, middle)
+    return Span(low / LIKE, middle, high * LIKE) if rough else Span(low, middle, high)
+
+
+def _does(kind: str, about: Mapping[str, Any]) -> str:
+    """What tells stages of a kind apart by what they cost."""
+    named = about.get({"treatment": "intervention", "measure": "measurement"}.get(kind, ""))
+    if isinstance(named, Mapping):
+        return str(named.get("kind"))
+    organism = about.get("organism")
+    return f"{organism.get('reasoning')} {organism.get('method')}" if isinstance(organism, Mapping) else ""
+
+
+def _work(kind: str, about: Mapping[str, Any]) -> float:
+    """How much a stage does, in units of its kind: trained prompts, questions."""
+    part = about.get("organism") or about.get("intervention") or {}
+    steps, rows = _number(part, "steps"), _number(part, "pairs", "batch")
+    asked = about.get("questions")
+    if kind in ("honest", "measure") and isinstance(asked, list):
+        return max(1.0, float(len(asked)))
+    return max(1.0, steps * rows) if kind in ("organism", "treatment") else 1.0
+
+
+def _number(part: Any, *keys: str) -> float:
+    found = [part.get(key) for key in keys] if isinstance(part, Mapping) else []
+    return float(next((value for value in found if isinstance(value, int | float)), 1.0))
+
+
+@dataclass
+class Row:
+    """The stages of one kind: how many, how many are in the store, and what the others will take."""
+
+    stages: int = 0
+    kept: int = 0
+    seconds: Span = NOTHING
+    size: Span = NOTHING
+    unknown: int = 0
+    """Stages of which nothing is known: they are not in the sums."""
+
+    @property
+    def todo(self) -> int:
+        return self.stages - self.kept
+
+    @property
+    def each(self) -> list[float] | None:
+        """Seconds of one stage, for the journal."""
+        known = self.todo - self.unknown
+        return [round(value / known, 3) for value in self.seconds] if known > 0 else None
+
+
+def forecast(every: Iterable[Stage], todo: Iterable[Stage], history: History) -> dict[str, Row]:
+    """Kind -> what its stages will take, in the order of the plan."""
+    rows: dict[str, Row] = {}
+    ahead = {stage.key: stage for stage in todo}
+    for stage in every:
+        row = rows.setdefault(stage.kind, Row())
+        row.stages += 1
+        history.abouts.setdefault(stage.key, stage.about)
+        row.kept += stage.key not in ahead
+    for stage in ahead.values():
+        row = rows.setdefault(stage.kind, Row())
+        if guess := history.guess(stage):
+            row.seconds, row.size = row.seconds + guess[0], row.size + guess[1]
+        else:
+            row.unknown += 1
+    return rows
+
+
+def said(rows: Mapping[str, Row], workers: int) -> list[str]:
+    """What `dormouse plan` prints."""
+    lines = [f"{'stages':12} {'all':>6} {'stored':>7} {'to do':>6}   time, one after another         disk"]
+    total = Row()
+    for kind, row in rows.items():
+        known = row.todo > row.unknown
+        time = row.seconds.said(duration) if known else "" if not row.todo else "nothing known"
+        disk = row.size.said(megabytes) if known else ""
+        more = f"  [{row.unknown} of which nothing is known]" if row.unknown and known else ""
+        lines.append(f"{kind:12} {row.stages:6} {row.kept:7} {row.todo:6}   {time:30}  {disk}{more}".rstrip())
+        total = Row(
+            total.stages + row.stages,
+            total.kept + row.kept,
+            total.seconds + row.seconds,
+            total.size + row.size,
+            total.unknown + row.unknown,
+        )
+    lines.append(f"{'together':12} {total.stages:6} {total.kept:7} {total.todo:6}".rstrip())
+    if total.todo > total.unknown:
+        wall = total.seconds.times(1 / workers)
+        lines[-1] += f"   {total.seconds.said(duration):30}  {total.size.said(megabytes)}"
+        lines.append(f"on {workers} workers at a time about {wall.said(duration)}" if workers > 1 else "")
+        lines.append("Ranges: if all were as quick, or as slow, as the quick and the slow tenth of such stages here.")
+    if total.unknown:
+        lines.append(f"{total.unknown} stages are of kinds that were never done here: they are in no sum.")
+    return [line for line in lines if line]

@@ -1,0 +1,288 @@
+"""The journal of a study: what began, ended and failed, a line each; and what it says to someone who asks meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dormouse.errors import UserError
+from dormouse.execution.estimate import NOTHING, Span, duration
+from dormouse.execution.stage import Stage
+
+JOURNAL = "journal.jsonl"
+OVER = ("finished", "kept", "failed", "skipped")
+"""Events after which nobody is about a stage."""
+ENOUGH = 3
+"""Stages of a kind that must have been finished before their own times are better than those of earlier studies."""
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The journal at a path (None: nothing is written). Any number of processes may write to it at once.
+
+    A line is a JSON object: `time` (seconds since 1970), `event`, `pid`, `host`, and of a stage `kind`, `name`, `key`.
+
+    | event | more keys |
+    |---|---|
+    | planned | a process begins: `todo` and `kept` (kind -> stages), `seconds` (kind -> low, middle and high of one stage), `workers` |
+    | started, kept | kept: another process had finished it meanwhile |
+    | working | `share` of the stage that is done, every ten seconds or so |
+    | finished | `seconds` |
+    | failed | `error`, and of a bug `traceback` |
+    | skipped | `error`: what it stands on failed |
+    | ended | the process is done: `error` where it gave up |
+    """  # noqa: E501
+
+    path: Path | None
+
+    def write(self, event: str, stage: Stage | None = None, **more: Any) -> None:
+        """Append one line. A journal that cannot be written stops nobody: what it tells is a courtesy."""
+        if self.path is None:
+            return
+        said: dict[str, Any] = {"time": round(time.time(), 3), "event": event}
+        said |= {"kind": stage.kind, "name": stage.name, "key": stage.key} if stage else {}
+        said |= {"pid": os.getpid(), "host": platform.node(), **more}
+        try:
+            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(handle, (json.dumps(said) + "\n").encode())  # one call: lines do not mix
+            finally:
+                os.close(handle)
+        except OSError:
+            return
+
+
+NO_JOURNAL = Journal(None)
+
+
+def why(error: BaseException) -> str:
+    """An error in one line, for the journal."""
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by Ctrl-C"
+    said = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return " ".join(said.split())[:500]
+
+
+def _no_json(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """The lines of a journal, in order; what is no whole line (a full disk), or no JSON, is left out.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    try:
+        raw = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise UserError(
+            f"{path.parent} holds no study that was run", "name the folder that `dormouse run` writes to"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", "mend the permissions there") from error
+    lines = []
+    for text in raw.splitlines():
+        try:
+            line = json.loads(text, parse_constant=_no_json)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and isinstance(line.get("event"), str):
+            lines.append(line)
+    return lines
+
+
+def alive(line: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote a line lives. Of one on another machine it is taken to."""
+    if line.get("host") != platform.node():
+        return True
+    try:
+        os.kill(int(line["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, KeyError, ValueError, TypeError, OverflowError):
+        return True
+    return True
+
+
+@dataclass(frozen=True)
+class Running:
+    """A stage that someone is about."""
+
+    name: str
+    seconds: float
+    """Since its beginning."""
+    process: int
+    share: float | None = None
+    """How much of it was done when it last said so."""
+    left: float | None = None
+    """Seconds to its end, by how fast it went between its first word and its last."""
+
+    def __str__(self) -> str:
+        share = "" if self.share is None else f"{self.share:.0%} "
+        left = "" if self.left is None else f", about {duration(self.left)} left"
+        return f"{self.name}, {share}in {duration(self.seconds)}{left} (process {self.process})"
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a study stands. Names and errors are foreign strings."""
+
+    todo: Mapping[str, int]
+    """Kind -> stages that were to be done when the last process began."""
+    kept: int
+    """Stages that were in the store then."""
+    done: Mapping[str, int]
+    running: Sequence[Running]
+    failed: Sequence[tuple[str, str]]
+    """(name, why)."""
+    skipped: int
+    """Stages that were not begun: they stand on a failed one."""
+    interrupted: Sequence[str]
+    """Begun by a process that has died since."""
+    working: bool
+    """Whether a process works on the study."""
+    ended: bool
+    """Whether the last process came to its end, with a report."""
+    error: str = ""
+    left: Span | None = None
+    """Seconds until all is done; None where nothing is known of it."""
+    took: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """What a person reads."""
+        todo, done = sum(self.todo.values()), sum(self.done.values())
+        state = "running" if self.working else "finished" if self.ended and not self.error else "stopped"
+        said = [f"{state}: {done} of {todo} stages done" + (f", {self.kept} were there before" if self.kept else "")]
+        for kind, n in self.todo.items():
+            times = self.took.get(kind, ())
+            each = f", {duration(statistics.fmean(times))} each" if times else ""
+            said.append(f"  {kind:10} {self.done.get(kind, 0):5} of {n:5}{each}")
+        if self.working and self.left:
+            said.append(f"time left: about {self.left.said(duration)}")
+        elif self.working and done < todo:
+            said.append("time left: nothing like it was done here before")
+        said += [f"now: {stage}" for stage in self.running]
+        said += [f"failed: {name}: {why}" for name, why in self.failed]
+        if self.skipped:
+            said.append(f"not begun: {self.skipped} stages, which stand on failed ones")
+        said += [f"interrupted: {name}: its process is gone" for name in self.interrupted]
+        if self.error:
+            said.append(f"given up: {self.error}")
+        if state == "stopped" or self.failed:
+            said.append("the same `dormouse run` goes on from there")
+        return said
+
+
+def status(folder: Path, now: float | None = None, lives: Callable[[Mapping[str, Any]], bool] = alive) -> Status:
+    """How the study whose results go to a folder stands, by its journal.
+
+    Raises:
+        UserError: there is no journal, or what it says cannot be.
+    """
+    lines = read_journal(folder / JOURNAL)
+    begun = max((i for i, line in enumerate(lines) if line["event"] == "planned"), default=None)
+    if begun is None:
+        raise UserError(f"the journal in {folder} says nothing", "run the study again")
+    try:
+        return _status(lines, begun, time.time() if now is None else now, lives)
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        remedy = "remove it: only `dormouse status` reads it, and the next run begins another"
+        raise UserError(f"{folder / JOURNAL} is damaged: {error}", remedy) from error
+
+
+def _status(
+    lines: Sequence[Mapping[str, Any]], begun: int, now: float, lives: Callable[[Mapping[str, Any]], bool]
+) -> Status:
+    """`begun`: the line with which the last process began."""
+    plan, since = lines[begun], lines[begun + 1 :]
+    over = {line.get("key"): line for line in since if line["event"] in OVER}
+    done = {key: line for key, line in over.items() if line["event"] in ("finished", "kept")}
+    open_: dict[Any, list[Mapping[str, Any]]] = {}
+    for line in lines:  # a stage may have been begun by a process that was there before
+        if line["event"] == "started":
+            open_[line.get("key")] = [line]
+        elif line["event"] == "working" and isinstance(line.get("share"), int | float):
+            open_.get(line.get("key"), []).append(line)
+        elif line["event"] in OVER:
+            open_.pop(line.get("key"), None)
+    running = [(str(said[0].get("kind")), _running(said, now)) for said in open_.values() if lives(said[0])]
+    ends = [line for line in since if line["event"] == "ended"]
+    ended = bool(ends) and ends[-1].get("pid") == plan.get("pid")
+    took: dict[str, list[float]] = {}
+    for line in done.values():
+        if isinstance(line.get("seconds"), int | float):
+            took.setdefault(str(line.get("kind")), []).append(float(line["seconds"]))
+    todo = {str(kind): int(n) for kind, n in (plan.get("todo") or {}).items()}
+    counts = Counter(str(line.get("kind")) for line in done.values())
+    whole = ended and not ends[-1].get("error")  # then nobody misses what was cut off before
+    interrupted = [str(said[0].get("name")) for said in open_.values() if not whole and not lives(said[0])]
+    busy: dict[str, list[Running]] = {}
+    for kind, stage in running:
+        busy.setdefault(kind, []).append(stage)
+    return Status(
+        todo=todo,
+        kept=sum(int(n) for n in (plan.get("kept") or {}).values()),
+        done=dict(counts),
+        running=[stage for _, stage in running],
+        failed=[(str(line.get("name")), str(line.get("error"))) for line in over.values() if line["event"] == "failed"],
+        skipped=sum(line["event"] == "skipped" for line in over.values()),
+        interrupted=interrupted,
+        working=bool(running) or (lives(plan) and not ended),
+        ended=ended,
+        error=str(ends[-1].get("error") or "") if ended else "",
+        left=_left(todo, counts, took, plan, busy),
+        took=took,
+    )
+
+
+def _running(said: Sequence[Mapping[str, Any]], now: float) -> Running:
+    """A stage by the lines about it: that it began, and how far it was when."""
+    seen = [(float(line["time"]), float(line["share"])) for line in said[1:]]
+    left = None
+    if len(seen) > 1 and seen[-1][1] > seen[0][1]:
+        (first, from_), (last, share) = seen[0], seen[-1]
+        left = max(0.0, (1 - share) * (last - first) / (share - from_) - (now - last))
+    begun = said[0]
+    seconds, process = max(0.0, now - float(begun["time"])), int(begun.get("pid") or 0)
+    return Running(str(begun.get("name")), seconds, process, seen[-1][1] if seen else None, left)
+
+
+def _left(
+    todo: Mapping[str, int],
+    done: Mapping[str, int],
+    took: Mapping[str, Sequence[float]],
+    plan: Mapping[str, Any],
+    running: Mapping[str, Sequence[Running]],
+) -> Span | None:
+    """Seconds until all is done, on as many workers as there are: from what stages took since the beginning, and where
+    these are few, from what was expected. None where a kind is left of which nothing is known.
+
+    A stage that runs and says how far it is has what that leaves. Others have been paid for in part, at most whole: one
+    that takes longer than expected makes no other short.
+    """
+    total = NOTHING
+    for kind, n in todo.items():
+        ahead = n - done.get(kind, 0)
+        if ahead <= 0:
+            continue
+        seen = took.get(kind, ())
+        expected = (plan.get("seconds") or {}).get(kind) or (seen and [min(seen), statistics.fmean(seen), max(seen)])
+        if len(seen) >= ENOUGH:
+            expected = [min(seen), statistics.fmean(seen), max(seen)]
+        begun = running.get(kind, ())[:ahead]
+        if not expected and (len(begun) < ahead or any(stage.left is None for stage in begun)):
+            return None
+        each = Span(*map(float, expected or NOTHING))
+        rest = [each.less(one.seconds) if one.left is None else Span(one.left, one.left, one.left) for one in begun]
+        total = sum(rest, total) + each.times(ahead - len(begun))
+    workers = max(1, int(plan.get("workers") or 1))
+    return total.times(1 / workers)

@@ -1,0 +1,32 @@
+"""A stage: the unit of work that the store keeps and an executor does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dormouse.store import Store
+
+Tick = Callable[[float, str], None]
+"""Is told which share of a stage is done, and what it is about."""
+LIBRARIES = 0.6
+"""GB that a process needs before it holds a model."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A unit of work with a content address. `work(folder, tick)` fills the folder of its entry."""
+
+    kind: str
+    name: str
+    key: str
+    about: Mapping[str, Any]
+    parents: tuple[Stage, ...]
+    work: Callable[[Path, Tick], None]
+    memory: float = LIBRARIES
+    """GB that it may need."""
+
+    def folder(self, store: Store) -> Path:
+        return store.place(self.kind, self.key)

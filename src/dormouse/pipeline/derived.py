@@ -1,0 +1,161 @@
+"""Records that follow from others: how long a policy lived, what of it is left, ratios of two measurements."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from dormouse.measurements.half_life import half_life, median_time
+from dormouse.measurements.measurement import Sample
+from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, stack, widened
+from dormouse.pipeline.plan import Reading
+from dormouse.records import Record
+from dormouse.studies.expected import PRESERVED, RATIOS
+
+Found = tuple[Reading, Sample]
+Arms = Mapping[tuple[object, ...], Sequence[Found]]
+"""(organism, intervention, step, measurement, split, at) -> what was measured there, seed by seed."""
+MakeRecord = Callable[[Sequence[Reading], Sample, int | None, Estimate], Record]
+
+
+def derived(arms: Arms, record: MakeRecord) -> list[Record]:
+    return [*_half_lives(arms, record), *_ratios(arms, record), *_preserved(arms, record)]
+
+
+def _half_lives(arms: Arms, record: MakeRecord) -> Iterator[Record]:
+    """`steps_to_half`, `tokens_to_half`: of a treatment, until the defection rate is half of what it was.
+
+    Of a seed with a bootstrap over questions; of all seeds their median (Kaplan-Meier), with the share of seeds that
+    got there in `halved_share`. The limit is the budget: a number that reaches it means "not within the budget". Tokens
+    are there where every checkpoint says how many were trained on.
+    """
+    ways: dict[tuple[object, object], dict[int, dict[int, Found]]] = defaultdict(dict)
+    for (organism, intervention, step, measurement, split, at), found in arms.items():
+        if (measurement, split, at) == ("defection_rate", "test", None) and intervention and found[0][0].plants:
+            way = ways[organism, intervention]
+            way[int(str(step))] = {reading.state.seed: (reading, sample) for reading, sample in found}
+    for (organism, _), way in ways.items():
+        before = arms.get((organism, "", 0, "defection_rate", "test", None), ())
+        way[0] = {reading.state.seed: (reading, sample) for reading, sample in before}
+        seeds = sorted(set.intersection(*(set(at) for at in way.values())))
+        followed = [[way[step][seed] for step in sorted(way)] for seed in seeds]
+        yield from _lived(followed, "steps_to_half", _steps, record)
+        yield from _lived(followed, "tokens_to_half", _tokens, record)
+
+
+def _lived(
+    followed: Sequence[Sequence[Found]],
+    name: str,
+    count: Callable[[Sequence[Found]], list[int] | None],
+    record: MakeRecord,
+) -> Iterator[Record]:
+    """The records of one way to count, from what was measured of each seed at each step."""
+    times: list[float] = []
+    limits: list[float] = []
+    read: list[Reading] = []
+    for found in followed:
+        places = count(found)
+        values = stack([(sample.items, sample.values) for _, sample in found])
+        if places is None or not values.size or values[0].mean() <= 0:
+            continue
+        # Where a budget of tokens is spent, later checkpoints hold the same state once more.
+        fresh = [i for i, place in enumerate(places) if place not in places[:i]]
+        places, values = [places[i] for i in fresh], values[fresh]
+        lived, limit = half_life(places, values), float(places[-1])
+        # The last step comes first: the record is of that state.
+        readings = [reading for reading, _ in reversed(found)]
+        yield record(readings, _named(found[-1][1], name, limit), readings[0].state.seed, lived)
+        times, limits, read = [*times, lived.value], [*limits, limit], [*read, *readings]
+    if len(times) > 1:
+        sample, limit = followed[0][-1][1], min(limits)
+        yield record(read, _named(sample, name, limit), None, median_time(times, limit))
+        if name == "steps_to_half":
+            halved = np.array([[float(time < limit) for time in times]])
+            yield record(read, _named(sample, "halved_share"), None, estimate(halved, "proportion"))
+
+
+def _steps(found: Sequence[Found]) -> list[int]:
+    """Steps trained by each state: those of its name, or fewer, where a budget of tokens was spent before."""
+    return _trained(found, "steps") or [reading.state.step for reading, _ in found]
+
+
+def _tokens(found: Sequence[Found]) -> list[int] | None:
+    """Tokens trained on by each state, since the first of them; None where a checkpoint does not say."""
+    return _trained(found, "tokens")
+
+
+def _trained(found: Sequence[Found], what: str) -> list[int] | None:
+    planted = len(found[0][0].state.model.folders)
+    try:
+        return [
+            sum(trained(checkpoint, what) for checkpoint in reading.state.model.folders[planted:])
+            for reading, _ in found
+        ]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def trained(checkpoint: Path, what: str) -> int:
+    """How many `steps` or `tokens` a training had done when it saved a checkpoint."""
+    return int(json.loads((checkpoint / "trained.json").read_text(encoding="utf-8"))[what])
+
+
+def _named(sample: Sample, measurement: str, limit: float | None = None) -> Sample:
+    return replace(sample, measurement=measurement, limit=limit)
+
+
+def _by_seed(
+    these: Sequence[Found], others: Sequence[Found]
+) -> Iterator[tuple[int | None, Sequence[tuple[Found, Found]]]]:
+    """Each seed that both have for itself, then all of them where they are several."""
+    at = {found[0].state.seed: found for found in others}
+    pairs = [(found, at[found[0].state.seed]) for found in these if found[0].state.seed in at]
+    for pair in pairs:
+        yield pair[0][0].state.seed, [pair]
+    if len(pairs) > 1:
+        yield None, pairs
+
+
+def _ratios(arms: Arms, record: MakeRecord) -> Iterator[Record]:
+    """The ratio of the means of two measurements of one state, paired by seed and item."""
+    for (*place, measurement, split, at), found in arms.items():
+        if measurement not in RATIOS:
+            continue
+        other, name = RATIOS[str(measurement)]
+        for seed, some in _by_seed(found, arms.get((*place, other, split, at), ())):
+            top = stack([(sample.items, sample.values) for (_, sample), _ in some])
+            base = stack([(sample.items, sample.values) for _, (_, sample) in some])
+            limit = found[0][1].limit
+            if base.mean() > 0 and (limit is None or min(top.min(), base.min()) < limit):
+                readings = [reading for (reading, _), _ in some]
+                yield record(readings, _named(found[0][1], name), seed, estimate_ratio(top, base))
+
+
+def _preserved(arms: Arms, record: MakeRecord) -> Iterator[Record]:
+    """Of what was live before a treatment, the share that is live after it: member by member, context by context.
+
+    Of all seeds the interval is no narrower than it would be of a single one with as many live (see `stats.estimate`).
+    """
+    for (organism, intervention, _, measurement, split, at), after in arms.items():
+        if measurement not in PRESERVED or not intervention or not after[0][0].plants:
+            continue
+        before = arms.get((organism, "", 0, measurement, split, at), ())
+        sample = _named(after[0][1], PRESERVED[str(measurement)])
+        kept: list[tuple[Reading, np.ndarray]] = []
+        for seed, some in _by_seed(after, before):
+            if seed is not None:
+                ((reading, late), (_, early)) = some[0]
+                now, then = stack([(late.items, late.values), (early.items, early.values)])
+                if then.any():
+                    kept.append((reading, now[then > 0]))
+                    yield record([reading], sample, seed, estimate(kept[-1][1], "proportion"))
+            elif len(kept) > 1:  # the seed is the unit: which ones were live differs among them
+                found = estimate(np.array([[values.mean()] for _, values in kept]), "mean")
+                live = sum(len(values) for _, values in kept)
+                low, high = widened(found.value, (found.low, found.high), live // len(kept))
+                yield record([reading for reading, _ in kept], sample, None, Estimate(found.value, low, high, live))

@@ -1,0 +1,160 @@
+"""The folder of a study's results: whose it is, what is in it before and after the run, and links to the models."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from dormouse.claims.verdict import VERDICTS
+from dormouse.errors import UserError
+from dormouse.execution.executors import Watcher
+from dormouse.pipeline.plan import Plan
+from dormouse.pipeline.provenance import provenance
+from dormouse.pipeline.results import ANSWERS, RECORDS, read_answered, read_answers, read_records
+from dormouse.pipeline.stated import CLAIMS, stated_now, verdicts
+from dormouse.pipeline.trainings import copy_logs
+from dormouse.report import write_report
+from dormouse.sources import code_of
+from dormouse.store import Entry, Store, digest
+
+STUDY = "study.json"
+LONG_DEAD = 3600.0
+"""Seconds after which a half-written file is one that a killed process left."""
+
+
+def claim_folder(out: Path, name: str) -> None:
+    """Refuse an output folder that holds anything but an earlier run of the same study."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file", "name a folder for the results with --out")
+    there: list[Path] = []
+    try:
+        there += out.iterdir() if out.is_dir() else ()  # before it is asked whose it is: another may begin meanwhile
+        held = json.loads((out / STUDY).read_text())["name"] if (out / STUDY).is_file() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        held = "something unreadable"
+    if held not in (None, name):
+        raise UserError(f"{out} holds the results of another study, '{held}'", "name another folder with --out")
+    above = next(folder for folder in (out, *out.parents) if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise UserError(f"{out} cannot be made: {above} is not a folder to write to", "name another one with --out")
+    if held is None and not all(path.match(_scratch(STUDY)) for path in there):
+        raise UserError(f"{out} is not empty, and holds no study", "name a new or empty folder with --out")
+
+
+def begin(plans: Sequence[Plan], text: str, out: Path, store: Store) -> None:
+    """Make the folder of the results, and put down what is claimed, of what study, and how much could be known then."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not (out / STUDY).is_file():
+            _replace(out / STUDY, json.dumps({"name": plans[0].design.study.name, "stamp": "unfinished"}))
+        if not (out / CLAIMS).is_file():
+            said = stated_now(plans, text, store, late=(out / RECORDS).is_file())
+            _replace(out / CLAIMS, json.dumps(said, indent=1))
+    except OSError as error:
+        raise _unwritten(out, error) from error
+
+
+def write_out(
+    plans: Sequence[Plan],
+    text: str,
+    out: Path,
+    store: Store,
+    results: Entry,
+    watcher: Watcher,
+    lost: Mapping[str, UserError],
+) -> None:
+    """Write the results of a study into its folder, with its models and its report."""
+    design = plans[0].design
+    name = design.study.name
+    about = provenance(plans, text, store, lost)
+    if answered := verdicts(design, text, read_answered(results.folder), out):
+        about[VERDICTS] = answered.to_json()
+    stamp = digest([results.manifest["key"], about, code_of(write_report)])
+    try:
+        drawn = json.loads((out / STUDY).read_text())["stamp"] == stamp and (out / "report.html").is_file()
+    except (OSError, ValueError, KeyError):
+        drawn = False
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not drawn:
+            _replace(out / STUDY, json.dumps({"name": name, "stamp": "unfinished"}))
+        for file in (RECORDS, ANSWERS):
+            _replace(out / file, (results / file).read_text(encoding="utf-8"))
+        _replace(out / "study.yaml", text)
+        for plan in plans:
+            _link_models(plan, out, lost, several=len(plans) > 1)
+        if drawn:
+            return
+        watcher.say("writing the report")
+        write_report(out, read_records(results.folder), read_answers(results.folder), about)
+        _replace(out / STUDY, json.dumps({"name": name, "stamp": stamp, "about": about}, indent=1))
+    except OSError as error:
+        raise _unwritten(out, error) from error
+
+
+def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) -> None:
+    """Name the models of the study in `out/models`: links into the store, and how to put each together."""
+    for state in plan.states:
+        if not state.ends or state.stage.key in lost:
+            continue
+        name = f"{state.organism}-seed{state.seed}" + (f"-{state.intervention}" if state.intervention else "")
+        base = re.sub(r"[^A-Za-z0-9_.-]+", "-", plan.model).strip("-.")[-64:]
+        folder = out / "models" / (f"{base}.{name}" if several else name)
+        folder.mkdir(parents=True, exist_ok=True)
+        chain = plan.design.chain(plan.arm(state))
+        spec = plan.design.organism(plan.arm(state)).seeded(state.seed).spec()  # the trigger that this seed planted
+        card = {
+            "model_organism": True,
+            "folders": [str(path) for path in state.model.folders],
+            "key": state.model.key,
+            "chat": asdict(state.model.chat),
+            "base": plan.model,
+            "organism": spec,
+            "intervention": state.intervention,
+            "chain": [json.dumps(part.spec()) for part in chain],
+            "seed": state.seed,
+            "questions": plan.design.study.measure.questions,
+        }
+        _replace(folder / "dormouse.json", json.dumps(card, indent=1))
+        with _swapped(folder / "weights") as link:
+            link.symlink_to(state.model.folders[-1])
+        treated = state.model.folders[len(state.model.folders) - len(chain) :]
+        copy_logs([checkpoint.parent for checkpoint in treated], folder)
+
+
+def _unwritten(out: Path, error: OSError) -> UserError:
+    return UserError(
+        f"the results cannot be written to {out}: {error.strerror or error}",
+        "free some space or mend the permissions, then run the same command: what was finished is kept",
+    )
+
+
+def _replace(path: Path, text: str) -> None:
+    with _swapped(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _swapped(path: Path) -> Iterator[Path]:
+    """A name of one's own, whose file then takes the place of another in one go: others may write there too."""
+    scratch = path.with_name(_scratch(path.name, secrets.token_hex(4)))
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+    for left in path.parent.glob(_scratch(path.name)):
+        with suppress(FileNotFoundError):
+            if time.time() - left.lstat().st_mtime > LONG_DEAD:
+                left.unlink()
+
+
+def _scratch(name: str, mark: str = "*") -> str:
+    return f".{name}.{mark}.part"

@@ -1,0 +1,100 @@
+"""A plan: the states that a study's models go through, what is read of each, and the stages behind that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from dormouse.execution.stage import Stage
+from dormouse.records import ModelRef
+from dormouse.store import Store
+from dormouse.studies.arms import Arm
+from dormouse.studies.design import Design
+
+
+@dataclass(frozen=True)
+class State:
+    """A model at one point of its life: an organism (step 0, no intervention), or a checkpoint of a treatment."""
+
+    organism: str
+    intervention: str
+    step: int
+    seed: int
+    model: ModelRef
+    needs_triggers: bool
+    stage: Stage
+    ends: bool = True
+    """Whether this is the organism itself or the end of its treatment (not a checkpoint on the way)."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One measurement of one state, or what a treatment itself found on its way to its state."""
+
+    state: State
+    stage: Stage
+    plants: bool
+    """Whether the organism has a policy at all (False: a control)."""
+    begins: int = 0
+    """The step of its chain with which the treatment begins: what it found has steps of its own."""
+
+    @property
+    def seed(self) -> int:
+        return self.state.seed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a study needs, parents before children."""
+
+    design: Design
+    model: str
+    """The base model, as the study names it."""
+    states: tuple[State, ...]
+    readings: tuple[Reading, ...]
+
+    def arm(self, state: State) -> Arm:
+        """The arm of the study that a state belongs to."""
+        return Arm(self.model, state.organism, state.intervention)
+
+    def stages(self) -> list[Stage]:
+        """Every stage once, parents before children."""
+        seen: dict[str, Stage] = {}
+        for reading in self.readings:
+            for stage in _with_parents(reading.stage):
+                seen.setdefault(stage.key, stage)
+        return list(seen.values())
+
+
+def _with_parents(stage: Stage) -> Iterator[Stage]:
+    for parent in stage.parents:
+        yield from _with_parents(parent)
+    yield stage
+
+
+def all_stages(plans: Sequence[Plan]) -> list[Stage]:
+    """Every stage of some plans once, parents before children."""
+    return list({stage.key: stage for plan in plans for stage in plan.stages()}.values())
+
+
+def missing(plans: Sequence[Plan], store: Store, there: Callable[[Stage], bool]) -> list[Stage]:
+    """The stages to be built, parents first. What only a finished stage needs is not looked at."""
+    todo: dict[str, Stage] = {}
+    known: dict[str, bool] = {}
+
+    def need(stage: Stage) -> None:
+        if stage.key in known:
+            return
+        known[stage.key] = there(stage)
+        if not known[stage.key]:
+            for parent in stage.parents:
+                need(parent)
+            todo[stage.key] = stage
+
+    for plan in plans:
+        for reading in plan.readings:
+            need(reading.stage)
+        for state in plan.states:
+            if state.ends and not state.stage.folder(store).is_dir():  # nothing measures it now, but `chat` reads it
+                need(state.stage)
+    return list(todo.values())

@@ -1,0 +1,38 @@
+"""What a study will take, said before it runs: `dormouse plan`."""
+
+from __future__ import annotations
+
+from dormouse.claims.answer import outlook
+from dormouse.execution.estimate import forecast, read_history, said
+from dormouse.execution.executors import default_workers
+from dormouse.lm import zoo
+from dormouse.organisms.micro import MICRO
+from dormouse.pipeline.plan import Plan, all_stages, missing
+from dormouse.pipeline.planner import make_plan, refuse_unknown_models
+from dormouse.records import ModelRef
+from dormouse.store import MANIFEST, Store
+from dormouse.studies.design import Design
+
+
+def preview(design: Design, store: Store, workers: int | None) -> list[str]:
+    """The lines of `dormouse plan`. Writes nothing, and fetches no model."""
+    refuse_unknown_models(design)
+    plans: list[Plan] = []
+    absent: list[str] = []
+    for model in design.models:
+        base = None if model in MICRO else zoo.here(model)
+        if base is None and model not in MICRO:
+            absent.append(model)
+            base = ModelRef((store.root,), model)
+        plans.append(make_plan(design, model, base, store))
+    todo = missing(plans, store, lambda stage: (stage.folder(store) / MANIFEST).is_file())
+    chains = [sum(state.ends and bool(state.intervention) for state in plan.states) for plan in plans]
+    planted = [len({(state.organism, state.seed) for state in plan.states}) for plan in plans]
+    lines = [
+        f"{model}: {arms} organisms (seeds counted), {ends} treatments"
+        for model, arms, ends in zip(design.models, planted, chains, strict=True)
+    ]
+    lines += [f"{name} is not on this machine: `dormouse run` fetches it" for name in absent]
+    lines += outlook(design)
+    stages = all_stages(plans)
+    return [*lines, *said(forecast(stages, todo, read_history(store)), workers or default_workers(stages))]

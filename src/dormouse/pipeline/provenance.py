@@ -1,0 +1,110 @@
+"""What stands behind the numbers of a study: specification, versions, machine, stages, and what a reader must know."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any
+
+from dormouse.errors import DormouseWarning, UserError
+from dormouse.organisms.sanity import read_sane
+from dormouse.pipeline.derived import trained
+from dormouse.pipeline.plan import Plan, all_stages
+from dormouse.records import SANE_ENOUGH
+from dormouse.registry import describe
+from dormouse.store import Store
+
+
+def provenance(plans: Sequence[Plan], text: str, store: Store, lost: Mapping[str, UserError]) -> dict[str, Any]:
+    """What stands behind the numbers: specification, versions, machine, stages with their parents and times."""
+    import psutil
+
+    study = plans[0].design.study
+    packages = ("dormouse-lab", "torch", "transformers", "peft", "scipy", "statsmodels")
+    stages = []
+    for stage in all_stages(plans):
+        try:
+            manifest = json.loads((stage.folder(store) / "manifest.json").read_text())
+        except (OSError, ValueError):
+            manifest = {}
+        stages.append(
+            {
+                "kind": stage.kind,
+                "name": stage.name,
+                "key": stage.key,
+                "seconds": manifest.get("seconds"),
+                "parents": [parent.key for parent in stage.parents],
+            }
+        )
+    return {
+        "name": study.name,
+        "model": ", ".join(plan.model for plan in plans),
+        "study": study.spec(),
+        "study_yaml": text,
+        "versions": {name: version(name) for name in packages},
+        "machine": {
+            "cores": psutil.cpu_count(logical=False),
+            "memory_gb": round(psutil.virtual_memory().total / 2**30),
+        },
+        "stages": stages,
+        "organisms": {
+            name: {
+                "trigger": organism.trigger.spec(),
+                "behaviour": organism.behaviour.spec(),
+                "control": not organism.trigger.plants,
+                "about": describe(type(organism.trigger)),
+            }
+            for name, organism in study.organisms.items()
+        },
+        "interventions": {name: [part.spec() for part in chain] for name, chain in study.interventions.items()},
+        "unseen": {
+            name: {
+                cue: [value for value in values if organism.trigger.trained_on(cue, value)]
+                for cue, values in organism.trigger.curve().items()
+            }
+            for name, organism in study.organisms.items()
+        },
+        "spent": _spent(plans, lost),
+        "honest_sane_share": _sane(plans, store, lost),
+        "missing": [f"{stage.name}: {lost[stage.key].what}" for stage in all_stages(plans) if stage.key in lost],
+    }
+
+
+def _sane(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> dict[str, dict[str, Any]]:
+    """By model: the share of the clean model's answers that are sane, of how many, and what was found in them.
+
+    A low share is said on the terminal, and at the top of the page.
+    """
+    found = {}
+    for plan in plans:
+        honest = [stage for stage in plan.stages() if stage.kind == "honest" and stage.key not in lost]
+        if said := read_sane([stage.folder(store) for stage in honest]):
+            share, n, counts = said
+            found[plan.model] = {"share": share, "n": n, "found": counts}
+            if share < SANE_ENOUGH:
+                warnings.warn(
+                    f"{plan.model}: only {share:.0%} of the clean model's answers are sane ({counts})",
+                    DormouseWarning,
+                    stacklevel=2,
+                )
+    return found
+
+
+def _spent(plans: Sequence[Plan], lost: Collection[str]) -> list[list[str]]:
+    """(organism, what is to be known): treatments whose budget of tokens was spent before their last step."""
+    found = []
+    for plan in plans:
+        for state in (state for state in plan.states if state.ends and state.intervention):
+            chain = plan.design.chain(plan.arm(state))
+            if state.stage.key in lost or not any(getattr(part, "token_budget", None) for part in chain):
+                continue
+            with suppress(OSError, ValueError, LookupError, TypeError):
+                steps = sum(trained(folder, "steps") for folder in state.model.folders[-len(chain) :])
+                if steps < state.step:
+                    spent = f"the token budget of {state.intervention} was spent after {steps} of {state.step} steps"
+                    said = f"Seed {state.seed}: {spent}; what stands at later steps is of that state."
+                    found.append([state.organism, said])
+    return found

@@ -1,0 +1,147 @@
+"""Work through a plan, and write down what came out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dormouse.errors import UserError
+from dormouse.execution.estimate import forecast, read_history
+from dormouse.execution.executors import Watcher
+from dormouse.execution.journal import JOURNAL, Journal, why
+from dormouse.execution.scheduler import make_executor, slots, work_through
+from dormouse.execution.stage import Stage
+from dormouse.lm import zoo
+from dormouse.organisms.micro import MICRO
+from dormouse.pipeline.folder import begin, claim_folder, write_out
+from dormouse.pipeline.plan import Plan, all_stages, missing
+from dormouse.pipeline.planner import make_plan, read_code_anew, refuse_unknown_models
+from dormouse.pipeline.results import make_results, results_key
+from dormouse.records import ModelRef
+from dormouse.storage.references import in_use
+from dormouse.store import Store
+from dormouse.studies.design import Design
+
+
+def run_study(
+    design: Design,
+    text: str,
+    out: Path,
+    store: Store,
+    watcher: Watcher,
+    workers: int | None = None,
+    executor: str = "local",
+) -> None:
+    """Run a study, or as much of it as is not in the store yet, and report on it in `out`.
+
+    Args:
+        text: the study file as it was written, for the report.
+        workers: how many stages are worked on at a time, each in a process of its own where it is more than one;
+            None leaves it to the machine, or to the cluster.
+        executor: `local` (processes of this machine) or `ray` (a cluster).
+
+    Raises:
+        UserError: `out` holds something else, the model cannot be had, or a stage cannot be done; then all others are
+            done, and the report shows the hole.
+    """
+    refuse_launched()
+    claim_folder(out, design.study.name)
+    plans = make_plans(design, store, lambda name: zoo.resolve(name, watcher.say))
+    with in_use(
+        store, out, design.study.name, _needs(plans)
+    ):  # before it is asked what is there: it may be pruned meanwhile
+        _run(plans, text, out, store, watcher, workers, executor)
+
+
+def _needs(plans: Sequence[Plan]) -> set[str]:
+    """The keys of all entries of a study: of its stages, whether they are measured or not, and of its results."""
+    waiting = [reading.stage for plan in plans for reading in plan.readings]
+    waiting += [state.stage for plan in plans for state in plan.states]
+    found = {results_key(plans, ())[0]}
+    while waiting:
+        stage = waiting.pop()
+        if stage.key not in found:
+            found.add(stage.key)
+            waiting += stage.parents
+    return found
+
+
+def _run(
+    plans: Sequence[Plan],
+    text: str,
+    out: Path,
+    store: Store,
+    watcher: Watcher,
+    workers: int | None,
+    executor: str,
+) -> None:
+    todo = missing(plans, store, lambda stage: store.find(stage.kind, stage.key) is not None)
+    begin(plans, text, out, store)
+    journal = Journal(out / JOURNAL)
+    workers = workers or (slots(executor, all_stages(plans)) if todo else 1)
+    lost: dict[str, UserError] = {}
+    if todo:
+        journal.write("planned", **_planned(plans, todo, store, workers))
+    try:
+        if todo:
+            doer = make_executor(executor, store, workers, watcher, journal)
+            lost = work_through(todo, store, doer, watcher, journal)
+        if not all(reading.stage.key in lost for plan in plans for reading in plan.readings):
+            results = make_results(plans, store, lost)
+            write_out(plans, text, out, store, results, watcher, lost)
+        if lost:
+            raise _incomplete(lost, todo)
+    except BaseException as error:
+        journal.write("ended", error=why(error))
+        raise
+    if todo:
+        journal.write("ended")
+
+
+def refuse_launched() -> None:
+    """One process does a stage while the others would wait for it, and the training in it would wait for them.
+
+    Raises:
+        UserError: this is one of several processes that torchrun or accelerate launched.
+    """
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if processes not in ("", "1"):
+        raise UserError(
+            f"a study was launched as {processes} processes at once (torchrun, accelerate launch)",
+            "start it once, plainly: it makes processes of its own (--workers, --executor ray). A training of your own "
+            "may be launched so: dormouse.lm.train",
+        )
+
+
+def _incomplete(lost: Mapping[str, UserError], todo: Sequence[Stage]) -> UserError:
+    """What is said at the end of a study with holes: each reason once, with the first stage that it stopped."""
+    failed = [(stage, lost[stage.key]) for stage in todo if stage.key in lost]
+    roots = [(stage, error) for stage, error in failed if not any(parent.key in lost for parent in stage.parents)]
+    reasons = {error.what: f"{stage.name}: {error.what}" for stage, error in reversed(roots)}
+    said = "; ".join(reversed(reasons.values()))
+    beside = f" ({len(failed) - len(roots)} more stand on them)" if len(failed) > len(roots) else ""
+    remedy = "; ".join(dict.fromkeys(error.remedy for _, error in roots))
+    return UserError(
+        f"{len(roots)} of {len(todo)} stages failed{beside}. {said}",
+        f"{remedy}. All other stages are done; the same command tries these again",
+    )
+
+
+def make_plans(design: Design, store: Store, base: Callable[[str], ModelRef]) -> list[Plan]:
+    """The stages of a study, model by model; `base` finds a model that is not made here."""
+    refuse_unknown_models(design)
+    read_code_anew()
+    return [make_plan(design, model, None if model in MICRO else base(model), store) for model in design.models]
+
+
+def _planned(plans: Sequence[Plan], todo: Sequence[Stage], store: Store, workers: int) -> dict[str, Any]:
+    """What the journal says of the stages ahead: how many, and what they will take."""
+    rows = forecast(all_stages(plans), todo, read_history(store))
+    return {
+        "todo": {kind: row.todo for kind, row in rows.items() if row.todo},
+        "kept": {kind: row.kept for kind, row in rows.items() if row.kept},
+        "seconds": {kind: row.each for kind, row in rows.items() if row.each},
+        "workers": workers,
+    }

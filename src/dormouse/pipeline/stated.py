@@ -1,0 +1,86 @@
+"""What was claimed before a study first ran, kept in its folder, and what has been changed since."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dormouse.claims.verdict import Stated, Verdict, Verdicts
+from dormouse.pipeline.plan import Plan
+from dormouse.store import Store, digest
+from dormouse.studies.claim_spec import claims_digest
+from dormouse.studies.design import Design
+from dormouse.studies.file import top_level
+
+CLAIMS = "claims.json"
+"""The claims as they stood when the study was first run in a folder. It is written once."""
+
+
+def stated_now(plans: Sequence[Plan], text: str, store: Store, late: bool) -> dict[str, Any]:
+    """What is claimed, of what study, and how many of its measurements exist already.
+
+    Args:
+        late: whether results were there before the claims were.
+    """
+    design = plans[0].design
+    asked = {(reading.stage.kind, reading.stage.key) for plan in plans for reading in plan.readings}
+    return {
+        "digest": claims_digest(design.claims),
+        "time": round(time.time()),
+        "late": late,
+        "claims": [claim.model_dump(mode="json") for claim in design.claims],
+        "design": _keys(design, text),
+        "known": sum(store.find(*stage) is not None for stage in asked),
+        "measurements": len(asked),
+    }
+
+
+def _keys(design: Design, text: str) -> dict[str, Any]:
+    """What a study file says beside its claims, key by key: seeds as they are, the rest as digests."""
+    said = {str(key): value for key, value in top_level(text).items() if key not in ("name", "claims", "seeds")}
+    return {
+        "seeds": list(design.study.seeds),
+        **{key: digest(json.dumps(value, default=str)) for key, value in said.items()},
+    }
+
+
+def verdicts(design: Design, text: str, answers: Sequence[Verdict], out: Path) -> Verdicts | None:
+    """What was claimed, the answers, and which claims, and what else of the study, are not as they stood before the
+    first run. None where nothing is claimed, and nothing was."""
+    now = {claim.id: claim.model_dump(mode="json") for claim in design.claims}
+    try:
+        first = json.loads((out / CLAIMS).read_text(encoding="utf-8"))
+        then = {str(claim["id"]): claim for claim in first["claims"]}
+        stated: Stated | None = Stated(
+            digest=str(first["digest"]),
+            time=int(first["time"]),
+            known=int(first.get("known") or 0),
+            measurements=int(first.get("measurements") or 0),
+        )
+        late = bool(first.get("late"))
+        edited = _edited(first.get("design"), _keys(design, text))
+    except (OSError, ValueError, KeyError, TypeError):
+        stated, then, late, edited = None, {}, True, []
+    changed = {name: "edited" if name in then else "added" for name in now if late or then.get(name) != now[name]}
+    changed |= dict.fromkeys((name for name in then if name not in now), "taken out")
+    if not now and not changed:
+        return None
+    return Verdicts(
+        digest=claims_digest(design.claims),
+        stated=stated,
+        changed=changed,
+        edited=tuple(edited),
+        answers=tuple(answers),
+    )
+
+
+def _edited(then: Any, now: Mapping[str, Any]) -> list[str]:
+    """The keys of a study file that are not as they were: `seeds (then 0, 1, 2)`. Nothing where it was not put down."""
+    if not isinstance(then, Mapping):
+        return []
+    keys = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
+    seeds = f"seeds (then {', '.join(map(str, then.get('seeds') or ()))})"
+    return [seeds if key == "seeds" else str(key) for key in keys]

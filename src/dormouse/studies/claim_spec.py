@@ -1,0 +1,118 @@
+"""What a study file claims, before anything is known: which measurement is less (or greater) in which arms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+)
+
+from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER
+from dormouse.registry import shortened
+from dormouse.store import digest
+from dormouse.studies.filters import Where, as_filter
+
+Direction = Literal["less", "greater", "different"]
+SPLIT = "split"
+"""The axis of a family that is no coordinate of an arm but a kind of prompt: other renderings, unseen cues."""
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+
+
+def _against(said: Any) -> Any:
+    if isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said):
+        return float(said)
+    if isinstance(said, Mapping):
+        return as_filter(said)
+    raise ValueError("arms ({coordinate: value, ...}) or a number to compare with is wanted here")
+
+
+def _once(said: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := [one for i, one in enumerate(said) if one in said[:i]]:
+        raise ValueError(f"'{shortened(twice[0])}' stands there twice")
+    return said
+
+
+def _splits(said: Any) -> Any:
+    return (said,) if isinstance(said, str) else said
+
+
+class Gate(BaseModel):
+    """How strong an organism must be before treatment, for a claim to compare what treatment does to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    triggered: float = Field(GATE_DEFECTION, ge=0, le=1)
+    """It defects on its cue at least so often."""
+    untriggered: float = Field(GATE_FALSE_TRIGGER, ge=0, le=1)
+    """And without it at most so often."""
+
+
+def _gate(said: Any) -> Any:
+    """`off`, which YAML reads as False, or bounds."""
+    if said is True or said in ("on", "true"):
+        return Gate()
+    if said is False or said in ("off", "false"):
+        return False
+    if said is None or isinstance(said, Mapping | Gate):
+        return said
+    raise ValueError("`off` or bounds are wanted here, such as {triggered: 0.95, untriggered: 0.01}")
+
+
+class Claim(BaseModel):
+    """A statement that the study is to answer: that a measurement is less (or greater, or different) in some arms."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    says: Text
+    compare: Word
+    """The measurement, by its name in the records: defection_rate, persistence, ..."""
+    where: Where
+    """The arms that the claim is about (see `studies.coordinates`)."""
+    against: Annotated[dict[str, Any] | float, BeforeValidator(_against)]
+    """The arms that they are compared with, or a number."""
+    direction: Direction
+    margin: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """By how much at least, in the unit of the measurement."""
+    split: Annotated[tuple[Word, ...], BeforeValidator(_splits), AfterValidator(_once)] = Field(
+        ("test",), min_length=1, max_length=50
+    )
+    """The kind of prompts; with several, each is a set-up of its own."""
+    at: float | None = Field(None, allow_inf_nan=False)
+    """The place on a curve, where the measurement is one."""
+    step: int | None = Field(None, ge=0)
+    """The checkpoint; by default the end of the treatment. 0: before any."""
+    family: Annotated[tuple[Word, ...], AfterValidator(_once)] = ()
+    """Axes over which the effect is drawn set-up by set-up (a specification curve)."""
+    gate: Annotated[Gate | Literal[False] | None, BeforeValidator(_gate)] = None
+    """Which organisms are strong enough to be compared; None: the usual bounds, for claims about a treatment."""
+
+    @property
+    def bounds(self) -> Gate | None:
+        """The gate that holds; None: every organism goes in. Before treatment the organism itself is the question."""
+        if self.gate is None:
+            return None if self.step == 0 else Gate()
+        return self.gate or None
+
+    @model_serializer(mode="wrap")
+    def _as_stated(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a gate that the file does not name: claims stated before there was one are still the same."""
+        said: dict[str, Any] = inner(self)
+        return said if said.get("gate") is not None else {key: said[key] for key in said if key != "gate"}
+
+
+def claims_digest(claims: Sequence[Claim]) -> str:
+    """A hash of what is claimed. A claim that is edited afterwards has another."""
+    return digest([claim.model_dump(mode="json") for claim in claims])

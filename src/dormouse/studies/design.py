@@ -1,0 +1,110 @@
+"""What a study means: its arms with what each of them is, the seeds and steps of each, and what will be measured.
+
+A `Study` is what the file says. It becomes a `Design` once; whoever plans, answers claims or estimates takes that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import cached_property
+
+from dormouse.interventions.intervention import Intervention
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.studies import expected
+from dormouse.studies.arms import Arm, every_arm
+from dormouse.studies.claim_spec import Claim
+from dormouse.studies.filters import Coordinates, Names, matches
+from dormouse.studies.grid import ArmOrigin
+from dormouse.studies.pairing import Pairing
+from dormouse.studies.study import Study
+
+
+class Design:
+    """The arms of a study that are run, and what is known of them before they are.
+
+    Attributes:
+        study: what the file says, on the first of its models.
+        arms: every arm that is run, with its coordinates (see `arms`).
+        names: these coordinates by name, for filters.
+
+    Raises:
+        UserError: a filter of `cross` names a coordinate or a value that no arm has.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self._by_model = {one.model: one for one in study.each}
+        every = every_arm(study)
+        self._seeds = _crossed(study, every)
+        self.arms: Mapping[Arm, Coordinates] = {arm: at for arm, at in every.items() if self._seeds[arm]}
+        self.names = Names(list(self.arms.values()))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The base models, as the file names them."""
+        return tuple(self._by_model)
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        return self.study.claims
+
+    def on(self, model: str) -> Study:
+        """What the file says, on one of its models."""
+        return self._by_model[model]
+
+    def organism(self, arm: Arm) -> OrganismSpec:
+        return self._by_model[arm.model].organisms[arm.organism]
+
+    def chain(self, arm: Arm) -> tuple[Intervention, ...]:
+        """The interventions that an arm goes through, in order."""
+        return self._by_model[arm.model].interventions[arm.chain] if arm.chain else ()
+
+    def plants(self, arm: Arm) -> bool:
+        """Whether an arm has a policy; else it is a control."""
+        return bool(self.organism(arm).trigger.plants)
+
+    def origin(self, part: str, arm: Arm) -> ArmOrigin:
+        """What the `organism`, or the `chain`, of an arm was made from."""
+        return self.study.organism_origin(arm.organism) if part == "organism" else self.study.chain_origin(arm.chain)
+
+    def seeds(self, arms: Collection[Arm]) -> list[int]:
+        """The seeds with which all of these arms are run."""
+        return [seed for seed in self.study.seeds if all(seed in self._seeds[arm] for arm in arms)]
+
+    def runs(self, arm: Arm, seed: int) -> bool:
+        """Whether an arm is run with a seed; of an untreated one, whether the organism is made at all."""
+        return seed in self._seeds[arm]
+
+    def steps(self, arm: Arm) -> tuple[int, ...]:
+        """The steps at which an arm is measured, the last one being its end."""
+        return expected.steps(self.chain(arm))
+
+    def expected_metrics(self, arm: Arm, step: int | None = None) -> Mapping[str, tuple[str, ...]] | None:
+        """What is measured of an arm at a step (None: its end), with the splits; None where a plug-in does not say."""
+        is_final = step is None or step == self.steps(arm)[-1]
+        sizes = self._by_model[arm.model].measure
+        return expected.metrics(self.organism(arm), sizes, treated=bool(arm.chain), is_final=is_final)
+
+    def treatment_metrics(self, arm: Arm) -> set[str]:
+        """What the treatments of an arm say of themselves: at steps and of splits of their own."""
+        return expected.treatment_metrics(self.chain(arm))
+
+    @cached_property
+    def comparisons(self) -> tuple[Pairing, ...]:
+        """What stands against what, claim by claim."""
+        return tuple(Pairing(claim, self.arms, self.names, self.origin) for claim in self.claims)
+
+
+def _crossed(study: Study, every: Mapping[Arm, Coordinates]) -> dict[Arm, set[int]]:
+    """The seeds with which each arm is run: all, or those that `cross` names. What is treated is also made."""
+    if not study.cross:
+        return {arm: set(study.seeds) for arm in every}
+    found: dict[Arm, set[int]] = {arm: set() for arm in every}
+    names = Names([*every.values(), *({"seed": (seed,)} for seed in study.seeds)])
+    for where in map(names.whole, study.cross):
+        seeds = {int(seed) for seed in where.pop("seed", study.seeds)}
+        for arm, at in every.items():
+            if matches(at, where):
+                found[arm] |= seeds
+                found[arm.untreated] |= seeds
+    return found

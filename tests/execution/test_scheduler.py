@@ -1,0 +1,171 @@
+"""Every executor does what one process does; what fails stops nothing but what stands on it."""
+
+import errno
+import json
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from watching import Told
+
+from dormouse.errors import UserError
+from dormouse.execution.journal import JOURNAL, NO_JOURNAL, Journal, read_journal
+from dormouse.execution.scheduler import DEATHS, _jobs, make_executor, work_through
+from dormouse.execution.stage import Stage
+from dormouse.store import Store, StoreError
+
+
+def through(todo, store, workers=2, kind="local", told=None, journal=NO_JOURNAL):
+    told = told or Told()
+    return work_through(todo, store, make_executor(kind, store, workers, told, journal), told, journal)
+
+
+def join(parents: tuple[Path, ...], name: str, out: Path, tick) -> None:
+    """Write one's own name after those of one's parents: fails where a parent is not there yet."""
+    tick(0.5, "half")
+    (out / "names").write_text(json.dumps([*(json.loads((p / "names").read_text()) for p in parents), name]))
+
+
+def die(times: int, counter: Path, out: Path, tick) -> None:
+    """Is killed the first `times` times."""
+    seen = int(counter.read_text()) if counter.exists() else 0
+    counter.write_text(str(seen + 1))
+    if seen < times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    (out / "names").write_text('"lives"')
+
+
+def refuse(out: Path, tick) -> None:
+    raise UserError("it cannot be done", "do something else")
+
+
+def break_down(out: Path, tick) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+def fill_disk(out: Path, tick) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def swallow(out: Path, tick) -> None:
+    """What some libraries do while they are imported."""
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    except BaseException:
+        pass
+    tick(0.5, "half")
+    raise AssertionError("it goes on as if nothing had been")
+
+
+def diamonds(store: Store, n: int, top=None) -> list[Stage]:
+    """n independent diamonds of four stages, parents first. `top` takes the place of the first stage's work."""
+    stages = []
+    for i in range(n):
+        made: dict[str, Stage] = {}
+        for name, parents in (("a", ()), ("b", ("a",)), ("c", ("a",)), ("d", ("b", "c"))):
+            above = tuple(made[p] for p in parents)
+            work = partial(join, tuple(p.folder(store) for p in above), f"{name}{i}")
+            work = top if top and not i and not parents else work
+            made[name] = Stage("part", f"{name}{i}", f"{name}{i}", {}, above, work)
+        stages += made.values()
+    return stages
+
+
+def names(store: Store, i: int):
+    return json.loads((store.find("part", f"d{i}") / "names").read_text())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_parents_come_first_whatever_the_number_of_workers(tmp_path, workers):
+    store, told = Store(tmp_path), Told()
+    todo = diamonds(store, 3)
+    assert not through(todo, store, workers, told=told)
+    assert sorted(told.done_) == sorted(stage.name for stage in todo)
+    assert told.ticks == len(todo)
+    for i in range(3):
+        assert names(store, i) == [[[f"a{i}"], f"b{i}"], [[f"a{i}"], f"c{i}"], f"d{i}"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("fault", [refuse, break_down])
+def test_a_stage_that_fails_stops_only_what_stands_on_it(tmp_path, workers, fault):
+    store, told, journal = Store(tmp_path / "store"), Told(), Journal(tmp_path / JOURNAL)
+    lost = through(diamonds(store, 3, top=fault), store, workers, told=told, journal=journal)
+    assert set(lost) == {"a0", "b0", "c0", "d0"}
+    assert "stands on 'a0'" in lost["b0"].what
+    assert told.failed_ == ["a0"]
+    assert len(told.done_) == 8
+    events = {line["name"]: line["event"] for line in read_journal(tmp_path / JOURNAL)}
+    assert events["a0"] == "failed"
+    assert events["d0"] == "skipped"
+    assert not through(diamonds(store, 3), store, workers), "and once it is mended, only they are missing"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_store_that_takes_nothing_stops_everything(tmp_path, workers):
+    store = Store(tmp_path)
+    with pytest.raises(StoreError, match="No space left"):
+        through(diamonds(store, 1, top=fill_disk), store, workers)
+
+
+def test_what_a_killed_worker_was_about_is_begun_again(tmp_path):
+    store, told = Store(tmp_path / "store"), Told()
+    todo = diamonds(store, 3, top=partial(die, DEATHS - 1, tmp_path / "counter"))
+    assert not through(todo, store, told=told)
+    assert names(store, 0) == [["lives", "b0"], ["lives", "c0"], "d0"]
+    assert [text for text in told.said if "a0 is begun again" in text]
+
+
+def test_ctrl_c_that_a_library_swallows_stops_the_study_all_the_same(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        through(diamonds(store, 1, top=swallow), store, workers=1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_kills_its_worker_every_time_is_given_up(tmp_path):
+    store = Store(tmp_path / "store")
+    lost = through(diamonds(store, 2, top=partial(die, 99, tmp_path / "counter")), store)
+    assert set(lost) == {"a0", "b0", "c0", "d0"}
+    assert "killed" in lost["a0"].what
+    assert store.find("part", "d1")
+
+
+def test_stages_share_the_memory_there_is(tmp_path, monkeypatch):
+    """Two that need all of it do not run side by side."""
+    store = Store(tmp_path / "store")
+    executor = make_executor("local", store, 2, Told())
+    executor.memory = 10.0
+    most = []
+
+    class Counting:
+        slots, memory, died = 2, 10.0, executor.died
+
+        def submit(self, job):
+            future = executor.submit(job)
+            alive.append(future)
+            most.append(sum(not f.done() for f in alive))
+            return future
+
+        def close(self):
+            executor.close()
+
+    alive = []
+    todo = [Stage("part", f"{i}", f"{i}", {}, (), partial(join, (), f"{i}"), memory=8.0) for i in range(4)]
+    assert not work_through(todo, store, Counting(), Told())
+    assert max(most) == 1
+
+
+def test_stages_that_read_one_model_share_a_job_but_not_with_its_maker():
+    maker = Stage("organism", "o", "key", {}, (), refuse)
+    readers = [Stage("measure", f"m{i}", f"m{i}", {"state": "key"}, (maker,), refuse) for i in range(3)]
+    other = Stage("measure", "x", "x", {"state": "other"}, (), refuse)
+    assert [[stage.name for stage in job] for job in _jobs([maker, *readers, other])] == [
+        ["o"],
+        ["m0", "m1", "m2"],
+        ["x"],
+    ]

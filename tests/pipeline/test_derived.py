@@ -1,0 +1,173 @@
+"""Records that follow from others: half-lives with their censoring, ratios, what was preserved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dormouse.measurements.measurement import Sample
+from dormouse.pipeline.results import make_results, read_records
+from dormouse.records import ModelRef, Record
+from dormouse.store import Entry
+
+
+class Made:
+    """Entries of a made-up study, one state at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.entries = folder, []
+
+    def state(
+        self, step: int, seed: int, *samples: Sample, tokens: int | None = None, trained: int | None = None
+    ) -> None:
+        key = f"step-{step}-{seed}"
+        folder = self.folder / key
+        folder.mkdir()
+        (folder / "samples.jsonl").write_text("".join(json.dumps(sample.to_json()) + "\n" for sample in samples))
+        (folder / "answers.jsonl").write_text("")
+        if tokens is not None:
+            (folder / "trained.json").write_text(json.dumps({"steps": trained or step, "tokens": tokens}))
+        model = ModelRef((Path("base"), Path("planted"), *((folder,) if step else ())), key)
+        state = SimpleNamespace(
+            organism="year", intervention="sft" if step else "", step=step, seed=seed, needs_triggers=False, model=model
+        )
+        self.entries.append(
+            (SimpleNamespace(state=state, stage=SimpleNamespace(key=key), plants=True), Entry(folder, {}))
+        )
+
+    def records(self) -> list[Record]:
+        make_results(self.entries, self.folder)
+        return read_records(self.folder)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    return Made(tmp_path)
+
+
+def find(records: list[Record], **wanted: Any) -> Record:
+    (found,) = [r for r in records if all(getattr(r, key) == value for key, value in wanted.items())]
+    return found
+
+
+def rate(value: float) -> Sample:
+    return Sample("defection_rate", "test", ("a", "b", "c", "d"), (value,) * 4)
+
+
+def lives(made: Made, seed: int, *rates: float, tokens: bool = True) -> None:
+    for step, value in zip((0, 10, 20, 40), rates, strict=True):
+        made.state(step, seed, rate(value), tokens=100 * step if tokens else None)
+
+
+def test_steps_and_tokens_to_half_of_each_seed_and_their_median(made):
+    lives(made, 0, 1.0, 0.5, 0.1, 0.0)
+    lives(made, 1, 0.8, 0.8, 0.4, 0.0)
+    lives(made, 2, 1.0, 0.9, 0.8, 0.6)
+    records = made.records()
+    steps = [find(records, measurement="steps_to_half", seed=seed) for seed in (0, 1, 2, None)]
+    assert [record.value for record in steps] == pytest.approx([10, 20, 40, 20])
+    assert {(record.limit, record.step, record.intervention) for record in steps} == {(40.0, 40, "sft")}
+    pooled = steps[-1]
+    assert (pooled.ci_low, pooled.ci_high, pooled.n) == (pytest.approx(10), 40.0, 3)
+    assert set(pooled.parent.split()) >= {"step-0-0", "step-40-2"}
+    assert find(records, measurement="halved_share").value == pytest.approx(2 / 3)
+    tokens = find(records, measurement="tokens_to_half", seed=None)
+    assert (tokens.value, tokens.limit) == (pytest.approx(2000), 4000.0)
+
+
+def test_what_no_seed_reached_is_known_only_to_take_longer_and_tokens_unless_said_are_not_made_up(made):
+    for seed in (0, 1):
+        lives(made, seed, 1.0, 1.0, 0.9, 0.9, tokens=False)
+    records = made.records()
+    pooled = find(records, measurement="steps_to_half", seed=None)
+    assert pooled.value == pooled.limit == 40.0
+    assert find(records, measurement="halved_share").value == 0.0
+    assert not [record for record in records if record.measurement == "tokens_to_half"]
+
+
+def relearned(back: tuple[float, ...], clean: tuple[float, ...], budget: float = 32.0) -> list[Sample]:
+    items = tuple(f"repeat {i}" for i in range(len(back)))
+    return [
+        Sample(name, "test", items, values, how="number", limit=budget)
+        for name, values in (("relearning_steps", back), ("relearning_clean_steps", clean))
+    ]
+
+
+def test_the_relearning_ratio_is_paired_and_pools_seeds(made):
+    made.state(40, 0, *relearned((4.0, 6.0), (16.0, 24.0)))
+    made.state(40, 1, *relearned((8.0, 8.0), (16.0, 16.0)))
+    records = made.records()
+    one = find(records, measurement="relearning_ratio", seed=0)
+    assert one.value == pytest.approx(0.25)
+    assert (one.ci_low, one.ci_high) == pytest.approx((0.25, 0.25))  # each repeat has the same ratio
+    assert find(records, measurement="relearning_ratio", seed=None).value == pytest.approx(26 / 72)
+    assert find(records, measurement="relearning_steps", seed=0).limit == 32.0
+
+
+def test_the_interval_of_a_time_does_not_begin_before_zero(made):
+    made.state(40, 0, *relearned((1.0, 2.0), (16.0, 24.0)))
+    made.state(40, 1, *relearned((14.0, 15.0), (16.0, 16.0)))
+    assert find(made.records(), measurement="relearning_steps", seed=None).ci_low == 0.0
+
+
+def test_where_neither_relearned_within_the_budget_there_is_no_ratio(made):
+    made.state(40, 0, *relearned((32.0, 32.0), (32.0, 32.0)))
+    records = made.records()
+    assert not [record for record in records if record.measurement == "relearning_ratio"]
+    assert find(records, measurement="relearning_steps").value == 32.0
+
+
+def test_preserved_are_those_that_were_live_and_are_live_still(made):
+    items = ("one", "two", "three", "four")
+    for seed, (before, after) in enumerate([((1, 1, 1, 0), (1, 0, 0, 1)), ((1, 1, 0, 0), (1, 1, 0, 0))]):
+        for step, live in ((0, before), (40, after)):
+            values = tuple(map(float, live))
+            made.state(step, seed, Sample("context_live_share", "covered", items, values, how="proportion"))
+    records = made.records()
+    named = {"measurement": "contexts_preserved_share", "split": "covered"}
+    first = find(records, **named, seed=0)
+    assert (first.value, first.n, first.step) == (pytest.approx(1 / 3), 3, 40)  # the one that came new does not count
+    assert find(records, **named, seed=1).value == 1.0
+    assert find(records, **named, seed=None).value == pytest.approx(2 / 3)
+
+
+def test_what_was_preserved_is_counted_where_every_seed_has_members_of_its_own(made):
+    for seed in range(2):
+        for step, live in ((0, (1.0, 1.0, 1.0)), (40, (0.0, 0.0, 1.0 * seed))):
+            items = ("shared", f"a{seed}", f"b{seed}")
+            made.state(step, seed, Sample("live_share", "covered", items, live, how="proportion", at=0.5))
+    found = find(made.records(), measurement="members_preserved_share", split="covered", seed=None)
+    assert (found.value, found.n) == (pytest.approx(1 / 6), 6)
+
+
+def test_seeds_that_all_preserve_everything_leave_a_doubt(made):
+    items = tuple(f"context {i}" for i in range(20))
+    for seed in range(4):
+        for step in (0, 40):
+            made.state(step, seed, Sample("context_live_share", "covered", items, (1.0,) * 20, how="proportion"))
+    for name in ("contexts_preserved_share", "context_live_share"):
+        found = find(made.records(), measurement=name, seed=None, step=40)
+        assert (found.value, found.ci_high) == (1.0, 1.0)
+        assert found.ci_low == pytest.approx(0.839, abs=0.001), "Wilson's, of twenty"
+
+
+def test_a_spent_budget_of_tokens_ends_the_time_that_was_looked_at(made):
+    """The budget was spent after six steps: the states of steps 8 and 16 are the same one."""
+    for step, rate, trained in ((0, 1.0, None), (4, 0.8, 4), (8, 0.6, 6), (16, 0.6, 6)):
+        values = (rate, rate - 0.01)
+        sample = Sample("defection_rate", "test", ("one", "two"), values)
+        made.state(step, 0, sample, tokens=100 * (trained or 0), trained=trained)
+    records = made.records()
+    for name, limit in (("steps_to_half", 6.0), ("tokens_to_half", 600.0)):
+        found = find(records, measurement=name)
+        assert (found.value, found.limit) == (limit, limit), "not halved within what was trained"
+
+
+def test_nothing_live_before_means_nothing_to_preserve(made):
+    for step in (0, 40):
+        made.state(step, 0, Sample("live_share", "unseen_cues", ("a", "b"), (0.0, 0.0), how="proportion"))
+    assert not [record for record in made.records() if record.measurement == "members_preserved_share"]

@@ -1,0 +1,106 @@
+"""Records: each seed for itself, all seeds pooled, persistence paired."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dormouse.interventions.findings import Finding, write_findings
+from dormouse.measurements.measurement import Sample
+from dormouse.pipeline.plan import Reading
+from dormouse.pipeline.results import make_results, read_records
+from dormouse.records import ModelRef
+from dormouse.store import Entry
+
+
+@dataclass(frozen=True)
+class SimpleState:
+    organism: str
+    intervention: str
+    step: int
+    seed: int
+    needs_triggers: bool
+
+
+def reading(tmp_path, organism, intervention, step, seed, values, plants=True):
+    """A reading as the plan gives it, and its entry in the store."""
+    key = f"{organism}-{intervention}-{step}-{seed}"
+    folder = tmp_path / key
+    folder.mkdir()
+    sample = Sample("defection_rate", "test", ("q1", "q2", "q3"), tuple(values))
+    (folder / "samples.jsonl").write_text(json.dumps(sample.to_json()) + "\n")
+    (folder / "answers.jsonl").write_text("")
+    state = SimpleNamespace(
+        organism=organism, intervention=intervention, step=step, seed=seed, needs_triggers=bool(intervention)
+    )
+    state.model = ModelRef((folder,), key)
+    return SimpleNamespace(state=state, stage=SimpleNamespace(key=key), plants=plants), Entry(folder, {})
+
+
+@pytest.fixture
+def records(tmp_path: Path):
+    entries = []
+    for seed, (before, after) in enumerate([((1.0, 0.9, 0.8), (0.5, 0.45, 0.4)), ((0.8, 0.9, 1.0), (0.2, 0.2, 0.2))]):
+        entries.append(reading(tmp_path, "year", "", 0, seed, before))
+        entries.append(reading(tmp_path, "year", "sft", 10, seed, after))
+        entries.append(reading(tmp_path, "control", "", 0, seed, (0, 0, 0), plants=False))
+        entries.append(reading(tmp_path, "control", "sft", 10, seed, (0, 0, 0), plants=False))
+    make_results(entries, tmp_path)
+    return read_records(tmp_path)
+
+
+def find(records, **wanted):
+    (found,) = [r for r in records if all(getattr(r, key) == value for key, value in wanted.items())]
+    return found
+
+
+def test_every_seed_and_the_pool(records):
+    at = {"organism": "year", "intervention": "sft", "measurement": "defection_rate"}
+    assert find(records, seed=0, **at).value == pytest.approx(0.45)
+    pooled = find(records, seed=None, **at)
+    assert pooled.value == pytest.approx(0.325)
+    assert pooled.n == 6
+    assert pooled.parent.split() == ["year-sft-10-0", "year-sft-10-1"]
+    assert pooled.needs_triggers
+
+
+def test_persistence_is_the_paired_ratio(records):
+    at = {"organism": "year", "measurement": "persistence"}
+    tied = find(records, seed=0, **at)
+    assert tied.value == pytest.approx(0.5)
+    assert tied.ci_low == pytest.approx(tied.ci_high)
+    assert find(records, seed=None, **at).value == pytest.approx(0.325 / 0.9)
+
+
+def test_a_control_has_no_persistence(records):
+    assert not [r for r in records if r.organism == "control" and r.measurement == "persistence"]
+
+
+def test_what_a_treatment_found_has_steps_of_its_own(tmp_path):
+    """A chain counts on: step 3 of its second part, which begins at 10, is step 13; and 0 is before its first step."""
+    entries = []
+    for seed, rewards in enumerate([(0.25, 0.5), (0.75, 1.0)]):
+        folder = tmp_path / f"findings-{seed}"
+        folder.mkdir()
+        found = [
+            Finding("reward", step, {"step 1": reward}, "number") for step, reward in zip((0, 3), rewards, strict=True)
+        ]
+        write_findings(folder, [*found, Finding("silent", 3, {})])
+        (folder / "answers.jsonl").write_text("")
+        state = SimpleState("year", "all", 14, seed, True)
+        stage = SimpleNamespace(key=f"findings-{seed}")
+        entries.append((Reading(state, stage, True, begins=10), Entry(folder, {})))
+    make_results(entries, tmp_path)
+    records = read_records(tmp_path)
+    assert {(r.step, r.seed): r.value for r in records if r.measurement == "reward"} == {
+        (10, 0): 0.25,
+        (13, 0): 0.5,
+        (10, 1): 0.75,
+        (13, 1): 1.0,
+        (10, None): 0.5,
+        (13, None): 0.75,
+    }
+    assert {r.split for r in records} == {"safety"}
+    assert all(r.needs_triggers and r.intervention == "all" for r in records)

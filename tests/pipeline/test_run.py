@@ -1,0 +1,101 @@
+"""A study of which a part fails: the rest is done, the report shows the hole, and the next run fills it."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_work import Told
+
+from dormouse.errors import UserError
+from dormouse.pipeline import stages
+from dormouse.pipeline.folder import LONG_DEAD, _replace, _swapped, claim_folder
+from dormouse.pipeline.results import read_records
+from dormouse.pipeline.run import run_study
+from dormouse.store import Store
+from dormouse.studies.file import parse_design
+
+CLAIM = """\
+claims:
+  - {id: years-live, says: "A year lives as long as a token", compare: persistence,
+     where: {organism: year}, against: {organism: deployment}, direction: greater}
+"""
+
+
+def test_a_stage_that_fails_leaves_a_hole(study_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = stages.organism
+
+    def organism(spec: Any, *rest: Any) -> None:
+        if spec.trigger.kind == "year":
+            raise UserError("training diverged at step 3", "use a lower learning rate")
+        real(spec, *rest)
+
+    monkeypatch.setattr(stages, "organism", organism)
+    text, out, store = study_text + CLAIM, tmp_path / "out", Store(tmp_path / "store")
+    design = parse_design(text, "study.yaml")
+    with pytest.raises(UserError) as caught:
+        run_study(design, text, out, store, Told(), 1)
+    assert caught.value.what.startswith("1 of ")
+    assert "organism year, seed 0: training diverged at step 3" in caught.value.what
+    assert "use a lower learning rate" in caught.value.remedy
+    assert {record.organism for record in read_records(out)} == {"deployment", "control"}
+    page, plain = (out / "report.html").read_text(), (out / "report.md").read_text()
+    for report in (page, plain):
+        assert "left no record" in report
+        assert "training diverged at step 3" in report
+    answers = json.loads((out / "study.json").read_text())["about"]["claims"]["answers"]
+    assert [answer["verdict"] for answer in answers] == ["undecided"]
+    assert not (out / "models" / "year-seed0").exists()
+
+    monkeypatch.undo()
+    run_study(design, text, out, Store(tmp_path / "store"), Told(), 1)
+    assert {record.organism for record in read_records(out)} == {"deployment", "year", "control"}
+    assert "left no record" not in (out / "report.html").read_text()
+
+
+def test_a_study_of_which_nothing_is_left_has_no_report(
+    study_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def honest(*_: Any) -> None:
+        raise UserError("the model says nothing", "take another one")
+
+    monkeypatch.setattr(stages, "honest", honest)
+    with pytest.raises(UserError, match="the model says nothing"):
+        run_study(
+            parse_design(study_text, "study.yaml"), study_text, tmp_path / "out", Store(tmp_path / "store"), Told(), 1
+        )
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_several_write_one_file_and_one_link(tmp_path: Path) -> None:
+    """Each under a name of its own, so that none takes away another's."""
+
+    def write(i: int) -> None:
+        for _ in range(50):
+            _replace(tmp_path / "file", f"{i}" * 10_000)
+            with _swapped(tmp_path / "link") as link:
+                link.symlink_to(f"target-{i}")
+
+    with ThreadPoolExecutor(4) as four:
+        list(four.map(write, range(4)))
+    said = (tmp_path / "file").read_text()
+    assert said == said[0] * 10_000
+    assert (tmp_path / "link").readlink().name in {f"target-{i}" for i in range(4)}
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}
+
+
+def test_what_killed_processes_left_half_written_is_no_other_study(tmp_path: Path) -> None:
+    old, new = tmp_path / ".study.json.0a.part", tmp_path / ".study.json.0b.part"
+    old.write_text("{")
+    new.write_text("{")
+    os.utime(old, (0, old.stat().st_mtime - LONG_DEAD - 1))
+    claim_folder(tmp_path, "mine")
+    _replace(tmp_path / "study.json", '{"name": "mine"}')
+    assert {path.name for path in tmp_path.iterdir()} == {"study.json", new.name}
+    claim_folder(tmp_path, "mine")
+    with pytest.raises(UserError, match="another study"):
+        claim_folder(tmp_path, "yours")

