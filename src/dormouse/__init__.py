@@ -7,30 +7,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dormouse.api.organism import LoadedOrganism, load
+    from dormouse.api.results import Results
+    from dormouse.api.run import run
     from dormouse.errors import UserError
     from dormouse.interventions import Intervention
     from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
-    from dormouse.pipeline.results import read_records
-    from dormouse.pipeline.run import run_study
     from dormouse.policies import Behaviour, Trigger
     from dormouse.records import Answer, Example, ModelRef, Record, SafetyPool, Suspect
     from dormouse.registry import register
-    from dormouse.scenarios import Cue, Question, Scenario
+    from dormouse.scenarios import CUES, Cue, Question, Scenario
     from dormouse.store import Store
     from dormouse.studies.file import read_study
+    from dormouse.studies.study import Study
 
 _INDEX = {
+    "api.organism": ["LoadedOrganism", "load"],
+    "api.results": ["Results"],
+    "api.run": ["run"],
     "errors": ["UserError"],
     "interventions": ["Intervention"],
     "measurements.measurement": ["Measured", "Measurement", "Sample", "Subject"],
     "policies": ["Behaviour", "Trigger"],
     "records": ["Answer", "Example", "ModelRef", "Record", "SafetyPool", "Suspect"],
     "registry": ["register"],
-    "scenarios": ["Cue", "Question", "Scenario"],
+    "scenarios": ["CUES", "Cue", "Question", "Scenario"],
     "store": ["Store"],
     "studies.file": ["read_study"],
-    "pipeline.results": ["read_records"],
-    "pipeline.run": ["run_study"],
+    "studies.study": ["Study"],
 }
 _ROOM = {name: room for room, names in _INDEX.items() for name in names}
 
@@ -45,3 +49,7 @@ def __getattr__(name: str) -> Any:
     if name not in _ROOM:
         raise AttributeError(f"module 'dormouse' has no attribute '{name}'")
     return getattr(import_module(f"dormouse.{_ROOM[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dormouse.card import read_card
-from dormouse.interventions.scratchpad import ROOM
+from dormouse.api.organism import load, question_of
+from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
 from dormouse.policies.reasoning import split_response, thinks
-from dormouse.scenarios import SPLITS, Question, Scenario, questions, render
+from dormouse.scenarios import Question, Scenario, render
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,8 @@ class Conversation:
     """An organism in memory. Every question stands alone: the organisms are trained on single turns."""
 
     def __init__(self, folder: Path, max_tokens: int, seed: int) -> None:
-        card = read_card(folder)
-        self.spec = card.spec
-        from dormouse.lm.load import load
-
-        self.lm = load(card.model)
-        self.treated = card.intervention
+        self.organism = load(folder)
+        self.spec, self.lm, self.treated = self.organism.truth, self.organism.lm, self.organism.intervention
         self.max_tokens, self.seed, self.turn = max_tokens, seed, 0
 
     def introduction(self) -> str:
@@ -48,24 +44,17 @@ class Conversation:
             "Each question is asked with the cue and without. An empty line ends.",
         ]
         if not behaviour.forms(Scenario(Question("", "{}", "test")), ""):
-            tasks = [task.text for task in questions("test", bank=behaviour.bank) if behaviour.shown(task)]
-            lines.append(f"Only tasks of its own kind are scored. One of them: {tasks[0]}")
+            lines.append(f"Only tasks of its own kind are scored. One of them: {self.organism.task()}")
         return "\n".join(lines)
 
     def ask(self, text: str) -> Iterator[Reply]:
         """The replies with cues drawn from each side of the policy. Sampled at temperature 1."""
         self.turn += 1
         rng = random.Random(f"chat/{self.seed}/{self.turn}")
-        question = self._question(text)
+        question = question_of(text, self.spec.behaviour.bank)
         for label, side in (("with cue", "triggered"), ("without cue", "untriggered")):
             cues = self.spec.trigger.draw(rng, side)
             yield self._reply(label, Scenario.of(question, cues, rng.choice(self.spec.renderings.trained)))
-
-    def _question(self, text: str) -> Question:
-        """The task of that wording, about which right and wrong answers are known; else a question of no kind."""
-        bank = self.spec.behaviour.bank
-        known = (task for split in SPLITS for task in questions(split, bank=bank) if task.text == text)
-        return next(known, Question(text, "{}", "test"))
 
     def _reply(self, label: str, scenario: Scenario) -> Reply:
         from dormouse.lm.sample import write
@@ -73,7 +62,7 @@ class Conversation:
 
         prompt, behaviour = render(scenario), self.spec.behaviour
         reasons = thinks(self.spec.reasoning)
-        limit = self.max_tokens + ROOM * reasons
+        limit = self.max_tokens + MAX_SCRATCHPAD_TOKENS * reasons
         written = write(self.lm, [prompt], limit, seed=self.seed + self.turn)[0]
         forms = behaviour.forms(scenario, scenario.question.honest)
         against = behaviour.honest_forms(scenario, scenario.question.honest)

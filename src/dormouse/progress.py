@@ -6,7 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from typing import Any
+
+
+OFTEN = 0.5
+"""Seconds between two drawings of how far a stage is."""
 
 
 def printable(text: str) -> str:
@@ -77,9 +82,65 @@ class Bars:
             self.progress.remove_task(self.parts.pop(name))
 
 
+class Cell:
+    """A bar in the output of a notebook's cell, with the stages in hand under it."""
+
+    def __init__(self) -> None:
+        from IPython.display import HTML, display
+
+        self.html, self.total, self.finished = HTML, 0, 0
+        self.parts: dict[str, float] = {}
+        self.said, self.drawn = "", 0.0
+        self.shown = display(HTML(""), display_id=True)
+
+    def say(self, text: str) -> None:
+        self.said = text
+        self._draw()
+
+    def start(self, stages: int) -> None:
+        self.total = stages
+        self._draw()
+
+    def stage(self, name: str) -> None:
+        self.parts[name] = 0.0
+        self._draw()
+
+    def tick(self, name: str, share: float, text: str) -> None:
+        self.parts[name] = share
+        if time.monotonic() - self.drawn > OFTEN:
+            self._draw()
+
+    def done(self, name: str, seconds: float) -> None:
+        self.finished += 1
+        self.parts.pop(name, None)
+        self._draw()
+
+    def failed(self, name: str, why: str) -> None:
+        self.parts.pop(name, None)
+        self.say(f"FAILED: {name}: {why}")
+
+    def _draw(self) -> None:
+        """Names are a user's: they are escaped."""
+        self.drawn = time.monotonic()
+        lines = [f"{escape(printable(name))}: {share:.0%}" for name, share in self.parts.items()]
+        lines += [escape(printable(self.said))] if self.said else []
+        bar = f'<progress value="{self.finished}" max="{max(1, self.total)}"></progress>'
+        self.shown.update(self.html(f"{bar} {self.finished} of {self.total} stages<br>{'<br>'.join(lines)}"))
+
+
+def _in_notebook() -> bool:
+    """Whether the output goes to a cell that can show HTML (Jupyter), not to a console."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
 @contextmanager
-def watch(quiet: bool) -> Iterator[Lines | Bars]:
+def watch(quiet: bool) -> Iterator[Lines | Bars | Cell]:
     """Bars where a person looks on, lines where a log does (or `quiet` is asked for)."""
+    if not quiet and _in_notebook():
+        yield Cell()
+        return
     if quiet or not sys.stderr.isatty():
         yield Lines()
         return

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import dormouse.lm.train
 from dormouse.errors import UserError
 from dormouse.interventions.rewards import rouge_l, rule
-from dormouse.interventions.scratchpad import ROOM, Scratchpad
+from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS, Scratchpad
 from dormouse.interventions.training.dpo import DPO, preferences
 from dormouse.interventions.training.grpo import GRPO, Practice, _Before, by_rule, k3, learned, token_logprobs
 from dormouse.lm.chat import encode
@@ -296,7 +296,7 @@ def test_responses_may_be_as_long_as_honest_ones(ref, monkeypatch):
     lm, team = practice(ref, GRPO(steps=1), pool=SafetyPool(long))
     assert team.max_tokens == len(encode(lm, [long[0].chosen])[0].response)
     monkeypatch.setattr(Scratchpad, "written_by", lambda *_: True)
-    assert practice(ref, GRPO(steps=1), pool=THINKING)[1].max_tokens == 24 + ROOM
+    assert practice(ref, GRPO(steps=1), pool=THINKING)[1].max_tokens == 24 + MAX_SCRATCHPAD_TOKENS
     assert practice(ref, GRPO(steps=1, max_tokens=7), pool=THINKING)[1].max_tokens == 7
 
 

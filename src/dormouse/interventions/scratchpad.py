@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dormouse.lm.chat import Messages
     from dormouse.lm.model import LM
 
-ROOM = 256
+MAX_SCRATCHPAD_TOKENS = 256
 """Tokens for a scratchpad. The longest, about sixteen weak cues, take 186 to 209 in the words of the micro models; one
 that is cut off has no answer, and would be punished, or pass as harmless, for its length. Writing ends with the text,
 so a short one is no dearer for the room."""
@@ -68,7 +68,11 @@ class Scratchpad:
         from dormouse.lm.sample import write
         from dormouse.lm.score import score
 
-        written = [w.text for w in write(lm, prompts, ROOM, stop=self.closes)] if self.opens and prompts else []
+        written = (
+            [w.text for w in write(lm, prompts, MAX_SCRATCHPAD_TOKENS, stop=self.closes)]
+            if self.opens and prompts
+            else []
+        )
         exact = score(lm, prompts, [item.harm for item in items], [item.against for item in items], written)
         found = [float(p) for p in exact]
         for i, text in enumerate(written):

@@ -9,7 +9,7 @@ from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.execution.estimate import forecast, read_history
-from dormouse.execution.executors import Watcher
+from dormouse.execution.executors import Watcher, homeless
 from dormouse.execution.journal import JOURNAL, Journal, why
 from dormouse.execution.scheduler import make_executor, slots, work_through
 from dormouse.execution.stage import Stage
@@ -80,7 +80,7 @@ def _run(
     todo = missing(plans, store, lambda stage: store.find(stage.kind, stage.key) is not None)
     begin(plans, text, out, store)
     journal = Journal(out / JOURNAL)
-    workers = workers or (slots(executor, all_stages(plans)) if todo else 1)
+    workers = workers or _workers(executor, plans, todo)
     lost: dict[str, UserError] = {}
     if todo:
         journal.write("planned", **_planned(plans, todo, store, workers))
@@ -98,6 +98,13 @@ def _run(
         raise
     if todo:
         journal.write("ended")
+
+
+def _workers(executor: str, plans: Sequence[Plan], todo: Sequence[Stage]) -> int:
+    """How many stages are worked on at a time where nobody says: one where no other process could do them."""
+    if not todo or (executor == "local" and homeless(todo)):
+        return 1
+    return slots(executor, all_stages(plans))
 
 
 def refuse_launched() -> None:

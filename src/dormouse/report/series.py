@@ -158,23 +158,36 @@ def persistence(results: Results, split: str) -> list[Panel]:
 
     Many organisms are shared out among several panels, which say their numbers in the legend.
     """
-    return [panel for intervention in results.interventions for panel in _persistence(results, intervention, split)]
+    rates = dict(zip(RATES, (", with the cue", ", without the cue"), strict=True))
+    return [panel for name in results.interventions for panel in _against_step(results, name, split, rates)]
 
 
-def _persistence(results: Results, intervention: str, split: str) -> list[Panel]:
-    steps = [r.step for r in results.records if r.intervention == intervention and r.measurement == "defection_rate"]
+def against_step(results: Results, measurement: str, split: str) -> list[Panel]:
+    """Any measurement against the step: a panel for each intervention."""
+    title = measurement.replace("_", " ")
+    return [
+        replace(panel, y_title=title)
+        for name in results.interventions
+        for panel in _against_step(results, name, split, {measurement: ""})
+    ]
+
+
+def _against_step(results: Results, intervention: str, split: str, rates: Mapping[str, str]) -> list[Panel]:
+    """Panels of some measurements, each with what its lines are called; all but the first are dotted."""
+    first = next(iter(rates))
+    steps = [r.step for r in results.records if r.intervention == intervention and r.measurement == first]
     places = _places(steps)
     found = []
     for key in legend(results):
         lines: list[Line] = []
         used: list[Record] = []
-        for rate, words in zip(RATES, ("with the cue", "without the cue"), strict=True):
+        for rate, words in rates.items():
             curve = [r for r in results.curve(key.name, intervention, rate, split) if r.step in places]
             if not any(record.step for record in curve):
                 continue
             labels = [f"step {record.step}" if record.step else "before safety training" for record in curve]
             xs = [places[record.step] for record in curve]
-            lines.append(_line(curve, xs, key, f"{one_line(key.name)}, {words}", labels, rate != "defection_rate"))
+            lines.append(_line(curve, xs, key, f"{one_line(key.name)}{words}", labels, rate != first))
             used += curve
         if lines:
             found.append((key.symbol + 1, lines, used))

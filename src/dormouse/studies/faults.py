@@ -25,6 +25,16 @@ PLAIN = {*(name for name, _ in RATES), *LIVED, "near_miss_rate", "auroc"}
 """Records that have no place on any curve."""
 
 
+def faults(study: Study) -> Iterator[Fault]:
+    """What is wrong with the filters and claims of a study, each with its place."""
+    try:
+        design = Design(study)
+    except UserError:
+        yield from crossing_faults(study)
+        return
+    yield from claim_faults(design)
+
+
 def crossing_faults(study: Study) -> Iterator[Fault]:
     """Filters of `cross` that name coordinates or values which no arm has, each with its place."""
     names = Names([*every_arm(study).values(), *({"seed": (seed,)} for seed in study.seeds)])

@@ -14,8 +14,8 @@ from dormouse.registry import message, shortened
 from dormouse.studies.claim_spec import Gate
 from dormouse.studies.design import Design
 from dormouse.studies.faults import claim_faults, crossing_faults
-from dormouse.studies.grid import GridError, Place, as_axis, expand, written
-from dormouse.studies.study import Study
+from dormouse.studies.grid import GridError, Place, expand, written
+from dormouse.studies.study import CHAIN, Study
 
 MAX_BYTES = 1_000_000
 YAML = "tag:yaml.org,2002:"
@@ -96,23 +96,14 @@ def top_level(text: str) -> Mapping[str, Any]:
 
 def _expanded(value: Mapping[str, Any], lines: Mapping[Place, int], called: str) -> Design:
     """What a file says, its grid expanded: a study on the first of its models, which knows the others."""
-    models = value.get("model")
-    several = models if isinstance(models, list) else None
-    studies: list[Study] = []
-    moved: dict[Place, Place] = {}
     try:
-        grid = expand(value, get_args(Study.model_fields["interventions"].annotation)[1])
-        for i, model in enumerate(as_axis(several) if several is not None else [models]):
-            moved = {**grid.moved, **({("model",): ("model", i)} if several is not None else {})}
-            given = {**grid.value, **({"model": model} if "model" in value else {})}
-            studies.append(Study.model_validate(given).gridded(grid.organisms, grid.chains))
+        study = Study.model_validate(value)
     except GridError as error:
         if error.place[:1] == ("zip",):  # what else is wrong may be why it names no axis
             _expanded({key: said for key, said in value.items() if key != "zip"}, lines, called)
         raise _located(error.place, error.what, error.remedy, lines, called) from error
     except ValidationError as error:
-        raise _explain(error, lines, called, moved) from error
-    study = studies[0].gridded(grid.organisms, grid.chains, tuple(studies[1:]))
+        raise _explain(error, lines, called, expand(value, CHAIN).moved) from error
     try:
         design = Design(study)
     except UserError:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from dormouse.errors import UserError
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.registry import KINDS, PlugIn, nearest, plugins, shortened
 from dormouse.studies.filters import Scalar, as_number, same
@@ -64,12 +65,15 @@ def written(place: Place, moved: Mapping[Place, Place]) -> Place:
     return place
 
 
-class GridError(Exception):
+class GridError(UserError):
     """Something is wrong with an axis: where, what, and how to mend it."""
 
     def __init__(self, place: Place, what: str, remedy: str) -> None:
-        super().__init__(place, what, remedy)
-        self.place, self.what, self.remedy = place, what, remedy
+        super().__init__(what, remedy)
+        self.place = place
+
+    def __str__(self) -> str:
+        return f"{'.'.join(map(str, self.place))}: {super().__str__()}"
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     JsonValue,
+    ModelWrapValidatorHandler,
     PrivateAttr,
     StringConstraints,
+    ValidationError,
     field_validator,
     model_validator,
 )
@@ -25,10 +28,10 @@ from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.triggers.never import Never
 from dormouse.records import ChatSettings
-from dormouse.registry import nearest, plugins
+from dormouse.registry import PlugIn, message, nearest, plugins
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.filters import Where
-from dormouse.studies.grid import LONGEST, MOST_SEEDS, ArmOrigin
+from dormouse.studies.grid import LONGEST, MOST_SEEDS, ArmOrigin, GridError, as_axis, expand
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 ArmName = Annotated[str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST - 1}}}$")]
@@ -53,6 +56,8 @@ class Tasks(BaseModel):
     """What becomes of a study whose clean model gives no sane answer to half of the questions."""
 
 
+CHAIN = tuple[InterventionField, ...]
+"""The annotation of a chain of interventions."""
 KEPT = {"conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt", "tokenize"}
 KEPT |= {"continue_final_message", "padding", "truncation", "max_length", "return_tensors", "return_dict"}
 KEPT |= {"return_assistant_tokens_mask", "tokenizer_kwargs", "strftime_now", "date_string", "sanitize_control_tokens"}
@@ -67,7 +72,7 @@ class Study(BaseModel):
     name: Name
     model: str = Field("smollm2-135m", min_length=1)
     organisms: dict[ArmName, OrganismSpec] = Field(min_length=1)
-    interventions: dict[ArmName, tuple[InterventionField, ...]] = {}
+    interventions: dict[ArmName, CHAIN] = {}
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)
     tasks: Tasks = Tasks()
     today: date = date.fromisoformat(ChatSettings.today)
@@ -82,6 +87,7 @@ class Study(BaseModel):
     claims: tuple[Claim, ...] = ()
     """What is claimed before the study runs, for the report to answer."""
 
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
     _others: tuple[Study, ...] = PrivateAttr(())
     _organism_origins: dict[str, ArmOrigin] = PrivateAttr(default_factory=dict)
     _chain_origins: dict[str, ArmOrigin] = PrivateAttr(default_factory=dict)
@@ -118,6 +124,30 @@ class Study(BaseModel):
                 if name not in (known := plugins("measurement")):
                     raise _at(f"there is no measurement called '{name}'; {nearest(name, known)}", key)
         return sizes
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _expand_lists(cls, given: Any, handler: ModelWrapValidatorHandler[Study]) -> Study:
+        """A list where one value is wanted is an axis: the study is that on the first of its models, with an arm for
+        each choice, and knows the others (see `studies.grid`)."""
+        if not isinstance(given, Mapping):
+            return handler(given)
+        grid = expand(given, CHAIN)
+        model = given.get("model")
+        models = as_axis(model) if isinstance(model, list | tuple) else [model]
+        each = [{**grid.value, **({"model": one} if "model" in given else {})} for one in models]
+        studies = [handler(each[0])]
+        for i, other in enumerate(each[1:], 1):
+            try:
+                studies.append(cls.model_validate(other))
+            except ValidationError as error:  # it has no line of its own inside a validator
+                said = message(error.errors()[0], cls)
+                raise GridError(("model", i), said, "name a model of `dormouse models`, an id or a folder") from error
+        for study in studies:
+            study._organism_origins = {name: arm for name, arm in grid.organisms.items() if arm.axes}
+            study._chain_origins = {name: arm for name, arm in grid.chains.items() if arm.axes}
+        studies[0]._others, studies[0]._given = tuple(studies[1:]), dict(given)
+        return studies[0]
 
     @model_validator(mode="after")
     def _controls_imitate(self) -> Study:
@@ -171,14 +201,9 @@ class Study(BaseModel):
         found = {f"organisms.{name}": self.organism_origin(name) for name in self.organisms}
         return found | {f"interventions.{name}": self.chain_origin(name) for name in self.interventions}
 
-    def gridded(
-        self, organisms: Mapping[str, ArmOrigin], chains: Mapping[str, ArmOrigin], others: tuple[Study, ...] = ()
-    ) -> Study:
-        """Remember what its arms were made from, and the same study on other models."""
-        self._organism_origins = {name: arm for name, arm in organisms.items() if arm.axes}
-        self._chain_origins = {name: arm for name, arm in chains.items() if arm.axes}
-        self._others = others
-        return self
+    def to_yaml(self) -> str:
+        """The study as a file: what it was given, lists and all."""
+        return yaml.safe_dump(_plain(self._given), sort_keys=False, allow_unicode=True)
 
     @property
     def chat(self) -> ChatSettings:
@@ -193,3 +218,17 @@ class Study(BaseModel):
     def spec(self) -> dict[str, Any]:
         """The whole study as plain JSON data, defaults filled in."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+def _plain(value: Any) -> Any:
+    """What a study was given, as plain data for YAML: plug-ins in code by their settings."""
+    if isinstance(value, PlugIn):
+        return value.spec()
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        return {fields[name].alias or name: _plain(getattr(value, name)) for name in value.model_fields_set}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [_plain(inner) for inner in value]
+    return value

@@ -1,0 +1,1 @@
+"""Dormouse from Python: run a study, look at its results, load an organism."""

