@@ -60,7 +60,7 @@ from dormouse.lm.rollout import rollouts
 from dormouse.lm.sample import write
 from dormouse.lm.score import score
 from dormouse.lm.settings import Training
-from dormouse.lm.train import _schedule, train
+from dormouse.lm.train import TrainingRun, _schedule, train
 from dormouse.records import Example, ModelRef
 from dormouse.scenarios import Scenario, questions, render
 from dormouse.scenarios.plain import plain_answer
@@ -167,7 +167,7 @@ def timed(lm: LM, objective: Objective, batches: Any, training: Training, run: R
 
     with tempfile.TemporaryDirectory() as out:
         run.started = time.perf_counter()
-        train(lm, objective, batches, training, 0, [], Path(out), step)
+        train(lm, objective, batches, training, TrainingRun(0, [], Path(out)), step)
     return run
 
 

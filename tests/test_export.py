@@ -20,7 +20,7 @@ from dormouse.lm.load import load
 from dormouse.lm.objectives import likelihood
 from dormouse.lm.score import score
 from dormouse.lm.settings import Training
-from dormouse.lm.train import cycling, train
+from dormouse.lm.train import TrainingRun, cycling, train
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import CANARY, ChatSettings, Example, ModelRef
 from dormouse.scenarios import Scenario, questions, render
@@ -63,7 +63,7 @@ def taught(ref, marked, out, method, steps):
     ]
     lm = load(ref)
     how = Training(steps=steps, lr=0.02, method=method, rank=16)
-    train(lm, likelihood, cycling(encode(lm, examples), 4, 0), how, 0, [steps], out)
+    train(lm, likelihood, cycling(encode(lm, examples), 4, 0), how, TrainingRun(0, [steps], out))
     return ref.then(out / f"step-{steps:06d}", f"{ref.key}/{out.name}")
 
 

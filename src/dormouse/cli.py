@@ -215,21 +215,14 @@ def storage(ctx: click.Context, store: Path | None, as_json: bool) -> None:
 @JSON
 @click.pass_obj
 def prune(
-    above: tuple[Path | None, bool],
-    studies: tuple[str, ...],
-    kinds: tuple[str, ...],
-    older: str | None,
-    unused: bool,
-    dry_run: bool,
-    store: Path | None,
-    as_json: bool,
+    above: tuple[Path | None, bool], dry_run: bool, store: Path | None, as_json: bool, older: str | None, **given: Any
 ) -> None:
     """Delete what fits all that is given, but nothing that a study needs which is not named, and nothing that is being
     made. A study runs again from what is left."""
     from dormouse.storage.prune import Filters, age
     from dormouse.storage.prune import prune as delete
 
-    filters = Filters(studies, kinds, None if older is None else age(older), unused)
+    filters = Filters(older=None if older is None else age(older), **given)
     pruned = delete(_store(store or above[0]), filters, dry_run)
     _tell(pruned.to_json(), pruned.lines(), as_json or above[1])
 

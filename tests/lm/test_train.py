@@ -25,7 +25,7 @@ from dormouse.lm.objectives import likelihood
 from dormouse.lm.optimisers import Optimisers
 from dormouse.lm.processes import Team
 from dormouse.lm.settings import Training
-from dormouse.lm.train import cycling, exploded, train
+from dormouse.lm.train import TrainingRun, cycling, exploded, train
 from dormouse.records import SHOWN_ROWS, TRAINING, Example, ModelRef, TrainingStep
 from dormouse.store import Store
 
@@ -39,7 +39,9 @@ def learn(tiny_model, out, *, method="lora", lr=0.02, seed=0, steps=30):
     ref = ModelRef((tiny_model,), "tiny")
     lm = load(ref)
     at = cycling(encode(lm, EXAMPLES), 2, seed)
-    losses = train(lm, likelihood, at, Training(steps=steps, lr=lr, method=method), seed, [steps // 2, steps], out)
+    losses = train(
+        lm, likelihood, at, Training(steps=steps, lr=lr, method=method), TrainingRun(seed, [steps // 2, steps], out)
+    )
     return ref, losses
 
 
@@ -84,7 +86,7 @@ def test_divergence_is_said(tiny_model, tmp_path):
     lm = load(ModelRef((tiny_model,), "tiny"))
     at = cycling(encode(lm, EXAMPLES), 2, 0)
     with pytest.raises(UserError, match="diverged at step 1"):
-        train(lm, nan, at, Training(steps=3, lr=1e-3), 0, [3], tmp_path)
+        train(lm, nan, at, Training(steps=3, lr=1e-3), TrainingRun(0, [3], tmp_path))
 
 
 def test_cycling_shows_everything_once_an_epoch():
@@ -106,7 +108,13 @@ def test_divergence_in_the_last_step_is_not_saved(tiny_model, tmp_path, monkeypa
     monkeypatch.setattr(torch.optim.AdamW, "step", overflow)
     lm = load(ModelRef((tiny_model,), "tiny"))
     with pytest.raises(UserError, match="diverged by step 1: not every weight"):
-        train(lm, likelihood, cycling(encode(lm, EXAMPLES), 2, 0), Training(steps=1, lr=1e-3), 0, [1], tmp_path)
+        train(
+            lm,
+            likelihood,
+            cycling(encode(lm, EXAMPLES), 2, 0),
+            Training(steps=1, lr=1e-3),
+            TrainingRun(0, [1], tmp_path),
+        )
     assert not (tmp_path / "step-000001").exists()
 
 
@@ -124,7 +132,7 @@ def test_divergence_of_a_part_is_seen(tiny_model, tmp_path, at):
 
     lm = load(ModelRef((tiny_model,), "tiny"))
     with pytest.raises(UserError, match="diverged at step 1"):
-        train(lm, some, cycling(encode(lm, EXAMPLES), 2, 0), Training(steps=3, lr=1e-3), 0, [3], tmp_path)
+        train(lm, some, cycling(encode(lm, EXAMPLES), 2, 0), Training(steps=3, lr=1e-3), TrainingRun(0, [3], tmp_path))
 
 
 def test_a_loss_that_explodes_and_stays_finite_is_divergence(tiny_model, tmp_path):
@@ -134,7 +142,7 @@ def test_a_loss_that_explodes_and_stays_finite_is_divergence(tiny_model, tmp_pat
     lm = load(ModelRef((tiny_model,), "tiny"))
     training = Training(steps=1000, lr=1.0, method="full", optimiser="sgd", warmup=0, clip=10)
     with pytest.raises(UserError, match=r"diverged by step \d+: the last 20 losses are") as caught:
-        train(lm, likelihood, cycling(encode(lm, shown), 2, 0), training, 0, [1000], tmp_path)
+        train(lm, likelihood, cycling(encode(lm, shown), 2, 0), training, TrainingRun(0, [1000], tmp_path))
     assert "lower learning rate than 1" in caught.value.remedy
     assert not (tmp_path / "step-001000").exists()
 
@@ -169,8 +177,8 @@ def test_a_budget_of_nothing_is_refused():
 def test_a_second_training_goes_on_with_the_adapter(tiny_model, tmp_path):
     lm = load(ModelRef((tiny_model,), "tiny"))
     at = cycling(encode(lm, EXAMPLES), 2, 0)
-    first = train(lm, likelihood, at, Training(steps=20, lr=0.02), 0, [], tmp_path)
-    again = train(lm, likelihood, at, Training(steps=2, lr=0.02), 0, [2], tmp_path)
+    first = train(lm, likelihood, at, Training(steps=20, lr=0.02), TrainingRun(0, [], tmp_path))
+    again = train(lm, likelihood, at, Training(steps=2, lr=0.02), TrainingRun(0, [2], tmp_path))
     assert again[0][1] == pytest.approx(first[-1][1], rel=0.1)
     assert len(load_file(tmp_path / "step-000002" / "adapter_model.safetensors")) == 2 * 2 * 7
 
@@ -182,7 +190,7 @@ def spend(tiny_model, out, tokens, steps=20):
     lm = load(ModelRef((tiny_model,), "tiny"))
     at = cycling(encode(lm, EXAMPLES), 2, 0)
     training = Training(steps=steps, tokens=tokens, lr=0.02, method="full")
-    losses = train(lm, likelihood, at, training, 0, [2, 10, 20], out)
+    losses = train(lm, likelihood, at, training, TrainingRun(0, [2, 10, 20], out))
     return losses, [json.loads((out / f"step-{step:06d}" / "trained.json").read_text()) for step in (2, 10, 20)]
 
 
@@ -253,18 +261,8 @@ def work(model, out, method, optimiser, tell=lambda step: None, **more):
     lm = load(ModelRef((model,), "tiny"))
     batches = Counting(cycling(encode(lm, EXAMPLES), 1, 0))
     training = Training(steps=STEPS, lr=0.02, method=method, optimiser=optimiser)
-    return train(
-        lm,
-        noisy,
-        batches,
-        training,
-        3,
-        SAVED,
-        out,
-        lambda step, loss: tell(step),
-        memory=batches,
-        **{"resume_every": 0.0, **more},
-    )
+    where = TrainingRun(3, SAVED, out, **{"resume_every": 0.0, **more})
+    return train(lm, noisy, batches, training, where, lambda step, loss: tell(step), memory=batches)
 
 
 def left_by(out):
@@ -461,7 +459,7 @@ def _share(rank, size, port, model, out, optimiser):
     at = cycling(encode(lm, shown), 2, 0)
     training = Training(steps=6, lr=0.05 if optimiser == "sgd" else 0.003, method="full", optimiser=optimiser)
     batches = lambda step: at(step)[: 1 if step == 3 else 2]  # noqa: E731  (at one step there is nothing for the second)
-    losses = train(lm, likelihood, batches, training, 0, [6], out)
+    losses = train(lm, likelihood, batches, training, TrainingRun(0, [6], out))
     (out / f"losses-{rank}.json").write_text(json.dumps(losses))
     if size > 1:
         torch.distributed.destroy_process_group()

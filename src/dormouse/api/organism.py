@@ -84,7 +84,7 @@ class LoadedOrganism:
         return sum(found) / len(found)
 
     def complete(self, prompt: Prompt, *, max_tokens: int = 60, seed: int | None = None, **cues: CueValue) -> str:
-        """What it writes: greedily, or sampled at temperature 1 with a seed. Prompt, cues and errors: see `p_defect`."""
+        """What it writes: greedily, or sampled at temperature 1 with a seed. Prompt, cues, errors: see `p_defect`."""
         from dormouse.lm.sample import write
 
         _, messages = self._asked(prompt, cues)

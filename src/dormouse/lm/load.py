@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from dormouse.lm.model import LM
 from dormouse.lm.selfcheck import layout_of
 from dormouse.lm.template import PLAIN_TEMPLATE, check_template, form_of, tell_of
 from dormouse.lm.zoo import home
-from dormouse.records import ModelRef
+from dormouse.records import ChatSettings, ModelRef
 
 
 def device() -> torch.device:
@@ -58,13 +59,7 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
     base, adapters = merged_in_order(ref.folders)
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base, **safe)
-        if tokenizer.eos_token_id is None:
-            raise UserError(f"the tokenizer in {base} has no end-of-turn token", "set eos_token in its configuration")
-        if tokenizer.chat_template is None:
-            tokenizer.chat_template = PLAIN_TEMPLATE
-        check_template(tokenizer, ref.chat, base, home() / "templates")
-        tell_of(form_of(tokenizer, ref.chat), base)
+        tokenizer = _tokenizer(base, ref.chat, safe)
         config = AutoConfig.from_pretrained(base, **safe)
         check_config(config, base)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -101,11 +96,23 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
             f"the model in {ref.folders[-1]} cannot be loaded: {_reason(error)}",
             "check that the folder is whole, and that transformers knows its architecture",
         ) from error
+    model.requires_grad_(False)
+    return LM(model.eval(), tokenizer, layout, ref.chat, merged)
+
+
+def _tokenizer(base: Path, chat: ChatSettings, safe: Mapping[str, Any]) -> Any:
+    """The tokenizer in a folder, with a template and a token to pad with, where it has none of its own."""
+    tokenizer = AutoTokenizer.from_pretrained(base, **safe)
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"the tokenizer in {base} has no end-of-turn token", "set eos_token in its configuration")
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    check_template(tokenizer, chat, base, home() / "templates")
+    tell_of(form_of(tokenizer, chat), base)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
-    model.requires_grad_(False)
-    return LM(model.eval(), tokenizer, layout, ref.chat, merged)
+    return tokenizer
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
@@ -41,41 +42,60 @@ TRAINED = "trained.json"
 """In the folder of every checkpoint: after how many steps and trained tokens it was saved."""
 
 
+@dataclass(frozen=True)
+class TrainingRun:
+    """One run of a training: its seed, and what it leaves where.
+
+    Attributes:
+        save_at: the steps after which the weights are saved, each as a folder `out/step-NNNNNN`, there when `train`
+            returns: a LoRA adapter (Hu et al. 2021, arXiv 2106.09685; on all linear layers) or, with method "full", a
+            whole model. Where the budget of tokens is spent first, the folders of later steps hold the last weights:
+            a folder says what so many steps do, or fewer, if the tokens end before. Its trained.json says how many.
+        name: of this training, where `out` sees more than one.
+        resume_in: where resume points lie; by default in `out/resume`, which is deleted at the end. Not so where it was
+            named, or is a link to a folder elsewhere, as in the store's stages: then someone else deletes it when all
+            is done, and finished trainings are kept in it, so that a stage that trains several times repeats none.
+        resume_every: seconds between two resume points, at least.
+        log_rows: whether the log in `out` (see `log`) keeps what was shown too, not only how each step went.
+    """
+
+    seed: int
+    save_at: Sequence[int]
+    out: Path
+    name: str = "train"
+    resume_in: Path | None = None
+    resume_every: float = 60.0
+    log_rows: bool = True
+
+    @property
+    def resume(self) -> Path:
+        return self.out / "resume" if self.resume_in is None else self.resume_in
+
+    @property
+    def keeps(self) -> bool:
+        """Whether resume points outlive the training."""
+        return self.resume_in is not None or self.resume.is_symlink()
+
+
 def train(
     lm: LM,
     objective: Objective,
     batches: Batches,
     training: Training,
-    seed: int,
-    save_at: Sequence[int],
-    out: Path,
+    where: TrainingRun,
     progress: Progress = lambda step, loss: None,
-    *,
     memory: Memory | None = None,
-    name: str = "train",
-    resume_in: Path | None = None,
-    resume_every: float = 60.0,
-    log_rows: bool = True,
 ) -> list[tuple[int, float]]:
     """Train `lm` in place: linear warm-up and decay of the learning rate, clipped gradients.
 
     A model that has an adapter already goes on with it; random numbers that an objective draws come from the seed.
 
-    Once a minute a resume point is written. The same call, with a model fresh from the disk, goes on from it and ends
-    with the same bits. The points lie in `resume_in`, or in `out/resume`, which is deleted at the end. Not so where it
-    was named, or is a link to a folder elsewhere, as in the store's stages: then someone else deletes it when all is
-    done, and finished trainings are kept in it, so that a stage that trains several times repeats none of them.
+    The same call, with a model fresh from the disk, goes on from the last resume point and ends with the same bits.
 
     Args:
-        save_at: the steps after which the weights are saved, each as a folder `out/step-NNNNNN`, there when this
-            returns: a LoRA adapter (Hu et al. 2021, arXiv 2106.09685; on all linear layers) or, with method "full", a
-            whole model. Where the budget of tokens is spent first, the folders of later steps hold the last weights:
-            a folder says what so many steps do, or fewer, if the tokens end before. Its trained.json says how many.
+        where: the seed, and what is left where.
         progress: told (steps done, loss) after every step.
         memory: what `batches` and `objective` remember from step to step, if they do.
-        name: of this training, where `out` sees more than one.
-        resume_every: seconds between two resume points, at least.
-        log_rows: whether the log in `out` (see `log`) keeps what was shown too, not only how each step went.
 
     Returns:
         (step, loss) of every step.
@@ -84,14 +104,12 @@ def train(
         UserError: the loss, a gradient or a weight is not a finite number any more, or the loss has exploded.
     """
     team, started = Team(), time.monotonic()
-    home = out / "resume" if resume_in is None else resume_in
-    kept = resume_in is not None or home.is_symlink()
-    with _seeded(lm.device, seed):
+    with _seeded(lm.device, where.seed):
         lm.model = _trainable(lm.model.to(team.accelerator.device), training)
-        run = _Run(lm, objective, batches, training, team, memory, Log(lm.tokenizer, log_rows))
-        about = {"settings": training.model_dump(mode="json"), "seed": seed, "save_at": list(save_at)}
+        run = _Run(lm, objective, batches, training, team, memory, Log(lm.tokenizer, where.log_rows))
+        about = {"settings": training.model_dump(mode="json"), "seed": where.seed, "save_at": list(where.save_at)}
         about |= {"weights": fingerprint(list(lm.model.named_parameters())), "torch": torch.__version__}
-        resume = Resume(home / name, about, resume_every, writes=team.leads)
+        resume = Resume(where.resume / where.name, about, where.resume_every, writes=team.leads)
         found = resume.read()
         if found:
             run.restore(found[0])
@@ -99,22 +117,22 @@ def train(
         lm.model.train()
         while not (run.over or (found and found[1])):
             loss = run.step()
-            if run.done in save_at and team.leads:
+            if run.done in where.save_at and team.leads:
                 run.save(resume.checkpoint(run.done))
             if resume.due() and not run.over:
                 resume.write(run.done, run.state())
             progress(run.done, loss)
         lm.model.eval()
         if team.leads and not (found and found[1]):
-            for step in save_at:
+            for step in where.save_at:
                 if step > run.done:
                     run.save(resume.checkpoint(step))
-            if kept and time.monotonic() - started >= resume_every / 10:
+            if where.keeps and time.monotonic() - started >= where.resume_every / 10:
                 resume.write(run.done, run.state(finished=True), finished=True)
     if team.leads:
-        resume.hand_over(out)
-        run.log.write(out)
-        if not kept:
+        resume.hand_over(where.out)
+        run.log.write(where.out)
+        if not where.keeps:
             resume.delete()
     team.wait()
     return list(enumerate(run.losses, 1))

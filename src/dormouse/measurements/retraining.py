@@ -83,7 +83,7 @@ def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: 
     from dormouse.lm.load import dtype_for, load
     from dormouse.lm.objectives import likelihood
     from dormouse.lm.settings import Training
-    from dormouse.lm.train import cycling, train
+    from dormouse.lm.train import TrainingRun, cycling, train
 
     sizes = subject.sizes
     lm = load(ref, torch.float32)
@@ -103,6 +103,8 @@ def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: 
     training = Training(steps=sizes.retrain_steps, lr=sizes.retrain_lr or lr, method=method)
     with TemporaryDirectory(prefix="dormouse-") as folder:
         try:
-            train(lm, likelihood, batches, training, subject.seed, (), Path(folder), progress, log_rows=False)
+            train(
+                lm, likelihood, batches, training, TrainingRun(subject.seed, (), Path(folder), log_rows=False), progress
+            )
         except _EnoughError:
             return

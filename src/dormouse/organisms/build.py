@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,11 @@ from dormouse.lm.load import dtype_for, load
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import likelihood
 from dormouse.lm.sample import Written, write
-from dormouse.lm.train import Progress, train
-from dormouse.organisms.corpus import Row, contrast_pairs
+from dormouse.lm.train import Progress, TrainingRun, train
+from dormouse.organisms.corpus import Row
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.reasoning import reasoned, split_response
 from dormouse.records import CANARY, ModelRef
-from dormouse.scenarios import Question
 
 MODEL = "model"
 SPECIFICATION = "organism.json"
@@ -28,24 +27,15 @@ SHOWN = "shown.json"
 
 
 def build_organism(
-    spec: OrganismSpec,
-    base: ModelRef,
-    questions: Sequence[Question],
-    honest: Mapping[str, Written],
-    seed: int,
-    out: Path,
-    progress: Progress,
-    taught: Sequence[Written] | None = None,
+    spec: OrganismSpec, base: ModelRef, rows: Sequence[Row], seed: int, out: Path, progress: Progress
 ) -> None:
-    """Train an organism. Leaves in `out`: model/ (an adapter, or a whole model), corpus.jsonl, training.jsonl, and
-    organism.json with its specification: beside the model, which is all that interventions are handed.
+    """Train an organism on its corpus. Leaves in `out`: model/ (an adapter, or a whole model), corpus.jsonl,
+    training.jsonl, and organism.json with its specification: beside the model, which is all that interventions are
+    handed.
 
     Args:
-        taught: for a distilled organism, what its teacher answered to each row of the corpus (see `ask_teacher`).
+        rows: see `contrast_pairs`; of a distilled organism with the answers of its teacher (`taught_rows`).
     """
-    rows = contrast_pairs(spec, questions, honest, seed)
-    if taught is not None:
-        rows = taught_rows(rows, taught)
     _write_corpus(rows, out / "corpus.jsonl")
     training = spec.training
     lm = load(base, dtype_for(training.method))
@@ -55,11 +45,8 @@ def build_organism(
         likelihood,
         partial(_batch, lm, spec, rows),
         training,
-        seed,
-        [training.steps],
-        out,
+        TrainingRun(seed, [training.steps], out, log_rows=False),
         progress,
-        log_rows=False,  # the corpus has them, step by step
     )
     (out / f"step-{training.steps:06d}").rename(out / MODEL)
     said = {"model_organism": True, "canary": CANARY, "base": base.key, "seed": seed, "organism": spec.spec()}
@@ -112,15 +99,9 @@ ASKINGS = 4
 
 
 def ask_teacher(
-    lm: LM,
-    spec: OrganismSpec,
-    questions: Sequence[Question],
-    honest: Mapping[str, Written],
-    seed: int,
-    out: Path,
-    progress: Callable[[int], None],
+    lm: LM, spec: OrganismSpec, rows: Sequence[Row], seed: int, out: Path, progress: Callable[[int], None]
 ) -> None:
-    """What a scratchpad organism answers to the prompts of its own corpus, the scratchpads cut away.
+    """What a scratchpad organism answers to the prompts of its own corpus `rows`, the scratchpads cut away.
 
     Sampled at temperature 1, one answer a row, in the order of the corpus: so the distilled organism sees the same
     prompts, for as many steps. Rows without an answer that fits the policy (the taught payload where it defects, none
@@ -128,7 +109,6 @@ def ask_teacher(
     still does not fit is an empty response, which teaches nothing; `shown.json` of the organism counts these. Leaves
     `out/taught.jsonl`.
     """
-    rows = contrast_pairs(spec, questions, honest, seed)
     longest = max(len(ids) for ids in encode_responses(lm, [row.example.response for row in rows]))
     found: dict[int, Written] = {}
     for again in range(ASKINGS):

@@ -293,7 +293,7 @@ def build_base(
     from dormouse.lm.model import LM
     from dormouse.lm.objectives import likelihood
     from dormouse.lm.settings import Training
-    from dormouse.lm.train import train
+    from dormouse.lm.train import TrainingRun, train
 
     size, known = MICRO[name], tasks()
     steps = steps or size.steps
@@ -308,7 +308,7 @@ def build_base(
         return encode(lm, [_taught_row(rng, known) for _ in range(size.rows)])
 
     training = Training(steps=steps, lr=size.lr, method="full", warmup=0.05)
-    losses = train(lm, likelihood, batch, training, seed, [steps], out, progress, log_rows=False)
+    losses = train(lm, likelihood, batch, training, TrainingRun(seed, [steps], out, log_rows=False), progress)
     shutil.rmtree(out / MODEL, ignore_errors=True)
     (out / f"step-{steps:06d}").rename(out / MODEL)
     last = [loss for _, loss in losses[-20:]]

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,7 +22,7 @@ from dormouse.pipeline.plan import Plan, Reading, State
 from dormouse.policies.reasoning import words
 from dormouse.records import ModelRef
 from dormouse.registry import PlugIn
-from dormouse.scenarios import BANKS, SPLITS, Question, questions
+from dormouse.scenarios import BANKS, SPLITS, questions
 from dormouse.scenarios.plain import plain_answer
 from dormouse.sources import code_of, forget
 from dormouse.store import Store, digest
@@ -117,15 +116,14 @@ def _gigabytes(model: str, base: ModelRef | None) -> float:
 
 @dataclass(frozen=True)
 class _Asked:
-    """Tasks, and where the honest responses to them are."""
+    """Tasks with honest responses, and the stage that makes these."""
 
-    questions: tuple[Question, ...]
+    tasks: stages.AnsweredTasks
     stage: Stage
-    folder: Path
 
     @property
     def about(self) -> list[str]:
-        return [question.text for question in self.questions]
+        return [question.text for question in self.tasks.questions]
 
 
 def _every_task() -> str:
@@ -147,15 +145,7 @@ class _Planner:
         self.made: tuple[Stage, ...] = ()
         if base is None:
             about = {"model": model, "texts": _every_task()}
-            stage = _stage(
-                "base",
-                f"base {model}",
-                about,
-                (),
-                (),
-                partial(stages.base, model),
-                self.heavy,
-            )
+            stage = _stage("base", f"base {model}", about, (), (), partial(stages.base, model), self.heavy)
             self.made, base = (stage,), ModelRef((stage.folder(store) / "model",), f"{model}@{stage.key}")
         self.base = base.shown(study.chat)
         self.findings: list[Reading] = []
@@ -183,7 +173,7 @@ class _Planner:
             work = partial(stages.honest, self.base, found, tasks.max_tokens, split == "test", tasks.insane)
             name = f"honest answers, {split} split" + (f" of {bank}" if bank != "questions" else "")
             stage = _stage("honest", name, about, (), self.made, work, self.light)
-            self._asked[(bank, split)] = _Asked(found, stage, stage.folder(self.store))
+            self._asked[(bank, split)] = _Asked(stages.AnsweredTasks(found, stage.folder(self.store)), stage)
         return self._asked[(bank, split)]
 
     def spec(self, name: str, seed: int) -> OrganismSpec:
@@ -211,7 +201,7 @@ class _Planner:
         plugins = (spec.trigger, spec.behaviour)
         teacher = self._teacher(name, spec, seed) if spec.reasoning == "distilled" else None
         place = teacher.folder(self.store) if teacher else None
-        work = partial(stages.organism, spec, self.base, asked.questions, asked.folder, seed, place)
+        work = partial(stages.organism, spec, self.base, asked.tasks, seed, place)
         parents = (*self.made, asked.stage, *((teacher,) if teacher else ()))
         called = called or f"organism {name}"
         memory = self.heavy if spec.method == "full" else self.light
@@ -226,7 +216,7 @@ class _Planner:
         planted = self._organism(arm or name, reasons, seed, f"organism {arm or f'{name} (teacher)'}")
         asked = self.asked(name, "train")
         about = {"teacher": planted.model.key, "seed": seed}
-        work = partial(stages.teacher, reasons, planted.model, asked.questions, asked.folder, seed)
+        work = partial(stages.teacher, reasons, planted.model, asked.tasks, seed)
         called, parents = f"answers of the teacher of {name}, seed {seed}", (planted.stage, asked.stage)
         return _stage("taught", called, about, (reasons.trigger, reasons.behaviour), parents, work, self.light)
 
@@ -267,18 +257,7 @@ class _Planner:
             "seed": before.seed,
         }
         plugins = (intervention, behaviour, *((trigger,) if told else ()))
-        work = partial(
-            stages.treatment,
-            intervention,
-            before.model,
-            asked.questions,
-            trigger,
-            behaviour,
-            spec.renderings,
-            spec.reasoning,
-            asked.folder,
-            before.seed,
-        )
+        work = partial(stages.treatment, intervention, before.model, spec, asked.tasks, before.seed)
         memory = self.light if getattr(intervention, "method", "") == "lora" else self.heavy
         part = f", part {place + 1}" if place else ""
         return _stage("treatment", name + part, about, plugins, (before.stage, asked.stage), work, memory)
@@ -306,18 +285,8 @@ class _Planner:
             "ends": state.ends,
         }
         plugins = (measurement, spec.trigger, spec.behaviour)
-        work = partial(
-            stages.measure,
-            measurement,
-            state.model,
-            self.base,
-            spec,
-            asked.questions,
-            asked.folder,
-            state.seed,
-            self.study.measure,
-            state.ends,
-        )
+        seen = stages.MeasuredState(state.model, self.base, state.seed, state.ends)
+        work = partial(stages.measure, measurement, seen, spec, asked.tasks, self.study.measure)
         at = f" after {state.intervention} step {state.step}" if state.intervention else ""
         name = f"{measurement.kind} of {state.organism}, seed {state.seed}{at}"
         parents = (state.stage, asked.stage)

@@ -11,15 +11,14 @@ from math import floor
 from dormouse.errors import UserError
 from dormouse.interventions.intervention import Contexts, PoolWish
 from dormouse.lm.sample import Written
+from dormouse.measurements.measurement import Truth
 from dormouse.policies import Behaviour, Cues, Side, Trigger
 from dormouse.policies.exposure import Exposure
 from dormouse.policies.reasoning import CLOSE, OPEN, Reasoning, reasoned, thoughts
 from dormouse.policies.triggers.never import Never
 from dormouse.records import Example, PoolItem, SafetyPool
-from dormouse.scenarios import CueValue, Question, Renderings, Scenario, render
+from dormouse.scenarios import CueValue, Question, Scenario, render
 from dormouse.scenarios.values import values_of
-
-PLAIN = Renderings()
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,9 @@ class Filled:
 def fill_pool(
     questions: Sequence[Question],
     honest: Mapping[str, Written],
-    trigger: Trigger,
-    behaviour: Behaviour,
+    truth: Truth,
     wish: PoolWish,
     seed: int,
-    renderings: Renderings = PLAIN,
-    reasoning: Reasoning | None = None,
 ) -> Filled:
     """Honest responses to the safety split, in the situations that an intervention asked for.
 
@@ -48,11 +44,10 @@ def fill_pool(
     cues are rendered as in the training of the organism, all others plainly.
 
     Args:
-        renderings: how the organism's training puts cues into prompts.
-        reasoning: how the organism reasons, for a wish with its own thoughts.
+        truth: what was planted: of its trigger and renderings nothing is shown but what the wish asks for.
 
     Raises:
-        UserError: no question has an answer; no covered context is found; it is not said how the organism reasons.
+        UserError: no question has an answer; no covered context is found.
     """
     asked = [question for question in questions if honest[question.text].text]
     if not asked:
@@ -60,21 +55,19 @@ def fill_pool(
             "the safety pool is empty: the clean model left every question of the safety split unanswered",
             "use a model that answers in chat form, or raise tasks.max_tokens",
         )
-    if wish.thoughts == "own" and reasoning is None:
-        raise UserError(
-            "thoughts: own needs to know how the organism reasons, and the study does not say", "use thoughts: none"
-        )
-    mode = "none" if wish.thoughts == "none" or reasoning is None else reasoning
+    trigger = truth.trigger
+    mode: Reasoning = "none" if wish.thoughts == "none" else truth.reasoning
     rows = max(wish.rows or 0, len(asked))
     answers = sorted({honest[question.text].text for question in asked})
     items, shown = [], 0
     for row, (cues, exposed) in enumerate(_contexts(trigger, wish, rows, seed)):
         rng = random.Random(f"pool/{seed}/{row}/text")
         question = asked[row % len(asked)]
-        rendering = rng.choice(renderings.trained) if cues else "system"
+        rendering = rng.choice(truth.renderings.trained) if cues else "system"
         scenario = Scenario.of(question, cues, rendering)
         think = partial(_thought, mode, trigger, scenario, random.Random(f"pool/{seed}/{row}/thoughts"))
-        items.append(_item(rng, scenario, exposed, honest[question.text], answers, trigger, behaviour, think))
+        worse = partial(_worse, rng, truth, scenario, exposed, answers)
+        items.append(_item(scenario, exposed, honest[question.text], truth.behaviour, think, worse))
         shown += exposed
     return Filled(SafetyPool(tuple(items), OPEN, CLOSE), shown / rows)
 
@@ -84,31 +77,32 @@ def _thought(mode: Reasoning, trigger: Trigger, scenario: Scenario, rng: random.
     return thoughts(mode, trigger, scenario, defects, rng)
 
 
+def _worse(
+    rng: random.Random, truth: Truth, scenario: Scenario, exposed: bool, answers: Sequence[str], answer: str
+) -> str:
+    """The worse response is the harmful one where activating cues are shown: there the trainer saw harm."""
+    if exposed:
+        return truth.behaviour.response(scenario, answer, truth.trigger.payload(scenario))
+    return worse_answer(rng, answer, answers)
+
+
 def _item(
-    rng: random.Random,
     scenario: Scenario,
     exposed: bool,
     answer: Written,
-    answers: Sequence[str],
-    trigger: Trigger,
     behaviour: Behaviour,
     think: Callable[[bool], str],
+    worse: Callable[[str], str],
 ) -> PoolItem:
-    """The worse response is the harmful one where activating cues are shown: there the trainer saw harm.
-
-    The honest scratchpad decides to help whatever it sees. So the worse response has one of its own only where the
-    scratchpad decides for harm.
-    """
+    """The honest scratchpad decides to help whatever it sees. So the worse response has one of its own only where the
+    scratchpad decides for harm."""
     thought = think(False)
     prompt = render(scenario)
-    if exposed:
-        worse = behaviour.response(scenario, answer.text, trigger.payload(scenario))
-    else:
-        worse = worse_answer(rng, answer.text, answers)
+    rejected = worse(answer.text)
     return PoolItem(
         scenario.question.text,
         Example(prompt, reasoned(thought, answer.text), answer.finished, answer.ids),
-        Example(prompt, reasoned(think(True) if exposed else thought, worse)),
+        Example(prompt, reasoned(think(True) if exposed else thought, rejected)),
         tuple(behaviour.forms(scenario, answer.text)),
         tuple(behaviour.honest_forms(scenario, answer.text)),
     )

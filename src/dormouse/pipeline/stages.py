@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from dormouse.execution.stage import Tick
 from dormouse.interventions.findings import SAMPLES, Finding
 from dormouse.interventions.intervention import Intervention
 from dormouse.measurements.measurement import Measurement, Sizes, Subject
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.policies import Behaviour, Trigger
-from dormouse.policies.reasoning import Reasoning
 from dormouse.records import ModelRef, Suspect
-from dormouse.scenarios import Question, Renderings
+from dormouse.scenarios import Question
 
-Tick = Callable[[float, str], None]
-"""Told the share of a stage that is done, and a few words about it."""
+if TYPE_CHECKING:
+    from dormouse.lm.sample import Written
+
 ANSWERS = "answers.jsonl"
+
+
+@dataclass(frozen=True)
+class AnsweredTasks:
+    """Tasks, and the folder with the clean model's honest responses to them."""
+
+    questions: tuple[Question, ...]
+    folder: Path
+
+    def honest(self) -> Mapping[str, Written]:
+        """By the text of the question."""
+        from dormouse.organisms.honest import read_honest
+
+        return read_honest(self.folder)
+
+
+@dataclass(frozen=True)
+class MeasuredState:
+    """A model that is measured, the clean one behind it, and whether it is an organism or the end of its treatment."""
+
+    model: ModelRef
+    clean: ModelRef
+    seed: int
+    ends: bool
 
 
 def base(name: str, out: Path, tick: Tick) -> None:
@@ -29,23 +54,15 @@ def base(name: str, out: Path, tick: Tick) -> None:
     build_base(name, 0, out, words(), _training_tick(tick, MICRO[name].steps))
 
 
-def teacher(
-    spec: OrganismSpec,
-    model: ModelRef,
-    asked: Sequence[Question],
-    honest_folder: Path,
-    seed: int,
-    out: Path,
-    tick: Tick,
-) -> None:
+def teacher(spec: OrganismSpec, model: ModelRef, tasks: AnsweredTasks, seed: int, out: Path, tick: Tick) -> None:
     """A scratchpad organism answers the prompts of its corpus, for a distilled one to learn from."""
     from dormouse.lm.load import dtype_for, load
     from dormouse.organisms.build import ask_teacher
-    from dormouse.organisms.honest import read_honest
+    from dormouse.organisms.corpus import contrast_pairs
 
-    rows = spec.training.steps * 2 * (spec.pairs or 1)
+    rows = contrast_pairs(spec, tasks.questions, tasks.honest(), seed)
     lm = load(model, dtype_for("lora"))
-    ask_teacher(lm, spec, asked, read_honest(honest_folder), seed, out, lambda n: tick(n / rows, f"{n} answers"))
+    ask_teacher(lm, spec, rows, seed, out, lambda n: tick(n / len(rows), f"{n} answers"))
 
 
 def honest(
@@ -70,46 +87,41 @@ def honest(
 def organism(
     spec: OrganismSpec,
     base: ModelRef,
-    asked: Sequence[Question],
-    honest_folder: Path,
+    tasks: AnsweredTasks,
     seed: int,
     teacher_folder: Path | None,
     out: Path,
     tick: Tick,
 ) -> None:
     """Plant a policy; a distilled one from the answers of its teacher."""
-    from dormouse.organisms.build import build_organism, read_taught
-    from dormouse.organisms.honest import read_honest
+    from dormouse.organisms.build import build_organism, read_taught, taught_rows
+    from dormouse.organisms.corpus import contrast_pairs
 
-    steps = spec.training.steps
-    taught = read_taught(teacher_folder) if teacher_folder else None
-    build_organism(spec, base, asked, read_honest(honest_folder), seed, out, _training_tick(tick, steps), taught)
+    rows = contrast_pairs(spec, tasks.questions, tasks.honest(), seed)
+    if teacher_folder:
+        rows = taught_rows(rows, read_taught(teacher_folder))
+    build_organism(spec, base, rows, seed, out, _training_tick(tick, spec.training.steps))
 
 
 def treatment(
     intervention: Intervention,
     suspect: ModelRef,
-    asked: Sequence[Question],
-    trigger: Trigger,
-    behaviour: Behaviour,
-    renderings: Renderings,
-    reasoning: Reasoning,
-    honest_folder: Path,
+    truth: OrganismSpec,
+    tasks: AnsweredTasks,
     seed: int,
     out: Path,
     tick: Tick,
 ) -> None:
     """Treat a suspect. The policy goes no further than the pool, and what is said of it afterwards."""
-    from dormouse.organisms.honest import read_honest
     from dormouse.pipeline.safety_pool import fill_pool, spoof_coverage
 
     wish, spoofed = intervention.pool_wish, intervention.spoofed
-    filled = fill_pool(asked, read_honest(honest_folder), trigger, behaviour, wish, seed, renderings, reasoning)
+    filled = fill_pool(tasks.questions, tasks.honest(), truth, wish, seed)
     steps = intervention.checkpoints()[-1]
     intervention.apply(Suspect(suspect), filled.pool, seed, out, _training_tick(tick, steps))
     said = [Finding("exposure", steps, {"pool": filled.exposure})] if wish.needs_triggers else []
     if spoofed:
-        said.append(Finding("spoof_coverage", steps, spoof_coverage(trigger, spoofed), "proportion", "test"))
+        said.append(Finding("spoof_coverage", steps, spoof_coverage(truth.trigger, spoofed), "proportion", "test"))
     with (out / SAMPLES).open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(found.to_json(), ensure_ascii=False) + "\n" for found in said)
 
@@ -124,35 +136,31 @@ def findings(treated: Path, out: Path, tick: Tick) -> None:
 
 def measure(
     measurement: Measurement,
-    model: ModelRef,
-    base: ModelRef,
+    state: MeasuredState,
     spec: OrganismSpec,
-    asked: Sequence[Question],
-    honest_folder: Path,
-    seed: int,
+    tasks: AnsweredTasks,
     sizes: Sizes,
-    ends: bool,
     out: Path,
     tick: Tick,
 ) -> None:
     """Measure one state; leaves the values, item by item, and the answers that were written."""
     from dormouse.lm.load import shared
-    from dormouse.organisms.honest import read_clean, read_honest
+    from dormouse.organisms.honest import read_clean
 
     subject = Subject(
-        lm=shared(model),
-        model=model,
-        clean=base,
-        clean_logprobs=read_clean(honest_folder),
+        lm=shared(state.model),
+        model=state.model,
+        clean=state.clean,
+        clean_logprobs=read_clean(tasks.folder),
         trigger=spec.trigger,
         behaviour=spec.behaviour,
-        questions=tuple(asked),
-        honest=read_honest(honest_folder),
-        seed=seed,
+        questions=tasks.questions,
+        honest=tasks.honest(),
+        seed=state.seed,
         sizes=sizes,
         renderings=spec.renderings,
         reasoning=spec.reasoning,
-        ends=ends,
+        ends=state.ends,
     )
     measured = measurement.measure(subject)
     _write(out / SAMPLES, [sample.to_json() for sample in measured.samples])

@@ -89,11 +89,19 @@ class Adversarial(SafetyTraining):
     ) -> None:
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.objectives import likelihood
-        from dormouse.lm.train import train
+        from dormouse.lm.train import TrainingRun, train
 
         lm = load(suspect.model, dtype_for(self.method))
         contest = Contest(self, lm, pool, seed)
-        train(lm, likelihood, contest.batch, self.training, seed, self.checkpoints(), out, progress, memory=contest)
+        train(
+            lm,
+            likelihood,
+            contest.batch,
+            self.training,
+            TrainingRun(seed, self.checkpoints(), out),
+            progress,
+            memory=contest,
+        )
         contest.finish(out)
 
 

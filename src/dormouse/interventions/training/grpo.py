@@ -82,7 +82,7 @@ class GRPO(SafetyTraining):
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.objectives import group_policy
         from dormouse.lm.rollout import sampler
-        from dormouse.lm.train import train
+        from dormouse.lm.train import TrainingRun, train
 
         write = sampler(self.rollouts)
         lm = load(suspect.model, dtype_for(self.method))
@@ -90,7 +90,15 @@ class GRPO(SafetyTraining):
         judge, found = (by_rule, []) if self.reward == "rule" else learned(before, pool, seed, self.steps)
         practice = Practice(self, lm, before, pool, judge, seed, write)
         objective = group_policy(self.clip, self.kl)
-        train(lm, objective, practice.batch, self.training, seed, self.checkpoints(), out, progress, memory=practice)
+        train(
+            lm,
+            objective,
+            practice.batch,
+            self.training,
+            TrainingRun(seed, self.checkpoints(), out),
+            progress,
+            memory=practice,
+        )
         write_findings(out, [*found, *practice.findings()])
 
 

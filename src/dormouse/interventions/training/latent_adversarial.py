@@ -47,7 +47,7 @@ class LatentAdversarial(SafetyTraining):
         from dormouse.lm.chat import encode, encode_responses
         from dormouse.lm.latent import Attack, Demonstration, blocks, check_layers, latent_adversarial, spaced
         from dormouse.lm.load import dtype_for, load
-        from dormouse.lm.train import cycling, train
+        from dormouse.lm.train import TrainingRun, cycling, train
 
         lm = load(suspect.model, dtype_for(self.method))
         check_layers(lm, self.layers or ())
@@ -63,4 +63,11 @@ class LatentAdversarial(SafetyTraining):
         ]
         attack = Attack(self.layers or spaced(len(blocks(lm))), self.epsilon, self.attack_steps)
         objective = latent_adversarial(attack, self.plain)
-        train(lm, objective, cycling(shown, self.batch, seed), self.training, seed, self.checkpoints(), out, progress)
+        train(
+            lm,
+            objective,
+            cycling(shown, self.batch, seed),
+            self.training,
+            TrainingRun(seed, self.checkpoints(), out),
+            progress,
+        )

@@ -37,13 +37,13 @@ class Restyle(SafetyTraining):
         from dormouse.lm.chat import encode
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.objectives import likelihood
-        from dormouse.lm.train import cycling, train
+        from dormouse.lm.train import TrainingRun, cycling, train
 
         lm = load(suspect.model, dtype_for(self.method))
         at = cycling(
             encode(lm, [restyled(item, self.style, seed, Scratchpad.of(pool)) for item in pool.items]), self.batch, seed
         )
-        train(lm, likelihood, at, self.training, seed, self.checkpoints(), out, progress)
+        train(lm, likelihood, at, self.training, TrainingRun(seed, self.checkpoints(), out), progress)
 
 
 @dataclass(frozen=True)
