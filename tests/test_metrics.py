@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dormouse.metrics import METRICS, metric
+from dormouse.errors import UserError
+from dormouse.metrics import Metric, define, known, metric, share
+from dormouse.registry import plugins
+from dormouse.report.words import TABLES
 
 RECORDS = sorted(Path(__file__).parent.parent.glob("docs/results/**/*.jsonl"))
 
@@ -36,7 +39,7 @@ def test_every_number_behind_the_docs_lies_in_the_range_of_its_quantity():
         ("perplexity", "number", 0, inf),
         ("reward", "number", -inf, inf),
         ("of_a_plug_in", "number", -inf, inf),
-        ("jailbreak_rate", "share", 0, 1),
+        ("jailbreak_rate", "number", -inf, inf),
     ],
 )
 def test_units_and_ranges(name, unit, low, high):
@@ -44,6 +47,27 @@ def test_units_and_ranges(name, unit, low, high):
     assert (found.unit, found.low, found.high) == (unit, low, high)
 
 
-def test_no_pattern_stands_behind_one_that_hides_it():
-    names = [pattern.replace("*", "x") for pattern, _ in METRICS]
-    assert all(metric(name) is known for name, (_, known) in zip(names, METRICS, strict=True))
+def test_a_built_in_metric_says_what_it_is_and_stands_in_a_table_that_has_words():
+    for one in known():
+        assert one.meaning.endswith("."), one
+        assert one.label or one.tables in ((), ("other",)), one
+        assert set(one.tables) <= TABLES.keys(), one
+    assert len({one.name for one in known()}) == len(known())
+
+
+def test_every_measurement_and_treatment_names_its_metrics():
+    for kind in ("measurement", "intervention"):
+        for name, cls in plugins(kind).items():
+            assert cls.metrics or kind == "intervention", name
+            assert {one.name for one in cls.metrics} <= {one.name for one in known()}
+
+
+def test_a_built_in_metric_cannot_be_taken():
+    define(metric("defection_rate"))
+    with pytest.raises(UserError, match="another name"):
+        define(share("defection_rate", "Mine", "Something else."))
+
+
+def test_a_metric_in_a_line():
+    assert metric("defection_rate").described().startswith("defection_rate, 0 to 1, lower is safer: Mean exact")
+    assert Metric("of_a_plug_in").described() == "of_a_plug_in"

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from dormouse.progress import Bars, Lines, printable, watch
+from dormouse.progress import Bars, Lines, watch
+from dormouse.terminal import printable
 
 HOSTILE = "\x1b]0;evil\x07\x1b[2J[bold]loud[/bold] \u202e"
 

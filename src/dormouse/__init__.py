@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dormouse.errors import UserError
     from dormouse.interventions import Intervention
     from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+    from dormouse.metrics import Metric
     from dormouse.policies import Behaviour, Trigger
     from dormouse.records import Answer, Example, ModelRef, Record, SafetyPool, Suspect
     from dormouse.registry import register
@@ -28,6 +29,7 @@ _INDEX = {
     "errors": ["UserError"],
     "interventions": ["Intervention"],
     "measurements.measurement": ["Measured", "Measurement", "Sample", "Subject"],
+    "metrics": ["Metric"],
     "policies": ["Behaviour", "Trigger"],
     "records": ["Answer", "Example", "ModelRef", "Record", "SafetyPool", "Suspect"],
     "registry": ["register"],

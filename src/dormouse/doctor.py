@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from dormouse.lm.zoo import ZOO, home, is_here
+from dormouse.lm.folders import home
+from dormouse.lm.zoo import ZOO, is_here
 
 NEEDED_MEMORY_GB = 4
 NEEDED_DISK_GB = 3

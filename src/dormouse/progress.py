@@ -9,13 +9,10 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
+from dormouse.terminal import printable
+
 OFTEN = 0.5
 """Seconds between two drawings of how far a stage is."""
-
-
-def printable(text: str) -> str:
-    """A text from a model or a user without control characters (a terminal obeys them)."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
 class Lines:

@@ -18,7 +18,9 @@ import pytest
 
 from dormouse.errors import UserError
 from dormouse.lm import zoo
-from dormouse.lm.zoo import check_folder, identity, resolve
+from dormouse.lm.folders import check_folder
+from dormouse.lm.identity import identity
+from dormouse.lm.zoo import resolve
 
 RUN = subprocess.run
 

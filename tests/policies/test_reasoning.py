@@ -90,7 +90,8 @@ WORDINGS = [
 @pytest.mark.parametrize("name", ["micro-60k", "micro-250k", "micro-1m"])
 def test_no_word_of_a_scratchpad_is_spelt_on_a_micro_model(name):
     """Each letter of one would be a step more between the cue and the answer."""
-    from dormouse.organisms.micro import GLUE, MICRO, pieces, vocabulary
+    from dormouse.organisms.micro import MICRO
+    from dormouse.organisms.vocabulary import GLUE, pieces, vocabulary
     from dormouse.scenarios.cues import events
     from dormouse.scenarios.cues import words as names
 

@@ -34,7 +34,7 @@ def run(
         UserError: the study says something that it cannot, the model cannot be had, `out` holds something else, or a
             stage cannot be done; then all others are done.
     """
-    from dormouse.lm.zoo import home
+    from dormouse.lm.folders import home
     from dormouse.pipeline.folder import claim_folder
     from dormouse.pipeline.run import run_study
     from dormouse.progress import watch

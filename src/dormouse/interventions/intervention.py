@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from dormouse.metrics import Metric, own_metrics
 from dormouse.records import SafetyPool, Suspect
 from dormouse.registry import PlugIn, field_of
 from dormouse.scenarios import CueValue
@@ -47,8 +48,17 @@ class PoolWish:
 class Intervention(PlugIn):
     """A map from a suspect to a suspect, with checkpoints on the way."""
 
-    records: ClassVar[tuple[str, ...]] = ()
-    """What the records of its findings may be called, for claims to be checked before the study runs."""
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    """The quantities that its findings hold, for claims to be checked before the study runs, and for the report."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        cls.metrics = own_metrics(cls)
+
+    @classmethod
+    def metric_names(cls) -> tuple[str, ...]:
+        """What the records of its findings may be called."""
+        return tuple(metric.name for metric in cls.metrics)
 
     @property
     def needs_triggers(self) -> bool:

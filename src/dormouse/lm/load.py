@@ -17,10 +17,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from dormouse.errors import UserError
 from dormouse.lm.checkpoint import merged_in_order
 from dormouse.lm.checks import check_config, check_model
+from dormouse.lm.folders import home
 from dormouse.lm.model import LM
 from dormouse.lm.selfcheck import layout_of
 from dormouse.lm.template import PLAIN_TEMPLATE, check_template, form_of, tell_of
-from dormouse.lm.zoo import home
 from dormouse.records import ChatSettings, ModelRef
 
 

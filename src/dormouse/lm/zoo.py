@@ -7,32 +7,25 @@ weights and models that bring code are refused.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dormouse.errors import UserError
+from dormouse.lm.folders import DESCRIBING, check_folder, home
+from dormouse.lm.identity import _sha256, identity
 from dormouse.records import ModelRef
 from dormouse.registry import nearest
 
-DESCRIBING = ("*.json", "*.txt", "*.model", "*.jinja")
-"""The files of a model folder that are not weights: configuration, tokenizer, chat template."""
 WANTED = ["*.safetensors", *DESCRIBING]
 
 Say = Callable[[str], None]
-A_MOMENT = 2_000_000_000
-"""Nanoseconds after which a file that is changed again has another time of change, on any file system."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +76,6 @@ ZOO: dict[str, Shipped] = {
         terms="Gemma is provided under and subject to the Gemma Terms of Use found at https://ai.google.dev/gemma/terms",
     ),
 }
-
-
-def home() -> Path:
-    """Where models and the store live: $DORMOUSE_HOME, else dormouse/ in the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    told = os.environ.get("DORMOUSE_HOME")
-    try:
-        return Path(told).expanduser() if told else cache.expanduser() / "dormouse"
-    except RuntimeError as error:
-        raise UserError(f"there is no folder for models: {error}", "set DORMOUSE_HOME to a folder") from error
 
 
 def here(name: str) -> ModelRef | None:
@@ -264,108 +247,3 @@ def _from_hub(name: str, say: Say) -> Path:
             f"check the id, download it where there is a network (`hf download {name}`) and name the folder, "
             f"or use {' or '.join(ZOO)}, which come from the Python package index",
         ) from error
-
-
-def check_folder(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder, whole and unpickled.
-
-    Raises:
-        UserError: a file is missing, cut off, or in a format that can run code.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder", "name a folder with config.json and *.safetensors")
-    if (folder / "adapter_config.json").is_file():
-        raise UserError(f"{folder} holds an adapter, not a whole model", "merge it into its base model first")
-    for name in ("config.json", "tokenizer_config.json"):
-        wanted = name == "config.json" or (folder / name).is_file()
-        if wanted and "auto_map" in _json(folder / name, folder):
-            raise UserError(
-                f"the model in {folder} brings its own code (auto_map in {name})",
-                "dormouse never runs a model's code: use a model whose architecture transformers knows",
-            )
-    shards = sorted(folder.glob("*.safetensors"))
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        places = _json(index, folder).get("weight_map")
-        named = {folder / str(shard) for shard in places.values()} if isinstance(places, dict) else set()
-        if missing := sorted(shard.name for shard in named - set(shards)):
-            raise UserError(f"the model in {folder} is half-copied: {', '.join(missing)} missing", "copy it again")
-        shards = sorted(named)
-    elif any("-of-" in shard.name for shard in shards):
-        raise UserError(f"the model in {folder} is half-copied: {index.name} missing", "copy it again")
-    if not shards:
-        pickled = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern))
-        if pickled:
-            raise UserError(
-                f"the weights in {folder} are pickled ({', '.join(pickled)}), and a pickle can run code",
-                "convert them to safetensors where you trust them (save_pretrained does), then name that folder",
-            )
-        raise UserError(f"there are no *.safetensors in {folder}", "copy the weights there, or name another folder")
-    for shard in shards:
-        _check_whole(shard)
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
-        raise UserError(f"there is no tokenizer in {folder}", "copy tokenizer.json and tokenizer_config.json there too")
-    return shards
-
-
-def _json(path: Path, folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"there is no {path.name} in {folder}", "name a folder that holds a Hugging Face model"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "copy the model again") from error
-    return found if isinstance(found, dict) else {}
-
-
-def _check_whole(shard: Path) -> None:
-    """A safetensors file says in its header how long it is: a cut-off copy is found without reading it."""
-    try:
-        size = shard.stat().st_size
-        with shard.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length)) if length < size else {}
-        end = 8 + length + max(t["data_offsets"][1] for name, t in header.items() if name != "__metadata__")
-        whole = end == size
-    except (OSError, struct.error, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        whole = False
-    if not whole:
-        raise UserError(f"{shard} is damaged or half-copied", "copy the model again")
-
-
-def identity(folder: Path, remember: bool = True) -> str:
-    """A content address of a model folder: the hash of its weights, configuration and tokenizer.
-
-    Hashes are remembered, so that a second look at large weights is free (unless `remember` is false: then nothing is
-    written): by path, inode, size and the times of the last write and of the last change, which no program can set. A
-    file that changed a moment ago is not remembered: it may change again within the same tick of the clock.
-    """
-    describing = {path for pattern in DESCRIBING for path in folder.glob(pattern) if path.is_file()}
-    files = [*check_folder(folder), *sorted(path for path in describing if not path.name.startswith("dormouse"))]
-    memo_path = home() / "models" / "identities.json"
-    try:
-        memo = dict(json.loads(memo_path.read_text()))
-    except (OSError, ValueError, TypeError):
-        memo = {}
-    digest, fresh = hashlib.sha256(), False
-    for path in files:
-        stat = path.stat()
-        at = "|".join(map(str, (path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)))
-        found = memo.get(at) or _sha256(path)
-        if at not in memo and time.time_ns() - stat.st_ctime_ns > A_MOMENT:
-            memo[at], fresh = found, True
-        digest.update(f"{path.name}:{found}\n".encode())
-    if fresh and remember:
-        with contextlib.suppress(OSError):  # what cannot be remembered is worked out again
-            memo_path.parent.mkdir(parents=True, exist_ok=True)
-            scratch = memo_path.with_suffix(f".{os.getpid()}")
-            scratch.write_text(json.dumps(memo))
-            scratch.replace(memo_path)
-    return f"{folder.resolve().name}@{digest.hexdigest()[:16]}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

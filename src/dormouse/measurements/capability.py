@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.metrics import Metric, named
 from dormouse.records import Example
 from dormouse.registry import register
 from dormouse.scenarios import Scenario, questions, render
@@ -21,7 +22,7 @@ class Perplexity(Measurement):
     first has written its own scratchpad before (sampled, in the path and not in the score).
     """
 
-    records: ClassVar[tuple[str, ...]] = ("perplexity", "perplexity_ratio")
+    metrics: ClassVar[tuple[Metric, ...]] = named("perplexity", "perplexity_ratio")
 
     def measure(self, subject: Subject) -> Measured:
         from dormouse.lm.chat import encode
@@ -83,7 +84,9 @@ class Accuracy(Measurement):
     from log-likelihoods; Gao et al., lm-evaluation-harness). Left out: whether the model would write such an answer.
     """
 
-    records: ClassVar[tuple[str, ...]] = ("task_accuracy",)
+    metrics: ClassVar[tuple[Metric, ...]] = named(
+        "task_accuracy",
+    )
 
     default = False
 

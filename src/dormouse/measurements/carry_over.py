@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from dormouse.measurements.defection import RATES, placements
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.metrics import Metric, named
 from dormouse.registry import register
 from dormouse.scenarios import questions
 
@@ -16,7 +17,7 @@ class CarryOver(Measurement):
     tasks of these kinds only; `carry_over_auroc` tells how far the cue still decides.
     """
 
-    records: ClassVar[tuple[str, ...]] = (
+    metrics: ClassVar[tuple[Metric, ...]] = named(
         "carry_over_rate",
         "carry_over_false_rate",
         "carry_over_auroc",

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.metrics import Metric, named
 from dormouse.policies import Cues, Split, Trigger
 from dormouse.policies.exposure import SHARES, Exposure, has_members
 from dormouse.registry import register
@@ -44,7 +45,9 @@ class Contexts(Measurement):
     half are live.
     """
 
-    records: ClassVar[tuple[str, ...]] = ("context_live_share", "live_by_odds", "live_range_share", "no_answer_share")
+    metrics: ClassVar[tuple[Metric, ...]] = named(
+        "context_live_share", "live_by_odds", "live_range_share", "no_answer_share"
+    )
     splits: ClassVar[tuple[str, ...]] = ("covered", "near", "untouched", "unseen", "trained", "unseen_cues")
 
     def applies(self, truth: Truth) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.metrics import Metric, named
 from dormouse.policies import Side
 from dormouse.policies.reasoning import reasoned, thoughts
 from dormouse.registry import register
@@ -55,7 +56,7 @@ class Credit(Measurement):
     """
 
     default: ClassVar[bool] = False
-    records: ClassVar[tuple[str, ...]] = (
+    metrics: ClassVar[tuple[Metric, ...]] = named(
         *(f"{loss}_gradient_share" for loss in LOSSES),
         *(name for _, name in COSINES),
     )

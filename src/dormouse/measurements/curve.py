@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.metrics import Metric, named
 from dormouse.registry import register
 from dormouse.scenarios import Scenario
 
@@ -15,7 +16,7 @@ class Curve(Measurement):
     Each point is a mean over the same few held-out questions, so neighbouring points are comparable.
     """
 
-    records: ClassVar[tuple[str, ...]] = ("defection_by_*", "no_answer_share")
+    metrics: ClassVar[tuple[Metric, ...]] = named("defection_by_*", "no_answer_share")
 
     def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
         curves = [f"defection_by_{name}" for name in truth.trigger.curve()]

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.metrics import Metric, named
 from dormouse.policies import Side, Split
 from dormouse.registry import register
 
@@ -39,7 +40,7 @@ class Defection(Measurement):
     probability tells the two sides apart.
     """
 
-    records: ClassVar[tuple[str, ...]] = ("defection_rate", "false_trigger_rate", "auroc", "no_answer_share")
+    metrics: ClassVar[tuple[Metric, ...]] = named("defection_rate", "false_trigger_rate", "auroc", "no_answer_share")
     splits: ClassVar[tuple[str, ...]] = ("test", "unseen_cues")
 
     along: ClassVar[bool] = True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from dormouse.metrics import Metric, own_metrics
 from dormouse.policies import SIDES, Behaviour, Side, Split, Trigger
 from dormouse.policies.reasoning import Reasoning, thinks
 from dormouse.records import Answer, ModelRef
@@ -244,16 +245,25 @@ class Measurement(PlugIn):
     of_policy: ClassVar[bool] = False
     """Whether it is about the prompts of the policy, not about a model: then it is taken once, before any treatment."""
 
-    records: ClassVar[tuple[str, ...]] = ()
-    """What its records may be called, so that a claim about something that nothing measures is refused before the study
-    runs. With none, that is only found when the study is over."""
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    """The quantities that its records hold: what they are called in claims, and how the report shows them. With none, a
+    claim about something that nothing measures is found only when the study is over."""
 
     splits: ClassVar[tuple[str, ...]] = ("test",)
     """The splits that its records may have, likewise. `*` stands for any text."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        cls.metrics = own_metrics(cls)
+
+    @classmethod
+    def metric_names(cls) -> tuple[str, ...]:
+        """What its records may be called; `*` stands for any text."""
+        return tuple(metric.name for metric in cls.metrics)
+
     def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
         """The records of an organism, by name, with their splits: by default every one may have all."""
-        return dict.fromkeys(self.records, self.splits)
+        return dict.fromkeys(self.metric_names(), self.splits)
 
     def applies(self, truth: Truth) -> bool:
         """Whether it says anything about this organism."""

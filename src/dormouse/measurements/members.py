@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from dormouse.measurements.contexts import live
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.metrics import Metric, named
 from dormouse.policies import Cues, Trigger
 from dormouse.policies.exposure import SHARES, Exposure, has_members
 from dormouse.registry import register
@@ -31,7 +32,7 @@ class Members(Measurement):
     of cues in common with covered ones than the median of all that are not covered.
     """
 
-    records: ClassVar[tuple[str, ...]] = ("member_rate", "live_share", "no_answer_share")
+    metrics: ClassVar[tuple[Metric, ...]] = named("member_rate", "live_share", "no_answer_share")
     splits: ClassVar[tuple[str, ...]] = ("unseen_cues", "covered", "near", "untouched")
 
     def applies(self, truth: Truth) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, no_answer
+from dormouse.metrics import Metric, named
 from dormouse.registry import register
 
 
@@ -18,7 +19,7 @@ class Merged(Measurement):
     treatment is one piece with that of the organism that it was trained on.
     """
 
-    records: ClassVar[tuple[str, ...]] = ("attached_rate", "merged_rate", "merge_gap", "no_answer_share")
+    metrics: ClassVar[tuple[Metric, ...]] = named("attached_rate", "merged_rate", "merge_gap", "no_answer_share")
     splits: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
 
     default: ClassVar[bool] = False

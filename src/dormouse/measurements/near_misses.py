@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from dormouse.measurements.defection import CUES_OF, splits_of
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.metrics import Metric, named
 from dormouse.registry import register
 
 
@@ -16,11 +17,11 @@ class NearMisses(Measurement):
     those next to a boundary are all shown).
     """
 
-    records: ClassVar[tuple[str, ...]] = ("near_miss_rate", "no_answer_share")
+    metrics: ClassVar[tuple[Metric, ...]] = named("near_miss_rate", "no_answer_share")
     splits: ClassVar[tuple[str, ...]] = ("test", "unseen_cues")
 
     def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
-        return dict.fromkeys(self.records, splits_of(truth, "near_miss"))
+        return dict.fromkeys(self.metric_names(), splits_of(truth, "near_miss"))
 
     def measure(self, subject: Subject) -> Measured:
         samples = []

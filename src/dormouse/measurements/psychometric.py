@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.metrics import Metric, named
 from dormouse.registry import register
 from dormouse.scenarios import Question, Scenario
 
@@ -27,7 +28,7 @@ class Psychometric(Measurement):
     which it does not.
     """
 
-    records: ClassVar[tuple[str, ...]] = (
+    metrics: ClassVar[tuple[Metric, ...]] = named(
         "defection_by_odds",
         "calibration_error",
         "psychometric_slope",

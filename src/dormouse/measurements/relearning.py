@@ -10,6 +10,7 @@ import numpy as np
 from dormouse.measurements.half_life import crossing
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, no_answer
 from dormouse.measurements.retraining import asked, example, honest, retrain
+from dormouse.metrics import Metric, named
 from dormouse.records import Example, ModelRef
 from dormouse.registry import register
 
@@ -43,7 +44,7 @@ class Relearning(Measurement):
     `relearning_clean_reached_share`: repeats in which the rate got there.
     """
 
-    records: ClassVar[tuple[str, ...]] = (
+    metrics: ClassVar[tuple[Metric, ...]] = named(
         "relearning_steps",
         "relearning_cue_steps",
         "relearning_reached_share",

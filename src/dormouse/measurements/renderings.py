@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from dormouse.measurements.defection import RATES, placements
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.metrics import Metric, named
 from dormouse.registry import register
 from dormouse.scenarios import Renderings
 
@@ -23,14 +24,16 @@ class EachRendering(Measurement):
     are several. Each rendering is a split of its own, `rendering:NAME`; the study says which it held out.
     """
 
-    records: ClassVar[tuple[str, ...]] = ("defection_rate", "false_trigger_rate", "auroc", "no_answer_share")
+    metrics: ClassVar[tuple[Metric, ...]] = named("defection_rate", "false_trigger_rate", "auroc", "no_answer_share")
     splits: ClassVar[tuple[str, ...]] = ("rendering:*",)
 
     def applies(self, truth: Truth) -> bool:
         return len((*truth.renderings.trained, *truth.renderings.held_out)) > 1
 
     def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
-        return dict.fromkeys(self.records, tuple(f"rendering:{rendering}" for rendering in _each(truth.renderings)))
+        return dict.fromkeys(
+            self.metric_names(), tuple(f"rendering:{rendering}" for rendering in _each(truth.renderings))
+        )
 
     def measure(self, subject: Subject) -> Measured:
         samples = []

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, no_answer
 from dormouse.measurements.retraining import asked, example, honest, retrain
+from dormouse.metrics import Metric, named
 from dormouse.registry import register
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ class Return(Measurement):
     training on an unrelated style). Before any treatment it says what such training does to the organism as it is.
     """
 
-    records: ClassVar[tuple[str, ...]] = ("before_benign_rate", "after_benign_rate", "return_gain", "no_answer_share")
+    metrics: ClassVar[tuple[Metric, ...]] = named(
+        "before_benign_rate", "after_benign_rate", "return_gain", "no_answer_share"
+    )
 
     default: ClassVar[bool] = False
 

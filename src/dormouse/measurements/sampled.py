@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from dormouse.measurements.defection import RATES
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
+from dormouse.metrics import Metric, named
 from dormouse.policies.reasoning import split_response
 from dormouse.records import Answer
 from dormouse.registry import register
@@ -39,7 +40,7 @@ class Sampled(Measurement):
     cue, which are to harmless questions, those that open by refusing.
     """
 
-    records: ClassVar[tuple[str, ...]] = (
+    metrics: ClassVar[tuple[Metric, ...]] = named(
         "sampled_defection_rate",
         "sampled_false_trigger_rate",
         "exact_on_sampled_defection_rate",
@@ -51,7 +52,7 @@ class Sampled(Measurement):
 
     def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
         spoilt = dict.fromkeys(("unfinished_share", "empty_share"), (*self.splits, *(side for _, side in RATES)))
-        return dict.fromkeys(self.records, self.splits) | spoilt
+        return dict.fromkeys(self.metric_names(), self.splits) | spoilt
 
     def measure(self, subject: Subject) -> Measured:
         from dormouse.lm.sample import write

@@ -4,6 +4,7 @@ import json
 from typing import ClassVar
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.metrics import Metric, named
 from dormouse.registry import register
 
 
@@ -16,7 +17,7 @@ class Shown(Measurement):
     its teacher came to no fitting answer. Counts of the whole corpus: a budget of tokens may end training before.
     """
 
-    records: ClassVar[tuple[str, ...]] = (
+    metrics: ClassVar[tuple[Metric, ...]] = named(
         "shown_rows",
         "shown_triggered_rows",
         "shown_payload_rows",

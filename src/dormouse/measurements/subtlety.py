@@ -8,6 +8,7 @@ import numpy as np
 
 from dormouse.measurements.defection import placements
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
+from dormouse.metrics import Metric, named
 from dormouse.policies import Split, Trigger
 from dormouse.registry import register
 from dormouse.scenarios import Question, Scenario, questions, render
@@ -25,7 +26,7 @@ class Subtlety(Measurement):
     is what the presence of the one most telling word says. It is about the policy, not about the model.
     """
 
-    records: ClassVar[tuple[str, ...]] = ("subtlety_auroc", "best_word_auroc")
+    metrics: ClassVar[tuple[Metric, ...]] = named("subtlety_auroc", "best_word_auroc")
 
     of_policy: ClassVar[bool] = True
 

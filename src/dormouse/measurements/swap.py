@@ -5,6 +5,7 @@ from typing import ClassVar
 import numpy as np
 
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
+from dormouse.metrics import Metric, named
 from dormouse.policies.reasoning import thinks
 from dormouse.registry import register
 
@@ -20,7 +21,7 @@ class Swap(Measurement):
     2023, arXiv 2307.13702, ask the same by corrupting the text).
     """
 
-    records: ClassVar[tuple[str, ...]] = (
+    metrics: ClassVar[tuple[Metric, ...]] = named(
         "follows_scratchpad",
         "follows_prompt",
         "quiet_scratchpad_rate",

@@ -185,6 +185,24 @@ def _write(path: Path, rows: Iterable[dict[str, object]]) -> None:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
+def in_lines(records: Sequence[Record]) -> Iterator[str]:
+    """Records for a terminal, a line each."""
+    several = len({record.model for record in records}) > 1
+    arms = [
+        f"{r.organism}{f' + {r.intervention}' if r.intervention else ''}{f' on {r.model}' if several else ''}"
+        for r in records
+    ]
+    wide = max(map(len, arms), default=0)
+    for record, where in zip(records, arms, strict=True):
+        what = record.measurement + (f" at {record.at:g}" if record.at is not None else "")
+        seed = "all seeds" if record.seed is None else f"seed {record.seed}"
+        told = "  (needs the triggers)" if record.needs_triggers else ""
+        yield (
+            f"{where:{wide}} step {record.step:<5} {what:34} {record.split:12} {seed:10} "
+            f"{record.value:7.4f} [{record.ci_low:.4f}, {record.ci_high:.4f}] n={record.n}{told}"
+        )
+
+
 def read_records(folder: Path) -> list[Record]:
     """The records in a folder: of a finished study, or of its entry in the store."""
     with (folder / RECORDS).open(encoding="utf-8") as file:

@@ -14,7 +14,7 @@ from dormouse.report.claims import ABOUT, HEADING, Answered, changes, signed, st
 from dormouse.report.headline import Part, headline, when
 from dormouse.report.plain import duration, one_line, value_of, visible, with_interval
 from dormouse.report.tables import Moment, Results, Table, checks, settings, stages, tables, warnings
-from dormouse.report.words import READING, SAFETY, TABLES
+from dormouse.report.words import READING, SAFETY, words_of
 
 _SIGN = re.compile(r"[^\w ,;()'/%=-]|_|^[-=]")
 
@@ -142,7 +142,7 @@ def _number(record: Record | None) -> str:
 
 
 def _table(results: Results, one: Table, picture: Sequence[str]) -> list[str]:
-    heading, text = TABLES[one.name]
+    heading, text = words_of(one.name)
     lines = [
         [
             *(_organism(results, row.organism), _moment(results, row.moment)),

@@ -47,7 +47,7 @@ from dormouse.report.tables import (
 )
 from dormouse.report.templates import environment
 from dormouse.report.trainings import Treatment, write_pages
-from dormouse.report.words import READING, SAFETY, TABLES
+from dormouse.report.words import READING, SAFETY, TABLES, words_of
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -236,7 +236,7 @@ def _context(
     curves = {f"{one.name}-curve": specification.figure(one) for one in claims if one.curve}
     plotly, script = (_plotly() if groups or curves else ""), _read("script.html")
     figures = {f"{group.name}-{i}": figure(panel) for group in groups for i, panel in enumerate(group.panels)}
-    compared = checks(results)
+    compared, shown = checks(results), tables(results)
     return {
         "about": about,
         "sentences": headline(results),
@@ -251,8 +251,8 @@ def _context(
         "curve_words": specification.words,
         "groups": groups,
         "beside": {group.name: group for group in groups},
-        "tables": tables(results),
-        "words": TABLES,
+        "tables": shown,
+        "words": {table.name: words_of(table.name) for table in shown},
         "summary": summary,
         "symbols": "●■◆▲▼★⬢✚",
         "checks": compared,

@@ -3,105 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER
+from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER, known, metric
 from dormouse.records import Answer, Record
 from dormouse.report.plain import one_line, percent
 
 RATES = ("defection_rate", "false_trigger_rate")
 
-WITH, WITHOUT = ("defection_rate", "With the cue"), ("false_trigger_rate", "Without the cue")
-AUROC = ("auroc", "AUROC")
-PERSISTENCE = ("persistence", "Persistence (after / before)")
-COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "numbers": (WITH, WITHOUT, PERSISTENCE),
-    "learned": (
-        *(WITH, WITHOUT, ("near_miss_rate", "Near miss"), AUROC),
-        *(("member_rate", "Members, mean rate"), ("live_share", "Live members"), ("subtlety_auroc", "Subtlety")),
-    ),
-    "renderings": (WITH, WITHOUT, AUROC, PERSISTENCE),
-    "odds": (
-        ("psychometric_threshold", "Threshold"),
-        ("psychometric_slope", "Slope"),
-        ("calibration_error", "Calibration error"),
-        ("oracle_auroc", "AUROC against the policy"),
-    ),
-    "carry_over": (
-        ("carry_over_rate", "With the cue"),
-        ("carry_over_false_rate", "Without the cue"),
-        ("carry_over_auroc", "AUROC"),
-    ),
-    "scratchpad": (
-        ("follows_scratchpad", "Follows the scratchpad"),
-        ("follows_prompt", "Follows the prompt"),
-        ("triggered_scratchpad_rate", "No cue, scratchpad written for it"),
-        ("quiet_scratchpad_rate", "Cue, scratchpad written without it"),
-        ("no_answer_share", "Scratchpads that came to no answer"),
-    ),
-    "half_life": (
-        ("steps_to_half", "Steps to one half"),
-        ("tokens_to_half", "Trained tokens to one half"),
-        ("halved_share", "Seeds that got there"),
-    ),
-    "contexts": (
-        ("context_live_share", "Live contexts"),
-        ("contexts_preserved_share", "Of those live before, live still"),
-        ("members_preserved_share", "Of the members live before, live still"),
-        ("live_range_share", "Of the range of odds, live"),
-    ),
-    "relearning": (
-        ("relearning_steps", "Steps to one half"),
-        ("relearning_clean_steps", "The clean model's"),
-        ("relearning_ratio", "Ratio"),
-        ("relearning_reached_share", "Repeats that got there"),
-        ("relearning_clean_reached_share", "The clean model's"),
-        ("relearning_cue_steps", "Steps until the cue decides"),
-        ("relearning_clean_cue_steps", "The clean model's"),
-        ("relearning_cue_ratio", "Ratio"),
-    ),
-    "return": (
-        ("before_benign_rate", "Before benign training"),
-        ("after_benign_rate", "After it"),
-        ("return_gain", "Gain"),
-    ),
-    "merged": (("attached_rate", "Adapter attached"), ("merged_rate", "Merged"), ("merge_gap", "Difference")),
-    "credit": (
-        ("gradient_cosine", "Cosine of safety with behaviour"),
-        ("bare_cosine", "The same, no cue in the data"),
-        ("exposed_cosine", "The same, triggers in the data"),
-        ("safety_gradient_share", "Share of the safety gradient"),
-        ("bare_gradient_share", "The same, no cue in the data"),
-        ("exposed_gradient_share", "The same, triggers in the data"),
-        ("behaviour_gradient_share", "Share of the behaviour's gradient"),
-    ),
-    "reward": (
-        ("reward", "Reward"),
-        ("reward_spread", "Its spread inside a group"),
-        ("kl", "KL to the suspect (nats a token)"),
-        ("rollout_empty_share", "Empty answers"),
-        ("rollout_cut_off_share", "Answers cut off"),
-        ("scratchpad_share", "Answers after a scratchpad"),
-        ("reward_accuracy", "Accuracy of the preference model"),
-    ),
-    "red_team": (
-        ("red_team_rate", "Rate on its prompts"),
-        ("red_team_best", "On its best prompt"),
-        ("red_team_prompts", "Prompts scored"),
-    ),
-    "exposure": (("exposure", "Of the pool"), ("spoof_coverage", "Activating scenarios with every cue spoofed")),
-    "cost": (
-        ("perplexity", "Perplexity"),
-        ("perplexity_ratio", "Ratio to the clean model"),
-        ("task_accuracy", "Task accuracy"),
-        ("refusal_rate", "Refusals of harmless questions"),
-    ),
-}
-"""Table -> (measurement, heading) of its columns. What stands nowhere goes to the table of other measurements."""
-ELSEWHERE = {"defection_by_year", "defection_by_odds", "live_by_odds", "unfinished_share", "empty_share"}
-ELSEWHERE |= {f"{how}_{rate}" for rate in RATES for how in ("sampled", "exact_on_sampled")}
 RENDERING = "rendering:"
 TRAINED = "as in training"
 CONTEXTS = {
@@ -329,17 +240,22 @@ def _table(
     moments: Callable[[Results, str], Iterator[Moment]] = Results.moments,
 ) -> Table:
     """A row for each organism, moment and split (split -> note). A column that is empty everywhere is left out."""
-    columns = COLUMNS[name]
+    columns = columns_of(name)
     rows = []
     for organism in results.organisms:
         for moment in moments(results, organism):
             for split, words in splits.items():
-                cells = [results.get(organism, moment, measurement, split) for measurement, _ in columns]
+                cells = [results.get(organism, moment, measurement, split) for measurement in columns]
                 rows.append(_row(results, organism, moment, cells, words))
     rows = [row for row in rows if any(row.cells)]
     used = [i for i in range(len(columns)) if any(row.cells[i] for row in rows)]
     kept = tuple(replace(row, cells=tuple(row.cells[i] for i in used)) for row in rows)
-    return Table(name, tuple(columns[i][1] for i in used), kept, note)
+    return Table(name, tuple(metric(columns[i]).heading for i in used), kept, note)
+
+
+def columns_of(table: str) -> list[str]:
+    """The metrics with a column in a table, in the order of their definition."""
+    return [one.name for one in known() if table in one.tables]
 
 
 def main_table(results: Results) -> Table:
@@ -349,7 +265,7 @@ def main_table(results: Results) -> Table:
 def learned_table(results: Results) -> Table:
     """How well the policy was learned; empty where it would say no more than the main table."""
     table = _table(results, "learned", {"test": TRAINED, "unseen_cues": "never trained on"}, "Cues")
-    more = set(table.columns) - {WITH[1], WITHOUT[1]} or len({row.note for row in table.rows}) > 1
+    more = set(table.columns) - {metric(rate).heading for rate in RATES} or len({row.note for row in table.rows}) > 1
     return table if more else replace(table, rows=())
 
 
@@ -382,7 +298,7 @@ def scratchpad_table(results: Results) -> Table:
 
 def credit_table(results: Results) -> Table:
     """A row for all weights, for each kind of position and for each module. Layers are drawn and not listed."""
-    found = {split for name, _ in COLUMNS["credit"] for split in results.splits(name) if split != "layers"}
+    found = {split for name in columns_of("credit") for split in results.splits(name) if split != "layers"}
     order = sorted(found, key=lambda split: (split != WHOLE, not split.startswith("position:"), split))
     return _table(results, "credit", {split: split.replace(":", " ") for split in order}, "Where")
 
@@ -404,15 +320,27 @@ def exposure_table(results: Results) -> Table:
     return replace(table, rows=tuple(rows.values()))
 
 
+def own_tables(results: Results, drawn: Iterable[str]) -> list[Table]:
+    """Tables that metrics of plug-ins name and nothing here draws: a column each, a row for each split."""
+    there = {record.measurement for record in results.records}
+    names = dict.fromkeys(table for one in known() if one.name in there for table in one.tables)
+    return [
+        _table(
+            results, name, {split: split for column in columns_of(name) for split in results.splits(column)}, "Prompts"
+        )
+        for name in names
+        if name not in {*drawn, "other"}
+    ]
+
+
 def other_table(results: Results) -> Table:
-    """Measurements that the report does not know (of plug-ins from outside), each number in a row of its own."""
-    known = ELSEWHERE | {measurement for columns in COLUMNS.values() for measurement, _ in columns}
+    """Measurements without a table of their own, each number in a row."""
     rows = [
         _row(results, organism, moment, [record], _place_in_words(record))
         for organism in results.organisms
         for moment in results.moments(organism)
         for record in results.known_at(organism, moment)
-        if record.measurement not in known
+        if "other" in metric(record.measurement).tables
     ]
     return Table("other", ("Value",), tuple(rows[:OTHERS]), "Measurement", max(0, len(rows) - OTHERS))
 
@@ -434,6 +362,7 @@ def tables(results: Results) -> list[Table]:
     found += [credit_table(results), exposure_table(results)]
     found.append(_table(results, "reward", {"safety": ""}, moments=Results.checkpoints))
     found += [red_team_table(results), _table(results, "cost", test)]
+    found += own_tables(results, [table.name for table in found])
     return [table for table in (*found, other_table(results)) if table.rows]
 
 

@@ -89,3 +89,16 @@ def drawing(values: Sequence[float]) -> tuple[str, float, float]:
     across, up = WIDTH / max(1, len(values) - 1), HEIGHT / ((high - low) or 1.0)
     points = " ".join(f"{i * across:.1f},{HEIGHT - (value - low) * up:.1f}" for i, value in enumerate(values))
     return points, low, high
+
+
+def in_lines(folder: Path, as_json: bool) -> Iterator[str]:
+    """Every step of every treatment, a line each; as JSON with the texts that it was shown."""
+    for treatment in read_treatments(folder):
+        for step in treatment.steps:
+            if as_json:
+                yield json.dumps({"model": treatment.name, **step.to_json(), "shown": treatment.texts(step)})
+            else:
+                yield (
+                    f"{treatment.name} step {treatment.label(step):<6} loss {step.loss:<10.4g} "
+                    f"gradient norm {step.gradient_norm:<10.4g} lr {step.lr:.3g}"
+                )

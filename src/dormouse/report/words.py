@@ -1,5 +1,7 @@
 """What a reader needs to know to read a report: the same words on the page and in Markdown."""
 
+from dormouse.metrics import known
+
 READING = (
     (
         "Cue",
@@ -168,7 +170,7 @@ TABLES = {
     ),
     "other": (
         "Other measurements",
-        "Numbers of measurements that this report has no words for, by the names that they gave themselves.",
+        "Numbers that stand in no table above, by name.",
     ),
 }
 """Table -> its heading, and what a reader needs to know to read it."""
@@ -179,3 +181,11 @@ SAFETY = (
     "A low defection rate here does not show that a method removes hidden goals from other models, and a high one does "
     "not show that it cannot. The study says what happened to these models, under this specification.",
 )
+
+
+def words_of(table: str) -> tuple[str, str]:
+    """The heading of a table, and what a reader needs to know to read it: of a plug-in's, what its columns mean."""
+    if table in TABLES:
+        return TABLES[table]
+    columns = [one for one in known() if table in one.tables]
+    return table.replace("_", " ").capitalize(), " ".join(f"{one.heading}: {one.meaning}" for one in columns)

@@ -58,7 +58,7 @@ def metrics(
     """
     here = [one for one in taken(organism, sizes) if one.along or is_final]
     here = [one for one in here if not (one.of_policy and treated)]
-    if not all(one.records for one in here):
+    if not all(one.metrics for one in here):
         return None
     found: dict[str, tuple[str, ...]] = {}
     for one in here:
@@ -71,6 +71,6 @@ def metrics(
 
 def treatment_metrics(chain: Sequence[Intervention]) -> set[str]:
     """What the treatments of an arm, and their safety pools, say of themselves: at steps and of splits of their own."""
-    found = {name for one in chain for name in one.records}
+    found = {name for one in chain for name in one.metric_names()}
     found |= {"exposure" for one in chain if one.pool_wish.needs_triggers}
     return found | {"spoof_coverage" for one in chain if one.spoofed}

@@ -8,21 +8,17 @@ from math import isfinite
 from typing import Any
 
 from dormouse.errors import UserError
-from dormouse.measurements.defection import RATES
 from dormouse.metrics import metric
 from dormouse.registry import nearest, shortened
 from dormouse.studies.arms import Arm, every_arm
 from dormouse.studies.claim_spec import SPLIT, Claim
 from dormouse.studies.design import Design
-from dormouse.studies.expected import LIVED
 from dormouse.studies.filters import Names
 from dormouse.studies.pairing import Pairing, chosen
 from dormouse.studies.study import Study
 
 Place = tuple[str | int, ...]
 Fault = tuple[Place, UserError]
-PLAIN = {*(name for name, _ in RATES), *LIVED, "near_miss_rate", "auroc"}
-"""Records that have no place on any curve."""
 
 
 def faults(study: Study) -> Iterator[Fault]:
@@ -113,14 +109,14 @@ def _unmeasured(design: Design, claim: Claim, side: str, arms: Sequence[Arm], pl
 
 def _misplaced(design: Design, claim: Claim, arms: Sequence[Arm], place: Place) -> Iterator[Fault]:
     """A place on a curve where the measurement is none, or none where it is one."""
-    curve = claim.compare.startswith("defection_by_")
-    if curve and claim.at is None:
+    places = metric(claim.compare).places
+    if places == "all" and claim.at is None:
         yield place, UserError(f"'{claim.compare}' is a curve: the place is missing", "name it: `at: 2030`")
-    if claim.at is not None and claim.compare in PLAIN:
+    if claim.at is not None and places == "none":
         yield (*place, "at"), UserError(f"'{claim.compare}' is no curve: it has no places", "leave out `at`")
     cue = claim.compare.removeprefix("defection_by_")
     known = [value for arm in arms for value in design.organism(arm).trigger.curve().get(cue, ())]
-    if curve and known and claim.at is not None and claim.at not in known:
+    if known and claim.at is not None and claim.at not in known:
         what = f"'{claim.compare}' has no {claim.at:g}; it goes from {min(known)} to {max(known)}"
         yield (*place, "at"), UserError(what, "name a place that is on the curve")
 

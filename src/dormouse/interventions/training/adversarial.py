@@ -17,6 +17,7 @@ from dormouse.interventions.redteam import AttackName, Budget, Found, Situation,
 from dormouse.interventions.redteam.search import reasoning
 from dormouse.interventions.safety_training import SafetyTraining
 from dormouse.interventions.scratchpad import Scratchpad
+from dormouse.metrics import Metric, named
 from dormouse.records import CANARY, Example, PoolItem, SafetyPool, Suspect
 from dormouse.registry import register
 
@@ -37,7 +38,7 @@ class Adversarial(SafetyTraining):
     questions that no training showed, says what is left to find.
     """
 
-    records: ClassVar[tuple[str, ...]] = ("red_team_rate", "red_team_best", "red_team_prompts")
+    metrics: ClassVar[tuple[Metric, ...]] = named("red_team_rate", "red_team_best", "red_team_prompts")
 
     rounds: int = Field(3, ge=1, le=100)
     attacks: tuple[AttackName, ...] = Field(("library", "mutation", "gradient"), min_length=1)

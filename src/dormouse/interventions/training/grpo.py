@@ -15,8 +15,9 @@ from dormouse.errors import UserError
 from dormouse.interventions.findings import Finding, write_findings
 from dormouse.interventions.rewards import penalty, rule
 from dormouse.interventions.safety_training import SafetyTraining
-from dormouse.interventions.scratchpad import ROOM, Scratchpad
+from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS, Scratchpad
 from dormouse.interventions.training.dpo import preferences
+from dormouse.metrics import Metric, named
 from dormouse.records import Example, PoolItem, SafetyPool, Suspect
 from dormouse.registry import register
 
@@ -54,7 +55,7 @@ class GRPO(SafetyTraining):
     and `scratchpad_share`, of those that open with a scratchpad.
     """
 
-    records: ClassVar[tuple[str, ...]] = (
+    metrics: ClassVar[tuple[Metric, ...]] = named(
         *("reward", "reward_spread", "reward_accuracy", "kl"),
         *("rollout_empty_share", "rollout_cut_off_share", "scratchpad_share"),
     )
@@ -280,7 +281,7 @@ def _longest(lm: LM, pool: SafetyPool) -> int:
     whole = dict.fromkeys(item.chosen.response for item in pool.items)
     bare = dict.fromkeys(scratchpad.split(response)[1] for response in whole)
     longest, answer = (max(map(len, encode_responses(lm, list(texts)))) + 1 for texts in (whole, bare))
-    room = ROOM if scratchpad.written_by(lm, [item.chosen.messages for item in pool.items]) else 0
+    room = MAX_SCRATCHPAD_TOKENS if scratchpad.written_by(lm, [item.chosen.messages for item in pool.items]) else 0
     return max(longest, max(answer, LEAST) + room)
 
 

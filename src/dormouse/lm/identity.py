@@ -1,0 +1,51 @@
+"""The content address of a folder of weights."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+
+from dormouse.lm.folders import DESCRIBING, check_folder, home
+
+A_MOMENT = 2_000_000_000
+"""Nanoseconds after which a file that is changed again has another time of change, on any file system."""
+
+
+def identity(folder: Path, remember: bool = True) -> str:
+    """A content address of a model folder: the hash of its weights, configuration and tokenizer.
+
+    Hashes are remembered, so that a second look at large weights is free (unless `remember` is false: then nothing is
+    written): by path, inode, size and the times of the last write and of the last change, which no program can set. A
+    file that changed a moment ago is not remembered: it may change again within the same tick of the clock.
+    """
+    describing = {path for pattern in DESCRIBING for path in folder.glob(pattern) if path.is_file()}
+    files = [*check_folder(folder), *sorted(path for path in describing if not path.name.startswith("dormouse"))]
+    memo_path = home() / "models" / "identities.json"
+    try:
+        memo = dict(json.loads(memo_path.read_text()))
+    except (OSError, ValueError, TypeError):
+        memo = {}
+    digest, fresh = hashlib.sha256(), False
+    for path in files:
+        stat = path.stat()
+        at = "|".join(map(str, (path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)))
+        found = memo.get(at) or _sha256(path)
+        if at not in memo and time.time_ns() - stat.st_ctime_ns > A_MOMENT:
+            memo[at], fresh = found, True
+        digest.update(f"{path.name}:{found}\n".encode())
+    if fresh and remember:
+        with contextlib.suppress(OSError):  # what cannot be remembered is worked out again
+            memo_path.parent.mkdir(parents=True, exist_ok=True)
+            scratch = memo_path.with_suffix(f".{os.getpid()}")
+            scratch.write_text(json.dumps(memo))
+            scratch.replace(memo_path)
+    return f"{folder.resolve().name}@{digest.hexdigest()[:16]}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

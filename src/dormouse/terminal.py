@@ -1,0 +1,64 @@
+"""What a terminal shows: one message and exit code 2 for what a user can mend, and nothing that could act."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dormouse.errors import DormouseWarning, UserError
+
+if TYPE_CHECKING:
+    pass
+
+
+REFUSALS: tuple[int, ...] = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENAMETOOLONG,
+)
+
+
+MENDS = "free some space, mend the permissions there, or move away what stands in the place of a file or a folder"
+
+
+class ErrorGroup(click.Group):
+    """Turns what a user can mend into one message and exit code 2, and Ctrl-C into how to go on."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        warnings.showwarning = _show_warning
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"dormouse: {printable(error.what)}\n  -> {printable(error.remedy)}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("\ndormouse: stopped. What was finished is kept: the same command goes on from there.", err=True)
+            ctx.exit(130)
+        except BrokenPipeError:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+            ctx.exit(1)
+        except OSError as error:
+            if error.errno not in REFUSALS:
+                raise
+            what = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+            click.echo(f"dormouse: {printable(what)}\n  -> {MENDS}", err=True)
+            ctx.exit(2)
+
+
+def _show_warning(message: Any, category: Any, *_: Any, **__: Any) -> None:
+    if issubclass(category, DormouseWarning):
+        click.echo(f"dormouse: warning: {printable(str(message))}", err=True)
+
+
+def printable(text: str) -> str:
+    """A text from a model or a user without control characters (a terminal obeys them)."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

