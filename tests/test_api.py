@@ -38,7 +38,7 @@ def results(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dm.Re
         },
         interventions={"sft": [{"kind": "sft", "steps": 2, "points": 1}]},
         tasks={"train": 8, "safety": 8, "max_tokens": 4, "insane": "allow"},
-        measure={"questions": 4, "sampled": 2, "max_tokens": 4, "only": ["defection", "answers"]},
+        measure={"questions": 4, "sampled": 2, "max_tokens": 4, "only": ["defection", "sampled"]},
         claims=[
             {
                 "id": "gone",

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from dormouse import registry
 from dormouse.errors import UserError
-from dormouse.metrics import Metric, define, known, metric, share
+from dormouse.measurements.measurement import Measurement
+from dormouse.metrics import Metric, known, metric, named, share
 from dormouse.registry import plugins
 from dormouse.report.words import TABLES
 
@@ -62,10 +64,26 @@ def test_every_measurement_and_treatment_names_its_metrics():
             assert {one.name for one in cls.metrics} <= {one.name for one in known()}
 
 
-def test_a_built_in_metric_cannot_be_taken():
-    define(metric("defection_rate"))
-    with pytest.raises(UserError, match="another name"):
-        define(share("defection_rate", "Mine", "Something else."))
+def plugin(name, *metrics):
+    """A measurement of somebody else, that is gone again after the test."""
+    return type(name, (Measurement,), {"metrics": metrics, "measure": lambda self, subject: None, "__module__": name})
+
+
+def test_a_metric_of_a_plug_in_is_known_with_its_unit_and_range(monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {kind: dict(some) for kind, some in registry._registered.items()})
+    registry.register("measurement", "howls")(plugin("Howls", share("howl_rate", "Howls", "How often it howls.")))
+    assert metric("howl_rate").unit == "share"
+    assert metric("howl_rate") in known()
+    registry.register("measurement", "mine")(plugin("Mine", share("defection_rate", "Mine", "Something else.")))
+    with pytest.raises(UserError, match="give yours another name"):
+        metric("howl_rate")
+
+
+def test_built_in_metrics_by_name():
+    assert named("defection_by_odds")[0].name == "defection_by_odds"
+    assert named("defection_by_odds")[0].places == "all"
+    with pytest.raises(KeyError):
+        named("defection_rate", "defectoin_rate")
 
 
 def test_a_metric_in_a_line():

@@ -49,8 +49,10 @@ print("loaded", *[name for name in ("torch", "dormouse.lm.train", "dormouse.orga
 """
 
 MOVES = {
-    ("pipeline/stages.py", "taught = read_taught(", "taught = list() or read_taught("): "organism",
-    ("pipeline/stages.py", "steps = spec.training.steps", "steps = spec.training.steps + 1"): "organism",
+    ("pipeline/stages.py", "taught_rows(rows, read", "taught_rows(list(rows), read"): "organism",
+    ("pipeline/stages.py", "tick, spec.training.steps)", "tick, spec.training.steps + 1)"): "organism",
+    ("metrics.py", '"With the cue"', '"Where the cue is"'): "",
+    ("measurements/defection.py", '"auroc", "no', '"auroc", "kl", "no'): "",
     ("lm/train.py", "import math", "# a remark\n\n\nimport math"): "",
     ("lm/train.py", '"""', '"""Other words. '): "",
     ("lm/optimisers.py", "weight_decay=0.0", "weight_decay=0.1"): "base organism treatment",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
-import re
 import textwrap
 from collections.abc import Iterator
 from functools import cache
@@ -15,9 +15,6 @@ from pydantic.fields import FieldInfo
 from dormouse.lm.zoo import ZOO
 from dormouse.organisms.micro import MICRO
 from dormouse.registry import KINDS, describe, plugins
-
-KEY_DOC = re.compile(r'^    (\w+): [^\n]*(?:\n(?:        |    \)).*)*\n    """(.+?)"""', re.MULTILINE | re.DOTALL)
-"""A field of a class, and the string under it that says what it means."""
 
 
 def lines() -> Iterator[str]:
@@ -79,8 +76,21 @@ def meanings(model: type[BaseModel]) -> dict[str, str]:
     for cls in reversed(model.__mro__):
         if issubclass(cls, BaseModel) and cls is not BaseModel:
             try:
-                source = textwrap.dedent(inspect.getsource(cls))
-            except (OSError, TypeError):
+                tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+            except (OSError, TypeError, SyntaxError):
                 continue
-            found |= {name: " ".join(text.split()) for name, text in KEY_DOC.findall(source)}
+            body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+            found |= dict(filter(None, map(_documented, body, body[1:])))
     return found
+
+
+def _documented(field: ast.stmt, text: ast.stmt) -> tuple[str, str] | None:
+    """A key and its meaning, where these two statements are a field and the string under it."""
+    if (
+        isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    ):
+        return field.target.id, " ".join(str(text.value.value).split())
+    return None

@@ -6,13 +6,15 @@ claims like a built-in one.
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from math import inf, isfinite
 from typing import Any, Literal
 
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import UserError
+from dormouse.registry import plugins
 
 Unit = Literal["share", "auroc", "number"]
 Safer = Literal["lower", "higher", ""]
@@ -375,61 +377,53 @@ _BUILT_IN = (
     positive("shown_unanswered", "Left out", "Rows whose teacher came to no fitting answer."),
 )
 
-_known = {metric.name: metric for metric in _BUILT_IN}
+_BY_NAME = {metric.name: metric for metric in _BUILT_IN}
 
 
 def known() -> tuple[Metric, ...]:
-    """Every metric that is defined, built-in ones first, in the order of definition."""
-    return tuple(_known.values())
+    """Every metric: the built-in ones, then those of plug-ins, in the order of definition.
+
+    Raises:
+        UserError: a plug-in gives the name of a built-in metric to something else.
+    """
+    return tuple(_by_name().values())
 
 
 def metric(name: str) -> Metric:
     """What a record of that name is; a plain number where nothing is known of it."""
-    try:
-        return _known.get(name) or _family(name)
-    except KeyError:
-        return Metric(name)
-
-
-def _family(name: str) -> Metric:
-    """The metric with a `*` that a name belongs to."""
-    found = next((one for one in known() if "*" in one.name and fnmatchcase(name, one.name)), None)
-    if found is None:
-        raise KeyError(name)
-    return found
+    every = _by_name()
+    return every.get(name) or _family(name, every.values()) or Metric(name)
 
 
 def named(*names: str) -> tuple[Metric, ...]:
-    """Metrics that are defined already, by name.
+    """Built-in metrics by name.
 
     Raises:
         KeyError: there is none of a name.
     """
-    return tuple(_known.get(name) or replace(_family(name), name=name) for name in names)
+    found = {name: _BY_NAME.get(name) or _family(name, _BUILT_IN) for name in names}
+    if unknown := [name for name, one in found.items() if one is None]:
+        raise KeyError(unknown[0])
+    return tuple(replace(one, name=name) for name, one in found.items() if one)
 
 
-def define(new: Metric) -> None:
-    """Make a metric of a plug-in known. One that is defined anew, in a notebook say, takes the place of the old.
-
-    Raises:
-        UserError: a built-in metric has that name.
-    """
-    built_in = {one.name for one in _BUILT_IN}
-    if new.name in built_in and _known[new.name] != new:
-        raise UserError(f"a metric of dormouse is called '{new.name}' already", "give yours another name")
-    _known[new.name] = new
+def _family(name: str, every: Iterable[Metric]) -> Metric | None:
+    """The metric with a `*` that a name belongs to."""
+    return next((one for one in every if "*" in one.name and fnmatchcase(name, one.name)), None)
 
 
-def own_metrics(plugin: type) -> tuple[Metric, ...]:
-    """The metrics of a class of plug-ins, made known. A class of before 2026-12 names `records`, by name alone."""
-    if old := plugin.__dict__.get("records"):
-        warnings.warn(
-            f"{plugin.__module__}.{plugin.__name__}: `records` is now `metrics`, of `dormouse.Metric`",
-            DormouseWarning,
-            stacklevel=3,
-        )
-        return tuple(metric(name) for name in old)
-    own: tuple[Metric, ...] = getattr(plugin, "metrics", ())
-    for one in own:
-        define(one)
-    return own
+def _by_name() -> Mapping[str, Metric]:
+    classes = (cls for kind in ("measurement", "intervention") for cls in plugins(kind).values())
+    return _collected(tuple(cls for cls in classes if getattr(cls, "metrics", ())))
+
+
+@cache
+def _collected(classes: tuple[Any, ...]) -> Mapping[str, Metric]:
+    found = dict(_BY_NAME)
+    for cls in classes:
+        for one in cls.metrics:
+            if one.name in _BY_NAME and _BY_NAME[one.name] != one:
+                what = f"{cls.__module__}.{cls.__name__}: a metric of dormouse is called '{one.name}' already"
+                raise UserError(what, "give yours another name")
+            found[one.name] = one
+    return found

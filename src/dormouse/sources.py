@@ -131,6 +131,7 @@ def _reached(symbol: _Symbol) -> _Reached:
 
 def _take(node: ast.AST, symbol: _Symbol, module: _Module, reached: _Reached) -> None:
     """The code of one statement, and what it uses."""
+    node = _without_words(node)
     imports, names = dict(module.imports), _global_names(_text_of(node, module))
     for inner in ast.walk(node):
         if isinstance(inner, ast.Import | ast.ImportFrom):
@@ -158,6 +159,17 @@ def _take(node: ast.AST, symbol: _Symbol, module: _Module, reached: _Reached) ->
     for package in _read_from(node, names, module):
         reached.pieces += _data(package)
     reached.pieces.append((symbol.name, _digest(_plain(node))))
+
+
+def _without_words(node: ast.AST) -> ast.AST:
+    """A class without its `metrics`: these say how its numbers are called and shown, and make none."""
+    if not isinstance(node, ast.ClassDef):
+        return node
+    body = [one for one in node.body if not (isinstance(one, ast.AnnAssign) and ast.unparse(one.target) == "metrics")]
+    if len(body) == len(node.body):
+        return node
+    plain = ast.ClassDef(**{**dict(ast.iter_fields(node)), "body": body or [ast.Pass()]})
+    return ast.copy_location(plain, ast.Pass(lineno=node.lineno, col_offset=1))  # it stands in no file as it is
 
 
 def _text_of(node: ast.AST, module: _Module) -> str:

@@ -168,11 +168,6 @@ def test_own_thoughts_are_honest_and_stand_before_the_answer(reasoning):
     assert PoolWish(thoughts="own").needs_triggers, "a scratchpad names what the policy reads"
 
 
-def test_own_thoughts_of_an_unknown_kind_are_an_error():
-    with pytest.raises(UserError, match="how the organism reasons"):
-        filled(Year(), PoolWish(thoughts="own"))
-
-
 def test_a_control_gets_the_pool_of_the_policy_it_imitates():
     for wish in (PoolWish(0.5), PoolWish("natural", rows=400)):
         found = filled(Never(among=(Year(from_=2024),)), wish)

@@ -51,7 +51,7 @@ def test_the_records_of_a_study_are_called_as_was_foretold(name: str) -> None:
 def test_every_measurement_says_what_its_records_are_called() -> None:
     described = (HERE / "docs" / "measurements.md").read_text()
     for name, cls in plugins("measurement").items():
-        assert cls.records, name  # type: ignore[attr-defined]
-        for record in cls.records:  # type: ignore[attr-defined]
+        assert cls.metrics, name  # type: ignore[attr-defined]
+        for record in cls.metric_names():  # type: ignore[attr-defined]
             said = "_gradient_share" if record.endswith("_gradient_share") else record.replace("_*", "_year")
             assert said.removeprefix("exact_on_sampled_").removeprefix("sampled_") in described, record

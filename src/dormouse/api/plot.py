@@ -68,6 +68,6 @@ def _together(panels: Sequence[Panel], share: bool) -> plotly.graph_objects.Figu
             said = dict(drawn["layout"][axis])
             if axis == "yaxis" and not share:
                 said = {key: said[key] for key in said if key not in ("range", "tickmode", "tickvals", "ticktext")}
-            getattr(made, f"update_{axis}es")(**said, **place)
+            getattr(made, f"update_{axis[0]}axes")(**said, **place)
     height = drawn["layout"]["height"] * high
     return made.update_layout(template="plotly_white", height=height, hovermode="closest", margin={"t": 40})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from dormouse.metrics import Metric, own_metrics
+from dormouse.metrics import Metric
 from dormouse.records import SafetyPool, Suspect
 from dormouse.registry import PlugIn, field_of
 from dormouse.scenarios import CueValue
@@ -50,10 +50,6 @@ class Intervention(PlugIn):
 
     metrics: ClassVar[tuple[Metric, ...]] = ()
     """The quantities that its findings hold, for claims to be checked before the study runs, and for the report."""
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        cls.metrics = own_metrics(cls)
 
     @classmethod
     def metric_names(cls) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from dormouse.metrics import Metric, own_metrics
+from dormouse.metrics import Metric
 from dormouse.policies import SIDES, Behaviour, Side, Split, Trigger
 from dormouse.policies.reasoning import Reasoning, thinks
 from dormouse.records import Answer, ModelRef
@@ -251,10 +251,6 @@ class Measurement(PlugIn):
 
     splits: ClassVar[tuple[str, ...]] = ("test",)
     """The splits that its records may have, likewise. `*` stands for any text."""
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        cls.metrics = own_metrics(cls)
 
     @classmethod
     def metric_names(cls) -> tuple[str, ...]:

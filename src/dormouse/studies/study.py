@@ -17,6 +17,7 @@ from pydantic import (
     PrivateAttr,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -64,6 +65,19 @@ KEPT |= {"return_assistant_tokens_mask", "tokenizer_kwargs", "strftime_now", "da
 """What a study may not give to a chat template: what dormouse gives itself, or what is transformers' own."""
 
 
+EXPANDED = {"lists": "expanded"}
+"""The context of a study whose lists are expanded already."""
+
+
+class _Given(dict[str, Any]):
+    """What a study was made from. Studies that say the same are equal, however they were written."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Given)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class Study(BaseModel):
     """A study: organisms, what is done to them, how often, and how much is measured."""
 
@@ -87,7 +101,7 @@ class Study(BaseModel):
     claims: tuple[Claim, ...] = ()
     """What is claimed before the study runs, for the report to answer."""
 
-    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _given: _Given = PrivateAttr(default_factory=lambda: _Given())
     _others: tuple[Study, ...] = PrivateAttr(())
     _organism_origins: dict[str, ArmOrigin] = PrivateAttr(default_factory=dict)
     _chain_origins: dict[str, ArmOrigin] = PrivateAttr(default_factory=dict)
@@ -127,10 +141,10 @@ class Study(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _expand_lists(cls, given: Any, handler: ModelWrapValidatorHandler[Study]) -> Study:
+    def _expand_lists(cls, given: Any, handler: ModelWrapValidatorHandler[Study], info: ValidationInfo) -> Study:
         """A list where one value is wanted is an axis: the study is that on the first of its models, with an arm for
         each choice, and knows the others (see `studies.grid`)."""
-        if not isinstance(given, Mapping):
+        if not isinstance(given, Mapping) or info.context is EXPANDED:
             return handler(given)
         grid = expand(given, CHAIN)
         model = given.get("model")
@@ -139,14 +153,14 @@ class Study(BaseModel):
         studies = [handler(each[0])]
         for i, other in enumerate(each[1:], 1):
             try:
-                studies.append(cls.model_validate(other))
+                studies.append(cls.model_validate(other, context=EXPANDED))
             except ValidationError as error:  # it has no line of its own inside a validator
                 said = message(error.errors()[0], cls)
                 raise GridError(("model", i), said, "name a model of `dormouse models`, an id or a folder") from error
         for study in studies:
             study._organism_origins = {name: arm for name, arm in grid.organisms.items() if arm.axes}
             study._chain_origins = {name: arm for name, arm in grid.chains.items() if arm.axes}
-        studies[0]._others, studies[0]._given = tuple(studies[1:]), dict(given)
+        studies[0]._others, studies[0]._given = tuple(studies[1:]), _Given(given)
         return studies[0]
 
     @model_validator(mode="after")
