@@ -12,9 +12,9 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -80,10 +80,15 @@ SAID = {
     "Stakes.losses": "The losses that a prompt may name.",
 }
 """What the code does not say under a field yet. Where it does, the code is right."""
+AS_ENTRY = "In a study file one is written `{kind: NAME, ...}`, or as the bare name."
+HOW = {
+    "measurement": "A study takes those that apply and cost little; `only` and `also` under `measure` name others. "
+    "What each number means, and what would contradict it: [what each number means](../measurements.md).",
+    "intervention": "In a study file one is written `{kind: NAME, ...}`, in a chain under `interventions`.",
+}
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(typing.NamedTuple):
     """A key of a study file: what it is called there, and what it may hold."""
 
     name: str
@@ -210,7 +215,7 @@ def field_docs(cls: type) -> dict[str, str]:
     body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]).body
     return {
         field.target.id: inspect.cleandoc(said.value.value)
-        for field, said in zip(body, body[1:], strict=False)
+        for field, said in pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(said, ast.Expr) and isinstance(said.value, ast.Constant) and isinstance(said.value.value, str)
     }
@@ -244,7 +249,7 @@ def intro(cls: type) -> str:
 
 def study_file() -> str:
     """Every key of a study file."""
-    place = {kind: name for kind, name in _places()}
+    place = dict(_places())
     parts = [
         "# The study file",
         "Every key, its type, its range and its default, from the code. *Open* means: left out, dormouse chooses what "
@@ -271,13 +276,11 @@ def plug_in_page(kind: str) -> str:
     """All plug-ins of a kind: what each is, and its keys."""
     found = plugins(kind)
     shared = shared_bases(list(found.values()))
-    parts = [f"# {TITLES[kind]}", f"The built-in {kind}s, from the code. In a study file one is written "]
-    parts[-1] += {
-        "measurement": "by its name, under `measure: {only: [...]}` or `measure: {also: [...]}`. What each number means "
-        "and what would contradict it: [measurements](../measurements.md).",
-        "intervention": "`{kind: NAME, ...}`, in a chain under `interventions`. One of your own: "
-        "[adding an intervention](../how-to/adding-an-intervention.md).",
-    }.get(kind, f"`{{kind: NAME, ...}}`, or as the bare name. One of your own: [adding a {kind}](../how-to/adding-a-{kind}.md).")
+    page = f"../how-to/adding-{'an' if kind[0] in 'aeiou' else 'a'}-{kind}.md"
+    parts = [
+        f"# {TITLES[kind]}",
+        f"The built-in {kind}s, from the code. {HOW.get(kind, AS_ENTRY)} [One of your own]({page}).",
+    ]
     for base in shared:
         users = ", ".join(f"[`{name}`](#{name})" for name, cls in found.items() if issubclass(cls, base))
         parts += [f"## Keys that several have {{ #{base.__name__.lower()} }}", f"{intro(base)}\n\nOf {users}."]
@@ -293,7 +296,9 @@ def plug_in_page(kind: str) -> str:
         if mine or not (above or kind == "measurement"):
             parts += [table(keys(cls, mine))]
         if above:
-            parts += [f"{'Also' if mine else 'Its keys are'} [the keys that several have](#{above[0].__name__.lower()})."]
+            parts += [
+                f"{'Also' if mine else 'Its keys are'} [the keys that several have](#{above[0].__name__.lower()})."
+            ]
     return "\n\n".join(parts) + "\n"
 
 
