@@ -35,7 +35,7 @@ bench-studies: tools
 	$(BIN)/python benchmarks/studies.py
 
 docs: $(DOCS)
-	$(BIN)/mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "look at site/index.html"
 
 setup: $(READY)
