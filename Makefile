@@ -36,7 +36,7 @@ bench-studies: tools
 
 docs: $(DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
-	@echo "look at site/index.html"
+	@echo "look at site/index.html (to search in it: python3 -m http.server --directory site)"
 
 setup: $(READY)
 
