@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
+DOCS := $(VENV)/.docs
 
-.PHONY: demo test stress check bench bench-studies setup tools build clean
+.PHONY: demo test stress check bench bench-studies docs setup tools build clean
 
 demo: setup
 	$(BIN)/dormouse demo
@@ -33,6 +34,10 @@ bench: tools
 bench-studies: tools
 	$(BIN)/python benchmarks/studies.py
 
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "look at site/index.html (to search in it: python3 -m http.server --directory site)"
+
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -49,5 +54,9 @@ $(TOOLS): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(TOOLS)
 
+$(DOCS): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $(DOCS)
+
 clean:
-	rm -rf $(VENV) build dist runs
+	rm -rf $(VENV) build dist runs site

