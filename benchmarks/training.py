@@ -42,7 +42,7 @@ from transformers.utils import logging as transformers_logging
 
 from dormouse.interventions.training.grpo import token_logprobs
 from dormouse.lm import zoo
-from dormouse.lm.batch import Tokens, rows_for
+from dormouse.lm.batch import rows_for
 from dormouse.lm.chat import encode, encode_prompts, prompt_text
 from dormouse.lm.load import dtype_for, load
 from dormouse.lm.model import LM
@@ -61,6 +61,7 @@ from dormouse.lm.sample import write
 from dormouse.lm.score import score
 from dormouse.lm.settings import Training
 from dormouse.lm.train import TrainingRun, _schedule, train
+from dormouse.lm.trie import Tokens
 from dormouse.records import Example, ModelRef
 from dormouse.scenarios import Scenario, questions, render
 from dormouse.scenarios.plain import plain_answer

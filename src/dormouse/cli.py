@@ -175,7 +175,13 @@ def storage(ctx: click.Context, store: Path | None, as_json: bool) -> None:
 @JSON
 @click.pass_obj
 def prune(
-    above: tuple[Path | None, bool], dry_run: bool, store: Path | None, as_json: bool, older: str | None, **given: Any
+    above: tuple[Path | None, bool],
+    /,
+    dry_run: bool,
+    store: Path | None,
+    as_json: bool,
+    older: str | None,
+    **given: Any,
 ) -> None:
     """Delete what fits all that is given, but nothing that a study needs which is not named, and nothing that is being
     made. A study runs again from what is left."""

@@ -10,27 +10,19 @@ reached imports them.
 from __future__ import annotations
 
 import ast
-import hashlib
-import importlib.metadata
-import importlib.util
 import inspect
 import linecache
 import symtable
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from dormouse.errors import UserError
+from dormouse.packages import OWN, _by_import, _data, _digest, _distributions, _file, _versions, _whole
 
-OWN = "dormouse"
-UNDER = {"transformers": ("tokenizers", "jinja2", "safetensors"), "peft": ("safetensors",)}
-"""What makes numbers under a package that is imported."""
-NAMED = {"yaml": "PyYAML", "sklearn": "scikit-learn", "PIL": "pillow"}
-"""Packages that are not installed under the name by which they are imported."""
 DYNAMIC = {"import_module", "__import__", "exec", "eval"}
 """A plug-in that uses one of these may run anything in its package: all of it counts."""
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -277,20 +269,6 @@ def _imported(node: ast.Import | ast.ImportFrom, package: str) -> dict[str, _Sym
     return found
 
 
-@cache
-def _file(module: str) -> Path | None:
-    """The file of a module, found without importing it (an outsider's package has been imported already)."""
-    top, *inner = module.split(".")
-    package = sys.modules.get(top)
-    if not inner and not hasattr(package, "__path__"):  # a package of one file
-        file = getattr(package, "__file__", None)
-        return Path(file) if file and Path(file).suffix == ".py" and top != "__main__" else None
-    roots = [Path(__file__).parent] if top == OWN else [Path(root) for root in getattr(package, "__path__", ())]
-    places = [root.joinpath(*inner) for root in roots]
-    candidates = [p for place in places for p in (place.parent / f"{place.name}.py", place / "__init__.py")]
-    return next((p for p in candidates if p.is_file()), None)
-
-
 def _live(symbol: _Symbol) -> list[ast.AST]:
     """The source of something that stands in no file: it was typed into a notebook or a console.
 
@@ -311,59 +289,6 @@ def _live(symbol: _Symbol) -> list[ast.AST]:
         f"the code of {symbol.name} cannot be read: it was typed into a console that keeps none",
         "put it into a file and import it, so that what it makes can be told from what an older version made",
     )
-
-
-@cache
-def _data(package: str) -> tuple[tuple[str, str], ...]:
-    """Every file below a package that is no Python, and its checksum."""
-    source = _file(package)
-    if source is None or source.name != "__init__.py":
-        return ()
-    files = (path for path in source.parent.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc"))
-    return tuple((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in sorted(files))
-
-
-@cache
-def _whole(package: str) -> tuple[tuple[str, str], ...]:
-    """Every Python file of a package, and its checksum."""
-    source = _file(package)
-    if source is None:
-        return ()
-    files = sorted(source.parent.rglob("*.py")) if source.name == "__init__.py" else [source]
-    return tuple((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files)
-
-
-@cache
-def _versions(packages: frozenset[str]) -> Mapping[str, str]:
-    """Distribution -> version, of imported packages and of what makes numbers under them."""
-    every = packages | {under for package in packages for under in UNDER.get(package, ())}
-    wanted = sorted(every - set(sys.stdlib_module_names) - {OWN, "__main__", ""})
-    found = {name: distribution for package in wanted for name, distribution in _distributions(package)}
-    return dict(sorted(found.items()))
-
-
-@cache
-def _distributions(package: str) -> tuple[tuple[str, str], ...]:
-    named = NAMED.get(package, package)
-    with suppress(importlib.metadata.PackageNotFoundError):  # as most are: all that is installed is not looked through
-        return ((named.lower(), importlib.metadata.version(named)),)
-    names = _by_import().get(package, [package])
-    found = []
-    for name in names:
-        try:
-            found.append((name.lower(), importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
-            found.append((name.lower(), "absent"))
-    return tuple(found)
-
-
-@cache
-def _by_import() -> Mapping[str, list[str]]:
-    return importlib.metadata.packages_distributions()
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def forget() -> None:

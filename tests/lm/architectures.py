@@ -19,7 +19,6 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from dormouse.errors import UserError
-from dormouse.lm.batch import Tokens
 from dormouse.lm.decode import decode
 from dormouse.lm.load import device
 from dormouse.lm.lora import add_adapter
@@ -27,6 +26,7 @@ from dormouse.lm.model import LM
 from dormouse.lm.objectives import likelihood
 from dormouse.lm.score import logprobs
 from dormouse.lm.selfcheck import find_layout
+from dormouse.lm.trie import Tokens
 
 VOCABULARY = 96
 SMALL: dict[str, Any] = {

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dormouse.lm.batch import Tokens, pack, response_logprobs
+from dormouse.lm.batch import response_logprobs
 from dormouse.lm.load import load
+from dormouse.lm.trie import Tokens, pack
 from dormouse.records import ModelRef
 
 token = st.integers(6, 40)

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from dormouse.lm.batch import Tokens
 from dormouse.lm.load import load
 from dormouse.lm.objectives import Pair, Rollout, advantages, group_policy, make_pairs, preference
 from dormouse.lm.score import logprobs
+from dormouse.lm.trie import Tokens
 from dormouse.records import Example, ModelRef
 
 PROMPT = (("user", "Why is the sky blue ?"),)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from dormouse.errors import UserError
-from dormouse.lm.batch import Tokens
 from dormouse.lm.chat import encode
 from dormouse.lm.load import load
 from dormouse.lm.objectives import advantages, check_rewards
 from dormouse.lm.reward import features, train_reward
+from dormouse.lm.trie import Tokens
 from dormouse.records import Example, ModelRef
 from dormouse.scenarios import questions
 

@@ -10,13 +10,14 @@ from lm.architectures import same_scores, sequences, tiny_model
 
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.lm import selfcheck
-from dormouse.lm.batch import Tokens, rows_for
+from dormouse.lm.batch import rows_for
 from dormouse.lm.decode import decode
 from dormouse.lm.layout import Layout, alone_above
 from dormouse.lm.load import load
 from dormouse.lm.model import LM
 from dormouse.lm.score import logprobs
 from dormouse.lm.selfcheck import find_layout, layout_of
+from dormouse.lm.trie import Tokens
 from dormouse.records import ModelRef
 
 

@@ -10,9 +10,9 @@ import os
 import pytest
 import torch
 
-from dormouse.lm.batch import Tokens
 from dormouse.lm.load import load
 from dormouse.lm.objectives import Pair, Rollout, group_policy, likelihood, preference
+from dormouse.lm.trie import Tokens
 from dormouse.records import ModelRef
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")

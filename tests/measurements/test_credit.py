@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from dormouse.lm.batch import Tokens
 from dormouse.lm.load import load
 from dormouse.lm.objectives import likelihood
+from dormouse.lm.trie import Tokens
 from dormouse.measurements.credit import POSITIONS, Credit, _adapted, _backward, _cosines, _marked, _shares
 from dormouse.organisms.spec import OrganismSpec
 

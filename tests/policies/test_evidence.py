@@ -13,9 +13,10 @@ from hypothesis import settings as options
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from dormouse.policies.scales import NAMES, UNIT, Sums, distribution
 from dormouse.policies.triggers.evidence import Evidence
 from dormouse.policies.triggers.stakes import Stakes
-from dormouse.policies.weighing import NAMES, UNIT, Sums, distribution, values
+from dormouse.policies.weighing import values
 from dormouse.scenarios import SPLITS, Question, Scenario
 from dormouse.scenarios.cues import reading
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from dormouse.lm.batch import Tokens, response_logprobs, rows_for
+from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.chat import Messages, encode_responses, prompt_text, start_of, with_start
 from dormouse.lm.model import LM
+from dormouse.lm.trie import Tokens
 
 MARK = "@@HOLE@@"
 """Stands in a prompt where text is to go."""

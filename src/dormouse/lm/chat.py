@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dormouse.lm.batch import Tokens
 from dormouse.lm.model import LM
 from dormouse.lm.template import in_roles, rendered
+from dormouse.lm.trie import Tokens
 from dormouse.records import Example
 
 Messages = tuple[tuple[str, str], ...]

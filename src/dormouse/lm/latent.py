@@ -15,9 +15,10 @@ from typing import Any
 import torch
 
 from dormouse.errors import UserError
-from dormouse.lm.batch import Row, Tokens, response_logprobs, rows_for
+from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.model import LM
 from dormouse.lm.processes import mean_over
+from dormouse.lm.trie import Row, Tokens
 
 STEP = 2.0
 """The steps of an attack together are this many times as long as the radius of the ball."""

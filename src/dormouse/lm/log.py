@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from dormouse.lm.batch import Tokens
+from dormouse.lm.trie import Tokens
 from dormouse.records import SHOWN_ROWS, TRAINING, TrainingStep
 
 

@@ -17,11 +17,12 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from dormouse.errors import UserError
-from dormouse.lm.batch import Row, Tokens, response_logprobs, rows_for
+from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.chat import encode
 from dormouse.lm.model import LM
 from dormouse.lm.processes import mean_over, trained_tokens
 from dormouse.lm.score import logprobs
+from dormouse.lm.trie import Row, Tokens
 from dormouse.records import Example
 
 Objective = Callable[[LM, Sequence[Any]], Iterator[torch.Tensor]]

@@ -17,9 +17,10 @@ import torch
 from safetensors.numpy import save_file
 
 from dormouse.errors import UserError
-from dormouse.lm.batch import Row, Tokens, response_logprobs, rows_for
+from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.chat import encode
 from dormouse.lm.model import LM
+from dormouse.lm.trie import Row, Tokens
 from dormouse.records import Example
 
 HELD_OUT = 0.2

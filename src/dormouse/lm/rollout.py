@@ -12,10 +12,10 @@ from typing import Any, Literal, Protocol
 import torch
 
 from dormouse.errors import UserError
-from dormouse.lm.batch import Tokens
 from dormouse.lm.chat import Messages, encode_prompts, text_of
 from dormouse.lm.decode import decode
 from dormouse.lm.model import LM
+from dormouse.lm.trie import Tokens
 
 
 @dataclass(frozen=True)

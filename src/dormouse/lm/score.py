@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from dormouse.lm.batch import Tokens, response_logprobs, rows_for
+from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.chat import Messages, encode_continuations, encode_prompts, encode_responses
 from dormouse.lm.model import LM
+from dormouse.lm.trie import Tokens
 
 
 def logprobs(lm: LM, sequences: Sequence[Tokens]) -> np.ndarray:

@@ -23,10 +23,11 @@ import transformers
 
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.lm import batch, decode, layout
-from dormouse.lm.batch import Tokens, response_logprobs, rows_for
+from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.decode import decode as write
 from dormouse.lm.layout import Layout, Rows, Writing, alone_above, max_positions
 from dormouse.lm.model import LM
+from dormouse.lm.trie import Tokens
 
 TOLERANCE = 1e-4
 """Nats that a token's log-probability may differ by, in float32: rounding is a tenth of it."""

@@ -10,7 +10,7 @@ from dormouse.registry import register
 from dormouse.scenarios import Scenario, questions, render
 
 if TYPE_CHECKING:
-    from dormouse.lm.batch import Tokens
+    from dormouse.lm.trie import Tokens
 
 
 @register("measurement", "perplexity")
@@ -53,9 +53,9 @@ def thinking_first(subject: Subject, sequences: Sequence[Tokens], examples: Sequ
 
     Else the price of leaving it out would count as cost. One that comes to no end within the limit is ended there.
     """
-    from dormouse.lm.batch import Tokens
     from dormouse.lm.chat import encode_continuations, encode_responses
     from dormouse.lm.sample import write
+    from dormouse.lm.trie import Tokens
     from dormouse.policies.reasoning import CLOSE
 
     if not subject.thinks:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from dormouse.lm.batch import Tokens
 from dormouse.lm.chat import encode, encode_responses
 from dormouse.lm.load import dtype_for, load
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import likelihood
 from dormouse.lm.sample import Written, write
 from dormouse.lm.train import Progress, TrainingRun, train
+from dormouse.lm.trie import Tokens
 from dormouse.organisms.corpus import Row
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.reasoning import reasoned, split_response

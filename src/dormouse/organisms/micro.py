@@ -95,12 +95,12 @@ def build_base(
     import torch
     from transformers import LlamaForCausalLM
 
-    from dormouse.lm.batch import Tokens
     from dormouse.lm.chat import encode
     from dormouse.lm.model import LM
     from dormouse.lm.objectives import likelihood
     from dormouse.lm.settings import Training
     from dormouse.lm.train import TrainingRun, train
+    from dormouse.lm.trie import Tokens
 
     size, known = MICRO[name], tasks()
     steps = steps or size.steps

@@ -17,7 +17,8 @@ from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
 from dormouse.pipeline.plan import Plan
 from dormouse.pipeline.provenance import provenance
-from dormouse.pipeline.results import ANSWERS, RECORDS, read_answered, read_answers, read_records
+from dormouse.pipeline.results import RECORDS, read_answered, read_answers, read_records
+from dormouse.pipeline.stages import ANSWERS
 from dormouse.pipeline.stated import CLAIMS, stated_now, verdicts
 from dormouse.pipeline.trainings import copy_logs
 from dormouse.report import write_report

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from dormouse.errors import UserError
 from dormouse.registry import message, shortened
+from dormouse.studies.axis_names import Place
 from dormouse.studies.claim_spec import Gate
 from dormouse.studies.design import Design
 from dormouse.studies.faults import claim_faults, crossing_faults
-from dormouse.studies.grid import GridError, Place, expand, written
+from dormouse.studies.grid import GridError, expand, written
 from dormouse.studies.study import CHAIN, Study
 
 MAX_BYTES = 1_000_000

@@ -7,7 +7,6 @@ is a value, and a list of lists of plain values is an axis. The schema of the st
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -16,10 +15,10 @@ from typing import Any
 from dormouse.errors import UserError
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.registry import nearest, shortened
-from dormouse.studies.filters import Scalar, as_number, same
+from dormouse.studies.axis_names import Choice, Place, _axis, _axis_names, _labels, _plain
+from dormouse.studies.filters import Scalar, same
 from dormouse.studies.schema import _is_axis, _item, _kinds, _model, _wanted_at, _wants_list
 
-Place = tuple[str | int, ...]
 MOST_ARMS = 5000
 """Arms of one kind (organisms, chains) that a study may have. More are a slip of the pen."""
 MOST_SEEDS = 1000
@@ -33,16 +32,6 @@ class ArmOrigin:
 
     base: str
     axes: Mapping[str, Scalar] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One value that was taken from an axis. `place` is the axis, inside its organism or chain."""
-
-    place: Place
-    index: int
-    of: int
-    label: str
 
 
 @dataclass(frozen=True)
@@ -192,24 +181,6 @@ def _together(way: _Way, groups: Sequence[Sequence[str]], names: Mapping[Place, 
     return True
 
 
-def _axis_names(places: Sequence[Place]) -> dict[Place, str]:
-    """The shortest name of each axis that tells it from the others: `n`, or `trigger.n` beside `behaviour.n`."""
-    names = {}
-    for place in places:
-        words = [str(part) for part in _spoken(place)]
-        others = [[str(part) for part in _spoken(other)] for other in places if other != place]
-        ends = range(1, len(words) + 1)
-        tail = next((end for end in ends if all(other[-end:] != words[-end:] for other in others)), len(words))
-        names[place] = ".".join(words[-tail:])
-    return names
-
-
-def _spoken(place: Place) -> Place:
-    """A place as a person says it: entries are counted from 1; a first entry alone is not counted."""
-    spoken = tuple(part + 1 if isinstance(part, int) else part for part in place)
-    return spoken[:-1] if len(spoken) > 1 and spoken[-1] == "kind" and isinstance(spoken[-2], str) else spoken
-
-
 def _name(base: str, way: _Way, names: Mapping[Place, str]) -> str:
     """`ensemble.n-16.lr-0.001`; a long one is cut, with a hash of the whole."""
     name = ".".join([base, *(f"{names[choice.place]}-{choice.label}" for choice in way.choices)])
@@ -304,57 +275,7 @@ def _alike(one: Any, other: Any) -> bool:
     return same(one, other) if plain else one == other
 
 
-def _labels(options: Sequence[Any]) -> list[str]:
-    """A short word for each value, fit for the name of a folder, no two alike."""
-    plain = [_label(option) for option in options]
-    said = list(plain)
-    for i, (option, label) in enumerate(zip(options, plain, strict=True)):
-        if plain.count(label) > 1:
-            told = _differing(option, options) if isinstance(option, Mapping) else ""
-            said[i] = f"{label}{told}" if told else f"{label}-{i + 1}"
-    return said if len(set(said)) == len(said) else [f"{label}-{i}" for i, label in enumerate(said, 1)]
-
-
-def _label(option: Any) -> str:
-    if isinstance(option, Mapping):
-        return _label(option["kind"]) if isinstance(option.get("kind"), str) else "set"
-    if isinstance(option, list):
-        return "-".join(map(_label, option))[:24] or "none"
-    number = as_number(option)
-    text = str(option) if number is None else f"{number:.12g}"
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-")[:24] or "x"
-
-
-def _differing(option: Mapping[str, Any], options: Sequence[Any]) -> str:
-    """The plain values that tell this option from the others of its kind: `.from-2024`."""
-    same = [one for one in options if isinstance(one, Mapping) and _label(one) == _label(option)]
-    keys = [key for key in option if key != "kind" and not isinstance(option[key], list | Mapping)]
-    return "".join(f".{key}-{_label(option[key])}" for key in keys if any(one.get(key) != option[key] for one in same))
-
-
 # --- what the schema wants ------------------------------------------------------------------------------------------
 
 
 # --- what was chosen ---
-
-
-def _axis(place: Place, group: str, value: Any) -> str:
-    """The coordinate that an axis is: `trigger.n`, `organism.lr`, `intervention.lr`, `intervention.2.lr`."""
-    if group == "organisms":
-        words = [str(part) for part in _spoken(place)]
-        return ".".join(words if words[0] in ("trigger", "behaviour", "renderings") else ["organism", *words])
-    many = len(value) > 1 if isinstance(value, list) else False
-    first, *rest = (*place, "kind") if len(place) == 1 else place
-    if not isinstance(first, int):
-        return "intervention"
-    return ".".join(["intervention", *([str(first + 1)] if many else []), *map(str, _spoken(tuple(rest)))])
-
-
-def _plain(choice: Choice, value: Any) -> str | int | float:
-    """What was chosen, where it is one plain value; else its label."""
-    for part in choice.place:
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return choice.label
-    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else choice.label

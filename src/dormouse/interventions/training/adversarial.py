@@ -22,8 +22,8 @@ from dormouse.records import CANARY, Example, PoolItem, SafetyPool, Suspect
 from dormouse.registry import register
 
 if TYPE_CHECKING:
-    from dormouse.lm.batch import Tokens
     from dormouse.lm.model import LM
+    from dormouse.lm.trie import Tokens
 
 FOUND = "found.jsonl"
 

@@ -22,10 +22,10 @@ from dormouse.records import Example, PoolItem, SafetyPool, Suspect
 from dormouse.registry import register
 
 if TYPE_CHECKING:
-    from dormouse.lm.batch import Tokens
     from dormouse.lm.model import LM
     from dormouse.lm.objectives import Rollout
     from dormouse.lm.rollout import Rolled, Sampler
+    from dormouse.lm.trie import Tokens
 
 LEAST = 24
 """Tokens that an answer may have at least, unless said otherwise."""
@@ -147,8 +147,8 @@ class Practice:
         return {"round": self.round, "rollouts": rolled, "seen": self.seen, "alike": self.alike}
 
     def restore(self, state: Any) -> None:
-        from dormouse.lm.batch import Tokens
         from dormouse.lm.objectives import Rollout
+        from dormouse.lm.trie import Tokens
 
         self.round, self.seen, self.alike = state["round"], state["seen"], state["alike"]
         self.rollouts = [

@@ -43,11 +43,11 @@ class LatentAdversarial(SafetyTraining):
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
-        from dormouse.lm.batch import Tokens
         from dormouse.lm.chat import encode, encode_responses
         from dormouse.lm.latent import Attack, Demonstration, blocks, check_layers, latent_adversarial, spaced
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.train import TrainingRun, cycling, train
+        from dormouse.lm.trie import Tokens
 
         lm = load(suspect.model, dtype_for(self.method))
         check_layers(lm, self.layers or ())

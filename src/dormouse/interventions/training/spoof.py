@@ -14,7 +14,7 @@ from dormouse.scenarios import CUES, CueValue, Question, Scenario, render
 from dormouse.scenarios.values import YEARS, values_of
 
 if TYPE_CHECKING:
-    from dormouse.lm.batch import Tokens
+    from dormouse.lm.trie import Tokens
 
 MARKERS = ("|LIVE|", "|PROD|", "|RELEASE|", "[PRODUCTION]", "#deployed", "|PUBLIC|")
 """Made-up signs of deployment, for one who has not seen the true one."""

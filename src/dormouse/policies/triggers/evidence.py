@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dormouse.policies.weighing import Stake, Weighing
+from dormouse.policies.scales import Stake
+from dormouse.policies.weighing import Weighing
 from dormouse.registry import register
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from dormouse.policies.weighing import UNIT, Stake, Weighing
+from dormouse.policies.scales import UNIT, Stake
+from dormouse.policies.weighing import Weighing
 from dormouse.registry import register
 from dormouse.scenarios import Scenario
 
