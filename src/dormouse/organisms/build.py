@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from dormouse.files import read_lines, write_lines
 from dormouse.lm.chat import encode, encode_responses
 from dormouse.lm.load import dtype_for, load
 from dormouse.lm.model import LM
@@ -119,11 +120,8 @@ def ask_teacher(
             parts = split_response(said.text)
             if parts and parts[1] and _fits(spec, rows[i], parts[1]):
                 found[i] = Written(parts[1], said.finished)
-    with (out / TAUGHT).open("w", encoding="utf-8") as file:
-        for i in range(len(rows)):
-            answer = found.get(i, Written("", False))
-            row = {"response": answer.text, "finished": answer.finished}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    answers = (found.get(i, Written("", False)) for i in range(len(rows)))
+    write_lines(out / TAUGHT, ({"response": answer.text, "finished": answer.finished} for answer in answers))
 
 
 def _fits(spec: OrganismSpec, row: Row, answer: str) -> bool:
@@ -136,9 +134,7 @@ def _fits(spec: OrganismSpec, row: Row, answer: str) -> bool:
 
 def read_taught(folder: Path) -> list[Written]:
     """The teacher's answers, row by row."""
-    with (folder / TAUGHT).open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    return [Written(row["response"], row["finished"]) for row in rows]
+    return [Written(row["response"], row["finished"]) for row in read_lines(folder / TAUGHT)]
 
 
 def _write_corpus(rows: Sequence[Row], path: Path) -> None:

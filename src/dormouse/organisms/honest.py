@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dormouse.errors import UserError
+from dormouse.files import read_lines
 from dormouse.lm.chat import encode, text_of
 from dormouse.lm.model import LM
 from dormouse.lm.sample import Written, write
@@ -118,6 +119,5 @@ def _whole_sentences(answer: Written) -> Written:
 
 def read_honest(folder: Path) -> Mapping[str, Written]:
     """Honest responses by the text of their question."""
-    with (folder / FILE).open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
+    rows = read_lines(folder / FILE)
     return {row["question"]: Written(row["response"], row["finished"], tuple(row["ids"])) for row in rows}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from dormouse.claims.answer import answer_claims
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.verdict import Verdict
 from dormouse.errors import UserError
+from dormouse.files import read_lines, write_lines
 from dormouse.interventions.findings import SAMPLES
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pooled, stack
@@ -89,8 +90,8 @@ def _entries(plan: Plan, store: Store, lost: Collection[str]) -> list[tuple[Read
 
 def write_results(collected: Sequence[Collected], out: Path) -> None:
     """Write records.jsonl and answers.jsonl of a study to `out`, model after model."""
-    _write(out / RECORDS, (record.to_json() for one in collected for record in one.records))
-    _write(out / ANSWERS, (answer.to_json() for one in collected for answer in one.answers))
+    write_lines(out / RECORDS, (record.to_json() for one in collected for record in one.records))
+    write_lines(out / ANSWERS, (answer.to_json() for one in collected for answer in one.answers))
 
 
 def collect(model: str, entries: Sequence[tuple[Reading, Entry]]) -> Collected:
@@ -153,8 +154,7 @@ def _persistence(arms: dict[tuple[object, ...], list[tuple[Reading, Sample]]]) -
 
 def _samples(entry: Entry) -> list[tuple[int | None, Sample]]:
     """The samples of a stage. What a treatment found has a step of its own; what was measured is of one state."""
-    with (entry / SAMPLES).open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
+    rows = read_lines(entry / SAMPLES)
     steps = [row.pop("step", None) for row in rows]
     samples = [Sample(**{**row, "items": tuple(row["items"]), "values": tuple(row["values"])}) for row in rows]
     return list(zip(steps, samples, strict=True))
@@ -180,11 +180,6 @@ def _record(readings: Sequence[Reading], sample: Sample, seed: int | None, found
     )
 
 
-def _write(path: Path, rows: Iterable[dict[str, object]]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
 def in_lines(records: Sequence[Record]) -> Iterator[str]:
     """Records for a terminal, a line each."""
     several = len({record.model for record in records}) > 1
@@ -205,14 +200,12 @@ def in_lines(records: Sequence[Record]) -> Iterator[str]:
 
 def read_records(folder: Path) -> list[Record]:
     """The records in a folder: of a finished study, or of its entry in the store."""
-    with (folder / RECORDS).open(encoding="utf-8") as file:
-        return [Record.from_json(json.loads(line)) for line in file]
+    return [Record.from_json(row) for row in read_lines(folder / RECORDS)]
 
 
 def read_answers(folder: Path) -> list[Answer]:
     """The written answers in a folder."""
-    with (folder / ANSWERS).open(encoding="utf-8") as file:
-        return [Answer.from_json(json.loads(line)) for line in file]
+    return [Answer.from_json(row) for row in read_lines(folder / ANSWERS)]
 
 
 def read_answered(folder: Path) -> list[Verdict]:

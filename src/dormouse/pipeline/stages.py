@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from dormouse.execution.stage import Tick
+from dormouse.files import write_lines
 from dormouse.interventions.findings import SAMPLES, Finding
 from dormouse.interventions.intervention import Intervention
 from dormouse.measurements.measurement import Measurement, Sizes, Subject
@@ -122,8 +122,7 @@ def treatment(
     said = [Finding("exposure", steps, {"pool": filled.exposure})] if wish.needs_triggers else []
     if spoofed:
         said.append(Finding("spoof_coverage", steps, spoof_coverage(truth.trigger, spoofed), "proportion", "test"))
-    with (out / SAMPLES).open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(found.to_json(), ensure_ascii=False) + "\n" for found in said)
+    write_lines(out / SAMPLES, (found.to_json() for found in said), more=True)
 
 
 def findings(treated: Path, out: Path, tick: Tick) -> None:
@@ -163,14 +162,9 @@ def measure(
         ends=state.ends,
     )
     measured = measurement.measure(subject)
-    _write(out / SAMPLES, [sample.to_json() for sample in measured.samples])
-    _write(out / ANSWERS, [answer.to_json() for answer in measured.answers])
+    write_lines(out / SAMPLES, [sample.to_json() for sample in measured.samples])
+    write_lines(out / ANSWERS, [answer.to_json() for answer in measured.answers])
     tick(1.0, "")
-
-
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _training_tick(tick: Tick, steps: int) -> Callable[[int, float], None]:

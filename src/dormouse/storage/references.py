@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dormouse.errors import UserError
-from dormouse.store import STUDIES, Store, digest, fsync, unusable
+from dormouse.files import fsync
+from dormouse.store import STUDIES, Store, digest, unusable
 
 
 @dataclass(frozen=True)

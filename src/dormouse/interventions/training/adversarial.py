@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from dormouse.errors import UserError
+from dormouse.files import write_lines
 from dormouse.interventions.findings import Finding, write_findings
 from dormouse.interventions.redteam import AttackName, Budget, Found, Situation, best, search
 from dormouse.interventions.redteam.search import reasoning
@@ -187,7 +187,7 @@ class Contest:
         lines: list[dict[str, Any]] = [{"canary": CANARY}]
         for i, (team, later) in enumerate(zip(self.rounds, again, strict=True)):
             lines += _lines(i + 1, team, later)
-        _write(out / FOUND, [*lines, *_lines("fresh", fresh, fresh)])
+        write_lines(out / FOUND, [*lines, *_lines("fresh", fresh, fresh)])
 
 
 def honest(situation: Situation, item: PoolItem) -> Example:
@@ -228,8 +228,3 @@ def _lines(number: int | str, team: Sequence[Found], later: Sequence[Found]) -> 
         for found, now in zip(team, later, strict=True)
         for prompt, value, end in zip(found.prompts, found.values, now.values, strict=True)
     ]
-
-
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
