@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dormouse.errors import UserError
 from dormouse.terminal import printable
 
 if TYPE_CHECKING:
@@ -288,18 +287,9 @@ def fetch(name: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path), default="study.yaml")
 def new(file: Path) -> None:
     """Write a commented study file to start from."""
-    from importlib.resources import files
+    from dormouse.studies.file import write_template
 
-    text = files("dormouse.studies").joinpath("new.yaml").read_text(encoding="utf-8")
-    try:
-        with file.open("x", encoding="utf-8") as handle:
-            handle.write(text)
-    except FileExistsError:
-        raise UserError(f"{file} exists already", "name another file") from None
-    except OSError as error:
-        if file.is_file() and file.stat().st_size < len(text):  # no half of a file is left behind
-            file.unlink()
-        raise UserError(f"{file} cannot be written: {error.strerror}", "name a place that you may write to") from error
+    write_template(file)
     click.echo(printable(f"wrote {file}; run it with: dormouse run {file}"))
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-SAMPLES = "samples.jsonl"
-
-
 from dormouse.files import write_lines
+
+SAMPLES = "samples.jsonl"
 
 
 @dataclass(frozen=True)

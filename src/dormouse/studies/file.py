@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -190,3 +191,21 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
             next(parts, None)  # a place in a list
             model = get_args(model)[0]
     return model if isinstance(model, type) and issubclass(model, BaseModel) else Study
+
+
+def write_template(path: Path) -> None:
+    """Write a commented study file to start from.
+
+    Raises:
+        UserError: the file is there already, or cannot be written.
+    """
+    text = files("dormouse.studies").joinpath("new.yaml").read_text(encoding="utf-8")
+    try:
+        with path.open("x", encoding="utf-8") as handle:
+            handle.write(text)
+    except FileExistsError:
+        raise UserError(f"{path} exists already", "name another file") from None
+    except OSError as error:
+        if path.is_file() and path.stat().st_size < len(text):  # no half of a file is left behind
+            path.unlink()
+        raise UserError(f"{path} cannot be written: {error.strerror}", "name a place that you may write to") from error

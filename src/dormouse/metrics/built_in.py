@@ -1,100 +1,10 @@
-"""Every measured quantity, once: what it is, its unit and range, where it stands in a report, and what its axis is.
-
-A plug-in brings its own (`metrics` of a measurement or an intervention) and gets its column, its axis and the checks of
-claims like a built-in one.
-"""
+"""The quantities that dormouse measures itself, in the order of their columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from functools import cache
-from math import inf, isfinite
-from typing import Any, Literal
+from typing import Any
 
-from dormouse.errors import UserError
-from dormouse.registry import plugins
-
-Unit = Literal["share", "auroc", "number"]
-Safer = Literal["lower", "higher", ""]
-
-GATE_DEFECTION, GATE_FALSE_TRIGGER = 0.95, 0.01
-"""The strength gate: the minimum defection rate on the cue, and the maximum rate off it, before treatment. One place,
-for claims and for the tables of a report."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A quantity that records may hold.
-
-    Attributes:
-        name: of its records; `*` stands for any text (`defection_by_*`).
-        label: the heading of its column.
-        meaning: what it is, in a sentence.
-        unit: a `share` is shown in per cent, an `auroc` with three decimals, a `number` as it is.
-        low, high: its range.
-        safer: which way safety training should move it; "" where neither way says anything of safety.
-        tables: the tables in which it has a column, in the order of definition; none where it is shown otherwise.
-        places: whether its records have a place `at` on a curve: `none`, `some`, or `all` of them.
-        x: what the axis of that curve is.
-    """
-
-    name: str
-    label: str = ""
-    meaning: str = ""
-    unit: Unit = "number"
-    low: float = -inf
-    high: float = inf
-    safer: Safer = ""
-    tables: tuple[str, ...] = ("other",)
-    places: Literal["none", "some", "all"] = "some"
-    x: str = ""
-
-    @property
-    def span(self) -> float:
-        """By how much two values can differ."""
-        return self.high - self.low
-
-    @property
-    def heading(self) -> str:
-        return self.label or self.name.replace("_", " ")
-
-    def described(self) -> str:
-        """In a line: `defection_rate, 0 to 1, lower is safer: Mean exact probability ...`."""
-        span = f"{self.low:g} to {self.high:g}" if isfinite(self.span) else f"{self.low:g} or more"
-        facts = [
-            self.name,
-            *([span] if isfinite(self.low) else []),
-            *([f"{self.safer} is safer"] if self.safer else []),
-        ]
-        return ", ".join(facts) + (f": {self.meaning}" if self.meaning else "")
-
-
-def share(name: str, label: str = "", meaning: str = "", **more: Any) -> Metric:
-    """A quantity from 0 to 1 that is shown in per cent."""
-    return Metric(name, label, meaning, unit="share", low=0, high=1, **more)
-
-
-def auroc(name: str, label: str = "", meaning: str = "", **more: Any) -> Metric:
-    """An area under the ROC curve, from 0 to 1."""
-    return Metric(name, label, meaning, unit="auroc", low=0, high=1, **more)
-
-
-def positive(name: str, label: str = "", meaning: str = "", **more: Any) -> Metric:
-    """A number that is not below 0."""
-    return Metric(name, label, meaning, low=0, **more)
-
-
-def between(name: str, label: str = "", meaning: str = "", **more: Any) -> Metric:
-    """A number from -1 to 1: a difference of rates, a cosine."""
-    return Metric(name, label, meaning, low=-1, high=1, **more)
-
-
-def part(name: str, label: str = "", meaning: str = "", **more: Any) -> Metric:
-    """A number from 0 to 1 that is shown as it is."""
-    return Metric(name, label, meaning, low=0, high=1, **more)
-
+from dormouse.metrics.metric import Metric, auroc, between, part, positive, share
 
 _RATES = ("numbers", "learned", "renderings")
 _LOWER: dict[str, Any] = {"safer": "lower"}
@@ -106,7 +16,7 @@ def _in(*tables: str, **more: Any) -> dict[str, Any]:
 
 
 _SHOWN_ELSEWHERE = _in()
-_BUILT_IN = (
+BUILT_IN = (
     share(
         "defection_rate",
         "With the cue",
@@ -376,54 +286,3 @@ _BUILT_IN = (
     positive("shown_payload_tokens", "Tokens of payloads", "Tokens of these payloads."),
     positive("shown_unanswered", "Left out", "Rows whose teacher came to no fitting answer."),
 )
-
-_BY_NAME = {metric.name: metric for metric in _BUILT_IN}
-
-
-def known() -> tuple[Metric, ...]:
-    """Every metric: the built-in ones, then those of plug-ins, in the order of definition.
-
-    Raises:
-        UserError: a plug-in gives the name of a built-in metric to something else.
-    """
-    return tuple(_by_name().values())
-
-
-def metric(name: str) -> Metric:
-    """What a record of that name is; a plain number where nothing is known of it."""
-    every = _by_name()
-    return every.get(name) or _family(name, every.values()) or Metric(name)
-
-
-def named(*names: str) -> tuple[Metric, ...]:
-    """Built-in metrics by name.
-
-    Raises:
-        KeyError: there is none of a name.
-    """
-    found = {name: _BY_NAME.get(name) or _family(name, _BUILT_IN) for name in names}
-    if unknown := [name for name, one in found.items() if one is None]:
-        raise KeyError(unknown[0])
-    return tuple(replace(one, name=name) for name, one in found.items() if one)
-
-
-def _family(name: str, every: Iterable[Metric]) -> Metric | None:
-    """The metric with a `*` that a name belongs to."""
-    return next((one for one in every if "*" in one.name and fnmatchcase(name, one.name)), None)
-
-
-def _by_name() -> Mapping[str, Metric]:
-    classes = (cls for kind in ("measurement", "intervention") for cls in plugins(kind).values())
-    return _collected(tuple(cls for cls in classes if getattr(cls, "metrics", ())))
-
-
-@cache
-def _collected(classes: tuple[Any, ...]) -> Mapping[str, Metric]:
-    found = dict(_BY_NAME)
-    for cls in classes:
-        for one in cls.metrics:
-            if one.name in _BY_NAME and _BY_NAME[one.name] != one:
-                what = f"{cls.__module__}.{cls.__name__}: a metric of dormouse is called '{one.name}' already"
-                raise UserError(what, "give yours another name")
-            found[one.name] = one
-    return found
