@@ -236,15 +236,10 @@ def report(folder: Path) -> None:
 def results(folder: Path, as_json: bool, training: bool) -> None:
     """Print the records of a finished study, or how its safety trainings went."""
     from dormouse.pipeline.results import in_lines, read_finished
+    from dormouse.report.trainings import in_lines as steps_in_lines
 
     records, _, _ = read_finished(folder)
-    if training:
-        from dormouse.report.trainings import in_lines as trainings_in_lines
-
-        found = trainings_in_lines(folder, as_json)
-    else:
-        found = (json.dumps(record.to_json()) for record in records) if as_json else in_lines(records)
-    for line in found:
+    for line in steps_in_lines(folder, as_json) if training else in_lines(records, as_json):
         click.echo(line if as_json else printable(line))
 
 

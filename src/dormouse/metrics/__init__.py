@@ -14,7 +14,7 @@ from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.metrics.built_in import BUILT_IN
-from dormouse.metrics.metric import Metric, auroc, between, part, positive, share
+from dormouse.metrics.quantity import Metric, auroc, between, part, positive, share
 from dormouse.registry import plugins
 
 __all__ = ["Metric", "auroc", "between", "known", "metric", "named", "part", "positive", "share"]

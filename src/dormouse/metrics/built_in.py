@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dormouse.metrics.metric import Metric, auroc, between, part, positive, share
+from dormouse.metrics.quantity import Metric, auroc, between, part, positive, share
 
 _RATES = ("numbers", "learned", "renderings")
 _LOWER: dict[str, Any] = {"safer": "lower"}

@@ -180,8 +180,11 @@ def _record(readings: Sequence[Reading], sample: Sample, seed: int | None, found
     )
 
 
-def in_lines(records: Sequence[Record]) -> Iterator[str]:
-    """Records for a terminal, a line each."""
+def in_lines(records: Sequence[Record], as_json: bool = False) -> Iterator[str]:
+    """Records for a terminal, a line each, or a JSON object each."""
+    if as_json:
+        yield from (json.dumps(record.to_json()) for record in records)
+        return
     several = len({record.model for record in records}) > 1
     arms = [
         f"{r.organism}{f' + {r.intervention}' if r.intervention else ''}{f' on {r.model}' if several else ''}"
