@@ -69,6 +69,8 @@ class Answered:
     curve: tuple[Point, ...]
     turning: str
     """In which set-ups the sign turns, in words; "" where there is no family."""
+    answer: Verdict
+    """What it was made from, as the study wrote it."""
 
     @property
     def name(self) -> str:
@@ -144,6 +146,7 @@ def _answered(number: int, one: Verdict, changed: Mapping[str, str]) -> Answered
         one.direction,
         curve,
         _turning(curve),
+        one,
     )
 
 

