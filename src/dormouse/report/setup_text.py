@@ -70,7 +70,9 @@ def _method(value: Any, said: Said) -> str:
 def _coverage(value: Any, said: Said) -> str:
     if value == 0:
         return "no prompt shows a trigger"
-    return "triggers come as often as by chance" if value == "natural" else f"{_share(value)} of the prompts show a trigger"
+    if value == "natural":
+        return "triggers come as often as by chance"
+    return f"{_share(value)} of the prompts show a trigger"
 
 
 def _covered(value: Any, said: Said) -> str:
