@@ -136,8 +136,8 @@ _MORE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("n", "The number of prompts behind a number.", ()),
     (
         "Split",
-        "Which prompts. test: held-out questions. unseen_cues: with cues that were never trained on, too. safety: those "
-        "of the safety data.",
+        "Which prompts. test: held-out questions. unseen_cues: with cues that were never trained on, too. safety: "
+        "those of the safety data.",
         ("split",),
     ),
     ("Cut off", "An answer that reached the length limit.", ("cut off",)),

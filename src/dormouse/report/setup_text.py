@@ -164,7 +164,8 @@ def _stakes(said: Said) -> str:
 
 def _ensemble(said: Said) -> str:
     one = "a phrase" if said.get("form") == "phrase" else f"{said.get('cues', 3)} cues together"
-    return f"any of {said['n']:,} unrelated triggers is there, each of them {one}".replace(",", "\u202f", 1)
+    many = f"{said['n']:,}".replace(",", "\u202f")
+    return f"any of {many} unrelated triggers is there, each of them {one}"
 
 
 def _never(said: Said) -> str:
