@@ -138,3 +138,11 @@ def test_kinds_that_nobody_here_knows_are_said_as_they_are() -> None:
 
 def test_code_spans_lose_their_backticks() -> None:
     assert setup_text.spans("in `from` or later, `a") == [(False, "in "), (True, "from"), (False, " or later, `a")]
+
+
+def test_many_treatments_are_counted_by_arm() -> None:
+    rows = planted()
+    rows += [replace(record("a", 40, "defection_rate", 0.9 if i else 0.1), intervention=f"way{i}") for i in range(6)]
+    found = said(rows)
+    assert "survived in 5 of 6 arms" in found["Survived"]
+    assert "left in 1 of 6 arms" in found["Fell"]

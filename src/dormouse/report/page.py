@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,6 +158,7 @@ def _about_the_study(results: Results, claims: Sequence[Answered]) -> dict[str, 
         "warnings": warnings(results),
         "missing": [str(hole) for hole in about.get("missing") or ()],
         "claims": claims,
+        "outcomes": Counter(one.verdict for one in claims).most_common(),
         "claims_heading": HEADING,
         "claims_about": ABOUT,
         "claims_stated": stated(about),
