@@ -27,8 +27,11 @@ def _share(one: Line, other: Line) -> float:
 
 
 def covered(lines: Sequence[Line]) -> list[int]:
-    """By line: how many of those that are drawn later lie on it, in one half of its points or more."""
-    drawn = [i for i, line in enumerate(lines) if line.symbol >= 0 and not line.apart]
+    """By line: how many of those that are drawn later lie on it, in one half of its points or more.
+
+    Dotted lines are left out: those without the cue lie on one another near 0, as they should.
+    """
+    drawn = [i for i, line in enumerate(lines) if line.symbol >= 0 and not line.apart and not line.dotted]
     return [
         sum(_share(line, lines[later]) >= 0.5 for later in drawn if later > i) if i in drawn else 0
         for i, line in enumerate(lines)
