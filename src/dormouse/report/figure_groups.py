@@ -53,13 +53,15 @@ class FigureGroup:
 
 def figure_groups(results: Results) -> list[FigureGroup]:
     """Every figure that a report can hold; one without panels has nothing to show."""
+    return [*_through_training(results), *_of_each_organism(results)]
+
+
+def _through_training(results: Results) -> list[FigureGroup]:
+    """Against the step of safety training."""
     kinds: list[tuple[str, Legend | None]] = [("with the cue", None), ("without the cue", None)]
     many = len(results.organisms) > PER_PANEL
     keys = [(f"{key.symbol + 1}: " * many + results.title(key.name), key) for key in legend(results)]
     seen, unseen = persistence(results, "test"), persistence(results, "unseen_cues")
-    by_year, by_odds, by_rendering = years(results), odds(results), renderings(results)
-    live, layers = live_by_odds(results), by_layer(results)
-    marks = "Filled points: years that training drew from. Open points: years never trained on."
     return [
         FigureGroup(
             "persistence",
@@ -78,6 +80,15 @@ def figure_groups(results: Results) -> list[FigureGroup]:
             unseen,
             [*shown_by(unseen, keys), *kinds],
         ),
+    ]
+
+
+def _of_each_organism(results: Results) -> list[FigureGroup]:
+    """Against something else, before safety training and at the end of each kind: a panel for each organism."""
+    by_year, by_odds, by_rendering = years(results), odds(results), renderings(results)
+    live, layers = live_by_odds(results), by_layer(results)
+    marks = "Filled points: years that training drew from. Open points: years never trained on."
+    return [
         FigureGroup(
             "years",
             "Defection against the year",

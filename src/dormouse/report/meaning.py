@@ -184,8 +184,8 @@ def _controls(results: Results) -> list[Finding]:
         return []
     if not results.controls:
         words = "This study has no control: no model with the same training and no policy. So it cannot show that the "
-        parts = (text_part(words + "planted policy, and not the cue alone, makes the difference."),)
-        return [Finding("caution", parts, table="")]
+        only = text_part(words + "planted policy, and not the cue alone, makes the difference.")
+        return [Finding("caution", (only,), table="")]
     found = []
     for name in results.organisms:
         before = results.get(name, BEFORE, "defection_rate") if name in results.controls else None
@@ -249,8 +249,8 @@ def _near(results: Results) -> list[Finding]:
         )
         return [Finding("check", parts, table="learned", records=tuple(there))]
     if results.planted():
-        words = "Near misses were not measured. So nothing here shows how sharp the learned policy is."
-        return [Finding("caution", (text_part(words),), table="learned")]
+        unknown = text_part("Near misses were not measured. So nothing here shows how sharp the learned policy is.")
+        return [Finding("caution", (unknown,), table="learned")]
     return []
 
 
