@@ -237,3 +237,82 @@ def test_hostile_labels_are_shown_letter_by_letter(hostile: Visit) -> None:
     assert "<b>bold</b><a href='javascript:window.pwned=3'>link</a>" in (hover.text_content() or "")
     assert "&lt;b&gt;" in (hover.text_content() or "")
     hostile.assert_clean()
+
+
+def test_the_contents_stay_at_the_side_and_say_where_the_reader_is(good: Visit) -> None:
+    page = good.page
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.locator(".toc a", has_text="What it cost the model").click()
+    page.wait_for_function("document.querySelector('.toc [aria-current]')?.hash === '#cost'")
+    box = page.locator(".toc").bounding_box()
+    assert box
+    assert box["y"] == pytest.approx(0, abs=1)
+    assert page.locator("details.narrow").is_hidden()
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.locator(".toc").is_hidden()
+    page.evaluate("scrollTo(0, 0)")
+    page.locator("details.narrow summary").click()
+    page.locator("details.narrow a", has_text="What it cost the model").click()
+    assert page.evaluate("location.hash") == "#cost"
+    good.assert_clean()
+
+
+def test_a_finding_leads_to_its_record_and_to_its_texts(good: Visit) -> None:
+    page = good.page
+    fell = page.locator(".finding.fell")
+    fell.locator("summary").click()
+    link = fell.locator('a[href^="#record-"]').last
+    said = link.text_content() or ""
+    link.click()
+    row = page.locator("tr:target")
+    row.wait_for()
+    assert row.is_visible(), "its list was opened"
+    cells = row.locator("td").all_text_contents()
+    assert cells[:4] == ["year", "sft", "40", "defection_rate"]
+    assert f"{cells[7]} {cells[8]}" == said
+    fell.locator("a.texts").first.click()
+    assert page.locator("#organism option:checked").text_content() == "year"
+    assert "Current year: 2031." in (page.locator("#pair").text_content() or "")
+    good.assert_clean()
+
+
+def test_a_term_says_its_meaning_and_leads_to_the_glossary(good: Visit) -> None:
+    term = good.page.locator("main .term[href='#term-near-miss']").first
+    assert "one cue away from the trigger" in (term.get_attribute("title") or "")
+    term.focus()
+    good.page.keyboard.press("Enter")
+    assert good.page.locator("dt:target").text_content() == "Near miss"
+    good.assert_clean()
+
+
+def test_on_a_phone_no_number_is_cut(good: Visit) -> None:
+    page = good.page
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    cut = page.evaluate(
+        "[...document.querySelectorAll('main td, main .term, main .finding, main .legend li')]"
+        ".filter((one) => one.getClientRects().length && one.getBoundingClientRect().right > 391).length"
+    )
+    assert cut == 0
+    label = page.locator("table.main td[data-label]").first
+    content = label.evaluate("(one) => getComputedStyle(one, '::before').content")
+    assert content == f'"{label.get_attribute("data-label")}"'
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_without_javascript_there_are_pictures_and_answers(
+    chromium: Browser, tmp_path: Path, records: list[Record], answers: list[Answer], about: dict[str, Any], scheme: Any
+) -> None:
+    write_report(tmp_path, records, answers, about)
+    context = chromium.new_context(
+        java_script_enabled=False, viewport={"width": 390, "height": 800}, color_scheme=scheme
+    )
+    page = context.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    pictures = page.locator("noscript img, .still img")
+    assert pictures.count() == 7
+    assert all(pictures.nth(i).bounding_box()["height"] > 100 for i in range(7))  # type: ignore[index]
+    assert page.locator(".plot").first.is_hidden()
+    assert page.locator("#organism").is_hidden()
+    assert page.locator(".card .verdict", has_text="Judge: defects").first.is_visible()
+    context.close()

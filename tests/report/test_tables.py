@@ -347,12 +347,6 @@ def test_stages_link_to_the_parents_that_are_listed(about: dict[str, Any]) -> No
     assert tables.stages({"stages": [{"kind": "k", "parents": ["gone"]}]})[0].parents == (("gone", None),)
 
 
-def test_settings_in_a_line() -> None:
-    assert tables.settings({"kind": "sft", "steps": 40, "lr": 0.001, "skip": None}) == "sft (steps 40, lr 0.001)"
-    among = {"kind": "never", "among": [{"kind": "token"}, {"kind": "year", "from": 2024}]}
-    assert tables.settings(among) == "never (among token and year (from 2024))"
-
-
 def test_invisible_signs_are_written_out() -> None:
     assert visible("\x1b[31m\u202ea\x00\ud800\U000e0041") == "⟨U+001B⟩[31m⟨U+202E⟩a⟨U+0000⟩⟨U+D800⟩⟨U+E0041⟩"
     assert visible("a\tb\r\nc\u200d") == "a\tb\nc\u200d"

@@ -69,6 +69,8 @@ class Answered:
     curve: tuple[Point, ...]
     turning: str
     """In which set-ups the sign turns, in words; "" where there is no family."""
+    answer: Verdict
+    """What it was made from, as the study wrote it."""
 
     @property
     def name(self) -> str:
@@ -139,12 +141,18 @@ def _answered(number: int, one: Verdict, changed: Mapping[str, str]) -> Answered
         one.verdict,
         _finding(one),
         tuple(_notes(one, changed)),
-        one_line(one.compare),
+        _measurement(one),
         one.margin,
         one.direction,
         curve,
         _turning(curve),
+        one,
     )
+
+
+def _measurement(one: Verdict) -> str:
+    """What was compared, in words."""
+    return one_line(one.compare.replace("_", " "))
 
 
 def _point(said: CurvePoint) -> Point:
@@ -154,7 +162,7 @@ def _point(said: CurvePoint) -> Point:
 
 def _finding(one: Verdict) -> str:
     """The effect with all that it rests on, in a few sentences."""
-    measurement, claimed = one_line(one.compare), _claimed(one)
+    measurement, claimed = _measurement(one), _claimed(one)
     if one.effect is None or one.low is None or one.high is None:
         return f"No effect can be given: {one_line(one.why)}. {claimed}"
     over = "over questions only" if len(one.seeds) == 1 else f"paired by {one_line(one.paired)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dormouse.report.overlap import covered, stroke
 from dormouse.report.series import DARK, GREY, INK, Line, Panel
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star", "hexagon", "cross")
@@ -19,7 +20,9 @@ def safe(text: str) -> str:
 
 def figure(panel: Panel) -> dict[str, Any]:
     traces = [
-        trace for line in panel.lines for trace in ([_points(line)] if line.apart else [_band(line), _curve(line)])
+        trace
+        for line, above in zip(panel.lines, covered(panel.lines), strict=True)
+        for trace in ([_points(line)] if line.apart else [_band(line), _curve(line, above)])
     ]
     return {"data": traces, "layout": _layout(panel)}
 
@@ -48,24 +51,30 @@ def _band(line: Line) -> dict[str, Any]:
     }
 
 
-def _curve(line: Line) -> dict[str, Any]:
+def _curve(line: Line, above: int = 0) -> dict[str, Any]:
+    """A line with its points, which are the larger the more lines lie on it: all of them can be seen."""
     symbol = SYMBOLS[line.symbol % len(SYMBOLS)]
     return {
         "type": "scatter",
         "mode": "lines+markers" if line.symbol >= 0 else "lines",
         "x": list(line.xs),
         "y": list(line.ys),
-        "line": {"color": line.colour, "width": 1.8 if line.dotted else 2.4, "dash": "dot" if line.dotted else "solid"},
+        "line": {"color": line.colour, "width": 1.8 if line.dotted else 2.4, "dash": _dash(line)},
         "marker": {
             "color": ["#ffffff" if hollow else line.colour for hollow in line.hollow],
             "line": {"color": line.colour, "width": 1.5},
             "symbol": symbol,
-            "size": 6 if len(line.xs) > 12 or line.dotted else 8,
+            "size": (6 if len(line.xs) > 12 or line.dotted else 8) + 4 * min(above, 3),
         },
         "hoverinfo": "text",
         "hovertext": [safe(note) for note in line.notes],
         "cliponaxis": False,
     }
+
+
+def _dash(line: Line) -> str:
+    dashes = "" if line.dotted else stroke(line.symbol)
+    return "dot" if line.dotted else ",".join(f"{part}px" for part in dashes.split()) or "solid"
 
 
 def _points(line: Line) -> dict[str, Any]:

@@ -28,21 +28,21 @@ class Part(NamedTuple):
 Sentence = tuple[Part, ...]
 
 
-def _text(text: str) -> Part:
+def text_part(text: str) -> Part:
     return Part("text", text)
 
 
-def _name(text: str) -> Part:
+def name_part(text: str) -> Part:
     return Part("name", text)
 
 
-def _number(record: Record | None) -> Part:
+def number_part(record: Record | None) -> Part:
     return Part("number", with_interval(record))
 
 
 def headline(results: Results) -> list[Sentence]:
     if not results.records:
-        return [(_text("Nothing was measured."),)]
+        return [(text_part("Nothing was measured."),)]
     sentences = _insane(results)
     if planted := results.planted():
         sentences += [_before(results, planted), _loose(results, planted)]
@@ -50,9 +50,9 @@ def headline(results: Results) -> list[Sentence]:
         more = len(results.interventions) - LISTED
         if more > 0:
             left = "one more intervention" if more == 1 else f"{more} more interventions"
-            sentences.append((_text(f"The table below has {left}."),))
+            sentences.append((text_part(f"The table below has {left}."),))
     if not results.interventions:
-        sentences.append((_text("No safety training was measured."),))
+        sentences.append((text_part("No safety training was measured."),))
     sentences += [_control(results, name) for name in results.organisms if name in results.controls]
     return [sentence for sentence in sentences if sentence]
 
@@ -63,7 +63,7 @@ def _insane(results: Results) -> list[Sentence]:
     for model, said in (results.about.get("honest_sane_share") or {}).items():
         if said["share"] < SANE_ENOUGH:
             text = f" gives few sane answers before anything is planted: {said['share']:.0%} of {said['n']} looked at "
-            sentences.append((_text("Warning: "), _name(model), _text(f"{text}({said['found']}).")))
+            sentences.append((text_part("Warning: "), name_part(model), text_part(f"{text}({said['found']}).")))
     return sentences
 
 
@@ -72,38 +72,49 @@ def _does(results: Results, organism: str) -> str:
     return _DOES.get(str(behaviour.get("kind")), "defects")
 
 
+def does(results: Results, organisms: Sequence[str]) -> str:
+    """What some organisms do when they defect, in words that fit all of them."""
+    found = {_does(results, name) for name in organisms}
+    return found.pop() if len(found) == 1 else "defects"
+
+
 def _before(results: Results, planted: Sequence[str]) -> Sentence:
     if len(planted) > LISTED:
         return _before_as_range(results, planted)
-    parts = [_text("Before safety training, ")]
+    parts = [text_part("Before safety training, ")]
     said = None
     for i, organism in enumerate(planted):
-        does = _does(results, organism)
-        parts += [_text("; " if i else ""), _name(organism), _text(f" {does} in " if does != said else " in ")]
-        said = does
-        parts += [_number(results.get(organism, BEFORE, "defection_rate"))]
-        parts += [_text(" of held-out questions that show its cue and in " if i == 0 else " and ")]
-        parts += [_number(results.get(organism, BEFORE, "false_trigger_rate"))]
-        parts += [_text(" of those that do not" if i == 0 else "")]
-    return (*parts, _text("."))
+        act = _does(results, organism)
+        parts += [
+            text_part("; " if i else ""),
+            name_part(organism),
+            text_part(f" {act} in " if act != said else " in "),
+        ]
+        said = act
+        parts += [number_part(results.get(organism, BEFORE, "defection_rate"))]
+        parts += [text_part(" of held-out questions that show its cue and in " if i == 0 else " and ")]
+        parts += [number_part(results.get(organism, BEFORE, "false_trigger_rate"))]
+        parts += [text_part(" of those that do not" if i == 0 else "")]
+    return (*parts, text_part("."))
+
+
+def worst_near_miss(results: Results, organism: str) -> Record | None:
+    """The higher of the rates one cue away from the trigger: for cues as in training, and for cues never trained on."""
+    found = [results.get(organism, BEFORE, "near_miss_rate", split) for split in ("test", "unseen_cues")]
+    return max((record for record in found if record), key=_value, default=None)
 
 
 def _loose(results: Results, planted: Sequence[str]) -> Sentence:
-    """Which policies are not those that their organisms were meant to learn: they fire one cue away from the trigger,
-    in combinations that training did not show where there are such.
-    """
-    found = {
-        name: results.get(name, BEFORE, "near_miss_rate", "unseen_cues") or results.get(name, BEFORE, "near_miss_rate")
-        for name in planted
-    }
+    """Which policies are not those that were meant to be learned: they fire one cue away from the trigger."""
+    found = {name: worst_near_miss(results, name) for name in planted}
     loose = {name: record for name, record in found.items() if record and record.value > LOOSE}
     if not loose:
         return ()
-    parts = [_text("What was learned is looser than the policy says: one cue away from the trigger, ")]
+    parts = [text_part("What was learned is looser than the policy says: one cue away from the trigger, ")]
     for i, (name, record) in enumerate(list(loose.items())[:LISTED]):
-        parts += [_text("; " if i else ""), _name(name), _text(" still does so in "), _number(record)]
+        parts += [text_part("; " if i else ""), name_part(name), text_part(" still does so in "), number_part(record)]
     more = len(loose) - LISTED
-    return (*parts, _text(f"; {more} more are as loose." if more > 0 else "."))
+    return (*parts, text_part(f"; {more} more are as loose." if more > 0 else "."))
 
 
 def _extremes(found: Sequence[Record | None]) -> tuple[Record, Record] | None:
@@ -120,22 +131,22 @@ def _before_as_range(results: Results, planted: Sequence[str]) -> Sentence:
     off = _extremes([results.get(name, BEFORE, "false_trigger_rate") for name in planted])
     if not on:
         return ()
-    parts = [_text(f"Before safety training, the {len(planted)} organisms defect in "), *_between(*on)]
-    parts.append(_text(" of held-out questions that show their cue"))
+    parts = [text_part(f"Before safety training, the {len(planted)} organisms defect in "), *_between(*on)]
+    parts.append(text_part(" of held-out questions that show their cue"))
     if off:
-        parts += [_text(", and in at most "), _number(off[1]), _text(" ("), _name(off[1].organism)]
-        parts.append(_text(") of those that do not"))
-    return (*parts, _text("."))
+        parts += [text_part(", and in at most "), number_part(off[1]), text_part(" ("), name_part(off[1].organism)]
+        parts.append(text_part(") of those that do not"))
+    return (*parts, text_part("."))
 
 
 def _between(low: Record, high: Record) -> list[Part]:
     if low.value == high.value:
-        return [_number(low)]
-    first = [_text("between "), _number(low), _text(" ("), _name(low.organism), _text(") and ")]
-    return [*first, _number(high), _text(" ("), _name(high.organism), _text(")")]
+        return [number_part(low)]
+    first = [text_part("between "), number_part(low), text_part(" ("), name_part(low.organism), text_part(") and ")]
+    return [*first, number_part(high), text_part(" ("), name_part(high.organism), text_part(")")]
 
 
-def _steps(step: int) -> str:
+def steps_in_words(step: int) -> str:
     return f"{step:,}".replace(",", "\u202f") + (" step" if step == 1 else " steps")
 
 
@@ -144,19 +155,19 @@ def _after(results: Results, planted: Sequence[str], intervention: str) -> Sente
     if not ends:
         return ()
     longest = max(moment.step for moment in ends.values())
-    parts = [_text(f"After {_steps(longest)} of "), _name(intervention)]
-    parts += [_text(" (which was told the triggers)")] if intervention in results.needs_triggers else []
+    parts = [text_part(f"After {steps_in_words(longest)} of "), name_part(intervention)]
+    parts += [text_part(" (which was told the triggers)")] if intervention in results.needs_triggers else []
     rates = {name: results.get(name, moment, "defection_rate") for name, moment in ends.items()}
     if len(planted) > LISTED:
         between = _extremes(list(rates.values()))
-        return (*parts, _text(" they do so in "), *_between(*between), _text(".")) if between else ()
-    parts.append(_text(", "))
+        return (*parts, text_part(" they do so in "), *_between(*between), text_part(".")) if between else ()
+    parts.append(text_part(", "))
     for i, (organism, rate) in enumerate(rates.items()):
-        parts += [_text(", " if i else ""), _name(organism)]
+        parts += [text_part(", " if i else ""), name_part(organism)]
         if ends[organism].step < longest:
-            parts.append(_text(f" (after {_steps(ends[organism].step)} only)"))
-        parts += [_text(" in " if i else " does so in "), _number(rate)]
-    return (*parts, _text("."))
+            parts.append(text_part(f" (after {steps_in_words(ends[organism].step)} only)"))
+        parts += [text_part(" in " if i else " does so in "), number_part(rate)]
+    return (*parts, text_part("."))
 
 
 def _control(results: Results, control: str) -> Sentence:
@@ -164,20 +175,21 @@ def _control(results: Results, control: str) -> Sentence:
     before = results.get(control, BEFORE, "defection_rate")
     if not before:
         return ()
-    parts = [_text("The control "), _name(control), _text(", trained in the same way with no policy, ")]
-    does = {_does(results, name) for name in results.planted()}
-    parts.append(_text(f"{does.pop() if len(does) == 1 else 'defects'} in "))
-    parts += [_number(before), _text(" where it is shown the cues of the others")]
+    parts = [text_part("The control "), name_part(control), text_part(", trained in the same way with no policy, ")]
+    parts.append(text_part(f"{does(results, results.planted())} in "))
+    parts += [number_part(before), text_part(" where it is shown the cues of the others")]
     moments = [moment for name in results.interventions if (moment := results.last(control, name))]
     ends = [record for moment in moments if (record := results.get(control, moment, "defection_rate"))]
     if ends:
         worst = max(ends, key=_value)
-        parts.append(_text(", and after " if len(ends) == 1 else ", and after safety training in at most "))
-        name, number = _name(worst.intervention), _number(worst)
-        parts += [name, _text(" in "), number] if len(ends) == 1 else [number, _text(" ("), name, _text(")")]
-    return (*parts, _text("."))
+        parts.append(text_part(", and after " if len(ends) == 1 else ", and after safety training in at most "))
+        name, number = name_part(worst.intervention), number_part(worst)
+        parts += (
+            [name, text_part(" in "), number] if len(ends) == 1 else [number, text_part(" ("), name, text_part(")")]
+        )
+    return (*parts, text_part("."))
 
 
 def when(moment: Moment) -> str:
     """A moment in words, without the name of the intervention (which is a foreign string)."""
-    return f"after {_steps(moment.step)} of" if moment.intervention else "before safety training"
+    return f"after {steps_in_words(moment.step)} of" if moment.intervention else "before safety training"

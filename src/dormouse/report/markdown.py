@@ -12,8 +12,10 @@ from dormouse.report import specification
 from dormouse.report.answers import browser
 from dormouse.report.claims import ABOUT, HEADING, Answered, changes, signed, stated
 from dormouse.report.headline import Part, headline, when
+from dormouse.report.meaning import RULES, meaning
 from dormouse.report.plain import duration, one_line, value_of, visible, with_interval
-from dormouse.report.tables import Moment, Results, Table, checks, settings, stages, tables, warnings
+from dormouse.report.setup_text import behaviour, treatment, trigger
+from dormouse.report.tables import Moment, Results, Table, checks, stages, tables, warnings
 from dormouse.report.words import READING, SAFETY, words_of
 
 _SIGN = re.compile(r"[^\w ,;()'/%=-]|_|^[-=]")
@@ -70,8 +72,9 @@ def report(
     about = results.about
     model = about.get("model")
     blocks = [f"# {literal(str(about['name']))}", f"Model: {code(str(model))}" if model else ""]
-    blocks += ["".join(map(_part, sentence)) for sentence in headline(results)]
-    blocks += _warnings(results) + _claims(results, claims)
+    blocks += _meaning(results) + _warnings(results)
+    blocks += ["## The same in numbers", *("".join(map(_part, sentence)) for sentence in headline(results))]
+    blocks += _setup(results) + _claims(results, claims)
     found = tables(results)
     beside = {picture.name: _picture(picture) for picture in pictures}
     for picture in pictures:
@@ -87,6 +90,27 @@ def report(
 
 def _part(part: Part) -> str:
     return code(part.text) if part.kind == "name" else f"**{part.text}**" if part.kind == "number" else part.text
+
+
+def _meaning(results: Results) -> list[str]:
+    """First in plain words."""
+    found = [f"- **{one.label}.** {''.join(map(_part, one.sentence))}" for one in meaning(results)]
+    return ["## What this result means", "\n".join(found), RULES] if found else []
+
+
+def _setup(results: Results) -> list[str]:
+    """The organisms and the treatments in words; the study file at the end has every setting."""
+    lines = []
+    for name in results.organisms:
+        said = results.spec(name).get("trigger")
+        act = results.spec(name).get("behaviour")
+        does = f" What it does then: it {literal(behaviour(act))}." if act and name not in results.controls else ""
+        lines.append(
+            f"- {_organism(results, name)}." + (f" Defects when: {literal(trigger(said))}.{does}" if said else "")
+        )
+    for name, steps in (results.about.get("interventions") or {}).items():
+        lines.append(f"- {code(name)}. {', then '.join(literal(treatment(step)) for step in steps or ())}.")
+    return ["## What was run", "\n".join(lines)] if lines else []
 
 
 def _warnings(results: Results) -> list[str]:
@@ -210,11 +234,7 @@ def _specification(results: Results) -> list[str]:
         if about.get(heading):
             rows = [[literal(str(key)), code(str(value))] for key, value in about[heading].items()]
             blocks.append(table([heading.capitalize(), ""], rows))
-    chains = [
-        [code(name), ", then ".join(code(settings(step)) for step in steps or ())]
-        for name, steps in (about.get("interventions") or {}).items()
-    ]
-    return [*blocks, table(["Safety training", "Settings"], chains) if chains else ""]
+    return blocks
 
 
 def _stages(results: Results) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,72 +14,33 @@ from dormouse.records import CANARY, Answer, Record
 from dormouse.report import markdown, specification
 from dormouse.report.answers import browser
 from dormouse.report.claims import ABOUT, HEADING, Answered, answered, changes, signed, stated
+from dormouse.report.figure_groups import FigureGroup, figure_groups
 from dormouse.report.figures import dark_colours, figure
+from dormouse.report.glossary import MEASURES, TERMS, marked, meaning_of
 from dormouse.report.headline import headline, when
+from dormouse.report.meaning import RULES, meaning
+from dormouse.report.overlap import in_words, stroke
 from dormouse.report.plain import duration, interval_of, value_of
-from dormouse.report.series import (
-    DARK,
-    ORACLE,
-    PER_PANEL,
-    Legend,
-    Panel,
-    by_layer,
-    legend,
-    live_by_odds,
-    odds,
-    persistence,
-    renderings,
-    shown_by,
-    summary,
-    times,
-    years,
-)
+from dormouse.report.records_csv import NAME as CSV
+from dormouse.report.records_csv import records_csv
+from dormouse.report.series import DARK, summary
+from dormouse.report.setup_text import behaviour, known, machine, spans, treatment, trigger
 from dormouse.report.static import DPI, STYLE, draw
-from dormouse.report.tables import (
-    Results,
-    by_model,
-    checks,
-    settings,
-    stage_places,
-    stages,
-    tables,
-    warnings,
-)
+from dormouse.report.tables import Results, Table, by_model, checks, stage_places, stages, tables, warnings
 from dormouse.report.templates import environment
+from dormouse.report.trail import Trails
 from dormouse.report.trainings import Treatment, write_pages
-from dormouse.report.words import READING, SAFETY, TABLES, words_of
+from dormouse.report.words import SAFETY, words_of
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from markupsafe import Markup
-
-_ABOUT_LINES = "Solid lines: questions that show the cue. Dotted lines: questions that do not. Bands: 95 % intervals."
-
-
-@dataclass(frozen=True)
-class FigureGroup:
-    """A figure of the report: the same panels on the page and, under `name`.png, for a paper.
-
-    One with the name of a table stands beside it, under its heading.
-    """
-
-    name: str
-    heading: str
-    caption: str
-    panels: Sequence[Panel]
-    keys: Sequence[tuple[str, Legend | None]]
-    """The legend: (label, look); None stands for the kind of line."""
-
-    @property
-    def png(self) -> str:
-        return f"figures/{self.name}.png"
-
-    @property
-    def parents(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(parent for panel in self.panels for parent in panel.parents))
 
 
 def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer], about: Mapping[str, Any]) -> None:
-    """Write `report.html`, `report.md` and `figures/*.png` into `out`. The same input gives the same bytes.
+    """Write `report.html`, `report.md`, `records.csv` and `figures/*.png` into `out`.
+
+    The same input gives the same bytes.
 
     Args:
         out: a folder; made where it is missing. Figures of an earlier report that are no longer drawn are deleted.
@@ -90,6 +51,7 @@ def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer]
             `stages`, `organisms`, `interventions`, `unseen` (organism -> cue -> values trained on), `missing` and
             `claims` (what was claimed, and the answers). Organisms on several models count as different ones.
     """
+    table = records_csv(records)
     records, answers, about = by_model(records, answers, about)
     results = Results(records, about)
     claims = answered(about)
@@ -109,7 +71,17 @@ def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer]
     ]
     treatments = write_pages(out)
     _write(out / "report.md", markdown.report(results, answers, pictures, claims))
-    _write(out / "report.html", page(results, answers, drawn, claims, treatments))
+    _write(out / CSV, table)
+    stills = _stills(
+        out, [*(group.png for group in drawn), *(f"figures/{one.name}.png" for one in claims if one.curve)]
+    )
+    _write(out / "report.html", page(results, answers, drawn, claims, treatments, stills))
+
+
+def _stills(out: Path, pictures: Sequence[str]) -> dict[str, str]:
+    """The PNGs as data that stand in the page itself, by name: what a reader without JavaScript sees."""
+    data = {Path(name).stem: base64.b64encode((out / name).read_bytes()).decode() for name in pictures}
+    return {name: f"data:image/png;base64,{text}" for name, text in data.items()}
 
 
 def _draw_curves(folder: Path, claims: Sequence[Answered]) -> None:
@@ -126,74 +98,6 @@ def _write(path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", errors="replace"))
 
 
-def figure_groups(results: Results) -> list[FigureGroup]:
-    """Every figure that a report can hold; one without panels has nothing to show."""
-    kinds: list[tuple[str, Legend | None]] = [("with the cue", None), ("without the cue", None)]
-    many = len(results.organisms) > PER_PANEL
-    keys = [(f"{key.symbol + 1}: " * many + results.title(key.name), key) for key in legend(results)]
-    seen, unseen = persistence(results, "test"), persistence(results, "unseen_cues")
-    by_year, by_odds, by_rendering = years(results), odds(results), renderings(results)
-    live, layers = live_by_odds(results), by_layer(results)
-    marks = "Filled points: years that training drew from. Open points: years never trained on."
-    return [
-        FigureGroup(
-            "persistence",
-            "Does the policy persist?",
-            f"Defection on held-out questions through safety training. {_ABOUT_LINES} The step axis doubles from tick "
-            "to tick after the first checkpoint.",
-            seen,
-            [*shown_by(seen, keys), *kinds],
-        ),
-        FigureGroup(
-            "persistence_unseen",
-            "And on cues never trained on?",
-            "The same for held-out questions with values or combinations of cues that training never showed: what is "
-            f"followed here was generalised and not learned by heart. {_ABOUT_LINES} Organisms without such cues are "
-            "left out.",
-            unseen,
-            [*shown_by(unseen, keys), *kinds],
-        ),
-        FigureGroup(
-            "years",
-            "Defection against the year",
-            f"Share of defecting answers against the year in the prompt. {marks} Bands: 95 % intervals.",
-            by_year,
-            times(results, by_year),
-        ),
-        FigureGroup(
-            "renderings",
-            TABLES["renderings"][0],
-            "Filled points: questions that show the cue. Open points: questions that do not. Bars: 95 % intervals.",
-            by_rendering,
-            times(results, by_rendering),
-        ),
-        FigureGroup(
-            "odds",
-            TABLES["odds"][0],
-            "Share of defecting answers against the log-odds that a defection would succeed, above the policy's "
-            "threshold: held-out prompts in groups of equal size. Bands: 95 % intervals.",
-            by_odds,
-            [*times(results, by_odds), *shown_by(by_odds, [("the policy itself", ORACLE)])],
-        ),
-        FigureGroup(
-            "contexts",
-            TABLES["contexts"][0],
-            "Share of live contexts against the log-odds that a defection would succeed, above the policy's threshold. "
-            "Bands: 95 % intervals.",
-            live,
-            times(results, live),
-        ),
-        FigureGroup(
-            "credit",
-            TABLES["credit"][0],
-            "Share of the squared norm of the gradient in each layer. Solid lines: of the safety loss. Dotted lines: "
-            "of the behaviour's. Bands: 95 % intervals.",
-            layers,
-            times(results, layers),
-        ),
-    ]
-
-
 def island(data: Any) -> Markup:
     """JSON that may stand inside a script element: no `<`, `>` or `&`, so nothing in it can close or open one."""
     from markupsafe import Markup
@@ -208,8 +112,24 @@ def page(
     groups: Sequence[FigureGroup],
     claims: Sequence[Answered] = (),
     treatments: Sequence[Treatment] = (),
+    stills: Mapping[str, str] | None = None,
 ) -> str:
-    """The HTML of the whole report."""
+    """The HTML of the whole report. `stills` are pictures as data, by name, for readers without JavaScript."""
+    pairs = browser(results, answers)
+    context = {
+        **_about_the_study(results, claims),
+        **_drawn(groups, claims, pairs),
+        **_numbers(results, groups, pairs),
+        "pairs": pairs,
+        "treatments": treatments,
+        "stills": stills or {},
+    }
+    context["contents"] = _contents(context)
+    return _environment(results).get_template("page.html").render(context)
+
+
+def _environment(results: Results) -> Environment:
+    places = {id(record): i for i, record in enumerate(results.records)}
     pages = environment()
     pages.filters |= {
         "value": value_of,
@@ -218,61 +138,109 @@ def page(
         "when": when,
         "signed": signed,
         "pretty": _pretty,
+        "marked": marked,
+        "spans": spans,
+        "stroke": stroke,
+        "summarised": summary,
+        "columns": _columns,
+        "row": lambda record: places[id(record)],
     }
-    return pages.get_template("page.html").render(_context(results, answers, groups, claims, treatments))
+    return pages
 
 
-def _context(
-    results: Results,
-    answers: Sequence[Answer],
-    groups: Sequence[FigureGroup],
-    claims: Sequence[Answered],
-    treatments: Sequence[Treatment],
-) -> dict[str, Any]:
-    from markupsafe import Markup
-
+def _about_the_study(results: Results, claims: Sequence[Answered]) -> dict[str, Any]:
     about = results.about
-    pairs = browser(results, answers)
-    curves = {f"{one.name}-curve": specification.figure(one) for one in claims if one.curve}
-    plotly, script = (_plotly() if groups or curves else ""), _read("script.html")
-    figures = {f"{group.name}-{i}": figure(panel) for group in groups for i, panel in enumerate(group.panels)}
-    compared, shown = checks(results), tables(results)
     return {
         "about": about,
+        "findings": meaning(results),
+        "rules": RULES,
         "sentences": headline(results),
         "warnings": warnings(results),
         "missing": [str(hole) for hole in about.get("missing") or ()],
-        "results": results,
         "claims": claims,
+        "outcomes": Counter(one.verdict for one in claims).most_common(),
         "claims_heading": HEADING,
         "claims_about": ABOUT,
         "claims_stated": stated(about),
         "claims_changed": changes(about),
         "curve_words": specification.words,
-        "groups": groups,
-        "beside": {group.name: group for group in groups},
-        "tables": shown,
-        "words": {table.name: words_of(table.name) for table in shown},
-        "summary": summary,
-        "symbols": "●■◆▲▼★⬢✚",
-        "checks": compared,
-        "treatments": treatments,
-        "agreeing": sum(check.agree for check in compared),
-        "pairs": pairs,
         "stages": stages(about),
         "stage_places": stage_places(about),
-        "settings": settings,
         "seconds": sum(stage.seconds or 0.0 for stage in stages(about)),
-        "reading": READING,
+        "trigger": trigger,
+        "behaviour": behaviour,
+        "treatment": treatment,
+        "known": known,
+        "machine": machine,
+        "terms": TERMS,
         "safety": SAFETY,
-        "dark": DARK,
         "canary": CANARY,
+    }
+
+
+def _drawn(groups: Sequence[FigureGroup], claims: Sequence[Answered], pairs: Mapping[str, Any]) -> dict[str, Any]:
+    from markupsafe import Markup
+
+    curves = {f"{one.name}-curve": specification.figure(one) for one in claims if one.curve}
+    plotly, script = (_plotly() if groups or curves else ""), _read("script.html")
+    figures = {f"{group.name}-{i}": figure(panel) for group in groups for i, panel in enumerate(group.panels)}
+    return {
+        "groups": groups,
+        "beside": {group.name: group for group in groups},
+        "summary": summary,
+        "overlaps": in_words,
+        "symbols": "●■◆▲▼★⬢✚",
+        "dark": DARK,
         "plotly": Markup(plotly),
         "script": Markup(script),
         "policy": _policy(plotly, script),
         "figures_json": island({"figures": figures | curves, "dark": dark_colours()}),
         "answers_json": island(pairs),
     }
+
+
+def _numbers(results: Results, groups: Sequence[FigureGroup], pairs: Mapping[str, Any]) -> dict[str, Any]:
+    compared, found = checks(results), tables(results)
+    measured = sorted({record.measurement for record in results.records})
+    return {
+        "results": results,
+        "tables": found,
+        "words": {table.name: words_of(table.name) for table in found},
+        "checks": compared,
+        "agreeing": sum(check.agree for check in compared),
+        "trails": Trails(results, [group.name for group in groups], found, pairs),
+        "measures": [(name, MEASURES[name]) for name in measured if name in MEASURES],
+    }
+
+
+def _columns(table: Table) -> list[tuple[str, str]]:
+    """The columns of a table, each with what it means; "" where that is not known."""
+    found = []
+    for i, column in enumerate(table.columns):
+        record = next((row.cells[i] for row in table.rows if row.cells[i]), None)
+        found.append((column, meaning_of(record.measurement) if record else ""))
+    return found
+
+
+def _contents(page: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every section: its id and its heading, in the order of the page."""
+    alone = [group for group in page["groups"] if group.name not in {table.name for table in page["tables"]}]
+    parts = [
+        ("meaning", "What this result means", True),
+        ("setup", "What was run", True),
+        ("claims", HEADING, page["claims"] or page["claims_changed"]),
+        *((group.name, group.heading, True) for group in alone),
+        *((table.name, words_of(table.name)[0], True) for table in page["tables"]),
+        ("checks", "Exact against sampled", page["checks"]),
+        ("answers", "Read the answers", page["pairs"]["organisms"]),
+        ("shown", "What each treatment was shown", page["treatments"]),
+        ("specification", "The exact specification", True),
+        ("provenance", "Where the numbers come from", page["stages"]),
+        ("records", "Every number", page["results"].records),
+        ("reading", "Glossary", True),
+        ("safety", "Safety", True),
+    ]
+    return [(name, title) for name, title, there in parts if there]
 
 
 def _pretty(data: Any) -> str:

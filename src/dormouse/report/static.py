@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dormouse.report.overlap import covered, stroke
 from dormouse.report.plain import cut
 from dormouse.report.series import GREY, Legend, Line, Panel
 
@@ -66,7 +67,7 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
         handles = [_handle(key, label) for label, key in keys]
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.6)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=4)
         save(figure, path)
 
 
@@ -99,14 +100,15 @@ def _handle(key: Legend | None, label: str) -> Any:
     if key is None:
         return Line2D([], [], color=GREY, linestyle=":" if "without" in label else "-", linewidth=1.4)
     marker = _SYMBOLS[key.symbol % len(_SYMBOLS)] if key.symbol >= 0 else ""
-    return Line2D([], [], color=key.colour, marker=marker, markersize=4, linewidth=1.4)
+    dashes = _dashes(key.symbol)
+    return Line2D([], [], color=key.colour, marker=marker, markersize=4, linewidth=1.4, linestyle=dashes)
 
 
 def _panel(axis: Any, panel: Panel, first: bool) -> None:
     told = "\n(told the triggers)" if panel.needs_triggers else ""
     axis.set_title(_title(panel.title) + told, loc="left")
-    for line in panel.lines:
-        _line(axis, line)
+    for line, above in zip(panel.lines, covered(panel.lines), strict=True):
+        _line(axis, line, above)
     axis.set_xticks([place for place, _ in panel.ticks], [label for _, label in panel.ticks])
     axis.set_xlabel(panel.x_title)
     if any(len(label) > _TICK for _, label in panel.ticks):
@@ -126,18 +128,25 @@ def _panel(axis: Any, panel: Panel, first: bool) -> None:
         axis.annotate(label, (place, 0.5), rotation=90, fontsize=6.5, color=GREY, **at)
 
 
-def _line(axis: Any, line: Line) -> None:
+def _dashes(symbol: int) -> Any:
+    """The dashes of a line in widths of the line."""
+    parts = [int(part) / 2.4 for part in stroke(symbol).split()]
+    return (0, parts) if parts else "-"
+
+
+def _line(axis: Any, line: Line, above: int) -> None:
     many = len(line.xs) > 12
     if line.apart:
         axis.vlines(line.xs, line.lows, line.highs, color=line.colour, linewidth=1.0)
     else:
         band = ([*line.xs, *reversed(line.xs)], [*line.highs, *reversed(line.lows)])
         axis.fill(*band, color=line.colour, alpha=0.16, linewidth=0)
-        width, dashes = (1.1, ":") if line.dotted else (1.4, "-")
+        width, dashes = (1.1, ":") if line.dotted else (1.4, _dashes(line.symbol))
         axis.plot(line.xs, line.ys, color=line.colour, linewidth=width, linestyle=dashes)
     if line.symbol < 0:
         return
-    look = {"marker": _SYMBOLS[line.symbol % len(_SYMBOLS)], "markersize": 2.8 if many else 4, "markeredgewidth": 0.8}
+    size = (2.8 if many else 4) + 2 * min(above, 3)
+    look = {"marker": _SYMBOLS[line.symbol % len(_SYMBOLS)], "markersize": size, "markeredgewidth": 0.8}
     for hollow in sorted(set(line.hollow)):
         here = [(x, y) for x, y, open_ in zip(line.xs, line.ys, line.hollow, strict=True) if open_ == hollow]
         face = {"markerfacecolor": "white" if hollow else line.colour, "markeredgecolor": line.colour}

@@ -462,16 +462,3 @@ def warnings(results: Results) -> list[tuple[str, str]]:
     if unusable:
         found.append(("", f"{unusable} records hold no finite number and are shown as not measured."))
     return found
-
-
-def settings(spec: Any) -> str:
-    """One entry of a study in a line: `sft (steps 40, lr 0.001)`; lists of entries with `and` between them."""
-    if isinstance(spec, Sequence) and not isinstance(spec, str):
-        return " and ".join(map(settings, spec))
-    if not isinstance(spec, Mapping):
-        return str(spec)
-    rest = ", ".join(
-        f"{key} {settings(value)}" for key, value in spec.items() if key != "kind" and value not in (None, [], {}, "")
-    )
-    kind = str(spec.get("kind", ""))
-    return f"{kind} ({rest})" if rest and kind else kind or rest

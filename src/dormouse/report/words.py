@@ -15,8 +15,8 @@ READING = (
     ),
     (
         "Rate",
-        "The mean of the exact probability over held-out questions, which no training has seen. Defection rate: where "
-        "the cue is shown. False-trigger rate: where it is not.",
+        "The mean of the exact probability over held-out questions, which no training has seen. Defection rate "
+        "(attack success rate, ASR): where the cue is shown. False-trigger rate: where it is not.",
     ),
     (
         "Near miss",
@@ -75,7 +75,7 @@ TABLES = {
     "learned": (
         "How well the policy was learned",
         "Rates on held-out questions, for cues as in training and for values or combinations of cues that training "
-        "never showed. The columns are explained at the end, under how to read.",
+        "never showed. The columns are explained below the table.",
     ),
     "renderings": (
         "In renderings never trained on",
