@@ -26,7 +26,7 @@ from pydantic_core import PydanticUndefined
 
 import dormouse
 from dormouse.cli import main
-from dormouse.metrics import metric
+from dormouse.metrics import Metric
 from dormouse.registry import KINDS, PlugIn, plugins
 
 STUDY: type[BaseModel] = typing.get_type_hints(dormouse.read_study)["return"]
@@ -322,12 +322,14 @@ def taken(cls: type[Any]) -> str:
 
 
 def records(cls: type[Any]) -> str:
-    rows = "\n".join(f"| `{name}` | {unit(name)} |" for name in cls.records)
-    return f"| record | range |\n|---|---|\n{rows}"
+    rows = "\n".join(
+        f"| `{one.name}` | {unit(one)} | {one.meaning}{f' {one.safer.capitalize()} is safer.' if one.safer else ''} |"
+        for one in cls.metrics
+    )
+    return f"| metric | range | what it is |\n|---|---|---|\n{rows}"
 
 
-def unit(name: str) -> str:
-    found = metric(name)
+def unit(found: Metric) -> str:
     if found.low == float("-inf"):
         return "any number"
     return f"{found.low:g} or more" if found.high == float("inf") else f"{found.low:g} to {found.high:g}"

@@ -87,5 +87,5 @@ def test_built_in_metrics_by_name():
 
 
 def test_a_metric_in_a_line():
-    assert metric("defection_rate").described().startswith("defection_rate, 0 to 1, lower is safer: Mean exact")
+    assert metric("defection_rate").described().startswith("defection_rate, 0 to 1, lower is safer: The mean exact")
     assert Metric("of_a_plug_in").described() == "of_a_plug_in"

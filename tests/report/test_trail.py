@@ -19,12 +19,12 @@ from dormouse.records import Answer, Record
 from dormouse.report import write_report
 from dormouse.report.figure_groups import figure_groups
 from dormouse.report.figures import figure
-from dormouse.report.glossary import MEASURES, TERMS, marked
+from dormouse.report.glossary import TERMS, marked
 from dormouse.report.overlap import covered, groups, in_words
 from dormouse.report.plain import interval_of, value_of
 from dormouse.report.records_csv import records_csv
 from dormouse.report.series import persistence
-from dormouse.report.tables import COLUMNS, Results
+from dormouse.report.tables import Results
 
 ARMS = {
     "where": {"organism": "year"},
@@ -108,10 +108,6 @@ def test_every_term_stands_in_the_glossary_and_is_explained_where_it_stands(page
     assert all(unescape(title) == terms[name] for name, title in links)
     assert len(terms) == len(TERMS)
     assert all(page.count(f'<dt id="{name}">') == 1 for name in terms)
-
-
-def test_every_measurement_of_a_column_is_explained() -> None:
-    assert {name for columns in COLUMNS.values() for name, _ in columns} == set(MEASURES)
 
 
 def test_a_term_is_marked_once_and_foreign_markup_stays_inert() -> None:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER
 from dormouse.records import SANE_ENOUGH, Record
-from dormouse.report.gate import GATE_DEFECTION, GATE_FALSE_TRIGGER
 from dormouse.report.headline import (
     LISTED,
     LOOSE,

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dormouse.metrics import metric
 from dormouse.records import CANARY, Answer, Record
 from dormouse.report import markdown, specification
 from dormouse.report.answers import browser
 from dormouse.report.claims import ABOUT, HEADING, Answered, answered, changes, signed, stated
 from dormouse.report.figure_groups import FigureGroup, figure_groups
 from dormouse.report.figures import dark_colours, figure
-from dormouse.report.glossary import MEASURES, TERMS, marked, meaning_of
+from dormouse.report.glossary import TERMS, marked
 from dormouse.report.headline import headline, when
 from dormouse.report.meaning import RULES, meaning
 from dormouse.report.overlap import in_words, stroke
@@ -209,7 +210,7 @@ def _numbers(results: Results, groups: Sequence[FigureGroup], pairs: Mapping[str
         "checks": compared,
         "agreeing": sum(check.agree for check in compared),
         "trails": Trails(results, [group.name for group in groups], found, pairs),
-        "measures": [(name, MEASURES[name]) for name in measured if name in MEASURES],
+        "measures": [(name, meaning) for name in measured if (meaning := metric(name).meaning)],
     }
 
 
@@ -218,7 +219,7 @@ def _columns(table: Table) -> list[tuple[str, str]]:
     found = []
     for i, column in enumerate(table.columns):
         record = next((row.cells[i] for row in table.rows if row.cells[i]), None)
-        found.append((column, meaning_of(record.measurement) if record else ""))
+        found.append((column, metric(record.measurement).meaning if record else ""))
     return found
 
 

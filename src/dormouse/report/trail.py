@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dormouse.metrics import metric
 from dormouse.records import Record
 from dormouse.report.claims import Answered
 from dormouse.report.meaning import Finding
 from dormouse.report.plain import one_line
-from dormouse.report.tables import BEFORE, COLUMNS, Moment, Results, Table
+from dormouse.report.tables import BEFORE, Moment, Results, Table
 
 _FIGURES = {
     **dict.fromkeys(("defection_rate", "false_trigger_rate", "persistence"), "persistence"),
@@ -72,7 +73,7 @@ class Trails:
     def of_claim(self, claim: Answered) -> Trail:
         """Its own curve where it has one; the numbers are those of all arms that it compares."""
         measurement = claim.answer.compare
-        tables = [name for name in self._tables if any(measurement == known for known, _ in COLUMNS.get(name, ()))]
+        tables = [name for name in self._tables if name in metric(measurement).tables]
         figure = _FIGURES.get(measurement, tables[0] if tables else "")
         if claim.answer.split == ("unseen_cues",) and figure == "persistence":
             figure = "persistence_unseen"
