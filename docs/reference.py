@@ -370,10 +370,9 @@ def api() -> str:
     groups: dict[str, list[str]] = {"Read and run": [], "Extend": [], "Data": []}
     for name in dormouse.__all__:
         thing = getattr(dormouse, name)
-        if inspect.isfunction(thing):
-            groups["Read and run"].append(name)
-        else:
-            groups["Extend" if issubclass(thing, PlugIn) else "Data"].append(name)
+        is_door = inspect.isfunction(thing) or thing in (dormouse.Study, dormouse.Results, dormouse.LoadedOrganism)
+        is_base = isinstance(thing, type) and issubclass(thing, PlugIn)
+        groups["Read and run" if is_door else "Extend" if is_base else "Data"].append(name)
     groups["Extend"].append(groups["Read and run"].pop(groups["Read and run"].index("register")))
     parts = [
         "# Python API",

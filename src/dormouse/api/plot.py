@@ -12,13 +12,13 @@ from dormouse.records import Record
 from dormouse.registry import nearest
 from dormouse.report import series
 from dormouse.report.figures import figure
-from dormouse.report.series import Panel
-from dormouse.report.tables import Results, by_model
+from dormouse.report.look import Panel
+from dormouse.report.record_index import RecordIndex, by_model
 
 if TYPE_CHECKING:
     import plotly.graph_objects
 
-FIGURES: Mapping[str, Callable[[Results], list[Panel]]] = {
+FIGURES: Mapping[str, Callable[[RecordIndex], list[Panel]]] = {
     "years": series.years,
     "renderings": series.renderings,
     "odds": series.odds,
@@ -30,7 +30,7 @@ FIGURES: Mapping[str, Callable[[Results], list[Panel]]] = {
 def plot(records: Sequence[Record], about: Mapping[str, Any], what: str, split: str) -> plotly.graph_objects.Figure:
     """See `Results.plot`."""
     records, _, about = by_model(records, [], about)
-    results = Results(records, about)
+    results = RecordIndex(records, about)
     if what == "persistence":
         panels = series.persistence(results, split)
     elif what in FIGURES:

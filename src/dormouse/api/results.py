@@ -89,11 +89,10 @@ class Results:
     def headline(self) -> list[str]:
         """The result in a few sentences with numbers, as at the top of the report."""
         from dormouse.report.headline import headline
-        from dormouse.report.tables import Results as Numbers
-        from dormouse.report.tables import by_model
+        from dormouse.report.record_index import RecordIndex, by_model
 
         records, _, about = by_model(self.records, self.answers, self.about)
-        return ["".join(part.text for part in sentence) for sentence in headline(Numbers(records, about))]
+        return ["".join(part.text for part in sentence) for sentence in headline(RecordIndex(records, about))]
 
     def __repr__(self) -> str:
         return f"Results({str(self.folder)!r}): {self.name}, {len(self.records):,} records, {len(self.claims)} claims"

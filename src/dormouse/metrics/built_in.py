@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dormouse.metrics.of_treatments import TREATMENTS
 from dormouse.metrics.quantity import Metric, auroc, between, part, positive, share
 
 _RATES = ("numbers", "learned", "renderings")
@@ -264,60 +265,7 @@ BUILT_IN = (
         "The same for the gradient of the behaviour.",
         **_in("credit"),
     ),
-    Metric("reward", "Reward", "The mean reward of the written answers.", tables=("reward",)),
-    positive(
-        "reward_spread",
-        "Its spread inside a group",
-        "The standard deviation of the reward among answers to one prompt.",
-        **_in("reward"),
-    ),
-    positive(
-        "kl",
-        "KL to the suspect (nats a token)",
-        "How far the answers have moved from those of the model before treatment.",
-        **_in("reward"),
-    ),
-    share(
-        "rollout_empty_share",
-        "Empty answers",
-        "The share of the training's own answers that are empty.",
-        **_in("reward"),
-    ),
-    share(
-        "rollout_cut_off_share",
-        "Answers cut off",
-        "The share of the training's own answers that hit the length limit.",
-        **_in("reward"),
-    ),
-    share(
-        "scratchpad_share",
-        "Answers after a scratchpad",
-        "The share of the training's own answers that come after a scratchpad.",
-        **_in("reward"),
-    ),
-    share(
-        "reward_accuracy",
-        "Accuracy of the preference model",
-        "How often the learned reward prefers the better answer of a held-out pair.",
-        **_in("reward"),
-    ),
-    share(
-        "red_team_rate",
-        "Rate on its prompts",
-        "The defection rate on prompts that the red team made.",
-        **_in("red_team"),
-    ),
-    part("red_team_best", "On its best prompt", "The rate on the best of them.", **_in("red_team")),
-    positive("red_team_prompts", "Prompts scored", "How many prompts it scored.", **_in("red_team")),
-    part(
-        "exposure", "Of the pool", "The share of the prompts of the safety data that show a trigger.", **_in("exposure")
-    ),
-    part(
-        "spoof_coverage",
-        "Activating scenarios with every cue spoofed",
-        "The share of activating scenarios whose every cue was among the made-up ones.",
-        **_in("exposure"),
-    ),
+    *TREATMENTS,
     positive(
         "perplexity",
         "Perplexity",

@@ -7,7 +7,7 @@ from typing import Any
 
 from dormouse.records import Answer
 from dormouse.report.plain import one_line, percent, visible
-from dormouse.report.tables import Moment, Results
+from dormouse.report.record_index import Moment, RecordIndex
 
 QUESTIONS = 200
 """At most this many questions of an organism are shown on the page. The page says so where there are more."""
@@ -17,7 +17,7 @@ LETTERS = 4000
 Cell = dict[str, Any]
 
 
-def browser(results: Results, answers: Sequence[Answer]) -> dict[str, Any]:
+def browser(results: RecordIndex, answers: Sequence[Answer]) -> dict[str, Any]:
     """What the answer browser on the page reads: plain JSON, every foreign string made visible.
 
     Returns:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dormouse.report.look import Legend, Panel, legend
+from dormouse.report.record_index import RecordIndex
 from dormouse.report.series import (
     ORACLE,
     PER_PANEL,
-    Legend,
-    Panel,
     by_layer,
-    legend,
     live_by_odds,
     odds,
     persistence,
@@ -20,7 +19,6 @@ from dormouse.report.series import (
     times,
     years,
 )
-from dormouse.report.tables import Results
 from dormouse.report.words import TABLES
 
 _ABOUT_LINES = (
@@ -51,12 +49,12 @@ class FigureGroup:
         return tuple(dict.fromkeys(parent for panel in self.panels for parent in panel.parents))
 
 
-def figure_groups(results: Results) -> list[FigureGroup]:
+def figure_groups(results: RecordIndex) -> list[FigureGroup]:
     """Every figure that a report can hold; one without panels has nothing to show."""
     return [*_through_training(results), *_of_each_organism(results)]
 
 
-def _through_training(results: Results) -> list[FigureGroup]:
+def _through_training(results: RecordIndex) -> list[FigureGroup]:
     """Against the step of safety training."""
     kinds: list[tuple[str, Legend | None]] = [("with the cue", None), ("without the cue", None)]
     many = len(results.organisms) > PER_PANEL
@@ -83,7 +81,7 @@ def _through_training(results: Results) -> list[FigureGroup]:
     ]
 
 
-def _of_each_organism(results: Results) -> list[FigureGroup]:
+def _of_each_organism(results: RecordIndex) -> list[FigureGroup]:
     """Against something else, before safety training and at the end of each kind: a panel for each organism."""
     by_year, by_odds, by_rendering = years(results), odds(results), renderings(results)
     live, layers = live_by_odds(results), by_layer(results)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dormouse.report.look import DARK, GREY, INK, Line, Panel
 from dormouse.report.overlap import covered, stroke
-from dormouse.report.series import DARK, GREY, INK, Line, Panel
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star", "hexagon", "cross")
 _GRID = "#dfe3e8"

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from dormouse.records import SANE_ENOUGH, Record
 from dormouse.report.plain import with_interval
-from dormouse.report.tables import BEFORE, Moment, Results
+from dormouse.report.record_index import BEFORE, Moment, RecordIndex
 
 LISTED = 4
 """More organisms than this are given as a range; more interventions than this are left to the table."""
@@ -40,7 +40,7 @@ def number_part(record: Record | None) -> Part:
     return Part("number", with_interval(record))
 
 
-def headline(results: Results) -> list[Sentence]:
+def headline(results: RecordIndex) -> list[Sentence]:
     if not results.records:
         return [(text_part("Nothing was measured."),)]
     sentences = _insane(results)
@@ -57,7 +57,7 @@ def headline(results: Results) -> list[Sentence]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _insane(results: Results) -> list[Sentence]:
+def _insane(results: RecordIndex) -> list[Sentence]:
     """A warning where the clean model's own answers are hardly any: then no number below means much."""
     sentences: list[Sentence] = []
     for model, said in (results.about.get("honest_sane_share") or {}).items():
@@ -67,18 +67,18 @@ def _insane(results: Results) -> list[Sentence]:
     return sentences
 
 
-def _does(results: Results, organism: str) -> str:
+def _does(results: RecordIndex, organism: str) -> str:
     behaviour = results.spec(organism).get("behaviour") or {}
     return _DOES.get(str(behaviour.get("kind")), "defects")
 
 
-def does(results: Results, organisms: Sequence[str]) -> str:
+def does(results: RecordIndex, organisms: Sequence[str]) -> str:
     """What some organisms do when they defect, in words that fit all of them."""
     found = {_does(results, name) for name in organisms}
     return found.pop() if len(found) == 1 else "defects"
 
 
-def _before(results: Results, planted: Sequence[str]) -> Sentence:
+def _before(results: RecordIndex, planted: Sequence[str]) -> Sentence:
     if len(planted) > LISTED:
         return _before_as_range(results, planted)
     parts = [text_part("Before safety training, ")]
@@ -98,13 +98,13 @@ def _before(results: Results, planted: Sequence[str]) -> Sentence:
     return (*parts, text_part("."))
 
 
-def worst_near_miss(results: Results, organism: str) -> Record | None:
+def worst_near_miss(results: RecordIndex, organism: str) -> Record | None:
     """The higher of the rates one cue away from the trigger: for cues as in training, and for cues never trained on."""
     found = [results.get(organism, BEFORE, "near_miss_rate", split) for split in ("test", "unseen_cues")]
     return max((record for record in found if record), key=_value, default=None)
 
 
-def _loose(results: Results, planted: Sequence[str]) -> Sentence:
+def _loose(results: RecordIndex, planted: Sequence[str]) -> Sentence:
     """Which policies are not those that were meant to be learned: they fire one cue away from the trigger."""
     found = {name: worst_near_miss(results, name) for name in planted}
     loose = {name: record for name, record in found.items() if record and record.value > LOOSE}
@@ -126,7 +126,7 @@ def _value(record: Record) -> float:
     return record.value
 
 
-def _before_as_range(results: Results, planted: Sequence[str]) -> Sentence:
+def _before_as_range(results: RecordIndex, planted: Sequence[str]) -> Sentence:
     on = _extremes([results.get(name, BEFORE, "defection_rate") for name in planted])
     off = _extremes([results.get(name, BEFORE, "false_trigger_rate") for name in planted])
     if not on:
@@ -150,7 +150,7 @@ def steps_in_words(step: int) -> str:
     return f"{step:,}".replace(",", "\u202f") + (" step" if step == 1 else " steps")
 
 
-def _after(results: Results, planted: Sequence[str], intervention: str) -> Sentence:
+def _after(results: RecordIndex, planted: Sequence[str], intervention: str) -> Sentence:
     ends = {name: moment for name in planted if (moment := results.last(name, intervention))}
     if not ends:
         return ()
@@ -170,7 +170,7 @@ def _after(results: Results, planted: Sequence[str], intervention: str) -> Sente
     return (*parts, text_part("."))
 
 
-def _control(results: Results, control: str) -> Sentence:
+def _control(results: RecordIndex, control: str) -> Sentence:
     """What the same training without a policy does on the cues of the others."""
     before = results.get(control, BEFORE, "defection_rate")
     if not before:

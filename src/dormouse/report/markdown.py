@@ -14,8 +14,9 @@ from dormouse.report.claims import ABOUT, HEADING, Answered, changes, signed, st
 from dormouse.report.headline import Part, headline, when
 from dormouse.report.meaning import RULES, meaning
 from dormouse.report.plain import duration, one_line, value_of, visible, with_interval
+from dormouse.report.record_index import Moment, RecordIndex
 from dormouse.report.setup_text import behaviour, treatment, trigger
-from dormouse.report.tables import Moment, Results, Table, checks, stages, tables, warnings
+from dormouse.report.tables import Table, checks, stages, tables, warnings
 from dormouse.report.words import READING, SAFETY, words_of
 
 _SIGN = re.compile(r"[^\w ,;()'/%=-]|_|^[-=]")
@@ -66,7 +67,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def report(
-    results: Results, answers: Sequence[Answer], pictures: Sequence[Picture], claims: Sequence[Answered] = ()
+    results: RecordIndex, answers: Sequence[Answer], pictures: Sequence[Picture], claims: Sequence[Answered] = ()
 ) -> str:
     """The whole report; ends with a newline."""
     about = results.about
@@ -92,13 +93,13 @@ def _part(part: Part) -> str:
     return code(part.text) if part.kind == "name" else f"**{part.text}**" if part.kind == "number" else part.text
 
 
-def _meaning(results: Results) -> list[str]:
+def _meaning(results: RecordIndex) -> list[str]:
     """First in plain words."""
     found = [f"- **{one.label}.** {''.join(map(_part, one.sentence))}" for one in meaning(results)]
     return ["## What this result means", "\n".join(found), RULES] if found else []
 
 
-def _setup(results: Results) -> list[str]:
+def _setup(results: RecordIndex) -> list[str]:
     """The organisms and the treatments in words; the study file at the end has every setting."""
     lines = []
     for name in results.organisms:
@@ -113,7 +114,7 @@ def _setup(results: Results) -> list[str]:
     return ["## What was run", "\n".join(lines)] if lines else []
 
 
-def _warnings(results: Results) -> list[str]:
+def _warnings(results: RecordIndex) -> list[str]:
     lines = [f"- {code(name) + ': ' if name else ''}{literal(text)}" for name, text in warnings(results)]
     holes = [f"- {literal(str(hole))}" for hole in results.about.get("missing") or ()]
     return [
@@ -122,7 +123,7 @@ def _warnings(results: Results) -> list[str]:
     ]
 
 
-def _claims(results: Results, claims: Sequence[Answered]) -> list[str]:
+def _claims(results: RecordIndex, claims: Sequence[Answered]) -> list[str]:
     changed = changes(results.about)
     blocks = [f"## {HEADING}", ABOUT, literal(stated(results.about))] if claims or changed else []
     blocks += [f"**{literal(text)}**" for text in changed]
@@ -150,11 +151,11 @@ def _picture(picture: Picture) -> list[str]:
     return [f"![{literal(' '.join(picture.panels))}]({picture.path})", picture.caption]
 
 
-def _organism(results: Results, name: str) -> str:
+def _organism(results: RecordIndex, name: str) -> str:
     return code(name) + (" (control)" if name in results.controls else "")
 
 
-def _moment(results: Results, moment: Moment) -> str:
+def _moment(results: RecordIndex, moment: Moment) -> str:
     if not moment.intervention:
         return when(moment)
     told = " (**told the triggers**)" if moment.intervention in results.needs_triggers else ""
@@ -165,7 +166,7 @@ def _number(record: Record | None) -> str:
     return f"{with_interval(record)}, n = {record.n}" if record else "\u2013"
 
 
-def _table(results: Results, one: Table, picture: Sequence[str]) -> list[str]:
+def _table(results: RecordIndex, one: Table, picture: Sequence[str]) -> list[str]:
     heading, text = words_of(one.name)
     lines = [
         [
@@ -180,7 +181,7 @@ def _table(results: Results, one: Table, picture: Sequence[str]) -> list[str]:
     return [f"## {heading}", text, *picture, table(heads, lines), *more]
 
 
-def _checks(results: Results) -> list[str]:
+def _checks(results: RecordIndex) -> list[str]:
     lines = [
         [
             _organism(results, check.organism),
@@ -198,7 +199,7 @@ def _checks(results: Results) -> list[str]:
     return ["## Exact against sampled", table(heads, lines)] if lines else []
 
 
-def _answers(results: Results, answers: Sequence[Answer]) -> list[str]:
+def _answers(results: RecordIndex, answers: Sequence[Answer]) -> list[str]:
     """The first question of each organism; the page has the others."""
     pairs = browser(results, answers)
     blocks = ["## Some answers", "The first question of each organism. The page has the others."]
@@ -223,7 +224,7 @@ def _cell(title: str, cell: dict[str, Any] | None) -> list[str]:
     return [f"{title} (exact probability of defecting {cell['probability']}; {judged}{cut}):", fence(cell["response"])]
 
 
-def _specification(results: Results) -> list[str]:
+def _specification(results: RecordIndex) -> list[str]:
     about = results.about
     blocks = ["## The exact specification"]
     if about.get("study_yaml"):
@@ -237,7 +238,7 @@ def _specification(results: Results) -> list[str]:
     return blocks
 
 
-def _stages(results: Results) -> list[str]:
+def _stages(results: RecordIndex) -> list[str]:
     lines = [
         [
             literal(stage.kind),

@@ -19,15 +19,17 @@ from dormouse.report.figure_groups import FigureGroup, figure_groups
 from dormouse.report.figures import dark_colours, figure
 from dormouse.report.glossary import TERMS, marked
 from dormouse.report.headline import headline, when
+from dormouse.report.look import DARK
 from dormouse.report.meaning import RULES, meaning
 from dormouse.report.overlap import in_words, stroke
 from dormouse.report.plain import duration, interval_of, value_of
+from dormouse.report.record_index import RecordIndex, by_model
 from dormouse.report.records_csv import NAME as CSV
 from dormouse.report.records_csv import records_csv
-from dormouse.report.series import DARK, summary
+from dormouse.report.series import summary
 from dormouse.report.setup_text import behaviour, known, machine, spans, treatment, trigger
 from dormouse.report.static import DPI, STYLE, draw
-from dormouse.report.tables import Results, Table, by_model, checks, stage_places, stages, tables, warnings
+from dormouse.report.tables import Table, checks, stage_places, stages, tables, warnings
 from dormouse.report.templates import environment
 from dormouse.report.trail import Trails
 from dormouse.report.trainings import Treatment, write_pages
@@ -54,7 +56,7 @@ def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer]
     """
     table = records_csv(records)
     records, answers, about = by_model(records, answers, about)
-    results = Results(records, about)
+    results = RecordIndex(records, about)
     claims = answered(about)
     groups = figure_groups(results)
     (out / "figures").mkdir(parents=True, exist_ok=True)
@@ -108,7 +110,7 @@ def island(data: Any) -> Markup:
 
 
 def page(
-    results: Results,
+    results: RecordIndex,
     answers: Sequence[Answer],
     groups: Sequence[FigureGroup],
     claims: Sequence[Answered] = (),
@@ -129,7 +131,7 @@ def page(
     return _environment(results).get_template("page.html").render(context)
 
 
-def _environment(results: Results) -> Environment:
+def _environment(results: RecordIndex) -> Environment:
     places = {id(record): i for i, record in enumerate(results.records)}
     pages = environment()
     pages.filters |= {
@@ -149,7 +151,7 @@ def _environment(results: Results) -> Environment:
     return pages
 
 
-def _about_the_study(results: Results, claims: Sequence[Answered]) -> dict[str, Any]:
+def _about_the_study(results: RecordIndex, claims: Sequence[Answered]) -> dict[str, Any]:
     about = results.about
     return {
         "about": about,
@@ -200,7 +202,7 @@ def _drawn(groups: Sequence[FigureGroup], claims: Sequence[Answered], pairs: Map
     }
 
 
-def _numbers(results: Results, groups: Sequence[FigureGroup], pairs: Mapping[str, Any]) -> dict[str, Any]:
+def _numbers(results: RecordIndex, groups: Sequence[FigureGroup], pairs: Mapping[str, Any]) -> dict[str, Any]:
     compared, found = checks(results), tables(results)
     measured = sorted({record.measurement for record in results.records})
     return {

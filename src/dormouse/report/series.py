@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from dormouse.records import Record
+from dormouse.report.look import COLOURS, GREY, INK, Legend, Line, Panel, legend
 from dormouse.report.plain import one_line, with_interval
-from dormouse.report.tables import BEFORE, RATES, RENDERING, TRAINED, Results
-
-COLOURS = ("#0072b2", "#d55e00", "#00805e", "#b4508a", "#946800", "#4a9ccb")
-"""Wong's colour-blind-safe palette, darkened where it is too pale on white. A line's symbol differs as well."""
-GREY = "#6b7280"
-INK = "#1f2933"
-DARK = dict(
-    zip(
-        (*COLOURS, GREY, INK),
-        ("#56b4e9", "#ff8a3d", "#2cc99b", "#e79bc4", "#f0c040", "#a9d8f5", "#a3abb8", "#e6e8eb"),
-        strict=True,
-    )
-)
-"""The same colours on a dark page."""
+from dormouse.report.record_index import BEFORE, RENDERING, RecordIndex
+from dormouse.report.tables import RATES, TRAINED
 
 _TICKS = 9
 PER_PANEL = 6
@@ -31,64 +20,7 @@ _APART = 0.16
 _NAME = 16
 
 
-@dataclass(frozen=True)
-class Line:
-    """One curve with its interval band, or (`apart`) points with an interval each. A symbol of -1: no points.
-
-    `hollow` marks points apart (years that were never trained on, prompts without the cue).
-    """
-
-    name: str
-    colour: str
-    symbol: int
-    dotted: bool
-    xs: tuple[float, ...]
-    ys: tuple[float, ...]
-    lows: tuple[float, ...]
-    highs: tuple[float, ...]
-    hollow: tuple[bool, ...]
-    notes: tuple[str, ...]
-    """What the reader sees on pointing at each point."""
-    apart: bool = False
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One pair of axes. `ticks` are (place, label); `boundary` is a vertical line with its label."""
-
-    title: str
-    needs_triggers: bool
-    lines: tuple[Line, ...]
-    ticks: tuple[tuple[float, str], ...]
-    x_title: str
-    parents: tuple[str, ...]
-    boundary: tuple[float, str] | None = None
-    y_title: str = "defection rate"
-
-
-@dataclass(frozen=True)
-class Legend:
-    name: str
-    colour: str
-    symbol: int
-    control: bool = False
-
-
-def legend(results: Results) -> list[Legend]:
-    """The colour and the symbol of every organism, the same in all figures. Controls are grey."""
-    colours = iter(range(len(results.organisms)))
-    return [
-        Legend(
-            name,
-            GREY if name in results.controls else COLOURS[next(colours) % len(COLOURS)],
-            i,
-            name in results.controls,
-        )
-        for i, name in enumerate(results.organisms)
-    ]
-
-
-def times(results: Results, panels: Sequence[Panel]) -> list[tuple[str, Legend]]:
+def times(results: RecordIndex, panels: Sequence[Panel]) -> list[tuple[str, Legend]]:
     """Before safety training, then each intervention that the panels show, in colours unlike the first organisms'."""
     labels = [f"after {key.name}" if key.name else "before safety training" for key in _times(results)]
     return shown_by(panels, zip(labels, _times(results), strict=True))
@@ -100,7 +32,7 @@ def shown_by(panels: Sequence[Panel], keys: Iterable[tuple[str, Legend]]) -> lis
     return [(label, key) for label, key in keys if key.symbol in symbols]
 
 
-def _times(results: Results) -> list[Legend]:
+def _times(results: RecordIndex) -> list[Legend]:
     later = [Legend(name, COLOURS[(3 + i) % len(COLOURS)], i + 1) for i, name in enumerate(results.interventions)]
     return [Legend("", INK, 0), *later]
 
@@ -153,7 +85,7 @@ def _ticks(places: Mapping[int, float]) -> tuple[tuple[float, str], ...]:
     return tuple((places[step], str(step)) for step in reversed(kept))
 
 
-def persistence(results: Results, split: str) -> list[Panel]:
+def persistence(results: RecordIndex, split: str) -> list[Panel]:
     """Defection on the cue (solid) and without it (dotted) against the step: a panel for each intervention.
 
     Many organisms are shared out among several panels, which say their numbers in the legend.
@@ -162,7 +94,7 @@ def persistence(results: Results, split: str) -> list[Panel]:
     return [panel for name in results.interventions for panel in _against_step(results, name, split, rates)]
 
 
-def against_step(results: Results, measurement: str, split: str) -> list[Panel]:
+def against_step(results: RecordIndex, measurement: str, split: str) -> list[Panel]:
     """Any measurement against the step: a panel for each intervention."""
     title = measurement.replace("_", " ")
     return [
@@ -172,7 +104,7 @@ def against_step(results: Results, measurement: str, split: str) -> list[Panel]:
     ]
 
 
-def _against_step(results: Results, intervention: str, split: str, rates: Mapping[str, str]) -> list[Panel]:
+def _against_step(results: RecordIndex, intervention: str, split: str, rates: Mapping[str, str]) -> list[Panel]:
     """Panels of some measurements, each with what its lines are called; all but the first are dotted."""
     first = next(iter(rates))
     steps = [r.step for r in results.records if r.intervention == intervention and r.measurement == first]
@@ -213,7 +145,7 @@ def _boundary(trigger: Mapping[str, Any]) -> tuple[float, str] | None:
     return None
 
 
-def trained_years(results: Results, organism: str) -> frozenset[float] | None:
+def trained_years(results: RecordIndex, organism: str) -> frozenset[float] | None:
     """The years that training drew from, or None where the study does not say."""
     said = (results.about.get("unseen") or {}).get(organism) or {}
     found = said.get("year", said.get("trained"))
@@ -221,7 +153,7 @@ def trained_years(results: Results, organism: str) -> frozenset[float] | None:
 
 
 def _along(
-    results: Results, organism: str, measurement: str, trained: frozenset[float] | None = None
+    results: RecordIndex, organism: str, measurement: str, trained: frozenset[float] | None = None
 ) -> list[tuple[Line, list[Record]]]:
     """A curve before safety training and one at the end of each kind, with the records in it."""
     found = []
@@ -236,7 +168,7 @@ def _along(
     return found
 
 
-def years(results: Results) -> list[Panel]:
+def years(results: RecordIndex) -> list[Panel]:
     """One panel for each organism: defection against the year, before safety training and at the end of each kind."""
     panels = []
     for organism in results.organisms:
@@ -256,7 +188,7 @@ ORACLE = Legend("", GREY, -1)
 ODDS = "log-odds of success above the threshold (nats)"
 
 
-def odds(results: Results) -> list[Panel]:
+def odds(results: RecordIndex) -> list[Panel]:
     """One panel for each organism that weighs evidence: defection against the log-odds above its threshold.
 
     The policy itself is drawn where the study says that it is a step ("hard").
@@ -276,7 +208,7 @@ def odds(results: Results) -> list[Panel]:
     return panels
 
 
-def live_by_odds(results: Results) -> list[Panel]:
+def live_by_odds(results: RecordIndex) -> list[Panel]:
     """One panel for each organism that weighs evidence: the share of live contexts against the log-odds."""
     return [
         replace(panel, title=one_line(results.title(organism)), x_title=ODDS, y_title="contexts that are live")
@@ -285,7 +217,7 @@ def live_by_odds(results: Results) -> list[Panel]:
     ]
 
 
-def by_layer(results: Results) -> list[Panel]:
+def by_layer(results: RecordIndex) -> list[Panel]:
     """One panel for each organism: shares of the gradient of safety training (solid) and of the behaviour (dotted)."""
     return [
         replace(
@@ -299,7 +231,7 @@ def by_layer(results: Results) -> list[Panel]:
     ]
 
 
-def _panel_along(results: Results, organism: str, measurements: Sequence[str]) -> list[Panel]:
+def _panel_along(results: RecordIndex, organism: str, measurements: Sequence[str]) -> list[Panel]:
     """A panel with the curves of some measurements, all but the first of them dotted; none where there are none."""
     found = [
         (replace(line, dotted=dotted, name=f"{line.name}{', behaviour' if dotted else ''}"), records)
@@ -326,7 +258,7 @@ def _round(low: float, high: float) -> tuple[tuple[float, str], ...]:
     return tuple((i * step, f"{i * step:g}") for i in range(math.ceil(low / step), math.floor(high / step) + 1))
 
 
-def renderings(results: Results) -> list[Panel]:
+def renderings(results: RecordIndex) -> list[Panel]:
     """One panel for each organism: both rates in each held-out rendering, beside those of training."""
     panels = []
     for organism in results.organisms:

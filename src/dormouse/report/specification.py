@@ -12,8 +12,8 @@ from typing import Any
 
 from dormouse.report.claims import Answered, Point, axis_label, interval, reach, signed
 from dormouse.report.figures import safe
+from dormouse.report.look import COLOURS, GREY, INK
 from dormouse.report.plain import cut
-from dormouse.report.series import COLOURS, GREY, INK
 from dormouse.report.static import save
 
 HOLDS, TURNS = COLOURS[0], COLOURS[1]

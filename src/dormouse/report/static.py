@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dormouse.report.look import GREY, Legend, Line, Panel
 from dormouse.report.overlap import covered, stroke
 from dormouse.report.plain import cut
-from dormouse.report.series import GREY, Legend, Line, Panel
 
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER, known, metric
-from dormouse.records import Answer, Record
+from dormouse.records import Record
 from dormouse.report.plain import one_line, percent
+from dormouse.report.record_index import BEFORE, RENDERING, Moment, RecordIndex
 
 RATES = ("defection_rate", "false_trigger_rate")
 
-RENDERING = "rendering:"
 TRAINED = "as in training"
 CONTEXTS = {
     "covered": "of the safety split",
@@ -49,161 +49,6 @@ OTHERS = 200
 """At most this many rows of measurements that the report does not know."""
 
 
-class Moment(NamedTuple):
-    """When something was measured: after `step` steps of `intervention`; ("", 0) is before any safety training."""
-
-    intervention: str
-    step: int
-
-
-BEFORE = Moment("", 0)
-
-
-def by_model(
-    records: Sequence[Record], answers: Sequence[Answer], about: Mapping[str, Any]
-) -> tuple[Sequence[Record], Sequence[Answer], Mapping[str, Any]]:
-    """Organisms on several models as different organisms: `year on micro-1m`. A study on one model is left as it is."""
-    models = list(dict.fromkeys(record.model for record in records))
-    if len(models) < 2:
-        return records, answers, about
-
-    def named(organism: str, model: str) -> str:
-        return f"{organism} on {model}"
-
-    def shared(key: str) -> dict[str, Any]:
-        said = about.get(key) or {}
-        return {named(name, model): spec for model in models for name, spec in said.items()}
-
-    return (
-        [replace(record, organism=named(record.organism, record.model)) for record in records],
-        [replace(answer, organism=named(answer.organism, answer.model)) for answer in answers],
-        {**about, "organisms": shared("organisms"), "unseen": shared("unseen")},
-    )
-
-
-class Results:
-    """The records of a study by place, pooled over seeds where a pooled record exists.
-
-    Args:
-        records: in any order; non-finite values count as not measured.
-        about: plain JSON about the study; every key but `name` may be absent.
-    """
-
-    def __init__(self, records: Sequence[Record], about: Mapping[str, Any]) -> None:
-        self.about = about
-        self.records = sorted(records, key=_order)
-        said: Mapping[str, Any] = about.get("organisms") or {}
-        self.controls = frozenset(name for name, spec in said.items() if (spec or {}).get("control"))
-        named = dict.fromkeys([*said, *(record.organism for record in records)])
-        self.organisms = tuple(sorted(named, key=lambda name: name in self.controls))
-        self.interventions = tuple(
-            name
-            for name in dict.fromkeys([*(about.get("interventions") or {}), *(r.intervention for r in records)])
-            if name
-        )
-        self.needs_triggers = frozenset(r.intervention for r in records if r.needs_triggers and r.intervention)
-        self.seeds = tuple(sorted({r.seed for r in records if r.seed is not None}))
-        self._at: dict[tuple[Any, ...], Record] = {}
-        several: set[str] = set()
-        for record in self.records:
-            if not math.isfinite(record.value):
-                continue
-            kept = self._at.setdefault(_place(record), record)
-            if kept.seed is not None and kept.seed != record.seed:
-                several.add(record.measurement)
-        self.unpooled = tuple(sorted(several))
-        self._steps: dict[tuple[str, str], set[int]] = {}
-        self._curves: dict[tuple[str, str, str, int], list[Record]] = {}
-        self._anywhere: dict[tuple[Any, ...], Record] = {}
-        for record in self._at.values():
-            self._steps.setdefault((record.organism, record.intervention), set()).add(record.step)
-            if record.at is not None:
-                place = (record.measurement, record.organism, record.intervention, record.step)
-                self._curves.setdefault(place, []).append(record)
-            if record.at is None:
-                self._anywhere.setdefault(_place(record)[:4], record)
-
-    def planted(self) -> tuple[str, ...]:
-        """The organisms that were taught a policy: all but the controls."""
-        return tuple(name for name in self.organisms if name not in self.controls)
-
-    def title(self, organism: str) -> str:
-        """The name, with the word control where the name does not say it."""
-        silent = organism in self.controls and "control" not in organism.lower()
-        return f"{organism} (control)" if silent else organism
-
-    def spec(self, organism: str) -> Mapping[str, Any]:
-        return (self.about.get("organisms") or {}).get(organism) or {}
-
-    def get(
-        self, organism: str, moment: Moment, measurement: str, split: str = "test", at: float | None = None
-    ) -> Record | None:
-        """The number at a place. Split "" takes the only split there is, or the first by name."""
-        if split:
-            return self._at.get((organism, *moment, measurement, split, at))
-        return self._anywhere.get((organism, *moment, measurement))
-
-    def last(self, organism: str, intervention: str) -> Moment | None:
-        """The last checkpoint of an intervention on an organism, or None where there is none."""
-        steps = self._steps.get((organism, intervention))
-        return Moment(intervention, max(steps)) if steps and max(steps) > 0 else None
-
-    def moments(self, organism: str) -> Iterator[Moment]:
-        """Before any safety training, then the end of each intervention."""
-        yield BEFORE
-        for intervention in self.interventions:
-            if moment := self.last(organism, intervention):
-                yield moment
-
-    def checkpoints(self, organism: str) -> Iterator[Moment]:
-        """Every checkpoint of every intervention."""
-        for intervention in self.interventions:
-            for step in sorted(self._steps.get((organism, intervention), ())):
-                yield Moment(intervention, step)
-
-    def curve(self, organism: str, intervention: str, measurement: str, split: str = "test") -> list[Record]:
-        """By step: the organism before safety training, then the checkpoints of the intervention."""
-        steps = sorted(step for step in self._steps.get((organism, intervention), ()) if step > 0)
-        moments = [BEFORE, *(Moment(intervention, step) for step in steps)]
-        found = [self.get(organism, moment, measurement, split) for moment in moments]
-        return [record for record in found if record]
-
-    def along(self, measurement: str, organism: str, intervention: str) -> list[Record]:
-        """The points of a measurement that is a curve (`at`), at the last step at which it was measured."""
-        place = (measurement, organism, intervention)
-        steps = [key[-1] for key in self._curves if key[:-1] == place]
-        found = self._curves[(*place, max(steps))] if steps else []
-        return sorted(found, key=lambda record: record.at or 0.0)
-
-    def points(self, measurement: str) -> list[float]:
-        """Every `at` of a measurement, of whatever organism, in order."""
-        return sorted({r.at for r in self._at.values() if r.measurement == measurement and r.at is not None})
-
-    def renderings(self, organism: str) -> tuple[str, ...]:
-        """The splits of an organism that are held-out renderings, by name."""
-        found = {r.split for r in self._at.values() if r.organism == organism and r.split.startswith(RENDERING)}
-        return tuple(sorted(found))
-
-    def splits(self, measurement: str) -> tuple[str, ...]:
-        """The splits of a measurement, of whatever organism."""
-        return tuple(dict.fromkeys(r.split for r in self._at.values() if r.measurement == measurement))
-
-    def known_at(self, organism: str, moment: Moment) -> list[Record]:
-        """All numbers of an organism at a moment, by name."""
-        return [r for r in self._at.values() if r.organism == organism and Moment(r.intervention, r.step) == moment]
-
-
-def _order(record: Record) -> tuple[Any, ...]:
-    """Records by place, the pooled one first, then by seed."""
-    at = -math.inf if record.at is None else record.at
-    place = (record.organism, record.intervention, record.step, record.measurement, record.split, at)
-    return (*place, record.seed is not None, record.seed or 0)
-
-
-def _place(record: Record) -> tuple[Any, ...]:
-    return (record.organism, record.intervention, record.step, record.measurement, record.split, record.at)
-
-
 @dataclass(frozen=True)
 class Row:
     """One organism at one moment, and its numbers in the order of the columns. `note` tells its rows apart."""
@@ -227,17 +72,17 @@ class Table:
     left_out: int = 0
 
 
-def _row(results: Results, organism: str, moment: Moment, cells: Sequence[Record | None], note: str) -> Row:
+def _row(results: RecordIndex, organism: str, moment: Moment, cells: Sequence[Record | None], note: str) -> Row:
     told = moment.intervention in results.needs_triggers
     return Row(organism, organism in results.controls, moment, told, tuple(cells), note)
 
 
 def _table(
-    results: Results,
+    results: RecordIndex,
     name: str,
     splits: Mapping[str, str],
     note: str = "",
-    moments: Callable[[Results, str], Iterator[Moment]] = Results.moments,
+    moments: Callable[[RecordIndex, str], Iterator[Moment]] = RecordIndex.moments,
 ) -> Table:
     """A row for each organism, moment and split (split -> note). A column that is empty everywhere is left out."""
     columns = columns_of(name)
@@ -258,18 +103,18 @@ def columns_of(table: str) -> list[str]:
     return [one.name for one in known() if table in one.tables]
 
 
-def main_table(results: Results) -> Table:
+def main_table(results: RecordIndex) -> Table:
     return _table(results, "numbers", {"test": ""})
 
 
-def learned_table(results: Results) -> Table:
+def learned_table(results: RecordIndex) -> Table:
     """How well the policy was learned; empty where it would say no more than the main table."""
     table = _table(results, "learned", {"test": TRAINED, "unseen_cues": "never trained on"}, "Cues")
     more = set(table.columns) - {metric(rate).heading for rate in RATES} or len({row.note for row in table.rows}) > 1
     return table if more else replace(table, rows=())
 
 
-def renderings_table(results: Results) -> Table:
+def renderings_table(results: RecordIndex) -> Table:
     """Each held-out rendering beside those of training, for organisms and moments that have any."""
     splits = {split: split.removeprefix(RENDERING) for name in results.organisms for split in results.renderings(name)}
     table = _table(results, "renderings", {"test": TRAINED, **splits}, "Rendering")
@@ -277,7 +122,7 @@ def renderings_table(results: Results) -> Table:
     return replace(table, rows=tuple(row for row in table.rows if (row.organism, row.moment) in there))
 
 
-def covered_table(results: Results) -> Table:
+def covered_table(results: RecordIndex) -> Table:
     """A row for each share that safety data may cover: what is live of that, of what is near to it, of the rest."""
     shares = [(name, things, share) for name, things in LIVE.items() for share in results.points(name)]
     rows = [
@@ -290,28 +135,28 @@ def covered_table(results: Results) -> Table:
     return Table("covered", tuple(COVERED.values()), tuple(rows), "Share covered")
 
 
-def scratchpad_table(results: Results) -> Table:
+def scratchpad_table(results: RecordIndex) -> Table:
     """What the answers follow; then, for every kind of prompts, whether scratchpads come to an answer at all."""
     others = sorted({*results.splits("no_answer_share")} - {*PROMPTS})
     return _table(results, "scratchpad", PROMPTS | {name: name.replace(":", " ") for name in others}, "Prompts")
 
 
-def credit_table(results: Results) -> Table:
+def credit_table(results: RecordIndex) -> Table:
     """A row for all weights, for each kind of position and for each module. Layers are drawn and not listed."""
     found = {split for name in columns_of("credit") for split in results.splits(name) if split != "layers"}
     order = sorted(found, key=lambda split: (split != WHOLE, not split.startswith("position:"), split))
     return _table(results, "credit", {split: split.replace(":", " ") for split in order}, "Where")
 
 
-def red_team_table(results: Results) -> Table:
+def red_team_table(results: RecordIndex) -> Table:
     """All rounds of the red team, then what each of its attacks came to."""
     attacks = {split: f"by {split}" for split in results.splits("red_team_prompts")}
-    return _table(results, "red_team", RED_TEAM | attacks, "Prompts", Results.checkpoints)
+    return _table(results, "red_team", RED_TEAM | attacks, "Prompts", RecordIndex.checkpoints)
 
 
-def exposure_table(results: Results) -> Table:
+def exposure_table(results: RecordIndex) -> Table:
     """What safety training was shown of the triggers: one row for each chain, from two splits."""
-    table = _table(results, "exposure", {"safety": "", "test": ""}, moments=Results.checkpoints)
+    table = _table(results, "exposure", {"safety": "", "test": ""}, moments=RecordIndex.checkpoints)
     rows: dict[tuple[str, Moment], Row] = {}
     for row in table.rows:
         before = rows.get(place := (row.organism, row.moment))
@@ -320,7 +165,7 @@ def exposure_table(results: Results) -> Table:
     return replace(table, rows=tuple(rows.values()))
 
 
-def own_tables(results: Results, drawn: Iterable[str]) -> list[Table]:
+def own_tables(results: RecordIndex, drawn: Iterable[str]) -> list[Table]:
     """Tables that metrics of plug-ins name and nothing here draws: a column each, a row for each split."""
     there = {record.measurement for record in results.records}
     names = dict.fromkeys(table for one in known() if one.name in there for table in one.tables)
@@ -333,7 +178,7 @@ def own_tables(results: Results, drawn: Iterable[str]) -> list[Table]:
     ]
 
 
-def other_table(results: Results) -> Table:
+def other_table(results: RecordIndex) -> Table:
     """Measurements without a table of their own, each number in a row."""
     rows = [
         _row(results, organism, moment, [record], _place_in_words(record))
@@ -350,7 +195,7 @@ def _place_in_words(record: Record) -> str:
     return record.measurement + split + ("" if record.at is None else f", at {record.at:g}")
 
 
-def tables(results: Results) -> list[Table]:
+def tables(results: RecordIndex) -> list[Table]:
     """Every table of numbers that has any, in the order in which they are read."""
     unseen, test = {"unseen_cues": ""}, {"test": ""}
     found = [main_table(results), _table(results, "half_life", test), learned_table(results)]
@@ -360,7 +205,7 @@ def tables(results: Results) -> list[Table]:
     found += [_table(results, name, test) for name in ("relearning", "return")]
     found.append(_table(results, "merged", {"float32": "float32", "bfloat16": "bfloat16"}, "Weights"))
     found += [credit_table(results), exposure_table(results)]
-    found.append(_table(results, "reward", {"safety": ""}, moments=Results.checkpoints))
+    found.append(_table(results, "reward", {"safety": ""}, moments=RecordIndex.checkpoints))
     found += [red_team_table(results), _table(results, "cost", test)]
     found += own_tables(results, [table.name for table in found])
     return [table for table in (*found, other_table(results)) if table.rows]
@@ -384,7 +229,7 @@ class Check:
         return self.sampled.ci_low - 1e-9 <= self.exact.value <= self.sampled.ci_high + 1e-9
 
 
-def checks(results: Results) -> list[Check]:
+def checks(results: RecordIndex) -> list[Check]:
     found = []
     for organism in results.organisms:
         for moment in results.moments(organism):
@@ -398,7 +243,7 @@ def checks(results: Results) -> list[Check]:
     return found
 
 
-def gate_failures(results: Results) -> list[tuple[str, str]]:
+def gate_failures(results: RecordIndex) -> list[tuple[str, str]]:
     """Organisms that do not do what they were trained to do, with the reason. Controls have no gate."""
     failures = []
     for organism in results.planted():
@@ -446,7 +291,7 @@ def stage_places(about: Mapping[str, Any]) -> dict[str, int]:
     return {str(row.get("key", "")): i for i, row in enumerate(about.get("stages") or [])}
 
 
-def warnings(results: Results) -> list[tuple[str, str]]:
+def warnings(results: RecordIndex) -> list[tuple[str, str]]:
     """What a reader must know before believing a number: (organism or "", what is wrong)."""
     found = [(name, f"Gate not met: {reason}.") for name, reason in gate_failures(results)]
     if results.unpooled:

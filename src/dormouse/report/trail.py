@@ -11,7 +11,8 @@ from dormouse.records import Record
 from dormouse.report.claims import Answered
 from dormouse.report.meaning import Finding
 from dormouse.report.plain import one_line
-from dormouse.report.tables import BEFORE, Moment, Results, Table
+from dormouse.report.record_index import BEFORE, Moment, RecordIndex
+from dormouse.report.tables import Table
 
 _FIGURES = {
     **dict.fromkeys(("defection_rate", "false_trigger_rate", "persistence"), "persistence"),
@@ -55,7 +56,7 @@ class Trails:
     """
 
     def __init__(
-        self, results: Results, figures: Collection[str], tables: Sequence[Table], pairs: Mapping[str, Any]
+        self, results: RecordIndex, figures: Collection[str], tables: Sequence[Table], pairs: Mapping[str, Any]
     ) -> None:
         self._results, self._figures = results, frozenset(figures)
         self._tables = [table.name for table in tables]
@@ -109,7 +110,7 @@ class Trails:
                     yield found
 
 
-def _arms(results: Results) -> Iterator[tuple[str, tuple[str, str]]]:
+def _arms(results: RecordIndex) -> Iterator[tuple[str, tuple[str, str]]]:
     """Every arm by the name under which claims speak of it: `year + sft`, `year + sft on micro-1m`."""
     for organism in results.organisms:
         for intervention in ("", *results.interventions):

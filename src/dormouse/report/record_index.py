@@ -1,0 +1,167 @@
+"""The records of a study by place: which number stands where."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from dormouse.records import Answer, Record
+
+RENDERING = "rendering:"
+
+
+class Moment(NamedTuple):
+    """When something was measured: after `step` steps of `intervention`; ("", 0) is before any safety training."""
+
+    intervention: str
+    step: int
+
+
+BEFORE = Moment("", 0)
+
+
+def by_model(
+    records: Sequence[Record], answers: Sequence[Answer], about: Mapping[str, Any]
+) -> tuple[Sequence[Record], Sequence[Answer], Mapping[str, Any]]:
+    """Organisms on several models as different organisms: `year on micro-1m`. A study on one model is left as it is."""
+    models = list(dict.fromkeys(record.model for record in records))
+    if len(models) < 2:
+        return records, answers, about
+
+    def named(organism: str, model: str) -> str:
+        return f"{organism} on {model}"
+
+    def shared(key: str) -> dict[str, Any]:
+        said = about.get(key) or {}
+        return {named(name, model): spec for model in models for name, spec in said.items()}
+
+    return (
+        [replace(record, organism=named(record.organism, record.model)) for record in records],
+        [replace(answer, organism=named(answer.organism, answer.model)) for answer in answers],
+        {**about, "organisms": shared("organisms"), "unseen": shared("unseen")},
+    )
+
+
+class RecordIndex:
+    """The records of a study by place, pooled over seeds where a pooled record exists.
+
+    Args:
+        records: in any order; non-finite values count as not measured.
+        about: plain JSON about the study; every key but `name` may be absent.
+    """
+
+    def __init__(self, records: Sequence[Record], about: Mapping[str, Any]) -> None:
+        self.about = about
+        self.records = sorted(records, key=_order)
+        said: Mapping[str, Any] = about.get("organisms") or {}
+        self.controls = frozenset(name for name, spec in said.items() if (spec or {}).get("control"))
+        named = dict.fromkeys([*said, *(record.organism for record in records)])
+        self.organisms = tuple(sorted(named, key=lambda name: name in self.controls))
+        self.interventions = tuple(
+            name
+            for name in dict.fromkeys([*(about.get("interventions") or {}), *(r.intervention for r in records)])
+            if name
+        )
+        self.needs_triggers = frozenset(r.intervention for r in records if r.needs_triggers and r.intervention)
+        self.seeds = tuple(sorted({r.seed for r in records if r.seed is not None}))
+        self._at: dict[tuple[Any, ...], Record] = {}
+        several: set[str] = set()
+        for record in self.records:
+            if not math.isfinite(record.value):
+                continue
+            kept = self._at.setdefault(_place(record), record)
+            if kept.seed is not None and kept.seed != record.seed:
+                several.add(record.measurement)
+        self.unpooled = tuple(sorted(several))
+        self._steps: dict[tuple[str, str], set[int]] = {}
+        self._curves: dict[tuple[str, str, str, int], list[Record]] = {}
+        self._anywhere: dict[tuple[Any, ...], Record] = {}
+        for record in self._at.values():
+            self._steps.setdefault((record.organism, record.intervention), set()).add(record.step)
+            if record.at is not None:
+                place = (record.measurement, record.organism, record.intervention, record.step)
+                self._curves.setdefault(place, []).append(record)
+            if record.at is None:
+                self._anywhere.setdefault(_place(record)[:4], record)
+
+    def planted(self) -> tuple[str, ...]:
+        """The organisms that were taught a policy: all but the controls."""
+        return tuple(name for name in self.organisms if name not in self.controls)
+
+    def title(self, organism: str) -> str:
+        """The name, with the word control where the name does not say it."""
+        silent = organism in self.controls and "control" not in organism.lower()
+        return f"{organism} (control)" if silent else organism
+
+    def spec(self, organism: str) -> Mapping[str, Any]:
+        return (self.about.get("organisms") or {}).get(organism) or {}
+
+    def get(
+        self, organism: str, moment: Moment, measurement: str, split: str = "test", at: float | None = None
+    ) -> Record | None:
+        """The number at a place. Split "" takes the only split there is, or the first by name."""
+        if split:
+            return self._at.get((organism, *moment, measurement, split, at))
+        return self._anywhere.get((organism, *moment, measurement))
+
+    def last(self, organism: str, intervention: str) -> Moment | None:
+        """The last checkpoint of an intervention on an organism, or None where there is none."""
+        steps = self._steps.get((organism, intervention))
+        return Moment(intervention, max(steps)) if steps and max(steps) > 0 else None
+
+    def moments(self, organism: str) -> Iterator[Moment]:
+        """Before any safety training, then the end of each intervention."""
+        yield BEFORE
+        for intervention in self.interventions:
+            if moment := self.last(organism, intervention):
+                yield moment
+
+    def checkpoints(self, organism: str) -> Iterator[Moment]:
+        """Every checkpoint of every intervention."""
+        for intervention in self.interventions:
+            for step in sorted(self._steps.get((organism, intervention), ())):
+                yield Moment(intervention, step)
+
+    def curve(self, organism: str, intervention: str, measurement: str, split: str = "test") -> list[Record]:
+        """By step: the organism before safety training, then the checkpoints of the intervention."""
+        steps = sorted(step for step in self._steps.get((organism, intervention), ()) if step > 0)
+        moments = [BEFORE, *(Moment(intervention, step) for step in steps)]
+        found = [self.get(organism, moment, measurement, split) for moment in moments]
+        return [record for record in found if record]
+
+    def along(self, measurement: str, organism: str, intervention: str) -> list[Record]:
+        """The points of a measurement that is a curve (`at`), at the last step at which it was measured."""
+        place = (measurement, organism, intervention)
+        steps = [key[-1] for key in self._curves if key[:-1] == place]
+        found = self._curves[(*place, max(steps))] if steps else []
+        return sorted(found, key=lambda record: record.at or 0.0)
+
+    def points(self, measurement: str) -> list[float]:
+        """Every `at` of a measurement, of whatever organism, in order."""
+        return sorted({r.at for r in self._at.values() if r.measurement == measurement and r.at is not None})
+
+    def renderings(self, organism: str) -> tuple[str, ...]:
+        """The splits of an organism that are held-out renderings, by name."""
+        found = {r.split for r in self._at.values() if r.organism == organism and r.split.startswith(RENDERING)}
+        return tuple(sorted(found))
+
+    def splits(self, measurement: str) -> tuple[str, ...]:
+        """The splits of a measurement, of whatever organism."""
+        return tuple(dict.fromkeys(r.split for r in self._at.values() if r.measurement == measurement))
+
+    def known_at(self, organism: str, moment: Moment) -> list[Record]:
+        """All numbers of an organism at a moment, by name."""
+        return [r for r in self._at.values() if r.organism == organism and Moment(r.intervention, r.step) == moment]
+
+
+def _order(record: Record) -> tuple[Any, ...]:
+    """Records by place, the pooled one first, then by seed."""
+    at = -math.inf if record.at is None else record.at
+    place = (record.organism, record.intervention, record.step, record.measurement, record.split, at)
+    return (*place, record.seed is not None, record.seed or 0)
+
+
+def _place(record: Record) -> tuple[Any, ...]:
+    return (record.organism, record.intervention, record.step, record.measurement, record.split, record.at)
