@@ -561,7 +561,7 @@ CALLS = (
 )
 
 ELSEWHERE = {
-    ("run", "--executor", "ray"): "studies/test_on_ray.py::test_a_study_leaves_the_bytes_that_local_processes_leave"
+    ("run", "--executor", "ray"): "execution/test_on_ray.py::test_a_study_leaves_the_bytes_that_local_processes_leave"
 }
 """What is stubbed here, and the test that does it in earnest."""
 

@@ -107,17 +107,11 @@ def test_a_plug_in_file_that_cannot_be_imported_is_one_message(place, fault):
 def test_a_plug_in_of_a_console_is_refused_where_workers_would_have_to_import_it(place):
     code = MOON + textwrap.dedent(
         """
-        from pathlib import Path
-        from dormouse import Store, read_study, run_study
-        from dormouse.errors import UserError
-        from dormouse.progress import watch
-        text = Path("study.yaml").read_text()
-        study = read_study(Path("study.yaml"))
-        with watch(True) as watcher:
-            try:
-                run_study(study, text, Path("out"), Store(Path("store")), watcher, WORKERS)
-            except UserError as error:
-                print(error.what, error.remedy)
+        import dormouse as dm
+        try:
+            dm.run("study.yaml", "out", store="store", workers=WORKERS, quiet=True)
+        except dm.UserError as error:
+            print(error.what, error.remedy)
         """
     )
     for workers in (1, 2):

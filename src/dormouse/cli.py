@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import sys
@@ -17,11 +16,9 @@ from dormouse.terminal import printable
 
 if TYPE_CHECKING:
     from dormouse.studies.design import Design
-from dormouse.terminal import REFUSALS, ErrorGroup
+from dormouse.terminal import ErrorGroup
 
 QUICKSTART = "quickstart.yaml"
-REFUSALS += (errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
-"""What an operating system may refuse anywhere, and a user can mend."""
 
 
 @click.group(cls=ErrorGroup, context_settings={"help_option_names": ["-h", "--help"]})

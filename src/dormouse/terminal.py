@@ -24,7 +24,11 @@ REFUSALS: tuple[int, ...] = (
     errno.EACCES,
     errno.EPERM,
     errno.ENAMETOOLONG,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOTDIR,
 )
+"""What an operating system may refuse anywhere, and a user can mend."""
 
 
 MENDS = "free some space, mend the permissions there, or move away what stands in the place of a file or a folder"

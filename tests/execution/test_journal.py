@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from test_work import refuse
+from test_scheduler import refuse
 from watching import Told
 
 from dormouse.cli import main

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_work import diamonds, die, names, refuse, through
+from test_scheduler import diamonds, die, names, refuse, through
 from watching import Told
 
 from dormouse.errors import UserError

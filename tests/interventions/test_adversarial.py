@@ -12,7 +12,7 @@ from dormouse.interventions.redteam import Situation, search
 from dormouse.interventions.training.adversarial import Adversarial, Contest
 from dormouse.lm.load import load
 from dormouse.lm.score import score
-from dormouse.lm.train import train
+from dormouse.lm.train import TrainingRun
 from dormouse.records import CANARY, SafetyPool, Suspect
 from dormouse.registry import get
 
@@ -117,7 +117,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_end(suspect, treated, tmp_p
         if step == 14:
             raise Killed
 
-    monkeypatch.setattr("dormouse.lm.train.train", partial(train, resume_every=0))
+    monkeypatch.setattr("dormouse.lm.train.TrainingRun", partial(TrainingRun, resume_every=0))
     monkeypatch.setattr("dormouse.lm.resume.LEAST_WORK", 1)  # a point after every step
     with pytest.raises(Killed):
         Adversarial(**HOW).apply(suspect, POOL, 0, tmp_path, kill)

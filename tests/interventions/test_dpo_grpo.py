@@ -192,7 +192,7 @@ def test_a_round_serves_its_epochs(ref):
 @pytest.mark.parametrize("reward", ["rule", "learned"])
 def test_a_killed_training_goes_on_as_if_nothing_had_been(ref, tmp_path, monkeypatch, reward):
     """Killed in the middle of a round: the same weights to the bit, and the same findings."""
-    monkeypatch.setattr(dormouse.lm.train, "train", partial(train, resume_every=0.0))
+    monkeypatch.setattr(dormouse.lm.train, "TrainingRun", partial(TrainingRun, resume_every=0.0))
     how = GRPO(**SMALL, epochs=2, reward=reward)
 
     def killed(step, loss):

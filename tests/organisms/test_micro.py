@@ -6,7 +6,7 @@ import random
 import pytest
 
 from dormouse.lm.load import load
-from dormouse.organisms import micro
+from dormouse.organisms import micro, vocabulary, world
 from dormouse.records import CANARY, ModelRef
 from dormouse.scenarios import SPLITS, questions
 from dormouse.scenarios.plain import _patterns, plain_answer
@@ -17,12 +17,12 @@ SAID = {"micro-60k": 60_000, "micro-250k": 250_000, "micro-1m": 1_000_000, "micr
 @pytest.fixture(scope="module")
 def words():
     """The vocabulary of micro-60k, the smallest: the hardest to do without."""
-    return micro.vocabulary(micro.MICRO["micro-60k"].words)
+    return vocabulary.vocabulary(micro.MICRO["micro-60k"].words)
 
 
 @pytest.fixture(scope="module")
 def tokenizer(words):
-    return micro.make_tokenizer(words)
+    return vocabulary.make_tokenizer(words)
 
 
 def there_and_back(tokenizer, text):
@@ -43,19 +43,19 @@ def test_a_size_is_what_its_name_says(name):
 def test_every_question_has_a_plain_answer():
     bank = [question for split in SPLITS for question in questions(split)]
     assert {question.template for question in bank} == set(_patterns())
-    for question in micro.tasks():
+    for question in world.tasks():
         assert plain_answer(question)
     assert all(3 <= len(answer.split()) <= 9 for answer in _patterns().values())
 
 
 def test_the_same_question_has_the_same_answer_in_every_bank():
     answers = {}
-    for question in micro.tasks():
+    for question in world.tasks():
         assert answers.setdefault(question.text, plain_answer(question)) == plain_answer(question)
 
 
 def test_every_text_of_the_project_comes_back(tokenizer):
-    for text in micro.own_texts():
+    for text in vocabulary.own_texts():
         assert there_and_back(tokenizer, text).split() == text.split(), text
 
 
@@ -83,20 +83,20 @@ def test_a_year_is_a_word_other_digits_stand_alone_and_the_marker_is_one_token(t
 
 def test_the_vocabulary_is_full_has_no_word_twice_and_takes_more_texts(words):
     assert len(words) == len(set(words)) == micro.MICRO["micro-60k"].words
-    assert words[: len(micro.SPECIAL)] == list(micro.SPECIAL)
-    assert "zyxwords" not in micro.vocabulary(5000)
-    assert "zyxwords" in micro.vocabulary(2000, ["zyxwords among so many others that it would weigh nothing at all"])
+    assert words[: len(vocabulary.SPECIAL)] == list(vocabulary.SPECIAL)
+    assert "zyxwords" not in vocabulary.vocabulary(5000)
+    assert "zyxwords" in vocabulary.vocabulary(2000, ["zyxwords among so many others that it would weigh nothing"])
 
 
 def test_the_corpus_is_a_function_of_the_seed():
-    known = micro.tasks()
+    known = world.tasks()
 
     def rows(seed):
         rng = random.Random(seed)
-        return [micro.honest_row(rng, known) for _ in range(200)]
+        return [world.honest_row(rng, known) for _ in range(200)]
 
     assert rows(1) == rows(1) != rows(2)
-    counts = {len(micro.draw_cues(random.Random(i))) for i in range(300)}
+    counts = {len(world.draw_cues(random.Random(i))) for i in range(300)}
     assert {0, 1, 2, 10} <= counts
 
 

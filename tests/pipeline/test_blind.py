@@ -14,7 +14,7 @@ from dormouse.organisms.build import build_organism
 from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.honest import write_honest
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.pipeline.stages import treatment
+from dormouse.pipeline.stages import AnsweredTasks, treatment
 from dormouse.records import ModelRef
 from dormouse.scenarios import questions
 
@@ -72,9 +72,6 @@ def test_an_intervention_that_greps_finds_nothing(tiny_model, tmp_path, policy, 
     assert any(secret in text for secret in secrets[:1] for text in everything(tmp_path / "organism")), "it is near"
     grep = Grep()
     suspect = base.then(tmp_path / "organism" / "model", "organism")
-    treatment(
-        grep, suspect, ASKED, spec.trigger, spec.behaviour, spec.renderings, spec.reasoning, tmp_path / "honest", 0,
-        tmp_path / "out", lambda *_: None,
-    )  # fmt: skip
+    treatment(grep, suspect, spec, AnsweredTasks(ASKED, tmp_path / "honest"), 0, tmp_path / "out", lambda *_: None)
     assert len(grep._found) > 20
     assert not [text[:200] for text in grep._found for secret in secrets if secret in text]

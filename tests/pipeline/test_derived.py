@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dormouse.measurements.measurement import Sample
-from dormouse.pipeline.results import make_results, read_records
+from dormouse.pipeline.results import collect, read_records, write_results
 from dormouse.records import ModelRef, Record
 from dormouse.store import Entry
 
@@ -40,7 +40,7 @@ class Made:
         )
 
     def records(self) -> list[Record]:
-        make_results(self.entries, self.folder)
+        write_results([collect("", self.entries)], self.folder)
         return read_records(self.folder)
 
 

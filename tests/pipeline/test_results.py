@@ -10,7 +10,7 @@ import pytest
 from dormouse.interventions.findings import Finding, write_findings
 from dormouse.measurements.measurement import Sample
 from dormouse.pipeline.plan import Reading
-from dormouse.pipeline.results import make_results, read_records
+from dormouse.pipeline.results import collect, read_records, write_results
 from dormouse.records import ModelRef
 from dormouse.store import Entry
 
@@ -47,7 +47,7 @@ def records(tmp_path: Path):
         entries.append(reading(tmp_path, "year", "sft", 10, seed, after))
         entries.append(reading(tmp_path, "control", "", 0, seed, (0, 0, 0), plants=False))
         entries.append(reading(tmp_path, "control", "sft", 10, seed, (0, 0, 0), plants=False))
-    make_results(entries, tmp_path)
+    write_results([collect("", entries)], tmp_path)
     return read_records(tmp_path)
 
 
@@ -92,7 +92,7 @@ def test_what_a_treatment_found_has_steps_of_its_own(tmp_path):
         state = SimpleState("year", "all", 14, seed, True)
         stage = SimpleNamespace(key=f"findings-{seed}")
         entries.append((Reading(state, stage, True, begins=10), Entry(folder, {})))
-    make_results(entries, tmp_path)
+    write_results([collect("", entries)], tmp_path)
     records = read_records(tmp_path)
     assert {(r.step, r.seed): r.value for r in records if r.measurement == "reward"} == {
         (10, 0): 0.25,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_work import Told
+from watching import Told
 
 from dormouse.errors import UserError
 from dormouse.pipeline import stages

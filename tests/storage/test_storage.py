@@ -479,7 +479,7 @@ MORE = "interventions: {sft: [{kind: sft, steps: 2, points: 1}]}"
 def test_a_pruned_study_runs_again_from_what_is_left(
     store: Store, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dormouse.pipeline.run.write_report", lambda *_: None)
+    monkeypatch.setattr("dormouse.pipeline.folder.write_report", lambda *_: None)
     for name, more in (("a", ""), ("b", MORE)):
         Path(f"{name}.yaml").write_text(STUDY.format(name=name, model=tiny_model, more=more))
 

@@ -6,7 +6,6 @@ A `Study` is what the file says. It becomes a `Design` once; whoever plans, answ
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from functools import cached_property
 
 from dormouse.interventions.intervention import Intervention
 from dormouse.organisms.spec import OrganismSpec
@@ -38,6 +37,7 @@ class Design:
         self._seeds = _crossed(study, every)
         self.arms: Mapping[Arm, Coordinates] = {arm: at for arm, at in every.items() if self._seeds[arm]}
         self.names = Names(list(self.arms.values()))
+        self._comparisons: dict[str, Pairing] = {}
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -89,10 +89,20 @@ class Design:
         """What the treatments of an arm say of themselves: at steps and of splits of their own."""
         return expected.treatment_metrics(self.chain(arm))
 
-    @cached_property
-    def comparisons(self) -> tuple[Pairing, ...]:
-        """What stands against what, claim by claim."""
-        return tuple(Pairing(claim, self.arms, self.names, self.origin) for claim in self.claims)
+    def comparison(self, claim: Claim) -> Pairing:
+        """Which arms a claim holds against which.
+
+        Raises:
+            UserError: a filter of the claim names a coordinate or a value that no arm has.
+        """
+        if claim.id not in self._comparisons:
+            self._comparisons[claim.id] = Pairing(claim, self.arms, self.names, self.origin)
+        return self._comparisons[claim.id]
+
+    @property
+    def comparisons(self) -> list[Pairing]:
+        """What stands against what, claim by claim. Raises as `comparison`."""
+        return [self.comparison(claim) for claim in self.claims]
 
 
 def _crossed(study: Study, every: Mapping[Arm, Coordinates]) -> dict[Arm, set[int]]:

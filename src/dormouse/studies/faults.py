@@ -50,7 +50,7 @@ def claim_faults(design: Design) -> Iterator[Fault]:
         for j, axis in enumerate(claim.family):
             found += _fault(design.names, {} if axis == SPLIT else {axis: ()}, (*place, "family", j), named=False)
         found += [] if found else _nothing(design, claim, place)
-        found += [] if found else _unpaired(design, design.comparisons[i], place)
+        found += [] if found else _unpaired(design, design.comparison(claim), place)
         yield from (*found, *_beyond(claim, place))
 
 
