@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def test_a_stage_that_fails_leaves_a_hole(study_text: str, tmp_path: Path, monke
     assert "use a lower learning rate" in caught.value.remedy
     assert {record.organism for record in read_records(out)} == {"deployment", "control"}
     page, plain = (out / "report.html").read_text(), (out / "report.md").read_text()
-    for report in (page, plain):
+    for report in (re.sub(r"<[^>]*>", "", page), plain):
         assert "left no record" in report
         assert "training diverged at step 3" in report
     answers = json.loads((out / "study.json").read_text())["about"]["claims"]["answers"]
