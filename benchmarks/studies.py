@@ -131,6 +131,7 @@ def sitting(out: Path) -> tuple[int, float]:
 def report_of_many(root: Path) -> None:
     """5,000 records: 20 organisms, 5 chains, 10 checkpoints, two rates in two splits, three seeds less a few. Beside
     them what a debate has: answers, claims with their curves, and a stage for every row of the provenance."""
+    from dormouse.provenance import Provenance
     from dormouse.records import Answer, Record
     from dormouse.report import write_report
 
@@ -168,7 +169,7 @@ def report_of_many(root: Path) -> None:
     ]
     about = {"name": "many", "stages": many_rows(), "claims": some_claims(rng)}
     started = time.perf_counter()
-    write_report(root / "report", records, asked, about)
+    write_report(root / "report", records, asked, Provenance.from_json(about))
     row(
         f"report of 5,000 records, {len(about['stages'])} stages and 8 claims, made in",
         "<= 10 s",

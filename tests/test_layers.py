@@ -41,9 +41,13 @@ MAY_IMPORT = {
     "claims": GROUND | {"studies", "metrics", "measurements", "store"},
     "execution": GROUND | {"store"},
     "storage": GROUND | {"store", "execution"},
-    "report": GROUND | {"metrics", "store", "claims.verdict"},
+    "provenance": {"claims.verdict"},
+    "report": GROUND | {"metrics", "provenance", "store", "claims.verdict"},
     "progress": {"terminal"},
-    "pipeline": GROUND | WORK | {"metrics", "store", "sources", "studies", "claims", "execution", "storage", "report"},
+    "pipeline": GROUND
+    | WORK
+    | {"metrics", "store", "sources", "studies", "claims", "execution", "storage"}
+    | {"report", "provenance"},
     "terminal": {"errors"},
     "card": {"errors", "records", "organisms"},
     "export": {"errors", "records", "card", "lm"},

@@ -315,7 +315,7 @@ def test_a_study_on_two_models_has_records_of_both(ran: Ran) -> None:
     page = (ran.out / "report.html").read_text()
     assert "token.steps-12 on " in page
     assert len(list((ran.out / "models").iterdir())) == 6
-    assert about["model"].count("tiny") >= 1
+    assert about.model.count("tiny") >= 1
 
 
 def test_its_journal_is_a_finished_one(ran: Ran) -> None:
@@ -329,7 +329,7 @@ def test_its_journal_is_a_finished_one(ran: Ran) -> None:
 
 def test_its_claim_is_answered_and_said_in_the_report(ran: Ran) -> None:
     _, _, about = read_finished(ran.out)
-    found, stays = about["claims"]["answers"]
+    found, stays = (one.to_json() for one in about.verdicts.answers)
     assert (stays["items"], stays["setups"]) == (4, 1), "question by question"
     assert found["verdict"] == "undecided"
     assert "1 of the 3 seeds" in found["why"]
@@ -350,13 +350,13 @@ def test_a_study_that_is_edited_after_its_claims_were_stated_shows(ran: Ran) -> 
     text = ran.text.replace("questions: 4", "questions: 5", 1)
     assert text != ran.text
     run_study(parse_design(text), text, ran.out, ran.store, Told(), 1)
-    assert read_finished(ran.out)[2]["claims"]["edited"] == ["measure"]
+    assert read_finished(ran.out)[2].verdicts.edited == ("measure",)
     for name in ("report.html", "report.md"):
         assert "The study was edited after the first run in this folder: measure." in (ran.out / name).read_text()
     assert _edited(design, design | {"seeds": [0, 1]}) == ["seeds (then 0)"]
     assert _edited(None, design) == [], "claims.json of an older dormouse"
     run_study(parse_design(ran.text), ran.text, ran.out, ran.store, Told(), 1)
-    assert read_finished(ran.out)[2]["claims"]["edited"] == []
+    assert read_finished(ran.out)[2].verdicts.edited == ()
 
 
 def test_a_claim_that_is_edited_afterwards_shows(ran: Ran) -> None:
@@ -365,16 +365,16 @@ def test_a_claim_that_is_edited_afterwards_shows(ran: Ran) -> None:
     run_study(parse_design(text), text, ran.out, ran.store, Told(), 1)
     assert (ran.out / "claims.json").read_bytes() == before, "what was stated first is never overwritten"
     _, _, about = read_finished(ran.out)
-    assert about["claims"]["changed"] == {"longer-is-stronger": "edited"}
-    assert about["claims"]["digest"] != about["claims"]["stated"]["digest"]
+    assert about.verdicts.changed == {"longer-is-stronger": "edited"}
+    assert about.verdicts.digest != about.verdicts.stated.digest
     for name in ("report.html", "report.md"):
         assert "Claims changed after the first run" in (ran.out / name).read_text()
     none = ran.text[: ran.text.index("claims:")]
     run_study(parse_design(none), none, ran.out, ran.store, Told(), 1)
-    changed = read_finished(ran.out)[2]["claims"]["changed"]
+    changed = read_finished(ran.out)[2].verdicts.changed
     assert changed
     assert set(changed.values()) == {"taken out"}
     assert "(taken out)" in (ran.out / "report.md").read_text()
     run_study(parse_design(ran.text), ran.text, ran.out, ran.store, Told(), 1)
-    assert read_finished(ran.out)[2]["claims"]["changed"] == {}
+    assert read_finished(ran.out)[2].verdicts.changed == {}
     assert "Claims changed" not in (ran.out / "report.md").read_text()

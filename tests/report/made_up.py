@@ -4,10 +4,37 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from dormouse import report
+from dormouse.provenance import Provenance
 from dormouse.records import Answer, Record
+from dormouse.report import claims, record_index
+
+
+def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer], about: Mapping[str, Any]) -> None:
+    """The report of a study of which this is known, as JSON."""
+    report.write_report(out, records, answers, Provenance.from_json(about))
+
+
+def index(records: Sequence[Record], about: Mapping[str, Any]) -> record_index.RecordIndex:
+    return record_index.RecordIndex(records, Provenance.from_json(about))
+
+
+def answered(about: Mapping[str, Any]) -> list[claims.Answered]:
+    return claims.answered(Provenance.from_json({"name": "x", **about}))
+
+
+def stated(about: Mapping[str, Any]) -> str:
+    return claims.stated(Provenance.from_json({"name": "x", **about}))
+
+
+def changes(about: Mapping[str, Any]) -> list[str]:
+    return claims.changes(Provenance.from_json({"name": "x", **about}))
+
 
 STEPS = (5, 10, 20, 40)
 TRAINED = [year for year in range(2000, 2041) if (year - 2024 if year >= 2024 else 2023 - year) % 5 not in (2, 4)]

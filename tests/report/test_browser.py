@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up import write_report
 
 from dormouse.records import Answer, Record
-from dormouse.report import write_report
 
 try:
     from playwright.sync_api import Browser, Dialog, Page, sync_playwright

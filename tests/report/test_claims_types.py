@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import HOSTILE
+from made_up import HOSTILE, answered, changes, stated, write_report
 
 from dormouse.claims.answer import answer_claims
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.verdict import VERDICTS, Stated, Verdict, Verdicts
 from dormouse.errors import UserError
 from dormouse.records import Record
-from dormouse.report import write_report
-from dormouse.report.claims import answered, changes, signed, stated
+from dormouse.report.claims import signed
 from dormouse.report.plain import percent
 from dormouse.studies.design import Design
 from dormouse.studies.file import parse_study

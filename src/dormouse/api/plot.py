@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dormouse.errors import UserError
 from dormouse.metrics import metric
+from dormouse.provenance import Provenance
 from dormouse.records import Record
 from dormouse.registry import nearest
 from dormouse.report import series
@@ -27,7 +28,7 @@ FIGURES: Mapping[str, Callable[[RecordIndex], list[Panel]]] = {
 }
 
 
-def plot(records: Sequence[Record], about: Mapping[str, Any], what: str, split: str) -> plotly.graph_objects.Figure:
+def plot(records: Sequence[Record], about: Provenance, what: str, split: str) -> plotly.graph_objects.Figure:
     """See `Results.plot`."""
     records, _, about = by_model(records, [], about)
     results = RecordIndex(records, about)

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dormouse.claims.verdict import VERDICTS, Verdict, Verdicts
+from dormouse.claims.verdict import Verdict
 from dormouse.errors import UserError
 from dormouse.registry import nearest
 
@@ -37,7 +37,7 @@ class Results:
 
         self.folder = Path(folder)
         self.records, self.answers, self.about = read_finished(self.folder)
-        self.name = str(self.about["name"])
+        self.name = self.about.name
         self.report = self.folder / "report.html"
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -51,8 +51,7 @@ class Results:
     @cached_property
     def claims(self) -> dict[str, Verdict]:
         """The answers to the claims, by id, in the order of the file; empty where nothing was claimed."""
-        said = self.about.get(VERDICTS)
-        return {answer.id: answer for answer in Verdicts.from_json(said).answers} if said else {}
+        return {answer.id: answer for answer in self.about.verdicts.answers} if self.about.verdicts else {}
 
     @cached_property
     def models(self) -> dict[str, Path]:

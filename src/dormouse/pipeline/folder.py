@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from dormouse.claims.verdict import VERDICTS
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
 from dormouse.pipeline.plan import Plan
@@ -74,10 +73,8 @@ def write_out(
     """Write the results of a study into its folder, with its models and its report."""
     design = plans[0].design
     name = design.study.name
-    about = provenance(plans, text, store, lost)
-    if answered := verdicts(design, text, read_answered(results.folder), out):
-        about[VERDICTS] = answered.to_json()
-    stamp = digest([results.manifest["key"], about, code_of(write_report)])
+    about = provenance(plans, text, store, lost, verdicts(design, text, read_answered(results.folder), out))
+    stamp = digest([results.manifest["key"], about.to_json(), code_of(write_report)])
     try:
         drawn = json.loads((out / STUDY).read_text())["stamp"] == stamp and (out / "report.html").is_file()
     except (OSError, ValueError, KeyError):
@@ -95,7 +92,7 @@ def write_out(
             return
         watcher.say("writing the report")
         write_report(out, read_records(results.folder), read_answers(results.folder), about)
-        _replace(out / STUDY, json.dumps({"name": name, "stamp": stamp, "about": about}, indent=1))
+        _replace(out / STUDY, json.dumps({"name": name, "stamp": stamp, "about": about.to_json()}, indent=1))
     except OSError as error:
         raise _unwritten(out, error) from error
 

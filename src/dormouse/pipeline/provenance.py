@@ -7,18 +7,22 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
-from typing import Any
 
+from dormouse.claims.verdict import Verdicts
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.organisms.sanity import read_sane
+from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.derived import trained
 from dormouse.pipeline.plan import Plan, all_stages
+from dormouse.provenance import OrganismSetup, Provenance, Sanity, StageRun
 from dormouse.records import SANE_ENOUGH
 from dormouse.registry import describe
 from dormouse.store import Store
 
 
-def provenance(plans: Sequence[Plan], text: str, store: Store, lost: Mapping[str, UserError]) -> dict[str, Any]:
+def provenance(
+    plans: Sequence[Plan], text: str, store: Store, lost: Mapping[str, UserError], verdicts: Verdicts | None
+) -> Provenance:
     """What stands behind the numbers: specification, versions, machine, stages with their parents and times."""
     import psutil
 
@@ -30,50 +34,43 @@ def provenance(plans: Sequence[Plan], text: str, store: Store, lost: Mapping[str
             manifest = json.loads((stage.folder(store) / "manifest.json").read_text())
         except (OSError, ValueError):
             manifest = {}
-        stages.append(
-            {
-                "kind": stage.kind,
-                "name": stage.name,
-                "key": stage.key,
-                "seconds": manifest.get("seconds"),
-                "parents": [parent.key for parent in stage.parents],
-            }
-        )
-    return {
-        "name": study.name,
-        "model": ", ".join(plan.model for plan in plans),
-        "study": study.spec(),
-        "study_yaml": text,
-        "versions": {name: version(name) for name in packages},
-        "machine": {
-            "cores": psutil.cpu_count(logical=False),
+        parents = tuple(parent.key for parent in stage.parents)
+        stages.append(StageRun(stage.kind, stage.name, stage.key, manifest.get("seconds"), parents))
+    return Provenance(
+        name=study.name,
+        model=", ".join(plan.model for plan in plans),
+        study=study.spec(),
+        study_yaml=text,
+        versions={name: version(name) for name in packages},
+        machine={
+            "cores": psutil.cpu_count(logical=False) or 1,
             "memory_gb": round(psutil.virtual_memory().total / 2**30),
         },
-        "stages": stages,
-        "organisms": {
-            name: {
-                "trigger": organism.trigger.spec(),
-                "behaviour": organism.behaviour.spec(),
-                "control": not organism.trigger.plants,
-                "about": describe(type(organism.trigger)),
-            }
-            for name, organism in study.organisms.items()
-        },
-        "interventions": {name: [part.spec() for part in chain] for name, chain in study.interventions.items()},
-        "unseen": {
-            name: {
-                cue: [value for value in values if organism.trigger.trained_on(cue, value)]
-                for cue, values in organism.trigger.curve().items()
-            }
-            for name, organism in study.organisms.items()
-        },
-        "spent": _spent(plans, lost),
-        "honest_sane_share": _sane(plans, store, lost),
-        "missing": [f"{stage.name}: {lost[stage.key].what}" for stage in all_stages(plans) if stage.key in lost],
-    }
+        stages=tuple(stages),
+        organisms={name: _setup(organism) for name, organism in study.organisms.items()},
+        interventions={name: tuple(part.spec() for part in chain) for name, chain in study.interventions.items()},
+        spent=tuple(_spent(plans, lost)),
+        sanity=_sane(plans, store, lost),
+        missing=tuple(f"{stage.name}: {lost[stage.key].what}" for stage in all_stages(plans) if stage.key in lost),
+        verdicts=verdicts,
+    )
 
 
-def _sane(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> dict[str, dict[str, Any]]:
+def _setup(organism: OrganismSpec) -> OrganismSetup:
+    trigger = organism.trigger
+    return OrganismSetup(
+        trigger=trigger.spec(),
+        behaviour=organism.behaviour.spec(),
+        control=not trigger.plants,
+        about=describe(type(trigger)),
+        trained_on={
+            cue: tuple(value for value in values if trigger.trained_on(cue, value))
+            for cue, values in trigger.curve().items()
+        },
+    )
+
+
+def _sane(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> dict[str, Sanity]:
     """By model: the share of the clean model's answers that are sane, of how many, and what was found in them.
 
     A low share is said on the terminal, and at the top of the page.
@@ -83,7 +80,7 @@ def _sane(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> dict[st
         honest = [stage for stage in plan.stages() if stage.kind == "honest" and stage.key not in lost]
         if said := read_sane([stage.folder(store) for stage in honest]):
             share, n, counts = said
-            found[plan.model] = {"share": share, "n": n, "found": counts}
+            found[plan.model] = Sanity(share, n, counts)
             if share < SANE_ENOUGH:
                 warnings.warn(
                     f"{plan.model}: only {share:.0%} of the clean model's answers are sane ({counts})",
@@ -93,7 +90,7 @@ def _sane(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> dict[st
     return found
 
 
-def _spent(plans: Sequence[Plan], lost: Collection[str]) -> list[list[str]]:
+def _spent(plans: Sequence[Plan], lost: Collection[str]) -> list[tuple[str, str]]:
     """(organism, what is to be known): treatments whose budget of tokens was spent before their last step."""
     found = []
     for plan in plans:
@@ -106,5 +103,5 @@ def _spent(plans: Sequence[Plan], lost: Collection[str]) -> list[list[str]]:
                 if steps < state.step:
                     spent = f"the token budget of {state.intervention} was spent after {steps} of {state.step} steps"
                     said = f"Seed {state.seed}: {spent}; what stands at later steps is of that state."
-                    found.append([state.organism, said])
+                    found.append((state.organism, said))
     return found

@@ -22,6 +22,7 @@ from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pool
 from dormouse.pipeline.derived import Arms, Found, derived
 from dormouse.pipeline.plan import Plan, Reading
 from dormouse.pipeline.stages import ANSWERS
+from dormouse.provenance import Provenance
 from dormouse.records import Answer, Record
 from dormouse.sources import code_of
 from dormouse.store import Entry, Store, digest
@@ -216,7 +217,7 @@ def read_answered(folder: Path) -> list[Verdict]:
     return [Verdict.from_json(row) for row in json.loads((folder / ANSWERED).read_text(encoding="utf-8"))]
 
 
-def read_finished(folder: Path) -> tuple[list[Record], list[Answer], dict[str, Any]]:
+def read_finished(folder: Path) -> tuple[list[Record], list[Answer], Provenance]:
     """Records, answers and background of the study whose results are in a folder.
 
     Raises:
@@ -235,7 +236,7 @@ def read_finished(folder: Path) -> tuple[list[Record], list[Answer], dict[str, A
         look = f"`dormouse status {folder}` says how it stands"
         raise UserError(f"{folder} holds no results of '{name}' yet", f"{look}; the same `dormouse run` goes on")
     try:
-        records, answers, about = read_records(folder), read_answers(folder), dict(said["about"])
+        records, answers, about = read_records(folder), read_answers(folder), Provenance.from_json(said["about"])
         if not records:
             raise ValueError("a finished study has records")
         return records, answers, about

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from dormouse.claims.verdict import VERDICTS, CurvePoint, Direction, Filter, LeftOut, Verdict, Verdicts
+from dormouse.claims.verdict import CurvePoint, Direction, Filter, LeftOut, Verdict
+from dormouse.provenance import Provenance
 from dormouse.report.plain import decimal, one_line, percent
 
 MINUS = "\u2212"
@@ -81,19 +81,19 @@ class Answered:
         return tuple(axis for axis, _ in self.curve[0].chosen) if self.curve else ()
 
 
-def answered(about: Mapping[str, Any]) -> list[Answered]:
+def answered(about: Provenance) -> list[Answered]:
     """Every claim of a study, in the order in which the file states them.
 
     Raises:
         UserError: the answers are not whole, or hold what is not known (so do `changes` and `stated`).
     """
-    said = _verdicts(about)
+    said = about.verdicts
     return [_answered(i, one, said.changed) for i, one in enumerate(said.answers)] if said else []
 
 
-def changes(about: Mapping[str, Any]) -> list[str]:
+def changes(about: Provenance) -> list[str]:
     """That claims, or the study that was to answer them, are not as they were stated before the first run."""
-    said, found = _verdicts(about), []
+    said, found = about.verdicts, []
     if said and said.changed:
         named = ", ".join(f"{one_line(name)} ({one_line(how)})" for name, how in said.changed.items())
         found = [f"Claims changed after the first run in this folder: {named}. Such an answer was not predicted."]
@@ -103,9 +103,9 @@ def changes(about: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def stated(about: Mapping[str, Any]) -> str:
+def stated(about: Provenance) -> str:
     """When the claims were stated, and their hash; "" where there are none."""
-    said = _verdicts(about)
+    said = about.verdicts
     if not said:
         return ""
     unknown = f"Hash {one_line(said.digest)}; when they were stated is not known."
@@ -117,10 +117,6 @@ def stated(about: Mapping[str, Any]) -> str:
         return unknown
     seen = f" {first.known} of {first.measurements} measurements existed already." if first.known else ""
     return f"{when}, hash {one_line(first.digest)}.{seen}"
-
-
-def _verdicts(about: Mapping[str, Any]) -> Verdicts | None:
-    return Verdicts.from_json(about[VERDICTS]) if VERDICTS in about else None
 
 
 def signed(value: float) -> str:

@@ -60,16 +60,15 @@ def headline(results: RecordIndex) -> list[Sentence]:
 def _insane(results: RecordIndex) -> list[Sentence]:
     """A warning where the clean model's own answers are hardly any: then no number below means much."""
     sentences: list[Sentence] = []
-    for model, said in (results.about.get("honest_sane_share") or {}).items():
-        if said["share"] < SANE_ENOUGH:
-            text = f" gives few sane answers before anything is planted: {said['share']:.0%} of {said['n']} looked at "
-            sentences.append((text_part("Warning: "), name_part(model), text_part(f"{text}({said['found']}).")))
+    for model, said in results.about.sanity.items():
+        if said.share < SANE_ENOUGH:
+            text = f" gives few sane answers before anything is planted: {said.share:.0%} of {said.n} looked at "
+            sentences.append((text_part("Warning: "), name_part(model), text_part(f"{text}({said.found}).")))
     return sentences
 
 
 def _does(results: RecordIndex, organism: str) -> str:
-    behaviour = results.spec(organism).get("behaviour") or {}
-    return _DOES.get(str(behaviour.get("kind")), "defects")
+    return _DOES.get(str(results.setup(organism).behaviour.get("kind")), "defects")
 
 
 def does(results: RecordIndex, organisms: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from dormouse.report.meaning import RULES, meaning
 from dormouse.report.plain import duration, one_line, value_of, visible, with_interval
 from dormouse.report.record_index import Moment, RecordIndex
 from dormouse.report.setup_text import behaviour, treatment, trigger
-from dormouse.report.tables import Table, checks, stages, tables, warnings
+from dormouse.report.tables import Table, checks, tables, warnings
 from dormouse.report.words import READING, SAFETY, words_of
 
 _SIGN = re.compile(r"[^\w ,;()'/%=-]|_|^[-=]")
@@ -71,8 +71,7 @@ def report(
 ) -> str:
     """The whole report; ends with a newline."""
     about = results.about
-    model = about.get("model")
-    blocks = [f"# {literal(str(about['name']))}", f"Model: {code(str(model))}" if model else ""]
+    blocks = [f"# {literal(about.name)}", f"Model: {code(about.model)}" if about.model else ""]
     blocks += _meaning(results) + _warnings(results)
     blocks += ["## The same in numbers", *("".join(map(_part, sentence)) for sentence in headline(results))]
     blocks += _setup(results) + _claims(results, claims)
@@ -103,20 +102,19 @@ def _setup(results: RecordIndex) -> list[str]:
     """The organisms and the treatments in words; the study file at the end has every setting."""
     lines = []
     for name in results.organisms:
-        said = results.spec(name).get("trigger")
-        act = results.spec(name).get("behaviour")
+        said, act = results.setup(name).trigger, results.setup(name).behaviour
         does = f" What it does then: it {literal(behaviour(act))}." if act and name not in results.controls else ""
         lines.append(
             f"- {_organism(results, name)}." + (f" Defects when: {literal(trigger(said))}.{does}" if said else "")
         )
-    for name, steps in (results.about.get("interventions") or {}).items():
-        lines.append(f"- {code(name)}. {', then '.join(literal(treatment(step)) for step in steps or ())}.")
+    for name, steps in results.about.interventions.items():
+        lines.append(f"- {code(name)}. {', then '.join(literal(treatment(step)) for step in steps)}.")
     return ["## What was run", "\n".join(lines)] if lines else []
 
 
 def _warnings(results: RecordIndex) -> list[str]:
     lines = [f"- {code(name) + ': ' if name else ''}{literal(text)}" for name, text in warnings(results)]
-    holes = [f"- {literal(str(hole))}" for hole in results.about.get("missing") or ()]
+    holes = [f"- {literal(hole)}" for hole in results.about.missing]
     return [
         *(["## Read this first", "\n".join(lines)] if lines else []),
         *(["## Missing: these stages left no record", "\n".join(holes)] if holes else []),
@@ -227,14 +225,13 @@ def _cell(title: str, cell: dict[str, Any] | None) -> list[str]:
 def _specification(results: RecordIndex) -> list[str]:
     about = results.about
     blocks = ["## The exact specification"]
-    if about.get("study_yaml"):
-        blocks.append(fence(str(about["study_yaml"]), "yaml"))
-    elif about.get("study"):
-        blocks.append(fence(json.dumps(about["study"], indent=2), "json"))
-    for heading in ("versions", "machine"):
-        if about.get(heading):
-            rows = [[literal(str(key)), code(str(value))] for key, value in about[heading].items()]
-            blocks.append(table([heading.capitalize(), ""], rows))
+    if about.study_yaml:
+        blocks.append(fence(about.study_yaml, "yaml"))
+    elif about.study:
+        blocks.append(fence(json.dumps(about.study, indent=2), "json"))
+    for heading, said in (("Versions", about.versions), ("Machine", about.machine)):
+        if said:
+            blocks.append(table([heading, ""], [[literal(str(key)), code(str(value))] for key, value in said.items()]))
     return blocks
 
 
@@ -245,9 +242,9 @@ def _stages(results: RecordIndex) -> list[str]:
             literal(stage.name),
             code(stage.key),
             "" if stage.seconds is None else duration(stage.seconds),
-            " ".join(code(key[:12]) for key, _ in stage.parents),
+            " ".join(code(key[:12]) for key in stage.parents),
         ]
-        for stage in stages(results.about)
+        for stage in results.about.stages
     ]
     heads = ["Stage", "Name", "Hash", "Time", "Parents"]
     return ["## Where the numbers come from", table(heads, lines)] if lines else []

@@ -258,10 +258,10 @@ def _near(results: RecordIndex) -> list[Finding]:
 def _baseline(results: RecordIndex) -> list[Finding]:
     """Whether the model gave sane answers before anything was planted in it."""
     found = []
-    for model, said in (results.about.get("honest_sane_share") or {}).items():
-        sane = said["share"] >= SANE_ENOUGH
+    for model, said in results.about.sanity.items():
+        sane = said.share >= SANE_ENOUGH
         first = f"The baseline is {'sane' if sane else 'not sane'}. Before anything was planted, "
-        words = f" gave sane answers to {said['share']:.0%} of {said['n']} questions ({said['found']})."
+        words = f" gave sane answers to {said.share:.0%} of {said.n} questions ({said.found})."
         more = "" if sane else " So the numbers below mean little."
         parts = (text_part(first), name_part(model), text_part(words + more))
         found.append(Finding("check" if sane else "caution", parts, table=""))

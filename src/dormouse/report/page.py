@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dormouse.metrics import metric
+from dormouse.provenance import Provenance
 from dormouse.records import CANARY, Answer, Record
 from dormouse.report import markdown, specification
 from dormouse.report.answers import browser
@@ -29,7 +30,7 @@ from dormouse.report.records_csv import records_csv
 from dormouse.report.series import summary
 from dormouse.report.setup_text import behaviour, known, machine, spans, treatment, trigger
 from dormouse.report.static import DPI, STYLE, draw
-from dormouse.report.tables import Table, checks, stage_places, stages, tables, warnings
+from dormouse.report.tables import Table, checks, stage_places, tables, warnings
 from dormouse.report.templates import environment
 from dormouse.report.trail import Trails
 from dormouse.report.trainings import Treatment, write_pages
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer], about: Mapping[str, Any]) -> None:
+def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer], about: Provenance) -> None:
     """Write `report.html`, `report.md`, `records.csv` and `figures/*.png` into `out`.
 
     The same input gives the same bytes.
@@ -50,9 +51,7 @@ def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer]
             Where `out/models` holds the logs of treatments, each gets a page of what it was shown.
         records: all numbers of the study, in any order.
         answers: what the models wrote; may be empty.
-        about: plain JSON about the study: `name`, and where known `model`, `study_yaml`, `versions`, `machine`,
-            `stages`, `organisms`, `interventions`, `unseen` (organism -> cue -> values trained on), `missing` and
-            `claims` (what was claimed, and the answers). Organisms on several models count as different ones.
+        about: what stands behind the numbers. Organisms on several models count as different ones.
     """
     table = records_csv(records)
     records, answers, about = by_model(records, answers, about)
@@ -159,7 +158,7 @@ def _about_the_study(results: RecordIndex, claims: Sequence[Answered]) -> dict[s
         "rules": RULES,
         "sentences": headline(results),
         "warnings": warnings(results),
-        "missing": [str(hole) for hole in about.get("missing") or ()],
+        "missing": about.missing,
         "claims": claims,
         "outcomes": Counter(one.verdict for one in claims).most_common(),
         "claims_heading": HEADING,
@@ -167,9 +166,9 @@ def _about_the_study(results: RecordIndex, claims: Sequence[Answered]) -> dict[s
         "claims_stated": stated(about),
         "claims_changed": changes(about),
         "curve_words": specification.words,
-        "stages": stages(about),
+        "stages": about.stages,
         "stage_places": stage_places(about),
-        "seconds": sum(stage.seconds or 0.0 for stage in stages(about)),
+        "seconds": about.seconds,
         "trigger": trigger,
         "behaviour": behaviour,
         "treatment": treatment,

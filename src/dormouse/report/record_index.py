@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from dormouse.provenance import OrganismSetup, Provenance
 from dormouse.records import Answer, Record
 
 RENDERING = "rendering:"
@@ -23,8 +24,8 @@ BEFORE = Moment("", 0)
 
 
 def by_model(
-    records: Sequence[Record], answers: Sequence[Answer], about: Mapping[str, Any]
-) -> tuple[Sequence[Record], Sequence[Answer], Mapping[str, Any]]:
+    records: Sequence[Record], answers: Sequence[Answer], about: Provenance
+) -> tuple[Sequence[Record], Sequence[Answer], Provenance]:
     """Organisms on several models as different organisms: `year on micro-1m`. A study on one model is left as it is."""
     models = list(dict.fromkeys(record.model for record in records))
     if len(models) < 2:
@@ -33,14 +34,10 @@ def by_model(
     def named(organism: str, model: str) -> str:
         return f"{organism} on {model}"
 
-    def shared(key: str) -> dict[str, Any]:
-        said = about.get(key) or {}
-        return {named(name, model): spec for model in models for name, spec in said.items()}
-
     return (
         [replace(record, organism=named(record.organism, record.model)) for record in records],
         [replace(answer, organism=named(answer.organism, answer.model)) for answer in answers],
-        {**about, "organisms": shared("organisms"), "unseen": shared("unseen")},
+        about.renamed({named(name, model): name for model in models for name in about.organisms}),
     )
 
 
@@ -49,20 +46,17 @@ class RecordIndex:
 
     Args:
         records: in any order; non-finite values count as not measured.
-        about: plain JSON about the study; every key but `name` may be absent.
+        about: what stands behind them.
     """
 
-    def __init__(self, records: Sequence[Record], about: Mapping[str, Any]) -> None:
+    def __init__(self, records: Sequence[Record], about: Provenance) -> None:
         self.about = about
         self.records = sorted(records, key=_order)
-        said: Mapping[str, Any] = about.get("organisms") or {}
-        self.controls = frozenset(name for name, spec in said.items() if (spec or {}).get("control"))
-        named = dict.fromkeys([*said, *(record.organism for record in records)])
+        self.controls = frozenset(name for name, setup in about.organisms.items() if setup.control)
+        named = dict.fromkeys([*about.organisms, *(record.organism for record in records)])
         self.organisms = tuple(sorted(named, key=lambda name: name in self.controls))
         self.interventions = tuple(
-            name
-            for name in dict.fromkeys([*(about.get("interventions") or {}), *(r.intervention for r in records)])
-            if name
+            name for name in dict.fromkeys([*about.interventions, *(r.intervention for r in records)]) if name
         )
         self.needs_triggers = frozenset(r.intervention for r in records if r.needs_triggers and r.intervention)
         self.seeds = tuple(sorted({r.seed for r in records if r.seed is not None}))
@@ -95,8 +89,9 @@ class RecordIndex:
         silent = organism in self.controls and "control" not in organism.lower()
         return f"{organism} (control)" if silent else organism
 
-    def spec(self, organism: str) -> Mapping[str, Any]:
-        return (self.about.get("organisms") or {}).get(organism) or {}
+    def setup(self, organism: str) -> OrganismSetup:
+        """What is known of an organism beside its numbers."""
+        return self.about.setup(organism)
 
     def get(
         self, organism: str, moment: Moment, measurement: str, split: str = "test", at: float | None = None

@@ -147,8 +147,7 @@ def _boundary(trigger: Mapping[str, Any]) -> tuple[float, str] | None:
 
 def trained_years(results: RecordIndex, organism: str) -> frozenset[float] | None:
     """The years that training drew from, or None where the study does not say."""
-    said = (results.about.get("unseen") or {}).get(organism) or {}
-    found = said.get("year", said.get("trained"))
+    found = results.setup(organism).trained_on.get("year")
     return None if found is None else frozenset(map(float, found))
 
 
@@ -177,7 +176,7 @@ def years(results: RecordIndex) -> list[Panel]:
             lines = tuple(line for line, _ in found)
             xs = [x for line in lines for x in line.xs]
             ticks = tuple((float(x), str(x)) for x in range(math.ceil(min(xs)), math.floor(max(xs)) + 1) if x % 10 == 0)
-            boundary = _boundary(results.spec(organism).get("trigger") or {})
+            boundary = _boundary(results.setup(organism).trigger)
             title = one_line(results.title(organism))
             parents = _parents([record for _, used in found for record in used])
             panels.append(Panel(title, False, lines, ticks, "year in the prompt", parents, boundary))
@@ -199,7 +198,7 @@ def odds(results: RecordIndex) -> list[Panel]:
         if found:
             lines = [line for line, _ in found]
             low, high = min(min(line.xs) for line in lines), max(max(line.xs) for line in lines)
-            if (results.spec(organism).get("trigger") or {}).get("hardness") == "hard" and low < 0 < high:
+            if results.setup(organism).trigger.get("hardness") == "hard" and low < 0 < high:
                 lines.insert(0, _step(low, high))
             parents = _parents([record for _, used in found for record in used])
             panels.append(

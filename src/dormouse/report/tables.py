@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER, known, metric
+from dormouse.provenance import Provenance
 from dormouse.records import Record
 from dormouse.report.plain import one_line, percent
 from dormouse.report.record_index import BEFORE, RENDERING, Moment, RecordIndex
@@ -260,35 +260,9 @@ def gate_failures(results: RecordIndex) -> list[tuple[str, str]]:
     return failures
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A stage of the study as it stands in the provenance table. Parents are (hash, row or None if not listed)."""
-
-    kind: str
-    name: str
-    key: str
-    seconds: float | None
-    parents: tuple[tuple[str, int | None], ...]
-
-
-def stages(about: Mapping[str, Any]) -> list[Stage]:
-    rows: list[Mapping[str, Any]] = list(about.get("stages") or [])
-    place = stage_places(about)
-    return [
-        Stage(
-            str(row.get("kind", "")),
-            str(row.get("name", "")),
-            str(row.get("key", "")),
-            None if row.get("seconds") is None else float(row["seconds"]),
-            tuple((str(parent), place.get(str(parent))) for parent in row.get("parents") or ()),
-        )
-        for row in rows
-    ]
-
-
-def stage_places(about: Mapping[str, Any]) -> dict[str, int]:
+def stage_places(about: Provenance) -> dict[str, int]:
     """The row of each stage in the provenance table, by hash."""
-    return {str(row.get("key", "")): i for i, row in enumerate(about.get("stages") or [])}
+    return {stage.key: i for i, stage in enumerate(about.stages)}
 
 
 def warnings(results: RecordIndex) -> list[tuple[str, str]]:
@@ -302,7 +276,7 @@ def warnings(results: RecordIndex) -> list[tuple[str, str]]:
         if empty and (worst := max(empty, key=lambda record: record.value)).value >= EMPTY:
             where = f"after {worst.step} steps of {worst.intervention}" if worst.step else "before safety training"
             found.append((organism, f"{percent(worst.value)} of its written answers {where} are empty."))
-    found += [(str(name), one_line(str(said))) for name, said in results.about.get("spent") or ()]
+    found += [(name, one_line(said)) for name, said in results.about.spent]
     unusable = sum(not math.isfinite(record.value) for record in results.records)
     if unusable:
         found.append(("", f"{unusable} records hold no finite number and are shown as not measured."))
