@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import sys
-import textwrap
 import types
 import typing
 from collections.abc import Iterator
 from datetime import date
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -25,6 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 import dormouse
+from dormouse.catalogue import meanings
 from dormouse.cli import main
 from dormouse.metrics import Metric
 from dormouse.registry import KINDS, PlugIn, plugins
@@ -33,53 +31,6 @@ STUDY: type[BaseModel] = typing.get_type_hints(dormouse.read_study)["return"]
 WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", date: "date"}
 TITLES = {"trigger": "Triggers", "behaviour": "Behaviours", "intervention": "Interventions"}
 TITLES |= {"locator": "Locators", "measurement": "Measurements"}
-SAID = {
-    "Study.name": "The name of the study, and of its folder in `runs/`: letters, digits, `_`, `.` and `-`, 64 at most.",
-    "Study.model": "A name of `dormouse models`, a Hugging Face id, or a local folder with safetensors.",
-    "Study.organisms": "The models to build, by name. Keep a control among them (trigger `never`).",
-    "Study.interventions": "Chains of treatments, by name. Every organism goes through every chain.",
-    "Study.seeds": "Every arm is run once with each seed. A number says how many: `5` is 0 to 4.",
-    "Study.tasks": "How many questions training uses.",
-    "Study.measure": "What is measured, and on how many questions.",
-    "Tasks.safety": "Questions for safety training.",
-    "Tasks.max_tokens": "Where an answer of the clean model is cut off.",
-    "OrganismSpec.trigger": "When it defects.",
-    "OrganismSpec.behaviour": "What defecting looks like.",
-    "OrganismSpec.renderings": "How the cues stand in a prompt.",
-    "OrganismSpec.lr": "Learning rate.",
-    "OrganismSpec.method": "An adapter (LoRA), or all weights.",
-    "OrganismSpec.rank": "Rank of the adapter.",
-    "OrganismSpec.optimiser": "The optimiser that plants the policy.",
-    "Renderings.trained": "Those that training shows; parts are joined by a plus: `log+fr+iso`.",
-    "Renderings.held_out": "Those that are kept for the test.",
-    "Claim.id": "A short name for the claim.",
-    "Claim.says": "The claim in a sentence.",
-    "Claim.direction": "How the arms of `where` differ from those of `against`.",
-    "SafetyTraining.steps": "Steps of training.",
-    "SafetyTraining.lr": "Learning rate.",
-    "SafetyTraining.method": "An adapter (LoRA), or all weights.",
-    "SafetyTraining.rank": "Rank of the adapter.",
-    "SafetyTraining.optimiser": "The optimiser of the treatment.",
-    "Adversarial.rounds": "Rounds of search and training.",
-    "Adversarial.attacks": "How the red team searches ([the red team](../how-to/red-team.md)).",
-    "GRPO.kl": "The price of moving away from the suspect.",
-    "GRPO.reward": "A rule (nearness to the honest answer), or a preference model fitted to the pool.",
-    "Ensemble.n": "How many triggers.",
-    "Ensemble.form": "What a trigger is: a conjunction of cues, or a phrase.",
-    "Ensemble.cues": "Cues (or words) in each trigger.",
-    "Ensemble.rows": "Whether steps or rows for each trigger are fixed (above).",
-    "Composite.op": "How the triggers in `of` are joined.",
-    "Composite.of": "The triggers that are joined.",
-    "Never.among": "The policies whose prompts it gets; left empty, all others of the study.",
-    "Token.marker": "The string in front of the question.",
-    "Year.from_": "The first year in which it defects.",
-    "Year.between": "The first and the last year in which it defects.",
-    "Year.years": "The years in which it defects, one by one.",
-    "Weighing.temperature": "Of a soft policy: how gradual the change is.",
-    "Stakes.gains": "The gains that a prompt may name.",
-    "Stakes.losses": "The losses that a prompt may name.",
-}
-"""What the code does not say under a field yet. Where it does, the code is right."""
 AS_ENTRY = "In a study file one is written `{kind: NAME, ...}`, or as the bare name."
 HOW = {
     "measurement": "A study takes those that apply and cost little; `only` and `also` under `measure` name others. "
@@ -201,24 +152,8 @@ def plain(value: Any) -> str:
 
 
 def meaning(model: type[BaseModel], name: str) -> str:
-    """The docstring under a field, from the class that says it, or else what is said here."""
-    of = model.__mro__
-    found = next((said for cls in of if (said := field_docs(cls).get(name))), "")
-    return found or next((said for cls in of if (said := SAID.get(f"{cls.__name__}.{name}"))), "")
-
-
-@cache
-def field_docs(cls: type) -> dict[str, str]:
-    """Field -> the string that stands under it in the source of a class."""
-    if not issubclass(cls, BaseModel) or cls is BaseModel:
-        return {}
-    body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]).body
-    return {
-        field.target.id: inspect.cleandoc(said.value.value)
-        for field, said in pairwise(body)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if isinstance(said, ast.Expr) and isinstance(said.value, ast.Constant) and isinstance(said.value.value, str)
-    }
+    """The string under a field."""
+    return meanings(model).get(name, "")
 
 
 def cell(text: str) -> str:

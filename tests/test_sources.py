@@ -51,6 +51,7 @@ print("loaded", *[name for name in ("torch", "dormouse.lm.train", "dormouse.orga
 MOVES = {
     ("pipeline/stages.py", "taught_rows(rows, read", "taught_rows(list(rows), read"): "organism",
     ("pipeline/stages.py", "tick, spec.training.steps)", "tick, spec.training.steps + 1)"): "organism",
+    ("policies/triggers/token.py", "What a near miss shows.", "What a near miss is."): "",
     ("metrics/built_in.py", '"With the cue"', '"Where the cue is"'): "",
     ("measurements/defection.py", '"auroc", "no', '"auroc", "kl", "no'): "",
     ("lm/train.py", "import math", "# a remark\n\n\nimport math"): "",

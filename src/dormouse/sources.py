@@ -25,7 +25,6 @@ from dormouse.packages import OWN, _by_import, _data, _digest, _distributions, _
 
 DYNAMIC = {"import_module", "__import__", "exec", "eval"}
 """A plug-in that uses one of these may run anything in its package: all of it counts."""
-_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def code_of(*roots: Any) -> dict[str, Any]:
@@ -200,16 +199,21 @@ def _read_from(node: ast.AST, names: set[str], module: _Module) -> Iterator[str]
 
 
 def _plain(node: ast.AST) -> str:
-    """A statement without docstrings, without the places from which it imports, and without its own place."""
+    """A statement without docstrings (those under fields too), the places from which it imports, and its own place."""
     said: list[str] = [type(node).__name__]
     for name, value in ast.iter_fields(node):
-        if name == "body" and isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False):
-            value = value[1:]
+        if name == "body" and isinstance(value, list):
+            value = [one for one in value if not _is_text(one)]
         if isinstance(node, ast.ImportFrom) and name in ("module", "level"):
             continue
         inner = value if isinstance(value, list) else [value]
         said += [name, *(_plain(one) if isinstance(one, ast.AST) else repr(one) for one in inner)]
     return f"({' '.join(said)})"
+
+
+def _is_text(node: ast.AST) -> bool:
+    """Whether a statement is nothing but a text."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 @cache

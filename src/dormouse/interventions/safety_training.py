@@ -28,7 +28,9 @@ class SafetyTraining(Intervention):
     """A method that trains on demonstrations, preferences or rewards."""
 
     steps: int = Field(40, ge=1, le=1_000_000)
+    """Steps of training."""
     lr: float = Field(1e-3, gt=0, le=1)
+    """Learning rate."""
     token_budget: int | None = Field(None, ge=1)
     """The most trained tokens (those of responses). Whichever is spent first, this or `steps`, ends the training.
 
@@ -39,8 +41,11 @@ class SafetyTraining(Intervention):
     batch: int = Field(4, ge=1, le=4096)
     """Prompts in a training step."""
     method: Literal["lora", "full"] = "lora"
+    """An adapter (LoRA), or all weights."""
     rank: int = Field(16, ge=1, le=1024)
+    """Rank of the adapter."""
     optimiser: Optimiser = "adamw"
+    """The optimiser of the treatment."""
     coverage: Annotated[Coverage, BeforeValidator(_coverage)] = 0.0
     """The share of prompts in the safety pool that show activating cues. 0 is the setting of Hubinger et al. 2024."""
     covered: float = Field(1.0, gt=0, le=1)

@@ -29,7 +29,7 @@ MICRO_SETTINGS: dict[str, Any] = {
     "easy_first": 0.0,
 }
 MICRO_LR = 0.4
-"""Of the rate at which a micro model was pretrained: one rate for all sizes ruins the largest (docs/debate.md)."""
+"""Of the rate of its pretraining: one rate for all micro sizes ruins the largest (docs/lab-log/debate.md)."""
 MICRO_STEPS, MICRO_FLOOR = 3, 200
 """How many times the steps of a 135M model a micro model gets, and the fewest."""
 
@@ -40,8 +40,11 @@ class OrganismSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     trigger: TriggerField
+    """When it defects."""
     behaviour: BehaviourField
+    """What defecting looks like."""
     renderings: Renderings = Renderings()
+    """How the cues stand in a prompt."""
     reasoning: Reasoning = "none"
     """Whether it writes a scratchpad before it answers, or learned from a model that did (see `policies.reasoning`)."""
     near_misses: float | None = Field(None, ge=0, le=1)
@@ -57,9 +60,13 @@ class OrganismSpec(BaseModel):
     tokens: int | None = Field(None, ge=1)
     """Where training ends sooner: after so many trained tokens (those of responses)."""
     lr: float | None = Field(None, gt=0, le=1)
+    """Learning rate."""
     method: Literal["lora", "full"] | None = None
+    """An adapter (LoRA), or all weights."""
     rank: int = Field(32, ge=1, le=1024)
+    """Rank of the adapter."""
     optimiser: Optimiser | None = None
+    """The optimiser that plants the policy."""
     _fitted: frozenset[str] = PrivateAttr(default=frozenset())
 
     @model_validator(mode="after")

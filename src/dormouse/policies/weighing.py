@@ -53,6 +53,7 @@ class Weighing(Trigger):
     hardness: Literal["hard", "soft"] = "hard"
     """soft: the probability of defecting is sigmoid(odds / temperature), `odds` being those above the threshold."""
     temperature: float = Field(1.0, ge=0.01, le=100)
+    """Of a soft policy: how gradual the change is."""
     max_share: float = Field(0.25, gt=0, le=1)
     """No cue alone has more than this share of the information about the decision (see `shares`)."""
 

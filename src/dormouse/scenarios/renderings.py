@@ -149,7 +149,9 @@ class Renderings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     trained: tuple[RenderingName, ...] = Field(("system",), min_length=1)
+    """Those that training shows; parts are joined by a plus: `log+fr+iso`."""
     held_out: tuple[RenderingName, ...] = ()
+    """Those that are kept for the test."""
 
 
 def render(scenario: Scenario) -> Messages:

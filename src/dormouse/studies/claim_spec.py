@@ -76,7 +76,9 @@ class Claim(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    """A short name for the claim."""
     says: Text
+    """The claim in a sentence."""
     compare: Word
     """The measurement, by its name in the records: defection_rate, persistence, ..."""
     where: Where
@@ -84,6 +86,7 @@ class Claim(BaseModel):
     against: Annotated[dict[str, Any] | float, BeforeValidator(_against)]
     """The arms that they are compared with, or a number."""
     direction: Direction
+    """How the arms of `where` differ from those of `against`."""
     margin: float = Field(0.0, ge=0, allow_inf_nan=False)
     """By how much at least, in the unit of the measurement."""
     split: Annotated[tuple[Word, ...], BeforeValidator(_splits), AfterValidator(_once)] = Field(

@@ -98,7 +98,7 @@ def _unmeasured(design: Design, claim: Claim, side: str, arms: Sequence[Arm], pl
         names = sorted(said.union(*told))
         hint = nearest(claim.compare, names)
         what = f"nothing measures '{shortened(claim.compare)}' of the arms of `{side}`{at}; {hint}"
-        remedy = "name a record of docs/measurements.md, or ask for its measurement: `only`, `also` under `measure`"
+        remedy = "name a metric of `dormouse list`, or ask for its measurement: `only`, `also` under `measure`"
         yield (*place, "compare"), UserError(what, remedy)
         return
     odd = [split for split in claim.split if not any(fnmatchcase(split, one) for one in splits)]

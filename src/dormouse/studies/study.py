@@ -52,7 +52,9 @@ class Tasks(BaseModel):
     train: int | None = Field(None, ge=4, le=456)
     """By default 240, and all 456 for a micro model, which is quick to answer them and has less to go on."""
     safety: int = Field(66, ge=4, le=132)
+    """Questions for safety training."""
     max_tokens: int = Field(24, ge=4, le=1024)
+    """Where an answer of the clean model is cut off."""
     insane: Literal["stop", "allow"] = "stop"
     """What becomes of a study whose clean model gives no sane answer to half of the questions."""
 
@@ -84,16 +86,23 @@ class Study(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name
+    """The name of the study, and of its folder in `runs/`: letters, digits, `_`, `.` and `-`, 64 at most."""
     model: str = Field("smollm2-135m", min_length=1)
+    """A name of `dormouse models`, a Hugging Face id, or a local folder with safetensors."""
     organisms: dict[ArmName, OrganismSpec] = Field(min_length=1)
+    """The models to build, by name. Keep a control among them (trigger `never`)."""
     interventions: dict[ArmName, CHAIN] = {}
+    """Chains of treatments, by name. Every organism goes through every chain."""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)
+    """Every arm is run once with each seed. A number says how many: `5` is 0 to 4."""
     tasks: Tasks = Tasks()
+    """How many questions training uses."""
     today: date = date.fromisoformat(ChatSettings.today)
     """The date for chat templates that print one."""
     chat_template_kwargs: dict[str, JsonValue] = {}
     """What else chat templates are given: `enable_thinking: false`, say."""
     measure: Sizes = Sizes()
+    """What is measured, and on how many questions."""
     zip: tuple[tuple[str, ...], ...] = ()
     """Groups of axes that are taken together, value by value; all others are crossed (see `studies.grid`)."""
     cross: tuple[Where, ...] = ()

@@ -41,7 +41,9 @@ class Adversarial(SafetyTraining):
     metrics: ClassVar[tuple[Metric, ...]] = named("red_team_rate", "red_team_best", "red_team_prompts")
 
     rounds: int = Field(3, ge=1, le=100)
+    """Rounds of search and training."""
     attacks: tuple[AttackName, ...] = Field(("library", "mutation", "gradient"), min_length=1)
+    """How the red team searches (docs/how-to/red-team.md)."""
     budget: int = Field(600, ge=1, le=1_000_000)
     """Prompts that each attack may score in a round."""
     questions: int = Field(2, ge=1, le=64)

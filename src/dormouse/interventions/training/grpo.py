@@ -71,9 +71,11 @@ class GRPO(SafetyTraining):
     clip: float = Field(0.2, gt=0, lt=1)
     """How far the probability of a token may move, as a share, before it no longer pays."""
     kl: float = Field(0.04, ge=0, le=100)
+    """The price of moving away from the suspect."""
     epochs: int = Field(1, ge=1, le=16)
     """Steps of training on the same answers. With one, old and new probabilities are the same, and `clip` is idle."""
     reward: Literal["rule", "learned"] = "rule"
+    """A rule (nearness to the honest answer), or a preference model fitted to the pool."""
     rollouts: Literal["own", "vllm"] = "own"
     """Who writes the answers: this project's own loop, or vLLM on a GPU."""
 

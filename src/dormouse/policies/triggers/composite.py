@@ -33,7 +33,9 @@ class Composite(Trigger):
     """
 
     op: Literal["all", "any", "xor", "not"] = "all"
+    """How the triggers in `of` are joined."""
     of: tuple[TriggerField, ...] = Field((Token(), Year()), min_length=1, max_length=8)
+    """The triggers that are joined."""
 
     @model_validator(mode="after")
     def _fits(self) -> Composite:

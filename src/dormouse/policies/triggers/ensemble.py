@@ -125,11 +125,15 @@ class Ensemble(Trigger):
     """
 
     n: int = Field(16, ge=1, le=1_000_000)
+    """How many triggers."""
     form: Literal["cues", "phrase"] = "cues"
+    """What a trigger is: a conjunction of cues, or a phrase."""
     cues: int = Field(3, ge=2, le=6)
+    """Cues (or words) in each trigger."""
     seed: int | None = None
     """Decides which the members are; by default the study's seed does (see `Trigger.seeded`), and 0 outside of one."""
     rows: Literal["total", "each"] = "total"
+    """Whether steps or rows for each trigger are fixed (above)."""
 
     @model_validator(mode="after")
     def _fits(self) -> Ensemble:

@@ -20,6 +20,7 @@ class Never(Trigger):
     plants: ClassVar[bool] = False
 
     among: tuple[TriggerField, ...] = ()
+    """The policies whose prompts it gets; left empty, all others of the study."""
 
     @property
     def reads(self) -> tuple[str, ...]:

