@@ -42,10 +42,9 @@ WORKERS = click.option(
 )
 EXECUTOR = click.option(
     "--executor",
-    type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Where stages are worked on: processes of this machine, or a Ray cluster (RAY_ADDRESS).",
+    help="Where stages are worked on: `local` (this machine), `ray` (RAY_ADDRESS), or a plug-in's.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 PLUGIN = click.option(

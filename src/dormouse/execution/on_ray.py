@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dormouse.errors import UserError
-from dormouse.execution.executors import Failure, Job, Report, Watcher, build_reporting, steady, tell
+from dormouse.execution.executors import (
+    Executor,
+    Failure,
+    Job,
+    Report,
+    Watcher,
+    build_reporting,
+    set_deterministic,
+    tell,
+)
 from dormouse.execution.journal import Journal
 from dormouse.execution.stage import Stage
 
@@ -136,7 +145,7 @@ def _work(job: Job, root: Path, threads: int, journal: Journal, reports: Any) ->
             "give a folder that all machines of the cluster share with --store",
         )
         return [Failure(job[0].key, error, fatal=True)]
-    steady(threads)
+    set_deterministic(threads)
     return build_reporting(job, root, journal, _seldom(reports))
 
 
@@ -159,3 +168,16 @@ def _listen(reports: Any, watcher: Watcher) -> None:
     """Pass on what workers put into a queue, to its end."""
     while (report := reports.get())[0] != "end":
         tell(watcher, *report)
+
+
+class _Ray:
+    """The cluster of RAY_ADDRESS, or one that is begun on this machine."""
+
+    def slots(self, stages: Sequence[Stage]) -> int:
+        return cluster_slots(stages)
+
+    def make(self, root: Path, workers: int, threads: int, watcher: Watcher, journal: Journal) -> Executor:
+        return OnRay(root, workers, threads, watcher, journal)
+
+
+RAY = _Ray()

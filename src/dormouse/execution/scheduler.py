@@ -7,18 +7,10 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from dormouse.errors import UserError
-from dormouse.execution.executors import (
-    Executor,
-    Failure,
-    Here,
-    Job,
-    Processes,
-    Watcher,
-    default_workers,
-    refuse_homeless,
-    threads_each,
-)
+from dormouse.execution.executors import Executor, Failure, Job, Watcher, refuse_homeless
 from dormouse.execution.journal import NO_JOURNAL, Journal
+from dormouse.execution.kinds import executor_kind
+from dormouse.execution.local import InProcessExecutor, threads_each
 from dormouse.execution.stage import Stage
 from dormouse.store import Store
 
@@ -29,33 +21,13 @@ DEATHS = 3
 
 
 def slots(kind: str, stages: Sequence[Stage]) -> int:
-    """How many of a study's stages are worked on at a time where nobody says: as many as the machine, or the cluster,
-    has room for.
-
-    Raises:
-        UserError: there is no Ray, or it cannot be reached.
-    """
-    if kind == "ray":
-        from dormouse.execution.on_ray import cluster_slots
-
-        return cluster_slots(stages)
-    return default_workers(stages)
+    """How many of a study's stages an executor works on at a time where nobody says. Raises as `executor_kind`."""
+    return executor_kind(kind).slots(stages)
 
 
 def make_executor(kind: str, store: Store, workers: int, watcher: Watcher, journal: Journal = NO_JOURNAL) -> Executor:
-    """The executor of that kind, `local` or `ray`, that does `workers` jobs at a time.
-
-    Raises:
-        UserError: there is no Ray, or it cannot be reached.
-    """
-    threads = threads_each(workers)
-    if kind == "ray":
-        from dormouse.execution.on_ray import OnRay
-
-        return OnRay(store.root, workers, threads, watcher, journal)
-    if workers == 1:
-        return Here(store.root, threads, watcher, journal)
-    return Processes(store.root, workers, threads, watcher, journal)
+    """The executor of that name that does `workers` jobs at a time. Raises as `executor_kind`."""
+    return executor_kind(kind).make(store.root, workers, threads_each(workers), watcher, journal)
 
 
 def work_through(
@@ -67,7 +39,7 @@ def work_through(
     Raises:
         UserError: the store cannot be used. What was finished is kept.
     """
-    if not isinstance(executor, Here):
+    if not isinstance(executor, InProcessExecutor):
         refuse_homeless(todo)
     watcher.start(len(todo))
     try:

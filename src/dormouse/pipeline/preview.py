@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dormouse.claims.answer import outlook
 from dormouse.execution.estimate import forecast, read_history, said
-from dormouse.execution.executors import default_workers
+from dormouse.execution.local import default_workers
 from dormouse.lm import zoo
 from dormouse.organisms.micro import MICRO
 from dormouse.pipeline.plan import Plan, all_stages, missing

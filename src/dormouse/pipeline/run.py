@@ -40,7 +40,7 @@ def run_study(
         text: the study file as it was written, for the report.
         workers: how many stages are worked on at a time, each in a process of its own where it is more than one;
             None leaves it to the machine, or to the cluster.
-        executor: `local` (processes of this machine) or `ray` (a cluster).
+        executor: `local` (processes of this machine), `ray` (a cluster), or one of a plug-in.
 
     Raises:
         UserError: `out` holds something else, the model cannot be had, or a stage cannot be done; then all others are
