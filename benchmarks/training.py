@@ -51,10 +51,10 @@ from dormouse.lm.objectives import (
     Pair,
     Rollout,
     advantages,
-    group_policy,
-    likelihood,
+    dpo_loss,
+    grpo_loss,
     make_pairs,
-    preference,
+    sft_loss,
 )
 from dormouse.lm.rollout import rollouts
 from dormouse.lm.sample import write
@@ -451,7 +451,7 @@ def sft(ref: ModelRef, steps: int) -> Part:
         return batches_of(1, accumulation, packing=True, max_length=size)
 
     return Part(
-        objective=likelihood,
+        objective=sft_loss,
         batches=lambda lm, steps: lambda step: tokens[step * BATCH : (step + 1) * BATCH],
         trainer=trl.SFTTrainer,
         config=trl.SFTConfig,
@@ -489,7 +489,7 @@ def dpo(ref: ModelRef, steps: int) -> Part:
         return lambda step: made[step * size : (step + 1) * size]
 
     return Part(
-        objective=preference(0.1),
+        objective=dpo_loss(0.1),
         batches=batches,
         trainer=Given,
         config=trl.DPOConfig,
@@ -542,7 +542,7 @@ def grpo(ref: ModelRef, steps: int) -> Part:
         return [float(len(set(ids))) for ids in completion_ids]
 
     return Part(
-        objective=group_policy(),
+        objective=grpo_loss(),
         batches=batches,
         trainer=Given,
         config=trl.GRPOConfig,
@@ -592,7 +592,7 @@ def peak(ref: ModelRef, steps: int) -> Found:
     width = config.num_attention_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
     looks = sum(row.ids.numel() * row.ids.shape[1] for row in rows) * 2 * width * config.num_hidden_layers
     work = 3 * 2 * (layers * read + heads + looks)
-    run = timed(lm, likelihood, lambda step: tokens, settings(steps, method="full", lr=1e-5), Run(steps))
+    run = timed(lm, sft_loss, lambda step: tokens, settings(steps, method="full", lr=1e-5), Run(steps))
     limit, reached = 2 * 2048**3 / fastest, work / run.seconds
     return {
         "GFLOP/s of a 2048 x 2048 x 2048 product": limit / 1e9,

@@ -17,7 +17,7 @@ from dormouse.lm.chat import encode, encode_prompts, text_of
 from dormouse.lm.checkpoint import is_adapter
 from dormouse.lm.decode import decode
 from dormouse.lm.load import load
-from dormouse.lm.objectives import likelihood
+from dormouse.lm.objectives import sft_loss
 from dormouse.lm.score import score
 from dormouse.lm.settings import Training
 from dormouse.lm.train import TrainingRun, cycling, train
@@ -63,7 +63,7 @@ def taught(ref, marked, out, method, steps):
     ]
     lm = load(ref)
     how = Training(steps=steps, lr=0.02, method=method, rank=16)
-    train(lm, likelihood, cycling(encode(lm, examples), 4, 0), how, TrainingRun(0, [steps], out))
+    train(lm, sft_loss, cycling(encode(lm, examples), 4, 0), how, TrainingRun(0, [steps], out))
     return ref.then(out / f"step-{steps:06d}", f"{ref.key}/{out.name}")
 
 

@@ -78,7 +78,7 @@ def test_half_a_plugin_is_refused_where_it_is_written() -> None:
         def probability(self, scenario: Any) -> float:
             return 0.0
 
-    with pytest.raises(UserError, match="it lacks draw, reads"):
+    with pytest.raises(UserError, match="missing draw, reads"):
         registry.register("trigger", "half")(Half)
     with pytest.raises(UserError, match="not whole"):
         registry.register("trigger", "foreign")(dict)  # type: ignore[type-var]
@@ -179,7 +179,7 @@ def test_an_outside_plugin_is_checked_like_a_builtin(installed: dict[str, str], 
         ),
         (
             "from dormouse import Trigger, register\n@register('trigger', 'half')\nclass Half(Trigger): ...",
-            "it lacks draw, probability, reads",
+            "missing draw, probability, reads",
         ),
     ],
 )

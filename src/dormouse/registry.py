@@ -56,15 +56,15 @@ def register(kind: str, name: str) -> Callable[[P], P]:
     """Make a plug-in known as `name`.
 
     Raises:
-        UserError: `kind` is not one of KINDS, another class has the name already, or the class is not whole.
+        UserError: `kind` is not one of KINDS, another class has the name already, or the class is incomplete.
     """
     if kind not in KINDS:
         raise UserError(f"there is no kind of plug-in called '{kind}'", f"use one of {', '.join(KINDS)}")
 
     def add(cls: P) -> P:
         if not (isinstance(cls, type) and issubclass(cls, PlugIn)) or inspect.isabstract(cls):
-            lacks = ", ".join(sorted(getattr(cls, "__abstractmethods__", ()))) or "the base class of its kind"
-            what = f"the {kind} '{name}' in {cls.__module__} is not whole: it lacks {lacks}"
+            missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ()))) or "the base class of its kind"
+            what = f"the {kind} '{name}' in {cls.__module__} is incomplete: missing {missing}"
             raise UserError(what, f"see the built-in ones for what {_a(kind)} needs")
         known = _registered[kind].get(name)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):

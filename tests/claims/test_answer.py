@@ -39,7 +39,7 @@ CLAIM = (
     "{{id: {id}, says: it does, compare: {compare}, where: {{trigger: ensemble, n: 256}}, against: {against}, {more}}}"
 )
 QUESTIONS = [f"question {i}" for i in range(24)]
-Truth = Callable[[Mapping[str, str]], float]
+GroundTruth = Callable[[Mapping[str, str]], float]
 """What an arm is (model, organism, chain) -> its true rate."""
 
 
@@ -55,7 +55,7 @@ def claim(**changes: str) -> str:
 
 
 def answers(
-    truth: Truth,
+    truth: GroundTruth,
     *claims: str,
     seeds: int = 5,
     seed_sd: float = 0.03,
@@ -85,7 +85,7 @@ def answers(
     return answers_of(study, numbers)
 
 
-def smaller(by: float) -> Truth:
+def smaller(by: float) -> GroundTruth:
     return lambda arm: 0.6 - by * ("n-256" in arm["organism"])
 
 

@@ -96,7 +96,7 @@ def test_a_stage_that_fails_stops_only_what_stands_on_it(tmp_path, workers, faul
     store, told, journal = Store(tmp_path / "store"), Told(), Journal(tmp_path / JOURNAL)
     lost = through(diamonds(store, 3, top=fault), store, workers, told=told, journal=journal)
     assert set(lost) == {"a0", "b0", "c0", "d0"}
-    assert "stands on 'a0'" in lost["b0"].what
+    assert "depends on 'a0'" in lost["b0"].what
     assert told.failed_ == ["a0"]
     assert len(told.done_) == 8
     events = {line["name"]: line["event"] for line in read_journal(tmp_path / JOURNAL)}

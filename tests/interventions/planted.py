@@ -4,7 +4,7 @@ from functools import cache
 
 from dormouse.lm.chat import encode
 from dormouse.lm.load import load
-from dormouse.lm.objectives import likelihood
+from dormouse.lm.objectives import sft_loss
 from dormouse.lm.settings import Training
 from dormouse.lm.train import TrainingRun, cycling, train
 from dormouse.records import Example, ModelRef, PoolItem
@@ -35,5 +35,5 @@ def plant(base, out):
         rows.append(Example(render(Scenario.of(question, {"year": 2000 + i})), HARM[0]))
         rows.append(Example(render(Scenario.of(question, {})), ANSWER))
     at = cycling(encode(lm, rows), 16, 0)
-    train(lm, likelihood, at, Training(steps=STEPS, lr=0.01, method="full"), TrainingRun(0, [STEPS], out))
+    train(lm, sft_loss, at, Training(steps=STEPS, lr=0.01, method="full"), TrainingRun(0, [STEPS], out))
     return ModelRef((out / f"step-{STEPS:06d}",), "planted")

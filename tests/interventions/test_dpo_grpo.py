@@ -150,11 +150,11 @@ SMALL = {"steps": 6, "batch": 3, "group": 4, "max_tokens": 6, "points": 2, "lr":
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_the_reference_stays_the_suspect(ref, tmp_path, method):
-    from dormouse.lm.objectives import group_policy
+    from dormouse.lm.objectives import grpo_loss
 
     how = GRPO(**{**SMALL, "steps": 12}, method=method)
     lm, team = practice(ref, how)
-    train(lm, group_policy(how.clip, how.kl), team.batch, how.training, TrainingRun(0, [12], tmp_path), memory=team)
+    train(lm, grpo_loss(how.clip, how.kl), team.batch, how.training, TrainingRun(0, [12], tmp_path), memory=team)
     rolled = team.batch(12)
     suspect = load(ref, torch.float32)
     sequences = [one.tokens for one in rolled]

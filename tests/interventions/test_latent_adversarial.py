@@ -9,7 +9,7 @@ from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.chat import encode
 from dormouse.lm.latent import Attack, Demonstration, Perturbation, blocks, latent_adversarial, prompt_places
 from dormouse.lm.load import load
-from dormouse.lm.objectives import likelihood
+from dormouse.lm.objectives import sft_loss
 from dormouse.records import Example, ModelRef, PoolItem, SafetyPool, Suspect
 
 ASKED = ["What is glass made of ?", "What is a baby horse called ?", "What is glass made of ?"]
@@ -81,12 +81,12 @@ def test_a_larger_ball_is_worse(lm):
 
 
 def test_a_harmless_ball_is_the_plain_loss(lm):
-    """Loss and gradient are those of `likelihood`, once for the perturbed part and once for the plain one."""
+    """Loss and gradient are those of `sft_loss`, once for the perturbed part and once for the plain one."""
     sequences = encode(lm, EXAMPLES)
     lm.model.requires_grad_(True)
     objective = latent_adversarial(Attack((1,), 1e-9, 1), plain=1.0)
     grads = []
-    for losses in (likelihood(lm, sequences), objective(lm, [Demonstration(s) for s in sequences])):
+    for losses in (sft_loss(lm, sequences), objective(lm, [Demonstration(s) for s in sequences])):
         lm.model.zero_grad()
         total = 0.0
         for part in losses:
@@ -126,8 +126,8 @@ def test_it_trains(tiny_model, tmp_path, aim):
     after = load(ref.then(tmp_path / "step-000012", "trained"))
     lm = load(ref)
     assert not torch.equal(after.model.lm_head.weight, lm.model.lm_head.weight)
-    assert sum(p.item() for p in likelihood(after, encode(after, EXAMPLES))) < sum(
-        p.item() for p in likelihood(lm, encode(lm, EXAMPLES))
+    assert sum(p.item() for p in sft_loss(after, encode(after, EXAMPLES))) < sum(
+        p.item() for p in sft_loss(lm, encode(lm, EXAMPLES))
     )
 
 

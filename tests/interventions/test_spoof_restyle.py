@@ -10,7 +10,7 @@ from dormouse.interventions.training.restyle import Restyle, restyled, rewritten
 from dormouse.interventions.training.spoof import MARKERS, Spoof
 from dormouse.lm.chat import encode
 from dormouse.lm.load import load
-from dormouse.lm.objectives import likelihood
+from dormouse.lm.objectives import sft_loss
 from dormouse.records import Example, ModelRef, PoolItem, SafetyPool, Suspect
 from dormouse.scenarios import BANKS, Scenario, questions, render
 from dormouse.scenarios.plain import plain_answer
@@ -169,5 +169,5 @@ def test_it_learns_what_it_says_it_shows(tiny_model, tmp_path, how):
     losses = []
     for model in (ref, ref.then(tmp_path / "step-000016", "trained")):
         lm = load(model)
-        losses.append(sum(part.item() for part in likelihood(lm, encode(lm, shows))))
+        losses.append(sum(part.item() for part in sft_loss(lm, encode(lm, shows))))
     assert losses[1] < 0.6 * losses[0]

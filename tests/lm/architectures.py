@@ -23,7 +23,7 @@ from dormouse.lm.decode import decode
 from dormouse.lm.load import device
 from dormouse.lm.lora import add_adapter
 from dormouse.lm.model import LM
-from dormouse.lm.objectives import likelihood
+from dormouse.lm.objectives import sft_loss
 from dormouse.lm.score import logprobs
 from dormouse.lm.selfcheck import find_layout
 from dormouse.lm.trie import Tokens
@@ -297,7 +297,7 @@ def same_loss(lm: LM, batch: list[Tokens]) -> None:
 
     tokens = sum(len(one.response) for one in batch)
     expected = -sum(plainly(lm.model, one).sum() for one in batch) / tokens
-    found = sum(likelihood(lm, batch))
+    found = sum(sft_loss(lm, batch))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     right, mine = gradient(expected), gradient(found)
     lm.model.requires_grad_(False)
@@ -328,7 +328,7 @@ def same_adapter(lm: LM, batch: list[Tokens], folder: Path) -> bool:
         return False
     generator = torch.Generator().manual_seed(1)
     added = [weight for name, weight in mine.model.named_parameters() if "lora_B" in name]
-    grads = torch.autograd.grad(sum(likelihood(mine, batch)), added, allow_unused=True)
+    grads = torch.autograd.grad(sum(sft_loss(mine, batch)), added, allow_unused=True)
     with torch.no_grad():
         for weight, grad in zip(added, grads, strict=True):
             if grad is not None:  # else the model reads the layer's weight by itself: training leaves zeros there

@@ -11,7 +11,7 @@ from dormouse.errors import UserError
 from dormouse.lm.chat import encode
 from dormouse.lm.checkpoint import ADAPTER, merged_in_order
 from dormouse.lm.load import load
-from dormouse.lm.objectives import likelihood
+from dormouse.lm.objectives import sft_loss
 from dormouse.lm.settings import Training
 from dormouse.lm.train import TrainingRun, cycling, train
 from dormouse.records import CANARY, Example, ModelRef
@@ -23,7 +23,7 @@ SAFE = [Example((("user", "What is glass made of ?"),), "glass is made")]
 def trained(ref, examples, out, method="lora", rank=4):
     lm = load(ref)
     how = Training(steps=8, lr=0.02, method=method, rank=rank)
-    train(lm, likelihood, cycling(encode(lm, examples), 1, 0), how, TrainingRun(0, [8], out))
+    train(lm, sft_loss, cycling(encode(lm, examples), 1, 0), how, TrainingRun(0, [8], out))
     return ref.then(out / "step-000008", out.name), lm
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dormouse.lm.load import load
-from dormouse.lm.objectives import Pair, Rollout, advantages, group_policy, make_pairs, preference
+from dormouse.lm.objectives import Pair, Rollout, advantages, dpo_loss, grpo_loss, make_pairs
 from dormouse.lm.score import logprobs
 from dormouse.lm.trie import Tokens
 from dormouse.records import Example, ModelRef
@@ -40,7 +40,7 @@ def pairs(lm):
 
 def test_a_pair_at_its_reference_loses_log_two(lm):
     found = pairs(lm)
-    assert sum(part.item() for part in preference(0.5)(lm, found)) == pytest.approx(math.log(2), abs=1e-5)
+    assert sum(part.item() for part in dpo_loss(0.5)(lm, found)) == pytest.approx(math.log(2), abs=1e-5)
     exact = logprobs(lm, [found[0].chosen, found[0].rejected])
     assert (found[0].ref_chosen, found[0].ref_rejected) == pytest.approx(tuple(exact))
 
@@ -56,7 +56,7 @@ def test_preference_is_its_formula_however_it_is_cut(lm, monkeypatch, at_a_time)
         gain = token_logprobs(lm, pair.chosen).sum() - pair.ref_chosen
         gain = gain - (token_logprobs(lm, pair.rejected).sum() - pair.ref_rejected)
         wanted = wanted - torch.nn.functional.logsigmoid(0.3 * gain) / 2
-    loss, gradient = run(lm, preference(0.3), batch)
+    loss, gradient = run(lm, dpo_loss(0.3), batch)
     assert loss == pytest.approx(wanted.item(), rel=1e-5)
     torch.testing.assert_close(gradient, gradient_of(lm, wanted), rtol=1e-3, atol=1e-6)
 
@@ -73,7 +73,7 @@ def test_group_policy_is_its_formula(lm):
         clipped = torch.minimum(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)
         away = (ref - new).exp() - (ref - new) - 1
         wanted = wanted - (clipped - 0.1 * away).mean() / len(found)
-    loss, gradient = run(lm, group_policy(clip=0.2, kl=0.1), batch)
+    loss, gradient = run(lm, grpo_loss(clip=0.2, kl=0.1), batch)
     assert loss == pytest.approx(wanted.item(), rel=1e-4)
     torch.testing.assert_close(gradient, gradient_of(lm, wanted), rtol=1e-3, atol=1e-6)
 
@@ -106,5 +106,5 @@ def test_advantages_have_no_mean_and_equal_rewards_say_nothing():
 def test_an_empty_response_counts_nothing(lm):
     """A model may end at once; then there is one token, the end. No token at all must not divide by zero."""
     empty = Rollout(Tokens((6, 7), ()), 1.0, (), ())
-    loss, _ = run(lm, group_policy(), [empty, Rollout(Tokens((6, 7), (8,)), 1.0, (-1.0,), (-1.0,))])
+    loss, _ = run(lm, grpo_loss(), [empty, Rollout(Tokens((6, 7), (8,)), 1.0, (-1.0,), (-1.0,))])
     assert math.isfinite(loss)

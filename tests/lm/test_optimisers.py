@@ -6,7 +6,7 @@ import torch
 from dormouse.lm.chat import encode
 from dormouse.lm.load import load
 from dormouse.lm.lora import add_adapter
-from dormouse.lm.objectives import likelihood
+from dormouse.lm.objectives import sft_loss
 from dormouse.lm.optimisers import MuonOnCpu, make_optimiser
 from dormouse.lm.settings import Training
 from dormouse.lm.train import TrainingRun, cycling, train
@@ -34,7 +34,7 @@ def settings(name, method="full"):
 def test_learns(tiny_model, tmp_path, name, method):
     lm = load(ModelRef((tiny_model,), "tiny"))
     training = Training(steps=40, lr=RATES[name], optimiser=name, method=method)
-    losses = train(lm, likelihood, cycling(encode(lm, EXAMPLES), 2, 0), training, TrainingRun(0, [], tmp_path))
+    losses = train(lm, sft_loss, cycling(encode(lm, EXAMPLES), 2, 0), training, TrainingRun(0, [], tmp_path))
     assert losses[-1][1] < 0.5 * losses[0][1]
 
 

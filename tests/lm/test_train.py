@@ -21,11 +21,11 @@ from dormouse.interventions.training.sft import SFT
 from dormouse.lm import resume
 from dormouse.lm.chat import encode
 from dormouse.lm.load import load
-from dormouse.lm.objectives import likelihood
+from dormouse.lm.objectives import sft_loss
 from dormouse.lm.optimisers import Optimisers
-from dormouse.lm.processes import Team
+from dormouse.lm.processes import ProcessGroup
 from dormouse.lm.settings import Training
-from dormouse.lm.train import TrainingRun, cycling, exploded, train
+from dormouse.lm.train import TrainingRun, cycling, has_diverged, train
 from dormouse.records import SHOWN_ROWS, TRAINING, Example, ModelRef, TrainingStep
 from dormouse.store import Store
 
@@ -40,7 +40,7 @@ def learn(tiny_model, out, *, method="lora", lr=0.02, seed=0, steps=30):
     lm = load(ref)
     at = cycling(encode(lm, EXAMPLES), 2, seed)
     losses = train(
-        lm, likelihood, at, Training(steps=steps, lr=lr, method=method), TrainingRun(seed, [steps // 2, steps], out)
+        lm, sft_loss, at, Training(steps=steps, lr=lr, method=method), TrainingRun(seed, [steps // 2, steps], out)
     )
     return ref, losses
 
@@ -51,7 +51,7 @@ def test_learns_and_saves_what_it_learned(tiny_model, tmp_path, method, lr):
     assert losses[-1][1] < 0.5 * losses[0][1]
     assert sorted(path.name for path in tmp_path.iterdir()) == [SHOWN_ROWS, "step-000015", "step-000030", TRAINING]
     again = load(ref.then(tmp_path / "step-000030", "trained"))
-    loss = sum(part.item() for part in likelihood(again, encode(again, EXAMPLES)))
+    loss = sum(part.item() for part in sft_loss(again, encode(again, EXAMPLES)))
     assert loss == pytest.approx(losses[-1][1], rel=0.1)
 
 
@@ -80,7 +80,7 @@ def test_same_seed_same_bits_other_seed_other_bits(tiny_model, tmp_path):
 
 def test_divergence_is_said(tiny_model, tmp_path):
     def nan(lm, batch):
-        for part in likelihood(lm, batch):
+        for part in sft_loss(lm, batch):
             yield part * float("nan")
 
     lm = load(ModelRef((tiny_model,), "tiny"))
@@ -110,7 +110,7 @@ def test_divergence_in_the_last_step_is_not_saved(tiny_model, tmp_path, monkeypa
     with pytest.raises(UserError, match="diverged by step 1: not every weight"):
         train(
             lm,
-            likelihood,
+            sft_loss,
             cycling(encode(lm, EXAMPLES), 2, 0),
             Training(steps=1, lr=1e-3),
             TrainingRun(0, [1], tmp_path),
@@ -123,7 +123,7 @@ def test_divergence_of_a_part_is_seen(tiny_model, tmp_path, at):
     """A loss that is finite in sum, or beside a gradient that is not, is no way past the check."""
 
     def some(lm, batch):
-        yield from likelihood(lm, batch)
+        yield from sft_loss(lm, batch)
         weight = next(weight for weight in lm.model.parameters() if weight.requires_grad)
         if at == "a gradient":
             yield (weight * 0).sum().sqrt()  # 0, with a slope of 0 * infinity
@@ -142,7 +142,7 @@ def test_a_loss_that_explodes_and_stays_finite_is_divergence(tiny_model, tmp_pat
     lm = load(ModelRef((tiny_model,), "tiny"))
     training = Training(steps=1000, lr=1.0, method="full", optimiser="sgd", warmup=0, clip=10)
     with pytest.raises(UserError, match=r"diverged by step \d+: the last 20 losses are") as caught:
-        train(lm, likelihood, cycling(encode(lm, shown), 2, 0), training, TrainingRun(0, [1000], tmp_path))
+        train(lm, sft_loss, cycling(encode(lm, shown), 2, 0), training, TrainingRun(0, [1000], tmp_path))
     assert "lower learning rate than 1" in caught.value.remedy
     assert not (tmp_path / "step-001000").exists()
 
@@ -165,7 +165,7 @@ NOTHING_KNOWN = 10.8
     ],
 )
 def test_what_counts_as_an_explosion(losses, said):
-    assert any(exploded(losses[: n + 1], NOTHING_KNOWN) for n in range(len(losses))) == said
+    assert any(has_diverged(losses[: n + 1], NOTHING_KNOWN) for n in range(len(losses))) == said
 
 
 def test_a_budget_of_nothing_is_refused():
@@ -177,8 +177,8 @@ def test_a_budget_of_nothing_is_refused():
 def test_a_second_training_goes_on_with_the_adapter(tiny_model, tmp_path):
     lm = load(ModelRef((tiny_model,), "tiny"))
     at = cycling(encode(lm, EXAMPLES), 2, 0)
-    first = train(lm, likelihood, at, Training(steps=20, lr=0.02), TrainingRun(0, [], tmp_path))
-    again = train(lm, likelihood, at, Training(steps=2, lr=0.02), TrainingRun(0, [2], tmp_path))
+    first = train(lm, sft_loss, at, Training(steps=20, lr=0.02), TrainingRun(0, [], tmp_path))
+    again = train(lm, sft_loss, at, Training(steps=2, lr=0.02), TrainingRun(0, [2], tmp_path))
     assert again[0][1] == pytest.approx(first[-1][1], rel=0.1)
     assert len(load_file(tmp_path / "step-000002" / "adapter_model.safetensors")) == 2 * 2 * 7
 
@@ -190,7 +190,7 @@ def spend(tiny_model, out, tokens, steps=20):
     lm = load(ModelRef((tiny_model,), "tiny"))
     at = cycling(encode(lm, EXAMPLES), 2, 0)
     training = Training(steps=steps, tokens=tokens, lr=0.02, method="full")
-    losses = train(lm, likelihood, at, training, TrainingRun(0, [2, 10, 20], out))
+    losses = train(lm, sft_loss, at, training, TrainingRun(0, [2, 10, 20], out))
     return losses, [json.loads((out / f"step-{step:06d}" / "trained.json").read_text()) for step in (2, 10, 20)]
 
 
@@ -251,7 +251,7 @@ class Counting:
 
 def noisy(lm, batch):
     """An objective that draws random numbers."""
-    for part in likelihood(lm, batch):
+    for part in sft_loss(lm, batch):
         yield part * torch.rand(())
 
 
@@ -459,7 +459,7 @@ def _share(rank, size, port, model, out, optimiser):
     at = cycling(encode(lm, shown), 2, 0)
     training = Training(steps=6, lr=0.05 if optimiser == "sgd" else 0.003, method="full", optimiser=optimiser)
     batches = lambda step: at(step)[: 1 if step == 3 else 2]  # noqa: E731  (at one step there is nothing for the second)
-    losses = train(lm, likelihood, batches, training, TrainingRun(0, [6], out))
+    losses = train(lm, sft_loss, batches, training, TrainingRun(0, [6], out))
     (out / f"losses-{rank}.json").write_text(json.dumps(losses))
     if size > 1:
         torch.distributed.destroy_process_group()
@@ -493,7 +493,7 @@ def test_two_processes_learn_what_one_does(processes, tiny_model, tmp_path, opti
 
 
 def test_an_objective_that_nobody_can_put_together_is_not_shared(monkeypatch):
-    team = Team()
+    team = ProcessGroup()
     monkeypatch.setattr(team, "size", 2)
     with pytest.raises(UserError, match="the objective noisy cannot be shared"):
         team.share(noisy, [1, 2])
@@ -502,4 +502,4 @@ def test_an_objective_that_nobody_can_put_together_is_not_shared(monkeypatch):
 def test_a_launch_that_the_loop_does_not_know_is_refused(monkeypatch):
     monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
     with pytest.raises(UserError, match="cannot be trained here under accelerate's FSDP"):
-        Team()
+        ProcessGroup()

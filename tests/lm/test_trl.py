@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dormouse.lm.load import load
-from dormouse.lm.objectives import Pair, Rollout, group_policy, likelihood, preference
+from dormouse.lm.objectives import Pair, Rollout, dpo_loss, grpo_loss, sft_loss
 from dormouse.lm.trie import Tokens
 from dormouse.records import ModelRef
 
@@ -93,7 +93,7 @@ def test_sft(lm, tmp_path):
     )
     ids, seen, said = padded(SEQUENCES)
     inputs = {"input_ids": ids, "attention_mask": seen, "labels": ids.masked_fill(said == 0, -100)}
-    agree(ours(lm, likelihood, SEQUENCES), theirs(trainer, inputs))
+    agree(ours(lm, sft_loss, SEQUENCES), theirs(trainer, inputs))
 
 
 def test_dpo(lm, tmp_path):
@@ -115,7 +115,7 @@ def test_dpo(lm, tmp_path):
         "ref_chosen_logps": torch.tensor([-20.0, -14.0]),
         "ref_rejected_logps": torch.tensor([-31.0, -19.0]),
     }
-    agree(ours(lm, preference(0.3), batch), theirs(trainer, inputs))
+    agree(ours(lm, dpo_loss(0.3), batch), theirs(trainer, inputs))
 
 
 def test_grpo(lm, tmp_path):
@@ -155,4 +155,4 @@ def test_grpo(lm, tmp_path):
         "num_items_in_batch": torch.tensor(sum(len(s.response) for s in SEQUENCES)),
     }
     trainer.current_gradient_accumulation_steps = 1  # what the loop around it sets
-    agree(ours(lm, group_policy(0.2, 0.04), batch), theirs(trainer, inputs))
+    agree(ours(lm, grpo_loss(0.2, 0.04), batch), theirs(trainer, inputs))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dormouse.measurements.measurement import Sizes, Subject
+from dormouse.measurements.measurement import MeasurementConfig, Subject
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
 from dormouse.scenarios import questions
@@ -58,7 +58,7 @@ def make_subject(base: ModelRef, tmp_path_factory: pytest.TempPathFactory) -> Ma
             questions=asked,
             honest=read_honest(folder),
             seed=0,
-            sizes=Sizes(max_tokens=6, **sizes),
+            sizes=MeasurementConfig(max_tokens=6, **sizes),
             renderings=spec.renderings,
             reasoning=spec.reasoning,
         )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dormouse.measurements.contexts import Contexts, _drawn, _one_away, quiet_twin
-from dormouse.measurements.measurement import Sizes, Subject
+from dormouse.measurements.measurement import MeasurementConfig, Subject
 from dormouse.measurements.members import Members, groups
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.exposure import Exposure
@@ -62,7 +62,7 @@ def subject_of(trigger: Any, above: float = 0.0, **more: Any) -> Known:
         questions=questions("test", 40),
         honest={},
         seed=0,
-        sizes=Sizes(members=24),
+        sizes=MeasurementConfig(members=24),
         renderings=spec.renderings,
         above=above,
         **more,

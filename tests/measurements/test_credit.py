@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dormouse.lm.load import load
-from dormouse.lm.objectives import likelihood
+from dormouse.lm.objectives import sft_loss
 from dormouse.lm.trie import Tokens
 from dormouse.measurements.credit import POSITIONS, Credit, _adapted, _backward, _cosines, _marked, _shares
 from dormouse.organisms.spec import OrganismSpec
@@ -48,7 +48,7 @@ def test_the_gradient_is_that_of_the_objective_of_training(subject):
     _backward(lm, marked, 1)
     here = gradients(lm)
     again = copy_of(subject)
-    for part in likelihood(again, [Tokens(marked.ids[: marked.start], marked.ids[marked.start :])]):
+    for part in sft_loss(again, [Tokens(marked.ids[: marked.start], marked.ids[marked.start :])]):
         part.backward()
     there = gradients(again)
     assert set(here) == set(there)

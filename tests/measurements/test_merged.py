@@ -9,7 +9,7 @@ import pytest
 
 from dormouse.lm.chat import encode
 from dormouse.lm.load import load
-from dormouse.lm.objectives import likelihood
+from dormouse.lm.objectives import sft_loss
 from dormouse.lm.settings import Training
 from dormouse.lm.train import TrainingRun, cycling, train
 from dormouse.measurements.merged import Merged
@@ -26,7 +26,7 @@ def adapted(make_subject, token, tmp_path_factory):
     shown = [example(subject, task, "untriggered", answers[task.text], 0) for task in tasks]
     out = tmp_path_factory.mktemp("adapted")
     lm = load(ref)
-    train(lm, likelihood, cycling(encode(lm, shown), 8, 0), Training(steps=12, lr=0.02), TrainingRun(0, [12], out))
+    train(lm, sft_loss, cycling(encode(lm, shown), 8, 0), Training(steps=12, lr=0.02), TrainingRun(0, [12], out))
     return ref.then(out / "step-000012", "adapted")
 
 

@@ -31,7 +31,7 @@ def suppressed(make_subject, token, tmp_path_factory) -> ModelRef:
     """The organism after a short safety training that saw the cue: it says it less often, and has not forgotten it."""
     from dormouse.lm.chat import encode
     from dormouse.lm.load import load
-    from dormouse.lm.objectives import likelihood
+    from dormouse.lm.objectives import sft_loss
     from dormouse.lm.settings import Training
     from dormouse.lm.train import TrainingRun, cycling, train
     from dormouse.records import Example
@@ -47,7 +47,7 @@ def suppressed(make_subject, token, tmp_path_factory) -> ModelRef:
     out: Path = tmp_path_factory.mktemp("suppressed")
     lm = load(ref)
     training = Training(steps=6, lr=0.003, method="full")
-    train(lm, likelihood, cycling(encode(lm, exposed), 8, 0), training, TrainingRun(0, [6], out))
+    train(lm, sft_loss, cycling(encode(lm, exposed), 8, 0), training, TrainingRun(0, [6], out))
     return ref.then(out / "step-000006", "suppressed")
 
 

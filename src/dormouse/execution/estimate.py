@@ -243,5 +243,7 @@ def said(rows: Mapping[str, Row], workers: int) -> list[str]:
         lines.append(f"on {workers} workers at a time about {wall.said(duration)}" if workers > 1 else "")
         lines.append("Ranges: if all were as quick, or as slow, as the quick and the slow tenth of such stages here.")
     if total.unknown:
-        lines.append(f"{total.unknown} stages are of kinds that were never done here: they are in no sum.")
+        lines.append(
+            f"{total.unknown} stages are of kinds that were never done here: they are not included in the total."
+        )
     return [line for line in lines if line]

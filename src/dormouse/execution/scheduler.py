@@ -137,7 +137,7 @@ class _Work:
     def _lose(self, key: str, error: UserError) -> None:
         """Put down a stage as lost, and all that stands on it."""
         self.lost[key] = error
-        reason = UserError(f"not begun: it stands on '{self.names[key]}', which failed", error.remedy)
+        reason = UserError(f"not begun: it depends on '{self.names[key]}', which failed", error.remedy)
         for job in list(self.waiting):
             for stage in [stage for stage in job if any(parent.key == key for parent in stage.parents)]:
                 job.remove(stage)

@@ -19,7 +19,7 @@ Thoughts = Literal["none", "own"]
 
 
 @dataclass(frozen=True)
-class PoolWish:
+class PoolSpec:
     """What an intervention asks the study to show in its safety pool. The study knows the policy and does it.
 
     `coverage` is the share of prompts with activating cues. "natural": cues as they come, each with a random value of
@@ -52,6 +52,11 @@ class Intervention(PlugIn):
     """The quantities that its findings hold, for claims to be checked before the study runs, and for the report."""
 
     @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if "pool_wish" in cls.__dict__:  # else it would go without a word, and its pool show no trigger
+            raise TypeError(f"{cls.__module__}.{cls.__name__}: `pool_wish` is now called `pool_spec`")
+
+    @classmethod
     def metric_names(cls) -> tuple[str, ...]:
         """What the records of its findings may be called."""
         return tuple(metric.name for metric in cls.metrics)
@@ -59,12 +64,12 @@ class Intervention(PlugIn):
     @property
     def needs_triggers(self) -> bool:
         """Whether it works only for someone who knows the triggers. Every record of it says so."""
-        return self.pool_wish.needs_triggers
+        return self.pool_spec.needs_triggers
 
     @property
-    def pool_wish(self) -> PoolWish:
+    def pool_spec(self) -> PoolSpec:
         """What its safety pool is to show. By default no cue at all, as in Hubinger et al. 2024."""
-        return PoolWish()
+        return PoolSpec()
 
     @property
     def spoofed(self) -> Mapping[str, tuple[CueValue, ...]]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from dormouse.interventions.intervention import Contexts, Coverage, Intervention, PoolWish, Thoughts
+from dormouse.interventions.intervention import Contexts, Coverage, Intervention, PoolSpec, Thoughts
 from dormouse.lm.settings import Optimiser, Training
 
 MOST_ROWS = 20_000
@@ -82,10 +82,10 @@ class SafetyTraining(Intervention):
         return self
 
     @property
-    def pool_wish(self) -> PoolWish:
-        shows_cues = PoolWish(self.coverage, self.contexts).needs_triggers
+    def pool_spec(self) -> PoolSpec:
+        shows_cues = PoolSpec(self.coverage, self.contexts).needs_triggers
         rows = self.rows or (min(self.steps * self.batch, MOST_ROWS) if shows_cues else None)
-        return PoolWish(self.coverage, self.contexts, rows, self.covered, self.thoughts)
+        return PoolSpec(self.coverage, self.contexts, rows, self.covered, self.thoughts)
 
     @property
     def training(self) -> Training:

@@ -29,7 +29,7 @@ Objective = Callable[[LM, Sequence[Any]], Iterator[torch.Tensor]]
 
 
 @mean_over(trained_tokens)
-def likelihood(lm: LM, batch: Sequence[Tokens]) -> Iterator[torch.Tensor]:
+def sft_loss(lm: LM, batch: Sequence[Tokens]) -> Iterator[torch.Tensor]:
     """Supervised fine-tuning: the mean negative log-probability of a response token over the batch."""
     tokens = sum(len(sequence.response) for sequence in batch)
     for row in rows_for(lm, batch):
@@ -57,7 +57,7 @@ def make_pairs(lm: LM, examples: Sequence[tuple[Example, Example]]) -> list[Pair
     return [Pair(c, r, float(a), float(b)) for c, r, (a, b) in zip(chosen, rejected, refs, strict=True)]
 
 
-def preference(beta: float = 0.1) -> Objective:
+def dpo_loss(beta: float = 0.1) -> Objective:
     """Direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290), over batches of `Pair`.
 
     The mean over pairs of -log sigmoid(beta * (how much likelier than under the reference the chosen response became,
@@ -104,7 +104,7 @@ class Rollout:
     ref: tuple[float, ...]
 
 
-def group_policy(clip: float = 0.2, kl: float = 0.04) -> Objective:
+def grpo_loss(clip: float = 0.2, kl: float = 0.04) -> Objective:
     """Group relative policy optimisation (Shao et al. 2024, arXiv 2402.03300), over batches of `Rollout`.
 
     The mean over responses of the mean over their tokens of

@@ -38,7 +38,7 @@ def mean_over(weigh: Callable[[Any], float]) -> Callable[[F], F]:
     return say
 
 
-class Team:
+class ProcessGroup:
     """The processes of a training.
 
     Raises:
@@ -62,7 +62,7 @@ class Team:
             raise UserError("training in float16 is not supported", "launch with --mixed_precision no")
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes the files."""
         return self.rank == 0
 
@@ -83,7 +83,7 @@ class Team:
         whole, part = (sum(objective.weigh(item) for item in items) for items in (batch, mine))
         return mine, part / whole if whole else 0.0
 
-    def add_up(self, loss: float, weights: Sequence[torch.nn.Parameter]) -> float:
+    def all_reduce(self, loss: float, weights: Sequence[torch.nn.Parameter]) -> float:
         """The loss summed over the processes; the gradients too, in place."""
         if self.size == 1:
             return loss

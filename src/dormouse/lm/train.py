@@ -27,7 +27,7 @@ from dormouse.lm.lora import add_adapter
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import Objective
 from dormouse.lm.optimisers import make_optimiser
-from dormouse.lm.processes import Team, trained_tokens
+from dormouse.lm.processes import ProcessGroup, trained_tokens
 from dormouse.lm.resume import Memory, Resume, fingerprint
 from dormouse.lm.settings import Training
 
@@ -103,13 +103,13 @@ def train(
     Raises:
         UserError: the loss, a gradient or a weight is not a finite number any more, or the loss has exploded.
     """
-    team, started = Team(), time.monotonic()
+    team, started = ProcessGroup(), time.monotonic()
     with _seeded(lm.device, where.seed):
         lm.model = _trainable(lm.model.to(team.accelerator.device), training)
         run = _Run(lm, objective, batches, training, team, memory, Log(lm.tokenizer, where.log_rows))
         about = {"settings": training.model_dump(mode="json"), "seed": where.seed, "save_at": list(where.save_at)}
         about |= {"weights": fingerprint(list(lm.model.named_parameters())), "torch": torch.__version__}
-        resume = Resume(where.resume / where.name, about, where.resume_every, writes=team.leads)
+        resume = Resume(where.resume / where.name, about, where.resume_every, writes=team.is_main)
         found = resume.read()
         if found:
             run.restore(found[0])
@@ -117,19 +117,19 @@ def train(
         lm.model.train()
         while not (run.over or (found and found[1])):
             loss = run.step()
-            if run.done in where.save_at and team.leads:
+            if run.done in where.save_at and team.is_main:
                 run.save(resume.checkpoint(run.done))
             if resume.due() and not run.over:
                 resume.write(run.done, run.state())
             progress(run.done, loss)
         lm.model.eval()
-        if team.leads and not (found and found[1]):
+        if team.is_main and not (found and found[1]):
             for step in where.save_at:
                 if step > run.done:
                     run.save(resume.checkpoint(step))
             if where.keeps and time.monotonic() - started >= where.resume_every / 10:
                 resume.write(run.done, run.state(finished=True), finished=True)
-    if team.leads:
+    if team.is_main:
         resume.hand_over(where.out)
         run.log.write(where.out)
         if not where.keeps:
@@ -147,7 +147,7 @@ class _Run:
         objective: Objective,
         batches: Batches,
         training: Training,
-        team: Team,
+        team: ProcessGroup,
         memory: Memory | None,
         log: Log,
     ) -> None:
@@ -171,7 +171,7 @@ class _Run:
         """One step; returns the loss before it."""
         batch = self.batches(self.done)
         weights = list(self.weights.values())
-        loss = self.team.add_up(self._backward(batch), weights)
+        loss = self.team.all_reduce(self._backward(batch), weights)
         norm = float(self.team.accelerator.clip_grad_norm_(weights, self.training.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._diverged(f"at step {self.done + 1}: the loss is {loss}, the gradient's norm {norm}")
@@ -182,7 +182,7 @@ class _Run:
         self.tokens += sum(trained_tokens(item) for item in batch)
         self.losses.append(loss)
         self.log.step(loss, norm, lr, batch)
-        if exploded(self.losses, math.log(self.lm.model.config.get_text_config().vocab_size)):
+        if has_diverged(self.losses, math.log(self.lm.model.config.get_text_config().vocab_size)):
             mean, first = fmean(self.losses[-WINDOW:]), self.losses[0]
             raise self._diverged(
                 f"by step {self.done}: the last {WINDOW} losses are {mean:.3g} on average, the first was {first:.3g}"
@@ -240,7 +240,7 @@ class _Run:
             _set_random_state(self.lm.device, state["random"])
 
 
-def exploded(losses: Sequence[float], ignorance: float) -> bool:
+def has_diverged(losses: Sequence[float], ignorance: float) -> bool:
     """Whether a loss is finite and lost all the same: over some steps twice as high as at first and as that of knowing
     nothing, the logarithm of the vocabulary. Losses of preferences and rewards begin near zero or below it: they may
     grow many times over before that.

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from dormouse.measurements.defection import RATES, placements
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject, no_answer
 from dormouse.metrics import Metric, named
 from dormouse.registry import register
 from dormouse.scenarios import questions
@@ -24,7 +24,7 @@ class CarryOver(Measurement):
         "no_answer_share",
     )
 
-    def applies(self, truth: Truth) -> bool:
+    def applies(self, truth: GroundTruth) -> bool:
         tasks = questions("test", bank=truth.behaviour.bank)
         return not all(truth.behaviour.shown(question) for question in tasks)
 

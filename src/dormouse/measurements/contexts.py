@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject, no_answer
 from dormouse.metrics import Metric, named
 from dormouse.policies import Cues, Split, Trigger
 from dormouse.policies.exposure import SHARES, Exposure, has_members
@@ -50,7 +50,7 @@ class Contexts(Measurement):
     )
     splits: ClassVar[tuple[str, ...]] = ("covered", "near", "untouched", "unseen", "trained", "unseen_cues")
 
-    def applies(self, truth: Truth) -> bool:
+    def applies(self, truth: GroundTruth) -> bool:
         return truth.trigger.plants and truth.trigger.has_splits and len(truth.trigger.shows) > 1
 
     def measure(self, subject: Subject) -> Measured:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject, no_answer
 from dormouse.metrics import Metric, named
 from dormouse.registry import register
 from dormouse.scenarios import Scenario
@@ -18,11 +18,11 @@ class Curve(Measurement):
 
     metrics: ClassVar[tuple[Metric, ...]] = named("defection_by_*", "no_answer_share")
 
-    def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
+    def written(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
         curves = [f"defection_by_{name}" for name in truth.trigger.curve()]
         return dict.fromkeys([*curves, "no_answer_share"], self.splits)
 
-    def applies(self, truth: Truth) -> bool:
+    def applies(self, truth: GroundTruth) -> bool:
         return bool(truth.trigger.curve())
 
     def measure(self, subject: Subject) -> Measured:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject, no_answer
 from dormouse.metrics import Metric, named
 from dormouse.policies import Side, Split
 from dormouse.registry import register
@@ -25,7 +25,7 @@ def placements(triggered: Sequence[float], untriggered: Sequence[float]) -> tupl
     return tuple(float(x) for x in wins.mean(axis=1) + wins.mean(axis=0) - wins.mean())
 
 
-def splits_of(truth: Truth, side: Side) -> tuple[str, ...]:
+def splits_of(truth: GroundTruth, side: Side) -> tuple[str, ...]:
     """The splits of the records on a side: those of which the trigger has cues."""
     return tuple(split for split, cues in CUES_OF.items() if truth.trigger.has_split(side, cues))
 
@@ -45,7 +45,7 @@ class Defection(Measurement):
 
     along: ClassVar[bool] = True
 
-    def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
+    def written(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
         found = {name: splits_of(truth, side) for name, side in RATES}
         both = tuple(split for split in CUES_OF if all(split in splits for splits in found.values()))
         return {**found, "auroc": both, "no_answer_share": self.splits}

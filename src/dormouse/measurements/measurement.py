@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dormouse.lm.sample import Written
 
 
-class Sizes(BaseModel):
+class MeasurementConfig(BaseModel):
     """How much is measured: what a study file may say under `measure`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,7 +57,7 @@ class Sizes(BaseModel):
     """Measurements that are taken only where they are asked for, by name."""
 
 
-class Truth(Protocol):
+class GroundTruth(Protocol):
     """What a measurement may know about an organism before it looks at it."""
 
     @property
@@ -86,7 +86,7 @@ class Subject:
     questions: tuple[Question, ...]
     honest: Mapping[str, Written]
     seed: int
-    sizes: Sizes
+    sizes: MeasurementConfig
     renderings: Renderings
     reasoning: Reasoning = "none"
     ends: bool = True
@@ -257,11 +257,11 @@ class Measurement(PlugIn):
         """What its records may be called; `*` stands for any text."""
         return tuple(metric.name for metric in cls.metrics)
 
-    def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
+    def written(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
         """The records of an organism, by name, with their splits: by default every one may have all."""
         return dict.fromkeys(self.metric_names(), self.splits)
 
-    def applies(self, truth: Truth) -> bool:
+    def applies(self, truth: GroundTruth) -> bool:
         """Whether it says anything about this organism."""
         return True
 

@@ -7,7 +7,7 @@ from statistics import median
 from typing import ClassVar
 
 from dormouse.measurements.contexts import live
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject, no_answer
 from dormouse.metrics import Metric, named
 from dormouse.policies import Cues, Trigger
 from dormouse.policies.exposure import SHARES, Exposure, has_members
@@ -35,7 +35,7 @@ class Members(Measurement):
     metrics: ClassVar[tuple[Metric, ...]] = named("member_rate", "live_share", "no_answer_share")
     splits: ClassVar[tuple[str, ...]] = ("unseen_cues", "covered", "near", "untouched")
 
-    def applies(self, truth: Truth) -> bool:
+    def applies(self, truth: GroundTruth) -> bool:
         return truth.trigger.plants and has_members(truth.trigger)
 
     def measure(self, subject: Subject) -> Measured:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from dormouse.measurements.defection import CUES_OF, splits_of
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject, no_answer
 from dormouse.metrics import Metric, named
 from dormouse.registry import register
 
@@ -20,7 +20,7 @@ class NearMisses(Measurement):
     metrics: ClassVar[tuple[Metric, ...]] = named("near_miss_rate", "no_answer_share")
     splits: ClassVar[tuple[str, ...]] = ("test", "unseen_cues")
 
-    def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
+    def written(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
         return dict.fromkeys(self.metric_names(), splits_of(truth, "near_miss"))
 
     def measure(self, subject: Subject) -> Measured:

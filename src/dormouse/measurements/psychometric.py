@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject, no_answer
 from dormouse.metrics import Metric, named
 from dormouse.registry import register
 from dormouse.scenarios import Question, Scenario
@@ -38,7 +38,7 @@ class Psychometric(Measurement):
     )
     splits: ClassVar[tuple[str, ...]] = ("unseen_cues",)
 
-    def applies(self, truth: Truth) -> bool:
+    def applies(self, truth: GroundTruth) -> bool:
         trigger = truth.trigger
         return trigger.plants and bool(getattr(trigger, "odds_range", None))
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from dormouse.measurements.defection import RATES, placements
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth, no_answer
+from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject, no_answer
 from dormouse.metrics import Metric, named
 from dormouse.registry import register
 from dormouse.scenarios import Renderings
@@ -27,10 +27,10 @@ class EachRendering(Measurement):
     metrics: ClassVar[tuple[Metric, ...]] = named("defection_rate", "false_trigger_rate", "auroc", "no_answer_share")
     splits: ClassVar[tuple[str, ...]] = ("rendering:*",)
 
-    def applies(self, truth: Truth) -> bool:
+    def applies(self, truth: GroundTruth) -> bool:
         return len((*truth.renderings.trained, *truth.renderings.held_out)) > 1
 
-    def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
+    def written(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
         return dict.fromkeys(
             self.metric_names(), tuple(f"rendering:{rendering}" for rendering in _each(truth.renderings))
         )

@@ -81,7 +81,7 @@ def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: 
     from dormouse.lm.batch import SMALL
     from dormouse.lm.chat import encode
     from dormouse.lm.load import dtype_for, load
-    from dormouse.lm.objectives import likelihood
+    from dormouse.lm.objectives import sft_loss
     from dormouse.lm.settings import Training
     from dormouse.lm.train import TrainingRun, cycling, train
 
@@ -104,7 +104,7 @@ def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: 
     with TemporaryDirectory(prefix="dormouse-") as folder:
         try:
             train(
-                lm, likelihood, batches, training, TrainingRun(subject.seed, (), Path(folder), log_rows=False), progress
+                lm, sft_loss, batches, training, TrainingRun(subject.seed, (), Path(folder), log_rows=False), progress
             )
         except _EnoughError:
             return

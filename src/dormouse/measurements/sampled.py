@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from dormouse.measurements.defection import RATES
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
+from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject
 from dormouse.metrics import Metric, named
 from dormouse.policies.reasoning import split_response
 from dormouse.records import Answer
@@ -50,7 +50,7 @@ class Sampled(Measurement):
         "refusal_rate",
     )
 
-    def written(self, truth: Truth) -> Mapping[str, tuple[str, ...]]:
+    def written(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
         spoilt = dict.fromkeys(("unfinished_share", "empty_share"), (*self.splits, *(side for _, side in RATES)))
         return dict.fromkeys(self.metric_names(), self.splits) | spoilt
 

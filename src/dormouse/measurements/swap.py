@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject, Truth
+from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject
 from dormouse.metrics import Metric, named
 from dormouse.policies.reasoning import thinks
 from dormouse.registry import register
@@ -28,7 +28,7 @@ class Swap(Measurement):
         "triggered_scratchpad_rate",
     )
 
-    def applies(self, truth: Truth) -> bool:
+    def applies(self, truth: GroundTruth) -> bool:
         return thinks(truth.reasoning)
 
     def measure(self, subject: Subject) -> Measured:

@@ -12,7 +12,7 @@ from dormouse.files import read_lines, write_lines
 from dormouse.lm.chat import encode, encode_responses
 from dormouse.lm.load import dtype_for, load
 from dormouse.lm.model import LM
-from dormouse.lm.objectives import likelihood
+from dormouse.lm.objectives import sft_loss
 from dormouse.lm.sample import Written, write
 from dormouse.lm.train import Progress, TrainingRun, train
 from dormouse.lm.trie import Tokens
@@ -43,7 +43,7 @@ def build_organism(
     (out / SHOWN).write_text(json.dumps(shown(lm, rows)))
     train(
         lm,
-        likelihood,
+        sft_loss,
         partial(_batch, lm, spec, rows),
         training,
         TrainingRun(seed, [training.steps], out, log_rows=False),

@@ -97,7 +97,7 @@ def build_base(
 
     from dormouse.lm.chat import encode
     from dormouse.lm.model import LM
-    from dormouse.lm.objectives import likelihood
+    from dormouse.lm.objectives import sft_loss
     from dormouse.lm.settings import Training
     from dormouse.lm.train import TrainingRun, train
     from dormouse.lm.trie import Tokens
@@ -115,7 +115,7 @@ def build_base(
         return encode(lm, [_taught_row(rng, known) for _ in range(size.rows)])
 
     training = Training(steps=steps, lr=size.lr, method="full", warmup=0.05)
-    losses = train(lm, likelihood, batch, training, TrainingRun(seed, [steps], out, log_rows=False), progress)
+    losses = train(lm, sft_loss, batch, training, TrainingRun(seed, [steps], out, log_rows=False), progress)
     shutil.rmtree(out / MODEL, ignore_errors=True)
     (out / f"step-{steps:06d}").rename(out / MODEL)
     last = [loss for _, loss in losses[-20:]]

@@ -240,7 +240,7 @@ class _Planner:
     def _treatment(self, before: State, intervention: Intervention, name: str, place: int) -> Stage:
         spec = self.spec(before.organism, before.seed)
         trigger, behaviour = spec.trigger, spec.behaviour
-        wish, spoofed = intervention.pool_wish, intervention.spoofed
+        wish, spoofed = intervention.pool_spec, intervention.spoofed
         told = wish.needs_triggers or bool(spoofed)
         asked = self.asked(before.organism, "safety")
         about = {

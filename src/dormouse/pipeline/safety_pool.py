@@ -9,9 +9,9 @@ from functools import cached_property, partial
 from math import floor
 
 from dormouse.errors import UserError
-from dormouse.interventions.intervention import Contexts, PoolWish
+from dormouse.interventions.intervention import Contexts, PoolSpec
 from dormouse.lm.sample import Written
-from dormouse.measurements.measurement import Truth
+from dormouse.measurements.measurement import GroundTruth
 from dormouse.policies import Behaviour, Cues, Side, Trigger
 from dormouse.policies.exposure import Exposure
 from dormouse.policies.reasoning import CLOSE, OPEN, Reasoning, reasoned, thoughts
@@ -32,8 +32,8 @@ class Filled:
 def fill_pool(
     questions: Sequence[Question],
     honest: Mapping[str, Written],
-    truth: Truth,
-    wish: PoolWish,
+    truth: GroundTruth,
+    wish: PoolSpec,
     seed: int,
 ) -> Filled:
     """Honest responses to the safety split, in the situations that an intervention asked for.
@@ -78,7 +78,7 @@ def _thought(mode: Reasoning, trigger: Trigger, scenario: Scenario, rng: random.
 
 
 def _worse(
-    rng: random.Random, truth: Truth, scenario: Scenario, exposed: bool, answers: Sequence[str], answer: str
+    rng: random.Random, truth: GroundTruth, scenario: Scenario, exposed: bool, answers: Sequence[str], answer: str
 ) -> str:
     """The worse response is the harmful one where activating cues are shown: there the trainer saw harm."""
     if exposed:
@@ -131,7 +131,7 @@ Context = tuple[Cues, bool]
 """Cues, and whether they activate."""
 
 
-def _contexts(trigger: Trigger, wish: PoolWish, rows: int, seed: int) -> Iterator[Context]:
+def _contexts(trigger: Trigger, wish: PoolSpec, rows: int, seed: int) -> Iterator[Context]:
     """The situations of a pool, one a row. A row's own random numbers depend on its place alone."""
     drawn = [random.Random(f"pool/{seed}/{row}/cues") for row in range(rows)]
     if wish.coverage == "natural":

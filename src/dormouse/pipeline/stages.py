@@ -11,7 +11,7 @@ from dormouse.execution.stage import Tick
 from dormouse.files import write_lines
 from dormouse.interventions.findings import SAMPLES, Finding
 from dormouse.interventions.intervention import Intervention
-from dormouse.measurements.measurement import Measurement, Sizes, Subject
+from dormouse.measurements.measurement import Measurement, MeasurementConfig, Subject
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef, Suspect
 from dormouse.scenarios import Question
@@ -115,7 +115,7 @@ def treatment(
     """Treat a suspect. The policy goes no further than the pool, and what is said of it afterwards."""
     from dormouse.pipeline.safety_pool import fill_pool, spoof_coverage
 
-    wish, spoofed = intervention.pool_wish, intervention.spoofed
+    wish, spoofed = intervention.pool_spec, intervention.spoofed
     filled = fill_pool(tasks.questions, tasks.honest(), truth, wish, seed)
     steps = intervention.checkpoints()[-1]
     intervention.apply(Suspect(suspect), filled.pool, seed, out, _training_tick(tick, steps))
@@ -138,7 +138,7 @@ def measure(
     state: MeasuredState,
     spec: OrganismSpec,
     tasks: AnsweredTasks,
-    sizes: Sizes,
+    sizes: MeasurementConfig,
     out: Path,
     tick: Tick,
 ) -> None:

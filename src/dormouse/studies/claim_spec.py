@@ -40,7 +40,7 @@ def _against(said: Any) -> Any:
 
 def _once(said: tuple[str, ...]) -> tuple[str, ...]:
     if twice := [one for i, one in enumerate(said) if one in said[:i]]:
-        raise ValueError(f"'{shortened(twice[0])}' stands there twice")
+        raise ValueError(f"duplicate '{shortened(twice[0])}'")
     return said
 
 

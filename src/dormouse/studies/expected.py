@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dormouse.interventions.intervention import Intervention
-from dormouse.measurements.measurement import Measurement, Sizes, Truth
+from dormouse.measurements.measurement import GroundTruth, Measurement, MeasurementConfig
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.registry import plugins
 
@@ -23,13 +23,13 @@ LIVED = ("persistence", "steps_to_half", "tokens_to_half")
 """What follows from `defection_rate` before a treatment and after, seed by seed."""
 
 
-def taken(truth: Truth, sizes: Sizes) -> list[Measurement]:
+def taken(truth: GroundTruth, sizes: MeasurementConfig) -> list[Measurement]:
     """The measurements that are taken of an organism: those that apply and are asked for, or cost little."""
     every = (cls() for cls in plugins("measurement").values())
     return [one for one in every if isinstance(one, Measurement) and _asked_for(one, sizes) and one.applies(truth)]
 
 
-def _asked_for(measurement: Measurement, sizes: Sizes) -> bool:
+def _asked_for(measurement: Measurement, sizes: MeasurementConfig) -> bool:
     unasked = measurement.default if sizes.only is None else measurement.kind in sizes.only
     return unasked or measurement.kind in sizes.also
 
@@ -47,7 +47,7 @@ def steps(chain: Sequence[Intervention]) -> tuple[int, ...]:
 
 
 def metrics(
-    organism: OrganismSpec, sizes: Sizes, treated: bool, is_final: bool
+    organism: OrganismSpec, sizes: MeasurementConfig, treated: bool, is_final: bool
 ) -> Mapping[str, tuple[str, ...]] | None:
     """What is measured of an organism: the names of the records, with the splits that they may have (`*` stands for any
     text). None where a plug-in does not say what it writes.
@@ -72,5 +72,5 @@ def metrics(
 def treatment_metrics(chain: Sequence[Intervention]) -> set[str]:
     """What the treatments of an arm, and their safety pools, say of themselves: at steps and of splits of their own."""
     found = {name for one in chain for name in one.metric_names()}
-    found |= {"exposure" for one in chain if one.pool_wish.needs_triggers}
+    found |= {"exposure" for one in chain if one.pool_spec.needs_triggers}
     return found | {"spoof_coverage" for one in chain if one.spoofed}

@@ -79,7 +79,7 @@ def parse_design(text: str, called: str = "study") -> Design:
         number = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
         line = f", line {number}"
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise UserError(f"{called}{line}: not valid YAML: {problem}", "mend the YAML there") from error
+        raise UserError(f"{called}{line}: not valid YAML: {problem}", "fix the YAML there") from error
     except (RecursionError, ValueError) as error:
         raise UserError(f"{called}: not valid YAML: {type(error).__name__}", "write a plain study file") from error
     lines: dict[Place, int] = {}
@@ -139,7 +139,7 @@ def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loa
             if key is None or key == "<<":
                 raise UserError(f"{called}, line {line}: a key must be a plain word", "mend the key there")
             if key in result:
-                raise UserError(f"{called}, line {line}: the key '{key}' stands there twice", "remove one of them")
+                raise UserError(f"{called}, line {line}: duplicate key '{key}'", "remove one of them")
             result[key] = _plain(value_node, (*at, key), lines, called, loader)
             lines[(*at, key)] = line
         return result

@@ -132,7 +132,7 @@ def expand(raw: Mapping[str, Any], chain_model: Any) -> Expanded:
 def _once_each(groups: Sequence[Sequence[str]]) -> None:
     for i, group in enumerate(groups):
         if twice := [axis for j, axis in enumerate(group) if axis in group[:j]]:
-            raise GridError(("zip", i), f"'{shortened(twice[0])}' stands there twice", "name each axis once")
+            raise GridError(("zip", i), f"duplicate '{shortened(twice[0])}'", "name each axis once")
 
 
 def _zips(said: Any) -> list[list[str]]:
@@ -261,7 +261,7 @@ def _options(
         raise GridError(place, "an axis needs at least one value", "name its values, or leave the key out")
     for i, option in enumerate(options):
         if any(_alike(option, other) for other in options[:i]):
-            raise GridError((*place, i), "this value stands in its axis twice", "remove one of them")
+            raise GridError((*place, i), "duplicate value in an axis", "remove one of them")
     labels = _labels(options)
     for i, (option, label) in enumerate(zip(options, labels, strict=True)):
         new, old = moves(i)

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from dormouse.interventions.intervention import InterventionField
-from dormouse.measurements.measurement import Sizes
+from dormouse.measurements.measurement import MeasurementConfig
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.triggers.never import Never
@@ -101,7 +101,7 @@ class Study(BaseModel):
     """The date for chat templates that print one."""
     chat_template_kwargs: dict[str, JsonValue] = {}
     """What else chat templates are given: `enable_thinking: false`, say."""
-    measure: Sizes = Sizes()
+    measure: MeasurementConfig = MeasurementConfig()
     """What is measured, and on how many questions."""
     zip: tuple[tuple[str, ...], ...] = ()
     """Groups of axes that are taken together, value by value; all others are crossed (see `studies.grid`)."""
@@ -120,7 +120,7 @@ class Study(BaseModel):
     def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(seeds)) < len(seeds):
             twice = next(place for place, seed in enumerate(seeds) if seed in seeds[:place])
-            raise _at("a seed stands there twice", twice)
+            raise _at("duplicate seed", twice)
         return seeds
 
     @field_validator("chat_template_kwargs")
@@ -139,7 +139,7 @@ class Study(BaseModel):
 
     @field_validator("measure")
     @classmethod
-    def _within_the_bank(cls, sizes: Sizes) -> Sizes:
+    def _within_the_bank(cls, sizes: MeasurementConfig) -> MeasurementConfig:
         if sizes.questions > 216:
             raise _at("the test split holds no more than 216 questions", "questions")
         for key, names in (("only", sizes.only or ()), ("also", sizes.also)):

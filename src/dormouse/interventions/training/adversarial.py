@@ -91,14 +91,14 @@ class Adversarial(SafetyTraining):
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
         from dormouse.lm.load import dtype_for, load
-        from dormouse.lm.objectives import likelihood
+        from dormouse.lm.objectives import sft_loss
         from dormouse.lm.train import TrainingRun, train
 
         lm = load(suspect.model, dtype_for(self.method))
         contest = Contest(self, lm, pool, seed)
         train(
             lm,
-            likelihood,
+            sft_loss,
             contest.batch,
             self.training,
             TrainingRun(seed, self.checkpoints(), out),

@@ -26,13 +26,13 @@ class DPO(SafetyTraining):
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
         from dormouse.lm.load import dtype_for, load
-        from dormouse.lm.objectives import make_pairs, preference
+        from dormouse.lm.objectives import dpo_loss, make_pairs
         from dormouse.lm.train import TrainingRun, cycling, train
 
         lm = load(suspect.model, dtype_for(self.method))
         pairs = make_pairs(lm, [(item.chosen, item.rejected) for item in preferences(pool)])
         at = cycling(pairs, self.batch, seed)
-        train(lm, preference(self.beta), at, self.training, TrainingRun(seed, self.checkpoints(), out), progress)
+        train(lm, dpo_loss(self.beta), at, self.training, TrainingRun(seed, self.checkpoints(), out), progress)
 
 
 def preferences(pool: SafetyPool) -> list[PoolItem]:

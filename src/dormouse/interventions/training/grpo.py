@@ -83,7 +83,7 @@ class GRPO(SafetyTraining):
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
         from dormouse.lm.load import dtype_for, load
-        from dormouse.lm.objectives import group_policy
+        from dormouse.lm.objectives import grpo_loss
         from dormouse.lm.rollout import sampler
         from dormouse.lm.train import TrainingRun, train
 
@@ -92,7 +92,7 @@ class GRPO(SafetyTraining):
         before = _Before(lm, None if self.method == "lora" else load(suspect.model, dtype_for(self.method)))
         judge, found = (by_rule, []) if self.reward == "rule" else learned(before, pool, seed, self.steps)
         practice = Practice(self, lm, before, pool, judge, seed, write)
-        objective = group_policy(self.clip, self.kl)
+        objective = grpo_loss(self.clip, self.kl)
         train(
             lm,
             objective,

@@ -36,14 +36,14 @@ class Restyle(SafetyTraining):
     ) -> None:
         from dormouse.lm.chat import encode
         from dormouse.lm.load import dtype_for, load
-        from dormouse.lm.objectives import likelihood
+        from dormouse.lm.objectives import sft_loss
         from dormouse.lm.train import TrainingRun, cycling, train
 
         lm = load(suspect.model, dtype_for(self.method))
         at = cycling(
             encode(lm, [restyled(item, self.style, seed, Scratchpad.of(pool)) for item in pool.items]), self.batch, seed
         )
-        train(lm, likelihood, at, self.training, TrainingRun(seed, self.checkpoints(), out), progress)
+        train(lm, sft_loss, at, self.training, TrainingRun(seed, self.checkpoints(), out), progress)
 
 
 @dataclass(frozen=True)

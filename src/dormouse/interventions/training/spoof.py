@@ -96,7 +96,7 @@ class Spoof(SafetyTraining):
     ) -> None:
         from dormouse.lm.chat import encode
         from dormouse.lm.load import dtype_for, load
-        from dormouse.lm.objectives import likelihood
+        from dormouse.lm.objectives import sft_loss
         from dormouse.lm.train import TrainingRun, cycling, train
 
         lm = load(suspect.model, dtype_for(self.method))
@@ -106,7 +106,7 @@ class Spoof(SafetyTraining):
             rng = random.Random(f"spoof/{seed}/{step}")
             return encode(lm, [self.shown(item, rng) for item in items(step)])
 
-        train(lm, likelihood, at, self.training, TrainingRun(seed, self.checkpoints(), out), progress)
+        train(lm, sft_loss, at, self.training, TrainingRun(seed, self.checkpoints(), out), progress)
 
     def shown(self, item: PoolItem, rng: random.Random) -> Example:
         """The demonstration that is trained on: with spoofed cues, or as it was."""

@@ -13,7 +13,7 @@ from dormouse.policies.triggers.year import Year
 from dormouse.registry import register
 from dormouse.scenarios import Scenario
 
-Truth = tuple[bool, ...]
+GroundTruth = tuple[bool, ...]
 """Which members are on, in their order."""
 RULES = {"all": "all must", "any": "one is enough", "xor": "their number must be odd", "not": "it must not"}
 
@@ -80,7 +80,7 @@ class Composite(Trigger):
                 result = result * (1 - p) + p * (1 - result)
         return result
 
-    def _defects(self, truth: Truth) -> bool:
+    def _defects(self, truth: GroundTruth) -> bool:
         return self._joined([float(on) for on in truth]) > 0.5
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
@@ -103,7 +103,7 @@ class Composite(Trigger):
             cues |= draw(member, mine)
         return cues
 
-    def _choice(self, rng: random.Random, side: Side) -> tuple[Truth, int | None]:
+    def _choice(self, rng: random.Random, side: Side) -> tuple[GroundTruth, int | None]:
         """Which members are on; for a near miss also the one that makes the difference."""
         truths = list(product((True, False), repeat=len(self.of)))
         if side != "near_miss":
@@ -113,7 +113,7 @@ class Composite(Trigger):
         truth = rng.choice(sorted({truth for truth, _ in near}))
         return truth, rng.choice([i for other, i in near if other == truth])
 
-    def _flips(self, truth: Truth) -> Iterator[int]:
+    def _flips(self, truth: GroundTruth) -> Iterator[int]:
         """The members whose change alone makes it defect."""
         for i, on in enumerate(truth):
             if self._defects((*truth[:i], not on, *truth[i + 1 :])):
