@@ -1,0 +1,1 @@
+"""What the numbers say of a claim: effects, the strength gate, censored times, and the verdict."""

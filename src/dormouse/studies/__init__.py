@@ -1,1 +1,1 @@
-"""From a study file to records: the file (`file`), its meaning (`spec`), the stages (`plan`), the work (`run`)."""
+"""A study file and what it means: the file, its lists (`grid`), the `Study`, and the `Design` that it becomes once."""
