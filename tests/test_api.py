@@ -71,6 +71,14 @@ def test_plug_ins_in_code_are_written_out() -> None:
     assert parse_study(study.to_yaml()).spec() == study.spec()
 
 
+def test_a_study_that_was_changed_by_hand_says_so() -> None:
+    """Else the report would print a file that is not what was run."""
+    study = parse_study(GRID)
+    assert study.to_yaml()
+    with pytest.raises(dm.UserError, match="was changed after it was made"):
+        study.model_copy(update={"seeds": (7,)}).to_yaml()
+
+
 @pytest.mark.parametrize(
     ("said", "message"),
     [

@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from dormouse.errors import UserError
 from dormouse.interventions.intervention import InterventionField
 from dormouse.measurements.measurement import MeasurementConfig
 from dormouse.organisms.micro import MICRO
@@ -225,8 +226,17 @@ class Study(BaseModel):
         return found | {f"interventions.{name}": self.chain_origin(name) for name in self.interventions}
 
     def to_yaml(self) -> str:
-        """The study as a file: what it was given, lists and all."""
-        return yaml.safe_dump(_plain(self._given), sort_keys=False, allow_unicode=True)
+        """The study as a file: what it was given, lists and all.
+
+        Raises:
+            UserError: it was changed since (`model_copy`), so that no file would say the same.
+        """
+        text = yaml.safe_dump(_plain(self._given), sort_keys=False, allow_unicode=True)
+        if not self._given or type(self).model_validate(_plain(self._given)) != self:
+            raise UserError(
+                f"the study '{self.name}' was changed after it was made", "make a new one: dormouse.Study(...)"
+            )
+        return text
 
     @property
     def chat(self) -> ChatSettings:
