@@ -25,7 +25,7 @@ check: tools
 	$(BIN)/mypy
 
 build: tools
-	$(BIN)/python -m build --wheel --outdir dist
+	$(BIN)/python -m build --outdir dist
 
 bench: tools
 	$(BIN)/python benchmarks/quickstart.py

@@ -1,7 +1,7 @@
-"""A digest of what every shipped example measures at a tiny dose: `python benchmarks/same_records.py DIR [EXAMPLE ...]`.
+"""What every shipped example measures at a tiny dose, as digests: `python benchmarks/same_records.py DIR [EXAMPLE ...]`.
 
-Run it in two checkouts, with a folder each, and compare what is printed: where a change is to leave numbers alone, every
-line is the same. On micro-60k: two steps of planting and of each treatment, four questions, seed 0; the first, the
+Run it in two checkouts, with a folder each, and compare what is printed: where a change is to leave numbers alone, the
+lines are the same. On micro-60k: two steps of planting and of each treatment, four questions, seed 0; the first, the
 middle and the last organism, the first and the last chain. Keys of stages are not part of the digest.
 """
 
