@@ -1,4 +1,4 @@
-"""What every shipped example measures at a tiny dose, as digests: `python benchmarks/same_records.py DIR [EXAMPLE ...]`.
+"""What every shipped example measures, at a tiny dose: `python benchmarks/same_records.py DIR [EXAMPLE ...]`.
 
 Run it in two checkouts, with a folder each, and compare what is printed: where a change is to leave numbers alone, the
 lines are the same. On micro-60k: two steps of planting and of each treatment, four questions, seed 0; the first, the
