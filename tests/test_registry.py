@@ -80,7 +80,7 @@ def test_half_a_plugin_is_refused_where_it_is_written() -> None:
 
     with pytest.raises(UserError, match="missing draw, reads"):
         registry.register("trigger", "half")(Half)
-    with pytest.raises(UserError, match="not whole"):
+    with pytest.raises(UserError, match="is incomplete"):
         registry.register("trigger", "foreign")(dict)  # type: ignore[type-var]
 
 

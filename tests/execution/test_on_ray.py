@@ -94,7 +94,7 @@ def test_a_worker_killed_from_outside_loses_nothing(tmp_path):
 
 def test_the_cluster_is_filled_where_nobody_says_how_many(monkeypatch):
     """By its own CPUs, memory and GPUs, not by those of the machine that the command is given on."""
-    monkeypatch.setattr("dormouse.execution.executors.cores", lambda: 1)
+    monkeypatch.setattr("dormouse.execution.local.cores", lambda: 1)
     stage = Stage("part", "x", "x", {}, (), refuse, memory=1.0)
     assert slots("local", [stage]) == 1
     assert slots("ray", [stage]) == 2

@@ -11,9 +11,10 @@ from dormouse.lm.sample import Written
 from dormouse.organisms import honest
 from dormouse.organisms.honest import read_honest, write_honest
 from dormouse.organisms.sanity import counted, fault, read_sane
+from dormouse.provenance import Provenance, Sanity
 from dormouse.records import ModelRef, Record
 from dormouse.report.headline import headline
-from dormouse.report.tables import Results
+from dormouse.report.record_index import RecordIndex
 from dormouse.scenarios import SPLITS, Scenario, questions, render
 from dormouse.scenarios.plain import plain_answer
 
@@ -95,6 +96,6 @@ def test_honest_answers_keep_their_tokens(tiny_model: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(("share", "warned"), [(0.87, True), (0.95, False)])
 def test_the_page_says_so_first(share: float, warned: bool) -> None:
     made = Record("year", "", 0, "defection_rate", "test", 0, 0.9, 0.8, 1.0, 48, False)
-    about = {"honest_sane_share": {"gemma": {"share": share, "n": 100, "found": "87 sane, 13 echo"}}}
-    first = "".join(part.text for part in headline(Results([made], about))[0])
+    about = Provenance("x", sanity={"gemma": Sanity(share, 100, "87 sane, 13 echo")})
+    first = "".join(part.text for part in headline(RecordIndex([made], about))[0])
     assert first.startswith("Warning: gemma gives few sane answers") == warned

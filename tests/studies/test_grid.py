@@ -263,12 +263,12 @@ claims:
 BAD = {
     "an axis value": (changed("n: [1, 16, 256]", "n: [1, 0]"), "n: [1, 0]", "greater than or equal to 1"),
     "an axis word": (changed("[none, scratchpad]", "[none, scrathpad]"), "scrathpad", "organisms.ensemble.reasoning.1"),
-    "a value twice": (changed("n: [1, 16, 256]", "n: [1, 16, 1]"), "16, 1]", "twice"),
-    "a value twice, in other words": (changed("lr: [1e-3, 1e-4]", "lr: [1e-3, 0.001]"), "0.001", "twice"),
+    "a value twice": (changed("n: [1, 16, 256]", "n: [1, 16, 1]"), "16, 1]", "duplicate value"),
+    "a value twice, in other words": (changed("lr: [1e-3, 1e-4]", "lr: [1e-3, 0.001]"), "0.001", "duplicate value"),
     "no value": (changed("n: [1, 16, 256]", "n: []"), "n: []", "at least one value"),
     "a list in an axis": (changed("n: [1, 16, 256]", "n: [1, [16]]"), "[16]", "a list inside an axis"),
     "a kind": (changed("trigger: token", "trigger: [token, tokn]"), "tokn", "did you mean 'token'?"),
-    "a model twice": (changed("micro-250k", "micro-60k"), "model:", "twice"),
+    "a model twice": (changed("micro-250k", "micro-60k"), "model:", "duplicate value"),
     "no model": (changed("[micro-60k, micro-250k]", "[]"), "model:", "at least one"),
     "too many": (
         changed("n: [1, 16, 256]", f"n: {list(range(1, 1500))}, seed: {list(range(90))}"),
