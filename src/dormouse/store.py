@@ -10,7 +10,7 @@ then read. An entry whose files do not fit their checksums is set aside and buil
     store/resume/KEY/              what a stage needs to go on after it was killed; deleted with the last of its work
     store/damaged/                 what was set aside
     store/trash/                   what was discarded and is being deleted
-    store/studies/                 which study needs which entries (`studies/storage.py`)
+    store/studies/                 which study needs which entries (`storage/overview.py`)
 """
 
 from __future__ import annotations

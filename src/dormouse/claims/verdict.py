@@ -84,7 +84,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim as it was stated, from `id` to `family`, and its answer (see `studies.claims`).
+    """A claim as it was stated, from `id` to `family`, and its answer (see `claims.answer`).
 
     Without an effect there is no `low` and no `high` either, and `why` says what stands in the way.
     """

@@ -1,7 +1,7 @@
 """Which studies use a store, and what each of them needs.
 
 A study is a run folder here. Every run puts down which entries its study needs; nothing that a study needs is deleted
-unless that study is named (`studies/storage.py`).
+unless that study is named (`storage/overview.py`).
 
     store/studies/HASH.json        a run folder (HASH is that of its path): the study's name, and the keys that it needs
     store/studies/HASH.lock        held, shared, by every process that runs the study

@@ -82,7 +82,7 @@ class Claim(BaseModel):
     compare: Word
     """The measurement, by its name in the records: defection_rate, persistence, ..."""
     where: Where
-    """The arms that the claim is about (see `studies.coordinates`)."""
+    """The arms that the claim is about (see `studies.arms`)."""
     against: Annotated[dict[str, Any] | float, BeforeValidator(_against)]
     """The arms that they are compared with, or a number."""
     direction: Direction
