@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dormouse.terminal import printable
+from dormouse.terminal import ErrorGroup, printable
 
 if TYPE_CHECKING:
     from dormouse.studies.design import Design
-from dormouse.terminal import ErrorGroup
 
 QUICKSTART = "quickstart.yaml"
 
@@ -134,15 +133,10 @@ def _run(
     quiet: bool,
     executor: str = "local",
 ) -> None:
-    from dormouse.pipeline.folder import claim_folder
-    from dormouse.pipeline.run import run_study
-    from dormouse.progress import watch
+    from dormouse.api.run import run_design
 
-    out = out or Path("runs") / design.study.name
-    claim_folder(out, design.study.name)
-    with watch(quiet) as watcher:
-        run_study(design, text, out, _store(store), watcher, workers, executor)
-    click.echo(printable(f"report: {out / 'report.html'}"))
+    folder = run_design(design, text, out, _store(store), workers, executor, quiet)
+    click.echo(printable(f"report: {folder / 'report.html'}"))
 
 
 @main.group("store", invoke_without_command=True)
@@ -202,10 +196,9 @@ def check(ctx: click.Context, store: Path | None, as_json: bool) -> None:
 
 
 def _store(folder: Path | None) -> Any:
-    from dormouse.lm.folders import home
-    from dormouse.store import Store
+    from dormouse.api.run import open_store
 
-    return Store(folder or home() / "store")
+    return open_store(folder)
 
 
 def _tell(said: Any, lines: Iterable[str], as_json: bool) -> None:

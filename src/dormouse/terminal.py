@@ -6,15 +6,11 @@ import errno
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from dormouse.errors import DormouseWarning, UserError
-
-if TYPE_CHECKING:
-    pass
-
 
 REFUSALS: tuple[int, ...] = (
     errno.ENOSPC,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dormouse.card import read_card
 from dormouse.errors import UserError
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
+from dormouse.measurements.measurement import exact_after
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.reasoning import CLOSE, thinks
 from dormouse.registry import nearest
@@ -63,24 +64,18 @@ class LoadedOrganism:
                 question (only to tasks of its own kind).
         """
         from dormouse.lm.sample import write
-        from dormouse.lm.score import score
 
         scenario, messages = self._asked(prompt, cues)
         behaviour, honest = self.truth.behaviour, scenario.question.honest
-        forms, against = behaviour.forms(scenario, honest), behaviour.honest_forms(scenario, honest)
-        if not forms:
+        if not behaviour.forms(scenario, honest):
             raise UserError(
                 f"'{behaviour.kind}' knows no defection on this question", f"ask a task of its kind: {self.task()!r}"
             )
         if not thinks(self.truth.reasoning):
-            return float(score(self.lm, [messages], [forms], [against], [])[0])
+            return exact_after(self.lm, behaviour, [(scenario, messages, honest)], [])[0]
         several = [messages] * scratchpads
         pads = [one.text for one in write(self.lm, several, MAX_SCRATCHPAD_TOKENS, seed=seed, stop=CLOSE)]
-        exact = score(self.lm, several, [forms] * scratchpads, [against] * scratchpads, pads)
-        found = [
-            float(p) if pad.endswith(CLOSE) else float(behaviour.judge(scenario, pad))
-            for p, pad in zip(exact, pads, strict=True)
-        ]
+        found = exact_after(self.lm, behaviour, [(scenario, messages, honest)] * scratchpads, pads)
         return sum(found) / len(found)
 
     def complete(self, prompt: Prompt, *, max_tokens: int = 60, seed: int | None = None, **cues: CueValue) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dormouse.errors import UserError
@@ -12,6 +12,7 @@ from dormouse.provenance import Provenance
 from dormouse.records import Record
 from dormouse.registry import nearest
 from dormouse.report import series
+from dormouse.report.figure_groups import figure_groups
 from dormouse.report.figures import figure
 from dormouse.report.look import Panel
 from dormouse.report.record_index import RecordIndex, by_model
@@ -19,32 +20,23 @@ from dormouse.report.record_index import RecordIndex, by_model
 if TYPE_CHECKING:
     import plotly.graph_objects
 
-FIGURES: Mapping[str, Callable[[RecordIndex], list[Panel]]] = {
-    "years": series.years,
-    "renderings": series.renderings,
-    "odds": series.odds,
-    "contexts": series.live_by_odds,
-    "credit": series.by_layer,
-}
-
 
 def plot(records: Sequence[Record], about: Provenance, what: str, split: str) -> plotly.graph_objects.Figure:
     """See `Results.plot`."""
     records, _, about = by_model(records, [], about)
     results = RecordIndex(records, about)
+    figures = {group.name: group.panels for group in figure_groups(results)}
     if what == "persistence":
-        panels = series.persistence(results, split)
-    elif what in FIGURES:
-        panels = FIGURES[what](results)
+        panels: Sequence[Panel] = series.persistence(results, split)
     else:
-        panels = series.against_step(results, what, split)
+        panels = figures[what] if what in figures else series.against_step(results, what, split)
     if not panels:
-        known = sorted({"persistence", *FIGURES, *(record.measurement for record in records)})
+        known = sorted({*figures, *(record.measurement for record in records)})
         on = f" on '{split}'" if any(record.measurement == what for record in records) else ""
         raise UserError(
             f"there is nothing to draw of '{what}'{on}; {nearest(what, known)}", "see `results.to_pandas()`"
         )
-    return _together(panels, share=what in ("persistence", *FIGURES) or metric(what).unit == "share")
+    return _together(panels, share=what in figures or metric(what).unit == "share")
 
 
 def _together(panels: Sequence[Panel], share: bool) -> plotly.graph_objects.Figure:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dormouse.api.results import Results
 from dormouse.errors import UserError
+from dormouse.store import Store
 from dormouse.studies.design import Design
 from dormouse.studies.study import Study
 
@@ -34,28 +35,39 @@ def run(
         UserError: the study says something that it cannot, the model cannot be had, `out` holds something else, or a
             stage cannot be done; then all others are done.
     """
-    from dormouse.lm.folders import home
+    design, text = _read(study)
+    return Results(run_design(design, text, out, open_store(store), workers, executor, quiet))
+
+
+def run_design(
+    design: Design, text: str, out: str | Path | None, store: Store, workers: int | None, executor: str, quiet: bool
+) -> Path:
+    """Run what a study means, with `text` as its file, and return the folder of its results. Raises as `run`."""
     from dormouse.pipeline.folder import claim_folder
     from dormouse.pipeline.run import run_study
     from dormouse.progress import watch
-    from dormouse.store import Store
 
-    design, text = _read(study)
     folder = Path(out or Path("runs") / design.study.name)
     claim_folder(folder, design.study.name)
     with watch(quiet) as watcher:
-        run_study(design, text, folder, Store(Path(store or home() / "store")), watcher, workers, executor)
-    return Results(folder)
+        run_study(design, text, folder, store, watcher, workers, executor)
+    return folder
+
+
+def open_store(folder: str | Path | None) -> Store:
+    """The finished stages in a folder; by default `$DORMOUSE_HOME/store`."""
+    from dormouse.lm.folders import home
+
+    return Store(Path(folder or home() / "store"))
 
 
 def _read(study: str | Path | Study) -> tuple[Design, str]:
     """What a study means, and its text."""
-    from dormouse.studies.faults import faults
+    from dormouse.studies.faults import checked
     from dormouse.studies.file import parse_design, read_text
 
     if not isinstance(study, Study):
         text = read_text(Path(study))
         return parse_design(text, str(study)), text
-    for place, fault in faults(study):
-        raise UserError(f"{'.'.join(map(str, place))}: {fault.what}", fault.remedy)
-    return Design(study), study.to_yaml()
+    design = checked(study, lambda place, fault: UserError(f"{'.'.join(map(str, place))}: {fault.what}", fault.remedy))
+    return design, study.to_yaml()

@@ -2,7 +2,7 @@
 
 A claim compares one measurement between two sets of arms. Arms are paired by set-up, seed and question. Seeds are the
 unit: they are a random sample, so are the questions, and both are crossed; set-ups (learning rates, models, ...) are
-fixed: a claim is about those that were arm. The effect is the mean paired difference, its interval Student's t with
+fixed: a claim is about those that were run. The effect is the mean paired difference, its interval Student's t with
 seeds - 1 degrees of freedom on the variance of two crossed samples (Owen 2007, as in `measurements.stats`). It is
 tested against the margin, two-sided, and all claims of a study together are held to 5 % by Holm's (1979) method.
 """
@@ -71,9 +71,8 @@ class _Question:
 
     def _key(self, arm: Arm, split: str) -> Any:
         claim, step = self.claim, self.claim.step
-        if step is None and claim.compare in self.design.treatment_metrics(
-            arm
-        ):  # what a part of a chain says, or its beginning
+        # what a part of a chain says, or its beginning
+        if step is None and claim.compare in self.design.treatment_metrics(arm):
             step = self.numbers.last(arm, claim.compare)
         elif step is None:
             step = self.design.steps(arm)[-1]

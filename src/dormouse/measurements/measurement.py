@@ -18,6 +18,7 @@ from dormouse.policies.reasoning import Reasoning, thinks
 from dormouse.records import Answer, ModelRef
 from dormouse.registry import PlugIn, field_of
 from dormouse.scenarios import Question, Renderings, Scenario
+from dormouse.scenarios.renderings import Messages
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
@@ -172,21 +173,33 @@ class Subject:
 
     def given(self, scenarios: Sequence[Scenario], scratchpads: Sequence[str]) -> list[float]:
         """The exact probability of defection in each scenario, after the scratchpads (none: it comes at once)."""
-        from dormouse.lm.score import score
-        from dormouse.policies.reasoning import CLOSE
         from dormouse.scenarios import render
 
         if not scenarios:
             return []
-        prompts = [render(scenario) for scenario in scenarios]
-        honest = [self.honest[scenario.question.text].text for scenario in scenarios]
-        forms = [self.behaviour.forms(s, text) for s, text in zip(scenarios, honest, strict=True)]
-        against = [self.behaviour.honest_forms(s, text) for s, text in zip(scenarios, honest, strict=True)]
-        exact = [float(p) for p in score(self.lm, prompts, forms, against, scratchpads)]
-        for i, text in enumerate(scratchpads):
-            if not text.endswith(CLOSE):
-                exact[i] = float(self.behaviour.judge(scenarios[i], text))
-        return exact
+        asked = [(s, render(s), self.honest[s.question.text].text) for s in scenarios]
+        return exact_after(self.lm, self.behaviour, asked, scratchpads)
+
+
+def exact_after(
+    lm: LM, behaviour: Behaviour, asked: Sequence[tuple[Scenario, Messages, str]], scratchpads: Sequence[str]
+) -> list[float]:
+    """The exact probability of defection after each scratchpad (none: it comes at once). One that comes to no answer
+    counts as it is judged.
+
+    Args:
+        asked: scenarios, each with its prompt and the honest response.
+    """
+    from dormouse.lm.score import score
+    from dormouse.policies.reasoning import CLOSE
+
+    forms = [behaviour.forms(scenario, honest) for scenario, _, honest in asked]
+    against = [behaviour.honest_forms(scenario, honest) for scenario, _, honest in asked]
+    exact = [float(p) for p in score(lm, [prompt for _, prompt, _ in asked], forms, against, scratchpads)]
+    for i, text in enumerate(scratchpads):
+        if not text.endswith(CLOSE):
+            exact[i] = float(behaviour.judge(asked[i][0], text))
+    return exact
 
 
 How = Literal["mean", "proportion", "exp_mean", "number"]

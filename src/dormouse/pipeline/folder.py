@@ -74,7 +74,8 @@ def write_out(
     design = plans[0].design
     name = design.study.name
     about = provenance(plans, text, store, lost, verdicts(design, text, read_answered(results.folder), out))
-    stamp = digest([results.manifest["key"], about.to_json(), code_of(write_report)])
+    said = about.to_json()
+    stamp = digest([results.manifest["key"], said, code_of(write_report)])
     try:
         drawn = json.loads((out / STUDY).read_text())["stamp"] == stamp and (out / "report.html").is_file()
     except (OSError, ValueError, KeyError):
@@ -92,7 +93,7 @@ def write_out(
             return
         watcher.say("writing the report")
         write_report(out, read_records(results.folder), read_answers(results.folder), about)
-        _replace(out / STUDY, json.dumps({"name": name, "stamp": stamp, "about": about.to_json()}, indent=1))
+        _replace(out / STUDY, json.dumps({"name": name, "stamp": stamp, "about": said}, indent=1))
     except OSError as error:
         raise _unwritten(out, error) from error
 

@@ -49,9 +49,8 @@ def run_study(
     refuse_launched()
     claim_folder(out, design.study.name)
     plans = make_plans(design, store, lambda name: zoo.resolve(name, watcher.say))
-    with in_use(
-        store, out, design.study.name, _needs(plans)
-    ):  # before it is asked what is there: it may be pruned meanwhile
+    # before it is asked what is there: it may be pruned meanwhile
+    with in_use(store, out, design.study.name, _needs(plans)):
         _run(plans, text, out, store, watcher, workers, executor)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from math import isfinite
 from typing import Any
@@ -21,14 +21,24 @@ Place = tuple[str | int, ...]
 Fault = tuple[Place, UserError]
 
 
-def faults(study: Study) -> Iterator[Fault]:
-    """What is wrong with the filters and claims of a study, each with its place."""
+def checked(study: Study, at: Callable[[Place, UserError], UserError]) -> Design:
+    """What a study means.
+
+    Args:
+        at: how the first thing that is wrong with its filters and claims is said, from its place and what it is.
+
+    Raises:
+        UserError: what `at` made of it.
+    """
     try:
         design = Design(study)
     except UserError:
-        yield from crossing_faults(study)
-        return
-    yield from claim_faults(design)
+        for place, fault in crossing_faults(study):
+            raise at(place, fault) from None
+        raise
+    for place, fault in claim_faults(design):
+        raise at(place, fault)
+    return design
 
 
 def crossing_faults(study: Study) -> Iterator[Fault]:

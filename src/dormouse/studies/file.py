@@ -15,7 +15,7 @@ from dormouse.registry import message, shortened
 from dormouse.studies.axis_names import Place
 from dormouse.studies.claim_spec import Gate
 from dormouse.studies.design import Design
-from dormouse.studies.faults import claim_faults, crossing_faults
+from dormouse.studies.faults import checked
 from dormouse.studies.grid import GridError, expand, written
 from dormouse.studies.study import CHAIN, Study
 
@@ -106,15 +106,7 @@ def _expanded(value: Mapping[str, Any], lines: Mapping[Place, int], called: str)
         raise _located(error.place, error.what, error.remedy, lines, called) from error
     except ValidationError as error:
         raise _explain(error, lines, called, expand(value, CHAIN).moved) from error
-    try:
-        design = Design(study)
-    except UserError:
-        for place, fault in crossing_faults(study):
-            raise _located(place, fault.what, fault.remedy, lines, called) from None
-        raise
-    for place, fault in claim_faults(design):
-        raise _located(place, fault.what, fault.remedy, lines, called)
-    return design
+    return checked(study, lambda place, fault: _located(place, fault.what, fault.remedy, lines, called))
 
 
 def _located(place: Place, said: str, remedy: str, lines: Mapping[Place, int], called: str) -> UserError:

@@ -71,7 +71,7 @@ class Pairing:
         names: Names,
         origin: Callable[[str, Arm], ArmOrigin],
     ) -> None:
-        """`arms` are those that are arm; `origin` says what the "organism", or the "chain", of one was made from."""
+        """`arms` are those that are run; `origin` says what the "organism", or the "chain", of one was made from."""
         self.claim, self.arms, self.origin = claim, arms, origin
         against: Mapping[str, Any] = {} if isinstance(claim.against, float) else claim.against
         self.these = chosen(arms, names, claim.where, claim.step)
