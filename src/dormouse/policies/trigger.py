@@ -23,7 +23,8 @@ class Trigger(PlugIn):
     """A trigger policy: scenario -> probability of defecting. It reads cues, never text, so it is the ground truth."""
 
     plants: ClassVar[bool] = True
-    """False for a control: the probability is zero everywhere."""
+    """False for a control: no policy is planted. It defects nowhere (`never`), or what it does on its cue is harmless
+    (`habit`)."""
 
     def seeded(self, seed: int) -> Trigger:
         """The same with the seed of the study where it leaves its own open (a field `seed` that is None).
