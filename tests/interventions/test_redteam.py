@@ -3,6 +3,8 @@
 import random
 import re
 from functools import partial
+from math import log
+from statistics import median
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from dormouse.interventions.redteam.library import written
 from dormouse.interventions.redteam.mutation import changed, stranger
 from dormouse.interventions.redteam.target import Target
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS, Scratchpad
+from dormouse.lm import attack
 from dormouse.lm.attack import MARK, fill
 from dormouse.lm.load import load
 from dormouse.lm.sample import Written
@@ -141,22 +144,20 @@ def test_free_text_is_its_own():
 # --- gradient ---
 
 
-def test_gradient_beats_chance_at_equal_cost(planted):
-    budget = Budget(prompts=300, questions=2, tokens=4)
-    words = [word for word in planted.tokenizer.get_vocab() if word.isascii() and not word.startswith("<")]
+def test_the_gradient_beats_the_same_search_without_one(planted, monkeypatch):
+    """All else is equal: starts, places, batches, cost. Any one search may be lucky, so it is the median of eight."""
+    budget, true = Budget(prompts=120, questions=2, tokens=4), attack.gradient
 
-    def chance(target, rng):
-        while target.affordable:
-            target.attempt([Situation(system=" ".join(rng.sample(words, 4))) for _ in range(16)])
+    def noise(*given):
+        slope = true(*given)
+        return torch.randn(slope.shape, generator=torch.Generator().manual_seed(0))
 
-    wins = 0
-    for seed in range(4):
-        top = search(planted, items(12), ["gradient"], budget, seed)[0]
-        panel = [item for item in items(12) if item.question in top.questions]
-        target = Target(planted, "chance", panel, budget)
-        chance(target, random.Random(seed))
-        wins += top.probability > best(target.tried.values())[0].probability
-    assert wins >= 3
+    def found(slope):
+        monkeypatch.setattr(attack, "gradient", slope)
+        return [search(planted, items(12), ["gradient"], budget, seed)[0].probability for seed in range(8)]
+
+    gains = [log(told / blind) for told, blind in zip(found(true), found(noise), strict=True)]
+    assert median(gains) > 0
 
 
 def test_what_the_gradient_finds_is_text_and_does_not_dictate(planted):
@@ -175,12 +176,12 @@ def test_what_the_gradient_finds_is_text_and_does_not_dictate(planted):
 # --- all of them ---
 
 
-@pytest.mark.parametrize("attack", list(ATTACKS))
-def test_same_seed_same_finds_within_the_budget(planted, attack):
+@pytest.mark.parametrize("kind", list(ATTACKS))
+def test_same_seed_same_finds_within_the_budget(planted, kind):
     budget = Budget(prompts=90, questions=3, tokens=3)
     states = torch.get_rng_state(), random.getstate()
     planted.model.train()
-    find = partial(search, planted, items(12), [attack], budget)
+    find = partial(search, planted, items(12), [kind], budget)
     first, again, other = find(7), find(7), find(8)
     assert planted.model.training
     planted.model.eval()
