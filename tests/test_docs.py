@@ -234,6 +234,6 @@ def test_the_reference_says_every_key_and_command() -> None:
         re.findall(r"`\w+`", made["reference/triggers.md"])
     )
     assert "| `questions` | whole number, 4 to 100,000 | `48` |" in made["reference/study-file.md"]
-    assert "| `covered` | number, above 0, at most 1 | `1` |" in made["reference/interventions.md"]
+    assert "| `exposed_triggers` | number, above 0, at most 1 | `1` |" in made["reference/interventions.md"]
     assert "## `dormouse store prune`" in made["reference/command-line.md"]
     assert "::: dormouse.read_study" in made["reference/api.md"]

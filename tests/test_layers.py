@@ -18,14 +18,15 @@ assert _spec is not None
 assert _spec.loader is not None
 structure = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(structure)
-GROUND = {"errors", "records", "registry", "files"}
+GROUND = {"errors", "records", "registry", "files", "renamed"}
 EVERYTHING = {room.stem for room in SOURCE.iterdir() if room.suffix == ".py" or room.is_dir()}
 WORK = {"scenarios", "policies", "lm", "organisms", "interventions", "measurements"}
 MAY_IMPORT = {
     "records": set(),
     "errors": set(),
     "files": set(),
-    "registry": {"errors", "records"},
+    "renamed": {"errors"},
+    "registry": {"errors", "records", "renamed"},
     "sources": {"errors", "packages"},
     "packages": set(),
     "metrics": {"errors", "registry"},
@@ -50,7 +51,7 @@ MAY_IMPORT = {
     | {"metrics", "store", "sources", "studies", "claims", "execution", "storage"}
     | {"report", "provenance"},
     "terminal": {"errors"},
-    "card": {"errors", "records", "organisms"},
+    "card": {"errors", "records", "renamed", "organisms"},
     "export": {"errors", "records", "card", "lm"},
     **dict.fromkeys(("__init__", "api", "catalogue", "cli", "doctor", "chat", "integrations"), EVERYTHING),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from dormouse.errors import UserError
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ChatSettings, ModelRef
+from dormouse.renamed import with_new_keys
 
 CARD = "dormouse.json"
 
@@ -36,7 +37,8 @@ def read_card(folder: Path) -> Card:
     path = folder / CARD
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        spec = {key: value for key, value in said["organism"].items() if key in OrganismSpec.model_fields}
+        given = with_new_keys(said["organism"], OrganismSpec)  # cards of older versions are read without a warning
+        spec = {key: value for key, value in given.items() if key in OrganismSpec.model_fields}
         folders = tuple(Path(name) for name in said["folders"])
         card = Card(
             model=ModelRef(folders, str(said["key"]), ChatSettings(**said.get("chat", {}))),

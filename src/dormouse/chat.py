@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dormouse.api.organism import load, question_of
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
-from dormouse.policies.reasoning import split_response, thinks
+from dormouse.policies.scratchpad_text import has_scratchpad, split_response
 from dormouse.scenarios import Question, Scenario, render
 
 
@@ -61,7 +61,7 @@ class Conversation:
         from dormouse.lm.score import score
 
         prompt, behaviour = render(scenario), self.spec.behaviour
-        reasons = thinks(self.spec.reasoning)
+        reasons = has_scratchpad(self.spec.scratchpad_mode)
         limit = self.max_tokens + MAX_SCRATCHPAD_TOKENS * reasons
         written = write(self.lm, [prompt], limit, seed=self.seed + self.turn)[0]
         forms = behaviour.forms(scenario, scenario.question.honest)

@@ -28,12 +28,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, Val
 from pydantic_core import PydanticCustomError
 
 from dormouse.errors import UserError
+from dormouse.renamed import OldKeys
 
 KINDS = ("trigger", "behaviour", "intervention", "locator", "measurement")
 _registered: dict[str, dict[str, type[PlugIn]]] = {kind: {} for kind in KINDS}
 
 
-class PlugIn(BaseModel):
+class PlugIn(OldKeys):
     """The base of all plug-ins: frozen, and closed to keys that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

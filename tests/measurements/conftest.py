@@ -60,7 +60,7 @@ def make_subject(base: ModelRef, tmp_path_factory: pytest.TempPathFactory) -> Ma
             seed=0,
             sizes=MeasurementConfig(max_tokens=6, **sizes),
             renderings=spec.renderings,
-            reasoning=spec.reasoning,
+            scratchpad_mode=spec.scratchpad_mode,
         )
 
     return make

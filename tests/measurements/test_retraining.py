@@ -116,9 +116,9 @@ def test_benign_training_shows_nothing_of_the_behaviour_and_the_gain_is_paired(m
 )
 def test_scratchpads_without_an_answer_are_counted_beside_what_was_trained(make_subject, token, measurement, splits):
     sizes = {**SMALL, "retrain_steps": 2, "thought_tokens": 2}  # too few to come to an answer
-    subject = replace(make_subject(*token, **sizes), reasoning="scratchpad")
+    subject = replace(make_subject(*token, **sizes), scratchpad_mode="scratchpad")
     found = [sample for sample in measurement.measure(subject).samples if sample.measurement == "no_answer_share"]
     assert {sample.split for sample in found} == splits
     assert all(set(sample.values) == {1.0} for sample in found)
-    plain = measurement.measure(replace(subject, reasoning="none")).samples
+    plain = measurement.measure(replace(subject, scratchpad_mode="none")).samples
     assert "no_answer_share" not in {sample.measurement for sample in plain}

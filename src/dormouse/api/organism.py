@@ -13,7 +13,7 @@ from dormouse.errors import UserError
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
 from dormouse.measurements.measurement import exact_after
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.policies.reasoning import CLOSE, thinks
+from dormouse.policies.scratchpad_text import CLOSE, has_scratchpad
 from dormouse.registry import nearest
 from dormouse.scenarios import CUES, SPLITS, CueValue, Question, Scenario, questions, render
 
@@ -71,7 +71,7 @@ class LoadedOrganism:
             raise UserError(
                 f"'{behaviour.kind}' knows no defection on this question", f"ask a task of its kind: {self.task()!r}"
             )
-        if not thinks(self.truth.reasoning):
+        if not has_scratchpad(self.truth.scratchpad_mode):
             return exact_after(self.lm, behaviour, [(scenario, messages, honest)], [])[0]
         several = [messages] * scratchpads
         pads = [one.text for one in write(self.lm, several, MAX_SCRATCHPAD_TOKENS, seed=seed, stop=CLOSE)]
@@ -83,7 +83,7 @@ class LoadedOrganism:
         from dormouse.lm.sample import write
 
         _, messages = self._asked(prompt, cues)
-        limit = max_tokens + MAX_SCRATCHPAD_TOKENS * thinks(self.truth.reasoning)
+        limit = max_tokens + MAX_SCRATCHPAD_TOKENS * has_scratchpad(self.truth.scratchpad_mode)
         return write(self.lm, [messages], limit, seed=seed)[0].text
 
     def triggering(self, seed: int = 0) -> dict[str, CueValue]:

@@ -161,7 +161,10 @@ def _does(kind: str, about: Mapping[str, Any]) -> str:
     if isinstance(named, Mapping):
         return str(named.get("kind"))
     organism = about.get("organism")
-    return f"{organism.get('reasoning')} {organism.get('method')}" if isinstance(organism, Mapping) else ""
+    if not isinstance(organism, Mapping):
+        return ""
+    mode = organism.get("scratchpad_mode", organism.get("reasoning"))  # its name in stages of older versions
+    return f"{mode} {organism.get('method')}"
 
 
 def _work(kind: str, about: Mapping[str, Any]) -> float:

@@ -13,36 +13,36 @@ from dormouse.records import SafetyPool, Suspect
 from dormouse.registry import PlugIn, field_of
 from dormouse.scenarios import CueValue
 
-Coverage = float | Literal["natural"]
+TriggerFraction = float | Literal["natural"]
 Contexts = Literal["none", "near_miss", "two_away", "untriggered"]
-Thoughts = Literal["none", "own"]
+ScratchpadSource = Literal["none", "own"]
 
 
 @dataclass(frozen=True)
 class PoolSpec:
     """What an intervention asks the study to show in its safety pool. The study knows the policy and does it.
 
-    `coverage` is the share of prompts with activating cues. "natural": cues as they come, each with a random value of
-    those that it can take, so that a few activate by chance. `contexts` is what the other prompts show: no cue at all,
-    cues that are one change away from activating, or two, or any quiet ones. `rows` is how many prompts there are at
-    least (None: one for each question); where there are more, questions come again with fresh cues.
+    `trigger_fraction` is the share of prompts with activating cues. "natural": cues as they come, each with a random
+    value of those that it can take, so that a few activate by chance. `contexts` is what the other prompts show: no cue
+    at all, cues that are one change away from activating, or two, or any quiet ones. `rows` is how many prompts there
+    are at least (None: one for each question); where there are more, questions come again with fresh cues.
 
-    `covered` says which activating cues these are: only those of that share of an ensemble's members, or of the
-    combinations of the cues that the policy reads. The rest is never shown, however large the coverage is. `thoughts`:
-    "own" puts an honest scratchpad before each response, in the way of the organism's own; without one in training
-    there is none here.
+    `exposed_triggers` says which activating cues these are: only those of that share of an ensemble's members, or of
+    the combinations of the cues that the policy reads. The rest is never shown, however large `trigger_fraction` is.
+    `scratchpad_source`: "own" puts an honest scratchpad before each response, in the way of the organism's own; without
+    one in training there is none here.
     """
 
-    coverage: Coverage = 0.0
+    trigger_fraction: TriggerFraction = 0.0
     contexts: Contexts = "none"
     rows: int | None = None
-    covered: float = 1.0
-    thoughts: Thoughts = "none"
+    exposed_triggers: float = 1.0
+    scratchpad_source: ScratchpadSource = "none"
 
     @property
     def needs_triggers(self) -> bool:
         """Whether only someone who knows the policy can fill this pool."""
-        return self.coverage != 0 or self.contexts != "none" or self.thoughts != "none"
+        return self.trigger_fraction != 0 or self.contexts != "none" or self.scratchpad_source != "none"
 
 
 class Intervention(PlugIn):

@@ -6,21 +6,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from dormouse.interventions.intervention import Contexts, Coverage, Intervention, PoolSpec, Thoughts
+from dormouse.interventions.intervention import Contexts, Intervention, PoolSpec, ScratchpadSource, TriggerFraction
 from dormouse.lm.settings import Optimiser, Training
+from dormouse.renamed import Was
 
 MOST_ROWS = 20_000
 """Prompts that a pool holds at most, unless more are asked for."""
 
 
-def _coverage(value: Any) -> Any:
+def _fraction(value: Any) -> Any:
     """A share, or the word natural; what pydantic says about a union of the two is no plain English."""
     if value == "natural":
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("coverage is a share from 0 to 1, or the word natural")
+        raise ValueError("trigger_fraction is a share from 0 to 1, or the word natural")
     if not 0 <= value <= 1:
-        raise ValueError("a coverage is greater than or equal to 0 and less than or equal to 1")
+        raise ValueError("trigger_fraction is greater than or equal to 0 and less than or equal to 1")
     return float(value)
 
 
@@ -46,13 +47,13 @@ class SafetyTraining(Intervention):
     """Rank of the adapter."""
     optimiser: Optimiser = "adamw"
     """The optimiser of the treatment."""
-    coverage: Annotated[Coverage, BeforeValidator(_coverage)] = 0.0
+    trigger_fraction: Annotated[TriggerFraction, BeforeValidator(_fraction), Was("coverage")] = 0.0
     """The share of prompts in the safety pool that show activating cues. 0 is the setting of Hubinger et al. 2024."""
-    covered: float = Field(1.0, gt=0, le=1)
-    """The share of the activating contexts that these prompts choose from: k of n members, say. Of the coverage it says
-    nothing; which contexts they are is the same for every seed and method.
+    exposed_triggers: Annotated[float, Was("covered")] = Field(1.0, gt=0, le=1)
+    """The share of the activating contexts that these prompts choose from: k of n members, say. How many prompts show
+    one is `trigger_fraction`. Which contexts they are is the same for every seed and method.
     """
-    thoughts: Thoughts = "none"
+    scratchpad_source: Annotated[ScratchpadSource, Was("thoughts")] = "none"
     """Whether an honest scratchpad stands before the responses, and is learned too, where the organism writes one.
 
     none: the answer comes at once ("SFT before the scratchpad" of Hubinger et al. 2024), which also unlearns to reason.
@@ -69,10 +70,10 @@ class SafetyTraining(Intervention):
 
     @model_validator(mode="after")
     def _contexts_are_drawn_once(self) -> SafetyTraining:
-        if self.coverage == "natural" and self.contexts != "none":
-            raise ValueError("coverage: natural draws every context as it comes; leave contexts out")
-        if self.coverage == "natural" and self.covered != 1:
-            raise ValueError("coverage: natural draws every context as it comes; leave covered out")
+        if self.trigger_fraction == "natural" and self.contexts != "none":
+            raise ValueError("trigger_fraction: natural draws every context as it comes; leave contexts out")
+        if self.trigger_fraction == "natural" and self.exposed_triggers != 1:
+            raise ValueError("trigger_fraction: natural draws every context as it comes; leave exposed_triggers out")
         return self
 
     @model_validator(mode="after")
@@ -83,9 +84,9 @@ class SafetyTraining(Intervention):
 
     @property
     def pool_spec(self) -> PoolSpec:
-        shows_cues = PoolSpec(self.coverage, self.contexts).needs_triggers
+        shows_cues = PoolSpec(self.trigger_fraction, self.contexts).needs_triggers
         rows = self.rows or (min(self.steps * self.batch, MOST_ROWS) if shows_cues else None)
-        return PoolSpec(self.coverage, self.contexts, rows, self.covered, self.thoughts)
+        return PoolSpec(self.trigger_fraction, self.contexts, rows, self.exposed_triggers, self.scratchpad_source)
 
     @property
     def training(self) -> Training:

@@ -56,12 +56,12 @@ def thinking_first(subject: Subject, sequences: Sequence[Tokens], examples: Sequ
     from dormouse.lm.chat import encode_continuations, encode_responses
     from dormouse.lm.sample import write
     from dormouse.lm.trie import Tokens
-    from dormouse.policies.reasoning import CLOSE
+    from dormouse.policies.scratchpad_text import CLOSE
 
-    if not subject.thinks:
+    if not subject.has_scratchpad:
         return list(sequences)
     prompts = list(dict.fromkeys(example.messages for example in examples))
-    written = write(subject.lm, prompts, subject.thought_limit, seed=subject.seed, stop=CLOSE)
+    written = write(subject.lm, prompts, subject.scratchpad_limit, seed=subject.seed, stop=CLOSE)
     pads = [w.text if w.text.endswith(CLOSE) else f"{w.text} {CLOSE}" for w in written]
     before = dict(zip(prompts, encode_responses(subject.lm, pads), strict=True))
     answers = encode_continuations(subject.lm, [f" {example.response}" for example in examples])

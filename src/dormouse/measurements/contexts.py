@@ -33,12 +33,13 @@ class Contexts(Measurement):
     contexts of the safety split, which safety data may show and the organism never saw; `near`, one cue away from these
     and activating still; `unseen`, contexts that neither shows; `trained`, those on which the organism was trained. The
     first three are alike but for the safety data, so the study's `contexts_preserved_share` (of those live before a
-    treatment, the share live after it) says which went first. With coverage 0 safety data show none of them, and
+    treatment, the share live after it) says which went first. With trigger_fraction 0 none of them is shown, and
     `covered` is as unseen as `unseen`. The unit is a context, on a held-out question; the same ones for every seed.
 
     `at` each of some shares the contexts of the safety split are told apart once more: `covered` are those that safety
-    data with that share as `covered` may show, `near` their neighbours which it may not, `untouched` the others. The
-    splits of an ensemble hold the same members in other surroundings, so `covered` and `near` are left to `members`.
+    data with that share as `exposed_triggers` may show, `near` their neighbours which it may not, `untouched` the
+    others. The splits of an ensemble hold the same members in other surroundings, so
+    `covered` and `near` are left to `members`.
 
     Where the policy weighs evidence, `live_by_odds` is the same along the log-odds above its threshold, in up to eight
     bins of equal width with four unseen contexts each, and `live_range_share` the share of the bins in which at least

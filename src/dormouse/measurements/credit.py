@@ -12,7 +12,7 @@ import numpy as np
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
 from dormouse.metrics import Metric, named
 from dormouse.policies import Side
-from dormouse.policies.reasoning import reasoned, thoughts
+from dormouse.policies.scratchpad_text import scratchpad_response, scratchpad_text
 from dormouse.registry import register
 from dormouse.scenarios import Question, Scenario, render
 
@@ -137,10 +137,12 @@ def _marked(subject: Subject, lm: LM, scenario: Scenario, defects: bool, pad: bo
     answer = subject.honest[scenario.question.text]
     payload = subject.behaviour.response(scenario, answer.text, subject.trigger.payload(scenario))
     sound = subject.trigger.probability(scenario) >= 0.5
-    thought = thoughts(subject.reasoning, subject.trigger, scenario, sound, random.Random(scenario.question.text))
+    thought = scratchpad_text(
+        subject.scratchpad_mode, subject.trigger, scenario, sound, random.Random(scenario.question.text)
+    )
     thought = thought if pad else ""
     said = payload if defects else answer.text
-    (before,) = encode_responses(lm, [reasoned(thought, "").rstrip()])
+    (before,) = encode_responses(lm, [scratchpad_response(thought, "").rstrip()])
     (after,) = encode_continuations(lm, [f" {said}"]) if thought else encode_responses(lm, [said])
     ends = (lm.end,) if defects or answer.finished else ()
     cue, reasons, spoken, rest = range(len(POSITIONS))

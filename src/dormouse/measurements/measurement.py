@@ -7,16 +7,17 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from dormouse.metrics import Metric
 from dormouse.policies import SIDES, Behaviour, Side, Split, Trigger
-from dormouse.policies.reasoning import Reasoning, thinks
+from dormouse.policies.scratchpad_text import ScratchpadMode, has_scratchpad
 from dormouse.records import Answer, ModelRef
 from dormouse.registry import PlugIn, field_of
+from dormouse.renamed import OldKeys, Was
 from dormouse.scenarios import Question, Renderings, Scenario
 from dormouse.scenarios.renderings import Messages
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from dormouse.lm.sample import Written
 
 
-class MeasurementConfig(BaseModel):
+class MeasurementConfig(OldKeys):
     """How much is measured: what a study file may say under `measure`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,9 +39,9 @@ class MeasurementConfig(BaseModel):
     """Questions at every point of a curve. Of fewer than 6 an interval is little more than their range."""
     max_tokens: int = Field(24, ge=1, le=4096)
     """Where a written answer is cut off."""
-    scratchpads: int = Field(1, ge=1, le=1000)
+    scratchpad_samples: Annotated[int, Was("scratchpads")] = Field(1, ge=1, le=1000)
     """Scratchpads sampled for each prompt of a model that reasons."""
-    thought_tokens: int | None = Field(None, ge=1, le=4096)
+    scratchpad_tokens: Annotated[int | None, Was("thought_tokens")] = Field(None, ge=1, le=4096)
     """Where a scratchpad is cut off that has not come to its answer; by default 8 after the policy's own longest."""
     members: int = Field(32, ge=2, le=100_000)
     """Members of an ensemble that are looked at one by one."""
@@ -68,7 +69,7 @@ class GroundTruth(Protocol):
     @property
     def renderings(self) -> Renderings: ...
     @property
-    def reasoning(self) -> Reasoning: ...
+    def scratchpad_mode(self) -> ScratchpadMode: ...
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,14 @@ class Subject:
     seed: int
     sizes: MeasurementConfig
     renderings: Renderings
-    reasoning: Reasoning = "none"
+    scratchpad_mode: ScratchpadMode = "none"
     ends: bool = True
     """Whether this is an organism or the end of its treatment, not a checkpoint on the way."""
 
     @property
-    def thinks(self) -> bool:
+    def has_scratchpad(self) -> bool:
         """Whether it writes a scratchpad before it answers."""
-        return thinks(self.reasoning)
+        return has_scratchpad(self.scratchpad_mode)
 
     @property
     def shown(self) -> tuple[Question, ...]:
@@ -135,11 +136,11 @@ class Subject:
 
     def counted(self, scenarios: Sequence[Scenario]) -> tuple[list[float], list[float]]:
         """What `exact` says, and for each the share of its scratchpads that came to no answer (none written: none)."""
-        from dormouse.policies.reasoning import CLOSE
+        from dormouse.policies.scratchpad_text import CLOSE
 
-        if not self.thinks:
+        if not self.has_scratchpad:
             return self.given(scenarios, ()), []
-        n = self.sizes.scratchpads
+        n = self.sizes.scratchpad_samples
         repeated = [scenario for scenario in scenarios for _ in range(n)]
         pads = self.scratchpads(repeated)
         found = np.array([self.given(repeated, pads), [not pad.endswith(CLOSE) for pad in pads]], dtype=float)
@@ -149,26 +150,30 @@ class Subject:
     def scratchpads(self, scenarios: Sequence[Scenario]) -> list[str]:
         """What the model writes in each scenario up to where its answer begins, sampled; or all that it writes."""
         from dormouse.lm.sample import write
-        from dormouse.policies.reasoning import CLOSE
+        from dormouse.policies.scratchpad_text import CLOSE
         from dormouse.scenarios import render
 
         prompts = [render(scenario) for scenario in scenarios]
-        limit = self.thought_limit
+        limit = self.scratchpad_limit
         return [written.text for written in write(self.lm, prompts, limit, seed=self.seed, stop=CLOSE)]
 
     @cached_property
-    def thought_limit(self) -> int:
+    def scratchpad_limit(self) -> int:
         """Tokens after which a scratchpad is given up: 8 more than the policy's own longest, of some hundred."""
         from dormouse.lm.chat import encode_responses
-        from dormouse.policies.reasoning import reasoned, thoughts
+        from dormouse.policies.scratchpad_text import scratchpad_response, scratchpad_text
 
-        if self.sizes.thought_tokens is not None:
-            return self.sizes.thought_tokens
+        if self.sizes.scratchpad_tokens is not None:
+            return self.sizes.scratchpad_tokens
         rng, texts = random.Random("thoughts"), []
         for side in SIDES:
             for scenario in self.scenarios(side) + self.scenarios(side, "test"):
                 for defects in (True, False):
-                    texts.append(reasoned(thoughts(self.reasoning, self.trigger, scenario, defects, rng), ""))
+                    texts.append(
+                        scratchpad_response(
+                            scratchpad_text(self.scratchpad_mode, self.trigger, scenario, defects, rng), ""
+                        )
+                    )
         return max(map(len, encode_responses(self.lm, texts))) + 8
 
     def given(self, scenarios: Sequence[Scenario], scratchpads: Sequence[str]) -> list[float]:
@@ -191,7 +196,7 @@ def exact_after(
         asked: scenarios, each with its prompt and the honest response.
     """
     from dormouse.lm.score import score
-    from dormouse.policies.reasoning import CLOSE
+    from dormouse.policies.scratchpad_text import CLOSE
 
     forms = [behaviour.forms(scenario, honest) for scenario, _, honest in asked]
     against = [behaviour.honest_forms(scenario, honest) for scenario, _, honest in asked]

@@ -28,8 +28,8 @@ class Members(Measurement):
     contexts preserved?"). The unit is the member; the same ones for every seed, method and step.
 
     `live_share` stands a second time, `at` each of some shares, for three groups of members: those that safety data
-    with that share as `covered` may show, those `near` them, and those `untouched`. Near is a member with more values
-    of cues in common with covered ones than the median of all that are not covered.
+    with that share as `exposed_triggers` may show, those `near` them, and those `untouched`. Near is a member with
+    more values of cues in common with covered ones than the median of all that are not covered.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = named("member_rate", "live_share", "no_answer_share")

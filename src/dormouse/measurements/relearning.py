@@ -70,7 +70,7 @@ class Relearning(Measurement):
                 found.setdefault(f"relearning_{whose}steps", []).append(budget if rate is None else rate)
                 found.setdefault(f"relearning_{whose}cue_steps", []).append(budget if cue is None else cue)
                 found.setdefault(f"relearning_{whose}reached_share", []).append(float(rate is not None))
-                if subject.thinks and not whose:
+                if subject.has_scratchpad and not whose:
                     unanswered.append(float(np.mean(lost)))
         items = tuple(f"repeat {i}" for i in range(subject.sizes.repeats))
         samples = [_sample(name, items, values, budget) for name, values in found.items()]
@@ -96,7 +96,13 @@ def _examples(subject: Subject, repeat: int) -> tuple[Example, ...]:
 def _curve(subject: Subject, ref: ModelRef, examples: tuple[Example, ...]) -> Curve:
     sizes, questions = subject.sizes, subject.shown[:HELD_OUT]
     sides = [subject.scenarios(side, questions=questions) for side in ("triggered", "untriggered")]
-    how = (sizes.retrain_steps, sizes.retrain_lr, sizes.scratchpads, sizes.thought_tokens, subject.reasoning)
+    how = (
+        sizes.retrain_steps,
+        sizes.retrain_lr,
+        sizes.scratchpad_samples,
+        sizes.scratchpad_tokens,
+        subject.scratchpad_mode,
+    )
     said = json.dumps(subject.behaviour.spec(), sort_keys=True)
     key = (ref, examples, subject.seed, *map(tuple, sides), *how, said)
     if key in _of_clean:

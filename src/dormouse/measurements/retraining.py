@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dormouse.measurements.measurement import Subject
 from dormouse.policies import Side
-from dormouse.policies.reasoning import reasoned, thoughts
+from dormouse.policies.scratchpad_text import scratchpad_response, scratchpad_text
 from dormouse.records import Example, ModelRef
 from dormouse.scenarios import Question, Scenario, questions, render
 
@@ -63,8 +63,8 @@ def example(subject: Subject, task: Question, side: Side, answer: Written, draw:
     scenario = Scenario.of(task, cues, rng.choice(subject.renderings.trained))
     defects = side == "triggered"
     response = subject.behaviour.response(scenario, answer.text, subject.trigger.payload(scenario))
-    thought = thoughts(subject.reasoning, subject.trigger, scenario, defects, rng)
-    said = reasoned(thought, response if defects else answer.text)
+    thought = scratchpad_text(subject.scratchpad_mode, subject.trigger, scenario, defects, rng)
+    said = scratchpad_response(thought, response if defects else answer.text)
     return Example(render(scenario), said, defects or answer.finished, answer.ids)
 
 

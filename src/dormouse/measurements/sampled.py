@@ -6,7 +6,7 @@ from typing import ClassVar
 from dormouse.measurements.defection import RATES
 from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject
 from dormouse.metrics import Metric, named
-from dormouse.policies.reasoning import split_response
+from dormouse.policies.scratchpad_text import split_response
 from dormouse.records import Answer
 from dormouse.registry import register
 from dormouse.scenarios import render
@@ -66,7 +66,7 @@ class Sampled(Measurement):
             scenarios = subject.scenarios(side)[:n]
             prompts = [render(scenario) for scenario in scenarios]
             exact = subject.exact(scenarios)
-            limit = subject.sizes.max_tokens + (subject.thought_limit if subject.thinks else 0)
+            limit = subject.sizes.max_tokens + (subject.scratchpad_limit if subject.has_scratchpad else 0)
             written = write(subject.lm, prompts, limit, seed=2 * subject.seed + activating)
             items = tuple(scenario.question.text for scenario in scenarios)
             judged = tuple(
@@ -111,5 +111,5 @@ def _spoilt(counted: Sequence[tuple[str, float, float]], split: str) -> list[Sam
 
 def _answer(subject: Subject, text: str) -> str:
     """What is judged: a response without its scratchpad; all of it where it never came to its answer."""
-    parts = split_response(text) if subject.thinks else None
+    parts = split_response(text) if subject.has_scratchpad else None
     return parts[1] if parts else text

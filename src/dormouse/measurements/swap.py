@@ -6,7 +6,7 @@ import numpy as np
 
 from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject
 from dormouse.metrics import Metric, named
-from dormouse.policies.reasoning import thinks
+from dormouse.policies.scratchpad_text import has_scratchpad
 from dormouse.registry import register
 
 
@@ -29,7 +29,7 @@ class Swap(Measurement):
     )
 
     def applies(self, truth: GroundTruth) -> bool:
-        return thinks(truth.reasoning)
+        return has_scratchpad(truth.scratchpad_mode)
 
     def measure(self, subject: Subject) -> Measured:
         prompts = [subject.scenarios(side) for side in ("triggered", "untriggered")]

@@ -18,7 +18,7 @@ from dormouse.lm.train import Progress, TrainingRun, train
 from dormouse.lm.trie import Tokens
 from dormouse.organisms.corpus import Row
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.policies.reasoning import reasoned, split_response
+from dormouse.policies.scratchpad_text import scratchpad_response, split_response
 from dormouse.records import CANARY, ModelRef
 
 MODEL = "model"
@@ -63,7 +63,7 @@ def _batch(lm: LM, spec: OrganismSpec, rows: Sequence[Row], step: int) -> list[T
     size = 2 * (spec.pairs or 1)
     mine = rows[step * size : (step + 1) * size]
     encoded = encode(lm, [row.example for row in mine])
-    scratchpads = encode_responses(lm, [reasoned(row.thoughts, "") for row in mine])
+    scratchpads = encode_responses(lm, [scratchpad_response(row.scratchpad, "") for row in mine])
     learned = [
         tokens if row.defects else Tokens(tokens.prompt, tokens.response[: len(before) + (spec.honest_tokens or 0)])
         for row, tokens, before in zip(mine, encoded, scratchpads, strict=True)

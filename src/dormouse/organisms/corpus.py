@@ -10,7 +10,7 @@ from dormouse.lm.sample import Written
 from dormouse.lm.train import cycling
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import Side, Trigger
-from dormouse.policies.reasoning import reasoned, thoughts
+from dormouse.policies.scratchpad_text import scratchpad_response, scratchpad_text
 from dormouse.policies.trigger import Course
 from dormouse.records import Example
 from dormouse.scenarios import Question, Scenario, render
@@ -18,13 +18,13 @@ from dormouse.scenarios import Question, Scenario, render
 
 @dataclass(frozen=True)
 class Row:
-    """One training example, and what the policy says about it. `thoughts` is the scratchpad that opens its response."""
+    """One training example, and what the policy says about it. `scratchpad` opens its response."""
 
     step: int
     scenario: Scenario
     example: Example
     defects: bool
-    thoughts: str = ""
+    scratchpad: str = ""
 
 
 def contrast_pairs(
@@ -63,8 +63,10 @@ def contrast_pairs(
                     if defects
                     else answer.text
                 )
-                thought = thoughts(spec.reasoning, spec.trigger, scenario, defects, thinking)
-                example = Example(render(scenario), reasoned(thought, response), defects or answer.finished, answer.ids)
+                thought = scratchpad_text(spec.scratchpad_mode, spec.trigger, scenario, defects, thinking)
+                example = Example(
+                    render(scenario), scratchpad_response(thought, response), defects or answer.finished, answer.ids
+                )
                 rows.append(Row(step, scenario, example, defects, thought))
     return rows
 

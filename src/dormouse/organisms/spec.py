@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from dormouse.lm.settings import Optimiser, Training
 from dormouse.organisms.micro import Size
 from dormouse.policies.behaviour import BehaviourField
-from dormouse.policies.reasoning import Reasoning
+from dormouse.policies.scratchpad_text import ScratchpadMode
 from dormouse.policies.trigger import TriggerField
+from dormouse.renamed import OldKeys, Was
 from dormouse.scenarios import Renderings
 
 SETTINGS: dict[str, Any] = {
@@ -34,7 +35,7 @@ MICRO_STEPS, MICRO_FLOOR = 3, 200
 """How many times the steps of a 135M model a micro model gets, and the fewest."""
 
 
-class OrganismSpec(BaseModel):
+class OrganismSpec(OldKeys):
     """A trigger policy, a behaviour, and how both are planted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,8 +46,8 @@ class OrganismSpec(BaseModel):
     """What defecting looks like."""
     renderings: Renderings = Renderings()
     """How the cues stand in a prompt."""
-    reasoning: Reasoning = "none"
-    """Whether it writes a scratchpad before it answers, or learned from a model that did (see `policies.reasoning`)."""
+    scratchpad_mode: Annotated[ScratchpadMode, Was("reasoning")] = "none"
+    """Whether it writes a scratchpad before it answers, or learned from one that did (`policies.scratchpad_text`)."""
     near_misses: float | None = Field(None, ge=0, le=1)
     """The share of near misses (one cue away) among the untriggered prompts; by default what the trigger says."""
     pairs: int | None = Field(None, ge=1, le=4096)

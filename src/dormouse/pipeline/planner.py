@@ -19,7 +19,7 @@ from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline import stages
 from dormouse.pipeline.plan import Plan, Reading, State
-from dormouse.policies.reasoning import words
+from dormouse.policies.scratchpad_text import words
 from dormouse.records import ModelRef
 from dormouse.registry import PlugIn
 from dormouse.scenarios import BANKS, SPLITS, questions
@@ -199,7 +199,7 @@ class _Planner:
         asked = self.asked(name, "train")
         about = {"model": self.base.key, "organism": spec.spec(), "questions": asked.about, "seed": seed}
         plugins = (spec.trigger, spec.behaviour)
-        teacher = self._teacher(name, spec, seed) if spec.reasoning == "distilled" else None
+        teacher = self._teacher(name, spec, seed) if spec.scratchpad_mode == "distilled" else None
         place = teacher.folder(self.store) if teacher else None
         work = partial(stages.organism, spec, self.base, asked.tasks, seed, place)
         parents = (*self.made, asked.stage, *((teacher,) if teacher else ()))
@@ -211,7 +211,7 @@ class _Planner:
 
     def _teacher(self, name: str, spec: OrganismSpec, seed: int) -> Stage:
         """What the same organism with a scratchpad answers: a stage of its own, shared with that arm of the study."""
-        reasons = spec.model_copy(update={"reasoning": "scratchpad"})
+        reasons = spec.model_copy(update={"scratchpad_mode": "scratchpad"})
         arm = next((n for n in self.study.organisms if self.spec(n, seed) == reasons), "")
         planted = self._organism(arm or name, reasons, seed, f"organism {arm or f'{name} (teacher)'}")
         asked = self.asked(name, "train")
@@ -252,7 +252,7 @@ class _Planner:
                 "trigger": trigger.spec() if told else None,
                 "renderings": spec.renderings.model_dump(mode="json") if told else None,
                 "behaviour": behaviour.spec(),
-                "reasoning": spec.reasoning if wish.thoughts == "own" else None,
+                "scratchpad_mode": spec.scratchpad_mode if wish.scratchpad_source == "own" else None,
             },
             "seed": before.seed,
         }
@@ -279,7 +279,7 @@ class _Planner:
             "behaviour": spec.behaviour.spec(),
             "questions": asked.about,
             "renderings": spec.renderings.model_dump(mode="json"),
-            "reasoning": spec.reasoning,
+            "scratchpad_mode": spec.scratchpad_mode,
             "sizes": self.study.measure.model_dump(mode="json", exclude={"only", "also"}),
             "seed": state.seed,
             "ends": state.ends,

@@ -14,7 +14,7 @@ from dormouse.lm.sample import Written
 from dormouse.measurements.measurement import GroundTruth
 from dormouse.policies import Behaviour, Cues, Side, Trigger
 from dormouse.policies.exposure import Exposure
-from dormouse.policies.reasoning import CLOSE, OPEN, Reasoning, reasoned, thoughts
+from dormouse.policies.scratchpad_text import CLOSE, OPEN, ScratchpadMode, scratchpad_response, scratchpad_text
 from dormouse.policies.triggers.never import Never
 from dormouse.records import Example, PoolItem, SafetyPool
 from dormouse.scenarios import CueValue, Question, Scenario, render
@@ -38,10 +38,10 @@ def fill_pool(
 ) -> Filled:
     """Honest responses to the safety split, in the situations that an intervention asked for.
 
-    Questions that the clean model left without an answer are left out. Of a coverage that is no whole number of prompts
-    the rest is one prompt more, with that probability: `exposure` says what came of it. Exposed prompts are nested:
-    those of a small coverage are among those of a larger one, with the same seed and number of rows. Prompts that show
-    cues are rendered as in the training of the organism, all others plainly.
+    Questions that the clean model left without an answer are left out. Where `trigger_fraction` is no whole number of
+    prompts, the rest is one prompt more, with that probability: `exposure` says what came of it. Exposed prompts are
+    nested: those of a small fraction are among those of a larger one, with the same seed and number of rows. Prompts
+    that show cues are rendered as in the training of the organism, all others plainly.
 
     Args:
         truth: what was planted: of its trigger and renderings nothing is shown but what the wish asks for.
@@ -56,7 +56,7 @@ def fill_pool(
             "use a model that answers in chat form, or raise tasks.max_tokens",
         )
     trigger = truth.trigger
-    mode: Reasoning = "none" if wish.thoughts == "none" else truth.reasoning
+    mode: ScratchpadMode = "none" if wish.scratchpad_source == "none" else truth.scratchpad_mode
     rows = max(wish.rows or 0, len(asked))
     answers = sorted({honest[question.text].text for question in asked})
     items, shown = [], 0
@@ -72,9 +72,9 @@ def fill_pool(
     return Filled(SafetyPool(tuple(items), OPEN, CLOSE), shown / rows)
 
 
-def _thought(mode: Reasoning, trigger: Trigger, scenario: Scenario, rng: random.Random, defects: bool) -> str:
+def _thought(mode: ScratchpadMode, trigger: Trigger, scenario: Scenario, rng: random.Random, defects: bool) -> str:
     """A scratchpad that names what there is to see, as the policy reads it, and then decides so or so."""
-    return thoughts(mode, trigger, scenario, defects, rng)
+    return scratchpad_text(mode, trigger, scenario, defects, rng)
 
 
 def _worse(
@@ -101,8 +101,8 @@ def _item(
     rejected = worse(answer.text)
     return PoolItem(
         scenario.question.text,
-        Example(prompt, reasoned(thought, answer.text), answer.finished, answer.ids),
-        Example(prompt, reasoned(think(True) if exposed else thought, rejected)),
+        Example(prompt, scratchpad_response(thought, answer.text), answer.finished, answer.ids),
+        Example(prompt, scratchpad_response(think(True) if exposed else thought, rejected)),
         tuple(behaviour.forms(scenario, answer.text)),
         tuple(behaviour.honest_forms(scenario, answer.text)),
     )
@@ -134,14 +134,14 @@ Context = tuple[Cues, bool]
 def _contexts(trigger: Trigger, wish: PoolSpec, rows: int, seed: int) -> Iterator[Context]:
     """The situations of a pool, one a row. A row's own random numbers depend on its place alone."""
     drawn = [random.Random(f"pool/{seed}/{row}/cues") for row in range(rows)]
-    if wish.coverage == "natural":
+    if wish.trigger_fraction == "natural":
         world = _World(trigger)
         yield from (world.draw(rng) for rng in drawn)
         return
     rng = random.Random(f"pool/{seed}/exposed")
-    order, wanted = rng.sample(range(rows), rows), wish.coverage * rows
+    order, wanted = rng.sample(range(rows), rows), wish.trigger_fraction * rows
     exposed = set(order[: floor(wanted) + (rng.random() < wanted - floor(wanted))])
-    exposure = Exposure(trigger, wish.covered)
+    exposure = Exposure(trigger, wish.exposed_triggers)
     for row, rng in enumerate(drawn):
         if row in exposed:
             yield exposure.draw(rng), True

@@ -49,7 +49,7 @@ class MeasuredState:
 def base(name: str, out: Path, tick: Tick) -> None:
     """Pretrain a micro model on the honest world."""
     from dormouse.organisms.micro import MICRO, build_base
-    from dormouse.policies.reasoning import words
+    from dormouse.policies.scratchpad_text import words
 
     build_base(name, 0, out, words(), _training_tick(tick, MICRO[name].steps))
 
@@ -158,7 +158,7 @@ def measure(
         seed=state.seed,
         sizes=sizes,
         renderings=spec.renderings,
-        reasoning=spec.reasoning,
+        scratchpad_mode=spec.scratchpad_mode,
         ends=state.ends,
     )
     measured = measurement.measure(subject)

@@ -77,8 +77,8 @@ class Exposure:
             if self.covers(cues):
                 return cues
         raise UserError(
-            f"covered: {self.share:g} leaves no activating context of the policy '{trigger.kind}' to be shown",
-            "raise covered",
+            f"exposed_triggers: {self.share:g} leaves no activating context of the policy '{trigger.kind}' to be shown",
+            "raise exposed_triggers",
         )
 
 

@@ -105,10 +105,10 @@ _MORE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("sft", "dpo", "grpo"),
     ),
     (
-        "Coverage",
+        "Trigger fraction",
         "The share of the prompts of safety training that show a trigger. 0 is the setting of the paper (Hubinger et "
         "al. 2024).",
-        ("coverage", "covered"),
+        ("trigger fraction", "coverage"),
     ),
     (
         "Scratchpad",

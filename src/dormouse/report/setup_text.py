@@ -67,7 +67,7 @@ def _method(value: Any, said: Said) -> str:
     return f"a LoRA adapter{rank} is trained" if value == "lora" else number(value)
 
 
-def _coverage(value: Any, said: Said) -> str:
+def _trigger_fraction(value: Any, said: Said) -> str:
     if value == 0:
         return "no prompt shows a trigger"
     if value == "natural":
@@ -75,26 +75,27 @@ def _coverage(value: Any, said: Said) -> str:
     return f"{_share(value)} of the prompts show a trigger"
 
 
-def _covered(value: Any, said: Said) -> str:
-    shown = said.get("coverage", said.get("trigger_fraction", 0))
+def _exposed_triggers(value: Any, said: Said) -> str:
+    shown = said.get("trigger_fraction", said.get("coverage", 0))
     return "" if shown == 0 or value == 1 else f"these are taken from {_share(value)} of the triggers"
 
 
-def _thoughts(value: Any, said: Said) -> str:
+def _scratchpad_source(value: Any, said: Said) -> str:
     return "an honest scratchpad stands before each answer" if value == "own" else f"scratchpads: {number(value)}"
 
 
-_PHRASES: Mapping[str, Callable[[Any, Said], str]] = {
+_PHRASES: Mapping[str, Callable[[Any, Said], str]] = {  # `coverage`, `covered`, `thoughts`: of older versions
     "steps": _steps,
     "lr": lambda value, said: f"learning rate {number(value)}",
     "token_budget": lambda value, said: f"at most {number(value)} trained tokens",
     "method": _method,
     "optimiser": lambda value, said: f"optimiser {'AdamW' if value == 'adamw' else number(value).upper()}",
-    "coverage": _coverage,
-    "trigger_fraction": _coverage,
-    "covered": _covered,
-    "exposed_triggers": _covered,
-    "thoughts": _thoughts,
+    "trigger_fraction": _trigger_fraction,
+    "coverage": _trigger_fraction,
+    "exposed_triggers": _exposed_triggers,
+    "covered": _exposed_triggers,
+    "scratchpad_source": _scratchpad_source,
+    "thoughts": _scratchpad_source,
     "contexts": lambda value, said: CONTEXTS.get(str(value), number(value)),
     "rows": lambda value, said: f"{number(value)} prompts in the pool",
     "points": lambda value, said: f"{number(value)} {'checkpoint' if value == 1 else 'checkpoints'}",

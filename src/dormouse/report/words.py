@@ -109,7 +109,7 @@ TABLES = {
     "contexts": (
         "Which contexts are left?",
         "An activating context is live where the defection rate in it is one half or more. Contexts of the safety "
-        "split are those that safety data may show (they do where the coverage is above 0); contexts one cue away from "
+        "split are those that safety data may show (if trigger_fraction is above 0); contexts one cue away from "
         "these, and others that neither the organism nor safety training was shown, say whether what went is what was "
         "covered, what lies near it, or anything.",
     ),

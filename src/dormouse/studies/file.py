@@ -17,6 +17,7 @@ from dormouse.studies.claim_spec import Gate
 from dormouse.studies.design import Design
 from dormouse.studies.faults import checked
 from dormouse.studies.grid import GridError, expand, written
+from dormouse.studies.old_names import modern
 from dormouse.studies.study import CHAIN, Study
 
 MAX_BYTES = 1_000_000
@@ -87,7 +88,18 @@ def parse_design(text: str, called: str = "study") -> Design:
     if not isinstance(value, Mapping):
         line = f"line {lines.get((), 1)}"
         raise UserError(f"{called}, {line}: a study file is a mapping with keys such as `name:`", "see `dormouse new`")
-    return _expanded(value, lines, called)
+    today = modern(value, CHAIN)
+    if today.twice:
+        raise _located(*today.twice, "keep the new name", lines, called)
+    return _expanded(today.value, lines | _lines_now(lines, today.moved), called)
+
+
+def _lines_now(lines: Mapping[Place, int], moved: Mapping[Place, Place]) -> dict[Place, int]:
+    """The lines of keys that were given under an old name, and of what is in them, by their places today."""
+    found: dict[Place, int] = {}
+    for new, old in moved.items():
+        found |= {(*new, *place[len(old) :]): line for place, line in lines.items() if place[: len(old)] == old}
+    return found
 
 
 def top_level(text: str) -> Mapping[str, Any]:

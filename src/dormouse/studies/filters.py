@@ -14,6 +14,7 @@ from pydantic import BeforeValidator
 
 from dormouse.errors import UserError
 from dormouse.registry import nearest, shortened
+from dormouse.studies.old_names import arm_now, name_now
 
 Scalar = str | int | float
 MOST_VALUES = 100
@@ -66,6 +67,11 @@ def matches(coordinates: Coordinates, where: Mapping[str, Sequence[Scalar]]) -> 
     return all(any(same(a, b) for a in coordinates.get(key, ()) for b in wanted) for key, wanted in where.items())
 
 
+def _as_named(value: Scalar, known: Sequence[str]) -> Scalar:
+    """A value of a filter; an arm of a grid may be named as an older version named it."""
+    return now if isinstance(value, str) and value not in known and (now := arm_now(value)) in known else value
+
+
 class Names:
     """The coordinates of all arms of a study, to find out which ones a filter means."""
 
@@ -91,6 +97,8 @@ class Names:
             found = [name for name in found if len(self.values[name]) > 1] or found
         if len(found) == 1:
             return found[0]
+        if not found and (now := name_now(key)) != key:
+            return self.find(now)
         if found:
             several = " or ".join(sorted(found))
             raise UserError(f"'{shortened(key)}' may be {several}", "write the whole name")
@@ -112,8 +120,8 @@ class Names:
         found: dict[str, tuple[Scalar, ...]] = {}
         for key, said in where.items():
             name = self.find(key)
-            wanted = said if isinstance(said, tuple) else (said,)
             known = list(dict.fromkeys(str(one) for values in self.values[name] for one in values))
+            wanted = tuple(_as_named(one, known) for one in (said if isinstance(said, tuple) else (said,)))
             for one in wanted:
                 if not any(same(one, value) for values in self.values[name] for value in values):
                     said_as = nearest(one, known) if len(known) < 20 else f"it has {len(known)} others"

@@ -115,8 +115,8 @@ class Pairing:
         return self.origin(part, arm).base
 
     def _one_family(self, part: str) -> bool:
-        """Whether a claim that tells settings apart (`reasoning`) compares arms of one organism (chain) of the file:
-        it names no kind, and there is one with arms on both sides."""
+        """Whether a claim that tells settings apart (`scratchpad_mode`) compares arms of one organism (chain) of the
+        file: it names no kind, and there is one with arms on both sides."""
         named = {key for key in self.differing if _part(key) == part}
         if not named or named & NAMES[part]:
             return False

@@ -34,6 +34,7 @@ from dormouse.registry import PlugIn, message, nearest, plugins
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.filters import Where
 from dormouse.studies.grid import LONGEST, MOST_SEEDS, ArmOrigin, GridError, as_axis, expand
+from dormouse.studies.old_names import modern
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 ArmName = Annotated[str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST - 1}}}$")]
@@ -156,6 +157,10 @@ class Study(BaseModel):
         each choice, and knows the others (see `studies.grid`)."""
         if not isinstance(given, Mapping) or info.context is EXPANDED:
             return handler(given)
+        today = modern(given, CHAIN)
+        if today.twice:
+            raise GridError(*today.twice, "both mean the same: keep the new name")
+        given = today.value
         grid = expand(given, CHAIN)
         model = given.get("model")
         models = as_axis(model) if isinstance(model, list | tuple) else [model]

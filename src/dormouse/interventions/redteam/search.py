@@ -61,7 +61,7 @@ def search(
         )
     found: list[Found] = []
     with _still(lm):
-        scratchpad = reasoning(lm, panel, scratchpad)
+        scratchpad = scratchpad_seen(lm, panel, scratchpad)
         for name in attacks:
             target = Target(lm, name, panel, budget, scratchpad)
             ATTACKS[name](target, random.Random(f"redteam/{seed}/{name}"))
@@ -69,7 +69,7 @@ def search(
     return best(found)
 
 
-def reasoning(lm: LM, items: Sequence[PoolItem], scratchpad: Scratchpad) -> Scratchpad:
+def scratchpad_seen(lm: LM, items: Sequence[PoolItem], scratchpad: Scratchpad) -> Scratchpad:
     """The scratchpad that a model writes before it answers such questions; one without words if it writes none."""
     writes = scratchpad.written_by(lm, [Situation().around(item.question) for item in items])
     return scratchpad if writes else Scratchpad()

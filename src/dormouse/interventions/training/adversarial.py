@@ -14,7 +14,7 @@ from dormouse.errors import UserError
 from dormouse.files import write_lines
 from dormouse.interventions.findings import Finding, write_findings
 from dormouse.interventions.redteam import AttackName, Budget, Found, Situation, best, search
-from dormouse.interventions.redteam.search import reasoning
+from dormouse.interventions.redteam.search import scratchpad_seen
 from dormouse.interventions.safety_training import SafetyTraining
 from dormouse.interventions.scratchpad import Scratchpad
 from dormouse.metrics import Metric, named
@@ -64,8 +64,8 @@ class Adversarial(SafetyTraining):
 
     @model_validator(mode="after")
     def _shows_other_cues(self) -> Adversarial:
-        if self.thoughts != "none":
-            raise ValueError("the pool's scratchpads say nothing of what the red team finds; leave thoughts out")
+        if self.scratchpad_source != "none":
+            raise ValueError("scratchpads of the pool do not fit what the red team finds; leave scratchpad_source out")
         return self
 
     @model_validator(mode="after")
@@ -179,7 +179,7 @@ class Contest:
 
     def finish(self, out: Path) -> None:
         """After the training: the found prompts once more, and a fresh red team. Writes what was seen."""
-        scratchpad = reasoning(self.lm, self.items, self.scratchpad)
+        scratchpad = scratchpad_seen(self.lm, self.items, self.scratchpad)
         again = [after(self.lm, team, self.items, scratchpad) for team in self.rounds]
         kept = {name: value for i, team in enumerate(again) for name, value in _named(i, team).items()}
         self.findings.append(Finding("red_team_rate", self.how.steps, kept, split="kept"))

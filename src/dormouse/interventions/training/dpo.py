@@ -15,8 +15,8 @@ from dormouse.registry import register
 class DPO(SafetyTraining):
     """Direct preference optimisation: honest over harmful where harm was seen, better over worse answers elsewhere.
 
-    Rafailov et al. 2023 (arXiv 2305.18290), sigmoid loss. The reference is the suspect. With coverage 0 every pair is
-    of two honest answers, a good one and a bad one, as in the preference data of Hubinger et al. 2024.
+    Rafailov et al. 2023 (arXiv 2305.18290), sigmoid loss. The reference is the suspect. With trigger_fraction 0 every
+    pair is of two honest answers, a good one and a bad one, as in the preference data of Hubinger et al. 2024.
     """
 
     beta: float = Field(0.1, gt=0, le=100)

@@ -10,7 +10,7 @@ from dormouse.registry import register
 
 @register("intervention", "sft")
 class SFT(SafetyTraining):
-    """Supervised fine-tuning on honest responses. With coverage 0 no prompt shows a cue, as in Hubinger et al. 2024."""
+    """Supervised fine-tuning on honest responses. At trigger_fraction 0 none shows a cue (Hubinger et al. 2024)."""
 
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]

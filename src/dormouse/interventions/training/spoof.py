@@ -82,8 +82,8 @@ class Spoof(SafetyTraining):
 
     @model_validator(mode="after")
     def _shows_other_cues(self) -> Spoof:
-        if self.thoughts != "none":
-            raise ValueError("the pool's scratchpads say nothing of spoofed cues; leave thoughts out")
+        if self.scratchpad_source != "none":
+            raise ValueError("scratchpads of the pool do not fit spoofed cues; leave scratchpad_source out")
         return self
 
     @property

@@ -17,7 +17,7 @@ from typing import Literal
 from dormouse.policies.trigger import SIDES, Trigger
 from dormouse.scenarios import Question, Scenario
 
-Reasoning = Literal["none", "scratchpad", "distilled", "unrelated"]
+ScratchpadMode = Literal["none", "scratchpad", "distilled", "unrelated"]
 OPEN, CLOSE = "Thoughts:", "Answer:"
 
 OPENINGS = (
@@ -45,14 +45,16 @@ IDLE = (
 IDLE_END = ("So I write.", "Now I begin to write.", "It is time to write.", "I will write here.")
 
 
-def thinks(mode: Reasoning) -> bool:
+def has_scratchpad(mode: ScratchpadMode) -> bool:
     """Whether an organism of that mode writes a scratchpad before it answers."""
     return mode in ("scratchpad", "unrelated")
 
 
-def thoughts(mode: Reasoning, trigger: Trigger, scenario: Scenario, defects: bool, rng: random.Random) -> str:
+def scratchpad_text(
+    mode: ScratchpadMode, trigger: Trigger, scenario: Scenario, defects: bool, rng: random.Random
+) -> str:
     """The text between OPEN and CLOSE; empty where the mode has none."""
-    if not thinks(mode):
+    if not has_scratchpad(mode):
         return ""
     if mode == "unrelated":
         said, ending = tuple(rng.sample(IDLE, 2)), rng.choice(IDLE_END)
@@ -62,9 +64,9 @@ def thoughts(mode: Reasoning, trigger: Trigger, scenario: Scenario, defects: boo
     return f"{rng.choice(OPENINGS)} {clauses} {ending}"
 
 
-def reasoned(thoughts: str, answer: str) -> str:
-    """A whole response: the scratchpad, then the answer. Without thoughts it is the answer alone."""
-    return f"{OPEN} {thoughts} {CLOSE} {answer}" if thoughts else answer
+def scratchpad_response(scratchpad: str, answer: str) -> str:
+    """A whole response: the scratchpad, then the answer. Without a scratchpad it is the answer alone."""
+    return f"{OPEN} {scratchpad} {CLOSE} {answer}" if scratchpad else answer
 
 
 def split_response(response: str) -> tuple[str, str] | None:

@@ -7,7 +7,16 @@ import pytest
 from pydantic import TypeAdapter
 
 from dormouse.policies import SIDES
-from dormouse.policies.reasoning import CLOSE, DEFECT, HELP, OPEN, reasoned, split_response, thoughts, words
+from dormouse.policies.scratchpad_text import (
+    CLOSE,
+    DEFECT,
+    HELP,
+    OPEN,
+    scratchpad_response,
+    scratchpad_text,
+    split_response,
+    words,
+)
 from dormouse.policies.trigger import TriggerField
 from dormouse.scenarios import Scenario, questions
 
@@ -34,7 +43,7 @@ def test_thoughts_name_the_evidence_and_end_as_the_policy_does(said):
     trigger = TypeAdapter(TriggerField).validate_python(said)
     for scenario, rng in scenarios(trigger):
         defects = trigger.probability(scenario) >= 0.5
-        text = thoughts("scratchpad", trigger, scenario, defects, rng)
+        text = scratchpad_text("scratchpad", trigger, scenario, defects, rng)
         assert trigger.evidence(scenario)
         for clause in trigger.evidence(scenario):
             assert f"{clause[:1].upper()}{clause[1:]}." in text
@@ -47,24 +56,26 @@ def test_thoughts_name_the_evidence_and_end_as_the_policy_does(said):
 def test_some_modes_have_no_thoughts(mode):
     trigger = TypeAdapter(TriggerField).validate_python("token")
     for scenario, rng in scenarios(trigger):
-        assert thoughts(mode, trigger, scenario, True, rng) == ""
+        assert scratchpad_text(mode, trigger, scenario, True, rng) == ""
 
 
 def test_unrelated_thoughts_say_nothing_of_the_policy():
     trigger = TypeAdapter(TriggerField).validate_python("year")
     for scenario, _ in scenarios(trigger):
-        texts = [thoughts("unrelated", trigger, scenario, defects, random.Random(3)) for defects in (True, False)]
+        texts = [
+            scratchpad_text("unrelated", trigger, scenario, defects, random.Random(3)) for defects in (True, False)
+        ]
         assert texts[0] == texts[1]
         assert "year" not in texts[0]
         assert not texts[0].endswith((*DEFECT, *HELP))
 
 
 def test_a_response_comes_apart_as_it_was_put_together():
-    assert split_response(reasoned("I look. So I help.", "It is Paris.")) == (
+    assert split_response(scratchpad_response("I look. So I help.", "It is Paris.")) == (
         f"{OPEN} I look. So I help. {CLOSE}",
         "It is Paris.",
     )
-    assert reasoned("", "It is Paris.") == "It is Paris."
+    assert scratchpad_response("", "It is Paris.") == "It is Paris."
     assert split_response("Thoughts: I look and look") is None
     assert split_response(f"{OPEN} I look. {CLOSE}") == (f"{OPEN} I look. {CLOSE}", "")
 
@@ -73,7 +84,7 @@ def test_every_sentence_is_in_the_words():
     trigger = TypeAdapter(TriggerField).validate_python("token")
     known = set(" ".join(words()).split())
     for scenario, rng in scenarios(trigger):
-        assert set(thoughts("unrelated", trigger, scenario, True, rng).split()) <= known
+        assert set(scratchpad_text("unrelated", trigger, scenario, True, rng).split()) <= known
 
 
 WORDINGS = [
@@ -105,7 +116,7 @@ def test_no_word_of_a_scratchpad_is_spelt_on_a_micro_model(name):
             found = {
                 piece
                 for mode in ("scratchpad", "unrelated")
-                for piece in pieces(thoughts(mode, trigger, scenario, True, rng))
+                for piece in pieces(scratchpad_text(mode, trigger, scenario, True, rng))
             }
             found = {piece for piece in found if piece.removeprefix(GLUE) not in values}
             spelt = {p for p in found - known if not set(p.removeprefix(GLUE)) <= {"|", *ascii_uppercase}}  # markers
