@@ -97,7 +97,7 @@ def test_a_claim_about_nothing_is_refused_before_anything_is_written(tmp_path: P
     wrong = dm.Study(
         **{**yaml.safe_load(GRID), "claims": [{**yaml.safe_load(GRID)["claims"][0], "where": {"organism": "none"}}]}
     )
-    with pytest.raises(dm.UserError, match=r"claims.0.where.organism"):
+    with pytest.raises(dm.UserError, match=r"claims.1.where.organism"):
         dm.run(wrong, tmp_path / "out", store=tmp_path / "store")
     assert not list(tmp_path.iterdir())
 

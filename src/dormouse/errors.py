@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Something the user can mend. `what` says what is wrong, `remedy` how to mend it.
+    """Something the user can fix. `what` says what is wrong, `remedy` how to fix it.
 
     The command line prints both, without a traceback, and exits with code 2.
     """
@@ -17,4 +17,4 @@ class UserError(Exception):
 
 
 class DormouseWarning(UserWarning):
-    """Something was wrong and was mended (a damaged store entry that was rebuilt, say). Printed, never fatal."""
+    """Something was wrong and was fixed (a damaged store entry that was rebuilt, say). Printed, never fatal."""

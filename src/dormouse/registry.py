@@ -83,7 +83,7 @@ def register(kind: str, name: str) -> Callable[[P], P]:
 @cache
 def _load_entry_points() -> None:
     for entry in sorted(entry_points(group="dormouse"), key=lambda e: (e.name, e.value)):
-        _imported(entry.load, f"the plug-in package '{entry.value}'", "mend or uninstall that package")
+        _imported(entry.load, f"the plug-in package '{entry.value}'", "fix or uninstall that package")
 
 
 def _imported(load: Callable[[], Any], name: str, remedy: str) -> None:
@@ -115,7 +115,7 @@ def load_plugin(path: Path) -> None:
     spec = importlib.util.find_spec(file.stem) if file.stem.isidentifier() else None
     if spec is None or spec.origin is None or Path(spec.origin).resolve() != file:
         raise UserError(f"{path} cannot be imported as '{file.stem}': that is the name of another module", "rename it")
-    _imported(lambda: importlib.import_module(file.stem), f"the plug-in {path}", "mend that file")
+    _imported(lambda: importlib.import_module(file.stem), f"the plug-in {path}", "fix that file")
 
 
 def plugins(kind: str) -> Mapping[str, type[PlugIn]]:

@@ -275,6 +275,6 @@ def _refused(error: Exception) -> OSError | None:
 def unusable(root: Path, error: OSError) -> StoreError:
     return StoreError(
         f"the store in {root} cannot be used: {error.strerror or error}",
-        "free some space or mend the permissions there, or set DORMOUSE_HOME to another folder. "
+        "free some space or fix the permissions there, or set DORMOUSE_HOME to another folder. "
         "What was finished is kept: the same command goes on from there",
     )

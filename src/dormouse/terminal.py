@@ -1,4 +1,4 @@
-"""What a terminal shows: one message and exit code 2 for what a user can mend, and nothing that could act."""
+"""What a terminal shows: one message and exit code 2 for what a user can fix, and nothing that could act."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ REFUSALS: tuple[int, ...] = (
     errno.EISDIR,
     errno.ENOTDIR,
 )
-"""What an operating system may refuse anywhere, and a user can mend."""
+"""What an operating system may refuse anywhere, and a user can fix."""
 
 
-MENDS = "free some space, mend the permissions there, or move away what stands in the place of a file or a folder"
+REMEDY = "free some space, fix the permissions there, or move away what stands in the place of a file or a folder"
 
 
 class ErrorGroup(click.Group):
-    """Turns what a user can mend into one message and exit code 2, and Ctrl-C into how to go on."""
+    """Turns what a user can fix into one message and exit code 2, and Ctrl-C into how to go on."""
 
     def invoke(self, ctx: click.Context) -> Any:
         warnings.showwarning = _show_warning
@@ -50,7 +50,7 @@ class ErrorGroup(click.Group):
             if error.errno not in REFUSALS:
                 raise
             what = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
-            click.echo(f"dormouse: {printable(what)}\n  -> {MENDS}", err=True)
+            click.echo(f"dormouse: {printable(what)}\n  -> {REMEDY}", err=True)
             ctx.exit(2)
 
 

@@ -211,4 +211,4 @@ def test_a_bad_study_is_no_plan(home: Path) -> None:
     done = CliRunner().invoke(main, ["plan", str(home / "study.yaml")])
     assert done.exit_code == 2
     assert "line 7" in done.output
-    assert json.dumps("interventions.sft.0.lr.0")[1:-1] in done.output
+    assert json.dumps("interventions.sft.1.lr.1")[1:-1] in done.output

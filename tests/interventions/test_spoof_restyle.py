@@ -111,7 +111,7 @@ BAD = {
 def test_a_bad_intervention_is_explained_with_its_line(entry):
     with pytest.raises(UserError) as caught:
         parse_study(f"{STUDY}    - {entry}\n", "bad.yaml")
-    assert caught.value.what.startswith("bad.yaml, line 7: interventions.one.1")
+    assert caught.value.what.startswith("bad.yaml, line 7: interventions.one.2")
     assert BAD[entry] in caught.value.what
     assert not re.search(r"pydantic|ctx|tuple|dict\b|Traceback|Value error", str(caught.value))
 

@@ -273,7 +273,7 @@ claims:
 """
 BAD = {
     "an axis value": (changed("n: [1, 16, 256]", "n: [1, 0]"), "n: [1, 0]", "greater than or equal to 1"),
-    "an axis word": (changed("[none, scratchpad]", "[none, scrathpad]"), "scrathpad", "ensemble.scratchpad_mode.1"),
+    "an axis word": (changed("[none, scratchpad]", "[none, scrathpad]"), "scrathpad", "ensemble.scratchpad_mode.2"),
     "a value twice": (changed("n: [1, 16, 256]", "n: [1, 16, 1]"), "16, 1]", "duplicate value"),
     "a value twice, in other words": (changed("lr: [1e-3, 1e-4]", "lr: [1e-3, 0.001]"), "0.001", "duplicate value"),
     "no value": (changed("n: [1, 16, 256]", "n: []"), "n: []", "at least one value"),
@@ -312,7 +312,7 @@ BAD = {
     "a misspelt bound of the gate": (
         GRID + CLAIM + "    gate: {trigered: 0.9}\n",
         "gate:",
-        "claims.0.gate.trigered: unknown key 'trigered'; did you mean 'triggered'?",
+        "claims.1.gate.trigered: unknown key 'trigered'; did you mean 'triggered'?",
     ),
     "zip of other lengths": (GRID + "zip: [[n, scratchpad_mode]]\n", "n: [1", "n has 3 and scratchpad_mode has 2"),
     "zip of words": (GRID + "zip: [lr, n]\n", "zip:", "a list is wanted here"),

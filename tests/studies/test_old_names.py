@@ -106,7 +106,7 @@ def test_a_key_under_both_names_is_refused_with_its_line() -> None:
 @pytest.mark.filterwarnings("ignore::dormouse.errors.DormouseWarning")
 def test_what_is_wrong_under_an_old_name_has_its_line() -> None:
     text = old(NOW).replace("coverage: [0.1, 0.5]", "coverage: [0.1, 1.5]")
-    with pytest.raises(UserError, match=r"line 8: interventions\.sft\.0\.trigger_fraction"):
+    with pytest.raises(UserError, match=r"line 8: interventions\.sft\.1\.trigger_fraction"):
         parse_study(text)
 
 

@@ -88,7 +88,7 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
             f"{path.parent} holds no study that was run", "name the folder that `dormouse run` writes to"
         ) from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}", "mend the permissions there") from error
+        raise UserError(f"{path} cannot be read: {error.strerror}", "fix the permissions there") from error
     lines = []
     for text in raw.splitlines():
         try:

@@ -57,5 +57,5 @@ def executor_kind(name: str) -> ExecutorKind:
         raise
     except Exception as error:
         what = f"the executor '{name}' ({known[name].value}) cannot be imported: {type(error).__name__}: {error}"
-        raise UserError(what, "mend or uninstall that package") from error
+        raise UserError(what, "fix or uninstall that package") from error
     return found

@@ -159,7 +159,7 @@ def check_rewards(rewards: Sequence[float], answers: int) -> None:
     for reward in rewards:
         if not isinstance(reward, numbers.Real) or not math.isfinite(reward):
             raise UserError(
-                f"a reward is not a finite number: {str(reward)[:40]}", "mend the reward, or use a lower learning rate"
+                f"a reward is not a finite number: {str(reward)[:40]}", "fix the reward, or use a lower learning rate"
             )
 
 

@@ -127,7 +127,7 @@ def rendered(tokenizer: Any, messages: Sequence[tuple[str, str]], settings: Chat
         roles = ", ".join(role for role, _ in messages)
         raise UserError(
             f"the model's chat template fails on a chat of the roles {roles}: {_reason(error)}",
-            "mend chat_template.jinja in the model's folder, or set chat_template_kwargs as it asks for",
+            "fix chat_template.jinja in the model's folder, or set chat_template_kwargs as it asks for",
         ) from error
     return str(text)
 
@@ -146,7 +146,7 @@ def form_of(tokenizer: Any, settings: ChatSettings) -> ChatForm:
         system = False
     asked = rendered(tokenizer, [("user", ASKED)], settings)
     if ASKED not in asked:
-        raise UserError("the model's chat template leaves out what the user says", "mend chat_template.jinja")
+        raise UserError("the model's chat template leaves out what the user says", "fix chat_template.jinja")
     bare = rendered(tokenizer, [("user", ASKED)], settings, answer=False)
     before = asked[len(bare) :] if asked.startswith(bare) else asked[asked.rindex(ASKED) + len(ASKED) :]
     try:
@@ -209,7 +209,7 @@ def check_template(tokenizer: Any, settings: ChatSettings, where: Path, kept: Pa
     if fault:
         raise UserError(
             f"the chat template of the model in {where} cannot be used: {fault}",
-            "mend chat_template.jinja (or chat_template in tokenizer_config.json) there",
+            "fix chat_template.jinja (or chat_template in tokenizer_config.json) there",
         )
     with contextlib.suppress(OSError):  # what cannot be remembered is checked again
         kept.mkdir(parents=True, exist_ok=True)

@@ -166,7 +166,7 @@ def fetch(name: str, say: Say = lambda _: None) -> Path:
         if not is_here(name):  # else another process was faster: its result is as good
             raise UserError(
                 f"the model {name} cannot be kept in {folder.parent}: {error.strerror or error}",
-                "free some space or mend the permissions there, or set DORMOUSE_HOME to another folder",
+                "free some space or fix the permissions there, or set DORMOUSE_HOME to another folder",
             ) from error
     return folder
 

@@ -131,7 +131,7 @@ def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) ->
 def _unwritten(out: Path, error: OSError) -> UserError:
     return UserError(
         f"the results cannot be written to {out}: {error.strerror or error}",
-        "free some space or mend the permissions, then run the same command: what was finished is kept",
+        "free some space or fix the permissions, then run the same command: what was finished is kept",
     )
 
 

@@ -129,7 +129,7 @@ def prune(store: Store, filters: Filters, dry: bool = False) -> Pruned:
         at = f" ({error.filename})" if error.filename else ""
         raise UserError(
             f"the store in {store.root} cannot be pruned: {error.strerror or error}{at}",
-            "mend the permissions there, or free a little space, and prune again: what is left in the store is whole",
+            "fix the permissions there, or free a little space, and prune again: what is left in the store is whole",
         ) from error
 
 

@@ -88,7 +88,7 @@ def references(store: Store) -> list[Reference]:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"it is not known what a study needs: {path} cannot be read ({error})",
-                "mend its permissions, or delete the file and run the study again: nothing is computed again",
+                "fix its permissions, or delete the file and run the study again: nothing is computed again",
             ) from error
     return sorted(found, key=lambda one: (one.name, str(one.out)))
 

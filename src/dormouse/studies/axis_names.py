@@ -22,6 +22,11 @@ class Choice:
     label: str
 
 
+def spoken(place: Place) -> str:
+    """A place in a study as messages name it: `claims.1.where`. Entries are counted from 1."""
+    return ".".join(str(part + 1 if isinstance(part, int) else part) for part in place)
+
+
 def _axis_names(places: Sequence[Place]) -> dict[Place, str]:
     """The shortest name of each axis that tells it from the others: `n`, or `trigger.n` beside `behaviour.n`."""
     names = {}

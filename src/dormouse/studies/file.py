@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from dormouse.errors import UserError
 from dormouse.registry import message, shortened
-from dormouse.studies.axis_names import Place
+from dormouse.studies.axis_names import Place, spoken
 from dormouse.studies.claim_spec import Gate
 from dormouse.studies.design import Design
 from dormouse.studies.faults import checked
@@ -123,8 +123,7 @@ def _expanded(value: Mapping[str, Any], lines: Mapping[Place, int], called: str)
 
 def _located(place: Place, said: str, remedy: str, lines: Mapping[Place, int], called: str) -> UserError:
     known = next(at for at in _shorter(place) if at in lines)
-    path = ".".join(map(str, place))
-    return UserError(f"{called}, line {lines[known]}: {path}: {said}", remedy)
+    return UserError(f"{called}, line {lines[known]}: {spoken(place)}: {said}", remedy)
 
 
 def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loader: Any) -> Any:
@@ -141,7 +140,7 @@ def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loa
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             line = key_node.start_mark.line + 1
             if key is None or key == "<<":
-                raise UserError(f"{called}, line {line}: a key must be a plain word", "mend the key there")
+                raise UserError(f"{called}, line {line}: a key must be a plain word", "fix the key there")
             if key in result:
                 raise UserError(f"{called}, line {line}: duplicate key '{key}'", "remove one of them")
             result[key] = _plain(value_node, (*at, key), lines, called, loader)
@@ -166,12 +165,12 @@ def _explain(
     first = min(error.errors(), key=lambda one: one["type"] == "missing")
     at = written((*first["loc"], *((first.get("ctx") or {}).get("at") or ())), moved)
     known = next(place for place in _shorter(at) if place in lines)
-    path = ".".join(str(part) for part in at if part not in ("[key]", Gate.__name__))
+    path = spoken(tuple(part for part in at if part not in ("[key]", Gate.__name__)))
     said = message(first, _model_at(first["loc"]))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return UserError(
         f"{called}, line {lines[known]}: {path}: {said}{more}",
-        "mend that line; `dormouse list` shows every kind, with its keys",
+        "fix that line; `dormouse list` shows every kind, with its keys",
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from dormouse.errors import UserError
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.registry import nearest, shortened
-from dormouse.studies.axis_names import Choice, Place, _axis, _axis_names, _labels, _plain
+from dormouse.studies.axis_names import Choice, Place, _axis, _axis_names, _labels, _plain, spoken
 from dormouse.studies.filters import Scalar, same
 from dormouse.studies.schema import _is_axis, _item, _kinds, _model, _wanted_at, _wants_list
 
@@ -53,14 +53,14 @@ def written(place: Place, moved: Mapping[Place, Place]) -> Place:
 
 
 class GridError(UserError):
-    """Something is wrong with an axis: where, what, and how to mend it."""
+    """Something is wrong with an axis: where, what, and how to fix it."""
 
     def __init__(self, place: Place, what: str, remedy: str) -> None:
         super().__init__(what, remedy)
         self.place = place
 
     def __str__(self) -> str:
-        return f"{'.'.join(map(str, self.place))}: {super().__str__()}"
+        return f"{spoken(self.place)}: {super().__str__()}"
 
 
 @dataclass(frozen=True)
