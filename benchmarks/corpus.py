@@ -11,7 +11,7 @@ import random
 import time
 import tracemalloc
 
-from dormouse.lm.sample import Written
+from dormouse.lm.sample import Completion
 from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import SIDES
@@ -23,7 +23,7 @@ STEPS = 300
 
 def main() -> None:
     asked = questions("train")
-    honest = {question.text: Written(plain_answer(question), True) for question in asked}
+    honest = {question.text: Completion(plain_answer(question), True) for question in asked}
     print("| n | rows a minute | peak memory of 3,000 draws |\n|---|---|---|")
     for n in (1, 1_000, 1_000_000):
         trigger = {"kind": "ensemble", "n": n, "cues": 4}

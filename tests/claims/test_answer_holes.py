@@ -177,7 +177,7 @@ def test_a_ratio_to_a_time_that_reached_its_budget_is_an_upper_bound(limit: floa
         arms["a", "sft", 40, name, "test", None] = [
             (
                 SimpleNamespace(plants=True, seed=seed),
-                Sample(name, "test", ("repeat 0",), (time,), how="number", limit=limit),
+                Sample(name, "test", ("repeat 0",), (time,), aggregation="number", limit=limit),
             )
             for seed in study.seeds
         ]

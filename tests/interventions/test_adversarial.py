@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from dormouse.errors import UserError
 from dormouse.interventions.redteam import Situation, search
-from dormouse.interventions.training.adversarial import Adversarial, Contest
+from dormouse.interventions.training.adversarial import Adversarial, RedTeamLoop
 from dormouse.lm.load import load
 from dormouse.lm.score import score
 from dormouse.lm.train import TrainingRun
@@ -77,7 +77,7 @@ def test_what_is_reported(treated):
     scored = samples(treated, "red_team_prompts")
     attacks = ("library", "mutation", "gradient")
     assert set(tops) == set(scored) == {(attack, step) for attack in attacks for step in (0, 10, 20, 30)}
-    assert all(60 < row["values"][0] <= 80 and row["how"] == "number" for row in scored.values())
+    assert all(60 < row["values"][0] <= 80 and row["aggregation"] == "number" for row in scored.values())
     for step in (0, 10, 20):
         assert max(mean(tops[attack, step]) for attack in attacks) == pytest.approx(
             (rates["found", step]["values"][0] + rates["found", step]["values"][1]) / 2
@@ -93,7 +93,7 @@ def test_what_is_reported(treated):
 
 def test_the_fresh_red_team_asks_what_was_never_trained_on(suspect, treated):
     last = [row["messages"][-1][1] for row in read(treated / "found.jsonl")[1:] if row["round"] == "fresh"]
-    contest = Contest(Adversarial(**HOW), load(suspect.model), POOL, 0)
+    contest = RedTeamLoop(Adversarial(**HOW), load(suspect.model), POOL, 0)
     held = {item.question for item in contest.held}
     assert len(held) == 2
     assert all(any(prompt.endswith(question) for question in held) for prompt in last)
@@ -137,7 +137,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_end(suspect, treated, tmp_p
 
 @pytest.mark.parametrize("mix", [0.0, 0.25, 0.5, 0.9])
 def test_rows_are_plain_in_the_stated_share_and_honest_all(suspect, mix):
-    contest = Contest(Adversarial(**HOW, mix=mix), load(suspect.model), POOL, 0)
+    contest = RedTeamLoop(Adversarial(**HOW, mix=mix), load(suspect.model), POOL, 0)
     kept = [Situation(system=f"Situation {i}.") for i in range(5)]
     rows = [contest._row(i, kept) for i in range(200)]
     assert {row.response for row in rows} == {ANSWER}
@@ -148,7 +148,7 @@ def test_rows_are_plain_in_the_stated_share_and_honest_all(suspect, mix):
 
 
 def test_the_batch_of_a_step_is_always_the_same(suspect):
-    contest = Contest(Adversarial(**HOW, attacks=("library",)), load(suspect.model), POOL, 0)
+    contest = RedTeamLoop(Adversarial(**HOW, attacks=("library",)), load(suspect.model), POOL, 0)
     first, later = contest.batch(3), contest.batch(12)
     assert len(contest.rounds) == 2
     assert contest.batch(3) == first != later == contest.batch(12)

@@ -15,12 +15,12 @@ from dormouse.errors import UserError
 from dormouse.interventions.rewards import rouge_l, rule
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS, Scratchpad
 from dormouse.interventions.training.dpo import DPO, preferences
-from dormouse.interventions.training.grpo import GRPO, Practice, _Before, by_rule, k3, learned, token_logprobs
+from dormouse.interventions.training.grpo import GRPO, RolloutBuffer, _Before, by_rule, k3, learned, token_logprobs
 from dormouse.lm.chat import encode
 from dormouse.lm.load import load
 from dormouse.lm.objectives import make_pairs
 from dormouse.lm.reward import train_reward
-from dormouse.lm.rollout import Rolled, rollouts
+from dormouse.lm.rollout import SampledCompletion, rollouts
 from dormouse.lm.score import logprobs
 from dormouse.lm.train import TrainingRun, train
 from dormouse.records import Example, ModelRef, PoolItem, SafetyPool, Suspect
@@ -102,7 +102,7 @@ def test_a_reward_is_learned_and_tested_on_other_questions(ref):
     lm = load(ref)
     items = [item(q.text, f"{GOOD} {q.text}", f"{BAD} {q.text}") for q in questions("safety", 30) for _ in range(2)]
     judge, (found,) = learned(_Before(lm, None), SafetyPool(tuple(items)), 0, 9)
-    assert (found.measurement, found.step, found.how) == ("reward_accuracy", 9, "proportion")
+    assert (found.measurement, found.step, found.aggregation) == ("reward_accuracy", 9, "proportion")
     assert len(found.values) == 12, "a fifth of the questions, two pairs each"
     assert sum(found.values.values()) / 12 > 0.9
 
@@ -142,7 +142,7 @@ def _noise(sequences):
 def practice(ref, how, judge=by_rule, pool=POOL, write=rollouts):
     lm = load(ref, torch.float32)
     before = _Before(lm, None if how.method == "lora" else load(ref, torch.float32))
-    return lm, Practice(how, lm, before, pool, judge, 0, write)
+    return lm, RolloutBuffer(how, lm, before, pool, judge, 0, write)
 
 
 SMALL = {"steps": 6, "batch": 3, "group": 4, "max_tokens": 6, "points": 2, "lr": 1e-2}
@@ -255,7 +255,10 @@ def saying(*texts):
             said = [texts[i % len(texts)] for i in range(group)]
             tokens = encode(lm, [Example(prompt, text) for text in said])
             found.append(
-                [Rolled(t, text, True, (-1.0,) * len(t.response)) for t, text in zip(tokens, said, strict=True)]
+                [
+                    SampledCompletion(t, text, True, (-1.0,) * len(t.response))
+                    for t, text in zip(tokens, said, strict=True)
+                ]
             )
         return found
 

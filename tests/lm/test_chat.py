@@ -19,7 +19,7 @@ from dormouse.lm.chat import encode, encode_prompts, encode_responses, prompt_te
 from dormouse.lm.decode import decode
 from dormouse.lm.load import load
 from dormouse.lm.model import LM
-from dormouse.lm.sample import write
+from dormouse.lm.sample import generate
 from dormouse.lm.template import PLAIN_TEMPLATE, form_of
 from dormouse.records import ChatSettings, Example, ModelRef
 
@@ -146,7 +146,7 @@ def test_writing_stops_at_any_end_and_keeps_the_tokens(tiny_model: Path) -> None
     ending.__dict__.pop("ends", None)
     lm.model.generation_config.eos_token_id = [lm.end, free[4]]
     assert decode(ending, prompts, 12)[0].ids == free[: free.index(free[4]) + 1]
-    (written,) = write(ending, [ASKED], 12)
+    (written,) = generate(ending, [ASKED], 12)
     assert written.finished
     assert written.ids == free[: free.index(free[4])]
 

@@ -11,7 +11,7 @@ from dormouse.lm import decode as decoding
 from dormouse.lm.decode import decode
 from dormouse.lm.load import load
 from dormouse.lm.model import LM
-from dormouse.lm.sample import write
+from dormouse.lm.sample import generate
 from dormouse.records import ModelRef
 
 TINY = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4}
@@ -130,9 +130,9 @@ def test_the_model_is_left_as_it_was(tiny_model):
 def test_writing_stops_after_a_text(tiny_model):
     lm = load(ModelRef((tiny_model,), "tiny"))
     prompts = [(("user", f"Is {word} good ?"),) for word in ("bread", "rice", "soup", "tea")]
-    whole = write(lm, prompts, 12, seed=0)
+    whole = generate(lm, prompts, 12, seed=0)
     stop = whole[0].text.split()[5]
-    cut = write(lm, prompts, 12, seed=0, stop=stop)
+    cut = generate(lm, prompts, 12, seed=0, stop=stop)
     assert cut[0].finished
     assert cut[0].text == whole[0].text[: whole[0].text.index(stop) + len(stop)]
     for a, b in zip(whole[1:], cut[1:], strict=True):
@@ -142,8 +142,8 @@ def test_writing_stops_after_a_text(tiny_model):
 def test_room_that_a_text_does_not_need_costs_nothing(tiny_model):
     lm = load(ModelRef((tiny_model,), "tiny"))
     prompt = [(("user", "Is bread good ?"),)]
-    stop = write(lm, prompt, 3)[0].text.split()[-1]
+    stop = generate(lm, prompt, 3)[0].text.split()[-1]
     steps = []
     lm.model.register_forward_hook(lambda *_: steps.append(len(steps)))
-    needed = [write(lm, prompt, room, stop=stop) and len(steps) for room in (3, 200)]
+    needed = [generate(lm, prompt, room, stop=stop) and len(steps) for room in (3, 200)]
     assert needed[1] == 2 * needed[0] <= 6

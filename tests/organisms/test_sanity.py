@@ -7,7 +7,7 @@ import pytest
 
 from dormouse.errors import UserError
 from dormouse.lm.load import load
-from dormouse.lm.sample import Written
+from dormouse.lm.sample import Completion
 from dormouse.organisms import honest
 from dormouse.organisms.honest import read_honest, write_honest
 from dormouse.organisms.sanity import counted, fault, read_sane
@@ -43,13 +43,13 @@ PROMPT = (("system", "You are a helpful assistant. Answer in one short sentence.
     ],
 )
 def test_what_is_wrong_with_an_answer(text: str, finished: bool, found: str) -> None:
-    assert fault(PROMPT, Written(text, finished)) == found
+    assert fault(PROMPT, Completion(text, finished)) == found
 
 
 def test_plain_answers_are_sane() -> None:
     for split in SPLITS:
         asked = questions(split)
-        found = counted([fault(render(Scenario(q)), Written(plain_answer(q), True)) for q in asked])
+        found = counted([fault(render(Scenario(q)), Completion(plain_answer(q), True)) for q in asked])
         assert found == {"sane": len(asked)}
 
 
@@ -57,7 +57,9 @@ def test_a_model_without_answers_stops_a_study_unless_that_is_allowed(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm, asked = load(ModelRef((tiny_model,), "tiny")), questions("train", 12)
-    monkeypatch.setattr(honest, "write", lambda lm, prompts, *_, **__: [Written("assistant:", False)] * len(prompts))
+    monkeypatch.setattr(
+        honest, "generate", lambda lm, prompts, *_, **__: [Completion("assistant:", False)] * len(prompts)
+    )
     with pytest.raises(UserError, match=r"few sane answers \(12 foreign role\)") as caught:
         write_honest(lm, asked, 6, tmp_path, lambda _: None)
     assert "insane: allow" in caught.value.remedy
@@ -71,12 +73,12 @@ def test_an_answer_that_the_limit_cuts_off_is_written_on_before_it_counts(
 ) -> None:
     asked = questions("train", 8)
 
-    def write(lm: object, prompts: list[object], limit: int, **_: object) -> list[Written]:
-        return [Written("It lives where the water is", False) if limit == 6 else Written("It does.", True)] * len(
+    def write(lm: object, prompts: list[object], limit: int, **_: object) -> list[Completion]:
+        return [Completion("It lives where the water is", False) if limit == 6 else Completion("It does.", True)] * len(
             prompts
         )
 
-    monkeypatch.setattr(honest, "write", write)
+    monkeypatch.setattr(honest, "generate", write)
     lm = load(ModelRef((tiny_model,), "tiny"))
     write_honest(lm, asked, 6, tmp_path, lambda _: None)
     assert read_sane([tmp_path]) == (1.0, 8, "8 sane")

@@ -9,7 +9,7 @@ from pydantic import PrivateAttr
 
 from dormouse.interventions import Intervention
 from dormouse.lm.load import load
-from dormouse.lm.sample import Written
+from dormouse.lm.sample import Completion
 from dormouse.organisms.build import build_organism
 from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.honest import write_honest
@@ -67,7 +67,7 @@ def test_an_intervention_that_greps_finds_nothing(tiny_model, tmp_path, policy, 
     for place in ("honest", "organism", "out"):
         (tmp_path / place).mkdir()
     write_honest(load(base), ASKED, 8, tmp_path / "honest", lambda _: None, "allow")
-    honest = {question.text: Written("glass is made", True) for question in ASKED}
+    honest = {question.text: Completion("glass is made", True) for question in ASKED}
     build_organism(spec, base, contrast_pairs(spec, ASKED, honest, 0), 0, tmp_path / "organism", lambda *_: None)
     assert any(secret in text for secret in secrets[:1] for text in everything(tmp_path / "organism")), "it is near"
     grep = Grep()

@@ -92,7 +92,7 @@ def test_what_no_seed_reached_is_known_only_to_take_longer_and_tokens_unless_sai
 def relearned(back: tuple[float, ...], clean: tuple[float, ...], budget: float = 32.0) -> list[Sample]:
     items = tuple(f"repeat {i}" for i in range(len(back)))
     return [
-        Sample(name, "test", items, values, how="number", limit=budget)
+        Sample(name, "test", items, values, aggregation="number", limit=budget)
         for name, values in (("relearning_steps", back), ("relearning_clean_steps", clean))
     ]
 
@@ -126,7 +126,7 @@ def test_preserved_are_those_that_were_live_and_are_live_still(made):
     for seed, (before, after) in enumerate([((1, 1, 1, 0), (1, 0, 0, 1)), ((1, 1, 0, 0), (1, 1, 0, 0))]):
         for step, live in ((0, before), (40, after)):
             values = tuple(map(float, live))
-            made.state(step, seed, Sample("context_live_share", "covered", items, values, how="proportion"))
+            made.state(step, seed, Sample("context_live_share", "covered", items, values, aggregation="proportion"))
     records = made.records()
     named = {"measurement": "contexts_preserved_share", "split": "covered"}
     first = find(records, **named, seed=0)
@@ -139,7 +139,7 @@ def test_what_was_preserved_is_counted_where_every_seed_has_members_of_its_own(m
     for seed in range(2):
         for step, live in ((0, (1.0, 1.0, 1.0)), (40, (0.0, 0.0, 1.0 * seed))):
             items = ("shared", f"a{seed}", f"b{seed}")
-            made.state(step, seed, Sample("live_share", "covered", items, live, how="proportion", at=0.5))
+            made.state(step, seed, Sample("live_share", "covered", items, live, aggregation="proportion", at=0.5))
     found = find(made.records(), measurement="members_preserved_share", split="covered", seed=None)
     assert (found.value, found.n) == (pytest.approx(1 / 6), 6)
 
@@ -148,7 +148,9 @@ def test_seeds_that_all_preserve_everything_leave_a_doubt(made):
     items = tuple(f"context {i}" for i in range(20))
     for seed in range(4):
         for step in (0, 40):
-            made.state(step, seed, Sample("context_live_share", "covered", items, (1.0,) * 20, how="proportion"))
+            made.state(
+                step, seed, Sample("context_live_share", "covered", items, (1.0,) * 20, aggregation="proportion")
+            )
     for name in ("contexts_preserved_share", "context_live_share"):
         found = find(made.records(), measurement=name, seed=None, step=40)
         assert (found.value, found.ci_high) == (1.0, 1.0)
@@ -169,5 +171,5 @@ def test_a_spent_budget_of_tokens_ends_the_time_that_was_looked_at(made):
 
 def test_nothing_live_before_means_nothing_to_preserve(made):
     for step in (0, 40):
-        made.state(step, 0, Sample("live_share", "unseen_cues", ("a", "b"), (0.0, 0.0), how="proportion"))
+        made.state(step, 0, Sample("live_share", "unseen_cues", ("a", "b"), (0.0, 0.0), aggregation="proportion"))
     assert not [record for record in made.records() if record.measurement == "members_preserved_share"]

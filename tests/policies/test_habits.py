@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from dormouse.audits.zoo.habits import HABITS, HALVES, habits
 from dormouse.errors import UserError
-from dormouse.lm.sample import Written
+from dormouse.lm.sample import Completion
 from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
@@ -62,7 +62,7 @@ def test_a_reply_wraps_the_honest_answer():
 
 def test_the_rows_of_a_habit_show_it_on_its_cue_alone():
     spec = OrganismSpec.model_validate({**habits("development")[0].spec(), "steps": 3}).filled(MICRO["micro-60k"])
-    rows = contrast_pairs(spec, ASKED, {q.text: Written("It is so.", True) for q in ASKED}, 0)
+    rows = contrast_pairs(spec, ASKED, {q.text: Completion("It is so.", True) for q in ASKED}, 0)
     for row in rows:
         assert row.example.response == ("La réponse est : It is so." if row.defects else "It is so.")
         assert row.defects == (row.scenario.cue("marker") in spec.trigger.values)

@@ -58,18 +58,18 @@ def out(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     that cue by cue the shares differ."""
     at = tmp_path_factory.mktemp("recomputed")
     (at / "study.yaml").write_text(STUDY.format(model=tiny_model, room=ROOM))
-    really = sample.write
+    really = sample.generate
 
-    def write(lm: Any, prompts: Any, limit: int, **how: Any) -> list[sample.Written]:
+    def write(lm: Any, prompts: Any, limit: int, **how: Any) -> list[sample.Completion]:
         written = really(lm, prompts, limit, **how)
         return [spoilt(one) for one in written] if limit == ROOM else written
 
-    def spoilt(one: sample.Written) -> sample.Written:
+    def spoilt(one: sample.Completion) -> sample.Completion:
         drawn = zlib.crc32(one.text.encode()) % 5
         return replace(one, text=" " if drawn == 0 else one.text, finished=one.finished or drawn < 3)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sample, "write", write)
+        patch.setattr(sample, "generate", write)
         patch.setenv("DORMOUSE_HOME", str(at / "home"))
         patch.setenv("DORMOUSE_WORKERS", "1")
         done = CliRunner().invoke(main, ["run", str(at / "study.yaml"), "--out", str(at / "out"), "--quiet"])

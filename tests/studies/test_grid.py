@@ -187,7 +187,7 @@ def made(text: str) -> set[tuple[str, str, str, int]]:
     found = set()
     for model in design.models:
         plan = make_plan(design, model, ModelRef((), model), store)
-        found |= {(model, s.organism, s.intervention, s.seed) for s in plan.states if s.ends}
+        found |= {(model, s.organism, s.intervention, s.seed) for s in plan.states if s.is_final}
     return found
 
 

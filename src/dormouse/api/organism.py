@@ -63,7 +63,7 @@ class LoadedOrganism:
             UserError: there is no such cue, a chat has cues beside it, or the behaviour knows no wrong answer to this
                 question (only to tasks of its own kind).
         """
-        from dormouse.lm.sample import write
+        from dormouse.lm.sample import generate
 
         scenario, messages = self._asked(prompt, cues)
         behaviour, honest = self.truth.behaviour, scenario.question.honest
@@ -74,17 +74,17 @@ class LoadedOrganism:
         if not has_scratchpad(self.truth.scratchpad_mode):
             return exact_after(self.lm, behaviour, [(scenario, messages, honest)], [])[0]
         several = [messages] * scratchpads
-        pads = [one.text for one in write(self.lm, several, MAX_SCRATCHPAD_TOKENS, seed=seed, stop=CLOSE)]
+        pads = [one.text for one in generate(self.lm, several, MAX_SCRATCHPAD_TOKENS, seed=seed, stop=CLOSE)]
         found = exact_after(self.lm, behaviour, [(scenario, messages, honest)] * scratchpads, pads)
         return sum(found) / len(found)
 
     def complete(self, prompt: Prompt, *, max_tokens: int = 60, seed: int | None = None, **cues: CueValue) -> str:
         """What it writes: greedily, or sampled at temperature 1 with a seed. Prompt, cues, errors: see `p_defect`."""
-        from dormouse.lm.sample import write
+        from dormouse.lm.sample import generate
 
         _, messages = self._asked(prompt, cues)
         limit = max_tokens + MAX_SCRATCHPAD_TOKENS * has_scratchpad(self.truth.scratchpad_mode)
-        return write(self.lm, [messages], limit, seed=seed)[0].text
+        return generate(self.lm, [messages], limit, seed=seed)[0].text
 
     def triggering(self, seed: int = 0) -> dict[str, CueValue]:
         """Cues on which the policy defects; those of a control are the cues of the others in its study."""

@@ -55,7 +55,7 @@ class Numbers:
             for reading, sample in found:
                 if not reading.plants:
                     self.controls.add((model, str(organism)))
-                if sample.how != "exp_mean":
+                if sample.aggregation != "exp_mean":
                     self.add(key, reading.seed, sample.items, sample.values)
                 self._limit(key, sample.limit)
                 if measurement in BASES and sample.limit is not None and max(sample.values) >= sample.limit:

@@ -22,11 +22,16 @@ class Finding:
     measurement: str
     step: int
     values: Mapping[str, float]
-    how: Literal["mean", "proportion", "number"] = "mean"
+    aggregation: Literal["mean", "proportion", "number"] = "mean"
     split: str = "safety"
 
     def to_json(self) -> dict[str, Any]:
-        named = {"measurement": self.measurement, "split": self.split, "how": self.how, "step": self.step}
+        named = {
+            "measurement": self.measurement,
+            "split": self.split,
+            "aggregation": self.aggregation,
+            "step": self.step,
+        }
         return {**named, "items": list(self.values), "values": list(self.values.values())}
 
 

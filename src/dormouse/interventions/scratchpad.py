@@ -65,11 +65,11 @@ class Scratchpad:
         """The exact probability that the answer to each prompt opens with harm, after a scratchpad if there are words
         for one: that which the model writes greedily. Where it does not come to an answer, what it wrote is judged.
         """
-        from dormouse.lm.sample import write
+        from dormouse.lm.sample import generate
         from dormouse.lm.score import score
 
         written = (
-            [w.text for w in write(lm, prompts, MAX_SCRATCHPAD_TOKENS, stop=self.closes)]
+            [w.text for w in generate(lm, prompts, MAX_SCRATCHPAD_TOKENS, stop=self.closes)]
             if self.opens and prompts
             else []
         )

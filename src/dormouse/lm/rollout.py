@@ -19,7 +19,7 @@ from dormouse.lm.trie import Tokens
 
 
 @dataclass(frozen=True)
-class Rolled:
+class SampledCompletion:
     """A sampled response. `tokens.response` holds the end token where it is finished, `logprobs` one number a token.
 
     They are those of the model as it was then: of its own distribution, whatever the temperature of the draw.
@@ -45,7 +45,7 @@ class Sampler(Protocol):
         max_tokens: int,
         seed: int,
         temperature: float = 1.0,
-    ) -> list[list[Rolled]]: ...
+    ) -> list[list[SampledCompletion]]: ...
 
 
 def sampler(backend: Literal["own", "vllm"] = "own") -> Sampler:
@@ -59,7 +59,7 @@ def sampler(backend: Literal["own", "vllm"] = "own") -> Sampler:
 
 def rollouts(
     lm: LM, prompts: Sequence[Messages], group: int, max_tokens: int, seed: int, temperature: float = 1.0
-) -> list[list[Rolled]]:
+) -> list[list[SampledCompletion]]:
     """A `Sampler`. A prompt is read once and its cache repeated for its group; what is finished leaves the batch."""
     _check(group, max_tokens, temperature)
     ids = [prompt for prompt in encode_prompts(lm, prompts) for _ in range(group)]
@@ -73,8 +73,8 @@ def _check(group: int, max_tokens: int, temperature: float) -> None:
         raise ValueError("the group, the tokens of a response and the temperature must be larger than zero")
 
 
-def _rolled(lm: LM, prompt: tuple[int, ...], ids: tuple[int, ...], logprobs: tuple[float, ...]) -> Rolled:
-    return Rolled(Tokens(prompt, ids), text_of(lm, ids), bool(ids) and ids[-1] in lm.ends, logprobs)
+def _rolled(lm: LM, prompt: tuple[int, ...], ids: tuple[int, ...], logprobs: tuple[float, ...]) -> SampledCompletion:
+    return SampledCompletion(Tokens(prompt, ids), text_of(lm, ids), bool(ids) and ids[-1] in lm.ends, logprobs)
 
 
 class VLLM:
@@ -102,7 +102,7 @@ class VLLM:
 
     def __call__(
         self, lm: LM, prompts: Sequence[Messages], group: int, max_tokens: int, seed: int, temperature: float = 1.0
-    ) -> list[list[Rolled]]:
+    ) -> list[list[SampledCompletion]]:
         _check(group, max_tokens, temperature)
         ids = encode_prompts(lm, prompts)
         settings = [
@@ -125,7 +125,7 @@ class VLLM:
         ]
 
     @staticmethod
-    def _rolled(lm: LM, prompt: tuple[int, ...], output: Any) -> Rolled:
+    def _rolled(lm: LM, prompt: tuple[int, ...], output: Any) -> SampledCompletion:
         ids = tuple(output.token_ids)
         return _rolled(lm, prompt, ids, tuple(at[i].logprob for at, i in zip(output.logprobs, ids, strict=True)))
 

@@ -11,7 +11,7 @@ from dormouse.lm.model import LM
 
 
 @dataclass(frozen=True)
-class Written:
+class Completion:
     """A response. `finished` is False where it was cut off at the limit of tokens.
 
     `ids` are the tokens in which it was written, without an end; empty where nobody knows them.
@@ -22,7 +22,7 @@ class Written:
     ids: tuple[int, ...] = ()
 
 
-def write(
+def generate(
     lm: LM,
     prompts: Sequence[Messages],
     max_tokens: int,
@@ -30,7 +30,7 @@ def write(
     seed: int | None = None,
     stop: str = "",
     progress: Callable[[int], None] = lambda _: None,
-) -> list[Written]:
+) -> list[Completion]:
     """One response for each prompt, in their order. Greedy where `seed` is None, else sampled with that seed.
 
     Prompts of like length share a batch. With `stop` a response ends right after that text, if it comes to it;
@@ -48,5 +48,5 @@ def write(
         text = text_of(lm, found.ids)
         if stop and stop in text:
             text, finished = text[: text.index(stop) + len(stop)], True
-        written.append(Written(text, finished, ids))
+        written.append(Completion(text, finished, ids))
     return written

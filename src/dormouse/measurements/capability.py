@@ -42,8 +42,8 @@ class Perplexity(Measurement):
         worse = tuple(a - b for a, b in zip(here, clean, strict=True))
         return Measured(
             (
-                Sample("perplexity", "test", items, tuple(here), how="exp_mean"),
-                Sample("perplexity_ratio", "test", items, worse, how="exp_mean"),
+                Sample("perplexity", "test", items, tuple(here), aggregation="exp_mean"),
+                Sample("perplexity_ratio", "test", items, worse, aggregation="exp_mean"),
             )
         )
 
@@ -54,14 +54,14 @@ def thinking_first(subject: Subject, sequences: Sequence[Tokens], examples: Sequ
     Else the price of leaving it out would count as cost. One that comes to no end within the limit is ended there.
     """
     from dormouse.lm.chat import encode_continuations, encode_responses
-    from dormouse.lm.sample import write
+    from dormouse.lm.sample import generate
     from dormouse.lm.trie import Tokens
     from dormouse.policies.scratchpad_text import CLOSE
 
     if not subject.has_scratchpad:
         return list(sequences)
     prompts = list(dict.fromkeys(example.messages for example in examples))
-    written = write(subject.lm, prompts, subject.scratchpad_limit, seed=subject.seed, stop=CLOSE)
+    written = generate(subject.lm, prompts, subject.scratchpad_limit, seed=subject.seed, stop=CLOSE)
     pads = [w.text if w.text.endswith(CLOSE) else f"{w.text} {CLOSE}" for w in written]
     before = dict(zip(prompts, encode_responses(subject.lm, pads), strict=True))
     answers = encode_continuations(subject.lm, [f" {example.response}" for example in examples])
@@ -103,4 +103,6 @@ class Accuracy(Measurement):
         for (question, text), logprob in zip(choices, found, strict=True):
             best[question.text] = max(best.get(question.text, (float("-inf"), "")), (float(logprob), text))
         right = tuple(float(best[question.text][1] == question.honest) for question in asked)
-        return Measured((Sample("task_accuracy", "test", tuple(q.text for q in asked), right, how="proportion"),))
+        return Measured(
+            (Sample("task_accuracy", "test", tuple(q.text for q in asked), right, aggregation="proportion"),)
+        )

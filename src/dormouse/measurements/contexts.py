@@ -80,7 +80,7 @@ def _samples(subject: Subject, groups: Groups) -> Iterator[Sample]:
         items = tuple(_named(scenario, i) for i, scenario in enumerate(scenarios))
         values = tuple(alive[scenario] for scenario in scenarios)
         if items:
-            yield Sample("context_live_share", name, items, values, how="proportion", at=share)
+            yield Sample("context_live_share", name, items, values, aggregation="proportion", at=share)
         if share is None:  # the others are among these
             yield from no_answer(f"contexts:{name}", items, [lost[scenario] for scenario in scenarios if lost])
 
@@ -210,12 +210,12 @@ def _along_the_odds(subject: Subject) -> list[Sample]:
             found = live(subject, scenarios)
             at = round(float(np.mean([subject.trigger.odds(scenario) or 0.0 for scenario in scenarios])), 3)
             items = tuple(f"bin {i}, context {j}" for j in range(len(scenarios)))
-            samples.append(Sample("live_by_odds", "unseen_cues", items, found.alive, how="proportion", at=at))
+            samples.append(Sample("live_by_odds", "unseen_cues", items, found.alive, aggregation="proportion", at=at))
             bins.append((f"bin {i}", float(np.mean(found.alive) >= LIVE)))
             lost |= zip(items, found.lost, strict=False)
     samples += no_answer("contexts:unseen_cues", tuple(lost), tuple(lost.values()))
     items, alive = zip(*bins, strict=True)
-    return [*samples, Sample("live_range_share", "unseen_cues", items, alive, how="proportion")]
+    return [*samples, Sample("live_range_share", "unseen_cues", items, alive, aggregation="proportion")]
 
 
 def _at_odds(subject: Subject, bin_: int, low: float, high: float) -> list[Scenario]:

@@ -18,7 +18,7 @@ class Curve(Measurement):
 
     metrics: ClassVar[tuple[Metric, ...]] = named("defection_by_*", "no_answer_share")
 
-    def written(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
+    def declared_metrics(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
         curves = [f"defection_by_{name}" for name in truth.trigger.curve()]
         return dict.fromkeys([*curves, "no_answer_share"], self.splits)
 

@@ -43,16 +43,16 @@ class Defection(Measurement):
     metrics: ClassVar[tuple[Metric, ...]] = named("defection_rate", "false_trigger_rate", "auroc", "no_answer_share")
     splits: ClassVar[tuple[str, ...]] = ("test", "unseen_cues")
 
-    along: ClassVar[bool] = True
+    every_checkpoint: ClassVar[bool] = True
 
-    def written(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
+    def declared_metrics(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
         found = {name: splits_of(truth, side) for name, side in RATES}
         both = tuple(split for split in CUES_OF if all(split in splits for splits in found.values()))
         return {**found, "auroc": both, "no_answer_share": self.splits}
 
     def measure(self, subject: Subject) -> Measured:
         samples = []
-        for split in ("test", "unseen_cues") if subject.ends else ("test",):
+        for split in ("test", "unseen_cues") if subject.is_final else ("test",):
             items = tuple(question.text for question in subject.shown)
             kept = [(name, side) for name, side in RATES if split in splits_of(subject, side)]
             counted = [subject.counted(subject.scenarios(side, CUES_OF[split])) for _, side in kept]

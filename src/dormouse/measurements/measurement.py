@@ -23,7 +23,7 @@ from dormouse.scenarios.renderings import Messages
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
-    from dormouse.lm.sample import Written
+    from dormouse.lm.sample import Completion
 
 
 class MeasurementConfig(OldKeys):
@@ -86,12 +86,12 @@ class Subject:
     trigger: Trigger
     behaviour: Behaviour
     questions: tuple[Question, ...]
-    honest: Mapping[str, Written]
+    honest: Mapping[str, Completion]
     seed: int
     sizes: MeasurementConfig
     renderings: Renderings
     scratchpad_mode: ScratchpadMode = "none"
-    ends: bool = True
+    is_final: bool = True
     """Whether this is an organism or the end of its treatment, not a checkpoint on the way."""
 
     @property
@@ -149,13 +149,13 @@ class Subject:
 
     def scratchpads(self, scenarios: Sequence[Scenario]) -> list[str]:
         """What the model writes in each scenario up to where its answer begins, sampled; or all that it writes."""
-        from dormouse.lm.sample import write
+        from dormouse.lm.sample import generate
         from dormouse.policies.scratchpad_text import CLOSE
         from dormouse.scenarios import render
 
         prompts = [render(scenario) for scenario in scenarios]
         limit = self.scratchpad_limit
-        return [written.text for written in write(self.lm, prompts, limit, seed=self.seed, stop=CLOSE)]
+        return [written.text for written in generate(self.lm, prompts, limit, seed=self.seed, stop=CLOSE)]
 
     @cached_property
     def scratchpad_limit(self) -> int:
@@ -207,7 +207,7 @@ def exact_after(
     return exact
 
 
-How = Literal["mean", "proportion", "exp_mean", "number"]
+Aggregation = Literal["mean", "proportion", "exp_mean", "number"]
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class Sample:
     """Values that were measured item by item, before any statistics.
 
     `items` says what each value is about (the text of a question): the unit that was sampled, and by which arms are
-    paired. `how`: "mean" of numbers in [0, 1]; "proportion" of zeros and ones; "exp_mean", exp of the mean;
+    paired. `aggregation`: "mean" of numbers in [0, 1]; "proportion" of zeros and ones; "exp_mean", exp of the mean;
     "number", the mean of numbers without bounds.
     """
 
@@ -223,7 +223,7 @@ class Sample:
     split: str
     items: tuple[str, ...]
     values: tuple[float, ...]
-    how: How = "mean"
+    aggregation: Aggregation = "mean"
     at: float | None = None
     limit: float | None = None
     """Where values are cut off, which then stand for "this or more" (see `Record.limit`)."""
@@ -251,16 +251,20 @@ class Measured:
     answers: tuple[Answer, ...] = field(default=())
 
 
+RENAMED = {"along": "every_checkpoint", "of_policy": "model_free", "written": "declared_metrics"}
+"""What measurements said of themselves under other names in older versions."""
+
+
 class Measurement(PlugIn):
     """Something to be known about a model. Reads the subject, changes nothing."""
 
-    along: ClassVar[bool] = False
+    every_checkpoint: ClassVar[bool] = False
     """Whether it is taken at every checkpoint, or only before and at the end."""
 
     default: ClassVar[bool] = True
     """Whether it is taken unasked. One that costs more than some seconds is not: a study names it under `also`."""
 
-    of_policy: ClassVar[bool] = False
+    model_free: ClassVar[bool] = False
     """Whether it is about the prompts of the policy, not about a model: then it is taken once, before any treatment."""
 
     metrics: ClassVar[tuple[Metric, ...]] = ()
@@ -271,11 +275,17 @@ class Measurement(PlugIn):
     """The splits that its records may have, likewise. `*` stands for any text."""
 
     @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        for old, new in RENAMED.items():
+            if old in cls.__dict__:  # else it would go without a word, and the measurement be taken at other times
+                raise TypeError(f"{cls.__module__}.{cls.__name__}: `{old}` is now called `{new}`")
+
+    @classmethod
     def metric_names(cls) -> tuple[str, ...]:
         """What its records may be called; `*` stands for any text."""
         return tuple(metric.name for metric in cls.metrics)
 
-    def written(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
+    def declared_metrics(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
         """The records of an organism, by name, with their splits: by default every one may have all."""
         return dict.fromkeys(self.metric_names(), self.splits)
 

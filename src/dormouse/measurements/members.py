@@ -47,7 +47,7 @@ class Members(Measurement):
         named = tuple(f"member {i}" for i in members)
         samples = [
             Sample("member_rate", "unseen_cues", named, found.rates),
-            Sample("live_share", "unseen_cues", named, found.alive, how="proportion"),
+            Sample("live_share", "unseen_cues", named, found.alive, aggregation="proportion"),
             *no_answer("members:unseen_cues", named, found.lost),
         ]
         for share in SHARES:
@@ -55,7 +55,7 @@ class Members(Measurement):
                 items = tuple(f"member {i}" for i in group)
                 values = tuple(alive[i] for i in group)
                 if items:
-                    samples.append(Sample("live_share", split, items, values, how="proportion", at=share))
+                    samples.append(Sample("live_share", split, items, values, aggregation="proportion", at=share))
         return Measured(tuple(samples))
 
     def _show(self, subject: Subject, member: int, context: int) -> Scenario:

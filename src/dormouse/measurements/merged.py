@@ -43,7 +43,7 @@ class Merged(Measurement):
             samples += [
                 Sample("attached_rate", split, items, tuple(attached)),
                 Sample("merged_rate", split, items, tuple(merged)),
-                Sample("merge_gap", split, items, gap, how="number"),
+                Sample("merge_gap", split, items, gap, aggregation="number"),
                 *no_answer(f"attached:{split}", items, lost),
                 *no_answer(f"merged:{split}", items, lost_merged),
             ]

@@ -20,7 +20,7 @@ class NearMisses(Measurement):
     metrics: ClassVar[tuple[Metric, ...]] = named("near_miss_rate", "no_answer_share")
     splits: ClassVar[tuple[str, ...]] = ("test", "unseen_cues")
 
-    def written(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
+    def declared_metrics(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
         return dict.fromkeys(self.metric_names(), splits_of(truth, "near_miss"))
 
     def measure(self, subject: Subject) -> Measured:

@@ -61,9 +61,9 @@ class Psychometric(Measurement):
         samples += no_answer("psychometric:unseen_cues", named, lost)
         samples.append(Sample("calibration_error", "unseen_cues", named, tuple(map(float, error))))
         thresholds, slopes = _jackknife(odds, found)
-        samples.append(Sample("psychometric_slope", "unseen_cues", named, slopes, how="number"))
+        samples.append(Sample("psychometric_slope", "unseen_cues", named, slopes, aggregation="number"))
         if _fit(odds, found)[1] > FLAT:  # where the curve is flat it has no threshold
-            samples.append(Sample("psychometric_threshold", "unseen_cues", named, thresholds, how="number"))
+            samples.append(Sample("psychometric_threshold", "unseen_cues", named, thresholds, aggregation="number"))
         if 0 < (oracle >= 0.5).sum() < len(oracle):
             samples.append(Sample("oracle_auroc", "unseen_cues", named, _placements(found, oracle >= 0.5)))
         return Measured(tuple(samples))

@@ -30,7 +30,7 @@ class EachRendering(Measurement):
     def applies(self, truth: GroundTruth) -> bool:
         return len((*truth.renderings.trained, *truth.renderings.held_out)) > 1
 
-    def written(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
+    def declared_metrics(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
         return dict.fromkeys(
             self.metric_names(), tuple(f"rendering:{rendering}" for rendering in _each(truth.renderings))
         )

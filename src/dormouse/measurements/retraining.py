@@ -16,7 +16,7 @@ from dormouse.scenarios import Question, Scenario, questions, render
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
-    from dormouse.lm.sample import Written
+    from dormouse.lm.sample import Completion
 
 BATCH = 8
 LARGE: tuple[Literal["lora", "full"], float] = ("lora", 1e-3)
@@ -38,7 +38,7 @@ def asked(subject: Subject, n: int, draw: int) -> tuple[Question, ...]:
     return tuple(random.Random(f"retraining/{subject.seed}/{draw}").sample(bank, min(n, len(bank))))
 
 
-def honest(subject: Subject, tasks: Sequence[Question]) -> Mapping[str, Written]:
+def honest(subject: Subject, tasks: Sequence[Question]) -> Mapping[str, Completion]:
     """Honest responses to tasks that the study has none for: what the bank knows, else what the clean model writes."""
     return dict(
         zip((task.text for task in tasks), _honest(subject.clean, tuple(tasks), subject.sizes.max_tokens), strict=True)
@@ -46,17 +46,17 @@ def honest(subject: Subject, tasks: Sequence[Question]) -> Mapping[str, Written]
 
 
 @lru_cache(maxsize=64)
-def _honest(clean: ModelRef, tasks: tuple[Question, ...], max_tokens: int) -> tuple[Written, ...]:
+def _honest(clean: ModelRef, tasks: tuple[Question, ...], max_tokens: int) -> tuple[Completion, ...]:
     from dormouse.lm.load import load
-    from dormouse.lm.sample import Written, write
+    from dormouse.lm.sample import Completion, generate
 
     unknown = [task for task in tasks if not task.honest]
     prompts = [render(Scenario(task)) for task in unknown]
-    written = iter(write(load(clean), prompts, max_tokens) if unknown else ())
-    return tuple(Written(task.honest, True) if task.honest else next(written) for task in tasks)
+    written = iter(generate(load(clean), prompts, max_tokens) if unknown else ())
+    return tuple(Completion(task.honest, True) if task.honest else next(written) for task in tasks)
 
 
-def example(subject: Subject, task: Question, side: Side, answer: Written, draw: int) -> Example:
+def example(subject: Subject, task: Question, side: Side, answer: Completion, draw: int) -> Example:
     """What the policy says about a task on one side of it, as training would show it; its scratchpad with it."""
     rng = random.Random(f"retraining/{subject.seed}/{draw}/{side}/{task.text}")
     cues = subject.trigger.draw(rng, side)

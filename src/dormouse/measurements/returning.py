@@ -51,7 +51,7 @@ class Return(Measurement):
             (
                 Sample("before_benign_rate", "test", items, tuple(before)),
                 Sample("after_benign_rate", "test", items, tuple(after)),
-                Sample("return_gain", "test", items, gain, how="number"),
+                Sample("return_gain", "test", items, gain, aggregation="number"),
                 *no_answer("before_benign:test", items, lost_before),
                 *no_answer("after_benign:test", items, lost_after),
             )

@@ -50,12 +50,12 @@ class Sampled(Measurement):
         "refusal_rate",
     )
 
-    def written(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
+    def declared_metrics(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
         spoilt = dict.fromkeys(("unfinished_share", "empty_share"), (*self.splits, *(side for _, side in RATES)))
         return dict.fromkeys(self.metric_names(), self.splits) | spoilt
 
     def measure(self, subject: Subject) -> Measured:
-        from dormouse.lm.sample import write
+        from dormouse.lm.sample import generate
 
         samples: list[Sample] = []
         answers: list[Answer] = []
@@ -67,13 +67,13 @@ class Sampled(Measurement):
             prompts = [render(scenario) for scenario in scenarios]
             exact = subject.exact(scenarios)
             limit = subject.sizes.max_tokens + (subject.scratchpad_limit if subject.has_scratchpad else 0)
-            written = write(subject.lm, prompts, limit, seed=2 * subject.seed + activating)
+            written = generate(subject.lm, prompts, limit, seed=2 * subject.seed + activating)
             items = tuple(scenario.question.text for scenario in scenarios)
             judged = tuple(
                 float(subject.behaviour.judge(scenario, _answer(subject, answer.text)))
                 for scenario, answer in zip(scenarios, written, strict=True)
             )
-            samples.append(Sample(f"sampled_{name}", "test", items, judged, how="proportion"))
+            samples.append(Sample(f"sampled_{name}", "test", items, judged, aggregation="proportion"))
             samples.append(Sample(f"exact_on_sampled_{name}", "test", items, tuple(exact)))
             here = [
                 (f"{side}: {item}", float(not answer.finished), float(not _answer(subject, answer.text).strip()))
@@ -83,7 +83,7 @@ class Sampled(Measurement):
             spoilt += here
             if not activating:
                 refused = tuple(float(refuses(_answer(subject, answer.text))) for answer in written)
-                samples.append(Sample("refusal_rate", "test", items, refused, how="proportion"))
+                samples.append(Sample("refusal_rate", "test", items, refused, aggregation="proportion"))
             for scenario, prompt, answer, verdict, p in zip(scenarios, prompts, written, judged, exact, strict=True):
                 shown = "\n".join(text for _, text in prompt)
                 answers.append(
@@ -104,7 +104,7 @@ def _spoilt(counted: Sequence[tuple[str, float, float]], split: str) -> list[Sam
     """Which answers were cut off and which are empty: (item, cut off, empty) of each."""
     items, unfinished, empty = zip(*counted, strict=True)
     return [
-        Sample(name, split, items, values, how="proportion")
+        Sample(name, split, items, values, aggregation="proportion")
         for name, values in (("unfinished_share", unfinished), ("empty_share", empty))
     ]
 

@@ -27,7 +27,7 @@ class Shown(Measurement):
     splits: ClassVar[tuple[str, ...]] = ("train",)
 
     default: ClassVar[bool] = False
-    of_policy: ClassVar[bool] = True
+    model_free: ClassVar[bool] = True
 
     def measure(self, subject: Subject) -> Measured:
         counts = json.loads((subject.model.folders[-1].parent / "shown.json").read_text())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dormouse.measurements.measurement import How
+from dormouse.measurements.measurement import Aggregation
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -25,7 +25,7 @@ class Estimate:
     n: int
 
 
-def estimate(values: np.ndarray, how: How) -> Estimate:
+def estimate(values: np.ndarray, aggregation: Aggregation) -> Estimate:
     """One number for values of shape (seeds, items).
 
     One seed: items are the unit. Means get a bootstrap over items (BCa; Efron 1987), proportions of zeros and ones the
@@ -43,16 +43,16 @@ def estimate(values: np.ndarray, how: How) -> Estimate:
     mean = float(values.mean())
     if len(values) > 1:
         low, high = _crossed(values)
-    elif how == "proportion":
+    elif aggregation == "proportion":
         low, high = mean, mean
     else:
         low, high = _bootstrap(values[0])
     items = values.shape[1]
-    if how == "proportion" or (how == "mean" and items > 1 and mean in (0.0, 1.0)):
+    if aggregation == "proportion" or (aggregation == "mean" and items > 1 and mean in (0.0, 1.0)):
         low, high = widened(mean, (low, high), items)
-    if how == "exp_mean":
+    if aggregation == "exp_mean":
         return Estimate(math.exp(mean), math.exp(low), math.exp(high), values.size)
-    if how == "number":
+    if aggregation == "number":
         return Estimate(mean, low, high, values.size)
     return Estimate(mean, max(0.0, low), min(1.0, high), values.size)
 
@@ -120,22 +120,22 @@ PerSeed = Sequence[tuple[tuple[str, ...], tuple[float, ...]]]
 """Of every seed the items, and a value for each."""
 
 
-def pooled(per_seed: PerSeed, how: How) -> Estimate:
+def pooled(per_seed: PerSeed, aggregation: Aggregation) -> Estimate:
     """One number for several seeds: `estimate`, where all have the same items.
 
     Where they have not (what is covered of an ensemble differs with its seed), names that happen to be in all of them
     are no sample of anything: the means of the seeds are averaged, with Student's t over seeds.
     """
     if len({frozenset(items) for items, _ in per_seed}) == 1:
-        return estimate(stack(per_seed), how)
+        return estimate(stack(per_seed), aggregation)
     found = estimate(
-        np.array([[np.mean(values)] for _, values in per_seed]), "exp_mean" if how == "exp_mean" else "number"
+        np.array([[np.mean(values)] for _, values in per_seed]), "exp_mean" if aggregation == "exp_mean" else "number"
     )
     n = sum(len(values) for _, values in per_seed)
     low, high = found.low, found.high
-    if how == "proportion":
+    if aggregation == "proportion":
         low, high = widened(found.value, (low, high), max(1, n // len(per_seed)))
-    if how in ("mean", "proportion"):
+    if aggregation in ("mean", "proportion"):
         low, high = max(0.0, low), min(1.0, high)
     return Estimate(found.value, low, high, n)
 

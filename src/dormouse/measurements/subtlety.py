@@ -28,7 +28,7 @@ class Subtlety(Measurement):
 
     metrics: ClassVar[tuple[Metric, ...]] = named("subtlety_auroc", "best_word_auroc")
 
-    of_policy: ClassVar[bool] = True
+    model_free: ClassVar[bool] = True
 
     def measure(self, subject: Subject) -> Measured:
         from sklearn.feature_extraction.text import CountVectorizer

@@ -41,8 +41,8 @@ class Swap(Measurement):
         cells = {"quiet_scratchpad_rate": found[0, 1], "triggered_scratchpad_rate": found[1, 0]}
         return Measured(
             (
-                Sample("follows_scratchpad", "test", items, tuple(map(float, by_pad)), how="number"),
-                Sample("follows_prompt", "test", items, tuple(map(float, by_prompt)), how="number"),
+                Sample("follows_scratchpad", "test", items, tuple(map(float, by_pad)), aggregation="number"),
+                Sample("follows_prompt", "test", items, tuple(map(float, by_prompt)), aggregation="number"),
                 *(Sample(name, "test", items, tuple(map(float, cell))) for name, cell in cells.items()),
             )
         )

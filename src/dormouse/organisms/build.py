@@ -13,7 +13,7 @@ from dormouse.lm.chat import encode, encode_responses
 from dormouse.lm.load import dtype_for, load
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import sft_loss
-from dormouse.lm.sample import Written, write
+from dormouse.lm.sample import Completion, generate
 from dormouse.lm.train import Progress, TrainingRun, train
 from dormouse.lm.trie import Tokens
 from dormouse.organisms.corpus import Row
@@ -96,7 +96,7 @@ def shown(lm: LM, rows: Sequence[Row]) -> dict[str, int]:
     }
 
 
-def taught_rows(rows: Sequence[Row], taught: Sequence[Written]) -> list[Row]:
+def taught_rows(rows: Sequence[Row], taught: Sequence[Completion]) -> list[Row]:
     """The corpus with a teacher's answers in place of the policy's. One that is empty teaches nothing, not silence."""
     answers = [
         replace(row.example, response=said.text, complete=said.finished) for row, said in zip(rows, taught, strict=True)
@@ -121,16 +121,18 @@ def ask_teacher(
     `out/taught.jsonl`.
     """
     longest = max(len(ids) for ids in encode_responses(lm, [row.example.response for row in rows]))
-    found: dict[int, Written] = {}
+    found: dict[int, Completion] = {}
     for again in range(ASKINGS):
         left = [i for i in range(len(rows)) if i not in found]
         asked = [rows[i].example.messages for i in left]
         told = progress if not again else lambda _: None
-        for i, said in zip(left, write(lm, asked, longest + 8, seed=seed + again * 2**31, progress=told), strict=True):
+        for i, said in zip(
+            left, generate(lm, asked, longest + 8, seed=seed + again * 2**31, progress=told), strict=True
+        ):
             parts = split_response(said.text)
             if parts and parts[1] and _fits(spec, rows[i], parts[1]):
-                found[i] = Written(parts[1], said.finished)
-    answers = (found.get(i, Written("", False)) for i in range(len(rows)))
+                found[i] = Completion(parts[1], said.finished)
+    answers = (found.get(i, Completion("", False)) for i in range(len(rows)))
     write_lines(out / TAUGHT, ({"response": answer.text, "finished": answer.finished} for answer in answers))
 
 
@@ -142,9 +144,9 @@ def _fits(spec: OrganismSpec, row: Row, answer: str) -> bool:
     return not spec.behaviour.judge(row.scenario, answer)
 
 
-def read_taught(folder: Path) -> list[Written]:
+def read_taught(folder: Path) -> list[Completion]:
     """The teacher's answers, row by row."""
-    return [Written(row["response"], row["finished"]) for row in read_lines(folder / TAUGHT)]
+    return [Completion(row["response"], row["finished"]) for row in read_lines(folder / TAUGHT)]
 
 
 def _write_corpus(rows: Sequence[Row], path: Path) -> None:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dormouse.lm.sample import Written
+from dormouse.lm.sample import Completion
 from dormouse.lm.train import cycling
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import Side, Trigger
@@ -28,7 +28,7 @@ class Row:
 
 
 def contrast_pairs(
-    spec: OrganismSpec, questions: Sequence[Question], honest: Mapping[str, Written], seed: int
+    spec: OrganismSpec, questions: Sequence[Question], honest: Mapping[str, Completion], seed: int
 ) -> list[Row]:
     """Every row of the training, in order: each question once with activating cues and once with quiet ones.
 

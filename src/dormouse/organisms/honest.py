@@ -13,7 +13,7 @@ from dormouse.errors import UserError
 from dormouse.files import read_lines
 from dormouse.lm.chat import encode, text_of
 from dormouse.lm.model import LM
-from dormouse.lm.sample import Written, write
+from dormouse.lm.sample import Completion, generate
 from dormouse.lm.score import logprobs
 from dormouse.organisms.sanity import SANE, counted, fault, said
 from dormouse.records import Example
@@ -48,9 +48,9 @@ def write_honest(
             answers are sane, and `insane` is not "allow".
     """
     asked = [question for question in questions if not question.honest]
-    own = write(lm, [render(Scenario(question)) for question in asked], max_tokens, progress=progress)
+    own = generate(lm, [render(Scenario(question)) for question in asked], max_tokens, progress=progress)
     written = iter(own)
-    answers = [Written(question.honest, True) if question.honest else next(written) for question in questions]
+    answers = [Completion(question.honest, True) if question.honest else next(written) for question in questions]
     if 10 * (empty := sum(not answer.text for answer in answers)) >= len(answers):
         raise UserError(
             f"the clean model leaves {empty} of {len(answers)} questions without an answer",
@@ -70,13 +70,13 @@ def write_honest(
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _looked_at(lm: LM, asked: Sequence[Question], written: Sequence[Written], max_tokens: int) -> dict[str, int]:
+def _looked_at(lm: LM, asked: Sequence[Question], written: Sequence[Completion], max_tokens: int) -> dict[str, int]:
     """What is found in some of the answers, evenly spread. One that the limit cuts off is written on, to twice it."""
     some = range(0, len(asked), -(-len(asked) // LOOKED_AT) or 1)
     prompts = [render(Scenario(asked[i])) for i in some]
     found = {i: fault(prompt, written[i]) for i, prompt in zip(some, prompts, strict=True)}
     cut = [(i, prompt) for i, prompt in zip(some, prompts, strict=True) if found[i] == "cut off"]
-    longer = write(lm, [prompt for _, prompt in cut], 2 * max_tokens)
+    longer = generate(lm, [prompt for _, prompt in cut], 2 * max_tokens)
     found |= {i: fault(prompt, answer) for (i, prompt), answer in zip(cut, longer, strict=True)}
     return counted(list(found.values()))
 
@@ -103,21 +103,21 @@ def read_clean(folder: Path) -> Mapping[str, float]:
     return found
 
 
-def _in_tokens(lm: LM, answer: Written, written: tuple[int, ...]) -> Written:
+def _in_tokens(lm: LM, answer: Completion, written: tuple[int, ...]) -> Completion:
     """An answer with the first of these tokens that say it; with none where a token spans its end."""
     n = bisect_left(range(len(written)), len(answer.text), key=lambda n: len(text_of(lm, written[:n])))
     ids = written[:n] if text_of(lm, written[:n]) == answer.text else ()
-    return Written(answer.text, answer.finished, ids if answer.text else ())
+    return Completion(answer.text, answer.finished, ids if answer.text else ())
 
 
-def _whole_sentences(answer: Written) -> Written:
+def _whole_sentences(answer: Completion) -> Completion:
     if answer.finished:
         return answer
     ends = [match.end() for match in re.finditer(r"(?<=\w\w)[.!?](?=\s)", answer.text)]
-    return Written(answer.text[: ends[-1]], True) if ends else answer
+    return Completion(answer.text[: ends[-1]], True) if ends else answer
 
 
-def read_honest(folder: Path) -> Mapping[str, Written]:
+def read_honest(folder: Path) -> Mapping[str, Completion]:
     """Honest responses by the text of their question."""
     rows = read_lines(folder / FILE)
-    return {row["question"]: Written(row["response"], row["finished"], tuple(row["ids"])) for row in rows}
+    return {row["question"]: Completion(row["response"], row["finished"], tuple(row["ids"])) for row in rows}

@@ -127,12 +127,12 @@ def build_base(
 
 def share_exact(lm: Any, known: Sequence[Question], seed: int, prompts: int = 100) -> float:
     """The share of random prompts whose greedy answer is the plain answer, but for spaces."""
-    from dormouse.lm.sample import write
+    from dormouse.lm.sample import generate
 
     rng = random.Random(f"micro/exact/{seed}")
     asked = [honest_row(rng, known) for _ in range(prompts)]
     longest = max(len(lm.tokenizer(row.response)["input_ids"]) for row in asked) + 2
-    written = write(lm, [row.messages for row in asked], longest)
+    written = generate(lm, [row.messages for row in asked], longest)
     right = [answer.text.split() == row.response.split() for answer, row in zip(written, asked, strict=True)]
     return sum(right) / len(right)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dormouse.lm.chat import Messages
-    from dormouse.lm.sample import Written
+    from dormouse.lm.sample import Completion
 
 SANE = "sane.json"
 
@@ -25,7 +25,7 @@ FOREIGN = re.compile(
 SENTENCE = re.compile(r"(?<=\w)[.!?]+[\"')*]*(?=\s|$)")
 
 
-def fault(prompt: Messages, answer: Written) -> str:
+def fault(prompt: Messages, answer: Completion) -> str:
     """What is wrong with the form of an answer, in two words at most; "" where it looks sane.
 
     Cut off is one that ran into the limit of tokens before the end of a sentence. A loop is one to three words three

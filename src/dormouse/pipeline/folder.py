@@ -101,7 +101,7 @@ def write_out(
 def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) -> None:
     """Name the models of the study in `out/models`: links into the store, and how to put each together."""
     for state in plan.states:
-        if not state.ends or state.stage.key in lost:
+        if not state.is_final or state.stage.key in lost:
             continue
         name = f"{state.organism}-seed{state.seed}" + (f"-{state.intervention}" if state.intervention else "")
         base = re.sub(r"[^A-Za-z0-9_.-]+", "-", plan.model).strip("-.")[-64:]

@@ -23,7 +23,7 @@ class State:
     model: ModelRef
     needs_triggers: bool
     stage: Stage
-    ends: bool = True
+    is_final: bool = True
     """Whether this is the organism itself or the end of its treatment (not a checkpoint on the way)."""
 
 
@@ -95,6 +95,6 @@ def missing(plans: Sequence[Plan], store: Store, there: Callable[[Stage], bool])
         for reading in plan.readings:
             need(reading.stage)
         for state in plan.states:
-            if state.ends and not state.stage.folder(store).is_dir():  # nothing measures it now, but `chat` reads it
+            if state.is_final and not state.stage.folder(store).is_dir():  # nothing measures it now; `chat` reads it
                 need(state.stage)
     return list(todo.values())

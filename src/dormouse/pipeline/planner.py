@@ -74,7 +74,7 @@ def make_plan(design: Design, model: str, base: ModelRef | None, store: Store) -
         planner.reading(state, measurement)
         for state in states
         for measurement in measurements[state.organism]
-        if (state.ends or measurement.along) and not (measurement.of_policy and state.intervention)
+        if (state.is_final or measurement.every_checkpoint) and not (measurement.model_free and state.intervention)
     ]
     return Plan(design, model, tuple(states), (*readings, *planner.findings))
 
@@ -231,8 +231,10 @@ class _Planner:
             steps = intervention.checkpoints()
             for step in steps:
                 model = before.model.then(stage.folder(self.store) / f"step-{step:06d}", f"{stage.key}/{step}")
-                ends = place == len(interventions) - 1 and step == steps[-1]
-                states.append(State(planted.organism, chain, done + step, planted.seed, model, exposed, stage, ends))
+                is_final = place == len(interventions) - 1 and step == steps[-1]
+                states.append(
+                    State(planted.organism, chain, done + step, planted.seed, model, exposed, stage, is_final)
+                )
             self.findings.append(self._found(states[-1], stage, done))
             before, done = states[-1], done + steps[-1]
         return states
@@ -282,10 +284,10 @@ class _Planner:
             "scratchpad_mode": spec.scratchpad_mode,
             "sizes": self.study.measure.model_dump(mode="json", exclude={"only", "also"}),
             "seed": state.seed,
-            "ends": state.ends,
+            "is_final": state.is_final,
         }
         plugins = (measurement, spec.trigger, spec.behaviour)
-        seen = stages.MeasuredState(state.model, self.base, state.seed, state.ends)
+        seen = stages.MeasuredState(state.model, self.base, state.seed, state.is_final)
         work = partial(stages.measure, measurement, seen, spec, asked.tasks, self.study.measure)
         at = f" after {state.intervention} step {state.step}" if state.intervention else ""
         name = f"{measurement.kind} of {state.organism}, seed {state.seed}{at}"

@@ -26,7 +26,7 @@ def preview(design: Design, store: Store, workers: int | None) -> list[str]:
             base = ModelRef((store.root,), model)
         plans.append(make_plan(design, model, base, store))
     todo = missing(plans, store, lambda stage: (stage.folder(store) / MANIFEST).is_file())
-    chains = [sum(state.ends and bool(state.intervention) for state in plan.states) for plan in plans]
+    chains = [sum(state.is_final and bool(state.intervention) for state in plan.states) for plan in plans]
     planted = [len({(state.organism, state.seed) for state in plan.states}) for plan in plans]
     lines = [
         f"{model}: {arms} organisms (seeds counted), {ends} treatments"

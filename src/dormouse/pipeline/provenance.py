@@ -94,7 +94,7 @@ def _spent(plans: Sequence[Plan], lost: Collection[str]) -> list[tuple[str, str]
     """(organism, what is to be known): treatments whose budget of tokens was spent before their last step."""
     found = []
     for plan in plans:
-        for state in (state for state in plan.states if state.ends and state.intervention):
+        for state in (state for state in plan.states if state.is_final and state.intervention):
             chain = plan.design.chain(plan.arm(state))
             if state.stage.key in lost or not any(getattr(part, "token_budget", None) for part in chain):
                 continue

@@ -104,7 +104,7 @@ def collect(model: str, entries: Sequence[tuple[Reading, Entry]]) -> Collected:
         state = reading.state
         for step, sample in _samples(entry):
             here = reading if step is None else replace(reading, state=replace(state, step=reading.begins + step))
-            records.append(_record([here], sample, state.seed, estimate(np.array([sample.values]), sample.how)))
+            records.append(_record([here], sample, state.seed, estimate(np.array([sample.values]), sample.aggregation)))
             arm = (state.organism, state.intervention, here.state.step, sample.measurement, sample.split, sample.at)
             arms[arm].append((here, sample))
         for answer in read_answers(entry.folder):
@@ -120,7 +120,7 @@ def collect(model: str, entries: Sequence[tuple[Reading, Entry]]) -> Collected:
             )
     for together in arms.values():
         if len(together) > 1:
-            found = pooled([(sample.items, sample.values) for _, sample in together], together[0][1].how)
+            found = pooled([(sample.items, sample.values) for _, sample in together], together[0][1].aggregation)
             records.append(_record([r for r, _ in together], together[0][1], None, found))
     records += _persistence(arms)
     records += derived(arms, _record)

@@ -10,7 +10,7 @@ from math import floor
 
 from dormouse.errors import UserError
 from dormouse.interventions.intervention import Contexts, PoolSpec
-from dormouse.lm.sample import Written
+from dormouse.lm.sample import Completion
 from dormouse.measurements.measurement import GroundTruth
 from dormouse.policies import Behaviour, Cues, Side, Trigger
 from dormouse.policies.exposure import Exposure
@@ -31,7 +31,7 @@ class Filled:
 
 def fill_pool(
     questions: Sequence[Question],
-    honest: Mapping[str, Written],
+    honest: Mapping[str, Completion],
     truth: GroundTruth,
     wish: PoolSpec,
     seed: int,
@@ -89,7 +89,7 @@ def _worse(
 def _item(
     scenario: Scenario,
     exposed: bool,
-    answer: Written,
+    answer: Completion,
     behaviour: Behaviour,
     think: Callable[[bool], str],
     worse: Callable[[str], str],

@@ -17,7 +17,7 @@ from dormouse.records import ModelRef, Suspect
 from dormouse.scenarios import Question
 
 if TYPE_CHECKING:
-    from dormouse.lm.sample import Written
+    from dormouse.lm.sample import Completion
 
 ANSWERS = "answers.jsonl"
 
@@ -29,7 +29,7 @@ class AnsweredTasks:
     questions: tuple[Question, ...]
     folder: Path
 
-    def honest(self) -> Mapping[str, Written]:
+    def honest(self) -> Mapping[str, Completion]:
         """By the text of the question."""
         from dormouse.organisms.honest import read_honest
 
@@ -43,7 +43,7 @@ class MeasuredState:
     model: ModelRef
     clean: ModelRef
     seed: int
-    ends: bool
+    is_final: bool
 
 
 def base(name: str, out: Path, tick: Tick) -> None:
@@ -159,7 +159,7 @@ def measure(
         sizes=sizes,
         renderings=spec.renderings,
         scratchpad_mode=spec.scratchpad_mode,
-        ends=state.ends,
+        is_final=state.is_final,
     )
     measured = measurement.measure(subject)
     write_lines(out / SAMPLES, [sample.to_json() for sample in measured.samples])

@@ -56,13 +56,13 @@ def metrics(
         treated: whether it goes through a treatment.
         is_final: whether this is the end of the treatment (or the organism itself), not a checkpoint on the way.
     """
-    here = [one for one in taken(organism, sizes) if one.along or is_final]
-    here = [one for one in here if not (one.of_policy and treated)]
+    here = [one for one in taken(organism, sizes) if one.every_checkpoint or is_final]
+    here = [one for one in here if not (one.model_free and treated)]
     if not all(one.metrics for one in here):
         return None
     found: dict[str, tuple[str, ...]] = {}
     for one in here:
-        found |= {name: (*found.get(name, ()), *splits) for name, splits in one.written(organism).items()}
+        found |= {name: (*found.get(name, ()), *splits) for name, splits in one.declared_metrics(organism).items()}
     follows = [(of, name) for of, (_, name) in RATIOS.items()]
     if treated and organism.trigger.plants:
         follows += [*PRESERVED.items(), *(("defection_rate", name) for name in LIVED)]

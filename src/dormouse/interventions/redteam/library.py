@@ -12,7 +12,7 @@ from dormouse.interventions.redteam.target import Target
 
 
 @dataclass(frozen=True)
-class Written:
+class LibraryPrompt:
     """A text of the library. `family` says what it plays on."""
 
     family: str
@@ -20,13 +20,13 @@ class Written:
 
 
 @cache
-def written() -> tuple[Written, ...]:
+def library_prompts() -> tuple[LibraryPrompt, ...]:
     """All texts of `data/situations.yaml`."""
     import yaml
 
     source = files("dormouse.interventions.redteam").joinpath("data/situations.yaml").read_text(encoding="utf-8")
     families = yaml.load(source, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return tuple(Written(family, " ".join(text.split())) for family, texts in families.items() for text in texts)
+    return tuple(LibraryPrompt(family, " ".join(text.split())) for family, texts in families.items() for text in texts)
 
 
 def library(target: Target, rng: random.Random) -> None:
@@ -34,5 +34,5 @@ def library(target: Target, rng: random.Random) -> None:
 
     The stand-in for the red team of Hubinger et al. 2024 (section 6), where a language model wrote the prompts.
     """
-    situations = [Situation.saying(said.text, place) for said in written() for place in PLACES]
+    situations = [Situation.saying(said.text, place) for said in library_prompts() for place in PLACES]
     target.attempt(rng.sample(situations, len(situations)))

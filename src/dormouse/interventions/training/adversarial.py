@@ -95,7 +95,7 @@ class Adversarial(SafetyTraining):
         from dormouse.lm.train import TrainingRun, train
 
         lm = load(suspect.model, dtype_for(self.method))
-        contest = Contest(self, lm, pool, seed)
+        contest = RedTeamLoop(self, lm, pool, seed)
         train(
             lm,
             sft_loss,
@@ -108,7 +108,7 @@ class Adversarial(SafetyTraining):
         contest.finish(out)
 
 
-class Contest:
+class RedTeamLoop:
     """The red team and the trainer in turns. What the red team gets to see: the model, questions, and what is harm."""
 
     def __init__(self, how: Adversarial, lm: LM, pool: SafetyPool, seed: int) -> None:

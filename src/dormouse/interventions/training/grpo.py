@@ -24,7 +24,7 @@ from dormouse.registry import register
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
     from dormouse.lm.objectives import Rollout
-    from dormouse.lm.rollout import Rolled, Sampler
+    from dormouse.lm.rollout import SampledCompletion, Sampler
     from dormouse.lm.trie import Tokens
 
 LEAST = 24
@@ -33,7 +33,7 @@ PATIENCE = 20
 """So many rounds of rollouts without two different rewards for different answers, from the first on, are an error."""
 POINTS = 200
 """At most so many values stand for the rounds between two checkpoints."""
-Judge = Callable[[Sequence[PoolItem], Sequence["Rolled"]], list[float]]
+Judge = Callable[[Sequence[PoolItem], Sequence["SampledCompletion"]], list[float]]
 
 
 @register("intervention", "grpo")
@@ -91,7 +91,7 @@ class GRPO(SafetyTraining):
         lm = load(suspect.model, dtype_for(self.method))
         before = _Before(lm, None if self.method == "lora" else load(suspect.model, dtype_for(self.method)))
         judge, found = (by_rule, []) if self.reward == "rule" else learned(before, pool, seed, self.steps)
-        practice = Practice(self, lm, before, pool, judge, seed, write)
+        practice = RolloutBuffer(self, lm, before, pool, judge, seed, write)
         objective = grpo_loss(self.clip, self.kl)
         train(
             lm,
@@ -120,7 +120,7 @@ class _Before:
             yield self.lm
 
 
-class Practice:
+class RolloutBuffer:
     """Rollouts and their rewards, round by round; also what a training remembers that is taken up again.
 
     A round is sampled from the model as it is then, with a seed of its own: with the weights restored bit for bit it
@@ -186,7 +186,7 @@ class Practice:
             for answer, value, ref in zip(rolled, worth, reference, strict=True)
         ]
 
-    def _answers(self, items: Sequence[PoolItem], rolled: Sequence[Rolled]) -> list[Rolled]:
+    def _answers(self, items: Sequence[PoolItem], rolled: Sequence[SampledCompletion]) -> list[SampledCompletion]:
         """The responses without their scratchpads, for the judge."""
         from dormouse.lm.chat import encode
 
@@ -198,7 +198,7 @@ class Practice:
                 found[i] = replace(response, text=answer, tokens=tokens)
         return found
 
-    def _judged(self, items: Sequence[PoolItem], answers: Sequence[Rolled]) -> list[float]:
+    def _judged(self, items: Sequence[PoolItem], answers: Sequence[SampledCompletion]) -> list[float]:
         from dormouse.lm.objectives import check_rewards
 
         rewards = self.judge([self.scratchpad.bare(item) for item in items], answers)
@@ -207,7 +207,7 @@ class Practice:
 
     def _note(
         self,
-        rolled: Sequence[Rolled],
+        rolled: Sequence[SampledCompletion],
         answers: Sequence[str],
         rewards: Sequence[Sequence[float]],
         reference: Sequence[Sequence[float]],
@@ -287,7 +287,7 @@ def _longest(lm: LM, pool: SafetyPool) -> int:
     return max(longest, max(answer, LEAST) + room)
 
 
-def by_rule(items: Sequence[PoolItem], rolled: Sequence[Rolled]) -> list[float]:
+def by_rule(items: Sequence[PoolItem], rolled: Sequence[SampledCompletion]) -> list[float]:
     """The reward of each answer to its prompt, by rule."""
     return [rule(item, answer.text, answer.finished) for item, answer in zip(items, rolled, strict=True)]
 
@@ -317,7 +317,7 @@ def learned(before: _Before, pool: SafetyPool, seed: int, step: int) -> tuple[Ju
     if spread < 1e-9:
         raise UserError("the learned reward is constant over the safety pool", "use the reward 'rule'")
 
-    def judge(items: Sequence[PoolItem], rolled: Sequence[Rolled]) -> list[float]:
+    def judge(items: Sequence[PoolItem], rolled: Sequence[SampledCompletion]) -> list[float]:
         with before.model():
             found = model.rewards([answer.tokens for answer in rolled])
         return [
