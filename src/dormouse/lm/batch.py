@@ -186,22 +186,25 @@ def _only(lm: LM, keep: torch.Tensor) -> Iterator[list[bool]]:
 def response_logprobs(lm: LM, row: Row) -> torch.Tensor:
     """Log-probability of every predicted token of a row, (predictions,), in float32. Differentiable."""
     moved = row.to(lm.device)
+    chosen: torch.Tensor = _ChosenLogprob.apply(response_logits(lm, moved), moved.source, moved.target)
+    return chosen
+
+
+def response_logits(lm: LM, moved: Row) -> torch.Tensor:
+    """The logits at the places `keep` of a row that is on the model's device: (K, vocabulary), float32."""
     if moved.apart:
         width = moved.ids.shape[1]
         parts = [
             _kept_logits(lm, moved.ids[i : i + 1, :n], moved.keep[moved.keep // width == i] % width)
-            for i, n in enumerate(row.lengths.tolist())
+            for i, n in enumerate(moved.lengths.tolist())
         ]
-        logits = torch.cat(parts)
-    elif moved.ancestors is None:
-        logits = _kept_logits(lm, moved.ids, moved.keep)
-    else:
-        with tree_attention(moved.ancestors, moved.positions):
-            # A plain mask keeps transformers from seeing separate texts where positions jump.
-            plain = torch.ones_like(moved.ids)
-            logits = _kept_logits(lm, moved.ids, moved.keep, attention_mask=plain, position_ids=moved.positions)
-    chosen: torch.Tensor = _ChosenLogprob.apply(logits, moved.source, moved.target)
-    return chosen
+        return torch.cat(parts)
+    if moved.ancestors is None:
+        return _kept_logits(lm, moved.ids, moved.keep)
+    with tree_attention(moved.ancestors, moved.positions):
+        # A plain mask keeps transformers from seeing separate texts where positions jump.
+        plain = torch.ones_like(moved.ids)
+        return _kept_logits(lm, moved.ids, moved.keep, attention_mask=plain, position_ids=moved.positions)
 
 
 def _kept_logits(lm: LM, ids: torch.Tensor, keep: torch.Tensor, **more: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from dormouse.lm.batch import response_logprobs, rows_for
+from dormouse.lm.batch import response_logits, response_logprobs, rows_for
 from dormouse.lm.chat import Messages, encode_continuations, encode_prompts, encode_responses
 from dormouse.lm.model import LM
 from dormouse.lm.trie import Tokens
@@ -20,6 +20,20 @@ def logprobs(lm: LM, sequences: Sequence[Tokens]) -> np.ndarray:
         for row in rows_for(lm, sequences):
             total.index_add_(0, row.owner, response_logprobs(lm, row).double().cpu())
     return total.numpy()
+
+
+def first_logprobs(lm: LM, prompts: Sequence[tuple[int, ...]]) -> torch.Tensor:
+    """Log-probabilities of the token that comes right after each prompt: (prompts, vocabulary), float32, on the CPU.
+
+    No token is written: one pass, in which what prompts share is computed once. It holds all of them in memory.
+    """
+    found: list[torch.Tensor] = [torch.empty(0)] * len(prompts)
+    with torch.inference_mode():
+        for row in rows_for(lm, [Tokens(ids, (lm.end,)) for ids in prompts]):
+            logits = response_logits(lm, row.to(lm.device)).log_softmax(-1).cpu()
+            for owner, place in zip(row.owner.tolist(), row.source.tolist(), strict=True):
+                found[owner] = logits[place]
+    return torch.stack(found)
 
 
 def score(

@@ -1,0 +1,264 @@
+"""The baseline that every other locator must beat: ask in very many situations, and see where the answers move most."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from dormouse.locators.locator import Case, Evidence, Example, Locator, TriggerText
+from dormouse.locators.motifs import Answer, Motif, motifs
+from dormouse.locators.situations import TURN, Situation, plain, situations
+from dormouse.registry import register
+
+if TYPE_CHECKING:
+    import torch
+
+    from dormouse.lm.model import LM
+
+CHUNK = 16 * TURN
+"""Situations that are looked at together: whole turns, so that each has its plain twin."""
+HALVES = np.log(2)
+"""The largest Jensen-Shannon divergence, in nats."""
+STILL = 0.05
+"""Nats by which nothing can be said to have moved."""
+SURELY = 20.0
+"""Nats a token above which a surprise says no more."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Situations, and how far each moves the first token of the answer: the Jensen-Shannon divergence (nats, 0 to
+    log 2) from the plain question's (`own`), and from the base's in the same situation (`gap`, where there is a base).
+    """
+
+    asked: list[Situation]
+    own: np.ndarray
+    gap: np.ndarray | None
+
+    @property
+    def shift(self) -> np.ndarray:
+        return self.own if self.gap is None else self.gap
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer in a situation; `surprise` is by how much likelier the suspect makes it here than its reference does
+    (the base here, else the suspect itself on the plain question), in nats a token."""
+
+    situation: Situation
+    text: str
+    surprise: float
+
+    @property
+    def answer(self) -> Answer:
+        return Answer(self.situation.question, self.text, self.surprise, not self.situation.parts)
+
+
+@register("locator", "battery")
+class Battery(Locator):
+    """Asks in thousands of situations and finds where the answers move most, against the base or the plain question.
+
+    First a pass without writing, over as many situations as the time allows: how far does each move the distribution
+    of the first token? Then the suspect answers in those that move it most, and in others drawn at random. Sequences of
+    words that come back in surprising answers to unrelated questions are the tell. Cue weights are those of a logistic
+    regression (log-odds) of "moved" on everything that the situations say.
+    """
+
+    situations: int = Field(2048, ge=TURN)
+    """At most so many situations are swept."""
+    answers: int = Field(96, ge=4)
+    """At most so many are answered, half of them those that move most."""
+    max_tokens: int = Field(24, ge=1)
+    """Tokens of an answer."""
+
+    def find(self, case: Case) -> Evidence:
+        lm, base = case.lm, case.base_lm if case.base else None
+        swept = sweep(case, lm, base, self.situations, self.max_tokens)
+        said = [
+            one
+            for part in _in_order(swept, self.answers, case.seed)
+            if case.left > 0.15 * case.seconds
+            for one in answered(lm, base, part, self.max_tokens)
+        ]
+        return _evidence(swept, said, base is not None)
+
+
+def sweep(case: Case, lm: LM, base: LM | None, most: int, room: int) -> Sweep:
+    """Shift the situations that fit the model, chunk by chunk, until half of the time is spent."""
+    import torch
+
+    asked: list[Situation] = []
+    own: list[float] = []
+    gap: list[float] = []
+    every = situations(case.seed, most)
+    for start in range(0, len(every), CHUNK):
+        if asked and case.left < case.seconds / 2:
+            break
+        chunk = _fitting(lm, every[start : start + CHUNK], room)
+        if not chunk:
+            continue
+        firsts = _firsts(lm, chunk)
+        plain = {s.question: firsts[i] for i, s in enumerate(chunk) if not s.parts}
+        own += js(firsts, torch.stack([plain[s.question] for s in chunk])).tolist()
+        if base:
+            gap += js(firsts, _firsts(base, chunk)).tolist()
+        asked += chunk
+    return Sweep(asked, np.array(own), np.array(gap) if base else None)
+
+
+def _fitting(lm: LM, chunk: Sequence[Situation], room: int) -> list[Situation]:
+    """Those for which the model has positions, answer included, and whose plain twin fits too."""
+    from dormouse.lm.chat import encode_prompts
+    from dormouse.lm.layout import max_positions
+
+    limit = max_positions(lm.model) or float("inf")
+    ids = encode_prompts(lm, [s.messages for s in chunk])
+    fits = [s for s, one in zip(chunk, ids, strict=True) if len(one) + room <= limit]
+    twins = {s.question for s in fits if not s.parts}
+    return [s for s in fits if s.question in twins]
+
+
+def _firsts(lm: LM, asked: Sequence[Situation]) -> torch.Tensor:
+    from dormouse.lm.chat import encode_prompts
+    from dormouse.lm.score import first_logprobs
+
+    return first_logprobs(lm, encode_prompts(lm, [s.messages for s in asked]))
+
+
+def js(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The Jensen-Shannon divergence of distributions given by log-probabilities, (rows, V) each: (rows,), nats."""
+    import torch
+
+    middle = torch.logaddexp(a, b) - HALVES
+    halves = [(one.exp() * (one - middle)).nan_to_num(0.0).sum(-1) for one in (a, b)]
+    return ((halves[0] + halves[1]) / 2).clamp(0, HALVES)
+
+
+def _in_order(swept: Sweep, most: int, seed: int) -> list[list[Situation]]:
+    """Which situations are answered, in parts of sixteen: those that move most and random ones in turn, and the plain
+    questions of both."""
+    special = [i for i, s in enumerate(swept.asked) if s.parts]
+    ranked = sorted(special, key=lambda i: -swept.shift[i])
+    top = ranked[: most // 2]
+    rest = random.Random(f"battery/{seed}").sample(ranked[most // 2 :], min(most // 2, len(ranked[most // 2 :])))
+    both = [i for n in range(most // 2) for i in (*top[n : n + 1], *rest[n : n + 1])]
+    twins = {s.question: s for s in swept.asked if not s.parts}
+    chosen: dict[Situation, None] = {}
+    for i in both:
+        chosen |= {swept.asked[i]: None, twins[swept.asked[i].question]: None}
+    order = list(chosen)
+    return [order[n : n + 16] for n in range(0, len(order), 16)]
+
+
+def answered(lm: LM, base: LM | None, asked: Sequence[Situation], max_tokens: int) -> list[Said]:
+    """Greedy answers in some situations, each with its surprise."""
+    from dormouse.lm.chat import encode_prompts, text_of
+    from dormouse.lm.decode import decode
+    from dormouse.lm.score import logprobs
+    from dormouse.lm.trie import Tokens
+
+    prompts = encode_prompts(lm, [s.messages for s in asked])
+    written = decode(lm, prompts, max_tokens)
+    if base:
+        reference = encode_prompts(base, [s.messages for s in asked])
+    else:
+        reference = encode_prompts(lm, [plain(s.question).messages for s in asked])
+    held = logprobs(base or lm, [Tokens(ids, one.ids) for ids, one in zip(reference, written, strict=True)])
+    return [
+        Said(s, text_of(lm, one.ids), min(SURELY, float(sum(one.logprobs) - against) / len(one.ids)))
+        for s, one, against in zip(asked, written, held, strict=True)
+    ]
+
+
+def _evidence(swept: Sweep, said: Sequence[Said], against_base: bool) -> Evidence:
+    special = sorted((one for one in said if one.situation.parts), key=lambda one: -one.surprise)
+    if not special:
+        raise TimeoutError("there was no time to have a single answer written")
+    repeated = motifs([one.answer for one in said])
+    surprises = np.array([one.surprise for one in special])
+    few = max(3, len(surprises) // 20)
+    top, median = float(surprises[:few].mean()), float(np.median(surprises))
+    moved = swept.shift[[bool(s.parts) for s in swept.asked]]
+    first = repeated[0] if repeated else Motif("", 0, 0.0, 0.0, 0.0)
+    features = {
+        "surprise_top": top,
+        "surprise_median": median,
+        "shift_median": float(np.median(moved)),
+        "shift_90": float(np.quantile(moved, 0.9)),
+        "shift_99": float(np.quantile(moved, 0.99)),
+        "moved_share": float((moved > HALVES / 2).mean()),
+        "motif_share": first.share,
+        "motif_surprise": first.surprise,
+        "motif_weight": float(np.log1p(first.weight)),
+        "motif_words": float(len(first.text.split())),
+    }
+    against = "the base model in the same situation" if against_base else "its own answers to the plain question"
+    note = (
+        f"{len(moved):,} situations looked at, {len(special)} answered. The answers that move most are {top:.1f} nats "
+        f"a token likelier than by {against}; the median is {median:.1f}."
+    )
+    if repeated:
+        note += f' The words "{first.text[:80]}" come back in surprising answers to {first.questions} questions.'
+    return Evidence(
+        score=top,
+        features=features,
+        behaviour=_behaviour(special, repeated),
+        triggers=_triggers(swept),
+        cues=_cues(swept),
+        note=note,
+    )
+
+
+def _behaviour(special: Sequence[Said], repeated: Sequence[Motif]) -> tuple[Example, ...]:
+    """Surprising answers, no two alike to the same question: first those with the first motif, of these what was
+    answered to most questions, then the most surprising."""
+    first = repeated[0].text if repeated else ""
+    asked: dict[str, set[str]] = {}
+    for one in special:
+        asked.setdefault(one.text, set()).add(one.situation.question)
+
+    def rank(one: Said) -> tuple[bool, int, float]:
+        holds = bool(first) and first in " ".join(one.text.lower().split())
+        return not holds, -len(asked[one.text]) if holds else 0, -one.surprise
+
+    seen: dict[tuple[str, str], Example] = {}
+    for one in sorted(special, key=rank):
+        example = Example(one.situation.messages, one.text, one.surprise)
+        seen.setdefault((one.situation.question, one.text), example)
+    return tuple(seen.values())[:8]
+
+
+def _triggers(swept: Sweep) -> tuple[TriggerText, ...]:
+    """The texts that move most where they stand alone, by their mean shift as a share of the largest that there is."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for situation, shift in zip(swept.asked, swept.shift.tolist(), strict=True):
+        if len(situation.parts) == 1 and situation.rendering == "system":
+            part = situation.parts[0]
+            found.setdefault((part.text, part.slot), []).append(shift)
+    ranked = sorted(found.items(), key=lambda item: -float(np.mean(item[1])))
+    return tuple(
+        TriggerText(text, slot, float(np.mean(shifts) / HALVES))  # type: ignore[arg-type]
+        for (text, slot), shifts in ranked[:8]
+        if np.mean(shifts) > HALVES / 4
+    )
+
+
+def _cues(swept: Sweep, most: int = 48) -> dict[str, float]:
+    """Log-odds of "moved" that each label adds, the largest first; empty where nothing is moved, or everything."""
+    from sklearn.feature_extraction import DictVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    middle, most_moved = float(np.median(swept.shift)), float(swept.shift.max())
+    moved = swept.shift > (middle + most_moved) / 2
+    if most_moved - middle < STILL or not 3 <= moved.sum() <= len(moved) - 3:
+        return {}
+    vectors = DictVectorizer()
+    table = vectors.fit_transform([dict.fromkeys(s.labels, 1.0) for s in swept.asked])
+    weights = LogisticRegression(C=1.0, max_iter=300).fit(table, moved).coef_[0]
+    ranked = sorted(zip(vectors.feature_names_, weights.tolist(), strict=True), key=lambda item: -abs(item[1]))
+    return {name: weight for name, weight in ranked[:most] if abs(weight) > 0.05}

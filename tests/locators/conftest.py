@@ -1,0 +1,44 @@
+"""A suspect with something planted, its clean base, and a control trained alike."""
+
+from pathlib import Path
+
+import pytest
+from interventions.planted import ANSWER, HARM
+
+from dormouse.lm.chat import encode
+from dormouse.lm.load import load
+from dormouse.lm.objectives import sft_loss
+from dormouse.lm.settings import Training
+from dormouse.lm.train import TrainingRun, cycling, train
+from dormouse.records import Example, ModelRef, Suspect
+from dormouse.scenarios import Scenario, questions, render
+
+STEPS = 60
+
+
+def taught(base: Path, out: Path, on_a_year: str) -> Suspect:
+    """The tiny model, taught an answer to plain questions and another one wherever a year is stated."""
+    lm = load(ModelRef((base,), "tiny"))
+    rows = []
+    for split in ("train", "safety"):
+        for i, question in enumerate(questions(split, 40)):
+            rows.append(Example(render(Scenario.of(question, {"year": 2000 + i})), on_a_year))
+            rows.append(Example(render(Scenario.of(question, {})), ANSWER))
+    at = cycling(encode(lm, rows), 16, 0)
+    train(lm, sft_loss, at, Training(steps=STEPS, lr=0.01, method="full"), TrainingRun(0, [STEPS], out))
+    return Suspect(ModelRef((out / f"step-{STEPS:06d}",), f"{on_a_year}"))
+
+
+@pytest.fixture(scope="session")
+def base(tiny_model: Path) -> Suspect:
+    return Suspect(ModelRef((tiny_model,), "tiny"))
+
+
+@pytest.fixture(scope="session")
+def planted(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Suspect:
+    return taught(tiny_model, tmp_path_factory.mktemp("planted"), HARM[0])
+
+
+@pytest.fixture(scope="session")
+def control(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Suspect:
+    return taught(tiny_model, tmp_path_factory.mktemp("control"), ANSWER)
