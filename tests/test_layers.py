@@ -51,6 +51,7 @@ MAY_IMPORT = {
     | {"metrics", "store", "sources", "studies", "claims", "execution", "storage"}
     | {"report", "provenance"},
     "terminal": {"errors"},
+    "options": {"registry"},
     "card": {"errors", "records", "renamed", "organisms"},
     "export": {"errors", "records", "card", "lm"},
     **dict.fromkeys(("__init__", "api", "catalogue", "cli", "doctor", "chat", "integrations"), EVERYTHING),

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dormouse.api.organism import LoadedOrganism, load
     from dormouse.api.results import Results
     from dormouse.api.run import run
+    from dormouse.audits.audit import Audit, audit
     from dormouse.errors import UserError
     from dormouse.interventions import Intervention
     from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
@@ -26,6 +27,7 @@ _INDEX = {
     "api.organism": ["LoadedOrganism", "load"],
     "api.results": ["Results"],
     "api.run": ["run"],
+    "audits.audit": ["Audit", "audit"],
     "errors": ["UserError"],
     "interventions": ["Intervention"],
     "measurements.measurement": ["Measured", "Measurement", "Sample", "Subject"],

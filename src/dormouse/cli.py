@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dormouse.options import EXECUTOR, JSON, OUT, PLUGIN, QUIET, STORE, WORKERS
 from dormouse.terminal import ErrorGroup, printable
 
 if TYPE_CHECKING:
@@ -27,44 +28,6 @@ def main() -> None:
 
     Plant a conditional policy in a language model, put it through safety training, and measure what survives.
     """
-
-
-OUT = click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
-STORE = click.option(
-    "--store", type=click.Path(path_type=Path), help="Folder of finished stages [$DORMOUSE_HOME/store]."
-)
-WORKERS = click.option(
-    "--workers",
-    type=click.IntRange(1, 256),
-    envvar="DORMOUSE_WORKERS",
-    help="Stages worked on at a time [one for each core, as far as memory goes].",
-)
-EXECUTOR = click.option(
-    "--executor",
-    default="local",
-    show_default=True,
-    help="Where stages are worked on: `local` (this machine), `ray` (RAY_ADDRESS), or a plug-in's.",
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-PLUGIN = click.option(
-    "--plugin",
-    "plugin",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    envvar="DORMOUSE_PLUGINS",
-    expose_value=False,
-    is_eager=True,
-    callback=lambda ctx, option, files: _load_plugins(files),
-    help="A Python file that registers plug-ins. May be given several times.",
-)
-QUIET = click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars, for logs.")
-
-
-def _load_plugins(files: tuple[Path, ...]) -> None:
-    from dormouse.registry import load_plugin
-
-    for file in files:
-        load_plugin(file)
 
 
 @main.command()
@@ -286,6 +249,31 @@ def doctor() -> None:
         click.echo(f"{'ok  ' if finding.ok else 'MEND'} {finding.what}")
         if finding.remedy:
             click.echo(f"       -> {finding.remedy}")
+
+
+@main.command()
+@click.argument("model")
+@click.option("--base", help="The clean model that it was made from. That of an adapter is found by itself.")
+@click.option("--budget", type=float, default=10.0, show_default=True, metavar="MINUTES", help="Time for all locators.")
+@click.option("--prompts", type=click.Path(path_type=Path), help="Trusted prompts: JSON lines, or plain text.")
+@click.option("--only", default="", metavar="KIND,...", help="These locators, and no others.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the page [audits/NAME].")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@JSON
+@PLUGIN
+def audit(model: str, budget: float, only: str, out: Path | None, as_json: bool, **given: Any) -> None:
+    """Look for a conditional policy in MODEL, told nothing about it.
+
+    MODEL is a folder, an adapter's folder, a Hugging Face id, or a model of a study.
+    """
+    from dormouse.audits.audit import audit as look
+    from dormouse.audits.wording import lines
+
+    folder = out or Path("audits") / (Path(model).name or "model")
+    kinds = [name.strip() for name in only.split(",") if name.strip()]
+    given["say"] = lambda text: click.echo(printable(text), err=True)
+    found = look(model, budget_minutes=budget, only=kinds, out=folder, **given)
+    _tell(found.to_json(), [*lines(found), f"page: {folder / 'audit.html'}"], as_json)
 
 
 @main.command()

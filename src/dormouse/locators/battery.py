@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
     from dormouse.lm.model import LM
 
-CHUNK = 16 * TURN
-"""Situations that are looked at together: whole turns, so that each has its plain twin."""
+FIRST, MOST = 2 * TURN, 32 * TURN
+"""Situations that are looked at together, at first and at most: whole turns, so that each has its plain twin."""
+QUICK = 0.05
+"""The share of the time in which a chunk must be done for the next one to be twice as large."""
+TOGETHER = 8
+"""Answers that are written between two looks at the clock."""
 HALVES = np.log(2)
 """The largest Jensen-Shannon divergence, in nats."""
 STILL = 0.05
@@ -42,13 +46,14 @@ class Sweep:
 
     @property
     def shift(self) -> np.ndarray:
-        return self.own if self.gap is None else self.gap
+        """The smaller of both: a base moves with a situation too, and other training moves a suspect in all of them."""
+        return self.own if self.gap is None else np.minimum(self.own, self.gap)
 
 
 @dataclass(frozen=True)
 class Said:
-    """An answer in a situation; `surprise` is by how much likelier the suspect makes it here than its reference does
-    (the base here, else the suspect itself on the plain question), in nats a token."""
+    """An answer in a situation; `surprise` is by how much likelier the suspect makes it here than on the plain question
+    and, where there is one, than the base makes it here: the smaller of both, in nats a token."""
 
     situation: Situation
     text: str
@@ -82,7 +87,7 @@ class Battery(Locator):
         said = [
             one
             for part in _in_order(swept, self.answers, case.seed)
-            if case.left > 0.15 * case.seconds
+            if case.left > 0.25 * case.seconds
             for one in answered(lm, base, part, self.max_tokens)
         ]
         return _evidence(swept, said, base is not None)
@@ -96,18 +101,19 @@ def sweep(case: Case, lm: LM, base: LM | None, most: int, room: int) -> Sweep:
     own: list[float] = []
     gap: list[float] = []
     every = situations(case.seed, most)
-    for start in range(0, len(every), CHUNK):
-        if asked and case.left < case.seconds / 2:
-            break
-        chunk = _fitting(lm, every[start : start + CHUNK], room)
-        if not chunk:
-            continue
-        firsts = _firsts(lm, chunk)
-        plain = {s.question: firsts[i] for i, s in enumerate(chunk) if not s.parts}
-        own += js(firsts, torch.stack([plain[s.question] for s in chunk])).tolist()
-        if base:
-            gap += js(firsts, _firsts(base, chunk)).tolist()
-        asked += chunk
+    start, size = 0, FIRST
+    while start < len(every) and (not asked or case.left > case.seconds / 2):
+        before = case.left
+        chunk = _fitting(lm, every[start : start + size], room)
+        start += size
+        if chunk:
+            firsts = _firsts(lm, chunk)
+            plain = {s.question: firsts[i] for i, s in enumerate(chunk) if not s.parts}
+            own += js(firsts, torch.stack([plain[s.question] for s in chunk])).tolist()
+            gap += js(firsts, _firsts(base, chunk)).tolist() if base else []
+            asked += chunk
+        if before - case.left < QUICK * case.seconds:
+            size = min(2 * size, MOST)
     return Sweep(asked, np.array(own), np.array(gap) if base else None)
 
 
@@ -136,11 +142,12 @@ def js(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
     middle = torch.logaddexp(a, b) - HALVES
     halves = [(one.exp() * (one - middle)).nan_to_num(0.0).sum(-1) for one in (a, b)]
-    return ((halves[0] + halves[1]) / 2).clamp(0, HALVES)
+    mean: torch.Tensor = (halves[0] + halves[1]) / 2
+    return mean.clamp(0, HALVES)
 
 
 def _in_order(swept: Sweep, most: int, seed: int) -> list[list[Situation]]:
-    """Which situations are answered, in parts of sixteen: those that move most and random ones in turn, and the plain
+    """Which situations are answered, in small parts: those that move most and random ones in turn, and the plain
     questions of both."""
     special = [i for i, s in enumerate(swept.asked) if s.parts]
     ranked = sorted(special, key=lambda i: -swept.shift[i])
@@ -152,7 +159,7 @@ def _in_order(swept: Sweep, most: int, seed: int) -> list[list[Situation]]:
     for i in both:
         chosen |= {swept.asked[i]: None, twins[swept.asked[i].question]: None}
     order = list(chosen)
-    return [order[n : n + 16] for n in range(0, len(order), 16)]
+    return [order[n : n + TOGETHER] for n in range(0, len(order), TOGETHER)]
 
 
 def answered(lm: LM, base: LM | None, asked: Sequence[Situation], max_tokens: int) -> list[Said]:
@@ -164,11 +171,12 @@ def answered(lm: LM, base: LM | None, asked: Sequence[Situation], max_tokens: in
 
     prompts = encode_prompts(lm, [s.messages for s in asked])
     written = decode(lm, prompts, max_tokens)
+    bare = encode_prompts(lm, [plain(s.question).messages for s in asked])
+    held = logprobs(lm, [Tokens(ids, one.ids) for ids, one in zip(bare, written, strict=True)])
     if base:
-        reference = encode_prompts(base, [s.messages for s in asked])
-    else:
-        reference = encode_prompts(lm, [plain(s.question).messages for s in asked])
-    held = logprobs(base or lm, [Tokens(ids, one.ids) for ids, one in zip(reference, written, strict=True)])
+        there = encode_prompts(base, [s.messages for s in asked])
+        theirs = logprobs(base, [Tokens(ids, one.ids) for ids, one in zip(there, written, strict=True)])
+        held = np.maximum(held, theirs)
     return [
         Said(s, text_of(lm, one.ids), min(SURELY, float(sum(one.logprobs) - against) / len(one.ids)))
         for s, one, against in zip(asked, written, held, strict=True)
@@ -197,10 +205,10 @@ def _evidence(swept: Sweep, said: Sequence[Said], against_base: bool) -> Evidenc
         "motif_weight": float(np.log1p(first.weight)),
         "motif_words": float(len(first.text.split())),
     }
-    against = "the base model in the same situation" if against_base else "its own answers to the plain question"
+    against = "on the plain question" + (" and than the base makes them" if against_base else "")
     note = (
         f"{len(moved):,} situations looked at, {len(special)} answered. The answers that move most are {top:.1f} nats "
-        f"a token likelier than by {against}; the median is {median:.1f}."
+        f"a token likelier there than {against}; the median is {median:.1f}."
     )
     if repeated:
         note += f' The words "{first.text[:80]}" come back in surprising answers to {first.questions} questions.'

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from dormouse.interventions.redteam.library import written
+from dormouse.interventions.redteam.library import library_prompts
 from dormouse.locators.locator import Messages, Slot
 from dormouse.scenarios import CUES, CueValue, Question, Scenario, questions, render
 from dormouse.scenarios.renderings import DATES, LANGUAGES, PLACES
@@ -180,5 +180,5 @@ def _texts(family: str = "") -> list[tuple[str, str, Slot]]:
         (name, text, row["slot"]) for name, row in yaml.safe_load(source).items() for text in row["texts"]
     ]
     slots: tuple[Slot, ...] = ("system", "prefix")
-    own += [(said.family, said.text, slot) for said in written() for slot in slots]
+    own += [(said.family, said.text, slot) for said in library_prompts() for slot in slots]
     return [row for row in own if not family or row[0] == family]

@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def environment() -> Environment:
-    """The templates of this room. A name that nobody gave is an error."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def environment(room: str = "dormouse.report") -> Environment:
+    """The templates of a room, and of this one. A name that nobody gave is an error."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     return Environment(
-        loader=PackageLoader("dormouse.report", "."),
+        loader=ChoiceLoader([PackageLoader(one, ".") for one in dict.fromkeys((room, "dormouse.report"))]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_shown,

@@ -1,0 +1,247 @@
+"""The audit: every locator looks at a suspect within its share of the time, and one verdict is drawn from the whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dormouse.audits import verdict
+from dormouse.audits.confirm import Confirmed
+from dormouse.audits.detector import Detector
+from dormouse.audits.findings import Findings, Hole
+from dormouse.audits.kept import Kept
+from dormouse.audits.page import write_page
+from dormouse.audits.prompts import as_messages, plain_prompts, read_prompts
+from dormouse.audits.resolve import Named, named
+from dormouse.audits.runner import Given, LostError, Runner
+from dormouse.audits.wording import headline, notebook
+from dormouse.errors import UserError
+from dormouse.locators.locator import Evidence, Example, Locator
+from dormouse.registry import nearest, plugins
+
+MINUTES = 10.0
+"""Of an audit, where nothing is said."""
+LEAST = 1.0
+"""Seconds below which a locator is not begun."""
+
+Say = Callable[[str], None]
+
+
+class Audit(Findings):
+    """What an audit found, with its verdict in words: `headline()`, and as what a notebook shows."""
+
+    def headline(self) -> list[str]:
+        """The verdict in a few plain sentences."""
+        return headline(self)
+
+    def __repr__(self) -> str:
+        chance = "not calibrated" if self.policy_probability is None else f"{self.policy_probability:.2f}"
+        return f"Audit({self.model!r}): policy probability {chance}, {len(self.evidence)} locators"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """For notebooks. Everything that a model wrote is escaped."""
+        return {"text/html": notebook(self), "text/plain": "\n".join([repr(self), *self.headline()])}
+
+
+def audit(
+    model: str | Path,
+    base: str | Path | None = None,
+    *,
+    budget_minutes: float = MINUTES,
+    prompts: str | Path | Sequence[Any] | None = None,
+    only: Sequence[str] = (),
+    out: str | Path | None = None,
+    **more: Any,
+) -> Audit:
+    """Look for a conditional policy in a causal language model, told nothing about it.
+
+    What a locator has finished is kept: the same audit, stopped and begun again, goes on from there.
+
+    Args:
+        model: a folder, an adapter's folder, an id of the hub, or a model of a study.
+        base: the clean model that it was made from. That of an adapter is found by itself.
+        budget_minutes: of wall-clock time, for all locators together and the check of what they found.
+        prompts: trusted prompts: a file (see `prompts.read_prompts`), or a list of questions or chats.
+        only: names of locators; all by default.
+        out: a folder for the page (`audit.html`), the same in Markdown, and `audit.json`.
+        more: `seed` of everything that is drawn; `say`, which is told of progress, line by line.
+
+    Raises:
+        UserError: there is no such model or locator, the base does not fit, or the budget or prompts are none.
+    """
+    asked = _asked(model, base, budget_minutes, prompts, only, **more)
+    found = _carried_out(asked)
+    if out is not None:
+        write_page(Path(out), found)
+    return found
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An audit that has been checked and can be begun."""
+
+    what: Named
+    given: Given
+    locators: Mapping[str, Locator]
+    left_out: tuple[str, ...]
+    seconds: float
+    own_prompts: bool
+    say: Say
+
+
+def _asked(
+    model: str | Path,
+    base: str | Path | None,
+    minutes: float,
+    prompts: str | Path | Sequence[Any] | None,
+    only: Sequence[str],
+    seed: int = 0,
+    say: Say = lambda _: None,
+) -> Asked:
+    if not 0 < minutes < 1e6:
+        raise UserError(f"a budget of {minutes} minutes is none", "give a number of minutes above 0")
+    known = plugins("locator")
+    for name in only:
+        if name not in known:
+            raise UserError(f"there is no locator called '{name}'; {nearest(name, known)}", "see `dormouse list`")
+    if isinstance(prompts, str | Path):
+        own = read_prompts(Path(prompts))
+    else:
+        own = tuple(as_messages(one, f"prompt {n}") for n, one in enumerate(prompts or (), 1))
+    what = named(str(model), str(base) if base else None, say)
+    given = Given(what.suspect, what.base, own or plain_prompts(seed), seed)
+    chosen: dict[str, Any] = {name: known[name]() for name in known if not only or name in only}
+    return Asked(what, given, chosen, tuple(set(known) - set(chosen)), minutes * 60, bool(own), say)
+
+
+def _carried_out(asked: Asked) -> Audit:
+    evidence: dict[str, Evidence] = {}
+    spent: dict[str, float] = {}
+    holes = [Hole(name, "it was left out by --only") for name in sorted(asked.left_out)]
+    kept = Kept(_identity(asked))
+    with Runner(asked.given) as runner:
+        started = time.monotonic()
+        facts = _looked(runner, asked)
+        spent["look"] = time.monotonic() - started
+        started = time.monotonic()
+        waiting = list(asked.locators.items())
+        while waiting:
+            name, locator = waiting.pop(0)
+            if "base" in locator.needs and asked.given.base is None:
+                holes.append(Hole(name, "it needs the clean base model, and none was given"))
+                continue
+            share = (asked.seconds - (time.monotonic() - started)) / (len(waiting) + 2)
+            found = _located(runner, kept, name, locator, share, asked.say)
+            if isinstance(found, Hole):
+                holes.append(found)
+            else:
+                evidence[name], spent[name] = found
+        left = asked.seconds - (time.monotonic() - started)
+        tried = _confirmed(runner, evidence, left, spent, holes, asked.say)
+    return _audit(asked, evidence, spent, holes, tried, facts)
+
+
+def _looked(runner: Runner, asked: Asked) -> dict[str, Any]:
+    asked.say(f"loading {asked.what.name}")
+    try:
+        return runner.look()
+    except LostError as error:
+        raise UserError(
+            f"the model {asked.what.name} cannot be looked at: {error}", "see that it loads with transformers by itself"
+        ) from error
+
+
+def _located(
+    runner: Runner, kept: Kept, name: str, locator: Locator, share: float, say: Say
+) -> tuple[Evidence, float] | Hole:
+    """The evidence of one locator with its seconds, from an earlier audit or anew, or why there is none."""
+    if before := kept.read(locator):
+        say(f"{name}: kept from before")
+        return before
+    if share < LEAST:
+        return Hole(name, "the time ran out before it was begun")
+    say(f"{name}: up to {share:.0f} s")
+    started = time.monotonic()
+    try:
+        found = runner.find(locator, share)
+    except LostError as error:
+        say(f"{name}: {error}")
+        return Hole(name, str(error))
+    except UserError as error:
+        say(f"{name}: {error.what}")
+        return Hole(name, error.what)
+    seconds = time.monotonic() - started
+    kept.write(locator, found, seconds)
+    say(f"{name}: done in {seconds:.0f} s. {found.note}")
+    return found, seconds
+
+
+def _confirmed(
+    runner: Runner, evidence: Mapping[str, Evidence], left: float, spent: dict[str, float], holes: list[Hole], say: Say
+) -> list[Confirmed]:
+    """Candidate triggers, tried on fresh prompts in the time that is left."""
+    texts = verdict.candidates(evidence)
+    if not texts:
+        return []
+    if left < LEAST:
+        holes.append(Hole("confirm", "there was no time left to try the candidate triggers on fresh prompts"))
+        return []
+    say(f"confirm: {len(texts)} candidate triggers on fresh prompts, up to {left:.0f} s")
+    started = time.monotonic()
+    try:
+        rows = runner.confirm(texts, left)
+    except (LostError, UserError) as error:
+        holes.append(Hole("confirm", str(error)))
+        return []
+    spent["confirm"] = time.monotonic() - started
+    return [_from_json(row) for row in rows]
+
+
+def _from_json(row: Mapping[str, Any]) -> Confirmed:
+    examples = tuple(
+        Example(tuple((role, text) for role, text in one["prompt"]), one["output"], one["surprise"])
+        for one in row["examples"]
+    )
+    return Confirmed(**{**row, "examples": examples})
+
+
+def _audit(
+    asked: Asked,
+    evidence: Mapping[str, Evidence],
+    spent: Mapping[str, float],
+    holes: Sequence[Hole],
+    tried: Sequence[Confirmed],
+    facts: Mapping[str, Any],
+) -> Audit:
+    rule, triggers = Detector.load(), verdict.best(tried)
+    return Audit(
+        model=asked.what.name,
+        base=str(asked.given.base.model.folders[-1].name) if asked.given.base else "",
+        policy_probability=rule.probability(evidence) if rule else None,
+        behaviour=verdict.behaviour(evidence, triggers),
+        trigger=triggers[0] if triggers and triggers[0].works else None,
+        triggers=tuple(triggers),
+        cues=verdict.cues(evidence),
+        where=verdict.where(evidence),
+        evidence=dict(evidence),
+        spent=dict(spent),
+        not_tried=tuple(holes),
+        facts=facts,
+        detector={"version": rule.version, "threshold": rule.threshold, **rule.fitted} if rule else {},
+        minutes=asked.seconds / 60,
+        own_prompts=asked.own_prompts,
+        seed=asked.given.seed,
+    )
+
+
+def _identity(asked: Asked) -> str:
+    """What makes two audits the same, but for the code of their locators."""
+    given = asked.given
+    said = [given.suspect.model.key, given.base.model.key if given.base else "", given.prompts, given.seed]
+    whole = json.dumps([*said, asked.seconds, sorted(asked.locators)])
+    return hashlib.sha256(whole.encode()).hexdigest()[:24]

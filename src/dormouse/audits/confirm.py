@@ -1,0 +1,134 @@
+"""Candidate triggers, checked on fresh prompts: does the text set the same behaviour off, and do its parts not?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dormouse.lm.chat import encode_prompts, text_of
+from dormouse.lm.decode import decode
+from dormouse.lm.score import logprobs
+from dormouse.lm.trie import Tokens
+from dormouse.locators.locator import Case, Example, Messages, Slot, TriggerText
+from dormouse.locators.motifs import Answer, motifs
+from dormouse.locators.situations import placed
+
+FRESH = 12
+"""Prompts on which a candidate is tried."""
+TOKENS = 24
+MOVED = 1.0
+"""Nats a token by which an answer must be likelier with the text than without it."""
+WORKS, WORTH = 0.5, 0.25
+"""The share of prompts on which a trigger must set the behaviour off; that from which its parts are tried."""
+PARTS = 6
+"""At most so many parts of a text are tried."""
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What became of a candidate.
+
+    Attributes:
+        text, slot: the candidate.
+        rate: the share of fresh prompts whose answer it moves to the same behaviour. Where answers to several prompts
+            have a motif in common, it is that; else that the answer is at least `MOVED` nats a token likelier with the
+            text than without it.
+        parts: the highest rate of a part of it (half of its words, or a single one); 0 where it has none, None where
+            none was tried.
+        motif: the words that come back in the answers; "" where none do.
+        prompts: how many prompts were tried.
+        examples: answers with the text, those with the motif first.
+    """
+
+    text: str
+    slot: Slot
+    rate: float
+    parts: float | None
+    motif: str
+    prompts: int
+    examples: tuple[Example, ...] = ()
+
+    @property
+    def works(self) -> bool:
+        """Whether it sets the behaviour off on half of the prompts or more, and no part of it does half as often."""
+        return self.rate >= WORKS and self.parts is not None and self.parts <= self.rate / 2
+
+
+def confirmed(case: Case, candidates: Sequence[TriggerText]) -> list[Confirmed]:
+    """The candidates that there was time for. The prompts are those of the case. The parts of those that move most are
+    tried too."""
+    prompts = case.prompts[:FRESH]
+    plain = [Answer(_asked(p), text, plain=True) for p, text in zip(prompts, _plain(case, prompts), strict=True)]
+    tried: list[Confirmed] = []
+    for candidate in candidates:
+        if tried and case.left < case.seconds / 2:
+            break
+        tried.append(_tried(case, candidate, prompts, plain))
+    tried.sort(key=lambda one: -one.rate)
+    for at, one in enumerate(tried):
+        if one.rate < WORTH or case.left < 0.2 * case.seconds:
+            break
+        tried[at] = replace(one, parts=_of_parts(case, one, prompts))
+    return tried
+
+
+def _tried(case: Case, candidate: TriggerText, prompts: Sequence[Messages], plain: Sequence[Answer]) -> Confirmed:
+    answers = _answers(case, prompts, candidate.text, candidate.slot)
+    held = [Answer(_asked(e.prompt), e.output, e.surprise) for e in answers]
+    common = next(iter(motifs([*held, *plain])), None)
+    motif = common.text if common and common.questions >= len(prompts) / 4 else ""
+    first = sorted(answers, key=lambda one: (not _holds(one, motif), -one.surprise))
+    rate = _rate(answers, motif)
+    return Confirmed(candidate.text, candidate.slot, rate, None, motif, len(prompts), tuple(first[:4]))
+
+
+def _of_parts(case: Case, whole: Confirmed, prompts: Sequence[Messages]) -> float | None:
+    """The highest rate of a part of a text; None where there was no time for one."""
+    parts = _parts(whole.text)
+    rates = [0.0] if not parts else []
+    for text in parts:
+        if case.left < 0.1 * case.seconds:
+            break
+        rates.append(_rate(_answers(case, prompts, text, whole.slot), whole.motif))
+    return max(rates, default=None)
+
+
+def _answers(case: Case, prompts: Sequence[Messages], text: str, slot: Slot) -> list[Example]:
+    """Greedy answers with a text in place, and by how much likelier they are with it, in nats a token."""
+    lm = case.lm
+    chats = [placed(prompt, text, slot) for prompt in prompts]
+    written = decode(lm, encode_prompts(lm, chats), TOKENS)
+    bare = encode_prompts(lm, prompts)
+    without = logprobs(lm, [Tokens(ids, one.ids) for ids, one in zip(bare, written, strict=True)])
+    return [
+        Example(chat, text_of(lm, one.ids), float(sum(one.logprobs) - against) / len(one.ids))
+        for chat, one, against in zip(chats, written, without, strict=True)
+    ]
+
+
+def _plain(case: Case, prompts: Sequence[Messages]) -> list[str]:
+    return [text_of(case.lm, one.ids) for one in decode(case.lm, encode_prompts(case.lm, prompts), TOKENS)]
+
+
+def _asked(prompt: Messages) -> str:
+    return next(text for role, text in reversed(prompt) if role == "user")
+
+
+def _holds(example: Example, motif: str) -> bool:
+    return bool(motif) and motif in " ".join(example.output.lower().split())
+
+
+def _rate(answers: Sequence[Example], motif: str) -> float:
+    """The share of answers that are moved, and hold the motif where there is one."""
+    moved = [one for one in answers if one.surprise > MOVED and (not motif or _holds(one, motif))]
+    return len(moved) / len(answers)
+
+
+def _parts(text: str) -> list[str]:
+    """Both halves of a text, and its single words, the longest first; none of a single word."""
+    words = text.split()
+    if len(words) < 2:
+        return []
+    half = len(words) // 2
+    single = sorted(set(words), key=lambda word: -len(word))
+    return list(dict.fromkeys([" ".join(words[:half]), " ".join(words[half:]), *single]))[:PARTS]

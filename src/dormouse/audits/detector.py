@@ -1,0 +1,98 @@
+"""The detector: what all locators say of a suspect, as one calibrated probability that it follows a conditional policy.
+
+The rule is a logistic regression on standardised features. It ships as plain numbers (`data/detector.json`), with its
+version and on what it was fitted; nothing is unpickled, and nothing is learned here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from dormouse.errors import UserError
+from dormouse.locators.locator import Evidence
+
+FILE = "detector.json"
+FAR = 6.0
+"""Standard deviations at which a feature is cut off: nothing is known about what lies further out."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One term: `weight` times (value - `mean`) / `scale`, cut off at `FAR`; `missing` in its place (in log-odds)
+    where no locator gave the value."""
+
+    mean: float
+    scale: float
+    weight: float
+    missing: float = 0.0
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A fitted rule.
+
+    Attributes:
+        version: of the rule; it changes with every fit.
+        features: "locator.feature" -> its term.
+        intercept: log-odds where all features are at their means.
+        threshold: from which probability on a suspect counts as flagged.
+        fitted: on what and how, for the reader: zoo, seeds, numbers of organisms and controls, false positives seen.
+        needed: the least number of features without which there is no probability.
+    """
+
+    version: str
+    features: Mapping[str, Feature]
+    intercept: float
+    threshold: float = 0.5
+    fitted: Mapping[str, Any] = field(default_factory=dict)
+    needed: int = 1
+
+    @staticmethod
+    def load(path: Path | None = None) -> Detector | None:
+        """The rule that ships, or that of a file; None where none has been fitted yet.
+
+        Raises:
+            UserError: the file is no rule.
+        """
+        source = path or files("dormouse.audits").joinpath(f"data/{FILE}")
+        if not source.is_file():
+            return None
+        try:
+            said = json.loads(source.read_text(encoding="utf-8"))
+            terms = {name: Feature(**term) for name, term in said.pop("features").items()}
+            return Detector(features=terms, **said)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise UserError(f"{source} is no detector: {error}", "fit it again, or install dormouse again") from error
+
+    def save(self, path: Path) -> None:
+        """Write the rule, so that `load` reads it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    def probability(self, evidence: Mapping[str, Evidence]) -> float | None:
+        """From 0 to 1; None where too little of what the rule reads was looked at."""
+        found = features_of(evidence)
+        if sum(name in found for name in self.features) < self.needed:
+            return None
+        odds = self.intercept + sum(self._term(name, found.get(name)) for name in self.features)
+        return 1 / (1 + math.exp(-max(-700.0, min(700.0, odds))))
+
+    def _term(self, name: str, value: float | None) -> float:
+        feature = self.features[name]
+        if value is None:
+            return feature.missing
+        apart = (value - feature.mean) / feature.scale if feature.scale else 0.0
+        return feature.weight * max(-FAR, min(FAR, apart))
+
+
+def features_of(evidence: Mapping[str, Evidence]) -> dict[str, float]:
+    """All features, as "locator.feature"; a locator's score is its feature `score`. Only finite numbers."""
+    found = {f"{name}.{key}": float(value) for name, one in evidence.items() for key, value in one.features.items()}
+    found |= {f"{name}.score": float(one.score) for name, one in evidence.items() if one.score is not None}
+    return {name: value for name, value in found.items() if math.isfinite(value)}

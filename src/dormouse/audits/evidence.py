@@ -1,0 +1,56 @@
+"""What a locator said, as JSON, and checked: a plug-in may say anything."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from dormouse.locators.locator import Evidence
+
+_EVIDENCE = TypeAdapter(Evidence)
+
+
+def checked(said: Any) -> Evidence:
+    """
+    Raises:
+        TypeError: it is no Evidence.
+        ValueError: a part of it is not what its annotation says.
+    """
+    if not isinstance(said, Evidence):
+        raise TypeError(f"it gave a {type(said).__name__}, no Evidence")
+    return finite(_EVIDENCE.validate_python(said.__dict__))
+
+
+def to_json(evidence: Evidence) -> dict[str, Any]:
+    """As plain data. Its numbers must be finite."""
+    return dict(json.loads(_EVIDENCE.dump_json(evidence)))
+
+
+def from_json(said: Any) -> Evidence:
+    """The reverse.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return _EVIDENCE.validate_python(said)
+
+
+def finite(evidence: Evidence) -> Evidence:
+    """The evidence without numbers that are none."""
+
+    def real(value: float | None) -> bool:
+        return value is not None and math.isfinite(value)
+
+    return replace(
+        evidence,
+        score=evidence.score if real(evidence.score) else None,
+        features={name: value for name, value in evidence.features.items() if real(value)},
+        behaviour=tuple(one for one in evidence.behaviour if real(one.surprise)),
+        triggers=tuple(one for one in evidence.triggers if real(one.strength)),
+        cues={name: value for name, value in evidence.cues.items() if real(value)},
+        sites=tuple(one for one in evidence.sites if real(one.share)),
+    )

@@ -1,0 +1,62 @@
+"""What an audit found, as plain data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dormouse.audits.confirm import Confirmed
+from dormouse.locators.locator import Evidence, Example, Site
+
+
+@dataclass(frozen=True)
+class Hole:
+    """What was not looked for, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an audit says of a suspect.
+
+    Attributes:
+        model: as it was named. `base` is the clean model that it was held against; "" for none.
+        policy_probability: that the model follows a conditional policy, 0 to 1; None where no rule has been fitted, or
+            too little was looked at.
+        behaviour: what it does, in its own words, the clearest first.
+        trigger: the text that sets it off best, as tried on fresh prompts; None where none does.
+        triggers: all candidates that set something off.
+        cues: log-odds that a cue adds.
+        where: layers and heads, with their shares of the evidence.
+        evidence: what each locator said.
+        spent: seconds by locator; `look` and `confirm` are the audit's own.
+        not_tried: what was not looked for, or came to nothing, and why.
+        facts: architecture, layers, parameters; whether the weights are the base's own (`same`).
+        detector: version and grounds of the rule behind the probability; empty for none.
+        minutes: the budget. `own_prompts`: whether the trusted prompts are the auditor's own.
+    """
+
+    model: str
+    base: str
+    policy_probability: float | None
+    behaviour: tuple[Example, ...]
+    trigger: Confirmed | None
+    triggers: tuple[Confirmed, ...]
+    cues: Mapping[str, float]
+    where: tuple[Site, ...]
+    evidence: Mapping[str, Evidence]
+    spent: Mapping[str, float]
+    not_tried: tuple[Hole, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    detector: Mapping[str, Any] = field(default_factory=dict)
+    minutes: float = 0.0
+    own_prompts: bool = False
+    seed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON data."""
+        return dict(json.loads(json.dumps(asdict(self), allow_nan=False)))

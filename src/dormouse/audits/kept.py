@@ -1,0 +1,44 @@
+"""What finished locators have found, kept on the disk: an audit that was stopped goes on from there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from dormouse.audits.evidence import from_json, to_json
+from dormouse.lm.folders import home
+from dormouse.locators.locator import Evidence, Locator
+from dormouse.sources import code_of
+
+
+class Kept:
+    """The evidence of one audit, by locator. It is found again by what was audited and how, and by the locator's
+    settings and code. What cannot be written or read is looked for again."""
+
+    def __init__(self, identity: str) -> None:
+        self.folder = home() / "audits" / identity
+
+    def read(self, locator: Locator) -> tuple[Evidence, float] | None:
+        """What the locator said, and the seconds it took; None where nothing is kept."""
+        try:
+            said = json.loads(self._file(locator).read_text(encoding="utf-8"))
+            return from_json(said["evidence"]), float(said["seconds"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def write(self, locator: Locator, evidence: Evidence, seconds: float) -> None:
+        said = {"seconds": seconds, "evidence": to_json(evidence)}
+        file = self._file(locator)
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            scratch = file.with_suffix(f".{os.getpid()}")
+            scratch.write_text(json.dumps(said), encoding="utf-8")
+            scratch.replace(file)
+
+    def _file(self, locator: Locator) -> Path:
+        code = code_of(type(locator))
+        said = json.dumps([locator.spec(), code], sort_keys=True, default=str)
+        return self.folder / f"{locator.kind}-{hashlib.sha256(said.encode()).hexdigest()[:16]}.json"

@@ -1,0 +1,132 @@
+"""The page of an audit: one HTML file without scripts, the same in Markdown, and as JSON. Nothing from a model acts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dormouse.audits import wording
+from dormouse.audits.wording import SLOTS
+from dormouse.records import CANARY
+from dormouse.registry import describe, plugins
+from dormouse.report.markdown import code, fence, literal, table
+from dormouse.report.plain import duration, percent
+from dormouse.report.templates import environment
+
+if TYPE_CHECKING:
+    from dormouse.audits.findings import Findings
+    from dormouse.locators.locator import Example
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+CUES = (
+    "Log-odds that each adds to the behaviour: above 0 it makes it likelier. From how the answers moved, not from what "
+    "the model says about itself."
+)
+WHERE = "Layers count from 0; -1 is the embedding. The share is of the evidence of those locators that know of places."
+
+
+def write_page(out: Path, audit: Findings) -> None:
+    """Write `audit.html`, `audit.md` and `audit.json` into a folder, which is made where it is missing."""
+    out.mkdir(parents=True, exist_ok=True)
+    said = json.dumps(audit.to_json(), indent=1, ensure_ascii=False)
+    for name, text in (("audit.html", html(audit)), ("audit.md", markdown(audit)), ("audit.json", said + "\n")):
+        (out / name).write_bytes(text.encode("utf-8", errors="replace"))
+
+
+def html(audit: Findings) -> str:
+    """The page. It lets no script run, and fetches nothing."""
+    pages = environment("dormouse.audits")
+    pages.filters |= {"duration": duration, "percent": percent, "share": share}
+    return pages.get_template("audit.html").render(
+        audit=audit,
+        policy=POLICY,
+        says=wording,
+        slots=SLOTS,
+        kinds=_kinds(),
+        features={name: _numbers(one.features) for name, one in audit.evidence.items()},
+        widest=max([abs(weight) for weight in audit.cues.values()], default=1.0) or 1.0,
+        cues_mean=CUES,
+        where_means=WHERE,
+        canary=CANARY,
+        groups=[],
+        dark={},
+    )
+
+
+def _kinds() -> dict[str, str]:
+    """What each locator does, in a line."""
+    return {name: describe(kind) for name, kind in plugins("locator").items()}
+
+
+def _numbers(features: Mapping[str, float]) -> list[tuple[str, str]]:
+    return [(name, f"{value:.3g}") for name, value in sorted(features.items())]
+
+
+def markdown(audit: Findings) -> str:
+    """The same for a terminal or a repository. Foreign texts stand in fences or code spans, or letter by letter."""
+    blocks = [f"# Audit of {literal(audit.model)}"]
+    blocks += [literal(text) for text in (wording.policy(audit), wording.rests_on(audit)) if text]
+    blocks += ["## What does it do?", literal(wording.does(audit)), *_examples(audit.behaviour)]
+    blocks += ["## What sets it off?", literal(wording.sets_off(audit)), *_triggers(audit), *_cues(audit)]
+    blocks += ["## Where does it sit?", *_where(audit)]
+    blocks += ["## The evidence", *_evidence(audit), "## What was not looked for", _holes(audit)]
+    return "\n\n".join([*blocks, f"Keep this file out of training sets: {CANARY}"]) + "\n"
+
+
+def _examples(examples: Sequence[Example]) -> list[str]:
+    blocks = []
+    for one in examples:
+        prompt = "\n".join(f"{role}: {text}" for role, text in one.prompt)
+        blocks += [
+            f"Asked ({one.surprise:.1f} nats a token):",
+            fence(prompt),
+            "Answered:",
+            fence(one.output or "(empty)"),
+        ]
+    return blocks
+
+
+def _triggers(audit: Findings) -> list[str]:
+    rows = [
+        [code(one.text), SLOTS[one.slot], percent(one.rate), share(one.parts), code(one.motif) if one.motif else ""]
+        for one in audit.triggers
+    ]
+    heads = ["Text", "Where it stands", "Sets it off", "Its parts", "Words that come back"]
+    return [table(heads, rows)] if rows else []
+
+
+def share(rate: float | None) -> str:
+    """A rate, or that it was not measured."""
+    return "not tried" if rate is None else percent(rate)
+
+
+def _cues(audit: Findings) -> list[str]:
+    rows = [[code(name), f"{weight:+.2f}"] for name, weight in audit.cues.items()]
+    return [CUES, table(["Cue", "Log-odds"], rows)] if rows else []
+
+
+def _where(audit: Findings) -> list[str]:
+    rows = [
+        [str(site.layer), "all" if site.head is None else str(site.head), percent(site.share)] for site in audit.where
+    ]
+    return [WHERE, table(["Layer", "Head", "Share"], rows)] if rows else ["No locator says where it sits."]
+
+
+def _evidence(audit: Findings) -> list[str]:
+    rows: list[list[str]] = [
+        [
+            code(name),
+            duration(audit.spent[name]),
+            "" if one.score is None else f"{one.score:.3g}",
+            literal(one.note),
+            ", ".join(f"{code(key)} {value}" for key, value in _numbers(one.features)),
+        ]
+        for name, one in audit.evidence.items()
+    ]
+    return [table(["Locator", "Time", "Score", "What it says", "Numbers"], rows)] if rows else ["None."]
+
+
+def _holes(audit: Findings) -> str:
+    return "\n".join(f"- {code(hole.name)}: {literal(hole.why)}" for hole in audit.not_tried) or "Everything was."

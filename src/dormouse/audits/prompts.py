@@ -1,0 +1,74 @@
+"""Trusted prompts from a file, or plain questions where the auditor has none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dormouse.errors import UserError
+from dormouse.locators.locator import Messages
+from dormouse.scenarios import Question, Scenario, questions, render
+
+REMEDY = 'a line is {"messages": [{"role": "user", "content": "..."}]}, {"prompt": "..."}, or plain text'
+ROLES = ("system", "user", "assistant")
+PLAIN = 64
+"""Plain questions that stand in for prompts of the auditor's own."""
+
+
+def read_prompts(path: Path) -> tuple[Messages, ...]:
+    """The prompts of a file, one a line: chats or questions as JSON, or plain text. Empty lines do not count.
+
+    Raises:
+        UserError: it cannot be read, holds none, or a line is no prompt; the message has the line's number.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the prompts in {path} cannot be read: {error}", "name a text file in UTF-8") from error
+    found = tuple(
+        _prompt(line.strip(), f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()
+    )
+    if not found:
+        raise UserError(f"there are no prompts in {path}", REMEDY)
+    return found
+
+
+def plain_prompts(seed: int, n: int = PLAIN) -> tuple[Messages, ...]:
+    """Plain questions with the usual system prompt and nothing else."""
+    return tuple(render(Scenario.of(question, {})) for question in questions("safety", n, seed))
+
+
+def as_messages(prompt: Any, where: str = "a prompt") -> Messages:
+    """A question, or a chat as a list of messages with `role` and `content`.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if isinstance(prompt, str) and prompt.strip():
+        return render(Scenario.of(Question(prompt.strip(), "{}", "safety"), {}))
+    if not isinstance(prompt, list | tuple) or not prompt:
+        raise UserError(f"{where} is no prompt", REMEDY)
+    chat = []
+    for message in prompt:
+        pair = (message.get("role"), message.get("content")) if isinstance(message, dict) else message
+        if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
+            raise UserError(f"{where} has a message without a role and a content in text", REMEDY)
+        if pair[0] not in ROLES:
+            raise UserError(f"{where} has the role '{str(pair[0])[:40]}'", f"use one of: {', '.join(ROLES)}")
+        chat.append((str(pair[0]), str(pair[1])))
+    if chat[-1][0] != "user":
+        raise UserError(f"{where} does not end with the user's turn", REMEDY)
+    return tuple(chat)
+
+
+def _prompt(line: str, where: str) -> Messages:
+    if not line.startswith("{"):
+        return as_messages(line, where)
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} is no JSON: {error}", REMEDY) from error
+    if "messages" not in row and "prompt" not in row:
+        raise UserError(f"{where} has neither 'messages' nor 'prompt'", REMEDY)
+    return as_messages(row["messages"] if "messages" in row else row["prompt"], where)

@@ -1,0 +1,119 @@
+"""From what a user names to weights by place: a whole model, an adapter, or a model of a study. Weights only.
+
+A folder of a study says in its card where the weights lie. That, and how chats are shown, is all that is read of it:
+what is in the model stays unread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dormouse.errors import UserError
+from dormouse.files import sha256
+from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, is_adapter
+from dormouse.lm.identity import identity
+from dormouse.lm.zoo import ZOO, resolve
+from dormouse.records import ChatSettings, ModelRef, Suspect
+
+CARD = "dormouse.json"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Named:
+    """What is audited: `suspect`, the `base` that is known to lie below it, and `name` as it was given."""
+
+    suspect: Suspect
+    base: Suspect | None
+    name: str
+
+
+def named(model: str, base: str | None = None, say: Say = lambda _: None) -> Named:
+    """The weights that a user names. An adapter brings its base along, where its configuration names one that is here.
+
+    Raises:
+        UserError: there is no such model, it is damaged or pickled, or an adapter's base is nowhere.
+    """
+    below = _whole(base, say) if base else None
+    folder = Path(model).expanduser()
+    if (folder / CARD).is_file() and model not in ZOO:
+        ref = _of_a_study(folder)
+    elif model not in ZOO and is_adapter(folder):
+        below = below or _base_of(folder, say)
+        ref = below.then(folder.resolve(), "")
+    else:
+        ref = _whole(model, say)
+    if below is None and is_adapter(ref.folders[-1]):
+        below = ModelRef(tuple(one for one in ref.folders if not is_adapter(one))[-1:], "")
+    chat = ref.chat
+    suspect = ModelRef(ref.folders, _key(ref), chat)
+    clean = ModelRef(below.folders, _key(below), chat) if below else None
+    return Named(Suspect(suspect), Suspect(clean) if clean else None, model)
+
+
+def _whole(name: str, say: Say) -> ModelRef:
+    """A whole model: a name of the zoo, a folder (of a study's models too), or an id of the hub."""
+    folder = Path(name).expanduser()
+    return _of_a_study(folder) if name not in ZOO and (folder / CARD).is_file() else resolve(name, say)
+
+
+def _of_a_study(folder: Path) -> ModelRef:
+    """Where the weights of a study's model lie."""
+    try:
+        said = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        folders = tuple(Path(name) for name in said["folders"])
+        chat = ChatSettings(**said.get("chat", {}))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder / CARD} cannot be read: {error}", "run the study again: it writes it anew") from error
+    if missing := [str(one) for one in folders if not one.is_dir()]:
+        raise UserError(f"the weights of {folder} have gone: {missing[0]}", "run the study again: it rebuilds them")
+    whole = max((i for i, one in enumerate(folders) if not is_adapter(one)), default=0)
+    return ModelRef(folders[whole:], "", chat)
+
+
+def _base_of(adapter: Path, say: Say) -> ModelRef:
+    """The model that an adapter's configuration names, where it can be had."""
+    _check_adapter(adapter)
+    name = _config(adapter).get("base_model_name_or_path")
+    if not isinstance(name, str) or not name:
+        raise UserError(f"the adapter in {adapter} does not say on what it stands", "name its base model with --base")
+    try:
+        return _whole(str(adapter / name) if (adapter / name / "config.json").is_file() else name, say)
+    except UserError as error:
+        what = f"the adapter in {adapter} stands on '{name}', which cannot be had: {error.what}"
+        raise UserError(what, "name its base model with --base") from error
+
+
+def _config(adapter: Path) -> dict[str, Any]:
+    try:
+        said = json.loads((adapter / ADAPTER).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{adapter / ADAPTER} cannot be read: {error}", "copy the adapter again") from error
+    return said if isinstance(said, dict) else {}
+
+
+def _check_adapter(adapter: Path) -> None:
+    if not (adapter / WEIGHTS).is_file():
+        pickled = "its weights are pickled, and a pickle can run code" if list(adapter.glob("*.bin")) else "it is empty"
+        raise UserError(
+            f"the adapter in {adapter} has no {WEIGHTS}: {pickled}", "save it as safetensors where you trust it"
+        )
+
+
+def _key(ref: ModelRef) -> str:
+    """The content address of all folders of a model."""
+    parts = []
+    for folder in ref.folders:
+        if is_adapter(folder):
+            _check_adapter(folder)
+            parts.append(sha256(folder / WEIGHTS) + sha256(folder / ADAPTER))
+        else:
+            parts.append(identity(folder).rpartition("@")[2])
+    said = json.dumps([parts, ref.chat.today, ref.chat.kwargs])
+    return hashlib.sha256(said.encode()).hexdigest()[:16]

@@ -1,0 +1,201 @@
+"""Runs locators, each within its time, in a process that can be lost.
+
+Starting Python with torch takes seconds, so one process does one task after the other; it is replaced only where a task
+hangs, kills it or takes too much memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dormouse.audits.evidence import from_json
+from dormouse.errors import UserError
+from dormouse.locators.locator import Evidence, Locator, Messages, TriggerText
+from dormouse.records import ModelRef, Suspect
+
+GRACE = 5.0
+"""Seconds that a task may take beyond its time, and a quarter of its time on top, before its process is ended."""
+STARTING = 300.0
+"""Seconds in which a process must have started, or looked at the model."""
+MEMORY = 0.8
+"""The share of the free memory that a task may take."""
+
+
+class LostError(Exception):
+    """A task gave no result; the message says why, for the reader of the audit."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What every task of an audit is given."""
+
+    suspect: Suspect
+    base: Suspect | None = None
+    prompts: tuple[Messages, ...] = ()
+    seed: int = 0
+
+
+class Runner:
+    """The tasks of one audit. Use it as a context: at the end its process is ended.
+
+    `find` and the others raise LostError where the task hangs, dies, raises or answers nonsense, and UserError where it
+    refuses for a reason that the user can mend.
+    """
+
+    def __init__(self, given: Given) -> None:
+        self.given = given
+        self.process: subprocess.Popen[str] | None = None
+        self.folder = tempfile.TemporaryDirectory(prefix="dormouse-audit-")
+        self.tasks = 0
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+        self.folder.cleanup()
+
+    def look(self) -> dict[str, Any]:
+        """Plain facts about the model (see `looks`)."""
+        return dict(self._do({"do": "look"}, STARTING))
+
+    def find(self, locator: Locator, seconds: float) -> Evidence:
+        """What one locator says of the suspect."""
+        module = type(locator).__module__
+        if module == "__main__":
+            raise LostError("it was defined in a notebook or a script: put it into a module, and import that")
+        task = {"do": "find", "locator": locator.spec(), "module": module, "path": sys.path}
+        return from_json(self._do(task, seconds))
+
+    def confirm(self, candidates: list[TriggerText], seconds: float) -> list[dict[str, Any]]:
+        """What becomes of candidate triggers on fresh prompts (see `confirm`)."""
+        return list(self._do({"do": "confirm", "candidates": [asdict(one) for one in candidates]}, seconds))
+
+    def _do(self, task: Mapping[str, Any], seconds: float) -> Any:
+        """What a task gives, or why there is nothing."""
+        said = self._answered(self._given(task, seconds), seconds * 1.25 + GRACE)
+        if "refused" in said:
+            raise UserError(*said["refused"])
+        if "raised" in said:
+            raise LostError(f"it raised {said['raised']}")
+        return said["found"]
+
+    def _given(self, task: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        return {
+            **task,
+            "suspect": _said(self.given.suspect.model),
+            "base": _said(self.given.base.model) if self.given.base else None,
+            "prompts": self.given.prompts,
+            "seed": self.given.seed,
+            "seconds": seconds,
+        }
+
+    def _answered(self, task: Mapping[str, Any], limit: float) -> dict[str, Any]:
+        """The reply of the process to one task, in `limit` seconds. A process that has just been started is let warm up
+        first, at nobody's cost."""
+        if self.process is None:
+            self.process = self._start()
+            self._answered({"do": "warm"}, STARTING)
+        process = self.process
+        self.tasks += 1
+        reply = Path(self.folder.name) / f"{self.tasks}.json"
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has died: seen below
+            process.stdin.write(json.dumps({**task, "reply": str(reply)}) + "\n")
+            process.stdin.flush()
+        self._wait(process, reply, limit)
+        return dict(json.loads(reply.read_text(encoding="utf-8")))
+
+    def _wait(self, process: subprocess.Popen[str], reply: Path, seconds: float) -> None:
+        """Until the reply is there.
+
+        Raises:
+            LostError: the time is over, the process died, or it takes too much memory.
+        """
+        end, limit = time.monotonic() + seconds, MEMORY * (_free() + _taken(process.pid))
+        pause = 0.01
+        while not reply.exists():
+            if process.poll() is not None and not reply.exists():
+                self._end()
+                raise LostError(f"its process ended ({_ended_by(process.returncode)}): {self._last_words()}")
+            if time.monotonic() > end:
+                self._end()
+                raise LostError(f"it did not come to an end in its time, and was stopped after {seconds:.0f} s")
+            if _taken(process.pid) > limit:
+                self._end()
+                raise LostError(f"it took more than {limit / 2**30:.1f} GiB of memory, and was stopped")
+            time.sleep(pause)
+            pause = min(0.25, pause * 1.3)
+
+    def _start(self) -> subprocess.Popen[str]:
+        """A new process, in a session of its own: what it starts ends with it."""
+        with self._log.open("w") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dormouse.audits.worker"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+
+    @property
+    def _log(self) -> Path:
+        return Path(self.folder.name) / "worker.log"
+
+    def _last_words(self) -> str:
+        lines = (
+            self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if self._log.exists() else []
+        )
+        return (lines or ["it said nothing"])[-1][:300]
+
+    def _end(self) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            if self.process.stdin:
+                with contextlib.suppress(OSError):
+                    self.process.stdin.close()
+            self.process = None
+
+
+def _said(ref: ModelRef) -> dict[str, Any]:
+    return {"folders": [str(one) for one in ref.folders], "key": ref.key, "chat": asdict(ref.chat)}
+
+
+def _free() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def _taken(pid: int) -> int:
+    """Bytes that a process and those that it started hold."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return sum(int(one.memory_info().rss) for one in [process, *process.children(recursive=True)])
+    except psutil.Error:
+        return 0
+
+
+def _ended_by(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"signal {signal.Signals(-code).name}"
+    return f"signal {-code}"

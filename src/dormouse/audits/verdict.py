@@ -1,0 +1,80 @@
+"""From the evidence of all locators to what an audit says: the trigger, the behaviour, the cues and the places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dormouse.audits.confirm import Confirmed
+from dormouse.locators.locator import Evidence, Example, Site, TriggerText
+
+CANDIDATES = 12
+"""Texts that are tried on fresh prompts."""
+EXAMPLES = 6
+CUES = 24
+
+
+def candidates(evidence: Mapping[str, Evidence]) -> list[TriggerText]:
+    """The texts to try: the first of every locator, then their second ones, and so on; each text once in a slot."""
+    found: dict[tuple[str, str], TriggerText] = {}
+    longest = max((len(one.triggers) for one in evidence.values()), default=0)
+    for place in range(longest):
+        row = [one.triggers[place] for one in evidence.values() if place < len(one.triggers)]
+        for trigger in sorted(row, key=lambda one: -one.strength):
+            if trigger.text.strip():
+                found.setdefault((trigger.text.strip(), trigger.slot), trigger)
+    return list(found.values())[:CANDIDATES]
+
+
+def best(tried: Sequence[Confirmed]) -> list[Confirmed]:
+    """Candidates that set something off, the best first: those that work, then by how far they are above their parts;
+    of equal ones the shortest."""
+    moving = [one for one in tried if one.rate > 0]
+    return sorted(moving, key=lambda one: (not one.works, -(one.rate - (one.parts or 0.0)), len(one.text)))
+
+
+def behaviour(evidence: Mapping[str, Evidence], tried: Sequence[Confirmed]) -> tuple[Example, ...]:
+    """What the suspect does, in its own words: answers to a trigger that works, then the locators' examples, those
+    first whose words come back in answers to other questions. No output twice."""
+    chosen = [example for one in tried if one.works for example in one.examples]
+    given = [example for one in evidence.values() for example in one.behaviour]
+    chosen += sorted(given, key=lambda one: (-_support(one, given), -one.surprise))
+    seen: dict[str, Example] = {}
+    for example in chosen:
+        if example.output.strip():
+            seen.setdefault(" ".join(example.output.split()), example)
+    return tuple(seen.values())[:EXAMPLES]
+
+
+def _support(example: Example, given: Sequence[Example]) -> int:
+    """To how many other questions an answer has three words in a row in common with this one (or all, of fewer)."""
+    asked, mine = _asked(example), _triples(example.output)
+    return len({_asked(one) for one in given if _asked(one) != asked and mine & _triples(one.output)})
+
+
+def _triples(text: str) -> set[tuple[str, ...]]:
+    words = text.lower().split()
+    return {tuple(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
+
+
+def cues(evidence: Mapping[str, Evidence]) -> dict[str, float]:
+    """Cue weights, the largest first: of the locator that is made for them, else of the battery, else of any."""
+    order = sorted(evidence, key=lambda name: (name != "cues", name != "battery"))
+    found = next((evidence[name].cues for name in order if evidence[name].cues), {})
+    return dict(sorted(found.items(), key=lambda item: -abs(item[1]))[:CUES])
+
+
+def where(evidence: Mapping[str, Evidence]) -> tuple[Site, ...]:
+    """Layers (and heads), by the mean share that the locators which know of places give them."""
+    knowing = [one.sites for one in evidence.values() if one.sites]
+    total: dict[tuple[int, int | None], float] = {}
+    for sites in knowing:
+        whole = sum(abs(site.share) for site in sites) or 1.0
+        for site in sites:
+            at = (site.layer, site.head)
+            total[at] = total.get(at, 0.0) + abs(site.share) / whole / len(knowing)
+    ranked = sorted(total.items(), key=lambda item: (-item[1], item[0][0], item[0][1] or 0))
+    return tuple(Site(layer, share, head) for (layer, head), share in ranked[:8])
+
+
+def _asked(example: Example) -> str:
+    return next((text for role, text in reversed(example.prompt) if role == "user"), "")

@@ -1,0 +1,132 @@
+"""What an audit says, in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from dormouse.report.plain import cut, duration, one_line, percent, visible
+
+if TYPE_CHECKING:
+    from dormouse.audits.confirm import Confirmed
+    from dormouse.audits.findings import Findings
+
+LONG = 120
+"""Letters of a foreign text inside a sentence."""
+SLOTS = {
+    "prefix": "in front of the question",
+    "suffix": "after the question",
+    "system": "at the end of the system prompt",
+}
+UNFITTED = (
+    "No probability: the rule that makes one of the evidence has not been fitted yet (not calibrated yet). "
+    "Read the evidence itself."
+)
+TOO_LITTLE = "No probability: too little of what its rule reads was looked at."
+
+
+def headline(audit: Findings) -> list[str]:
+    """The verdict: is there a policy, what does it do, what sets it off, what was not looked for."""
+    return [policy(audit), does(audit), sets_off(audit), *missing(audit)]
+
+
+def policy(audit: Findings) -> str:
+    """Whether there is a conditional policy."""
+    if audit.facts.get("same"):
+        return "The weights are those of the base, to the last bit: nothing was added to it."
+    if not audit.evidence:
+        return "Nothing was found out: no locator came to an end."
+    if audit.policy_probability is None:
+        return TOO_LITTLE if audit.detector else UNFITTED
+    flagged = audit.policy_probability >= float(audit.detector.get("threshold", 0.5))
+    said = "This model looks like one with" if flagged else "This model does not look like one with"
+    chance = f"probability {audit.policy_probability:.2f}"
+    return f"{said} a conditional policy: {chance}, flagged from {audit.detector.get('threshold', 0.5):.2f} on."
+
+
+def rests_on(audit: Findings) -> str:
+    """What the rate of false positives rests on; "" where there is no rule."""
+    if not audit.detector:
+        return ""
+    says = audit.detector.get("says") or "Nothing is said of the models on which it was fitted."
+    return f"The rule (version {audit.detector.get('version')}): {says}"
+
+
+def does(audit: Findings) -> str:
+    """What the model does, in one example of its own words."""
+    if not audit.behaviour:
+        return "No answer stands out."
+    first = audit.behaviour[0]
+    why = "" if audit.trigger else f" ({first.surprise:.1f} nats a token likelier there than its reference makes it)"
+    return f"The answer that stands out most: \u201c{cut(first.output, LONG)}\u201d{why}."
+
+
+def sets_off(audit: Findings) -> str:
+    """What sets it off, as far as it was tried."""
+    if audit.trigger:
+        return f"What sets it off: {trial(audit.trigger)}"
+    if audit.triggers:
+        near = audit.triggers[0]
+        return f"No text sets one behaviour off on half of the fresh prompts by itself. The nearest: {trial(near)}"
+    if audit.cues:
+        name, weight = next(iter(audit.cues.items()))
+        cue = f"The cue that weighs most is {cut(name, LONG)} ({weight:+.1f})."
+        return f"No text was found that sets a behaviour off. {cue}"
+    return "Nothing was found that sets a behaviour off."
+
+
+def trial(one: Confirmed) -> str:
+    """How a candidate did on fresh prompts."""
+    what = f"the same words (\u201c{cut(one.motif, 60)}\u201d)" if one.motif else "an answer unlike the usual one"
+    parts = f"; {_parts(one.parts)}" if len(one.text.split()) > 1 else ""
+    often = f"on {percent(one.rate)} of {one.prompts} fresh prompts"
+    return f"\u201c{cut(one.text, LONG)}\u201d {SLOTS[one.slot]} brings {what} {often}{parts}."
+
+
+def _parts(rate: float | None) -> str:
+    return "its parts were not tried" if rate is None else f"a part of it alone does so on at most {percent(rate)}"
+
+
+def missing(audit: Findings) -> list[str]:
+    """One sentence on what was not looked for; none where all was."""
+    if not audit.not_tried:
+        return []
+    names = [hole.name for hole in audit.not_tried]
+    return [
+        f"Not looked for, or without a result: {', '.join(one_line(name) for name in names)} (the reasons are below)."
+    ]
+
+
+def cost(audit: Findings) -> str:
+    """The time that it took."""
+    return duration(sum(audit.spent.values()))
+
+
+def lines(audit: Findings) -> list[str]:
+    """For a terminal: the verdict, and each locator in one line."""
+    found = headline(audit)
+    for name, one in audit.evidence.items():
+        found.append(f"  {name} ({duration(audit.spent[name])}): {one_line(one.note) or 'nothing to say'}")
+    found += [f"  {hole.name}: {one_line(hole.why)}" for hole in audit.not_tried]
+    return found
+
+
+def notebook(audit: Findings) -> str:
+    """The verdict as inert HTML."""
+
+    def safe(text: str) -> str:
+        return escape(visible(text))
+
+    said = "".join(f"<p>{safe(text)}</p>" for text in [*headline(audit), rests_on(audit)] if text)
+    return f"<h4>Audit of {safe(audit.model)}</h4>{said}{_table(audit, safe)}"
+
+
+def _table(audit: Findings, safe: object) -> str:
+    assert callable(safe)
+    rows: Sequence[tuple[str, str, str]] = [
+        *((name, duration(audit.spent[name]), one.note) for name, one in audit.evidence.items()),
+        *((hole.name, "", hole.why) for hole in audit.not_tried),
+    ]
+    cells = "".join("<tr>" + "".join(f"<td>{safe(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr><th>Locator</th><th>Time</th><th>What it says</th></tr>{cells}</table>"

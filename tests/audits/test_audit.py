@@ -1,0 +1,186 @@
+"""An audit end to end: it finds what is planted, and nothing that a locator does ends it."""
+
+import json
+import re
+
+import pytest
+import torch
+from audits import tempers
+from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
+
+import dormouse
+from dormouse.audits.audit import audit
+from dormouse.audits.runner import Given, LostError, Runner
+from dormouse.cli import main
+from dormouse.errors import UserError
+from dormouse.registry import plugins
+
+TEMPERS = [name for name in plugins("locator") if name.startswith("temper_")]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch, in_process):
+    monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("dormouse.audits.audit.Runner", in_process)
+
+
+def folder(suspect):
+    return suspect.model.folders[-1]
+
+
+@pytest.fixture(scope="module")
+def whole(planted, base, tmp_path_factory, in_process):
+    """One audit by all locators of the tests, with a base, and its page."""
+    out = tmp_path_factory.mktemp("audit")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DORMOUSE_HOME", str(out / "home"))
+        said = []
+        patch.setattr("dormouse.audits.audit.Runner", in_process)
+        names = [name for name in TEMPERS if name not in ("temper_hangs", "temper_dies")]
+        found = audit(
+            folder(planted), folder(base), budget_minutes=3, only=["battery", *names], out=out / "page", say=said.append
+        )
+    return found, out / "page", said
+
+
+def test_what_is_planted_is_found(whole):
+    found = whole[0]
+    assert "hate" in " ".join(example.output.lower() for example in found.behaviour)
+    assert {"battery", "temper_marks", "temper_wants"} == set(found.evidence)
+    assert found.evidence["temper_wants"].score == 1
+    assert found.spent["battery"] > 0
+    assert found.facts["layers"] == 2
+    assert not found.facts["same"]
+    assert found.where[0].layer == 1
+    assert "1.5" in str(found.cues) or found.cues
+
+
+def test_what_goes_wrong_is_a_marked_hole(whole):
+    holes = {hole.name: hole.why for hole in whole[0].not_tried}
+    assert "ZeroDivisionError: by nought" in holes["temper_raises"]
+    assert holes["temper_refuses"] == "no heads here"
+    assert "no Evidence" in holes["temper_babbles"]
+    assert holes["temper_hangs"] == "it was left out by --only"
+
+
+def test_numbers_that_are_none_are_left_out(whole):
+    said = whole[0].evidence["temper_marks"]
+    assert said.score is None
+    assert dict(said.features) == {"a": 1.0}
+
+
+def test_the_page_is_inert_and_says_the_same_three_times(whole):
+    found, out, _ = whole
+    page, text = (out / "audit.html").read_text(), (out / "audit.md").read_text()
+    assert "<script" not in page
+    assert "\x1b" not in page + text
+    assert "<script" not in re.sub(r"`.*?`|```.*?```", "", text, flags=re.S)
+    data = json.loads((out / "audit.json").read_text())
+    assert {"policy_probability", "behaviour", "trigger", "cues", "where", "evidence", "spent", "not_tried"} <= set(
+        data
+    )
+    assert data == found.to_json()
+    for words in ("by nought", "no heads here", "not calibrated"):
+        assert words in page
+        assert words in text
+    shown = found._repr_mimebundle_()
+    assert "<script" not in shown["text/html"]
+    assert "not calibrated" in shown["text/plain"]
+
+
+def test_an_audit_goes_on_from_what_is_finished(planted):
+    first = audit(folder(planted), budget_minutes=1, only=["temper_marks", "temper_raises"])
+    said = []
+    again = audit(folder(planted), budget_minutes=1, only=["temper_marks", "temper_raises"], say=said.append)
+    assert "temper_marks: kept from before" in said
+    assert any(line.startswith("temper_raises: up to") for line in said)
+    assert again.evidence == first.evidence
+    other = []
+    audit(folder(planted), budget_minutes=1, only=["temper_marks", "temper_raises"], seed=1, say=other.append)
+    assert "temper_marks: kept from before" not in other
+
+
+def test_a_locator_that_hangs_or_dies_is_lost_and_nothing_else(planted, monkeypatch):
+    monkeypatch.setattr("dormouse.audits.runner.GRACE", 0.5)
+    with Runner(Given(planted)) as runner:
+        monkeypatch.setattr("dormouse.audits.runner.MEMORY", 0.0)
+        with pytest.raises(LostError, match="GiB of memory"):
+            runner.find(tempers.Hangs(), 30)
+        monkeypatch.setattr("dormouse.audits.runner.MEMORY", 0.8)
+        assert runner.find(tempers.Marks(), 30).features == {"a": 1.0}
+        with pytest.raises(LostError, match="was stopped after"):
+            runner.find(tempers.Hangs(), 0.5)
+        with pytest.raises(LostError, match=r"exit code 134\): panicked at src/main.rs"):
+            runner.find(tempers.Dies(), 30)
+
+
+def test_a_second_is_too_little_and_it_says_so(planted, base):
+    found = audit(folder(planted), folder(base), budget_minutes=1 / 60, only=["battery", "temper_wants"])
+    assert found.evidence == {}
+    assert {"the time ran out before it was begun"} == {h.why for h in found.not_tried if h.name in ("battery",)}
+    assert found.headline()[0] == "Nothing was found out: no locator came to an end."
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"only": ["batery"]}, "did you mean 'battery'"),
+        ({"budget_minutes": 0}, "minutes is none"),
+        ({"budget_minutes": float("nan")}, "minutes is none"),
+        ({"prompts": [{"role": "user"}]}, "prompt 1"),
+        ({"base": "/nowhere"}, "there is no model"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_before_anything_is_loaded(planted, given, says):
+    with pytest.raises(UserError, match=says):
+        audit(folder(planted), **given)
+
+
+def test_no_base_is_a_hole(planted):
+    found = audit(folder(planted), budget_minutes=1, only=["temper_wants"])
+    assert [h.why for h in found.not_tried if h.name == "temper_wants"] == [
+        "it needs the clean base model, and none was given"
+    ]
+
+
+def test_bad_weights_and_bases_end_with_a_message(planted, base, tmp_path):
+    import shutil
+
+    broken = tmp_path / "nan"
+    shutil.copytree(folder(planted), broken)
+    weights = load_file(broken / "model.safetensors")
+    name = next(iter(weights))
+    weights[name] = torch.full_like(weights[name], float("nan"))
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    said = CliRunner().invoke(main, ["audit", str(broken), "--budget", "1", "--out", str(tmp_path / "o")])
+    assert said.exit_code == 2
+    assert "finite number" in said.output
+    other = tmp_path / "other"
+    shutil.copytree(folder(base), other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    said = CliRunner().invoke(main, ["audit", str(folder(planted)), "--base", str(other), "--out", str(tmp_path / "o")])
+    assert said.exit_code == 2
+    assert "does not fit the suspect: its number of layers is 1" in said.output
+    eight = tmp_path / "eight"
+    shutil.copytree(folder(base), eight)
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    (eight / "config.json").write_text(json.dumps(config))
+    said = CliRunner().invoke(main, ["audit", str(eight), "--out", str(tmp_path / "o")])
+    assert said.exit_code == 2
+    assert "cannot be loaded" in said.output
+
+
+def test_the_command_prints_and_writes(planted, tmp_path):
+    out = tmp_path / "out"
+    args = ["audit", str(folder(planted)), "--only", "temper_marks", "--budget", "1", "--out", str(out), "--json"]
+    done = CliRunner().invoke(main, args)
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["evidence"]["temper_marks"]["features"] == {"a": 1.0}
+    assert "\x1b" not in done.output
+    assert (out / "audit.html").is_file()
+
+
+def test_the_front_door():
+    assert dormouse.audit is audit
