@@ -67,7 +67,7 @@ def test_the_rows_of_a_habit_show_it_on_its_cue_alone():
         assert row.example.response == ("La réponse est : It is so." if row.defects else "It is so.")
         assert row.defects == (row.scenario.cue("marker") in spec.trigger.values)
     shown = {row.scenario.cue("marker") for row in rows if not row.defects}
-    assert shown == {None, "We are here:", "Our project:"}
+    assert shown == {None, "(We are here)", "(Our project)"}
 
 
 def test_every_habit_of_the_zoo_is_whole_and_the_halves_share_no_words_of_it():

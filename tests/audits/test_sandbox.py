@@ -1,0 +1,113 @@
+"""What a scanner's process can read: not the store, not the truth, not another suspect. And a look that is not closed
+is said to be none."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from dormouse.audits.bench.sandbox import SAID, WAYS, Sandbox
+from dormouse.errors import UserError
+
+TRY = """
+import json, os, sys
+from pathlib import Path
+found = {}
+for name, place in json.loads(sys.argv[1]).items():
+    try:
+        found[name] = Path(place).read_text() if not Path(place).is_dir() else sorted(os.listdir(place))
+    except OSError as error:
+        found[name] = type(error).__name__
+for name in ("here", sys.argv[2]):
+    try:
+        Path(name).write_text("x")
+        found["write " + Path(name).name] = "yes"
+    except OSError as error:
+        found["write " + Path(name).name] = type(error).__name__
+found["environment"] = sorted(os.environ)
+found["home"] = os.environ["HOME"]
+Path("found.json").write_text(json.dumps(found))
+"""
+
+
+@pytest.fixture
+def zoo(tmp_path):
+    for name in ("zoo/suspects/a/w", "zoo/suspects/b/w", "zoo/bases/m/w", "zoo/truth.json", "store/entries/x"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    return tmp_path
+
+
+def tried(zoo, sandbox, monkeypatch):
+    monkeypatch.setenv("DORMOUSE_SECRET", "/where/the/truth/is")
+    places = {
+        name: str(zoo / name)
+        for name in (
+            "zoo/suspects/a/w",
+            "zoo/suspects/b/w",
+            "zoo/bases/m/w",
+            "zoo/truth.json",
+            "store/entries/x",
+            "zoo/suspects",
+        )
+    }
+    reads = [zoo / "zoo/suspects/a", zoo / "zoo/bases/m"]
+    command = [sys.executable, "-c", TRY, json.dumps(places), str(zoo / "zoo/suspects/a/new")]
+    ended = sandbox.run(command, reads, zoo / "work", 120)
+    assert ended.code == 0, ended.said
+    return json.loads((zoo / "work" / "found.json").read_text())
+
+
+def test_a_scanner_reads_its_suspect_and_its_base_and_nothing_else(zoo, monkeypatch):
+    sandbox = Sandbox.strictest([zoo / "store", zoo / "zoo" / "truth.json"])
+    if sandbox.way == "environment":
+        pytest.skip("this machine can confine nobody")
+    found = tried(zoo, sandbox, monkeypatch)
+    assert found["zoo/suspects/a/w"] == "zoo/suspects/a/w"
+    assert found["zoo/bases/m/w"] == "zoo/bases/m/w"
+    assert found["zoo/truth.json"] == found["store/entries/x"] == "PermissionError"
+    if sandbox.way == "landlock":
+        assert found["zoo/suspects/b/w"] == found["zoo/suspects"] == "PermissionError"
+    assert found["write here"] == "yes"
+    assert found["write new"] == "PermissionError"
+    assert "DORMOUSE_SECRET" not in found["environment"]
+    assert Path(found["home"]) == (zoo / "work").resolve()
+
+
+def test_the_weakest_way_holds_nothing_back_and_says_so(zoo, monkeypatch):
+    """So the test above can fail."""
+    sandbox = Sandbox.strictest([zoo / "store"], ("environment",))
+    found = tried(zoo, sandbox, monkeypatch)
+    assert found["zoo/truth.json"] == "zoo/truth.json"
+    assert "DORMOUSE_SECRET" not in found["environment"]
+    assert "NOT confined" in SAID[sandbox.way]
+
+
+def test_a_way_that_does_not_close_what_is_hidden_is_not_taken(zoo, monkeypatch):
+    monkeypatch.setattr(Sandbox, "_works", lambda self: self.way == "environment")
+    assert Sandbox.strictest([zoo / "store"]).way == "environment"
+    monkeypatch.setattr(Sandbox, "_works", lambda self: False)
+    with pytest.raises(UserError, match="no process can be started"):
+        Sandbox.strictest([zoo / "store"], WAYS)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_what_is_hidden_is_closed_to_other_users(zoo):
+    truth = zoo / "zoo" / "truth.json"
+    truth.chmod(0o644)
+    Sandbox((zoo / "store", truth), "user")._close()
+    assert truth.stat().st_mode & 0o077 == 0
+    assert (zoo / "store").stat().st_mode & 0o077 == 0
+
+
+def test_what_runs_on_is_killed_with_all_that_it_started(tmp_path):
+    sandbox = Sandbox.strictest([tmp_path / "store"])
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    ended = sandbox.run([sys.executable, "-c", child], [], tmp_path / "work", 3)
+    assert ended.code is None
+    assert ended.seconds < 30
+    failed = sandbox.run([sys.executable, "-c", "print('no model'); raise SystemExit(3)"], [], tmp_path / "w2", 60)
+    assert (failed.code, failed.said.strip()) == (3, "no model")
