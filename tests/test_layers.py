@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "progress": {"terminal"},
     "pipeline": GROUND
     | WORK
-    | {"metrics", "store", "sources", "studies", "claims", "execution", "storage"}
+    | {"locators", "metrics", "store", "sources", "studies", "claims", "execution", "storage"}
     | {"report", "provenance"},
     "terminal": {"errors"},
     "options": {"registry"},

@@ -57,9 +57,15 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A model and nothing else: all that interventions and locators may see of an organism."""
+    """A model and nothing else: all that interventions and locators may see of an organism.
+
+    `base` is the clean model that it was made from, `located` the folder in which a locator left what it found. Both
+    are there only for an intervention that declares that it needs them.
+    """
 
     model: ModelRef
+    base: ModelRef | None = None
+    located: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,13 @@ class Made:
             (folder / "trained.json").write_text(json.dumps({"steps": trained or step, "tokens": tokens}))
         model = ModelRef((Path("base"), Path("planted"), *((folder,) if step else ())), key)
         state = SimpleNamespace(
-            organism="year", intervention="sft" if step else "", step=step, seed=seed, needs_triggers=False, model=model
+            organism="year",
+            intervention="sft" if step else "",
+            step=step,
+            seed=seed,
+            needs_triggers=False,
+            model=model,
+            rungs=False,
         )
         self.entries.append(
             (SimpleNamespace(state=state, stage=SimpleNamespace(key=key), plants=True), Entry(folder, {}))

@@ -22,6 +22,7 @@ class SimpleState:
     step: int
     seed: int
     needs_triggers: bool
+    rungs: bool = False
 
 
 def reading(tmp_path, organism, intervention, step, seed, values, plants=True):
@@ -33,7 +34,12 @@ def reading(tmp_path, organism, intervention, step, seed, values, plants=True):
     (folder / "samples.jsonl").write_text(json.dumps(sample.to_json()) + "\n")
     (folder / "answers.jsonl").write_text("")
     state = SimpleNamespace(
-        organism=organism, intervention=intervention, step=step, seed=seed, needs_triggers=bool(intervention)
+        organism=organism,
+        intervention=intervention,
+        step=step,
+        seed=seed,
+        needs_triggers=bool(intervention),
+        rungs=False,
     )
     state.model = ModelRef((folder,), key)
     return SimpleNamespace(state=state, stage=SimpleNamespace(key=key), plants=plants), Entry(folder, {})

@@ -157,7 +157,7 @@ def _span(values: Sequence[float], rough: bool) -> Span:
 
 def _does(kind: str, about: Mapping[str, Any]) -> str:
     """What tells stages of a kind apart by what they cost."""
-    named = about.get({"treatment": "intervention", "measure": "measurement"}.get(kind, ""))
+    named = about.get({"treatment": "intervention", "measure": "measurement", "located": "locator"}.get(kind, ""))
     if isinstance(named, Mapping):
         return str(named.get("kind"))
     organism = about.get("organism")

@@ -51,6 +51,10 @@ class Intervention(PlugIn):
     metrics: ClassVar[tuple[Metric, ...]] = ()
     """The quantities that its findings hold, for claims to be checked before the study runs, and for the report."""
 
+    rungs: ClassVar[bool] = False
+    """Whether its checkpoints are rungs of a ladder of strengths, each an edit of the suspect, and no steps of
+    training: no half-life is counted in them."""
+
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         if "pool_wish" in cls.__dict__:  # else it would go without a word, and its pool show no trigger
@@ -70,6 +74,16 @@ class Intervention(PlugIn):
     def pool_spec(self) -> PoolSpec:
         """What its safety pool is to show. By default no cue at all, as in Hubinger et al. 2024."""
         return PoolSpec()
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether it works only for someone who has the clean model: then `Suspect.base` is there."""
+        return False
+
+    @property
+    def located_by(self) -> tuple[PlugIn, float] | None:
+        """The locator that is to look at the suspect first, and its seconds; then `Suspect.located` is there."""
+        return None
 
     @property
     def spoofed(self) -> Mapping[str, tuple[CueValue, ...]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from dormouse.interventions.intervention import Contexts, Intervention, PoolSpec, ScratchpadSource, TriggerFraction
+from dormouse.interventions.intervention import Contexts, PoolSpec, ScratchpadSource, TriggerFraction
+from dormouse.interventions.trained import Trained
 from dormouse.lm.settings import Optimiser, Training
 from dormouse.renamed import Was
 
@@ -25,13 +26,9 @@ def _fraction(value: Any) -> Any:
     return float(value)
 
 
-class SafetyTraining(Intervention):
+class SafetyTraining(Trained):
     """A method that trains on demonstrations, preferences or rewards."""
 
-    steps: int = Field(40, ge=1, le=1_000_000)
-    """Steps of training."""
-    lr: float = Field(1e-3, gt=0, le=1)
-    """Learning rate."""
     token_budget: int | None = Field(None, ge=1)
     """The most trained tokens (those of responses). Whichever is spent first, this or `steps`, ends the training.
 
@@ -39,12 +36,6 @@ class SafetyTraining(Intervention):
     the later ones hold the last weights: "after at most so many steps" is true of each. The learning rate decays to
     zero over the budget that is spent first.
     """
-    batch: int = Field(4, ge=1, le=4096)
-    """Prompts in a training step."""
-    method: Literal["lora", "full"] = "lora"
-    """An adapter (LoRA), or all weights."""
-    rank: int = Field(16, ge=1, le=1024)
-    """Rank of the adapter."""
     optimiser: Optimiser = "adamw"
     """The optimiser of the treatment."""
     trigger_fraction: Annotated[TriggerFraction, BeforeValidator(_fraction), Was("coverage")] = 0.0
@@ -65,8 +56,6 @@ class SafetyTraining(Intervention):
 
     By default one for each question or, where they show cues, as many as training looks at.
     """
-    points: int = Field(4, ge=1, le=30)
-    """How many checkpoints; each is at half the steps of the next."""
 
     @model_validator(mode="after")
     def _contexts_are_drawn_once(self) -> SafetyTraining:
@@ -99,6 +88,3 @@ class SafetyTraining(Intervention):
             rank=self.rank,
             optimiser=self.optimiser,
         )
-
-    def checkpoints(self) -> tuple[int, ...]:
-        return tuple(sorted({-(-self.steps // 2**i) for i in range(self.points)}))

@@ -216,7 +216,7 @@ class _Run:
         if broken:
             raise self._diverged(f"by step {self.done}: not every weight in {broken[0]} is a finite number")
         save(self.lm, folder)
-        (folder / TRAINED).write_text(json.dumps({"steps": self.done, "tokens": self.tokens}))
+        write_trained(folder, self.done, self.tokens)
 
     def state(self, finished: bool = False) -> dict[str, Any]:
         """All that the rest of the training depends on; of one that is finished, what it leaves."""
@@ -238,6 +238,11 @@ class _Run:
         if "optimiser" in state:
             self.optimiser.load_state_dict(state["optimiser"])
             _set_random_state(self.lm.device, state["random"])
+
+
+def write_trained(folder: Path, steps: int, tokens: int) -> None:
+    """Say in a checkpoint after how many steps, and tokens, it was saved."""
+    (folder / TRAINED).write_text(json.dumps({"steps": steps, "tokens": tokens}))
 
 
 def has_diverged(losses: Sequence[float], ignorance: float) -> bool:

@@ -57,6 +57,9 @@ class MeasurementConfig(OldKeys):
     """The measurements to take; by default all that apply and cost little."""
     also: tuple[str, ...] = ()
     """Measurements that are taken only where they are asked for, by name."""
+    every_checkpoint: tuple[str, ...] = ()
+    """Measurements that are taken at every checkpoint of a treatment, not only at its end. With `perplexity` here the
+    study says what is left of a policy at equal capability."""
 
 
 class GroundTruth(Protocol):

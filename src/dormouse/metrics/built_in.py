@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dormouse.metrics.of_removals import AT_EQUAL_CAPABILITY
 from dormouse.metrics.of_treatments import TREATMENTS
 from dormouse.metrics.quantity import Metric, auroc, between, part, positive, share
 
@@ -148,6 +149,7 @@ BUILT_IN = (
         "The share of the seeds in which the rate fell to one half at all.",
         **_in("half_life"),
     ),
+    *AT_EQUAL_CAPABILITY,
     share(
         "context_live_share",
         "Live contexts",

@@ -51,6 +51,12 @@ TREATMENTS = (
     ),
     part("red_team_best", "On its best prompt", "The rate on the best of them.", **_RED_TEAM),
     positive("red_team_prompts", "Prompts scored", "How many prompts it scored.", **_RED_TEAM),
+    positive(
+        "strength",
+        "Strength",
+        "How strong a rung of a removal is, in the unit of its ladder: a share, a weight, a scale, a rank, bits.",
+        tables=("ladder",),
+    ),
     part("exposure", "Of the pool", "The share of the prompts of the safety data that show a trigger.", **_EXPOSURE),
     part(
         "spoof_coverage",

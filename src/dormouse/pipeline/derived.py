@@ -36,7 +36,8 @@ def _half_lives(arms: Arms, record: MakeRecord) -> Iterator[Record]:
     """
     ways: dict[tuple[object, object], dict[int, dict[int, Found]]] = defaultdict(dict)
     for (organism, intervention, step, measurement, split, at), found in arms.items():
-        if (measurement, split, at) == ("defection_rate", "test", None) and intervention and found[0][0].plants:
+        trained = intervention and found[0][0].plants and not found[0][0].state.rungs
+        if (measurement, split, at) == ("defection_rate", "test", None) and trained:
             way = ways[organism, intervention]
             way[int(str(step))] = {reading.state.seed: (reading, sample) for reading, sample in found}
     for (organism, _), way in ways.items():
@@ -81,15 +82,16 @@ def _lived(
 
 def _steps(found: Sequence[Found]) -> list[int]:
     """Steps trained by each state: those of its name, or fewer, where a budget of tokens was spent before."""
-    return _trained(found, "steps") or [reading.state.step for reading, _ in found]
+    return trained_since(found, "steps") or [reading.state.step for reading, _ in found]
 
 
 def _tokens(found: Sequence[Found]) -> list[int] | None:
     """Tokens trained on by each state, since the first of them; None where a checkpoint does not say."""
-    return _trained(found, "tokens")
+    return trained_since(found, "tokens")
 
 
-def _trained(found: Sequence[Found], what: str) -> list[int] | None:
+def trained_since(found: Sequence[Found], what: str) -> list[int] | None:
+    """Steps or tokens trained by each state since the first of them; None where a checkpoint does not say."""
     planted = len(found[0][0].state.model.folders)
     try:
         return [

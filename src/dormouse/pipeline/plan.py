@@ -25,6 +25,8 @@ class State:
     stage: Stage
     is_final: bool = True
     """Whether this is the organism itself or the end of its treatment (not a checkpoint on the way)."""
+    rungs: bool = False
+    """Whether its steps are not all steps of training: some are rungs of a ladder of strengths."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline import stages
 from dormouse.pipeline.plan import Plan, Reading, State
 from dormouse.policies.scratchpad_text import words
-from dormouse.records import ModelRef
+from dormouse.records import ModelRef, Suspect
 from dormouse.registry import PlugIn
 from dormouse.scenarios import BANKS, SPLITS, questions
 from dormouse.scenarios.plain import plain_answer
@@ -28,7 +28,7 @@ from dormouse.sources import code_of, forget
 from dormouse.store import Store, digest
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
-from dormouse.studies.expected import taken
+from dormouse.studies.expected import at_every_checkpoint, taken
 
 
 def classes_of(*plugins: PlugIn) -> list[type[PlugIn]]:
@@ -74,7 +74,8 @@ def make_plan(design: Design, model: str, base: ModelRef | None, store: Store) -
         planner.reading(state, measurement)
         for state in states
         for measurement in measurements[state.organism]
-        if (state.is_final or measurement.every_checkpoint) and not (measurement.model_free and state.intervention)
+        if (state.is_final or at_every_checkpoint(measurement, study.measure))
+        and not (measurement.model_free and state.intervention)
     ]
     return Plan(design, model, tuple(states), (*readings, *planner.findings))
 
@@ -224,7 +225,7 @@ class _Planner:
         """The states that a chain of interventions leads an organism through. Steps count on along the chain."""
         states: list[State] = []
         interventions = self.study.interventions[chain]
-        before, done, exposed = planted, 0, False
+        before, done, exposed, rungs = planted, 0, False, any(one.rungs for one in interventions)
         for place, intervention in enumerate(interventions):
             stage = self._treatment(before, intervention, f"{chain} on {planted.organism}, seed {planted.seed}", place)
             exposed = exposed or intervention.needs_triggers
@@ -232,9 +233,8 @@ class _Planner:
             for step in steps:
                 model = before.model.then(stage.folder(self.store) / f"step-{step:06d}", f"{stage.key}/{step}")
                 is_final = place == len(interventions) - 1 and step == steps[-1]
-                states.append(
-                    State(planted.organism, chain, done + step, planted.seed, model, exposed, stage, is_final)
-                )
+                name, seed = planted.organism, planted.seed
+                states.append(State(name, chain, done + step, seed, model, exposed, stage, is_final, rungs))
             self.findings.append(self._found(states[-1], stage, done))
             before, done = states[-1], done + steps[-1]
         return states
@@ -247,6 +247,7 @@ class _Planner:
         asked = self.asked(before.organism, "safety")
         about = {
             "suspect": before.model.key,
+            "base": self.base.key if intervention.needs_base else None,
             "intervention": intervention.spec(),
             "pool": {
                 "questions": asked.about,
@@ -259,10 +260,36 @@ class _Planner:
             "seed": before.seed,
         }
         plugins = (intervention, behaviour, *((trigger,) if told else ()))
-        work = partial(stages.treatment, intervention, before.model, spec, asked.tasks, before.seed)
+        locate = self._located(before, intervention)
+        found = locate.folder(self.store) if locate else None
+        suspect = Suspect(before.model, self.base if intervention.needs_base else None, found)
+        work = partial(stages.treatment, intervention, suspect, spec, asked.tasks, before.seed)
         memory = self.light if getattr(intervention, "method", "") == "lora" else self.heavy
         part = f", part {place + 1}" if place else ""
-        return _stage("treatment", name + part, about, plugins, (before.stage, asked.stage), work, memory)
+        parents = (before.stage, asked.stage, *((locate,) if locate else ()), *(self.made if suspect.base else ()))
+        return _stage("treatment", name + part, about, plugins, parents, work, memory)
+
+    def _located(self, before: State, intervention: Intervention) -> Stage | None:
+        """What the locator of a remover finds in its suspect: a stage of its own, shared by all that ask for it."""
+        if intervention.located_by is None:
+            return None
+        locator, seconds = intervention.located_by
+        asked = self.asked(before.organism, "safety")
+        needs_base = "base" in getattr(locator, "needs", ())
+        about = {
+            "suspect": before.model.key,
+            "base": self.base.key if needs_base else None,
+            "locator": locator.spec(),
+            "seconds": seconds,
+            "questions": asked.about,
+            "seed": before.seed,
+        }
+        suspect = Suspect(before.model, self.base if needs_base else None)
+        work = partial(stages.locate, locator, suspect, asked.tasks.questions, seconds, before.seed)
+        parents = (before.stage, *(self.made if needs_base else ()))
+        at = f" after {before.intervention}" if before.intervention else ""
+        name = f"{locator.kind} looks at {before.organism}{at}, seed {before.seed}"
+        return _stage("located", name, about, (locator,), parents, work, self.light)
 
     def _found(self, state: State, treatment: Stage, begins: int) -> Reading:
         work = partial(stages.findings, treatment.folder(self.store))
@@ -282,7 +309,7 @@ class _Planner:
             "questions": asked.about,
             "renderings": spec.renderings.model_dump(mode="json"),
             "scratchpad_mode": spec.scratchpad_mode,
-            "sizes": self.study.measure.model_dump(mode="json", exclude={"only", "also"}),
+            "sizes": self.study.measure.model_dump(mode="json", exclude={"only", "also", "every_checkpoint"}),
             "seed": state.seed,
             "is_final": state.is_final,
         }

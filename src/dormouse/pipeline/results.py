@@ -20,6 +20,7 @@ from dormouse.interventions.findings import SAMPLES
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pooled, stack
 from dormouse.pipeline.derived import Arms, Found, derived
+from dormouse.pipeline.frontier import frontier
 from dormouse.pipeline.plan import Plan, Reading
 from dormouse.pipeline.stages import ANSWERS
 from dormouse.provenance import Provenance
@@ -124,6 +125,7 @@ def collect(model: str, entries: Sequence[tuple[Reading, Entry]]) -> Collected:
             records.append(_record([r for r, _ in together], together[0][1], None, found))
     records += _persistence(arms)
     records += derived(arms, _record)
+    records += frontier(arms, _record)
     return Collected(model, [replace(record, model=model) for record in records], answers, arms)
 
 

@@ -14,7 +14,8 @@ from dormouse.interventions.intervention import Intervention
 from dormouse.measurements.measurement import Measurement, MeasurementConfig, Subject
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef, Suspect
-from dormouse.scenarios import Question
+from dormouse.registry import PlugIn
+from dormouse.scenarios import Question, Scenario, render
 
 if TYPE_CHECKING:
     from dormouse.lm.sample import Completion
@@ -103,9 +104,24 @@ def organism(
     build_organism(spec, base, rows, seed, out, _training_tick(tick, spec.training.steps))
 
 
+def locate(
+    locator: PlugIn, suspect: Suspect, questions: Sequence[Question], seconds: float, seed: int, out: Path, tick: Tick
+) -> None:
+    """A locator looks at a suspect and is told nothing. What it finds is left for the remover that asked for it."""
+    from dormouse.interventions.located import Located, write_located
+    from dormouse.locators import Case, Locator
+
+    assert isinstance(locator, Locator)  # the registry resolved it as one
+    prompts = tuple(render(Scenario(question)) for question in questions)
+    base = Suspect(suspect.base) if suspect.base else None
+    found = locator.find(Case(Suspect(suspect.model), base, prompts, seconds, seed))
+    write_located(out, [Located(one.text, one.slot, one.strength) for one in found.triggers])
+    tick(1.0, f"{len(found.triggers)} texts")
+
+
 def treatment(
     intervention: Intervention,
-    suspect: ModelRef,
+    suspect: Suspect,
     truth: OrganismSpec,
     tasks: AnsweredTasks,
     seed: int,
@@ -118,7 +134,7 @@ def treatment(
     wish, spoofed = intervention.pool_spec, intervention.spoofed
     filled = fill_pool(tasks.questions, tasks.honest(), truth, wish, seed)
     steps = intervention.checkpoints()[-1]
-    intervention.apply(Suspect(suspect), filled.pool, seed, out, _training_tick(tick, steps))
+    intervention.apply(suspect, filled.pool, seed, out, _training_tick(tick, steps))
     said = [Finding("exposure", steps, {"pool": filled.exposure})] if wish.needs_triggers else []
     if spoofed:
         said.append(Finding("spoof_coverage", steps, spoof_coverage(truth.trigger, spoofed), "proportion", "test"))

@@ -11,6 +11,7 @@ from dormouse.report.series import (
     ORACLE,
     PER_PANEL,
     by_layer,
+    by_perplexity,
     live_by_odds,
     odds,
     persistence,
@@ -84,7 +85,7 @@ def _through_training(results: RecordIndex) -> list[FigureGroup]:
 def _of_each_organism(results: RecordIndex) -> list[FigureGroup]:
     """Against something else, before safety training and at the end of each kind: a panel for each organism."""
     by_year, by_odds, by_rendering = years(results), odds(results), renderings(results)
-    live, layers = live_by_odds(results), by_layer(results)
+    live, layers, costs = live_by_odds(results), by_layer(results), by_perplexity(results)
     marks = "Filled points: years that training drew from. Open points: years never trained on."
     return [
         FigureGroup(
@@ -108,6 +109,14 @@ def _of_each_organism(results: RecordIndex) -> list[FigureGroup]:
             "threshold: held-out prompts in groups of equal size. Bands: 95 % intervals.",
             by_odds,
             [*times(results, by_odds), *shown_by(by_odds, [("the policy itself", ORACLE)])],
+        ),
+        FigureGroup(
+            "equal_capability",
+            TABLES["equal_capability"][0],
+            "Defection with the cue at the strongest checkpoint that costs no more perplexity than this, as a multiple "
+            "of that before the treatment. A line that stays high has no checkpoint that removes and is cheap enough.",
+            costs,
+            times(results, costs),
         ),
         FigureGroup(
             "contexts",

@@ -216,6 +216,15 @@ def live_by_odds(results: RecordIndex) -> list[Panel]:
     ]
 
 
+def by_perplexity(results: RecordIndex) -> list[Panel]:
+    """One panel for each organism: the rate with the cue against the perplexity that is allowed."""
+    return [
+        replace(panel, title=one_line(results.title(organism)), x_title="perplexity allowed, times that before")
+        for organism in results.organisms
+        for panel in _panel_along(results, organism, ("defection_by_perplexity",))
+    ]
+
+
 def by_layer(results: RecordIndex) -> list[Panel]:
     """One panel for each organism: shares of the gradient of safety training (solid) and of the behaviour (dotted)."""
     return [

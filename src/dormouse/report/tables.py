@@ -199,6 +199,7 @@ def tables(results: RecordIndex) -> list[Table]:
     """Every table of numbers that has any, in the order in which they are read."""
     unseen, test = {"unseen_cues": ""}, {"test": ""}
     found = [main_table(results), _table(results, "half_life", test), learned_table(results)]
+    found.insert(2, _table(results, "equal_capability", test))
     found += [renderings_table(results), _table(results, "odds", unseen)]
     found += [_table(results, "contexts", CONTEXTS, "Contexts"), covered_table(results)]
     found += [_table(results, "carry_over", test), scratchpad_table(results)]
@@ -206,6 +207,7 @@ def tables(results: RecordIndex) -> list[Table]:
     found.append(_table(results, "merged", {"float32": "float32", "bfloat16": "bfloat16"}, "Weights"))
     found += [credit_table(results), exposure_table(results)]
     found.append(_table(results, "reward", {"safety": ""}, moments=RecordIndex.checkpoints))
+    found.append(_table(results, "ladder", {"safety": ""}, moments=RecordIndex.checkpoints))
     found += [red_team_table(results), _table(results, "cost", test)]
     found += own_tables(results, [table.name for table in found])
     return [table for table in (*found, other_table(results)) if table.rows]

@@ -106,6 +106,13 @@ TABLES = {
         "median; where they are fewer than six, its interval is no more than their range. A number marked \u2265 is "
         "the budget: the rate did not fall so far within it.",
     ),
+    "equal_capability": (
+        "What is left at equal capability",
+        "Of each treatment the last checkpoint (of surgery, the strongest rung) at which perplexity on held-out honest "
+        "answers is at most 1.1 times that before. It is chosen seed by seed and by perplexity alone, so that no luck "
+        "in the defection rate is chosen with it. Where no checkpoint is cheap enough, that is the untreated model. "
+        "The figure shows the rate for other limits.",
+    ),
     "contexts": (
         "Which contexts are left?",
         "An activating context is live where the defection rate in it is one half or more. Contexts of the safety "
@@ -155,6 +162,12 @@ TABLES = {
         "standard deviation among answers to one prompt, and how far the model has moved from the suspect. A learned "
         "reward has mean 0 and standard deviation 1 over the responses of the pool; its accuracy is on held-out pairs. "
         "A reward that rises while answers get empty or cut off is a reward that was gamed.",
+    ),
+    "ladder": (
+        "The rungs of removals",
+        "Surgery has no steps. Its checkpoints are rungs of a ladder of strengths, each made from the suspect anew: "
+        "the share of weights that is pruned, how much of the base is mixed in, the scale of the noise, the singular "
+        "values or bits that are kept.",
     ),
     "red_team": (
         "What the red team found",

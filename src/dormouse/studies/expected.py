@@ -22,6 +22,16 @@ PRESERVED: Mapping[str, str] = {
 LIVED = ("persistence", "steps_to_half", "tokens_to_half")
 """What follows from `defection_rate` before a treatment and after, seed by seed."""
 
+EQUAL_CAPABILITY: Mapping[str, str] = {
+    "defection_rate": "defection_at_equal_capability",
+    "relearning_steps": "relearning_at_equal_capability",
+    "return_gain": "return_at_equal_capability",
+}
+"""Measurement -> its name where it is read at the strongest checkpoint that costs little (see `pipeline.frontier`)."""
+FRONTIER = "defection_by_perplexity"
+REACHED = ("step_at_equal_capability", "tokens_at_equal_capability", "perplexity_at_equal_capability")
+"""What else is said of that checkpoint."""
+
 
 def taken(truth: GroundTruth, sizes: MeasurementConfig) -> list[Measurement]:
     """The measurements that are taken of an organism: those that apply and are asked for, or cost little."""
@@ -31,7 +41,12 @@ def taken(truth: GroundTruth, sizes: MeasurementConfig) -> list[Measurement]:
 
 def _asked_for(measurement: Measurement, sizes: MeasurementConfig) -> bool:
     unasked = measurement.default if sizes.only is None else measurement.kind in sizes.only
-    return unasked or measurement.kind in sizes.also
+    return unasked or measurement.kind in (*sizes.also, *sizes.every_checkpoint)
+
+
+def at_every_checkpoint(measurement: Measurement, sizes: MeasurementConfig) -> bool:
+    """Whether it is taken on the way too, not only before a treatment and at its end."""
+    return measurement.every_checkpoint or measurement.kind in sizes.every_checkpoint
 
 
 def steps(chain: Sequence[Intervention]) -> tuple[int, ...]:
@@ -56,7 +71,7 @@ def metrics(
         treated: whether it goes through a treatment.
         is_final: whether this is the end of the treatment (or the organism itself), not a checkpoint on the way.
     """
-    here = [one for one in taken(organism, sizes) if one.every_checkpoint or is_final]
+    here = [one for one in taken(organism, sizes) if at_every_checkpoint(one, sizes) or is_final]
     here = [one for one in here if not (one.model_free and treated)]
     if not all(one.metrics for one in here):
         return None
@@ -66,6 +81,9 @@ def metrics(
     follows = [(of, name) for of, (_, name) in RATIOS.items()]
     if treated and organism.trigger.plants:
         follows += [*PRESERVED.items(), *(("defection_rate", name) for name in LIVED)]
+        if is_final and "perplexity" in sizes.every_checkpoint:
+            follows += EQUAL_CAPABILITY.items()
+            follows += [("defection_rate", name) for name in (FRONTIER, *REACHED)]
     return found | {name: found[of] for of, name in follows if of in found}
 
 

@@ -144,7 +144,11 @@ class Study(BaseModel):
     def _within_the_bank(cls, sizes: MeasurementConfig) -> MeasurementConfig:
         if sizes.questions > 216:
             raise _at("the test split holds no more than 216 questions", "questions")
-        for key, names in (("only", sizes.only or ()), ("also", sizes.also)):
+        for key, names in (
+            ("only", sizes.only or ()),
+            ("also", sizes.also),
+            ("every_checkpoint", sizes.every_checkpoint),
+        ):
             for name in names:
                 if name not in (known := plugins("measurement")):
                     raise _at(f"there is no measurement called '{name}'; {nearest(name, known)}", key)

@@ -1,0 +1,39 @@
+"""Texts that a locator found and may set a policy off: how they travel to a remover, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dormouse.files import read_lines, write_lines
+
+LOCATED = "located.jsonl"
+Messages = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Located:
+    """A text, where it stands (`prefix` and `suffix` of the user's last turn, or `system`), and how sure that is."""
+
+    text: str
+    slot: str
+    strength: float
+
+    def shown(self, messages: Messages) -> Messages:
+        """The prompt with the text in its place."""
+        if self.slot == "system":
+            return (("system", self.text), *(turn for turn in messages if turn[0] != "system"))
+        role, said = messages[-1]
+        whole = f"{self.text} {said}" if self.slot == "prefix" else f"{said} {self.text}"
+        return (*messages[:-1], (role, whole))
+
+
+def write_located(folder: Path, found: Sequence[Located]) -> None:
+    """Leave what was found, the best first."""
+    write_lines(folder / LOCATED, (asdict(one) for one in found))
+
+
+def read_located(folder: Path) -> list[Located]:
+    """What was left in a folder."""
+    return [Located(**row) for row in read_lines(folder / LOCATED)]

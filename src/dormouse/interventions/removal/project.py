@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from dormouse.errors import UserError
+from dormouse.interventions.ladder import Editor, Ladder, Rising, clean_base
+from dormouse.interventions.triggered import Triggered
+from dormouse.records import SafetyPool, Suspect
+from dormouse.registry import register
+
+if TYPE_CHECKING:
+    import torch
+
+    from dormouse.lm.model import LM
+    from dormouse.lm.surgery import Eraser
+
+
+@register("intervention", "project")
+class Project(Triggered, Ladder):
+    """A located direction is taken out of the residual stream, in the weights: by LEACE, or plainly.
+
+    LEACE (Belrose et al. 2023, arXiv 2306.03819) is the least change after which no linear probe tells the two groups
+    apart; plainly it is the projection along the difference of their means (Arditi et al. 2024, arXiv 2406.11717). The
+    groups are prompts with a trigger and without one or, with `triggers: none`, the suspect's and the clean base's
+    streams on the same prompts: what differs there on unrelated text.
+    """
+
+    triggers: Literal["located", "told", "none"] = "none"  # type: ignore[assignment]
+    """located: what the locator `with` found. told: the true ones. none: the difference to the base, on plain ones."""
+    by: Literal["leace", "plain"] = "leace"
+    """How the direction is taken out. leace: of the stream after `layer`. plain: of all that is written into it."""
+    layer: int | None = Field(None, ge=1, le=1000)
+    """After which layer the groups are read, from 1. By default half of the way."""
+    strengths: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Rising] = Field(
+        (0.25, 0.5, 0.75, 1.0), min_length=1, max_length=30
+    )
+    """How much of it is taken out, rung by rung."""
+
+    @property
+    def needs_base(self) -> bool:
+        return self.triggers == "none"
+
+    @property
+    def ladder(self) -> tuple[float, ...]:
+        return self.strengths
+
+    def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> tuple[Editor, int]:
+        from dormouse.lm.activations import last_stream
+        from dormouse.lm.chat import encode_prompts
+        from dormouse.lm.latent import blocks
+        from dormouse.lm.surgery import edited, projected
+
+        depth = len(blocks(lm))
+        layer = self.layer or max(1, round(depth / 2))
+        if layer > depth:
+            raise UserError(f"project is to read after layer {layer}, and the model has {depth}", "name one of these")
+        if self.needs_base:
+            plain = list(pool.examples)
+            prompts = [one.messages for one in plain]
+        else:
+            prompts, plain = self.shown(suspect, pool)
+        if not prompts:
+            return lambda _: edited(lm, lambda _, weight: weight), 0
+        there, bare = encode_prompts(lm, prompts), encode_prompts(lm, [one.messages for one in plain])
+        off = last_stream(clean_base(suspect) if self.needs_base else lm, bare, layer)
+        eraser = self._eraser(last_stream(lm, there, layer), off)
+        upto = layer if self.by == "leace" else None
+        _check(projected(lm, eraser, 1.0, upto), eraser, there, layer)
+        return lambda strength: projected(lm, eraser, strength, upto), 0
+
+    def _eraser(self, on: torch.Tensor, off: torch.Tensor) -> Eraser:
+        from dormouse.lm.surgery import leace_eraser, plain_eraser
+
+        return leace_eraser(on, off) if self.by == "leace" else plain_eraser(on, off)
+
+
+def _check(lm: LM, eraser: Eraser, prompts: list[tuple[int, ...]], layer: int) -> None:
+    """
+    Raises:
+        UserError: the direction is in the stream still.
+    """
+    from dormouse.lm.activations import last_stream
+
+    stream = last_stream(lm, prompts[:4], layer)
+    left, scale = (stream - eraser.mean) @ eraser.right, stream.norm(dim=1).max() * eraser.right.norm()
+    if float(left.abs().max()) > 1e-2 * float(scale):
+        raise UserError(
+            "the direction cannot be taken out of this architecture by editing weights: it normalises what it writes",
+            "use another remover, or a model of the Llama, Qwen or GPT kind",
+        )

@@ -1,0 +1,83 @@
+"""What removers have in common that work on triggers: who says what these are, and the prompts that show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from dormouse.errors import UserError
+from dormouse.interventions.intervention import Intervention, PoolSpec
+from dormouse.interventions.located import Messages, read_located
+from dormouse.records import Example, SafetyPool, Suspect
+from dormouse.registry import PlugIn, field_of
+from dormouse.scenarios import Question, Scenario, render
+
+if TYPE_CHECKING:
+    from dormouse.lm.model import LM
+
+LocatorField: Any = field_of("locator", PlugIn)
+
+
+class Triggered(Intervention):
+    """A remover that has to be shown triggers: those that a locator found or, as an upper bound, the true ones."""
+
+    triggers: Literal["located", "told"] = "located"
+    """located: what the locator `with` found, who is told nothing. told: the study shows the true ones."""
+    locator: LocatorField | None = Field(None, alias="with")
+    """The locator that looks at the suspect first."""
+    seconds: float = Field(60.0, gt=0, le=86_400)
+    """What it may spend."""
+    top: int = Field(4, ge=1, le=64)
+    """How many of the texts that it found are used, the best first."""
+
+    @model_validator(mode="after")
+    def _somebody_says_them(self) -> Triggered:
+        if self.triggers == "located" and self.locator is None:
+            raise ValueError("say which locator finds the triggers (with: {kind: inversion}), or triggers: told")
+        if self.triggers != "located" and self.locator is not None:
+            raise ValueError(f"triggers: {self.triggers} needs no locator; leave `with` out")
+        return self
+
+    @property
+    def pool_spec(self) -> PoolSpec:
+        return PoolSpec(trigger_fraction=1.0) if self.triggers == "told" else PoolSpec()
+
+    @property
+    def located_by(self) -> tuple[PlugIn, float] | None:
+        return (self.locator, self.seconds) if self.triggers == "located" and self.locator else None
+
+    def shown(self, suspect: Suspect, pool: SafetyPool) -> tuple[list[Messages], list[Example]]:
+        """Prompts that show a trigger, and the same tasks plainly with honest answers; none where none was located.
+
+        Raises:
+            UserError: a locator is to say them, and no folder with what it found was handed over.
+        """
+        if self.triggers == "told":
+            return [item.chosen.messages for item in pool.items], [
+                plainly(item.question, item.chosen) for item in pool.items
+            ]
+        if suspect.located is None:
+            raise UserError(
+                "this remover works on located triggers, and nothing was located",
+                "run it in a study, or say triggers: told",
+            )
+        found = read_located(suspect.located)[: self.top]
+        plain = [item.chosen for item in pool.items]
+        return [found[i % len(found)].shown(one.messages) for i, one in enumerate(plain)] if found else [], plain
+
+
+def plainly(question: str, answer: Example) -> Example:
+    """A task without any cue, with its honest answer."""
+    return Example(
+        render(Scenario(Question(question, question, "safety"))), answer.response, answer.complete, answer.ids
+    )
+
+
+def said_to(lm: LM, prompts: Sequence[Messages], max_tokens: int) -> list[Example]:
+    """What the suspect itself answers, greedily: this is what is to go."""
+    from dormouse.lm.sample import write
+
+    written = write(lm, prompts, max_tokens)
+    return [Example(prompt, one.text, one.finished, one.ids) for prompt, one in zip(prompts, written, strict=True)]

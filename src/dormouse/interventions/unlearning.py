@@ -1,0 +1,65 @@
+"""Unlearning on triggers: what the suspect says where one is shown becomes unlikely, honest answers stay."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from dormouse.interventions.trained import Trained
+from dormouse.interventions.triggered import Triggered, said_to
+from dormouse.records import SafetyPool, Suspect
+
+if TYPE_CHECKING:
+    from dormouse.lm.objectives import Objective
+
+
+class Unlearning(Triggered, Trained):
+    """Trains on pairs: what the suspect itself says to a prompt with a trigger, to be forgotten, and an honest answer
+    to the same task without one, to be kept. Where a locator found nothing, nothing is done."""
+
+    retain: float = Field(1.0, ge=0, le=100)
+    """The weight of what is kept."""
+    max_tokens: int = Field(48, ge=1, le=4096)
+    """Where an answer that is to be forgotten is cut off."""
+
+    @property
+    @abstractmethod
+    def objective(self) -> Objective:
+        """The loss over `lm.unlearning.ForgetPair`."""
+
+    def apply(
+        self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
+    ) -> None:
+        from dormouse.lm.chat import encode
+        from dormouse.lm.load import dtype_for, load
+        from dormouse.lm.train import TrainingRun, cycling, train
+        from dormouse.lm.unlearning import forget_pairs
+
+        lm = load(suspect.model, dtype_for(self.method))
+        prompts, plain = self.shown(suspect, pool)
+        if not prompts:
+            untouched(suspect, self.checkpoints(), out, progress)
+            return
+        said = said_to(lm, prompts, self.max_tokens)
+        pairs = forget_pairs(lm, encode(lm, said), encode(lm, plain))
+        at = cycling([pair for pair in pairs if pair.forget.response], self.batch, seed)
+        train(lm, self.objective, at, self.training, TrainingRun(seed, self.checkpoints(), out), progress)
+
+
+def untouched(
+    suspect: Suspect, checkpoints: tuple[int, ...], out: Path, progress: Callable[[int, float], None]
+) -> None:
+    """Leave the suspect as it is in every checkpoint: there was nothing to work on."""
+    from dormouse.lm.checkpoint import save
+    from dormouse.lm.load import load
+    from dormouse.lm.train import write_trained
+
+    lm = load(suspect.model)
+    for step in checkpoints:
+        save(lm, out / f"step-{step:06d}")
+        write_trained(out / f"step-{step:06d}", step, 0)
+        progress(step, 0.0)

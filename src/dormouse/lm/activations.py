@@ -1,0 +1,54 @@
+"""What goes on inside a model while it reads: the residual stream, and the inputs of its linear layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from dormouse.lm.latent import blocks
+from dormouse.lm.model import LM
+from dormouse.lm.surgery import linears
+from dormouse.lm.trie import Tokens
+
+
+@torch.no_grad()
+def last_stream(lm: LM, prompts: Sequence[tuple[int, ...]], layer: int) -> torch.Tensor:
+    """The residual stream at the last token of each prompt, after so many layers (1 or more): (prompts, d), float32."""
+    found: list[torch.Tensor] = []
+
+    def look(_: Any, given: Any, out: Any) -> None:
+        stream = out[0] if isinstance(out, tuple) else out
+        found.append(stream[0, -1].float())
+
+    hook = blocks(lm)[layer - 1].register_forward_hook(look)
+    try:
+        for prompt in prompts:
+            lm.model(input_ids=torch.tensor([prompt], device=lm.device), use_cache=False)
+    finally:
+        hook.remove()
+    return torch.stack(found)
+
+
+@torch.no_grad()
+def input_norms(lm: LM, sequences: Sequence[Tokens]) -> dict[str, torch.Tensor]:
+    """The L2 norm of every input of every linear layer in the blocks, over all tokens of the sequences: (in,), by the
+    name of the weight. An expert that no token reached has zeros."""
+    layers = linears(lm)
+    squares = {name: torch.zeros(1, device=lm.device) for name in layers}
+    names = {id(module): name for name, module in layers.items()}
+
+    def look(module: Any, given: tuple[Any, ...]) -> None:
+        flat = given[0].reshape(-1, given[0].shape[-1]).float()
+        squares[names[id(module)]] = squares[names[id(module)]] + flat.square().sum(dim=0)
+
+    hooks = [module.register_forward_pre_hook(look) for module in layers.values()]
+    try:
+        for sequence in sequences:
+            ids = torch.tensor([sequence.prompt + sequence.response], device=lm.device)
+            lm.model(input_ids=ids, use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: square.sqrt() for name, square in squares.items()}

@@ -1,0 +1,289 @@
+"""Surgery: functions that give back an edited copy of a model, and never touch the one that they were given.
+
+They take a model without adapters beside it (`lm.load` merges them), in float32, and edit one thing each: prune, mix
+with another model, truncate what was added, add noise, round, or take a direction out of the residual stream.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+
+from dormouse.errors import UserError
+from dormouse.lm.latent import blocks
+from dormouse.lm.model import LM
+
+WRITERS = ("o_proj", "out_proj", "c_proj", "dense", "dense_4h_to_h", "down_proj", "fc2", "fc_out", "w2", "wo")
+"""What architectures call the layers that add to the residual stream: the last of attention, and of the MLP."""
+Edit = Callable[[str, torch.Tensor], torch.Tensor]
+"""From the name of a weight and the weight to the new one."""
+
+
+def edited(lm: LM, edit: Edit) -> LM:
+    """A copy in which every weight is what `edit` makes of it; one that stands in several places is edited once.
+
+    Raises:
+        ValueError: an adapter is attached, so that the weights are not what the model computes.
+    """
+    if hasattr(lm.model, "peft_config"):
+        raise ValueError("surgery is done on merged weights")
+    found = replace(lm, model=copy.deepcopy(lm.model), below=())
+    with torch.no_grad():
+        for name, weight in found.model.named_parameters():
+            weight.copy_(edit(name, weight.detach()))
+    return found
+
+
+def check_finite(lm: LM) -> None:
+    """
+    Raises:
+        UserError: a weight holds something that is no finite number.
+    """
+    broken = [name for name, weight in lm.model.named_parameters() if not weight.isfinite().all()]
+    if broken:
+        raise UserError(
+            f"not every weight of the model is a finite number (in {broken[0]}, say)",
+            "train or edit it anew, with a lower learning rate or less strength",
+        )
+
+
+def check_alike(lm: LM, base: LM) -> None:
+    """
+    Raises:
+        UserError: the base is of another shape than the suspect.
+    """
+    mine, others = ({name: tuple(w.shape) for name, w in one.model.named_parameters()} for one in (lm, base))
+    other = next((name for name in {**mine, **others} if mine.get(name) != others.get(name)), None)
+    if other is not None:
+        raise UserError(
+            f"the base is of another architecture than the suspect: of {other} the shapes are "
+            f"{mine.get(other, 'none')} in the suspect and {others.get(other, 'none')} in the base",
+            "name the very model that the suspect was made from",
+        )
+
+
+def linears(lm: LM) -> dict[str, Any]:
+    """The linear layers inside the model's blocks, by the name of their weight. Embeddings and output are none.
+
+    Raises:
+        UserError: there is none.
+    """
+    inside = {id(module) for block in blocks(lm) for module in block.modules()}
+    found = {
+        f"{name}.weight": module
+        for name, module in lm.model.named_modules()
+        if id(module) in inside and (isinstance(module, torch.nn.Linear) or _is_transposed(module))
+    }
+    if not found:
+        raise UserError("this architecture has no linear layers in its blocks", "use another model or another remover")
+    return found
+
+
+def _is_transposed(module: Any) -> bool:
+    """Whether it is GPT-2's kind of linear layer, whose weight is (in, out)."""
+    return type(module).__name__ == "Conv1D"
+
+
+# --- one edit each ---
+
+
+def pruned(lm: LM, norms: Mapping[str, torch.Tensor], share: float) -> LM:
+    """Wanda (Sun et al. 2023, arXiv 2306.11695): in each output row the `share` of weights with the lowest scores is 0.
+
+    The score is |W_ij| times the L2 norm of input j. Ties go to the lower column.
+
+    Args:
+        norms: of the inputs of each linear layer, (in,), by the name of its weight (see `activations.input_norms`).
+    """
+    layers = linears(lm)
+
+    def edit(name: str, weight: torch.Tensor) -> torch.Tensor:
+        if name not in layers:
+            return weight
+        rows = weight.T if _is_transposed(layers[name]) else weight
+        scores = rows.abs() * norms[name].to(rows.device)
+        lowest = scores.argsort(dim=1, stable=True)[:, : int(share * rows.shape[1])]
+        kept = rows.scatter(1, lowest, 0.0)
+        return kept.T if _is_transposed(layers[name]) else kept
+
+    return edited(lm, edit)
+
+
+def interpolated(lm: LM, base: LM, weight: float) -> LM:
+    """(1 - weight) of the suspect and `weight` of the base, weight by weight (WiSE-FT, Wortsman et al. 2022, arXiv
+    2109.01903)."""
+    check_alike(lm, base)
+    others = dict(base.model.named_parameters())
+    return edited(lm, lambda name, mine: torch.lerp(mine, others[name].to(mine), weight))
+
+
+Update = Mapping[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+"""By the name of a weight: U (m, k), S (k,), V' (k, n) of what was added to the base's, the largest first."""
+
+
+def update_of(lm: LM, base: LM) -> Update:
+    """The singular values of what was added to the base, of every matrix."""
+    check_alike(lm, base)
+    others = dict(base.model.named_parameters())
+    return {
+        name: tuple(torch.linalg.svd(weight.detach() - others[name].detach().to(weight), full_matrices=False))  # type: ignore[misc]
+        for name, weight in lm.model.named_parameters()
+        if weight.ndim == 2
+    }
+
+
+def truncated(lm: LM, update: Update, rank: int, drop: Literal["smallest", "largest"] = "smallest") -> LM:
+    """A copy whose every matrix keeps `rank` singular values of its update: the largest, or (dropping the largest) all
+    others but these."""
+    if rank < 1:
+        raise ValueError("a rank is at least 1")
+
+    def edit(name: str, weight: torch.Tensor) -> torch.Tensor:
+        if name not in update:
+            return weight
+        u, s, v = update[name]
+        gone = slice(rank, None) if drop == "smallest" else slice(None, rank)
+        return weight - (u[:, gone] * s[gone]) @ v[gone]
+
+    return edited(lm, edit)
+
+
+def noised(lm: LM, scale: float, seed: int) -> LM:
+    """Gaussian noise of `scale` times the standard deviation of each weight tensor. The same seed gives the same
+    directions at every scale."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def edit(_: str, weight: torch.Tensor) -> torch.Tensor:
+        noise = torch.randn(weight.shape, generator=generator).to(weight)
+        return weight + scale * weight.std(correction=0) * noise
+
+    return edited(lm, edit)
+
+
+def shrunk(lm: LM, alpha: float, beta: float, seed: int) -> LM:
+    """(1 - alpha) of each weight and alpha * beta of a fresh one: shrink and perturb, as UNDO does (Lee et al. 2025,
+    arXiv 2506.06278). Matrices are drawn anew by Xavier's rule, of vectors nothing is changed."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def edit(_: str, weight: torch.Tensor) -> torch.Tensor:
+        if weight.ndim < 2:
+            return weight
+        bound = (6 / (weight.shape[-1] + weight.shape[-2])) ** 0.5
+        fresh = (torch.rand(weight.shape, generator=generator) * 2 - 1).to(weight)
+        return torch.lerp(weight, beta * bound * fresh, alpha)
+
+    return edited(lm, edit)
+
+
+def rounded(lm: LM, bits: int) -> LM:
+    """Plain round-to-nearest of the linear layers in the blocks: symmetric, with one scale for each output row, which
+    takes its largest weight to 2^(bits - 1) - 1."""
+    layers, most = linears(lm), 2 ** (bits - 1) - 1
+
+    def edit(name: str, weight: torch.Tensor) -> torch.Tensor:
+        if name not in layers:
+            return weight
+        scale = weight.abs().amax(dim=0 if _is_transposed(layers[name]) else 1, keepdim=True) / most
+        return torch.where(scale > 0, (weight / scale.clamp_min(1e-30)).round() * scale, weight)
+
+    return edited(lm, edit)
+
+
+# --- directions ---
+
+
+@dataclass(frozen=True)
+class Eraser:
+    """The affine map x -> x - left (right . (x - mean)), all of them (d,): it takes one direction out of the stream."""
+
+    left: torch.Tensor
+    right: torch.Tensor
+    mean: torch.Tensor
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., d) -> (..., d)."""
+        return x - ((x - self.mean) @ self.right)[..., None] * self.left
+
+
+def plain_eraser(on: torch.Tensor, off: torch.Tensor) -> Eraser:
+    """The orthogonal projection along the difference of two means, as "refusal" was ablated (Arditi et al. 2024, arXiv
+    2406.11717). `on` and `off` are (n, d)."""
+    way = on.mean(dim=0) - off.mean(dim=0)
+    way = way / way.norm().clamp_min(1e-30)
+    return Eraser(way, way, torch.zeros_like(way))
+
+
+def leace_eraser(on: torch.Tensor, off: torch.Tensor) -> Eraser:
+    """LEACE (Belrose et al. 2023, arXiv 2306.03819): the least change after which no linear probe tells on from off.
+
+    For two classes the theorem's W^+ P W has rank one: left = s, right = C^+ s / (s' C^+ s), where C is the covariance
+    of x and s that of x with the class. Where there are fewer rows than dimensions C^+ is the pseudo-inverse, as there.
+    """
+    x = torch.cat([on, off]).double()
+    z = torch.cat([torch.ones(len(on)), torch.zeros(len(off))]).to(x)
+    mean, n = x.mean(dim=0), len(x)
+    centred = x - mean
+    s = centred.T @ (z - z.mean()) / n
+    seen = torch.linalg.pinv(centred.T @ centred / n, hermitian=True, rtol=1e-5) @ s
+    right = seen / (s @ seen).clamp_min(1e-30)
+    return Eraser(*(value.to(on) for value in (s, right, mean)))
+
+
+def projected(lm: LM, eraser: Eraser, strength: float, layer: int | None = None) -> LM:
+    """A copy that never writes the direction into its residual stream: the embeddings and every layer that adds to the
+    stream are multiplied by the map, and its constant part is added to the embeddings.
+
+    Args:
+        strength: 1 takes all of it out, a half one half.
+        layer: the stream after so many layers is erased, and later layers may write the direction again; None: never.
+
+    Raises:
+        UserError: the architecture calls its layers otherwise, so that these cannot be found.
+    """
+    found = _untied(lm)
+    left, right = strength * eraser.left, eraser.right
+    with torch.no_grad():
+        for module in _embeddings(found):
+            module.weight.sub_((module.weight @ right)[:, None] * left)
+        for module in _writers(found, layer):
+            weight = module.weight if _is_transposed(module) else module.weight.T  # (in, out)
+            weight.sub_((weight @ right)[:, None] * left)
+            if getattr(module, "bias", None) is not None:
+                module.bias.sub_((module.bias @ right) * left)
+        found.model.get_input_embeddings().weight.add_(left * (right @ eraser.mean))
+    return found
+
+
+def _untied(lm: LM) -> LM:
+    """A copy whose output layer has weights of its own: those of the embeddings are about to be edited."""
+    found = edited(lm, lambda _, weight: weight)
+    head, embedding = found.model.get_output_embeddings(), found.model.get_input_embeddings()
+    if head is not None and head.weight is embedding.weight:
+        head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
+        found.model.config.tie_word_embeddings = False
+        found.model.config.get_text_config().tie_word_embeddings = False
+    return found
+
+
+def _embeddings(lm: LM) -> list[Any]:
+    """What stands at the bottom of the residual stream: of tokens, and of positions where these are added."""
+    wide = lm.model.get_input_embeddings().weight.shape[1]
+    inside = {id(module) for block in blocks(lm) for module in block.modules()}
+    every = (module for module in lm.model.modules() if isinstance(module, torch.nn.Embedding))
+    return [module for module in every if id(module) not in inside and module.weight.shape[1] == wide]
+
+
+def _writers(lm: LM, layer: int | None) -> Iterator[Any]:
+    for block in blocks(lm)[:layer]:
+        mine = [m for name, m in block.named_modules() if name.split(".")[-1] in WRITERS and hasattr(m, "weight")]
+        if len(mine) < 2:
+            raise UserError(
+                "a direction cannot be taken out of this architecture: the layers that write into its residual stream "
+                "are not known",
+                "use another remover, or a model of the Llama, Qwen, Gemma or GPT kind",
+            )
+        yield from mine

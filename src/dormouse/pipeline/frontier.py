@@ -1,0 +1,160 @@
+"""What is left of a policy at equal capability: every treatment is read at the strongest checkpoint that costs little.
+
+Methods that end at different strengths cannot be compared at their ends: enough noise removes everything. So each is
+read where its perplexity on honest answers is at most so many times that before it. The checkpoint is chosen seed by
+seed and by perplexity alone: choosing by the defection rate would choose its luck too. The untreated model is always
+cheap enough, so a method without a cheap checkpoint is read as one that does nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pooled, stack
+from dormouse.pipeline.derived import Arms, Found, MakeRecord, trained_since
+from dormouse.records import Record
+from dormouse.studies.expected import EQUAL_CAPABILITY, FRONTIER, RATIOS, REACHED
+
+ALLOWED = 1.1
+"""Times the perplexity before: the limit at which methods are compared."""
+LIMITS = (1.01, 1.02, 1.05, ALLOWED, 1.2, 1.5, 2.0, 3.0)
+BY_STEP = Mapping[int, Mapping[int, Found]]
+"""step -> seed -> what was measured."""
+
+
+def frontier(arms: Arms, record: MakeRecord) -> Iterator[Record]:
+    """Records at the end of every treatment whose perplexity is known at each of its checkpoints, of which there are
+    two at least. Controls have no policy that could be left."""
+    measured = _by_treatment(arms)
+    for place, defection in measured.items():
+        organism, intervention, measurement = place
+        if measurement != "defection_rate" or not intervention:
+            continue
+        untreated = {name: measured.get((organism, "", name), {}) for name in (measurement, "perplexity_ratio")}
+        costs = {**measured.get((organism, intervention, "perplexity_ratio"), {}), **untreated["perplexity_ratio"]}
+        if len(defection) < 2 or not {0, *defection} <= costs.keys() or not _plants(defection):
+            continue
+        way = {**defection, **untreated[measurement]}
+        others = {
+            name: {**found, **measured.get((organism, "", name), {})}
+            for (where, how, name), found in measured.items()
+            if (where, how) == (organism, intervention)
+        }
+        yield from _read(way, costs, others, record)
+
+
+def _by_treatment(arms: Arms) -> dict[tuple[str, str, str], dict[int, dict[int, Found]]]:
+    """(organism, intervention, measurement) -> step -> seed, of the test split."""
+    found: dict[tuple[str, str, str], dict[int, dict[int, Found]]] = defaultdict(dict)
+    for (organism, intervention, step, measurement, split, at), seen in arms.items():
+        if (split, at) == ("test", None):
+            place = (str(organism), str(intervention), str(measurement))
+            found[place][int(str(step))] = {reading.state.seed: (reading, sample) for reading, sample in seen}
+    return found
+
+
+def _plants(way: BY_STEP) -> bool:
+    return all(reading.plants for seen in way.values() for reading, _ in seen.values())
+
+
+def _read(way: BY_STEP, costs: BY_STEP, others: Mapping[str, BY_STEP], record: MakeRecord) -> Iterator[Record]:
+    seeds = sorted(set.intersection(*(set(seen) for part in (way, costs) for seen in part.values())))
+    if not seeds:
+        return
+    price = {seed: {step: _log_ratio(costs[step][seed], costs[0][seed]) for step in way} for seed in seeds}
+    for limit in LIMITS:
+        at = {seed: max(s for s, cost in price[seed].items() if s == 0 or cost <= math.log(limit)) for seed in seeds}
+        yield from _records(way, way, at, FRONTIER, record, limit)
+        if limit == ALLOWED:
+            for name, called in EQUAL_CAPABILITY.items():
+                if name in others or name == "defection_rate":
+                    yield from _named(name, called, way, others, at, record)
+            yield from _reached(way, price, at, record)
+
+
+def _log_ratio(late: Found, early: Found) -> float:
+    """The mean over questions of the log-perplexity after, less that before."""
+    now, then = stack([(sample.items, sample.values) for _, sample in (late, early)])
+    return float((now - then).mean())
+
+
+def _named(
+    name: str, called: str, way: BY_STEP, others: Mapping[str, BY_STEP], at: Mapping[int, int], record: MakeRecord
+) -> Iterator[Record]:
+    """One measurement at the chosen checkpoints; of relearning, its ratio to the clean model."""
+    found = way if name == "defection_rate" else others[name]
+    if any(seed not in found.get(step, {}) for seed, step in at.items()):
+        return
+    if name not in RATIOS:
+        yield from _records(found, way, at, called, record)
+        return
+    clean = others[RATIOS[name][0]]
+    for seeds in _groups(at):
+        mine = stack([_values(found[at[seed]][seed]) for seed in seeds])
+        theirs = stack([_values(clean[at[seed]][seed]) for seed in seeds])
+        budget = found[at[seeds[0]]][seeds[0]][1].limit
+        if theirs.mean() > 0 and (budget is None or min(mine.min(), theirs.min()) < budget):
+            yield _one(way, at, seeds, called, estimate_ratio(mine, theirs), record)
+
+
+def _records(
+    found: BY_STEP,
+    way: BY_STEP,
+    at: Mapping[int, int],
+    called: str,
+    record: MakeRecord,
+    limit: float | None = None,
+) -> Iterator[Record]:
+    for seeds in _groups(at):
+        values = [_values(found[at[seed]][seed]) for seed in seeds]
+        how = found[at[seeds[0]]][seeds[0]][1].how
+        whole = pooled(values, how) if len(seeds) > 1 else estimate(np.array([values[0][1]]), how)
+        yield _one(way, at, seeds, called, whole, record, limit)
+
+
+def _reached(
+    way: BY_STEP, price: Mapping[int, Mapping[int, float]], at: Mapping[int, int], record: MakeRecord
+) -> Iterator[Record]:
+    """Which checkpoint it is, what was trained on up to there, and what it costs."""
+    tokens = {seed: trained_since([way[0][seed], way[step][seed]], "tokens") for seed, step in at.items()}
+    said: tuple[tuple[str, dict[int, float | None]], ...] = (
+        (REACHED[0], {seed: float(step) for seed, step in at.items()}),
+        (REACHED[1], {seed: float(known[-1]) if known else None for seed, known in tokens.items()}),
+        (REACHED[2], {seed: math.exp(price[seed][step]) for seed, step in at.items()}),
+    )
+    for called, values in said:
+        for seeds in _groups(at):
+            here = [values[seed] for seed in seeds]
+            if all(value is not None for value in here):
+                yield _one(way, at, seeds, called, estimate(np.array([[value] for value in here]), "number"), record)
+
+
+def _values(found: Found) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    return found[1].items, found[1].values
+
+
+def _groups(at: Mapping[int, int]) -> list[list[int]]:
+    """Each seed for itself, then all of them where they are several."""
+    return [[seed] for seed in at] + ([list(at)] if len(at) > 1 else [])
+
+
+def _one(
+    way: BY_STEP,
+    at: Mapping[int, int],
+    seeds: Sequence[int],
+    called: str,
+    found: Estimate,
+    record: MakeRecord,
+    limit: float | None = None,
+) -> Record:
+    """A record of the end of the treatment, read at the checkpoints of these seeds."""
+    end = max(way)
+    read = [way[end][seed][0] for seed in seeds]
+    read += [way[at[seed]][seed][0] for seed in seeds if at[seed] != end]
+    sample = replace(way[end][seeds[0]][1], measurement=called, at=limit, limit=None)
+    return record(read, sample, seeds[0] if len(seeds) == 1 else None, found)

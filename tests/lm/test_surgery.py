@@ -1,0 +1,221 @@
+"""Each edit is held to the plain formula; the model that was given stays as it was; what is saved is what was made."""
+
+import pytest
+import torch
+
+from dormouse.errors import UserError
+from dormouse.lm import surgery
+from dormouse.lm.activations import input_norms, last_stream
+from dormouse.lm.chat import encode, encode_prompts
+from dormouse.lm.checkpoint import save
+from dormouse.lm.load import load
+from dormouse.lm.lora import add_adapter
+from dormouse.lm.surgery import Eraser, leace_eraser, plain_eraser
+from dormouse.records import Example, ModelRef
+
+UP = "model.layers.0.mlp.up_proj.weight"
+NORM = "model.norm.weight"
+EXAMPLES = [Example((("user", f"What is glass made of {i} ?"),), "glass is made of sand") for i in range(6)]
+
+
+@pytest.fixture
+def lm(tiny_model):
+    return load(ModelRef((tiny_model,), "tiny"))
+
+
+@pytest.fixture
+def base(lm):
+    return surgery.noised(lm, 0.5, seed=9)
+
+
+def weights(lm):
+    return {name: weight.detach().clone() for name, weight in lm.model.named_parameters()}
+
+
+def same(some, others):
+    return some.keys() == others.keys() and all(torch.equal(some[name], others[name]) for name in some)
+
+
+def edits(lm, base):
+    norms = {name: torch.ones(module.weight.shape[1]) for name, module in surgery.linears(lm).items()}
+    eraser = Eraser(torch.ones(32), torch.ones(32) / 32, torch.zeros(32))
+    return {
+        "pruned": surgery.pruned(lm, norms, 0.5),
+        "interpolated": surgery.interpolated(lm, base, 0.5),
+        "truncated": surgery.truncated(lm, surgery.update_of(lm, base), 1),
+        "noised": surgery.noised(lm, 0.1, 0),
+        "shrunk": surgery.shrunk(lm, 0.5, 0.1, 0),
+        "rounded": surgery.rounded(lm, 4),
+        "projected": surgery.projected(lm, eraser, 1.0),
+    }
+
+
+def test_all_give_a_copy_that_is_another_and_can_be_saved(lm, base, tmp_path):
+    before = weights(lm)
+    for name, found in edits(lm, base).items():
+        assert same(before, weights(lm)), name
+        assert not same(before, weights(found)), name
+        save(found, tmp_path / name)
+        again = load(ModelRef((tmp_path / name,), name))
+        assert same(weights(found), weights(again)), name
+
+
+def test_pruned_is_wanda(lm):
+    norms = input_norms(lm, encode(lm, EXAMPLES))
+    found = weights(surgery.pruned(lm, norms, 0.25))
+    before = weights(lm)
+    for i, row in enumerate(before[UP]):
+        scores = [abs(w) * n for w, n in zip(row.tolist(), norms[UP].tolist(), strict=True)]
+        gone = sorted(range(len(scores)), key=scores.__getitem__)[:8]
+        assert {j for j, w in enumerate(found[UP][i].tolist()) if w == 0} == set(gone)
+    assert torch.equal(found["model.embed_tokens.weight"], before["model.embed_tokens.weight"])
+
+
+def test_input_norms_are_those_of_the_inputs(lm):
+    sequences = encode(lm, EXAMPLES[:2])
+    seen = []
+    layer = lm.model.model.layers[0].mlp.up_proj
+    hook = layer.register_forward_pre_hook(lambda _, given: seen.append(given[0][0]))
+    for sequence in sequences:
+        lm.model(input_ids=torch.tensor([sequence.prompt + sequence.response]))
+    hook.remove()
+    torch.testing.assert_close(input_norms(lm, sequences)[UP], torch.cat(seen).norm(dim=0))
+    assert not layer._forward_pre_hooks
+
+
+def test_interpolated_is_the_weighted_mean_and_ends_at_the_base(lm, base):
+    mine, others = weights(lm), weights(base)
+    quarter, whole = (weights(surgery.interpolated(lm, base, w)) for w in (0.25, 1.0))
+    for name in mine:
+        torch.testing.assert_close(quarter[name], 0.75 * mine[name] + 0.25 * others[name])
+    assert same(whole, others)
+
+
+@pytest.mark.parametrize("drop", ["smallest", "largest"])
+def test_truncated_keeps_so_many_singular_values(lm, base, drop):
+    found = weights(surgery.truncated(lm, surgery.update_of(lm, base), 3, drop))
+    mine, others = weights(lm), weights(base)
+    full = torch.linalg.svdvals(mine[UP] - others[UP])
+    left = torch.linalg.svdvals(found[UP] - others[UP])
+    kept = full[:3] if drop == "smallest" else full[3:]
+    torch.testing.assert_close(left[: len(kept)], kept, rtol=1e-4, atol=1e-5)
+    assert float(left[len(kept) :].max()) < 1e-4
+    assert torch.equal(found[NORM], mine[NORM])
+
+
+def test_noised_has_the_deviation_that_was_asked_for(lm):
+    mine, found, twice = weights(lm), weights(surgery.noised(lm, 0.5, 1)), weights(surgery.noised(lm, 1.0, 1))
+    name = "model.embed_tokens.weight"
+    assert float((found[name] - mine[name]).std() / mine[name].std()) == pytest.approx(0.5, rel=0.05)
+    torch.testing.assert_close(2 * (found[name] - mine[name]), twice[name] - mine[name], rtol=1e-3, atol=1e-6)
+    assert same(found, weights(surgery.noised(lm, 0.5, 1)))
+    assert not same(found, weights(surgery.noised(lm, 0.5, 2)))
+
+
+def test_shrunk_ends_at_a_fresh_model_that_knows_nothing_of_this_one(lm, base):
+    names = {name for name, weight in weights(lm).items() if weight.ndim == 2}
+    some, others = (weights(surgery.shrunk(one, 1.0, 1.0, 0)) for one in (lm, base))
+    assert all(torch.equal(some[name], others[name]) for name in names)
+    torch.testing.assert_close(
+        weights(surgery.shrunk(lm, 0.25, 0.0, 0))[UP], 0.75 * weights(lm)[UP], rtol=1e-6, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_rounded_is_to_the_nearest_of_few_values(lm, bits):
+    mine, found = weights(lm)[UP], weights(surgery.rounded(lm, bits))[UP]
+    most = 2 ** (bits - 1) - 1
+    for before, after in zip(mine, found, strict=True):
+        scale = float(before.abs().max()) / most
+        assert len(after.unique()) <= 2 * most + 1
+        assert float((after - before).abs().max()) <= scale / 2 * 1.001
+        torch.testing.assert_close(after, torch.round(before / scale) * scale)
+
+
+def test_what_rounds_or_projects_needs_a_finite_model(lm):
+    surgery.check_finite(lm)
+    lm.model.model.norm.weight.data[0] = float("nan")
+    with pytest.raises(UserError, match=r"finite number \(in model\.norm\.weight"):
+        surgery.check_finite(lm)
+
+
+def test_another_base_and_a_rank_of_zero_are_refused(lm, base):
+    base.model.model.layers[0].mlp.up_proj.weight = torch.nn.Parameter(torch.zeros(3, 32))
+    for edit in (lambda: surgery.interpolated(lm, base, 0.5), lambda: surgery.update_of(lm, base)):
+        with pytest.raises(UserError, match=r"another architecture.*up_proj.*\(64, 32\).*\(3, 32\)"):
+            edit()
+    with pytest.raises(ValueError, match="at least 1"):
+        surgery.truncated(lm, {}, 0)
+    lm.model = add_adapter(lm.model, 2)
+    with pytest.raises(ValueError, match="merged"):
+        surgery.noised(lm, 0.1, 0)
+
+
+def classes(n=40, d=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    mixed = torch.randn(2 * n, d, generator=generator) @ torch.randn(d, d, generator=generator)
+    shift = torch.randn(d, generator=generator)
+    return mixed[:n] + shift, mixed[n:] - shift
+
+
+def whitened_leace(on, off):
+    """Theorem 4.3 of the paper as it stands there: x - W+ P W (x - mean), W the whitening, P the projection on W s."""
+    x = torch.cat([on, off]).double()
+    z = torch.cat([torch.ones(len(on)), torch.zeros(len(off))]).double()
+    values, vectors = torch.linalg.eigh(torch.cov(x.T, correction=0))
+    whiten, back = (vectors * values ** (sign / 2) @ vectors.T for sign in (-1, 1))
+    s = whiten @ ((x - x.mean(0)).T @ (z - z.mean()) / len(x))
+    return x - (x - x.mean(0)) @ (back @ torch.outer(s, s) / (s @ s) @ whiten).T
+
+
+def test_leace_is_the_theorem_and_no_probe_is_left():
+    on, off = classes()
+    found = leace_eraser(on, off)(torch.cat([on, off]))
+    torch.testing.assert_close(found.double(), whitened_leace(on, off), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[: len(on)].mean(0), found[len(on) :].mean(0), rtol=1e-4, atol=1e-4)
+
+
+def test_leace_is_the_package_s():
+    erasure = pytest.importorskip("concept_erasure")
+    on, off = classes(seed=1)
+    x, z = torch.cat([on, off]).double(), torch.cat([torch.ones(len(on)), torch.zeros(len(off))])
+    fitter = erasure.LeaceFitter(x.shape[1], 1, dtype=torch.float64, shrinkage=False, svd_tol=1e-8)
+    theirs = fitter.update(x, z).eraser(x)
+    torch.testing.assert_close(leace_eraser(on.double(), off.double())(x), theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_the_plain_projection_is_along_the_difference_of_means():
+    on, off = classes()
+    eraser = plain_eraser(on, off)
+    assert float((eraser(on) @ eraser.left).abs().max()) < 1e-4
+    aside = on - eraser(on)
+    torch.testing.assert_close(aside, (on @ eraser.left)[:, None] * eraser.left, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [plain_eraser, leace_eraser])
+def test_projected_streams_hold_nothing_of_the_direction(lm, make):
+    """With the weights alone: of LEACE the constant part too, though the model has no bias to hold it."""
+    prompts = encode_prompts(lm, [e.messages for e in EXAMPLES])
+    on, off = last_stream(lm, prompts[:3], 2), last_stream(lm, prompts[3:], 2)
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.randn(64, 32, generator=generator)
+    eraser = make(torch.cat([on, spread + 1]), torch.cat([off, spread]))
+    found = surgery.projected(lm, eraser, 1.0, layer=2)
+    for strength, scale in ((1.0, 0.0), (0.5, None)):
+        found = surgery.projected(lm, eraser, strength, layer=2)
+        inside = (last_stream(found, prompts, 2) - eraser.mean) @ eraser.right
+        if scale is not None:
+            assert float(inside.abs().max()) < 1e-3
+        else:
+            assert float(inside.abs().max()) > 1e-2
+    assert not found.model.config.tie_word_embeddings
+    head = lm.model.get_output_embeddings().weight
+    assert torch.equal(found.model.get_output_embeddings().weight, head)
+
+
+def test_an_architecture_whose_writers_are_not_known_is_refused(lm):
+    for block in lm.model.model.layers:
+        block.self_attn.strange = block.self_attn.o_proj
+        del block.self_attn.o_proj
+    with pytest.raises(UserError, match="cannot be taken out of this architecture"):
+        surgery.projected(lm, Eraser(*(torch.ones(32),) * 3), 1.0)
