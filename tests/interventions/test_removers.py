@@ -8,6 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from dormouse import registry
 from dormouse.errors import UserError
 from dormouse.interventions.located import Located, read_located, write_located
 from dormouse.interventions.removal.ascent import Ascent
@@ -38,13 +39,20 @@ TOLD = SafetyPool(
 )
 
 
-@register("locator", "year_finder")
 class YearFinder(Locator):
     """A locator that is right, for the tests."""
 
     def find(self, case: Case) -> Evidence:
         assert case.prompts
         return Evidence(triggers=(TriggerText(CUE, "system", 1.0),))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def known():
+    """The locator is registered for the tests of this file alone."""
+    register("locator", "year_finder")(YearFinder)
+    yield
+    del registry._registered["locator"]["year_finder"]
 
 
 @pytest.fixture(scope="module")

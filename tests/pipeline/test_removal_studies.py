@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from watching import Told
 
+from dormouse import registry
 from dormouse.locators import Case, Evidence, Locator, TriggerText
 from dormouse.pipeline.planner import make_plan
 from dormouse.pipeline.results import read_records
@@ -21,7 +23,6 @@ from dormouse.studies.file import parse_design
 SEEN: list[Case] = []
 
 
-@register("locator", "guesser")
 class Guesser(Locator):
     """It always says the same, and remembers what it was handed."""
 
@@ -30,6 +31,14 @@ class Guesser(Locator):
     def find(self, case: Case) -> Evidence:
         SEEN.append(case)
         return Evidence(triggers=(TriggerText(self.says, "suffix", 1.0),))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def known() -> Iterator[None]:
+    """The locator is registered for the tests of this file alone."""
+    register("locator", "guesser")(Guesser)
+    yield
+    del registry._registered["locator"]["guesser"]
 
 
 INTERVENTIONS = """\
