@@ -77,7 +77,7 @@ def plainly(question: str, answer: Example) -> Example:
 
 def said_to(lm: LM, prompts: Sequence[Messages], max_tokens: int) -> list[Example]:
     """What the suspect itself answers, greedily: this is what is to go."""
-    from dormouse.lm.sample import write
+    from dormouse.lm.sample import generate
 
-    written = write(lm, prompts, max_tokens)
+    written = generate(lm, prompts, max_tokens)
     return [Example(prompt, one.text, one.finished, one.ids) for prompt, one in zip(prompts, written, strict=True)]

@@ -112,7 +112,7 @@ def _records(
 ) -> Iterator[Record]:
     for seeds in _groups(at):
         values = [_values(found[at[seed]][seed]) for seed in seeds]
-        how = found[at[seeds[0]]][seeds[0]][1].how
+        how = found[at[seeds[0]]][seeds[0]][1].aggregation
         whole = pooled(values, how) if len(seeds) > 1 else estimate(np.array([values[0][1]]), how)
         yield _one(way, at, seeds, called, whole, record, limit)
 
