@@ -1,5 +1,6 @@
 """Objectives of removers against plain torch: NPO, bounded ascent, distillation, consistency, the universal change."""
 
+import itertools
 import math
 
 import pytest
@@ -88,9 +89,7 @@ def test_inconsistency_is_that_of_the_hidden_states(lm):
     for hook in hooks:
         hook.remove()
     states = [lm.model.get_input_embeddings()(row.ids), *hidden]
-    wanted = torch.stack(
-        [(1 - cosine_similarity(a, b, dim=-1)).mean() for a, b in zip(states, states[1:], strict=False)]
-    )
+    wanted = torch.stack([(1 - cosine_similarity(a, b, dim=-1)).mean() for a, b in itertools.pairwise(states)])
     assert streams.inconsistency(real_places(row)).item() == pytest.approx(float(wanted.mean()), rel=1e-4)
     assert not any(block._forward_hooks or block._forward_pre_hooks for block in blocks(lm))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,13 +25,13 @@ T = TypeVar("T", bound=Sequence[Any])
 
 
 def _rising(values: T) -> T:
-    if any(a >= b for a, b in zip(values, values[1:], strict=False)):
+    if any(a >= b for a, b in itertools.pairwise(values)):
         raise ValueError("the rungs of a ladder go from the weakest to the strongest: each number above the one before")
     return values
 
 
 def _falling(values: T) -> T:
-    if any(a <= b for a, b in zip(values, values[1:], strict=False)):
+    if any(a <= b for a, b in itertools.pairwise(values)):
         raise ValueError("the rungs of a ladder go from the weakest to the strongest: each number below the one before")
     return values
 

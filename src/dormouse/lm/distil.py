@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from dormouse.lm.batch import kept_logits, rows_for
+from dormouse.lm.batch import response_logits, rows_for
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import Objective
 from dormouse.lm.processes import mean_over, trained_tokens
@@ -26,8 +26,8 @@ def distil_loss(teacher: LM) -> Objective:
         for row in rows_for(lm, batch):
             moved = row.to(lm.device)
             with torch.no_grad():
-                wanted = kept_logits(teacher, moved).log_softmax(dim=-1)
-            found = kept_logits(lm, moved).log_softmax(dim=-1)
+                wanted = response_logits(teacher, moved).log_softmax(dim=-1)
+            found = response_logits(lm, moved).log_softmax(dim=-1)
             divergence = (wanted.exp() * (wanted - found)).sum(dim=-1)
             yield divergence[moved.source].sum() / tokens
 
