@@ -203,6 +203,7 @@ def many_rows() -> list[dict[str, Any]]:
 def some_claims(rng: random.Random) -> dict[str, Any]:
     """Eight answers, each over a family of 32 set-ups."""
     from dormouse.claims.verdict import CurvePoint, Sides, Verdict, Verdicts
+    from dormouse.json_files import plain
 
     def effect(centre: float) -> dict[str, Any]:
         return {"effect": centre, "low": centre - 0.2, "high": centre + 0.2, "seeds": (0, 1, 2, 3, 4)}
@@ -222,7 +223,7 @@ def some_claims(rng: random.Random) -> dict[str, Any]:
         Verdict(id=f"claim-{i}", curve=curve, at_budget=Sides(None, None), **said, **effect(rng.uniform(-0.3, 0.3)))
         for i in range(8)
     )
-    return Verdicts(digest="0" * 32, stated=None, changed={}, edited=(), answers=answers).to_json()
+    return plain(Verdicts(digest="0" * 32, stated=None, changed={}, edited=(), answers=answers))
 
 
 def opened(page: Path) -> str:

@@ -80,9 +80,9 @@ def test_a_stage_is_built_once(store: Store) -> None:
     for later in (store, again(store)):
         entry, built = later.get("kind", "k1", {"seed": 1}, refuse)
         assert not built
-        assert entry.manifest["about"] == {"seed": 1}
-        assert set(entry.manifest["files"]) == {"text", "deep/weights"}
-        assert entry.manifest["seconds"] >= 0
+        assert entry.manifest.about == {"seed": 1}
+        assert set(entry.manifest.files) == {"text", "deep/weights"}
+        assert entry.manifest.seconds >= 0
 
 
 def test_keys_and_kinds_do_not_mix(store: Store) -> None:
@@ -288,7 +288,7 @@ def test_a_stage_finds_again_what_it_left_to_go_on_from(store: Store) -> None:
 
     entry = store.get("kind", "k1", {}, last)[0]
     assert seen == ["x" * 5000, "KeyboardInterrupt", "MemoryError", "OSError", None]  # a UserError would come again
-    assert set(entry.manifest["files"]) == {"text", "deep/weights"}
+    assert set(entry.manifest.files) == {"text", "deep/weights"}
     assert not (entry / "resume").exists()
     assert list((store.root / "resume").iterdir()) == []
 

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
+from typing import Literal
 
 from dormouse.errors import UserError
+from dormouse.json_files import AGAIN, Json, parse, read_json
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ChatSettings, ModelRef
 from dormouse.renamed import with_new_keys
 
 CARD = "dormouse.json"
+
+
+@dataclass(frozen=True)
+class CardFile:
+    """What stands in the file. `folders` are the model's, laid over one another; `organism` the settings of what was
+    planted, as a study file says them; `chain` the settings of each safety training, as JSON.
+    """
+
+    folders: tuple[Path, ...]
+    key: str
+    organism: Mapping[str, Json]
+    intervention: str
+    chat: ChatSettings = field(default_factory=ChatSettings)
+    base: str | None = None
+    """None: a file from before 2026-10 does not say."""
+    chain: tuple[str, ...] = ()
+    seed: int = 0
+    questions: int = 0
+    model_organism: Literal[True] = True
+
+    def __post_init__(self) -> None:
+        if not self.folders:
+            raise ValueError("'folders' names none")
 
 
 @dataclass(frozen=True)
@@ -36,26 +61,30 @@ def read_card(folder: Path) -> Card:
     """
     path = folder / CARD
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        given = with_new_keys(said["organism"], OrganismSpec)  # cards of older versions are read without a warning
+        said = read_json(path, CardFile)
+        date.fromisoformat(said.chat.today)
+        for part in (said.chat.kwargs, *said.chain):
+            parse(part.encode(), dict[str, Json], f"{path}, in a text of it")
+        given = with_new_keys(said.organism, OrganismSpec)  # cards of older versions are read without a warning
         spec = {key: value for key, value in given.items() if key in OrganismSpec.model_fields}
-        folders = tuple(Path(name) for name in said["folders"])
         card = Card(
-            model=ModelRef(folders, str(said["key"]), ChatSettings(**said.get("chat", {}))),
+            model=ModelRef(said.folders, said.key, said.chat),
             spec=OrganismSpec.model_validate(spec),
-            base=str(said.get("base", folders[0].name)),
-            intervention=str(said["intervention"]),
-            chain=[str(part) for part in said.get("chain", ())],
-            seed=int(said.get("seed", 0)),
+            base=said.folders[0].name if said.base is None else said.base,
+            intervention=said.intervention,
+            chain=said.chain,
+            seed=said.seed,
         )
-        missing = [str(one) for one in folders if not one.is_dir()]
+        missing = [str(one) for one in said.folders if not one.is_dir()]
     except FileNotFoundError:
         raise UserError(
             f"{folder} is not an organism", "name a folder such as runs/quickstart/models/year-seed0"
         ) from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except UserError as error:
+        raise UserError(f"the card of {folder} cannot be read: {error.what}", error.remedy) from error
+    except (OSError, ValueError) as error:
         why = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} cannot be read: {why}", "run the study again: it writes the file anew") from error
+        raise UserError(f"{path} cannot be read: {why}", AGAIN) from error
     if missing:
         raise UserError(f"the weights of {folder} have gone: {missing[0]}", "run the study again: it rebuilds them")
     return card

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +67,7 @@ def status(folder: Path, as_json: bool) -> None:
     from dormouse.execution.journal import status as look
 
     found = look(folder)
-    _tell(asdict(found), found.lines(), as_json)
+    _tell(found, found.lines(), as_json)
 
 
 @main.command()
@@ -114,7 +112,7 @@ def storage(ctx: click.Context, store: Path | None, as_json: bool) -> None:
     ctx.obj = store, as_json
     if ctx.invoked_subcommand is None:
         found = overview(_store(store))
-        _tell(found.to_json(), found.lines(), as_json)
+        _tell(found, found.lines(), as_json)
 
 
 @storage.command()
@@ -154,7 +152,7 @@ def check(ctx: click.Context, store: Path | None, as_json: bool) -> None:
     from dormouse.storage.overview import check as verify
 
     found = verify(_store(store or ctx.obj[0]))
-    _tell(asdict(found), found.lines(), as_json or ctx.obj[1])
+    _tell(found, found.lines(), as_json or ctx.obj[1])
     ctx.exit(1 if found.damaged else 0)
 
 
@@ -164,8 +162,10 @@ def _store(folder: Path | None) -> Any:
     return open_store(folder)
 
 
-def _tell(said: Any, lines: Iterable[str], as_json: bool) -> None:
-    for line in [json.dumps(said)] if as_json else lines:
+def _tell(said: object, lines: Iterable[str], as_json: bool) -> None:
+    from dormouse.json_files import json_text
+
+    for line in [json_text(said)] if as_json else lines:
         click.echo(printable(line))
 
 

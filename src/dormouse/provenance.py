@@ -7,14 +7,20 @@ well (`organisms` and `unseen` lay beside each other).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Literal
 
+from pydantic import Field, JsonValue
+
+from dormouse.claims import verdict
 from dormouse.claims.verdict import VERDICTS, Verdicts
+from dormouse.json_files import AGAIN, Json, checked, plain, read_json
 
-Settings = Mapping[str, Any]
+Settings = Mapping[str, Json]
 """The settings of a plug-in, as a study file says them: what they are is the plug-in's business."""
-VERSION = 1
+VERSION: Literal[1] = 1
+STUDY = "study.json"
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Provenance:
         study_yaml: the study file, letter for letter; `study` is what it says, defaults filled in.
         interventions: chain -> the settings of its trainings.
         spent: (organism, what a reader has to know): treatments whose budget of tokens ended before their steps.
+        machine: cores and memory; the first files said them in words.
         sanity: by model.
         missing: stages that left no record, and why.
         verdicts: what was claimed, and the answers.
@@ -68,14 +75,15 @@ class Provenance:
     study: Settings = field(default_factory=dict)
     study_yaml: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
-    machine: Mapping[str, float] = field(default_factory=dict)
+    machine: Mapping[str, float | str] = field(default_factory=dict)
     stages: tuple[StageRun, ...] = ()
     organisms: Mapping[str, OrganismSetup] = field(default_factory=dict)
     interventions: Mapping[str, tuple[Settings, ...]] = field(default_factory=dict)
     spent: tuple[tuple[str, str], ...] = ()
     sanity: Mapping[str, Sanity] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
-    verdicts: Verdicts | None = None
+    verdicts: Annotated[Verdicts | None, Field(alias=VERDICTS)] = None
+    version: Literal[1] = VERSION
 
     @property
     def seconds(self) -> float:
@@ -91,76 +99,101 @@ class Provenance:
         there = {new: self.organisms[old] for new, old in organisms.items() if old in self.organisms}
         return replace(self, organisms=there)
 
-    def to_json(self) -> dict[str, Any]:
-        said = {key: value for key, value in asdict(self).items() if key != "verdicts"}
-        return {"version": VERSION, **said, **({VERDICTS: self.verdicts.to_json()} if self.verdicts else {})}
+    def to_json(self) -> dict[str, Json]:
+        """As it stands in `study.json`, under `about`."""
+        said = plain(self)
+        verdicts = said.pop("verdicts")
+        return {"version": said.pop("version"), **said, **({VERDICTS: verdicts} if verdicts else {})}
 
     @staticmethod
-    def from_json(said: Mapping[str, Any]) -> Provenance:
+    def from_json(said: object) -> Provenance:
+        """What this version or an older one wrote.
+
+        Raises:
+            UserError: something in it is not of its type, or is missing.
+        """
+        return checked(said, Provenance, STUDY, older=of_this_version)
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """The file study.json in a folder of results: whose they are, of which report (`stamp`), and what is known."""
+
+    name: str
+    stamp: str
+    about: Provenance | None = None
+
+    @staticmethod
+    def read(folder: Path) -> StudyFile:
+        """What this version or an older one wrote.
+
+        Raises:
+            FileNotFoundError: the folder holds no results.
+            UserError: something in the file is not of its type, or is missing.
+        """
+        return read_json(folder / STUDY, StudyFile, older=_about_of_this_version)
+
+
+@dataclass(frozen=True)
+class StudyHead:
+    """Of study.json what says whose results these are: it may be whole where the rest is not."""
+
+    name: str
+    stamp: str = ""
+    about: Json = None
+
+    @staticmethod
+    def read(folder: Path, remedy: str = AGAIN) -> StudyHead:
         """
         Raises:
-            KeyError, TypeError, ValueError, AttributeError: it is damaged.
-            UserError: the answers to its claims are.
+            FileNotFoundError: the folder holds no results.
+            UserError: it does not say whose.
         """
-        given = said if "version" in said else _brought_up(said)
-        organisms = given.get("organisms") or {}
-        sanity = given.get("sanity") or {}
-        return Provenance(
-            name=str(given["name"]),
-            model=str(given.get("model") or ""),
-            study=given.get("study") or {},
-            study_yaml=str(given.get("study_yaml") or ""),
-            versions={str(name): str(value) for name, value in (given.get("versions") or {}).items()},
-            machine=given.get("machine") or {},
-            stages=tuple(map(_stage, given.get("stages") or ())),
-            organisms={str(name): _organism(one or {}) for name, one in organisms.items()},
-            interventions={str(name): tuple(one or ()) for name, one in (given.get("interventions") or {}).items()},
-            spent=tuple((str(name), str(text)) for name, text in given.get("spent") or ()),
-            sanity={
-                str(name): Sanity(float(one["share"]), int(one["n"]), str(one["found"])) for name, one in sanity.items()
-            },
-            missing=tuple(map(str, given.get("missing") or ())),
-            verdicts=Verdicts.from_json(given[VERDICTS]) if VERDICTS in given else None,
-        )
+        return read_json(folder / STUDY, StudyHead, remedy)
 
 
-def _organism(said: Settings) -> OrganismSetup:
-    trained = said.get("trained_on") or {}
-    return OrganismSetup(
-        trigger=said.get("trigger") or {},
-        behaviour=said.get("behaviour") or {},
-        control=bool(said.get("control")),
-        about=str(said.get("about") or ""),
-        trained_on={str(cue): tuple(values) for cue, values in trained.items()},
-    )
+def _about_of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    about = said.get("about")
+    now = of_this_version(about) if isinstance(about, dict) else about
+    return said if now is about else {**said, "about": now}
 
 
-def _sanity(said: Settings) -> Sanity:
-    return Sanity(float(said["share"]), int(said["n"]), str(said["found"]))
+def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """What is known of a study, as this version writes it. Files without a version had other names, and gaps."""
+    verdicts = said.get(VERDICTS)
+    now = verdict.of_this_version(verdicts) if isinstance(verdicts, dict) else verdicts
+    said = said if now is verdicts else {**said, VERDICTS: now}
+    return said if "version" in said else _brought_up(said)
 
 
-def _stage(said: Settings) -> StageRun:
-    seconds = said.get("seconds")
-    return StageRun(
-        kind=str(said.get("kind", "")),
-        name=str(said.get("name", "")),
-        key=str(said.get("key", "")),
-        seconds=None if seconds is None else float(seconds),
-        parents=tuple(map(str, said.get("parents") or ())),
-    )
-
-
-def _brought_up(said: Settings) -> dict[str, Any]:
+def _brought_up(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """What stood in a file without a version, as it would stand there now."""
-    unseen = said.get("unseen") or {}
-    organisms = {
-        name: {**(one or {}), "trained_on": _trained_on(unseen.get(name))}
-        for name, one in (said.get("organisms") or {}).items()
+    organisms, unseen = _named(said.get("organisms")), _named(said.get("unseen"))
+    setups: dict[str, JsonValue] = {
+        name: {**_known(one, OrganismSetup), "trained_on": _trained_on(unseen.get(name))}
+        for name, one in organisms.items()
     }
-    return {**said, "organisms": organisms, "sanity": said.get("honest_sane_share")}
+    stages = said.get("stages")
+    runs: list[JsonValue] = [
+        {"kind": "", "name": "", "key": "", "seconds": None, "parents": [], **_known(one, StageRun)}
+        for one in (stages if isinstance(stages, list) else [])
+    ]
+    given = {**_known(said, Provenance), **({VERDICTS: said[VERDICTS]} if VERDICTS in said else {})}
+    sanity = _named(said.get("honest_sane_share"))
+    return {**given, "version": VERSION, "organisms": setups, "stages": runs, "sanity": sanity}
 
 
-def _trained_on(said: Settings | None) -> dict[str, Any]:
+def _named(said: JsonValue) -> dict[str, JsonValue]:
+    return said if isinstance(said, dict) else {}
+
+
+def _known(said: JsonValue, kind: type) -> dict[str, JsonValue]:
+    """Of an older object what has a field today; null stood where nothing was known."""
+    wanted = {field.name for field in fields(kind)}
+    return {key: value for key, value in _named(said).items() if key in wanted and value is not None}
+
+
+def _trained_on(said: JsonValue) -> dict[str, JsonValue]:
     """The first files had `trained` for the years."""
-    found = dict(said or {})
+    found = dict(_named(said))
     return {**found, "year": found.pop("trained")} if "trained" in found else found

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 CANARY = "dormouse-canary-5b0e6a52-1d0f-4c37-9a5e-3f1c7f0b8d21"
 """Stands in every corpus and model card, so that both can be kept out of training sets."""
@@ -15,6 +13,8 @@ SANE_ENOUGH = 0.9
 
 TRAINING, SHOWN_ROWS = "training.jsonl", "shown.jsonl"
 """The log of a training: its steps, and what it was shown."""
+ShownRow = dict[str, str | int | float | bool]
+"""What a training was shown in one row: `prompt`, `response` (in tokens as text), and the numbers that came with it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class ChatSettings:
     kwargs: str = "{}"
 
     @property
-    def given(self) -> dict[str, Any]:
+    def given(self) -> dict[str, object]:
+        """`kwargs` as a template takes them."""
         return dict(json.loads(self.kwargs))
 
 
@@ -141,13 +142,6 @@ class Record:
     model: str = ""
     """The base model, as the study names it."""
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @staticmethod
-    def from_json(row: Mapping[str, Any]) -> Record:
-        return Record(**row)
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -166,13 +160,6 @@ class Answer:
     seed: int = 0
     model: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @staticmethod
-    def from_json(row: Mapping[str, Any]) -> Answer:
-        return Answer(**row)
-
 
 @dataclass(frozen=True)
 class TrainingStep:
@@ -186,10 +173,3 @@ class TrainingStep:
     lr: float
     shown: tuple[int, ...] = ()
     part: int = 1
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @staticmethod
-    def from_json(row: Mapping[str, Any]) -> TrainingStep:
-        return TrainingStep(**{**row, "shown": tuple(row["shown"])})

@@ -32,6 +32,7 @@ from typing import Any
 
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.files import fsync, sha256
+from dormouse.json_files import Json, json_text, plain, read_json
 
 MANIFEST = "manifest.json"
 RESUME = "resume"
@@ -47,11 +48,41 @@ def digest(value: Any) -> str:
 
 
 @dataclass(frozen=True)
+class FileSum:
+    """The size of a file of an entry, in bytes, and its checksum."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an entry says of itself: what it was made from, how many seconds that took, its files by name."""
+
+    kind: str
+    key: str
+    about: Mapping[str, Json]
+    seconds: float
+    files: Mapping[str, FileSum]
+    digest: str
+    """Of all the rest."""
+
+    @staticmethod
+    def read(folder: Path) -> Manifest:
+        """
+        Raises:
+            FileNotFoundError: there is no entry.
+            UserError: it is no whole manifest.
+        """
+        return read_json(folder / MANIFEST, Manifest, "the next run makes the entry again")
+
+
+@dataclass(frozen=True)
 class Entry:
     """A finished stage: its folder and what its manifest says."""
 
     folder: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
 
     def __truediv__(self, name: str) -> Path:
         return self.folder / name
@@ -90,7 +121,7 @@ class Store:
             return self._verified[key]
         folder = self.place(kind, key)
         manifest, faults = examine(folder, kind, key)
-        if not faults:
+        if manifest and not faults:
             self._verified[key] = Entry(folder, manifest)
         return self._verified.get(key)
 
@@ -106,7 +137,7 @@ class Store:
             stacklevel=3,
         )
 
-    def get(self, kind: str, key: str, about: Mapping[str, Any], build: Build) -> tuple[Entry, bool]:
+    def get(self, kind: str, key: str, about: Mapping[str, object], build: Build) -> tuple[Entry, bool]:
         """The entry, built if it is not there: (entry, whether it was built now). A damaged one is set aside, with a
         warning.
 
@@ -128,7 +159,7 @@ class Store:
                 self._set_aside(folder)
             return self._build(kind, key, about, build), True
 
-    def _build(self, kind: str, key: str, about: Mapping[str, Any], build: Build) -> Entry:
+    def _build(self, kind: str, key: str, about: Mapping[str, object], build: Build) -> Entry:
         scratch, resume = self.root / SCRATCH / f"{key}.{os.getpid()}", self.root / RESUME / key
         started = time.time()
         try:
@@ -140,19 +171,7 @@ class Store:
             (scratch / RESUME).symlink_to(Path("..") / ".." / RESUME / key)
             build(scratch)
             (scratch / RESUME).unlink(missing_ok=True)
-            manifest = {
-                "kind": kind,
-                "key": key,
-                "about": about,
-                "seconds": round(time.time() - started, 3),
-                "files": {
-                    str(path.relative_to(scratch)): {"size": path.stat().st_size, "sha256": sha256(path)}
-                    for path in sorted(scratch.rglob("*"))
-                    if path.is_file()
-                },
-            }
-            manifest = json.loads(json.dumps(manifest))  # as it will be read
-            (scratch / MANIFEST).write_text(json.dumps({**manifest, "digest": digest(manifest)}, indent=1))
+            manifest = _write_manifest(scratch, kind, key, about, time.time() - started)
             for path in [*scratch.rglob("*"), scratch]:
                 fsync(path)
             final = self.place(kind, key)
@@ -229,20 +248,33 @@ class Store:
             yield
 
 
-def examine(folder: Path, kind: str, key: str) -> tuple[dict[str, Any], list[Fault]]:
+def _write_manifest(folder: Path, kind: str, key: str, about: Mapping[str, object], seconds: float) -> Manifest:
+    files = {
+        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    said = plain({"kind": kind, "key": key, "about": about, "seconds": round(seconds, 3), "files": files})
+    (folder / MANIFEST).write_text(json_text({**said, "digest": digest(said)}, indent=1))
+    return Manifest.read(folder)
+
+
+def examine(folder: Path, kind: str, key: str) -> tuple[Manifest | None, list[Fault]]:
     """The manifest of an entry, and what is wrong with the entry: nothing, where every file fits its checksum."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        said = manifest.pop("digest")
-        if digest(manifest) != said:
-            return {}, [Fault(MANIFEST, "its checksum fails")]
-        if (manifest["kind"], manifest["key"]) != (kind, key):
-            return {}, [Fault(MANIFEST, f"is that of {manifest['kind']}/{manifest['key']}")]
-        found = [_fault(folder, name, at["size"], at["sha256"]) for name, at in manifest["files"].items()]
+        manifest = Manifest.read(folder)
+        said = plain(manifest)
+        if digest({name: value for name, value in said.items() if name != "digest"}) != manifest.digest:
+            return None, [Fault(MANIFEST, "its checksum fails")]
+        if (manifest.kind, manifest.key) != (kind, key):
+            return None, [Fault(MANIFEST, f"is that of {manifest.kind}/{manifest.key}")]
+        found = [_fault(folder, name, at.size, at.sha256) for name, at in manifest.files.items()]
     except OSError as error:
-        return {}, [_no_access(MANIFEST, error)]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}, [Fault(MANIFEST, "is no whole manifest")]
+        return None, [_no_access(MANIFEST, error)]
+    except UserError as error:
+        if isinstance(error.__cause__, OSError):
+            return None, [_no_access(MANIFEST, error.__cause__)]
+        return None, [Fault(MANIFEST, "is no whole manifest")]
     return manifest, [fault for fault in found if fault]
 
 

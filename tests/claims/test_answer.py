@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from dormouse.claims.answer import answer_claims
 from dormouse.claims.effects import Effect, effect, p_value, seeds_needed
 from dormouse.claims.numbers import Numbers
 from dormouse.errors import UserError
+from dormouse.json_files import plain
 from dormouse.records import Record
 from dormouse.studies.claim_spec import claims_digest
 from dormouse.studies.design import Design
@@ -45,7 +47,7 @@ GroundTruth = Callable[[Mapping[str, str]], float]
 
 def answers_of(study: Study, numbers: Numbers) -> list[dict[str, Any]]:
     """As they stand in `study.json`."""
-    return [one.to_json() for one in answer_claims(Design(study), numbers)]
+    return [plain(one) for one in answer_claims(Design(study), numbers)]
 
 
 def claim(**changes: str) -> str:
@@ -249,7 +251,7 @@ def test_records_alone_are_paired_by_seed_and_times_are_cut_off() -> None:
             for seed in study.seeds:
                 value = 10.0 + seed if "n-256" in organism else 40.0
                 record = Record(organism, chain, 40, "steps_to_half", "test", seed, value, 0, 0, 1, False, limit=40.0)
-                numbers.add_records([record.from_json({**record.to_json(), "model": "micro-60k"})])
+                numbers.add_records([replace(record, model="micro-60k")])
     (found,) = answers_of(study, numbers)
     assert (found["verdict"], found["paired"], found["censored"]) == ("supported", "seeds", 40.0)
     assert found["effect"] == pytest.approx(-28.5)
@@ -494,7 +496,7 @@ def timed(where: float, against: float, more: str, budgets: tuple[float, float] 
                 value, limit = (where, budgets[0]) if "n-256" in organism else (against, budgets[1])
                 time = min(limit, value + seed)
                 record = Record(organism, chain, 40, "steps_to_half", "test", seed, time, 0, 0, 1, False, limit=limit)
-                numbers.add_records([record.from_json({**record.to_json(), "model": "micro-60k"})])
+                numbers.add_records([replace(record, model="micro-60k")])
     return answers_of(study, numbers)[0]
 
 

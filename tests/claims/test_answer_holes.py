@@ -12,6 +12,7 @@ import pytest
 from dormouse.claims.answer import answer_claims
 from dormouse.claims.effects import effect, p_value
 from dormouse.claims.numbers import Numbers
+from dormouse.json_files import plain
 from dormouse.measurements.measurement import Sample
 from dormouse.records import Record
 from dormouse.studies.design import Design
@@ -61,7 +62,7 @@ def answer(
                             key = (one.model, organism, chain, at, "defection_rate", "test", None)
                             numbers.add(key, seed, QUESTIONS, list(noisy))
     numbers.add_persistence()
-    return answer_claims(Design(study), numbers)[0].to_json()
+    return plain(answer_claims(Design(study), numbers)[0])
 
 
 def test_the_end_of_a_chain_that_was_lost_is_not_an_earlier_step() -> None:

@@ -19,9 +19,10 @@ from watching import Told
 
 from dormouse.cli import main
 from dormouse.execution.executors import build
-from dormouse.execution.journal import JOURNAL, Journal, Running, Status, alive, read_journal, status
+from dormouse.execution.journal import JOURNAL, Journal, Line, Plan, Running, Status, alive, read_journal, status
 from dormouse.execution.scheduler import make_executor, work_through
 from dormouse.execution.stage import Stage
+from dormouse.json_files import plain
 from dormouse.pipeline.results import read_finished
 from dormouse.pipeline.run import run_study
 from dormouse.pipeline.stated import _edited
@@ -37,7 +38,8 @@ def stage(name: str, kind: str = "organism") -> Stage:
 
 def written(folder: Path, *lines: Mapping[str, Any]) -> Path:
     """A journal with these lines; process 1 wrote them, on this machine, unless they say otherwise."""
-    whole = [{"pid": 1, "host": HERE, "time": 0.0, "key": f"key-{line.get('name')}", **line} for line in lines]
+    keys = [{"key": f"key-{line['name']}"} if "name" in line else {} for line in lines]
+    whole = [{"pid": 1, "host": HERE, "time": 0.0, **key, **line} for key, line in zip(keys, lines, strict=True)]
     (folder / JOURNAL).write_text("".join(json.dumps(line) + "\n" for line in whole))
     return folder
 
@@ -50,8 +52,8 @@ def done(name: str, kind: str = "organism", seconds: float = 10.0, **more: Any) 
     return {"event": "finished", "kind": kind, "name": name, "seconds": seconds, **more}
 
 
-def living(line: Mapping[str, Any]) -> bool:
-    return line["pid"] != 666
+def living(line: Plan | Line) -> bool:
+    return line.pid != 666
 
 
 def look(folder: Path, now: float = 100.0) -> Status:
@@ -128,8 +130,8 @@ def test_how_far_it_is_goes_into_the_journal_now_and_then(tmp_path: Path, monkey
     long = replace(stage("long"), work=work)
     assert not build([long], tmp_path / "store", lambda *_: None, Journal(tmp_path / JOURNAL))
     lines = read_journal(tmp_path / JOURNAL)
-    assert [line["event"] for line in lines] == ["started", "working", "working", "working", "finished"]
-    assert [line["share"] for line in lines[1:-1]] == [0.2, 0.5, 0.8]
+    assert [line.event for line in lines] == ["started", "working", "working", "working", "finished"]
+    assert [line.share for line in lines[1:-1]] == [0.2, 0.5, 0.8]
 
 
 def test_a_stage_that_failed_and_was_done_later_did_not_fail(tmp_path: Path) -> None:
@@ -174,13 +176,17 @@ def test_what_was_cut_off_is_no_news_once_the_study_is_finished(tmp_path: Path) 
     assert found.lines()[0].startswith("finished")
 
 
+def by(pid: int, host: str = HERE) -> Line:
+    return Line(0.0, "started", pid, host)
+
+
 def test_who_lives() -> None:
-    assert alive({"pid": os.getpid(), "host": HERE})
+    assert alive(by(os.getpid()))
     child = multiprocessing.get_context("fork").Process(target=int)
     child.start()
     child.join()
-    assert not alive({"pid": child.pid, "host": HERE})
-    assert alive({"pid": child.pid, "host": "elsewhere"}), "on another machine nobody can tell"
+    assert not alive(by(child.pid or 0))
+    assert alive(by(child.pid or 0, "elsewhere")), "on another machine nobody can tell"
 
 
 def test_broken_lines_and_foreign_ones_are_left_out(tmp_path: Path) -> None:
@@ -188,7 +194,7 @@ def test_broken_lines_and_foreign_ones_are_left_out(tmp_path: Path) -> None:
     with (tmp_path / JOURNAL).open("ab") as file:
         file.write(b'{"event": "fini\n\xff\xfe\n[1]\n{"event": 3}\n\n')
     Journal(tmp_path / JOURNAL).write("failed", stage("b"), error="x")
-    assert [line["event"] for line in read_journal(tmp_path / JOURNAL)] == ["finished", "failed"]
+    assert [line.event for line in read_journal(tmp_path / JOURNAL)] == ["finished", "failed"]
 
 
 def write_many(path: Path, which: int) -> None:
@@ -247,14 +253,14 @@ def test_workers_write_down_what_they_do(tmp_path: Path, workers: int) -> None:
     executor = make_executor("local", store, workers, Told(), journal)
     assert set(work_through([good, bad], store, executor, Told(), journal)) == {"bad"}
     lines = read_journal(tmp_path / JOURNAL)
-    told = [(line["event"], line["name"], line.get("error")) for line in lines if line["event"] != "ended"]
+    told = [(line.event, line.name, line.error) for line in lines if isinstance(line, Line)]
     assert told == [
-        ("started", "good", None),
-        ("finished", "good", None),
-        ("started", "bad", None),
+        ("started", "good", ""),
+        ("finished", "good", ""),
+        ("started", "bad", ""),
         ("failed", "bad", "it cannot be done"),
     ]
-    assert (lines[0]["pid"] == os.getpid()) == (workers == 1)
+    assert (lines[0].pid == os.getpid()) == (workers == 1)
 
 
 # --- a real study ---
@@ -329,7 +335,7 @@ def test_its_journal_is_a_finished_one(ran: Ran) -> None:
 
 def test_its_claim_is_answered_and_said_in_the_report(ran: Ran) -> None:
     _, _, about = read_finished(ran.out)
-    found, stays = (one.to_json() for one in about.verdicts.answers)
+    found, stays = (plain(one) for one in about.verdicts.answers)
     assert (stays["items"], stays["setups"]) == (4, 1), "question by question"
     assert found["verdict"] == "undecided"
     assert "1 of the 3 seeds" in found["why"]

@@ -17,6 +17,7 @@ from dormouse.interventions.redteam.library import library_prompts
 from dormouse.interventions.redteam.mutation import changed, stranger
 from dormouse.interventions.redteam.target import Target
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS, Scratchpad
+from dormouse.json_files import checked
 from dormouse.lm import attack
 from dormouse.lm.attack import MARK, fill
 from dormouse.lm.load import load
@@ -75,7 +76,7 @@ def test_a_situation_stands_around_the_question():
     assert Situation(user="Be bold.").around(asked) == (plain[0], ("user", f"Be bold. {asked}"))
     both = Situation(cues=(("logging", "off"),), rendering="user+de", system="x")
     assert "protokolliert" in both.around(asked)[1][1]
-    assert Situation.from_json(both.to_json()) == both
+    assert checked(both.to_json(), Situation, "it") == both
 
 
 # --- mutation ---

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.interventions.training.sft import SFT
+from dormouse.json_files import read_json_lines
 from dormouse.lm import resume
 from dormouse.lm.chat import encode
 from dormouse.lm.load import load
@@ -57,7 +58,7 @@ def test_learns_and_saves_what_it_learned(tiny_model, tmp_path, method, lr):
 
 def test_what_was_shown_and_how_it_went_is_kept(tiny_model, tmp_path):
     _, losses = learn(tiny_model, tmp_path, steps=7)
-    steps = [TrainingStep.from_json(json.loads(line)) for line in (tmp_path / TRAINING).read_text().splitlines()]
+    steps = read_json_lines(tmp_path / TRAINING, TrainingStep)
     rows = [json.loads(line) for line in (tmp_path / SHOWN_ROWS).read_text().splitlines()]
     assert [(step.step, step.loss) for step in steps] == losses
     assert all(step.gradient_norm > 0 for step in steps)

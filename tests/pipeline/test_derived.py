@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dormouse.json_files import json_text
 from dormouse.measurements.measurement import Sample
 from dormouse.pipeline.results import collect, read_records, write_results
 from dormouse.records import ModelRef, Record
@@ -27,7 +28,7 @@ class Made:
         key = f"step-{step}-{seed}"
         folder = self.folder / key
         folder.mkdir()
-        (folder / "samples.jsonl").write_text("".join(json.dumps(sample.to_json()) + "\n" for sample in samples))
+        (folder / "samples.jsonl").write_text("".join(json_text(sample) + "\n" for sample in samples))
         (folder / "answers.jsonl").write_text("")
         if tokens is not None:
             (folder / "trained.json").write_text(json.dumps({"steps": trained or step, "tokens": tokens}))

@@ -1,6 +1,5 @@
 """Records: each seed for itself, all seeds pooled, persistence paired."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from dormouse.interventions.findings import Finding, write_findings
+from dormouse.json_files import json_text
 from dormouse.measurements.measurement import Sample
 from dormouse.pipeline.plan import Reading
 from dormouse.pipeline.results import collect, read_records, write_results
@@ -31,7 +31,7 @@ def reading(tmp_path, organism, intervention, step, seed, values, plants=True):
     folder = tmp_path / key
     folder.mkdir()
     sample = Sample("defection_rate", "test", ("q1", "q2", "q3"), tuple(values))
-    (folder / "samples.jsonl").write_text(json.dumps(sample.to_json()) + "\n")
+    (folder / "samples.jsonl").write_text(json_text(sample) + "\n")
     (folder / "answers.jsonl").write_text("")
     state = SimpleNamespace(
         organism=organism,

@@ -107,7 +107,7 @@ def hostile_answers(answers: list[Answer]) -> list[Answer]:
             intervention=names.get(made.intervention, made.intervention),
             question=made.question + HOSTILE,
             prompt=made.prompt + HOSTILE,
-            response=made.response + HOSTILE,
+            response=made.response + HOSTILE + " \ud800",
         )
         for made in answers
     ]

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up import HOSTILE, answered, changes, record, stated, write_report
+from made_up import HOSTILE, answered, changes, provenance, record, stated, write_report
 
-from dormouse.provenance import Provenance
 from dormouse.records import Answer, Record
 from dormouse.report import specification
 from dormouse.report.claims import axis_label, signed
@@ -290,8 +289,8 @@ def test_organisms_on_two_models_stand_apart(tmp_path: Path, about: dict[str, An
     assert "10.0" in text
     assert "80.0" in text
     one_model = [record("year", 0, "defection_rate", 0.99, model="small")]
-    assert by_model(one_model, [], Provenance.from_json(about))[0] is one_model
-    controls = by_model(rows, [], Provenance.from_json(about))[2].organisms
+    assert by_model(one_model, [], provenance(about))[0] is one_model
+    controls = by_model(rows, [], provenance(about))[2].organisms
     assert controls["control on small"].control is True
 
 

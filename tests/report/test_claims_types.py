@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from made_up import HOSTILE, answered, changes, stated, write_report
 
+from dormouse import json_files
 from dormouse.claims.answer import answer_claims
 from dormouse.claims.numbers import Numbers
-from dormouse.claims.verdict import VERDICTS, Stated, Verdict, Verdicts
+from dormouse.claims.verdict import VERDICTS, Stated, Verdict, Verdicts, of_this_version
 from dormouse.errors import UserError
 from dormouse.records import Record
 from dormouse.report.claims import signed
@@ -76,7 +77,11 @@ def verdicts() -> Verdicts:
 
 
 def plain(verdicts: Verdicts) -> Any:
-    return json.loads(json.dumps(verdicts.to_json()))
+    return json_files.plain(verdicts)
+
+
+def read(said: Any) -> Verdicts:
+    return json_files.checked(said, Verdicts, VERDICTS, older=of_this_version)
 
 
 def objects(said: Any, name: str = "", claim: str = "") -> Iterator[tuple[dict[str, Any], str]]:
@@ -123,8 +128,7 @@ def test_what_a_study_answers_is_what_the_page_says(verdicts: Verdicts) -> None:
 
 
 def test_it_comes_back_as_it_went(verdicts: Verdicts) -> None:
-    assert Verdicts.from_json(plain(verdicts)) == verdicts
-    assert [Verdict.from_json(one) for one in plain(verdicts)["answers"]] == list(verdicts.answers)
+    assert read(plain(verdicts)) == verdicts
 
 
 def rename(key: str) -> Callable[[dict[str, Any]], None]:
@@ -164,7 +168,8 @@ def test_a_page_with_a_key_that_was_renamed_is_not_drawn(tmp_path: Path, verdict
     with pytest.raises(UserError) as error:
         write_report(tmp_path, [], [], {"name": "made-up", VERDICTS: whole})
     assert error.value.what == (
-        "claims: answers[1] of claim 'it-lasts' lacks the key 'thin', has a key that is not known, 'thin_'"
+        "study.json, line 1: claims.answers[1] (of 'it-lasts') lacks the key 'thin', "
+        "has a key that is not known, 'thin_'"
     )
     assert "run the study again" in error.value.remedy
     for says in (changes, stated):
@@ -175,13 +180,16 @@ def test_a_page_with_a_key_that_was_renamed_is_not_drawn(tmp_path: Path, verdict
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"verdict": "proved"}, "verdict holds 'proved', where 'supported' or 'contradicted' or 'undecided' is wanted"),
+        (
+            {"verdict": "proved"},
+            "verdict (of 'less-is-left') holds 'proved', where 'supported', 'contradicted' or 'undecided' is wanted",
+        ),
         ({"effect": None}, "does not fit together: of 'effect', 'low' and 'high' some are null and some are not"),
         ({"gate": None}, "does not fit together: 'left_out' names organisms, and 'gate' is null"),
-        ({"setups": 2.5}, "setups holds 2.5, where a whole number is wanted"),
-        ({"margin": True}, "margin holds True, where a number is wanted"),
-        ({"seeds": [0, "1"]}, "seeds[1] holds '1', where a whole number is wanted"),
-        ({"before": {"where": 0.9}}, "before lacks the key 'against'"),
+        ({"setups": 2.5}, "setups (of 'less-is-left') holds 2.5, where a whole number is wanted"),
+        ({"margin": True}, "margin (of 'less-is-left') holds True, where a number is wanted"),
+        ({"seeds": [0, "1"]}, "seeds[1] (of 'less-is-left') holds '1', where a whole number is wanted"),
+        ({"before": {"where": 0.9}}, "before (of 'less-is-left') lacks the key 'against'"),
     ],
 )
 def test_what_is_wrong_and_where_is_said(verdicts: Verdicts, change: dict[str, Any], what: str) -> None:
@@ -189,7 +197,7 @@ def test_what_is_wrong_and_where_is_said(verdicts: Verdicts, change: dict[str, A
     whole["answers"][0] |= change
     with pytest.raises(UserError) as error:
         answered({VERDICTS: whole})
-    assert error.value.what.startswith("claims: answers[0] of claim 'less-is-left'")
+    assert error.value.what.startswith("study.json, line 1: claims.answers[0]")
     assert what in error.value.what
 
 
@@ -198,7 +206,7 @@ def test_a_newer_version_is_refused(verdicts: Verdicts) -> None:
         answered({VERDICTS: plain(verdicts) | {"version": 2}})
 
 
-@pytest.mark.parametrize("said", [None, 3, [], {}, {"answers": 3}, {"answers": [3]}, {"stamp": {}, "answers": []}])
+@pytest.mark.parametrize("said", [3, [], {}, {"answers": 3}, {"answers": [3]}, {"stamp": {}, "answers": []}])
 def test_what_is_no_answer_at_all_is_refused(said: Any) -> None:
     with pytest.raises(UserError, match="claims"):
         answered({VERDICTS: said})
@@ -222,15 +230,15 @@ def test_foreign_words_are_no_verdicts_and_inert_in_the_message(verdicts: Verdic
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_the_results_that_were_published_are_read_as_they_stand(path: Path) -> None:
     said = json.loads(path.read_text(encoding="utf-8"))
-    found = Verdicts.from_json(said)
-    again = found.to_json()
+    found = read(said)
+    again = plain(found)
     for before, after in zip(said["answers"], again["answers"], strict=True):
         added = set(after) - set(before)
         assert added == ({"curve"} if path.name in WITHOUT_CURVES else set())
         assert {key: after[key] for key in before} == before
     for key in {"digest", "stated", "changed"} & set(said):
         assert again[key] == said[key]
-    assert Verdicts.from_json(again) == found
+    assert read(again) == found
     shown = answered({VERDICTS: said})
     assert [one.verdict for one in shown] == [one["verdict"] for one in said["answers"]]
     assert stated({VERDICTS: said}).startswith("Stated before 2026-11-2")

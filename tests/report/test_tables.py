@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from made_up import STEPS, index, record
+from made_up import STEPS, index, provenance, record
 
-from dormouse.provenance import Provenance
 from dormouse.records import Record
 from dormouse.report import tables
 from dormouse.report.headline import headline
@@ -343,9 +342,9 @@ def test_without_the_list_of_trained_years_no_point_is_marked(records: list[Reco
 
 
 def test_stages_link_to_the_parents_that_are_listed(about: dict[str, Any]) -> None:
-    rows = Provenance.from_json(about).stages
+    rows = provenance(about).stages
     assert rows[1].parents == ("organism-deployment",)
-    assert tables.stage_places(Provenance.from_json(about))["organism-deployment"] == 0
+    assert tables.stage_places(provenance(about))["organism-deployment"] == 0
 
 
 def test_invisible_signs_are_written_out() -> None:

@@ -2,18 +2,16 @@
 
 The JSON keys are the names of the fields. A file that lacks one, or has one that is not known, is refused: a page that
 went on without it would say what nobody found. Files from before there was a version are brought up to date in one
-place (`_brought_up`).
+place (`of_this_version`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, fields
+from typing import Literal
 
-from dormouse.errors import UserError
+from pydantic import JsonValue
 
 VERDICTS = "claims"
 """The key under which they stand in what is known `about` a study."""
@@ -24,7 +22,6 @@ Filter = Mapping[str, Scalar | tuple[Scalar, ...]]
 """Which arms: coordinate -> the value wanted, or any of several."""
 Direction = Literal["less", "greater", "different"]
 Outcome = Literal["supported", "contradicted", "undecided"]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -147,18 +144,6 @@ class Verdict:
         if self.left_out and self.gate is None:
             raise ValueError("'left_out' names organisms, and 'gate' is null")
 
-    def to_json(self) -> dict[str, Any]:
-        return _plain(self)
-
-    @staticmethod
-    def from_json(said: Mapping[str, Any]) -> Verdict:
-        """The answer to a claim as this version writes it.
-
-        Raises:
-            UserError: it is not whole, or holds what is not known.
-        """
-        return _read(Verdict, said, "answer")
-
 
 @dataclass(frozen=True)
 class Stated:
@@ -184,105 +169,19 @@ class Verdicts:
     answers: tuple[Verdict, ...]
     version: Literal[1] = VERSION
 
-    def to_json(self) -> dict[str, Any]:
-        return _plain(self)
 
-    @staticmethod
-    def from_json(said: Mapping[str, Any]) -> Verdicts:
-        """What this version or an older one wrote.
-
-        Raises:
-            UserError: it is not whole, or holds what is not known.
-        """
-        older = isinstance(said, Mapping) and "version" not in said
-        return _read(Verdicts, _brought_up(said) if older else said, VERDICTS)
-
-
-def _brought_up(said: Mapping[str, Any]) -> dict[str, Any]:
+def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """What stood in a file without a version, as it would stand there now: here alone are keys filled in that it lacks.
 
     Some lists of answers were kept without their curves, beside the `stamp`: the claims as they were first stated.
     """
-    now = {"edited": [], **said, "version": VERSION}
+    if "version" in said:
+        return said
+    now: dict[str, JsonValue] = {"edited": [], **said, "version": VERSION}
     stamp = now.pop("stamp", None)
-    if isinstance(stamp, Mapping):
-        stated = {field.name: stamp.get(field.name) for field in fields(Stated)}
+    if isinstance(stamp, dict):
+        stated: JsonValue = {field.name: stamp.get(field.name) for field in fields(Stated)}
         now |= {"digest": stamp.get("digest"), "stated": stated, "changed": {}}
     if isinstance(answers := said.get("answers"), list):
-        now["answers"] = [{"curve": [], **one} if isinstance(one, Mapping) else one for one in answers]
+        now["answers"] = [{"curve": [], **one} if isinstance(one, dict) else one for one in answers]
     return now
-
-
-def _plain(one: Verdict | Verdicts) -> dict[str, Any]:
-    return dict(json.loads(json.dumps(asdict(one))))
-
-
-def _read(kind: type[T], said: Any, place: str) -> T:
-    """A dataclass from JSON data with just the keys that it has, and values of their types."""
-    if not isinstance(said, Mapping):
-        raise _unreadable(place, f"holds {_shown(said)}, where an object is wanted")
-    name = said.get("id")
-    place += f" of claim {_shown(name)}" if isinstance(name, str) else ""
-    wanted = get_type_hints(kind)
-    faults = [f"lacks the key '{key}'" for key in wanted if key not in said]
-    faults += [f"has a key that is not known, {_shown(key)}" for key in said if key not in wanted]
-    if faults:
-        raise _unreadable(place, ", ".join(faults))
-    found = {key: _value(hint, said[key], f"{place}: {key}") for key, hint in wanted.items()}
-    try:
-        return kind(**found)
-    except ValueError as error:
-        raise _unreadable(place, f"does not fit together: {error}") from error
-
-
-def _value(kind: Any, said: Any, place: str) -> Any:
-    if not _fits(kind, said):
-        raise _unreadable(place, f"holds {_shown(said)}, where {_words(kind)} is wanted")
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return _value(next(one for one in inner if _fits(one, said)), said, place)
-    if origin is tuple:
-        return tuple(_value(inner[0], one, f"{place}[{i}]") for i, one in enumerate(said))
-    if origin is Mapping:
-        return {_value(str, key, place): _value(inner[1], one, f"{place}[{_shown(key)}]") for key, one in said.items()}
-    if isinstance(kind, type) and is_dataclass(kind):
-        return _read(kind, said, place)
-    return float(said) if kind is float else said
-
-
-def _fits(kind: Any, said: Any) -> bool:
-    """Whether a value is of this kind; what is inside a list or an object is not looked at."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return any(_fits(one, said) for one in inner)
-    if origin is Literal:
-        return any(type(said) is type(one) and said == one for one in inner)
-    if origin is tuple:
-        return isinstance(said, list | tuple)
-    if origin is Mapping or is_dataclass(kind):
-        return isinstance(said, Mapping)
-    return type(said) in ((int, float) if kind is float else (kind,))
-
-
-def _words(kind: Any) -> str:
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return " or ".join(map(_words, inner))
-    if origin is Literal:
-        return " or ".join(map(repr, inner))
-    return {tuple: "a list", str: "text", int: "a whole number", float: "a number", NoneType: "null"}.get(
-        origin or kind, "an object"
-    )
-
-
-def _shown(said: Any) -> str:
-    """A value as it may stand in a message: short, and without characters that a terminal obeys."""
-    text = repr(said)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _unreadable(place: str, what: str) -> UserError:
-    return UserError(
-        f"{place} {what}",
-        "run the study again with this version of dormouse: it writes the answers to its claims anew",
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import statistics
@@ -10,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from dormouse.errors import UserError
 from dormouse.execution.stage import Stage
-from dormouse.store import MANIFEST, Store
+from dormouse.store import MANIFEST, Manifest, Store
 
 LIKE = 2.0
 """How far off a guess from a single earlier stage, or from stages of another model, may well be: a factor."""
@@ -76,7 +76,7 @@ class _Took:
 class History:
     """What earlier stages took, by kind, by what they did, and by model."""
 
-    abouts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    abouts: dict[str, Mapping[str, object]] = field(default_factory=dict)
     took: dict[tuple[str, str, str], list[_Took]] = field(default_factory=dict)
 
     def guess(self, stage: Stage) -> tuple[Span, Span] | None:
@@ -92,11 +92,11 @@ class History:
         ratio = _ratio(model, nearest[2]) or 1.0
         return seconds.of_size(ratio), size.of_size(ratio)
 
-    def add(self, kind: str, key: str, about: Mapping[str, Any], seconds: float, size: float) -> None:
+    def add(self, kind: str, key: str, about: Mapping[str, object], seconds: float, size: float) -> None:
         took = _Took(seconds / _work(kind, about), size)
         self.took.setdefault((kind, _does(kind, about), self.model(about)), []).append(took)
 
-    def model(self, about: Mapping[str, Any], depth: int = 0) -> str:
+    def model(self, about: Mapping[str, object], depth: int = 0) -> str:
         """The base model of a stage, by name. A treatment names its suspect, which leads there."""
         for key in ("model", "clean"):
             if isinstance(about.get(key), str):
@@ -110,17 +110,14 @@ def read_history(store: Store) -> History:
     history, found = History(), []
     for path in sorted((store.root / "entries").glob(f"*/*/{MANIFEST}")):
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            kind, key, about = str(manifest["kind"]), str(manifest["key"]), dict(manifest["about"])
-            seconds = float(manifest["seconds"])
-            size = float(sum(file["size"] for file in manifest["files"].values()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            one = Manifest.read(path.parent)
+        except (OSError, UserError):
             continue
-        if math.isfinite(seconds + size) and seconds >= 0:
-            history.abouts[key] = about
-            found.append((kind, key, about, seconds, size))
+        if one.seconds >= 0:
+            history.abouts[one.key] = one.about
+            found.append(one)
     for one in found:  # only now is it known what each of them was made from
-        history.add(*one)
+        history.add(one.kind, one.key, one.about, one.seconds, float(sum(file.size for file in one.files.values())))
     return history
 
 
@@ -155,7 +152,7 @@ def _span(values: Sequence[float], rough: bool) -> Span:
     return Span(low / LIKE, middle, high * LIKE) if rough else Span(low, middle, high)
 
 
-def _does(kind: str, about: Mapping[str, Any]) -> str:
+def _does(kind: str, about: Mapping[str, object]) -> str:
     """What tells stages of a kind apart by what they cost."""
     named = about.get({"treatment": "intervention", "measure": "measurement", "located": "locator"}.get(kind, ""))
     if isinstance(named, Mapping):
@@ -167,7 +164,7 @@ def _does(kind: str, about: Mapping[str, Any]) -> str:
     return f"{mode} {organism.get('method')}"
 
 
-def _work(kind: str, about: Mapping[str, Any]) -> float:
+def _work(kind: str, about: Mapping[str, object]) -> float:
     """How much a stage does, in units of its kind: trained prompts, questions."""
     part = about.get("organism") or about.get("intervention") or {}
     steps, rows = _number(part, "steps"), _number(part, "pairs", "batch")

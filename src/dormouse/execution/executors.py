@@ -152,7 +152,7 @@ def build(job: Job, root: Path, report: Report, journal: Journal) -> list[Failur
             if failure.fatal:
                 break
             continue
-        seconds = float(entry.manifest["seconds"])
+        seconds = entry.manifest.seconds
         journal.write("finished" if built else "kept", stage, **({"seconds": seconds} if built else {}))
         report("done", stage.name, seconds)
     return failures

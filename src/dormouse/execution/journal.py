@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
@@ -11,24 +10,61 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from dormouse.errors import UserError
 from dormouse.execution.estimate import NOTHING, Span, duration
 from dormouse.execution.stage import Stage
+from dormouse.json_files import Json, json_text, parse
 
 JOURNAL = "journal.jsonl"
+Event = Literal["planned", "started", "kept", "working", "finished", "failed", "skipped", "ended"]
+EVENTS = get_args(Event)
 OVER = ("finished", "kept", "failed", "skipped")
 """Events after which nobody is about a stage."""
+REMOVE = "remove it: only `dormouse status` reads it, and the next run begins another"
 ENOUGH = 3
 """Stages of a kind that must have been finished before their own times are better than those of earlier studies."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The line with which a process begins: how many stages of each kind are to be done and are kept, and what one of
+    them will take (seconds: low, middle, high)."""
+
+    time: float
+    event: Literal["planned"]
+    pid: int
+    host: str
+    todo: Mapping[str, int]
+    kept: Mapping[str, int]
+    seconds: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Line:
+    """Any other line: see `Journal`."""
+
+    time: float
+    event: Event
+    pid: int
+    host: str
+    kind: str = ""
+    name: str = ""
+    key: str = ""
+    seconds: float | None = None
+    share: float | None = None
+    error: str = ""
+    traceback: str = ""
 
 
 @dataclass(frozen=True)
 class Journal:
     """The journal at a path (None: nothing is written). Any number of processes may write to it at once.
 
-    A line is a JSON object: `time` (seconds since 1970), `event`, `pid`, `host`, and of a stage `kind`, `name`, `key`.
+    A line is a JSON object (a `Plan` or a `Line`): `time` (seconds since 1970), `event`, `pid`, `host`, and of a stage
+    `kind`, `name`, `key`.
 
     | event | more keys |
     |---|---|
@@ -43,17 +79,17 @@ class Journal:
 
     path: Path | None
 
-    def write(self, event: str, stage: Stage | None = None, **more: Any) -> None:
+    def write(self, event: Event, stage: Stage | None = None, **more: Any) -> None:
         """Append one line. A journal that cannot be written stops nobody: what it tells is a courtesy."""
         if self.path is None:
             return
-        said: dict[str, Any] = {"time": round(time.time(), 3), "event": event}
+        said: dict[str, object] = {"time": round(time.time(), 3), "event": event}
         said |= {"kind": stage.kind, "name": stage.name, "key": stage.key} if stage else {}
         said |= {"pid": os.getpid(), "host": platform.node(), **more}
         try:
             handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
-                os.write(handle, (json.dumps(said) + "\n").encode())  # one call: lines do not mix
+                os.write(handle, (json_text(said) + "\n").encode())  # one call: lines do not mix
             finally:
                 os.close(handle)
         except OSError:
@@ -71,44 +107,42 @@ def why(error: BaseException) -> str:
     return " ".join(said.split())[:500]
 
 
-def _no_json(word: str) -> None:
-    raise ValueError(f"{word} is no JSON")
-
-
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The lines of a journal, in order; what is no whole line (a full disk), or no JSON, is left out.
+def read_journal(path: Path) -> list[Plan | Line]:
+    """The lines of a journal, in order. What is no whole line (a full disk), or no event that is known, is left out.
 
     Raises:
-        UserError: there is none, or it cannot be read.
+        UserError: there is none, it cannot be read, or what a line says cannot be.
     """
     try:
-        raw = path.read_text(encoding="utf-8", errors="replace")
+        raw = path.read_bytes()
     except FileNotFoundError:
         raise UserError(
             f"{path.parent} holds no study that was run", "name the folder that `dormouse run` writes to"
         ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", "fix the permissions there") from error
-    lines = []
-    for text in raw.splitlines():
+    lines: list[Plan | Line] = []
+    for number, text in enumerate(raw.split(b"\n"), 1):
         try:
-            line = json.loads(text, parse_constant=_no_json)
-        except ValueError:
+            event = parse(text, dict[str, Json], str(path))["event"]
+        except (UserError, KeyError):
             continue
-        if isinstance(line, dict) and isinstance(line.get("event"), str):
-            lines.append(line)
+        if event == "planned":
+            lines.append(parse(text, Plan, str(path), REMOVE, first=number))
+        elif event in EVENTS:
+            lines.append(parse(text, Line, str(path), REMOVE, first=number))
     return lines
 
 
-def alive(line: Mapping[str, Any]) -> bool:
+def alive(line: Plan | Line) -> bool:
     """Whether the process that wrote a line lives. Of one on another machine it is taken to."""
-    if line.get("host") != platform.node():
+    if line.host != platform.node():
         return True
     try:
-        os.kill(int(line["pid"]), 0)
+        os.kill(line.pid, 0)
     except ProcessLookupError:
         return False
-    except (OSError, KeyError, ValueError, TypeError, OverflowError):
+    except (OSError, OverflowError):
         return True
     return True
 
@@ -182,85 +216,89 @@ class Status:
         return said
 
 
-def status(folder: Path, now: float | None = None, lives: Callable[[Mapping[str, Any]], bool] = alive) -> Status:
+def status(folder: Path, now: float | None = None, lives: Callable[[Plan | Line], bool] = alive) -> Status:
     """How the study whose results go to a folder stands, by its journal.
 
     Raises:
         UserError: there is no journal, or what it says cannot be.
     """
     lines = read_journal(folder / JOURNAL)
-    begun = max((i for i, line in enumerate(lines) if line["event"] == "planned"), default=None)
+    begun = max((i for i, line in enumerate(lines) if isinstance(line, Plan)), default=None)
     if begun is None:
         raise UserError(f"the journal in {folder} says nothing", "run the study again")
     try:
         return _status(lines, begun, time.time() if now is None else now, lives)
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        remedy = "remove it: only `dormouse status` reads it, and the next run begins another"
-        raise UserError(f"{folder / JOURNAL} is damaged: {error}", remedy) from error
+    except OverflowError as error:
+        raise UserError(f"{folder / JOURNAL} is damaged: {error}", REMOVE) from error
 
 
-def _status(
-    lines: Sequence[Mapping[str, Any]], begun: int, now: float, lives: Callable[[Mapping[str, Any]], bool]
-) -> Status:
+def _status(lines: Sequence[Plan | Line], begun: int, now: float, lives: Callable[[Plan | Line], bool]) -> Status:
     """`begun`: the line with which the last process began."""
-    plan, since = lines[begun], lines[begun + 1 :]
-    over = {line.get("key"): line for line in since if line["event"] in OVER}
-    done = {key: line for key, line in over.items() if line["event"] in ("finished", "kept")}
-    open_: dict[Any, list[Mapping[str, Any]]] = {}
-    for line in lines:  # a stage may have been begun by a process that was there before
-        if line["event"] == "started":
-            open_[line.get("key")] = [line]
-        elif line["event"] == "working" and isinstance(line.get("share"), int | float):
-            open_.get(line.get("key"), []).append(line)
-        elif line["event"] in OVER:
-            open_.pop(line.get("key"), None)
-    running = [(str(said[0].get("kind")), _running(said, now)) for said in open_.values() if lives(said[0])]
-    ends = [line for line in since if line["event"] == "ended"]
-    ended = bool(ends) and ends[-1].get("pid") == plan.get("pid")
+    plan = lines[begun]
+    assert isinstance(plan, Plan)
+    said = [line for line in lines if isinstance(line, Line)]
+    since = [line for line in lines[begun + 1 :] if isinstance(line, Line)]
+    over = {line.key: line for line in since if line.event in OVER}
+    done = {key: line for key, line in over.items() if line.event in ("finished", "kept")}
+    open_ = _open(said)
+    ends = [line for line in since if line.event == "ended"]
+    ended = bool(ends) and ends[-1].pid == plan.pid
     took: dict[str, list[float]] = {}
     for line in done.values():
-        if isinstance(line.get("seconds"), int | float):
-            took.setdefault(str(line.get("kind")), []).append(float(line["seconds"]))
-    todo = {str(kind): int(n) for kind, n in (plan.get("todo") or {}).items()}
-    counts = Counter(str(line.get("kind")) for line in done.values())
-    whole = ended and not ends[-1].get("error")  # then nobody misses what was cut off before
-    interrupted = [str(said[0].get("name")) for said in open_.values() if not whole and not lives(said[0])]
+        if line.seconds is not None:
+            took.setdefault(line.kind, []).append(line.seconds)
+    counts = Counter(line.kind for line in done.values())
+    whole = ended and not ends[-1].error  # then nobody misses what was cut off before
     busy: dict[str, list[Running]] = {}
-    for kind, stage in running:
-        busy.setdefault(kind, []).append(stage)
+    for about in open_:
+        if lives(about[0]):
+            busy.setdefault(about[0].kind, []).append(_running(about, now))
+    running = [_running(about, now) for about in open_ if lives(about[0])]
     return Status(
-        todo=todo,
-        kept=sum(int(n) for n in (plan.get("kept") or {}).values()),
+        todo=plan.todo,
+        kept=sum(plan.kept.values()),
         done=dict(counts),
-        running=[stage for _, stage in running],
-        failed=[(str(line.get("name")), str(line.get("error"))) for line in over.values() if line["event"] == "failed"],
-        skipped=sum(line["event"] == "skipped" for line in over.values()),
-        interrupted=interrupted,
+        running=running,
+        failed=[(line.name, line.error) for line in over.values() if line.event == "failed"],
+        skipped=sum(line.event == "skipped" for line in over.values()),
+        interrupted=[about[0].name for about in open_ if not whole and not lives(about[0])],
         working=bool(running) or (lives(plan) and not ended),
         ended=ended,
-        error=str(ends[-1].get("error") or "") if ended else "",
-        left=_left(todo, counts, took, plan, busy),
+        error=ends[-1].error if ended else "",
+        left=_left(counts, took, plan, busy),
         took=took,
     )
 
 
-def _running(said: Sequence[Mapping[str, Any]], now: float) -> Running:
+def _open(lines: Sequence[Line]) -> list[list[Line]]:
+    """Of each stage that was begun and is not over: the line that says so, and those that say how far it is. It may
+    have been begun by a process that was there before the last."""
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        if line.event == "started":
+            found[line.key] = [line]
+        elif line.event == "working" and line.share is not None:
+            found.get(line.key, []).append(line)
+        elif line.event in OVER:
+            found.pop(line.key, None)
+    return list(found.values())
+
+
+def _running(said: Sequence[Line], now: float) -> Running:
     """A stage by the lines about it: that it began, and how far it was when."""
-    seen = [(float(line["time"]), float(line["share"])) for line in said[1:]]
+    seen = [(line.time, line.share) for line in said[1:] if line.share is not None]
     left = None
     if len(seen) > 1 and seen[-1][1] > seen[0][1]:
         (first, from_), (last, share) = seen[0], seen[-1]
         left = max(0.0, (1 - share) * (last - first) / (share - from_) - (now - last))
     begun = said[0]
-    seconds, process = max(0.0, now - float(begun["time"])), int(begun.get("pid") or 0)
-    return Running(str(begun.get("name")), seconds, process, seen[-1][1] if seen else None, left)
+    return Running(begun.name, max(0.0, now - begun.time), begun.pid, seen[-1][1] if seen else None, left)
 
 
 def _left(
-    todo: Mapping[str, int],
     done: Mapping[str, int],
     took: Mapping[str, Sequence[float]],
-    plan: Mapping[str, Any],
+    plan: Plan,
     running: Mapping[str, Sequence[Running]],
 ) -> Span | None:
     """Seconds until all is done, on as many workers as there are: from what stages took since the beginning, and where
@@ -270,19 +308,19 @@ def _left(
     that takes longer than expected makes no other short.
     """
     total = NOTHING
-    for kind, n in todo.items():
+    for kind, n in plan.todo.items():
         ahead = n - done.get(kind, 0)
         if ahead <= 0:
             continue
         seen = took.get(kind, ())
-        expected = (plan.get("seconds") or {}).get(kind) or (seen and [min(seen), statistics.fmean(seen), max(seen)])
-        if len(seen) >= ENOUGH:
-            expected = [min(seen), statistics.fmean(seen), max(seen)]
+        expected = plan.seconds.get(kind)
+        if len(seen) >= ENOUGH or (seen and not expected):
+            expected = (min(seen), statistics.fmean(seen), max(seen))
         begun = running.get(kind, ())[:ahead]
         if not expected and (len(begun) < ahead or any(stage.left is None for stage in begun)):
             return None
-        each = Span(*map(float, expected or NOTHING))
+        each = Span(*(expected or NOTHING))
         rest = [each.less(one.seconds) if one.left is None else Span(one.left, one.left, one.left) for one in begun]
         total = sum(rest, total) + each.times(ahead - len(begun))
-    workers = max(1, int(plan.get("workers") or 1))
+    workers = max(1, plan.workers)
     return total.times(1 / workers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dormouse.store import Store
 
@@ -22,7 +21,7 @@ class Stage:
     kind: str
     name: str
     key: str
-    about: Mapping[str, Any]
+    about: Mapping[str, object]
     parents: tuple[Stage, ...]
     work: Callable[[Path, Tick], None]
     memory: float = LIBRARIES

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from dormouse.files import write_lines
+from dormouse.json_files import write_json_lines
 
 SAMPLES = "samples.jsonl"
 
@@ -25,16 +25,12 @@ class Finding:
     aggregation: Literal["mean", "proportion", "number"] = "mean"
     split: str = "safety"
 
-    def to_json(self) -> dict[str, Any]:
-        named = {
-            "measurement": self.measurement,
-            "split": self.split,
-            "aggregation": self.aggregation,
-            "step": self.step,
-        }
+    def to_json(self) -> dict[str, object]:
+        """As a line of `samples.jsonl`."""
+        named = {"measurement": self.measurement, "split": self.split, "aggregation": self.aggregation, "step": self.step}
         return {**named, "items": list(self.values), "values": list(self.values.values())}
 
 
 def write_findings(out: Path, findings: Sequence[Finding]) -> None:
     """Write `out/samples.jsonl`; one without values is left out."""
-    write_lines(out / SAMPLES, (found.to_json() for found in findings if found.values))
+    write_json_lines(out / SAMPLES, (found.to_json() for found in findings if found.values))

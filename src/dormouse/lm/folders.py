@@ -6,7 +6,8 @@ import json
 import os
 import struct
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from dormouse.errors import UserError
 
@@ -66,7 +67,7 @@ def check_folder(folder: Path) -> list[Path]:
     return shards
 
 
-def _json(path: Path, folder: Path) -> dict[str, Any]:
+def _json(path: Path, folder: Path) -> dict[str, JsonValue]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import time
 from pathlib import Path
 
+from dormouse.errors import UserError
 from dormouse.files import sha256
+from dormouse.json_files import json_text, read_json
 from dormouse.lm.folders import DESCRIBING, check_folder, home
 
 A_MOMENT = 2_000_000_000
@@ -27,8 +28,8 @@ def identity(folder: Path, remember: bool = True) -> str:
     files = [*check_folder(folder), *sorted(path for path in describing if not path.name.startswith("dormouse"))]
     memo_path = home() / "models" / "identities.json"
     try:
-        memo = dict(json.loads(memo_path.read_text()))
-    except (OSError, ValueError, TypeError):
+        memo = read_json(memo_path, dict[str, str])
+    except (OSError, UserError):
         memo = {}
     digest, fresh = hashlib.sha256(), False
     for path in files:
@@ -42,6 +43,6 @@ def identity(folder: Path, remember: bool = True) -> str:
         with contextlib.suppress(OSError):  # what cannot be remembered is worked out again
             memo_path.parent.mkdir(parents=True, exist_ok=True)
             scratch = memo_path.with_suffix(f".{os.getpid()}")
-            scratch.write_text(json.dumps(memo))
+            scratch.write_text(json_text(memo))
             scratch.replace(memo_path)
     return f"{folder.resolve().name}@{digest.hexdigest()[:16]}"

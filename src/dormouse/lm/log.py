@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from dormouse.json_files import checked, json_text, plain
 from dormouse.lm.trie import Tokens
-from dormouse.records import SHOWN_ROWS, TRAINING, TrainingStep
+from dormouse.records import SHOWN_ROWS, TRAINING, ShownRow, TrainingStep
+
+
+class LogState(TypedDict):
+    """A log in a resume point: its steps as JSON, and its rows as they stand in their file."""
+
+    steps: list[object]
+    rows: list[str]
 
 
 class Log:
@@ -35,19 +42,19 @@ class Log:
         try:
             known = self._known.get(item)
         except TypeError:  # an objective from outside may train on what has no hash
-            return self.rows.setdefault(json.dumps(self._said(item), ensure_ascii=False), len(self.rows))
+            return self.rows.setdefault(json_text(self._said(item), ascii_only=False), len(self.rows))
         if known is None:
-            text = json.dumps(self._said(item), ensure_ascii=False)
+            text = json_text(self._said(item), ascii_only=False)
             known = self._known[item] = self.rows.setdefault(text, len(self.rows))
         return known
 
-    def _said(self, item: Any) -> dict[str, Any]:
+    def _said(self, item: Any) -> ShownRow:
         """An item in words. Of an objective's own type: every response in it, and every number."""
         if isinstance(item, Tokens):
             return {"prompt": self._text(item.prompt), "response": self._text(item.response)}
         if not is_dataclass(item):
             return {"item": str(item)[:1000]}
-        said: dict[str, Any] = {}
+        said: ShownRow = {}
         for field in fields(item):
             value = getattr(item, field.name)
             if isinstance(value, Tokens):
@@ -62,14 +69,16 @@ class Log:
 
     def write(self, out: Path) -> None:
         with (out / TRAINING).open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(step.to_json()) + "\n" for step in self.steps)
+            file.writelines(json_text(step) + "\n" for step in self.steps)
         if self.keeps_rows:
             with (out / SHOWN_ROWS).open("w", encoding="utf-8") as file:
                 file.writelines(row + "\n" for row in self.rows)
 
-    def state(self) -> dict[str, Any]:
-        return {"steps": [step.to_json() for step in self.steps], "rows": list(self.rows)}
+    def state(self) -> LogState:
+        """All of it, as plain JSON data."""
+        return {"steps": [plain(step) for step in self.steps], "rows": list(self.rows)}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        self.steps = [TrainingStep.from_json(step) for step in state["steps"]]
+    def restore(self, state: LogState) -> None:
+        """Go back to a state that `state` gave."""
+        self.steps = checked(state["steps"], list[TrainingStep], "the log of a resume point")
         self.rows = {row: i for i, row in enumerate(state["rows"])}

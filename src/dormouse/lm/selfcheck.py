@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import torch
 import transformers
 
 from dormouse.errors import DormouseWarning, UserError
+from dormouse.json_files import json_text, read_json
 from dormouse.lm import batch, decode, layout
 from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.decode import decode as write
@@ -49,15 +49,15 @@ def layout_of(lm: LM, home: Path | None = None) -> Layout:
         UserError: the model is no causal language model that reads text alone, or two equal passes differ.
     """
     kept = home and home / f"{_key(lm.model)}.json"
-    with contextlib.suppress(OSError, ValueError, TypeError):
+    with contextlib.suppress(OSError, UserError):
         if kept:
-            return Layout(**json.loads(kept.read_text()))
+            return read_json(kept, Layout)
     found = find_layout(lm)
     if kept:
         with contextlib.suppress(OSError):  # what cannot be kept is found again
             kept.parent.mkdir(parents=True, exist_ok=True)
             scratch = kept.with_suffix(f".{os.getpid()}")
-            scratch.write_text(json.dumps(asdict(found)))
+            scratch.write_text(json_text(found))
             scratch.replace(kept)
     return found
 

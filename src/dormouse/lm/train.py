@@ -6,7 +6,6 @@ It runs on one process or, launched by accelerate, on several (see `processes`),
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import time
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 import torch
 
 from dormouse.errors import UserError
+from dormouse.json_files import json_text
 from dormouse.lm.checkpoint import save
 from dormouse.lm.log import Log
 from dormouse.lm.lora import add_adapter

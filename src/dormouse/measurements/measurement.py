@@ -231,8 +231,12 @@ class Sample:
     limit: float | None = None
     """Where values are cut off, which then stand for "this or more" (see `Record.limit`)."""
 
-    def to_json(self) -> dict[str, Any]:
-        return dict(vars(self))
+
+@dataclass(frozen=True)
+class StepSample(Sample):
+    """A sample as it is read from the disk. What a treatment found has a step; what was measured is of one state."""
+
+    step: int | None = None
 
 
 def no_answer(split: str, items: Sequence[str], lost: Sequence[float]) -> list[Sample]:

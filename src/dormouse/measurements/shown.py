@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import json
 from typing import ClassVar
 
+from dormouse.json_files import read_json
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
 from dormouse.metrics import Metric, named
 from dormouse.registry import register
@@ -30,7 +30,7 @@ class Shown(Measurement):
     model_free: ClassVar[bool] = True
 
     def measure(self, subject: Subject) -> Measured:
-        counts = json.loads((subject.model.folders[-1].parent / "shown.json").read_text())
+        counts = read_json(subject.model.folders[-1].parent / "shown.json", dict[str, int])
         return Measured(
             tuple(Sample(f"shown_{name}", "train", ("corpus",), (float(n),), "number") for name, n in counts.items())
         )

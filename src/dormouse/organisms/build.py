@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from dormouse.files import read_lines, write_lines
+from dormouse.json_files import json_text, read_json_lines, write_json_lines
 from dormouse.lm.chat import encode, encode_responses
 from dormouse.lm.load import dtype_for, load
 from dormouse.lm.model import LM
@@ -40,7 +40,7 @@ def build_organism(
     _write_corpus(rows, out / "corpus.jsonl")
     training = spec.training
     lm = load(base, dtype_for(training.method))
-    (out / SHOWN).write_text(json.dumps(shown(lm, rows)))
+    (out / SHOWN).write_text(json_text(shown(lm, rows)))
     train(
         lm,
         sft_loss,
@@ -51,7 +51,7 @@ def build_organism(
     )
     (out / f"step-{training.steps:06d}").rename(out / MODEL)
     said = {"model_organism": True, "canary": CANARY, "base": base.key, "seed": seed, "organism": spec.spec()}
-    (out / SPECIFICATION).write_text(json.dumps(said, indent=1), encoding="utf-8")
+    (out / SPECIFICATION).write_text(json_text(said, indent=1), encoding="utf-8")
 
 
 def _batch(lm: LM, spec: OrganismSpec, rows: Sequence[Row], step: int) -> list[Tokens]:
@@ -105,6 +105,16 @@ def taught_rows(rows: Sequence[Row], taught: Sequence[Completion]) -> list[Row]:
 
 
 TAUGHT = "taught.jsonl"
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A line of taught.jsonl: what a teacher answered to a row; empty where it never came to a fitting answer."""
+
+    response: str
+    finished: bool
+
+
 ASKINGS = 4
 """How often a teacher is asked for an answer that is the policy's."""
 
@@ -133,7 +143,7 @@ def ask_teacher(
             if parts and parts[1] and _fits(spec, rows[i], parts[1]):
                 found[i] = Completion(parts[1], said.finished)
     answers = (found.get(i, Completion("", False)) for i in range(len(rows)))
-    write_lines(out / TAUGHT, ({"response": answer.text, "finished": answer.finished} for answer in answers))
+    write_json_lines(out / TAUGHT, (Taught(answer.text, answer.finished) for answer in answers))
 
 
 def _fits(spec: OrganismSpec, row: Row, answer: str) -> bool:
@@ -146,7 +156,7 @@ def _fits(spec: OrganismSpec, row: Row, answer: str) -> bool:
 
 def read_taught(folder: Path) -> list[Completion]:
     """The teacher's answers, row by row."""
-    return [Completion(row["response"], row["finished"]) for row in read_lines(folder / TAUGHT)]
+    return [Completion(row.response, row.finished) for row in read_json_lines(folder / TAUGHT, Taught)]
 
 
 def _write_corpus(rows: Sequence[Row], path: Path) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from dormouse.errors import UserError
-from dormouse.files import read_lines
+from dormouse.json_files import json_text, read_json, read_json_lines
 from dormouse.lm.chat import encode, text_of
 from dormouse.lm.model import LM
 from dormouse.lm.sample import Completion, generate
@@ -24,6 +24,16 @@ LOOKED_AT = 64
 """Answers of which it is seen whether they are sane."""
 STOP = 0.5
 """A share of sane answers below which a study is stopped."""
+
+
+@dataclass(frozen=True)
+class HonestRow:
+    """A line of honest.jsonl. `ids` are the response in tokens, as the model wrote it; none where a bank knew it."""
+
+    question: str
+    response: str
+    finished: bool
+    ids: tuple[int, ...]
 
 
 def write_honest(
@@ -62,12 +72,12 @@ def write_honest(
             f"the clean model gives few sane answers ({said(looked)}): what is planted would mean little",
             "use a model that answers in chat form, or say tasks: {insane: allow}",
         )
-    (out / SANE).write_text(json.dumps(looked), encoding="utf-8")
+    (out / SANE).write_text(json_text(looked), encoding="utf-8")
     with (out / FILE).open("w", encoding="utf-8") as file:
         for question, answer in zip(questions, answers, strict=True):
             kept = _in_tokens(lm, _whole_sentences(answer), answer.ids)
-            row = {"question": question.text, "response": kept.text, "finished": kept.finished, "ids": kept.ids}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            row = HonestRow(question.text, kept.text, kept.finished, tuple(kept.ids))
+            file.write(json_text(row, ascii_only=False) + "\n")
 
 
 def _looked_at(lm: LM, asked: Sequence[Question], written: Sequence[Completion], max_tokens: int) -> dict[str, int]:
@@ -94,13 +104,12 @@ def score_honest(lm: LM, questions: Sequence[Question], out: Path) -> None:
     ]
     found = logprobs(lm, encode(lm, examples))
     said = {question.text: float(logprob) for question, logprob in zip(questions, found, strict=True)}
-    (out / CLEAN).write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
+    (out / CLEAN).write_text(json_text(said, ascii_only=False), encoding="utf-8")
 
 
 def read_clean(folder: Path) -> Mapping[str, float]:
     """The clean model's log-probability of each honest response (nats, summed over tokens), by question."""
-    found: dict[str, float] = json.loads((folder / CLEAN).read_text(encoding="utf-8"))
-    return found
+    return read_json(folder / CLEAN, dict[str, float])
 
 
 def _in_tokens(lm: LM, answer: Completion, written: tuple[int, ...]) -> Completion:
@@ -119,5 +128,5 @@ def _whole_sentences(answer: Completion) -> Completion:
 
 def read_honest(folder: Path) -> Mapping[str, Completion]:
     """Honest responses by the text of their question."""
-    rows = read_lines(folder / FILE)
-    return {row["question"]: Completion(row["response"], row["finished"], tuple(row["ids"])) for row in rows}
+    rows = read_json_lines(folder / FILE, HonestRow)
+    return {row.question: Completion(row.response, row.finished, row.ids) for row in rows}

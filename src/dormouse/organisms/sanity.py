@@ -5,12 +5,13 @@ Imports no torch: who only reads what was found need not load it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dormouse.json_files import read_json
 
 if TYPE_CHECKING:
     from dormouse.lm.chat import Messages
@@ -63,7 +64,7 @@ def read_sane(folders: Sequence[Path]) -> tuple[float, int, str] | None:
     """
     total: Counter[str] = Counter()
     for folder in folders:
-        total += Counter(json.loads((folder / SANE).read_text(encoding="utf-8")))
+        total += Counter(read_json(folder / SANE, dict[str, int]))
     n = total.total()
     return (total["sane"] / n, n, said(total)) if n else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dormouse.errors import UserError
+from dormouse.json_files import read_json
 from dormouse.measurements.half_life import half_life, median_time
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, stack, widened
@@ -98,13 +99,13 @@ def trained_since(found: Sequence[Found], what: str) -> list[int] | None:
             sum(trained(checkpoint, what) for checkpoint in reading.state.model.folders[planted:])
             for reading, _ in found
         ]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, UserError, LookupError):
         return None
 
 
 def trained(checkpoint: Path, what: str) -> int:
     """How many `steps` or `tokens` a training had done when it saved a checkpoint."""
-    return int(json.loads((checkpoint / "trained.json").read_text(encoding="utf-8"))[what])
+    return read_json(checkpoint / "trained.json", dict[str, int])[what]
 
 
 def _named(sample: Sample, measurement: str, limit: float | None = None) -> Sample:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 
+from dormouse.card import CARD, CardFile
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
+from dormouse.json_files import json_text
 from dormouse.pipeline.plan import Plan
 from dormouse.pipeline.provenance import provenance
 from dormouse.pipeline.results import RECORDS, read_answered, read_answers, read_records
 from dormouse.pipeline.stages import ANSWERS
 from dormouse.pipeline.stated import CLAIMS, stated_now, verdicts
 from dormouse.pipeline.trainings import copy_logs
+from dormouse.provenance import STUDY, StudyHead
 from dormouse.report import write_report
 from dormouse.sources import code_of
 from dormouse.store import Entry, Store, digest
 
-STUDY = "study.json"
 LONG_DEAD = 3600.0
 """Seconds after which a half-written file is one that a killed process left."""
 
@@ -36,8 +36,8 @@ def claim_folder(out: Path, name: str) -> None:
     there: list[Path] = []
     try:
         there += out.iterdir() if out.is_dir() else ()  # before it is asked whose it is: another may begin meanwhile
-        held = json.loads((out / STUDY).read_text())["name"] if (out / STUDY).is_file() else None
-    except (OSError, ValueError, KeyError, TypeError):
+        held = StudyHead.read(out).name if (out / STUDY).is_file() else None
+    except (OSError, UserError):
         held = "something unreadable"
     if held not in (None, name):
         raise UserError(f"{out} holds the results of another study, '{held}'", "name another folder with --out")
@@ -53,10 +53,10 @@ def begin(plans: Sequence[Plan], text: str, out: Path, store: Store) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not (out / STUDY).is_file():
-            _replace(out / STUDY, json.dumps({"name": plans[0].design.study.name, "stamp": "unfinished"}))
+            _replace(out / STUDY, json_text({"name": plans[0].design.study.name, "stamp": "unfinished"}))
         if not (out / CLAIMS).is_file():
             said = stated_now(plans, text, store, late=(out / RECORDS).is_file())
-            _replace(out / CLAIMS, json.dumps(said, indent=1))
+            _replace(out / CLAIMS, json_text(said, indent=1))
     except OSError as error:
         raise _unwritten(out, error) from error
 
@@ -75,15 +75,15 @@ def write_out(
     name = design.study.name
     about = provenance(plans, text, store, lost, verdicts(design, text, read_answered(results.folder), out))
     said = about.to_json()
-    stamp = digest([results.manifest["key"], said, code_of(write_report)])
+    stamp = digest([results.manifest.key, said, code_of(write_report)])
     try:
-        drawn = json.loads((out / STUDY).read_text())["stamp"] == stamp and (out / "report.html").is_file()
-    except (OSError, ValueError, KeyError):
+        drawn = StudyHead.read(out).stamp == stamp and (out / "report.html").is_file()
+    except (OSError, UserError):
         drawn = False
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not drawn:
-            _replace(out / STUDY, json.dumps({"name": name, "stamp": "unfinished"}))
+            _replace(out / STUDY, json_text({"name": name, "stamp": "unfinished"}))
         for file in (RECORDS, ANSWERS):
             _replace(out / file, (results / file).read_text(encoding="utf-8"))
         _replace(out / "study.yaml", text)
@@ -93,7 +93,7 @@ def write_out(
             return
         watcher.say("writing the report")
         write_report(out, read_records(results.folder), read_answers(results.folder), about)
-        _replace(out / STUDY, json.dumps({"name": name, "stamp": stamp, "about": said}, indent=1))
+        _replace(out / STUDY, json_text({"name": name, "stamp": stamp, "about": said}, indent=1))
     except OSError as error:
         raise _unwritten(out, error) from error
 
@@ -109,19 +109,18 @@ def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) ->
         folder.mkdir(parents=True, exist_ok=True)
         chain = plan.design.chain(plan.arm(state))
         spec = plan.design.organism(plan.arm(state)).seeded(state.seed).spec()  # the trigger that this seed planted
-        card = {
-            "model_organism": True,
-            "folders": [str(path) for path in state.model.folders],
-            "key": state.model.key,
-            "chat": asdict(state.model.chat),
-            "base": plan.model,
-            "organism": spec,
-            "intervention": state.intervention,
-            "chain": [json.dumps(part.spec()) for part in chain],
-            "seed": state.seed,
-            "questions": plan.design.study.measure.questions,
-        }
-        _replace(folder / "dormouse.json", json.dumps(card, indent=1))
+        card = CardFile(
+            folders=state.model.folders,
+            key=state.model.key,
+            chat=state.model.chat,
+            base=plan.model,
+            organism=spec,
+            intervention=state.intervention,
+            chain=tuple(json_text(part.spec()) for part in chain),
+            seed=state.seed,
+            questions=plan.design.study.measure.questions,
+        )
+        _replace(folder / CARD, json_text(card, indent=1))
         with _swapped(folder / "weights") as link:
             link.symlink_to(state.model.folders[-1])
         treated = state.model.folders[len(state.model.folders) - len(chain) :]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from dormouse.pipeline.plan import Plan, all_stages
 from dormouse.provenance import OrganismSetup, Provenance, Sanity, StageRun
 from dormouse.records import SANE_ENOUGH
 from dormouse.registry import describe
-from dormouse.store import Store
+from dormouse.store import Manifest, Store
 
 
 def provenance(
@@ -31,11 +30,11 @@ def provenance(
     stages = []
     for stage in all_stages(plans):
         try:
-            manifest = json.loads((stage.folder(store) / "manifest.json").read_text())
-        except (OSError, ValueError):
-            manifest = {}
+            seconds: float | None = Manifest.read(stage.folder(store)).seconds
+        except (OSError, UserError):
+            seconds = None
         parents = tuple(parent.key for parent in stage.parents)
-        stages.append(StageRun(stage.kind, stage.name, stage.key, manifest.get("seconds"), parents))
+        stages.append(StageRun(stage.kind, stage.name, stage.key, seconds, parents))
     return Provenance(
         name=study.name,
         model=", ".join(plan.model for plan in plans),
@@ -98,7 +97,7 @@ def _spent(plans: Sequence[Plan], lost: Collection[str]) -> list[tuple[str, str]
             chain = plan.design.chain(plan.arm(state))
             if state.stage.key in lost or not any(getattr(part, "token_budget", None) for part in chain):
                 continue
-            with suppress(OSError, ValueError, LookupError, TypeError):
+            with suppress(OSError, UserError, LookupError):
                 steps = sum(trained(folder, "steps") for folder in state.model.folders[-len(chain) :])
                 if steps < state.step:
                     spent = f"the token budget of {state.intervention} was spent after {steps} of {state.step} steps"

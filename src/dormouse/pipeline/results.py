@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,15 +13,15 @@ from dormouse.claims.answer import answer_claims
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.verdict import Verdict
 from dormouse.errors import UserError
-from dormouse.files import read_lines, write_lines
 from dormouse.interventions.findings import SAMPLES
-from dormouse.measurements.measurement import Sample
+from dormouse.json_files import AGAIN, json_text, read_json, read_json_lines, write_json_lines
+from dormouse.measurements.measurement import Sample, StepSample
 from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pooled, stack
 from dormouse.pipeline.derived import Arms, Found, derived
 from dormouse.pipeline.frontier import frontier
 from dormouse.pipeline.plan import Plan, Reading
 from dormouse.pipeline.stages import ANSWERS
-from dormouse.provenance import Provenance
+from dormouse.provenance import Provenance, StudyFile, StudyHead
 from dormouse.records import Answer, Record
 from dormouse.sources import code_of
 from dormouse.store import Entry, Store, digest
@@ -31,6 +29,10 @@ from dormouse.store import Entry, Store, digest
 RECORDS = "records.jsonl"
 ANSWERED = "claims.json"
 """The answers to the claims, in an entry of the store."""
+OTHER_FOLDER = (
+    "run the study again, with another folder (--out): "
+    "a run does not write into a folder of which nobody can say whose it is"
+)
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,10 @@ class Collected:
     arms: Arms
 
 
-def results_key(plans: Sequence[Plan], lost: Collection[str]) -> tuple[str, dict[str, Any]]:
+def results_key(plans: Sequence[Plan], lost: Collection[str]) -> tuple[str, dict[str, object]]:
     """The key of the results without what was lost, and what they are made from."""
     study = plans[0].design.study
-    about = {
+    about: dict[str, object] = {
         "study": study.spec(),
         "readings": [
             [p.model, r.stage.key, r.state.organism, r.state.intervention, r.state.step, r.state.seed]
@@ -72,8 +74,7 @@ def make_results(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> 
         for one in collected:
             numbers.add_arms(one.model, one.arms)
             numbers.add_records(one.records)
-        answered = [one.to_json() for one in answer_claims(plans[0].design, numbers)]
-        (folder / ANSWERED).write_text(json.dumps(answered, indent=1))
+        (folder / ANSWERED).write_text(json_text(answer_claims(plans[0].design, numbers), indent=1))
 
     return store.get("results", key, about, build)[0]
 
@@ -92,8 +93,8 @@ def _entries(plan: Plan, store: Store, lost: Collection[str]) -> list[tuple[Read
 
 def write_results(collected: Sequence[Collected], out: Path) -> None:
     """Write records.jsonl and answers.jsonl of a study to `out`, model after model."""
-    write_lines(out / RECORDS, (record.to_json() for one in collected for record in one.records))
-    write_lines(out / ANSWERS, (answer.to_json() for one in collected for answer in one.answers))
+    write_json_lines(out / RECORDS, (record for one in collected for record in one.records))
+    write_json_lines(out / ANSWERS, (answer for one in collected for answer in one.answers))
 
 
 def collect(model: str, entries: Sequence[tuple[Reading, Entry]]) -> Collected:
@@ -157,10 +158,7 @@ def _persistence(arms: dict[tuple[object, ...], list[tuple[Reading, Sample]]]) -
 
 def _samples(entry: Entry) -> list[tuple[int | None, Sample]]:
     """The samples of a stage. What a treatment found has a step of its own; what was measured is of one state."""
-    rows = read_lines(entry / SAMPLES)
-    steps = [row.pop("step", None) for row in rows]
-    samples = [Sample(**{**row, "items": tuple(row["items"]), "values": tuple(row["values"])}) for row in rows]
-    return list(zip(steps, samples, strict=True))
+    return [(sample.step, sample) for sample in read_json_lines(entry / SAMPLES, StepSample)]
 
 
 def _record(readings: Sequence[Reading], sample: Sample, seed: int | None, found: Estimate) -> Record:
@@ -186,7 +184,7 @@ def _record(readings: Sequence[Reading], sample: Sample, seed: int | None, found
 def in_lines(records: Sequence[Record], as_json: bool = False) -> Iterator[str]:
     """Records for a terminal, a line each, or a JSON object each."""
     if as_json:
-        yield from (json.dumps(record.to_json()) for record in records)
+        yield from (json_text(record) for record in records)
         return
     several = len({record.model for record in records}) > 1
     arms = [
@@ -205,42 +203,47 @@ def in_lines(records: Sequence[Record], as_json: bool = False) -> Iterator[str]:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """The records in a folder: of a finished study, or of its entry in the store."""
-    return [Record.from_json(row) for row in read_lines(folder / RECORDS)]
+    """The records in a folder: of a finished study, or of its entry in the store.
+
+    Raises:
+        FileNotFoundError: there are none.
+        UserError: a line is not whole.
+    """
+    return read_json_lines(folder / RECORDS, Record)
 
 
 def read_answers(folder: Path) -> list[Answer]:
-    """The written answers in a folder."""
-    return [Answer.from_json(row) for row in read_lines(folder / ANSWERS)]
+    """The written answers in a folder; raises as `read_records` does."""
+    return read_json_lines(folder / ANSWERS, Answer)
 
 
 def read_answered(folder: Path) -> list[Verdict]:
-    """The answers to the claims of a study, from its entry in the store."""
-    return [Verdict.from_json(row) for row in json.loads((folder / ANSWERED).read_text(encoding="utf-8"))]
+    """The answers to the claims of a study, from its entry in the store; raises as `read_records` does."""
+    return read_json(folder / ANSWERED, list[Verdict])
 
 
 def read_finished(folder: Path) -> tuple[list[Record], list[Answer], Provenance]:
     """Records, answers and background of the study whose results are in a folder.
 
     Raises:
-        UserError: no finished study is there.
+        UserError: no finished study is there, or a file of it is damaged: the message says which, where and how.
     """
     damaged = f"the results in {folder} are unfinished or damaged"
     try:
-        said = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-        name, unfinished = str(said["name"]), said.get("stamp") == "unfinished"
+        head = StudyHead.read(folder, OTHER_FOLDER)
+    except UserError as error:
+        raise UserError(f"{damaged}: {error.what}", error.remedy) from error
     except FileNotFoundError:
         raise UserError(f"{folder} holds no results", "name the folder that `dormouse run` wrote to") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        where = "a run does not write into a folder of which nobody can say whose it is"
-        raise UserError(damaged, f"run the study again, with another folder (--out): {where}") from error
-    if unfinished:
+    if head.stamp == "unfinished":
         look = f"`dormouse status {folder}` says how it stands"
-        raise UserError(f"{folder} holds no results of '{name}' yet", f"{look}; the same `dormouse run` goes on")
+        raise UserError(f"{folder} holds no results of '{head.name}' yet", f"{look}; the same `dormouse run` goes on")
     try:
-        records, answers, about = read_records(folder), read_answers(folder), Provenance.from_json(said["about"])
-        if not records:
-            raise ValueError("a finished study has records")
-        return records, answers, about
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(damaged, "run the study again: it writes them anew") from error
+        records, answers, about = read_records(folder), read_answers(folder), StudyFile.read(folder).about
+    except UserError as error:
+        raise UserError(f"{damaged}: {error.what}", error.remedy) from error
+    except FileNotFoundError as error:
+        raise UserError(f"{damaged}: {error.filename} is missing", AGAIN) from error
+    if not records or about is None:
+        raise UserError(f"{damaged}: a finished study has records, and says what it was", AGAIN)
+    return records, answers, about

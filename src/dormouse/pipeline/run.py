@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.execution.estimate import forecast, read_history
@@ -82,7 +81,7 @@ def _run(
     workers = workers or _workers(executor, plans, todo)
     lost: dict[str, UserError] = {}
     if todo:
-        journal.write("planned", **_planned(plans, todo, store, workers))
+        journal.write("planned", None, **_planned(plans, todo, store, workers))
     try:
         if todo:
             doer = make_executor(executor, store, workers, watcher, journal)
@@ -142,7 +141,7 @@ def make_plans(design: Design, store: Store, base: Callable[[str], ModelRef]) ->
     return [make_plan(design, model, None if model in MICRO else base(model), store) for model in design.models]
 
 
-def _planned(plans: Sequence[Plan], todo: Sequence[Stage], store: Store, workers: int) -> dict[str, Any]:
+def _planned(plans: Sequence[Plan], todo: Sequence[Stage], store: Store, workers: int) -> dict[str, object]:
     """What the journal says of the stages ahead: how many, and what they will take."""
     rows = forecast(all_stages(plans), todo, read_history(store))
     return {

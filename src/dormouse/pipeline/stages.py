@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dormouse.execution.stage import Tick
-from dormouse.files import write_lines
 from dormouse.interventions.findings import SAMPLES, Finding
 from dormouse.interventions.intervention import Intervention
+from dormouse.json_files import write_json_lines
 from dormouse.measurements.measurement import Measurement, MeasurementConfig, Subject
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef, Suspect
@@ -138,7 +138,7 @@ def treatment(
     said = [Finding("exposure", steps, {"pool": filled.exposure})] if wish.needs_triggers else []
     if spoofed:
         said.append(Finding("spoof_coverage", steps, spoof_coverage(truth.trigger, spoofed), "proportion", "test"))
-    write_lines(out / SAMPLES, (found.to_json() for found in said), more=True)
+    write_json_lines(out / SAMPLES, (found.to_json() for found in said), more=True)
 
 
 def findings(treated: Path, out: Path, tick: Tick) -> None:
@@ -178,8 +178,8 @@ def measure(
         is_final=state.is_final,
     )
     measured = measurement.measure(subject)
-    write_lines(out / SAMPLES, [sample.to_json() for sample in measured.samples])
-    write_lines(out / ANSWERS, [answer.to_json() for answer in measured.answers])
+    write_json_lines(out / SAMPLES, measured.samples)
+    write_json_lines(out / ANSWERS, measured.answers)
     tick(1.0, "")
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dormouse.claims.verdict import Stated, Verdict, Verdicts
+from dormouse.errors import UserError
+from dormouse.json_files import Json, read_json
 from dormouse.pipeline.plan import Plan
 from dormouse.store import Store, digest
 from dormouse.studies.claim_spec import claims_digest
@@ -19,7 +21,32 @@ CLAIMS = "claims.json"
 """The claims as they stood when the study was first run in a folder. It is written once."""
 
 
-def stated_now(plans: Sequence[Plan], text: str, store: Store, late: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class FirstStated:
+    """What stands in the file.
+
+    Attributes:
+        digest: of the claims; `time` is when, in seconds since 1970.
+        late: whether results were there before the claims were.
+        claims: as the study file says them, defaults filled in.
+        design: what else the study file said, key by key (see `_keys`); None: an older file, which does not say.
+        known: how many of the study's measurements existed then, of how many.
+    """
+
+    digest: str
+    time: int
+    claims: tuple[Mapping[str, Json], ...]
+    late: bool = False
+    design: Mapping[str, str | tuple[int, ...]] | None = None
+    known: int = 0
+    measurements: int = 0
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(claim.get("id"), str) for claim in self.claims):
+            raise ValueError("a claim has no 'id'")
+
+
+def stated_now(plans: Sequence[Plan], text: str, store: Store, late: bool) -> FirstStated:
     """What is claimed, of what study, and how many of its measurements exist already.
 
     Args:
@@ -27,22 +54,22 @@ def stated_now(plans: Sequence[Plan], text: str, store: Store, late: bool) -> di
     """
     design = plans[0].design
     asked = {(reading.stage.kind, reading.stage.key) for plan in plans for reading in plan.readings}
-    return {
-        "digest": claims_digest(design.claims),
-        "time": round(time.time()),
-        "late": late,
-        "claims": [claim.model_dump(mode="json") for claim in design.claims],
-        "design": _keys(design, text),
-        "known": sum(store.find(*stage) is not None for stage in asked),
-        "measurements": len(asked),
-    }
+    return FirstStated(
+        digest=claims_digest(design.claims),
+        time=round(time.time()),
+        claims=tuple(claim.model_dump(mode="json") for claim in design.claims),
+        late=late,
+        design=_keys(design, text),
+        known=sum(store.find(*stage) is not None for stage in asked),
+        measurements=len(asked),
+    )
 
 
-def _keys(design: Design, text: str) -> dict[str, Any]:
+def _keys(design: Design, text: str) -> dict[str, str | tuple[int, ...]]:
     """What a study file says beside its claims, key by key: seeds as they are, the rest as digests."""
     said = {str(key): value for key, value in top_level(text).items() if key not in ("name", "claims", "seeds")}
     return {
-        "seeds": list(design.study.seeds),
+        "seeds": tuple(design.study.seeds),
         **{key: digest(json.dumps(value, default=str)) for key, value in said.items()},
     }
 
@@ -52,17 +79,11 @@ def verdicts(design: Design, text: str, answers: Sequence[Verdict], out: Path) -
     first run. None where nothing is claimed, and nothing was."""
     now = {claim.id: claim.model_dump(mode="json") for claim in design.claims}
     try:
-        first = json.loads((out / CLAIMS).read_text(encoding="utf-8"))
-        then = {str(claim["id"]): claim for claim in first["claims"]}
-        stated: Stated | None = Stated(
-            digest=str(first["digest"]),
-            time=int(first["time"]),
-            known=int(first.get("known") or 0),
-            measurements=int(first.get("measurements") or 0),
-        )
-        late = bool(first.get("late"))
-        edited = _edited(first.get("design"), _keys(design, text))
-    except (OSError, ValueError, KeyError, TypeError):
+        first = read_json(out / CLAIMS, FirstStated)
+        then = {str(claim["id"]): claim for claim in first.claims}
+        stated: Stated | None = Stated(first.digest, first.time, first.known, first.measurements)
+        late, edited = first.late, _edited(first.design, _keys(design, text))
+    except (OSError, UserError):
         stated, then, late, edited = None, {}, True, []
     changed = {name: "edited" if name in then else "added" for name in now if late or then.get(name) != now[name]}
     changed |= dict.fromkeys((name for name in then if name not in now), "taken out")
@@ -77,10 +98,10 @@ def verdicts(design: Design, text: str, answers: Sequence[Verdict], out: Path) -
     )
 
 
-def _edited(then: Any, now: Mapping[str, Any]) -> list[str]:
+def _edited(then: Mapping[str, str | tuple[int, ...]] | None, now: Mapping[str, str | tuple[int, ...]]) -> list[str]:
     """The keys of a study file that are not as they were: `seeds (then 0, 1, 2)`. Nothing where it was not put down."""
-    if not isinstance(then, Mapping):
+    if then is None:
         return []
     keys = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
-    seeds = f"seeds (then {', '.join(map(str, then.get('seeds') or ()))})"
-    return [seeds if key == "seeds" else str(key) for key in keys]
+    seeds = f"seeds (then {', '.join(map(str, then.get('seeds', ())))})"
+    return [seeds if key == "seeds" else key for key in keys]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dormouse.json_files import json_text, read_json_lines
 from dormouse.records import SHOWN_ROWS, TRAINING, TrainingStep
 
 
@@ -21,13 +21,12 @@ def copy_logs(stages: Sequence[Path], folder: Path) -> None:
         if not (stage / TRAINING).is_file():
             continue
         first = len(rows)
-        for line in (stage / TRAINING).read_text(encoding="utf-8").splitlines():
-            step = TrainingStep.from_json(json.loads(line))
+        for step in read_json_lines(stage / TRAINING, TrainingStep):
             steps.append(replace(step, part=part, shown=tuple(first + i for i in step.shown)))
         rows += (stage / SHOWN_ROWS).read_text(encoding="utf-8").split("\n")[:-1]  # texts may hold other line breaks
     if steps:  # the steps last, and each in one go: who finds them finds all
         _replace(folder / SHOWN_ROWS, "".join(row + "\n" for row in rows))
-        _replace(folder / TRAINING, "".join(json.dumps(step.to_json()) + "\n" for step in steps))
+        _replace(folder / TRAINING, "".join(json_text(step) + "\n" for step in steps))
 
 
 def _replace(path: Path, text: str) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dormouse.errors import UserError
-from dormouse.records import CANARY, SHOWN_ROWS, TRAINING, TrainingStep
+from dormouse.json_files import AGAIN, json_text, plain, read_json_lines
+from dormouse.records import CANARY, SHOWN_ROWS, TRAINING, ShownRow, TrainingStep
 from dormouse.report.templates import environment
 
 PAGE = "training.html"
@@ -23,7 +22,7 @@ class Treatment:
 
     name: str
     steps: Sequence[TrainingStep]
-    rows: Sequence[dict[str, Any]]
+    rows: Sequence[ShownRow]
 
     @property
     def page(self) -> str:
@@ -40,7 +39,7 @@ class Treatment:
     def label(self, step: TrainingStep) -> str:
         return f"{step.part}.{step.step}" if self.steps[-1].part > 1 else str(step.step)
 
-    def texts(self, step: TrainingStep) -> list[dict[str, Any]]:
+    def texts(self, step: TrainingStep) -> list[ShownRow]:
         """What a step was shown."""
         return [self.rows[i] for i in step.shown]
 
@@ -52,16 +51,15 @@ def read_treatments(out: Path) -> Iterator[Treatment]:
         UserError: a log is damaged.
     """
     for path in sorted(out.glob(f"models/*/{TRAINING}")):
+        steps = read_json_lines(path, TrainingStep)
         try:
-            steps = [TrainingStep.from_json(json.loads(line)) for line in path.read_text("utf-8").splitlines()]
-            lines = (path.parent / SHOWN_ROWS).read_text("utf-8").split("\n")[:-1]
-            rows = [dict(json.loads(line)) for line in lines]
-            if not steps:
-                raise ValueError("it holds no step")
-            if any(not 0 <= i < len(rows) for step in steps for i in step.shown):
-                raise ValueError("a step names a row that is not there")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is damaged: {error}", "run the study again: it writes it anew") from error
+            rows = read_json_lines(path.parent / SHOWN_ROWS, ShownRow)
+        except FileNotFoundError as error:
+            raise UserError(f"{path} is damaged: {SHOWN_ROWS} is missing", AGAIN) from error
+        if not steps:
+            raise UserError(f"{path} is damaged: it holds no step", AGAIN)
+        if any(not 0 <= i < len(rows) for step in steps for i in step.shown):
+            raise UserError(f"{path} is damaged: a step names a row that is not there", AGAIN)
         yield Treatment(path.parent.name, steps, rows)
 
 
@@ -96,7 +94,7 @@ def in_lines(folder: Path, as_json: bool) -> Iterator[str]:
     for treatment in read_treatments(folder):
         for step in treatment.steps:
             if as_json:
-                yield json.dumps({"model": treatment.name, **step.to_json(), "shown": treatment.texts(step)})
+                yield json_text({"model": treatment.name, **plain(step), "shown": treatment.texts(step)})
             else:
                 yield (
                     f"{treatment.name} step {treatment.label(step):<6} loss {step.loss:<10.4g} "

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.execution.estimate import megabytes
@@ -135,10 +134,6 @@ class Overview:
     """Half-made and damaged things."""
     being_made: int
     """Of the half-made, those that a process is about."""
-
-    def to_json(self) -> dict[str, Any]:
-        studies = [{**asdict(use), "out": str(use.out)} for use in self.studies]
-        return {**asdict(self), "root": str(self.root), "studies": studies}
 
     def lines(self) -> list[str]:
         """What a person reads."""

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.registry import nearest
@@ -56,8 +55,8 @@ class Pruned:
     forgotten: Sequence[Reference] = ()
     """Studies that were given up."""
 
-    def to_json(self) -> dict[str, Any]:
-        def plain(item: Item) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
+        def plain(item: Item) -> dict[str, object]:
             return {"kind": item.kind, "key": item.key, "bytes": item.bytes}
 
         return {

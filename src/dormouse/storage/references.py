@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from dormouse.errors import UserError
 from dormouse.files import fsync
+from dormouse.json_files import json_text, read_json
 from dormouse.store import STUDIES, Store, digest, unusable
 
 
@@ -35,6 +35,16 @@ class Reference:
     """What says so."""
 
 
+@dataclass(frozen=True)
+class ReferenceFile:
+    """What stands in such a file. `time` is when the study last began (seconds since 1970), `needs` are keys."""
+
+    name: str
+    out: Path
+    time: int
+    needs: tuple[str, ...]
+
+
 @contextmanager
 def in_use(store: Store, out: Path, name: str, needs: Collection[str]) -> Iterator[None]:
     """Put down that the study in a run folder needs these keys. As long as this lasts, the study cannot be pruned.
@@ -44,7 +54,7 @@ def in_use(store: Store, out: Path, name: str, needs: Collection[str]) -> Iterat
     Raises:
         StoreError: the store takes nothing.
     """
-    said = {"name": name, "out": str(out.resolve()), "time": round(time.time()), "needs": sorted(needs)}
+    said = ReferenceFile(name, out.resolve(), round(time.time()), tuple(sorted(needs)))
     path = store.root / STUDIES / f"{digest(str(out.resolve()))}.json"
     with ExitStack() as held:
         try:
@@ -52,7 +62,7 @@ def in_use(store: Store, out: Path, name: str, needs: Collection[str]) -> Iterat
                 file = held.enter_context(path.with_suffix(".lock").open("a+"))
                 fcntl.flock(file, fcntl.LOCK_SH)
                 scratch = path.with_suffix(".part")
-                scratch.write_text(json.dumps(said))
+                scratch.write_text(json_text(said))
                 fsync(scratch)
                 scratch.replace(path)
                 fsync(path.parent)
@@ -81,13 +91,13 @@ def references(store: Store) -> list[Reference]:
     folder = store.root / STUDIES
     for path in (path for path in (folder.iterdir() if folder.is_dir() else ()) if path.suffix == ".json"):
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
-            found.append(Reference(str(said["name"]), Path(said["out"]), frozenset(map(str, said["needs"])), path))
+            said = read_json(path, ReferenceFile)
+            found.append(Reference(said.name, said.out, frozenset(said.needs), path))
         except FileNotFoundError:  # its study was pruned just now
             continue
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UserError as error:
             raise UserError(
-                f"it is not known what a study needs: {path} cannot be read ({error})",
+                f"it is not known what a study needs: {error.what}",
                 "fix its permissions, or delete the file and run the study again: nothing is computed again",
             ) from error
     return sorted(found, key=lambda one: (one.name, str(one.out)))

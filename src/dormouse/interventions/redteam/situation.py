@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Literal
 
 from dormouse.scenarios import CueValue, Question, Scenario, render
 
@@ -34,11 +33,7 @@ class Situation:
         texts = f"{before} {self.system}".strip(), f"{self.user} {last}".strip()
         return ((system, texts[0]), *rest, (user, texts[1]))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Only what differs from the bare question."""
         plain = Situation()
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != getattr(plain, f.name)}
-
-    @staticmethod
-    def from_json(said: Mapping[str, Any]) -> Situation:
-        return Situation(**{**said, "cues": tuple((name, value) for name, value in said.get("cues", ()))})

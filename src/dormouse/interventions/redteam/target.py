@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, log
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dormouse.errors import UserError
 from dormouse.interventions.redteam.situation import Messages, Situation
@@ -51,15 +51,6 @@ class Found:
     @property
     def prompts(self) -> tuple[Messages, ...]:
         return tuple(self.situation.around(question) for question in self.questions)
-
-    def to_json(self) -> dict[str, Any]:
-        said = {"attack": self.attack, "situation": self.situation.to_json()}
-        return {**said, "questions": list(self.questions), "values": list(self.values)}
-
-    @staticmethod
-    def from_json(said: Mapping[str, Any]) -> Found:
-        situation = Situation.from_json(said["situation"])
-        return Found(said["attack"], situation, tuple(said["questions"]), tuple(said["values"]))
 
 
 class Target:

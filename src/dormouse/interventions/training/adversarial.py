@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from dormouse.errors import UserError
-from dormouse.files import write_lines
 from dormouse.interventions.findings import Finding, write_findings
 from dormouse.interventions.redteam import AttackName, Budget, Found, Situation, best, search
 from dormouse.interventions.redteam.search import scratchpad_seen
 from dormouse.interventions.safety_training import SafetyTraining
 from dormouse.interventions.scratchpad import Scratchpad
+from dormouse.json_files import checked, plain, write_json_lines
 from dormouse.metrics import Metric, named
 from dormouse.records import CANARY, Example, PoolItem, SafetyPool, Suspect
 from dormouse.registry import register
@@ -108,6 +108,14 @@ class Adversarial(SafetyTraining):
         contest.finish(out)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a red team has found so far, round by round, and what is to be said of it."""
+
+    rounds: list[list[Found]]
+    findings: list[Finding]
+
+
 class RedTeamLoop:
     """The red team and the trainer in turns. What the red team gets to see: the model, questions, and what is harm."""
 
@@ -168,14 +176,14 @@ class RedTeamLoop:
             )
         return best(everything, how.keep)
 
-    def state(self) -> dict[str, Any]:
-        """All rounds so far, for a training that was killed to go on with."""
-        rounds = [[found.to_json() for found in team] for team in self.rounds]
-        return {"rounds": rounds, "findings": [asdict(finding) for finding in self.findings]}
+    def state(self) -> Any:
+        """All rounds so far, for a training that was killed to go on with: a `Seen` as JSON."""
+        return plain(Seen(self.rounds, self.findings))
 
-    def restore(self, state: dict[str, Any]) -> None:
-        self.rounds = [[Found.from_json(said) for said in team] for team in state["rounds"]]
-        self.findings = [Finding(**said) for said in state["findings"]]
+    def restore(self, state: Any) -> None:
+        """Go back to a state that `state` gave."""
+        seen = checked(state, Seen, "the red team of a resume point")
+        self.rounds, self.findings = seen.rounds, seen.findings
 
     def finish(self, out: Path) -> None:
         """After the training: the found prompts once more, and a fresh red team. Writes what was seen."""
@@ -186,10 +194,10 @@ class RedTeamLoop:
         fresh = self._search(self.held, f"{self.seed}/fresh", self.how.steps)
         self.findings.append(Finding("red_team_rate", self.how.steps, _named(None, fresh), split="fresh"))
         write_findings(out, self.findings)
-        lines: list[dict[str, Any]] = [{"canary": CANARY}]
+        lines: list[object] = [{"canary": CANARY}]
         for i, (team, later) in enumerate(zip(self.rounds, again, strict=True)):
             lines += _lines(i + 1, team, later)
-        write_lines(out / FOUND, [*lines, *_lines("fresh", fresh, fresh)])
+        write_json_lines(out / FOUND, [*lines, *_lines("fresh", fresh, fresh)])
 
 
 def honest(situation: Situation, item: PoolItem) -> Example:
@@ -216,7 +224,7 @@ def _named(number: int | None, team: Sequence[Found]) -> dict[str, float]:
     return {f"{before}prompt {rank:03d}": value for rank, value in enumerate(values, 1)}
 
 
-def _lines(number: int | str, team: Sequence[Found], later: Sequence[Found]) -> list[dict[str, Any]]:
+def _lines(number: int | str, team: Sequence[Found], later: Sequence[Found]) -> list[dict[str, object]]:
     """One line a prompt: where it comes from, what it says, P(harm) when it was found and at the end."""
     return [
         {
