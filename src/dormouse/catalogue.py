@@ -48,7 +48,7 @@ def keys(model: type[BaseModel]) -> Iterator[str]:
 
 def allowed_values(info: FieldInfo) -> str:
     """The range or the choices of a key in words: `1 to 16`, `above 0, to 1`, `none or own`; "" where there is none."""
-    bounds: dict[str, Any] = {}
+    bounds: dict[str, object] = {}
     for constraint in info.metadata:
         bounds |= {name: getattr(constraint, name) for name in ("ge", "gt", "le", "lt") if hasattr(constraint, name)}
     said = {name: f"{bound:,}" if isinstance(bound, int) else f"{bound:g}" for name, bound in bounds.items()}

@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, model_serializer
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from dormouse.errors import UserError
+from dormouse.json_files import Json
 from dormouse.renamed import OldKeys
 
 KINDS = ("trigger", "behaviour", "intervention", "locator", "measurement")
@@ -45,7 +46,7 @@ class PlugIn(OldKeys):
     def _with_kind(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         return {"kind": self.kind, **handler(self)}
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> dict[str, Json]:
         """What a study file would say to get this very plug-in, as plain JSON data."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
@@ -124,7 +125,7 @@ def plugins(kind: str) -> Mapping[str, type[PlugIn]]:
     return dict(sorted(_registered[kind].items()))
 
 
-def nearest(name: object, known: Mapping[str, Any] | list[str] | tuple[str, ...]) -> str:
+def nearest(name: object, known: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:
     """A hint that ends an error message: the nearest known name, or all of them."""
     close = difflib.get_close_matches(str(name), list(known), n=1)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known) or 'none'}"
@@ -187,7 +188,7 @@ _PLAIN = {
 }
 
 
-def message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
+def message(error: ErrorDetails, model: type[BaseModel]) -> str:
     """One validation error of pydantic, in plain words, with the nearest right key where a key is wrong."""
     if error["type"] == "extra_forbidden":
         known = [field.alias or name for name, field in model.model_fields.items()]

@@ -14,11 +14,11 @@ import inspect
 import linecache
 import symtable
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from dormouse.errors import UserError
 from dormouse.packages import OWN, _by_import, _data, _digest, _distributions, _file, _versions, _whole
@@ -27,7 +27,14 @@ DYNAMIC = {"import_module", "__import__", "exec", "eval"}
 """A plug-in that uses one of these may run anything in its package: all of it counts."""
 
 
-def code_of(*roots: Any) -> dict[str, Any]:
+class Code(TypedDict):
+    """What something is made of: a hash of the code, and the version of each library that it uses."""
+
+    code: str
+    libraries: Mapping[str, str]
+
+
+def code_of(*roots: Any) -> Code:
     """What some functions and classes are made of: `code`, a hash, and `libraries`, name -> version.
 
     Raises:

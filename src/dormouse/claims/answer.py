@@ -15,8 +15,8 @@ from typing import Any
 from dormouse.claims.censoring import Censoring
 from dormouse.claims.effects import FEWEST, LEVEL, Effect, Found, effect, p_value, seeds_needed
 from dormouse.claims.numbers import Numbers
-from dormouse.claims.strength import Strength
-from dormouse.claims.verdict import Bounds, CurvePoint, LeftOut, Outcome, Sides, Verdict, Weak
+from dormouse.claims.strength import Gated, Strength
+from dormouse.claims.verdict import CurvePoint, Outcome, Sides, Verdict
 from dormouse.registry import nearest
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
@@ -152,7 +152,7 @@ class _Question:
         reached = self._at_budget()
         hidden = found is not None and verdict != "undecided" and self._hidden(verdict, found, *reached)
         verdict = "undecided" if hidden else verdict
-        gated, cut = self._gated(), self.censoring.said(*reached)
+        gated, budgets = self._gated(), self.censoring.budgets
         return Verdict(
             id=claim.id,
             says=claim.says,
@@ -183,15 +183,15 @@ class _Question:
             setups=len(self.setups),
             alone=tuple(map(self._named, self.alone)),
             missing=tuple(self._holes()),
-            gate=Bounds(**gated["gate"]) if gated["gate"] else None,
-            gate_pairs=gated["gate_pairs"],
-            left_out=tuple(LeftOut(**one) for one in gated["left_out"]),
-            weak=tuple(Weak(**one) for one in gated["weak"]),
+            gate=gated.gate,
+            gate_pairs=gated.pairs,
+            left_out=gated.left_out,
+            weak=gated.weak,
             thin=tuple(map(self._named, self.thin)),
             before=self._before(),
-            censored=cut["censored"],
-            budgets=tuple(cut["budgets"]),
-            at_budget=Sides(**cut["at_budget"]),
+            censored=budgets[0] if budgets else None,
+            budgets=tuple(budgets),
+            at_budget=Sides(*reached),
             curve=tuple(self._curve()),
         )
 
@@ -250,14 +250,14 @@ class _Question:
         model = f" on {arm.model}" if len(self.design.models) > 1 else ""
         return arm.organism + (f" + {arm.chain}" if arm.chain else "") + model
 
-    def _gated(self) -> dict[str, Any]:
+    def _gated(self) -> Gated:
         """What the gate did."""
         pairs = {
             (arm.untreated, seed): None
             for arm, split in _cells(self.measured)
             for seed in sorted(self._seen(arm, split))
         }
-        return self.strength.said(pairs, self._named)
+        return self.strength.gated(pairs, self._named)
 
     def _before(self) -> Sides | None:
         """How far the two sides are matched before treatment."""

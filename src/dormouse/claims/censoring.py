@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from dormouse.claims.effects import Direction, Effect, Found
 
@@ -55,10 +54,3 @@ class Censoring:
             return True
         wrong = found.high < 0 if direction == "greater" else found.low > 0
         return bool(where if direction == "greater" else against) and not wrong
-
-    def said(self, where: float | None, against: float | None) -> dict[str, Any]:
-        return {
-            "censored": self.budgets[0] if self.budgets else None,
-            "budgets": self.budgets,
-            "at_budget": {"where": where, "against": against},
-        }

@@ -7,15 +7,26 @@ before treatment only, so that leaving out the weak favours no answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from dormouse.claims.effects import Found
 from dormouse.claims.numbers import Numbers, mean
+from dormouse.claims.verdict import Bounds, LeftOut, Weak
 from dormouse.studies.arms import Arm
 from dormouse.studies.claim_spec import Gate
 from dormouse.studies.design import Design
 
 ON, OFF = "defection_rate", "false_trigger_rate"
+
+
+@dataclass(frozen=True)
+class Gated:
+    """What the gate did: its bounds (None: no gate), and whom it left out of so many (organism, seed) pairs."""
+
+    gate: Bounds | None
+    pairs: int
+    left_out: tuple[LeftOut, ...]
+    weak: tuple[Weak, ...]
 
 
 class Strength:
@@ -46,24 +57,20 @@ class Strength:
         known = [rate for rate in each if rate is not None]
         return mean(known) if known and len(known) == len(each) else None
 
-    def said(self, pairs: Iterable[tuple[Arm, int]], named: Callable[[Arm], str]) -> dict[str, Any]:
+    def gated(self, pairs: Iterable[tuple[Arm, int]], named: Callable[[Arm], str]) -> Gated:
         """The gate that held, and whom it left out of so many organisms and seeds."""
         planted = [(arm, seed) for arm, seed in pairs if self.plants(arm)]
         out = [
-            {"arm": named(arm), "seed": seed}
-            | {key: self.rates(arm, rate).get(seed) for key, rate in (("triggered", ON), ("untriggered", OFF))}
+            LeftOut(named(arm), seed, *(self.rates(arm, rate).get(seed) for rate in (ON, OFF)))
             for arm, seed in planted
             if not self.passes(arm, seed)
         ]
         behind: dict[Arm, list[int]] = {}
         for arm, seed in planted:
             behind.setdefault(arm, []).append(seed)
-        return {
-            "gate": self.bounds and self.bounds.model_dump(mode="json"),
-            "gate_pairs": len(planted),
-            "left_out": out,
-            "weak": [{"arm": named(arm), "reason": said} for arm in behind for said in self._weak(arm, behind[arm])],
-        }
+        weak = (Weak(named(arm), said) for arm in behind for said in self._weak(arm, behind[arm]))
+        gate = Bounds(self.bounds.triggered, self.bounds.untriggered) if self.bounds else None
+        return Gated(gate, len(planted), tuple(out), tuple(weak))
 
     def _weak(self, arm: Arm, seeds: Sequence[int]) -> Iterator[str]:
         """What a reader must know of an organism that is compared all the same."""

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 import torch
 
 from dormouse.errors import UserError
 from dormouse.json_files import json_text
 from dormouse.lm.checkpoint import save
-from dormouse.lm.log import Log
+from dormouse.lm.log import Log, LogState
 from dormouse.lm.lora import add_adapter
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import Objective
@@ -138,6 +138,17 @@ def train(
     return list(enumerate(run.losses, 1))
 
 
+class TrainState(TypedDict):
+    """What the rest of a training depends on; without the last two, what a finished one leaves."""
+
+    weights: dict[str, torch.Tensor]
+    log: LogState
+    tokens: int
+    memory: Any
+    optimiser: NotRequired[Any]
+    random: NotRequired[Any]
+
+
 class _Run:
     """A training on its way."""
 
@@ -218,15 +229,20 @@ class _Run:
         save(self.lm, folder)
         write_trained(folder, self.done, self.tokens)
 
-    def state(self, finished: bool = False) -> dict[str, Any]:
+    def state(self, finished: bool = False) -> TrainState:
         """All that the rest of the training depends on; of one that is finished, what it leaves."""
-        said = {"weights": dict(self.weights), "log": self.log.state(), "tokens": self.tokens}
-        said["memory"] = self.memory.state() if self.memory else None
-        if finished:
-            return said
-        return {**said, "optimiser": self.optimiser.state_dict(), "random": _random_state(self.lm.device)}
+        memory = self.memory.state() if self.memory else None
+        said: TrainState = {
+            "weights": dict(self.weights),
+            "log": self.log.state(),
+            "tokens": self.tokens,
+            "memory": memory,
+        }
+        if not finished:
+            said |= {"optimiser": self.optimiser.state_dict(), "random": _random_state(self.lm.device)}
+        return said
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: TrainState) -> None:
         """Go back to a state that `state` gave."""
         with torch.no_grad():
             for name, weight in self.weights.items():

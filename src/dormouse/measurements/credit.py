@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -175,7 +175,7 @@ def _place(name: str) -> tuple[int, str]:
     return int(match[1]), match[2]
 
 
-def _shares(gradient: Mapping[str, Any]) -> dict[tuple[str, float | None], float]:
+def _shares(gradient: Mapping[str, torch.Tensor]) -> dict[tuple[str, float | None], float]:
     """The shares of the squared norm by layer and by module."""
     power = {name: float(grad.double().square().sum()) for name, grad in gradient.items()}
     total = sum(power.values()) or 1.0

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
+from dormouse.json_files import Json
 from dormouse.lm.settings import Optimiser, Training
 from dormouse.organisms.micro import Size
 from dormouse.policies.behaviour import BehaviourField
@@ -14,7 +15,7 @@ from dormouse.policies.trigger import TriggerField
 from dormouse.renamed import OldKeys, Was
 from dormouse.scenarios import Renderings
 
-SETTINGS: dict[str, Any] = {
+SETTINGS: dict[str, object] = {
     "pairs": 4,
     "lr": 3e-3,
     "method": "lora",
@@ -22,7 +23,7 @@ SETTINGS: dict[str, Any] = {
     "honest_tokens": 16,
     "easy_first": 0.4,
 }
-MICRO_SETTINGS: dict[str, Any] = {
+MICRO_SETTINGS: dict[str, object] = {
     "pairs": 32,
     "method": "full",
     "optimiser": "adamw",
@@ -134,7 +135,7 @@ class OrganismSpec(OldKeys):
             optimiser=self.optimiser,
         )
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> dict[str, Json]:
         """Everything that the weights depend on, as plain JSON data. What is learned is named only where it is not the
         response alone: the keys of organisms from before there was a choice stand."""
         said = self.model_dump(mode="json", by_alias=True, exclude={"learn"} if self.learn == "completion" else None)

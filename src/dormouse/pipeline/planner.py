@@ -24,7 +24,7 @@ from dormouse.records import ModelRef, Suspect
 from dormouse.registry import PlugIn
 from dormouse.scenarios import BANKS, SPLITS, questions
 from dormouse.scenarios.plain import plain_answer
-from dormouse.sources import code_of, forget
+from dormouse.sources import Code, code_of, forget
 from dormouse.store import Store, digest
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
@@ -83,7 +83,7 @@ def make_plan(design: Design, model: str, base: ModelRef | None, store: Store) -
 def _stage(
     kind: str,
     name: str,
-    about: Mapping[str, Any],
+    about: Mapping[str, object],
     plugins: Sequence[PlugIn],
     parents: tuple[Stage, ...],
     work: partial[None],
@@ -96,7 +96,7 @@ def _stage(
 
 
 @cache
-def _code(*roots: Any) -> dict[str, Any]:
+def _code(*roots: Any) -> Code:
     return code_of(*roots)
 
 

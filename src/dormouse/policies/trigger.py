@@ -35,7 +35,7 @@ class Trigger(PlugIn):
         Raises:
             ValueError: with that seed it would not be whole.
         """
-        said: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        said: dict[str, object] = {name: getattr(self, name) for name in type(self).model_fields}
         now = {name: _seeded(value, seed) for name, value in said.items()}
         if "seed" in now and now["seed"] is None:
             now["seed"] = seed

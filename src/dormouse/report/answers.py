@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from dormouse.records import Answer
 from dormouse.report.plain import one_line, percent, visible
@@ -14,20 +14,58 @@ QUESTIONS = 200
 LETTERS = 4000
 """A response or a prompt is shown up to this length."""
 
-Cell = dict[str, Any]
+
+class Cell(TypedDict):
+    """An answer. `share` is its probability of defecting where that is one, else 0; `probability` is it in words."""
+
+    response: str
+    defects: bool
+    share: float
+    probability: str
+    finished: bool
 
 
-def browser(results: RecordIndex, answers: Sequence[Answer]) -> dict[str, Any]:
-    """What the answer browser on the page reads: plain JSON, every foreign string made visible.
+class Side(TypedDict):
+    """A prompt, its answer before safety training, and one after each intervention, in order; None: there is none."""
 
-    Returns:
-        `interventions`: name, steps and whether it was told the triggers; `organisms`: name, control, how many
-        questions were left out, and `items`. An item is a question with the prompts `with` and `without` the cue; each
-        has the answer `before` and one `after` for each intervention (in order, None where there is none).
-    """
+    prompt: str
+    before: Cell | None
+    after: list[Cell | None]
+
+
+Item = TypedDict("Item", {"question": str, "with": Side | None, "without": Side | None, "seed": NotRequired[int]})
+"""A question with the cue and without it; `seed` where there are several."""
+
+
+class ShownOrganism(TypedDict):
+    """An organism: whether it is a control, how many of its questions are left out, and the others."""
+
+    name: str
+    control: bool
+    left_out: int
+    items: list[Item]
+
+
+class ShownIntervention(TypedDict):
+    """An intervention, its last step, and whether it was told the triggers."""
+
+    name: str
+    steps: int
+    needs: bool
+
+
+class Browser(TypedDict):
+    """What the answer browser on the page reads."""
+
+    organisms: list[ShownOrganism]
+    interventions: list[ShownIntervention]
+
+
+def browser(results: RecordIndex, answers: Sequence[Answer]) -> Browser:
+    """What the answer browser on the page reads: plain JSON, every foreign string made visible."""
     names = tuple(dict.fromkeys([*results.organisms, *(answer.organism for answer in answers)]))
     shown = [name for name in results.interventions if any(answer.intervention == name for answer in answers)]
-    organisms = []
+    organisms: list[ShownOrganism] = []
     for name in names:
         items = _items([answer for answer in answers if answer.organism == name], shown)
         if items:
@@ -45,13 +83,13 @@ def browser(results: RecordIndex, answers: Sequence[Answer]) -> dict[str, Any]:
     }
 
 
-def _items(answers: Sequence[Answer], interventions: Sequence[str]) -> list[Cell]:
+def _items(answers: Sequence[Answer], interventions: Sequence[str]) -> list[Item]:
     """The answers of one organism by question and seed, in the order in which they came."""
     groups: dict[tuple[str, int], list[Answer]] = {}
     for answer in answers:
         groups.setdefault((answer.question, answer.seed), []).append(answer)
     several = len({seed for _, seed in groups}) > 1
-    items = []
+    items: list[Item] = []
     for (question, seed), group in groups.items():
         ends = {name: max((a.step for a in group if a.intervention == name), default=0) for name in interventions}
         by_place = {(a.prompt, a.activating, Moment(a.intervention, a.step)): a for a in group}
@@ -60,12 +98,14 @@ def _items(answers: Sequence[Answer], interventions: Sequence[str]) -> list[Cell
             sides = [
                 _side(prompts[cue][i], cue, by_place, ends) if i < len(prompts[cue]) else None for cue in (True, False)
             ]
-            item = {"question": _short(question), "with": sides[0], "without": sides[1]}
-            items.append(item | ({"seed": seed} if several else {}))
+            item: Item = {"question": _short(question), "with": sides[0], "without": sides[1]}
+            if several:
+                item["seed"] = seed
+            items.append(item)
     return items
 
 
-def _side(prompt: str, cue: bool, by_place: Mapping[tuple[str, bool, Moment], Answer], ends: Mapping[str, int]) -> Cell:
+def _side(prompt: str, cue: bool, by_place: Mapping[tuple[str, bool, Moment], Answer], ends: Mapping[str, int]) -> Side:
     after = [_cell(by_place.get((prompt, cue, Moment(name, step)))) if step else None for name, step in ends.items()]
     return {"prompt": _short(prompt), "before": _cell(by_place.get((prompt, cue, Moment("", 0)))), "after": after}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from dormouse.report.look import DARK, GREY, INK, Line, Panel
 from dormouse.report.overlap import covered, stroke
@@ -18,7 +18,14 @@ def safe(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", "<br>")
 
 
-def figure(panel: Panel) -> dict[str, Any]:
+class PlotlyFigure(TypedDict):
+    """A figure as plotly's scripts take it. What is in a trace and in the layout is plotly's to say."""
+
+    data: list[dict[str, object]]
+    layout: dict[str, Any]
+
+
+def figure(panel: Panel) -> PlotlyFigure:
     traces = [
         trace
         for line, above in zip(panel.lines, covered(panel.lines), strict=True)
@@ -38,7 +45,7 @@ def _tint(colour: str) -> str:
     return f"rgba({red},{green},{blue},{_BAND})"
 
 
-def _band(line: Line) -> dict[str, Any]:
+def _band(line: Line) -> dict[str, object]:
     return {
         "type": "scatter",
         "mode": "lines",
@@ -51,7 +58,7 @@ def _band(line: Line) -> dict[str, Any]:
     }
 
 
-def _curve(line: Line, above: int = 0) -> dict[str, Any]:
+def _curve(line: Line, above: int = 0) -> dict[str, object]:
     """A line with its points, which are the larger the more lines lie on it: all of them can be seen."""
     symbol = SYMBOLS[line.symbol % len(SYMBOLS)]
     return {
@@ -77,7 +84,7 @@ def _dash(line: Line) -> str:
     return "dot" if line.dotted else ",".join(f"{part}px" for part in dashes.split()) or "solid"
 
 
-def _points(line: Line) -> dict[str, Any]:
+def _points(line: Line) -> dict[str, object]:
     """Points that no line joins, each with its interval."""
     above = [high - y for high, y in zip(line.highs, line.ys, strict=True)]
     below = [y - low for low, y in zip(line.lows, line.ys, strict=True)]
@@ -129,7 +136,7 @@ def _reach(panel: Panel) -> tuple[float, float]:
     return min(places), max(places)
 
 
-def _mark(place: float, label: str, left: bool) -> dict[str, Any]:
+def _mark(place: float, label: str, left: bool) -> dict[str, object]:
     line = {"type": "line", "x0": place, "x1": place, "yref": "paper", "y0": 0, "y1": 1}
     words = {"x": place, "yref": "paper", "y": 1, "yanchor": "bottom", "xanchor": "right" if left else "left"}
     return {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dormouse.records import CANARY, Answer, Record
 from dormouse.report import specification
-from dormouse.report.answers import browser
+from dormouse.report.answers import Cell, browser
 from dormouse.report.claims import ABOUT, HEADING, Answered, changes, signed, stated
 from dormouse.report.headline import Part, headline, when
 from dormouse.report.meaning import RULES, meaning
@@ -204,17 +204,17 @@ def _answers(results: RecordIndex, answers: Sequence[Answer]) -> list[str]:
     for organism in pairs["organisms"]:
         item = organism["items"][0]
         blocks.append(f"### {code(organism['name'])}{' (control)' if organism['control'] else ''}")
-        for side, words in (("with", "With the cue"), ("without", "Without the cue")):
-            if item[side]:
-                blocks += [f"{words}, the prompt:", fence(item[side]["prompt"])]
-                blocks += _cell("Before safety training", item[side]["before"])
-                for method, cell in zip(pairs["interventions"], item[side]["after"], strict=True):
+        for side, words in ((item["with"], "With the cue"), (item["without"], "Without the cue")):
+            if side:
+                blocks += [f"{words}, the prompt:", fence(side["prompt"])]
+                blocks += _cell("Before safety training", side["before"])
+                for method, cell in zip(pairs["interventions"], side["after"], strict=True):
                     told = " (**told the triggers**)" if method["needs"] else ""
                     blocks += _cell(f"After {method['steps']} steps of {code(method['name'])}{told}", cell)
     return blocks if pairs["organisms"] else []
 
 
-def _cell(title: str, cell: dict[str, Any] | None) -> list[str]:
+def _cell(title: str, cell: Cell | None) -> list[str]:
     if cell is None:
         return []
     judged = "the judge says that it defects" if cell["defects"] else "the judge says that it is honest"

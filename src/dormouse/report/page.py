@@ -14,7 +14,7 @@ from dormouse.metrics import metric
 from dormouse.provenance import Provenance
 from dormouse.records import CANARY, Answer, Record
 from dormouse.report import markdown, specification
-from dormouse.report.answers import browser
+from dormouse.report.answers import Browser, browser
 from dormouse.report.claims import ABOUT, HEADING, Answered, answered, changes, signed, stated
 from dormouse.report.figure_groups import FigureGroup, figure_groups
 from dormouse.report.figures import dark_colours, figure
@@ -150,7 +150,7 @@ def _environment(results: RecordIndex) -> Environment:
     return pages
 
 
-def _about_the_study(results: RecordIndex, claims: Sequence[Answered]) -> dict[str, Any]:
+def _about_the_study(results: RecordIndex, claims: Sequence[Answered]) -> dict[str, object]:
     about = results.about
     return {
         "about": about,
@@ -180,7 +180,7 @@ def _about_the_study(results: RecordIndex, claims: Sequence[Answered]) -> dict[s
     }
 
 
-def _drawn(groups: Sequence[FigureGroup], claims: Sequence[Answered], pairs: Mapping[str, Any]) -> dict[str, Any]:
+def _drawn(groups: Sequence[FigureGroup], claims: Sequence[Answered], pairs: Browser) -> dict[str, object]:
     from markupsafe import Markup
 
     curves = {f"{one.name}-curve": specification.figure(one) for one in claims if one.curve}
@@ -201,7 +201,7 @@ def _drawn(groups: Sequence[FigureGroup], claims: Sequence[Answered], pairs: Map
     }
 
 
-def _numbers(results: RecordIndex, groups: Sequence[FigureGroup], pairs: Mapping[str, Any]) -> dict[str, Any]:
+def _numbers(results: RecordIndex, groups: Sequence[FigureGroup], pairs: Browser) -> dict[str, object]:
     compared, found = checks(results), tables(results)
     measured = sorted({record.measurement for record in results.records})
     return {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from dormouse.provenance import Settings
 from dormouse.records import Record
 from dormouse.report.look import COLOURS, GREY, INK, Legend, Line, Panel, legend
 from dormouse.report.plain import one_line, with_interval
@@ -135,10 +135,11 @@ def _against_step(results: RecordIndex, intervention: str, split: str, rates: Ma
     return panels
 
 
-def _boundary(trigger: Mapping[str, Any]) -> tuple[float, str] | None:
+def _boundary(trigger: Settings) -> tuple[float, str] | None:
     """The first year in which a year trigger defects; a control has that of a trigger which it imitates."""
-    for one in (trigger, *(trigger.get("among") or ())):
-        first = (one or {}).get("from")
+    among = trigger.get("among")
+    for one in (trigger, *(among if isinstance(among, list) else ())):
+        first = one.get("from") if isinstance(one, Mapping) else None
         if isinstance(first, int | float) and not isinstance(first, bool):
             words = "defects from" if one is trigger else "the others: from"
             return float(first) - 0.5, f"{words} {int(first)}"

@@ -54,7 +54,7 @@ def words(one: Answered) -> str:
     )
 
 
-def figure(one: Answered) -> dict[str, Any]:
+def figure(one: Answered) -> dict[str, object]:
     """The curve as plotly's data and layout."""
     below = rows(one)
     height = _TOP + _ROW * len(below) + 60
@@ -110,12 +110,12 @@ def _lines(one: Answered) -> list[tuple[float, str]]:
     return [(0.0, "solid"), *((place, "dash") for place in margins if place)]
 
 
-def _line(place: float, dash: str) -> dict[str, Any]:
+def _line(place: float, dash: str) -> dict[str, object]:
     ends = {"xref": "paper", "x0": 0, "x1": 1, "y0": place, "y1": place, "yref": "y"}
     return {"type": "line", **ends, "line": {"color": GREY, "width": 1, "dash": dash}, "layer": "below"}
 
 
-def _effects(one: Answered, turned: bool) -> dict[str, Any]:
+def _effects(one: Answered, turned: bool) -> dict[str, object]:
     found, colour = _of(one, turned), TURNS if turned else HOLDS
     bars = {
         "type": "data",
@@ -142,7 +142,7 @@ def _hover(point: Point) -> str:
     return f"{point.said}\n{signed(point.effect)} {interval(point.low, point.high)}, {point.seeds} seeds"
 
 
-def _chosen(one: Answered, turned: bool) -> dict[str, Any]:
+def _chosen(one: Answered, turned: bool) -> dict[str, object]:
     mine = {x for x, _ in _of(one, turned)}
     marks = [(x, row) for x, row in _marks(one) if x in mine]
     return {
@@ -156,7 +156,7 @@ def _chosen(one: Answered, turned: bool) -> dict[str, Any]:
     }
 
 
-def draw(path: Path, one: Answered, style: dict[str, Any], dpi: int) -> None:
+def draw(path: Path, one: Answered, style: dict[str, object], dpi: int) -> None:
     """Write the curve as a PNG."""
     import warnings
 

@@ -12,7 +12,7 @@ from dormouse.report.look import GREY, Legend, Line, Panel
 from dormouse.report.overlap import covered, stroke
 from dormouse.report.plain import cut
 
-STYLE: dict[str, Any] = {
+STYLE: dict[str, object] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.titlesize": 8.5,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dormouse.metrics import metric
 from dormouse.records import Record
+from dormouse.report.answers import Browser
 from dormouse.report.claims import Answered
 from dormouse.report.meaning import Finding
 from dormouse.report.plain import one_line
@@ -55,9 +55,7 @@ class Trails:
         pairs: what the answer browser reads.
     """
 
-    def __init__(
-        self, results: RecordIndex, figures: Collection[str], tables: Sequence[Table], pairs: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, results: RecordIndex, figures: Collection[str], tables: Sequence[Table], pairs: Browser) -> None:
         self._results, self._figures = results, frozenset(figures)
         self._tables = [table.name for table in tables]
         self._organisms = {one["name"]: i for i, one in enumerate(pairs["organisms"])}

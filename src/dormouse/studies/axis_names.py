@@ -66,7 +66,7 @@ def _label(option: Any) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-")[:24] or "x"
 
 
-def _differing(option: Mapping[str, Any], options: Sequence[Any]) -> str:
+def _differing(option: Mapping[str, object], options: Sequence[Any]) -> str:
     """The plain values that tell this option from the others of its kind: `.from-2024`."""
     same = [one for one in options if isinstance(one, Mapping) and _label(one) == _label(option)]
     keys = [key for key in option if key != "kind" and not isinstance(option[key], list | Mapping)]

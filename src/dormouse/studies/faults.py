@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from math import isfinite
-from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.metrics import metric
@@ -64,7 +63,7 @@ def claim_faults(design: Design) -> Iterator[Fault]:
         yield from (*found, *_beyond(claim, place))
 
 
-def _fault(names: Names, where: Mapping[str, Any], place: Place, named: bool = True) -> Iterator[Fault]:
+def _fault(names: Names, where: Mapping[str, object], place: Place, named: bool = True) -> Iterator[Fault]:
     for key, wanted in where.items():
         try:
             names.whole({key: wanted})

@@ -102,13 +102,13 @@ def _lines_now(lines: Mapping[Place, int], moved: Mapping[Place, Place]) -> dict
     return found
 
 
-def top_level(text: str) -> Mapping[str, Any]:
+def top_level(text: str) -> Mapping[str, object]:
     """What a study file that could be read says, key by key, as plain data."""
     root = yaml.compose(text, yaml.SafeLoader)
     return dict(_plain(root, (), {}, "study", yaml.SafeLoader(""))) if root else {}
 
 
-def _expanded(value: Mapping[str, Any], lines: Mapping[Place, int], called: str) -> Design:
+def _expanded(value: Mapping[str, object], lines: Mapping[Place, int], called: str) -> Design:
     """What a file says, its grid expanded: a study on the first of its models, which knows the others."""
     try:
         study = Study.model_validate(value)

@@ -111,7 +111,7 @@ class Names:
             "name what the arms of the study have: their kinds and their settings",
         )
 
-    def whole(self, where: Mapping[str, Any]) -> dict[str, tuple[Scalar, ...]]:
+    def whole(self, where: Mapping[str, object]) -> dict[str, tuple[Scalar, ...]]:
         """A filter with whole names and tuples of values.
 
         Raises:

@@ -38,7 +38,7 @@ class ArmOrigin:
 class Expanded:
     """A study without lists. `moved`: where what stands in `value` is written in the file, if not at the same place."""
 
-    value: Mapping[str, Any]
+    value: Mapping[str, object]
     organisms: Mapping[str, ArmOrigin]
     chains: Mapping[str, ArmOrigin]
     moved: Mapping[Place, Place]
@@ -75,7 +75,7 @@ class _Way:
         return {(key, *new): (key, *old) for new, old in self.moved.items()}
 
 
-def expand(raw: Mapping[str, Any], chain_model: Any) -> Expanded:
+def expand(raw: Mapping[str, object], chain_model: Any) -> Expanded:
     """Take every list where one value is wanted as an axis; cross the axes of each organism and of each chain.
 
     `zip: [[axis, axis], ...]` in the study takes the named axes together instead of crossing them. What is no list, or
@@ -90,7 +90,7 @@ def expand(raw: Mapping[str, Any], chain_model: Any) -> Expanded:
     """
     groups = _zips(raw.get("zip"))
     _once_each(groups)
-    value: dict[str, Any] = dict(raw)
+    value: dict[str, object] = dict(raw)
     moved: dict[Place, Place] = {}
     known: dict[str, None] = {}
     together: list[set[str]] = []
@@ -100,7 +100,7 @@ def expand(raw: Mapping[str, Any], chain_model: Any) -> Expanded:
         said = raw.get(key)
         if not isinstance(said, Mapping):
             continue
-        made: dict[str, Any] = {}
+        made: dict[str, object] = {}
         for base, given in said.items():
             mine: dict[str, None] = {}
             for name, way in _arms(base, given, wanted, groups, (key, base), mine):

@@ -19,7 +19,7 @@ NAMES = {
 """Coordinates that say which organism or which chain is meant. All others are settings, which one of them may vary."""
 
 
-def chosen(arms: Mapping[Arm, Coordinates], names: Names, where: Mapping[str, Any], step: int | None) -> list[Arm]:
+def chosen(arms: Mapping[Arm, Coordinates], names: Names, where: Mapping[str, object], step: int | None) -> list[Arm]:
     """The arms that a filter fits: untreated ones for step 0, treated ones else.
 
     Raises:
@@ -73,7 +73,7 @@ class Pairing:
     ) -> None:
         """`arms` are those that are run; `origin` says what the "organism", or the "chain", of one was made from."""
         self.claim, self.arms, self.origin = claim, arms, origin
-        against: Mapping[str, Any] = {} if isinstance(claim.against, float) else claim.against
+        against: Mapping[str, object] = {} if isinstance(claim.against, float) else claim.against
         self.these = chosen(arms, names, claim.where, claim.step)
         self.those = [] if isinstance(claim.against, float) else chosen(arms, names, against, claim.step)
         self.family = [axis if axis == SPLIT else names.find(axis) for axis in claim.family]

@@ -23,7 +23,7 @@ def _is_axis(value: Any, wanted: Any) -> bool:
     return bool(value) and plain and all(isinstance(item, list) for item in value)
 
 
-def _kinds(value: Mapping[str, Any], wanted: Any) -> bool:
+def _kinds(value: Mapping[str, object], wanted: Any) -> bool:
     return isinstance(value.get("kind"), list) and any(issubclass(one, PlugIn) for one in _classes(wanted))
 
 
@@ -56,7 +56,7 @@ def _is_model(wanted: Any) -> bool:
     return any(issubclass(one, BaseModel) for one in _classes(wanted))
 
 
-def _model(value: Mapping[str, Any], wanted: Any) -> type[BaseModel] | None:
+def _model(value: Mapping[str, object], wanted: Any) -> type[BaseModel] | None:
     """The model whose keys a mapping has; None where there is none of that kind."""
     for one in _classes(wanted):
         if issubclass(one, PlugIn):

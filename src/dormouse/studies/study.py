@@ -25,6 +25,7 @@ from pydantic_core import PydanticCustomError
 
 from dormouse.errors import UserError
 from dormouse.interventions.intervention import InterventionField
+from dormouse.json_files import Json
 from dormouse.measurements.measurement import MeasurementConfig
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
@@ -257,7 +258,7 @@ class Study(BaseModel):
         """Whether its model is one that dormouse makes itself."""
         return self.model in MICRO
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> dict[str, Json]:
         """The whole study as plain JSON data, defaults filled in."""
         return self.model_dump(mode="json", by_alias=True)
 
