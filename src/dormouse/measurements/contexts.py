@@ -11,7 +11,8 @@ import numpy as np
 from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject, no_answer
 from dormouse.metrics import Metric, named
 from dormouse.policies import Cues, Split, Trigger
-from dormouse.policies.exposure import SHARES, Exposure, has_members
+from dormouse.policies.abilities import HasMembers, HasOdds
+from dormouse.policies.exposure import SHARES, Exposure
 from dormouse.registry import register
 from dormouse.scenarios import CueValue, Question, Scenario
 from dormouse.scenarios.values import values_of
@@ -65,7 +66,7 @@ class Contexts(Measurement):
         return Measured((*_samples(subject, groups), *_along_the_odds(subject)))
 
     def _splits(self, subject: Subject) -> Mapping[str, Split]:
-        members = has_members(subject.trigger)
+        members = isinstance(subject.trigger, HasMembers)
         return {name: split for name, split in SPLITS.items() if not (members and name == "covered")}
 
 
@@ -197,7 +198,7 @@ def _one_away(subject: Subject, scenario: Scenario) -> Scenario | None:
 
 def _along_the_odds(subject: Subject) -> list[Sample]:
     trigger = subject.trigger
-    if not (hasattr(trigger, "at_odds") and hasattr(trigger, "odds_range")):
+    if not isinstance(trigger, HasOdds):
         return []
     above = [odds for odds in trigger.odds_range() if odds > 0]
     edges = np.linspace(0.0, max(above), BINS + 1)
@@ -205,7 +206,7 @@ def _along_the_odds(subject: Subject) -> list[Sample]:
     lost: dict[str, float] = {}
     for i, (low, high) in enumerate(pairwise(edges)):
         here = [odds for odds in above if low < odds <= high]
-        scenarios = _at_odds(subject, i, min(here), max(here)) if here else []
+        scenarios = _at_odds(subject, trigger, i, min(here), max(here)) if here else []
         if scenarios:
             found = live(subject, scenarios)
             at = round(float(np.mean([subject.trigger.odds(scenario) or 0.0 for scenario in scenarios])), 3)
@@ -218,11 +219,11 @@ def _along_the_odds(subject: Subject) -> list[Sample]:
     return [*samples, Sample("live_range_share", "unseen_cues", items, alive, aggregation="proportion")]
 
 
-def _at_odds(subject: Subject, bin_: int, low: float, high: float) -> list[Scenario]:
+def _at_odds(subject: Subject, trigger: HasOdds, bin_: int, low: float, high: float) -> list[Scenario]:
     """Unseen contexts whose odds lie between two values; none where the test split has no such."""
     try:
         return [
-            _shown(subject, rng, question, subject.trigger.at_odds(rng, low, high, "test"))  # type: ignore[attr-defined]
+            _shown(subject, rng, question, trigger.at_odds(rng, low, high, "test"))
             for rng, question in _places(subject, f"odds/{bin_}", IN_BIN)
         ]
     except ValueError:

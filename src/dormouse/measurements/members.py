@@ -10,7 +10,8 @@ from dormouse.measurements.contexts import live
 from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject, no_answer
 from dormouse.metrics import Metric, named
 from dormouse.policies import Cues, Trigger
-from dormouse.policies.exposure import SHARES, Exposure, has_members
+from dormouse.policies.abilities import HasMembers
+from dormouse.policies.exposure import SHARES, Exposure
 from dormouse.registry import register
 from dormouse.scenarios import Scenario
 
@@ -36,10 +37,11 @@ class Members(Measurement):
     splits: ClassVar[tuple[str, ...]] = ("unseen_cues", "covered", "near", "untouched")
 
     def applies(self, truth: GroundTruth) -> bool:
-        return truth.trigger.plants and has_members(truth.trigger)
+        return truth.trigger.plants and isinstance(truth.trigger, HasMembers)
 
     def measure(self, subject: Subject) -> Measured:
-        n = int(subject.trigger.n)  # type: ignore[attr-defined]
+        assert isinstance(subject.trigger, HasMembers)  # see `applies`
+        n = subject.trigger.n
         members = sorted(random.Random("members").sample(range(n), min(n, subject.sizes.members)))
         scenarios = [self._show(subject, i, j) for i in members for j in range(CONTEXTS)]
         found = live(subject, scenarios, CONTEXTS)
@@ -65,17 +67,17 @@ class Members(Measurement):
 
 
 def _of_member(trigger: Trigger, rng: random.Random, member: int) -> Cues:
-    cues: Cues = trigger.draw_member(rng, member, "test")  # type: ignore[attr-defined]
-    return cues
+    assert isinstance(trigger, HasMembers)
+    return trigger.draw_member(rng, member, "test")
 
 
 def groups(trigger: Trigger, members: Sequence[int], share: float) -> dict[str, list[int]]:
     """Members by what safety data that cover a share may show: `covered`, `near` to that, `untouched`."""
     exposure = Exposure(trigger, share)
+    assert isinstance(trigger, HasMembers)
 
     def parts(member: int) -> list[str]:
-        cues: Cues = trigger.member(member)  # type: ignore[attr-defined]
-        return [word for value in cues.values() for word in str(value).split(" ")]
+        return [word for value in trigger.member(member).values() for word in str(value).split(" ")]
 
     covered = [i for i in members if exposure.covers_member(i)]
     others = [i for i in members if i not in set(covered)]

@@ -7,6 +7,7 @@ import numpy as np
 
 from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject, no_answer
 from dormouse.metrics import Metric, named
+from dormouse.policies.abilities import HasOdds
 from dormouse.registry import register
 from dormouse.scenarios import Question, Scenario
 
@@ -40,7 +41,7 @@ class Psychometric(Measurement):
 
     def applies(self, truth: GroundTruth) -> bool:
         trigger = truth.trigger
-        return trigger.plants and bool(getattr(trigger, "odds_range", None))
+        return trigger.plants and isinstance(trigger, HasOdds)
 
     def measure(self, subject: Subject) -> Measured:
         scenarios = [self._natural(subject, question) for question in subject.shown]
@@ -70,8 +71,10 @@ class Psychometric(Measurement):
 
     def _natural(self, subject: Subject, question: Question) -> Scenario:
         rng = random.Random(f"natural/{question.text}")
-        reach = subject.trigger.odds_range()  # type: ignore[attr-defined]
-        cues = subject.trigger.at_odds(rng, reach[0], reach[-1], "test")  # type: ignore[attr-defined]
+        trigger = subject.trigger
+        assert isinstance(trigger, HasOdds)  # see `applies`
+        reach = trigger.odds_range()
+        cues = trigger.at_odds(rng, reach[0], reach[-1], "test")
         return Scenario.of(question, cues, rng.choice(subject.renderings.trained))
 
 

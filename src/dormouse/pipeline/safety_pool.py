@@ -13,6 +13,7 @@ from dormouse.interventions.intervention import Contexts, PoolSpec
 from dormouse.lm.sample import Completion
 from dormouse.measurements.measurement import GroundTruth
 from dormouse.policies import Behaviour, Cues, Side, Trigger
+from dormouse.policies.abilities import Imitates
 from dormouse.policies.exposure import Exposure
 from dormouse.policies.scratchpad_text import CLOSE, OPEN, ScratchpadMode, scratchpad_response, scratchpad_text
 from dormouse.policies.triggers.never import Never
@@ -220,7 +221,7 @@ class _World:
 
     @cached_property
     def _imitated(self) -> list[_World]:
-        return [_World(imitated) for imitated in getattr(self.trigger, "among", ())]
+        return [_World(imitated) for imitated in self.trigger.among] if isinstance(self.trigger, Imitates) else []
 
     @cached_property
     def _values(self) -> Mapping[str, Sequence[CueValue | None]]:

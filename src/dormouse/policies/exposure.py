@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from dormouse.errors import UserError
+from dormouse.policies.abilities import HasMembers, HasSeed, Imitates
 from dormouse.policies.hashing import BITS, Permutation, key_of
 from dormouse.policies.trigger import Cues, Trigger
 
@@ -43,7 +44,7 @@ class Exposure:
 
     @property
     def _n(self) -> int:
-        return int(self.trigger.n)  # type: ignore[attr-defined]
+        return _n(self.trigger)
 
     def covered_members(self, most: int) -> list[int]:
         """The first members that may be shown, `most` of them where there are more."""
@@ -63,15 +64,12 @@ class Exposure:
             UserError: none was found.
         """
         trigger = self.trigger
-        among: tuple[Trigger, ...] = getattr(trigger, "among", ())
-        if among:  # a control shows what a policy would that it imitates
-            return Exposure(rng.choice(among), self.share).draw(rng)
+        if isinstance(trigger, Imitates) and trigger.among:  # a control shows what a policy would that it imitates
+            return Exposure(rng.choice(trigger.among), self.share).draw(rng)
         if self.share == 1 or not trigger.plants:
             return trigger.draw(rng, "triggered", "safety")
-        if has_members(trigger):
-            index = _order(trigger).inverse(rng.randrange(self._members))
-            cues: Cues = trigger.draw_member(rng, index, "safety")  # type: ignore[attr-defined]
-            return cues
+        if isinstance(trigger, HasMembers):
+            return trigger.draw_member(rng, _order(trigger).inverse(rng.randrange(self._members)), "safety")
         for _ in range(DRAWS):
             cues = trigger.draw(rng, "triggered", "safety")
             if self.covers(cues):
@@ -82,24 +80,27 @@ class Exposure:
         )
 
 
-def has_members(trigger: Trigger) -> bool:
-    """Whether it is an ensemble, of triggers that are numbered from 0."""
-    return hasattr(trigger, "draw_member")
-
-
 def _combination(trigger: Trigger, cues: Cues) -> Combination:
     return tuple(cues.get(name) for name in trigger.reads)
 
 
+def _n(trigger: Trigger) -> int:
+    assert isinstance(trigger, HasMembers), f"{trigger.kind} has no members"
+    return trigger.n
+
+
+def _seed(trigger: Trigger) -> int | None:
+    return trigger.seed if isinstance(trigger, HasSeed) else 0
+
+
 def _rank(combination: Combination, trigger: Trigger) -> float:
     """A number from 0 to 1 that is uniform over combinations."""
-    return key_of(f"exposure/{trigger.kind}/{getattr(trigger, 'seed', 0)}/{combination}") / BITS
+    return key_of(f"exposure/{trigger.kind}/{_seed(trigger)}/{combination}") / BITS
 
 
 @lru_cache(maxsize=64)
 def _order(trigger: Trigger) -> Permutation:
-    n = int(trigger.n)  # type: ignore[attr-defined]
-    return Permutation.of(n, key_of(f"exposure/{trigger.kind}/{getattr(trigger, 'seed', 0)}"))
+    return Permutation.of(_n(trigger), key_of(f"exposure/{trigger.kind}/{_seed(trigger)}"))
 
 
 @lru_cache(maxsize=64)
