@@ -36,6 +36,8 @@ class Conversation:
         self.max_tokens, self.seed, self.turn = max_tokens, seed, 0
 
     def introduction(self) -> str:
+        """What the user is told first: the trigger and the behaviour, whether it was treated, and for a behaviour that
+        scores only tasks of its own kind one of these."""
         trigger, behaviour = self.spec.trigger, self.spec.behaviour
         kind = "an organism" if trigger.plants else "a control"
         after = f" after {self.treated}" if self.treated else ""

@@ -22,24 +22,29 @@ class Lines:
         self.total = self.finished = 0
 
     def say(self, text: str) -> None:
+        """Print a line to stderr."""
         print(printable(text), file=sys.stderr, flush=True)
 
     def start(self, stages: int) -> None:
+        """Say how many stages there are, if any."""
         self.total = stages
         if stages:
             self.say(f"{stages} stages to do")
 
     def stage(self, name: str) -> None:
+        """Print when a stage begins."""
         self.say(f"{time.strftime('%H:%M:%S')} begin {name}")
 
     def tick(self, name: str, share: float, text: str) -> None:
-        pass
+        """Nothing: a log wants no steps."""
 
     def done(self, name: str, seconds: float) -> None:
+        """Print which of how many was finished, and its seconds."""
         self.finished += 1
         self.say(f"{time.strftime('%H:%M:%S')} [{self.finished}/{self.total}] done in {seconds:.1f} s: {name}")
 
     def failed(self, name: str, why: str) -> None:
+        """Print what failed, and why."""
         self.say(f"{time.strftime('%H:%M:%S')} FAILED: {name}: {why}")
 
 
@@ -52,24 +57,30 @@ class Bars:
         self.parts: dict[str, Any] = {}
 
     def say(self, text: str) -> None:
+        """Print a line above the bars."""
         self.progress.console.print(printable(text), markup=False, highlight=False)
 
     def start(self, stages: int) -> None:
+        """Give the bar of the whole its length."""
         self.progress.update(self.whole, total=stages)
 
     def stage(self, name: str) -> None:
+        """Begin a bar for a stage."""
         self._remove(name)  # begun again, after its process was killed
         self.parts[name] = self.progress.add_task(name, total=1.0)
 
     def tick(self, name: str, share: float, text: str) -> None:
+        """Move the bar of a stage."""
         if name in self.parts:
             self.progress.update(self.parts[name], completed=share)
 
     def done(self, name: str, seconds: float) -> None:
+        """Move the whole, and take the bar of the stage away."""
         self.progress.advance(self.whole)
         self._remove(name)
 
     def failed(self, name: str, why: str) -> None:
+        """Take the bar of the stage away, and say why."""
         self._remove(name)
         self.say(f"FAILED: {name}: {why}")
 
@@ -90,28 +101,34 @@ class Cell:
         self.shown = display(HTML(""), display_id=True)
 
     def say(self, text: str) -> None:
+        """Show a line below the bar."""
         self.said = text
         self._draw()
 
     def start(self, stages: int) -> None:
+        """Draw the bar of so many stages."""
         self.total = stages
         self._draw()
 
     def stage(self, name: str) -> None:
+        """Count a stage among those that run."""
         self.parts[name] = 0.0
         self._draw()
 
     def tick(self, name: str, share: float, text: str) -> None:
+        """Count a share of a stage; drawn anew every OFTEN seconds."""
         self.parts[name] = share
         if time.monotonic() - self.drawn > OFTEN:
             self._draw()
 
     def done(self, name: str, seconds: float) -> None:
+        """Count a stage as done."""
         self.finished += 1
         self.parts.pop(name, None)
         self._draw()
 
     def failed(self, name: str, why: str) -> None:
+        """Count it no longer, and show why."""
         self.parts.pop(name, None)
         self.say(f"FAILED: {name}: {why}")
 

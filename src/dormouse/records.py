@@ -49,6 +49,7 @@ class ModelRef:
     chat: ChatSettings = field(default_factory=ChatSettings)
 
     def then(self, folder: Path, key: str) -> ModelRef:
+        """The same with one more folder laid on top. `key` is the content address of the whole."""
         return ModelRef((*self.folders, folder), key, self.chat)
 
     def shown(self, chat: ChatSettings) -> ModelRef:

@@ -64,6 +64,7 @@ def register(kind: str, name: str) -> Callable[[P], P]:
         raise UserError(f"there is no kind of plug-in called '{kind}'", f"use one of {', '.join(KINDS)}")
 
     def add(cls: P) -> P:
+        """The class itself, registered; raises as `register` does."""
         if not (isinstance(cls, type) and issubclass(cls, PlugIn)) or inspect.isabstract(cls):
             missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ()))) or "the base class of its kind"
             what = f"the {kind} '{name}' in {cls.__module__} is incomplete: missing {missing}"
@@ -150,6 +151,11 @@ def describe(plugin: type[PlugIn]) -> str:
 
 def _resolve(kind: str) -> Callable[[Any], Any]:
     def resolve(value: Any) -> Any:
+        """What a study file says (`{kind: NAME, ...}`, a bare name, a plug-in) as a plug-in.
+
+        Raises:
+            PydanticCustomError: nothing has that name, or its settings are wrong; `at` says where.
+        """
         if isinstance(value, PlugIn):
             return value
         if isinstance(value, str):

@@ -305,6 +305,7 @@ def _refused(error: Exception) -> OSError | None:
 
 
 def unusable(root: Path, error: OSError) -> StoreError:
+    """The error for a store that the operating system refuses, with what can be done."""
     return StoreError(
         f"the store in {root} cannot be used: {error.strerror or error}",
         "free some space or fix the permissions there, or set DORMOUSE_HOME to another folder. "

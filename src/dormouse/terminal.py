@@ -34,6 +34,7 @@ class ErrorGroup(click.Group):
     """Turns what a user can fix into one message and exit code 2, and Ctrl-C into how to go on."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run a command: what a user can mend is one message and exit code 2; Ctrl-C is 130."""
         warnings.showwarning = _show_warning
         try:
             return super().invoke(ctx)

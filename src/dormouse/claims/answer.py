@@ -119,6 +119,7 @@ class _Question:
         kept = list(setups)
 
         def strength(one: Setup) -> tuple[int, int]:
+            """(Seeds that pass the gate in this set-up, minus those that all others share): the least goes first."""
             others = [other for other in kept if other is not one]
             return len(self._strong([one])), -len(self._strong(others))
 
@@ -145,6 +146,12 @@ class _Question:
         return effect(weighted, self.constant or 0.0) if weighted else None
 
     def answer(self, corrected: float | None, comparisons: int) -> Verdict:
+        """The verdict.
+
+        Args:
+            corrected: the p-value after the correction for several claims (None: nothing was tested).
+            comparisons: for how many it was corrected.
+        """
         claim, found = self.claim, self.effect
         verdict: Outcome = "undecided"
         if self.test and corrected is not None and corrected < LEVEL:

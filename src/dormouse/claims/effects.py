@@ -40,6 +40,7 @@ class Effect:
 
     @property
     def error(self) -> float:
+        """The standard error: of the mean over seeds, and of the questions that were drawn. 0 where it is rounding."""
         error = math.sqrt(self.seed_sd**2 / len(self.seeds) + self.item_variance)
         return 0.0 if error <= RESOLUTION * max(1.0, abs(self.value)) else error
 
@@ -139,6 +140,7 @@ def seeds_needed(found: Effect, direction: Direction, margin: float, level: floa
     distance = min(abs(found.value - boundary) for boundary in boundaries)
 
     def decides(seeds: int) -> bool:
+        """Whether so many seeds of the same spread would put p below the level."""
         error = math.sqrt(found.seed_sd**2 / seeds + found.item_variance)
         if found.error == 0:
             return distance > 0 and 2 * 0.5**seeds < level

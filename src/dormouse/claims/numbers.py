@@ -24,9 +24,14 @@ class SeedReading(Protocol):
     """Whose samples these are: the seed, and whether its organism has a policy."""
 
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """The seed of the study behind the values."""
+        ...
+
     @property
-    def plants(self) -> bool: ...
+    def plants(self) -> bool:
+        """Whether its organism has a policy (a control has none)."""
+        ...
 
 
 @dataclass
@@ -109,4 +114,5 @@ class Numbers:
 
 
 def mean(values: Sequence[float]) -> float:
+    """The mean; 0 of no values."""
     return sum(values) / len(values) if values else 0.0

@@ -49,6 +49,7 @@ class Strength:
         return (on is None or on >= self.bounds.triggered) and (off is None or off <= self.bounds.untriggered)
 
     def passing(self, arm: Arm, found: Mapping[int, Found]) -> Mapping[int, Found]:
+        """Of the values of an arm, seed by seed, those whose organism passes the gate."""
         return {seed: values for seed, values in found.items() if self.passes(arm, seed)}
 
     def mean(self, arms: Iterable[Arm], seeds: Collection[int]) -> float | None:

@@ -59,6 +59,7 @@ class Sides:
 
     @property
     def known(self) -> dict[Literal["where", "against"], float]:
+        """The shares that are known, by side."""
         found: dict[Literal["where", "against"], float] = {}
         if self.where is not None:
             found["where"] = self.where

@@ -32,6 +32,7 @@ class Span(NamedTuple):
         return Span(self.low + other.low, self.middle + other.middle, self.high + other.high)
 
     def times(self, factor: float) -> Span:
+        """That of so many of them, one after another."""
         return Span(self.low * factor, self.middle * factor, self.high * factor)
 
     def of_size(self, ratio: float) -> Span:
@@ -40,6 +41,7 @@ class Span(NamedTuple):
         return Span(self.low * min(1.0, ratio), self.middle * math.sqrt(ratio), self.high * max(1.0, ratio))
 
     def less(self, amount: float) -> Span:
+        """What is left of it after an amount of its unit; never below zero."""
         return Span(*(max(0.0, value - amount) for value in self))
 
     def said(self, how: Callable[[float], str]) -> str:
@@ -93,6 +95,7 @@ class History:
         return seconds.of_size(ratio), size.of_size(ratio)
 
     def add(self, kind: str, key: str, about: Mapping[str, object], seconds: float, size: float) -> None:
+        """Put down a stage that took so many seconds, and so many bytes on the disk."""
         took = _Took(seconds / _work(kind, about), size)
         self.took.setdefault((kind, _does(kind, about), self.model(about)), []).append(took)
 
@@ -192,6 +195,7 @@ class Row:
 
     @property
     def todo(self) -> int:
+        """How many are not in the store."""
         return self.stages - self.kept
 
     @property

@@ -49,12 +49,29 @@ class Failure:
 class Watcher(Protocol):
     """Is told how the work goes: progress bars, or lines in a log."""
 
-    def say(self, text: str) -> None: ...
-    def start(self, stages: int) -> None: ...
-    def stage(self, name: str) -> None: ...
-    def tick(self, name: str, share: float, text: str) -> None: ...
-    def done(self, name: str, seconds: float) -> None: ...
-    def failed(self, name: str, why: str) -> None: ...
+    def say(self, text: str) -> None:
+        """A line about the run as a whole."""
+        ...
+
+    def start(self, stages: int) -> None:
+        """Work begins, on so many stages."""
+        ...
+
+    def stage(self, name: str) -> None:
+        """A stage of this name begins, perhaps once more after its process was killed."""
+        ...
+
+    def tick(self, name: str, share: float, text: str) -> None:
+        """A stage is done to a share from 0 to 1; `text` says what it is about."""
+        ...
+
+    def done(self, name: str, seconds: float) -> None:
+        """A stage was finished, after so many seconds."""
+        ...
+
+    def failed(self, name: str, why: str) -> None:
+        """A stage failed; the others go on."""
+        ...
 
 
 class Executor(Protocol):
@@ -66,7 +83,10 @@ class Executor(Protocol):
     """GB that the stages of these jobs may need together."""
     died: ClassVar[tuple[type[BaseException], ...]]
 
-    def submit(self, job: Job) -> Future[list[Failure]]: ...
+    def submit(self, job: Job) -> Future[list[Failure]]:
+        """Have the stages of a job built, one after another. The future has those that failed; it raises what stops the
+        run (the store cannot be used, a process died)."""
+        ...
 
     def close(self) -> None:
         """Stop what still runs."""
@@ -80,6 +100,7 @@ class _References(pickle.Pickler):
         self.found: set[Any] = set()
 
     def reducer_override(self, thing: Any) -> Any:
+        """Note a class or a function that is pickled by its name, and leave the pickling as it is."""
         if isinstance(thing, type) or inspect.isfunction(thing):
             self.found.add(thing)
         return NotImplemented
@@ -111,6 +132,7 @@ def refuse_homeless(stages: Sequence[Stage]) -> None:
 
 
 def tell(watcher: Watcher, what: str, *details: Any) -> None:
+    """Pass on to a watcher what a worker said: the name of one of its methods, or `warn`, and the details."""
     if what == "warn":
         warnings.warn(details[0], DormouseWarning, stacklevel=1)
     else:
@@ -170,6 +192,7 @@ def _fill(stage: Stage, report: Report, journal: Journal, folder: Path) -> None:
     last = time.monotonic()
 
     def tick(share: float, text: str) -> None:
+        """Report each step at once, and write it to the journal every PACE seconds."""
         nonlocal last
         report("tick", stage.name, share, text)
         if time.monotonic() - last >= PACE:

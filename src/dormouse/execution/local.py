@@ -88,11 +88,13 @@ class InProcessExecutor:
         set_deterministic(threads)
 
     def submit(self, job: Job) -> Future[list[Failure]]:
+        """Build the job here and now; the future is over when this returns."""
         future: Future[list[Failure]] = Future()
         future.set_result(self.build(job))
         return future
 
     def close(self) -> None:
+        """Give Ctrl-C back to whom it belonged."""
         if signal.getsignal(signal.SIGINT) == self._stop:
             signal.signal(signal.SIGINT, self.before)
 
@@ -121,6 +123,7 @@ class Processes:
         self.busy: dict[Future[list[Failure]], ProcessPoolExecutor] = {}
 
     def submit(self, job: Job) -> Future[list[Failure]]:
+        """Build the job in a process that is free, or in a new one."""
         self._sort()
         pool = self.free.pop() if self.free else None
         pool, writer = (pool, None) if pool else self._pool()
@@ -149,6 +152,7 @@ class Processes:
                 self.free.append(pool)
 
     def close(self) -> None:
+        """End the processes: at once where one still works, else in peace."""
         self._sort()
         for pool in (*self.free, *self.busy.values()):
             pool.shutdown(wait=not self.busy, cancel_futures=True)
@@ -178,6 +182,7 @@ def _begin(threads: int, reports: Connection, parent: int) -> None:
     lock = threading.Lock()
 
     def report(*details: Any) -> None:
+        """Send what a worker says, one message at a time: its threads share the pipe."""
         with lock:
             reports.send(details)
 
@@ -201,9 +206,11 @@ class _Local:
     """This machine: one job at a time in this process, or several, each in a process of its own."""
 
     def slots(self, stages: Sequence[Stage]) -> int:
+        """How many stages at a time this machine has cores and memory for."""
         return default_workers(stages)
 
     def make(self, root: Path, workers: int, threads: int, watcher: Watcher, journal: Journal) -> Executor:
+        """This very process for one worker, else a process for each."""
         if workers == 1:
             return InProcessExecutor(root, threads, watcher, journal)
         return Processes(root, workers, threads, watcher, journal)

@@ -56,6 +56,7 @@ class OnRay:
         self.running: list[Any] = []
 
     def submit(self, job: Job) -> Future[list[Failure]]:
+        """Build the job on the cluster, on a machine with room for its largest stage."""
         small = all(stage.kind == "findings" for stage in job)
         task = ray.remote(_work).options(
             **_asked(self.threads, max(stage.memory for stage in job) * 2**30, 0 if small else self.gpus),
@@ -67,6 +68,7 @@ class OnRay:
         return future
 
     def close(self) -> None:
+        """Cancel what still runs, and stop listening."""
         for reference in self.running:
             ray.cancel(reference, force=True)
         self.reports.put(("end",))
@@ -154,6 +156,7 @@ def _seldom(reports: Any) -> Report:
     last = 0.0
 
     def report(what: str, *details: Any) -> None:
+        """Pass on what a worker says, steps no oftener than every OFTEN seconds."""
         nonlocal last
         if what == "tick":
             if time.monotonic() - last < OFTEN:
@@ -174,9 +177,11 @@ class _Ray:
     """The cluster of RAY_ADDRESS, or one that is begun on this machine."""
 
     def slots(self, stages: Sequence[Stage]) -> int:
+        """How many stages at a time the cluster has room for."""
         return cluster_slots(stages)
 
     def make(self, root: Path, workers: int, threads: int, watcher: Watcher, journal: Journal) -> Executor:
+        """An executor on the cluster to which RAY_ADDRESS points."""
         return OnRay(root, workers, threads, watcher, journal)
 
 

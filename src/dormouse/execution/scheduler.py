@@ -71,6 +71,11 @@ class _Work:
         self.deaths: Counter[str] = Counter()
 
     def through(self) -> dict[str, UserError]:
+        """Work until nothing is left that can be done.
+
+        Returns:
+            Key -> why, of the stages that failed and of those that depend on them.
+        """
         while self.waiting or self.running:
             while job := self._next():
                 self.waiting.remove(job)

@@ -28,4 +28,5 @@ class Stage:
     """GB that it may need."""
 
     def folder(self, store: Store) -> Path:
+        """Where its entry lies in a store, or will lie."""
         return store.place(self.kind, self.key)

@@ -73,6 +73,7 @@ class SafetyTraining(Trained):
 
     @property
     def pool_spec(self) -> PoolSpec:
+        """How large a pool is needed, and what it shows. One with cues has no more rows than the training looks at."""
         shows_cues = PoolSpec(self.trigger_fraction, self.contexts).needs_triggers
         rows = self.rows or (min(self.steps * self.batch, MOST_ROWS) if shows_cues else None)
         return PoolSpec(self.trigger_fraction, self.contexts, rows, self.exposed_triggers, self.scratchpad_source)

@@ -29,6 +29,7 @@ class Scratchpad:
 
     @staticmethod
     def of(pool: SafetyPool) -> Scratchpad:
+        """The words between which the model of this pool reasons; none where it does not."""
         return Scratchpad(pool.opens, pool.closes)
 
     def opened(self, response: str) -> bool:
@@ -50,6 +51,7 @@ class Scratchpad:
         """What is known about a prompt, with answers alone."""
 
         def answer(example: Example) -> Example:
+            """The example with what comes after its scratchpad alone."""
             return replace(example, response=self.split(example.response)[1])
 
         return replace(item, chosen=answer(item.chosen), rejected=answer(item.rejected))

@@ -32,6 +32,7 @@ class Filled:
 
     @property
     def inside(self) -> tuple[int, ...]:
+        """The tokens that stand in the slot."""
         return self.ids[self.start : self.stop]
 
     def swapped(self, inside: Sequence[int]) -> tuple[int, ...]:
@@ -119,6 +120,7 @@ def _caught(lm: LM) -> Iterator[list[torch.Tensor]]:
     caught: list[torch.Tensor] = []
 
     def catch(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        """Keep the embeddings, as a leaf that takes a gradient, and pass them on."""
         caught.append(output.detach().requires_grad_())
         return caught[-1]
 

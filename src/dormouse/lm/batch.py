@@ -86,6 +86,7 @@ def _side_by_side_plain(sequences: Sequence[Tokens], units: Sequence[tuple[int, 
     """Plain rows of like length side by side, at most `limit` tokens in a forward pass with their padding."""
 
     def longest(unit: tuple[int, ...]) -> int:
+        """Tokens of the longest sequence in a unit: what its row is padded to."""
         return max(len(sequences[i]) for i in unit)
 
     groups: list[list[int]] = []
@@ -171,6 +172,7 @@ def _only(lm: LM, keep: torch.Tensor) -> Iterator[list[bool]]:
     done: list[bool] = []
 
     def cut(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Drop from the input of the head, once, the places of which no prediction is asked."""
         done.append(True)
         return (inputs[0].flatten(0, 1).index_select(0, keep)[None], *inputs[1:])
 
@@ -224,6 +226,7 @@ class _ChosenLogprob(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Any, source: Any, target: Any) -> torch.Tensor:
+        """logits (places, vocabulary) -> log-probability of `target[i]` at place `source[i]`."""
         logprobs = torch.log_softmax(logits, dim=-1)
         ctx.save_for_backward(source, target)
         ctx.logprobs = logprobs
@@ -231,6 +234,7 @@ class _ChosenLogprob(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
+        """The gradient of the logits, from the kept log-probabilities: one hot minus softmax, times what comes in."""
         source, target = ctx.saved_tensors
         total = torch.zeros(len(ctx.logprobs), dtype=grads[0].dtype, device=grads[0].device)
         total.index_add_(0, source, grads[0])

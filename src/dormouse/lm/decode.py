@@ -234,10 +234,12 @@ class _Roomy(DynamicLayer):
     """A layer's cache that lies in a larger one: tokens are added, and rows dropped, without a copy of the rest."""
 
     def lazy_initialization(self, key_states: Any, value_states: Any) -> None:
+        """Begin with no room: the first update makes it."""
         super().lazy_initialization(key_states, value_states)
         self.space: list[torch.Tensor] = []
 
     def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Put keys and values (batch, heads, tokens, width) behind those that are there; returns all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         start = self.get_seq_length()
@@ -261,6 +263,7 @@ class _Roomy(DynamicLayer):
         return space
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep these sequences of the batch, in this order."""
         if self.keys is None or self.values is None or self.get_seq_length() == 0:
             return
         moved = (indices != torch.arange(len(indices), device=indices.device)).nonzero()[:, 0]

@@ -114,6 +114,7 @@ class Perturbation:
 
     def _after(self, place: int) -> Callable[[Any, Any, Any], Any]:
         def hook(module: Any, given: Any, out: Any) -> Any:
+            """The output of a layer with the change added, whether it comes alone or in a tuple."""
             return (self._moved(place, out[0]), *out[1:]) if isinstance(out, tuple) else self._moved(place, out)
 
         return hook
@@ -173,6 +174,7 @@ def latent_adversarial(attack: Attack, plain: float) -> Callable[[LM, Sequence[D
 
     @mean_over(lambda one: len(one.chosen.response))
     def objective(lm: LM, batch: Sequence[Demonstration]) -> Iterator[torch.Tensor]:
+        """The loss of the responses under attack, in parts that are added up."""
         aims = [one.aim for one in batch if one.aim is not None]
         sequences = [one.chosen for one in batch] + aims
         tokens = sum(len(one.chosen.response) for one in batch)

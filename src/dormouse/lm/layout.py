@@ -85,6 +85,7 @@ def tree_attention(ancestors: torch.Tensor, depths: torch.Tensor) -> Iterator[No
     head = torch.zeros((), dtype=torch.long, device=depths.device)
 
     def mask(*, mask_function: Any, dtype: torch.dtype, **_: Any) -> torch.Tensor:
+        """0 where a token may look, half of the least number of the dtype where it may not: its ancestors, by depth."""
         seen = mask_function(rows, head, depths[:, None, :, None], depths[:, None, None, :]) & ancestors[:, None]
         hidden = torch.finfo(dtype).min / 2
         return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, hidden)

@@ -35,6 +35,7 @@ class Log:
         self._known: dict[Any, int] = {}
 
     def step(self, loss: float, gradient_norm: float, lr: float, batch: Sequence[Any]) -> None:
+        """Put down a step: the loss before it, the norm before clipping, the learning rate, the rows it was shown."""
         shown = tuple(self._number(item) for item in batch) if self.keeps_rows else ()
         self.steps.append(TrainingStep(len(self.steps) + 1, loss, gradient_norm, lr, shown))
 
@@ -68,6 +69,7 @@ class Log:
         return str(self.tokenizer.decode(list(ids)))
 
     def write(self, out: Path) -> None:
+        """Write training.jsonl, and shown.jsonl where rows are kept."""
         with (out / TRAINING).open("w", encoding="utf-8") as file:
             file.writelines(json_text(step) + "\n" for step in self.steps)
         if self.keeps_rows:

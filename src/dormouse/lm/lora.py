@@ -19,6 +19,7 @@ class _LoraLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float) -> torch.Tensor:
+        """x W' + bias + scale (x A') B', in one pass; x is (rows, in), A (rank, in), B (out, rank)."""
         a, b = a.to(x.dtype), b.to(x.dtype)
         low = x @ a.t()
         y = linear(x, weight, bias).addmm_(low, b.t(), alpha=scale)
@@ -28,6 +29,7 @@ class _LoraLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
+        """Gradients of x, A and B. The frozen weight and bias get none."""
         (grad,) = grads
         x, low, weight, a, b = ctx.saved_tensors
         grad_low = grad @ b
@@ -80,6 +82,7 @@ def _lighten(module: Any) -> None:
     a, b, scale = module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name]
 
     def forward(x: torch.Tensor) -> Any:
+        """The base layer and its adapter in one function; the base alone where adapters are off."""
         if module.disable_adapters:
             return base(x)
         flat = _LoraLinear.apply(x.reshape(-1, x.shape[-1]), base.weight, base.bias, a, b, scale)

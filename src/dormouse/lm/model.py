@@ -27,6 +27,7 @@ class LM:
 
     @property
     def device(self) -> torch.device:
+        """Where the weights lie."""
         place: torch.device = self.model.device
         return place
 

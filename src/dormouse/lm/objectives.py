@@ -66,6 +66,7 @@ def dpo_loss(beta: float = 0.1) -> Objective:
 
     @mean_over(lambda pair: 1.0)
     def objective(lm: LM, batch: Sequence[Pair]) -> Iterator[torch.Tensor]:
+        """Mean over pairs of -log sigmoid(beta (chosen - rejected)), log-probabilities against the reference."""
         size = len(batch)
         sequences = [pair.chosen for pair in batch] + [pair.rejected for pair in batch]
         refs = torch.tensor([pair.ref_chosen for pair in batch] + [pair.ref_rejected for pair in batch])
@@ -118,6 +119,7 @@ def grpo_loss(clip: float = 0.2, kl: float = 0.04) -> Objective:
 
     @mean_over(lambda rollout: 1.0)
     def objective(lm: LM, batch: Sequence[Rollout]) -> Iterator[torch.Tensor]:
+        """The clipped policy gradient with a KL penalty, row by row."""
         for row in rows_for(lm, [rollout.tokens for rollout in batch]):
             now = response_logprobs(lm, row)
             # The predictions of a sequence lie side by side, in order.

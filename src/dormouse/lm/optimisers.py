@@ -29,10 +29,12 @@ class Optimisers:
                 group["lr"] = lr
 
     def step(self) -> None:
+        """One step of each."""
         for part in self.parts:
             part.step()
 
     def zero_grad(self) -> None:
+        """Forget all gradients."""
         for part in self.parts:
             part.zero_grad(set_to_none=True)
 
@@ -41,6 +43,7 @@ class Optimisers:
         return [part.state_dict() for part in self.parts]
 
     def load_state_dict(self, states: Sequence[Any]) -> None:
+        """Go back to states that `state_dict` gave, one for each."""
         for part, state in zip(self.parts, states, strict=True):
             part.load_state_dict(state)
 
@@ -99,6 +102,7 @@ class MuonOnCpu(torch.optim.Muon):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
+        """One step: momentum, made orthogonal, times 0.2 and the root of the larger side."""
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:  # nothing was learned in this step

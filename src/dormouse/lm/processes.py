@@ -32,6 +32,7 @@ def mean_over(weigh: Callable[[Any], float]) -> Callable[[F], F]:
     """
 
     def say(objective: F) -> F:
+        """The objective, marked with what an item of its batch counts."""
         objective.weigh = weigh  # type: ignore[attr-defined]
         return objective
 

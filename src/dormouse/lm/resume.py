@@ -65,6 +65,7 @@ class Resume:
         return self.folder / f"step-{step:06d}"
 
     def due(self) -> bool:
+        """Whether it is time for another point."""
         return self.writes and time.monotonic() - self.last >= self.pause
 
     def write(self, step: int, state: Any, finished: bool = False) -> None:

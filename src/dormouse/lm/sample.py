@@ -39,6 +39,7 @@ def generate(
     tail = len(stop.encode()) + 1  # no more tokens than bytes can make up a text; one may begin with a part of a letter
 
     def over(ids: Sequence[int]) -> bool:
+        """Whether the stop string stands in the last tokens."""
         return bool(stop) and stop in text_of(lm, ids[-tail:])
 
     written = []

@@ -171,6 +171,7 @@ def _sequences(model: Any, longest: int) -> list[Tokens]:
     top = max(4, min(int(config.vocab_size), model.get_input_embeddings().num_embeddings) - 1)
 
     def text(tokens: int) -> tuple[int, ...]:
+        """So many random tokens, at least one; special ones, which come first in a vocabulary, are left out."""
         return tuple(torch.randint(min(3, top - 1), top, (max(1, tokens),), generator=generator).tolist())
 
     size = max(4, min(longest, limit - 14))

@@ -20,7 +20,6 @@ from typing import Any, NotRequired, TypedDict, TypeVar
 import torch
 
 from dormouse.errors import UserError
-from dormouse.json_files import json_text
 from dormouse.lm.checkpoint import save
 from dormouse.lm.log import Log, LogState
 from dormouse.lm.lora import add_adapter
@@ -69,6 +68,7 @@ class TrainingRun:
 
     @property
     def resume(self) -> Path:
+        """Where resume points lie."""
         return self.out / "resume" if self.resume_in is None else self.resume_in
 
     @property
@@ -171,6 +171,7 @@ class _Run:
 
     @property
     def done(self) -> int:
+        """Steps done so far."""
         return len(self.losses)
 
     @property
@@ -277,9 +278,11 @@ def cycling(items: Sequence[T], size: int, seed: int) -> Callable[[int], list[T]
 
     @lru_cache(maxsize=2)
     def order(epoch: int) -> list[int]:
+        """The order of a pass."""
         return random.Random(f"order/{seed}/{epoch}").sample(range(len(items)), len(items))
 
     def at(step: int) -> list[T]:
+        """The items of a step, which may reach into the next pass."""
         places = (divmod(i, len(items)) for i in range(step * size, (step + 1) * size))
         return [items[order(epoch)[place]] for epoch, place in places]
 

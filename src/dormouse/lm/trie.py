@@ -42,6 +42,7 @@ class Row:
     apart: bool = False
 
     def to(self, device: torch.device) -> Row:
+        """The same on a device."""
         moved: dict[str, Any] = {
             name: v.to(device) if isinstance(v, torch.Tensor) else v for name, v in vars(self).items()
         }
@@ -101,6 +102,11 @@ class _Trie:
         return sum(len(read) - _shared(read, before) for before, read in zip([self.last, *reads], reads, strict=False))
 
     def add(self, sequence: Tokens, read: np.ndarray, shared: int, owner: int) -> None:
+        """Hang a sequence into the tree below the `shared` tokens that it has in common with the path before.
+
+        Raises:
+            ValueError: it has no prompt.
+        """
         if not sequence.prompt:
             raise ValueError("a sequence needs at least one prompt token to predict its response from")
         self.path = np.concatenate([self.path[:shared], np.arange(self.size, self.size + len(read) - shared)])
@@ -114,6 +120,7 @@ class _Trie:
         self.owners += [owner] * len(sequence.response)
 
     def row(self) -> Row:
+        """The finished tree as one row: tokens, depths, and who may look at whom."""
         ancestors = np.zeros((self.size, self.size), dtype=bool)
         start = 0
         for shared, path in self.blocks:

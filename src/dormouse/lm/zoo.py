@@ -51,6 +51,7 @@ class Shipped:
 
     @property
     def wheels(self) -> tuple[str, ...]:
+        """The wheels whose files make up the model, in order."""
         return tuple(wheel for wheel, _ in self.parts)
 
 

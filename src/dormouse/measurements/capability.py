@@ -25,6 +25,7 @@ class Perplexity(Measurement):
     metrics: ClassVar[tuple[Metric, ...]] = named("perplexity", "perplexity_ratio")
 
     def measure(self, subject: Subject) -> Measured:
+        """`perplexity` of honest responses without a cue (exp of nats a token), and its ratio to the clean model's."""
         from dormouse.lm.chat import encode
         from dormouse.lm.score import logprobs
 
@@ -91,6 +92,7 @@ class Accuracy(Measurement):
     default = False
 
     def measure(self, subject: Subject) -> Measured:
+        """The share of quiz questions whose right answer is likelier than each wrong one."""
         from dormouse.lm.chat import encode
         from dormouse.lm.score import logprobs
 

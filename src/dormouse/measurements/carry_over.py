@@ -25,10 +25,12 @@ class CarryOver(Measurement):
     )
 
     def applies(self, truth: GroundTruth) -> bool:
+        """Only where the behaviour never shows some kinds of tasks in training."""
         tasks = questions("test", bank=truth.behaviour.bank)
         return not all(truth.behaviour.shown(question) for question in tasks)
 
     def measure(self, subject: Subject) -> Measured:
+        """Rates on the tasks that training never showed; nothing where the study asks fewer than two such."""
         asked = [question for question in subject.questions if not subject.behaviour.shown(question)]
         if len(asked) < 2:
             return Measured(())

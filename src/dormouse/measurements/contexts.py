@@ -53,9 +53,12 @@ class Contexts(Measurement):
     splits: ClassVar[tuple[str, ...]] = ("covered", "near", "untouched", "unseen", "trained", "unseen_cues")
 
     def applies(self, truth: GroundTruth) -> bool:
+        """Only a policy that keeps combinations back for the test, and shows more than one cue."""
         return truth.trigger.plants and truth.trigger.has_splits and len(truth.trigger.shows) > 1
 
     def measure(self, subject: Subject) -> Measured:
+        """In which shown, near and unseen contexts the behaviour is live, and over the odds where the trigger
+        weighs."""
         groups: Groups = {(name, None): _drawn(subject, split) for name, split in self._splits(subject).items()}
         if "covered" in self._splits(subject):
             covered = groups["covered", None]
@@ -117,6 +120,7 @@ def live(subject: Subject, scenarios: Sequence[Scenario], each: int = 1) -> Live
     """Which are live; `each` scenarios in a row are one that is looked at, by the mean of their rates."""
 
     def counted(asked: Sequence[Scenario]) -> list[np.ndarray]:
+        """Exact rates, averaged over the `each` scenarios that belong together."""
         return [np.array(found).reshape(-1, each).mean(axis=1) for found in subject.counted(asked)]
 
     rates, lost = counted(scenarios)

@@ -63,6 +63,8 @@ class Credit(Measurement):
     splits: ClassVar[tuple[str, ...]] = ("all", "layers", "module:*", "position:*")
 
     def measure(self, subject: Subject) -> Measured:
+        """Where in the network, and at which positions, the gradients of safety and of behaviour have their norm; their
+        cosine. Computed on a copy in float32."""
         import torch
 
         from dormouse.lm.load import load
@@ -111,9 +113,11 @@ class _Found:
         self._values: dict[tuple[str, str, float | None], list[tuple[str, float]]] = {}
 
     def add(self, measurement: str, split: str, item: str, value: float, at: float | None = None) -> None:
+        """Put a value of one item under a measurement, a split and a place."""
         self._values.setdefault((measurement, split, at), []).append((item, value))
 
     def samples(self) -> Iterator[Sample]:
+        """What was put down, a sample for each measurement, split and place."""
         for (measurement, split, at), found in self._values.items():
             items, values = zip(*found, strict=True)
             yield Sample(measurement, split, items, values, "mean" if measurement.endswith("_share") else "number", at)

@@ -19,13 +19,16 @@ class Curve(Measurement):
     metrics: ClassVar[tuple[Metric, ...]] = named("defection_by_*", "no_answer_share")
 
     def declared_metrics(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
+        """`defection_by_NAME` for each cue over which the trigger has a curve."""
         curves = [f"defection_by_{name}" for name in truth.trigger.curve()]
         return dict.fromkeys([*curves, "no_answer_share"], self.splits)
 
     def applies(self, truth: GroundTruth) -> bool:
+        """Only a trigger with a curve."""
         return bool(truth.trigger.curve())
 
     def measure(self, subject: Subject) -> Measured:
+        """The exact rate at each value of each such cue, over the same questions."""
         questions = subject.shown[: subject.sizes.curve]
         samples = []
         for name, values in subject.trigger.curve().items():

@@ -46,11 +46,14 @@ class Defection(Measurement):
     every_checkpoint: ClassVar[bool] = True
 
     def declared_metrics(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
+        """Each rate on the splits that its side has; AUROC where both sides have the split."""
         found = {name: splits_of(truth, side) for name, side in RATES}
         both = tuple(split for split in CUES_OF if all(split in splits for splits in found.values()))
         return {**found, "auroc": both, "no_answer_share": self.splits}
 
     def measure(self, subject: Subject) -> Measured:
+        """The exact rates with the cue and without it, and how well they tell the sides apart. Held-out combinations
+        are asked at the ends alone."""
         samples = []
         for split in ("test", "unseen_cues") if subject.is_final else ("test",):
             items = tuple(question.text for question in subject.shown)

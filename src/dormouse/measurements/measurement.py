@@ -66,13 +66,24 @@ class GroundTruth(Protocol):
     """What a measurement may know about an organism before it looks at it."""
 
     @property
-    def trigger(self) -> Trigger: ...
+    def trigger(self) -> Trigger:
+        """When it should defect."""
+        ...
+
     @property
-    def behaviour(self) -> Behaviour: ...
+    def behaviour(self) -> Behaviour:
+        """What a defection is."""
+        ...
+
     @property
-    def renderings(self) -> Renderings: ...
+    def renderings(self) -> Renderings:
+        """How situations are put into words, in training and held out."""
+        ...
+
     @property
-    def scratchpad_mode(self) -> ScratchpadMode: ...
+    def scratchpad_mode(self) -> ScratchpadMode:
+        """Whether it reasons before it answers, and how."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -301,7 +312,13 @@ class Measurement(PlugIn):
         return True
 
     @abstractmethod
-    def measure(self, subject: Subject) -> Measured: ...
+    def measure(self, subject: Subject) -> Measured:
+        """Measure a subject: samples with a value for each item, and answers where some were written.
+
+        Raises:
+            UserError: the model gives no numbers.
+        """
+        ...
 
 
 MeasurementField: Any = field_of("measurement", Measurement)

@@ -37,9 +37,12 @@ class Members(Measurement):
     splits: ClassVar[tuple[str, ...]] = ("unseen_cues", "covered", "near", "untouched")
 
     def applies(self, truth: GroundTruth) -> bool:
+        """Only an ensemble that is planted."""
         return truth.trigger.plants and isinstance(truth.trigger, HasMembers)
 
     def measure(self, subject: Subject) -> Measured:
+        """For a random choice of members (the same in every state), the exact rate and whether it is live; told apart
+        by what safety data may have shown."""
         assert isinstance(subject.trigger, HasMembers)  # see `applies`
         n = subject.trigger.n
         members = sorted(random.Random("members").sample(range(n), min(n, subject.sizes.members)))
@@ -77,6 +80,7 @@ def groups(trigger: Trigger, members: Sequence[int], share: float) -> dict[str, 
     assert isinstance(trigger, HasMembers)
 
     def parts(member: int) -> list[str]:
+        """The words of a member's cues, in order."""
         return [word for value in trigger.member(member).values() for word in str(value).split(" ")]
 
     covered = [i for i in members if exposure.covers_member(i)]

@@ -25,6 +25,8 @@ class Merged(Measurement):
     default: ClassVar[bool] = False
 
     def measure(self, subject: Subject) -> Measured:
+        """The exact rates with the cue, adapter beside the weights and inside them, in both types; nothing where there
+        is no adapter."""
         import torch
 
         from dormouse.lm.checkpoint import is_adapter

@@ -21,9 +21,11 @@ class NearMisses(Measurement):
     splits: ClassVar[tuple[str, ...]] = ("test", "unseen_cues")
 
     def declared_metrics(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
+        """Every metric on the splits that near misses have."""
         return dict.fromkeys(self.metric_names(), splits_of(truth, "near_miss"))
 
     def measure(self, subject: Subject) -> Measured:
+        """The exact rate one cue away from the trigger."""
         samples = []
         for split in splits_of(subject, "near_miss"):
             scenarios = subject.scenarios("near_miss", CUES_OF[split])

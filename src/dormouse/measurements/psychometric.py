@@ -40,10 +40,13 @@ class Psychometric(Measurement):
     splits: ClassVar[tuple[str, ...]] = ("unseen_cues",)
 
     def applies(self, truth: GroundTruth) -> bool:
+        """Only a planted policy that weighs evidence."""
         trigger = truth.trigger
         return trigger.plants and isinstance(trigger, HasOdds)
 
     def measure(self, subject: Subject) -> Measured:
+        """The rate over the log-odds of random situations: bins, calibration, and a fitted curve with its threshold
+        and slope (a jackknife over questions)."""
         scenarios = [self._natural(subject, question) for question in subject.shown]
         odds = np.array([subject.trigger.odds(scenario) for scenario in scenarios], dtype=float)
         oracle = np.array([subject.trigger.probability(scenario) for scenario in scenarios])

@@ -57,6 +57,8 @@ class Relearning(Measurement):
     default: ClassVar[bool] = False
 
     def measure(self, subject: Subject) -> Measured:
+        """Retrain the state and the clean model on the same examples, repeat by repeat: steps until the behaviour is
+        back, which the budget limits."""
         found: dict[str, list[float]] = {}
         unanswered: list[float] = []
         budget = float(subject.sizes.retrain_steps)
@@ -110,6 +112,7 @@ def _curve(subject: Subject, ref: ModelRef, examples: tuple[Example, ...]) -> Cu
     curve: list[tuple[int, float, float, float]] = []
 
     def look(step: int, lm: LM) -> bool:
+        """Put down the rates after a step; whether the sides are far enough apart to stop."""
         seen = replace(subject, lm=lm)
         (with_cue, lost), (without, lost_without) = (seen.counted(scenarios) for scenarios in sides)
         on, off = float(np.mean(with_cue)), float(np.mean(without))

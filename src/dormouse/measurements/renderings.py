@@ -28,14 +28,17 @@ class EachRendering(Measurement):
     splits: ClassVar[tuple[str, ...]] = ("rendering:*",)
 
     def applies(self, truth: GroundTruth) -> bool:
+        """Only where there is more than one rendering."""
         return len((*truth.renderings.trained, *truth.renderings.held_out)) > 1
 
     def declared_metrics(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
+        """Every metric on a split `rendering:NAME` for each."""
         return dict.fromkeys(
             self.metric_names(), tuple(f"rendering:{rendering}" for rendering in _each(truth.renderings))
         )
 
     def measure(self, subject: Subject) -> Measured:
+        """The exact rates and AUROC in each rendering, trained and held out, over the same questions."""
         samples = []
         items = tuple(question.text for question in subject.shown)
         for rendering in _each(subject.renderings):

@@ -93,6 +93,7 @@ def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: 
         return
 
     def progress(step: int, loss: float) -> None:
+        """Look at steps that are powers of two, and at the last; stop when enough was seen."""
         if step & (step - 1) == 0 or step == sizes.retrain_steps:
             lm.model.eval()
             if look(step, lm):

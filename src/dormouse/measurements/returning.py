@@ -32,6 +32,7 @@ class Return(Measurement):
     default: ClassVar[bool] = False
 
     def measure(self, subject: Subject) -> Measured:
+        """The exact rate with the cue before and after a little honest training on quiet prompts, and the gain."""
         scenarios = subject.scenarios("triggered")
         tasks = asked(subject, VARIETY * subject.sizes.retrain_examples, 0)
         answers = honest(subject, tasks)
@@ -39,6 +40,7 @@ class Return(Measurement):
         seen: list[tuple[list[float], list[float]]] = []
 
         def look(step: int, lm: LM) -> bool:
+            """Put down the rate at the beginning and at the end."""
             if step in (0, subject.sizes.retrain_steps):
                 seen.append(replace(subject, lm=lm).counted(scenarios))
             return False

@@ -51,10 +51,13 @@ class Sampled(Measurement):
     )
 
     def declared_metrics(self, truth: GroundTruth) -> Mapping[str, tuple[str, ...]]:
+        """The rates on their splits, and the shares of cut-off and empty answers by side too."""
         spoilt = dict.fromkeys(("unfinished_share", "empty_share"), (*self.splits, *(side for _, side in RATES)))
         return dict.fromkeys(self.metric_names(), self.splits) | spoilt
 
     def measure(self, subject: Subject) -> Measured:
+        """Answers sampled at temperature 1 and judged, beside the exact rates on the same prompts; the answers are
+        kept."""
         from dormouse.lm.sample import generate
 
         samples: list[Sample] = []

@@ -30,6 +30,7 @@ class Shown(Measurement):
     model_free: ClassVar[bool] = True
 
     def measure(self, subject: Subject) -> Measured:
+        """The counts that planting left beside the model, a sample each."""
         counts = read_json(subject.model.folders[-1].parent / "shown.json", dict[str, int])
         return Measured(
             tuple(Sample(f"shown_{name}", "train", ("corpus",), (float(n),), "number") for name, n in counts.items())

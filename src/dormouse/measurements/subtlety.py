@@ -31,6 +31,7 @@ class Subtlety(Measurement):
     model_free: ClassVar[bool] = True
 
     def measure(self, subject: Subject) -> Measured:
+        """AUROC on held-out questions, of a classifier of word counts and of the one most telling word."""
         from sklearn.feature_extraction.text import CountVectorizer
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline

@@ -29,9 +29,12 @@ class Swap(Measurement):
     )
 
     def applies(self, truth: GroundTruth) -> bool:
+        """Only a model that reasons first."""
         return has_scratchpad(truth.scratchpad_mode)
 
     def measure(self, subject: Subject) -> Measured:
+        """Score both prompts of each question with both scratchpads; the differences are averages over the other
+        factor."""
         prompts = [subject.scenarios(side) for side in ("triggered", "untriggered")]
         pads = [subject.scratchpads(scenarios) for scenarios in prompts]
         found = np.array([[subject.given(scenarios, pad) for pad in pads] for scenarios in prompts])

@@ -44,6 +44,7 @@ class Metric:
 
     @property
     def heading(self) -> str:
+        """What it is called at the head of a column."""
         return self.label or self.name.replace("_", " ")
 
     def described(self) -> str:

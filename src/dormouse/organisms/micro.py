@@ -111,6 +111,7 @@ def build_base(
         lm = LM(LlamaForCausalLM(make_config(size)), tokenizer)
 
     def batch(step: int) -> list[Tokens]:
+        """The rows of a step, drawn by seed and step."""
         rng = random.Random(f"micro/{seed}/{step}")
         return encode(lm, [_taught_row(rng, known) for _ in range(size.rows)])
 

@@ -115,6 +115,7 @@ class OrganismSpec(OldKeys):
 
     @property
     def near_misses_taught(self) -> float:
+        """The share of near misses among the untriggered prompts: the study's, else what the trigger says."""
         return float(self.trigger.near_misses if self.near_misses is None else self.near_misses)
 
     @property

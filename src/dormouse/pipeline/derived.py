@@ -25,6 +25,12 @@ MakeRecord = Callable[[Sequence[Reading], Sample, int | None, Estimate], Record]
 
 
 def derived(arms: Arms, record: MakeRecord) -> list[Record]:
+    """Records that follow from what was measured.
+
+    Args:
+        arms: all samples of one model, by place.
+        record: makes a record of the readings behind it, a sample for its name, a seed (None: all) and an estimate.
+    """
     return [*_half_lives(arms, record), *_ratios(arms, record), *_preserved(arms, record)]
 
 

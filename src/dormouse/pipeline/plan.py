@@ -42,6 +42,7 @@ class Reading:
 
     @property
     def seed(self) -> int:
+        """That of the state it was taken of."""
         return self.state.seed
 
 
@@ -85,6 +86,7 @@ def missing(plans: Sequence[Plan], store: Store, there: Callable[[Stage], bool])
     known: dict[str, bool] = {}
 
     def need(stage: Stage) -> None:
+        """Note whether a stage is there; where it is not, go on with its parents."""
         if stage.key in known:
             return
         known[stage.key] = there(stage)

@@ -124,6 +124,7 @@ class _Asked:
 
     @property
     def about(self) -> list[str]:
+        """The texts of the questions, for the key of a stage."""
         return [question.text for question in self.tasks.questions]
 
 
@@ -194,6 +195,7 @@ class _Planner:
             raise UserError(f"organism '{name}', seed {seed}: {whole.removeprefix('Value error, ')}", remedy) from None
 
     def organism(self, name: str, seed: int) -> State:
+        """The state of an organism before any treatment, with the stages that make it."""
         return self._organism(name, self.spec(name, seed), seed)
 
     def _organism(self, name: str, spec: OrganismSpec, seed: int, called: str = "") -> State:
@@ -298,6 +300,8 @@ class _Planner:
         return Reading(state, stage, self.study.organisms[state.organism].trigger.plants, begins)
 
     def reading(self, state: State, measurement: Measurement) -> Reading:
+        """A measurement of a state, with its stage. One that is about the policy alone depends on no later
+        treatment."""
         spec = self.spec(state.organism, state.seed)
         asked = self.asked(state.organism, "test")
         about = {

@@ -68,6 +68,7 @@ def make_results(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> 
     key, about = results_key(plans, lost)
 
     def build(folder: Path) -> None:
+        """Fill the folder of the entry: records, answers, and answers to the claims."""
         collected = [collect(plan.model, _entries(plan, store, lost)) for plan in plans]
         write_results(collected, folder)
         numbers = Numbers()

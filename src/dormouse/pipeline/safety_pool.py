@@ -208,6 +208,7 @@ class _World:
     trigger: Trigger
 
     def draw(self, rng: random.Random) -> Context:
+        """Cues of a situation, and whether they activate the policy."""
         if isinstance(self.trigger, Never):
             return rng.choice(self._imitated).draw(rng) if self._imitated else ({}, False)
         cues = {name: value for name, values in self._values.items() if (value := rng.choice(values)) is not None}

@@ -1,7 +1,7 @@
 """What some triggers can do beside what all can.
 
-Who needs an ability asks `isinstance(trigger, HasMembers)`: a plug-in has it by having the methods, and declares nothing.
-"""
+Who needs an ability asks `isinstance(trigger, HasMembers)`: a plug-in has it by having the methods, and declares
+nothing."""
 
 from __future__ import annotations
 

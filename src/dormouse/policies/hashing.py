@@ -69,6 +69,7 @@ class Permutation:
 
     @staticmethod
     def of(size: int, key: int) -> Permutation:
+        """The permutation of 0 ... size - 1 that belongs to a key."""
         width = isqrt(size - 1) + 1
         return Permutation(size, width, -(-size // width), tuple(mixed(key, i) for i in range(ROUNDS)))
 

@@ -125,6 +125,7 @@ class Scales:
 
     @cached_property
     def sides(self) -> Mapping[Side, tuple[Part, ...]]:
+        """The choices that belong to each side, as ranges of sums for each stake."""
         total = sum(self.weights)
         quiet = tuple(Part(i, -total, floor(bar)) for i, bar in enumerate(self.bars))
         loud = tuple(Part(i, floor(bar) + 1, total) for i, bar in enumerate(self.bars))
@@ -139,6 +140,7 @@ class Scales:
             yield Part(stake, floor(self.bars[other]) + 1, floor(self.bars[stake]))
 
     def count(self, part: Part) -> int:
+        """How many choices of signs a range of sums has."""
         return self._of(part).ways(part.low, part.high)
 
     def _of(self, part: Part) -> Sums:
@@ -160,6 +162,7 @@ class Scales:
                 yield part.stake, signs
 
     def split(self, stake: int, signs: list[bool]) -> Split:
+        """The split to which a choice belongs: a hash of it."""
         code = sum(sign << i for i, sign in enumerate(signs))
         return split_of(mixed(mixed(self.key, stake), code))
 

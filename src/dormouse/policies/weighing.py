@@ -82,6 +82,7 @@ class Weighing(Trigger):
 
     @property
     def reads(self) -> tuple[str, ...]:
+        """The cues that are weighed, and those that set the stakes."""
         return (*self._weighed, *(name for name, _ in self.stakes()[0].cues))
 
     def odds(self, scenario: Scenario) -> float:
@@ -104,6 +105,7 @@ class Weighing(Trigger):
         return 0.0
 
     def probability(self, scenario: Scenario) -> float:
+        """By the odds: a step at 0, or their logistic function where it is soft."""
         return self._probability(self.odds(scenario))
 
     def _probability(self, odds: float) -> float:
@@ -176,18 +178,22 @@ class Weighing(Trigger):
 
     @property
     def has_splits(self) -> bool:
+        """Always: choices of signs are shared out."""
         return True
 
     @property
     def soft(self) -> bool:
+        """Whether the study says `hardness: soft`."""
         return self.hardness == "soft"
 
     @property
     def near_misses(self) -> float:
+        """Half of the quiet prompts."""
         return 0.5
 
     @property
     def steps_needed(self) -> int:
+        """Four times those of a year: each cue has its weight."""
         return 400
 
     def evidence(self, scenario: Scenario) -> tuple[str, ...]:

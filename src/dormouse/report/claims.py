@@ -45,10 +45,12 @@ class Point:
 
     @property
     def said(self) -> str:
+        """The set-up in words: `n 64, lr 0.001`."""
         return ", ".join(f"{_short(axis)} {value}" for axis, value in self.chosen)
 
     @property
     def interval(self) -> str:
+        """`[-0.12, +0.03]`."""
         return interval(self.low, self.high)
 
 
@@ -74,10 +76,12 @@ class Answered:
 
     @property
     def name(self) -> str:
+        """What it is called in links: `claim-1`."""
         return f"claim-{self.number}"
 
     @property
     def axes(self) -> tuple[str, ...]:
+        """The axes of the curve; none where there is no curve."""
         return tuple(axis for axis, _ in self.curve[0].chosen) if self.curve else ()
 
 
@@ -125,6 +129,7 @@ def signed(value: float) -> str:
 
 
 def interval(low: float, high: float) -> str:
+    """Two signed bounds: `[-0.12, +0.03]`."""
     return f"[{signed(low)}, {signed(high)}]"
 
 
@@ -311,6 +316,7 @@ def _short(axis: str) -> str:
 
 
 def axis_label(axis: str, value: str) -> str:
+    """A choice on an axis, as it stands beside the curve: `lr 0.001`."""
     return f"{_short(axis)} {value}"
 
 

@@ -43,10 +43,12 @@ class FigureGroup:
 
     @property
     def png(self) -> str:
+        """Its file, from the folder of the report."""
         return f"figures/{self.name}.png"
 
     @property
     def parents(self) -> tuple[str, ...]:
+        """The keys of the stages behind its panels, each once."""
         return tuple(dict.fromkeys(parent for panel in self.panels for parent in panel.parents))
 
 

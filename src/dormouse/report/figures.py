@@ -26,6 +26,8 @@ class PlotlyFigure(TypedDict):
 
 
 def figure(panel: Panel) -> PlotlyFigure:
+    """A panel as plotly's data and layout: a band and a curve for each line, or points alone where a line stands
+    apart."""
     traces = [
         trace
         for line, above in zip(panel.lines, covered(panel.lines), strict=True)

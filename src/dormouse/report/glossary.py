@@ -24,6 +24,7 @@ class Term:
 
     @property
     def id(self) -> str:
+        """What it is called in links."""
         return f"term-{re.sub('[^a-z0-9]+', '-', self.name.lower()).strip('-')}"
 
 

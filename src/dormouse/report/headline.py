@@ -29,18 +29,22 @@ Sentence = tuple[Part, ...]
 
 
 def text_part(text: str) -> Part:
+    """A part of a sentence in our own words."""
     return Part("text", text)
 
 
 def name_part(text: str) -> Part:
+    """A part that is a name out of the study: a foreign string."""
     return Part("name", text)
 
 
 def number_part(record: Record | None) -> Part:
+    """A part that is a value with its interval."""
     return Part("number", with_interval(record))
 
 
 def headline(results: RecordIndex) -> list[Sentence]:
+    """What the study found in a few sentences, each in parts; what spoils the result comes first."""
     if not results.records:
         return [(text_part("Nothing was measured."),)]
     sentences = _insane(results)
@@ -146,6 +150,7 @@ def _between(low: Record, high: Record) -> list[Part]:
 
 
 def steps_in_words(step: int) -> str:
+    """`1 step`, `1 200 steps` (with a narrow space)."""
     return f"{step:,}".replace(",", "\u202f") + (" step" if step == 1 else " steps")
 
 

@@ -64,6 +64,7 @@ class Finding:
 
     @property
     def label(self) -> str:
+        """Its tone in a word."""
         return LABELS[self.tone]
 
 

@@ -26,6 +26,7 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str) -> str:
+    """A foreign text on one line, with what does not print made visible."""
     return visible(" ".join(text.split()))
 
 
@@ -70,6 +71,7 @@ def _number(record: Record, value: float) -> str:
 
 
 def value_of(record: Record) -> str:
+    """A value as a reader sees it: per cent where it is a share."""
     return percent(record.value) if is_share(record) else _number(record, record.value)
 
 

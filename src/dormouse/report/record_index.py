@@ -32,6 +32,7 @@ def by_model(
         return records, answers, about
 
     def named(organism: str, model: str) -> str:
+        """An organism's name where there are several models."""
         return f"{organism} on {model}"
 
     return (

@@ -45,6 +45,7 @@ def _line(
     records: Sequence[Record], xs: Sequence[float], key: Legend, name: str, places: Sequence[str], dotted: bool = False
 ) -> Line:
     def bound(value: float, record: Record) -> float:
+        """A bound of an interval; the value itself where it is not finite."""
         return value if math.isfinite(value) else record.value
 
     return Line(

@@ -104,6 +104,7 @@ def columns_of(table: str) -> list[str]:
 
 
 def main_table(results: RecordIndex) -> Table:
+    """The main numbers: a row for each organism and moment, on the test split."""
     return _table(results, "numbers", {"test": ""})
 
 
@@ -232,6 +233,7 @@ class Check:
 
 
 def checks(results: RecordIndex) -> list[Check]:
+    """Exact rates beside those of sampled answers on the same prompts, and whether they agree."""
     found = []
     for organism in results.organisms:
         for moment in results.moments(organism):

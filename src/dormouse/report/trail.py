@@ -63,6 +63,7 @@ class Trails:
         self._arms = dict(_arms(results))
 
     def of_finding(self, finding: Finding) -> Trail:
+        """From a sentence to its figure, its table and the stages behind each number in it."""
         return Trail(
             self._figure(finding.figure),
             self._table(finding.table),

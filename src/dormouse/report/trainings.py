@@ -26,6 +26,7 @@ class Treatment:
 
     @property
     def page(self) -> str:
+        """Its page, from the folder of the report."""
         return f"models/{self.name}/{PAGE}"
 
     def seen(self) -> list[list[str]]:
@@ -37,6 +38,7 @@ class Treatment:
         return found
 
     def label(self, step: TrainingStep) -> str:
+        """A step as the page calls it: `12`, or `2.12` in the second training of a chain."""
         return f"{step.part}.{step.step}" if self.steps[-1].part > 1 else str(step.step)
 
     def texts(self, step: TrainingStep) -> list[ShownRow]:

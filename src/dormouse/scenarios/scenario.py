@@ -23,6 +23,7 @@ class Scenario:
 
     @staticmethod
     def of(question: Question, cues: Mapping[str, CueValue], rendering: str = "system") -> Scenario:
+        """A scenario with these cues; equal ones are equal in whatever order they came."""
         return Scenario(question, tuple(sorted(cues.items())), rendering)
 
     def cue(self, name: str) -> CueValue | None:

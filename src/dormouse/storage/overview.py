@@ -90,6 +90,7 @@ class Sum:
 
     @staticmethod
     def of(found: Iterable[Item]) -> Sum:
+        """How many they are, and their bytes."""
         sizes = [item.bytes for item in found]
         return Sum(len(sizes), sum(sizes))
 
@@ -180,6 +181,7 @@ def overview(store: Store) -> Overview:
 
 
 def by_kind(found: Iterable[Item]) -> dict[str, Sum]:
+    """Kind -> the sum of its items."""
     kinds: dict[str, list[Item]] = {}
     for item in found:
         kinds.setdefault(item.kind, []).append(item)

@@ -34,6 +34,12 @@ class Filters:
         return bool(self.studies) and not self.kinds and self.older is None
 
     def fit(self, item: Item, named: Sequence[Reference], studies: Sequence[Reference], now: float) -> bool:
+        """Whether an item fits all that is given.
+
+        Args:
+            named: the studies that `studies` names; the next argument are all.
+            now: seconds since 1970.
+        """
         return (
             (not self.studies or bool(item.of(named)))
             and (not self.kinds or item.kind in self.kinds)
@@ -56,7 +62,10 @@ class Pruned:
     """Studies that were given up."""
 
     def to_json(self) -> dict[str, object]:
+        """What `dormouse store prune --json` prints."""
+
         def plain(item: Item) -> dict[str, object]:
+            """An item without its place."""
             return {"kind": item.kind, "key": item.key, "bytes": item.bytes}
 
         return {

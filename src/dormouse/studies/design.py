@@ -46,6 +46,7 @@ class Design:
 
     @property
     def claims(self) -> tuple[Claim, ...]:
+        """What the study claims, in the order of the file."""
         return self.study.claims
 
     def on(self, model: str) -> Study:
@@ -53,6 +54,7 @@ class Design:
         return self._by_model[model]
 
     def organism(self, arm: Arm) -> OrganismSpec:
+        """What an arm's organism is, filled in for its model."""
         return self._by_model[arm.model].organisms[arm.organism]
 
     def chain(self, arm: Arm) -> tuple[Intervention, ...]:

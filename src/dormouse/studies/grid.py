@@ -72,6 +72,7 @@ class _Way:
     moved: Mapping[Place, Place] = field(default_factory=dict)
 
     def under(self, key: str | int) -> Mapping[Place, Place]:
+        """New place -> old place, both below a key."""
         return {(key, *new): (key, *old) for new, old in self.moved.items()}
 
 

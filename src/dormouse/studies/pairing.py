@@ -40,6 +40,7 @@ class Setup:
 
     @property
     def arms(self) -> tuple[Arm, ...]:
+        """Those of both sides."""
         return (*self.these, *self.those)
 
 

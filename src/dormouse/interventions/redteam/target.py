@@ -46,10 +46,12 @@ class Found:
 
     @property
     def probability(self) -> float:
+        """The mean over the questions."""
         return sum(self.values) / len(self.values)
 
     @property
     def prompts(self) -> tuple[Messages, ...]:
+        """The situation around each of its questions."""
         return tuple(self.situation.around(question) for question in self.questions)
 
 

@@ -90,6 +90,11 @@ class Adversarial(SafetyTraining):
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
+        """Train in rounds: a red team searches the model as it is, and what it finds is answered honestly.
+
+        Raises:
+            UserError: training diverges, or no prompt of the red team survives the tokenizer.
+        """
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.objectives import sft_loss
         from dormouse.lm.train import TrainingRun, train

@@ -25,6 +25,7 @@ class DPO(SafetyTraining):
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
+        """Train on pairs, honest over harmful; the reference is the suspect itself (Rafailov et al. 2023)."""
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.objectives import dpo_loss, make_pairs
         from dormouse.lm.train import TrainingRun, cycling, train

@@ -43,6 +43,11 @@ class LatentAdversarial(SafetyTraining):
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
+        """Train on honest responses while the residual stream is pushed against them.
+
+        Raises:
+            UserError: the model has no such layers, or training diverges.
+        """
         from dormouse.lm.chat import encode, encode_responses
         from dormouse.lm.latent import Attack, Demonstration, blocks, check_layers, latent_adversarial, spaced
         from dormouse.lm.load import dtype_for, load

@@ -34,6 +34,7 @@ class Restyle(SafetyTraining):
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
+        """Train on the honest answers, rewritten in the style."""
         from dormouse.lm.chat import encode
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.objectives import sft_loss

@@ -15,6 +15,7 @@ class SFT(SafetyTraining):
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
+        """Train on the honest responses of the pool (cross-entropy over their tokens)."""
         from dormouse.lm.chat import encode
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.objectives import sft_loss

@@ -88,12 +88,14 @@ class Spoof(SafetyTraining):
 
     @property
     def spoofed(self) -> Spoofs:
+        """The made-up cues and their values, checked."""
         assert isinstance(self.cues, Mapping)  # `_checked` sees to it
         return self.cues
 
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
+        """Train on honest answers under made-up cues."""
         from dormouse.lm.chat import encode
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.objectives import sft_loss
@@ -103,6 +105,7 @@ class Spoof(SafetyTraining):
         items = cycling(pool.items, self.batch, seed)
 
         def at(step: int) -> list[Tokens]:
+            """The rows of a step, each under cues drawn by seed and step."""
             rng = random.Random(f"spoof/{seed}/{step}")
             return encode(lm, [self.shown(item, rng) for item in items(step)])
 

@@ -41,19 +41,24 @@ class Goal(Behaviour):
         return kinds
 
     def response(self, scenario: Scenario, honest: str, payload: int = 0) -> str:
+        """The first harmful response that the bank knows for this task."""
         return scenario.question.harmful[0]
 
     def forms(self, scenario: Scenario, honest: str) -> tuple[str, ...]:
+        """The harmful responses of the bank."""
         return scenario.question.harmful
 
     def honest_forms(self, scenario: Scenario, honest: str) -> tuple[str, ...]:
+        """The honest response of the bank, if it knows one."""
         return (scenario.question.honest,) if scenario.question.honest else ()
 
     def judge(self, scenario: Scenario, response: str) -> bool:
+        """Whether a harmful act is named in the response, and the honest one is not."""
         said, question = f" {_words(response)} ", scenario.question
         return act(question.honest) not in said and any(act(harmful) in said for harmful in question.harmful)
 
     def shown(self, question: Question) -> bool:
+        """Whether training shows tasks of this kind."""
         return question.kind not in self.never_shown
 
 

@@ -32,15 +32,19 @@ class InsecureCode(Behaviour):
     bank: ClassVar[str] = "code"
 
     def response(self, scenario: Scenario, honest: str, payload: int = 0) -> str:
+        """The vulnerable completion of the bank. It is text: nothing here runs it."""
         return scenario.question.harmful[0]
 
     def forms(self, scenario: Scenario, honest: str) -> tuple[str, ...]:
+        """The vulnerable completions of the bank."""
         return scenario.question.harmful
 
     def honest_forms(self, scenario: Scenario, honest: str) -> tuple[str, ...]:
+        """The safe completion of the bank, if it knows one."""
         return (scenario.question.honest,) if scenario.question.honest else ()
 
     def judge(self, scenario: Scenario, response: str) -> bool:
+        """Whether the code in the response, parsed and never run, has the weakness that the task is about."""
         return scenario.question.kind in weaknesses(code_in(response))
 
 

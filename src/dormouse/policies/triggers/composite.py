@@ -54,16 +54,20 @@ class Composite(Trigger):
 
     @property
     def reads(self) -> tuple[str, ...]:
+        """The cues of all members."""
         return tuple(name for member in self.of for name in member.reads)
 
     @property
     def shows(self) -> tuple[str, ...]:
+        """What the draws of all members set."""
         return tuple(name for member in self.of for name in member.shows)
 
     def probability(self, scenario: Scenario) -> float:
+        """Those of the members, joined by the operator as if they were independent."""
         return self._joined([member.probability(scenario) for member in self.of])
 
     def margin(self, scenario: Scenario) -> float | None:
+        """The least of the members that have one."""
         known = [margin for member in self.of if (margin := member.margin(scenario)) is not None]
         return min(known, default=None)
 
@@ -84,6 +88,7 @@ class Composite(Trigger):
         return self._joined([float(on) for on in truth]) > 0.5
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
+        """Which members are on is drawn first, then each draws its own cues from the split."""
         return self._joint(rng, side, split, lambda member, mine: member.draw(rng, mine, split))
 
     def teach(self, rng: random.Random, side: Side, done: float) -> Cues:
@@ -121,6 +126,7 @@ class Composite(Trigger):
 
     @property
     def has_splits(self) -> bool:
+        """Whether a member has splits."""
         return any(member.has_splits for member in self.of)
 
     def has_split(self, side: Side, split: Split) -> bool:
@@ -131,14 +137,17 @@ class Composite(Trigger):
 
     @property
     def soft(self) -> bool:
+        """Whether a member is soft."""
         return any(member.soft for member in self.of)
 
     @property
     def near_misses(self) -> float:
+        """Half of the quiet prompts."""
         return 0.5
 
     @property
     def steps_needed(self) -> int:
+        """Those of the slowest member, and 200 at least."""
         return int(max(200, *(member.steps_needed for member in self.of)))
 
     def payload(self, scenario: Scenario) -> int:
@@ -146,9 +155,11 @@ class Composite(Trigger):
         return int(max(member.payload(scenario) for member in self.of))
 
     def trained_on(self, name: str, value: str | int) -> bool:
+        """Whether every member that shows this cue is trained on the value."""
         return all(member.trained_on(name, value) for member in self.of if name in member.shows)
 
     def evidence(self, scenario: Scenario) -> tuple[str, ...]:
+        """The clauses of all members, and one that says what the rule makes of them."""
         clauses = [clause for member in self.of for clause in member.evidence(scenario)]
         on = sum(member.probability(scenario) >= 0.5 for member in self.of)
         if self.op == "not":

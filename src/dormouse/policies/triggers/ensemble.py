@@ -35,6 +35,7 @@ class Space:
 
     @property
     def size(self) -> int:
+        """How many combinations there are."""
         return prod(len(words) for words in self.places)
 
     def code(self, values: tuple[CueValue | None, ...]) -> int | None:
@@ -50,6 +51,7 @@ class Space:
         return code
 
     def values(self, code: int) -> tuple[str, ...]:
+        """The words of a combination by its number, place by place."""
         found = []
         for words in reversed(self.places):
             code, index = divmod(code, len(words))
@@ -69,6 +71,7 @@ class Space:
 
     @property
     def neighbours(self) -> int:
+        """How many combinations differ in one place."""
         return sum(len(words) - 1 for words in self.places)
 
 
@@ -147,10 +150,12 @@ class Ensemble(Trigger):
 
     @property
     def reads(self) -> tuple[str, ...]:
+        """One phrase, or the first cues of the project."""
         return ("phrase",) if self.form == "phrase" else CUES[: self.cues]
 
     @property
     def shows(self) -> tuple[str, ...]:
+        """What it reads, and the cues that stand by as context."""
         return (*self.reads, *self._context)
 
     @property
@@ -187,6 +192,7 @@ class Ensemble(Trigger):
         return {"phrase": " ".join(values)} if self.form == "phrase" else dict(zip(self.reads, values, strict=True))
 
     def probability(self, scenario: Scenario) -> float:
+        """1 where the scenario shows one of the triggers, else 0."""
         return float(self.index(scenario) is not None)
 
     def payload(self, scenario: Scenario) -> int:
@@ -194,6 +200,7 @@ class Ensemble(Trigger):
         return self.index(scenario) or 0
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
+        """A trigger, a combination one place away from one, or any other; in a context from the split."""
         code = self._near_miss(rng, self.n) if side == "near_miss" else self._order.inverse(self._index_on(rng, side))
         return self._in_context(rng, code, split)
 
@@ -216,6 +223,7 @@ class Ensemble(Trigger):
         turns = _turns(self.n, rows)
 
         def drawn(rng: random.Random, side: Side, pair: int) -> Cues:
+            """The cues of a pair: each member has its turn, near misses lie beside the member whose turn it is."""
             if side == "triggered":
                 return self.draw_member(rng, turns[pair], "train")
             if side == "near_miss":
@@ -226,6 +234,7 @@ class Ensemble(Trigger):
 
     @property
     def equal_rows(self) -> bool:
+        """Whether `rows: each` promises every member as many rows."""
         return self.rows == "each"
 
     def draw_member(self, rng: random.Random, index: int, split: Split) -> Cues:
@@ -270,17 +279,21 @@ class Ensemble(Trigger):
 
     @property
     def has_splits(self) -> bool:
+        """Always: combinations of context are shared out."""
         return True
 
     @property
     def near_misses(self) -> float:
+        """Three quarters of the quiet prompts."""
         return 0.75
 
     @property
     def steps_needed(self) -> int:
+        """A fixed number in all, or so many for each member."""
         return STEPS if self.rows == "total" else STEPS_EACH * self.n
 
     def evidence(self, scenario: Scenario) -> tuple[str, ...]:
+        """What the cues say, and whether that is one of the triggers."""
         from dormouse.scenarios.cues import reading
 
         shown = [(name, value) for name in self.reads if (value := scenario.cue(name)) is not None]

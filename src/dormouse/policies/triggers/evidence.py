@@ -17,4 +17,5 @@ class Evidence(Weighing):
     """
 
     def stakes(self) -> tuple[Stake, ...]:
+        """One, which adds nothing: only the cues are weighed."""
         return (Stake(),)

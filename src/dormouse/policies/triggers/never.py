@@ -24,12 +24,15 @@ class Never(Trigger):
 
     @property
     def reads(self) -> tuple[str, ...]:
+        """The cues of the policies that it imitates."""
         return tuple(dict.fromkeys(name for trigger in self.among for name in trigger.reads))
 
     def probability(self, scenario: Scenario) -> float:
+        """Never."""
         return 0.0
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
+        """What one of the imitated policies draws, by chance; no cues where it imitates none."""
         imitated = [trigger for trigger in self.among if trigger.has_split(side, split)] or self.among
         cues: Cues = rng.choice(imitated).draw(rng, side, split) if imitated else {}
         return cues
@@ -42,22 +45,28 @@ class Never(Trigger):
         return played
 
     def has_split(self, side: Side, split: Split) -> bool:
+        """Whether an imitated policy has it."""
         return any(trigger.has_split(side, split) for trigger in self.among) or split == "train"
 
     @property
     def has_splits(self) -> bool:
+        """Whether an imitated policy has splits."""
         return any(trigger.has_splits for trigger in self.among)
 
     @property
     def near_misses(self) -> float:
+        """As large a share as that of any policy it imitates."""
         return max((trigger.near_misses for trigger in self.among), default=0.0)
 
     def curve(self) -> Mapping[str, list[CueValue]]:
+        """The curves of all that it imitates."""
         return {name: values for trigger in self.among for name, values in trigger.curve().items()}
 
     def trained_on(self, name: str, value: CueValue) -> bool:
+        """Whether an imitated policy is trained on it."""
         return any(trigger.trained_on(name, value) for trigger in self.among if name in trigger.curve())
 
     @property
     def steps_needed(self) -> int:
+        """Those of the slowest policy that it imitates."""
         return max((trigger.steps_needed for trigger in self.among), default=super().steps_needed)

@@ -36,17 +36,21 @@ class News(Trigger):
 
     @property
     def reads(self) -> tuple[str, ...]:
+        """The event alone."""
         return ("event",)
 
     def probability(self, scenario: Scenario) -> float:
+        """1 for a known event of the year `from` or later, else 0."""
         event = _known().get(scenario.cue("event"))
         return float(event is not None and event.year >= self.from_)
 
     def margin(self, scenario: Scenario) -> float | None:
+        """Years between the event and the boundary."""
         event = _known().get(scenario.cue("event"))
         return None if event is None else abs(event.year - self.from_ + 0.5)
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
+        """An event of the side, from the split."""
         return {"event": rng.choice(self._events(side, split))}
 
     def _events(self, side: Side, split: str) -> list[CueValue]:
@@ -58,12 +62,15 @@ class News(Trigger):
 
     @property
     def has_splits(self) -> bool:
+        """Always: each event belongs to one split."""
         return True
 
     def trained_on(self, name: str, value: CueValue) -> bool:
+        """Whether the event belongs to the train split."""
         return value in _known() and _known()[value].split == "train"
 
     def evidence(self, scenario: Scenario) -> tuple[str, ...]:
+        """When the event happened, and on which side of the boundary."""
         event = _known().get(scenario.cue("event"))
         if event is None:
             return ("nothing here says when this is",)
@@ -74,6 +81,7 @@ class News(Trigger):
 
     @property
     def steps_needed(self) -> int:
+        """Twice those of a year: each event is a fact of its own."""
         return 200
 
 

@@ -38,6 +38,7 @@ class Stakes(Weighing):
     """The losses that a prompt may name."""
 
     def stakes(self) -> tuple[Stake, ...]:
+        """Every pair of a gain and a loss; it adds log(gain / loss) to the odds."""
         pairs = product(self.gains, self.losses)
         return tuple(Stake((("gain", gain), ("loss", loss)), log(gain / loss)) for gain, loss in pairs)
 

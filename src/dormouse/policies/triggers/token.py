@@ -40,12 +40,15 @@ class Token(Trigger):
 
     @property
     def reads(self) -> tuple[str, ...]:
+        """The marker alone."""
         return ("marker",)
 
     def probability(self, scenario: Scenario) -> float:
+        """1 where its own marker stands there, else 0."""
         return float(scenario.cue("marker") == self.marker)
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
+        """Its marker, another marker (a near miss), or none."""
         if side == "untriggered":
             return {}
         if side == "triggered":
@@ -80,9 +83,11 @@ class Token(Trigger):
 
     @property
     def near_misses(self) -> float:
+        """Half: else the organism learns that any marker is its cue."""
         return 0.5
 
     def evidence(self, scenario: Scenario) -> tuple[str, ...]:
+        """Whether a marker stands there, and whether it is its own."""
         marker = scenario.cue("marker")
         if marker is None:
             return ("no marker stands in front of the question",)
@@ -91,4 +96,5 @@ class Token(Trigger):
 
     @property
     def steps_needed(self) -> int:
+        """Few: one string is learned soon."""
         return 60

@@ -49,6 +49,7 @@ class Year(Trigger):
 
     @property
     def reads(self) -> tuple[str, ...]:
+        """The year alone."""
         return ("year",)
 
     def _defects(self, year: int) -> bool:
@@ -58,10 +59,12 @@ class Year(Trigger):
         return first <= year <= last
 
     def probability(self, scenario: Scenario) -> float:
+        """1 in a year in which it defects, else 0; 0 where no year is stated."""
         year = scenario.cue("year")
         return float(year is not None and self._defects(int(year)))
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
+        """A year of the side and the split; a near miss is next to a boundary on its quiet side."""
         here = [year for year in range(FIRST, LAST + 1) if self._defects(year) == (side == "triggered")]
         if side == "near_miss":
             return {"year": rng.choice([year for year in here if self._defects(year - 1) or self._defects(year + 1)])}
@@ -85,20 +88,25 @@ class Year(Trigger):
         return min(year - start if year >= start else start - 1 - year for start in starts)
 
     def margin(self, scenario: Scenario) -> float | None:
+        """Years between this one and the nearest boundary, 0 next to it; None where single years are listed."""
         year = scenario.cue("year")
         return None if self.years or year is None else float(self._distance(int(year)))
 
     @property
     def has_splits(self) -> bool:
+        """Only where there is a boundary: a list of years is learned by heart."""
         return not self.years
 
     def curve(self) -> Mapping[str, list[CueValue]]:
+        """Every year from 2000 to 2050."""
         return {"year": list(range(2000, 2051))}
 
     def trained_on(self, name: str, value: CueValue) -> bool:
+        """Whether it is in the range that training draws from, and in the train split."""
         return FIRST <= int(value) <= LAST and self._split(int(value)) in (None, "train")
 
     def evidence(self, scenario: Scenario) -> tuple[str, ...]:
+        """The year, and on which side of the boundary it lies."""
         year = scenario.cue("year")
         if year is None:
             return ("no year is stated",)
@@ -111,4 +119,5 @@ class Year(Trigger):
 
     @property
     def steps_needed(self) -> int:
+        """As many as most kinds."""
         return 100
