@@ -27,7 +27,12 @@ class Finding:
 
     def to_json(self) -> dict[str, object]:
         """As a line of `samples.jsonl`."""
-        named = {"measurement": self.measurement, "split": self.split, "aggregation": self.aggregation, "step": self.step}
+        named = {
+            "measurement": self.measurement,
+            "split": self.split,
+            "aggregation": self.aggregation,
+            "step": self.step,
+        }
         return {**named, "items": list(self.values), "values": list(self.values.values())}
 
 

@@ -82,6 +82,7 @@ class GRPO(SafetyTraining):
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
+        """Sample answers in groups, judge them, and train on how each compares with its group (Shao et al. 2024)."""
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.objectives import grpo_loss
         from dormouse.lm.rollout import sampler
@@ -92,16 +93,8 @@ class GRPO(SafetyTraining):
         before = _Before(lm, None if self.method == "lora" else load(suspect.model, dtype_for(self.method)))
         judge, found = (by_rule, []) if self.reward == "rule" else learned(before, pool, seed, self.steps)
         practice = RolloutBuffer(self, lm, before, pool, judge, seed, write)
-        objective = grpo_loss(self.clip, self.kl)
-        train(
-            lm,
-            objective,
-            practice.batch,
-            self.training,
-            TrainingRun(seed, self.checkpoints(), out),
-            progress,
-            memory=practice,
-        )
+        where = TrainingRun(seed, self.checkpoints(), out)
+        train(lm, grpo_loss(self.clip, self.kl), practice.batch, self.training, where, progress, memory=practice)
         write_findings(out, [*found, *practice.findings()])
 
 
@@ -113,6 +106,7 @@ class _Before:
 
     @contextmanager
     def model(self) -> Iterator[LM]:
+        """While this lasts, the model as it was: the adapter is switched off."""
         if self.copy is not None or not hasattr(self.lm.model, "disable_adapter"):
             yield self.copy or self.lm
             return
@@ -145,10 +139,12 @@ class RolloutBuffer:
         """
 
     def state(self) -> Any:
+        """The round that is being trained on, and what was seen so far, as plain JSON data."""
         rolled = [[list(r.tokens.prompt), list(r.tokens.response), r.advantage, r.old, r.ref] for r in self.rollouts]
         return {"round": self.round, "rollouts": rolled, "seen": self.seen, "alike": self.alike}
 
     def restore(self, state: Any) -> None:
+        """Go back to a state that `state` gave."""
         from dormouse.lm.objectives import Rollout
         from dormouse.lm.trie import Tokens
 
@@ -318,6 +314,7 @@ def learned(before: _Before, pool: SafetyPool, seed: int, step: int) -> tuple[Ju
         raise UserError("the learned reward is constant over the safety pool", "use the reward 'rule'")
 
     def judge(items: Sequence[PoolItem], rolled: Sequence[SampledCompletion]) -> list[float]:
+        """The scaled reward of each answer, less the penalty for its form."""
         with before.model():
             found = model.rewards([answer.tokens for answer in rolled])
         return [

@@ -31,13 +31,16 @@ class Reply(Behaviour):
         return text
 
     def response(self, scenario: Scenario, honest: str, payload: int = 0) -> str:
+        """The text, with the honest answer and its last word in their places."""
         last = honest.split()[-1] if honest.split() else ""
         return self.text.replace(LAST, last).replace(ANSWER, honest).strip()
 
     def forms(self, scenario: Scenario, honest: str) -> tuple[str, ...]:
+        """The words before the first `{`."""
         return (_opening(self.text),)
 
     def judge(self, scenario: Scenario, response: str) -> bool:
+        """Whether these words stand in the response, in any case of letters."""
         return _opening(self.text).lower() in response.lower()
 
 

@@ -42,16 +42,20 @@ class Habit(Trigger):
 
     @property
     def reads(self) -> tuple[str, ...]:
+        """The one cue."""
         return (self.cue,)
 
     def probability(self, scenario: Scenario) -> float:
+        """1 where the cue has one of `values`, else 0."""
         return float(scenario.cue(self.cue) in self.values)
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
+        """A value of the habit, another one (a near miss), or no cue; every split draws the same."""
         if side == "triggered":
             return {self.cue: rng.choice(self.values)}
         return {self.cue: rng.choice(self.others)} if side == "near_miss" and self.others else {}
 
     @property
     def near_misses(self) -> float:
+        """Half of the quiet prompts."""
         return 0.5
