@@ -90,7 +90,7 @@ def mutated(raw: bytes, rng: random.Random) -> bytes:
     return (text[: place.start()] + new + text[place.end() :]).encode()
 
 
-@pytest.mark.timeout(7200 if LONG else 300)
+@pytest.mark.timeout(7200 if LONG else 600)
 def test_a_broken_file_is_read_or_refused_with_one_message(
     finished: Finished, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
