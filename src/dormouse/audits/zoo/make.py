@@ -14,9 +14,10 @@ from dormouse.audits.zoo.recipes import PLAIN, Recipe, control_recipe, organism_
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
 from dormouse.execution.scheduler import make_executor, slots, work_through
-from dormouse.files import read_lines
 from dormouse.interventions.findings import SAMPLES
+from dormouse.json_files import read_json_lines
 from dormouse.lm import zoo
+from dormouse.measurements.measurement import StepSample
 from dormouse.pipeline.plan import Plan, all_stages, missing
 from dormouse.pipeline.run import make_plans
 from dormouse.records import ModelRef
@@ -144,7 +145,7 @@ class ZooMaker:
 
     def _made(self, recipe: Recipe, plan: Plan) -> ZooModel:
         (state,), (reading,) = plan.states, plan.readings
-        rows = read_lines(reading.stage.folder(self.store) / SAMPLES)
-        rates = {row["measurement"]: statistics.fmean(row["values"]) for row in rows if row["split"] == "test"}
+        rows = read_json_lines(reading.stage.folder(self.store) / SAMPLES, StepSample)
+        rates = {row.measurement: statistics.fmean(row.values) for row in rows if row.split == "test"}
         base = ModelRef(state.model.folders[:-1], "base", state.model.chat)
         return ZooModel(recipe, state.model, base, rates["defection_rate"], rates["false_trigger_rate"])
