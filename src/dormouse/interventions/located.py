@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from dormouse.files import read_lines, write_lines
+from dormouse.json_files import read_json_lines, write_json_lines
 
 LOCATED = "located.jsonl"
 Messages = tuple[tuple[str, str], ...]
@@ -31,9 +31,9 @@ class Located:
 
 def write_located(folder: Path, found: Sequence[Located]) -> None:
     """Leave what was found, the best first."""
-    write_lines(folder / LOCATED, (asdict(one) for one in found))
+    write_json_lines(folder / LOCATED, found)
 
 
 def read_located(folder: Path) -> list[Located]:
     """What was left in a folder."""
-    return [Located(**row) for row in read_lines(folder / LOCATED)]
+    return read_json_lines(folder / LOCATED, Located)

@@ -259,7 +259,7 @@ class _Run:
 
 def write_trained(folder: Path, steps: int, tokens: int) -> None:
     """Say in a checkpoint after how many steps, and tokens, it was saved."""
-    (folder / TRAINED).write_text(json.dumps({"steps": steps, "tokens": tokens}))
+    (folder / TRAINED).write_text(json_text({"steps": steps, "tokens": tokens}))
 
 
 def has_diverged(losses: Sequence[float], ignorance: float) -> bool:
