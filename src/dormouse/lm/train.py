@@ -20,6 +20,7 @@ from typing import Any, NotRequired, TypedDict, TypeVar
 import torch
 
 from dormouse.errors import UserError
+from dormouse.json_files import json_text
 from dormouse.lm.checkpoint import save
 from dormouse.lm.log import Log, LogState
 from dormouse.lm.lora import add_adapter
