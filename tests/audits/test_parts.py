@@ -3,10 +3,12 @@
 import json
 
 import pytest
+import torch
 
 from dormouse.audits import verdict
 from dormouse.audits.confirm import Confirmed, confirmed
 from dormouse.audits.detector import Detector, Feature, features_of
+from dormouse.audits.models import Models
 from dormouse.audits.prompts import as_messages, plain_prompts, read_prompts
 from dormouse.audits.resolve import named
 from dormouse.errors import UserError
@@ -146,6 +148,22 @@ def test_cues_and_places_are_merged():
     assert list(verdict.cues(evidence).items()) == [("y", -3.0), ("z", 1.0)]
     assert verdict.where(evidence) == (Site(1, 0.75), Site(0, 0.25))
     assert verdict.cues({}) == {}
+
+
+def test_a_model_is_loaded_once_and_again_where_a_task_has_changed_it(base):
+    models = Models()
+    first = models.lend(Case(base, base)).lm
+    assert models.lend(Case(base)).lm is first
+    assert models.lend(Case(base, base)).base_lm is first
+    with torch.no_grad():
+        next(first.model.parameters()).data.add_(1.0)
+    second = models.lend(Case(base)).lm
+    assert second is not first
+    second.model.register_forward_hook(lambda *_: None)
+    third = models.lend(Case(base)).lm
+    assert third is not second
+    third.model.train()
+    assert models.lend(Case(base)).lm is not third
 
 
 def test_a_trigger_that_works_is_told_from_one_that_does_not(planted):

@@ -26,7 +26,7 @@ from dormouse.records import ModelRef, Suspect
 
 GRACE = 5.0
 """Seconds that a task may take beyond its time, and a quarter of its time on top, before its process is ended."""
-STARTING = 300.0
+STARTING = 900.0
 """Seconds in which a process must have started, or looked at the model."""
 MEMORY = 0.8
 """The share of the free memory that a task may take."""

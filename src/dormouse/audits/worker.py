@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.audits.evidence import checked, to_json
+from dormouse.audits.models import Models
 from dormouse.errors import UserError
 from dormouse.locators.locator import Case
 from dormouse.records import ChatSettings, ModelRef, Suspect
@@ -84,13 +85,14 @@ def _confirm(task: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _case(task: Mapping[str, Any]) -> Case:
     prompts = tuple(tuple((role, text) for role, text in prompt) for prompt in task["prompts"])
     base = Suspect(_ref(task["base"])) if task["base"] else None
-    return Case(Suspect(_ref(task["suspect"])), base, prompts, float(task["seconds"]), int(task["seed"]))
+    return MODELS.lend(Case(Suspect(_ref(task["suspect"])), base, prompts, float(task["seconds"]), int(task["seed"])))
 
 
 def _ref(said: Mapping[str, Any]) -> ModelRef:
     return ModelRef(tuple(map(Path, said["folders"])), said["key"], ChatSettings(**said["chat"]))
 
 
+MODELS = Models()
 TASKS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "warm": _warm,
     "look": _look,
