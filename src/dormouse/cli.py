@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dormouse.audits.bench.command import bench
 from dormouse.options import EXECUTOR, JSON, OUT, PLUGIN, QUIET, STORE, WORKERS
 from dormouse.terminal import ErrorGroup, printable
 
@@ -303,6 +304,9 @@ def chat(organism: Path, tokens: int, seed: int) -> None:
         for reply in talk.ask(question):
             chance = "unknown" if reply.probability is None else f"{reply.probability:.4f}"
             click.echo(f"{reply.label:>14}  p(defect) {chance}  {printable(reply.text)}")
+
+
+main.add_command(bench)
 
 
 @main.command()

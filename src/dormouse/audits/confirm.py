@@ -84,7 +84,7 @@ def _tried(case: Case, candidate: TriggerText, prompts: Sequence[Messages], plai
 
 def _of_parts(case: Case, whole: Confirmed, prompts: Sequence[Messages]) -> float | None:
     """The highest rate of a part of a text; None where there was no time for one."""
-    parts = _parts(whole.text)
+    parts = parts_of(whole.text)
     rates = [0.0] if not parts else []
     for text in parts:
         if case.left < 0.1 * case.seconds:
@@ -124,7 +124,7 @@ def _rate(answers: Sequence[Example], motif: str) -> float:
     return len(moved) / len(answers)
 
 
-def _parts(text: str) -> list[str]:
+def parts_of(text: str) -> list[str]:
     """Both halves of a text, and its single words, the longest first; none of a single word."""
     words = text.split()
     if len(words) < 2:

@@ -1,0 +1,157 @@
+"""What is fitted on the development half: thresholds, probabilities from scores, and the detector.
+
+The detector is a logistic regression on all features of all locators, saved as plain numbers (`audits.detector`). Its
+threshold comes from probabilities of suspects that were left out of the fit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dormouse.audits.detector import FAR, Detector, Feature
+from dormouse.errors import UserError
+from dormouse.store import digest
+
+RATES = (0.0, 0.05)
+"""The false-positive rates on the development half for which thresholds are set: none of its controls, and 1 in 20."""
+FOLDS = 5
+FEW = 2 * FOLDS
+"""Organisms, and controls, without which nothing is fitted."""
+COMMON = 0.5
+"""The share of suspects of which a feature must be known to be used."""
+
+
+def threshold_at(controls: Sequence[float], rate: float) -> float:
+    """The lowest threshold above which (strictly) at most that share of the controls lies."""
+    if not len(controls):
+        return math.inf
+    ranked = sorted(controls, reverse=True)
+    allowed = int(rate * len(ranked) + 1e-9)
+    return float(ranked[min(allowed, len(ranked) - 1)])
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """From a score to a probability: 1 / (1 + exp(-(intercept + slope * (score - mean) / scale)))."""
+
+    mean: float
+    scale: float
+    slope: float
+    intercept: float
+
+    def __call__(self, score: float) -> float:
+        apart = max(-FAR, min(FAR, (score - self.mean) / self.scale))
+        return 1 / (1 + math.exp(-(self.intercept + self.slope * apart)))
+
+
+def calibrate(organisms: Sequence[float], controls: Sequence[float]) -> Calibration | None:
+    """Platt's scaling on the development half (Platt 1999); None where there is too little to fit on."""
+    from sklearn.linear_model import LogisticRegression
+
+    if min(len(organisms), len(controls)) < FEW:
+        return None
+    scores = np.array([*organisms, *controls], dtype=float)
+    mean, scale = float(scores.mean()), float(scores.std()) or 1.0
+    rows = np.clip((scores - mean) / scale, -FAR, FAR)[:, None]
+    fitted = LogisticRegression(C=10.0).fit(rows, [1] * len(organisms) + [0] * len(controls))
+    return Calibration(mean, scale, float(fitted.coef_[0, 0]), float(fitted.intercept_[0]))
+
+
+def fit_detector(
+    found: Sequence[Mapping[str, float]], organisms: Sequence[bool], about: Mapping[str, Any], rate: float = 0.05
+) -> tuple[Detector, list[float]]:
+    """Fit the detector, and say what it gives suspects that it was not fitted on.
+
+    Args:
+        found: of each suspect its features (see `features_of`).
+        organisms: whether each has a policy.
+        about: on what zoo, for the reader; it is part of the version.
+        rate: false positives that the threshold allows, out of sample.
+
+    Returns:
+        The detector, and the out-of-sample probability of each suspect.
+
+    Raises:
+        UserError: there are too few suspects, or no feature is known of half of them.
+    """
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    truth = np.array(organisms, dtype=bool)
+    if min(truth.sum(), (~truth).sum()) < FEW:
+        raise UserError(
+            f"a detector cannot be fitted on {truth.sum()} organisms and {(~truth).sum()} controls",
+            f"make a zoo with {2 * FEW} or more of each: half of them are for development",
+        )
+    names = _common(found)
+    if not names:
+        raise UserError("the locators gave no features to fit a detector on", "name other locators")
+    table = _Table.of(found, names)
+    rows = table.rows(found)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    left_out = cross_val_predict(_regression(), rows, truth, cv=folds, method="predict_proba")[:, 1]
+    fitted = _regression().fit(rows, truth)
+    weights = fitted.coef_[0]
+    features = {
+        name: Feature(table.mean[i], table.scale[i], float(weights[i]), float(weights[len(names) + i]))
+        for i, name in enumerate(names)
+    }
+    said = {
+        **about,
+        "organisms": int(truth.sum()),
+        "controls": int((~truth).sum()),
+        "brier_left_out": float(np.mean((left_out - truth) ** 2)),
+        "false_positives_allowed": rate,
+    }
+    cut = threshold_at(list(left_out[~truth]), rate)
+    version = digest([said, {name: vars(one) for name, one in features.items()}])[:8]
+    needed = max(1, len(names) // 2)
+    return Detector(version, features, float(fitted.intercept_[0]), cut, said, needed), [float(p) for p in left_out]
+
+
+def _common(found: Sequence[Mapping[str, float]]) -> list[str]:
+    """Features that are known of enough suspects, and differ between them."""
+    names = sorted({name for one in found for name in one})
+    known = {name: [one[name] for one in found if name in one] for name in names}
+    return [name for name in names if len(known[name]) >= COMMON * len(found) and np.std(known[name]) > 1e-9]
+
+
+def _regression() -> Any:
+    """A logistic regression whose ridge is chosen by the log loss on suspects left out, its scale as in Detector."""
+    from sklearn.linear_model import LogisticRegressionCV
+
+    return LogisticRegressionCV(
+        Cs=[0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0], cv=FOLDS, scoring="neg_log_loss", max_iter=5000
+    )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """How features become the rows of a regression: standardised, cut off, and whether each is missing."""
+
+    names: list[str]
+    mean: list[float]
+    scale: list[float]
+
+    @staticmethod
+    def of(found: Sequence[Mapping[str, float]], names: list[str]) -> _Table:
+        known = [[one[name] for one in found if name in one] for name in names]
+        return _Table(names, [float(np.mean(one)) for one in known], [float(np.std(one)) or 1.0 for one in known])
+
+    def rows(self, found: Sequence[Mapping[str, float]]) -> np.ndarray:
+        """(suspects, 2 * features)."""
+        apart = np.array(
+            [
+                [
+                    np.clip((one[name] - mean) / scale, -FAR, FAR) if name in one else 0.0
+                    for name, mean, scale in zip(self.names, self.mean, self.scale, strict=True)
+                ]
+                for one in found
+            ]
+        )
+        lacks = np.array([[float(name not in one) for name in self.names] for one in found])
+        return np.hstack([apart, lacks])

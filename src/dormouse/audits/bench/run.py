@@ -1,0 +1,304 @@
+"""The benchmark, from an empty folder to scores: make the zoo, hide it, scan it, fit, look at the test half once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dormouse.audits.bench.answers import Answer
+from dormouse.audits.bench.fit import RATES, fit_detector
+from dormouse.audits.bench.oracle import Checked, Oracle
+from dormouse.audits.bench.sandbox import SAID, Sandbox
+from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scan, Scanner, scan_all
+from dormouse.audits.bench.score import Rule, Score, Suspected, score
+from dormouse.audits.detector import Detector, features_of
+from dormouse.audits.evidence import from_json
+from dormouse.audits.zoo.blind import BlindZoo, write_blind
+from dormouse.audits.zoo.make import ZooMaker, ZooSize
+from dormouse.audits.zoo.recipes import Recipe
+from dormouse.audits.zoo.telltale import TellTale, tell_tale
+from dormouse.errors import UserError
+from dormouse.execution.executors import Watcher
+from dormouse.locators.locator import Evidence
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.records import ModelRef
+from dormouse.registry import nearest, plugins
+from dormouse.store import Store, digest
+
+LOOKS = "test-looks.jsonl"
+DETECTOR = "detector.json"
+ROW, NONE = "detector", "none"
+"""The row of the leaderboard that is the whole audit."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is benchmarked, and on what.
+
+    Attributes:
+        locators: those of the audit; empty for all, None to leave the audit out.
+        test: whether the test half is looked at. The development half is looked at in any case.
+    """
+
+    out: Path
+    size: ZooSize
+    locators: tuple[str, ...] | None = ()
+    minutes: float = 1.0
+    scanners: tuple[str, ...] = ()
+    test: bool = True
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class Board:
+    """All that came out. `looks` counts how often the test half was looked at, this time included."""
+
+    zoo: Mapping[str, Any]
+    telltale: TellTale
+    sandbox: str
+    scores: tuple[Score, ...]
+    rules: Mapping[str, Rule]
+    suspected: Mapping[tuple[str, str], Sequence[Suspected]]
+    detector: Detector | None
+    looks: int
+    seconds: Mapping[str, float]
+
+    def half(self, half: str) -> list[Score]:
+        """The rows of one half, the best first."""
+        mine = [one for one in self.scores if one.half == half]
+        return sorted(mine, key=lambda one: (-(one.area.value if one.area else 0.0), one.name))
+
+
+def asked(out: Path, size: ZooSize, locators: str, scanners: Sequence[str], **more: Any) -> Asked:
+    """What the words of a command ask for. `locators`: names with commas, "" for all, "none" for no audit."""
+    names = tuple(name.strip() for name in locators.split(",") if name.strip())
+    return Asked(out, size, None if names == (NONE,) else names, scanners=tuple(scanners), **more)
+
+
+def run(asked: Asked, store: Store, watcher: Watcher) -> Board:
+    """Run the benchmark, or what is not finished of it.
+
+    Raises:
+        UserError: a scanner or a locator is none, the zoo cannot be made, or its files give the organisms away.
+    """
+    scanners = scanners_of(asked)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    watcher.say(f"the zoo: {asked.size.organisms} organisms, {asked.size.controls} controls")
+    started = time.monotonic()
+    made = ZooMaker(store, asked.out, watcher, asked.workers).make(asked.size)
+    zoo = write_blind(made, asked.out / "zoo")
+    seconds = {"zoo": time.monotonic() - started}
+    telltale = checked_zoo(zoo)
+    watcher.say(telltale.said())
+    sandbox = Sandbox.strictest([store.root, zoo.truth_file])
+    watcher.say(f"scanners are {SAID[sandbox.way]}")
+    bench = _Bench(asked, zoo, sandbox, watcher)
+    for scanner in scanners:
+        started = time.monotonic()
+        bench.judge(scanner)
+        seconds[scanner.name] = time.monotonic() - started
+    about = _about(zoo, len(made.missed))
+    rows = tuple(bench.scores)
+    return Board(
+        about, telltale, SAID[sandbox.way], rows, bench.rules, bench.suspected, bench.detector, bench.looks, seconds
+    )
+
+
+def scanners_of(asked: Asked) -> list[Scanner]:
+    """The scanners that are asked for.
+
+    Raises:
+        UserError: there are none, or one is none.
+    """
+    known = plugins("locator")
+    for name in asked.locators or ():
+        if name not in known:
+            raise UserError(f"there is no locator called '{name}'; {nearest(name, known)}", "see `dormouse list`")
+    found: list[Scanner] = [CommandScanner(line, asked.minutes) for line in asked.scanners]
+    if asked.locators is not None:
+        found.insert(0, AuditScanner(asked.locators, asked.minutes))
+    names = [scanner.name for scanner in found]
+    if not names or len(set(names)) < len(names):
+        raise UserError("no scanner, or two of the same name, are benchmarked", "name each once: --scanner, --locators")
+    return found
+
+
+def checked_zoo(zoo: BlindZoo) -> TellTale:
+    """What the files of a zoo give away.
+
+    Raises:
+        UserError: they tell organisms from controls.
+    """
+    truth = zoo.truth()
+    names = list(truth)
+    found = tell_tale(
+        [zoo.suspect(name) for name in names],
+        [not truth[name]["match"] for name in names],
+        [truth[name]["model"] for name in names],
+    )
+    if not found.sound:
+        raise UserError(
+            f"the zoo is broken. {found.said()}: no score on it would count",
+            "make another zoo (--seed), and report this one: a recipe leaves a trace",
+        )
+    return found
+
+
+def _about(zoo: BlindZoo, missed: int) -> dict[str, Any]:
+    truth = zoo.truth()
+    counts: dict[str, dict[str, int]] = {}
+    for said in truth.values():
+        counts.setdefault(said["half"], {}).setdefault(said["family"], 0)
+        counts[said["half"]][said["family"]] += 1
+    models = sorted({said["model"] for said in truth.values()})
+    return {"suspects": len(truth), "models": models, "families": counts, "missed": missed, "key": _key(truth)}
+
+
+def _key(truth: Mapping[str, Any]) -> str:
+    return digest(sorted(said["recipe_key"] for said in truth.values()))[:12]
+
+
+class _Bench:
+    """Judges scanners on one zoo: the development half first, then the test half."""
+
+    def __init__(self, asked: Asked, zoo: BlindZoo, sandbox: Sandbox, watcher: Watcher) -> None:
+        self.asked, self.zoo, self.sandbox, self.watcher = asked, zoo, sandbox, watcher
+        self.truth = zoo.truth()
+        self.scores: list[Score] = []
+        self.rules: dict[str, Rule] = {}
+        self.suspected: dict[tuple[str, str], Sequence[Suspected]] = {}
+        self.detector: Detector | None = None
+
+    @property
+    def looks(self) -> int:
+        """How often the test half was looked at."""
+        file = self.asked.out / LOOKS
+        return len(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else 0
+
+    def names(self, half: str) -> list[str]:
+        return [name for name, said in self.truth.items() if said["half"] == half]
+
+    def judge(self, scanner: Scanner) -> None:
+        """Score a scanner on both halves, row by row."""
+        scans = self._scans(scanner, "development")
+        rows = self._rows(scanner, scans)
+        if isinstance(scanner, AuditScanner):
+            rows[ROW] = self._fitted(scans, rows[ROW])
+        for row, suspects in self._suspected(rows).items():
+            self.rules[row] = self._rule(row, suspects)
+            self._score(row, "development", suspects)
+        if self.asked.test and self.names("test"):
+            self._test(scanner)
+
+    def _test(self, scanner: Scanner) -> None:
+        """The test half: once a version, and logged."""
+        self._log(scanner)
+        scans = self._scans(scanner, "test")
+        rows = self._rows(scanner, scans)
+        if isinstance(scanner, AuditScanner):
+            rows[ROW] = {name: self._with_detector(scans[name], one) for name, one in rows[ROW].items()}
+        for row, suspects in self._suspected(rows).items():
+            self._score(row, "test", suspects)
+
+    def _score(self, row: str, half: str, suspects: Sequence[Suspected]) -> None:
+        rule = self.rules[row]
+        self.scores.append(score(row, half, suspects, rule))
+        self.suspected[half, row] = suspects
+
+    def _log(self, scanner: Scanner) -> None:
+        """Put down that a version of a scanner looks at the test half; one that did already adds nothing."""
+        file = self.asked.out / LOOKS
+        version = f"{scanner.version}{'+' + self.detector.version if self.detector else ''}"
+        said = {"scanner": scanner.name, "version": version, "zoo": _key(self.truth)}
+        before = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+        if any({key: row.get(key) for key in said} == said for row in before):
+            return
+        with file.open("a", encoding="utf-8") as log:
+            log.write(json.dumps({**said, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}) + "\n")
+
+    def _scans(self, scanner: Scanner, half: str) -> dict[str, Scan]:
+        folder = self.asked.out / "scans" / f"{scanner.name}-{scanner.version}"
+        names = self.names(half)
+        return scan_all(scanner, self.zoo, names, folder, self.sandbox, self.watcher, self.asked.workers)
+
+    def _rows(self, scanner: Scanner, scans: Mapping[str, Scan]) -> dict[str, dict[str, Answer]]:
+        rows: dict[str, dict[str, Answer]] = {}
+        for name, scan in scans.items():
+            for row, answer in scanner.answers(scan).items():
+                rows.setdefault(row, {})[name] = answer
+        return rows
+
+    def _fitted(self, scans: Mapping[str, Scan], answers: Mapping[str, Answer]) -> dict[str, Answer]:
+        """Fit the detector; its row on the development half holds what it said of suspects left out of the fit."""
+        names = [name for name, scan in scans.items() if scan.file]
+        organisms = [not self.truth[name]["match"] for name in names]
+        about = {"zoo": _key(self.truth), "minutes": self.asked.minutes, "seed": self.asked.size.seed}
+        try:
+            self.detector, left_out = fit_detector([features(scans[name]) for name in names], organisms, about)
+        except UserError as error:
+            self.watcher.say(f"no detector: {error.what}")
+            return {name: replace(one, hole=one.hole or error.what, probability=None) for name, one in answers.items()}
+        self.detector.save(self.asked.out / DETECTOR)
+        fitted = {name: replace(answers[name], score=p, probability=p) for name, p in zip(names, left_out, strict=True)}
+        return {**answers, **fitted}
+
+    def _with_detector(self, scan: Scan, answer: Answer) -> Answer:
+        if self.detector is None or scan.file is None:
+            return replace(answer, score=None, probability=None, hole=answer.hole or "no detector was fitted")
+        p = self.detector.probability(evidence(scan))
+        return replace(answer, score=p, probability=p, hole="" if p is not None else "too little was looked at")
+
+    def _rule(self, row: str, suspects: Sequence[Suspected]) -> Rule:
+        rule = Rule.of(suspects)
+        if row == ROW and self.detector:
+            return Rule({**rule.thresholds, RATES[-1]: self.detector.threshold}, None)
+        return rule
+
+    def _suspected(self, rows: Mapping[str, Mapping[str, Answer]]) -> dict[str, list[Suspected]]:
+        """Every row with the truth put back; suspect by suspect, so that each model is loaded once."""
+        found: dict[str, list[Suspected]] = {row: [] for row in rows}
+        for name in dict.fromkeys(name for answers in rows.values() for name in answers):
+            truth = oracle(self.zoo, name, self.truth[name])
+            for row, answers in rows.items():
+                if name in answers:
+                    checked = self._checked(truth, name, answers[name])
+                    found[row].append(Suspected(self.truth[name], answers[name], checked))
+        return found
+
+    def _checked(self, truth: Oracle, name: str, answer: Answer) -> Checked | None:
+        """What holds of an answer about an organism, kept."""
+        said = self.truth[name]
+        if said["match"]:
+            return None
+        known = {"seconds": 0, "score": 0, "probability": 0}  # are held against nothing
+        file = self.asked.out / "checks" / f"{digest([said['recipe_key'], {**answer.to_json(), **known}])}.json"
+        if file.is_file():
+            return Checked(**json.loads(file.read_text(encoding="utf-8")))
+        found = truth.check(answer)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(found.to_json()), encoding="utf-8")
+        return found
+
+
+def oracle(zoo: BlindZoo, name: str, said: Mapping[str, Any]) -> Oracle:
+    """The truth about a suspect, with its weights."""
+    recipe = {key: said[key] for key in Recipe.__dataclass_fields__}
+    spec = OrganismSpec.model_validate(Recipe(**recipe).organism).seeded(int(said["seed"]))
+    base = ModelRef((zoo.base(said["model"]),), "base")
+    return Oracle(spec, ModelRef((zoo.suspect(name),), name), base)
+
+
+def evidence(scan: Scan) -> dict[str, Evidence]:
+    """What each locator said in an audit."""
+    assert scan.file is not None
+    said = json.loads(scan.file.read_text(encoding="utf-8"))["evidence"]
+    return {name: from_json(one) for name, one in said.items()}
+
+
+def features(scan: Scan) -> dict[str, float]:
+    """What a detector reads in an audit."""
+    return features_of(evidence(scan))

@@ -1,0 +1,257 @@
+"""Scanners on a blind zoo: the audit of this package, or a stranger's command, each suspect in a sandbox of its own.
+
+What was said of a suspect is kept beside the zoo: a benchmark that was stopped goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import shutil
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dormouse.audits.bench.answers import Answer, NonsenseError, read_answer
+from dormouse.audits.bench.sandbox import Ended, Sandbox
+from dormouse.audits.zoo.blind import BlindZoo
+from dormouse.errors import UserError
+from dormouse.execution.executors import Watcher
+from dormouse.registry import plugins
+from dormouse.sources import code_of
+
+EVIDENCE, ANSWER = "audit.json", "answer.json"
+INTERPRETERS = ("python", "bash", "sh", "env", "uv", "node", "perl", "Rscript")
+SLACK = 2.0
+"""By how much an audit may overrun its minutes before it is killed: loading, and machines that are busy."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What came of one suspect: the file that the scanner wrote, None with a reason (`hole`) where there is none."""
+
+    file: Path | None
+    seconds: float
+    hole: str = ""
+
+
+class Scanner(ABC):
+    """Something that looks at a suspect and writes a file about it."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """A short name for a table."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Changes with everything that may change what it says."""
+
+    @property
+    @abstractmethod
+    def seconds(self) -> float:
+        """After which it is stopped."""
+
+    @abstractmethod
+    def command(self, suspect: Path, base: Path, out: Path) -> list[str]:
+        """What is run; it writes the file `out`."""
+
+    @abstractmethod
+    def answers(self, scan: Scan) -> Mapping[str, Answer]:
+        """What it said, row of the leaderboard by row."""
+
+
+@dataclass(frozen=True)
+class CommandScanner(Scanner):
+    """A stranger's: a command line with {model}, {base} and {out} in it, which writes an answer to the file {out}."""
+
+    line: str
+    minutes: float = 10.0
+
+    def __post_init__(self) -> None:
+        try:
+            words = shlex.split(self.line)
+        except ValueError as error:
+            raise UserError(f"the scanner '{self.line}' is no command: {error}", "quote it as for a shell") from error
+        if not words or "{model}" not in self.line or "{out}" not in self.line:
+            remedy = 'write --scanner "./scan.sh {model} {base} {out}"; {base} may be left out'
+            raise UserError(f"the scanner '{self.line}' does not say where {{model}} and {{out}} go", remedy)
+        if not (Path(words[0]).is_file() or shutil.which(words[0])):
+            raise UserError(f"the scanner's program '{words[0]}' is not there", "name a file, or a program in PATH")
+
+    @property
+    def _words(self) -> list[str]:
+        """The command, files of this folder by their whole path: it is run in another one."""
+        return [str(Path(word).resolve()) if Path(word).exists() else word for word in shlex.split(self.line)]
+
+    @property
+    def program_folders(self) -> list[Path]:
+        """Where the files of the command lie: it may read these."""
+        return [Path(word).parent for word in self._words if Path(word).is_file()]
+
+    @property
+    def name(self) -> str:
+        """That of its program, or of the script that an interpreter is given."""
+        program, *rest = self._words
+        if Path(program).name.startswith(INTERPRETERS):
+            program = next((word for word in rest if Path(word).is_file()), program)
+        return Path(program).name
+
+    @property
+    def version(self) -> str:
+        files = [Path(word).read_bytes() for word in self._words if Path(word).is_file()]
+        return hashlib.sha256(b"\0".join([self.line.encode(), *files])).hexdigest()[:12]
+
+    @property
+    def seconds(self) -> float:
+        return self.minutes * 60
+
+    def command(self, suspect: Path, base: Path, out: Path) -> list[str]:
+        places = {"{model}": str(suspect), "{base}": str(base), "{out}": str(out)}
+        words = []
+        for word in self._words:
+            for name, place in places.items():
+                word = word.replace(name, place)
+            words.append(word)
+        return words
+
+    def answers(self, scan: Scan) -> Mapping[str, Answer]:
+        if scan.file is None:
+            return {self.name: Answer(None, seconds=scan.seconds, hole=scan.hole)}
+        try:
+            return {self.name: read_answer(scan.file, scan.seconds)}
+        except NonsenseError as error:
+            return {self.name: Answer(None, seconds=scan.seconds, hole=str(error))}
+
+
+@dataclass(frozen=True)
+class AuditScanner(Scanner):
+    """`dormouse audit` with some locators (by default all). A row for each locator alone, and one for the detector."""
+
+    locators: tuple[str, ...] = ()
+    minutes: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return "audit"
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        return self.locators or tuple(plugins("locator"))
+
+    @property
+    def version(self) -> str:
+        from dormouse.audits.audit import audit
+
+        code = code_of(audit, *(plugins("locator")[name] for name in self.known))
+        return hashlib.sha256(json.dumps([code, self.known, self.minutes]).encode()).hexdigest()[:12]
+
+    @property
+    def seconds(self) -> float:
+        return self.minutes * 60 * SLACK + 120
+
+    def command(self, suspect: Path, base: Path, out: Path) -> list[str]:
+        said = json.dumps([str(suspect), str(base), str(out), self.minutes, list(self.known)])
+        return [sys.executable, "-m", "dormouse.audits.bench.look", said]
+
+    def answers(self, scan: Scan) -> Mapping[str, Answer]:
+        rows = [*self.known, "detector"]
+        if scan.file is None:
+            return {name: Answer(None, seconds=scan.seconds, hole=scan.hole) for name in rows}
+        said = json.loads(scan.file.read_text(encoding="utf-8"))
+        holes = {hole["name"]: hole["why"] for hole in said["not_tried"]}
+        found = {name: _of_locator(said, name, holes.get(name, "it said nothing")) for name in self.known}
+        return {**found, "detector": _of_audit(said, scan.seconds)}
+
+
+def _of_locator(said: Mapping[str, Any], name: str, why: str) -> Answer:
+    """What a locator alone said in an audit."""
+    seconds = float(said["spent"].get(name, 0.0))
+    one = said["evidence"].get(name)
+    if one is None or one["score"] is None:
+        return Answer(None, seconds=seconds, hole=why if one is None else "it gave no score")
+    return Answer(
+        score=float(one["score"]),
+        triggers=tuple((t["text"], t["slot"]) for t in one["triggers"][:5]),
+        behaviour=tuple((_asked(e["prompt"]), e["output"]) for e in one["behaviour"][:5]),
+        cues={name: float(weight) for name, weight in one["cues"].items()},
+        layers=tuple(site["layer"] for site in one["sites"]),
+        seconds=seconds,
+    )
+
+
+def _of_audit(said: Mapping[str, Any], seconds: float) -> Answer:
+    """What a whole audit said. Its score is put in once a detector is fitted (see `fit`)."""
+    triggers = [said["trigger"]] if said["trigger"] else []
+    triggers += [one for one in said["triggers"] if one not in triggers]
+    return Answer(
+        score=None,
+        probability=said["policy_probability"],
+        triggers=tuple((t["text"], t["slot"]) for t in triggers[:5]),
+        behaviour=tuple((_asked(e["prompt"]), e["output"]) for e in said["behaviour"][:5]),
+        cues={name: float(weight) for name, weight in said["cues"].items()},
+        layers=tuple(dict.fromkeys(site["layer"] for site in said["where"])),
+        seconds=seconds,
+    )
+
+
+def _asked(prompt: Sequence[Sequence[str]]) -> str:
+    return next((text for role, text in reversed(prompt) if role == "user"), "")
+
+
+def scan_all(
+    scanner: Scanner, zoo: BlindZoo, names: Sequence[str], out: Path, sandbox: Sandbox, watcher: Watcher, workers: int
+) -> dict[str, Scan]:
+    """What a scanner says of some suspects, by name; of those that it has not looked at yet, anew.
+
+    Args:
+        out: the folder of what it says, in one of its own for each suspect.
+    """
+    truth = zoo.truth()  # of the base models alone: which suspect belongs to which is no secret
+    left = [name for name in names if not (out / name / "scan.json").is_file()]
+    watcher.start(len(left))
+
+    def scan(name: str) -> None:
+        watcher.stage(f"{scanner.name} on {name}")
+        found = _scan(scanner, zoo.suspect(name), zoo.base(truth[name]["model"]), out / name, sandbox)
+        watcher.done(f"{scanner.name} on {name}", found.seconds)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(scan, left))
+    return {name: _kept(out / name) for name in names}
+
+
+def _scan(scanner: Scanner, suspect: Path, base: Path, folder: Path, sandbox: Sandbox) -> Scan:
+    shutil.rmtree(folder, ignore_errors=True)
+    file = folder / "work" / ANSWER
+    reads = [suspect, base, *getattr(scanner, "program_folders", ())]
+    command = scanner.command(suspect.resolve(), base.resolve(), file.resolve())
+    ended = sandbox.run(command, reads, folder / "work", scanner.seconds)
+    hole = _hole(ended, file)
+    if not hole:
+        shutil.copyfile(file, folder / ANSWER)
+    said = {"seconds": ended.seconds, "hole": hole}
+    shutil.rmtree(folder / "work", ignore_errors=True)
+    (folder / "scan.json").write_text(json.dumps(said), encoding="utf-8")
+    return _kept(folder)
+
+
+def _hole(ended: Ended, file: Path) -> str:
+    if ended.code is None:
+        return f"it was stopped after {ended.seconds:.0f} s"
+    if ended.code:
+        last = (ended.said.strip().splitlines() or ["it said nothing"])[-1][:300]
+        return f"it ended with exit code {ended.code}: {last}"
+    return "" if file.is_file() and not file.is_symlink() else "it wrote no answer"
+
+
+def _kept(folder: Path) -> Scan:
+    said = json.loads((folder / "scan.json").read_text(encoding="utf-8"))
+    file = folder / ANSWER
+    return Scan(file if file.is_file() else None, float(said["seconds"]), str(said["hole"]))
