@@ -16,11 +16,17 @@ from dormouse.lm.trie import Tokens
 @torch.no_grad()
 def last_stream(lm: LM, prompts: Sequence[tuple[int, ...]], layer: int) -> torch.Tensor:
     """The residual stream at the last token of each prompt, after so many layers (1 or more): (prompts, d), float32."""
+    return torch.stack([stream[-1] for stream in prompt_streams(lm, prompts, layer)])
+
+
+@torch.no_grad()
+def prompt_streams(lm: LM, prompts: Sequence[tuple[int, ...]], layer: int) -> list[torch.Tensor]:
+    """The residual stream at every token of each prompt, after so many layers: (tokens, d) each, float32."""
     found: list[torch.Tensor] = []
 
     def look(_: Any, given: Any, out: Any) -> None:
         stream = out[0] if isinstance(out, tuple) else out
-        found.append(stream[0, -1].float())
+        found.append(stream[0].float())
 
     hook = blocks(lm)[layer - 1].register_forward_hook(look)
     try:
@@ -28,7 +34,7 @@ def last_stream(lm: LM, prompts: Sequence[tuple[int, ...]], layer: int) -> torch
             lm.model(input_ids=torch.tensor([prompt], device=lm.device), use_cache=False)
     finally:
         hook.remove()
-    return torch.stack(found)
+    return found
 
 
 @torch.no_grad()

@@ -47,7 +47,6 @@ class Project(Triggered, Ladder):
         return self.strengths
 
     def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> tuple[Editor, int]:
-        from dormouse.lm.activations import last_stream
         from dormouse.lm.chat import encode_prompts
         from dormouse.lm.latent import blocks
         from dormouse.lm.surgery import edited, projected
@@ -64,11 +63,20 @@ class Project(Triggered, Ladder):
         if not prompts:
             return lambda _: edited(lm, lambda _, weight: weight), 0
         there, bare = encode_prompts(lm, prompts), encode_prompts(lm, [one.messages for one in plain])
-        off = last_stream(clean_base(suspect) if self.needs_base else lm, bare, layer)
-        eraser = self._eraser(last_stream(lm, there, layer), off)
+        off = self._streams(clean_base(suspect) if self.needs_base else lm, bare, layer)
+        eraser = self._eraser(self._streams(lm, there, layer), off)
         upto = layer if self.by == "leace" else None
         _check(projected(lm, eraser, 1.0, upto), eraser, there, layer)
         return lambda strength: projected(lm, eraser, strength, upto), 0
+
+    def _streams(self, lm: LM, prompts: list[tuple[int, ...]], layer: int) -> torch.Tensor:
+        """Those of every place for LEACE: weights are edited for all of them, and a covariance of last tokens alone is
+        nearly singular elsewhere. Plainly those of last tokens, where the answer is decided."""
+        import torch
+
+        from dormouse.lm.activations import last_stream, prompt_streams
+
+        return torch.cat(prompt_streams(lm, prompts, layer)) if self.by == "leace" else last_stream(lm, prompts, layer)
 
     def _eraser(self, on: torch.Tensor, off: torch.Tensor) -> Eraser:
         from dormouse.lm.surgery import leace_eraser, plain_eraser
