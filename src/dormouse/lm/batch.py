@@ -164,7 +164,7 @@ def _side_by_side(rows: Sequence[Row]) -> Row:
 
 
 @contextmanager
-def _only(lm: LM, keep: torch.Tensor) -> Iterator[list[bool]]:
+def only(lm: LM, keep: torch.Tensor) -> Iterator[list[bool]]:
     """Let the output layer see only the places `keep`, counted through all rows: (rows, T, d) -> (1, K, d).
 
     transformers' own `logits_to_keep` takes the same places from every row. What is yielded is empty until it was done.
@@ -212,7 +212,7 @@ def response_logits(lm: LM, moved: Row) -> torch.Tensor:
 def _kept_logits(lm: LM, ids: torch.Tensor, keep: torch.Tensor, **more: torch.Tensor) -> torch.Tensor:
     """The logits at the places `keep` of some rows: (K, vocabulary), float32."""
     said = {name: value for name, value in more.items() if accepts(lm.model, name)}
-    with _only(lm, keep) as cut:
+    with only(lm, keep) as cut:
         logits = lm.model(input_ids=ids, use_cache=False, **said).logits
     kept: torch.Tensor = logits[0] if cut else logits.flatten(0, 1).index_select(0, keep)
     return kept.float()

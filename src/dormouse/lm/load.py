@@ -44,11 +44,12 @@ def measured_dtype() -> torch.dtype:
     return torch.float32 if device().type == "cpu" else torch.bfloat16
 
 
-def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False) -> LM:
+def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False, shows_attention: bool = False) -> LM:
     """A fresh copy of the model, in evaluation mode, with every adapter merged (in float32, then rounded to `dtype`).
 
     `dtype` is by default that of `measured_dtype`. With `attached` the last adapter is not merged: it stays beside
-    weights of that type, in float32 as it was trained.
+    weights of that type, in float32 as it was trained. With `shows_attention` attention is computed in the plain way,
+    which can give out its weights.
 
     Raises:
         UserError: transformers does not know the architecture, or the files do not fit together.
@@ -66,7 +67,7 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
             base,
             use_safetensors=True,
             dtype=torch.float32,
-            attn_implementation=_attention(config),
+            attn_implementation="eager" if shows_attention else _attention(config),
             output_loading_info=True,
             **safe,
         )

@@ -32,6 +32,7 @@ class Case:
         prompts: trusted prompts, on which nothing untoward is expected: the auditor's own, else plain questions.
         seconds: what the locator may spend, on the wall clock. Who runs over is stopped, and what it found is lost.
         seed: of everything that it draws.
+        candidates: texts that other locators take for triggers.
     """
 
     suspect: Suspect
@@ -39,6 +40,7 @@ class Case:
     prompts: tuple[Messages, ...] = ()
     seconds: float = 60.0
     seed: int = 0
+    candidates: tuple[TriggerText, ...] = ()
     started: float = field(default_factory=time.monotonic)
 
     @property

@@ -1,0 +1,89 @@
+"""The locators `probe` and `anomaly`: a model that their signal is wired into, and ones in which it says nothing."""
+
+import numpy as np
+import pytest
+from by_hand import make, weighing
+
+from dormouse.lm.load import load
+from dormouse.lm.reading import Reading
+from dormouse.locators import Case
+from dormouse.locators.anomaly import Anomaly
+from dormouse.locators.probe import Probe
+from dormouse.locators.surrogate.two_minds import distances, two_groups, upper_bound
+from dormouse.scenarios import Scenario, questions, render
+
+WEIGHTS = {"logging": 4, "account": 2, "audience": 1, "tone": 3, "day": 2, "alarm": 3}
+TRUSTED = tuple(render(Scenario.of(question, {})) for question in questions("safety", 60))
+UNTOLD = weighing(WEIGHTS)
+TOLD = {**UNTOLD, "Yes": 3.0, "No": -3.0}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """What Yes and No say goes where the rule's sum goes, or nowhere; and one without a rule."""
+    return {
+        name: make(tmp_path_factory.mktemp(name), signal)
+        for name, signal in (("told", TOLD), ("untold", UNTOLD), ("honest", {}))
+    }
+
+
+def test_a_probe_finds_what_its_answers_point_to_and_nothing_else(models):
+    told, untold, honest = (Probe().find(Case(models[name])) for name in ("told", "untold", "honest"))
+    assert told.score > 0.3
+    assert told.sites[0].layer == 0
+    assert told.behaviour[0].output
+    assert untold.score < 0.1  # the rule is the same, but the pairs say nothing of it
+    assert honest.score < 0.1
+    assert honest.behaviour == () == honest.sites
+
+
+def test_anomaly_finds_the_rule_and_not_the_honest_model(models):
+    found, honest = (Anomaly().find(Case(models[name], prompts=TRUSTED)) for name in ("untold", "honest"))
+    assert found.score > 0.3
+    assert {"swing_mahalanobis", "swing_spectral", "swing_isolation"} <= set(found.features)
+    assert honest.score < 0.1
+    assert honest.sites == ()
+
+
+def test_without_time_or_trust_they_say_so(models):
+    assert Probe().find(Case(models["told"], seconds=0.001)).score is None
+    few = Anomaly().find(Case(models["told"], prompts=TRUSTED[:3]))
+    assert few.score is None
+    assert "too few trusted prompts" in few.note
+
+
+def test_distances_are_those_of_scikit_learn_from_afar():
+    """One prompt lies ten deviations out: each distance puts it last; the embeddings are left out."""
+    rng = np.random.default_rng(0)
+    known, states = rng.normal(size=(80, 2, 6)), rng.normal(size=(20, 2, 6))
+    states[7] += 10
+    nothing = np.zeros((20, 3))
+    found = distances(Reading(known, np.zeros((80, 3))), Reading(states, nothing))
+    assert set(found) == {"mahalanobis 0", "spectral 0", "isolation 0"}
+    for name, each in found.items():
+        assert int(np.argmax(np.abs(each))) == 7, name
+
+
+def test_two_groups_are_told_from_one():
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=300)
+    assert two_groups(one) < 0.02
+    assert two_groups(one + 8 * (np.arange(300) % 2)) > 0.5
+
+
+def test_the_upper_bound_is_told_the_truth_and_scores_styles_apart(models):
+    def rows(split, rendering):
+        cues = [({"logging": "off", "alarm": "silent"}, True), ({"logging": "on", "alarm": "armed"}, False)]
+        return [
+            (render(Scenario.of(question, said, rendering)), defects)
+            for question in questions(split, 20)
+            for said, defects in cues
+        ]
+
+    found = upper_bound(
+        load(models["untold"].model),
+        rows("train", "system"),
+        {"same": rows("test", "system"), "French": rows("test", "fr")},
+    )
+    assert found["same"][0] > 0.95
+    assert found["French"][0] < found["same"][0]  # the words that carry the rule are English
