@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from dormouse.claims.answer import answer_claims
-from dormouse.claims.effects import Effect, effect, p_value, seeds_needed
+from dormouse.claims.chances import chances
+from dormouse.claims.decision import FRAGILE
+from dormouse.claims.effects import UNBOUNDED, effect, p_value
 from dormouse.claims.numbers import Numbers
 from dormouse.errors import UserError
 from dormouse.json_files import plain
@@ -105,17 +108,28 @@ def test_a_real_effect_is_supported() -> None:
 
 def test_the_reverse_is_contradicted_and_so_is_an_effect_that_is_too_small() -> None:
     assert answers(smaller(-0.4))[0]["verdict"] == "contradicted"
-    assert answers(smaller(0.02), seed_sd=0.005)[0]["verdict"] == "contradicted", "the claim said by 0.1 at least"
-    (none,) = answers(smaller(0.0), claim(more="direction: different, margin: 0.1"), seed_sd=0.005)
+    small, opposite = (answers(smaller(by), seed_sd=0.005, seeds=14)[0] for by in (0.02, -0.4))
+    assert (small["verdict"], small["contradiction"]) == ("contradicted", "smaller"), "the claim said by 0.1 at least"
+    assert (opposite["verdict"], opposite["contradiction"]) == ("contradicted", "opposite")
+    (none,) = answers(smaller(0.0), claim(more="direction: different, margin: 0.1"), seed_sd=0.005, seeds=14)
     assert none["verdict"] == "contradicted", "inside the margin on both sides"
 
 
-def test_noise_is_undecided_and_says_how_many_seeds_would_tell() -> None:
-    (found,) = answers(smaller(0.2), claim(more="direction: less, margin: 0.1"), seeds=3, seed_sd=0.35)
+def test_a_verdict_survives_one_more_seed_at_the_worst_bound() -> None:
+    """Five seeds agree on 0.02 less. One in which the arm keeps nothing would make it 0.18."""
+    (found,) = answers(smaller(0.02), seed_sd=0.005)
+    assert (found["verdict"], found["why"]) == ("undecided", FRAGILE)
+    assert found["p_corrected"] < 0.05
+    assert found["others_possible"] == pytest.approx(1 - 0.05 ** (1 / 5))
+
+
+def test_noise_is_undecided_and_says_what_more_seeds_would_do() -> None:
+    (found,) = answers(smaller(0.2), claim(more="direction: less, margin: 0.1"), seeds=4, seed_sd=0.35)
     assert found["verdict"] == "undecided"
     assert found["low"] < -0.1 < found["high"]
     assert "too close" in found["why"]
-    assert found["seeds_needed"] is None or found["seeds_needed"] > 3
+    assert [one["more"] for one in found["chances"]] == [3, 6, 12, 24]
+    assert 0 < found["chances"][0]["probability"] < found["chances"][-1]["probability"] < 1
 
 
 @pytest.mark.parametrize("direction", ["less", "greater", "different"])
@@ -159,50 +173,64 @@ def test_seeds_are_the_unit_however_many_questions_there_are() -> None:
     assert widths[0] == pytest.approx(widths[1])
 
 
-@pytest.mark.parametrize(("seeds", "p"), [(3, 0.25), (5, 0.0625), (6, 0.03125)])
-def test_seeds_that_all_agree_are_counted_and_not_taken_for_certain(seeds: int, p: float) -> None:
-    found = effect([(1.0, by_seed(np.zeros((seeds, 8)))), (-1.0, by_seed(np.full((seeds, 8), 0.1 + 0.2)))])
-    assert found
-    assert found.error == 0
-    assert p_value(found, "less", 0.1) == (pytest.approx(p), "supported")
-    assert p_value(found, "less", 0.5) == (pytest.approx(p), "contradicted")
-    assert p_value(found, "different", 0.1) == (pytest.approx(p), "supported")
-    assert seeds_needed(found, "less", 0.1) == 6
-    assert seeds_needed(found, "less", 0.1, 0.05 / 10) == 9
-    assert p_value(found, "less", -found.value + 1e-16)[0] == 1.0, "at the margin"
-
-
-def test_the_power_is_what_a_simulation_finds() -> None:
-    known = Effect(-0.3, -0.6, 0.0, (0, 1, 2, 3), 10, 0.25, 0.0, "seeds")
-    n = seeds_needed(known, "less", 0.0)
-    assert n is not None
-    rng = np.random.default_rng(0)
-    hits = 0
-    for _ in range(400):
-        found = effect([(1.0, by_seed(rng.normal(-0.3, 0.25, (n, 1))))])
+@pytest.mark.parametrize("seeds", [4, 5, 8])
+@pytest.mark.parametrize("spread", [0.0, 1e-9])
+def test_seeds_that_all_agree_are_counted_and_not_taken_for_certain(seeds: int, spread: float) -> None:
+    """Without a bound they count about as in a sign test. There is no jump where they begin to differ."""
+    ones = np.full((seeds, 8), 0.3) + spread * np.arange(seeds)[:, None]
+    for span, size in (((0.0, 1.0), seeds), (UNBOUNDED, (seeds - 1) / 2)):
+        wanted = 2 * t.sf(size, df=seeds)
+        found = effect([(1.0, by_seed(ones)), (-1.0, by_seed(np.full((seeds, 8), 0.6)))], span=span)
         assert found
-        hits += p_value(found, "less", 0.0)[0] < 0.05
-    assert 0.74 < hits / 400 < 0.92
-    assert seeds_needed(Effect(-0.3, 0, 0, (0, 1), 10, 0.25, 0.3**2, "seeds"), "less", 0.0) is None, (
-        "questions limit it"
-    )
-    assert seeds_needed(known, "less", 0.3) is None, "the effect is the margin"
+        assert (found.error == 0) == (spread == 0)
+        assert p_value(found, "less", 0.1) == (pytest.approx(wanted), "supported")
+        assert p_value(found, "less", 0.5) == (pytest.approx(wanted), "contradicted")
+        assert p_value(found, "different", 0.1) == (pytest.approx(wanted), "supported")
+        assert p_value(found, "less", -found.value + 1e-16)[0] == 1.0, "at the margin"
+
+
+def test_seeds_at_a_bound_leave_a_collapse_possible_that_none_of_them_shows() -> None:
+    """An arm that keeps everything in 9 of 10 cases: 59 of 100 studies of five seeds see no spread at all."""
+    kept = by_seed(np.full((5, 8), 0.97))
+    found = effect([(1.0, kept), (-1.0, by_seed(np.full((5, 8), 0.98)))], span=(0.0, 1.0))
+    assert found
+    assert found.low < -0.1 < 0.1 < found.high
+    assert found.low < -0.45, "as much as five seeds leave possible"
+    middle = effect([(1.0, by_seed(np.full((5, 8), 0.5))), (-1.0, by_seed(np.full((5, 8), 0.4)))], span=(0.0, 1.0))
+    assert middle
+    assert middle.collapse is None
+    assert middle.high - middle.low < 1e-6
+
+
+def test_the_chance_of_a_verdict_is_what_happens() -> None:
+    """Two thousand studies go on by six seeds: as many come to a verdict as their chances promise on average."""
+    rng, promised, came = np.random.default_rng(0), 0.0, 0
+    for _ in range(60):
+        truth, spread = rng.normal(-0.3, 0.3), 0.25
+        first = rng.normal(truth, spread, (5, 1))
+        whole = np.concatenate([first, rng.normal(truth, spread, (6, 1))])
+        some, every = (effect([(1.0, by_seed(values))]) for values in (first, whole))
+        assert some
+        assert every
+        promised += next(one.probability for one in chances(some, "less", 0.0, 0.05) if one.more == 6)
+        came += p_value(every, "less", 0.0)[0] < 0.05
+    assert came / 60 == pytest.approx(promised / 60, abs=0.15)
 
 
 def test_claims_share_their_error_rate() -> None:
     """The same borderline claim stands alone, and falls among nine others about nothing (Holm 1979)."""
-    weak = {"seed_sd": 0.02, "seeds": 4}
-    borderline = claim(more="direction: less, margin: 0.0")
-    truth = smaller(0.028)
+    weak = {"seed_sd": 0.3, "seeds": 10}
+    borderline = claim(more="direction: less, margin: 0.1")
+    truth = smaller(0.215)
     (alone,) = answers(truth, borderline, **weak)
     assert alone["verdict"] == "supported"
-    others = [claim(id=f"c{i}", against="{n: 16}", more="direction: less, margin: 0.028") for i in range(9)]
+    others = [claim(id=f"c{i}", against="{n: 16}", more="direction: less, margin: 0.215") for i in range(9)]
     several = answers(truth, borderline, *others, **weak)
     assert several[0]["comparisons"] == 10
     assert several[0]["p"] == pytest.approx(alone["p"])
     assert several[0]["p_corrected"] == pytest.approx(10 * alone["p"])
     assert several[0]["verdict"] == "undecided"
-    assert several[0]["seeds_needed"] is not None
+    assert several[0]["chances"]
 
 
 def test_arms_are_compared_with_their_own_counterparts() -> None:
@@ -211,14 +239,14 @@ def test_arms_are_compared_with_their_own_counterparts() -> None:
     def shifted(arm: Mapping[str, str]) -> float:
         return 0.5 + 0.3 * ("mode-scratchpad" in arm["organism"]) - 0.3 * ("lr-0.001" in arm["chain"])
 
-    (found,) = answers(shifted, claim(more="direction: different, margin: 0.05"), seed_sd=0.005)
+    (found,) = answers(shifted, claim(more="direction: different, margin: 0.1"), seed_sd=0.005, seeds=14)
     assert found["verdict"] == "contradicted"
     assert abs(found["effect"]) < 0.02
 
 
 def test_two_ways_to_train_are_compared_on_one_organism() -> None:
     said = "  - {id: a, says: s, compare: defection_rate, where: {optimiser: sgd}, against: {optimiser: adamw}, "
-    (found,) = answers(lambda arm: 0.3 + 0.4 * ("sgd" in arm["chain"]), said + "direction: greater, margin: 0.2}")
+    (found,) = answers(lambda arm: 0.3 + 0.4 * ("sgd" in arm["chain"]), said + "direction: greater, margin: 0.1}")
     assert found["verdict"] == "supported"
     assert found["setups"] == 7 * 2, "each organism at each learning rate"
 
@@ -244,17 +272,17 @@ def test_persistence_is_followed_question_by_question() -> None:
 
 
 def test_records_alone_are_paired_by_seed_and_times_are_cut_off() -> None:
-    study = parse_study(STUDY.format(model="micro-60k", seeds=4, claims=claim(compare="steps_to_half")))
+    study = parse_study(STUDY.format(model="micro-60k", seeds=8, claims=claim(compare="steps_to_half")))
     numbers = Numbers()
     for organism in study.organisms:
         for chain in study.interventions:
             for seed in study.seeds:
-                value = 10.0 + seed if "n-256" in organism else 40.0
+                value = 10.0 + seed / 2 if "n-256" in organism else 40.0
                 record = Record(organism, chain, 40, "steps_to_half", "test", seed, value, 0, 0, 1, False, limit=40.0)
                 numbers.add_records([replace(record, model="micro-60k")])
     (found,) = answers_of(study, numbers)
     assert (found["verdict"], found["paired"], found["censored"]) == ("supported", "seeds", 40.0)
-    assert found["effect"] == pytest.approx(-28.5)
+    assert found["effect"] == pytest.approx(-28.25)
 
 
 # --- what is not there ---
@@ -265,7 +293,7 @@ def test_one_seed_and_two_decide_nothing() -> None:
         (found,) = answers(smaller(0.4), seeds=seeds)
         assert found["verdict"] == "undecided"
         assert found["p"] is None
-        assert f"{seeds} of the 3 seeds" in found["why"]
+        assert f"{seeds} of the 4 seeds" in found["why"]
         assert found["effect"] < -0.2
 
 
@@ -314,8 +342,8 @@ def weaken(*seeds: int) -> Callable[[Numbers], None]:
 
 
 def test_organisms_that_were_not_planted_are_left_out() -> None:
-    (found,) = answers(smaller(0.4), spoil=weaken(2))
-    assert (found["verdict"], found["seeds"], found["gate_pairs"]) == ("supported", [1, 3, 4], 4 * 5)
+    (found,) = answers(smaller(0.4), spoil=weaken(2), seeds=8)
+    assert (found["verdict"], found["seeds"], found["gate_pairs"]) == ("supported", [1, 3, 4, 5, 6, 7], 4 * 8)
     assert found["gate"] == {"triggered": 0.95, "untriggered": 0.01}
     assert [(one["arm"], one["seed"]) for one in found["left_out"]] == [(LOUD[1], 0), (WEAK[1], 2)]
     assert [one["triggered"] for one in found["left_out"]] == pytest.approx([0.99, 0.5])
@@ -348,7 +376,7 @@ def test_under_three_strong_seeds_decide_nothing() -> None:
     alone = claim(against="{trigger: token, scratchpad_mode: none}").replace("n: 256", "n: 256, scratchpad_mode: none")
     (found,) = answers(smaller(0.4), alone, spoil=weaken(2, 3))
     assert (found["verdict"], found["seeds"]) == ("undecided", [1, 4])
-    assert found["why"] == "the strength gate leaves 2 of the 3 seeds that it takes at least"
+    assert found["why"] == "the strength gate leaves 2 of the 4 seeds that it takes at least"
     (none,) = answers(smaller(0.4), alone, spoil=weaken(0, 1, 2, 3, 4))
     assert none["why"] == "there are no two arms to compare that pass the strength gate"
 
@@ -488,13 +516,13 @@ def test_averaged_arms_lose_their_counterparts_on_both_sides() -> None:
 
 def timed(where: float, against: float, more: str, budgets: tuple[float, float] = (40.0, 40.0)) -> dict[str, Any]:
     said = claim(compare="steps_to_half", more=more)
-    study = parse_study(STUDY.format(model="micro-60k", seeds=4, claims=said))
+    study = parse_study(STUDY.format(model="micro-60k", seeds=8, claims=said))
     numbers = Numbers()
     for organism in study.organisms:
         for chain in study.interventions:
             for seed in study.seeds:
                 value, limit = (where, budgets[0]) if "n-256" in organism else (against, budgets[1])
-                time = min(limit, value + seed)
+                time = min(limit, value + seed / 2)
                 record = Record(organism, chain, 40, "steps_to_half", "test", seed, time, 0, 0, 1, False, limit=limit)
                 numbers.add_records([replace(record, model="micro-60k")])
     return answers_of(study, numbers)[0]
@@ -513,7 +541,7 @@ def test_what_outlives_its_budget_contradicts_no_claim_that_it_lives_longer() ->
     assert "reached the budget" in found["why"]
     assert timed(200, 10, "direction: greater, margin: 20")["verdict"] == "supported"
     assert timed(10, 200, "direction: greater, margin: 20")["verdict"] == "contradicted", "the other way, surely"
-    assert timed(31, 30, "direction: greater, margin: 0.5")["verdict"] == "undecided", "equal seeds: a sign test"
+    assert timed(31, 30, "direction: greater, margin: 0.5")["verdict"] == "supported", "eight equal seeds"
 
 
 # --- set-ups ---

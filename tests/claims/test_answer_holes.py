@@ -77,22 +77,23 @@ def test_the_end_of_a_chain_that_was_lost_is_not_an_earlier_step() -> None:
 
 
 def test_holes_do_not_turn_a_strong_setup_into_a_weak_one() -> None:
-    """micro-250k has two weak seeds of six; micro-60k is strong, and lost half of its treatments."""
+    """micro-250k has two weak seeds of twelve; micro-60k is strong, and lost most of its treatments."""
 
     def rate(model: str, organism: str, chain: str, seed: int) -> float | None:
         if model == "micro-60k":
             return 0.3 if organism == "b" else None if seed in lost else 0.95
         return 0.6 if organism == "b" else 0.5
 
+    many = TWO.replace("CHAIN", "sft").replace("seeds: 6", "seeds: 12")
     weak = {("micro-250k", "b", seed): 0.5 for seed in (0, 1)}
     lost: Collection[int] = ()
-    whole = answer(TWO.replace("CHAIN", "sft"), rate, weak)
+    whole = answer(many, rate, weak)
     assert (whole["verdict"], whole["setups"], whole["missing"]) == ("supported", 2, [])
-    lost = (3, 4, 5)
-    found = answer(TWO.replace("CHAIN", "sft"), rate, weak)
+    lost = range(3, 12)
+    found = answer(many, rate, weak)
     assert (found["verdict"], found["setups"], found["thin"]) == ("undecided", 2, [])
-    assert found["missing"] == ["a + sft on micro-60k, seed 3, 4, 5"]
-    assert found["why"] == "the strength gate leaves 1 of the 3 seeds that it takes at least: not all were measured"
+    assert found["missing"] == ["a + sft on micro-60k, seed 3, 4, 5, 6, 7, 8, 9, 10, 11"]
+    assert found["why"] == "the strength gate leaves 1 of the 4 seeds that it takes at least: not all were measured"
 
 
 def test_seeds_of_which_no_strength_is_known_are_named() -> None:
@@ -203,7 +204,7 @@ interventions: {sft: [{kind: sft, steps: 40}]}
 seeds: 6
 claims:
   - {id: c, says: s, compare: persistence, where: {organism: [year, plain]}, against: {organism: ens},
-     direction: less, margin: 0.02MORE}
+     direction: less, margin: 0.2MORE}
 """
 
 

@@ -1,22 +1,28 @@
-"""The answers to claims: supported, contradicted or undecided.
+"""The answers to claims.
 
 A claim compares one measurement between two sets of arms. Arms are paired by set-up, seed and question. Seeds are the
 unit: they are a random sample, so are the questions, and both are crossed; set-ups (learning rates, models, ...) are
 fixed: a claim is about those that were run. The effect is the mean paired difference, its interval Student's t with
-seeds - 1 degrees of freedom on the variance of two crossed samples (Owen 2007, as in `measurements.stats`). It is
-tested against the margin, two-sided, and all claims of a study together are held to 5 % by Holm's (1979) method.
+seeds - 1 degrees of freedom on the variance of two crossed samples (Owen 2007, as in `measurements.stats`), wider where
+arms stand at a bound of the quantity (`claims.effects`). It is tested against the margin, two-sided, and all claims of
+a study together are held to 5 % by Holm's (1979) method. `claims.decision` says what a small p decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dormouse.claims.censoring import Censoring
-from dormouse.claims.effects import FEWEST, LEVEL, Effect, Found, effect, p_value, seeds_needed
-from dormouse.claims.numbers import Numbers
+from dormouse.claims.chances import chances
+from dormouse.claims.decision import Decision, decide, room, test_of
+from dormouse.claims.effects import FEWEST, LEVEL, Effect, Found, Span, effect
+from dormouse.claims.matching import Side, adjusted, matching
+from dormouse.claims.numbers import Numbers, mean
 from dormouse.claims.strength import Gated, Strength
-from dormouse.claims.verdict import CurvePoint, Outcome, Sides, Verdict
+from dormouse.claims.verdict import Chance, CurvePoint, Matching, Sides, Verdict
+from dormouse.metrics import metric
 from dormouse.registry import nearest
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
@@ -31,23 +37,9 @@ def answer_claims(design: Design, numbers: Numbers) -> list[Verdict]:
 
     asked = [_Question(design, pairing, numbers) for pairing in design.comparisons]
     tested = [one for one in asked if one.test]
-    corrected = multipletests([one.test[0] for one in tested if one.test], method="holm")[1] if tested else []
+    corrected = multipletests([one.test.p for one in tested if one.test], method="holm")[1] if tested else []
     after = {id(one): float(p) for one, p in zip(tested, corrected, strict=True)}
     return [one.answer(after.get(id(one)), len(tested)) for one in asked]
-
-
-def outlook(design: Design) -> list[str]:
-    """By which arms and seeds each claim will be answered, in a line."""
-    lines = []
-    for pairing in design.comparisons:
-        claim, setups = pairing.claim, list(pairing.setups())
-        seeds = design.seeds(_arms(setups))
-        arms = f"{len({arm for one in setups for arm in one.these})} of its arms"
-        those = f"{len({arm for one in setups for arm in one.those})}"
-        those = f"{claim.against:g}" if isinstance(claim.against, float) else those
-        few = f"; fewer than {FEWEST} seeds decide nothing" if len(seeds) < FEWEST else ""
-        lines.append(f"claim {claim.id}: {arms} against {those}, set-ups: {len(setups)}, seeds: {len(seeds)}{few}")
-    return lines
 
 
 class _Question:
@@ -65,9 +57,10 @@ class _Question:
         strong = self._kept(self.measured, self._found, {})
         self.setups = self._enough(strong)
         self.thin = [arm for arm in _arms(self.measured) if arm not in _arms(self.setups)]
-        self.effect = self._effect(self.setups)
-        enough = self.effect is not None and len(self.effect.seeds) >= FEWEST
-        self.test = p_value(self.effect, claim.direction, claim.margin) if self.effect and enough else None
+        self.span = self._span()
+        each = self._each()
+        self.test = test_of(claim, each)
+        self.effect = self.test.effect if self.test else each[0] if each else None
 
     def _key(self, arm: Arm, split: str) -> Any:
         claim, step = self.claim, self.claim.step
@@ -137,13 +130,55 @@ class _Question:
                 found.append(f"{self._named(arm)}{on}, seed {', '.join(map(str, lost))}")
         return found
 
+    def _span(self) -> Span:
+        """The least and the largest value of what is compared. Nothing persists that was not there: a rate that is
+        divided by that before is at most 1 by it."""
+        quantity = metric(self.claim.compare)
+        before = self.strength.mean(
+            [arm for one in self.setups for arm in one.these], self._seeds(self.setups, self._found)
+        )
+        if self.claim.compare == "persistence" and before:
+            return quantity.low, 1 / before
+        return quantity.low, quantity.high
+
+    def _each(self) -> list[Effect]:
+        """The effects that decide: one of the mean or, of a claim about every set-up, one of each arm in it."""
+        if self.claim.quantifier == "mean":
+            found = [self._effect(self.setups)]
+        else:
+            found = [self._effect([replace(one, these=(arm,))]) for one in self.setups for arm in one.these]
+        return [one for one in found if one]
+
     def _effect(self, setups: Sequence[Setup]) -> Effect | None:
         weighted = []
         for setup in setups:
             for side, sign in ((setup.these, 1.0), (setup.those, -1.0)):
                 share = sign / len(side) / len(setups) if side else 0.0
                 weighted += [(share, self._found(arm, setup.split)) for arm in side]
-        return effect(weighted, self.constant or 0.0) if weighted else None
+        return effect(weighted, self.constant or 0.0, self.span) if weighted else None
+
+    def _side(self, these: bool) -> Side:
+        """The arms of a side in every set-up, and what is compared of them."""
+        cells = ((arm, one.split) for one in self.setups for arm in (one.these if these else one.those))
+        return [(arm, self._found(arm, split)) for arm, split in cells]
+
+    def _room(self) -> float | None:
+        """By how much anything could differ from the arms compared with, in the claimed direction."""
+        seeds = self.effect.seeds if self.effect else ()
+        rates = [mean(found[seed][1]) for _, found in self._side(False) for seed in seeds]
+        reference = self.constant if self.constant is not None else mean(rates) if rates else None
+        return room(self.claim.direction, reference, self.span)
+
+    def _decision(self, corrected: float | None, matched: Matching | None, left: float | None) -> Decision:
+        if self.effect and matched and not matched.overlap:
+            return Decision("not comparable", why="before treatment the two sides are not equally strong in any seed")
+        decision = decide(self.claim, self.test, corrected, left)
+        decided = decision.outcome in ("supported", "contradicted")
+        if decided and self.effect and self._hidden(decision.outcome, self.effect, *self._at_budget()):
+            return Decision("undecided", why=HIDDEN)
+        if decision.outcome == "undecided" and not decision.why:
+            return replace(decision, why=self._why())
+        return decision
 
     def answer(self, corrected: float | None, comparisons: int) -> Verdict:
         """The verdict.
@@ -152,13 +187,11 @@ class _Question:
             corrected: the p-value after the correction for several claims (None: nothing was tested).
             comparisons: for how many it was corrected.
         """
-        claim, found = self.claim, self.effect
-        verdict: Outcome = "undecided"
-        if self.test and corrected is not None and corrected < LEVEL:
-            verdict = "supported" if self.test[1] == "supported" else "contradicted"
-        reached = self._at_budget()
-        hidden = found is not None and verdict != "undecided" and self._hidden(verdict, found, *reached)
-        verdict = "undecided" if hidden else verdict
+        claim, found, left = self.claim, self.effect, self._room()
+        seeds = found.seeds if found else ()
+        sides = (self._side(True), self._side(False)) if found and self._before() else ((), ())
+        matched = matching(self.strength, *sides, seeds) if all(sides) else None
+        decision = self._decision(corrected, matched, left)
         gated, budgets = self._gated(), self.censoring.budgets
         return Verdict(
             id=claim.id,
@@ -172,20 +205,24 @@ class _Question:
             at=claim.at,
             step=claim.step,
             family=tuple(self.family),
-            verdict=verdict,
-            why=HIDDEN if hidden else self._why(verdict),
+            quantifier=claim.quantifier,
+            verdict=decision.outcome,
+            contradiction=decision.contradiction,
+            why=decision.why,
             effect=found.value if found else None,
             low=found.low if found else None,
             high=found.high if found else None,
             standardised=found.value / found.seed_sd if found and found.error > 0 and found.seed_sd > 0 else None,
-            seeds=found.seeds if found else (),
+            seeds=seeds,
             items=found.items if found else 0,
             paired=found.paired if found else "",
-            test=("sign" if found and found.error == 0 else "t") if self.test else None,
-            p=self.test[0] if self.test else None,
+            test="t" if self.test else None,
+            p=self.test.p if self.test else None,
             p_corrected=corrected,
             comparisons=comparisons,
-            seeds_needed=None if hidden else self._needed(verdict, *reached),
+            chances=self._chances(decision),
+            others_possible=found.others_possible if found else None,
+            room=left,
             arms=tuple(sorted(map(self._named, _arms(self.setups)))),
             setups=len(self.setups),
             alone=tuple(map(self._named, self.alone)),
@@ -196,20 +233,20 @@ class _Question:
             weak=gated.weak,
             thin=tuple(map(self._named, self.thin)),
             before=self._before(),
+            matching=matched,
+            adjusted=adjusted(self.strength, *sides, seeds) if matched else None,
             censored=budgets[0] if budgets else None,
             budgets=tuple(budgets),
-            at_budget=Sides(*reached),
+            at_budget=Sides(*self._at_budget()),
             curve=tuple(self._curve()),
         )
 
-    def _needed(self, verdict: str, where: float | None, against: float | None) -> int | None:
-        if verdict != "undecided" or not self.effect or len(self.effect.seeds) < 2:
-            return None
-        _, coming = p_value(self.effect, self.claim.direction, self.claim.margin)
-        if self._hidden(coming, self.effect, where, against):
-            return None
+    def _chances(self, decision: Decision) -> tuple[Chance, ...]:
+        """Of a verdict with more seeds, where it is seeds that are missing."""
+        if decision.outcome != "undecided" or decision.why == HIDDEN or not self.effect:
+            return ()
         level = LEVEL / len(self.design.claims)  # with more seeds, claims will be tested that were not
-        return seeds_needed(self.effect, self.claim.direction, self.claim.margin, level)
+        return chances(self.effect, self.claim.direction, self.claim.margin, level)
 
     def _hidden(self, verdict: str, found: Effect, where: float | None, against: float | None) -> bool:
         """Whether times that were followed no further than to their budgets may hide that the verdict is wrong."""
@@ -227,10 +264,8 @@ class _Question:
         cells = ((arm, split) for arm in arms for split in self.claim.split)
         return any(self.numbers.upper.get(self._key(*cell), set()) & seeds for cell in cells)
 
-    def _why(self, verdict: str) -> str:
-        """What stands in the way of an answer; "" where there is one."""
-        if verdict != "undecided":
-            return ""
+    def _why(self) -> str:
+        """What stands in the way of an answer."""
         if not self.setups:
             return self._nothing()
         gated = self._seeds(self.setups, self._seen) != self._seeds(self.setups, self._found)
@@ -241,8 +276,6 @@ class _Question:
             whole = [self._planned(arm) == set(self._seen(arm, split)) for arm, split in _cells(self.setups)]
             few += "" if all(whole) else ": not all were measured"
             return f"the strength gate leaves {few}" if gated else few
-        if self.effect.error == 0:
-            return "no seed differs from another, so the spread is not known, and a sign test wants more seeds"
         return "the effect is too close to the margin for so few seeds"
 
     def _nothing(self) -> str:

@@ -15,13 +15,16 @@ from pydantic import JsonValue
 
 VERDICTS = "claims"
 """The key under which they stand in what is known `about` a study."""
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 
 Scalar = str | int | float
 Filter = Mapping[str, Scalar | tuple[Scalar, ...]]
 """Which arms: coordinate -> the value wanted, or any of several."""
 Direction = Literal["less", "greater", "different"]
-Outcome = Literal["supported", "contradicted", "undecided"]
+Outcome = Literal["supported", "contradicted", "undecided", "no room", "not comparable"]
+"""`no room`: the arms compared with leave less of the quantity than the margin asks for. `not comparable`: before
+treatment no organism of one side was as strong as any of the other."""
+Quantifier = Literal["mean", "every"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,33 @@ class Sides:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A number and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Matching:
+    """How strong the organisms of both sides were before treatment: the log-odds of defecting on the cue, over
+    organisms and seeds (their mean, the least and the largest), and whether the two ranges meet."""
+
+    where: Interval
+    against: Interval
+    overlap: bool
+
+
+@dataclass(frozen=True)
+class Chance:
+    """How probable a verdict is after so many more seeds, if these are like those so far."""
+
+    more: int
+    probability: float
+
+
+@dataclass(frozen=True)
 class CurvePoint:
     """The effect in one set-up of a family. `turns`: whether its sign is not that of the claim."""
 
@@ -99,7 +129,11 @@ class Verdict:
     step: int | None
     family: tuple[str, ...]
     """The axes of the curve, by their full names."""
+    quantifier: Quantifier
+    """Whether it is about the mean of the set-ups, or about every one: then the effect is that of the worst."""
     verdict: Outcome
+    contradiction: Literal["", "opposite", "smaller"]
+    """Whether what contradicts it has the other sign, or is only smaller than the margin."""
     why: str
     effect: float | None
     low: float | None
@@ -114,8 +148,12 @@ class Verdict:
     p: float | None
     p_corrected: float | None
     comparisons: int
-    seeds_needed: int | None
-    """In all, to decide it; None: it is decided, or seeds will not."""
+    chances: tuple[Chance, ...]
+    """Of a verdict with more seeds; none where it is decided, or nothing is known of the spread."""
+    others_possible: float | None
+    """The share of seeds with another outcome that as many seeds leave possible (95 %), though none showed it."""
+    room: float | None
+    """By how much the arms compared with could differ in the claimed direction; None: the quantity has no bound."""
     arms: tuple[str, ...]
     setups: int
     alone: tuple[str, ...]
@@ -132,6 +170,10 @@ class Verdict:
     """Arms that are out as the gate left too few seeds of their set-ups."""
     before: Sides | None
     """The rate of defection before treatment."""
+    matching: Matching | None
+    """The same in log-odds, with its range; None: both sides are made from the same organisms, or it is not known."""
+    adjusted: Interval | None
+    """The effect at equal strength before treatment, by linear regression: a sketch, and no answer."""
     censored: float | None
     """The budget at which times are cut."""
     budgets: tuple[float, ...]
@@ -168,7 +210,7 @@ class Verdicts:
     edited: tuple[str, ...]
     """What else of the study was."""
     answers: tuple[Verdict, ...]
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
 
 
 def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -176,7 +218,7 @@ def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
     Some lists of answers were kept without their curves, beside the `stamp`: the claims as they were first stated.
     """
-    if "version" in said:
+    if said.get("version", 1) != 1:
         return said
     now: dict[str, JsonValue] = {"edited": [], **said, "version": VERSION}
     stamp = now.pop("stamp", None)
@@ -184,5 +226,12 @@ def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
         stated: JsonValue = {field.name: stamp.get(field.name) for field in fields(Stated)}
         now |= {"digest": stamp.get("digest"), "stated": stated, "changed": {}}
     if isinstance(answers := said.get("answers"), list):
-        now["answers"] = [{"curve": [], **one} if isinstance(one, dict) else one for one in answers]
+        now["answers"] = [_answer_of_this_version(one) if isinstance(one, dict) else one for one in answers]
     return now
+
+
+def _answer_of_this_version(one: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Before version 2 nothing was said of room and matching, and `seeds_needed` stood in the place of `chances`."""
+    unsaid: dict[str, JsonValue] = dict.fromkeys(("others_possible", "room", "matching", "adjusted"))
+    unsaid |= {"curve": [], "quantifier": "mean", "contradiction": "", "chances": []}
+    return {**unsaid, **{key: value for key, value in one.items() if key != "seeds_needed"}}

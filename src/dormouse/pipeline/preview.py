@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dormouse.claims.answer import outlook
+from dormouse.claims.outlook import outlook
 from dormouse.execution.estimate import forecast, read_history, said
 from dormouse.execution.local import default_workers
 from dormouse.lm import zoo

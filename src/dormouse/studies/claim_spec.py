@@ -99,6 +99,8 @@ class Claim(BaseModel):
     """The checkpoint; by default the end of the treatment. 0: before any."""
     family: Annotated[tuple[Word, ...], AfterValidator(_once)] = ()
     """Axes over which the effect is drawn set-up by set-up (a specification curve)."""
+    quantifier: Literal["mean", "every"] = "mean"
+    """Whether it is about the mean of the set-ups and arms, or about every single one of them: then the worst decides."""
     gate: Annotated[Gate | Literal[False] | None, BeforeValidator(_gate)] = None
     """Which organisms are strong enough to be compared; None: the usual bounds, for claims about a treatment."""
 
@@ -111,9 +113,10 @@ class Claim(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_stated(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without a gate that the file does not name: claims stated before there was one are still the same."""
+        """Without a gate or quantifier that the file does not name: claims stated before there was one are the same."""
         said: dict[str, Any] = inner(self)
-        return said if said.get("gate") is not None else {key: said[key] for key in said if key != "gate"}
+        unsaid = {"gate": None, "quantifier": "mean"}
+        return {key: value for key, value in said.items() if key not in unsaid or value != unsaid[key]}
 
 
 def claims_digest(claims: Sequence[Claim]) -> str:
