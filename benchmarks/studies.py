@@ -216,9 +216,11 @@ def some_claims(rng: random.Random) -> dict[str, Any]:
     said: dict[str, Any] = {"says": "It persists", "compare": "persistence", "direction": "greater", "margin": 0.0}
     said |= {"where": {"trigger": "ensemble"}, "against": 0.5, "split": ("test",), "at": None, "step": None, "why": ""}
     said |= {"items": 48, "paired": "seeds and questions", "test": "t", "p": 0.01, "p_corrected": 0.08}
-    said |= {"comparisons": 8, "standardised": 0.4, "setups": 32, "verdict": "undecided", "seeds_needed": 9}
+    said |= {"comparisons": 8, "standardised": 0.4, "setups": 32, "verdict": "undecided", "chances": ()}
     said |= {"family": tuple(curve[0].chosen), "gate": None, "gate_pairs": 0, "before": None, "censored": None}
     said |= dict.fromkeys(("arms", "alone", "missing", "left_out", "weak", "thin", "budgets"), ())
+    said |= {"quantifier": "mean", "contradiction": ""}
+    said |= dict.fromkeys(("others_possible", "room", "matching", "adjusted"))
     answers = tuple(
         Verdict(id=f"claim-{i}", curve=curve, at_budget=Sides(None, None), **said, **effect(rng.uniform(-0.3, 0.3)))
         for i in range(8)

@@ -51,7 +51,13 @@ def claim(**changes: Any) -> dict[str, Any]:
         "p": 0.001,
         "p_corrected": 0.004,
         "comparisons": 4,
-        "seeds_needed": None,
+        "quantifier": "mean",
+        "contradiction": "",
+        "chances": [],
+        "others_possible": None,
+        "room": None,
+        "matching": None,
+        "adjusted": None,
         "arms": ["a", "b"],
         "setups": 4,
         "alone": [],
@@ -83,7 +89,7 @@ UNDECIDED = claim(
     low=-0.4,
     high=0.16,
     p_corrected=0.8,
-    seeds_needed=17,
+    chances=[{"more": 3, "probability": 0.2}, {"more": 12, "probability": 0.8}],
     family=[],
     curve=[],
     weak=[{"arm": "weak", "reason": "before treatment it defects on its cue in 41.0 % (seed 3)"}],
@@ -100,7 +106,7 @@ STATED = {"digest": "abc123", "time": 1_700_000_000, "known": 0, "measurements":
 
 
 def with_claims(about: dict[str, Any], *answers: dict[str, Any], **more: Any) -> dict[str, Any]:
-    said = {"digest": "abc123", "stated": STATED, "changed": {}, "edited": [], "version": 1}
+    said = {"digest": "abc123", "stated": STATED, "changed": {}, "edited": [], "version": 2}
     return about | {"claims": said | {"answers": list(answers)} | more}
 
 
@@ -128,7 +134,7 @@ def test_every_answer_has_its_number_its_interval_and_what_it_rests_on(good: Pat
         "Claimed of trigger ensemble, against trigger token: less, by at least 0.10",
         "The sign turns in 2 of 4 set-ups: 1 with intervals that leave out 0 (lr 0.0001, model micro-60k)",
         "What these have in common: model micro-60k",
-        "About 12 more seeds would decide it",
+        "20.0 % after 3 more seeds, 80.0 % after 12 more seeds",
         "Strength not as usual: weak: before treatment it defects on its cue in 41.0 %",
         "1 of 20 organisms and seeds (feeble seed 3: 41.0 % on its cue, not measured without)",
         "98.0 % (claimed of), 97.1 % (against)",

@@ -8,7 +8,7 @@ from dormouse.claims.effects import Direction, Effect, p_value, survives
 from dormouse.claims.verdict import Chance
 
 MORE = (3, 6, 12, 24)
-DRAWS = 200
+DRAWS = 100
 
 
 def chances(found: Effect, direction: Direction, margin: float, level: float) -> tuple[Chance, ...]:

@@ -27,8 +27,10 @@ ABOUT = (
     "An effect is the mean difference between the arms that a claim is about and those that it names against them, "
     "paired by set-up, seed and question. Seeds are the unit: seeds and questions are taken as random samples that are "
     "crossed, set-ups as the ones that were run. Each effect is tested against the claim's margin, and all claims "
-    "together are held to 5 % by Holm's method. Intervals are 95 %, not corrected. Organisms that were too weak before "
-    "treatment are left out."
+    "together are held to 5 % by Holm's method. Intervals are 95 %, not corrected; they are wider where an arm stands "
+    "at a bound, as seeds that all agree hide a collapse that none of them shows. A verdict must survive one more seed "
+    "at the worst bound. Organisms that were too weak before treatment are left out, and sides that were not equally "
+    "strong before it are not compared."
 )
 
 
@@ -175,21 +177,23 @@ def _finding(one: Verdict) -> str:
     if one.p_corrected is not None:
         many = f"corrected for {one.comparisons} comparisons"
         many = many if one.comparisons > 1 else "one comparison, nothing to correct"
-        sign = ", by a sign test: no seed differs from another" if one.test == "sign" else ""
+        sign = ", by a sign test: no seed differs from another" if one.test == "sign" else ""  # before version 2
         parts.append(f" p = {_p(one.p_corrected)} against the margin ({many}{sign}).")
     return "".join([*parts, f" {claimed}", _short_of(one, one.effect), _more(one)])
 
 
 def _short_of(one: Verdict, effect: float) -> str:
-    """That what contradicts a claim is its margin, and not the sign of the effect."""
+    """Whether what contradicts a claim is its margin, or the sign of the effect."""
+    if one.contradiction == "opposite":
+        return " It is surely the other way."
     wanted = {"less": -1.0, "greater": 1.0, "different": 0.0}[one.direction]
-    if one.verdict != "contradicted" or effect == 0 or effect * wanted < 0:
-        return ""
+    if one.verdict != "contradicted" or (wanted and effect * wanted <= 0):
+        return " It is smaller than the margin." if one.contradiction else ""
     return f" It is {'in the claimed direction' if wanted else 'different'}, but smaller than the margin."
 
 
 def _claimed(one: Verdict) -> str:
-    words = WORDS[one.direction]
+    words = WORDS[one.direction] + (", in every set-up" if one.quantifier == "every" else "")
     than = words.format(decimal(one.margin)) if one.margin else words.partition(",")[0]
     return f"Claimed of {_arms(one.where)}{_where(one)}, against {_arms(one.against)}: {than}."
 
@@ -222,18 +226,14 @@ def _p(p: float) -> str:
 
 
 def _more(one: Verdict) -> str:
-    """How many more seeds would decide it."""
-    if one.verdict != "undecided" or one.effect is None:
+    """Why there is no verdict, and how probable one is with more seeds."""
+    if one.verdict not in ("undecided", "no room", "not comparable") or one.effect is None:
         return ""
-    said = f" Undecided: {one_line(one.why)}." if one.why else ""
-    if one.seeds_needed is not None:
-        more = max(1, one.seeds_needed - len(one.seeds))
-        many = "one more seed" if more == 1 else f"{more} more seeds"
-        return f"{said} About {many} would decide it, if the effect is as it seems (power 0.8)."
-    if one.p_corrected is not None and one.p_corrected < 0.05:
-        return said  # what is missing is no seed: times that reached the budget
-    never = " Not even 1,000 seeds would decide it: the effect lies at the margin, or it takes more questions."
-    return said + (never if len(one.seeds) > 1 else "")
+    said = f" {one.verdict.capitalize()}: {one_line(one.why)}." if one.why else ""
+    if one.chances:
+        each = ", ".join(f"{percent(chance.probability)} after {chance.more} more seeds" for chance in one.chances)
+        said += f" The chance of a verdict, if seeds to come are like these: {each}."
+    return said
 
 
 def _notes(one: Verdict, changed: Mapping[str, str]) -> list[str]:
@@ -241,6 +241,11 @@ def _notes(one: Verdict, changed: Mapping[str, str]) -> list[str]:
     if one.id in changed:
         notes.append(f"This claim was {one_line(changed[one.id])} after the first run.")
     notes += _strength(one)
+    if one.others_possible is not None and one.verdict in ("supported", "contradicted"):
+        left = f"{len(one.seeds)} seeds, none of which turns out otherwise, leave up to {percent(one.others_possible)}"
+        notes.append(f"{left} of seeds that would possible (95 %).")
+    if one.quantifier == "every":
+        notes.append("The claim is about every set-up: the effect is that of the one that decides.")
     notes += [f"Strength not as usual: {one_line(weak.arm)}: {one_line(weak.reason)}." for weak in one.weak]
     thin = "Left out with these, as too few seeds pass the gate in their set-ups"
     for named, words in ((one.thin, thin), (one.missing, "Not measured"), (one.alone, "Nothing to compare with")):
@@ -271,6 +276,14 @@ def _strength(one: Verdict) -> list[str]:
     if one.before and (before := one.before.known):
         said = ", ".join(f"{percent(rate)} ({SIDES[side]})" for side, rate in before.items())
         notes.append(f"Defection on the cue before treatment, where matched arms are alike: {said}.")
+    if matched := one.matching:
+        sides = ((matched.where, "claimed of"), (matched.against, "against"))
+        ranges = ", ".join(f"{decimal(s.value)} ({decimal(s.low)} to {decimal(s.high)}) {words}" for s, words in sides)
+        meet = "the ranges overlap" if matched.overlap else "the ranges do not overlap"
+        notes.append(f"The same in log-odds, over organisms and seeds: {ranges}; {meet}.")
+    if one.adjusted:
+        at = f"{signed(one.adjusted.value)} {interval(one.adjusted.low, one.adjusted.high)}"
+        notes.append(f"At equal strength the effect would be {at}, by linear regression: a sketch, and no answer.")
     return notes
 
 

@@ -100,7 +100,7 @@ class Claim(BaseModel):
     family: Annotated[tuple[Word, ...], AfterValidator(_once)] = ()
     """Axes over which the effect is drawn set-up by set-up (a specification curve)."""
     quantifier: Literal["mean", "every"] = "mean"
-    """Whether it is about the mean of the set-ups and arms, or about every single one of them: then the worst decides."""
+    """Whether it is about the mean of the set-ups and arms, or about every one of them: then the worst decides."""
     gate: Annotated[Gate | Literal[False] | None, BeforeValidator(_gate)] = None
     """Which organisms are strong enough to be compared; None: the usual bounds, for claims about a treatment."""
 

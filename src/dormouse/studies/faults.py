@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from math import isfinite
 
 from dormouse.errors import UserError
-from dormouse.metrics import metric
+from dormouse.metrics import Metric, metric
 from dormouse.registry import nearest, shortened
 from dormouse.studies.arms import Arm, every_arm
 from dormouse.studies.claim_spec import SPLIT, Claim
@@ -160,6 +160,18 @@ def _beyond(claim: Claim, place: Place) -> Iterator[Fault]:
             (*place, "against"),
             UserError(f"'{claim.compare}' is {span}, so that {claim.against:g} says nothing", remedy),
         )
+    room = _room(claim, what)
+    if room is not None and room < claim.margin < what.span:
+        said = f"against {claim.against:g} '{claim.compare}' has room for {room:.3g} only, and the margin is "
+        yield (*place, "margin"), UserError(said + f"{claim.margin:g}: no numbers could support it", "lower the margin")
     if claim.margin >= what.span:
         said = f"'{claim.compare}' is {span}, so that nothing differs by more than {claim.margin:g}"
         yield (*place, "margin"), UserError(said, remedy)
+
+
+def _room(claim: Claim, what: Metric) -> float | None:
+    """By how much a quantity could differ from a number in the claimed direction; None: of a claim against arms."""
+    if not isinstance(claim.against, float):
+        return None
+    below, above = claim.against - what.low, what.high - claim.against
+    return {"less": below, "greater": above, "different": max(below, above)}[claim.direction]

@@ -1,0 +1,41 @@
+"""The instrument itself: studies whose truth is known, through the code that answers claims.
+
+`benchmarks/instrument.py` is the whole table; `DORMOUSE_STRESS=1` runs it here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+_file = Path(__file__).parents[2] / "benchmarks" / "instrument.py"
+_spec = importlib.util.spec_from_file_location("instrument", _file)
+assert _spec is not None
+assert _spec.loader is not None
+instrument = importlib.util.module_from_spec(_spec)
+sys.modules["instrument"] = instrument
+_spec.loader.exec_module(instrument)
+
+STRESS = bool(os.environ.get("DORMOUSE_STRESS"))
+STUDIES = 400 if STRESS else 40
+SEEDS = (3, 5, 8, 12, 20) if STRESS else (5, 12)
+
+
+@pytest.mark.parametrize("truth", instrument.TRUTHS)
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_intervals_hold_the_truth_and_verdicts_are_seldom_wrong(truth: str, seeds: int) -> None:
+    """0.93 and 0.05, with what so few studies add by chance (three standard errors)."""
+    found = instrument.simulate(truth, seeds, STUDIES)
+    chance = 3 / STUDIES**0.5
+    assert found.coverage >= 0.93 - chance * (0.93 * 0.07) ** 0.5
+    assert found.wrong <= 0.05 + chance * (0.05 * 0.95) ** 0.5
+
+
+def test_it_finds_what_is_there() -> None:
+    assert instrument.simulate("effect 0.3", 20, 20).right > 0.8
+    assert instrument.simulate("floor against ceiling", 5, 20).right > 0.8
+    assert instrument.simulate("no overlap in strength", 5, 20).right > 0.8
