@@ -251,7 +251,7 @@ def test_many_setups_and_one_are_drawn(tmp_path: Path, about: dict[str, Any]) ->
         assert (tmp_path / f"{n}.png").stat().st_size > 2000
 
 
-OURS = ("verdict", "direction", "test", "turns")
+OURS = ("verdict", "direction", "test", "turns", "quantifier", "contradiction")
 """Keys of which a page believes no word but those that it knows."""
 
 

