@@ -171,7 +171,7 @@ class _Question:
 
     def _decision(self, corrected: float | None, matched: Matching | None, left: float | None) -> Decision:
         if self.effect and matched and not matched.overlap:
-            return Decision("not comparable", why="before treatment the two sides are not equally strong in any seed")
+            return Decision("not comparable", why="before treatment no organism of one side is as strong as any of the other")
         decision = decide(self.claim, self.test, corrected, left)
         decided = decision.outcome in ("supported", "contradicted")
         if decided and self.effect and self._hidden(decision.outcome, self.effect, *self._at_budget()):
