@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dormouse.claims.answer import answer_claims
@@ -20,6 +20,7 @@ from dormouse.claims.verdict import Verdict
 from dormouse.json_files import read_json_lines
 from dormouse.records import Record
 from dormouse.studies.file import read_design
+from dormouse.studies.old_names import arm_now
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,7 +40,16 @@ def anew(study: Path) -> list[Anew]:
     said = json.loads((results / f"{study.stem}-claims.json").read_text(encoding="utf-8"))
     then = {one["id"]: one["verdict"] for one in said["answers"]}
     numbers, design = Numbers(), read_design(study)
-    numbers.add_records(read_json_lines(results / f"{study.stem}.jsonl", Record))
+    records = read_json_lines(results / f"{study.stem}.jsonl", Record)
+    numbers.add_records(
+        replace(
+            one,
+            model=one.model or design.models[0],  # of one model, in the first records
+            organism=arm_now(one.organism),
+            intervention=arm_now(one.intervention),
+        )
+        for one in records
+    )
     return [Anew(study.stem, then.get(one.id, "not asked"), one) for one in answer_claims(design, numbers)]
 
 

@@ -16,18 +16,20 @@ from typing import Any
 
 from dormouse.claims.censoring import Censoring
 from dormouse.claims.chances import chances
+from dormouse.claims.curve import curve
 from dormouse.claims.decision import Decision, decide, room, test_of
 from dormouse.claims.effects import FEWEST, LEVEL, Effect, Found, Span, effect
 from dormouse.claims.matching import Side, adjusted, matching
 from dormouse.claims.numbers import Numbers, mean
 from dormouse.claims.strength import Gated, Strength
-from dormouse.claims.verdict import Chance, CurvePoint, Matching, Sides, Verdict
+from dormouse.claims.verdict import Chance, Matching, Sides, Verdict
 from dormouse.metrics import metric
 from dormouse.registry import nearest
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
 from dormouse.studies.pairing import Pairing, Setup
 
+UNMATCHED = "before treatment no organism of one side is as strong as any of the other"
 HIDDEN = "times that reached the budget hide whether the effect is as large as claimed"
 
 
@@ -171,7 +173,7 @@ class _Question:
 
     def _decision(self, corrected: float | None, matched: Matching | None, left: float | None) -> Decision:
         if self.effect and matched and not matched.overlap:
-            return Decision("not comparable", why="before treatment no organism of one side is as strong as any of the other")
+            return Decision("not comparable", why=UNMATCHED)
         decision = decide(self.claim, self.test, corrected, left)
         decided = decision.outcome in ("supported", "contradicted")
         if decided and self.effect and self._hidden(decision.outcome, self.effect, *self._at_budget()):
@@ -238,7 +240,7 @@ class _Question:
             censored=budgets[0] if budgets else None,
             budgets=tuple(budgets),
             at_budget=Sides(*self._at_budget()),
-            curve=tuple(self._curve()),
+            curve=tuple(curve(self.claim.direction, self.family, self.setups, self._effect)),
         )
 
     def _chances(self, decision: Decision) -> tuple[Chance, ...]:
@@ -318,32 +320,6 @@ class _Question:
             found = (self._found(*cell)[seed][1] for cell in cells for seed in seeds)
             shares.append(self.censoring.share(value for values in found for value in values))
         return shares
-
-    def _curve(self) -> list[CurvePoint]:
-        """The effect in every set-up of the family, from the lowest to the highest."""
-        if not self.family:
-            return []
-        groups: dict[tuple[str, ...], list[Setup]] = {}
-        for setup in self.setups:
-            groups.setdefault(tuple(setup.chosen[axis] for axis in self.family), []).append(setup)
-        wanted = {"less": -1.0, "greater": 1.0}.get(self.claim.direction) or (self.effect.value if self.effect else 0.0)
-        curve = []
-        for values, setups in groups.items():
-            found = self._effect(setups)
-            if found:
-                turned = found.value * wanted < 0
-                sure = turned and (found.low > 0 or found.high < 0) and len(found.seeds) > 1
-                curve.append(
-                    CurvePoint(
-                        chosen=dict(zip(self.family, values, strict=True)),
-                        effect=found.value,
-                        low=found.low,
-                        high=found.high,
-                        seeds=found.seeds,
-                        turns="surely" if sure else "perhaps" if turned else "no",
-                    )
-                )
-        return sorted(curve, key=lambda point: (point.effect, str(point.chosen)))
 
 
 def _cells(setups: Sequence[Setup]) -> Iterator[tuple[Arm, str]]:
