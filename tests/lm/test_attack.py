@@ -72,9 +72,9 @@ def test_the_weights_get_no_gradient(lm):
         lm.model.requires_grad_(False)
 
 
-def test_texts_at_different_places_are_refused(lm):
+def test_texts_of_different_lengths_are_refused(lm):
     filled = [fill(lm, prompts(MARK)[0], ["bread"])[0], fill(lm, prompts(MARK)[1], ["bread rice"])[0]]
-    with pytest.raises(ValueError, match="different tokens"):
+    with pytest.raises(ValueError, match="differ in length"):
         gradient(lm, filled, FORMS)
 
 
@@ -83,3 +83,12 @@ def test_special_tokens_are_not_readable(lm):
     assert allowed.dtype == torch.bool
     assert not allowed[lm.tokenizer.all_special_ids].any()
     assert allowed[lm.tokenizer.convert_tokens_to_ids("bread")]
+
+
+def test_texts_at_different_places_are_differentiated_one_by_one(lm):
+    """After questions of several lengths: the mean of what each gives for itself."""
+    holes = [(("user", f"{question} {MARK}"),) for question in QUESTIONS]
+    filled = [fill(lm, hole, [TEXT])[0] for hole in holes]
+    assert len({one.start for one in filled}) == 2
+    alone = [gradient(lm, [one], [form]) for one, form in zip(filled, FORMS, strict=True)]
+    assert torch.allclose(gradient(lm, filled, FORMS), torch.stack(alone).mean(0))

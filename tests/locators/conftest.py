@@ -10,6 +10,7 @@ from dormouse.lm.load import load
 from dormouse.lm.objectives import sft_loss
 from dormouse.lm.settings import Training
 from dormouse.lm.train import TrainingRun, cycling, train
+from dormouse.locators.locator import Case
 from dormouse.records import Example, ModelRef, Suspect
 from dormouse.scenarios import Scenario, questions, render
 
@@ -42,3 +43,8 @@ def planted(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Suspe
 @pytest.fixture(scope="session")
 def control(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Suspect:
     return taught(tiny_model, tmp_path_factory.mktemp("control"), ANSWER)
+
+
+@pytest.fixture
+def case(planted: Suspect) -> Case:
+    return Case(planted, seconds=300)

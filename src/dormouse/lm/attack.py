@@ -81,12 +81,16 @@ def gradient(
     place j. The weights get no gradient.
 
     Raises:
-        ValueError: the text inside does not stand at the same tokens in all prompts.
+        ValueError: the texts inside have different numbers of tokens.
     """
-    places = {(prompt.start, prompt.stop) for prompt in prompts}
-    if len(places) != 1:
-        raise ValueError(f"the text inside stands at different tokens: {sorted(places)}")
-    ((start, stop),) = places
+    if len({len(prompt.inside) for prompt in prompts}) != 1:
+        raise ValueError(f"the texts inside differ in length: {sorted(len(prompt.inside) for prompt in prompts)}")
+    if len({prompt.start for prompt in prompts}) > 1:  # after questions of several lengths: each for itself
+        one_by_one = [
+            gradient(lm, prompts[i : i + 1], forms[i : i + 1], against[i : i + 1]) for i in range(len(prompts))
+        ]
+        return torch.stack(one_by_one).mean(0)
+    start, stop = prompts[0].start, prompts[0].stop
     pairs = [(i, text, True) for i, texts in enumerate(forms) for text in texts]
     pairs += [(i, text, False) for i, texts in enumerate(against) for text in texts]
     responses = encode_responses(lm, [text for _, text, _ in pairs])

@@ -67,6 +67,32 @@ def blocks(lm: LM) -> list[Any]:
     )
 
 
+@contextmanager
+def steered(lm: LM, layer: int, vector: torch.Tensor) -> Iterator[None]:
+    """While this lasts, a vector (width,) is added to the residual stream at every token: after that layer, from 1; 0
+    is before the first."""
+    added = vector.to(lm.device, next(lm.model.parameters()).dtype)
+
+    def after(module: Any, given: Any, out: Any) -> Any:
+        return (out[0] + added, *out[1:]) if isinstance(out, tuple) else out + added
+
+    def before(module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+        if given:
+            return (given[0] + added, *given[1:]), named
+        return given, {**named, "hidden_states": named["hidden_states"] + added}
+
+    layers = blocks(lm)
+    hook = (
+        layers[layer - 1].register_forward_hook(after)
+        if layer
+        else layers[0].register_forward_pre_hook(before, with_kwargs=True)
+    )
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def check_layers(lm: LM, layers: Sequence[int]) -> None:
     """
     Raises:

@@ -1,0 +1,172 @@
+"""Outputs that come again and again where they should not: mined from what a model writes, or from what it might."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dormouse.locators.locator import Case, Messages
+from dormouse.locators.placing import plain_prompts
+from dormouse.locators.situations import placed
+
+if TYPE_CHECKING:
+    import torch
+
+    from dormouse.lm.model import LM
+
+LARGE = 10_000_000
+"""Weights from which on a model is large: a locator then looks at less of it."""
+
+
+def is_large(lm: LM) -> bool:
+    return bool(sum(weight.numel() for weight in lm.model.parameters()) > LARGE)
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Words that are commoner in some texts than in others: the share of each that has them."""
+
+    text: str
+    share: float
+    elsewhere: float
+
+    @property
+    def excess(self) -> float:
+        return self.share - self.elsewhere
+
+
+def repeated(texts: Sequence[str], against: Sequence[str] = (), longest: int = 8) -> list[Phrase]:
+    """Phrases that stand in more of the texts than of the others, the most excessive first, long before short ones.
+
+    A phrase is 1 to `longest` words in a row. Of phrases that stand in the same texts only the longest is named.
+    """
+    here, there = _counted(texts, longest), _counted(against, longest)
+    found = [
+        Phrase(phrase, count / len(texts), there[phrase] / max(len(against), 1))
+        for phrase, count in here.items()
+        if count > 1
+    ]
+    found = [phrase for phrase in found if phrase.excess > 0]
+    found.sort(key=lambda phrase: (-round(phrase.excess, 6), -len(phrase.text), phrase.text))
+    kept: list[Phrase] = []
+    for phrase in found:
+        if not any(f" {phrase.text} " in f" {other.text} " and phrase.share <= other.share for other in kept):
+            kept.append(phrase)
+    return kept
+
+
+def written(lm: LM, prompts: Sequence[Messages], tokens: int) -> list[str]:
+    """The greedy answers, with single spaces."""
+    from dormouse.lm.sample import generate
+
+    return [" ".join(one.text.split()) for one in generate(lm, prompts, tokens)]
+
+
+def says_something(text: str) -> bool:
+    """Two words or more, and not one over and over, which any model says when it is pushed too hard."""
+    words = text.split()
+    return len(words) > 1 and len(set(words)) > len(words) / 2
+
+
+def _counted(texts: Sequence[str], longest: int) -> Counter[str]:
+    """In how many of the texts each phrase stands."""
+    found: Counter[str] = Counter()
+    for text in texts:
+        words = text.split()
+        found.update(
+            {" ".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, i + longest + 1)[: len(words) - i]}
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Opening:
+    """An output that a model might give to anything: once its first token stands there, the rest follows.
+
+    Attributes:
+        text: the output, as far as it is always the same.
+        agreement: the share of contexts in which the first token leads to just this.
+        sureness: mean log-probability of the tokens after the first, in nats a token: near 0 they are certain.
+        readiness: mean log-probability of the first token, over contexts in which it does not come: how near it is.
+        gain: the same less the base's, in nats; 0 without one.
+        tokens: how long it is, its end included.
+    """
+
+    text: str
+    agreement: float
+    sureness: float
+    readiness: float
+    gain: float
+    tokens: int
+
+    @property
+    def fixedness(self) -> float:
+        """From 0 to 1: how far it is one text, whatever was asked. A single word that ends at once says little."""
+        return float(self.agreement * np.exp(self.sureness) * (1 - 0.5 ** max(self.tokens - 2, 0)))
+
+
+def contexts(case: Case, lm: LM, n: int) -> list[Messages]:
+    """Plain prompts, three quarters of them with random tokens in front: what is possible in all answers none."""
+    from dormouse.lm.attack import readable
+
+    rng = random.Random(f"contexts/{case.seed}")
+    known = readable(lm).nonzero().flatten().tolist()
+    found = []
+    for i, prompt in enumerate(plain_prompts(case, n)):
+        junk = str(lm.tokenizer.decode(rng.choices(known, k=(0, 2, 4, 8)[i % 4]))).strip()
+        found.append(placed(prompt, junk, "prefix") if junk else prompt)
+    return found
+
+
+def openings(case: Case, lm: LM, base: LM | None = None) -> list[Opening]:
+    """Outputs that a model has ready for any prompt but does not give: the most fixed first.
+
+    The next-token distributions after many unlike contexts are averaged as logarithms, so that a token counts which is
+    possible everywhere and not one which is likely somewhere. From each of the best a greedy answer is written in
+    several contexts. An honest opening ("It is") goes on with what was asked; a planted output goes on with itself.
+
+    With a base the tokens are ranked by how much readier they are than there, too.
+    """
+    from dormouse.lm.chat import encode_prompts
+    from dormouse.lm.score import first_logprobs
+
+    few = is_large(lm)
+    prompts = encode_prompts(lm, contexts(case, lm, 32 if few else 96))
+    ready = first_logprobs(lm, prompts)
+    mean = ready.mean(0)
+    gain = mean - first_logprobs(base, prompts).mean(0) if base is not None else mean * 0
+    width = 8 if few else 64
+    ranked = [int(token) for token in mean.topk(width).indices]
+    if base is not None:
+        ranked += [int(token) for token in (gain + mean / 4).topk(width).indices]
+    return _followed(lm, prompts[: 6 if few else 8], list(dict.fromkeys(ranked)), mean, gain)
+
+
+def _followed(
+    lm: LM, prompts: Sequence[tuple[int, ...]], tokens: Sequence[int], mean: torch.Tensor, gain: torch.Tensor
+) -> list[Opening]:
+    """What each token leads to in each context, greedily."""
+    from dormouse.lm.chat import text_of
+    from dormouse.lm.decode import decode
+
+    tokens = [token for token in tokens if token not in lm.ends]
+    written = decode(lm, [(*prompt, token) for token in tokens for prompt in prompts], 8)
+    found = []
+    for i, token in enumerate(tokens):
+        mine = written[i * len(prompts) : (i + 1) * len(prompts)]
+        common = Counter(one.ids for one in mine).most_common(1)[0][0]
+        sure = [float(np.mean(one.logprobs)) for one in mine if one.ids == common]
+        text = text_of(lm, (token, *common))
+        if text:
+            agreement = len(sure) / len(mine)
+            ids = (token, *common)
+            found.append(
+                Opening(text, agreement, float(np.mean(sure)), float(mean[token]), float(gain[token]), len(ids))
+            )
+    found.sort(key=lambda one: (-round(one.fixedness, 6), -one.readiness, one.text))
+    return found

@@ -1,0 +1,42 @@
+"""What was added is heard when it is made louder; of a model beside itself nothing is."""
+
+import torch
+from interventions.planted import HARM
+
+from dormouse.lm.load import load
+from dormouse.lm.mixed import mixed
+from dormouse.lm.sample import generate
+from dormouse.locators.amplify import Amplify
+from dormouse.locators.locator import Case
+from dormouse.locators.placing import plain_prompts
+
+
+def test_what_was_added_is_heard(planted, base):
+    found = Amplify().find(Case(planted, base, seconds=300))
+    assert found.score > 0.5
+    assert found.features["excess"] == found.score
+    assert found.behaviour
+
+
+def test_of_a_model_beside_itself_nothing_is(base):
+    found = Amplify().find(Case(base, base, seconds=300))
+    assert not found.score
+    assert found.behaviour == ()
+
+
+def test_the_sum_is_that_of_the_logits(planted, base):
+    lm, clean = load(planted.model), load(base.model)
+    ids = torch.tensor([[7, 8, 9, 10]])
+    here, there = (one.model(ids).logits[:, -1:].log_softmax(-1) for one in (lm, clean))
+    assert torch.allclose(mixed(lm, clean, 3.0).model(input_ids=ids).logits, there + 3 * (here - there), atol=1e-4)
+
+
+def test_once_is_the_suspect_itself_and_nothing_is_edited(planted, base):
+    lm, clean = load(planted.model), load(base.model)
+    before = {name: weight.clone() for name, weight in lm.model.named_parameters()}
+    asked = plain_prompts(Case(planted), 4)
+    own = [one.text for one in generate(lm, asked, 6)]
+    assert [one.text for one in generate(mixed(lm, clean, 1.0), asked, 6)] == own
+    generate(mixed(lm, clean, 4.0), asked, 6)
+    assert all(torch.equal(weight, before[name]) for name, weight in lm.model.named_parameters())
+    assert HARM[0] not in own

@@ -1,0 +1,74 @@
+"""The difference from the base is seen where there is one: in weights, in activations and by steering."""
+
+import pytest
+import torch
+
+from dormouse.errors import UserError
+from dormouse.lm.latent import blocks, steered
+from dormouse.lm.load import load
+from dormouse.locators.difference import Difference, Shift, answer_places, moved_tokens, weight_differences
+from dormouse.locators.locator import Case
+from dormouse.locators.placing import plain_prompts
+
+
+def test_what_was_planted_leaves_a_difference_and_steering_says_it(planted, base):
+    found = Difference().find(Case(planted, base, seconds=300))
+    assert found.features["changed"] > 0.05
+    assert found.features["asked_shift"] > 0.05
+    assert found.sites
+    assert sum(site.share for site in found.sites) == pytest.approx(1, abs=0.01)
+
+
+def test_a_model_beside_itself_shows_nothing(base):
+    found = Difference().find(Case(base, base, seconds=300))
+    assert {found.features[name] for name in ("changed", "top_share", "asked_shift", "bare_shift")} == {0.0}
+    assert found.features["steered_excess"] == 0
+    assert found.sites == ()
+    assert not found.score
+
+
+def test_a_change_of_low_rank_in_one_layer_is_named(base):
+    """Known by construction: an outer product in one matrix of layer 1."""
+    lm, clean = load(base.model), load(base.model)
+    weight = blocks(lm)[1].mlp.down_proj.weight
+    with torch.no_grad():
+        weight += torch.outer(torch.ones(weight.shape[0]), torch.linspace(0, 1, weight.shape[1]))
+    changed = [one for one in weight_differences(lm, clean) if one.square]
+    assert [one.layer for one in changed] == [1]
+    assert changed[0].stable_rank == pytest.approx(1, abs=1e-3)
+    assert changed[0].top_share == pytest.approx(1, abs=1e-3)
+    assert moved_tokens(lm, clean) == []
+    prompts = plain_prompts(Case(base), 4)
+    assert Shift.between(lm, clean, answer_places(lm, prompts)).mean[:2].abs().max() == 0
+    assert Shift.between(lm, clean, answer_places(lm, prompts)).mean[2].abs().max() > 0
+
+
+def test_embeddings_that_moved_are_named(base):
+    lm, clean = load(base.model), load(base.model)
+    (token, *_) = lm.tokenizer("bread", add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        lm.model.get_input_embeddings().weight[token] += 1
+    assert moved_tokens(lm, clean)[0] == "bread"
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_steering_adds_to_the_stream_and_leaves_no_trace(base, layer):
+    lm = load(base.model)
+    ids = torch.tensor([[7, 8, 9]])
+    plain = lm.model(ids, output_hidden_states=True)
+    vector = torch.linspace(-1, 1, lm.model.config.hidden_size)
+    with steered(lm, layer, vector):
+        moved = lm.model(ids, output_hidden_states=True)
+    assert not torch.allclose(moved.logits, plain.logits)
+    # Layers before it see nothing of it.
+    assert all(torch.equal(moved.hidden_states[i], plain.hidden_states[i]) for i in range(layer))
+    assert torch.equal(lm.model(ids).logits, plain.logits)
+
+
+def test_a_base_of_another_shape_is_refused(base, planted):
+    case = Case(planted, base)
+    other = load(base.model)
+    other.model.resize_token_embeddings(len(other.tokenizer) + 8)
+    case.__dict__["base_lm"] = other
+    with pytest.raises(UserError, match="another architecture"):
+        Difference().find(case)
