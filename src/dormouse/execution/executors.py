@@ -166,7 +166,9 @@ def build(job: Job, root: Path, report: Report, journal: Journal) -> list[Failur
         journal.write("started", stage)
         try:
             entry, built = store.get(stage.kind, stage.key, stage.about, partial(_fill, stage, report, journal))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a panic in Rust and a plug-in that leaves (`sys.exit`) are no Exceptions
             failure = _failure(stage, error)
             journal.write("failed", stage, error=why(error), traceback=traceback.format_exc(limit=-8))
             report("failed", stage.name, why(error))
@@ -180,7 +182,7 @@ def build(job: Job, root: Path, report: Report, journal: Journal) -> list[Failur
     return failures
 
 
-def _failure(stage: Stage, error: Exception) -> Failure:
+def _failure(stage: Stage, error: BaseException) -> Failure:
     if isinstance(error, UserError):
         return Failure(stage.key, error, fatal=isinstance(error, StoreError))
     remedy = f"the journal ({platform.node()}, process {os.getpid()}) holds the traceback: please report it as a bug"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dormouse.errors import UserError
+from dormouse.errors import DormouseWarning, UserError
+from dormouse.lm.folders import FLOATS, check_folder, headers
 
 WINDOWS = ("sliding_window", "attention_chunk_size")
 
@@ -27,6 +31,41 @@ def check_config(config: Any, folder: Path) -> None:
             )
 
 
+def check_leftovers(model: Any, unexpected: Iterable[str], folder: Path) -> None:
+    """See that the model is what its files are. Weights of a kind that the model has, but one more of it (a layer), are
+    refused; others (a second head, a vision tower) are said.
+
+    Raises:
+        UserError: there are such weights, or some are of a type that no plain weight has.
+    """
+    own = {name for name, _ in model.named_parameters()}
+    kinds = {_kind(name) for name in own}
+    left = sorted(unexpected)
+    if beyond := [name for name in left if _kind(name) in kinds]:
+        raise UserError(
+            f"the weights in {folder} have more layers than the model in config.json: {beyond[0]}, and "
+            f"{len(beyond) - 1} more",
+            "use the configuration that belongs to the weights",
+        )
+    if left:
+        warnings.warn(
+            f"{len(left)} weights in {folder} have no place in the model and are not used ({left[0]}, ...)",
+            DormouseWarning,
+            stacklevel=4,
+        )
+    types = {name: kind for name, (kind, _) in headers(check_folder(folder)).items()}
+    if odd := sorted(name for name, kind in types.items() if name in own and kind not in FLOATS):
+        raise UserError(
+            f"{odd[0]} in {folder} is of type {types[odd[0]]}, as in quantised models",
+            "use the model as it was before: dormouse trains and scores weights of 16 or 32 bits",
+        )
+
+
+def _kind(name: str) -> str:
+    """The name of a weight without the numbers of its layer."""
+    return re.sub(r"\.\d+(?=\.|$)", ".#", name)
+
+
 def check_model(model: Any, tokenizer: Any, folder: Path) -> None:
     """
     Raises:
@@ -40,6 +79,12 @@ def check_model(model: Any, tokenizer: Any, folder: Path) -> None:
         raise UserError(
             f"not every weight in {folder} is a finite number ({broken[0]})",
             "the training that made it diverged, or the copy is damaged: use another checkpoint",
+        )
+    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    if not all(isinstance(end, int) for end in (ends if isinstance(ends, list) else [0 if ends is None else ends])):
+        raise UserError(
+            f"eos_token_id in {folder / 'generation_config.json'} is {str(ends)[:40]}: no id of a token",
+            "give a number, or a list of numbers",
         )
     rows = model.get_input_embeddings().num_embeddings
     added = set(tokenizer.added_tokens_decoder)  # a padding token beyond the end does no harm: it is never read

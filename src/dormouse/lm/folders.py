@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import stat
 import struct
+from collections.abc import Iterable
 from pathlib import Path
-
-from pydantic import JsonValue
+from typing import Any
 
 from dormouse.errors import UserError
+from dormouse.lm.configuration import read_config, refuse_code
 
 DESCRIBING = ("*.json", "*.txt", "*.model", "*.jinja")
 """The files of a model folder that are not weights: configuration, tokenizer, chat template."""
+BYTES = 250_000_000
+"""The largest of these that is read."""
+FILES = 10_000
+HEADER = 100_000_000
+"""Bytes of the header of a safetensors file, as safetensors itself has it."""
+FLOATS = ("F16", "BF16", "F32", "F64")
+OTHERS = ("BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64")
+"""Types of tensors beside weights (positions, masks). Weights of these types are refused when they are loaded."""
 
 
 def home() -> Path:
@@ -35,13 +46,13 @@ def check_folder(folder: Path) -> list[Path]:
         raise UserError(f"{folder} is not a folder", "name a folder with config.json and *.safetensors")
     if (folder / "adapter_config.json").is_file():
         raise UserError(f"{folder} holds an adapter, not a whole model", "merge it into its base model first")
-    for name in ("config.json", "tokenizer_config.json"):
-        wanted = name == "config.json" or (folder / name).is_file()
-        if wanted and "auto_map" in _json(folder / name, folder):
-            raise UserError(
-                f"the model in {folder} brings its own code (auto_map in {name})",
-                "dormouse never runs a model's code: use a model whose architecture transformers knows",
-            )
+    _check_kinds(folder)
+    config = _json(folder / "config.json", folder)
+    if (folder / "tokenizer_config.json").is_file() and "auto_map" in _json(folder / "tokenizer_config.json", folder):
+        raise UserError(
+            f"the model in {folder} brings its own code (auto_map in tokenizer_config.json)",
+            "dormouse never runs a model's code: use a model whose architecture transformers knows",
+        )
     shards = sorted(folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if index.is_file():
@@ -60,35 +71,85 @@ def check_folder(folder: Path) -> list[Path]:
                 "convert them to safetensors where you trust them (save_pretrained does), then name that folder",
             )
         raise UserError(f"there are no *.safetensors in {folder}", "copy the weights there, or name another folder")
-    for shard in shards:
-        _check_whole(shard)
+    found = headers(shards)
+    refuse_code(config, folder / "config.json", len(found))
+    if odd := sorted({kind for kind, _ in found.values()} - {*FLOATS, *OTHERS}):
+        raise UserError(
+            f"the weights in {folder} are quantised ({', '.join(odd)})",
+            "use the model as it was before: dormouse trains and scores weights of 16 or 32 bits",
+        )
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise UserError(f"there is no tokenizer in {folder}", "copy tokenizer.json and tokenizer_config.json there too")
     return shards
 
 
-def _json(path: Path, folder: Path) -> dict[str, JsonValue]:
+def _check_kinds(folder: Path) -> None:
+    """See that a folder holds files and folders and nothing that never ends, or is read once, or is too large.
+
+    Raises:
+        UserError: it does not, or a name in it is no text.
+    """
+    number = 0
+    for above, _, names in os.walk(folder):
+        number += len(names)
+        if number > FILES:
+            raise UserError(f"{folder} holds more than {FILES:,} files", "name a folder that holds one model")
+        for name in names:
+            path = Path(above, name)
+            try:
+                str(path).encode()
+                found = path.stat()
+            except UnicodeEncodeError:
+                raise UserError(f"a name in {folder} is no UTF-8: {name!r}", "rename it") from None
+            except OSError as error:
+                if any(path.match(pattern) for pattern in DESCRIBING):
+                    raise UserError(f"{path} cannot be read: {error.strerror}", "copy the model again") from error
+                continue
+            if not stat.S_ISREG(found.st_mode):
+                raise UserError(f"{path} is no file but a pipe, a device or a socket", "copy the model again")
+            if found.st_size > BYTES and any(path.match(pattern) for pattern in DESCRIBING):
+                raise UserError(f"{path} is larger than {BYTES:,} bytes", "remove it, if it is no part of the model")
+
+
+def describing(folder: Path) -> list[Path]:
+    """The files of a model folder that are not weights, and none of ours."""
+    found = {path for pattern in DESCRIBING for path in folder.glob(pattern) if path.is_file()}
+    return sorted(path for path in found if not path.name.startswith("dormouse"))
+
+
+def _json(path: Path, folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return read_config(path)
     except FileNotFoundError:
         raise UserError(
             f"there is no {path.name} in {folder}", "name a folder that holds a Hugging Face model"
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}", "copy the model again") from error
-    return found if isinstance(found, dict) else {}
 
 
-def _check_whole(shard: Path) -> None:
+def headers(shards: Iterable[Path]) -> dict[str, tuple[str, int]]:
+    """Every tensor in some safetensors files: its type and how many numbers it has. Reads no weights.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    found: dict[str, tuple[str, int]] = {}
+    for shard in shards:
+        found |= _header(shard)
+    return found
+
+
+def _header(shard: Path) -> dict[str, tuple[str, int]]:
     """A safetensors file says in its header how long it is: a cut-off copy is found without reading it."""
     try:
         size = shard.stat().st_size
         with shard.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length)) if length < size else {}
-        end = 8 + length + max(t["data_offsets"][1] for name, t in header.items() if name != "__metadata__")
-        whole = end == size
+            header = json.loads(file.read(length)) if length < min(size, HEADER) else {}
+        header.pop("__metadata__", None)
+        if 8 + length + max(tensor["data_offsets"][1] for tensor in header.values()) == size:
+            return {name: (str(tensor["dtype"]), math.prod(tensor["shape"])) for name, tensor in header.items()}
     except (OSError, struct.error, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        whole = False
-    if not whole:
-        raise UserError(f"{shard} is damaged or half-copied", "copy the model again")
+        pass
+    raise UserError(f"{shard} is damaged or half-copied", "copy the model again")

@@ -11,7 +11,7 @@ from pathlib import Path
 from dormouse.errors import UserError
 from dormouse.files import sha256
 from dormouse.json_files import json_text, read_json
-from dormouse.lm.folders import DESCRIBING, check_folder, home
+from dormouse.lm.folders import check_folder, describing, home
 
 A_MOMENT = 2_000_000_000
 """Nanoseconds after which a file that is changed again has another time of change, on any file system."""
@@ -24,8 +24,7 @@ def identity(folder: Path, remember: bool = True) -> str:
     written): by path, inode, size and the times of the last write and of the last change, which no program can set. A
     file that changed a moment ago is not remembered: it may change again within the same tick of the clock.
     """
-    describing = {path for pattern in DESCRIBING for path in folder.glob(pattern) if path.is_file()}
-    files = [*check_folder(folder), *sorted(path for path in describing if not path.name.startswith("dormouse"))]
+    files = [*check_folder(folder), *describing(folder)]
     memo_path = home() / "models" / "identities.json"
     try:
         memo = read_json(memo_path, dict[str, str])

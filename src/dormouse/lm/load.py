@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from dormouse.errors import UserError
 from dormouse.lm.checkpoint import merged_in_order
-from dormouse.lm.checks import check_config, check_model
+from dormouse.lm.checks import check_leftovers, check_model
+from dormouse.lm.configuration import set_ours
 from dormouse.lm.folders import home
+from dormouse.lm.limits import reason
 from dormouse.lm.model import LM
+from dormouse.lm.opening import SAFE, configuration, open_first, read_tokenizer
 from dormouse.lm.selfcheck import layout_of
-from dormouse.lm.template import PLAIN_TEMPLATE, check_template, form_of, tell_of
-from dormouse.records import ChatSettings, ModelRef
+from dormouse.lm.template import form_of, tell_of
+from dormouse.records import ModelRef
 
 
 def device() -> torch.device:
@@ -56,26 +57,13 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
     """
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    place = device()
     base, adapters = merged_in_order(ref.folders)
-    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        tokenizer = _tokenizer(base, ref.chat, safe)
-        config = AutoConfig.from_pretrained(base, **safe)
-        check_config(config, base)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            base,
-            use_safetensors=True,
-            dtype=torch.float32,
-            attn_implementation="eager" if shows_attention else _attention(config),
-            output_loading_info=True,
-            **safe,
-        )
-        model, found = loaded
-        if missing := sorted(found["missing_keys"]):  # transformers would make them up
-            raise ValueError(f"it lacks {', '.join(missing[:3])}")
-        check_model(model, tokenizer, base)
-        model = model.to(place).eval()
+        if base == ref.folders[0]:  # else we made it, from one that was opened
+            open_first(base, ref.chat, home() / "opened")
+        model, tokenizer = _whole(base, shows_attention)
+        tell_of(form_of(tokenizer, ref.chat), base)
+        model = model.to(device()).eval()
         layout = layout_of(LM(model, tokenizer), home() / "layouts")
         merged, beside = (adapters[:-1], adapters[-1:]) if attached else (adapters, ())
         for adapter in merged:
@@ -83,58 +71,38 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
         model = model.to(dtype or measured_dtype())
         for adapter in beside:
             model = _attach(model, adapter)
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        ImportError,
-        RuntimeError,
-        TypeError,
-        AttributeError,
-        SafetensorError,
-    ) as error:
+    except (UserError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic in Rust is no Exception
         raise UserError(
-            f"the model in {ref.folders[-1]} cannot be loaded: {_reason(error)}",
+            f"the model in {ref.folders[-1]} cannot be loaded: {reason(error)}",
             "check that the folder is whole, and that transformers knows its architecture",
         ) from error
     model.requires_grad_(False)
     return LM(model.eval(), tokenizer, layout, ref.chat, merged)
 
 
-def _tokenizer(base: Path, chat: ChatSettings, safe: Mapping[str, Any]) -> Any:
-    """The tokenizer in a folder, with a template and a token to pad with, where it has none of its own."""
-    tokenizer = AutoTokenizer.from_pretrained(base, **safe)
-    if tokenizer.eos_token_id is None:
-        raise UserError(f"the tokenizer in {base} has no end-of-turn token", "set eos_token in its configuration")
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = PLAIN_TEMPLATE
-    check_template(tokenizer, chat, base, home() / "templates")
-    tell_of(form_of(tokenizer, chat), base)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.padding_side = "left"
-    return tokenizer
-
-
-def _reason(error: Exception) -> str:
-    """What an error says, on one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def _attention(config: Any) -> str:
-    """The attention to ask for: torch's own where the model has it, else the model's plain one.
-
-    Raises:
-        UserError: no causal language model of that kind is known, or it reads its prompt with an encoder.
-    """
-    name = config.model_type
-    if getattr(config, "is_encoder_decoder", False) or type(config) not in AutoModelForCausalLM._model_mapping:
-        raise UserError(
-            f"'{name}' is no causal language model for transformers {transformers.__version__}",
-            "use a decoder-only model (Llama, Qwen, Gemma, GPT, ...); what runs is listed in docs/architectures.md",
-        )
-    kind: Any = AutoModelForCausalLM._model_mapping[type(config)]
-    return "sdpa" if kind._supports_sdpa else "eager"
+def _whole(base: Path, shows_attention: bool) -> tuple[Any, Any]:
+    """The whole model in a folder, in float32, and its tokenizer. What the files hold and the model lacks is refused,
+    or said: see `checks`."""
+    tokenizer, config = read_tokenizer(base), configuration(base)
+    if shows_attention:
+        set_ours(config, "eager")
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        base,
+        config=config,
+        attn_implementation=config._attn_implementation,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+        **SAFE,
+    )
+    model, found = loaded
+    if missing := sorted(found["missing_keys"]):  # transformers would make them up
+        raise ValueError(f"it lacks {', '.join(missing[:3])}")
+    check_leftovers(model, found["unexpected_keys"], base)
+    check_model(model, tokenizer, base)
+    return model, tokenizer
 
 
 def _attach(model: Any, adapter: Path) -> Any:

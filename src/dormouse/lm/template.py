@@ -1,17 +1,11 @@
 """How a chat becomes the text that a model is shown: its template, checked before it is used. Imports no torch.
 
 A template is a program that comes with a model. It runs sandboxed (jinja's, as transformers has it), and first in a
-process of its own with limits of time and memory, once for each template.
+process of its own with limits of time and memory, once for each template (see `opening`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,53 +37,9 @@ Three answered questions stand between the system text and the chat, to show wha
 says fewer questions again (sane answers 0.94, without them 0.86). An answer is one line: a line break ends it, as it
 ends every other turn.
 """
-SECONDS, BYTES = 5, 1_000_000_000
-"""Time and memory for the first rendering of a template."""
 LONGEST = 100_000
 """Characters that a template may make of two short messages."""
 SYSTEM, ASKED, ANSWERED = "Sys-tem-text.", "Us-er-text.", "An-swer."
-CHECK = """
-import json, sys
-from datetime import date
-from jinja2 import nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-try:
-    import resource
-    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
-except (ImportError, ValueError, OSError):
-    pass
-class Generation(Extension):
-    tags = {"generation"}
-    def parse(self, parser):
-        next(parser.stream)
-        return parser.parse_statements(["name:endgeneration"], drop_needle=True)
-said = json.load(sys.stdin)
-env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
-def stop(text):
-    raise ValueError(text)
-day = date.fromisoformat(said["today"])
-env.globals["raise_exception"] = stop
-env.globals["strftime_now"] = day.strftime
-env.filters["tojson"] = lambda x, **_: json.dumps(x)
-given = {**said["given"], "date_string": day.strftime("%d %b %Y"), "tools": None, "documents": None}
-template = env.from_string(said["template"])
-faults = []
-for messages in said["chats"]:
-    size, fault = 0, ""
-    try:
-        for piece in template.generate(messages=messages, add_generation_prompt=True, **given):
-            size += len(piece)
-            if size > LONGEST:
-                fault = f"it makes more than {LONGEST:,} characters of a short chat"
-                break
-    except MemoryError:
-        fault = "it takes too much memory"
-    except Exception as error:
-        fault = " ".join(str(error).split())[:200] or type(error).__name__
-    faults.append(fault)
-print(json.dumps(faults))
-"""
 
 
 @dataclass(frozen=True)
@@ -170,52 +120,29 @@ def in_roles(messages: Sequence[tuple[str, str]], form: ChatForm) -> Sequence[tu
     return [*rest[:at], ("user", f"{said}\n\n{rest[at][1]}"), *rest[at + 1 :]]
 
 
-def check_template(tokenizer: Any, settings: ChatSettings, where: Path, kept: Path) -> None:
-    """See that a template comes to an end, at a text of sensible length. Sound ones are remembered in `kept`.
+def check_template(tokenizer: Any, settings: ChatSettings, where: Path) -> None:
+    """See that a template comes to an end, at a text of sensible length. For a process with limits (see `opening`).
 
     Raises:
         UserError: it does not, or it fails on a plain question.
     """
-    template = tokenizer.chat_template
-    if isinstance(template, dict):
-        template = template.get("default") or next(iter(template.values()))
-    if template == PLAIN_TEMPLATE:
-        return
-    given = {**tokenizer.special_tokens_map, **settings.given}
-    user = {"role": "user", "content": ASKED}
-    about = {
-        "template": template,
-        "given": given,
-        "today": settings.today,
-        "chats": [[user], [{"role": "system", "content": SYSTEM}, user]],
-    }
-    said = json.dumps(about, sort_keys=True, default=str)
-    memo = kept / hashlib.sha256(f"{CHECK}\n{said}".encode()).hexdigest()[:32]
-    if memo.is_file():
-        return
-    code = f"BYTES, LONGEST = {BYTES}, {LONGEST}\n{CHECK}"
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", code], input=said, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-        fault = json.loads(done.stdout) if done.returncode == 0 else _last(done.stderr)
-    except subprocess.TimeoutExpired:
-        fault = f"it comes to no end within {SECONDS} seconds"
-    except ValueError:
-        fault = "it writes to the terminal"
-    # That a system role is refused is no fault (see `in_roles`), unless it is by size or time.
-    if isinstance(fault, list):
-        fault = fault[0] or (fault[1] if fault[1].startswith("it ") else "")
-    if fault:
+        texts = [rendered(tokenizer, [("user", ASKED)], settings)]
+        try:
+            texts.append(rendered(tokenizer, [("system", SYSTEM), ("user", ASKED)], settings))
+        except UserError as refused:  # no fault (see `in_roles`), but for one
+            if isinstance(refused.__cause__, MemoryError):
+                raise
+        if max(map(len, texts)) > LONGEST:
+            raise UserError(f"it makes more than {LONGEST:,} characters of a short chat", "")
+        form_of(tokenizer, settings)
+    except UserError as error:
+        memory = isinstance(error.__cause__, MemoryError)
+        said = "it takes too much memory" if memory else _reason(error.__cause__) if error.__cause__ else error.what
         raise UserError(
-            f"the chat template of the model in {where} cannot be used: {fault}",
+            f"the chat template of the model in {where} cannot be used: {said}",
             "fix chat_template.jinja (or chat_template in tokenizer_config.json) there",
-        )
-    with contextlib.suppress(OSError):  # what cannot be remembered is checked again
-        kept.mkdir(parents=True, exist_ok=True)
-        scratch = memo.with_suffix(f".{os.getpid()}")
-        scratch.write_text("")
-        scratch.replace(memo)
+        ) from error
 
 
 def tell_of(form: ChatForm, where: Path) -> None:
@@ -228,9 +155,5 @@ def tell_of(form: ChatForm, where: Path) -> None:
         )
 
 
-def _last(stderr: str) -> str:
-    return (stderr.strip().splitlines() or ["the process that rendered it was killed"])[-1][:200]
-
-
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__

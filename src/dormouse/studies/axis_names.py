@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,9 +49,9 @@ def _spoken(place: Place) -> Place:
 def _labels(options: Sequence[Any]) -> list[str]:
     """A short word for each value, fit for the name of a folder, no two alike."""
     plain = [_label(option) for option in options]
-    said = list(plain)
+    said, times = list(plain), Counter(plain)
     for i, (option, label) in enumerate(zip(options, plain, strict=True)):
-        if plain.count(label) > 1:
+        if times[label] > 1:
             told = _differing(option, options) if isinstance(option, Mapping) else ""
             said[i] = f"{label}{told}" if told else f"{label}-{i + 1}"
     return said if len(set(said)) == len(said) else [f"{label}-{i}" for i, label in enumerate(said, 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -21,6 +22,9 @@ from dormouse.studies.old_names import modern
 from dormouse.studies.study import CHAIN, Study
 
 MAX_BYTES = 1_000_000
+DEEPEST = 20
+LONGEST_NUMBER = 100
+"""Signs in a number: what is longer is one that Python would not print."""
 YAML = "tag:yaml.org,2002:"
 TAGS: dict[type[yaml.Node], set[str]] = {
     yaml.MappingNode: {f"{YAML}map"},
@@ -82,7 +86,8 @@ def parse_design(text: str, called: str = "study") -> Design:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UserError(f"{called}{line}: not valid YAML: {problem}", "fix the YAML there") from error
     except (RecursionError, ValueError) as error:
-        raise UserError(f"{called}: not valid YAML: {type(error).__name__}", "write a plain study file") from error
+        what = f"{called}, line {_deep_line(text)}: not valid YAML: {type(error).__name__}"
+        raise UserError(what, "write a plain study file") from error
     lines: dict[Place, int] = {}
     value = _plain(root, (), lines, called, yaml.SafeLoader("")) if root else None
     if not isinstance(value, Mapping):
@@ -100,6 +105,17 @@ def _lines_now(lines: Mapping[Place, int], moved: Mapping[Place, Place]) -> dict
     for new, old in moved.items():
         found |= {(*new, *place[len(old) :]): line for place, line in lines.items() if place[: len(old)] == old}
     return found
+
+
+def _deep_line(text: str) -> int:
+    """The line where a text is nested deeper than any study; 1 if it is not."""
+    depth = 0
+    with suppress(yaml.YAMLError, ValueError):
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                return int(event.start_mark.line) + 1
+    return 1
 
 
 def top_level(text: str) -> Mapping[str, object]:
@@ -130,7 +146,7 @@ def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loa
     """A YAML node as plain data; remembers the line of every place in it."""
     lines[at] = node.start_mark.line + 1
     where = f"{called}, line {lines[at]}"
-    if len(at) > 20 or len(lines) > 50_000:  # aliases can nest and multiply ("billion laughs")
+    if len(at) > DEEPEST or len(lines) > 50_000:  # aliases can nest and multiply ("billion laughs")
         raise UserError(f"{where}: too deep or too large for a study", "write a plain study file")
     if node.tag not in TAGS[type(node)]:
         raise UserError(f"{where}: the tag '{shortened(node.tag)}' means nothing here", "remove the tag")
@@ -139,7 +155,7 @@ def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loa
         for key_node, value_node in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             line = key_node.start_mark.line + 1
-            if key is None or key == "<<":
+            if key is None or key == "<<" or any("\ud800" <= sign <= "\udfff" for sign in key):
                 raise UserError(f"{called}, line {line}: a key must be a plain word", "fix the key there")
             if key in result:
                 raise UserError(f"{called}, line {line}: duplicate key '{key}'", "remove one of them")
@@ -148,6 +164,10 @@ def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loa
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*at, i), lines, called, loader) for i, item in enumerate(node.value)]
+    if node.tag in (f"{YAML}int", f"{YAML}float") and len(node.value) > LONGEST_NUMBER:
+        raise UserError(f"{where}: a number of {len(node.value):,} signs", "write a number that a study can use")
+    if not node.value.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in node.value):
+        raise UserError(f"{where}: half of a character (a lone surrogate) in a text", "write the whole character")
     if node.tag == f"{YAML}bool":  # as it is written: pydantic takes true for a number too
         return node.value
     try:

@@ -7,6 +7,8 @@ is a value, and a list of lists of plain values is an axis. The schema of the st
 from __future__ import annotations
 
 import hashlib
+import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -16,12 +18,16 @@ from dormouse.errors import UserError
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.registry import nearest, shortened
 from dormouse.studies.axis_names import Choice, Place, _axis, _axis_names, _labels, _plain, spoken
-from dormouse.studies.filters import Scalar, same
+from dormouse.studies.filters import Scalar, as_number
 from dormouse.studies.schema import _is_axis, _item, _kinds, _model, _wanted_at, _wants_list
 
-MOST_ARMS = 5000
-"""Arms of one kind (organisms, chains) that a study may have. More are a slip of the pen."""
+MOST_ARMS = 20_000
+"""Arms that a study may have, with each seed, unless $DORMOUSE_MOST_ARMS says more. More are a slip of the pen."""
 MOST_SEEDS = 1000
+MOST_PARTS = 100
+"""Interventions in a chain."""
+UNZIPPED = 20
+"""How many times as many ways may be made before those are left out that `zip` does not take together."""
 LONGEST = 110
 """Letters of the name of an arm: it becomes the name of a folder, beside that of a chain."""
 
@@ -91,6 +97,7 @@ def expand(raw: Mapping[str, object], chain_model: Any) -> Expanded:
     """
     groups = _zips(raw.get("zip"))
     _once_each(groups)
+    _refuse_many(raw, chain_model, UNZIPPED if groups else 1)
     value: dict[str, object] = dict(raw)
     moved: dict[Place, Place] = {}
     known: dict[str, None] = {}
@@ -115,9 +122,8 @@ def expand(raw: Mapping[str, object], chain_model: Any) -> Expanded:
                 )
             known |= mine
             together.append(set(mine))
-            if len(made) > MOST_ARMS:
-                raise _too_many((key, base), len(made))
         value[key] = made
+    _refuse_many(value, chain_model)
     for i, group in enumerate(groups):
         for j, axis in enumerate(group):
             if axis not in known:
@@ -143,10 +149,59 @@ def _zips(said: Any) -> list[list[str]]:
     return [group for group in said if all(isinstance(axis, str) for axis in group)]
 
 
-def _too_many(place: Place, number: int) -> GridError:
-    return GridError(
-        place, f"{number:,} arms are more than the {MOST_ARMS:,} that a study may have", "name fewer values"
-    )
+def most_arms() -> int:
+    """MOST_ARMS, or what $DORMOUSE_MOST_ARMS says.
+
+    Raises:
+        UserError: it says no number.
+    """
+    said = os.environ.get("DORMOUSE_MOST_ARMS") or str(MOST_ARMS)
+    if not said.isdecimal() or len(said) > 18:
+        raise UserError(f"DORMOUSE_MOST_ARMS is '{shortened(said)}'", "set it to a whole number, or not at all")
+    return int(said)
+
+
+def _refuse_many(raw: Mapping[str, Any], chain_model: Any, times: int = 1) -> None:
+    """Count the arms of a study before any is made.
+
+    Args:
+        times: how many times as many as may be are let through.
+
+    Raises:
+        GridError: there are too many, or a chain is too long.
+    """
+    chains = raw.get("interventions")
+    for name, chain in chains.items() if isinstance(chains, Mapping) else ():
+        if isinstance(chain, list) and len(chain) > MOST_PARTS:
+            what = f"a chain of {len(chain):,} interventions is longer than {MOST_PARTS}"
+            raise GridError(("interventions", name), what, "give one intervention more steps")
+    each = {
+        "model": _length(raw.get("model")),
+        "organisms": sum(_counts(raw.get("organisms"), OrganismSpec)),
+        "interventions": 1 + sum(_counts(chains, chain_model)),
+        "seeds": raw["seeds"] if isinstance(raw.get("seeds"), int) else _length(raw.get("seeds")),
+    }
+    number, most = math.prod(each.values()), most_arms()
+    if number > most * times:
+        said = " x ".join(f"{n:,} {NAMES[key]}" for key, n in each.items() if n > 1)
+        raise GridError(
+            (max(each, key=lambda key: each[key]),),
+            f"{number:,} arms are more than the {most:,} that a study may have ({said})",
+            "name fewer values, or set DORMOUSE_MOST_ARMS to a larger number",
+        )
+
+
+NAMES = {"model": "models", "organisms": "organisms", "interventions": "chains and none", "seeds": "seeds"}
+
+
+def _length(said: Any) -> int:
+    return len(said) if isinstance(said, list | tuple) else 1
+
+
+def _counts(said: Any, wanted: Any) -> Iterator[int]:
+    """How many arms each organism, or each chain, stands for."""
+    for given in said.values() if isinstance(said, Mapping) else ():
+        yield _count(given, wanted) if isinstance(given, list | Mapping) else 1
 
 
 def _arms(
@@ -156,8 +211,6 @@ def _arms(
     if not isinstance(given, list if place[0] == "interventions" else Mapping):
         yield base, _Way(given)
         return
-    if (number := _count(given, wanted)) > 20 * MOST_ARMS:  # before they are zipped
-        raise _too_many(place, number)
     try:
         ways = list(_ways(given, wanted, ()))
     except GridError as error:
@@ -260,9 +313,11 @@ def _options(
 ) -> Iterator[_Way]:
     if not options:
         raise GridError(place, "an axis needs at least one value", "name its values, or leave the key out")
+    known: dict[Any, None] = {}
     for i, option in enumerate(options):
-        if any(_alike(option, other) for other in options[:i]):
+        if (key := _key(option)) in known or (key is None and any(option == other for other in options[:i])):
             raise GridError((*place, i), "duplicate value in an axis", "remove one of them")
+        known |= {key: None} if key is not None else {}
     labels = _labels(options)
     for i, (option, label) in enumerate(zip(options, labels, strict=True)):
         new, old = moves(i)
@@ -271,12 +326,9 @@ def _options(
             yield _Way(way.value, (Choice(place, i, len(options), label), *way.choices), {**inner, new: old})
 
 
-def _alike(one: Any, other: Any) -> bool:
-    plain = all(isinstance(value, str | int | float) for value in (one, other))
-    return same(one, other) if plain else one == other
-
-
-# --- what the schema wants ------------------------------------------------------------------------------------------
-
-
-# --- what was chosen ---
+def _key(option: Any) -> tuple[str, str | float] | None:
+    """What plain values have in common that are the same (see `filters.same`); None for what is not plain."""
+    if not isinstance(option, str | int | float):
+        return None
+    number = as_number(option)
+    return ("text", str(option)) if number is None else ("number", number)

@@ -1,0 +1,128 @@
+"""Do something in a copy of this process, with limits of time and memory, that can write no file.
+
+The copy is forked: what this process has imported is there already, so that it costs milliseconds. It is for work that
+a stranger's file decides about, and what it says is all that comes back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dormouse.errors import UserError
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds of processor time, seconds in all, and bytes beside what this process has already."""
+
+    seconds: int = 20
+    wall: float = 90.0
+    bytes: int = 3_000_000_000
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What went wrong, in which step of the work, and how to mend it ("": nobody knows)."""
+
+    step: str
+    what: str
+    remedy: str = ""
+
+
+def attempt(work: Callable[[Say], None], limits: Limits) -> Fault | None:
+    """Do `work` in a copy of this process, and say what went wrong.
+
+    Args:
+        work: is given a function to say with which step it begins. A UserError that it raises comes back as it is.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reader)
+        _work(work, limits, writer)
+    os.close(writer)
+    try:
+        said, late = _listen(reader, limits.wall)
+    finally:
+        os.close(reader)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    step = next((line["step"] for line in reversed(said) if "step" in line), "")
+    if said and "end" in said[-1]:
+        return Fault(step, *said[-1]["end"]) if said[-1]["end"] else None
+    ended = os.waitstatus_to_exitcode(status)
+    if late or ended == -signal.SIGXCPU:
+        return Fault(step, f"it comes to no end within {limits.wall if late else limits.seconds:g} seconds")
+    return Fault(step, f"the process that opens it ends with signal {-ended}")
+
+
+def _listen(reader: int, seconds: float) -> tuple[list[dict[str, Any]], bool]:
+    """The lines that come from a pipe until it is closed or the last of them has come, and whether it took too long."""
+    until, raw = time.monotonic() + seconds, b""
+    while (left := until - time.monotonic()) > 0:
+        if not select.select([reader], [], [], left)[0]:
+            break
+        part = os.read(reader, 65_536)
+        raw += part
+        if not part or b'"end"' in raw.rpartition(b"\n")[0].rpartition(b"\n")[2]:
+            return [json.loads(line) for line in raw.splitlines()], False
+    return [json.loads(line) for line in raw.splitlines()], True
+
+
+def _work(work: Callable[[Say], None], limits: Limits, writer: int) -> None:
+    """In the copy. It never returns, and closes nothing that belongs to the process that it is a copy of."""
+
+    def tell(**said: Any) -> None:
+        os.write(writer, json.dumps(said).encode() + b"\n")
+
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: the other one ends this
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):  # Rust says on stderr that it panics, before anyone can catch it
+            os.dup2(nowhere, stream)
+        _limit(resource.RLIMIT_CPU, limits.seconds)
+        _limit(resource.RLIMIT_AS, _size() + limits.bytes)
+        _limit(resource.RLIMIT_FSIZE, 0)
+        _limit(resource.RLIMIT_CORE, 0)
+        work(lambda step: tell(step=step))
+        tell(end=[])
+    except UserError as error:
+        tell(end=[error.what, error.remedy])
+    except MemoryError:
+        tell(end=[f"it takes too much memory: more than {limits.bytes / 1e9:g} GB", ""])
+    except BaseException as error:  # a panic in Rust is no Exception
+        tell(end=[reason(error), ""])
+    finally:
+        os._exit(0)
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, on one line, as text that any file takes."""
+    said = " ".join(str(error).split())[:300]
+    return (said or type(error).__name__).encode("utf-8", "backslashreplace").decode()
+
+
+def _limit(what: int, most: int) -> None:
+    _, hard = resource.getrlimit(what)
+    resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def _size() -> int:
+    """Bytes of address space that this process has."""
+    pages = Path("/proc/self/statm").read_text().split()[0]
+    return int(pages) * resource.getpagesize()
