@@ -94,8 +94,11 @@ for line in sys.stdin:
             until = time.monotonic() + seconds
             while time.monotonic() < until and finished(wanted["journal"]) < enough:
                 time.sleep(0.005)
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+        for number in wanted["signals"]:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, number) if number == signal.SIGINT else os.kill(pid, number)
+            time.sleep(wanted["gap"])
     print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]), flush=True)
 """
 
@@ -111,7 +114,8 @@ class Lab:
         """Exit codes of some command lines at once."""
         assert self.process.stdin
         assert self.process.stdout
-        wanted = {"after": None, "most": None, "each": [(list(words), str(log)) for words, log in each], **more}
+        wanted = {"after": None, "most": None, "signals": [signal.SIGKILL], "gap": 0.0, **more}
+        wanted["each"] = [(list(words), str(log)) for words, log in each]
         self.process.stdin.write(json.dumps(wanted) + "\n")
         self.process.stdin.flush()
         return list(json.loads(self.process.stdout.readline()))
@@ -126,6 +130,8 @@ class Lab:
         questions: int = 4,
         together: int = 1,
         workers: int = 1,
+        signals: Sequence[int] = (signal.SIGKILL,),
+        gap: float = 0.0,
     ) -> list[int]:
         """Run the study in a folder, `together` times at once, two and two into one folder of results.
 
@@ -133,6 +139,7 @@ class Lab:
             after: kill all after so many seconds or, if that is sooner, when so many stages are finished (`enough`);
                 in either case so much `later`, or when three more are.
             most: bytes that a file may have: the disk is full then.
+            signals: what is sent in place of kill -9, so many seconds (`gap`) apart; Ctrl-C goes to children too.
         """
         at.mkdir(exist_ok=True)
         (at / "study.yaml").write_text(STUDY.format(model=self.model, questions=questions))
@@ -140,7 +147,7 @@ class Lab:
         outs = [out_of(at, questions, i // 2) for i in range(together)]
         each = [([*words, "--out", str(out)], at / f"log-{i}") for i, out in enumerate(outs)]
         when = {"after": after, "enough": enough, "later": later, "journal": str(outs[0] / "journal.jsonl")}
-        return self.run(each, most=most, **when)
+        return self.run(each, most=most, signals=list(signals), gap=gap, **when)
 
 
 def out_of(at: Path, questions: int = 4, i: int = 0) -> Path:
@@ -259,6 +266,44 @@ def test_processes_share_a_study_and_a_store(lab: Lab, undisturbed: Path, tmp_pa
     journal = [json.loads(line) for i in range(together // 2) for line in journal_of(out_of(at, 4, i))]
     finished = [line["key"] for line in journal if line["event"] == "finished"]
     assert len(finished) == len(set(finished)), "nobody made what another had made"
+
+
+SIGNALS = {"ctrl-c": [2], "three times ctrl-c": [2, 2, 2], "term": [15], "hup": [1], "term twice": [15, 15]}
+STOPS = [("three times ctrl-c", 1), ("term", 2), ("hup", 1), ("three times ctrl-c", 2), ("term", 1)]
+if LONG:
+    STOPS = [(name, workers) for name in SIGNALS for workers in (1, 2)] * 10
+
+
+def test_signals_stop_a_study_and_say_how_to_go_on(lab: Lab, undisturbed: Path, tmp_path: Path) -> None:
+    """At one moment after the other of a single study, which is then finished."""
+    at, rng, stages = tmp_path / "study", random.Random(1), count(out_of(undisturbed))
+    log = at / "log-0"
+    for i, (name, workers) in enumerate(STOPS):
+        signals = SIGNALS[name]
+        enough = 1 + (stages - 8) * i // len(STOPS)
+        gap, later = rng.choice([0.0, 0.01, 0.2]), rng.uniform(0, 0.3)
+        code = lab.study(at, 300, enough, later, workers=workers, signals=signals, gap=gap)
+        said = log.read_text()
+        assert code == [128 + signals[0]], (name, workers, said[-3000:])
+        assert said.endswith("dormouse: stopped. What was finished is kept: the same command goes on from there.\n")
+        assert not re.search("Traceback|leaked|Error", said), said
+        last = json.loads(journal_of(out_of(at))[-1])
+        assert (last["event"], last["error"]) == ("ended", f"stopped by {STOPPED_BY[signals[0]]}")
+        assert not list((at / "store" / "scratch").iterdir())
+        assert not [path for path in Path("/proc").glob("[0-9]*/environ") if str(at).encode() in words_of(path.parent)]
+        log.write_text("")
+    assert lab.study(at) == [0], log.read_text()
+    assert results(out_of(at)) == results(out_of(undisturbed))
+
+
+STOPPED_BY = {2: "Ctrl-C", 15: "SIGTERM", 1: "SIGHUP"}
+
+
+def words_of(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def journal_of(out: Path) -> list[str]:

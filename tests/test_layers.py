@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "errors": set(),
     "files": set(),
     "json_files": {"errors"},
+    "stopping": set(),
     "renamed": {"errors"},
     "registry": {"errors", "records", "json_files", "renamed"},
     "sources": {"errors", "packages"},
@@ -51,9 +52,9 @@ MAY_IMPORT = {
     | WORK
     | {"locators", "metrics", "store", "sources", "studies", "claims", "execution", "storage"}
     | {"report", "provenance", "card"},
-    "terminal": {"errors"},
+    "terminal": {"errors", "stopping"},
     "options": {"registry"},
-    "card": {"errors", "records", "json_files", "renamed", "organisms"},
+    "card": {"errors", "records", "json_files", "renamed", "organisms", "store"},
     "export": {"errors", "records", "card", "lm"},
     **dict.fromkeys(("__init__", "api", "catalogue", "cli", "doctor", "chat", "integrations"), EVERYTHING),
 }

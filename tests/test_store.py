@@ -8,8 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -396,3 +399,123 @@ def test_a_place_that_cannot_hold_a_store(tmp_path: Path, place: str) -> None:
     (tmp_path / "a-file").write_text("")
     with pytest.raises(UserError, match="cannot be used"):
         Store(tmp_path / place).get("kind", "k1", {}, refuse)
+
+
+# --- several users ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store that everybody may write to."""
+    if os.getuid():
+        pytest.skip("only root can be somebody else")
+    with tempfile.TemporaryDirectory(prefix="shared-store-") as folder:
+        os.chmod(folder, 0o777)
+        before = os.umask(0)
+        yield Store(Path(folder) / "store")
+        os.umask(before)
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def private(folder: Path) -> None:
+    """As some libraries write weights, whatever the umask says."""
+    fill(folder)
+    (folder / "deep" / "weights").chmod(0o600)
+    (folder / "deep").chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("umask", "files", "folders"), [(0o022, 0o644, 0o755), (0o007, 0o660, 0o770), (0, 0o666, 0o777)]
+)
+def test_modes_follow_the_umask(store: Store, umask: int, files: int, folders: int) -> None:
+    before = os.umask(umask)
+    try:
+        entry, _ = store.get("kind", "k1", {}, private)
+    finally:
+        os.umask(before)
+    for path in [entry.folder, *entry.folder.rglob("*")]:
+        assert path.stat().st_mode & 0o777 == (folders if path.is_dir() else files), path
+
+
+def test_two_users_share_a_store(shared: Store) -> None:
+    shared.get("kind", "k1", {}, private)
+    with somebody_else():
+        assert not again(shared).get("kind", "k1", {}, refuse)[1]
+        assert again(shared).get("kind", "k2", {}, private)[1]
+    assert not again(shared).get("kind", "k2", {}, refuse)[1]
+    assert (shared.place("kind", "k2") / "text").stat().st_uid == 65534
+
+
+@pytest.mark.parametrize("closed", ["text", "deep", "manifest.json", "."])
+def test_what_may_not_be_read_is_not_damaged(shared: Store, closed: str) -> None:
+    entry, _ = shared.get("kind", "k1", {}, fill)
+    (entry.folder / closed).chmod(0)
+    with somebody_else(), pytest.raises(UserError, match="cannot be read: Permission denied") as caught:
+        again(shared).get("kind", "k1", {}, refuse)
+    assert "chmod" in caught.value.remedy
+    (entry.folder / closed).chmod(0o777)
+    assert not again(shared).get("kind", "k1", {}, refuse)[1], "it is where it was"
+    assert not list((shared.root / "damaged").iterdir())
+    assert not (shared.root / "audit.jsonl").exists()
+
+
+def test_what_is_set_aside_is_put_down(store: Store) -> None:
+    for key, spoil in (("k1", flip), ("k2", truncate)):
+        entry, _ = store.get("kind", key, {}, fill)
+        spoil(entry.folder)
+        with pytest.warns(DormouseWarning, match=r"is damaged \(deep/weights: .*\); it was set aside"):
+            again(store).get("kind", key, {}, fill)
+    lines = [json.loads(line) for line in (store.root / "audit.jsonl").read_text().splitlines()]
+    assert [(line["what"], line["kind"], line["key"], line["why"]) for line in lines] == [
+        ("set aside", "kind", "k1", "deep/weights: its checksum fails"),
+        ("set aside", "kind", "k2", "deep/weights: has 100 bytes, not 10240"),
+    ]
+    assert all((store.root / "damaged" / line["to"] / "deep").is_dir() for line in lines)
+    assert all(time.time() - 600 < line["time"] <= time.time() and line["user"] == os.getuid() for line in lines)
+
+
+def test_a_clock_that_goes_back_changes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.time, "time", iter(range(10_000, 0, -100)).__next__)
+    entry, _ = store.get("kind", "k1", {}, fill)
+    assert entry.manifest["seconds"] < 0
+    assert not again(store).get("kind", "k1", {}, refuse)[1]
+
+
+def test_another_version_of_dormouse_on_the_same_store(store: Store) -> None:
+    """What a later one may write beside ours is left alone: more keys of a manifest, kinds and rooms of its own."""
+    entry, _ = store.get("kind", "k1", {}, fill)
+    manifest = json.loads((entry / "manifest.json").read_text())
+    manifest.pop("digest")
+    manifest |= {"version": 99, "more": [1]}
+    (entry / "manifest.json").write_text(json.dumps({**manifest, "digest": digest(manifest)}))
+    (store.root / "novelty").mkdir()
+    (store.root / "entries" / "later").mkdir()
+    (store.root / "entries" / "later" / "x").write_text("not a folder")
+    assert not again(store).get("kind", "k1", {}, refuse)[1]
+    assert again(store).get("kind", "k2", {}, fill)[1]
+    assert again(store).find("later", "x") is None
+    assert (store.root / "novelty").is_dir()
+    assert (store.root / "entries" / "later" / "x").is_file()
+
+
+@pytest.mark.skipif(not os.environ.get("DORMOUSE_STRESS"), reason="long: make stress")
+def test_a_soak(store: Store) -> None:
+    """2,000 stages in one process: files that are open, threads and memory stay as they were."""
+    import psutil
+
+    process, seen = psutil.Process(), []
+    for i in range(2000):
+        store.get("kind", f"k{i}", {}, fill)
+        again(store).find("kind", f"k{i}")
+        if i % 500 == 499:
+            seen.append((process.num_fds(), process.num_threads(), process.memory_info().rss))
+    assert {(fds, threads) for fds, threads, _ in seen} == {seen[0][:2]}
+    assert seen[-1][2] - seen[0][2] < 50e6, seen

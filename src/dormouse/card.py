@@ -13,6 +13,7 @@ from dormouse.json_files import AGAIN, Json, parse, read_json
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ChatSettings, ModelRef
 from dormouse.renamed import with_new_keys
+from dormouse.store import faults_around
 
 CARD = "dormouse.json"
 
@@ -57,7 +58,8 @@ class Card:
 def read_card(folder: Path) -> Card:
     """
     Raises:
-        UserError: the folder is none of a study's models, its card is damaged, or the weights have gone.
+        UserError: the folder is none of a study's models, its card is damaged, or the weights have gone, or are not
+            what was written.
     """
     path = folder / CARD
     try:
@@ -87,4 +89,8 @@ def read_card(folder: Path) -> Card:
         raise UserError(f"{path} cannot be read: {why}", AGAIN) from error
     if missing:
         raise UserError(f"the weights of {folder} have gone: {missing[0]}", "run the study again: it rebuilds them")
+    for one in folders:
+        if faults := faults_around(one):
+            what = f"the weights of {folder} are not what was written: {faults[0].file}: {faults[0].why}"
+            raise UserError(what, "run the study again: it makes them anew")
     return card

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import psutil
 
+from dormouse.errors import UserError
 from dormouse.lm.folders import home
-from dormouse.lm.zoo import ZOO, is_here
+from dormouse.lm.zoo import ZOO, changes, is_here
 
 NEEDED_MEMORY_GB = 4
 NEEDED_DISK_GB = 3
@@ -79,12 +80,22 @@ def _disk() -> Finding:
 
 
 def _models() -> list[Finding]:
-    return [
-        Finding(True, f"the model {name}")
-        if is_here(name)
-        else Finding(
-            False, f"the model {name} is not here", f"`dormouse models fetch {name}` ({ZOO[name].megabytes} MB)"
-        )
-        for name in ZOO
-        if is_here(name) or not ZOO[name].terms  # nobody is sent to fetch what comes under terms of its own
-    ]
+    """The zoo: what is here, and whether it is what was fetched. What comes under terms of its own nobody is sent to
+    fetch."""
+    return [_model(name) for name in ZOO if is_here(name) or not ZOO[name].terms]
+
+
+def _model(name: str) -> Finding:
+    if not is_here(name):
+        remedy = f"`dormouse models fetch {name}` ({ZOO[name].megabytes} MB)"
+        return Finding(False, f"the model {name} is not here", remedy)
+    remedy = f"remove {home() / 'models' / name}; it is then fetched again"
+    try:
+        changed = changes(name)
+    except UserError as error:
+        return Finding(False, error.what, remedy)
+    return (
+        Finding(False, f"the model {name} was changed: {', '.join(changed)}", remedy)
+        if changed
+        else Finding(True, f"the model {name}")
+    )

@@ -9,6 +9,7 @@ then read. An entry whose files do not fit their checksums is set aside and buil
     store/scratch/KEY.PID/         half-made entries; never read
     store/resume/KEY/              what a stage needs to go on after it was killed; deleted with the last of its work
     store/damaged/                 what was set aside
+    store/audit.jsonl              what was set aside, why, when and by whom: a line each
     store/trash/                   what was discarded and is being deleted
     store/studies/                 which study needs which entries (`storage/overview.py`)
 """
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.errors import DormouseWarning, UserError
-from dormouse.files import fsync, sha256
+from dormouse.files import fsync, mode_of, sha256
 from dormouse.json_files import Json, json_text, plain, read_json
 
 MANIFEST = "manifest.json"
@@ -39,6 +40,9 @@ RESUME = "resume"
 """A folder that every stage finds in its own, and that no entry has. What a stage puts there it finds there again when
 its process was killed: resume points of trainings. It is deleted when the entry is finished."""
 ENTRIES, LOCKS, SCRATCH, DAMAGED, TRASH, STUDIES = "entries", "locks", "scratch", "damaged", "trash", "studies"
+
+
+AUDIT = "audit.jsonl"
 
 
 def digest(value: Any) -> str:
@@ -125,17 +129,40 @@ class Store:
             self._verified[key] = Entry(folder, manifest)
         return self._verified.get(key)
 
-    def _set_aside(self, folder: Path) -> None:
-        """Under the lock: a moment earlier another process may have put a whole entry there."""
+    def _set_aside(self, kind: str, key: str) -> None:
+        """Under the lock: a moment earlier another process may have put a whole entry there. A line of AUDIT says so.
+
+        Raises:
+            UserError: the entry cannot be read, so that nobody knows whether it is damaged. It stays where it is.
+        """
+        folder = self.place(kind, key)
+        _, faults = examine(folder, kind, key)
+        if unreadable := [fault for fault in faults if fault.unreadable]:
+            raise UserError(
+                f"the store entry {folder} cannot be read: {unreadable[0].why} ({unreadable[0].file})",
+                "have whoever made it let you read it (chmod -R a+rX), or use a store of your own: --store",
+            )
+        moved = self.root / DAMAGED / f"{key}.{time.time_ns()}"
+        why = ", ".join(f"{fault.file}: {fault.why}" for fault in faults) or "nobody knows"
         try:
-            folder.rename(self.root / DAMAGED / f"{folder.name}.{time.time_ns()}")
+            folder.rename(moved)
+            self._audit("set aside", kind=kind, key=key, why=why, to=moved.name)
         except OSError as error:
             raise unusable(self.root, error) from error
         warnings.warn(
-            f"the store entry {folder} is damaged (its checksum fails); it was set aside and is made again",
+            f"the store entry {folder} is damaged ({why}); it was set aside and is made again",
             DormouseWarning,
             stacklevel=3,
         )
+
+    def _audit(self, what: str, **more: str) -> None:
+        """Say in AUDIT what was done to something in the store: what, why, when and by whom."""
+        said = {"time": round(time.time(), 3), "what": what, **more, "user": os.getuid(), "pid": os.getpid()}
+        handle = os.open(self.root / AUDIT, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(handle, (json_text(said) + "\n").encode())
+        finally:
+            os.close(handle)
 
     def get(self, kind: str, key: str, about: Mapping[str, object], build: Build) -> tuple[Entry, bool]:
         """The entry, built if it is not there: (entry, whether it was built now). A damaged one is set aside, with a
@@ -156,7 +183,7 @@ class Store:
                 return entry, False
             folder = self.place(kind, key)
             if folder.is_dir():
-                self._set_aside(folder)
+                self._set_aside(kind, key)
             return self._build(kind, key, about, build), True
 
     def _build(self, kind: str, key: str, about: Mapping[str, object], build: Build) -> Entry:
@@ -173,6 +200,7 @@ class Store:
             (scratch / RESUME).unlink(missing_ok=True)
             manifest = _write_manifest(scratch, kind, key, about, time.time() - started)
             for path in [*scratch.rglob("*"), scratch]:
+                path.chmod(mode_of(path))
                 fsync(path)
             final = self.place(kind, key)
             final.parent.mkdir(exist_ok=True)
@@ -276,6 +304,14 @@ def examine(folder: Path, kind: str, key: str) -> tuple[Manifest | None, list[Fa
             return None, [_no_access(MANIFEST, error.__cause__)]
         return None, [Fault(MANIFEST, "is no whole manifest")]
     return manifest, [fault for fault in found if fault]
+
+
+def faults_around(folder: Path) -> list[Fault]:
+    """What is wrong with the entry that a folder lies in; nothing, where it lies in none."""
+    for entry in (folder, *folder.parents[:3]):
+        if entry.parent.parent.name == ENTRIES and (entry / MANIFEST).is_file():
+            return examine(entry, entry.parent.name, entry.name)[1]
+    return []
 
 
 def _fault(folder: Path, name: str, size: int, checksum: str) -> Fault | None:

@@ -6,10 +6,12 @@ import errno
 import os
 import sys
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import click
 
+from dormouse import stopping
 from dormouse.errors import DormouseWarning, UserError
 
 REFUSALS: tuple[int, ...] = (
@@ -30,20 +32,30 @@ REFUSALS: tuple[int, ...] = (
 REMEDY = "free some space, fix the permissions there, or move away what stands in the place of a file or a folder"
 
 
+STOPPED = "\ndormouse: stopped. What was finished is kept: the same command goes on from there."
+
+
 class ErrorGroup(click.Group):
-    """Turns what a user can fix into one message and exit code 2, and Ctrl-C into how to go on."""
+    """Turns what a user can fix into one message and exit code 2, and a signal that stops it into how to go on."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command: what a user can mend is one message and exit code 2; Ctrl-C is 130."""
         warnings.showwarning = _show_warning
+        with stopping.listening():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except UserError as error:
             click.echo(f"dormouse: {printable(error.what)}\n  -> {printable(error.remedy)}", err=True)
             ctx.exit(2)
-        except KeyboardInterrupt:
-            click.echo("\ndormouse: stopped. What was finished is kept: the same command goes on from there.", err=True)
-            ctx.exit(130)
+        except KeyboardInterrupt as stopped:
+            if isinstance(stopped, stopping.Stopped):
+                stopping.ignore()
+            with suppress(OSError):  # the terminal may have gone
+                click.echo(STOPPED, err=True)
+            ctx.exit(getattr(stopped, "code", 130))
         except BrokenPipeError:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             ctx.exit(1)

@@ -15,6 +15,7 @@ from dormouse.errors import UserError
 from dormouse.execution.journal import JOURNAL, NO_JOURNAL, Journal, Line, read_journal
 from dormouse.execution.scheduler import DEATHS, _jobs, make_executor, work_through
 from dormouse.execution.stage import Stage
+from dormouse.stopping import listening
 from dormouse.store import Store, StoreError
 
 
@@ -131,7 +132,7 @@ def test_what_a_killed_worker_was_about_is_begun_again(tmp_path):
 
 def test_ctrl_c_that_a_library_swallows_stops_the_study_all_the_same(tmp_path):
     store = Store(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), listening():
         through(diamonds(store, 1, top=swallow), store, workers=1)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 

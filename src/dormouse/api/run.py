@@ -46,10 +46,11 @@ def run_design(
     from dormouse.pipeline.folder import claim_folder
     from dormouse.pipeline.run import run_study
     from dormouse.progress import watch
+    from dormouse.stopping import listening
 
     folder = Path(out or Path("runs") / design.study.name)
     claim_folder(folder, design.study.name)
-    with watch(quiet) as watcher:
+    with listening(), watch(quiet) as watcher:
         run_study(design, text, folder, store, watcher, workers, executor)
     return folder
 

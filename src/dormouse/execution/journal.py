@@ -102,7 +102,7 @@ NO_JOURNAL = Journal(None)
 def why(error: BaseException) -> str:
     """An error in one line, for the journal."""
     if isinstance(error, KeyboardInterrupt):
-        return "stopped by Ctrl-C"
+        return f"stopped by {error or 'Ctrl-C'}"
     said = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     return " ".join(said.split())[:500]
 

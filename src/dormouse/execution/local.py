@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import psutil
 
+from dormouse import stopping
 from dormouse.execution.executors import (
     Executor,
     Failure,
@@ -32,6 +33,8 @@ from dormouse.execution.executors import (
 from dormouse.execution.journal import Journal
 from dormouse.execution.stage import Stage
 
+GRACE = 15.0
+"""Seconds that workers have to stop by themselves."""
 ROOM = 0.75
 """The share of this machine's memory that stages may fill together."""
 
@@ -80,11 +83,7 @@ class InProcessExecutor:
 
     def __init__(self, root: Path, threads: int, watcher: Watcher, journal: Journal) -> None:
         self.build = partial(build, root=root, report=self._report, journal=journal)
-        self.watcher, self.stopped = watcher, False
-        self.before = signal.getsignal(signal.SIGINT)
-        mine = threading.current_thread() is threading.main_thread()
-        if mine and self.before is signal.default_int_handler:  # else Ctrl-C is somebody else's
-            signal.signal(signal.SIGINT, self._stop)
+        self.watcher = watcher
         set_deterministic(threads)
 
     def submit(self, job: Job) -> Future[list[Failure]]:
@@ -94,18 +93,10 @@ class InProcessExecutor:
         return future
 
     def close(self) -> None:
-        """Give Ctrl-C back to whom it belonged."""
-        if signal.getsignal(signal.SIGINT) == self._stop:
-            signal.signal(signal.SIGINT, self.before)
-
-    def _stop(self, *_: object) -> None:
-        """Ctrl-C. A library that catches everything while it is imported may swallow it: `_report` asks again."""
-        self.stopped = True
-        raise KeyboardInterrupt
+        """Nothing runs any more."""
 
     def _report(self, *details: Any) -> None:
-        if self.stopped:
-            raise KeyboardInterrupt
+        stopping.check()  # a library that catches everything while it is imported may swallow a signal
         tell(self.watcher, *details)
 
 
@@ -154,12 +145,23 @@ class Processes:
     def close(self) -> None:
         """End the processes: at once where one still works, else in peace."""
         self._sort()
+        if self.busy:
+            _end(multiprocessing.active_children())
         for pool in (*self.free, *self.busy.values()):
             pool.shutdown(wait=not self.busy, cancel_futures=True)
         for child in multiprocessing.active_children():
             child.kill()
         for listener in self.listeners:
             listener.join(timeout=5)
+
+
+def _end(children: Sequence[Any]) -> None:
+    """Have workers stop: a training in one writes a resume point. The caller kills who needs longer than GRACE."""
+    for child in children:
+        child.terminate()
+    until = time.monotonic() + GRACE
+    for child in children:
+        child.join(max(0.0, until - time.monotonic()))
 
 
 def _listen(reports: Connection, watcher: Watcher) -> None:
@@ -177,7 +179,7 @@ _report: Report
 
 
 def _begin(threads: int, reports: Connection, parent: int) -> None:
-    """In a fresh worker: its share of the cores; Ctrl-C is the parent's business; no life without a parent."""
+    """In a fresh worker: its share of the cores; signals are the parent's business; no life without a parent."""
     global _report
     lock = threading.Lock()
 
@@ -188,6 +190,7 @@ def _begin(threads: int, reports: Connection, parent: int) -> None:
 
     _report = report
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     set_deterministic(threads)
 
@@ -199,7 +202,11 @@ def _leave_with(parent: int) -> None:
 
 
 def _build_in_child(job: Job, root: Path, journal: Journal) -> list[Failure]:
-    return build_reporting(job, root, journal, _report)
+    try:
+        with stopping.listening():
+            return build_reporting(job, root, journal, _report)
+    except stopping.Stopped as stopped:
+        os._exit(stopped.code)
 
 
 class _Local:

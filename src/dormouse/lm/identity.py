@@ -24,24 +24,36 @@ def identity(folder: Path, remember: bool = True) -> str:
     written): by path, inode, size and the times of the last write and of the last change, which no program can set. A
     file that changed a moment ago is not remembered: it may change again within the same tick of the clock.
     """
+    digest = hashlib.sha256()
+    for name, checksum in checksums(folder, remember).items():
+        digest.update(f"{name}:{checksum}\n".encode())
+    return f"{folder.resolve().name}@{digest.hexdigest()[:16]}"
+
+
+def checksums(folder: Path, remember: bool = True) -> dict[str, str]:
+    """The checksums of the weights, configuration and tokenizer in a model folder, by name, as `identity` finds them.
+
+    Raises:
+        UserError: see `check_folder`.
+    """
     files = [*check_folder(folder), *describing(folder)]
     memo_path = home() / "models" / "identities.json"
     try:
         memo = read_json(memo_path, dict[str, str])
     except (OSError, UserError):
         memo = {}
-    digest, fresh = hashlib.sha256(), False
+    sums, fresh = {}, False
     for path in files:
         stat = path.stat()
         at = "|".join(map(str, (path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)))
         found = memo.get(at) or sha256(path)
         if at not in memo and time.time_ns() - stat.st_ctime_ns > A_MOMENT:
             memo[at], fresh = found, True
-        digest.update(f"{path.name}:{found}\n".encode())
+        sums[path.name] = found
     if fresh and remember:
         with contextlib.suppress(OSError):  # what cannot be remembered is worked out again
             memo_path.parent.mkdir(parents=True, exist_ok=True)
             scratch = memo_path.with_suffix(f".{os.getpid()}")
             scratch.write_text(json_text(memo))
             scratch.replace(memo_path)
-    return f"{folder.resolve().name}@{digest.hexdigest()[:16]}"
+    return sums

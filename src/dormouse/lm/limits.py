@@ -34,7 +34,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Fault:
-    """What went wrong, in which step of the work, and how to mend it ("": nobody knows)."""
+    """What went wrong, in which step of the work, and how to fix it ("": nobody knows)."""
 
     step: str
     what: str

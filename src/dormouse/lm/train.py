@@ -19,6 +19,7 @@ from typing import Any, NotRequired, TypedDict, TypeVar
 
 import torch
 
+from dormouse import stopping
 from dormouse.errors import UserError
 from dormouse.json_files import json_text
 from dormouse.lm.checkpoint import save
@@ -117,11 +118,12 @@ def train(
         team.agree(run.done)
         lm.model.train()
         while not (run.over or (found and found[1])):
-            loss = run.step()
-            if run.done in where.save_at and team.is_main:
-                run.save(resume.checkpoint(run.done))
-            if resume.due() and not run.over:
-                resume.write(run.done, run.state())
+            with stopping.held():  # half a step is no place to go on from
+                loss = run.step()
+                if run.done in where.save_at and team.is_main:
+                    run.save(resume.checkpoint(run.done))
+                if (resume.due() or (stopping.asked() and resume.writes)) and not run.over:
+                    resume.write(run.done, run.state())
             progress(run.done, loss)
         lm.model.eval()
         if team.is_main and not (found and found[1]):

@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dormouse.errors import UserError
-from dormouse.files import sha256
+from dormouse.files import fsync, mode_of, sha256
 from dormouse.lm.folders import DESCRIBING, check_folder, home
-from dormouse.lm.identity import identity
+from dormouse.lm.identity import checksums, identity
 from dormouse.records import ModelRef
 from dormouse.registry import nearest
 
+MADE = "dormouse-model.json"
+"""What a folder of the zoo says of itself. It is written last."""
 WANTED = ["*.safetensors", *DESCRIBING]
 
 Say = Callable[[str], None]
@@ -112,7 +114,11 @@ def resolve(name: str, say: Say = lambda _: None) -> ModelRef:
     """
     if name in ZOO:
         folder = fetch(name, say)
-        check_folder(folder)
+        if changed := changes(name):
+            raise UserError(
+                f"the model in {folder} is not what was fetched: {', '.join(changed)}",
+                "remove that folder; it is then fetched again",
+            )
         return ModelRef((folder,), f"{name}@{ZOO[name].sha256[:16]}")
     if path := _local(name):
         return ModelRef((path,), identity(path))
@@ -148,7 +154,25 @@ def _local(name: str) -> Path | None:
 
 def is_here(name: str) -> bool:
     """Whether a model of the zoo has been fetched and converted."""
-    return (home() / "models" / name / "dormouse-model.json").is_file()
+    return (home() / "models" / name / MADE).is_file()
+
+
+def changes(name: str) -> list[str]:
+    """The files of a model of the zoo on this machine that are not as they were written; none are known of one that an
+    older version wrote.
+
+    Raises:
+        UserError: it is damaged in a way that is seen without its checksums.
+    """
+    folder = home() / "models" / name
+    found = checksums(folder)
+    try:
+        written = json.loads((folder / MADE).read_text(encoding="utf-8")).get("files")
+    except (OSError, ValueError, AttributeError):
+        return [MADE]
+    if not isinstance(written, dict):
+        return []
+    return sorted(file for file in found.keys() | written.keys() if found.get(file) != written.get(file))
 
 
 def fetch(name: str, say: Say = lambda _: None) -> Path:
@@ -183,8 +207,13 @@ def _make(name: str, shipped: Shipped, folder: Path, say: Say) -> None:
         say(f"converting {name} to safetensors (once)")
         made = Path(scratch) / "model"
         _convert(gguf, made)
-        (made / "dormouse-model.json").write_text(json.dumps({"name": name, "gguf_sha256": shipped.sha256}))
+        said = {"name": name, "gguf_sha256": shipped.sha256, "files": checksums(made, remember=False)}
+        (made / MADE).write_text(json.dumps(said))
+        for path in (*made.iterdir(), made):
+            path.chmod(mode_of(path))
+            fsync(path)
         made.rename(folder)
+        fsync(folder.parent)
 
 
 def _convert(gguf: Path, made: Path) -> None:

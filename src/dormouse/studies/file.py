@@ -114,7 +114,7 @@ def _deep_line(text: str) -> int:
         for event in yaml.parse(text, yaml.SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:
-                return int(event.start_mark.line) + 1
+                return int(getattr(event.start_mark, "line", 0)) + 1
     return 1
 
 

@@ -1,0 +1,143 @@
+"""A signal stops what runs, at a good place, once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from dormouse import stopping
+from dormouse.stopping import Stopped, held, listening
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def void(_: object) -> None:
+    return None
+
+
+def stopped(does: Callable[[], None]) -> Stopped:
+    """What is raised by something that is listened in on."""
+    with pytest.raises(Stopped) as caught, listening():
+        does()
+    return caught.value
+
+
+def several(number: int) -> None:
+    try:
+        send(number)
+    finally:
+        for _ in range(3):
+            send(signal.SIGTERM)
+            send(signal.SIGINT)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_is_raised_and_the_next_ones_are_nobodys(number: int, code: int) -> None:
+    before = signal.getsignal(number)
+    assert stopped(lambda: several(number)).code == code
+    assert signal.getsignal(number) == before
+
+
+def test_what_is_held_is_not_cut_by_the_first() -> None:
+    done = []
+
+    def nested() -> None:
+        with held():
+            with held():
+                send(signal.SIGTERM)
+                assert stopping.asked()
+                done.append("inner")
+            done.append("never")
+
+    def impatient() -> None:
+        with held():
+            send(signal.SIGINT)
+            done.append("held")
+            send(signal.SIGTERM)
+            done.append("never")
+
+    assert str(stopped(nested)) == "SIGTERM"
+    assert str(stopped(impatient)) == "Ctrl-C"
+    assert done == ["inner", "held"]
+
+
+def test_what_was_swallowed_is_asked_for_again() -> None:
+    def swallow() -> None:
+        with suppress(BaseException):
+            send(signal.SIGINT)
+        stopping.check()
+
+    assert stopped(swallow).code == 130
+    with listening():
+        stopping.check()
+
+
+def test_putting_away_that_takes_too_long_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(stopping.os, "_exit", left.append)
+    monkeypatch.setattr(stopping, "PATIENCE", -1.0)
+    stopped(lambda: several(signal.SIGHUP))
+    assert left[0] == 143
+
+
+def test_signals_of_somebody_else_stay_theirs() -> None:
+    theirs = []
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = signal.signal(signal.SIGTERM, lambda number, _: theirs.append(number))
+    try:
+        with listening():
+            send(signal.SIGHUP)
+            send(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    assert theirs == [signal.SIGTERM]
+    ended = []
+
+    def elsewhere() -> None:
+        with listening():
+            ended.append(1)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert ended, "outside of the main thread nothing is changed, and nothing fails"
+
+
+def test_a_training_that_is_stopped_leaves_a_resume_point(tiny_model: Path, tmp_path: Path) -> None:
+    from dormouse.lm.chat import encode
+    from dormouse.lm.load import load
+    from dormouse.lm.objectives import sft_loss
+    from dormouse.lm.settings import Training
+    from dormouse.lm.train import TrainingRun, cycling, train
+    from dormouse.records import Example, ModelRef
+
+    example = [Example((("user", "What is glass made of ?"),), "glass is made")]
+    how = Training(steps=6, lr=0.01, method="lora", rank=2)
+
+    def run(out: Path, stop_at: int = -1) -> list[tuple[int, float]]:
+        lm = load(ModelRef((tiny_model,), "tiny"))
+        batches = cycling(encode(lm, example), 1, 0)
+
+        def batch(step: int) -> object:
+            if step == stop_at:
+                send(signal.SIGTERM)
+            return batches(step)
+
+        where = TrainingRun(0, [6], out, resume_in=tmp_path / "resume")
+        return train(lm, sft_loss, batch, how, where)
+
+    assert stopped(lambda: void(run(tmp_path / "cut", stop_at=3))).code == 143
+    assert list(tmp_path.rglob("point.json"))
+    assert list(tmp_path.rglob("state-000004.safetensors")), "the step that was begun is in it"
+    resumed = run(tmp_path / "cut")
+    (tmp_path / "resume").rename(tmp_path / "other")
+    assert resumed == run(tmp_path / "whole")
