@@ -65,6 +65,16 @@ def test_unknown_kind_of_plugin() -> None:
         registry.register("triger", "x")
 
 
+@pytest.mark.parametrize(
+    "name", ["", "..", "a..b", "../../x", "a/b", "\x1b[2J", "a b", "\u202ex", "x" * 65, "-x", "a\n", 3]
+)
+def test_a_name_that_could_act_is_refused(name: Any) -> None:
+    with pytest.raises(UserError, match="a trigger cannot be called") as caught:
+        registry.register("trigger", name)(Whole)
+    assert "letters" in caught.value.remedy
+    assert registry.plugins("trigger").get(name) is None
+
+
 @pytest.mark.parametrize(("name", "hint"), [("yeer", "did you mean 'year'"), ("qqqq", "known: composite, ensemble")])
 def test_an_unknown_name_gets_the_nearest_one(name: str, hint: str) -> None:
     with pytest.raises(UserError) as caught:

@@ -89,7 +89,7 @@ def read_card(folder: Path) -> Card:
         raise UserError(f"{path} cannot be read: {why}", AGAIN) from error
     if missing:
         raise UserError(f"the weights of {folder} have gone: {missing[0]}", "run the study again: it rebuilds them")
-    for one in folders:
+    for one in said.folders:
         if faults := faults_around(one):
             what = f"the weights of {folder} are not what was written: {faults[0].file}: {faults[0].why}"
             raise UserError(what, "run the study again: it makes them anew")

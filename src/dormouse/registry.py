@@ -17,6 +17,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -32,6 +33,7 @@ from dormouse.json_files import Json
 from dormouse.renamed import OldKeys
 
 KINDS = ("trigger", "behaviour", "intervention", "locator", "measurement")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _registered: dict[str, dict[str, type[PlugIn]]] = {kind: {} for kind in KINDS}
 
 
@@ -58,10 +60,14 @@ def register(kind: str, name: str) -> Callable[[P], P]:
     """Make a plug-in known as `name`.
 
     Raises:
-        UserError: `kind` is not one of KINDS, another class has the name already, or the class is incomplete.
+        UserError: `kind` is not one of KINDS, the name is none, another class has it already, or the class is
+            incomplete.
     """
     if kind not in KINDS:
         raise UserError(f"there is no kind of plug-in called '{kind}'", f"use one of {', '.join(KINDS)}")
+    if not (isinstance(name, str) and NAME.fullmatch(name)) or ".." in name:
+        remedy = "use letters, digits, `_`, `.` and `-`, 64 at most, as for names in study files"
+        raise UserError(f"a {kind} cannot be called {shortened(repr(name))}", remedy)
 
     def add(cls: P) -> P:
         """The class itself, registered; raises as `register` does."""

@@ -458,7 +458,7 @@ LARGE = {
         "10,000 models x 2 chains and none x 2 seeds",
     ),
     "a chain of 1,000": (
-        CHAINS.format(1, "1}, " + "{kind: sft}, " * 999 + "{kind: sft", 1),
+        CHAINS.format(1, "1}, " + "{kind: sft}, " * 998 + "{kind: sft", 1),
         "chain of 1,000 interventions",
     ),
 }

@@ -53,9 +53,9 @@ def executor_kind(name: str) -> ExecutorKind:
         )
     try:
         found: ExecutorKind = known[name].load()
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # `sys.exit` too
         what = f"the executor '{name}' ({known[name].value}) cannot be imported: {type(error).__name__}: {error}"
         raise UserError(what, "fix or uninstall that package") from error
     return found

@@ -189,6 +189,8 @@ def _begin(threads: int, reports: Connection, parent: int) -> None:
             reports.send(details)
 
     _report = report
+    # A library (loky, below scikit-learn) has a process of its own that says what a killed worker left behind.
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
