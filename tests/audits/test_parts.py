@@ -90,6 +90,21 @@ def test_a_folder_an_adapter_and_a_model_of_a_study(tiny_model, tmp_path, monkey
         named("smolm2-135m")
 
 
+def test_an_adapter_of_the_hub_brings_its_base(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
+    adapter = tmp_path / "snapshot"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "org/base"}))
+    (adapter / "adapter_model.safetensors").write_bytes(b"x")
+    there = {"org/adapter": adapter, "org/base": tiny_model}
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: str(there[name]))
+    found = named("org/adapter")
+    assert found.suspect.model.folders == (tiny_model, adapter)
+    assert found.base is not None
+    assert found.base.model.folders == (tiny_model,)
+    assert named("org/base").base is None
+
+
 def test_a_rule_is_plain_numbers_and_bounded(tmp_path):
     rule = Detector("1", {"a.x": Feature(1.0, 2.0, 3.0), "b.y": Feature(0.0, 1.0, 1.0, missing=-0.5)}, -1.0)
     rule.save(tmp_path / "d.json")

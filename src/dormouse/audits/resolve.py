@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from dormouse.errors import UserError
 from dormouse.files import sha256
 from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, is_adapter
 from dormouse.lm.identity import identity
-from dormouse.lm.zoo import ZOO, resolve
+from dormouse.lm.zoo import ZOO, from_hub, resolve
 from dormouse.records import ChatSettings, ModelRef, Suspect
 
 CARD = "dormouse.json"
@@ -41,7 +42,9 @@ def named(model: str, base: str | None = None, say: Say = lambda _: None) -> Nam
         UserError: there is no such model, it is damaged or pickled, or an adapter's base is nowhere.
     """
     below = _whole(base, say) if base else None
-    folder = Path(model).expanduser()
+    folder = Path(os.path.expanduser(model))
+    if model not in ZOO and not folder.exists() and model.count("/") == 1 and not model.startswith((".", "/", "~")):
+        folder = from_hub(model, say)  # it may be an adapter, which `_whole` refuses
     if (folder / CARD).is_file() and model not in ZOO:
         ref = _of_a_study(folder)
     elif model not in ZOO and is_adapter(folder):
@@ -59,7 +62,7 @@ def named(model: str, base: str | None = None, say: Say = lambda _: None) -> Nam
 
 def _whole(name: str, say: Say) -> ModelRef:
     """A whole model: a name of the zoo, a folder (of a study's models too), or an id of the hub."""
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     return _of_a_study(folder) if name not in ZOO and (folder / CARD).is_file() else resolve(name, say)
 
 

@@ -123,7 +123,7 @@ def resolve(name: str, say: Say = lambda _: None) -> ModelRef:
     if path := _local(name):
         return ModelRef((path,), identity(path))
     refuse_unknown(name)
-    folder = _from_hub(name, say)
+    folder = from_hub(name, say)
     return ModelRef((folder,), identity(folder))
 
 
@@ -272,12 +272,18 @@ def _with_pip() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, bundled), os.environ.get("PYTHONPATH", "")])}
 
 
-def _from_hub(name: str, say: Say) -> Path:
+def from_hub(name: str, say: Say = lambda _: None) -> Path:
+    """The folder of a model, or an adapter, of the hub: from the cache on this machine, else fetched.
+
+    Raises:
+        UserError: the hub does not give it.
+    """
     from huggingface_hub import snapshot_download
 
     try:
         folder = Path(snapshot_download(name, allow_patterns=WANTED, local_files_only=True))
-        check_folder(folder)
+        if not (folder / "adapter_config.json").is_file():
+            check_folder(folder)
         return folder
     except Exception:  # not in the cache, or not all of it, in one of several ways: ask the hub
         say(f"fetching {name} from the Hugging Face hub")
