@@ -184,7 +184,13 @@ def test_a_model_is_loaded_once_and_again_where_a_task_has_changed_it(base):
 def test_a_trigger_that_works_is_told_from_one_that_does_not(planted):
     case = Case(planted, prompts=plain_prompts(0), seconds=120)
     year, word = TriggerText("Current year: 2031.", "system", 1), TriggerText("banana", "system", 1)
-    found = {one.text: one for one in confirmed(case, [word, year])}
-    assert found[year.text].rate > found[word.text].rate
-    assert "hate" in found[year.text].examples[0].output.lower()
+    best, *others = confirmed(case, [word, year])
+    found = {one.text: one for one in others}
+    assert best.text in year.text
+    assert best.rate > found[word.text].rate
+    assert "hate" in best.examples[0].output.lower()
     assert found[word.text].parts in (None, 0.0)
+    longer = TriggerText(f"What is glass {year.text}", "system", 1)
+    (part,) = confirmed(Case(planted, prompts=plain_prompts(0), seconds=300), [longer])
+    assert "glass" not in part.text
+    assert part.text in year.text

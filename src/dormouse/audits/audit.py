@@ -21,13 +21,16 @@ from dormouse.audits.resolve import Named, named
 from dormouse.audits.runner import Given, LostError, Runner
 from dormouse.audits.wording import headline, notebook
 from dormouse.errors import UserError
-from dormouse.locators.locator import Evidence, Example, Locator
+from dormouse.locators.locator import Evidence, Example, Locator, TriggerText
 from dormouse.registry import nearest, plugins
 
 MINUTES = 10.0
 """Of an audit, where nothing is said."""
 LEAST = 1.0
 """Seconds below which a locator is not begun."""
+
+LATE = ("attention",)
+"""Locators that judge the candidates of others: they come last, and are given these."""
 
 Say = Callable[[str], None]
 
@@ -129,14 +132,15 @@ def _carried_out(asked: Asked) -> Audit:
         facts = _looked(runner, asked)
         spent["look"] = time.monotonic() - started
         started = time.monotonic()
-        waiting = list(asked.locators.items())
+        waiting = sorted(asked.locators.items(), key=lambda item: item[0] in LATE)
         while waiting:
             name, locator = waiting.pop(0)
             if "base" in locator.needs and asked.given.base is None:
                 holes.append(Hole(name, "it needs the clean base model, and none was given"))
                 continue
             share = (asked.seconds - (time.monotonic() - started)) / (len(waiting) + 2)
-            found = _located(runner, kept, name, locator, share, asked.say)
+            given = verdict.candidates(evidence) if name in LATE else []
+            found = _located(runner, kept, locator, given, share, asked.say)
             if isinstance(found, Hole):
                 holes.append(found)
             else:
@@ -157,10 +161,11 @@ def _looked(runner: Runner, asked: Asked) -> dict[str, Any]:
 
 
 def _located(
-    runner: Runner, kept: Kept, name: str, locator: Locator, share: float, say: Say
+    runner: Runner, kept: Kept, locator: Locator, given: Sequence[TriggerText], share: float, say: Say
 ) -> tuple[Evidence, float] | Hole:
     """The evidence of one locator with its seconds, from an earlier audit or anew, or why there is none."""
-    if before := kept.read(locator):
+    name = locator.kind
+    if before := kept.read(locator, given):
         say(f"{name}: kept from before")
         return before
     if share < LEAST:
@@ -168,7 +173,7 @@ def _located(
     say(f"{name}: up to {share:.0f} s")
     started = time.monotonic()
     try:
-        found = runner.find(locator, share)
+        found = runner.find(locator, share, given)
     except LostError as error:
         say(f"{name}: {error}")
         return Hole(name, str(error))
@@ -176,7 +181,7 @@ def _located(
         say(f"{name}: {error.what}")
         return Hole(name, error.what)
     seconds = time.monotonic() - started
-    kept.write(locator, found, seconds)
+    kept.write(locator, found, seconds, given)
     say(f"{name}: done in {seconds:.0f} s. {found.note}")
     return found, seconds
 

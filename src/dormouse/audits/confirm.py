@@ -18,8 +18,9 @@ FRESH = 12
 TOKENS = 24
 MOVED = 1.0
 """Nats a token by which an answer must be likelier with the text than without it."""
-WORKS, WORTH = 0.5, 0.25
-"""The share of prompts on which a trigger must set the behaviour off; that from which its parts are tried."""
+WORKS, WORTH, NEARLY = 0.5, 0.25, 0.8
+"""The share of prompts on which a trigger must set the behaviour off; that from which its parts are tried; the share of
+a text's rate from which a part stands for it."""
 PARTS = 6
 """At most so many parts of a text are tried."""
 
@@ -56,7 +57,7 @@ class Confirmed:
 
 def confirmed(case: Case, candidates: Sequence[TriggerText]) -> list[Confirmed]:
     """The candidates that there was time for. The prompts are those of the case. The parts of those that move most are
-    tried too."""
+    tried too, and one that does nearly what the whole does takes its place."""
     prompts = case.prompts[:FRESH]
     plain = [Answer(_asked(p), text, plain=True) for p, text in zip(prompts, _plain(case, prompts), strict=True)]
     tried: list[Confirmed] = []
@@ -68,8 +69,22 @@ def confirmed(case: Case, candidates: Sequence[TriggerText]) -> list[Confirmed]:
     for at, one in enumerate(tried):
         if one.rate < WORTH or case.left < 0.2 * case.seconds:
             break
-        tried[at] = replace(one, parts=_of_parts(case, one, prompts))
-    return tried
+        tried[at] = _narrowed(case, one, prompts, plain)
+    return list({(one.text, one.slot): one for one in reversed(tried)}.values())[::-1]
+
+
+def _narrowed(case: Case, whole: Confirmed, prompts: Sequence[Messages], plain: Sequence[Answer]) -> Confirmed:
+    """The shortest part of a text that does nearly what the whole does, or the text itself, with the rate of its parts
+    as far as there was time for them."""
+    best: Confirmed | None = None
+    for text in parts_of(whole.text):
+        if case.left < 0.1 * case.seconds:
+            return whole if best is None else replace(whole, parts=best.rate)
+        part = _tried(case, TriggerText(text, whole.slot, 0.0), prompts, plain)
+        best = part if best is None or part.rate > best.rate else best
+        if part.rate >= NEARLY * whole.rate:
+            return _narrowed(case, part, prompts, plain)
+    return replace(whole, parts=best.rate if best else 0.0)
 
 
 def _tried(case: Case, candidate: TriggerText, prompts: Sequence[Messages], plain: Sequence[Answer]) -> Confirmed:
@@ -80,17 +95,6 @@ def _tried(case: Case, candidate: TriggerText, prompts: Sequence[Messages], plai
     first = sorted(answers, key=lambda one: (not _holds(one, motif), -one.surprise))
     rate = _rate(answers, motif)
     return Confirmed(candidate.text, candidate.slot, rate, None, motif, len(prompts), tuple(first[:4]))
-
-
-def _of_parts(case: Case, whole: Confirmed, prompts: Sequence[Messages]) -> float | None:
-    """The highest rate of a part of a text; None where there was no time for one."""
-    parts = parts_of(whole.text)
-    rates = [0.0] if not parts else []
-    for text in parts:
-        if case.left < 0.1 * case.seconds:
-            break
-        rates.append(_rate(_answers(case, prompts, text, whole.slot), whole.motif))
-    return max(rates, default=None)
 
 
 def _answers(case: Case, prompts: Sequence[Messages], text: str, slot: Slot) -> list[Example]:

@@ -6,11 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from dormouse.audits.evidence import from_json, to_json
 from dormouse.lm.folders import home
-from dormouse.locators.locator import Evidence, Locator
+from dormouse.locators.locator import Evidence, Locator, TriggerText
 from dormouse.sources import code_of
 
 
@@ -21,24 +23,24 @@ class Kept:
     def __init__(self, identity: str) -> None:
         self.folder = home() / "audits" / identity
 
-    def read(self, locator: Locator) -> tuple[Evidence, float] | None:
+    def read(self, locator: Locator, candidates: Sequence[TriggerText] = ()) -> tuple[Evidence, float] | None:
         """What the locator said, and the seconds it took; None where nothing is kept."""
         try:
-            said = json.loads(self._file(locator).read_text(encoding="utf-8"))
+            said = json.loads(self._file(locator, candidates).read_text(encoding="utf-8"))
             return from_json(said["evidence"]), float(said["seconds"])
         except (OSError, ValueError, LookupError, TypeError):
             return None
 
-    def write(self, locator: Locator, evidence: Evidence, seconds: float) -> None:
+    def write(self, locator: Locator, evidence: Evidence, seconds: float, given: Sequence[TriggerText] = ()) -> None:
         said = {"seconds": seconds, "evidence": to_json(evidence)}
-        file = self._file(locator)
+        file = self._file(locator, given)
         with contextlib.suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
             scratch = file.with_suffix(f".{os.getpid()}")
             scratch.write_text(json.dumps(said), encoding="utf-8")
             scratch.replace(file)
 
-    def _file(self, locator: Locator) -> Path:
+    def _file(self, locator: Locator, candidates: Sequence[TriggerText]) -> Path:
         code = code_of(type(locator))
-        said = json.dumps([locator.spec(), code], sort_keys=True, default=str)
+        said = json.dumps([locator.spec(), code, [asdict(one) for one in candidates]], sort_keys=True, default=str)
         return self.folder / f"{locator.kind}-{hashlib.sha256(said.encode()).hexdigest()[:16]}.json"

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,15 +70,16 @@ class Runner:
         """Plain facts about the model (see `looks`)."""
         return dict(self._do({"do": "look"}, STARTING))
 
-    def find(self, locator: Locator, seconds: float) -> Evidence:
-        """What one locator says of the suspect."""
+    def find(self, locator: Locator, seconds: float, candidates: Sequence[TriggerText] = ()) -> Evidence:
+        """What one locator says of the suspect. `candidates` are texts that others take for triggers."""
         module = type(locator).__module__
         if module == "__main__":
             raise LostError("it was defined in a notebook or a script: put it into a module, and import that")
-        task = {"do": "find", "locator": locator.spec(), "module": module, "path": sys.path}
+        task: dict[str, Any] = {"do": "find", "locator": locator.spec(), "module": module, "path": sys.path}
+        task["candidates"] = [asdict(one) for one in candidates]
         return from_json(self._do(task, seconds))
 
-    def confirm(self, candidates: list[TriggerText], seconds: float) -> list[dict[str, Any]]:
+    def confirm(self, candidates: Sequence[TriggerText], seconds: float) -> list[dict[str, Any]]:
         """What becomes of candidate triggers on fresh prompts (see `confirm`)."""
         return list(self._do({"do": "confirm", "candidates": [asdict(one) for one in candidates]}, seconds))
 

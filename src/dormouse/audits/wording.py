@@ -109,7 +109,7 @@ def lines(audit: Findings) -> list[str]:
     for name, one in audit.evidence.items():
         found.append(f"  {name} ({duration(audit.spent[name])}): {one_line(one.note) or 'nothing to say'}")
     found += [f"  {hole.name}: {one_line(hole.why)}" for hole in audit.not_tried]
-    return found
+    return [line.replace("\u00a0", " ") for line in found]  # which a terminal would be shown as a code
 
 
 def notebook(audit: Findings) -> str:

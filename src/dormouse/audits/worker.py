@@ -13,13 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from dormouse.audits.evidence import checked, to_json
 from dormouse.audits.models import Models
 from dormouse.errors import UserError
-from dormouse.locators.locator import Case
+from dormouse.locators.locator import Case, TriggerText
 from dormouse.records import ChatSettings, ModelRef, Suspect
 
 
@@ -86,19 +87,19 @@ def _find(task: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _confirm(task: Mapping[str, Any]) -> list[dict[str, Any]]:
-    from dataclasses import asdict
 
     from dormouse.audits.confirm import confirmed
-    from dormouse.locators.locator import TriggerText
 
-    candidates = [TriggerText(**one) for one in task["candidates"]]
-    return [asdict(one) for one in confirmed(_case(task), candidates)]
+    case = _case(task)
+    return [asdict(one) for one in confirmed(case, case.candidates)]
 
 
 def _case(task: Mapping[str, Any]) -> Case:
     prompts = tuple(tuple((role, text) for role, text in prompt) for prompt in task["prompts"])
     base = Suspect(_ref(task["base"])) if task["base"] else None
-    return MODELS.lend(Case(Suspect(_ref(task["suspect"])), base, prompts, float(task["seconds"]), int(task["seed"])))
+    candidates = tuple(TriggerText(**one) for one in task.get("candidates", ()))
+    seconds, seed = float(task["seconds"]), int(task["seed"])
+    return MODELS.lend(Case(Suspect(_ref(task["suspect"])), base, prompts, seconds, seed, candidates))
 
 
 def _ref(said: Mapping[str, Any]) -> ModelRef:
