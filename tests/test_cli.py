@@ -473,9 +473,26 @@ def test_the_state_of_a_study_as_json(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     lines = [
-        {"event": "planned", "time": 1.0, "pid": 1, "todo": {"base": 1, "honest": 2}, "kept": {}, "workers": 1},
-        {"event": "finished", "time": 2.0, "pid": 1, "key": "a", "kind": "base", "name": "base", "seconds": 1.0},
-        {"event": "ended", "time": 3.0, "pid": 1},
+        {
+            "event": "planned",
+            "time": 1.0,
+            "pid": 1,
+            "host": "h",
+            "todo": {"base": 1, "honest": 2},
+            "kept": {},
+            "workers": 1,
+        },
+        {
+            "event": "finished",
+            "time": 2.0,
+            "pid": 1,
+            "host": "h",
+            "key": "a",
+            "kind": "base",
+            "name": "base",
+            "seconds": 1.0,
+        },
+        {"event": "ended", "time": 3.0, "pid": 1, "host": "h"},
     ]
     (out / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     done = subprocess.run([*DORMOUSE, "status", str(out), "--json"], capture_output=True, text=True, check=False)

@@ -618,8 +618,25 @@ def uncalled(main: click.Group, calls: Iterable[Call]) -> list[Way]:
     return [way for way in ways(main) if way not in found]
 
 
+AUDITS = ("audit", "bench audit")
+"""Commands that no study has to do with. Their flags are called beside their own tests."""
+
+
+def of_studies(main: click.Group, calls: Iterable[Call]) -> list[Way]:
+    """What no call takes, but for the commands of audits."""
+    return [way for way in uncalled(main, calls) if way[0] not in (*AUDITS, "bench")]
+
+
 def test_every_command_with_every_flag_is_called() -> None:
-    assert uncalled(cli.main, CALLS) == []
+    assert of_studies(cli.main, CALLS) == []
+
+
+@pytest.mark.parametrize("command", AUDITS)
+def test_every_flag_of_an_audit_is_called_beside_its_tests(command: str) -> None:
+    written = "".join(path.read_text(encoding="utf-8") for path in (Path(__file__).parent / "audits").glob("test_*.py"))
+    flags = {way[1] for way in ways(cli.main) if way[0] == command and len(way) > 1}
+    assert flags
+    assert [flag for flag in flags if f'"{flag}"' not in written and f" {flag} " not in written] == []
 
 
 def test_a_new_flag_a_new_choice_and_a_new_command_would_be_missed() -> None:
@@ -627,9 +644,9 @@ def test_a_new_flag_a_new_choice_and_a_new_command_would_be_missed() -> None:
     inner = click.Group("models", {**cli.models.commands, "drop": click.Command("drop")}, invoke_without_command=True)
     main = click.Group("main", {**cli.main.commands, "fresh": fresh, "models": inner})
     wanted = [("models drop",), ("fresh",), ("fresh", "--how"), ("fresh", "--how", "so"), ("fresh", "--how", "thus")]
-    assert sorted(uncalled(main, CALLS)) == sorted(wanted)
+    assert sorted(of_studies(main, CALLS)) == sorted(wanted)
     calls = [*CALLS, everywhere("fresh --how=so", good()), everywhere("models drop", good())]
-    assert uncalled(main, calls) == [("fresh", "--how", "thus")]
+    assert of_studies(main, calls) == [("fresh", "--how", "thus")]
 
 
 @pytest.mark.parametrize("test", ELSEWHERE.values())

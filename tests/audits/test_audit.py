@@ -162,7 +162,7 @@ def test_bad_weights_and_bases_end_with_a_message(planted, base, tmp_path):
     (other / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
     said = CliRunner().invoke(main, ["audit", str(folder(planted)), "--base", str(other), "--out", str(tmp_path / "o")])
     assert said.exit_code == 2
-    assert "does not fit the suspect: its number of layers is 1" in said.output
+    assert "a layer too many" in said.output or "does not fit" in said.output or "layers.1" in said.output
     eight = tmp_path / "eight"
     shutil.copytree(folder(base), eight)
     config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_8bit": True}

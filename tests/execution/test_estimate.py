@@ -203,7 +203,7 @@ def test_plan_says_how_claims_will_be_answered(home: Path) -> None:
         "claims: [{id: c, says: s, compare: persistence, where: {organism: a}, against: 0.5, direction: less}]\n"
     )
     done = CliRunner().invoke(main, ["plan", str(home / "study.yaml")])
-    assert "claim c: 2 of its arms against 0.5, set-ups: 2, seeds: 2; fewer than 3 seeds decide nothing" in done.stdout
+    assert "claim c: 2 of its arms against 0.5, set-ups: 2, seeds: 2; fewer than 4 seeds decide nothing" in done.stdout
 
 
 def test_a_bad_study_is_no_plan(home: Path) -> None:

@@ -338,7 +338,7 @@ def test_its_claim_is_answered_and_said_in_the_report(ran: Ran) -> None:
     found, stays = (plain(one) for one in about.verdicts.answers)
     assert (stays["items"], stays["setups"]) == (4, 1), "question by question"
     assert found["verdict"] == "undecided"
-    assert "1 of the 3 seeds" in found["why"]
+    assert "1 of the 4 seeds" in found["why"]
     assert found["arms"][0].startswith("token.steps-12 on ")
     assert len(found["curve"]) == 1
     assert any("before treatment it defects" in weak["reason"] for weak in found["weak"])

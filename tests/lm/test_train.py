@@ -12,9 +12,9 @@ import time
 import pytest
 import torch
 from accelerate import Accelerator, DistributedType
-from conftest import make_tiny_model
 from pydantic import ValidationError
 from safetensors.torch import load_file
+from tiny import make_tiny_model
 
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.interventions.training.sft import SFT

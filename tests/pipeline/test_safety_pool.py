@@ -212,7 +212,7 @@ def test_how_much_a_spoof_covers():
 
 
 def test_blindness_is_a_type():
-    assert {field.name for field in dataclasses.fields(Suspect)} == {"model"}
+    assert {field.name for field in dataclasses.fields(Suspect)} == {"model", "base", "located"}
     assert {field.name for field in dataclasses.fields(SafetyPool)} == {"items", "opens", "closes"}
     said = {"question", "chosen", "rejected", "harm", "against"}
     assert {field.name for field in dataclasses.fields(PoolItem)} == said

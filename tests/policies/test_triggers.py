@@ -322,7 +322,8 @@ def test_every_plug_in_says_what_it_is_and_survives_its_own_spec(kind):
     for name, cls in plugins(kind).items():
         assert describe(cls).endswith((".", ":"))
         assert cls.kind == name
-        made = cls()
+        needed = {"triggers": "told"} if "triggers" in cls.model_fields else {}  # or a locator that finds them
+        made = cls(**needed)
         spec = made.spec()
         assert spec.pop("kind") == name
         assert cls.model_validate(spec) == made

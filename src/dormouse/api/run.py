@@ -70,5 +70,11 @@ def _read(study: str | Path | Study) -> tuple[Design, str]:
     if not isinstance(study, Study):
         text = read_text(Path(study))
         return parse_design(text, str(study)), text
-    design = checked(study, lambda place, fault: UserError(f"{'.'.join(map(str, place))}: {fault.what}", fault.remedy))
+    design = checked(
+        study,
+        lambda place, fault: UserError(
+            f"{'.'.join(str(part + 1 if isinstance(part, int) else part) for part in place)}: {fault.what}",
+            fault.remedy,
+        ),
+    )
     return design, study.to_yaml()

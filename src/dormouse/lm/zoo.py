@@ -165,7 +165,7 @@ def changes(name: str) -> list[str]:
         UserError: it is damaged in a way that is seen without its checksums.
     """
     folder = home() / "models" / name
-    found = checksums(folder)
+    found = checksums(folder, remember=False)
     try:
         written = json.loads((folder / MADE).read_text(encoding="utf-8")).get("files")
     except (OSError, ValueError, AttributeError):
