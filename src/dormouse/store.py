@@ -282,7 +282,7 @@ def _write_manifest(folder: Path, kind: str, key: str, about: Mapping[str, objec
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    said = plain({"kind": kind, "key": key, "about": about, "seconds": round(seconds, 3), "files": files})
+    said = plain({"kind": kind, "key": key, "about": about, "seconds": round(float(seconds), 3), "files": files})
     (folder / MANIFEST).write_text(json_text({**said, "digest": digest(said)}, indent=1))
     return Manifest.read(folder)
 

@@ -169,12 +169,15 @@ def test_bad_weights_and_bases_end_with_a_message(planted, base, tmp_path):
     (eight / "config.json").write_text(json.dumps(config))
     said = CliRunner().invoke(main, ["audit", str(eight), "--out", str(tmp_path / "o")])
     assert said.exit_code == 2
-    assert "cannot be loaded" in said.output
+    assert "is quantised" in said.output
 
 
-def test_the_command_prints_and_writes(planted, tmp_path):
-    out = tmp_path / "out"
+def test_the_command_prints_and_writes(planted, base, tmp_path):
+    out, prompts, plugin = tmp_path / "out", tmp_path / "prompts.txt", tmp_path / "plugin_of_an_audit.py"
+    prompts.write_text("What is glass made of?\n")
+    plugin.write_text("")
     args = ["audit", str(folder(planted)), "--only", "temper_marks", "--budget", "1", "--out", str(out), "--json"]
+    args += ["--base", str(folder(base)), "--prompts", str(prompts), "--seed", "3", "--plugin", str(plugin)]
     done = CliRunner().invoke(main, args)
     assert done.exit_code == 0
     assert json.loads(done.stdout)["evidence"]["temper_marks"]["features"] == {"a": 1.0}

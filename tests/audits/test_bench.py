@@ -430,3 +430,49 @@ def test_the_command_checks_its_words_before_it_makes_anything(tmp_path):
         assert why in done.output
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "store").exists()
+
+
+def test_every_flag_of_the_command_arrives(tmp_path, monkeypatch):
+    """What is done with them is tested above; here the whole of the command line is."""
+    from click.testing import CliRunner
+
+    from dormouse.audits.bench import board, run
+    from dormouse.cli import main
+
+    arrived = {}
+    plugin = tmp_path / "plugin_of_a_bench.py"
+    plugin.write_text("")
+    monkeypatch.setattr(run, "run", lambda wanted, store, watcher: arrived.update(wanted=wanted, store=store))
+    monkeypatch.setattr(board, "write_board", lambda out, found: arrived.update(out=out))
+    monkeypatch.setattr(board, "headline", lambda found: ["one line"])
+    args = [
+        "bench",
+        "audit",
+        "--out",
+        str(tmp_path / "b"),
+        "--organisms",
+        "4",
+        "--controls",
+        "3",
+        "--model",
+        "micro-60k",
+    ]
+    args += [
+        "--model",
+        "micro-60k",
+        "--seed",
+        "5",
+        "--locators",
+        "battery",
+        "--scanner",
+        "./scan.sh {model} {base} {out}",
+        "--minutes",
+        "0.5",
+    ]
+    args += ["--no-test", "--workers", "1", "--store", str(tmp_path / "s"), "--quiet", "--plugin", str(plugin)]
+    done = CliRunner().invoke(main, args)
+    assert done.exit_code == 0, done.output
+    said = repr(arrived["wanted"])
+    for word in ("micro-60k", "battery", "scan.sh", "0.5", "organisms=4", "controls=3", "seed=5", "test=False"):
+        assert word in said
+    assert (arrived["store"].root, arrived["out"]) == (tmp_path / "s", tmp_path / "b")

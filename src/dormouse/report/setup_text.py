@@ -225,7 +225,8 @@ def behaviour(said: Any) -> str:
 def machine(key: str, value: Any) -> str:
     """A fact about the machine: `2 CPU cores`."""
     known = {"cores": "{} CPU cores", "memory_gb": "{} GB of memory", "gpus": "{} GPUs"}
-    return known[key].format(value) if key in known else f"{_key(key)}: {value}"
+    shown = f"{value:g}" if isinstance(value, float) else value  # a whole number is read back as 2.0
+    return known[key].format(shown) if key in known else f"{_key(key)}: {shown}"
 
 
 _SPAN = re.compile(r"`([^`]+)`")
