@@ -58,6 +58,11 @@ class Scanner(ABC):
     def seconds(self) -> float:
         """After which it is stopped."""
 
+    @property
+    def program_folders(self) -> list[Path]:
+        """What it must be able to read of its own."""
+        return []
+
     @abstractmethod
     def command(self, suspect: Path, base: Path, out: Path) -> list[str]:
         """What is run; it writes the file `out`."""
@@ -230,7 +235,7 @@ def scan_all(
 def _scan(scanner: Scanner, suspect: Path, base: Path, folder: Path, sandbox: Sandbox) -> Scan:
     shutil.rmtree(folder, ignore_errors=True)
     file = folder / "work" / ANSWER
-    reads = [suspect, base, *getattr(scanner, "program_folders", ())]
+    reads = [suspect, base, *scanner.program_folders]
     command = scanner.command(suspect.resolve(), base.resolve(), file.resolve())
     ended = sandbox.run(command, reads, folder / "work", scanner.seconds)
     hole = _hole(ended, file)
