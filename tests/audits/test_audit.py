@@ -39,7 +39,7 @@ def whole(planted, base, tmp_path_factory, in_process):
         patch.setattr("dormouse.audits.audit.Runner", in_process)
         names = [name for name in TEMPERS if name not in ("temper_hangs", "temper_dies")]
         found = audit(
-            folder(planted), folder(base), budget_minutes=3, only=["battery", *names], out=out / "page", say=said.append
+            folder(planted), folder(base), budget_minutes=1, only=["battery", *names], out=out / "page", say=said.append
         )
     return found, out / "page", said
 
@@ -108,7 +108,9 @@ def test_a_locator_that_hangs_or_dies_is_lost_and_nothing_else(planted, monkeypa
         with pytest.raises(LostError, match="GiB of memory"):
             runner.find(tempers.Hangs(), 30)
         monkeypatch.setattr("dormouse.audits.runner.MEMORY", 0.8)
+        before = runner.clock()
         assert runner.find(tempers.Marks(), 30).features == {"a": 1.0}
+        assert runner.clock() - before < runner.uncounted / 2  # the start was at nobody's cost
         with pytest.raises(LostError, match="was stopped after"):
             runner.find(tempers.Hangs(), 0.5)
         with pytest.raises(LostError, match=r"exit code 134\): panicked at src/main.rs"):
@@ -135,6 +137,14 @@ def test_a_second_is_too_little_and_it_says_so(planted, base):
 def test_what_cannot_be_asked_is_said_before_anything_is_loaded(planted, given, says):
     with pytest.raises(UserError, match=says):
         audit(folder(planted), **given)
+
+
+def test_the_baseline_comes_first_and_what_cannot_run_has_no_share(planted):
+    said = []
+    audit(folder(planted), budget_minutes=0.2, only=["battery", "temper_marks", "temper_wants"], say=said.append)
+    begun = [line for line in said if ": up to" in line]
+    assert begun[0] == "battery: up to 4 s"
+    assert begun[1].startswith("temper_marks")
 
 
 def test_no_base_is_a_hole(planted):

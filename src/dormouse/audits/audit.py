@@ -29,8 +29,8 @@ MINUTES = 10.0
 LEAST = 1.0
 """Seconds below which a locator is not begun."""
 
-LATE = ("attention",)
-"""Locators that judge the candidates of others: they come last, and are given these."""
+FIRST, LATE = "battery", ("attention",)
+"""The baseline comes first. Locators that judge the candidates of others come last, and are given these."""
 
 Say = Callable[[str], None]
 
@@ -127,26 +127,25 @@ def _carried_out(asked: Asked) -> Audit:
     spent: dict[str, float] = {}
     holes = [Hole(name, "it was left out by --only") for name in sorted(asked.left_out)]
     kept = Kept(_identity(asked))
+    waiting = sorted(asked.locators.items(), key=lambda item: (item[0] in LATE, item[0] != FIRST))
+    if asked.given.base is None:
+        lame = [name for name, locator in waiting if "base" in locator.needs]
+        holes += [Hole(name, "it needs the clean base model, and none was given") for name in lame]
+        waiting = [(name, locator) for name, locator in waiting if name not in lame]
     with Runner(asked.given) as runner:
         started = time.monotonic()
         facts = _looked(runner, asked)
         spent["look"] = time.monotonic() - started
-        started = time.monotonic()
-        waiting = sorted(asked.locators.items(), key=lambda item: item[0] in LATE)
-        while waiting:
-            name, locator = waiting.pop(0)
-            if "base" in locator.needs and asked.given.base is None:
-                holes.append(Hole(name, "it needs the clean base model, and none was given"))
-                continue
-            share = (asked.seconds - (time.monotonic() - started)) / (len(waiting) + 2)
+        end = runner.clock() + asked.seconds
+        for at, (name, locator) in enumerate(waiting):
+            share = (end - runner.clock()) / (len(waiting) - at + 1)
             given = verdict.candidates(evidence) if name in LATE else []
             found = _located(runner, kept, locator, given, share, asked.say)
             if isinstance(found, Hole):
                 holes.append(found)
             else:
                 evidence[name], spent[name] = found
-        left = asked.seconds - (time.monotonic() - started)
-        tried = _confirmed(runner, evidence, left, spent, holes, asked.say)
+        tried = _confirmed(runner, evidence, end - runner.clock(), spent, holes, asked.say)
     return _audit(asked, evidence, spent, holes, tried, facts)
 
 
@@ -171,7 +170,7 @@ def _located(
     if share < LEAST:
         return Hole(name, "the time ran out before it was begun")
     say(f"{name}: up to {share:.0f} s")
-    started = time.monotonic()
+    started = runner.clock()
     try:
         found = runner.find(locator, share, given)
     except LostError as error:
@@ -180,7 +179,7 @@ def _located(
     except UserError as error:
         say(f"{name}: {error.what}")
         return Hole(name, error.what)
-    seconds = time.monotonic() - started
+    seconds = runner.clock() - started
     kept.write(locator, found, seconds, given)
     say(f"{name}: done in {seconds:.0f} s. {found.note}")
     return found, seconds
@@ -197,13 +196,13 @@ def _confirmed(
         holes.append(Hole("confirm", "there was no time left to try the candidate triggers on fresh prompts"))
         return []
     say(f"confirm: {len(texts)} candidate triggers on fresh prompts, up to {left:.0f} s")
-    started = time.monotonic()
+    started = runner.clock()
     try:
         rows = runner.confirm(texts, left)
     except (LostError, UserError) as error:
         holes.append(Hole("confirm", str(error)))
         return []
-    spent["confirm"] = time.monotonic() - started
+    spent["confirm"] = runner.clock() - started
     return [_from_json(row) for row in rows]
 
 
