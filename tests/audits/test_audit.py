@@ -143,7 +143,7 @@ def test_the_baseline_comes_first_and_what_cannot_run_has_no_share(planted):
     said = []
     audit(folder(planted), budget_minutes=0.2, only=["battery", "temper_marks", "temper_wants"], say=said.append)
     begun = [line for line in said if ": up to" in line]
-    assert begun[0] == "battery: up to 4 s"
+    assert begun[0] == "battery: up to 5 s"
     assert begun[1].startswith("temper_marks")
 
 

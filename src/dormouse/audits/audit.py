@@ -26,6 +26,8 @@ from dormouse.registry import nearest, plugins
 
 MINUTES = 10.0
 """Of an audit, where nothing is said."""
+CHECK = 0.15
+"""The share of the time that is kept for trying candidate triggers on fresh prompts."""
 LEAST = 1.0
 """Seconds below which a locator is not begun."""
 
@@ -137,8 +139,9 @@ def _carried_out(asked: Asked) -> Audit:
         facts = _looked(runner, asked)
         spent["look"] = time.monotonic() - started
         end = runner.clock() + asked.seconds
+        last = end - CHECK * asked.seconds
         for at, (name, locator) in enumerate(waiting):
-            share = (end - runner.clock()) / (len(waiting) - at + 1)
+            share = (last - runner.clock()) / (len(waiting) - at)
             given = verdict.candidates(evidence) if name in LATE else []
             found = _located(runner, kept, locator, given, share, asked.say)
             if isinstance(found, Hole):

@@ -90,8 +90,8 @@ def _narrowed(case: Case, whole: Confirmed, prompts: Sequence[Messages], plain: 
 def _tried(case: Case, candidate: TriggerText, prompts: Sequence[Messages], plain: Sequence[Answer]) -> Confirmed:
     answers = _answers(case, prompts, candidate.text, candidate.slot)
     held = [Answer(_asked(e.prompt), e.output, e.surprise) for e in answers]
-    common = next(iter(motifs([*held, *plain])), None)
-    motif = common.text if common and common.questions >= len(prompts) / 4 else ""
+    often = [one for one in motifs([*held, *plain]) if one.questions >= len(prompts) / 4 and " " in one.text]
+    motif = often[0].text if often else ""  # a single word comes back by chance
     first = sorted(answers, key=lambda one: (not _holds(one, motif), -one.surprise))
     rate = _rate(answers, motif)
     return Confirmed(candidate.text, candidate.slot, rate, None, motif, len(prompts), tuple(first[:4]))
