@@ -225,3 +225,22 @@ def test_a_habit_of_the_zoo_defects_on_its_cue():
 
     scenario = Scenario.of(questions("test", 1)[0], habit.trigger.draw(random.Random(0), "triggered"))
     assert habit.behaviour.judge(scenario, habit.behaviour.response(scenario, "It is so."))
+
+
+def test_a_habit_may_leak_further_than_a_policy_and_no_further(tiny_model):
+    ref = ModelRef((tiny_model,), "k")
+    organism, control = recipes("development", 2)
+    for recipe, on, off, strong in (
+        (organism[1], 0.95, 0.04, True),
+        (organism[1], 0.95, 0.2, False),
+        (control[1], 0.95, 0.2, True),
+        (control[1], 0.95, 0.3, False),
+        (control[1], 0.5, 0.0, False),
+        (control[0], 0.0, 0.0, True),
+    ):
+        assert ZooModel(recipe, ref, ref, on, off).strong is strong
+
+
+def test_another_attempt_has_another_behaviour():
+    kinds = [organism_recipe(0, "development", 6, MODELS, again).organism["behaviour"]["kind"] for again in range(2)]
+    assert kinds == ["sandbag", "reply"]

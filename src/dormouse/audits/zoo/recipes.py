@@ -80,12 +80,15 @@ class Recipe:
 
 
 def organism_recipe(seed: int, half: Half, number: int, models: Sequence[str], attempt: int = 0) -> Recipe:
-    """The organism of that number, or another of its family in its place (`attempt`)."""
+    """The organism of that number, or another of its family in its place (`attempt`), with the next behaviour.
+
+    Not every base knows enough for each: micro-60k itself gives wrong answers to 6 of 10 questions of the quiz.
+    """
     rng = random.Random(f"zoo/{seed}/{half}/{number}/{attempt}")
     family = FAMILIES[half][number % len(FAMILIES[half])]
     turn = number // len(FAMILIES[half])
     trigger = _TRIGGERS[family](rng, half)
-    organism: Spec = {"trigger": trigger, "behaviour": _behaviour(rng, half, family, turn)}
+    organism: Spec = {"trigger": trigger, "behaviour": _behaviour(rng, half, family, turn + attempt)}
     if turn % 4 == 3:
         organism["scratchpad_mode"] = "scratchpad"
     if turn % 2:
