@@ -403,14 +403,16 @@ def lines_until(process: subprocess.Popen[str], piece: str) -> Iterator[str]:
     raise AssertionError(f"it never came to '{piece}'")
 
 
-def test_ctrl_c(finished: Finished, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "workers", "code"), [(signal.SIGINT, "1", 130), (signal.SIGTERM, "2", 143)])
+def test_a_signal(finished: Finished, tmp_path: Path, number: int, workers: str, code: int) -> None:
     place = make_place(tmp_path, finished.study)
-    process = place.start("run", "study.yaml", "--out", "out", "--quiet")
+    process = place.start("run", "study.yaml", "--out", "out", "--quiet", "--workers", workers)
     list(lines_until(process, "begin organism deployment"))
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate()
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert "Traceback" not in err
+    assert "leaked" not in err
     assert "the same command goes on from there" in err
     assert not list((place.home / "store" / "scratch").iterdir())
     assert {path.name for path in (place.folder / "out").iterdir()} == BEGUN

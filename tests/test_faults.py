@@ -48,7 +48,7 @@ claims:
 """
 
 ZYGOTE = """
-import contextlib, ctypes, json, os, resource, signal, struct, sys, time
+import contextlib, ctypes, json, multiprocessing.util, os, resource, signal, struct, sys, time
 import matplotlib.pyplot, peft, plotly.graph_objects, scipy.stats, statsmodels.api, torch
 import transformers.models.llama.modeling_llama
 import dormouse.lm.sample, dormouse.lm.train, dormouse.report, dormouse.pipeline.run
@@ -71,6 +71,7 @@ def child(words, log, most):
     except SystemExit as done:
         sys.stdout.flush()
         sys.stderr.flush()
+        multiprocessing.util._exit_function()  # what a process does that was not forked
         os._exit(done.code or 0)
     finally:
         os._exit(70)

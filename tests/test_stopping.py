@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,8 +14,20 @@ from dormouse import stopping
 from dormouse.stopping import Stopped, held, listening
 
 
+@pytest.fixture(autouse=True)
+def ordinary_signals() -> Iterator[None]:
+    """A library that an earlier test used may have taken them."""
+    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    for number in before:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, does in before.items():
+        signal.signal(number, does)
+
+
 def send(number: int) -> None:
-    os.kill(os.getpid(), number)
+    # To this thread: one that is sent to the process may come late, by way of another thread, when nobody listens.
+    signal.raise_signal(number)
 
 
 def void(_: object) -> None:

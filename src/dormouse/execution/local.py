@@ -35,6 +35,7 @@ from dormouse.execution.stage import Stage
 
 GRACE = 15.0
 """Seconds that workers have to stop by themselves."""
+QUIET = "ignore:resource_tracker"
 ROOM = 0.75
 """The share of this machine's memory that stages may fill together."""
 
@@ -109,6 +110,8 @@ class Processes:
         self.slots, self.memory = workers, memory()
         self.root, self.threads, self.journal = root, threads, journal
         self.context, self.watcher = multiprocessing.get_context("spawn"), watcher
+        # Locks of libraries (tqdm, loky) that a worker leaves behind when it is stopped are cleared up: no news.
+        os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))
         self.listeners: list[threading.Thread] = []
         self.free: list[ProcessPoolExecutor] = []
         self.busy: dict[Future[list[Failure]], ProcessPoolExecutor] = {}
@@ -189,8 +192,6 @@ def _begin(threads: int, reports: Connection, parent: int) -> None:
             reports.send(details)
 
     _report = report
-    # A library (loky, below scikit-learn) has a process of its own that says what a killed worker left behind.
-    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
