@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dormouse.audits.bench.command import bench
-from dormouse.options import EXECUTOR, JSON, OUT, PLUGIN, QUIET, STORE, WORKERS
+from dormouse.options import EXECUTOR, JSON, OUT, OVERRIDES, PLUGIN, QUIET, STORE, WORKERS
 from dormouse.terminal import ErrorGroup, printable
 
 if TYPE_CHECKING:
@@ -31,32 +31,39 @@ def main() -> None:
 
 @main.command()
 @click.argument("study", type=click.Path(path_type=Path))
+@OVERRIDES
 @OUT
 @STORE
 @WORKERS
 @EXECUTOR
 @QUIET
 @PLUGIN
-def run(study: Path, out: Path | None, store: Path | None, workers: int | None, executor: str, quiet: bool) -> None:
-    """Run a study file, or what is not finished of it, and write its report."""
-    from dormouse.studies.file import parse_design, read_text
+def run(study: Path, overrides: tuple[str, ...], **given: Any) -> None:
+    """Run a study file, or what is not finished of it, and write its report.
 
-    text = read_text(study)
-    design = parse_design(text, str(study))
-    _run(design, text, out, store, workers, quiet, executor)
+    Settings may be given beside it: measure.questions=64 seeds=3
+    """
+    from dormouse.studies.file import parse_design, read_text, with_overrides
+    from dormouse.studies.overrides import read_overrides
+
+    text, beside = read_text(study), read_overrides(overrides)
+    _run(parse_design(text, str(study), beside), with_overrides(text, beside), **given)
 
 
 @main.command()
 @click.argument("study", type=click.Path(path_type=Path))
+@OVERRIDES
 @STORE
 @WORKERS
 @PLUGIN
-def plan(study: Path, store: Path | None, workers: int | None) -> None:
+def plan(study: Path, overrides: tuple[str, ...], store: Path | None, workers: int | None) -> None:
     """The stages of a study file: how many, how many are stored, and what the others will take. Writes nothing."""
     from dormouse.pipeline.preview import preview
-    from dormouse.studies.file import read_design
+    from dormouse.studies.file import parse_design, read_text
+    from dormouse.studies.overrides import read_overrides
 
-    for line in preview(read_design(study), _store(store), workers):
+    design = parse_design(read_text(study), str(study), read_overrides(overrides))
+    for line in preview(design, _store(store), workers):
         click.echo(printable(line))
 
 

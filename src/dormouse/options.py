@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 OUT = click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
+OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 STORE = click.option(
     "--store", type=click.Path(path_type=Path), help="Folder of finished stages [$DORMOUSE_HOME/store]."
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from dormouse.api.results import Results
@@ -19,6 +20,7 @@ def run(
     workers: int | None = None,
     executor: str = "local",
     quiet: bool = False,
+    overrides: Mapping[str, object] | None = None,
 ) -> Results:
     """Run a study, or what is not finished of it, and return what came out. `dormouse run` from Python.
 
@@ -30,12 +32,13 @@ def run(
             uses a plug-in that was defined in a notebook, which no other process could import.
         executor: `local` (processes of this machine) or `ray` (a cluster).
         quiet: lines in place of progress bars.
+        overrides: settings in place of those of the study, by dotted path: `{"measure.questions": 64, "seeds": 3}`.
 
     Raises:
         UserError: the study says something that it cannot, the model cannot be had, `out` holds something else, or a
             stage cannot be done; then all others are done.
     """
-    design, text = _read(study)
+    design, text = _read(study, overrides or {})
     return Results(run_design(design, text, out, open_store(store), workers, executor, quiet))
 
 
@@ -62,14 +65,17 @@ def open_store(folder: str | Path | None) -> Store:
     return Store(Path(folder or home() / "store"))
 
 
-def _read(study: str | Path | Study) -> tuple[Design, str]:
+def _read(study: str | Path | Study, overrides: Mapping[str, object]) -> tuple[Design, str]:
     """What a study means, and its text."""
     from dormouse.studies.faults import checked
-    from dormouse.studies.file import parse_design, read_text
+    from dormouse.studies.file import parse_design, read_text, with_overrides
 
     if not isinstance(study, Study):
         text = read_text(Path(study))
-        return parse_design(text, str(study)), text
+        return parse_design(text, str(study), overrides), with_overrides(text, overrides)
+    if overrides:
+        text = study.to_yaml()
+        return parse_design(text, study.name, overrides), with_overrides(text, overrides)
     design = checked(
         study,
         lambda place, fault: UserError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -19,12 +19,15 @@ from dormouse.studies.design import Design
 from dormouse.studies.faults import checked
 from dormouse.studies.grid import GridError, expand, written
 from dormouse.studies.old_names import modern
+from dormouse.studies.overrides import Overrides, overridden
 from dormouse.studies.study import CHAIN, Study
 
 MAX_BYTES = 1_000_000
 DEEPEST = 20
 LONGEST_NUMBER = 100
 """Signs in a number: what is longer is one that Python would not print."""
+BESIDE = 0
+"""In place of a line: what was given beside the file."""
 YAML = "tag:yaml.org,2002:"
 TAGS: dict[type[yaml.Node], set[str]] = {
     yaml.MappingNode: {f"{YAML}map"},
@@ -75,8 +78,34 @@ def parse_study(text: str, called: str = "study") -> Study:
     return parse_design(text, called).study
 
 
-def parse_design(text: str, called: str = "study") -> Design:
-    """What the study in a text means; `called` is the name of the file for messages. Raises as `read_study`."""
+def parse_design(text: str, called: str = "study", overrides: Overrides | None = None) -> Design:
+    """What the study in a text means, with `overrides` in place of what it says; `called` is the name of the file for
+    messages. Raises as `read_study`."""
+    value, lines = _read(text, called)
+    today = modern(value, CHAIN)
+    lines |= _lines_now(lines, today.moved)
+    if overrides and not today.twice:
+        made = overridden(today.value, overrides)
+        lines = _lines_beside(lines, made.places)
+        today = modern(made.value, CHAIN)
+        lines |= _lines_now(lines, today.moved)
+    if today.twice:
+        raise _located(*today.twice, "keep the new name", lines, called)
+    return _expanded(today.value, lines, called)
+
+
+def with_overrides(text: str, overrides: Overrides) -> str:
+    """The text of a study with these settings in it: what was run, for its results and for who runs it again. Without
+    any it is as it was written."""
+    if not overrides:
+        return text
+    value = overridden(modern(_read(text, "study")[0], CHAIN).value, overrides).value
+    said = ", ".join(overrides)
+    return f"# given beside the file: {said}\n{yaml.safe_dump(value, sort_keys=False, allow_unicode=True)}"
+
+
+def _read(text: str, called: str) -> tuple[Mapping[str, object], dict[Place, int]]:
+    """A study file as plain data, and the line of every place in it. Raises as `read_study`."""
     try:
         root = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -93,10 +122,17 @@ def parse_design(text: str, called: str = "study") -> Design:
     if not isinstance(value, Mapping):
         line = f"line {lines.get((), 1)}"
         raise UserError(f"{called}, {line}: a study file is a mapping with keys such as `name:`", "see `dormouse new`")
-    today = modern(value, CHAIN)
-    if today.twice:
-        raise _located(*today.twice, "keep the new name", lines, called)
-    return _expanded(today.value, lines | _lines_now(lines, today.moved), called)
+    return value, lines
+
+
+def _lines_beside(lines: Mapping[Place, int], places: Collection[Place]) -> dict[Place, int]:
+    """The lines of what is left of a file, and the places of what was given beside it."""
+    left = {at: line for at, line in lines.items() if not any(at[: len(place)] == place for place in places)}
+    return left | dict.fromkeys(places, BESIDE)
+
+
+def _where(called: str, line: int) -> str:
+    return f"{called}, line {line}" if line != BESIDE else f"{called}, as overridden"
 
 
 def _lines_now(lines: Mapping[Place, int], moved: Mapping[Place, Place]) -> dict[Place, int]:
@@ -139,7 +175,7 @@ def _expanded(value: Mapping[str, object], lines: Mapping[Place, int], called: s
 
 def _located(place: Place, said: str, remedy: str, lines: Mapping[Place, int], called: str) -> UserError:
     known = next(at for at in _shorter(place) if at in lines)
-    return UserError(f"{called}, line {lines[known]}: {spoken(place)}: {said}", remedy)
+    return UserError(f"{_where(called, lines[known])}: {spoken(place)}: {said}", remedy)
 
 
 def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loader: Any) -> Any:
@@ -189,7 +225,7 @@ def _explain(
     said = message(first, _model_at(first["loc"]))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return UserError(
-        f"{called}, line {lines[known]}: {path}: {said}{more}",
+        f"{_where(called, lines[known])}: {path}: {said}{more}",
         "fix that line; `dormouse list` shows every kind, with its keys",
     )
 

