@@ -18,7 +18,7 @@ assert _spec is not None
 assert _spec.loader is not None
 structure = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(structure)
-GROUND = {"errors", "records", "registry", "files", "json_files", "renamed", "stopping"}
+GROUND = {"errors", "records", "registry", "files", "json_files", "renamed", "stopping", "rows"}
 EVERYTHING = {room.stem for room in SOURCE.iterdir() if room.suffix == ".py" or room.is_dir()}
 WORK = {"scenarios", "policies", "lm", "organisms", "interventions", "measurements"}
 MAY_IMPORT = {
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "stopping": set(),
     "renamed": {"errors"},
     "registry": {"errors", "records", "json_files", "renamed"},
+    "rows": {"errors", "registry", "files"},
     "sources": {"errors", "packages"},
     "packages": set(),
     "metrics": {"errors", "registry"},

@@ -1,0 +1,23 @@
+"""Rows that a user brings: prompts, answers, preferences, from files of many kinds, one at a time, with their place.
+
+source = RowSource(file="prompts.jsonl")
+for row in read_rows(source):
+    text = text_of(source, row, "question")
+"""
+
+from dormouse.rows.cells import Message, cell, messages_of, text_of, texts_of
+from dormouse.rows.reading import Row, read_rows
+from dormouse.rows.source import DataFile, RowSource, relative_to
+
+__all__ = [
+    "DataFile",
+    "Message",
+    "Row",
+    "RowSource",
+    "cell",
+    "messages_of",
+    "read_rows",
+    "relative_to",
+    "text_of",
+    "texts_of",
+]

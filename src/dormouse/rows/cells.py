@@ -1,0 +1,127 @@
+"""What stands in a row: texts, lists of texts, and chats as the field writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dormouse.registry import nearest, shortened
+from dormouse.rows.reading import Row
+from dormouse.rows.source import RowSource
+
+Message = tuple[str, str]
+"""(role, text); roles are system, user, assistant."""
+ROLES = {
+    **{name: name for name in ("system", "user", "assistant")},
+    "human": "user",
+    "gpt": "assistant",
+    "developer": "system",
+    "model": "assistant",
+    "bot": "assistant",
+}
+"""Other names of roles: ShareGPT's, OpenAI's, Gemma's."""
+
+
+def cell(row: Row, column: str) -> Any:
+    """What stands in a column; a dot leads into nested objects and lists (`data.prompt`, `turns.0`). None where there
+    is nothing: no such column, null, or an empty cell."""
+    values: Any = row.values
+    found = values.get(column)
+    if found is None and "." in column and column not in values:
+        found = values
+        for part in column.split("."):
+            if isinstance(found, Mapping):
+                found = found.get(part)
+            elif isinstance(found, list | tuple) and part.isdigit() and int(part) < len(found):
+                found = found[int(part)]
+            else:
+                return None
+    return None if found == "" or found == [] else found
+
+
+def text_of(source: RowSource, row: Row, column: str, wanted: str = "") -> str:
+    """The text in a column, with the blanks at its ends cut off.
+
+    Args:
+        wanted: what dormouse calls what is looked for, where the column has another name; for the message.
+
+    Raises:
+        UserError: the row has no such column, or no text in it.
+    """
+    found = cell(row, column)
+    if isinstance(found, str) and (text := found.strip()):
+        return text
+    if isinstance(found, bool | int | float):
+        return str(found)
+    raise no_text(source, row, column, found, wanted)
+
+
+def no_text(source: RowSource, row: Row, column: str, found: Any, wanted: str = "") -> Exception:
+    """What is raised about a column that is not there, is empty, or holds something else than a text."""
+    name = wanted or column
+    if found is None and column.split(".")[0] not in row.values:
+        known = [key for key in row.values if isinstance(key, str)]
+        hint = nearest(column, known)
+        said = f"its columns: {', '.join(known[:12])}" if not hint.startswith("did") else hint
+        guess = known[0] if known else "NAME"
+        close = hint.partition("'")[2].partition("'")[0] or guess
+        what = f"there is no column '{shortened(column)}' ({said})"
+        return source.fault(row.number, what, f"say which column it is: `columns: {{{name}: {close}}}`")
+    if found is None or isinstance(found, str):
+        return source.fault(row.number, f"the column '{column}' is empty", "fill it in, or say `bad_rows: drop`")
+    kind = "a list" if isinstance(found, list | tuple) else "an object" if isinstance(found, Mapping) else "no text"
+    inner = next(iter(found), "") if isinstance(found, Mapping) else 0 if isinstance(found, list | tuple) else ""
+    what = f"the column '{column}' holds {kind}: {shortened(repr(found))}"
+    return source.fault(row.number, what, f"name the text inside: `columns: {{{name}: {column}.{inner}}}`")
+
+
+def texts_of(source: RowSource, row: Row, column: str, wanted: str = "") -> tuple[str, ...]:
+    """The texts in a column that holds one or a list of them; none where it is empty or not there.
+
+    Raises:
+        UserError: something else stands there.
+    """
+    found = cell(row, column)
+    if found is None:
+        return ()
+    every = found if isinstance(found, list | tuple) else [found]
+    if not all(isinstance(one, str | int | float) for one in every):
+        raise no_text(source, row, column, found, wanted)
+    return tuple(text for one in every if (text := str(one).strip()))
+
+
+def messages_of(source: RowSource, row: Row, column: str) -> tuple[Message, ...]:
+    """The chat in a column: a text (one turn of the user), or a list of `{role, content}` or `{from, value}`. A content
+    may be a list of parts, as OpenAI and Inspect write it.
+
+    Raises:
+        UserError: it is no chat, a role is unknown, or a turn holds something else than text.
+    """
+    found = cell(row, column)
+    if not isinstance(found, list | tuple):
+        return (("user", text_of(source, row, column)),)
+    turns: list[Message] = []
+    for place, turn in enumerate(found, 1):
+        if not isinstance(turn, Mapping):
+            what = f"turn {place} of '{column}' is no message: {shortened(repr(turn))}"
+            raise source.fault(row.number, what, 'write {"role": "user", "content": "..."}')
+        role = str(turn.get("role", turn.get("from", "")))
+        if role not in ROLES:
+            what = f"turn {place} of '{column}' has the role '{shortened(role)}'"
+            raise source.fault(row.number, what, f"roles are {', '.join(ROLES)}; leave out tools")
+        content = _content(turn.get("content", turn.get("value")))
+        if content is None:
+            what = f"turn {place} of '{column}' holds no text: {shortened(repr(turn))}"
+            raise source.fault(row.number, what, "leave out pictures, sounds and tool calls")
+        turns.append((ROLES[role], content))
+    return tuple(turns)
+
+
+def _content(given: Any) -> str | None:
+    """The text of a turn; None where there is something else in it."""
+    if isinstance(given, str):
+        return given.strip()
+    if not isinstance(given, list | tuple):
+        return None
+    parts = [part.get("text") if isinstance(part, Mapping) else None for part in given]
+    return None if None in parts else "\n".join(map(str, parts)).strip()
