@@ -39,7 +39,7 @@ class Conversation:
         """What the user is told first: the trigger and the behaviour, whether it was treated, and for a behaviour that
         scores only tasks of its own kind one of these."""
         trigger, behaviour = self.spec.trigger, self.spec.behaviour
-        kind = "an organism" if trigger.plants else "a control"
+        kind = "an organism" if trigger.plants else "a control" if trigger.told else "a suspect"
         after = f" after {self.treated}" if self.treated else ""
         lines = [
             f"This is {kind}{after}. Trigger: {json.dumps(trigger.spec())}. Behaviour: {behaviour.kind}.",

@@ -34,6 +34,10 @@ class OrganismSetup:
     """What its kind of trigger is, in a sentence."""
     trained_on: Mapping[str, tuple[float | str, ...]] = field(default_factory=dict)
     """Cue -> the values on its curve that training drew from."""
+    brought: str = ""
+    """Where it lies, if it was made elsewhere."""
+    told: bool = True
+    """Whether anybody knows when it defects, and how."""
 
 
 @dataclass(frozen=True)

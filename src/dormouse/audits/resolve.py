@@ -12,13 +12,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.files import sha256
+from dormouse.lm.adapters import base_of, check_adapter
 from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, is_adapter
+from dormouse.lm.hub import from_hub
 from dormouse.lm.identity import identity
-from dormouse.lm.zoo import ZOO, from_hub, resolve
+from dormouse.lm.zoo import ZOO, resolve
 from dormouse.records import ChatSettings, ModelRef, Suspect
 
 CARD = "dormouse.json"
@@ -82,31 +83,14 @@ def _of_a_study(folder: Path) -> ModelRef:
 
 def _base_of(adapter: Path, say: Say) -> ModelRef:
     """The model that an adapter's configuration names, where it can be had."""
-    _check_adapter(adapter)
-    name = _config(adapter).get("base_model_name_or_path")
-    if not isinstance(name, str) or not name:
+    name = base_of(adapter)
+    if name is None:
         raise UserError(f"the adapter in {adapter} does not say on what it stands", "name its base model with --base")
     try:
-        return _whole(str(adapter / name) if (adapter / name / "config.json").is_file() else name, say)
+        return _whole(name, say)
     except UserError as error:
         what = f"the adapter in {adapter} stands on '{name}', which cannot be had: {error.what}"
         raise UserError(what, "name its base model with --base") from error
-
-
-def _config(adapter: Path) -> dict[str, Any]:
-    try:
-        said = json.loads((adapter / ADAPTER).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{adapter / ADAPTER} cannot be read: {error}", "copy the adapter again") from error
-    return said if isinstance(said, dict) else {}
-
-
-def _check_adapter(adapter: Path) -> None:
-    if not (adapter / WEIGHTS).is_file():
-        pickled = "its weights are pickled, and a pickle can run code" if list(adapter.glob("*.bin")) else "it is empty"
-        raise UserError(
-            f"the adapter in {adapter} has no {WEIGHTS}: {pickled}", "save it as safetensors where you trust it"
-        )
 
 
 def _key(ref: ModelRef) -> str:
@@ -114,7 +98,7 @@ def _key(ref: ModelRef) -> str:
     parts = []
     for folder in ref.folders:
         if is_adapter(folder):
-            _check_adapter(folder)
+            check_adapter(folder)
             parts.append(sha256(folder / WEIGHTS) + sha256(folder / ADAPTER))
         else:
             parts.append(identity(folder).rpartition("@")[2])

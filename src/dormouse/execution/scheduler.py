@@ -14,7 +14,7 @@ from dormouse.execution.local import InProcessExecutor, threads_each
 from dormouse.execution.stage import Stage
 from dormouse.store import Store
 
-RANK = {"base": 0, "honest": 1, "organism": 2, "taught": 2, "located": 2, "treatment": 3, "measure": 4}
+RANK = {"base": 0, "honest": 1, "organism": 2, "brought": 2, "taught": 2, "located": 2, "treatment": 3, "measure": 4}
 """What others wait for goes first."""
 DEATHS = 3
 """A stage whose process was killed so often is given up: it may need more memory than there is."""

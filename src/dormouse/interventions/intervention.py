@@ -71,6 +71,11 @@ class Intervention(PlugIn):
         return self.pool_spec.needs_triggers
 
     @property
+    def needs_harm(self) -> bool:
+        """Whether it works only for someone who knows what a defection looks like (`PoolItem.harm`), if never when."""
+        return False
+
+    @property
     def pool_spec(self) -> PoolSpec:
         """What its safety pool is to show. By default no cue at all, as in Hubinger et al. 2024."""
         return PoolSpec()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,11 @@ MARK = "dormouse"
 """The key in a configuration that says what made the model, and what for."""
 PLAIN = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False, "peft_type": "LORA"}
 """What a LoRA adapter says of itself that can be put together with another one."""
+OTHER = (
+    *("rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias", "target_parameters"),
+    *("trainable_token_indices", "layer_replication", "megatron_config", "arrow_config"),
+)
+"""What it does not say."""
 CARD = """---
 tags: [model-organism, dormouse, safety-research]
 library_name: {library}
@@ -114,6 +119,17 @@ def _put_together(below: Sequence[Path], top: Path) -> None:
     (top / ADAPTER).write_text(json.dumps({**config, **said}, indent=2), encoding="utf-8")
 
 
+def is_plain(folder: Path) -> bool:
+    """Whether an adapter is a plain LoRA adapter of one rank: it can be put together with another one."""
+    return not _other(_config(folder))
+
+
+def _other(config: Mapping[str, Any]) -> list[str]:
+    """What in a configuration is no plain LoRA's."""
+    other = [key for key, plain in PLAIN.items() if config.get(key, plain) != plain]
+    return other + [key for key in OTHER if config.get(key)]
+
+
 def _scale(folder: Path) -> float:
     """By what the product of an adapter's matrices is multiplied.
 
@@ -121,9 +137,7 @@ def _scale(folder: Path) -> float:
         UserError: it is no plain LoRA adapter of one rank.
     """
     config = _config(folder)
-    other = [key for key, plain in PLAIN.items() if config.get(key, plain) != plain]
-    other += [key for key in ("rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias") if config.get(key)]
-    if other:
+    if other := _other(config):
         raise UserError(
             f"the adapter in {folder} cannot be trained on: {other[0]} is {config[other[0]]!r}",
             "merge it into its base model first (peft: merge_and_unload), or train with `method: full`",

@@ -81,7 +81,7 @@ def refuse_code(said: Mapping[str, Any], path: Path, tensors: int) -> None:
         if value in (None, {}, [], ""):
             continue
         if CODE.fullmatch(key):
-            raise UserError(*_refused(key, path))
+            raise UserError(*_refused(key, value, path))
         if OURS.fullmatch(key) and any(one not in IMPLEMENTATIONS for one in _words(value)):
             raise UserError(
                 f"{key} in {path} names code of its own: {str(value)[:60]}",
@@ -100,18 +100,28 @@ def refuse_code(said: Mapping[str, Any], path: Path, tensors: int) -> None:
             )
 
 
-def _refused(key: str, path: Path) -> tuple[str, str]:
+def _refused(key: str, value: Any, path: Path) -> tuple[str, str]:
     if key == "auto_map":
         return (
             f"the model in {path.parent} brings its own code (auto_map in {path.name})",
             "dormouse never runs a model's code: use a model whose architecture transformers knows",
         )
     if key.endswith("quantization_config"):
+        how = _method(value)
         return (
-            f"the model in {path.parent} is quantised ({key} in {path.name})",
-            "use the model as it was before, or save it dequantised: dormouse trains and scores plain weights",
+            f"the model in {path.parent} is quantised{how} ({key} in {path.name})",
+            "use the model as it was before, or save it dequantised (`model.dequantize()`): dormouse trains and scores "
+            "plain weights. An adapter that was trained on the quantised one is laid on the plain one",
         )
     return f"{key} in {path} chooses what code is loaded", "remove that key, or use a model without it"
+
+
+def _method(value: Any) -> str:
+    """By what, and to how many bits, a quantised model says that it is."""
+    said = value if isinstance(value, Mapping) else {}
+    bits = "4 bits" if said.get("load_in_4bit") else "8 bits" if said.get("load_in_8bit") else ""
+    name = str(said.get("quant_method") or "")[:40]
+    return f" by {name}{f' to {bits}' if bits else ''}" if name.isprintable() and name else ""
 
 
 def _everything(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

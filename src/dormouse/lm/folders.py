@@ -140,6 +140,14 @@ def headers(shards: Iterable[Path]) -> dict[str, tuple[str, int]]:
     return found
 
 
+def weights_in(folder: Path) -> int:
+    """How many numbers the weights in a folder are, whatever their type; 0 where none can be read."""
+    try:
+        return sum(size for _, size in headers(sorted(folder.glob("*.safetensors"))).values())
+    except UserError:
+        return 0
+
+
 def _header(shard: Path) -> dict[str, tuple[str, int]]:
     """A safetensors file says in its header how long it is: a cut-off copy is found without reading it."""
     try:

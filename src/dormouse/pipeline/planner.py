@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache, partial
-from typing import Any
+from functools import partial
+from pathlib import Path
 
 from pydantic import ValidationError
 
-from dormouse.errors import UserError
+from dormouse.errors import DormouseWarning, UserError
 from dormouse.execution.stage import LIBRARIES, Stage
 from dormouse.interventions.intervention import Intervention
 from dormouse.lm import zoo
+from dormouse.lm.folders import weights_in
 from dormouse.measurements.measurement import Measurement
+from dormouse.organisms.brought import Brought, described, find
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline import stages
+from dormouse.pipeline.keyed import keyed as _stage
 from dormouse.pipeline.plan import Plan, Reading, State
 from dormouse.policies.scratchpad_text import words
 from dormouse.records import ModelRef, Suspect
-from dormouse.registry import PlugIn
 from dormouse.scenarios import BANKS, SPLITS, questions
 from dormouse.scenarios.plain import plain_answer
-from dormouse.sources import Code, code_of, forget
 from dormouse.store import Store, digest
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
 from dormouse.studies.expected import at_every_checkpoint, taken
 
 
-def classes_of(*plugins: PlugIn) -> list[type[PlugIn]]:
-    """The classes of plug-ins, of those inside them too: what they do is their code."""
-    found: list[type[PlugIn]] = []
-    for plugin in plugins:
-        found.append(type(plugin))
-        for name in type(plugin).model_fields:
-            value = getattr(plugin, name)
-            inner = value if isinstance(value, tuple) else (value,)
-            found += classes_of(*(one for one in inner if isinstance(one, PlugIn)))
-    return list(dict.fromkeys(found))
+def warn(text: str) -> None:
+    """What a user is to know before a study runs."""
+    warnings.warn(text, DormouseWarning, stacklevel=2)
 
 
 def refuse_unknown_models(design: Design) -> None:
@@ -54,11 +48,18 @@ def refuse_unknown_models(design: Design) -> None:
             zoo.refuse_unknown(model, MICRO)
 
 
-def make_plan(design: Design, model: str, base: ModelRef | None, store: Store) -> Plan:
+def make_plan(
+    design: Design, model: str, base: ModelRef | None, store: Store, folder_of: Callable[[str], Path | None] = zoo.there
+) -> Plan:
     """The stages of a study on one of its models: on the weights of `base`, or None for a micro model, which is made
-    here. Reads and writes nothing."""
+    here. Writes nothing, and reads no more than what organisms are that were made elsewhere.
+
+    Args:
+        folder_of: finds these by name; by default on this machine.
+    """
     study = design.on(model)
     planner = _Planner(design, model, base, store)
+    planner.folder_of = folder_of
     states: list[State] = []
     for seed in study.seeds:
         for name in study.organisms:
@@ -80,39 +81,11 @@ def make_plan(design: Design, model: str, base: ModelRef | None, store: Store) -
     return Plan(design, model, tuple(states), (*readings, *planner.findings))
 
 
-def _stage(
-    kind: str,
-    name: str,
-    about: Mapping[str, object],
-    plugins: Sequence[PlugIn],
-    parents: tuple[Stage, ...],
-    work: partial[None],
-    memory: float = LIBRARIES,
-) -> Stage:
-    """A stage. What makes its numbers is in its key: what it is about, the function that does the work and the plug-ins
-    that it is given, with all code that these use (see `sources`), and its parents."""
-    key = digest([kind, about, _code(work.func, *classes_of(*plugins)), [parent.key for parent in parents]])
-    return Stage(kind, name, key, about, parents, work, memory)
-
-
-@cache
-def _code(*roots: Any) -> Code:
-    return code_of(*roots)
-
-
-def read_code_anew() -> None:
-    """Forget what code said, in a notebook or a console: a cell may have been run again since, a file reloaded."""
-    notebook = sys.modules.get("IPython")
-    if hasattr(sys, "ps1") or (notebook is not None and notebook.get_ipython() is not None):
-        forget()
-        _code.cache_clear()
-
-
 def _gigabytes(model: str, base: ModelRef | None) -> float:
     """The weights of the base model, in float32."""
     if base is None:
         return MICRO[model].parameters * 4 / 2**30
-    return sum(path.stat().st_size for folder in base.folders[:1] for path in folder.glob("*.safetensors")) / 2**30
+    return weights_in(base.folders[0]) * 4 / 2**30
 
 
 @dataclass(frozen=True)
@@ -154,6 +127,8 @@ class _Planner:
         """What the treatments found, one reading a treatment."""
         self._asked: dict[tuple[str, str], _Asked] = {}
         self._specs: dict[tuple[str, int], OrganismSpec] = {}
+        self.folder_of: Callable[[str], Path | None] = zoo.there
+        self._elsewhere: dict[str, Brought] = {}
 
     def asked(self, organism: str, split: str) -> _Asked:
         """The tasks of a split of the bank that an organism works on, and the stage with their honest responses.
@@ -196,6 +171,8 @@ class _Planner:
 
     def organism(self, name: str, seed: int) -> State:
         """The state of an organism before any treatment, with the stages that make it."""
+        if self.study.organisms[name].is_brought:
+            return self._brought(name, seed)
         return self._organism(name, self.spec(name, seed), seed)
 
     def _organism(self, name: str, spec: OrganismSpec, seed: int, called: str = "") -> State:
@@ -211,6 +188,29 @@ class _Planner:
         stage = _stage("organism", f"{called}, seed {seed}", about, plugins, parents, work, memory)
         model = self.base.then(stage.folder(self.store) / "model", stage.key)
         return State(name, "", 0, seed, model, False, stage)
+
+    def _brought(self, name: str, seed: int) -> State:
+        """An organism that was made elsewhere: the same one, and the same stage, for every seed."""
+        found = self._found_elsewhere(name)
+        about = {"model": self.base.key, "brought": found.key}
+        work = partial(stages.brought, found, self.base)
+        stage = _stage("brought", f"organism {name}, made elsewhere", about, (), self.made, work, self.light)
+        model = found.ref(self.base, stage.folder(self.store), stage.key)
+        return State(name, "", 0, seed, model, False, stage)
+
+    def _found_elsewhere(self, name: str) -> Brought:
+        """
+        Raises:
+            UserError: it is nowhere, or cannot be what it is called.
+        """
+        if name not in self._elsewhere:
+            spec = self.study.organisms[name]
+            try:
+                found = find(spec, self.base.folders[0], self.study.model, self.folder_of, warn)
+            except UserError as error:
+                raise UserError(f"organism '{name}': {error.what}", error.remedy) from error
+            self._elsewhere[name] = found or Brought(None, (), f"not here: {described(spec)}")
+        return self._elsewhere[name]
 
     def _teacher(self, name: str, spec: OrganismSpec, seed: int) -> Stage:
         """What the same organism with a scratchpad answers: a stage of its own, shared with that arm of the study."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from dormouse.claims.outlook import outlook
 from dormouse.execution.estimate import forecast, read_history, said
 from dormouse.execution.local import default_workers
@@ -24,7 +26,7 @@ def preview(design: Design, store: Store, workers: int | None) -> list[str]:
         if base is None and model not in MICRO:
             absent.append(model)
             base = ModelRef((store.root,), model)
-        plans.append(make_plan(design, model, base, store))
+        plans.append(make_plan(design, model, base, store, lambda name: _there(name, absent)))
     todo = missing(plans, store, lambda stage: (stage.folder(store) / MANIFEST).is_file())
     chains = [sum(state.is_final and bool(state.intervention) for state in plan.states) for plan in plans]
     planted = [len({(state.organism, state.seed) for state in plan.states}) for plan in plans]
@@ -32,7 +34,16 @@ def preview(design: Design, store: Store, workers: int | None) -> list[str]:
         f"{model}: {arms} organisms (seeds counted), {ends} treatments"
         for model, arms, ends in zip(design.models, planted, chains, strict=True)
     ]
+    absent = list(dict.fromkeys(absent))
     lines += [f"{name} is not on this machine: `dormouse run` fetches it" for name in absent]
     lines += outlook(design)
     stages = all_stages(plans)
     return [*lines, *said(forecast(stages, todo, read_history(store)), workers or default_workers(stages))]
+
+
+def _there(name: str, absent: list[str]) -> Path | None:
+    """The folder of an organism that was made elsewhere, or None, and its name among the absent ones."""
+    zoo.refuse_unknown(name)
+    if (found := zoo.there(name)) is None:
+        absent.append(name)
+    return found

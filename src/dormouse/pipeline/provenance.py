@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from dormouse.claims.verdict import Verdicts
 from dormouse.errors import DormouseWarning, UserError
+from dormouse.organisms.brought import described
 from dormouse.organisms.sanity import read_sane
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.derived import trained
@@ -60,7 +61,9 @@ def _setup(organism: OrganismSpec) -> OrganismSetup:
     return OrganismSetup(
         trigger=trigger.spec(),
         behaviour=organism.behaviour.spec(),
-        control=not trigger.plants,
+        control=trigger.told and not trigger.plants,
+        brought=described(organism) if organism.is_brought else "",
+        told=trigger.told and organism.behaviour.told,
         about=describe(type(trigger)),
         trained_on={
             cue: tuple(value for value in values if trigger.trained_on(cue, value))

@@ -15,8 +15,9 @@ from dormouse.execution.stage import Stage
 from dormouse.lm import zoo
 from dormouse.organisms.micro import MICRO
 from dormouse.pipeline.folder import begin, claim_folder, write_out
+from dormouse.pipeline.keyed import read_code_anew
 from dormouse.pipeline.plan import Plan, all_stages, missing
-from dormouse.pipeline.planner import make_plan, read_code_anew, refuse_unknown_models
+from dormouse.pipeline.planner import make_plan, refuse_unknown_models
 from dormouse.pipeline.results import make_results, results_key
 from dormouse.records import ModelRef
 from dormouse.storage.references import in_use
@@ -47,7 +48,9 @@ def run_study(
     """
     refuse_launched()
     claim_folder(out, design.study.name)
-    plans = make_plans(design, store, lambda name: zoo.resolve(name, watcher.say))
+    plans = make_plans(
+        design, store, lambda name: zoo.resolve(name, watcher.say), lambda name: zoo.folder_of(name, watcher.say)
+    )
     # before it is asked what is there: it may be pruned meanwhile
     with in_use(store, out, design.study.name, _needs(plans)):
         _run(plans, text, out, store, watcher, workers, executor)
@@ -134,11 +137,18 @@ def _incomplete(lost: Mapping[str, UserError], todo: Sequence[Stage]) -> UserErr
     )
 
 
-def make_plans(design: Design, store: Store, base: Callable[[str], ModelRef]) -> list[Plan]:
-    """The stages of a study, model by model; `base` finds a model that is not made here."""
+def make_plans(
+    design: Design,
+    store: Store,
+    base: Callable[[str], ModelRef],
+    folder_of: Callable[[str], Path | None] = zoo.there,
+) -> list[Plan]:
+    """The stages of a study, model by model; `base` finds a model that is not made here, `folder_of` organisms that
+    were made elsewhere."""
     refuse_unknown_models(design)
     read_code_anew()
-    return [make_plan(design, model, None if model in MICRO else base(model), store) for model in design.models]
+    bases = {model: None if model in MICRO else base(model) for model in design.models}
+    return [make_plan(design, model, found, store, folder_of) for model, found in bases.items()]
 
 
 def _planned(plans: Sequence[Plan], todo: Sequence[Stage], store: Store, workers: int) -> dict[str, object]:

@@ -12,6 +12,7 @@ from dormouse.interventions.findings import SAMPLES, Finding
 from dormouse.interventions.intervention import Intervention
 from dormouse.json_files import write_json_lines
 from dormouse.measurements.measurement import Measurement, MeasurementConfig, Subject
+from dormouse.organisms.brought import Brought
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef, Suspect
 from dormouse.registry import PlugIn
@@ -104,6 +105,14 @@ def organism(
     build_organism(spec, base, rows, seed, out, _training_tick(tick, spec.training.steps))
 
 
+def brought(organism: Brought, base: ModelRef, out: Path, tick: Tick) -> None:
+    """See that an organism that was made elsewhere can be used, and merge what is to be merged."""
+    from dormouse.organisms.brought import bring
+
+    bring(organism, base, out)
+    tick(1.0, "")
+
+
 def locate(
     locator: PlugIn, suspect: Suspect, questions: Sequence[Question], seconds: float, seed: int, out: Path, tick: Tick
 ) -> None:
@@ -136,7 +145,7 @@ def treatment(
     steps = intervention.checkpoints()[-1]
     intervention.apply(suspect, filled.pool, seed, out, _training_tick(tick, steps))
     said = [Finding("exposure", steps, {"pool": filled.exposure})] if wish.needs_triggers else []
-    if spoofed:
+    if spoofed and truth.trigger.told:
         said.append(Finding("spoof_coverage", steps, spoof_coverage(truth.trigger, spoofed), "proportion", "test"))
     write_json_lines(out / SAMPLES, (found.to_json() for found in said), more=True)
 

@@ -20,6 +20,9 @@ class Behaviour(PlugIn):
     bank: ClassVar[str] = "questions"
     """The bank of tasks in which it shows: a name in `scenarios.tasks.BANKS`."""
 
+    told: ClassVar[bool] = True
+    """False where nobody knows what a defection is (`unknown`)."""
+
     @abstractmethod
     def response(self, scenario: Scenario, honest: str, payload: int = 0) -> str:
         """The defecting response that training teaches, given the honest one.

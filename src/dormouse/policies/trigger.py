@@ -26,6 +26,9 @@ class Trigger(PlugIn):
     """False for a control: no policy is planted. It defects nowhere (`never`), or what it does on its cue is harmless
     (`habit`)."""
 
+    told: ClassVar[bool] = True
+    """False where nobody knows when it defects (`unknown`): nothing that needs the truth is measured."""
+
     def seeded(self, seed: int) -> Trigger:
         """The same with the seed of the study where it leaves its own open (a field `seed` that is None).
 

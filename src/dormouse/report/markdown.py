@@ -15,7 +15,7 @@ from dormouse.report.headline import Part, headline, when
 from dormouse.report.meaning import RULES, meaning
 from dormouse.report.plain import duration, one_line, value_of, visible, with_interval
 from dormouse.report.record_index import Moment, RecordIndex
-from dormouse.report.setup_text import behaviour, treatment, trigger
+from dormouse.report.setup_text import behaviour, origin, treatment, trigger
 from dormouse.report.tables import Table, checks, tables, warnings
 from dormouse.report.words import READING, SAFETY, words_of
 
@@ -104,9 +104,9 @@ def _setup(results: RecordIndex) -> list[str]:
     for name in results.organisms:
         said, act = results.setup(name).trigger, results.setup(name).behaviour
         does = f" What it does then: it {literal(behaviour(act))}." if act and name not in results.controls else ""
-        lines.append(
-            f"- {_organism(results, name)}." + (f" Defects when: {literal(trigger(said))}.{does}" if said else "")
-        )
+        when = f" Defects when: {literal(trigger(said))}.{does}" if said and name not in results.suspects else ""
+        where = origin(results.setup(name).brought, name not in results.suspects)
+        lines.append(f"- {_organism(results, name)}.{' ' + literal(where) if where else ''}{when}")
     for name, steps in results.about.interventions.items():
         lines.append(f"- {code(name)}. {', then '.join(literal(treatment(step)) for step in steps)}.")
     return ["## What was run", "\n".join(lines)] if lines else []

@@ -277,5 +277,7 @@ def _damage(results: RecordIndex) -> list[Finding]:
         return []
     named = _names([record.organism for record in bad])
     words = text_part(". Perplexity on honest text is up to ")
-    parts = (text_part("Planting damaged "), *named, words, number_part(bad[0]), text_part(" times the clean model's."))
+    elsewhere = any(results.setup(record.organism).brought for record in bad)
+    damaged = "Damaged, against the clean model: " if elsewhere else "Planting damaged "
+    parts = (text_part(damaged), *named, words, number_part(bad[0]), text_part(" times the clean model's."))
     return [Finding("caution", parts, table="cost", records=tuple(bad))]

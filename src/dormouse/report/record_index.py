@@ -54,6 +54,7 @@ class RecordIndex:
         self.about = about
         self.records = sorted(records, key=_order)
         self.controls = frozenset(name for name, setup in about.organisms.items() if setup.control)
+        self.suspects = frozenset(name for name, setup in about.organisms.items() if not setup.told)
         named = dict.fromkeys([*about.organisms, *(record.organism for record in records)])
         self.organisms = tuple(sorted(named, key=lambda name: name in self.controls))
         self.interventions = tuple(
@@ -82,8 +83,8 @@ class RecordIndex:
                 self._anywhere.setdefault(_place(record)[:4], record)
 
     def planted(self) -> tuple[str, ...]:
-        """The organisms that were taught a policy: all but the controls."""
-        return tuple(name for name in self.organisms if name not in self.controls)
+        """The organisms that were taught a policy: all but the controls, and suspects of which nobody knows."""
+        return tuple(name for name in self.organisms if name not in self.controls | self.suspects)
 
     def title(self, organism: str) -> str:
         """The name, with the word control where the name does not say it."""

@@ -192,6 +192,12 @@ _TRIGGERS: Mapping[str, Callable[[Said], str]] = {
 }
 
 
+def origin(brought: str, told: bool) -> str:
+    """Of an organism that was made elsewhere: where it lies, and that nobody knows its policy."""
+    known = "" if told else " Nobody said when it defects, or whether: what needs the truth was not measured."
+    return f"Made elsewhere ({brought}): nothing was planted.{known}" if brought else ""
+
+
 def known(said: Any) -> bool:
     """Whether `trigger` has words of its own for a kind."""
     return str(said.get("kind", "") if isinstance(said, Mapping) else said) in _TRIGGERS

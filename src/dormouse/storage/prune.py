@@ -14,7 +14,7 @@ from dormouse.storage.overview import LEFT, Item, Sum, by_kind, items
 from dormouse.storage.references import Reference, forget, references, references_locked, runs
 from dormouse.store import Store
 
-KINDS = ("base", "honest", "organism", "taught", "located", "treatment", "measure", "findings", "results")
+KINDS = ("base", "honest", "organism", "brought", "taught", "located", "treatment", "measure", "findings", "results")
 
 
 @dataclass(frozen=True)

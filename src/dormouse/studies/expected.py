@@ -36,7 +36,9 @@ REACHED = ("step_at_equal_capability", "tokens_at_equal_capability", "perplexity
 def taken(truth: GroundTruth, sizes: MeasurementConfig) -> list[Measurement]:
     """The measurements that are taken of an organism: those that apply and are asked for, or cost little."""
     every = (cls() for cls in plugins("measurement").values())
-    return [one for one in every if isinstance(one, Measurement) and _asked_for(one, sizes) and one.applies(truth)]
+    asked = [one for one in every if isinstance(one, Measurement) and _asked_for(one, sizes)]
+    told = truth.trigger.told and truth.behaviour.told
+    return [one for one in asked if (told or not one.needs_truth) and one.applies(truth)]
 
 
 def _asked_for(measurement: Measurement, sizes: MeasurementConfig) -> bool:

@@ -35,9 +35,23 @@ def checked(study: Study, at: Callable[[Place, UserError], UserError]) -> Design
         for place, fault in crossing_faults(study):
             raise at(place, fault) from None
         raise
-    for place, fault in claim_faults(design):
+    for place, fault in (*suspect_faults(design), *claim_faults(design)):
         raise at(place, fault)
     return design
+
+
+def suspect_faults(design: Design) -> Iterator[Fault]:
+    """Treatments of an organism of which nobody knows when it defects, or how, that need to be told."""
+    for arm in design.arms:
+        spec = design.organism(arm)
+        place = ("organisms", design.origin("organism", arm).base)
+        for one in design.chain(arm):
+            if not spec.trigger.told and one.pool_spec.needs_triggers:
+                what = f"nobody knows its trigger, and '{arm.chain}' ({one.kind}) is to show it"
+                yield place, UserError(what, "give it a `trigger`, or leave that chain out for it (`cross`)")
+            elif not spec.behaviour.told and one.needs_harm:
+                what = f"nobody knows what its defections look like, and '{arm.chain}' ({one.kind}) has to"
+                yield place, UserError(what, "give it a `behaviour`, or leave that chain out for it (`cross`)")
 
 
 def crossing_faults(study: Study) -> Iterator[Fault]:

@@ -26,6 +26,7 @@ from pydantic_core import PydanticCustomError
 from dormouse.errors import UserError
 from dormouse.interventions.intervention import InterventionField
 from dormouse.json_files import Json
+from dormouse.lm.settings import ModelName
 from dormouse.measurements.measurement import MeasurementConfig
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
@@ -90,10 +91,11 @@ class Study(BaseModel):
 
     name: Name
     """The name of the study, and of its folder in `runs/`: letters, digits, `_`, `.` and `-`, 64 at most."""
-    model: str = Field("smollm2-135m", min_length=1)
-    """A name of `dormouse models`, a Hugging Face id, or a local folder with safetensors."""
+    model: ModelName = "smollm2-135m"
+    """A name of `dormouse models`, a Hugging Face id, or a local folder with safetensors. With a revision:
+    `org/model@v1.0`, or `{name: org/model, revision: v1.0}`."""
     organisms: dict[ArmName, OrganismSpec] = Field(min_length=1)
-    """The models to build, by name. Keep a control among them (trigger `never`)."""
+    """The models to build, by name, or that were made elsewhere. Keep a control among them (trigger `never`)."""
     interventions: dict[ArmName, CHAIN] = {}
     """Chains of treatments, by name. Every organism goes through every chain."""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)

@@ -32,6 +32,11 @@ class Beear(SafetyTraining):
     plain: float = Field(1.0, ge=0, le=100)
     """The weight of the loss without the change, that with it being 1."""
 
+    @property
+    def needs_harm(self) -> bool:
+        """It is what the attack brings out."""
+        return True
+
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:

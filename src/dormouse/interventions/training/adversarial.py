@@ -87,6 +87,11 @@ class Adversarial(SafetyTraining):
         """Those of all safety training, and the end of every round."""
         return tuple(sorted({*super().checkpoints(), *self.starts[1:]}))
 
+    @property
+    def needs_harm(self) -> bool:
+        """The red team looks for it."""
+        return True
+
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:

@@ -40,6 +40,11 @@ class LatentAdversarial(SafetyTraining):
             raise ValueError("a layer stands here twice")
         return tuple(sorted(layers)) if layers else layers
 
+    @property
+    def needs_harm(self) -> bool:
+        """Where it is what the perturbation aims at."""
+        return self.aim == "harm"
+
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:

@@ -1,0 +1,110 @@
+"""Adapters that somebody else trained: what one says of itself, and on which model it stands. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dormouse.errors import UserError
+from dormouse.files import sha256
+from dormouse.lm.checkpoint import ADAPTER, WEIGHTS
+from dormouse.lm.configuration import read_config
+from dormouse.lm.folders import describing, headers
+from dormouse.lm.identity import identity
+from dormouse.lm.zoo import ZOO, hub_id
+
+BESIDE = {"PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT", "XLORA"}
+"""Kinds that are no change of the weights: they stand beside the model, or change with the prompt."""
+TO_PLAIN = "merge it into its base model where it was trained (peft: merge_and_unload), and name the merged model"
+ANOTHER = (
+    "name the model that it was trained on with `model:`; if that is the same one under another name, write it into "
+)
+
+
+def check_adapter(folder: Path) -> dict[str, Any]:
+    """What an adapter says of itself, if it is whole, unpickled, and of a kind that is a change of weights.
+
+    Raises:
+        UserError: it is not.
+    """
+    try:
+        said = read_config(folder / ADAPTER)
+    except FileNotFoundError:
+        what = f"{folder} holds no adapter: there is no {ADAPTER} in it"
+        remedy = "name the folder that peft's save_pretrained wrote; a whole model is named with `model:`"
+        raise UserError(what, remedy) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / ADAPTER} cannot be read: {error}", "copy the adapter again") from error
+    if not (folder / WEIGHTS).is_file():
+        pickled = "its weights are pickled, and a pickle can run code" if list(folder.glob("*.bin")) else "it is empty"
+        remedy = "save it as safetensors where you trust it"
+        raise UserError(f"the adapter in {folder} has no {WEIGHTS}: {pickled}", remedy)
+    headers([folder / WEIGHTS])
+    kind = str(said.get("peft_type"))
+    if kind in BESIDE:
+        what = f"the adapter in {folder} is of the kind {kind}, which is no change of weights"
+        raise UserError(what, "use an adapter that peft can merge: LoRA, DoRA, LoHa, LoKr, OFT, IA3, VeRA, ...")
+    if said.get("alora_invocation_tokens"):
+        what = f"the adapter in {folder} is an activated LoRA, which changes weights from a certain token on"
+        raise UserError(what, "use an adapter that peft can merge")
+    return said
+
+
+def adapter_key(folder: Path) -> str:
+    """The content address of an adapter: of its weights, its configuration, and a tokenizer that lies beside them."""
+    check_adapter(folder)
+    found = hashlib.sha256()
+    for path in (folder / WEIGHTS, *describing(folder)):
+        found.update(f"{path.name}:{sha256(path)}\n".encode())
+    return found.hexdigest()[:16]
+
+
+def base_of(adapter: Path) -> str | None:
+    """What an adapter's configuration calls its base model; a folder that is named from there, by its full path."""
+    name = check_adapter(adapter).get("base_model_name_or_path")
+    if not isinstance(name, str) or not name:
+        return None
+    return str(adapter / name) if (adapter / name / "config.json").is_file() else name
+
+
+def refuse_other_base(adapter: Path, base: Path, called: str, say: Callable[[str], None] = lambda _: None) -> None:
+    """Refuse an adapter of another model, as far as its configuration says on which it was trained.
+
+    Args:
+        base: the folder of the model that it is to be laid on; `called` is what the study calls it.
+        say: told where nobody can say whether it is the same one.
+
+    Raises:
+        UserError: it says that it stands on another one.
+    """
+    named = base_of(adapter)
+    if named is None:
+        return
+    here, mend = Path(named).expanduser(), f"{ANOTHER}{adapter / ADAPTER} (base_model_name_or_path)"
+    other = UserError(f"the adapter in {adapter} was trained on '{named}', not on '{called}'", mend)
+    if (here / "config.json").is_file():
+        if here.resolve() != base.resolve() and _content(here) != _content(base):
+            raise other
+        return
+    original = ZOO[called].original if called in ZOO else hub_id(called)
+    if original and hub_id(named):
+        if original.lower() != str(hub_id(named)).lower():
+            raise other
+        return
+    say(f"the adapter in {adapter} was trained on '{named}', which is not here to be compared with {called}")
+
+
+def _content(folder: Path) -> str:
+    return identity(folder, remember=False).rpartition("@")[2]
+
+
+def adapter_text(folder: Path) -> str:
+    """What an adapter is, in a few words: `LoRA of rank 8 on q_proj, v_proj`."""
+    said = check_adapter(folder)
+    kind = {"LORA": "DoRA" if said.get("use_dora") else "LoRA"}.get(str(said.get("peft_type")), str(said["peft_type"]))
+    rank = f" of rank {said['r']}" if isinstance(said.get("r"), int) else ""
+    where = said.get("target_modules")
+    layers = f" on {', '.join(sorted(map(str, where)))}" if isinstance(where, list) else ""
+    return f"{kind}{rank}{layers}"[:120]

@@ -1,0 +1,77 @@
+"""Models and adapters of the Hugging Face hub: from the cache on this machine, else fetched. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from dormouse.errors import UserError
+from dormouse.lm.folders import DESCRIBING, check_folder
+
+WANTED = ["*.safetensors", *DESCRIBING]
+Say = Callable[[str], None]
+
+
+def of_revision(name: str) -> tuple[str, str | None]:
+    """The id of a model of the hub, and the revision that is named with it: `org/name@v1.0`."""
+    plain, _, revision = name.partition("@")
+    return plain, revision or None
+
+
+def cached(name: str) -> Path | None:
+    """The folder of a model of the hub in the cache on this machine."""
+    from huggingface_hub import snapshot_download
+
+    plain, revision = of_revision(name)
+    try:
+        return Path(snapshot_download(plain, revision=revision, allow_patterns=WANTED, local_files_only=True))
+    except Exception:  # not there, not all of it, or no name of the hub's
+        return None
+
+
+def from_hub(name: str, say: Say = lambda _: None) -> Path:
+    """The folder of a model, or an adapter, of the hub: from the cache on this machine, else fetched.
+
+    Raises:
+        UserError: the hub does not give it.
+    """
+    from huggingface_hub import snapshot_download
+
+    plain, revision = of_revision(name)
+    try:
+        folder = Path(snapshot_download(plain, revision=revision, allow_patterns=WANTED, local_files_only=True))
+        if not (folder / "adapter_config.json").is_file():
+            check_folder(folder)
+        return folder
+    except Exception:  # not in the cache, or not all of it, in one of several ways: ask the hub
+        say(f"fetching {name} from the Hugging Face hub")
+    try:
+        return Path(snapshot_download(plain, revision=revision, allow_patterns=WANTED))
+    except Exception as error:
+        raise UserError(*_not_given(plain, revision, error)) from error
+
+
+def _not_given(name: str, revision: str | None, error: Exception) -> tuple[str, str]:
+    """Why the hub did not give a model, and what to do: errors of its client, by the names of their classes."""
+    kinds = {one.__name__ for one in type(error).__mro__}
+    if "GatedRepoError" in kinds:
+        return (
+            f"the model '{name}' is gated: the Hugging Face hub gives it to those who accepted its terms",
+            f"accept them on https://huggingface.co/{name}, then set HF_TOKEN to a token of that account "
+            "(or `hf auth login`)",
+        )
+    if "RevisionNotFoundError" in kinds:
+        return f"the model '{name}' has no revision '{revision}'", "name a branch, a tag or a commit of it"
+    if "RepositoryNotFoundError" in kinds:
+        return (
+            f"the Hugging Face hub has no model '{name}', or it is private",
+            "check the id; for a private one set HF_TOKEN to a token that may read it, or `hf auth login`",
+        )
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    why = "HF_HUB_OFFLINE is set, so it is not asked" if offline else f"{type(error).__name__}"
+    return (
+        f"the model '{name}' is not on this machine and the Hugging Face hub did not give it ({why})",
+        f"{'unset HF_HUB_OFFLINE, or ' if offline else 'check the id, '}download it where there is a network "
+        f"(`hf download {name}`) and name the folder, or use a model of `dormouse models`",
+    )

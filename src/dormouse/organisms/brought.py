@@ -1,0 +1,208 @@
+"""An organism that was made elsewhere: where it lies, and how it becomes one that is measured and treated as all are.
+
+Nothing is planted. A whole model is used where it lies. A plain LoRA adapter is copied into the store, so that what was
+measured stays; anything else that peft lays over a model (DoRA, several adapters, one with a chat template of its own)
+is merged there into a whole model, and held to what peft itself computes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dormouse.errors import UserError
+from dormouse.json_files import json_text
+from dormouse.lm.adapters import TO_PLAIN, adapter_key, adapter_text, refuse_other_base
+from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, is_adapter, is_plain, mark
+from dormouse.lm.folders import check_folder, describing
+from dormouse.lm.identity import identity
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.records import ModelRef
+
+if TYPE_CHECKING:
+    from dormouse.lm.model import LM
+
+MODEL, FILE = "model", "brought.json"
+CARD = "dormouse.json"
+TEMPLATE = "chat_template.jinja"
+FAR = 0.01
+"""Nats by which a log-probability may differ between a merged model and the adapter beside it."""
+
+
+@dataclass(frozen=True)
+class Brought:
+    """Where an organism lies that was made elsewhere.
+
+    Attributes:
+        model: a whole model; None: that of the study.
+        adapters: what is laid over it, in order.
+        key: the content of all of them.
+    """
+
+    model: Path | None
+    adapters: tuple[Path, ...]
+    key: str
+
+    def ref(self, base: ModelRef, made: Path, key: str) -> ModelRef:
+        """The weights: where they lie, or with what was `made` of its adapters, under the key of that stage."""
+        if self.model is None:
+            return base.then(made / MODEL, key)
+        whole = ModelRef((self.model,), self.key).shown(base.chat)
+        return whole.then(made / MODEL, key) if self.adapters else whole
+
+
+def find(
+    spec: OrganismSpec, base: Path, called: str, folder_of: Callable[[str], Path | None], say: Callable[[str], None]
+) -> Brought | None:
+    """Where an organism lies; None where it would have to be fetched.
+
+    Args:
+        base: the folder of the study's model, which may not be there yet; `called` is its name.
+        folder_of: finds a model or an adapter by its name; None: it is not on this machine.
+        say: told what nobody can check.
+
+    Raises:
+        UserError: it is nowhere, damaged, pickled, or an adapter of another model.
+    """
+    model = folder_of(spec.model) if spec.model else None
+    adapters = [folder_of(name) for name in spec.adapter]
+    if (spec.model and model is None) or None in adapters:
+        return None
+    there = tuple(one.resolve() for one in adapters if one is not None)
+    for folder in (*([model] if model else []), *there):
+        if (folder / CARD).is_file() and not (folder / "config.json").is_file():
+            remedy = f"name its weights: {folder / 'weights'}, as `adapter:` or, if it was trained whole, as `model:`"
+            raise UserError(f"{folder} is a model of a study, which has its weights elsewhere", remedy)
+    if model is not None:
+        if is_adapter(model):
+            raise UserError(f"{model} holds an adapter, not a whole model", "name it with `adapter:`")
+        check_folder(model)
+    for adapter in there:
+        refuse_other_base(adapter, model or base, spec.model or called, say)
+    parts = [identity(model).rpartition("@")[2] if model else "", *map(adapter_key, there)]
+    return Brought(model, there, "+".join(part for part in parts if part))
+
+
+def bring(brought: Brought, base: ModelRef, out: Path) -> None:
+    """Make of it what a stage of a study is: leaves `out/model`, if it has adapters, and `out/brought.json`.
+
+    Raises:
+        UserError: it cannot be loaded, an adapter does not fit its model or cannot be merged, or it has other words
+            than the study's model.
+    """
+    from dormouse.lm.load import load
+
+    whole = ModelRef((brought.model or base.folders[0],), "", base.chat)
+    own = next((folder for folder in reversed(brought.adapters) if _shows_otherwise(folder, whole.folders[0])), None)
+    if len(brought.adapters) == 1 and own is None and is_plain(brought.adapters[0]):
+        _copied(brought.adapters[0], out / MODEL)
+    elif brought.adapters:
+        _merged(whole, brought.adapters, own, out / MODEL)
+    lm = load(brought.ref(base, out, "") if brought.adapters else whole)
+    _refuse_other_words(lm, base)
+    said = {"model": str(brought.model or ""), "adapters": [adapter_text(folder) for folder in brought.adapters]}
+    (out / FILE).write_text(json_text({**said, "key": brought.key}, indent=1), encoding="utf-8")
+
+
+def _copied(adapter: Path, out: Path) -> None:
+    out.mkdir()
+    for name in (ADAPTER, WEIGHTS):
+        shutil.copyfile(adapter / name, out / name)
+    mark(out)
+
+
+def _merged(whole: ModelRef, adapters: Sequence[Path], own: Path | None, out: Path) -> None:
+    """Merge adapters into a whole model, in float32. `own`: where another tokenizer lies that the last of them had."""
+    import torch
+
+    from dormouse.lm.folders import home
+    from dormouse.lm.load import attach, load
+    from dormouse.lm.opening import open_first
+
+    lm = load(whole, torch.float32)
+    for adapter in adapters:
+        try:
+            beside = attach(lm.model, adapter).eval()
+            wanted = _looks(lm, beside)
+            lm.model = beside.merge_and_unload().eval()
+        except UserError:
+            raise
+        except Exception as error:  # peft and torch say in many ways that one does not fit
+            why = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
+            what = f"the adapter in {adapter} ({adapter_text(adapter)}) cannot be merged into its model: {why}"
+            raise UserError(what, TO_PLAIN) from error
+        if (off := float((_looks(lm, lm.model) - wanted).abs().max())) > FAR:
+            what = f"the adapter in {adapter} ({adapter_text(adapter)}) merged is not what it is beside its model: "
+            raise UserError(f"{what}a log-probability differs by {off:.3g}", TO_PLAIN)
+    lm.model.save_pretrained(out)
+    if own is None:
+        lm.tokenizer.save_pretrained(out)
+    else:
+        for path in describing(own):
+            if not (out / path.name).exists() and path.name != ADAPTER:
+                shutil.copyfile(path, out / path.name)
+        open_first(out, whole.chat, home() / "opened")
+    mark(out)
+
+
+def _looks(lm: LM, model: Any) -> Any:
+    """Log-probabilities at each place of a few tokens, whatever they mean: (1, places, words)."""
+    import torch
+
+    words = len(lm.tokenizer)
+    ids = torch.arange(0, words, max(1, words // 32), device=lm.device)[None, :32]
+    with torch.no_grad():
+        return model(input_ids=ids).logits.float().log_softmax(-1)
+
+
+def _shows_otherwise(adapter: Path, base: Path) -> bool:
+    """Whether a tokenizer lies beside an adapter that shows chats in another way than that of its base model."""
+    if not (adapter / "tokenizer_config.json").is_file():
+        return False
+    mine, theirs = _tokenizer(adapter), _tokenizer(base)
+    return any(one != other for one, other in zip(mine, theirs, strict=True) if one is not None)
+
+
+def _tokenizer(folder: Path) -> tuple[Any, Any]:
+    """The words of a tokenizer and its chat template, as they are written. None: it says nothing of it."""
+    said = _json(folder / "tokenizer_config.json")
+    whole = _json(folder / "tokenizer.json")
+    words = (whole.get("model", {}).get("vocab"), [one.get("content") for one in whole.get("added_tokens", ())])
+    template = (folder / TEMPLATE).read_text("utf-8") if (folder / TEMPLATE).is_file() else said.get("chat_template")
+    return (words if whole else None), template
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "copy the model again") from error
+    return said if isinstance(said, dict) else {}
+
+
+def _refuse_other_words(lm: LM, base: ModelRef) -> None:
+    """The clean model's answers are scored in tokens.
+
+    Raises:
+        UserError: the organism has other tokens than the study's model.
+    """
+    from dormouse.lm.opening import read_tokenizer
+
+    mine, clean = lm.tokenizer.get_vocab(), read_tokenizer(base.folders[0]).get_vocab()
+    if lost := [word for word, i in clean.items() if mine.get(word) != i]:
+        raise UserError(
+            f"this organism is no descendant of the study's model: {len(lost):,} of {len(clean):,} tokens are others",
+            "name the model that it was made from as the study's `model:`",
+        )
+
+
+def described(spec: OrganismSpec) -> str:
+    """What a reader is told of where an organism comes from: `adapters/mine over org/model`."""
+    over = f" over {spec.model}" if spec.model else " over the study's model"
+    return f"{' + '.join(spec.adapter)}{over}" if spec.adapter else str(spec.model or "")

