@@ -87,7 +87,7 @@ def agrees(exact: float, shares: list[float]) -> bool:
 
 
 def test_what_is_measured_is_what_generate_writes(base: Path, adapter: Path, tmp_path: Path) -> None:
-    """Beside it: a suspect, of which only what needs no truth is measured. Both are treated. The example is run, small."""
+    """Beside it a suspect, of which only what needs no truth is measured. Both are treated."""
     small = yaml.safe_load(study(base)) | {"interventions": {"dpo": [{"kind": "dpo", "steps": 2, "points": 1}]}}
     small |= {"organisms.mine.adapter": str(adapter), "organisms.suspect.adapter": str(adapter), "seeds": 2}
     small |= {"organisms.control.method": "full", "organisms.control.steps": 2}

@@ -41,7 +41,6 @@ def check_adapter(folder: Path) -> dict[str, Any]:
         pickled = "its weights are pickled, and a pickle can run code" if list(folder.glob("*.bin")) else "it is empty"
         remedy = "save it as safetensors where you trust it"
         raise UserError(f"the adapter in {folder} has no {WEIGHTS}: {pickled}", remedy)
-    headers([folder / WEIGHTS])
     kind = str(said.get("peft_type"))
     if kind in BESIDE:
         what = f"the adapter in {folder} is of the kind {kind}, which is no change of weights"
@@ -53,8 +52,13 @@ def check_adapter(folder: Path) -> dict[str, Any]:
 
 
 def adapter_key(folder: Path) -> str:
-    """The content address of an adapter: of its weights, its configuration, and a tokenizer that lies beside them."""
+    """The content address of an adapter: of its weights, its configuration, and a tokenizer that lies beside them.
+
+    Raises:
+        UserError: it is damaged, pickled, or none.
+    """
     check_adapter(folder)
+    headers([folder / WEIGHTS])
     found = hashlib.sha256()
     for path in (folder / WEIGHTS, *describing(folder)):
         found.update(f"{path.name}:{sha256(path)}\n".encode())

@@ -73,5 +73,5 @@ def _not_given(name: str, revision: str | None, error: Exception) -> tuple[str, 
     return (
         f"the model '{name}' is not on this machine and the Hugging Face hub did not give it ({why})",
         f"{'unset HF_HUB_OFFLINE, or ' if offline else 'check the id, '}download it where there is a network "
-        f"(`hf download {name}`) and name the folder, or use a model of `dormouse models`",
+        f"(`hf download {name}`) and name the folder, or use smollm2-135m, which needs no hub",
     )

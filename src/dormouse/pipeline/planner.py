@@ -85,7 +85,7 @@ def _gigabytes(model: str, base: ModelRef | None) -> float:
     """The weights of the base model, in float32."""
     if base is None:
         return MICRO[model].parameters * 4 / 2**30
-    return weights_in(base.folders[0]) * 4 / 2**30
+    return sum(map(weights_in, base.folders[:1])) * 4 / 2**30
 
 
 @dataclass(frozen=True)
