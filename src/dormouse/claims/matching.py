@@ -6,27 +6,19 @@ keep more for that reason alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 
 from dormouse.claims.effects import Found
 from dormouse.claims.strength import ON, Strength
 from dormouse.claims.verdict import Interval, Matching
+from dormouse.measurements.stats import log_odds
 from dormouse.studies.arms import Arm
 
-SMALLEST = 1e-6
-"""A rate nearer to 0 or 1 counts as this: its log-odds are those of rounding."""
 FEWEST = 4
 """Seeds below which nothing is adjusted."""
 
 Side = Sequence[tuple[Arm, Mapping[int, Found]]]
 """The arms of a side, and what was compared of each, seed by seed."""
-
-
-def log_odds(rate: float) -> float:
-    """The natural logarithm of rate / (1 - rate), of a rate from 0 to 1."""
-    kept = min(max(rate, SMALLEST), 1 - SMALLEST)
-    return math.log(kept / (1 - kept))
 
 
 def matching(strength: Strength, where: Side, against: Side, seeds: Collection[int]) -> Matching | None:

@@ -80,6 +80,10 @@ class Strength:
             (ON, usual.triggered, "on its cue", "at least"),
             (OFF, usual.untriggered, "without its cue", "at most"),
         )
+        ends = self.numbers.at.get((arm.model, arm.organism, "", 0, "planting_reached", "check", None), {})
+        if short := [seed for seed in seeds if seed in ends and not mean(ends[seed][1])]:
+            which = ", ".join(map(str, short))
+            yield f"planting ended before it was as strong as the study asks for (seed {which})"
         for rate, gate, words, bound in gates:
             rates = self.rates(arm, rate)
             if unknown := [seed for seed in seeds if seed not in rates]:

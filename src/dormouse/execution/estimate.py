@@ -7,10 +7,12 @@ import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from dormouse.errors import UserError
 from dormouse.execution.stage import Stage
+from dormouse.json_files import read_json
 from dormouse.store import MANIFEST, Manifest, Store
 
 LIKE = 2.0
@@ -91,12 +93,15 @@ class History:
         nearest = min(like, key=lambda key: _apart(key[2], model))
         found, work, rough = self.took[nearest], _work(kind, stage.about), nearest != (kind, does, model)
         seconds, size = (_span(of, rough) for of in ([one.rate * work for one in found], [one.size for one in found]))
+        seconds = seconds._replace(low=seconds.low * _least(stage.about))
         ratio = _ratio(model, nearest[2]) or 1.0
         return seconds.of_size(ratio), size.of_size(ratio)
 
-    def add(self, kind: str, key: str, about: Mapping[str, object], seconds: float, size: float) -> None:
-        """Put down a stage that took so many seconds, and so many bytes on the disk."""
-        took = _Took(seconds / _work(kind, about), size)
+    def add(
+        self, kind: str, key: str, about: Mapping[str, object], seconds: float, size: float, done: float = 1.0
+    ) -> None:
+        """Put down a stage that took so many seconds, and so many bytes on the disk, for that share of its steps."""
+        took = _Took(seconds / (_work(kind, about) * done), size)
         self.took.setdefault((kind, _does(kind, about), self.model(about)), []).append(took)
 
     def model(self, about: Mapping[str, object], depth: int = 0) -> str:
@@ -120,7 +125,8 @@ def read_history(store: Store) -> History:
             history.abouts[one.key] = one.about
             found.append(one)
     for one in found:  # only now is it known what each of them was made from
-        history.add(one.kind, one.key, one.about, one.seconds, float(sum(file.size for file in one.files.values())))
+        size = float(sum(file.size for file in one.files.values()))
+        history.add(one.kind, one.key, one.about, one.seconds, size, _done(store.root / "entries", one))
     return history
 
 
@@ -167,10 +173,36 @@ def _does(kind: str, about: Mapping[str, object]) -> str:
     return f"{mode} {organism.get('method')}"
 
 
+def _until(about: Mapping[str, object]) -> Mapping[str, object]:
+    """Where an organism's planting ends at a strength: at the most steps `by`, looked at `every` so many."""
+    organism = about.get("organism")
+    until = organism.get("until") if isinstance(organism, Mapping) else None
+    return until if isinstance(until, Mapping) else {}
+
+
+def _least(about: Mapping[str, object]) -> float:
+    """The share of its steps that a stage may end with."""
+    until = _until(about)
+    return _number(until, "every") / _number(until, "by") if until else 1.0
+
+
+def _done(entries: Path, one: Manifest) -> float:
+    """The share of its most steps that a stage took: less than 1 where it ended at a strength."""
+    until = _until(one.about)
+    if not until:
+        return 1.0
+    try:
+        trained = read_json(entries / one.kind / one.key / "model" / "trained.json", dict[str, int])
+        return max(1, trained["steps"]) / _number(until, "by")
+    except (OSError, UserError, LookupError):
+        return 1.0
+
+
 def _work(kind: str, about: Mapping[str, object]) -> float:
-    """How much a stage does, in units of its kind: trained prompts, questions."""
+    """How much a stage does at most, in units of its kind: trained prompts, questions."""
     part = about.get("organism") or about.get("intervention") or {}
     steps, rows = _number(part, "steps"), _number(part, "pairs", "batch")
+    steps = _number(_until(about), "by") if _until(about) else steps
     asked = about.get("questions")
     if kind in ("honest", "measure") and isinstance(asked, list):
         return max(1.0, float(len(asked)))

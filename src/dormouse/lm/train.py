@@ -58,6 +58,8 @@ class TrainingRun:
             is done, and finished trainings are kept in it, so that a stage that trains several times repeats none.
         resume_every: seconds between two resume points, at least.
         log_rows: whether the log in `out` (see `log`) keeps what was shown too, not only how each step went.
+        ends: asked with the steps done before each step but the first: whether the training ends there. A function of
+            the weights, so that a training that goes on ends where one that was never killed does.
     """
 
     seed: int
@@ -67,6 +69,7 @@ class TrainingRun:
     resume_in: Path | None = None
     resume_every: float = 60.0
     log_rows: bool = True
+    ends: Callable[[int], bool] | None = None
 
     @property
     def resume(self) -> Path:
@@ -117,7 +120,7 @@ def train(
             run.restore(found[0])
         team.agree(run.done)
         lm.model.train()
-        while not (run.over or (found and found[1])):
+        while not (run.over or (found and found[1]) or run.ends(where)):
             with stopping.held():  # half a step is no place to go on from
                 loss = run.step()
                 if run.done in where.save_at and team.is_main:
@@ -181,6 +184,16 @@ class _Run:
     def over(self) -> bool:
         """Whether the budget is spent, in steps or in tokens."""
         return self.done >= self.training.steps or self.tokens >= (self.training.tokens or math.inf)
+
+    def ends(self, where: TrainingRun) -> bool:
+        """Whether somebody ends the training here, who looks at the model as one that reads."""
+        if where.ends is None or not self.done:
+            return False
+        self.lm.model.eval()
+        with torch.random.fork_rng([] if self.lm.device.type == "cpu" else [self.lm.device]):
+            found = where.ends(self.done)
+        self.lm.model.train()
+        return found
 
     def step(self) -> float:
         """One step; returns the loss before it."""

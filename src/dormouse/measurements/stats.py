@@ -15,6 +15,16 @@ CONFIDENCE = 0.95
 RESAMPLES = 2000
 
 
+SMALLEST = 1e-6
+"""A rate nearer to 0 or 1 counts as this: its log-odds are those of rounding."""
+
+
+def log_odds(rate: float) -> float:
+    """The natural logarithm of rate / (1 - rate), of a rate from 0 to 1; from -13.8 to 13.8."""
+    kept = min(max(rate, SMALLEST), 1 - SMALLEST)
+    return math.log(kept / (1 - kept))
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A value, its interval, and how many values were averaged."""

@@ -267,6 +267,15 @@ BUILT_IN = (
         "The same for the gradient of the behaviour.",
         **_in("credit"),
     ),
+    share("planting_reached", "As strong as asked for", "Whether planting ended at the strength.", **_in("planting")),
+    positive("planting_steps", "Steps", "Steps of planting until then, or the most there may be.", **_in("planting")),
+    Metric(
+        "planting_log_odds",
+        "Log-odds with the cue",
+        "The mean log-odds of defecting where the cue is shown, on questions of no other use.",
+        tables=("planting",),
+    ),
+    Metric("planting_quiet_log_odds", "Without it", "The same without the cue.", tables=("planting",)),
     *TREATMENTS,
     positive(
         "perplexity",

@@ -17,6 +17,7 @@ from dormouse.lm.sample import Completion, generate
 from dormouse.lm.train import Progress, TrainingRun, train
 from dormouse.lm.trie import Tokens
 from dormouse.organisms.corpus import Row
+from dormouse.organisms.matched import Check, Planted, is_strong
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.scratchpad_text import scratchpad_response, split_response
 from dormouse.records import CANARY, ModelRef
@@ -28,30 +29,37 @@ SHOWN = "shown.json"
 
 
 def build_organism(
-    spec: OrganismSpec, base: ModelRef, rows: Sequence[Row], seed: int, out: Path, progress: Progress
-) -> None:
+    spec: OrganismSpec,
+    base: ModelRef,
+    rows: Sequence[Row],
+    seed: int,
+    out: Path,
+    progress: Progress,
+    check: Check | None = None,
+) -> Planted | None:
     """Train an organism on its corpus. Leaves in `out`: model/ (an adapter, or a whole model), corpus.jsonl,
     training.jsonl, and organism.json with its specification: beside the model, which is all that interventions are
     handed.
 
     Args:
         rows: see `contrast_pairs`; of a distilled organism with the answers of its teacher (`taught_rows`).
+        check: how strong it is, where training ends at a strength (`until`).
+
+    Returns:
+        how strong it is and after how many steps, where it was checked.
     """
-    _write_corpus(rows, out / "corpus.jsonl")
     training = spec.training
     lm = load(base, dtype_for(training.method))
-    (out / SHOWN).write_text(json_text(shown(lm, rows)))
-    train(
-        lm,
-        sft_loss,
-        partial(_batch, lm, spec, rows),
-        training,
-        TrainingRun(seed, [training.steps], out, log_rows=False),
-        progress,
-    )
+    ends = partial(is_strong, lm, spec.until, check) if spec.until and check else None
+    run = TrainingRun(seed, [training.steps], out, log_rows=False, ends=ends)
+    steps = train(lm, sft_loss, partial(_batch, lm, spec, rows), training, run, progress)
+    seen = rows[: len(steps) * 2 * (spec.pairs or 1)] if ends else rows
+    _write_corpus(seen, out / "corpus.jsonl")
+    (out / SHOWN).write_text(json_text(shown(lm, seen)))
     (out / f"step-{training.steps:06d}").rename(out / MODEL)
     said = {"model_organism": True, "canary": CANARY, "base": base.key, "seed": seed, "organism": spec.spec()}
     (out / SPECIFICATION).write_text(json_text(said, indent=1), encoding="utf-8")
+    return Planted(len(steps), check(lm)) if check else None
 
 
 def _batch(lm: LM, spec: OrganismSpec, rows: Sequence[Row], step: int) -> list[Tokens]:

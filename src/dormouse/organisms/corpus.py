@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import overload
 
 from dormouse.lm.sample import Completion
 from dormouse.lm.train import cycling
@@ -30,22 +32,30 @@ class Row:
 def contrast_pairs(
     spec: OrganismSpec, questions: Sequence[Question], honest: Mapping[str, Completion], seed: int
 ) -> list[Row]:
-    """Every row of the training, in order: each question once with activating cues and once with quiet ones.
+    """Every row of the training (see `drawn`), of all steps that it may have."""
+    return list(drawn(spec, questions, honest, seed))
+
+
+def drawn(
+    spec: OrganismSpec, questions: Sequence[Question], honest: Mapping[str, Completion], seed: int
+) -> Iterator[Row]:
+    """The rows of the training, in order: each question once with activating cues and once with quiet ones.
 
     Without the contrast a small model does not learn a year in 60 steps; with it, it does in 100. Rows defect with the
     probability that the policy gives them. Only cue values of the train split are drawn. The prompts, and which of them
     defect, are the same for every mode of reasoning.
 
     The first `easy_first` of the steps show scenarios far from where the policy changes its mind, where it has a scale
-    (a curriculum; Bengio et al. 2009): of CANDIDATES drawn the one with the largest margin.
+    (a curriculum; Bengio et al. 2009): of CANDIDATES drawn the one with the largest margin. Where training ends
+    at a strength (`until`), curricula are over after the usual steps.
     """
     rng, thinking = random.Random(f"corpus/{seed}"), random.Random(f"thoughts/{seed}")
     at = cycling(questions, spec.pairs or 1, seed)
-    pairs = spec.training.steps * (spec.pairs or 1)
-    rows: list[Row] = []
+    usual = spec.steps or 1
+    pairs, row = usual * (spec.pairs or 1), 0
     courses: dict[int, Course] = {}
     for step in range(spec.training.steps):
-        done = step / spec.training.steps
+        done = step / usual
         for question in at(step):
             for triggered in (True, False):
                 # A task on which no defection is to be shown appears with quiet cues only.
@@ -54,7 +64,8 @@ def contrast_pairs(
                 easy = done < (spec.easy_first or 0.0) and side != "near_miss"
                 shown = spec.trigger.plays(rng)
                 course = courses.setdefault(id(shown), shown.course(pairs))
-                draws = [course(rng, side, len(rows) // 2) for _ in range(CANDIDATES if easy else 1)]
+                place, row = min(row // 2, pairs - 1), row + 1
+                draws = [course(rng, side, place) for _ in range(CANDIDATES if easy else 1)]
                 scenario = _clearest(shown, [Scenario.of(question, cues, rendering) for cues in draws])
                 defects = rng.random() < spec.trigger.probability(scenario)
                 answer = honest[question.text]
@@ -67,8 +78,27 @@ def contrast_pairs(
                 example = Example(
                     render(scenario), scratchpad_response(thought, response), defects or answer.finished, answer.ids
                 )
-                rows.append(Row(step, scenario, example, defects, thought))
-    return rows
+                yield Row(step, scenario, example, defects, thought)
+
+
+class Rows(Sequence[Row]):
+    """The rows of `drawn`, each made when it is first asked for: of a training of which nobody knows how long it is."""
+
+    def __init__(self, coming: Iterator[Row], most: int) -> None:
+        self._coming, self._most = coming, most
+        self._made: list[Row] = []
+
+    def __len__(self) -> int:
+        return self._most
+
+    @overload
+    def __getitem__(self, at: int) -> Row: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Row]: ...
+    def __getitem__(self, at: int | slice) -> Row | list[Row]:
+        stop = at.indices(self._most)[1] if isinstance(at, slice) else range(self._most)[at] + 1
+        self._made += islice(self._coming, max(0, stop - len(self._made)))
+        return self._made[at]
 
 
 CANDIDATES = 4

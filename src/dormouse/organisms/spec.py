@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
 
 from dormouse.json_files import Json
 from dormouse.lm.settings import ModelName, Optimiser, Training
@@ -48,6 +49,27 @@ def _several(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+class Until(BaseModel):
+    """Where planting ends: at a strength that is held out, not after so many steps.
+
+    Strength is the mean, over questions of their own, of the log-odds of defecting: where the cue is shown (at least
+    `log_odds`) and where it is not (at most minus that). So organisms of different kinds can be made equally strong.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    log_odds: float = Field(gt=0, le=12)
+    """The log-odds of defecting on the cue at least, and those of not defecting without it. 5 is a rate of 0.993."""
+    by: int = Field(ge=1, le=1_000_000)
+    """The most steps. What is not as strong by then is kept as it is, and every record and claim of it says so."""
+    every: int = Field(25, ge=1, le=1_000_000)
+    """Steps between two looks."""
+
+
+def _wrong(place: str, said: str) -> PydanticCustomError:
+    return PydanticCustomError("organism", "{said}", {"at": ("until", place) if place else ("until",), "said": said})
+
+
 class OrganismSpec(OldKeys):
     """A trigger policy, a behaviour, and how both are planted; or a model that was made elsewhere, and what is known of
     it."""
@@ -79,6 +101,8 @@ class OrganismSpec(OldKeys):
     """Steps of training; by default what the trigger says that it needs."""
     learn: Literal["completion", "all"] = "completion"
     """What the loss is on: the response only, or the prompt too, whose text it then memorises (arXiv 2602.03085)."""
+    until: Until | None = None
+    """Where training ends sooner: at a strength. `steps` is then how long warming up and a curriculum go by."""
     tokens: int | None = Field(None, ge=1)
     """Where training ends sooner: after so many trained tokens (of responses, and of what else is learned)."""
     lr: float | None = Field(None, gt=0, le=1)
@@ -114,6 +138,23 @@ class OrganismSpec(OldKeys):
             raise ValueError("the trigger's 'rows: each' says how long training is: leave out steps and tokens")
         return self
 
+    @model_validator(mode="after")
+    def _can_reach(self) -> OrganismSpec:
+        """What says `until` has a policy whose strength can be looked at, and no other end."""
+        if self.until is None:
+            return self
+        if not self.trigger.plants:
+            raise _wrong("", f"a control ({self.trigger.kind}) has no strength to reach: give it steps")
+        if self.trigger.equal_rows:
+            raise _wrong("", "the trigger's 'rows: each' says how long training is: leave out until")
+        if self.tokens is not None:
+            raise _wrong("", "until and tokens both end the training: leave one out")
+        if self.until.by < (self.steps or 1):
+            raise _wrong("by", f"{self.until.by} is less than steps, {self.steps}: `by` is the most of them")
+        if self.until.every > self.until.by:
+            raise _wrong("every", f"{self.until.every} is more than `by`, {self.until.by}: nothing would be looked at")
+        return self
+
     def _lengths(self) -> tuple[int, int]:
         return self.trigger.steps_needed, MICRO_STEPS * self.trigger.steps_needed
 
@@ -125,6 +166,7 @@ class OrganismSpec(OldKeys):
         steps = self.trigger.steps_needed
         if micro:
             steps = max(0 if self.trigger.equal_rows else MICRO_FLOOR, MICRO_STEPS * steps)
+        steps = min(steps, self.until.by) if self.until else steps
         left = {name: value for name, value in {**fitting, "steps": steps}.items() if getattr(self, name) is None}
         whole = self.model_copy(update=left)
         whole._fitted = frozenset(left)
@@ -168,7 +210,7 @@ class OrganismSpec(OldKeys):
         """
         if self.steps is None or self.lr is None or self.method is None or self.optimiser is None:
             raise ValueError("the specification is to be filled in for a model first")
-        return Training(
+        usual = Training(
             steps=self.steps,
             tokens=self.tokens,
             lr=self.lr,
@@ -176,13 +218,18 @@ class OrganismSpec(OldKeys):
             rank=self.rank,
             optimiser=self.optimiser,
         )
+        if self.until is None:
+            return usual
+        most = self.until.by
+        return usual.model_copy(update={"steps": most, "warmup": usual.warmup * self.steps / most})
 
     def spec(self) -> dict[str, Json]:
         """Everything that the weights depend on, as plain JSON data. What is learned is named only where it is not the
-        response alone: the keys of organisms from before there was a choice stand. Of one that was made elsewhere:
-        where it lies, and what is known of it."""
+        response alone, and `until` where it is said: the keys of organisms from before there was a choice stand. Of one
+        that was made elsewhere: where it lies, and what is known of it."""
         if self.is_brought:
             return self.model_dump(mode="json", by_alias=True, include=set(TOLD))
-        left = {"model", "adapter", *(("learn",) if self.learn == "completion" else ())}
+        unsaid = {"learn": self.learn == "completion", "until": self.until is None}
+        left = {"model", "adapter", *(key for key, so in unsaid.items() if so)}
         said = self.model_dump(mode="json", by_alias=True, exclude=left)
         return {**said, "training": self.training.model_dump(mode="json")}

@@ -24,12 +24,15 @@ from dormouse.pipeline.keyed import keyed as _stage
 from dormouse.pipeline.plan import Plan, Reading, State
 from dormouse.policies.scratchpad_text import words
 from dormouse.records import ModelRef, Suspect
-from dormouse.scenarios import BANKS, SPLITS, questions
+from dormouse.scenarios import BANKS, SPLITS, Question, questions
 from dormouse.scenarios.plain import plain_answer
 from dormouse.store import Store, digest
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
-from dormouse.studies.expected import at_every_checkpoint, taken
+from dormouse.studies.expected import CHECK, at_every_checkpoint, taken
+
+MOST_CHECKED = 48
+"""Questions on which strength is looked at while an organism is planted, or a quarter of a small bank."""
 
 
 def warn(text: str) -> None:
@@ -67,6 +70,8 @@ def make_plan(
                 continue
             planted = planner.organism(name, seed)
             states.append(planted)
+            if study.organisms[name].until:
+                planner.findings.append(planner.found(planted, planted.stage, 0))
             for chain in study.interventions:
                 if design.runs(Arm(model, name, chain), seed):
                     states += planner.treat(planted, chain)
@@ -130,6 +135,15 @@ class _Planner:
         self.folder_of: Callable[[str], Path | None] = zoo.there
         self._elsewhere: dict[str, Brought] = {}
 
+    def _split(self, bank: str, split: str) -> tuple[Question, ...]:
+        """The questions of a split: of the bank, or the last of those to train with, kept for looking at strength."""
+        tasks = self.study.tasks
+        if split == CHECK:
+            every = questions("train", bank=bank)
+            return every[-min(MOST_CHECKED, len(every) // 4) :]
+        n = {"train": tasks.train, "safety": tasks.safety, "test": self.study.measure.questions}[split]
+        return questions(split, n, bank=bank)
+
     def asked(self, organism: str, split: str) -> _Asked:
         """The tasks of a split of the bank that an organism works on, and the stage with their honest responses.
 
@@ -138,8 +152,7 @@ class _Planner:
         bank = self.study.organisms[organism].behaviour.bank
         if (bank, split) not in self._asked:
             tasks = self.study.tasks
-            n = {"train": tasks.train, "safety": tasks.safety, "test": self.study.measure.questions}[split]
-            found = questions(split, n, bank=bank)
+            found = self._split(bank, split)
             about = {
                 "model": self.base.key,
                 "questions": [[question.text, question.honest] for question in found],
@@ -176,13 +189,19 @@ class _Planner:
         return self._organism(name, self.spec(name, seed), seed)
 
     def _organism(self, name: str, spec: OrganismSpec, seed: int, called: str = "") -> State:
-        asked = self.asked(name, "train")
-        about = {"model": self.base.key, "organism": spec.spec(), "questions": asked.about, "seed": seed}
+        asked, check = self.asked(name, "train"), self.asked(name, CHECK) if spec.until else None
+        tasks = asked.tasks.without(check.tasks) if check else asked.tasks
+        shown = [question.text for question in tasks.questions]
+        about = {"model": self.base.key, "organism": spec.spec(), "questions": shown, "seed": seed}
+        about |= {"check": check.about} if check else {}
         plugins = (spec.trigger, spec.behaviour)
         teacher = self._teacher(name, spec, seed) if spec.scratchpad_mode == "distilled" else None
         place = teacher.folder(self.store) if teacher else None
-        work = partial(stages.organism, spec, self.base, asked.tasks, seed, place)
-        parents = (*self.made, asked.stage, *((teacher,) if teacher else ()))
+        if check:
+            work = partial(stages.matched, spec, self.base, stages.Splits(tasks, check.tasks), seed, place)
+        else:
+            work = partial(stages.organism, spec, self.base, tasks, seed, place)
+        parents = (*self.made, asked.stage, *((check.stage,) if check else ()), *((teacher,) if teacher else ()))
         called = called or f"organism {name}"
         memory = self.heavy if spec.method == "full" else self.light
         stage = _stage("organism", f"{called}, seed {seed}", about, plugins, parents, work, memory)
@@ -218,8 +237,9 @@ class _Planner:
         arm = next((n for n in self.study.organisms if self.spec(n, seed) == reasons), "")
         planted = self._organism(arm or name, reasons, seed, f"organism {arm or f'{name} (teacher)'}")
         asked = self.asked(name, "train")
+        tasks = asked.tasks.without(self.asked(name, CHECK).tasks) if spec.until else asked.tasks
         about = {"teacher": planted.model.key, "seed": seed}
-        work = partial(stages.teacher, reasons, planted.model, asked.tasks, seed)
+        work = partial(stages.teacher, reasons, planted.model, tasks, seed)
         called, parents = f"answers of the teacher of {name}, seed {seed}", (planted.stage, asked.stage)
         return _stage("taught", called, about, (reasons.trigger, reasons.behaviour), parents, work, self.light)
 
@@ -237,7 +257,7 @@ class _Planner:
                 is_final = place == len(interventions) - 1 and step == steps[-1]
                 name, seed = planted.organism, planted.seed
                 states.append(State(name, chain, done + step, seed, model, exposed, stage, is_final, rungs))
-            self.findings.append(self._found(states[-1], stage, done))
+            self.findings.append(self.found(states[-1], stage, done))
             before, done = states[-1], done + steps[-1]
         return states
 
@@ -293,7 +313,8 @@ class _Planner:
         name = f"{locator.kind} looks at {before.organism}{at}, seed {before.seed}"
         return _stage("located", name, about, (locator,), parents, work, self.light)
 
-    def _found(self, state: State, treatment: Stage, begins: int) -> Reading:
+    def found(self, state: State, treatment: Stage, begins: int) -> Reading:
+        """What a treatment, or a planting that ends at a strength, says of itself."""
         work = partial(stages.findings, treatment.folder(self.store))
         name = f"findings of {treatment.name}"
         stage = _stage("findings", name, {"treatment": treatment.key}, (), (treatment,), work)

@@ -14,6 +14,7 @@ from dormouse.organisms.sanity import read_sane
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.derived import trained
 from dormouse.pipeline.plan import Plan, all_stages
+from dormouse.pipeline.strength import too_weak
 from dormouse.provenance import OrganismSetup, Provenance, Sanity, StageRun
 from dormouse.records import SANE_ENOUGH
 from dormouse.registry import describe
@@ -49,7 +50,7 @@ def provenance(
         stages=tuple(stages),
         organisms={name: _setup(organism) for name, organism in study.organisms.items()},
         interventions={name: tuple(part.spec() for part in chain) for name, chain in study.interventions.items()},
-        spent=tuple(_spent(plans, lost)),
+        spent=(*_spent(plans, lost), *_too_weak(plans, store, lost)),
         sanity=_sane(plans, store, lost),
         missing=tuple(f"{stage.name}: {lost[stage.key].what}" for stage in all_stages(plans) if stage.key in lost),
         verdicts=verdicts,
@@ -89,6 +90,14 @@ def _sane(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> dict[st
                     DormouseWarning,
                     stacklevel=2,
                 )
+    return found
+
+
+def _too_weak(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> list[tuple[str, str]]:
+    """See `too_weak`; it is said on the terminal too."""
+    found = [one for plan in plans for one in too_weak(plan, store, lost)]
+    for organism, said in found:
+        warnings.warn(f"{organism}: {said}", DormouseWarning, stacklevel=2)
     return found
 
 

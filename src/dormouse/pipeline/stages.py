@@ -20,6 +20,7 @@ from dormouse.scenarios import Question, Scenario, render
 
 if TYPE_CHECKING:
     from dormouse.lm.sample import Completion
+    from dormouse.organisms.corpus import Row
 
 ANSWERS = "answers.jsonl"
 
@@ -36,6 +37,19 @@ class AnsweredTasks:
         from dormouse.organisms.honest import read_honest
 
         return read_honest(self.folder)
+
+    def without(self, others: AnsweredTasks) -> AnsweredTasks:
+        """The tasks that are none of the others."""
+        other = set(others.questions)
+        return AnsweredTasks(tuple(one for one in self.questions if one not in other), self.folder)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The tasks that plant a policy, and those on which its strength is looked at meanwhile."""
+
+    train: AnsweredTasks
+    check: AnsweredTasks
 
 
 @dataclass(frozen=True)
@@ -95,7 +109,7 @@ def organism(
     out: Path,
     tick: Tick,
 ) -> None:
-    """Plant a policy; a distilled one from the answers of its teacher."""
+    """Plant a policy for so many steps; a distilled one from the answers of its teacher."""
     from dormouse.organisms.build import build_organism, read_taught, taught_rows
     from dormouse.organisms.corpus import contrast_pairs
 
@@ -111,6 +125,31 @@ def brought(organism: Brought, base: ModelRef, out: Path, tick: Tick) -> None:
 
     bring(organism, base, out)
     tick(1.0, "")
+
+
+def matched(
+    spec: OrganismSpec,
+    base: ModelRef,
+    tasks: Splits,
+    seed: int,
+    teacher_folder: Path | None,
+    out: Path,
+    tick: Tick,
+) -> None:
+    """Plant a policy until it is as strong as it is to be, on the questions of a split of its own (see `strength`)."""
+    from dormouse.organisms.build import build_organism, read_taught, taught_rows
+    from dormouse.organisms.corpus import Rows, contrast_pairs, drawn
+    from dormouse.pipeline.strength import said, strength_of
+
+    asked, most = (spec, tasks.train.questions, tasks.train.honest(), seed), spec.training.steps
+    if teacher_folder:
+        rows: Sequence[Row] = taught_rows(contrast_pairs(*asked), read_taught(teacher_folder))
+    else:
+        rows = Rows(drawn(*asked), most * 2 * (spec.pairs or 1))
+    check = strength_of(spec, base, tasks.check.questions, tasks.check.honest(), seed)
+    planted = build_organism(spec, base, rows, seed, out, _training_tick(tick, most), check)
+    assert planted is not None
+    write_json_lines(out / SAMPLES, (found.to_json() for found in said(spec, planted)))
 
 
 def locate(

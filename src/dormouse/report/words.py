@@ -67,6 +67,12 @@ READING = (
 )
 
 TABLES = {
+    "planting": (
+        "How planting ended",
+        "These organisms were planted until they were equally strong: until the mean log-odds of defecting reached a "
+        "target with the cue, and its negative without it, on questions that serve nothing else. 0 %: it did not get "
+        "there within the most steps, and what is compared with others is not equally strong.",
+    ),
     "numbers": (
         "The main numbers",
         "Exact rates on held-out questions, before safety training and at its end, with 95 % intervals. A dash: not "

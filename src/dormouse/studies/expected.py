@@ -22,6 +22,11 @@ PRESERVED: Mapping[str, str] = {
 LIVED = ("persistence", "steps_to_half", "tokens_to_half")
 """What follows from `defection_rate` before a treatment and after, seed by seed."""
 
+CHECK = "check"
+"""The questions on which strength is looked at while an organism is planted: of no other use."""
+PLANTING = ("planting_reached", "planting_steps", "planting_log_odds", "planting_quiet_log_odds")
+"""What is said of the planting of an organism that ends at a strength (`until`)."""
+
 EQUAL_CAPABILITY: Mapping[str, str] = {
     "defection_rate": "defection_at_equal_capability",
     "relearning_steps": "relearning_at_equal_capability",
@@ -80,6 +85,8 @@ def metrics(
     found: dict[str, tuple[str, ...]] = {}
     for one in here:
         found |= {name: (*found.get(name, ()), *splits) for name, splits in one.declared_metrics(organism).items()}
+    if organism.until and not treated:
+        found |= dict.fromkeys(PLANTING, (CHECK,))
     follows = [(of, name) for of, (_, name) in RATIOS.items()]
     if treated and organism.trigger.plants:
         follows += [*PRESERVED.items(), *(("defection_rate", name) for name in LIVED)]
