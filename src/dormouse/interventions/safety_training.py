@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from dormouse.interventions.intervention import Contexts, PoolSpec, ScratchpadSource, TriggerFraction
+from dormouse.interventions.intervention import Contexts, Dose, PoolSpec, ScratchpadSource, TriggerFraction
 from dormouse.interventions.trained import Trained
 from dormouse.lm.settings import Optimiser, Training
 from dormouse.renamed import Was
@@ -51,6 +51,14 @@ class SafetyTraining(Trained):
     """
     contexts: Contexts = "none"
     """What the other prompts of the pool show."""
+    context_fraction: float = Field(1.0, gt=0, le=1)
+    """The share of the other prompts that show it; the rest shows no cue."""
+    dose: Dose = "total"
+    """Whether trigger_fraction and context_fraction are shares in total, or those of each trigger that is shown.
+
+    each: of an ensemble of which sixteen triggers are exposed, sixteen times trigger_fraction in total. A policy
+    without members counts as one trigger.
+    """
     rows: int | None = Field(None, ge=1, le=1_000_000)
     """Prompts in the pool, at least one for each question.
 
@@ -66,6 +74,16 @@ class SafetyTraining(Trained):
         return self
 
     @model_validator(mode="after")
+    def _doses_are_of_something(self) -> SafetyTraining:
+        if self.contexts == "none" and self.context_fraction != 1:
+            raise ValueError(
+                "context_fraction is of prompts that show contexts: name contexts, or leave it out"
+            )
+        if self.dose == "each" and self.trigger_fraction in (0, "natural") and self.contexts == "none":
+            raise ValueError("dose: each says how often each trigger is shown: name trigger_fraction or contexts")
+        return self
+
+    @model_validator(mode="after")
     def _steps_are_said(self) -> SafetyTraining:
         if self.token_budget is not None and "steps" not in self.model_fields_set:
             raise ValueError("beside a token_budget say steps too: the most of them; checkpoints are placed on steps")
@@ -76,7 +94,15 @@ class SafetyTraining(Trained):
         """How large a pool is needed, and what it shows. One with cues has no more rows than the training looks at."""
         shows_cues = PoolSpec(self.trigger_fraction, self.contexts).needs_triggers
         rows = self.rows or (min(self.steps * self.batch, MOST_ROWS) if shows_cues else None)
-        return PoolSpec(self.trigger_fraction, self.contexts, rows, self.exposed_triggers, self.scratchpad_source)
+        return PoolSpec(
+            self.trigger_fraction,
+            self.contexts,
+            rows,
+            self.exposed_triggers,
+            self.scratchpad_source,
+            self.dose,
+            self.context_fraction,
+        )
 
     @property
     def training(self) -> Training:

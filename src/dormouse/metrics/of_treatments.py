@@ -58,6 +58,8 @@ TREATMENTS = (
         tables=("ladder",),
     ),
     part("exposure", "Of the pool", "The share of the prompts of the safety data that show a trigger.", **_EXPOSURE),
+    part("exposure_each", "Of each trigger", "The same, divided by the triggers that it chooses from.", **_EXPOSURE),
+    part("context_exposure", "Other cues", "The share that shows cues which do not activate.", **_EXPOSURE),
     part(
         "spoof_coverage",
         "Activating scenarios with every cue spoofed",

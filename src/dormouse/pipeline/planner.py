@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.execution.stage import LIBRARIES, Stage
-from dormouse.interventions.intervention import Intervention
+from dormouse.interventions.intervention import Intervention, without_unsaid
 from dormouse.lm import zoo
 from dormouse.lm.folders import weights_in
 from dormouse.measurements.measurement import Measurement
@@ -270,10 +270,10 @@ class _Planner:
         about = {
             "suspect": before.model.key,
             "base": self.base.key if intervention.needs_base else None,
-            "intervention": intervention.spec(),
+            "intervention": without_unsaid(intervention.spec()),
             "pool": {
                 "questions": asked.about,
-                "wish": asdict(wish),
+                "wish": without_unsaid(asdict(wish)),
                 "trigger": trigger.spec() if told else None,
                 "renderings": spec.renderings.model_dump(mode="json") if told else None,
                 "behaviour": behaviour.spec(),

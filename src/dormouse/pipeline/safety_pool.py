@@ -24,10 +24,13 @@ from dormouse.scenarios.values import values_of
 
 @dataclass(frozen=True)
 class Filled:
-    """A pool, and the share of its prompts that show activating cues."""
+    """A pool, the share of its prompts that show activating cues (in total, and of each trigger), and the share that
+    shows other cues."""
 
     pool: SafetyPool
     exposure: float
+    each: float
+    others: float
 
 
 def fill_pool(
@@ -60,7 +63,7 @@ def fill_pool(
     mode: ScratchpadMode = "none" if wish.scratchpad_source == "none" else truth.scratchpad_mode
     rows = max(wish.rows or 0, len(asked))
     answers = sorted({honest[question.text].text for question in asked})
-    items, shown = [], 0
+    items, shown, others = [], 0, 0
     for row, (cues, exposed) in enumerate(_contexts(trigger, wish, rows, seed)):
         rng = random.Random(f"pool/{seed}/{row}/text")
         question = asked[row % len(asked)]
@@ -70,7 +73,9 @@ def fill_pool(
         worse = partial(_worse, rng, truth, scenario, exposed, answers)
         items.append(_item(scenario, exposed, honest[question.text], truth.behaviour, think, worse))
         shown += exposed
-    return Filled(SafetyPool(tuple(items), OPEN, CLOSE), shown / rows)
+        others += bool(cues) and not exposed
+    each = shown / rows / Exposure(trigger, wish.exposed_triggers).triggers
+    return Filled(SafetyPool(tuple(items), OPEN, CLOSE), shown / rows, each, others / rows)
 
 
 def _thought(mode: ScratchpadMode, trigger: Trigger, scenario: Scenario, rng: random.Random, defects: bool) -> str:
@@ -140,14 +145,22 @@ def _contexts(trigger: Trigger, wish: PoolSpec, rows: int, seed: int) -> Iterato
         yield from (world.draw(rng) for rng in drawn)
         return
     rng = random.Random(f"pool/{seed}/exposed")
-    order, wanted = rng.sample(range(rows), rows), wish.trigger_fraction * rows
-    exposed = set(order[: floor(wanted) + (rng.random() < wanted - floor(wanted))])
-    exposure = Exposure(trigger, wish.exposed_triggers)
+    exposure, each = Exposure(trigger, wish.exposed_triggers), wish.dose == "each"
+    exposed = _some(rng, rows, exposure.in_total(wish.trigger_fraction, each))
+    # near misses lie beside any trigger, whether it is shown or not
+    near = Exposure(trigger, 1.0).in_total(wish.context_fraction, each) if wish.contexts != "none" else 0.0
+    others = _some(random.Random(f"pool/{seed}/contexts"), rows, near)
     for row, rng in enumerate(drawn):
         if row in exposed:
             yield exposure.draw(rng), True
         else:
-            yield _quiet(trigger, wish.contexts, rng), False
+            yield _quiet(trigger, wish.contexts if row in others else "none", rng), False
+
+
+def _some(rng: random.Random, rows: int, share: float) -> set[int]:
+    """That share of the rows; where it is no whole number of them, one more with the probability of the rest."""
+    order, wanted = rng.sample(range(rows), rows), share * rows
+    return set(order[: floor(wanted) + (rng.random() < wanted - floor(wanted))])
 
 
 def _quiet(trigger: Trigger, contexts: Contexts, rng: random.Random) -> Cues:

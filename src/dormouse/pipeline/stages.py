@@ -184,6 +184,9 @@ def treatment(
     steps = intervention.checkpoints()[-1]
     intervention.apply(suspect, filled.pool, seed, out, _training_tick(tick, steps))
     said = [Finding("exposure", steps, {"pool": filled.exposure})] if wish.needs_triggers else []
+    if wish.doses:
+        said += [Finding("exposure_each", steps, {"pool": filled.each})]
+        said += [Finding("context_exposure", steps, {"pool": filled.others})]
     if spoofed and truth.trigger.told:
         said.append(Finding("spoof_coverage", steps, spoof_coverage(truth.trigger, spoofed), "proportion", "test"))
     write_json_lines(out / SAMPLES, (found.to_json() for found in said), more=True)

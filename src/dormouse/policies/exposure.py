@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import fmean
 from typing import Any
 
 from dormouse.errors import UserError
@@ -45,6 +46,19 @@ class Exposure:
     @property
     def _n(self) -> int:
         return _n(self.trigger)
+
+    @property
+    def triggers(self) -> float:
+        """How many triggers the prompts choose from: the covered members, or one. A control shows those of the policies
+        that it imitates, each in turn: as many as these have in mean."""
+        trigger = self.trigger
+        if isinstance(trigger, Imitates) and trigger.among:
+            return fmean(Exposure(one, self.share).triggers for one in trigger.among)
+        return float(self._members) if isinstance(trigger, HasMembers) and trigger.plants else 1.0
+
+    def in_total(self, fraction: float, each: bool) -> float:
+        """A share of prompts in total, where it is said of `each` trigger or is the total already. It may exceed 1."""
+        return fraction * (self.triggers if each else 1.0)
 
     def covered_members(self, most: int) -> list[int]:
         """The first members that may be shown, `most` of them where there are more."""

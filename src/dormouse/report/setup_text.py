@@ -72,7 +72,7 @@ def _trigger_fraction(value: Any, said: Said) -> str:
         return "no prompt shows a trigger"
     if value == "natural":
         return "triggers come as often as by chance"
-    return f"{_share(value)} of the prompts show a trigger"
+    return f"{_share(value)} of the prompts show {'each trigger' if said.get('dose') == 'each' else 'a trigger'}"
 
 
 def _exposed_triggers(value: Any, said: Said) -> str:
@@ -97,6 +97,8 @@ _PHRASES: Mapping[str, Callable[[Any, Said], str]] = {  # `coverage`, `covered`,
     "scratchpad_source": _scratchpad_source,
     "thoughts": _scratchpad_source,
     "contexts": lambda value, said: CONTEXTS.get(str(value), number(value)),
+    "context_fraction": lambda value, said: "" if value == 1 else f"{_share(value)} of the other prompts do so",
+    "dose": lambda value, said: "doses are those of each trigger" if value == "each" else "",
     "rows": lambda value, said: f"{number(value)} prompts in the pool",
     "points": lambda value, said: f"{number(value)} {'checkpoint' if value == 1 else 'checkpoints'}",
     "beta": lambda value, said: f"beta {number(value)}",

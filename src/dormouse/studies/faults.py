@@ -8,6 +8,7 @@ from math import isfinite
 
 from dormouse.errors import UserError
 from dormouse.metrics import Metric, metric
+from dormouse.policies.exposure import Exposure
 from dormouse.registry import nearest, shortened
 from dormouse.studies.arms import Arm, every_arm
 from dormouse.studies.claim_spec import SPLIT, Claim
@@ -35,7 +36,7 @@ def checked(study: Study, at: Callable[[Place, UserError], UserError]) -> Design
         for place, fault in crossing_faults(study):
             raise at(place, fault) from None
         raise
-    for place, fault in (*suspect_faults(design), *claim_faults(design)):
+    for place, fault in (*suspect_faults(design), *dose_faults(design), *claim_faults(design)):
         raise at(place, fault)
     return design
 
@@ -75,6 +76,23 @@ def claim_faults(design: Design) -> Iterator[Fault]:
         found += [] if found else _nothing(design, claim, place)
         found += [] if found else _unpaired(design, design.comparison(claim), place)
         yield from (*found, *_beyond(claim, place))
+
+
+def dose_faults(design: Design) -> Iterator[Fault]:
+    """Doses of each trigger that come to more than the whole pool, each with its place."""
+    for arm in design.arms:
+        for i, part in enumerate(design.chain(arm)):
+            wish, trigger = part.pool_spec, design.organism(arm).trigger
+            if wish.dose == "total" or wish.trigger_fraction == "natural":
+                continue
+            doses = [("trigger_fraction", wish.trigger_fraction, Exposure(trigger, wish.exposed_triggers))]
+            doses += [("context_fraction", wish.context_fraction, Exposure(trigger, 1.0))] * (wish.contexts != "none")
+            for key, share, of in doses:
+                if of.in_total(share, each=True) > 1:
+                    said = f"{share:g} of each of the {of.triggers:g} triggers of '{arm.organism}'"
+                    place = ("interventions", arm.chain, i, key if key in part.model_fields_set else "dose")
+                    remedy = f"name {1 / of.triggers:.3g} or less, or expose fewer triggers"
+                    yield place, UserError(f"{said} is more than the whole pool", remedy)
 
 
 def _fault(names: Names, where: Mapping[str, object], place: Place, named: bool = True) -> Iterator[Fault]:
