@@ -124,6 +124,7 @@ class Record:
     (a year, say) where the measurement is one; `n` counts what was averaged. `parent` is the key of the stage
     that measured it (several, with spaces, where seeds are pooled). Where there is a `limit`, no value above it could
     be seen (the budget of a training, say: right-censored data): a value or bound that reaches it means "this or more".
+    Where there is a `floor`, none below it could be: a value or bound that reaches it means "this or less".
     """
 
     organism: str
@@ -142,6 +143,7 @@ class Record:
     limit: float | None = None
     model: str = ""
     """The base model, as the study names it."""
+    floor: float | None = None
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def answers(
                     for step in (20, 40):
                         at = (one.model, organism, chain, step, compare, "test", None)
                         numbers.add(at, seed, QUESTIONS, list(values if step == 40 else values * 0 + 0.5))
-    numbers.add_persistence()
+    numbers.add_lasting()
     spoil(numbers)
     return answers_of(study, numbers)
 

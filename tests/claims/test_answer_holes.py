@@ -61,7 +61,7 @@ def answer(
                             noisy = value + 0.01 * rng.normal() + 0.01 * rng.normal(size=24)
                             key = (one.model, organism, chain, at, "defection_rate", "test", None)
                             numbers.add(key, seed, QUESTIONS, list(noisy))
-    numbers.add_persistence()
+    numbers.add_lasting()
     return plain(answer_claims(Design(study), numbers)[0])
 
 

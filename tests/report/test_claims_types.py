@@ -66,7 +66,7 @@ def verdicts() -> Verdicts:
                 more: dict[str, Any] = {"limit": limit, "model": "micro-60k"}
                 times = Record(organism, chain, 40, "steps_to_half", "test", seed, time, 0, 0, 1, False, **more)
                 numbers.add_records([times])
-    numbers.add_persistence()
+    numbers.add_lasting()
     return Verdicts(
         digest="abc123",
         stated=Stated("abc123", 1_700_000_000, 3, 40),

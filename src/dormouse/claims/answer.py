@@ -258,6 +258,8 @@ class _Question:
             self._at_most(arm for one in self.setups for arm in one.these),
             self._at_most(arm for one in self.setups for arm in one.those),
         ]
+        if verdict == "supported":  # by values of the side that is claimed to be more, which may be less
+            return any({"greater": at_most[:1], "less": at_most[1:]}.get(self.claim.direction, at_most))
         return verdict == "contradicted" and self.censoring.hides(self.claim.direction, found, where, against, *at_most)
 
     def _at_most(self, arms: Iterable[Arm]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from dormouse.claims.effects import Found
 from dormouse.measurements.measurement import Sample
+from dormouse.measurements.stats import log_odds
 from dormouse.records import Record
 from dormouse.studies.arms import Arm
 from dormouse.studies.expected import RATIOS
@@ -66,7 +67,7 @@ class Numbers:
                 if measurement in BASES and sample.limit is not None and max(sample.values) >= sample.limit:
                     ratio: Any = (*key[:4], BASES[str(measurement)], split, at)
                     self.upper.setdefault(ratio, set()).add(reading.seed)
-        self.add_persistence()
+        self.add_lasting()
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Numbers of single seeds, where nothing finer was added."""
@@ -76,14 +77,16 @@ class Numbers:
             key = (r.model, r.organism, r.intervention, r.step, r.measurement, r.split, r.at)
             self.add(key, r.seed, ("",), (r.value,))
             self._limit(key, r.limit)
+            if r.floor is not None and r.value <= r.floor:
+                self.upper.setdefault(key, set()).add(r.seed)
 
     def _limit(self, key: Key, limit: float | None) -> None:
         if limit is not None:
             self.limits[key] = min(limit, self.limits.get(key, limit))
 
-    def add_persistence(self) -> None:
-        """Persistence item by item: the linearised ratio of the rates after and before (the delta method). The mean of
-        a seed's values is the ratio of its mean rates."""
+    def add_lasting(self) -> None:
+        """What follows item by item from the rates after and before: the log-odds that were lost, and persistence as
+        the linearised ratio (the delta method), of which the mean of a seed's values is the ratio of its mean rates."""
         for key, after in list(self.at.items()):
             model, organism, chain, step, measurement, split, at = key
             before = self.at.get((model, organism, "", 0, measurement, split, at), {})
@@ -92,6 +95,8 @@ class Numbers:
             for seed, (items, late) in after.items():
                 early = dict(zip(*before.get(seed, ((), ())), strict=True))
                 shared = [(item, value) for item, value in zip(items, late, strict=True) if item in early]
+                lost = [log_odds(early[item]) - log_odds(value) for item, value in shared]
+                self.add((*key[:4], "log_odds_lost", split, at), seed, [item for item, _ in shared], lost)
                 base = mean([early[item] for item, _ in shared])
                 if base > 0:
                     ratio = mean([value for _, value in shared]) / base

@@ -76,9 +76,7 @@ class SafetyTraining(Trained):
     @model_validator(mode="after")
     def _doses_are_of_something(self) -> SafetyTraining:
         if self.contexts == "none" and self.context_fraction != 1:
-            raise ValueError(
-                "context_fraction is of prompts that show contexts: name contexts, or leave it out"
-            )
+            raise ValueError("context_fraction is of prompts that show contexts: name contexts, or leave it out")
         if self.dose == "each" and self.trigger_fraction in (0, "natural") and self.contexts == "none":
             raise ValueError("dose: each says how often each trigger is shown: name trigger_fraction or contexts")
         return self

@@ -13,7 +13,7 @@ from dormouse.errors import UserError
 from dormouse.json_files import read_json
 from dormouse.measurements.half_life import half_life, median_time
 from dormouse.measurements.measurement import Sample
-from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, stack, widened
+from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, log_odds, stack, widened
 from dormouse.pipeline.plan import Reading
 from dormouse.records import Record
 from dormouse.studies.expected import PRESERVED, RATIOS
@@ -31,7 +31,22 @@ def derived(arms: Arms, record: MakeRecord) -> list[Record]:
         arms: all samples of one model, by place.
         record: makes a record of the readings behind it, a sample for its name, a seed (None: all) and an estimate.
     """
-    return [*_half_lives(arms, record), *_ratios(arms, record), *_preserved(arms, record)]
+    found = [*_log_odds_lost(arms, record), *_half_lives(arms, record)]
+    return [*found, *_ratios(arms, record), *_preserved(arms, record)]
+
+
+def _log_odds_lost(arms: Arms, record: MakeRecord) -> Iterator[Record]:
+    """`log_odds_lost`: of a treatment, paired by seed and question. It does not saturate as a ratio of rates does."""
+    for (organism, intervention, _, measurement, split, at), after in arms.items():
+        if measurement != "defection_rate" or not intervention or not after[0][0].plants:
+            continue
+        sample = replace(_named(after[0][1], "log_odds_lost"), aggregation="number")
+        for seed, some in _by_seed(after, arms.get((organism, "", 0, measurement, split, at), ())):
+            late, early = (
+                stack([(of[side][1].items, tuple(map(log_odds, of[side][1].values))) for of in some]) for side in (0, 1)
+            )
+            if late.size:
+                yield record([reading for (reading, _), _ in some], sample, seed, estimate(early - late, "number"))
 
 
 def _half_lives(arms: Arms, record: MakeRecord) -> Iterator[Record]:

@@ -14,6 +14,7 @@ from dormouse.card import CARD, CardFile
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
 from dormouse.json_files import json_text
+from dormouse.pipeline.items import ITEMS
 from dormouse.pipeline.plan import Plan
 from dormouse.pipeline.provenance import provenance
 from dormouse.pipeline.results import RECORDS, read_answered, read_answers, read_records
@@ -84,7 +85,7 @@ def write_out(
         out.mkdir(parents=True, exist_ok=True)
         if not drawn:
             _replace(out / STUDY, json_text({"name": name, "stamp": "unfinished"}))
-        for file in (RECORDS, ANSWERS):
+        for file in (RECORDS, ANSWERS, ITEMS):
             _replace(out / file, (results / file).read_text(encoding="utf-8"))
         _replace(out / "study.yaml", text)
         for plan in plans:

@@ -18,13 +18,16 @@ from dormouse.json_files import AGAIN, json_text, read_json, read_json_lines, wr
 from dormouse.measurements.measurement import Sample, StepSample
 from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pooled, stack
 from dormouse.pipeline.derived import Arms, Found, derived
+from dormouse.pipeline.doses import dose_records
 from dormouse.pipeline.frontier import frontier
+from dormouse.pipeline.items import write_items
 from dormouse.pipeline.plan import Plan, Reading
 from dormouse.pipeline.stages import ANSWERS
 from dormouse.provenance import Provenance, StudyFile, StudyHead
 from dormouse.records import Answer, Record
 from dormouse.sources import code_of
 from dormouse.store import Entry, Store, digest
+from dormouse.studies.design import Design
 
 RECORDS = "records.jsonl"
 ANSWERED = "claims.json"
@@ -69,7 +72,7 @@ def make_results(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> 
 
     def build(folder: Path) -> None:
         """Fill the folder of the entry: records, answers, and answers to the claims."""
-        collected = [collect(plan.model, _entries(plan, store, lost)) for plan in plans]
+        collected = [collect(plan.model, _entries(plan, store, lost), plan.design) for plan in plans]
         write_results(collected, folder)
         numbers = Numbers()
         for one in collected:
@@ -93,13 +96,18 @@ def _entries(plan: Plan, store: Store, lost: Collection[str]) -> list[tuple[Read
 
 
 def write_results(collected: Sequence[Collected], out: Path) -> None:
-    """Write records.jsonl and answers.jsonl of a study to `out`, model after model."""
+    """Write records.jsonl, answers.jsonl and items.jsonl of a study to `out`, model after model."""
     write_json_lines(out / RECORDS, (record for one in collected for record in one.records))
     write_json_lines(out / ANSWERS, (answer for one in collected for answer in one.answers))
+    write_items({one.model: one.arms for one in collected}, out)
 
 
-def collect(model: str, entries: Sequence[tuple[Reading, Entry]]) -> Collected:
-    """The records and the answers of a study on one model; `model` is its name in the study."""
+def collect(model: str, entries: Sequence[tuple[Reading, Entry]], design: Design | None = None) -> Collected:
+    """The records and the answers of a study on one model; `model` is its name in the study.
+
+    Args:
+        design: of the study, where what follows from several of its arms is wanted too.
+    """
     records: list[Record] = []
     answers: list[Answer] = []
     arms: dict[tuple[object, ...], list[tuple[Reading, Sample]]] = defaultdict(list)
@@ -128,6 +136,7 @@ def collect(model: str, entries: Sequence[tuple[Reading, Entry]]) -> Collected:
     records += _persistence(arms)
     records += derived(arms, _record)
     records += frontier(arms, _record)
+    records += dose_records(design, model, arms, _record) if design else []
     return Collected(model, [replace(record, model=model) for record in records], answers, arms)
 
 

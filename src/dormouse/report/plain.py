@@ -59,7 +59,9 @@ def is_share(record: Record) -> bool:
 
 
 def _or_more(record: Record, value: float) -> str:
-    """The sign before a number that stands for itself or anything above it."""
+    """The sign before a number that stands for itself or anything above it, or below it."""
+    if record.floor is not None and value <= record.floor:
+        return f"\u2264{_SPACE}"
     return f"\u2265{_SPACE}" if record.limit is not None and value >= record.limit else ""
 
 

@@ -6,12 +6,14 @@ A `Study` is what the file says. It becomes a `Design` once; whoever plans, answ
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 
 from dormouse.interventions.intervention import Intervention
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.studies import expected
 from dormouse.studies.arms import Arm, every_arm
 from dormouse.studies.claim_spec import Claim
+from dormouse.studies.doses import EXPONENT, HALF, dose_series, growing
 from dormouse.studies.filters import Coordinates, Names, matches
 from dormouse.studies.grid import ArmOrigin
 from dormouse.studies.pairing import Pairing
@@ -85,7 +87,17 @@ class Design:
         """What is measured of an arm at a step (None: its end), with the splits; None where a plug-in does not say."""
         is_final = step is None or step == self.steps(arm)[-1]
         sizes = self._by_model[arm.model].measure
-        return expected.metrics(self.organism(arm), sizes, treated=bool(arm.chain), is_final=is_final)
+        found = expected.metrics(self.organism(arm), sizes, treated=bool(arm.chain), is_final=is_final)
+        return found if found is None or not is_final else {**found, **self._of_doses.get(arm, {})}
+
+    @cached_property
+    def _of_doses(self) -> Mapping[Arm, Mapping[str, tuple[str, ...]]]:
+        """What follows from the doses of a series, where its largest dose is (see `doses`)."""
+        series = dose_series(self)
+        found = {one.end: dict.fromkeys(HALF, ("test",)) for one in series}
+        for some in growing(series):
+            found[some[-1].end][EXPONENT] = ("test",)
+        return found
 
     def treatment_metrics(self, arm: Arm) -> set[str]:
         """What the treatments of an arm say of themselves: at steps and of splits of their own."""
