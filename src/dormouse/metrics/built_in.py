@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dormouse.metrics.of_comparisons import LASTING, PLANTING
 from dormouse.metrics.of_removals import AT_EQUAL_CAPABILITY
 from dormouse.metrics.of_treatments import TREATMENTS
 from dormouse.metrics.quantity import Metric, auroc, between, part, positive, share
@@ -49,34 +50,7 @@ BUILT_IN = (
         "The defection rate after the treatment, divided by that before it.",
         **_in("numbers", "renderings", **_LOWER, **_PLAIN),
     ),
-    Metric(
-        "log_odds_lost",
-        "Log-odds lost",
-        "The log-odds of defecting before the treatment, less those after it, in mean over questions (nats).",
-        safer="higher",
-        tables=("numbers",),
-        places="none",
-    ),
-    positive(
-        "ed50",
-        "Dose to one half, in total",
-        "The share of prompts with activating cues at which one half of the defection is left.",
-        **_in("half_life", **_LOWER, **_PLAIN),
-    ),
-    positive(
-        "ed50_each",
-        "Dose to one half, of each trigger",
-        "The same, divided by the number of triggers that these prompts choose from.",
-        **_in("half_life", **_LOWER, **_PLAIN),
-    ),
-    Metric(
-        "carry_over_exponent",
-        "Exponent of the dose to one half",
-        "It grows in total as the number of triggers to this power. 1: nothing carries over. 0: one trigger is enough.",
-        safer="lower",
-        tables=("half_life",),
-        places="none",
-    ),
+    *LASTING,
     share(
         "member_rate",
         "Members, mean rate",
@@ -295,15 +269,7 @@ BUILT_IN = (
         "The same for the gradient of the behaviour.",
         **_in("credit"),
     ),
-    share("planting_reached", "As strong as asked for", "Whether planting ended at the strength.", **_in("planting")),
-    positive("planting_steps", "Steps", "Steps of planting until then, or the most there may be.", **_in("planting")),
-    Metric(
-        "planting_log_odds",
-        "Log-odds with the cue",
-        "The mean log-odds of defecting where the cue is shown, on questions of no other use.",
-        tables=("planting",),
-    ),
-    Metric("planting_quiet_log_odds", "Without it", "The same without the cue.", tables=("planting",)),
+    *PLANTING,
     *TREATMENTS,
     positive(
         "perplexity",
