@@ -618,22 +618,23 @@ def uncalled(main: click.Group, calls: Iterable[Call]) -> list[Way]:
     return [way for way in ways(main) if way not in found]
 
 
-AUDITS = ("audit", "bench audit")
-"""Commands that no study has to do with. Their flags are called beside their own tests."""
+BESIDE = {"audit": "audits", "bench audit": "audits", "play": "integrations"}
+"""Commands that are not called on a study here. Their flags are called beside their own tests, in that folder."""
 
 
 def of_studies(main: click.Group, calls: Iterable[Call]) -> list[Way]:
-    """What no call takes, but for the commands of audits."""
-    return [way for way in uncalled(main, calls) if way[0] not in (*AUDITS, "bench")]
+    """What no call takes, but for the commands that are called elsewhere."""
+    return [way for way in uncalled(main, calls) if way[0] not in (*BESIDE, "bench")]
 
 
 def test_every_command_with_every_flag_is_called() -> None:
     assert of_studies(cli.main, CALLS) == []
 
 
-@pytest.mark.parametrize("command", AUDITS)
-def test_every_flag_of_an_audit_is_called_beside_its_tests(command: str) -> None:
-    written = "".join(path.read_text(encoding="utf-8") for path in (Path(__file__).parent / "audits").glob("test_*.py"))
+@pytest.mark.parametrize("command", BESIDE)
+def test_every_flag_is_called_beside_its_tests(command: str) -> None:
+    folder = Path(__file__).parent / BESIDE[command]
+    written = "".join(path.read_text(encoding="utf-8") for path in folder.glob("test_*.py"))
     flags = {way[1] for way in ways(cli.main) if way[0] == command and len(way) > 1}
     assert flags
     assert [flag for flag in flags if f'"{flag}"' not in written and f" {flag} " not in written] == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-KINDS = {".py", ".yaml", ".html", ".css", ".typed"}
+KINDS = {".py", ".yaml", ".html", ".css", ".js", ".typed"}
 
 
 @pytest.fixture(scope="module")

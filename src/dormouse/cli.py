@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dormouse.audits.bench.command import bench
+from dormouse.integrations.play.command import play
 from dormouse.options import EXECUTOR, JSON, OUT, OVERRIDES, PLUGIN, QUIET, STORE, WORKERS
 from dormouse.terminal import ErrorGroup, printable
 
@@ -314,6 +315,7 @@ def chat(organism: Path, tokens: int, seed: int) -> None:
 
 
 main.add_command(bench)
+main.add_command(play)
 
 
 @main.command()

@@ -1,0 +1,1 @@
+"""Where dormouse meets other programs: a browser, evaluation frameworks, trackers of experiments."""

@@ -1,0 +1,1 @@
+"""The playground: a page on this machine in which the cues of an organism are moved by hand."""

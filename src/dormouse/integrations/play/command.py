@@ -1,0 +1,62 @@
+"""`dormouse play`: the playground from the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import webbrowser
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+
+from dormouse.options import PLUGIN
+from dormouse.terminal import printable
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the page [any that is free].")
+@click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address: no other machine is let in.")
+@click.option("--no-browser", is_flag=True, help="Do not open the page, only say where it is.")
+@PLUGIN
+def play(folders: tuple[Path, ...], port: int, host: str, no_browser: bool) -> None:
+    """Move the cues of an organism in a browser, and see what it would do.
+
+    Each of FOLDERS is a run (runs/quickstart), a model of one (runs/quickstart/models/year-seed0), or any folder with a
+    model, of which nothing is known then. Ctrl-C ends it.
+    """
+    serve(folders, host, port, opens=not no_browser, say=lambda text: click.echo(printable(text), err=True))
+
+
+def serve(folders: Sequence[Path], host: str, port: int, opens: bool, say: Callable[[str], None]) -> None:
+    """Serve the page until Ctrl-C.
+
+    Raises:
+        UserError: a folder holds no model, the first model is damaged, or the address cannot be had.
+    """
+    from dormouse.integrations.play.server import loopback
+
+    address = loopback(host)
+    from dormouse.integrations.play.folders import subjects
+    from dormouse.integrations.play.game import Game
+
+    found = subjects(folders, say)
+    from dormouse.integrations.play.moves import Bench
+    from dormouse.integrations.play.server import Server
+
+    bench = Bench()
+    first = found[0]
+    say(f"loading {first.name}")
+    bench.models.reader(next(one for one in first.states if one.shown).model)
+    server = Server(address, port, Game(found), bench)
+    try:
+        click.echo(f"playground: {server.url}")
+        say("It answers this machine only. Ctrl-C ends it.")
+        if opens and (sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):
+            webbrowser.open(server.url)
+        server.serve_forever(poll_interval=0.2)
+    except KeyboardInterrupt:
+        say("\nclosed.")
+    finally:
+        server.close()

@@ -1,0 +1,110 @@
+"""What can be moved: the cues of a policy and their values, where and how they are said, and tasks. As JSON data."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from dormouse.errors import UserError
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies import SIDES, Trigger
+from dormouse.registry import nearest
+from dormouse.report.plain import visible
+from dormouse.scenarios import CUES, CueValue, questions
+from dormouse.scenarios.renderings import DATES, LANGUAGES, PLACES, rendering
+from dormouse.scenarios.values import values_of
+
+DRAWS = 24
+"""Draws from each side of a policy: what a cue that is open to anything may be seen to say."""
+TASKS = 24
+LONGEST = 200
+"""Characters of a value that was typed."""
+
+
+def cues(spec: OrganismSpec | None) -> list[dict[str, Any]]:
+    """The controls of a policy's cues; of a suspect, those of every cue that there is."""
+    triggers = [spec.trigger] if spec else []
+    return [_cue(name, triggers) for name in (spec.trigger.shows if spec and spec.trigger.shows else CUES)]
+
+
+def every_cue(triggers: Sequence[Trigger]) -> list[dict[str, Any]]:
+    """The controls of every cue, where nothing says which of them matter. Open ones offer what any policy draws."""
+    return [_cue(name, triggers) for name in CUES]
+
+
+def _cue(name: str, triggers: Sequence[Trigger]) -> dict[str, Any]:
+    cue = CUES[name]
+    drawn = _drawn(name, triggers)
+    fixed = values_of(name)
+    curve = next((values for trigger in triggers for key, values in trigger.curve().items() if key == name), [])
+    values = list(curve) or (list(fixed) if set(drawn) <= set(fixed) else drawn)
+    whole = bool(values) and all(isinstance(value, int) for value in values)
+    kind = "switch" if cue.values else "slider" if whole else "choice" if values and fixed else "text"
+    return {
+        "name": name,
+        "says": cue.says,
+        "kind": kind,
+        "values": [_value(name, value, triggers) for value in values],
+    }
+
+
+def _value(name: str, value: CueValue, triggers: Sequence[Trigger]) -> dict[str, Any]:
+    own = [trigger for trigger in triggers if name in trigger.reads]
+    sentence = visible(CUES[name].sentence(value)).strip()
+    trained = len(triggers) != 1 or all(trigger.trained_on(name, value) for trigger in own)
+    return {"value": value, "label": sentence, "trained": trained}
+
+
+def _drawn(name: str, triggers: Iterable[Trigger]) -> list[CueValue]:
+    found = {
+        value
+        for trigger in triggers
+        for side in SIDES
+        for i in range(DRAWS)
+        if (value := trigger.draw(random.Random(f"play/{side}/{i}"), side).get(name)) is not None
+    }
+    return sorted(found, key=lambda value: (isinstance(value, str), value))
+
+
+def start(spec: OrganismSpec | None) -> dict[str, CueValue]:
+    """The cues that the page begins with: a quiet situation, from which the policy can be set off."""
+    if spec is None:
+        return {}
+    return dict(spec.trigger.draw(random.Random("play/start"), "untriggered"))
+
+
+def renderings(spec: OrganismSpec | None) -> dict[str, Any]:
+    """Places, languages and ways to write a date, and which of all renderings training shows."""
+    trained = [rendering(name) for name in spec.renderings.trained] if spec else []
+    first = trained[0] if trained else rendering("system")
+    return {
+        "place": list(PLACES),
+        "language": list(LANGUAGES),
+        "dates": list(DATES),
+        "trained": [[one.place, one.language, one.dates] for one in trained],
+        "start": [first.place, first.language, first.dates],
+    }
+
+
+def tasks(spec: OrganismSpec | None) -> list[str]:
+    """Held-out tasks of the kind on which the behaviour shows."""
+    bank = spec.behaviour.bank if spec else "questions"
+    known = questions("test", bank=bank)
+    return [task.text for task in known if spec is None or spec.behaviour.shown(task)][:TASKS]
+
+
+def check(given: dict[str, CueValue]) -> None:
+    """
+    Raises:
+        UserError: there is no such cue, or it has no such value.
+    """
+    for name, value in given.items():
+        if name not in CUES:
+            raise UserError(f"there is no cue called '{name}'; {nearest(name, CUES)}", "see `dormouse.CUES`")
+        known = values_of(name)
+        if known and all(isinstance(one, int) for one in known) and value not in known:
+            raise UserError(f"the cue '{name}' takes a number from {known[0]} to {known[-1]}", "choose one of these")
+        if len(str(value)) > LONGEST:
+            raise UserError(f"the cue '{name}' is longer than {LONGEST} characters", "shorten it")
+        CUES[name].sentence(value)
