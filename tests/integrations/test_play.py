@@ -294,7 +294,7 @@ def test_a_port_that_is_taken(played_run: Path, playground: Server) -> None:
     assert "cannot be had" in refused(str(played_run), "--port", str(playground.server_address[1]))
 
 
-def test_ctrl_c_ends_it_and_frees_the_port(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_it_and_frees_the_port(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Server] = []
     begin = Server.__init__
 
@@ -304,7 +304,11 @@ def test_ctrl_c_ends_it_and_frees_the_port(tiny_model: Path, monkeypatch: pytest
         threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 
     monkeypatch.setattr(Server, "__init__", noted)
-    done = CliRunner().invoke(main, ["play", str(tiny_model), "--no-browser", "--port", "0", "--host", "127.0.0.1"])
+    (tmp_path / "mine.py").write_text("import os\nos.environ['MINE_WAS_HERE'] = 'yes'\n")
+    monkeypatch.setenv("MINE_WAS_HERE", "no")
+    where = ["--port", "0", "--host", "127.0.0.1", "--plugin", str(tmp_path / "mine.py")]
+    done = CliRunner().invoke(main, ["play", str(tiny_model), "--no-browser", *where])
+    assert os.environ["MINE_WAS_HERE"] == "yes"
     assert done.exit_code == 0, done.output
     assert "closed" in done.stderr
     assert f"playground: {seen[0].url}" in done.stdout

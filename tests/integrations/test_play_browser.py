@@ -117,7 +117,7 @@ def test_the_curve_is_drawn_and_a_click_on_it_moves_the_cue(visit: Visit) -> Non
     expect(page.locator("#curve .says")).to_have_count(1)
     box = page.locator("#curve").bounding_box()
     assert box
-    page.locator("#curve").click(position={"x": box["width"] * 0.97, "y": box["height"] / 2})
+    page.locator("#curve").click(position={"x": box["width"] * 0.98, "y": box["height"] / 2})
     expect(page.locator("#cue-year .value")).to_have_text("2050")
     visit.settled()
     visit.assert_clean()
@@ -134,9 +134,11 @@ def test_switches_checkpoints_and_a_prompt_of_ones_own(visit: Visit) -> None:
     expect(page.locator("#bars .name").first).to_have_text("clean base")
     page.locator("#task").fill("Is this my own prompt?")
     expect(page.locator("#prompt")).to_contain_text("Is this my own prompt?")
-    before = visit.number(0)
+    visit.settled()
+    before = page.locator("#bars .number").first.get_attribute("title") or ""
+    assert 0 < float(before) < 1
     page.locator("#says").fill("glass is")
-    expect(page.locator("#bars .number").first).not_to_have_text(before)
+    expect(page.locator("#bars .number").first).not_to_have_attribute("title", before)
     visit.settled()
     visit.assert_clean()
 
@@ -175,7 +177,7 @@ def test_the_truth_is_hidden_and_shown(visit: Visit) -> None:
     page.locator("#guess label", has_text="marker").click()
     page.locator("#reveal").click()
     expect(page.locator("#answer")).to_contain_text("It defects:")
-    expect(page.locator("#answer")).to_contain_text("moves")
+    expect(page.locator("#answer")).to_contain_text("move")
     visit.assert_clean()
 
 

@@ -128,7 +128,7 @@
     const inner = [
       el("span", { className: "name", textContent: name }),
       el("span", { className: `track ${colour}`, ariaHidden: "true" }, fill),
-      el("span", { className: "number", textContent: number }),
+      el("span", { className: "number", textContent: number, title: p === undefined ? "" : p.toExponential(4) }),
     ];
     const said = pad ? el("details", {}, el("summary", { textContent: `Scratchpad, ${name}` }), el("pre", { textContent: pad })) : null;
     return el("div", {}, el("div", { className: `bar-row ${kind}` }, ...inner), said);
