@@ -145,7 +145,7 @@ def wrong(line: str, whole: bool) -> str:
     if left:
         return f"'{left[0]}' is one too many"
     needed = [one for one in command.params if isinstance(one, click.Argument) and one.required]
-    missing = [str(one.name) for one in needed if not isinstance(given.get(str(one.name)), str)]
+    missing = [str(one.name) for one in needed if not isinstance(given.get(str(one.name)), str | tuple)]
     if whole and missing:
         return f"it needs {', '.join(missing)}"
     return next(
