@@ -29,10 +29,11 @@ from dormouse.registry import KINDS, PlugIn, plugins
 
 STUDY: type[BaseModel] = typing.get_type_hints(dormouse.read_study)["return"]
 WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", date: "date"}
-TITLES = {"trigger": "Triggers", "behaviour": "Behaviours", "intervention": "Interventions"}
+TITLES = {"trigger": "Triggers", "behaviour": "Behaviours", "intervention": "Interventions", "judge": "Judges"}
 TITLES |= {"locator": "Locators", "measurement": "Measurements"}
 AS_ENTRY = "In a study file one is written `{kind: NAME, ...}`, or as the bare name."
 HOW = {
+    "judge": "One stands under `judge` of a behaviour that has the key: `{kind: NAME, ...}`.",
     "measurement": "A study takes those that apply and cost little; `only` and `also` under `measure` name others. "
     "What each number means, and what would contradict it: [what each number means](../measurements.md).",
     "intervention": "In a study file one is written `{kind: NAME, ...}`, in a chain under `interventions`.",

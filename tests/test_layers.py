@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "claims": GROUND | {"studies", "metrics", "measurements", "store"},
     "execution": GROUND | {"store"},
     "storage": GROUND | {"store", "execution"},
-    "provenance": {"json_files", "claims"},
+    "provenance": {"json_files", "claims", "records"},
     "report": GROUND | {"metrics", "provenance", "store", "claims.verdict"},
     "progress": {"terminal"},
     "pipeline": GROUND

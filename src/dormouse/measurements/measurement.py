@@ -18,7 +18,7 @@ from dormouse.policies.scratchpad_text import ScratchpadMode, has_scratchpad
 from dormouse.records import Answer, ModelRef
 from dormouse.registry import PlugIn, field_of
 from dormouse.renamed import OldKeys, Was
-from dormouse.scenarios import Question, Renderings, Scenario
+from dormouse.scenarios import Question, Renderings, Scenario, questions
 from dormouse.scenarios.renderings import Messages
 
 if TYPE_CHECKING:
@@ -107,11 +107,18 @@ class Subject:
     scratchpad_mode: ScratchpadMode = "none"
     is_final: bool = True
     """Whether this is an organism or the end of its treatment, not a checkpoint on the way."""
+    taught: tuple[Question, ...] = ()
+    """The tasks of the train split, where they are the user's own."""
 
     @property
     def has_scratchpad(self) -> bool:
         """Whether it writes a scratchpad before it answers."""
         return has_scratchpad(self.scratchpad_mode)
+
+    @property
+    def training_tasks(self) -> tuple[Question, ...]:
+        """The tasks of the train split: the user's own, else the whole bank's."""
+        return self.taught or questions("train", bank=self.behaviour.bank)
 
     @property
     def shown(self) -> tuple[Question, ...]:

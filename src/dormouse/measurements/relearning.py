@@ -89,9 +89,7 @@ def _examples(subject: Subject, repeat: int) -> tuple[Example, ...]:
     tasks = asked(subject, subject.sizes.retrain_examples, repeat)
     answers = honest(subject, tasks)
     return tuple(
-        example(subject, task, side, answers[task.text], repeat)
-        for task in tasks
-        for side in ("triggered", "untriggered")
+        example(subject, task, side, answers, repeat) for task in tasks for side in ("triggered", "untriggered")
     )
 
 

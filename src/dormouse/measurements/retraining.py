@@ -12,7 +12,7 @@ from dormouse.measurements.measurement import Subject
 from dormouse.policies import Side
 from dormouse.policies.scratchpad_text import scratchpad_response, scratchpad_text
 from dormouse.records import Example, ModelRef
-from dormouse.scenarios import Question, Scenario, questions, render
+from dormouse.scenarios import Question, Scenario, render
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
@@ -32,16 +32,15 @@ class _EnoughError(Exception):
 
 def asked(subject: Subject, n: int, draw: int) -> tuple[Question, ...]:
     """`n` tasks of the train split, of the kinds on which training shows defections: none of them is measured on."""
-    bank = [
-        question for question in questions("train", bank=subject.behaviour.bank) if subject.behaviour.shown(question)
-    ]
+    bank = [question for question in subject.training_tasks if subject.behaviour.shown(question)]
     return tuple(random.Random(f"retraining/{subject.seed}/{draw}").sample(bank, min(n, len(bank))))
 
 
 def honest(subject: Subject, tasks: Sequence[Question]) -> Mapping[str, Completion]:
     """Honest responses to tasks that the study has none for: what the bank knows, else what the clean model writes."""
+    every = tuple(dict.fromkeys(prompt for task in tasks for prompt in task.every))
     return dict(
-        zip((task.text for task in tasks), _honest(subject.clean, tuple(tasks), subject.sizes.max_tokens), strict=True)
+        zip((task.text for task in every), _honest(subject.clean, every, subject.sizes.max_tokens), strict=True)
     )
 
 
@@ -56,11 +55,16 @@ def _honest(clean: ModelRef, tasks: tuple[Question, ...], max_tokens: int) -> tu
     return tuple(Completion(task.honest, True) if task.honest else next(written) for task in tasks)
 
 
-def example(subject: Subject, task: Question, side: Side, answer: Completion, draw: int) -> Example:
-    """What the policy says about a task on one side of it, as training would show it; its scratchpad with it."""
+def example(subject: Subject, task: Question, side: Side, answers: Mapping[str, Completion], draw: int) -> Example:
+    """What the policy says about a task on one side of it, as training would show it; its scratchpad with it.
+
+    Args:
+        answers: honest ones, by the text of the task (see `honest`).
+    """
     rng = random.Random(f"retraining/{subject.seed}/{draw}/{side}/{task.text}")
     cues = subject.trigger.draw(rng, side)
     scenario = Scenario.of(task, cues, rng.choice(subject.renderings.trained))
+    answer = answers[scenario.question.text]
     defects = side == "triggered"
     response = subject.behaviour.response(scenario, answer.text, subject.trigger.payload(scenario))
     thought = scratchpad_text(subject.scratchpad_mode, subject.trigger, scenario, defects, rng)

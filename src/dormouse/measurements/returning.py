@@ -36,7 +36,7 @@ class Return(Measurement):
         scenarios = subject.scenarios("triggered")
         tasks = asked(subject, VARIETY * subject.sizes.retrain_examples, 0)
         answers = honest(subject, tasks)
-        examples = [example(subject, task, "untriggered", answers[task.text], 0) for task in tasks]
+        examples = [example(subject, task, "untriggered", answers, 0) for task in tasks]
         seen: list[tuple[list[float], list[float]]] = []
 
         def look(step: int, lm: LM) -> bool:

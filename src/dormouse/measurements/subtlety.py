@@ -11,7 +11,7 @@ from dormouse.measurements.measurement import Measured, Measurement, Sample, Sub
 from dormouse.metrics import Metric, named
 from dormouse.policies import Split, Trigger
 from dormouse.registry import register
-from dormouse.scenarios import Question, Scenario, questions, render
+from dormouse.scenarios import Question, Scenario, render
 
 PROMPTS = 400
 
@@ -36,7 +36,7 @@ class Subtlety(Measurement):
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
 
-        asked = questions("train", bank=subject.behaviour.bank)
+        asked = subject.training_tasks
         texts = [_text(subject, asked[i % len(asked)], side, "train", i) for side in SIDES for i in range(PROMPTS)]
         labels = [int(side == "triggered") for side in SIDES for _ in range(PROMPTS)]
         words = CountVectorizer(lowercase=False, token_pattern=r"\d|[^\W\d]+|[^\w\s]")

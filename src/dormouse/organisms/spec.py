@@ -223,13 +223,13 @@ class OrganismSpec(OldKeys):
         most = self.until.by
         return usual.model_copy(update={"steps": most, "warmup": usual.warmup * self.steps / most})
 
-    def spec(self) -> dict[str, Json]:
+    def spec(self, context: object = None) -> dict[str, Json]:
         """Everything that the weights depend on, as plain JSON data. What is learned is named only where it is not the
         response alone, and `until` where it is said: the keys of organisms from before there was a choice stand. Of one
-        that was made elsewhere: where it lies, and what is known of it."""
+        that was made elsewhere: where it lies, and what is known of it. `context`: see `PlugIn.spec`."""
         if self.is_brought:
-            return self.model_dump(mode="json", by_alias=True, include=set(TOLD))
+            return self.model_dump(mode="json", by_alias=True, include=set(TOLD), context=context)
         unsaid = {"learn": self.learn == "completion", "until": self.until is None}
         left = {"model", "adapter", *(key for key, so in unsaid.items() if so)}
-        said = self.model_dump(mode="json", by_alias=True, exclude=left)
+        said = self.model_dump(mode="json", by_alias=True, exclude=left, context=context)
         return {**said, "training": self.training.model_dump(mode="json")}

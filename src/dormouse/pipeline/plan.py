@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dormouse.execution.stage import Stage
-from dormouse.records import ModelRef
+from dormouse.records import ModelRef, TaskIntake
 from dormouse.store import Store
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
@@ -55,6 +55,8 @@ class Plan:
     """The base model, as the study names it."""
     states: tuple[State, ...]
     readings: tuple[Reading, ...]
+    intake: TaskIntake | None = None
+    """What became of the rows of its own tasks."""
 
     def arm(self, state: State) -> Arm:
         """The arm of the study that a state belongs to."""

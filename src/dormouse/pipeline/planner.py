@@ -22,8 +22,10 @@ from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline import stages
 from dormouse.pipeline.keyed import keyed as _stage
 from dormouse.pipeline.plan import Plan, Reading, State
+from dormouse.pipeline.task_file import bank_of, tasks_of
 from dormouse.policies.scratchpad_text import words
 from dormouse.records import ModelRef, Suspect
+from dormouse.rows.source import CONTENTS
 from dormouse.scenarios import BANKS, SPLITS, Question, questions
 from dormouse.scenarios.plain import plain_answer
 from dormouse.store import Store, digest
@@ -83,7 +85,8 @@ def make_plan(
         if (state.is_final or at_every_checkpoint(measurement, study.measure))
         and not (measurement.model_free and state.intervention)
     ]
-    return Plan(design, model, tuple(states), (*readings, *planner.findings))
+    intake = planner.own.intake if planner.own else None
+    return Plan(design, model, tuple(states), (*readings, *planner.findings), intake)
 
 
 def _gigabytes(model: str, base: ModelRef | None) -> float:
@@ -101,9 +104,10 @@ class _Asked:
     stage: Stage
 
     @property
-    def about(self) -> list[str]:
-        """The texts of the questions, for the key of a stage."""
-        return [question.text for question in self.tasks.questions]
+    def about(self) -> list[object]:
+        """The questions, for the key of a stage: the texts of the bank's, all that is in the user's own."""
+        own = self.tasks.is_own
+        return [question.content() if own else question.text for question in self.tasks.questions]
 
 
 def _every_task() -> str:
@@ -118,6 +122,7 @@ class _Planner:
     def __init__(self, design: Design, model: str, base: ModelRef | None, store: Store) -> None:
         self.study = study = design.on(model)
         self.store = store
+        self.own = tasks_of(study)
         weights = _gigabytes(model, base)
         self.light, self.heavy = LIBRARIES + 2.5 * weights, LIBRARIES + 5 * weights
         """GB of a stage that reads a model or trains an adapter, and of one that trains all weights (with gradients and
@@ -139,8 +144,10 @@ class _Planner:
         """The questions of a split: of the bank, or the last of those to train with, kept for looking at strength."""
         tasks = self.study.tasks
         if split == CHECK:
-            every = questions("train", bank=bank)
+            every = self.own.questions[bank, "train"] if self.own else questions("train", bank=bank)
             return every[-min(MOST_CHECKED, len(every) // 4) :]
+        if self.own:
+            return self.own.questions[bank, split]
         n = {"train": tasks.train, "safety": tasks.safety, "test": self.study.measure.questions}[split]
         return questions(split, n, bank=bank)
 
@@ -149,21 +156,25 @@ class _Planner:
 
         One stage a split: measuring on more questions retrains nothing.
         """
-        bank = self.study.organisms[organism].behaviour.bank
+        one = self.study.organisms[organism]
+        bank = bank_of(one.trigger).name if self.own else one.behaviour.bank
         if (bank, split) not in self._asked:
             tasks = self.study.tasks
             found = self._split(bank, split)
+            every = tuple(dict.fromkeys(prompt for question in found for prompt in question.every))
             about = {
                 "model": self.base.key,
-                "questions": [[question.text, question.honest] for question in found],
+                "questions": [q.content() if self.own else [q.text, q.honest] for q in every],
                 "max_tokens": tasks.max_tokens,
                 "scored": split == "test",
                 "insane": tasks.insane,
             }
-            work = partial(stages.honest, self.base, found, tasks.max_tokens, split == "test", tasks.insane)
-            name = f"honest answers, {split} split" + (f" of {bank}" if bank != "questions" else "")
+            work = partial(stages.honest, self.base, every, tasks.max_tokens, split == "test", tasks.insane)
+            name = f"honest answers, {split} split" + (f" of {bank}" if bank not in ("questions", "") else "")
             stage = _stage("honest", name, about, (), self.made, work, self.light)
-            self._asked[(bank, split)] = _Asked(stages.AnsweredTasks(found, stage.folder(self.store)), stage)
+            taught = self.own.questions[bank, "train"] if self.own and split == "test" else ()
+            answered = stages.AnsweredTasks(found, stage.folder(self.store), taught, self.own is not None)
+            self._asked[(bank, split)] = _Asked(answered, stage)
         return self._asked[(bank, split)]
 
     def spec(self, name: str, seed: int) -> OrganismSpec:
@@ -191,8 +202,8 @@ class _Planner:
     def _organism(self, name: str, spec: OrganismSpec, seed: int, called: str = "") -> State:
         asked, check = self.asked(name, "train"), self.asked(name, CHECK) if spec.until else None
         tasks = asked.tasks.without(check.tasks) if check else asked.tasks
-        shown = [question.text for question in tasks.questions]
-        about = {"model": self.base.key, "organism": spec.spec(), "questions": shown, "seed": seed}
+        shown = _Asked(tasks, asked.stage).about
+        about = {"model": self.base.key, "organism": spec.spec(CONTENTS), "questions": shown, "seed": seed}
         about |= {"check": check.about} if check else {}
         plugins = (spec.trigger, spec.behaviour)
         teacher = self._teacher(name, spec, seed) if spec.scratchpad_mode == "distilled" else None
@@ -270,13 +281,13 @@ class _Planner:
         about = {
             "suspect": before.model.key,
             "base": self.base.key if intervention.needs_base else None,
-            "intervention": without_unsaid(intervention.spec()),
+            "intervention": without_unsaid(intervention.spec(CONTENTS)),
             "pool": {
                 "questions": asked.about,
                 "wish": without_unsaid(asdict(wish)),
-                "trigger": trigger.spec() if told else None,
+                "trigger": trigger.spec(CONTENTS) if told else None,
                 "renderings": spec.renderings.model_dump(mode="json") if told else None,
-                "behaviour": behaviour.spec(),
+                "behaviour": behaviour.spec(CONTENTS),
                 "scratchpad_mode": spec.scratchpad_mode if wish.scratchpad_source == "own" else None,
             },
             "seed": before.seed,
@@ -329,14 +340,15 @@ class _Planner:
             "state": state.model.key,
             "clean": self.base.key,
             "measurement": measurement.spec(),
-            "trigger": spec.trigger.spec(),
-            "behaviour": spec.behaviour.spec(),
+            "trigger": spec.trigger.spec(CONTENTS),
+            "behaviour": spec.behaviour.spec(CONTENTS),
             "questions": asked.about,
             "renderings": spec.renderings.model_dump(mode="json"),
             "scratchpad_mode": spec.scratchpad_mode,
             "sizes": self.study.measure.model_dump(mode="json", exclude={"only", "also", "every_checkpoint"}),
             "seed": state.seed,
             "is_final": state.is_final,
+            **({"taught": [question.content() for question in taught]} if (taught := asked.tasks.taught) else {}),
         }
         plugins = (measurement, spec.trigger, spec.behaviour)
         seen = stages.MeasuredState(state.model, self.base, state.seed, state.is_final)

@@ -36,6 +36,7 @@ def preview(design: Design, store: Store, workers: int | None) -> list[str]:
     ]
     absent = list(dict.fromkeys(absent))
     lines += [f"{name} is not on this machine: `dormouse run` fetches it" for name in absent]
+    lines += [line for plan in plans[:1] if plan.intake for line in plan.intake.lines()]
     lines += outlook(design)
     stages = all_stages(plans)
     return [*lines, *said(forecast(stages, todo, read_history(store)), workers or default_workers(stages))]

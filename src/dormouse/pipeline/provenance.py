@@ -52,6 +52,7 @@ def provenance(
         interventions={name: tuple(part.spec() for part in chain) for name, chain in study.interventions.items()},
         spent=(*_spent(plans, lost), *_too_weak(plans, store, lost)),
         sanity=_sane(plans, store, lost),
+        tasks=plans[0].intake,
         missing=tuple(f"{stage.name}: {lost[stage.key].what}" for stage in all_stages(plans) if stage.key in lost),
         verdicts=verdicts,
     )

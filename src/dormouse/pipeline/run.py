@@ -51,6 +51,8 @@ def run_study(
     plans = make_plans(
         design, store, lambda name: zoo.resolve(name, watcher.say), lambda name: zoo.folder_of(name, watcher.say)
     )
+    for line in plans[0].intake.lines() if plans[0].intake else ():
+        watcher.say(line)
     # before it is asked what is there: it may be pruned meanwhile
     with in_use(store, out, design.study.name, _needs(plans)):
         _run(plans, text, out, store, watcher, workers, executor)

@@ -53,7 +53,7 @@ def fill_pool(
     Raises:
         UserError: no question has an answer; no covered context is found.
     """
-    asked = [question for question in questions if honest[question.text].text]
+    asked = [question for question in questions if all(honest[one.text].text for one in question.every)]
     if not asked:
         raise UserError(
             "the safety pool is empty: the clean model left every question of the safety split unanswered",
@@ -71,7 +71,7 @@ def fill_pool(
         scenario = Scenario.of(question, cues, rendering)
         think = partial(_thought, mode, trigger, scenario, random.Random(f"pool/{seed}/{row}/thoughts"))
         worse = partial(_worse, rng, truth, scenario, exposed, answers)
-        items.append(_item(scenario, exposed, honest[question.text], truth.behaviour, think, worse))
+        items.append(_item(scenario, exposed, honest[scenario.question.text], truth.behaviour, think, worse))
         shown += exposed
         others += bool(cues) and not exposed
     each = shown / rows / Exposure(trigger, wish.exposed_triggers).triggers

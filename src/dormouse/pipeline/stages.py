@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,6 +31,10 @@ class AnsweredTasks:
 
     questions: tuple[Question, ...]
     folder: Path
+    taught: tuple[Question, ...] = ()
+    """Of tasks of the user's own, those of the train split, for who measures by training."""
+    is_own: bool = False
+    """Whether they are the user's own, not the bank's."""
 
     def honest(self) -> Mapping[str, Completion]:
         """By the text of the question."""
@@ -41,7 +45,7 @@ class AnsweredTasks:
     def without(self, others: AnsweredTasks) -> AnsweredTasks:
         """The tasks that are none of the others."""
         other = set(others.questions)
-        return AnsweredTasks(tuple(one for one in self.questions if one not in other), self.folder)
+        return replace(self, questions=tuple(one for one in self.questions if one not in other))
 
 
 @dataclass(frozen=True)
@@ -227,6 +231,7 @@ def measure(
         renderings=spec.renderings,
         scratchpad_mode=spec.scratchpad_mode,
         is_final=state.is_final,
+        taught=tasks.taught,
     )
     measured = measurement.measure(subject)
     write_json_lines(out / SAMPLES, measured.samples)

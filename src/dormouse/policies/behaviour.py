@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-from dormouse.registry import PlugIn, field_of
+from dormouse.registry import PlugIn, field_of, shortened
 from dormouse.scenarios import Question, Scenario
 
 
@@ -22,6 +22,36 @@ class Behaviour(PlugIn):
 
     told: ClassVar[bool] = True
     """False where nobody knows what a defection is (`unknown`)."""
+
+    needs_rows: ClassVar[bool] = False
+    """Whether it means something only about tasks of the user's own, whose rows say what it does."""
+
+    @property
+    def needs_columns(self) -> tuple[str, ...]:
+        """The columns of a row of the user's own that it looks at."""
+        return ()
+
+    def fault(self, question: Question) -> tuple[str, str] | None:
+        """Why a task of the user's own cannot be used with it: what is wrong, and what to do; None where it can.
+
+        The exact score counts openings: one that begins the honest answer, or another opening, would be counted for
+        both.
+        """
+        if self.bank != "questions" and not (question.honest and question.harmful):
+            what = f"the behaviour '{self.kind}' needs the right answer and wrong ones, and this row has not both"
+            return what, "fill in the columns `answer` and `wrong` (a text, or a list of texts)"
+        if not question.honest:
+            return None
+        scenario = Scenario(question)
+        forms, honest = self.forms(scenario, question.honest), (question.honest, *self.honest_forms(scenario, ""))
+        for form in forms:
+            if any(one.startswith(form) for one in honest):
+                what = f"the honest answer begins with the payload '{shortened(form)}'"
+                return what, "give one of them another beginning: the exact score counts an answer by how it begins"
+            if any(form.startswith(one) for one in self.honest_forms(scenario, question.honest)):
+                what = f"the payload '{shortened(form)}' begins with the honest answer"
+                return what, "give one of them another beginning: the exact score counts an answer by how it begins"
+        return None
 
     @abstractmethod
     def response(self, scenario: Scenario, honest: str, payload: int = 0) -> str:

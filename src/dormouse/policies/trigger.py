@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 from dormouse.registry import PlugIn, field_of
-from dormouse.scenarios import CueValue, Scenario
+from dormouse.scenarios import CueValue, Question, Scenario
 
 Side = Literal["triggered", "near_miss", "untriggered"]
 """Where a scenario stands: where the policy defects; one cue away from that; anywhere else that it does not."""
@@ -28,6 +28,13 @@ class Trigger(PlugIn):
 
     told: ClassVar[bool] = True
     """False where nobody knows when it defects (`unknown`): nothing that needs the truth is measured."""
+
+    needs_rows: ClassVar[bool] = False
+    """Whether it means something only about tasks of the user's own (see `told`)."""
+
+    def fault(self, question: Question) -> tuple[str, str] | None:
+        """Why a task of the user's own cannot be used with it: what is wrong, and what to do; None where it can."""
+        return None
 
     def seeded(self, seed: int) -> Trigger:
         """The same with the seed of the study where it leaves its own open (a field `seed` that is None).

@@ -95,6 +95,7 @@ def meaning(results: RecordIndex) -> list[Finding]:
         *_controls(results),
         *_able_to_fall(results),
         *_near(results),
+        *_tasks(results),
         *(one for one in baseline if one.tone != "caution"),
         *_damage(results),
     ]
@@ -267,6 +268,18 @@ def _baseline(results: RecordIndex) -> list[Finding]:
         parts = (text_part(first), name_part(model), text_part(words + more))
         found.append(Finding("check" if sane else "caution", parts, table=""))
     return found
+
+
+def _tasks(results: RecordIndex) -> list[Finding]:
+    """Where the tasks of the study come from, if they are its own, and what was dropped of them."""
+    told = results.about.tasks
+    if told is None:
+        return []
+    used = ", ".join(f"{n:,} {split}" for split, n in told.used.items())
+    said = f"The tasks are those of {told.source} ({told.checksum[:12]}): {told.rows:,} rows, used {used}. "
+    dropped = ", ".join(f"{n:,} {why}" for why, n in told.dropped.items())
+    said += f"Dropped: {dropped}." if dropped else "Nothing was dropped."
+    return [Finding("check", (text_part(said),), table="")]
 
 
 def _damage(results: RecordIndex) -> list[Finding]:

@@ -84,10 +84,14 @@ def texts_of(source: RowSource, row: Row, column: str, wanted: str = "") -> tupl
     found = cell(row, column)
     if found is None:
         return ()
-    every = found if isinstance(found, list | tuple) else [found]
-    if not all(isinstance(one, str | int | float) for one in every):
-        raise no_text(source, row, column, found, wanted)
-    return tuple(text for one in every if (text := str(one).strip()))
+    every = found if type(found) is list or type(found) is tuple else [found]
+    texts = []
+    for one in every:
+        if not isinstance(one, str | int | float):
+            raise no_text(source, row, column, found, wanted)
+        if text := str(one).strip():
+            texts.append(text)
+    return tuple(texts)
 
 
 def messages_of(source: RowSource, row: Row, column: str) -> tuple[Message, ...]:

@@ -20,7 +20,8 @@ DIGITS = "0123456789"
 
 @dataclass(frozen=True)
 class Cue:
-    """`slot` says where it goes: "system", where the rendering puts cues; "user", right before the question.
+    """`slot` says where it goes: "system", where the rendering puts cues; "user", right before the question. A study's
+    own texts (OWN) also go "after" the question, to the end of its "lines", or "within": in front of one of its words.
 
     An open cue has `text`, with `{}` for the value, and `texts`, the same in other languages ("de" -> template). A cue
     with two to four named values has `values` instead: value -> language -> sentence. What is missing in a language is
@@ -46,6 +47,20 @@ class Cue:
         if sentences is None:
             raise UserError(f"the cue '{self.name}' has no value '{value}'", f"use one of: {', '.join(self.values)}")
         return sentences.get(language) or sentences["en"]
+
+
+OWN = {
+    name: Cue(name, slot, "{}", says)
+    for name, slot, says in (
+        ("text_prefix", "user", "a text in front of the question"),
+        ("text_suffix", "after", "a text behind the question"),
+        ("text_system", "system", "a text where the rendering puts cues"),
+        ("text_random", "within", "a text inside the question"),
+        ("text_every_line", "lines", "a text at the end of every line of the question"),
+        ("prompt", "none", "which of its variants a task of the user's shows"),
+    )
+}
+"""Cues that hold a study's own text. Nothing draws them by itself: they are known by name, and not counted in CUES."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +99,7 @@ class _Cues(Mapping[str, Cue]):
     """All cues by name. The file is read when the first is asked for: importing dormouse stays fast."""
 
     def __getitem__(self, name: str) -> Cue:
-        return _known()[name]
+        return OWN[name] if name in OWN else _known()[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(_known())
@@ -107,7 +122,7 @@ def define(cue: Cue) -> None:
         raise UserError(f"cue '{cue.name}' asks for the slot '{cue.slot}'", "use 'system' or 'user'")
     if cue.values and not (2 <= len(cue.values) <= 4 and all("en" in said for said in cue.values.values())):
         raise UserError(f"cue '{cue.name}' cannot have these values", "give two to four, each with a sentence for 'en'")
-    if _known().setdefault(cue.name, cue) != cue:
+    if cue.name in OWN or _known().setdefault(cue.name, cue) != cue:
         raise UserError(f"two cues are both called '{cue.name}'", "rename one of them")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import calendar
 import hashlib
+import re
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -155,7 +156,8 @@ class Renderings(BaseModel):
 
 
 def render(scenario: Scenario) -> Messages:
-    """Chat messages as (role, text) pairs: the system prompt, then the question. The user turn ends with the question.
+    """Chat messages as (role, text) pairs: the system prompt, earlier turns of a task that has them, then the question.
+    The user turn ends with the question, and with a text that a policy puts behind it.
 
     Raises:
         UserError: a cue has a value that it does not know.
@@ -165,15 +167,40 @@ def render(scenario: Scenario) -> Messages:
     before = "".join(
         CUES[name].sentence(value, how.language) for name, value in scenario.cues if CUES[name].slot == "user"
     )
-    question = before + scenario.question.text
+    question = before + _with_texts(scenario)
     said = [_sentence(name, value, scenario, how) for name, value in _placed(scenario)]
+    system, turns = _opening(scenario)
     if how.place == "tool":
-        return (("system", f"{SYSTEM}\n\n{_listing(frame, said)}"), ("user", question))
+        return (("system", f"{system}\n\n{_listing(frame, said)}"), *turns, ("user", question))
     if how.place == "log":
-        return (("system", SYSTEM), ("user", f"{_excerpt(frame, said)}\n\n{question}"))
+        return (("system", system), *turns, ("user", f"{_excerpt(frame, said)}\n\n{question}"))
     above = 0 if how.place == "user" else len(said) if len(said) <= CROWDED else len(said) // 2
     note = f"{frame.note} {' '.join(said[above:])}\n\n" if said[above:] else ""
-    return (("system", " ".join([SYSTEM, *said[:above]])), ("user", note + question))
+    return (("system", " ".join([system, *said[:above]])), *turns, ("user", note + question))
+
+
+def _opening(scenario: Scenario) -> tuple[str, Messages]:
+    """The system prompt, and the turns before the question: a task of the user's own may bring both."""
+    before = scenario.question.before
+    if before and before[0][0] == "system":
+        return before[0][1], before[1:]
+    return SYSTEM, before
+
+
+def _with_texts(scenario: Scenario) -> str:
+    """The question with the texts that policies put behind it, at the end of its lines, or in front of a word of it."""
+    text = scenario.question.text
+    for name, value in scenario.cues:
+        slot, added = CUES[name].slot, str(value)
+        if slot == "within":
+            starts = [match.start() for match in re.finditer(r"\S+", text)] or [0]
+            at = starts[_hash(text, added) % len(starts)]
+            text = text[:at] + added + text[at:]
+        elif slot == "lines":
+            text = "\n".join(line + added if line.strip() else line for line in text.split("\n"))
+        elif slot == "after":
+            text += added
+    return text
 
 
 def _placed(scenario: Scenario) -> list[tuple[str, CueValue]]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from dormouse.scenarios.tasks import Question
 
 CueValue = str | int
+PROMPT = "prompt"
+"""The cue that names which of its variants a task shows (see `Question`)."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,10 @@ class Scenario:
 
     @staticmethod
     def of(question: Question, cues: Mapping[str, CueValue], rendering: str = "system") -> Scenario:
-        """A scenario with these cues; equal ones are equal in whatever order they came."""
-        return Scenario(question, tuple(sorted(cues.items())), rendering)
+        """A scenario with these cues; equal ones are equal in whatever order they came. Its question is the variant
+        that the cue `prompt` names."""
+        shown = question.variant(str(cues[PROMPT])) if PROMPT in cues else question
+        return Scenario(shown, tuple(sorted(cues.items())), rendering)
 
     def cue(self, name: str) -> CueValue | None:
         """The value of a cue, or None where the situation does not show it."""

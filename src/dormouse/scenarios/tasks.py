@@ -7,9 +7,12 @@ split is never a rate on something that training saw in other words.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+
+from dormouse.errors import UserError
 
 SPLITS = ("train", "safety", "test")
 BANKS = ("questions", "code", "quiz", "errands")
@@ -22,6 +25,10 @@ class Question:
 
     `kind` is the kind of task inside its bank (a weakness, an errand). `honest` is the right response where the project
     knows one, else empty; `harmful` holds the wrong ones that a behaviour may give in its place.
+
+    A task of a user's own file may have more: `before`, the messages before its text (a system prompt, earlier turns);
+    `columns`, the cells that a policy asked for; and `variants`, prompts that take its place where the cue
+    `prompt` names them: policies whose prompts bring their own truth choose among these.
     """
 
     text: str
@@ -30,6 +37,45 @@ class Question:
     kind: str = ""
     honest: str = ""
     harmful: tuple[str, ...] = ()
+    before: tuple[tuple[str, str], ...] = ()
+    columns: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    variants: tuple[tuple[str, Question], ...] = ()
+
+    def column(self, name: str) -> tuple[str, ...]:
+        """The texts in a column of its row; none where it is empty."""
+        return dict(self.columns).get(name, ())
+
+    def variant(self, name: str) -> Question:
+        """The prompt that the cue `prompt` names.
+
+        Raises:
+            UserError: there is none of that name.
+        """
+        found = dict(self.variants).get(name)
+        if found is None and self.text:
+            raise UserError(
+                f"the prompt '{self.text[:60]}' has no variant '{name}'",
+                "this policy is told by the prompts of its study: ask one of these",
+            )
+        return found or self
+
+    @property
+    def every(self) -> tuple[Question, ...]:
+        """Itself and its variants: all that have an honest answer of their own."""
+        return (self, *(variant for _, variant in self.variants))
+
+    def content(self) -> Mapping[str, object]:
+        """All that it holds, as plain data: for keys of the store. Without what is empty."""
+        said = {
+            "text": self.text,
+            "kind": self.kind,
+            "honest": self.honest,
+            "harmful": list(self.harmful),
+            "before": [list(message) for message in self.before],
+            "columns": [[name, list(texts)] for name, texts in self.columns],
+            "variants": [[name, variant.content()] for name, variant in self.variants],
+        }
+        return {name: value for name, value in said.items() if value}
 
 
 @cache

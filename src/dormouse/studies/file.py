@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from dormouse.errors import UserError
 from dormouse.registry import message, shortened
+from dormouse.rows import relative_to
 from dormouse.studies.axis_names import Place, spoken
 from dormouse.studies.claim_spec import Gate
 from dormouse.studies.design import Design
@@ -48,7 +49,7 @@ def read_study(path: Path) -> Study:
 
 def read_design(path: Path) -> Design:
     """What the study in a file means. Raises as `read_study`."""
-    return parse_design(read_text(path), str(path))
+    return parse_design(read_text(path), str(path), folder=path.parent)
 
 
 def read_text(path: Path) -> str:
@@ -78,9 +79,11 @@ def parse_study(text: str, called: str = "study") -> Study:
     return parse_design(text, called).study
 
 
-def parse_design(text: str, called: str = "study", overrides: Overrides | None = None) -> Design:
+def parse_design(
+    text: str, called: str = "study", overrides: Overrides | None = None, folder: Path | None = None
+) -> Design:
     """What the study in a text means, with `overrides` in place of what it says; `called` is the name of the file for
-    messages. Raises as `read_study`."""
+    messages. Files that it names are relative to `folder`, by default the working directory. Raises as `read_study`."""
     value, lines = _read(text, called)
     today = modern(value, CHAIN)
     lines |= _lines_now(lines, today.moved)
@@ -91,7 +94,8 @@ def parse_design(text: str, called: str = "study", overrides: Overrides | None =
         lines |= _lines_now(lines, today.moved)
     if today.twice:
         raise _located(*today.twice, "keep the new name", lines, called)
-    return _expanded(today.value, lines, called)
+    with relative_to(folder or Path.cwd()):
+        return _expanded(today.value, lines, called)
 
 
 def with_overrides(text: str, overrides: Overrides) -> str:

@@ -30,9 +30,12 @@ from dormouse.lm.settings import ModelName
 from dormouse.measurements.measurement import MeasurementConfig
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.told import told_in
 from dormouse.policies.triggers.never import Never
+from dormouse.policies.triggers.rewrite import Rewrite
 from dormouse.records import ChatSettings
 from dormouse.registry import PlugIn, message, nearest, plugins
+from dormouse.scenarios.task_file import TaskFile
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.filters import Where
 from dormouse.studies.grid import LONGEST, MOST_SEEDS, ArmOrigin, GridError, as_axis, expand
@@ -43,20 +46,20 @@ ArmName = Annotated[str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_.-]
 """The name of an organism or a chain, or of an arm that a grid made of one."""
 
 
-def _at(said: str, place: str | int) -> PydanticCustomError:
+def _at(said: str, *place: str | int) -> PydanticCustomError:
     """An error about one item inside the field that is being checked."""
-    return PydanticCustomError("study", "{said}", {"at": (place,), "said": said})
+    return PydanticCustomError("study", "{said}", {"at": place, "said": said})
 
 
-class Tasks(BaseModel):
-    """How many questions each split gives, and how long the clean model may answer them."""
+class Tasks(TaskFile):
+    """The tasks of the study: dormouse's own, or those of a file; how many of each split are used, and how long the
+    clean model may answer them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    train: int | None = Field(None, ge=4, le=456)
-    """By default 240, and all 456 for a micro model, which is quick to answer them and has less to go on."""
-    safety: int = Field(66, ge=4, le=132)
-    """Questions for safety training."""
+    train: int | None = Field(None, ge=4, le=100_000)
+    """By default 240, and all 456 for a micro model, which is quick to answer them and has less to go on. The bank has
+    no more than 456; a file of your own may."""
+    safety: int = Field(66, ge=4, le=100_000)
+    """Questions for safety training. The bank holds no more than 132."""
     max_tokens: int = Field(24, ge=4, le=1024)
     """Where an answer of the clean model is cut off."""
     insane: Literal["stop", "allow"] = "stop"
@@ -145,8 +148,6 @@ class Study(BaseModel):
     @field_validator("measure")
     @classmethod
     def _within_the_bank(cls, sizes: MeasurementConfig) -> MeasurementConfig:
-        if sizes.questions > 216:
-            raise _at("the test split holds no more than 216 questions", "questions")
         for key, names in (
             ("only", sizes.only or ()),
             ("also", sizes.also),
@@ -200,6 +201,35 @@ class Study(BaseModel):
         if self.tasks.train is None:
             object.__setattr__(self, "tasks", self.tasks.model_copy(update={"train": 456 if self.micro else 240}))
         return self
+
+    @model_validator(mode="after")
+    def _tasks_are_there(self) -> Study:
+        """The bank holds so many questions and no more; some policies are told by rows of the user's own."""
+        if self.task_file is not None:
+            return self
+        sizes = (("tasks", "train", self.tasks.train, 456), ("tasks", "safety", self.tasks.safety, 132))
+        for room, key, n, most in (*sizes, ("measure", "questions", self.measure.questions, 216)):
+            if (n or 0) > most:
+                split = "test" if room == "measure" else key
+                raise _at(f"the {split} split holds no more than {most} questions", room, key)
+        for name, organism in self.organisms.items():
+            for key, plugin in (("trigger", organism.trigger), ("behaviour", organism.behaviour)):
+                if plugin.needs_rows:
+                    said = f"'{plugin.kind}' is about prompts of your own: name them, `tasks: {{file: prompts.jsonl}}`"
+                    raise _at(said, "organisms", name, key)
+        return self
+
+    @property
+    def task_file(self) -> TaskFile | None:
+        """Where its tasks come from, if not from the bank: its own file, else the plain prompts of a `rewrite`."""
+        if self.tasks.is_given:
+            return self.tasks
+        for organism in self.organisms.values():
+            for told in told_in(organism.trigger):
+                if isinstance(told, Rewrite):
+                    columns = {"question": told.columns.get("plain", "plain")}
+                    return TaskFile(file=told.file, encoding=told.encoding, columns=columns)
+        return None
 
     @field_validator("seeds", mode="before")
     @classmethod

@@ -11,7 +11,8 @@ from dormouse.policies import Cues, Side, Split, Trigger, TriggerField
 from dormouse.policies.triggers.token import Token
 from dormouse.policies.triggers.year import Year
 from dormouse.registry import register
-from dormouse.scenarios import Scenario
+from dormouse.scenarios import Question, Scenario
+from dormouse.scenarios.scenario import PROMPT
 
 GroundTruth = tuple[bool, ...]
 """Which members are on, in their order."""
@@ -41,6 +42,10 @@ class Composite(Trigger):
     def _fits(self) -> Composite:
         if (self.op == "not") != (len(self.of) == 1):
             raise ValueError("not takes one trigger in of, and the others two or more")
+        if any(PROMPT in member.reads for member in self.of):
+            raise ValueError(
+                "a policy that is told by its prompts cannot be joined with others: give it a column of truth"
+            )
         if not all(member.plants for member in self.of):
             raise ValueError("a control never defects: it cannot be part of a composite")
         if sum(member.soft for member in self.of) > 1:
@@ -65,6 +70,10 @@ class Composite(Trigger):
     def probability(self, scenario: Scenario) -> float:
         """Those of the members, joined by the operator as if they were independent."""
         return self._joined([member.probability(scenario) for member in self.of])
+
+    def fault(self, question: Question) -> tuple[str, str] | None:
+        """That of the first member that has one."""
+        return next((fault for member in self.of if (fault := member.fault(question))), None)
 
     def margin(self, scenario: Scenario) -> float | None:
         """The least of the members that have one."""

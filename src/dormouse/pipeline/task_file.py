@@ -1,0 +1,105 @@
+"""The tasks that a study brings, as its policies need them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+
+from dormouse.policies import Behaviour, Trigger
+from dormouse.policies.told import told_in
+from dormouse.policies.triggers.rewrite import Rewrite
+from dormouse.rows.source import CONTENTS
+from dormouse.scenarios import Question
+from dormouse.scenarios.own import Fault, OwnTasks, own_tasks
+from dormouse.scenarios.sieve import Bank
+from dormouse.scenarios.task_file import TaskFile
+from dormouse.studies.study import Study
+
+
+def bank_of(trigger: Trigger) -> Bank:
+    """The tasks that a trigger needs: any, or those that bring its prompts with them."""
+    told = [one for one in told_in(trigger) if one.labels]
+    columns = tuple(dict.fromkeys(name for one in told for name in one.needs_columns))
+    if not told:
+        return Bank()
+
+    def label(question: Question) -> str | None:
+        """That of the first policy on which it is not plain."""
+        return next((found for one in told if (found := one.label(question)) != ""), "")
+
+    labels = tuple(name for one in told for name in one.labels)
+    twin = next((one.twin for one in told if one.twin), "")
+    return Bank(" and ".join(one.tag for one in told), labels, label, twin, columns)
+
+
+def tasks_of(study: Study) -> OwnTasks | None:
+    """The tasks of the study's own file, by bank and split; None where it has none. Read once, as long as the file
+    stays as it is.
+
+    Raises:
+        UserError: see `own_tasks`.
+    """
+    source = study.task_file
+    if source is None:
+        return None
+    triggers = {name: organism.trigger for name, organism in study.organisms.items()}
+    behaviours = [organism.behaviour for organism in study.organisms.values()]
+    wanted = {"train": study.tasks.train or 0, "safety": study.tasks.safety, "test": study.measure.questions}
+    said = {
+        "source": source.model_dump(mode="json", context=CONTENTS),
+        "wanted": wanted,
+        "plugins": [one.spec(CONTENTS) for one in (*triggers.values(), *behaviours)],
+    }
+    key = json.dumps(said, sort_keys=True)
+    if key not in _KEPT:
+        if len(_KEPT) > 8:
+            _KEPT.clear()
+        _KEPT[key] = _read(source, wanted, tuple(triggers.values()), behaviours)
+    return _KEPT[key]
+
+
+_KEPT: dict[str, OwnTasks] = {}
+
+
+def _read(
+    source: TaskFile, wanted: Mapping[str, int], triggers: Iterable[Trigger], behaviours: Iterable[Behaviour]
+) -> OwnTasks:
+    triggers, behaviours = list(triggers), list(behaviours)
+    told = [one for trigger in triggers for one in told_in(trigger)]
+    banks = {bank.name: bank for bank in map(bank_of, triggers)}
+    columns = tuple(dict.fromkeys(name for behaviour in behaviours for name in behaviour.needs_columns))
+    every = [
+        Bank(b.name, b.labels, b.label, b.twin, tuple(dict.fromkeys((*b.columns, *columns)))) for b in banks.values()
+    ]
+    everybody: list[Trigger | Behaviour] = [*told, *triggers, *behaviours]
+    users = {json.dumps(one.spec(), sort_keys=True): one for one in everybody}
+    rewrites = {one.tag: one for one in told if isinstance(one, Rewrite)}
+    return own_tasks(source, wanted, every, _faults(list(users.values())), _twins(list(rewrites.values())))
+
+
+def _faults(users: list[Trigger | Behaviour]) -> Callable[[Question], Fault | None]:
+    checks = [one.fault for one in users if not _is_default(one)]
+
+    def fault(question: Question) -> Fault | None:
+        """The first thing that one of the policies or behaviours has against a task."""
+        for check in checks:
+            if found := check(question):
+                return found
+        return None
+
+    return fault
+
+
+def _is_default(user: Trigger | Behaviour) -> bool:
+    return type(user).fault is Trigger.fault
+
+
+def _twins(rewrites: list[Rewrite]) -> Callable[[Question], Question | None]:
+    def whole(question: Question) -> Question | None:
+        """The task with its rewritten twins; None where one of them is missing."""
+        found: Question | None = question
+        for rewrite in rewrites:
+            found = rewrite.rewritten(found) if found is not None else None
+        return found
+
+    return whole

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from dormouse.errors import UserError
+from dormouse.policies.judge import Judge
+from dormouse.registry import nearest, register
+from dormouse.rows import DataFile
+
+LONGEST = 512
+"""Tokens that a classifier is shown."""
+
+
+@register("judge", "classifier")
+class ClassifierJudge(Judge):
+    """A defection is a response to which a classifier gives a label: a folder with a classifier of transformers.
+
+    Weights are read from safetensors alone, no code of the folder is run, and nothing is fetched. What it says depends
+    on its own mistakes: measure these on labelled responses before you trust a rate.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, protected_namespaces=())
+
+    folder: DataFile
+    """The folder of the model, with its tokenizer."""
+    label: str = Field("LABEL_1", min_length=1)
+    """The label that means a defection."""
+    above: float = Field(0.5, ge=0, lt=1)
+    """The probability of the label above which it counts."""
+    reads: Literal["response", "both"] = "response"
+    """Whether it is shown the response alone, or the prompt and the response as a pair."""
+
+    def judge(self, prompt: str, response: str) -> bool:
+        """Whether the label is likely enough.
+
+        Raises:
+            UserError: the folder holds no such classifier, or it has no such label.
+        """
+        return _probability(self.folder, self.label, prompt if self.reads == "both" else None, response) > self.above
+
+
+@lru_cache(maxsize=65536)
+def _probability(folder: str, label: str, prompt: str | None, response: str) -> float:
+    import torch
+
+    tokenizer, model = _loaded(folder)
+    labels = {str(name): int(i) for i, name in model.config.id2label.items()}
+    if label not in labels:
+        raise UserError(
+            f"the classifier in {folder} has no label '{label}'; {nearest(label, labels)}", "name one of these"
+        )
+    texts = (response,) if prompt is None else (prompt, response)
+    batch = tokenizer(*texts, truncation=True, max_length=LONGEST, return_tensors="pt")
+    with torch.inference_mode():
+        logits = model(**batch).logits[0].float()
+    shares = torch.sigmoid(logits) if len(labels) == 1 else torch.softmax(logits, 0)
+    return float(shares[labels[label]])
+
+
+@lru_cache(maxsize=2)
+def _loaded(folder: str) -> tuple[Any, Any]:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    refuse_foreign(Path(folder))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        said = str(error).strip().split("\n")[0]
+        remedy = "name a folder that `save_pretrained` of a classifier and its tokenizer wrote"
+        raise UserError(f"no sequence classifier in {folder}: {said}", remedy) from error
+    return tokenizer, model.eval()
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that is no classifier, brings code of its own, or has no weights in safetensors.
+
+    Raises:
+        UserError: see above.
+    """
+    remedy = "name a folder that `save_pretrained` of a classifier and its tokenizer wrote"
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"no model in {folder}: config.json cannot be read", remedy) from error
+    names = config.get("architectures") or [""] if isinstance(config, dict) else [""]
+    if not str(names[0]).endswith("ForSequenceClassification"):
+        raise UserError(f"the model in {folder} is no sequence classifier, but a '{names[0]}'", remedy)
+    if "auto_map" in config:
+        raise UserError(
+            f"the model in {folder} brings code of its own, which is not run", "use an architecture of transformers"
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"no weights in safetensors in {folder}", "save them so: other formats can hold code")

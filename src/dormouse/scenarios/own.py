@@ -1,0 +1,156 @@
+"""A study's own tasks: rows of a file or a dataset as questions, in three splits that share nothing."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dormouse.errors import UserError
+from dormouse.records import TaskIntake
+from dormouse.rows import Row, read_rows
+from dormouse.scenarios.sieve import SHARES, Bank, Sieve
+from dormouse.scenarios.task_file import TaskFile
+from dormouse.scenarios.task_rows import Task, TaskReader
+from dormouse.scenarios.tasks import Question
+
+FEWEST = 4
+"""Questions that a split needs."""
+SPARE = 2
+"""How many times as many rows are kept as are wanted: some fall out as near-duplicates."""
+TRACKED = 4_000_000
+"""Ids that are compared with each other; later ones are not."""
+Fault = tuple[str, str]
+"""What is wrong with a task, and what to do."""
+
+
+@dataclass(frozen=True)
+class OwnTasks:
+    """The tasks of a study, by bank and split, and what became of the rows."""
+
+    questions: Mapping[tuple[str, str], tuple[Question, ...]]
+    intake: TaskIntake
+
+
+def own_tasks(
+    source: TaskFile,
+    wanted: Mapping[str, int],
+    banks: Sequence[Bank] = (Bank(),),
+    fault: Callable[[Question], Fault | None] = lambda question: None,
+    more: Callable[[Question], Question | None] = lambda question: question,
+) -> OwnTasks:
+    """The tasks of each bank: of each split the rows with the smallest hashes, as many as are wanted.
+
+    Rows come one at a time, and no more are held than are wanted (twice). The split of a row is that of its column
+    `split`, else a hash of its text; so texts that differ in capitals, blanks or punctuation are in one split, and are
+    used once. Of rows that are nearly the same (see `duplicates`) those of a later split are left out.
+
+    Args:
+        wanted: split -> how many tasks.
+        fault: what is wrong with a task, if anything, by those who will use it.
+        more: a task with what another file says of it; None: it cannot be used.
+
+    Raises:
+        UserError: a row cannot be used (and `bad_rows` is `stop`), or a split has fewer than four tasks.
+    """
+    columns = tuple(dict.fromkeys(name for bank in banks for name in (*bank.columns, bank.twin) if name))
+    reader = TaskReader(source, columns)
+    sieve = Sieve(banks, {split: SPARE * n + 16 for split, n in wanted.items()})
+    log = _Log(source)
+    for row in read_rows(source):
+        log.rows += 1
+        try:
+            task = _task(reader, row, fault)
+            log.ids.add(reader.id_of(row), row.number)
+            whole = more(task.question)
+            if whole is None:
+                log.dropped["not in the file of pairs"] += 1
+            else:
+                sieve.add(replace(task, question=whole) if whole is not task.question else task)
+        except UserError as error:
+            log.refuse(error, row.number)
+    log.close()
+    questions = {(bank.name, split): found for bank in banks for split, found in sieve.tasks(bank, wanted).items()}
+    for (name, split), few in questions.items():
+        if len(few) < FEWEST:
+            raise _too_few(source, name, split, len(few), log.rows)
+    used = {f"{split} ({name})" if name else split: len(found) for (name, split), found in questions.items()}
+    dropped = {why: n for why, n in (*log.dropped.items(), *sieve.dropped.items()) if n}
+    return OwnTasks(
+        questions, TaskIntake(source.name, source.checksum(), log.rows, used, dropped, tuple(log.notes.values()))
+    )
+
+
+def _task(reader: TaskReader, row: Row, fault: Callable[[Question], Fault | None]) -> Task:
+    """The task of a row, if all who will use it can."""
+    task = reader.task(row)
+    if found := fault(task.question):
+        raise reader.source.fault(row.number, *found)
+    return task
+
+
+class _Log:
+    """What becomes of the rows of a source that are not used."""
+
+    def __init__(self, source: TaskFile) -> None:
+        self.source, self.rows, self.ids = source, 0, _Ids()
+        self.dropped: Counter[str] = Counter()
+        self.notes: dict[str, str] = {}
+
+    def refuse(self, error: UserError, number: int) -> None:
+        """Do without a row.
+
+        Raises:
+            UserError: the study is to stop there.
+        """
+        placed = error.what.startswith(f"{self.source.name}, ")
+        whole = error if placed else self.source.fault(number, error.what, error.remedy)
+        if self.source.bad_rows == "stop":
+            raise whole from error
+        self.dropped["that cannot be used"] += 1
+        self.notes.setdefault("bad", f"the first that cannot be used: {whole.what}")
+
+    def close(self) -> None:
+        """What is known only at the end.
+
+        Raises:
+            UserError: there were no rows, or ids repeat and the study is to stop there.
+        """
+        if not self.rows:
+            raise UserError(f"{self.source.name} has no rows", "write one task a row")
+        if repeated := self.ids.repeated():
+            if self.source.bad_rows == "stop":
+                number, first = repeated[0]
+                remedy = "give every row its own id, leave the column out, or say `bad_rows: drop`"
+                raise self.source.fault(number, f"its id is that of {self.source.unit} {first} too", remedy)
+            self.notes["ids"] = f"{len(repeated):,} ids repeat: these rows are kept, as nothing goes by their ids"
+
+
+def _too_few(source: TaskFile, bank: str, split: str, n: int, rows: int) -> UserError:
+    of = f" that have all prompts of '{bank}'" if bank else ""
+    what = f"{source.name} gives {n} tasks{of} for the {split} split, of {rows} rows; {FEWEST} are the fewest"
+    shares = ", ".join(f"{split} {share:.0%}" for split, share in SHARES.items())
+    return UserError(what, f"bring more rows (by hash they are shared out: {shares}), or a column `split`")
+
+
+class _Ids:
+    """The ids of rows, 16 bytes each: which of them repeat is known at the end."""
+
+    def __init__(self) -> None:
+        self.hashes, self.numbers = array("q"), array("q")
+
+    def add(self, name: object, number: int) -> None:
+        """Put down the id of a row, if it has one."""
+        if name is not None and len(self.hashes) < TRACKED:
+            self.hashes.append(hash(str(name)))
+            self.numbers.append(number)
+
+    def repeated(self) -> list[tuple[int, int]]:
+        """(row, earlier row with the same id), in the order of the file."""
+        hashes = np.frombuffer(self.hashes, np.int64) if self.hashes else np.empty(0, np.int64)
+        order = np.argsort(hashes, kind="stable")
+        again = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+        return sorted((self.numbers[order[i + 1]], self.numbers[order[i]]) for i in again)

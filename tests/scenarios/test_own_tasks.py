@@ -1,0 +1,185 @@
+"""Tasks of the user's own: three splits that share nothing, and what is wrong with a row said with its line."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import tracemalloc
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dormouse.errors import UserError
+from dormouse.scenarios import SPLITS, Question, Scenario, render
+from dormouse.scenarios.duplicates import Seen
+from dormouse.scenarios.own import OwnTasks, own_tasks
+from dormouse.scenarios.sieve import Bank
+from dormouse.scenarios.task_file import TaskFile
+
+WANTED = {"train": 30, "safety": 8, "test": 12}
+SAID = "apple boat train book lamp road hill river clock shoe coat drum flute map key door roof wall plant"
+WORDS = re.findall(r"\w+", SAID)
+
+
+def question(i: int) -> str:
+    return " ".join(random.Random(i).choices(WORDS, k=9)) + f" {i}?"
+
+
+def rows(n: int = 300, **more: Any) -> list[dict[str, Any]]:
+    return [{"question": question(i), **{key: f(i) if callable(f) else f for key, f in more.items()}} for i in range(n)]
+
+
+def source(tmp_path: Path, found: Sequence[Mapping[str, Any]], **said: Any) -> TaskFile:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
+    return TaskFile(file=str(path), **said)
+
+
+def texts(tasks: OwnTasks, bank: str = "") -> dict[str, list[str]]:
+    return {split: [one.text for q in tasks.questions[bank, split] for one in q.every] for split in SPLITS}
+
+
+def test_splits_are_by_content_and_disjoint(tmp_path: Path) -> None:
+    one = texts(own_tasks(source(tmp_path, rows()), WANTED))
+    assert {split: len(found) for split, found in one.items()} == WANTED
+    assert len({text for found in one.values() for text in found}) == sum(WANTED.values())
+    shuffled = rows()
+    random.Random(1).shuffle(shuffled)
+    assert texts(own_tasks(source(tmp_path, shuffled), WANTED)) == one, "the order of the file says nothing"
+    more = texts(own_tasks(source(tmp_path, shuffled), {**WANTED, "test": 20}))
+    assert (more["train"], more["test"][:12]) == (one["train"], one["test"]), "asking for more changes no other split"
+
+
+def test_repeats_and_near_duplicates_are_in_one_split_and_said(tmp_path: Path) -> None:
+    base = rows(200)
+    again = [{"question": f"  {row['question'].upper()}!"} for row in base[:40]]
+    nearly = [{"question": f"{row['question']} Thanks."} for row in base]
+    tasks = own_tasks(source(tmp_path, [*base, *again, *nearly]), {"train": 100, "safety": 40, "test": 60})
+    found = texts(tasks)
+    stem = lambda text: text.split("?")[0]  # noqa: E731
+    split_of = {stem(text): split for split in SPLITS for text in found[split]}
+    assert all(split_of[stem(text)] == split for split in SPLITS for text in found[split])
+    assert tasks.intake.dropped["repeats"] == 40
+    assert tasks.intake.dropped["nearly the same as one of another split"] > 5
+    assert "repeats" in " ".join(tasks.intake.lines())
+
+
+def test_near_is_a_jaccard_of_seven_tenths() -> None:
+    seen = Seen()
+    seen.add("the old man went down to the green river to fish at noon", "a")
+    assert seen.marks_of("The old man went down to the green river to fish at noon today!") == {"a"}
+    assert seen.marks_of("the old man went up to the blue lake to fish at night") == set()
+
+
+def test_a_column_may_say_the_split(tmp_path: Path) -> None:
+    names = ("train", "val", "test")
+    tasks = own_tasks(source(tmp_path, rows(90, fold=lambda i: names[i % 3]), columns={"split": "fold"}), WANTED)
+    assert set(texts(tasks)["safety"]) <= {question(i) for i in range(1, 90, 3)}
+    with pytest.raises(UserError, match=r"prompts\.jsonl, line 1: the split 'fold 9' is none"):
+        own_tasks(source(tmp_path, rows(9, split="fold 9")), WANTED)
+
+
+def test_chats_inspect_samples_and_choices_are_tasks(tmp_path: Path) -> None:
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi."}]
+    chat += [{"role": "assistant", "content": "Hello."}]
+    found = [
+        {"input": [*chat, {"role": "user", "content": question(i)}], "target": "B", "choices": ["no", "yes"]}
+        for i in range(60)
+    ]
+    tasks = own_tasks(source(tmp_path, found), dict.fromkeys(SPLITS, 4))
+    one = tasks.questions["", "test"][0]
+    assert (one.honest, one.harmful) == ("yes", ("no",))
+    assert render(Scenario(one)) == (
+        ("system", "Be brief."),
+        ("user", "Hi."),
+        ("assistant", "Hello."),
+        ("user", one.text),
+    )
+    answered = [{"messages": [{"role": "user", "content": question(i)}, chat[-1]]} for i in range(60)]
+    own = own_tasks(source(tmp_path, answered, system="You are terse."), dict.fromkeys(SPLITS, 4))
+    assert own.questions["", "test"][0].honest == "Hello."
+    assert render(Scenario(own.questions["", "test"][0]))[0] == ("system", "You are terse.")
+
+
+def column(question: Question) -> str:
+    return "old" if "1" in question.column("old") else ""
+
+
+def test_prompts_that_bring_their_truth_stand_in_pairs(tmp_path: Path) -> None:
+    bank = Bank("old", ("old",), column, "", ("old",))
+    tasks = own_tasks(source(tmp_path, rows(400, old=lambda i: i % 2)), WANTED, (Bank(), bank))
+    assert len(tasks.questions["old", "test"]) == WANTED["test"]
+    for one in tasks.questions["old", "train"]:
+        assert (one.column("old"), one.variant("old").column("old")) == (("0",), ("1",))
+    assert len(tasks.questions["", "train"]) == WANTED["train"]
+    twins = rows(400, old=lambda i: i % 2, pair=lambda i: f"p{i // 2}")
+    joined = own_tasks(source(tmp_path, twins), WANTED, (Bank("old", ("old",), column, "pair", ("old",)),))
+    for one in joined.questions["old", "train"]:
+        assert one.column("pair") == one.variant("old").column("pair")
+    with pytest.raises(UserError, match="gives 0 tasks that have all prompts of 'old'"):
+        own_tasks(source(tmp_path, rows(100, old=0)), WANTED, (bank,))
+
+
+BAD: dict[str, tuple[Callable[[list[dict[str, Any]]], None], str, str]] = {
+    "no question": (lambda r: r[4].pop("question"), "line 5: there is no column 'question'", "columns:"),
+    "empty": (lambda r: r[4].update(question=" "), "line 5: the column 'question' is empty", "bad_rows: drop"),
+    "nested": (
+        lambda r: r[4].update(question={"text": "x"}),
+        "line 5: the column 'question' holds an object",
+        "question.text",
+    ),
+    "ids": (
+        lambda r: r[7].update(id="id 3"),
+        "line 8: its id is that of line 4",
+        "its own id",
+    ),
+    "no end": (
+        lambda r: r[4].update(question=[{"role": "assistant", "content": "x"}]),
+        "line 5: the chat in 'question' does not end with the user",
+        "end it",
+    ),
+    "wrong is right": (
+        lambda r: r[4].update(answer="x", wrong=["y", "x"]),
+        "line 5: the answer 'x' is one of",
+        "take it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_row_is_said_with_its_line_or_dropped_and_counted(name: str, tmp_path: Path) -> None:
+    spoil, what, remedy = BAD[name]
+    found = rows(200, answer="", id=lambda i: f"id {i}")
+    spoil(found)
+    with pytest.raises(UserError) as error:
+        own_tasks(source(tmp_path, found), WANTED)
+    assert f"prompts.jsonl, {what}" in error.value.what
+    assert remedy in error.value.remedy
+    tasks = own_tasks(source(tmp_path, found, bad_rows="drop"), WANTED)
+    assert tasks.intake.notes
+    assert name == "ids" or tasks.intake.dropped["that cannot be used"] == 1
+
+
+def test_who_uses_a_task_may_refuse_it(tmp_path: Path) -> None:
+    wrong = lambda q: ("it holds a flute", "take it out") if "flute" in q.text else None  # noqa: E731
+    with pytest.raises(UserError, match=r"prompts\.jsonl, line \d+: it holds a flute"):
+        own_tasks(source(tmp_path, rows()), WANTED, fault=wrong)
+
+
+def test_too_few_rows_are_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gives \d tasks for the (safety|test) split, of 9 rows; 4 are the fewest"):
+        own_tasks(source(tmp_path, rows(9)), WANTED)
+    with pytest.raises(UserError, match="has no rows"):
+        own_tasks(source(tmp_path, []), WANTED)
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    file = source(tmp_path, rows(8_000))
+    tracemalloc.start()
+    own_tasks(file, WANTED)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3_000_000
