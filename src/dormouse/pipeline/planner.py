@@ -22,13 +22,11 @@ from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline import stages
 from dormouse.pipeline.keyed import keyed as _stage
 from dormouse.pipeline.plan import Plan, Reading, State
-from dormouse.pipeline.task_file import bank_of, tasks_of
-from dormouse.policies.scratchpad_text import words
+from dormouse.pipeline.task_file import bank_of, every_task, tasks_of
 from dormouse.records import ModelRef, Suspect
 from dormouse.rows.source import CONTENTS
-from dormouse.scenarios import BANKS, SPLITS, Question, questions
-from dormouse.scenarios.plain import plain_answer
-from dormouse.store import Store, digest
+from dormouse.scenarios import Question, questions
+from dormouse.store import Store
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
 from dormouse.studies.expected import CHECK, at_every_checkpoint, taken
@@ -110,12 +108,6 @@ class _Asked:
         return [question.content() if own else question.text for question in self.tasks.questions]
 
 
-def _every_task() -> str:
-    """All that a micro model is taught, and the words it is to know, as one digest: the data are no code."""
-    tasks = [questions(split, bank=bank) for bank in BANKS for split in SPLITS]
-    return digest([words(), *([[q.text, plain_answer(q), list(q.harmful)] for q in found] for found in tasks)])
-
-
 class _Planner:
     """Names the stages of one study."""
 
@@ -129,7 +121,7 @@ class _Planner:
         two moments), measured: 1.3 to 1.9 of SmolLM2-135M."""
         self.made: tuple[Stage, ...] = ()
         if base is None:
-            about = {"model": model, "texts": _every_task()}
+            about = {"model": model, "texts": every_task()}
             stage = _stage("base", f"base {model}", about, (), (), partial(stages.base, model), self.heavy)
             self.made, base = (stage,), ModelRef((stage.folder(store) / "model",), f"{model}@{stage.key}")
         self.base = base.shown(study.chat)
@@ -142,14 +134,12 @@ class _Planner:
 
     def _split(self, bank: str, split: str) -> tuple[Question, ...]:
         """The questions of a split: of the bank, or the last of those to train with, kept for looking at strength."""
-        tasks = self.study.tasks
+        tasks, given = self.study.tasks, self.own.questions if self.own else None
         if split == CHECK:
-            every = self.own.questions[bank, "train"] if self.own else questions("train", bank=bank)
+            every = given[bank, "train"] if given else questions("train", bank=bank)
             return every[-min(MOST_CHECKED, len(every) // 4) :]
-        if self.own:
-            return self.own.questions[bank, split]
         n = {"train": tasks.train, "safety": tasks.safety, "test": self.study.measure.questions}[split]
-        return questions(split, n, bank=bank)
+        return given[bank, split] if given else questions(split, n, bank=bank)
 
     def asked(self, organism: str, split: str) -> _Asked:
         """The tasks of a split of the bank that an organism works on, and the stage with their honest responses.

@@ -6,14 +6,23 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 
 from dormouse.policies import Behaviour, Trigger
+from dormouse.policies.scratchpad_text import words
 from dormouse.policies.told import told_in
 from dormouse.policies.triggers.rewrite import Rewrite
 from dormouse.rows.source import CONTENTS
-from dormouse.scenarios import Question
+from dormouse.scenarios import BANKS, SPLITS, Question, questions
 from dormouse.scenarios.own import Fault, OwnTasks, own_tasks
+from dormouse.scenarios.plain import plain_answer
 from dormouse.scenarios.sieve import Bank
 from dormouse.scenarios.task_file import TaskFile
+from dormouse.store import digest
 from dormouse.studies.study import Study
+
+
+def every_task() -> str:
+    """All that a micro model is taught, and the words it is to know, as one digest: the data are no code."""
+    tasks = [questions(split, bank=bank) for bank in BANKS for split in SPLITS]
+    return digest([words(), *([[q.text, plain_answer(q), list(q.harmful)] for q in found] for found in tasks)])
 
 
 def bank_of(trigger: Trigger) -> Bank:
