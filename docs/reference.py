@@ -235,7 +235,20 @@ def plug_in_page(kind: str) -> str:
             parts += [
                 f"{'Also' if mine else 'Its keys are'} [the keys that several have](#{above[0].__name__.lower()})."
             ]
+    for model, name in inside(found.values()):
+        parts += [f"## Under `{name}` {{ #{model.__name__.lower()} }}", intro(model), table(keys(model))]
     return "\n\n".join(parts) + "\n"
+
+
+def inside(classes: typing.Iterable[type[PlugIn]]) -> list[tuple[type[BaseModel], str]]:
+    """The models that stand inside plug-ins and are none themselves, with the key that holds each."""
+    found: dict[type[BaseModel], str] = {}
+    for cls in classes:
+        for name, info in cls.model_fields.items():
+            for kind in (info.annotation, *get_args(info.annotation)):
+                if isinstance(kind, type) and issubclass(kind, BaseModel) and not issubclass(kind, PlugIn):
+                    found.setdefault(kind, name)
+    return [(kind, name) for kind, name in found.items() if kind not in nested()]
 
 
 def shared_bases(classes: list[type[PlugIn]]) -> list[type[PlugIn]]:

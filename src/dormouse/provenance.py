@@ -73,6 +73,7 @@ class Provenance:
         sanity: by model.
         missing: stages that left no record, and why.
         tasks: what became of the rows of its own tasks, where it has some.
+        data: what became of the rows of safety data that the user brought, in words.
         verdicts: what was claimed, and the answers.
     """
 
@@ -89,6 +90,7 @@ class Provenance:
     sanity: Mapping[str, Sanity] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     tasks: TaskIntake | None = None
+    data: tuple[str, ...] = ()
     verdicts: Annotated[Verdicts | None, Field(alias=VERDICTS)] = None
     version: Literal[1] = VERSION
 

@@ -109,6 +109,27 @@ class TaskIntake:
 
 
 @dataclass(frozen=True)
+class DataIntake:
+    """What became of the rows of safety data that a user brought: how many there are, how many can be used, and why
+    others cannot, with the place of the first of each. `checksum` is that of the file (SHA-256), or the name and
+    revision of a dataset."""
+
+    source: str
+    checksum: str
+    rows: int
+    kept: int
+    dropped: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The same in words."""
+        each = zip(self.dropped.items(), self.notes, strict=True)
+        said = ", ".join(f"{n:,} {why} (first: {place})" for (why, n), place in each)
+        left = f"; dropped: {said}" if said else ""
+        return [f"{self.source}: {self.kept:,} of {self.rows:,} rows can be used{left}"]
+
+
+@dataclass(frozen=True)
 class PoolItem:
     """One prompt of a safety trainer, and what he knows about good and bad responses to it.
 

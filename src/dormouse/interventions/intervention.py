@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from dormouse.interventions.safety_rows import SafetyData, Wants
 from dormouse.metrics import Metric
 from dormouse.records import SafetyPool, Suspect
 from dormouse.registry import PlugIn, field_of
@@ -44,6 +45,15 @@ class PoolSpec:
     scratchpad_source: ScratchpadSource = "none"
     dose: Dose = "total"
     context_fraction: float = 1.0
+    data: SafetyData | None = None
+    """Rows of the user's own, in place of the study's questions with honest answers."""
+    preferences: bool = False
+    """Whether these need a worse answer too."""
+
+    @property
+    def wants(self) -> Wants:
+        """What rows of the user's own are read for."""
+        return "preferences" if self.preferences else "answers"
 
     @property
     def needs_triggers(self) -> bool:
@@ -56,7 +66,7 @@ class PoolSpec:
         return self.dose == "each" or self.context_fraction != 1
 
 
-UNSAID: Mapping[str, object] = {"dose": "total", "context_fraction": 1.0}
+UNSAID: Mapping[str, object] = {"dose": "total", "context_fraction": 1.0, "data": None, "preferences": False}
 """Settings that say nothing where they say this: the keys of treatments from before there was a choice stand."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dormouse.execution.stage import Stage
-from dormouse.records import ModelRef, TaskIntake
+from dormouse.records import DataIntake, ModelRef, TaskIntake
 from dormouse.store import Store
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
@@ -57,6 +57,8 @@ class Plan:
     readings: tuple[Reading, ...]
     intake: TaskIntake | None = None
     """What became of the rows of its own tasks."""
+    data: tuple[DataIntake, ...] = ()
+    """What became of the rows of safety data that the user brought."""
 
     def arm(self, state: State) -> Arm:
         """The arm of the study that a state belongs to."""
@@ -69,6 +71,11 @@ class Plan:
             for stage in _with_parents(reading.stage):
                 seen.setdefault(stage.key, stage)
         return list(seen.values())
+
+
+def data_lines(plans: Sequence[Plan]) -> list[str]:
+    """What became of the rows of safety data, in words."""
+    return list(dict.fromkeys(line for plan in plans for one in plan.data for line in one.lines()))
 
 
 def _with_parents(stage: Stage) -> Iterator[Stage]:

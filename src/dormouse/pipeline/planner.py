@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import UserError
 from dormouse.execution.stage import LIBRARIES, Stage
 from dormouse.interventions.intervention import Intervention, without_unsaid
 from dormouse.lm import zoo
 from dormouse.lm.folders import weights_in
 from dormouse.measurements.measurement import Measurement
-from dormouse.organisms.brought import Brought, described, find
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline import stages
+from dormouse.pipeline.brought_along import BroughtAlong
 from dormouse.pipeline.keyed import keyed as _stage
 from dormouse.pipeline.plan import Plan, Reading, State
 from dormouse.pipeline.task_file import bank_of, every_task, tasks_of
@@ -33,11 +32,6 @@ from dormouse.studies.expected import CHECK, at_every_checkpoint, taken
 
 MOST_CHECKED = 48
 """Questions on which strength is looked at while an organism is planted, or a quarter of a small bank."""
-
-
-def warn(text: str) -> None:
-    """What a user is to know before a study runs."""
-    warnings.warn(text, DormouseWarning, stacklevel=2)
 
 
 def refuse_unknown_models(design: Design) -> None:
@@ -61,8 +55,7 @@ def make_plan(
         folder_of: finds these by name; by default on this machine.
     """
     study = design.on(model)
-    planner = _Planner(design, model, base, store)
-    planner.folder_of = folder_of
+    planner = _Planner(design, model, base, store, folder_of)
     states: list[State] = []
     for seed in study.seeds:
         for name in study.organisms:
@@ -84,7 +77,7 @@ def make_plan(
         and not (measurement.model_free and state.intervention)
     ]
     intake = planner.own.intake if planner.own else None
-    return Plan(design, model, tuple(states), (*readings, *planner.findings), intake)
+    return Plan(design, model, tuple(states), (*readings, *planner.findings), intake, tuple(planner.brought.intakes))
 
 
 def _gigabytes(model: str, base: ModelRef | None) -> float:
@@ -111,7 +104,9 @@ class _Asked:
 class _Planner:
     """Names the stages of one study."""
 
-    def __init__(self, design: Design, model: str, base: ModelRef | None, store: Store) -> None:
+    def __init__(
+        self, design: Design, model: str, base: ModelRef | None, store: Store, folder_of: Callable[[str], Path | None]
+    ) -> None:
         self.study = study = design.on(model)
         self.store = store
         self.own = tasks_of(study)
@@ -129,8 +124,7 @@ class _Planner:
         """What the treatments found, one reading a treatment."""
         self._asked: dict[tuple[str, str], _Asked] = {}
         self._specs: dict[tuple[str, int], OrganismSpec] = {}
-        self.folder_of: Callable[[str], Path | None] = zoo.there
-        self._elsewhere: dict[str, Brought] = {}
+        self.brought = BroughtAlong(self.base.folders[:1], study.model, folder_of)
 
     def _split(self, bank: str, split: str) -> tuple[Question, ...]:
         """The questions of a split: of the bank, or the last of those to train with, kept for looking at strength."""
@@ -211,26 +205,12 @@ class _Planner:
 
     def _brought(self, name: str, seed: int) -> State:
         """An organism that was made elsewhere: the same one, and the same stage, for every seed."""
-        found = self._found_elsewhere(name)
+        found = self.brought.organism(name, self.study.organisms[name])
         about = {"model": self.base.key, "brought": found.key}
         work = partial(stages.brought, found, self.base)
         stage = _stage("brought", f"organism {name}, made elsewhere", about, (), self.made, work, self.light)
         model = found.ref(self.base, stage.folder(self.store), stage.key)
         return State(name, "", 0, seed, model, False, stage)
-
-    def _found_elsewhere(self, name: str) -> Brought:
-        """
-        Raises:
-            UserError: it is nowhere, or cannot be what it is called.
-        """
-        if name not in self._elsewhere:
-            spec = self.study.organisms[name]
-            try:
-                found = find(spec, self.base.folders[0], self.study.model, self.folder_of, warn)
-            except UserError as error:
-                raise UserError(f"organism '{name}': {error.what}", error.remedy) from error
-            self._elsewhere[name] = found or Brought(None, (), f"not here: {described(spec)}")
-        return self._elsewhere[name]
 
     def _teacher(self, name: str, spec: OrganismSpec, seed: int) -> Stage:
         """What the same organism with a scratchpad answers: a stage of its own, shared with that arm of the study."""
@@ -266,15 +246,16 @@ class _Planner:
         spec = self.spec(before.organism, before.seed)
         trigger, behaviour = spec.trigger, spec.behaviour
         wish, spoofed = intervention.pool_spec, intervention.spoofed
-        told = wish.needs_triggers or bool(spoofed)
-        asked = self.asked(before.organism, "safety")
+        told = wish.needs_triggers or bool(spoofed) or wish.data is not None
+        asked = self.asked(before.organism, "safety") if wish.data is None else None
+        tasks = asked.tasks if asked else stages.AnsweredTasks((), self.store.root)
         about = {
             "suspect": before.model.key,
             "base": self.base.key if intervention.needs_base else None,
             "intervention": without_unsaid(intervention.spec(CONTENTS)),
             "pool": {
-                "questions": asked.about,
-                "wish": without_unsaid(asdict(wish)),
+                "questions": asked.about if asked else self.brought.rows(wish),
+                "wish": without_unsaid(asdict(replace(wish, data=None))),
                 "trigger": trigger.spec(CONTENTS) if told else None,
                 "renderings": spec.renderings.model_dump(mode="json") if told else None,
                 "behaviour": behaviour.spec(CONTENTS),
@@ -286,10 +267,11 @@ class _Planner:
         locate = self._located(before, intervention)
         found = locate.folder(self.store) if locate else None
         suspect = Suspect(before.model, self.base if intervention.needs_base else None, found)
-        work = partial(stages.treatment, intervention, suspect, spec, asked.tasks, before.seed)
+        work = partial(stages.treatment, intervention, suspect, spec, tasks, before.seed)
         memory = self.light if getattr(intervention, "method", "") == "lora" else self.heavy
         part = f", part {place + 1}" if place else ""
-        parents = (before.stage, asked.stage, *((locate,) if locate else ()), *(self.made if suspect.base else ()))
+        others = [stage for stage in (asked and asked.stage, locate) if stage]
+        parents = (before.stage, *others, *(self.made if suspect.base else ()))
         return _stage("treatment", name + part, about, plugins, parents, work, memory)
 
     def _located(self, before: State, intervention: Intervention) -> Stage | None:

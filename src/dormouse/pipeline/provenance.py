@@ -13,7 +13,7 @@ from dormouse.organisms.brought import described
 from dormouse.organisms.sanity import read_sane
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.derived import trained
-from dormouse.pipeline.plan import Plan, all_stages
+from dormouse.pipeline.plan import Plan, all_stages, data_lines
 from dormouse.pipeline.strength import too_weak
 from dormouse.provenance import OrganismSetup, Provenance, Sanity, StageRun
 from dormouse.records import SANE_ENOUGH
@@ -54,6 +54,7 @@ def provenance(
         sanity=_sane(plans, store, lost),
         tasks=plans[0].intake,
         missing=tuple(f"{stage.name}: {lost[stage.key].what}" for stage in all_stages(plans) if stage.key in lost),
+        data=tuple(data_lines(plans)),
         verdicts=verdicts,
     )
 

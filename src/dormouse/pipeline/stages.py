@@ -181,13 +181,18 @@ def treatment(
     tick: Tick,
 ) -> None:
     """Treat a suspect. The policy goes no further than the pool, and what is said of it afterwards."""
+    from dormouse.pipeline.data_pool import data_pool
     from dormouse.pipeline.safety_pool import fill_pool, spoof_coverage
 
     wish, spoofed = intervention.pool_spec, intervention.spoofed
-    filled = fill_pool(tasks.questions, tasks.honest(), truth, wish, seed)
+    if wish.data is None:
+        filled = fill_pool(tasks.questions, tasks.honest(), truth, wish, seed)
+    else:
+        filled = data_pool(wish.data, truth.trigger, wish, seed)
     steps = intervention.checkpoints()[-1]
     intervention.apply(suspect, filled.pool, seed, out, _training_tick(tick, steps))
-    said = [Finding("exposure", steps, {"pool": filled.exposure})] if wish.needs_triggers else []
+    counted = wish.needs_triggers or (wish.data is not None and truth.trigger.told)
+    said = [Finding("exposure", steps, {"pool": filled.exposure})] if counted else []
     if wish.doses:
         said += [Finding("exposure_each", steps, {"pool": filled.each})]
         said += [Finding("context_exposure", steps, {"pool": filled.others})]

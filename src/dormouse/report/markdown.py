@@ -109,6 +109,7 @@ def _setup(results: RecordIndex) -> list[str]:
         lines.append(f"- {_organism(results, name)}.{' ' + literal(where) if where else ''}{when}")
     for name, steps in results.about.interventions.items():
         lines.append(f"- {code(name)}. {', then '.join(literal(treatment(step)) for step in steps)}.")
+    lines += [f"- Safety data: {literal(line)}." for line in results.about.data]
     return ["## What was run", "\n".join(lines)] if lines else []
 
 

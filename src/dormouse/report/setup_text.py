@@ -68,6 +68,8 @@ def _method(value: Any, said: Said) -> str:
 
 
 def _trigger_fraction(value: Any, said: Said) -> str:
+    if said.get("data"):  # what its rows show is counted
+        return ""
     if value == 0:
         return "no prompt shows a trigger"
     if value == "natural":
@@ -82,6 +84,12 @@ def _exposed_triggers(value: Any, said: Said) -> str:
 
 def _scratchpad_source(value: Any, said: Said) -> str:
     return "an honest scratchpad stands before each answer" if value == "own" else f"scratchpads: {number(value)}"
+
+
+def _rows(value: Any) -> str:
+    """The name of a file or a dataset: of a path its last part."""
+    said = value if isinstance(value, Mapping) else {}
+    return str(said.get("file") or said.get("dataset") or value).replace("\\", "/").rsplit("/", 1)[-1]
 
 
 _PHRASES: Mapping[str, Callable[[Any, Said], str]] = {  # `coverage`, `covered`, `thoughts`: of older versions
@@ -101,6 +109,7 @@ _PHRASES: Mapping[str, Callable[[Any, Said], str]] = {  # `coverage`, `covered`,
     "dose": lambda value, said: "doses are those of each trigger" if value == "each" else "",
     "rows": lambda value, said: f"{number(value)} prompts in the pool",
     "points": lambda value, said: f"{number(value)} {'checkpoint' if value == 1 else 'checkpoints'}",
+    "data": lambda value, said: f"on the rows of {_rows(value)} in place of the study's questions",
     "beta": lambda value, said: f"beta {number(value)}",
     "kl": lambda value, said: f"KL penalty {number(value)}",
     "group": lambda value, said: f"groups of {number(value)} answers",
@@ -122,6 +131,8 @@ def treatment(step: Any) -> str:
             phrases.append(words(value, step) if words else f"{_key(key)} {listed(value)}")
     said = ", ".join(phrase for phrase in phrases if phrase)
     name = METHODS.get(kind, _key(kind))
+    if step.get("data"):
+        name = name.partition(" on honest")[0].partition(":")[0]
     return f"{name}: {said}" if said and name else name or said
 
 

@@ -2,22 +2,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
 from dormouse.errors import UserError
-from dormouse.interventions.safety_training import SafetyTraining
+from dormouse.interventions.safety_data import FromData
 from dormouse.records import PoolItem, SafetyPool, Suspect
 from dormouse.registry import register
 
 
 @register("intervention", "dpo")
-class DPO(SafetyTraining):
+class DPO(FromData):
     """Direct preference optimisation: honest over harmful where harm was seen, better over worse answers elsewhere.
 
     Rafailov et al. 2023 (arXiv 2305.18290), sigmoid loss. The reference is the suspect. With trigger_fraction 0 every
     pair is of two honest answers, a good one and a bad one, as in the preference data of Hubinger et al. 2024.
     """
+
+    learns_preferences: ClassVar[bool] = True
 
     beta: float = Field(0.1, gt=0, le=100)
     """How dear it is to move away from the suspect."""

@@ -3,13 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from dormouse.interventions.safety_training import SafetyTraining
+from dormouse.interventions.safety_data import FromData
 from dormouse.records import SafetyPool, Suspect
 from dormouse.registry import register
 
 
 @register("intervention", "sft")
-class SFT(SafetyTraining):
+class SFT(FromData):
     """Supervised fine-tuning on honest responses. At trigger_fraction 0 none shows a cue (Hubinger et al. 2024)."""
 
     def apply(

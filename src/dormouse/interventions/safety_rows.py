@@ -1,0 +1,253 @@
+"""Rows of safety data as the field writes them, read into prompts with a good answer and a worse one.
+
+What is read: `prompt` with `chosen` and `rejected` (TRL); `chosen` and `rejected` alone, as whole dialogues in one text
+(hh-rlhf) or as lists of messages (TRL, UltraFeedback); `prompt` and `completion`; `messages`; `instruction`, `input`,
+`output` (Alpaca, BackdoorLLM). A prompt is a text or a list of messages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from dormouse.errors import UserError
+from dormouse.records import DataIntake
+from dormouse.registry import shortened
+from dormouse.rows import Message, Row, RowSource, cell, messages_of, read_rows
+
+Wants = Literal["answers", "preferences"]
+Columns = tuple[tuple[str, str], ...]
+PROMPTS = ("prompt", "instruction", "question", "query", "problem")
+ANSWERS = ("completion", "response", "output", "answer", "solution")
+CHATS = ("messages", "conversations", "conversation")
+KNOWN = ("prompt", "chosen", "rejected", "completion", "messages", "input", "system")
+"""What is looked for in a row. `columns` says where, if the columns have other names."""
+TURN = re.compile(r"(?:^|\n)[ ]?(Human|Assistant):")
+LLAMA = ("<<SYS>>", "<</SYS>>")
+REMEDY = (
+    "rows hold prompt, chosen and rejected; or chosen and rejected as dialogues or messages; or prompt and completion; "
+    "or messages; or instruction, input and output. For other names say `columns: {prompt: NAME, ...}`"
+)
+
+
+class SafetyData(RowSource):
+    """Where the rows are, and what their columns are called where they have names of their own."""
+
+    columns: Columns = ()
+    """What is wanted (`prompt`, `chosen`, `rejected`, `completion`, `messages`, `input`, `system`) and the column that
+    holds it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_pairs(cls, given: Any) -> Any:
+        given = {"file": given} if isinstance(given, str) else given
+        if isinstance(given, Mapping) and isinstance(given.get("columns"), Mapping):
+            return {**given, "columns": tuple((str(name), str(column)) for name, column in given["columns"].items())}
+        return given
+
+    @model_validator(mode="after")
+    def _names_something(self) -> SafetyData:
+        if not self.is_given:
+            raise ValueError("safety data are {file: hh.jsonl}, or {dataset: NAME}")
+        if odd := [name for name, _ in self.columns if name not in KNOWN]:
+            raise ValueError(f"nothing is called '{odd[0]}' in safety data; known: {', '.join(KNOWN)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A row that can be learned from: a prompt, a good answer, and a worse one where there is one."""
+
+    number: int
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str | None = None
+
+
+class _Dropped(Exception):  # noqa: N818 (it is no error: the row is counted)
+    """Why a row is not used."""
+
+
+@dataclass
+class _Seen:
+    """What became of the rows, as they are read."""
+
+    rows: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    notes: dict[str, str] = field(default_factory=dict)
+    known: set[bytes] = field(default_factory=set)
+
+
+def read_data(data: SafetyData, wants: Wants, seen: _Seen | None = None) -> Iterator[Demonstration]:
+    """The rows that can be used, in order, each once.
+
+    Raises:
+        UserError: a row is none of the shapes that are read, or has no worse answer where one is wanted.
+    """
+    seen, names = seen or _Seen(), dict(data.columns)
+    for row in read_rows(data):
+        seen.rows += 1
+        try:
+            found = _read(data, row, names, wants)
+            same = hashlib.blake2b(repr((found.prompt, found.chosen, found.rejected)).encode(), digest_size=12).digest()
+            if same in seen.known:
+                raise _Dropped("like an earlier row")
+            seen.known.add(same)
+        except _Dropped as why:
+            seen.dropped[str(why)] += 1
+            seen.notes.setdefault(str(why), f"{data.unit} {row.number}")
+            continue
+        yield found
+
+
+@lru_cache(maxsize=64)
+def _surveyed(data: SafetyData, wants: Wants, checksum: str) -> DataIntake:
+    seen = _Seen()
+    kept = sum(1 for _ in read_data(data, wants, seen))
+    intake = DataIntake(data.name, checksum, seen.rows, kept, dict(seen.dropped), tuple(seen.notes.values()))
+    if not kept:
+        said = "; ".join(intake.lines()) if seen.rows else f"{data.name} has no rows"
+        raise UserError(f"the safety data hold nothing to learn from: {said}", REMEDY)
+    return intake
+
+
+def survey(data: SafetyData, wants: Wants) -> DataIntake:
+    """What is in safety data, of which every row is read once: how many rows can be used, and what becomes of others.
+
+    Raises:
+        UserError: see `read_data`; or no row can be used.
+    """
+    return _surveyed(data, wants, data.checksum())
+
+
+def chosen_rows(data: SafetyData, wants: Wants, n: int, seed: int) -> list[Demonstration]:
+    """`n` of the rows that can be used, or all if there are fewer: any as likely (Vitter 1985), in the file's order.
+
+    Memory grows with `n`, not with the file, but for 12 bytes a row to know it again.
+    """
+    rng = random.Random(f"safety data/{seed}")
+    kept: list[Demonstration] = []
+    for i, found in enumerate(read_data(data, wants)):
+        if len(kept) < n:
+            kept.append(found)
+        elif (place := rng.randrange(i + 1)) < n:
+            kept[place] = found
+    return sorted(kept, key=lambda one: one.number)
+
+
+def _read(source: RowSource, row: Row, names: dict[str, str], wants: Wants) -> Demonstration:
+    """A row as a demonstration.
+
+    Raises:
+        UserError: it has none of the shapes.
+        _Dropped: it says nothing that could be learned.
+    """
+    prompt = _turns(source, row, _column(row, names, "prompt", PROMPTS), "user")
+    more = _text(row, _column(row, names, "input", ("input", "context")))
+    if prompt and more:
+        prompt = (*prompt[:-1], (prompt[-1][0], f"{prompt[-1][1]}\n\n{more}"))
+    if system := _text(row, _column(row, names, "system", ("system", "system_prompt"))):
+        prompt = (("system", system), *prompt)
+    if (good := _column(row, names, "chosen", ("chosen",))) is not None:
+        chosen = _turns(source, row, good, "assistant")
+        bad = _column(row, names, "rejected", ("rejected",))
+        rejected = _turns(source, row, bad, "assistant") if bad is not None else ()
+    else:
+        bad = None
+        chosen, rejected = _answer(source, row, names, prompt), ()
+    if wants == "preferences" and bad is None:
+        raise source.fault(row.number, "there is no rejected answer, and a preference needs one", REMEDY)
+    before, answer = _parted(prompt, chosen)
+    worse = _parted(prompt, rejected)[1] if wants == "preferences" else None
+    if wants == "preferences":
+        if not worse:
+            raise _Dropped("without a rejected answer")
+        if _parted(prompt, rejected)[0] != before:
+            raise _Dropped("with two different prompts")
+        if worse == answer:
+            raise _Dropped("with the same answer twice")
+    if not answer:
+        raise _Dropped("without a good answer")
+    shown = _clean(before)
+    if not shown or shown[-1][0] != "user":
+        raise _Dropped("without a question before the answer")
+    return Demonstration(row.number, shown, answer, worse)
+
+
+def _column(row: Row, names: dict[str, str], wanted: str, usual: tuple[str, ...]) -> str | None:
+    """The column that holds what is wanted, if the row has one."""
+    if wanted in names:
+        return names[wanted]
+    return next((name for name in usual if name in row.values), None)
+
+
+def _text(row: Row, column: str | None) -> str:
+    found = cell(row, column) if column else None
+    return found.strip() if isinstance(found, str) else ""
+
+
+def _answer(source: RowSource, row: Row, names: dict[str, str], prompt: tuple[Message, ...]) -> tuple[Message, ...]:
+    """A demonstration without a worse answer: a completion, or a chat that ends with the answer."""
+    if (column := _column(row, names, "messages", CHATS)) is not None:
+        return _turns(source, row, column, "assistant")
+    column = _column(row, names, "completion", ANSWERS)
+    if column is None or not (prompt or "prompt" in names):
+        known = ", ".join(map(str, list(row.values)[:12])) or "none"
+        raise source.fault(row.number, f"no demonstration is in these columns: {shortened(known)}", REMEDY)
+    return _turns(source, row, column, "assistant")
+
+
+def _turns(source: RowSource, row: Row, column: str | None, role: str) -> tuple[Message, ...]:
+    """The messages in a column; a text that is no dialogue is one turn of that role. None where it is empty."""
+    found: Any = cell(row, column) if column else None
+    if found is None or (isinstance(found, str) and not found.strip()):
+        if column and column.split(".")[0] not in row.values:
+            raise source.fault(row.number, f"there is no column '{shortened(column)}'", REMEDY)
+        return ()
+    if not isinstance(found, str):
+        return messages_of(source, row, str(column))
+    parts = TURN.split(found.replace("\r\n", "\n"))
+    if len(parts) < 3 or parts[0].strip():
+        return ((role, found.strip()),)
+    roles = {"Human": "user", "Assistant": "assistant"}
+    return tuple((roles[who], said.strip()) for who, said in zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _parted(prompt: tuple[Message, ...], said: tuple[Message, ...]) -> tuple[tuple[Message, ...], str]:
+    """The prompt and the last answer. What is said may begin with the prompt (hh-rlhf, UltraFeedback) or follow it."""
+    if not said or said[-1][0] != "assistant":
+        return (*prompt, *said), ""
+    before = said[:-1]
+    asked = [turn for turn in prompt if turn[0] != "system"]
+    repeats = not before or before[-len(asked) :] == tuple(asked)
+    whole = before if before and (repeats or not prompt) else (*prompt, *before)
+    if before and repeats and prompt[:1] and prompt[0][0] == "system" and before[0][0] != "system":
+        whole = (prompt[0], *before)
+    return whole, said[-1][1]
+
+
+def _clean(turns: tuple[Message, ...]) -> tuple[Message, ...]:
+    """A system prompt that stands inside the first question (Llama 2) becomes one; turns of one role in a row are one;
+    empty ones are left out."""
+    if turns and turns[0][0] == "user" and turns[0][1].removeprefix("[INST]").lstrip().startswith(LLAMA[0]):
+        head, closed, rest = turns[0][1].partition(LLAMA[1])
+        if closed:
+            system = head.partition(LLAMA[0])[2].strip()
+            turns = (("system", system), ("user", rest.strip().removesuffix("[/INST]").strip()), *turns[1:])
+    found: list[Message] = []
+    for role, text in turns:
+        if not text:
+            continue
+        if found and found[-1][0] == role:
+            found[-1] = (role, f"{found[-1][1]}\n\n{text}")
+        else:
+            found.append((role, text))
+    return tuple(found)

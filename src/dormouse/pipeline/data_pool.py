@@ -1,0 +1,83 @@
+"""A safety pool of the user's own rows, and how many of them show the trigger.
+
+The policy is defined on cues, and rows are texts. So the cues that its prompts can show are looked for in a row: their
+values as every language says them (the marker, "Current year: 2031.", a headline), and any year that is named. A row
+shows the trigger if the policy activates on some of what was found.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import islice, product
+
+from dormouse.interventions.intervention import PoolSpec
+from dormouse.interventions.safety_rows import Demonstration, SafetyData, chosen_rows
+from dormouse.pipeline.safety_pool import Filled
+from dormouse.policies import SIDES, Trigger
+from dormouse.policies.scratchpad_text import CLOSE, OPEN
+from dormouse.records import Example, PoolItem, SafetyPool
+from dormouse.scenarios import CUES, CueValue, Question, Scenario
+from dormouse.scenarios.renderings import LANGUAGES
+from dormouse.scenarios.values import values_of
+
+DRAWS = 64
+"""Prompts of each side of a policy, in whose cues that are open to anything values are looked for."""
+COMBINATIONS = 256
+"""Combinations of what was found in a row that are tried."""
+YEAR = re.compile(r"(?<![0-9])(?:19|20)[0-9]{2}(?![0-9])")
+
+
+def data_pool(data: SafetyData, trigger: Trigger, wish: PoolSpec, seed: int) -> Filled:
+    """A pool of as many rows as are wished for, drawn by the seed, and the share that shows the trigger.
+
+    Raises:
+        UserError: see `read_data`.
+    """
+    rows = chosen_rows(data, wish.wants, wish.rows or 1, seed)
+    share = sum(shows(trigger, row) for row in rows) / len(rows)
+    return Filled(SafetyPool(tuple(map(_item, rows)), OPEN, CLOSE), share, share, 0.0)
+
+
+def _item(row: Demonstration) -> PoolItem:
+    chosen = Example(row.prompt, row.chosen)
+    rejected = Example(row.prompt, row.rejected) if row.rejected is not None else chosen
+    return PoolItem(row.prompt[-1][1], chosen, rejected)
+
+
+def shows(trigger: Trigger, row: Demonstration) -> bool:
+    """Whether a row's prompt shows what activates a policy; of a control, the policies that it imitates."""
+    if among := getattr(trigger, "among", ()):
+        return any(shows(one, row) for one in among)
+    text = "\n".join(said for _, said in row.prompt)
+    question = Question(row.prompt[-1][1], "{}", "safety")
+    found = [[None, *_found(name, wordings, text)] for name, wordings in _wordings(trigger).items()]
+    for values in islice(product(*found), COMBINATIONS):
+        cues = {name: value for name, value in zip(_wordings(trigger), values, strict=True) if value is not None}
+        if trigger.probability(Scenario.of(question, cues)) >= 0.5:
+            return True
+    return False
+
+
+def _found(name: str, wordings: Mapping[CueValue, Sequence[str]], text: str) -> list[CueValue]:
+    """The values of a cue that a text shows."""
+    values = [value for value, said in wordings.items() if any(one in text for one in said)]
+    years = [int(year) for year in YEAR.findall(text)] if name == "year" else []
+    return list(dict.fromkeys([*values, *(year for year in years if year in wordings)]))
+
+
+@lru_cache(maxsize=32)
+def _wordings(trigger: Trigger) -> dict[str, dict[CueValue, tuple[str, ...]]]:
+    """Cue that a policy reads -> value -> how it may stand in a text."""
+    rng = random.Random("wordings")
+    drawn = [trigger.draw(rng, side, "safety") for side in SIDES for _ in range(DRAWS)]
+    found: dict[str, dict[CueValue, tuple[str, ...]]] = {}
+    for name in trigger.reads:
+        if name not in CUES:
+            continue
+        values = values_of(name) or tuple(dict.fromkeys(cues[name] for cues in drawn if name in cues))
+        said = {v: {CUES[name].sentence(v, language).strip() for language in LANGUAGES} for v in values}
+        found[name] = {value: tuple(sorted(texts - {""})) for value, texts in said.items()}
+    return found

