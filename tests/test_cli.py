@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import Forked
 
 DORMOUSE = [sys.executable, "-c", "from dormouse.cli import main; main()"]
 
@@ -44,10 +45,10 @@ class Place:
     def env(self) -> dict[str, str]:
         return {**os.environ, "DORMOUSE_HOME": str(self.home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
-    def start(self, *words: str, **how: Any) -> subprocess.Popen[str]:
+    def start(self, *words: str, real: bool = False, **how: Any) -> subprocess.Popen[str]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         settings = {"cwd": self.folder, "env": self.env, "text": True, "errors": "replace", **pipes, **how}
-        return subprocess.Popen([*DORMOUSE, *words], **settings)
+        return (subprocess.Popen if "preexec_fn" in how or real else Forked)([*DORMOUSE, *words], **settings)
 
     def do(self, *words: str, given: str | None = None, **how: Any) -> subprocess.CompletedProcess[str]:
         process = self.start(*words, **({} if given is None else {"stdin": subprocess.PIPE}), **how)
@@ -356,7 +357,7 @@ def test_hostile_records_are_inert_in_a_terminal(copy: Place) -> None:
 def test_a_reader_who_leaves(place: Place, words: tuple[str, ...]) -> None:
     read, write_end = os.pipe()
     os.close(read)
-    process = place.start(*words, stdout=write_end)
+    process = place.start(*words, stdout=write_end, real=True)
     os.close(write_end)
     _, err = process.communicate()
     assert "Traceback" not in err
@@ -364,7 +365,7 @@ def test_a_reader_who_leaves(place: Place, words: tuple[str, ...]) -> None:
 
 def test_a_full_disk_behind_the_output(place: Place) -> None:
     with Path("/dev/full").open("w") as full:
-        done = place.start("list", stdout=full)
+        done = place.start("list", stdout=full, real=True)
         _, err = done.communicate()
     assert done.returncode == 2
     assert "No space left on device" in err
@@ -406,7 +407,7 @@ def lines_until(process: subprocess.Popen[str], piece: str) -> Iterator[str]:
 @pytest.mark.parametrize(("number", "workers", "code"), [(signal.SIGINT, "1", 130), (signal.SIGTERM, "2", 143)])
 def test_a_signal(finished: Finished, tmp_path: Path, number: int, workers: str, code: int) -> None:
     place = make_place(tmp_path, finished.study)
-    process = place.start("run", "study.yaml", "--out", "out", "--quiet", "--workers", workers)
+    process = place.start("run", "study.yaml", "--out", "out", "--quiet", "--workers", workers, real=workers != "1")
     list(lines_until(process, "begin organism deployment"))
     process.send_signal(number)
     _, err = process.communicate()

@@ -2,10 +2,10 @@
 
 import json
 import os
-import subprocess
 import sys
 import textwrap
 
+import forked
 import pytest
 
 MOON = '''
@@ -42,7 +42,7 @@ measure: {{questions: 4, only: [defection]}}
 
 
 def dormouse(*argv, cwd, **environment):
-    return subprocess.run(
+    return forked.run(
         [sys.executable, "-m", "dormouse.cli", *argv],
         cwd=cwd,
         env={**os.environ, "DORMOUSE_HOME": str(cwd / "home"), "OMP_NUM_THREADS": "1", **environment},
@@ -115,7 +115,7 @@ def test_a_plug_in_of_a_console_is_refused_where_workers_would_have_to_import_it
         """
     )
     for workers in (1, 2):
-        done = subprocess.run(
+        done = forked.run(
             [sys.executable, "-c", code.replace("WORKERS", str(workers))],
             cwd=place, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip

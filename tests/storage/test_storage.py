@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from click.testing import CliRunner, Result
 
@@ -418,7 +419,7 @@ main()
 )
 def test_kill_9_in_the_middle_of_a_prune(shared: Store, moment: str, given_up: bool) -> None:
     command = [sys.executable, "-c", KILLED, moment, "store", "prune", "--study", "b"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forked.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert ALL - OF_B <= keys(shared) < ALL
     assert list((shared.root / "trash").iterdir())
@@ -442,7 +443,7 @@ main()
 
 def poor(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", POOR, "store", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return forked.run(command, capture_output=True, text=True, check=False)
 
 
 def test_a_store_that_may_not_be_written(shared: Store) -> None:
@@ -529,7 +530,7 @@ def test_a_store_that_may_only_be_read_stops_no_study(shared: Store) -> None:
     for path in (shared.root / "studies").iterdir():
         path.chmod(0o400)
     (shared.root / "studies").chmod(0o500)
-    done = subprocess.run([sys.executable, "-c", READS, str(shared.root)], capture_output=True, text=True, check=False)
+    done = forked.run([sys.executable, "-c", READS, str(shared.root)], capture_output=True, text=True, check=False)
     assert done.stdout == "on it goes\n", done.stderr
 
 

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,6 +37,8 @@ from dormouse.execution.stage import Stage
 
 GRACE = 15.0
 """Seconds that workers have to stop by themselves."""
+PRELOADED = ("dormouse.pipeline.stages", "dormouse.lm.load", "transformers.models.llama.modeling_llama", "peft")
+"""What every stage needs, and what takes seconds to import: once, in the process that workers are forked from."""
 QUIET = "ignore:resource_tracker"
 ROOM = 0.75
 """The share of this machine's memory that stages may fill together."""
@@ -109,7 +113,7 @@ class Processes:
     def __init__(self, root: Path, workers: int, threads: int, watcher: Watcher, journal: Journal) -> None:
         self.slots, self.memory = workers, memory()
         self.root, self.threads, self.journal = root, threads, journal
-        self.context, self.watcher = multiprocessing.get_context("spawn"), watcher
+        self.context, self.watcher = starts(), watcher
         # Locks of libraries (tqdm, loky) that a worker leaves behind when it is stopped are cleared up: no news.
         os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))
         self.listeners: list[threading.Thread] = []
@@ -133,7 +137,7 @@ class Processes:
         reader, writer = self.context.Pipe(duplex=False)
         self.listeners.append(threading.Thread(target=_listen, args=(reader, self.watcher), daemon=True))
         self.listeners[-1].start()
-        begin = (self.threads, writer, os.getpid())
+        begin = (self.threads, writer, dict(os.environ))
         return ProcessPoolExecutor(1, self.context, initializer=_begin, initargs=begin), writer
 
     def _sort(self) -> None:
@@ -156,6 +160,23 @@ class Processes:
             child.kill()
         for listener in self.listeners:
             listener.join(timeout=5)
+
+
+def starts() -> BaseContext:
+    """How workers are started. On Linux they are forked from a process that has imported torch and has done nothing
+    with it: a worker, and one in place of a worker that was killed, is there at once, and they share that memory."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    resource_tracker.ensure_running()
+    # What a terminal or a service manager sends to every process must not end this one: it tells when workers end.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stopping.SIGNALS)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return context
 
 
 def _end(children: Sequence[Any]) -> None:
@@ -181,8 +202,9 @@ def _listen(reports: Connection, watcher: Watcher) -> None:
 _report: Report
 
 
-def _begin(threads: int, reports: Connection, parent: int) -> None:
-    """In a fresh worker: its share of the cores; signals are the parent's business; no life without a parent."""
+def _begin(threads: int, reports: Connection, environment: dict[str, str]) -> None:
+    """In a fresh worker: the environment as it is now, a share of the cores; signals are the parent's business; no
+    life without a parent."""
     global _report
     lock = threading.Lock()
 
@@ -192,15 +214,19 @@ def _begin(threads: int, reports: Connection, parent: int) -> None:
             reports.send(details)
 
     _report = report
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping.SIGNALS)  # held until here, see `starts`
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     set_deterministic(threads)
 
 
-def _leave_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()  # waits at a pipe that the parent holds
     os._exit(1)
 
 
