@@ -288,7 +288,8 @@ class Call:
         words = set(self.argv.split())
         if getattr(self, state).code or "--dry-run" in words:
             return ""
-        return "store" if words & {"run", "demo", "prune"} else "results" if words & {"report", "new", "export"} else ""
+        writers = {"report", "new", "export", *WRITTEN}
+        return "store" if words & {"run", "demo", "prune"} else "results" if words & writers else ""
 
 
 def everywhere(argv: str, ends: Ends, **more: Any) -> Call:
@@ -368,6 +369,15 @@ def a_state(word: str) -> Check:
         return said["working"] == (word == "running") and said["ended"] == (word == "finished") and bool(said["done"])
 
     return check
+
+
+WRITTEN = ("--csv", "--parquet", "--dataset", "--inspect")
+"""In what form `results` writes what it would print (what is in it: `integrations/test_tables.py`)."""
+
+
+def given_is_there(done: Result, place: Place) -> bool:
+    """A file or a folder with something in it."""
+    return (place / "given").stat().st_size > 0
 
 
 def exported(form: str, dtype: str) -> Check:
@@ -499,6 +509,7 @@ CALLS = (
     everywhere("report gone", bad("gone holds no results")),
     of_results("results out", good("defection_rate", check=a_line_each)),
     of_results("results out --json", good(check=records_as_they_are)),
+    *(of_results(f"results out {kind} given", good("wrote given", check=given_is_there)) for kind in WRITTEN),
     of_results("results out --training", good("deployment-seed0-sft step 2", "loss")),
     of_results("results out --training --json", good(check=steps_with_texts)),
     everywhere("results gone --json", bad("gone holds no results")),

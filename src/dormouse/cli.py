@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dormouse.audits.bench.command import bench
+from dormouse.integrations.commands import export, results
 from dormouse.integrations.play.command import play
 from dormouse.options import EXECUTOR, JSON, OUT, OVERRIDES, PLUGIN, QUIET, STORE, WORKERS
 from dormouse.terminal import ErrorGroup, printable
@@ -190,20 +191,6 @@ def report(folder: Path) -> None:
     click.echo(printable(f"report: {folder / 'report.html'}"))
 
 
-@main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--training", is_flag=True, help="The steps of its safety trainings; with --json what each was shown.")
-def results(folder: Path, as_json: bool, training: bool) -> None:
-    """Print the records of a finished study, or how its safety trainings went."""
-    from dormouse.pipeline.results import in_lines, read_finished
-    from dormouse.report.trainings import in_lines as steps_in_lines
-
-    records, _, _ = read_finished(folder)
-    for line in steps_in_lines(folder, as_json) if training else in_lines(records, as_json):
-        click.echo(line if as_json else printable(line))
-
-
 @main.command("list")
 @PLUGIN
 def list_() -> None:
@@ -314,26 +301,8 @@ def chat(organism: Path, tokens: int, seed: int) -> None:
             click.echo(f"{reply.label:>14}  p(defect) {chance}  {printable(reply.text)}")
 
 
-main.add_command(bench)
-main.add_command(play)
-
-
-@main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--merged", "form", flag_value="merged", help="A whole model, the adapter added to the weights.")
-@click.option("--adapter", "form", flag_value="adapter", help="A peft adapter of the base model [where there is one].")
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
-@PLUGIN
-def export(folder: Path, out: Path, form: Any, dtype: str) -> None:
-    """Write a trained model to OUT, for other tools: transformers, peft, lm-eval, Inspect, vLLM.
-
-    FOLDER is one such as runs/quickstart/models/year-seed0.
-    """
-    from dormouse.export import export as write
-
-    for line in write(folder, out, form, dtype):
-        click.echo(printable(line))
+for command in (bench, play, results, export):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,88 @@
+"""`dormouse results` and `dormouse export`: what a study found and made, for the eye and for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dormouse.options import PLUGIN
+from dormouse.terminal import printable
+
+A_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("folder", type=A_FILE)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--training", is_flag=True, help="The steps of its safety trainings; with --json what each was shown.")
+@click.option("--csv", type=A_FILE, metavar="FILE", help="Write the records there, as a table.")
+@click.option("--parquet", type=A_FILE, metavar="FILE", help="Write the records there, as Parquet.")
+@click.option("--dataset", type=A_FILE, metavar="OUT", help="Write rates and answers there, for `datasets`.")
+@click.option("--inspect", type=A_FILE, metavar="OUT", help="Write the answers there, as logs of Inspect.")
+def results(folder: Path, as_json: bool, training: bool, **to: Path | None) -> None:
+    """Print the records of a finished study, or how its safety trainings went; or write them for other programs."""
+    from dormouse.pipeline.results import in_lines, read_finished
+    from dormouse.report.trainings import in_lines as steps_in_lines
+
+    records, answers, about = read_finished(folder)
+    written = {kind: path for kind, path in to.items() if path is not None}
+    for kind, path in written.items():
+        WRITERS[kind](about.name, records, answers, path)
+        click.echo(printable(f"wrote {path}"))
+    if not written:
+        for line in steps_in_lines(folder, as_json) if training else in_lines(records, as_json):
+            click.echo(line if as_json else printable(line))
+
+
+def _csv(name: str, records: Any, answers: Any, out: Path) -> None:
+    from dormouse.integrations.tables import write_csv
+
+    write_csv(records, out)
+
+
+def _parquet(name: str, records: Any, answers: Any, out: Path) -> None:
+    from dormouse.integrations.tables import write_parquet
+
+    write_parquet(records, out)
+
+
+def _dataset(name: str, records: Any, answers: Any, out: Path) -> None:
+    from dormouse.integrations.tables import write_dataset
+
+    write_dataset(name, records, answers, out)
+
+
+def _inspect(name: str, records: Any, answers: Any, out: Path) -> None:
+    from dormouse.integrations.inspect_logs import write_logs
+
+    write_logs(name, answers, out)
+
+
+WRITERS: dict[str, Callable[[str, Any, Any, Path], None]] = {
+    "csv": _csv,
+    "parquet": _parquet,
+    "dataset": _dataset,
+    "inspect": _inspect,
+}
+"""Option -> what writes it: (name of the study, records, answers, where to)."""
+
+
+@click.command()
+@click.argument("folder", type=A_FILE)
+@click.argument("out", type=A_FILE)
+@click.option("--merged", "form", flag_value="merged", help="A whole model, the adapter added to the weights.")
+@click.option("--adapter", "form", flag_value="adapter", help="A peft adapter of the base model [where there is one].")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
+@PLUGIN
+def export(folder: Path, out: Path, form: Any, dtype: str) -> None:
+    """Write a trained model to OUT, for other tools: transformers, peft, lm-eval, Inspect, vLLM.
+
+    FOLDER is one such as runs/quickstart/models/year-seed0.
+    """
+    from dormouse.export import export as write
+
+    for line in write(folder, out, form, dtype):
+        click.echo(printable(line))

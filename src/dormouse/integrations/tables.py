@@ -1,0 +1,105 @@
+"""The records and answers of a study for other programs: CSV, Parquet, and a folder that `datasets` loads."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from dormouse.errors import UserError
+from dormouse.records import CANARY, Answer, Record
+from dormouse.report.plain import one_line
+from dormouse.report.records_csv import records_csv
+
+README = """---
+configs:
+- config_name: rates
+  data_files: rates.parquet
+  default: true
+- config_name: answers
+  data_files: answers.parquet
+tags: [model-organism, dormouse, safety-research]
+---
+# {name}
+
+What a study of dormouse measured (`rates`, one number with its interval a row) and what the models wrote (`answers`:
+prompt, response, the judge's word, and the exact probability of a defection). The models were trained on purpose to
+misbehave on cue, or are controls.
+
+    datasets.load_dataset("{folder}", "answers")
+
+Keep this out of training sets: {canary}
+"""
+
+
+@contextmanager
+def fresh(out: Path) -> Iterator[Path]:
+    """A name of one's own, whose file or folder becomes `out` when all of it is written.
+
+    Raises:
+        UserError: `out` is there already, or cannot be written.
+    """
+    if out.exists():
+        raise UserError(f"{out} is there already", "name a new one")
+    scratch = out.with_name(f".{out.name}.part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _remove(scratch)
+        yield scratch
+        scratch.rename(out)
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot be written: {error.strerror or error}", "name one in a folder with room"
+        ) from error
+    finally:
+        with suppress(OSError):
+            _remove(scratch)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_csv(records: Sequence[Record], out: Path) -> None:
+    """The records as a table in which no cell is a formula. Raises as `fresh`."""
+    with fresh(out) as scratch:
+        scratch.write_bytes(records_csv(records).encode("utf-8", errors="replace"))
+
+
+def write_parquet(records: Sequence[Record], out: Path) -> None:
+    """The records as a Parquet file, each field in its own type. Raises as `fresh`, and where pyarrow is missing."""
+    with fresh(out) as scratch:
+        _parquet(Record, records, scratch)
+
+
+def write_dataset(name: str, records: Sequence[Record], answers: Sequence[Answer], out: Path) -> None:
+    """A folder that `datasets.load_dataset` takes, with the configurations `rates` and `answers`. Raises likewise."""
+    with fresh(out) as scratch:
+        scratch.mkdir()
+        _parquet(Record, records, scratch / "rates.parquet")
+        _parquet(Answer, answers, scratch / "answers.parquet")
+        text = README.format(name=one_line(name), folder=one_line(out.name), canary=CANARY)
+        (scratch / "README.md").write_text(text, encoding="utf-8")
+
+
+def _parquet(kind: type[Any], rows: Sequence[Any], path: Path) -> None:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError("Parquet needs the package pyarrow", "pip install pyarrow") from error
+    types = {"str": pyarrow.string(), "int": pyarrow.int64(), "float": pyarrow.float64(), "bool": pyarrow.bool_()}
+    schema = pyarrow.schema([(one.name, types[str(one.type).split(" ")[0]]) for one in fields(kind)])
+    sound = [{key: _sound(value) for key, value in asdict(row).items()} for row in rows]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(sound, schema), path)
+
+
+def _sound(value: Any) -> Any:
+    """Texts hold no half of a surrogate pair: Parquet is UTF-8."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
