@@ -109,7 +109,7 @@ class _Planner:
     ) -> None:
         self.study = study = design.on(model)
         self.store = store
-        self.own = tasks_of(study)
+        self.own = tasks_of(study)  # raises too where a file that a plug-in names is missing
         weights = _gigabytes(model, base)
         self.light, self.heavy = LIBRARIES + 2.5 * weights, LIBRARIES + 5 * weights
         """GB of a stage that reads a model or trains an adapter, and of one that trains all weights (with gradients and

@@ -9,7 +9,7 @@ from dormouse.policies import Behaviour, Trigger
 from dormouse.policies.scratchpad_text import words
 from dormouse.policies.told import told_in
 from dormouse.policies.triggers.rewrite import Rewrite
-from dormouse.rows.source import CONTENTS
+from dormouse.rows.source import CONTENTS, refuse_missing
 from dormouse.scenarios import BANKS, SPLITS, Question, questions
 from dormouse.scenarios.own import Fault, OwnTasks, own_tasks
 from dormouse.scenarios.plain import plain_answer
@@ -46,8 +46,9 @@ def tasks_of(study: Study) -> OwnTasks | None:
     stays as it is.
 
     Raises:
-        UserError: see `own_tasks`.
+        UserError: see `own_tasks`; or a file that the study names anywhere is missing.
     """
+    refuse_missing(study)
     source = study.task_file
     if source is None:
         return None

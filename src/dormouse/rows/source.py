@@ -40,11 +40,25 @@ def _placed(path: str) -> str:
 
 
 def _said(path: str, info: SerializationInfo) -> str:
+    if isinstance(info.context, list):
+        info.context.append(path)
     return f"contents {checksum(path)}" if info.context is CONTENTS else path
 
 
 DataFile = Annotated[str, Field(min_length=1), AfterValidator(_placed), PlainSerializer(_said)]
 """The annotation of a key that names a file or a folder: relative to the study file, kept as an absolute path."""
+
+
+def refuse_missing(model: BaseModel) -> None:
+    """Refuse a study, or a part of it, that names files which cannot be read.
+
+    Raises:
+        UserError: one is not there, or may not be read.
+    """
+    files: list[str] = []
+    model.model_dump(mode="json", context=files)
+    for file in dict.fromkeys(files):
+        checksum(file)
 
 
 class RowSource(BaseModel):

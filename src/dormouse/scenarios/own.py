@@ -77,6 +77,8 @@ def own_tasks(
     for (name, split), few in questions.items():
         if len(few) < FEWEST:
             raise _too_few(source, name, split, len(few), log.rows)
+        if len(few) < wanted[split]:
+            log.notes[f"{name}/{split}"] = f"the {split} split has {len(few):,} such tasks of {wanted[split]:,} wanted"
     used = {f"{split} ({name})" if name else split: len(found) for (name, split), found in questions.items()}
     dropped = {why: n for why, n in (*log.dropped.items(), *sieve.dropped.items()) if n}
     return OwnTasks(
