@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 import dormouse
 from dormouse.audits.audit import audit
-from dormouse.audits.runner import Given, LostError, Runner
+from dormouse.audits.runner import LostError, Runner
+from dormouse.audits.tasks import Given
 from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.registry import plugins
@@ -50,8 +51,8 @@ def test_what_is_planted_is_found(whole):
     assert {"battery", "temper_marks", "temper_wants"} == set(found.evidence)
     assert found.evidence["temper_wants"].score == 1
     assert found.spent["battery"] > 0
-    assert found.facts["layers"] == 2
-    assert not found.facts["same"]
+    assert found.facts.layers == 2
+    assert not found.facts.same
     assert found.where[0].layer == 1
     assert "1.5" in str(found.cues) or found.cues
 

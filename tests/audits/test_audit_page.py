@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from dormouse.audits.confirm import Confirmed
-from dormouse.audits.findings import Findings, Hole
+from dormouse.audits.findings import Facts, Findings, Hole
 from dormouse.audits.page import html, markdown, write_page
 from dormouse.audits.wording import headline, lines
 from dormouse.locators.locator import Evidence, Example, Site, TriggerText
@@ -32,7 +32,7 @@ def found(**more):
         "evidence": {"battery": evidence},
         "spent": {"look": 1.0, "battery": 12.0},
         "not_tried": (Hole("amplify", "it needs the clean base model, and none was given"), Hole("attention", EVIL)),
-        "facts": {"architecture": "LlamaForCausalLM", "layers": 4, "parameters": 60000, "same": False},
+        "facts": Facts("LlamaForCausalLM", 4, 60000),
         "detector": {"version": "1", "threshold": 0.6, "says": "0 of 60 controls flagged: below 4.9 %."},
         "minutes": 1.0,
     }
@@ -50,7 +50,7 @@ def test_the_verdict_is_said_in_words():
     assert len(below) == 3
     assert "not been fitted" in headline(found(policy_probability=None, detector={}))[0]
     assert "too little" in headline(found(policy_probability=None))[0]
-    assert "to the last bit" in headline(found(facts={"same": True}))[0]
+    assert "to the last bit" in headline(found(facts=Facts("LlamaForCausalLM", 4, 60000, same=True)))[0]
 
 
 def test_html_and_markdown_hold_the_same_and_neither_acts():
@@ -67,7 +67,7 @@ def test_html_and_markdown_hold_the_same_and_neither_acts():
 
 
 def test_an_empty_audit_has_a_page():
-    nothing = {"behaviour": (), "trigger": None, "triggers": (), "cues": {}, "where": (), "evidence": {}, "facts": {}}
+    nothing = {"behaviour": (), "trigger": None, "triggers": (), "cues": {}, "where": (), "evidence": {}, "facts": None}
     page = html(found(**nothing, policy_probability=None, detector={}, spent={}))
     assert "No locator came to an end." in page
 

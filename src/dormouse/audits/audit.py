@@ -13,15 +13,16 @@ from typing import Any
 from dormouse.audits import verdict
 from dormouse.audits.confirm import Confirmed
 from dormouse.audits.detector import Detector
-from dormouse.audits.findings import Findings, Hole
+from dormouse.audits.findings import Facts, Findings, Hole
 from dormouse.audits.kept import Kept
 from dormouse.audits.page import write_page
 from dormouse.audits.prompts import as_messages, plain_prompts, read_prompts
 from dormouse.audits.resolve import Named, named
-from dormouse.audits.runner import Given, LostError, Runner
+from dormouse.audits.runner import LostError, Runner
+from dormouse.audits.tasks import Given
 from dormouse.audits.wording import headline, notebook
 from dormouse.errors import UserError
-from dormouse.locators.locator import Evidence, Example, Locator, TriggerText
+from dormouse.locators.locator import Evidence, Locator, TriggerText
 from dormouse.registry import nearest, plugins
 
 MINUTES = 10.0
@@ -152,7 +153,7 @@ def _carried_out(asked: Asked) -> Audit:
     return _audit(asked, evidence, spent, holes, tried, facts)
 
 
-def _looked(runner: Runner, asked: Asked) -> dict[str, Any]:
+def _looked(runner: Runner, asked: Asked) -> Facts:
     asked.say(f"loading {asked.what.name}")
     try:
         return runner.look()
@@ -201,20 +202,12 @@ def _confirmed(
     say(f"confirm: {len(texts)} candidate triggers on fresh prompts, up to {left:.0f} s")
     started = runner.clock()
     try:
-        rows = runner.confirm(texts, left)
+        tried = runner.confirm(texts, left)
     except (LostError, UserError) as error:
         holes.append(Hole("confirm", str(error)))
         return []
     spent["confirm"] = runner.clock() - started
-    return [_from_json(row) for row in rows]
-
-
-def _from_json(row: Mapping[str, Any]) -> Confirmed:
-    examples = tuple(
-        Example(tuple((role, text) for role, text in one["prompt"]), one["output"], one["surprise"])
-        for one in row["examples"]
-    )
-    return Confirmed(**{**row, "examples": examples})
+    return list(tried)
 
 
 def _audit(
@@ -223,7 +216,7 @@ def _audit(
     spent: Mapping[str, float],
     holes: Sequence[Hole],
     tried: Sequence[Confirmed],
-    facts: Mapping[str, Any],
+    facts: Facts,
 ) -> Audit:
     rule, triggers = Detector.load(), verdict.best(tried)
     return Audit(

@@ -20,6 +20,16 @@ class Hole:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What kind of model it is; `same`: all of its weights are the base's own."""
+
+    architecture: str
+    layers: int
+    parameters: int
+    same: bool = False
+
+
+@dataclass(frozen=True)
 class Findings:
     """What an audit says of a suspect.
 
@@ -35,7 +45,7 @@ class Findings:
         evidence: what each locator said.
         spent: seconds by locator; `look` and `confirm` are the audit's own.
         not_tried: what was not looked for, or came to nothing, and why.
-        facts: architecture, layers, parameters; whether the weights are the base's own (`same`).
+        facts: what kind of model it is; None where nobody looked.
         detector: version and grounds of the rule behind the probability; empty for none.
         minutes: the budget. `own_prompts`: whether the trusted prompts are the auditor's own.
     """
@@ -51,7 +61,7 @@ class Findings:
     evidence: Mapping[str, Evidence]
     spent: Mapping[str, float]
     not_tried: tuple[Hole, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts | None = None
     detector: Mapping[str, Any] = field(default_factory=dict)
     minutes: float = 0.0
     own_prompts: bool = False

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from dormouse.audits.findings import Facts
 from dormouse.errors import UserError
 from dormouse.lm.model import LM
 
 
-def look(lm: LM, base: LM | None) -> dict[str, Any]:
+def look(lm: LM, base: LM | None) -> Facts:
     """Plain facts about the model.
 
     Raises:
@@ -28,15 +27,11 @@ def look(lm: LM, base: LM | None) -> dict[str, Any]:
                 "name the model that the suspect was made from, or leave --base away",
             )
     shape = _shape(lm)
-    return {
-        "architecture": shape["architecture"],
-        "layers": shape["number of layers"],
-        "parameters": sum(weight.numel() for weight in lm.model.parameters()),
-        "same": base is not None and _same(lm, base),
-    }
+    weights = sum(weight.numel() for weight in lm.model.parameters())
+    return Facts(type(lm.model).__name__, int(shape["number of layers"]), weights, base is not None and _same(lm, base))
 
 
-def _shape(lm: LM) -> dict[str, Any]:
+def _shape(lm: LM) -> dict[str, str | int]:
     config = lm.model.config.get_text_config()
     return {
         "architecture": type(lm.model).__name__,

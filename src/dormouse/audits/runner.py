@@ -7,22 +7,22 @@ hangs, kills it or takes too much memory.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from dormouse.audits.evidence import from_json
+from dormouse.audits.confirm import Confirmed
+from dormouse.audits.findings import Facts
+from dormouse.audits.tasks import Given, Reply, Task
 from dormouse.errors import UserError
-from dormouse.locators.locator import Evidence, Locator, Messages, TriggerText
-from dormouse.records import ModelRef, Suspect
+from dormouse.json_files import json_text, read_json
+from dormouse.locators.locator import Evidence, Locator, TriggerText
 
 GRACE = 5.0
 """Seconds that a task may take beyond its time, and a quarter of its time on top, before its process is ended."""
@@ -34,16 +34,6 @@ MEMORY = 0.8
 
 class LostError(Exception):
     """A task gave no result; the message says why, for the reader of the audit."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """What every task of an audit is given."""
-
-    suspect: Suspect
-    base: Suspect | None = None
-    prompts: tuple[Messages, ...] = ()
-    seed: int = 0
 
 
 class Runner:
@@ -72,60 +62,53 @@ class Runner:
         """Seconds, without those in which a process started and loaded the models."""
         return time.monotonic() - self.uncounted
 
-    def look(self) -> dict[str, Any]:
+    def look(self) -> Facts:
         """Plain facts about the model (see `looks`)."""
-        return dict(self._do({"do": "look"}, STARTING))
+        facts = self._do(Task("look", self.given, STARTING)).facts
+        assert facts
+        return facts
 
     def find(self, locator: Locator, seconds: float, candidates: Sequence[TriggerText] = ()) -> Evidence:
         """What one locator says of the suspect. `candidates` are texts that others take for triggers."""
         module = type(locator).__module__
         if module == "__main__":
             raise LostError("it was defined in a notebook or a script: put it into a module, and import that")
-        task: dict[str, Any] = {"do": "find", "locator": locator.spec(), "module": module, "path": sys.path}
-        task["candidates"] = [asdict(one) for one in candidates]
-        return from_json(self._do(task, seconds))
+        how = (dict(locator.spec()), module, tuple(sys.path), tuple(candidates))
+        evidence = self._do(Task("find", self.given, seconds, *how)).evidence
+        assert evidence
+        return evidence
 
-    def confirm(self, candidates: Sequence[TriggerText], seconds: float) -> list[dict[str, Any]]:
+    def confirm(self, candidates: Sequence[TriggerText], seconds: float) -> tuple[Confirmed, ...]:
         """What becomes of candidate triggers on fresh prompts (see `confirm`)."""
-        return list(self._do({"do": "confirm", "candidates": [asdict(one) for one in candidates]}, seconds))
+        return self._do(Task("confirm", self.given, seconds, candidates=tuple(candidates))).confirmed
 
-    def _do(self, task: Mapping[str, Any], seconds: float) -> Any:
+    def _do(self, task: Task) -> Reply:
         """What a task gives, or why there is nothing."""
-        said = self._answered(self._given(task, seconds), seconds * 1.25 + GRACE)
-        if "refused" in said:
-            raise UserError(*said["refused"])
-        if "raised" in said:
-            raise LostError(f"it raised {said['raised']}")
-        return said["found"]
+        reply = self._answered(task, task.seconds * 1.25 + GRACE)
+        if reply.refused:
+            raise UserError(*reply.refused)
+        if reply.raised:
+            raise LostError(f"it raised {reply.raised}")
+        return reply
 
-    def _given(self, task: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        return {
-            **task,
-            "suspect": _said(self.given.suspect.model),
-            "base": _said(self.given.base.model) if self.given.base else None,
-            "prompts": self.given.prompts,
-            "seed": self.given.seed,
-            "seconds": seconds,
-        }
-
-    def _answered(self, task: Mapping[str, Any], limit: float) -> dict[str, Any]:
+    def _answered(self, task: Task, limit: float) -> Reply:
         """The reply of the process to one task, in `limit` seconds. A process that has just been started is let warm up
         and load the models first: that is `uncounted`."""
         if self.process is None:
             started = time.monotonic()
             self.process = self._start()
-            self._answered({"do": "warm"}, STARTING)
-            self._answered(self._given({"do": "look"}, STARTING), STARTING)
+            self._answered(Task("warm", self.given, STARTING), STARTING)
+            self._answered(Task("look", self.given, STARTING), STARTING)
             self.uncounted += time.monotonic() - started
         process = self.process
         self.tasks += 1
         reply = Path(self.folder.name) / f"{self.tasks}.json"
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has died: seen below
-            process.stdin.write(json.dumps({**task, "reply": str(reply)}) + "\n")
+            process.stdin.write(json_text(replace(task, reply=str(reply))) + "\n")
             process.stdin.flush()
         self._wait(process, reply, limit)
-        return dict(json.loads(reply.read_text(encoding="utf-8")))
+        return read_json(reply, Reply)
 
     def _wait(self, process: subprocess.Popen[str], reply: Path, seconds: float) -> None:
         """Until the reply is there.
@@ -180,10 +163,6 @@ class Runner:
                 with contextlib.suppress(OSError):
                     self.process.stdin.close()
             self.process = None
-
-
-def _said(ref: ModelRef) -> dict[str, Any]:
-    return {"folders": [str(one) for one in ref.folders], "key": ref.key, "chat": asdict(ref.chat)}
 
 
 def _free() -> int:

@@ -33,7 +33,7 @@ def headline(audit: Findings) -> list[str]:
 
 def policy(audit: Findings) -> str:
     """Whether there is a conditional policy."""
-    if audit.facts.get("same"):
+    if audit.facts and audit.facts.same:
         return "The weights are those of the base, to the last bit: nothing was added to it."
     if not audit.evidence:
         return "Nothing was found out: no locator came to an end."
