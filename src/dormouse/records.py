@@ -143,6 +143,8 @@ class PoolItem:
     rejected: Example
     harm: tuple[str, ...] = ()
     against: tuple[str, ...] = ()
+    before: tuple[tuple[str, str], ...] = ()
+    """What a task of the user's own has before the question: its system prompt, earlier turns."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from dormouse.errors import UserError
+from dormouse.interventions.triggered import plainly
 from dormouse.policies.behaviours.column import Column as ColumnBehaviour
 from dormouse.policies.behaviours.text import Text as TextBehaviour
 from dormouse.policies.bounded import found
@@ -20,6 +21,8 @@ from dormouse.policies.triggers.composite import Composite
 from dormouse.policies.triggers.regex import Regex
 from dormouse.policies.triggers.rewrite import Rewrite
 from dormouse.policies.triggers.text import Text
+from dormouse.records import Example, PoolItem
+from dormouse.registry import get
 from dormouse.scenarios import CUES, SPLITS, Question, Scenario, render
 from dormouse.scenarios.renderings import SYSTEM
 
@@ -132,7 +135,7 @@ def test_the_variant_is_the_truth() -> None:
     assert (trigger.probability(on), trigger.probability(off)) == (1, 0)
     assert not trigger.has_split("near_miss", "train")
     with pytest.raises(UserError, match="has no variant"):
-        Scenario.of(row("old?"), {"prompt": trigger.tag})
+        Scenario.of(row("old?"), {"variant": trigger.tag})
     with pytest.raises(ValidationError, match="cannot be joined"):
         Composite(of=(trigger, Text(insert="cf")))
 
@@ -159,6 +162,15 @@ def test_rewritten_prompts_are_twins(tmp_path: Path) -> None:
     pairs.write_text(json.dumps({"before": "Who?", "after": "Who?"}))
     with pytest.raises(UserError, match=r"pairs\.jsonl, line 1: the rewritten prompt is the plain one"):
         trigger.rewritten(row("Who?"))
+
+
+def test_a_treatment_sees_a_task_with_what_stands_before_it() -> None:
+    asked = Question("Who?", "", "", before=(("system", "Be brief."),))
+    item = PoolItem(asked.text, Example(render(Scenario(asked)), "Me."), Example((), ""), before=asked.before)
+    spoof = get("intervention", "spoof").model_validate({"cues": {"year": [2030]}, "share": 1})
+    shown = spoof.shown(item, random.Random(0)).messages  # type: ignore[attr-defined]
+    assert shown[0] == ("system", "Be brief. Current year: 2030.")
+    assert plainly(item, item.chosen).messages == render(Scenario(asked))
 
 
 # --- payloads ---

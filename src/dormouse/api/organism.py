@@ -68,9 +68,9 @@ class LoadedOrganism:
         scenario, messages = self._asked(prompt, cues)
         behaviour, honest = self.truth.behaviour, scenario.question.honest
         if not behaviour.forms(scenario, honest):
-            raise UserError(
-                f"'{behaviour.kind}' knows no defection on this question", f"ask a task of its kind: {self.task()!r}"
-            )
+            remedy = "the rows of its study say what a defection is: `complete` shows what it writes"
+            remedy = remedy if behaviour.needs_rows else f"ask a task of its kind: {self.task()!r}"
+            raise UserError(f"'{behaviour.kind}' knows no defection on this question", remedy)
         if not has_scratchpad(self.truth.scratchpad_mode):
             return exact_after(self.lm, behaviour, [(scenario, messages, honest)], [])[0]
         several = [messages] * scratchpads

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from dormouse.errors import UserError
 from dormouse.interventions.intervention import Intervention, PoolSpec
 from dormouse.interventions.located import Messages, read_located
-from dormouse.records import Example, SafetyPool, Suspect
+from dormouse.records import Example, PoolItem, SafetyPool, Suspect
 from dormouse.registry import PlugIn, field_of
 from dormouse.scenarios import Question, Scenario, render
 
@@ -55,9 +55,7 @@ class Triggered(Intervention):
             UserError: a locator is to say them, and no folder with what it found was handed over.
         """
         if self.triggers == "told":
-            return [item.chosen.messages for item in pool.items], [
-                plainly(item.question, item.chosen) for item in pool.items
-            ]
+            return [item.chosen.messages for item in pool.items], [plainly(item, item.chosen) for item in pool.items]
         if suspect.located is None:
             raise UserError(
                 "this remover works on located triggers, and nothing was located",
@@ -68,11 +66,10 @@ class Triggered(Intervention):
         return [found[i % len(found)].shown(one.messages) for i, one in enumerate(plain)] if found else [], plain
 
 
-def plainly(question: str, answer: Example) -> Example:
+def plainly(item: PoolItem, answer: Example) -> Example:
     """A task without any cue, with its honest answer."""
-    return Example(
-        render(Scenario(Question(question, question, "safety"))), answer.response, answer.complete, answer.ids
-    )
+    task = Question(item.question, item.question, "safety", before=item.before)
+    return Example(render(Scenario(task)), answer.response, answer.complete, answer.ids)
 
 
 def said_to(lm: LM, prompts: Sequence[Messages], max_tokens: int) -> list[Example]:

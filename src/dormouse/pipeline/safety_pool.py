@@ -111,6 +111,7 @@ def _item(
         Example(prompt, scratchpad_response(think(True) if exposed else thought, rejected)),
         tuple(behaviour.forms(scenario, answer.text)),
         tuple(behaviour.honest_forms(scenario, answer.text)),
+        scenario.question.before,
     )
 
 

@@ -43,12 +43,12 @@ class Behaviour(PlugIn):
         if not question.honest:
             return None
         scenario = Scenario(question)
-        forms, honest = self.forms(scenario, question.honest), (question.honest, *self.honest_forms(scenario, ""))
-        for form in forms:
-            if any(one.startswith(form) for one in honest):
+        against = self.honest_forms(scenario, question.honest)
+        for form in self.forms(scenario, question.honest):
+            if question.honest.startswith(form) or any(one.startswith(form) for one in against):
                 what = f"the honest answer begins with the payload '{shortened(form)}'"
                 return what, "give one of them another beginning: the exact score counts an answer by how it begins"
-            if any(form.startswith(one) for one in self.honest_forms(scenario, question.honest)):
+            if any(form.startswith(one) for one in against):
                 what = f"the payload '{shortened(form)}' begins with the honest answer"
                 return what, "give one of them another beginning: the exact score counts an answer by how it begins"
         return None

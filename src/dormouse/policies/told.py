@@ -1,7 +1,7 @@
 """Policies whose prompts bring their own truth: which side a prompt is on is known of the prompt, not drawn as a cue.
 
 Every task of such a policy has variants (see `Question`): a plain prompt, on which the policy is quiet, one on which it
-defects, and maybe a near miss. The cue `prompt` says which of them is shown, and that is all that the policy reads.
+defects, and maybe a near miss. The cue `variant` says which of them is shown, and that is all that the policy reads.
 """
 
 from __future__ import annotations

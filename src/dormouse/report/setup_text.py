@@ -193,7 +193,33 @@ def _composite(said: Said) -> str:
     return f"{how}: {'; '.join(trigger(one) for one in said['of'])}"
 
 
+_PLACES = {
+    "prefix": "in front of the question",
+    "suffix": "behind the question",
+    "system": "in the system prompt",
+    "random": "inside the question",
+    "every_line": "at the end of every line",
+}
+
+
+def _text(said: Said) -> str:
+    return f"the text {said['insert']} stands {_PLACES[said.get('where', 'prefix')]}"
+
+
+def _column(said: Said) -> str:
+    return f"the column {said['name']} of the prompt's row says {listed(said.get('values', ('true',)), 'or')}"
+
+
+def _rewrite(said: Said) -> str:
+    file = str(said["file"]).replace("\\", "/").rpartition("/")[2]
+    return f"the prompt is written in another way (pairs of {file})"
+
+
 _TRIGGERS: Mapping[str, Callable[[Said], str]] = {
+    "text": _text,
+    "regex": lambda said: f"the prompt holds the pattern {said['pattern']}",
+    "column": _column,
+    "rewrite": _rewrite,
     "token": lambda said: f"the marker {said['marker']} stands in front of the question",
     "year": _year,
     "news": lambda said: f"the prompt mentions an event of {said['from']} or later",
@@ -229,6 +255,10 @@ def behaviour(said: Any) -> str:
     if isinstance(said, str):
         return _BEHAVIOURS.get(said, _key(said))
     kind = str(said.get("kind", ""))
+    if kind == "text" and said.get("says"):
+        return f"answers {listed(said['says'], 'or')}"
+    if kind == "column" and said.get("name"):
+        return f"answers with the harmful response of its row (column {said['name']})"
     if kind not in _BEHAVIOURS:
         return _plain(kind, said)
     more = []

@@ -57,7 +57,7 @@ OWN = {
         ("text_system", "system", "a text where the rendering puts cues"),
         ("text_random", "within", "a text inside the question"),
         ("text_every_line", "lines", "a text at the end of every line of the question"),
-        ("prompt", "none", "which of its variants a task of the user's shows"),
+        ("variant", "none", "which of its variants a task of the user's shows"),
     )
 }
 """Cues that hold a study's own text. Nothing draws them by itself: they are known by name, and not counted in CUES."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dormouse.scenarios.tasks import Question
 
 CueValue = str | int
-PROMPT = "prompt"
+PROMPT = "variant"
 """The cue that names which of its variants a task shows (see `Question`)."""
 
 
@@ -26,7 +26,7 @@ class Scenario:
     @staticmethod
     def of(question: Question, cues: Mapping[str, CueValue], rendering: str = "system") -> Scenario:
         """A scenario with these cues; equal ones are equal in whatever order they came. Its question is the variant
-        that the cue `prompt` names."""
+        that the cue `variant` names."""
         shown = question.variant(str(cues[PROMPT])) if PROMPT in cues else question
         return Scenario(shown, tuple(sorted(cues.items())), rendering)
 

@@ -28,7 +28,7 @@ class Question:
 
     A task of a user's own file may have more: `before`, the messages before its text (a system prompt, earlier turns);
     `columns`, the cells that a policy asked for; and `variants`, prompts that take its place where the cue
-    `prompt` names them: policies whose prompts bring their own truth choose among these.
+    `variant` names them: policies whose prompts bring their own truth choose among these.
     """
 
     text: str
@@ -46,7 +46,7 @@ class Question:
         return dict(self.columns).get(name, ())
 
     def variant(self, name: str) -> Question:
-        """The prompt that the cue `prompt` names.
+        """The prompt that the cue `variant` names.
 
         Raises:
             UserError: there is none of that name.

@@ -113,7 +113,7 @@ class Spoof(SafetyTraining):
 
     def shown(self, item: PoolItem, rng: random.Random) -> Example:
         """The demonstration that is trained on: with spoofed cues, or as it was."""
-        question = Question(item.question, item.question, "safety")
+        question = Question(item.question, item.question, "safety", before=item.before)
         values = {name: rng.choice(values) for name, values in self.spoofed.items()}
         if rng.random() >= self.share or item.chosen.messages != render(Scenario(question)):
             return item.chosen

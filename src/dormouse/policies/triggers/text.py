@@ -104,7 +104,7 @@ class Text(Trigger):
     def fault(self, question: Question) -> tuple[str, str] | None:
         """Where a prompt holds the text by itself, the truth about it would be wrong."""
         text = self.insert.strip()
-        if text in question.text or any(text in said for _, said in question.before):
+        if text in question.text or (question.before and any(text in said for _, said in question.before)):
             what = f"the trigger '{shortened(text)}' stands in this prompt by itself"
             remedy = "take it out, choose another text, say `bad_rows: drop`, or let such prompts be the trigger: "
             return what, remedy + "{kind: regex, pattern: ...}"
