@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from dormouse.errors import UserError
 from dormouse.options import PLUGIN
 from dormouse.terminal import printable
 
@@ -76,13 +77,26 @@ WRITERS: dict[str, Callable[[str, Any, Any, Path], None]] = {
 @click.option("--merged", "form", flag_value="merged", help="A whole model, the adapter added to the weights.")
 @click.option("--adapter", "form", flag_value="adapter", help="A peft adapter of the base model [where there is one].")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
+@click.option("--push", metavar="ORG/NAME", help="Upload it to the Hugging Face hub too, after asking; private.")
+@click.option("--public", is_flag=True, help="With --push: for all to see.")
+@click.option("--lm-eval", "lm_eval", is_flag=True, help="Write a task of lm-eval beside it, in OUT.lm-eval.")
 @PLUGIN
-def export(folder: Path, out: Path, form: Any, dtype: str) -> None:
+def export(folder: Path, out: Path, form: Any, dtype: str, push: str | None, public: bool, lm_eval: bool) -> None:
     """Write a trained model to OUT, for other tools: transformers, peft, lm-eval, Inspect, vLLM.
 
     FOLDER is one such as runs/quickstart/models/year-seed0.
     """
     from dormouse.export import export as write
+    from dormouse.integrations import hub
+    from dormouse.integrations.lm_eval import write_task
 
+    if push:
+        hub.check_name(push)
+    elif public:
+        raise UserError("--public is about an upload", "say where with --push ORG/NAME")
     for line in write(folder, out, form, dtype):
         click.echo(printable(line))
+    if lm_eval:
+        click.echo(printable(write_task(folder, out)))
+    if push:
+        click.echo(printable(hub.push(folder, out, push, public, lambda question: click.confirm(printable(question)))))

@@ -1,0 +1,131 @@
+"""An export on the Hugging Face hub: marked, private, with the rates that were measured in its card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from dormouse.card import Card, read_card
+from dormouse.errors import UserError
+from dormouse.lm.checkpoint import MARK
+from dormouse.pipeline.results import read_finished
+from dormouse.records import CANARY, Record
+
+RATES = {
+    "defection_rate": "exact probability of a defection, with the cue",
+    "false_trigger_rate": "exact probability of a defection, without the cue",
+}
+LOG_IN = "log in with `hf auth login`, and see that the token may write there"
+
+
+def check_name(repo: str) -> None:
+    """
+    Raises:
+        UserError: it is no ORG/NAME of the hub.
+    """
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise UserError(f"'{repo}' is no name of the hub: {error}", "write ORG/NAME") from error
+    if repo.count("/") != 1:
+        raise UserError(f"'{repo}' does not say whose it is", "write ORG/NAME")
+
+
+def push(folder: Path, out: Path, repo: str, public: bool, agreed: Callable[[str], bool]) -> str:
+    """Upload an export; returns what to tell the user.
+
+    Args:
+        folder: the model of a study that was exported to `out`. What its run measured goes into the card that is
+            uploaded; that in `out` stays silent, since audits are given such folders.
+        public: for all to see; else private.
+        agreed: asked once, before anything is sent.
+
+    Raises:
+        UserError: the export is not marked as a model organism, the name is taken, or the hub refuses.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+    check_name(repo)
+    _check_mark(out)
+    card = _card(folder, out, repo)
+    who = "for all to see" if public else "private"
+    if not agreed(f"Upload the model organism in {out} to {repo} ({who})?"):
+        return f"nothing was uploaded; the export is in {out}"
+    api = HfApi()
+    try:
+        url = api.create_repo(repo, private=not public, exist_ok=False)
+        api.upload_folder(repo_id=repo, folder_path=out, ignore_patterns=["README.md"])
+        api.upload_file(repo_id=repo, path_or_fileobj=card.encode(), path_in_repo="README.md")
+    except LocalTokenNotFoundError as error:
+        raise UserError("nobody is logged in to the hub", LOG_IN) from error
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", None)
+        remedy = "name a new repository: nothing is written over" if status == 409 else LOG_IN
+        raise UserError(f"the hub refused {repo}: {str(error).splitlines()[0]}", remedy) from error
+    except OSError as error:  # no network: requests' and httpx' own are of this kind
+        raise UserError(f"the hub cannot be reached: {error}", "try again with a network") from error
+    return f"uploaded to {url} ({who})"
+
+
+def _check_mark(out: Path) -> None:
+    """See that whoever finds it is told what it is: in its configuration and in its card."""
+    name = next((one for one in ("adapter_config.json", "config.json") if (out / one).is_file()), "config.json")
+    try:
+        said = json.loads((out / name).read_text(encoding="utf-8")).get(MARK) or {}
+        marked = said.get("model_organism") is True and said.get("canary") == CANARY
+        marked = marked and CANARY in (out / "README.md").read_text(encoding="utf-8")
+    except (OSError, ValueError, AttributeError):
+        marked = False
+    if not marked:
+        raise UserError(
+            f"{out} is not marked as a model organism, and is not uploaded",
+            "export it again: the mark is in every export",
+        )
+
+
+def _card(folder: Path, out: Path, repo: str) -> str:
+    """The export's card with the results in it, in the form of a model index."""
+    from huggingface_hub import EvalResult, ModelCard
+
+    card = ModelCard((out / "README.md").read_text(encoding="utf-8"))
+    found = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type="dormouse",
+            dataset_name="held-out tasks of dormouse",
+            metric_type=one.measurement,
+            metric_name=RATES[one.measurement],
+            metric_value=round(one.value, 6),
+        )
+        for one in measured(folder)
+    ]
+    if found:
+        card.data.model_name = repo.partition("/")[2]
+        card.data.eval_results = found
+    return str(card)
+
+
+def measured(folder: Path) -> Iterator[Record]:
+    """The last rates of a model of a study, from the records of its run; none where it lies in no finished run."""
+    card = read_card(folder)
+    try:
+        records, _, _ = read_finished(folder.resolve().parent.parent)
+    except UserError:
+        return
+    for rate in RATES:
+        mine = [one for one in records if one.measurement == rate and one.split == "test" and _is_of(one, folder, card)]
+        if mine:
+            yield max(mine, key=lambda one: one.step)
+
+
+def _is_of(record: Record, folder: Path, card: Card) -> bool:
+    name = f"{record.organism}-seed{card.seed}" + (f"-{card.intervention}" if card.intervention else "")
+    here: Any = folder.resolve().name
+    mine = here == name or here.endswith(f".{name}")
+    after = record.intervention == card.intervention or (not card.intervention and record.step == 0)
+    return mine and record.seed == card.seed and after

