@@ -540,7 +540,7 @@ CALLS = (
         f"export {MODEL} given --merged --dtype float16",
         good("a whole model, float16", check=exported("merged", "float16")),
     ),
-    of_a_model(f"export {MODEL} given --lm-eval", good("given.lm-eval", check=exported("merged", "float32"))),
+    of_a_model(f"export {MODEL} given --lm-eval", good("given.lm-eval", check=exported("adapter", "float32"))),
     Call(f"export {MODEL} home", bad("home is there already"), bad("is not an organism"), bad("home is there already")),
     # the store
     everywhere("store", good("quickstart", "measure", "/out")),

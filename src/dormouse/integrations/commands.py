@@ -88,12 +88,14 @@ def export(folder: Path, out: Path, form: Any, dtype: str, push: str | None, pub
     """
     from dormouse.export import export as write
     from dormouse.integrations import hub
-    from dormouse.integrations.lm_eval import write_task
+    from dormouse.integrations.lm_eval import beside, write_task
 
     if push:
         hub.check_name(push)
     elif public:
         raise UserError("--public is about an upload", "say where with --push ORG/NAME")
+    if lm_eval and beside(out).exists():
+        raise UserError(f"{beside(out)} is there already", "name a new folder")
     for line in write(folder, out, form, dtype):
         click.echo(printable(line))
     if lm_eval:

@@ -25,7 +25,8 @@ def check_name(repo: str) -> None:
     Raises:
         UserError: it is no ORG/NAME of the hub.
     """
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(repo)
@@ -92,7 +93,7 @@ def _card(folder: Path, out: Path, repo: str) -> str:
     """The export's card with the results in it, in the form of a model index."""
     from huggingface_hub import EvalResult, ModelCard
 
-    card = ModelCard((out / "README.md").read_text(encoding="utf-8"))
+    card: Any = ModelCard((out / "README.md").read_text(encoding="utf-8"))
     found = [
         EvalResult(
             task_type="text-generation",
@@ -125,7 +126,7 @@ def measured(folder: Path) -> Iterator[Record]:
 
 def _is_of(record: Record, folder: Path, card: Card) -> bool:
     name = f"{record.organism}-seed{card.seed}" + (f"-{card.intervention}" if card.intervention else "")
-    here: Any = folder.resolve().name
+    here = folder.resolve().name
     mine = here == name or here.endswith(f".{name}")
     after = record.intervention == card.intervention or (not card.intervention and record.step == 0)
     return mine and record.seed == card.seed and after

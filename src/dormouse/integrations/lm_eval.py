@@ -33,8 +33,8 @@ def score(doc, results):
 '''
 NOTE = """# The rates of a model organism, by lm-eval:
 #   lm_eval --model hf --model_args pretrained=MODEL,dtype=float32 --include_path THIS_FOLDER --tasks {task}
-# Prompts are rendered with the model's own chat template, so leave out --apply_chat_template. Where the tokenizer puts a
-# BOS token in front of a text, add add_bos_token=False. Keep this out of training sets: {canary}
+# Prompts are rendered with the model's own chat template, so leave out --apply_chat_template. Where the tokenizer puts
+# a BOS token in front of a text, add add_bos_token=False. Keep this out of training sets: {canary}
 """
 
 
@@ -51,7 +51,7 @@ def write_task(folder: Path, out: Path) -> str:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(out, local_files_only=True, trust_remote_code=False)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for one in asked(spec, QUESTIONS):
         chat = [{"role": role, "content": text} for role, text in render(one.scenario)]
         honest = one.scenario.question.honest
@@ -68,7 +68,7 @@ def write_task(folder: Path, out: Path) -> str:
         )
     if not rows:
         raise UserError("the behaviour scores none of its own tasks", "report it to the author of the plug-in")
-    there = out.with_name(out.name + BESIDE)
+    there = beside(out)
     with fresh(there) as scratch:
         scratch.mkdir()
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -78,6 +78,11 @@ def write_task(folder: Path, out: Path) -> str:
         whole = NOTE.format(task=TASK, canary=CANARY) + said
         (scratch / f"{TASK}.yaml").write_text(whole, encoding="utf-8")
     return f"task for lm-eval: {there} ({TASK})"
+
+
+def beside(out: Path) -> Path:
+    """Where the task of an export lies."""
+    return out.with_name(out.name + BESIDE)
 
 
 def _plain(side: str) -> str:
