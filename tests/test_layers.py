@@ -18,7 +18,7 @@ assert _spec is not None
 assert _spec.loader is not None
 structure = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(structure)
-GROUND = {"errors", "records", "registry", "files", "json_files", "renamed", "stopping", "rows"}
+GROUND = {"locks", "errors", "records", "registry", "files", "json_files", "renamed", "stopping", "rows"}
 EVERYTHING = {room.stem for room in SOURCE.iterdir() if room.suffix == ".py" or room.is_dir()}
 WORK = {"scenarios", "policies", "lm", "organisms", "interventions", "measurements"}
 MAY_IMPORT = {
@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "files": set(),
     "json_files": {"errors"},
     "stopping": set(),
+    "locks": {"errors"},
     "renamed": {"errors"},
     "registry": {"errors", "records", "json_files", "renamed"},
     "rows": {"errors", "registry", "files"},

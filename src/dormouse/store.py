@@ -17,7 +17,6 @@ then read. An entry whose files do not fit their checksums is set aside and buil
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -31,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dormouse import locks
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.files import fsync, mode_of, sha256
 from dormouse.json_files import Json, json_text, plain, read_json
@@ -229,7 +229,7 @@ class Store:
         """Whether a process is building the entry at this moment."""
         try:
             with (self.root / LOCKS / key).open() as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                locks.flock(file, locks.LOCK_SH | locks.LOCK_NB)
         except BlockingIOError:
             return True
         except OSError:
@@ -244,7 +244,7 @@ class Store:
             (self.root / name).mkdir(exist_ok=True)
         with (self.root / LOCKS / key).open("w") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locks.flock(file, locks.LOCK_EX | locks.LOCK_NB)
             except BlockingIOError:
                 return False
             with suppress(FileNotFoundError):
@@ -269,7 +269,7 @@ class Store:
             for name in (ENTRIES, LOCKS, SCRATCH, RESUME, DAMAGED, TRASH):  # the last for a prune on a full disk
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             file = (self.root / LOCKS / key).open("w")
-            fcntl.flock(file, fcntl.LOCK_EX)
+            locks.flock(file, locks.LOCK_EX)
         except OSError as error:
             raise unusable(self.root, error) from error
         with file:

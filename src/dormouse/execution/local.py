@@ -55,10 +55,10 @@ def memory() -> float:
 
 
 def default_workers(stages: Sequence[Stage]) -> int:
-    """How many of a study's stages (all of them, done or not) are worked on at a time: one on an accelerator, on a CPU
-    one for each core, as far as memory goes."""
+    """How many of a study's stages (all of them, done or not) are worked on at a time: one on each GPU, on a CPU one
+    for each core, as far as memory goes."""
     if _accelerated():
-        return 1
+        return max(1, len(gpus()))
     largest = max((stage.memory for stage in stages), default=1.0)
     return max(1, min(cores(), int(memory() / largest)))
 
@@ -77,6 +77,17 @@ def _accelerated() -> bool:
     import torch
 
     return torch.accelerator.is_available()
+
+
+def gpus() -> list[str]:
+    """The NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; none where there are none."""
+    import torch
+
+    said = os.environ.get("CUDA_VISIBLE_DEVICES")
+    named = None if said is None else [one.strip() for one in said.split(",") if one.strip()]
+    return (
+        (named if named is not None else [str(i) for i in range(torch.cuda.device_count())]) if _accelerated() else []
+    )
 
 
 class InProcessExecutor:
@@ -116,6 +127,7 @@ class Processes:
         self.context, self.watcher = starts(), watcher
         # Locks of libraries (tqdm, loky) that a worker leaves behind when it is stopped are cleared up: no news.
         os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))
+        self.gpus, self.begun = gpus() if _accelerated() else [], 0
         self.listeners: list[threading.Thread] = []
         self.free: list[ProcessPoolExecutor] = []
         self.busy: dict[Future[list[Failure]], ProcessPoolExecutor] = {}
@@ -137,7 +149,11 @@ class Processes:
         reader, writer = self.context.Pipe(duplex=False)
         self.listeners.append(threading.Thread(target=_listen, args=(reader, self.watcher), daemon=True))
         self.listeners[-1].start()
-        begin = (self.threads, writer, dict(os.environ))
+        environment = dict(os.environ)
+        if self.gpus:  # of the next worker for one that was killed too
+            environment["CUDA_VISIBLE_DEVICES"] = self.gpus[self.begun % len(self.gpus)]
+        self.begun += 1
+        begin = (self.threads, writer, environment)
         return ProcessPoolExecutor(1, self.context, initializer=_begin, initargs=begin), writer
 
     def _sort(self) -> None:
@@ -203,8 +219,8 @@ _report: Report
 
 
 def _begin(threads: int, reports: Connection, environment: dict[str, str]) -> None:
-    """In a fresh worker: the environment as it is now, a share of the cores; signals are the parent's business; no
-    life without a parent."""
+    """In a fresh worker: the environment as it is now, with its GPU, a share of the cores; signals are the parent's
+    business; no life without a parent."""
     global _report
     lock = threading.Lock()
 

@@ -46,7 +46,7 @@ class OnRay:
     def __init__(self, root: Path, workers: int, threads: int, watcher: Watcher, journal: Journal) -> None:
         _begin()
         self.slots, self.threads = workers, threads
-        self.gpus = int(any(node.get("GPU", 0) >= 1 for node in _nodes()))
+        self.gpus = share_of_gpu() if any(node.get("GPU", 0) >= 1 for node in _nodes()) else 0
         self.root = root.resolve()
         (self.root / "entries").mkdir(parents=True, exist_ok=True)  # by which tasks know it
         self.journal = Journal(journal.path.resolve() if journal.path else None)
@@ -82,7 +82,23 @@ def _nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _asked(threads: int, memory: float, gpus: int) -> dict[str, Any]:
+def share_of_gpu() -> float:
+    """Which part of a GPU a stage asks for: $DORMOUSE_GPU_SHARE, by default a whole one. 0.25: four stages share one.
+
+    Raises:
+        UserError: it says no share.
+    """
+    said = os.environ.get("DORMOUSE_GPU_SHARE") or "1"
+    try:
+        share = float(said)
+    except ValueError:
+        share = 0.0
+    if not 0.01 <= share <= 1:
+        raise UserError(f"DORMOUSE_GPU_SHARE is '{said[:40]}'", "set it to a share from 0.01 to 1, or not at all")
+    return share
+
+
+def _asked(threads: int, memory: float, gpus: float) -> dict[str, Any]:
     """What a task asks Ray for: what it wants, and no more than some machine has, or it would wait for ever.
 
     Where no machine has all of it, memory goes before CPUs. This is about places alone: how many threads a task has, on
@@ -103,12 +119,13 @@ def _asked(threads: int, memory: float, gpus: int) -> dict[str, Any]:
 
 
 def cluster_slots(stages: Sequence[Stage]) -> int:
-    """How many of a study's stages a cluster does at a time: one on each GPU, and where it has none as many as its CPUs
-    and the memory of its machines bear. More CPUs than this machine has cores leave each stage one thread."""
+    """How many of a study's stages a cluster does at a time: one on each GPU (or several, see `share_of_gpu`). Where it
+    has none, as many as its CPUs and the memory of its machines bear; more CPUs than this machine has cores leave each
+    stage one thread."""
     _begin()
     there = ray.cluster_resources()
     if there.get("GPU", 0) >= 1:
-        return int(there["GPU"])
+        return int(there["GPU"]) * int(1 / share_of_gpu())
     most = max((stage.memory for stage in stages), default=1.0) * 2**30
     rooms = [int(node.get("memory", 0) / most) for node in _nodes()]
     return max(1, min(int(there.get("CPU", 1)), sum(max(1, room) for room in rooms)))

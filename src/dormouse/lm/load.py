@@ -26,9 +26,17 @@ from dormouse.records import ModelRef
 
 
 def device() -> torch.device:
-    """The accelerator where there is one, else the CPU."""
+    """The accelerator where there is one, else the CPU. Apple's has no float64, in which exact rates are summed: there
+    it is the CPU."""
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return found or torch.device("cpu")
+    return found if found and found.type != "mps" else torch.device("cpu")
+
+
+def has_bfloat16(place: torch.device) -> bool:
+    """Whether a device computes in bfloat16 itself: no GPU before Ampere does, and not every CPU."""
+    if place.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return place.type != "cuda" or bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def dtype_for(method: str) -> torch.dtype:
@@ -36,21 +44,21 @@ def dtype_for(method: str) -> torch.dtype:
 
     The adapter itself is float32 always. On a CPU with bfloat16 instructions these products run twice as fast.
     """
-    fast = device().type != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if method == "lora" and fast else torch.float32
+    return torch.bfloat16 if method == "lora" and has_bfloat16(device()) else torch.float32
 
 
 def measured_dtype() -> torch.dtype:
-    """In which type to measure: float32 on a CPU and bfloat16 on a GPU."""
-    return torch.float32 if device().type == "cpu" else torch.bfloat16
+    """In which type to measure: float32 on a CPU, and bfloat16 on a GPU that has it."""
+    return torch.float32 if device().type == "cpu" or not has_bfloat16(device()) else torch.bfloat16
 
 
 def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False, shows_attention: bool = False) -> LM:
     """A fresh copy of the model, in evaluation mode, with every adapter merged (in float32, then rounded to `dtype`).
 
-    `dtype` is by default that of `measured_dtype`. With `attached` the last adapter is not merged: it stays beside
-    weights of that type, in float32 as it was trained. With `shows_attention` attention is computed in the plain way,
-    which can give out its weights.
+    `dtype` is by default that of `measured_dtype`. All is put together in the memory of the machine: no device holds a
+    float32 copy, but where the layout of an architecture is to be found first. With `attached` the last adapter is not
+    merged: it stays beside weights of that type, in float32 as it was trained. With `shows_attention` attention is
+    computed in the plain way, which can give out its weights.
 
     Raises:
         UserError: transformers does not know the architecture, or the files do not fit together.
@@ -63,12 +71,12 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
             open_first(base, ref.chat, home() / "opened")
         model, tokenizer = _whole(base, shows_attention)
         tell_of(form_of(tokenizer, ref.chat), base)
-        model = model.to(device()).eval()
-        layout = layout_of(LM(model, tokenizer), home() / "layouts")
+        layout = layout_of(LM(model.eval(), tokenizer), home() / "layouts", device())
         merged, beside = (adapters[:-1], adapters[-1:]) if attached else (adapters, ())
         for adapter in merged:
             model = attach(model, adapter).merge_and_unload()
-        model = model.to(dtype or measured_dtype())
+        # In the memory of the machine up to here: the device never holds the float32 copy.
+        model = model.to(dtype or measured_dtype()).to(device())
         for adapter in beside:
             model = attach(model, adapter)
     except (UserError, KeyboardInterrupt, SystemExit):

@@ -42,17 +42,22 @@ ROWS: tuple[Rows, ...] = ("tree", "padded", "single")
 WRITING: tuple[Writing, ...] = ("padded", "equal", "uncached")
 
 
-def layout_of(lm: LM, home: Path | None = None) -> Layout:
+def layout_of(lm: LM, home: Path | None = None, place: torch.device | None = None) -> Layout:
     """The fastest exact layout of a model in float32, looked up in `home` where it was found before.
+
+    Args:
+        place: the device that it is found for, by default where the model is.
 
     Raises:
         UserError: the model is no causal language model that reads text alone, or two equal passes differ.
     """
-    kept = home and home / f"{_key(lm.model)}.json"
+    kept, here = home and home / f"{_key(lm.model, place or lm.device)}.json", lm.device
     with contextlib.suppress(OSError, UserError):
         if kept:
             return read_json(kept, Layout)
+    lm.model.to(place or here)
     found = find_layout(lm)
+    lm.model.to(here)
     if kept:
         with contextlib.suppress(OSError):  # what cannot be kept is found again
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -62,13 +67,13 @@ def layout_of(lm: LM, home: Path | None = None) -> Layout:
     return found
 
 
-def _key(model: Any) -> str:
+def _key(model: Any, place: torch.device) -> str:
     """A hash of all that the layout depends on."""
     code = [Path(str(module.__file__)).read_bytes() for module in (batch, decode, layout)] + [
         Path(__file__).read_bytes()
     ]
     said = [type(model).__name__, model.config.to_json_string(use_diff=False), model.config._attn_implementation]
-    said += [torch.__version__, transformers.__version__, str(model.device.type)]
+    said += [torch.__version__, transformers.__version__, place.type]
     return hashlib.sha256(b"\0".join([*code, *(text.encode() for text in said)])).hexdigest()[:32]
 
 

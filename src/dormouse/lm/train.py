@@ -29,6 +29,7 @@ from dormouse.lm.model import LM
 from dormouse.lm.objectives import Objective
 from dormouse.lm.optimisers import make_optimiser
 from dormouse.lm.processes import ProcessGroup, trained_tokens
+from dormouse.lm.recompute import recompute
 from dormouse.lm.resume import Memory, Resume, fingerprint
 from dormouse.lm.settings import Training
 
@@ -120,6 +121,7 @@ def train(
             run.restore(found[0])
         team.agree(run.done)
         lm.model.train()
+        recompute(lm.model, True)
         while not (run.over or (found and found[1]) or run.ends(where)):
             with stopping.held():  # half a step is no place to go on from
                 loss = run.step()
@@ -128,6 +130,7 @@ def train(
                 if (resume.due() or (stopping.asked() and resume.writes)) and not run.over:
                     resume.write(run.done, run.state())
             progress(run.done, loss)
+        recompute(lm.model, False)
         lm.model.eval()
         if team.is_main and not (found and found[1]):
             for step in where.save_at:

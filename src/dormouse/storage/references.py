@@ -11,13 +11,13 @@ unless that study is named (`storage/overview.py`).
 from __future__ import annotations
 
 import errno
-import fcntl
 import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dormouse import locks
 from dormouse.errors import UserError
 from dormouse.files import fsync
 from dormouse.json_files import json_text, read_json
@@ -60,7 +60,7 @@ def in_use(store: Store, out: Path, name: str, needs: Collection[str]) -> Iterat
         try:
             with references_locked(store):
                 file = held.enter_context(path.with_suffix(".lock").open("a+"))
-                fcntl.flock(file, fcntl.LOCK_SH)
+                locks.flock(file, locks.LOCK_SH)
                 scratch = path.with_suffix(".part")
                 scratch.write_text(json_text(said))
                 fsync(scratch)
@@ -77,7 +77,7 @@ def references_locked(store: Store) -> Iterator[None]:
     """Meanwhile no study begins, and nobody else prunes."""
     (store.root / STUDIES).mkdir(parents=True, exist_ok=True)
     with (store.root / STUDIES / "lock").open("a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        locks.flock(file, locks.LOCK_EX)
         yield
 
 
@@ -107,7 +107,7 @@ def runs(one: Reference) -> bool:
     """Whether a process runs a study."""
     try:
         with one.file.with_suffix(".lock").open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locks.flock(file, locks.LOCK_EX | locks.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
