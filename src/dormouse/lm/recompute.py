@@ -8,15 +8,15 @@ from typing import Any
 from dormouse.errors import UserError
 
 
-def recompute(model: Any, on: bool) -> None:
+def recompute(model: Any, on: bool) -> Any:
     """Turn it on or off, where $DORMOUSE_GRADIENT_CHECKPOINTING is set: what a layer computed is computed again for its
-    gradient, not kept. The numbers are the same.
+    gradient, not kept. The numbers are the same. Returns the model.
 
     Raises:
         UserError: the architecture has none.
     """
     if os.environ.get("DORMOUSE_GRADIENT_CHECKPOINTING", "0") in ("", "0"):
-        return
+        return model
     try:
         if on:
             _either(model, "enable")({"use_reentrant": False})
@@ -24,6 +24,7 @@ def recompute(model: Any, on: bool) -> None:
             _either(model, "disable")()
     except ValueError as error:
         raise UserError(f"no gradient checkpointing: {error}", "unset DORMOUSE_GRADIENT_CHECKPOINTING") from error
+    return model
 
 
 def _either(model: Any, what: str) -> Any:

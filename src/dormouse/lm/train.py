@@ -111,7 +111,7 @@ def train(
     """
     team, started = ProcessGroup(), time.monotonic()
     with _seeded(lm.device, where.seed):
-        lm.model = _trainable(lm.model.to(team.accelerator.device), training)
+        lm.model = recompute(_trainable(lm.model.to(team.accelerator.device), training), True)
         run = _Run(lm, objective, batches, training, team, memory, Log(lm.tokenizer, where.log_rows))
         about = {"settings": training.model_dump(mode="json"), "seed": where.seed, "save_at": list(where.save_at)}
         about |= {"weights": fingerprint(list(lm.model.named_parameters())), "torch": torch.__version__}
@@ -121,7 +121,6 @@ def train(
             run.restore(found[0])
         team.agree(run.done)
         lm.model.train()
-        recompute(lm.model, True)
         while not (run.over or (found and found[1]) or run.ends(where)):
             with stopping.held():  # half a step is no place to go on from
                 loss = run.step()
@@ -130,8 +129,7 @@ def train(
                 if (resume.due() or (stopping.asked() and resume.writes)) and not run.over:
                     resume.write(run.done, run.state())
             progress(run.done, loss)
-        recompute(lm.model, False)
-        lm.model.eval()
+        recompute(lm.model, False).eval()
         if team.is_main and not (found and found[1]):
             for step in where.save_at:
                 if step > run.done:
