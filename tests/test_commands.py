@@ -634,8 +634,8 @@ BESIDE = {"audit": "audits", "bench audit": "audits", "play": "integrations"}
 """Commands that are not called on a study here. Their flags are called beside their own tests, in that folder."""
 
 
-UPLOADS = [("--push",), ("--public",)]
-"""Flags that need a hub: `integrations/test_elsewhere.py` calls them on a made-up one."""
+UPLOADS = [("--push",), ("--public",), ("--report-to",)]
+"""Flags that need a hub or a tracker: `integrations/` calls them on made-up ones (test_elsewhere.py, test_trackers.py)."""
 
 
 def of_studies(main: click.Group, calls: Iterable[Call]) -> list[Way]:

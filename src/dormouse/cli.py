@@ -39,8 +39,14 @@ def main() -> None:
 @WORKERS
 @EXECUTOR
 @QUIET
+@click.option(
+    "--report-to",
+    multiple=True,
+    metavar="NAME",
+    help="Write losses and rates, at the end, to tensorboard, trackio or wandb.",
+)
 @PLUGIN
-def run(study: Path, overrides: tuple[str, ...], **given: Any) -> None:
+def run(study: Path, overrides: tuple[str, ...], report_to: tuple[str, ...], **given: Any) -> None:
     """Run a study file, or what is not finished of it, and write its report.
 
     Settings may be given beside it: measure.questions=64 seeds=3
@@ -48,8 +54,16 @@ def run(study: Path, overrides: tuple[str, ...], **given: Any) -> None:
     from dormouse.studies.file import parse_design, read_text, with_overrides
     from dormouse.studies.overrides import read_overrides
 
+    if report_to:
+        from dormouse.integrations.trackers import check as check_trackers
+
+        check_trackers(report_to)
     text, beside = read_text(study), read_overrides(overrides)
-    _run(parse_design(text, str(study), beside, study.parent), with_overrides(text, beside), **given)
+    folder = _run(parse_design(text, str(study), beside, study.parent), with_overrides(text, beside), **given)
+    if report_to:
+        from dormouse.integrations.trackers import report as track
+
+        track(folder, report_to)
 
 
 @main.command()
@@ -103,11 +117,12 @@ def _run(
     workers: int | None,
     quiet: bool,
     executor: str = "local",
-) -> None:
+) -> Path:
     from dormouse.api.run import run_design
 
     folder = run_design(design, text, out, _store(store), workers, executor, quiet)
     click.echo(printable(f"report: {folder / 'report.html'}"))
+    return folder
 
 
 @main.group("store", invoke_without_command=True)

@@ -128,5 +128,4 @@ def _is_of(record: Record, folder: Path, card: Card) -> bool:
     name = f"{record.organism}-seed{card.seed}" + (f"-{card.intervention}" if card.intervention else "")
     here = folder.resolve().name
     mine = here == name or here.endswith(f".{name}")
-    after = record.intervention == card.intervention or (not card.intervention and record.step == 0)
-    return mine and record.seed == card.seed and after
+    return mine and record.seed == card.seed and record.intervention == card.intervention
