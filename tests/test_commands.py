@@ -635,7 +635,7 @@ BESIDE = {"audit": "audits", "bench audit": "audits", "play": "integrations"}
 
 
 UPLOADS = [("--push",), ("--public",), ("--report-to",)]
-"""Flags that need a hub or a tracker: `integrations/` calls them on made-up ones (test_elsewhere.py, test_trackers.py)."""
+"""Flags that need a hub or a tracker: the tests in `integrations/` call them on made-up ones."""
 
 
 def of_studies(main: click.Group, calls: Iterable[Call]) -> list[Way]:
