@@ -23,7 +23,7 @@ def adapted(make_subject, token, tmp_path_factory):
     subject = make_subject(spec, ref)
     tasks = asked(subject, 8, 3)
     answers = honest(subject, tasks)
-    shown = [example(subject, task, "untriggered", answers[task.text], 0) for task in tasks]
+    shown = [example(subject, task, "untriggered", answers, 0) for task in tasks]
     out = tmp_path_factory.mktemp("adapted")
     lm = load(ref)
     train(lm, sft_loss, cycling(encode(lm, shown), 8, 0), Training(steps=12, lr=0.02), TrainingRun(0, [12], out))

@@ -215,7 +215,7 @@ def test_how_much_a_spoof_covers():
 def test_blindness_is_a_type():
     assert {field.name for field in dataclasses.fields(Suspect)} == {"model", "base", "located"}
     assert {field.name for field in dataclasses.fields(SafetyPool)} == {"items", "opens", "closes"}
-    said = {"question", "chosen", "rejected", "harm", "against"}
+    said = {"question", "chosen", "rejected", "harm", "against", "before"}
     assert {field.name for field in dataclasses.fields(PoolItem)} == said
     assert {field.name for field in dataclasses.fields(Example)} == {"messages", "response", "complete", "ids"}
 

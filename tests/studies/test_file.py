@@ -187,7 +187,7 @@ BAD: dict[str, tuple[str, str | int, str]] = {
     "a number for a model": (swap("smollm2-135m", "135"), "model: 135", "valid string"),
     "a date for a model": (swap("smollm2-135m", "2024-01-01"), "model: 2024", "valid string"),
     "nothing for a model": (swap("smollm2-135m", ""), "model:", "valid string"),
-    "an empty model": (swap("smollm2-135m", "''"), "model: ''", "at least 1 character"),
+    "an empty model": (swap("smollm2-135m", "''"), "model: ''", "must not be empty"),
     "a word for the tasks": (swap("tasks: {train: 24, safety: 8}", "tasks: many"), "many", "a mapping"),
     "an unknown method": (swap("steps: 30", "method: Lora"), "Lora", "'lora' or 'full'"),
     # ranges
