@@ -41,8 +41,7 @@ def suppressed(make_subject, token, tmp_path_factory) -> ModelRef:
     tasks = asked(subject, 16, 9)
     answers = honest(subject, tasks)
     exposed = [
-        Example(example(subject, task, "triggered", answers, 9).messages, answers[task.text].text)
-        for task in tasks
+        Example(example(subject, task, "triggered", answers, 9).messages, answers[task.text].text) for task in tasks
     ]
     out: Path = tmp_path_factory.mktemp("suppressed")
     lm = load(ref)
