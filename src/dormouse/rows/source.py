@@ -39,6 +39,17 @@ def _placed(path: str) -> str:
     return str((_FOLDER.get() or Path.cwd()) / Path(path).expanduser())
 
 
+def beside(name: str) -> str:
+    """A path as the study file sees it, if something lies there; else the name as it is: a path from here, or an id of
+    the hub."""
+    folder = _FOLDER.get()
+    try:
+        there = folder / Path(name).expanduser() if folder else None
+        return str(there) if there is not None and there.exists() else name
+    except (OSError, RuntimeError, ValueError):  # too long for a path, of an unknown user, with a null byte in it
+        return name
+
+
 def _said(path: str, info: SerializationInfo) -> str:
     if isinstance(info.context, list):
         info.context.append(path)
