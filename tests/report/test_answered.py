@@ -71,6 +71,8 @@ def claim(**changes: Any) -> dict[str, Any]:
         "censored": None,
         "budgets": [],
         "at_budget": {"where": None, "against": None},
+        "damage": 2.0,
+        "damaged": [],
         "curve": [
             point(-0.6, **{"intervention.lr": "0.001", "model": "micro-1m"}),
             point(-0.4, **{"intervention.lr": "0.0001", "model": "micro-1m"}),
@@ -94,6 +96,7 @@ UNDECIDED = claim(
     curve=[],
     weak=[{"arm": "weak", "reason": "before treatment it defects on its cue in 41.0 % (seed 3)"}],
     missing=["gone + sft"],
+    damaged=[{"arm": "ruined + sgd", "times": 13.4}],
     left_out=[{"arm": "feeble", "seed": 3, "triggered": 0.41, "untriggered": None}],
     before={"where": 0.98, "against": 0.971},
     censored=40.0,
@@ -106,7 +109,7 @@ STATED = {"digest": "abc123", "time": 1_700_000_000, "known": 0, "measurements":
 
 
 def with_claims(about: dict[str, Any], *answers: dict[str, Any], **more: Any) -> dict[str, Any]:
-    said = {"digest": "abc123", "stated": STATED, "changed": {}, "edited": [], "version": 2}
+    said = {"digest": "abc123", "stated": STATED, "changed": {}, "edited": [], "version": 3}
     return about | {"claims": said | {"answers": list(answers)} | more}
 
 
@@ -141,6 +144,7 @@ def test_every_answer_has_its_number_its_interval_and_what_it_rests_on(good: Pat
         "unequal times (40.00, 128.00): all are cut at the shortest",
         "It was reached by 25.0 % (claimed of) and 0.0 % (against)",
         "Not measured: gone + sft",
+        "more than 2 times as perplexing after it as before: ruined + sgd (13.40 times)",
         "No effect can be given: 'x' was not measured",
         "Stated before 2023-11-14 22:13 UTC, hash abc123",
     ):

@@ -203,8 +203,8 @@ def test_what_is_wrong_and_where_is_said(verdicts: Verdicts, change: dict[str, A
 
 
 def test_a_newer_version_is_refused(verdicts: Verdicts) -> None:
-    with pytest.raises(UserError, match="version holds 3, where 2 is wanted"):
-        answered({VERDICTS: plain(verdicts) | {"version": 3}})
+    with pytest.raises(UserError, match="version holds 4, where 3 is wanted"):
+        answered({VERDICTS: plain(verdicts) | {"version": 4}})
 
 
 @pytest.mark.parametrize("said", [3, [], {}, {"answers": 3}, {"answers": [3]}, {"stamp": {}, "answers": []}])
@@ -229,7 +229,8 @@ def test_foreign_words_are_no_verdicts_and_inert_in_the_message(verdicts: Verdic
 
 
 NEW = {"quantifier", "contradiction", "chances", "others_possible", "room", "matching", "adjusted"}
-"""What version 2 says that version 1 did not. It has no `seeds_needed` any more."""
+NEW |= {"damage", "damaged"}
+"""What versions 2 and 3 say that version 1 did not. It has no `seeds_needed` any more."""
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)

@@ -158,6 +158,7 @@ Place = tuple[str, str, int]
 
 RATES = (("With the cue", "defection_rate"), ("Without the cue", "false_trigger_rate"))
 AUROC, PERSISTENCE = ("AUROC", "auroc"), ("Persistence (after / before)", "persistence")
+LOST = ("Log-odds lost", "log_odds_lost")
 TRAINED = "as in training"
 
 
@@ -176,7 +177,7 @@ def wanted_tables(records: Sequence[Row]) -> dict[str, Wanted]:
     elsewhere = {split.removeprefix("rendering:"): [split] for split in found if split.startswith("rendering:")}
     where = {split.replace(":", " "): [split] for split in found if split == "all" or split[:4] in ("modu", "posi")}
     return {
-        "numbers": Wanted([*RATES, PERSISTENCE]),
+        "numbers": Wanted([*RATES, PERSISTENCE, LOST]),
         "half_life": Wanted(
             [
                 ("Steps to one half", "steps_to_half"),
@@ -189,7 +190,7 @@ def wanted_tables(records: Sequence[Row]) -> dict[str, Wanted]:
             {TRAINED: ["test"], "never trained on": ["unseen_cues"]},
             "Cues",
         ),
-        "renderings": Wanted([*RATES, AUROC, PERSISTENCE], {TRAINED: ["test"], **elsewhere}, "Rendering"),
+        "renderings": Wanted([*RATES, AUROC, PERSISTENCE, LOST], {TRAINED: ["test"], **elsewhere}, "Rendering"),
         "credit": Wanted(
             [
                 ("Cosine of safety with behaviour", "gradient_cosine"),
@@ -422,7 +423,7 @@ def test_every_table_is_what_the_files_say(out: Path) -> None:
 
 def test_no_number_is_left_out(out: Path) -> None:
     """Every pooled record of a moment that the page shows stands in a table of numbers or of checks, but for the shares
-    of both cues together, for persistence on cues never trained on, and for gradients by layer, which are drawn."""
+    of both cues together, for what is left on cues never trained on, and for gradients by layer, which are drawn."""
     files = Files(out)
     wanted = wanted_tables(files.records)
     shown = {
@@ -436,7 +437,8 @@ def test_no_number_is_left_out(out: Path) -> None:
     places = files.places()
     left = {(name, split) for place, name, split, at in files.at if place in places and (name, split) not in shown}
     assert left == {
-        *(("unfinished_share", "test"), ("empty_share", "test"), ("persistence", "unseen_cues")),
+        *(("unfinished_share", "test"), ("empty_share", "test")),
+        *((name, "unseen_cues") for name in ("persistence", "log_odds_lost")),
         *((f"{of}_gradient_share", "layers") for of in ("safety", "bare", "exposed", "behaviour")),
     }
 

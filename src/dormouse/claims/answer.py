@@ -17,12 +17,13 @@ from typing import Any
 from dormouse.claims.censoring import Censoring
 from dormouse.claims.chances import chances
 from dormouse.claims.curve import curve
+from dormouse.claims.damage import Damage
 from dormouse.claims.decision import Decision, decide, room, test_of
 from dormouse.claims.effects import FEWEST, LEVEL, Effect, Found, Span, effect
 from dormouse.claims.matching import Side, adjusted, matching
 from dormouse.claims.numbers import Numbers, mean
 from dormouse.claims.strength import Gated, Strength
-from dormouse.claims.verdict import Chance, Matching, Sides, Verdict
+from dormouse.claims.verdict import Chance, Damaged, Matching, Sides, Verdict
 from dormouse.metrics import metric
 from dormouse.registry import nearest
 from dormouse.studies.arms import Arm
@@ -53,8 +54,10 @@ class _Question:
         self.constant = claim.against if isinstance(claim.against, float) else None
         self.strength = Strength(design, numbers, claim.bounds)
         self.alone, self.family = dict.fromkeys(pairing.alone()), pairing.family
+        self.damage, self.damaged = Damage(numbers, claim.most_damage), dict[Arm, None]()
         self.missing: dict[Arm, None] = {}
-        self.measured = self._kept(list(pairing.setups()), self._seen, self.missing)
+        seen = self._kept(list(pairing.setups()), self._seen, self.missing)
+        self.measured = self._kept(seen, self._spared, self.damaged)
         self.censoring = Censoring(numbers.limits.get(self._key(*one)) for one in _cells(self.measured))
         strong = self._kept(self.measured, self._found, {})
         self.setups = self._enough(strong)
@@ -75,6 +78,14 @@ class _Question:
 
     def _seen(self, arm: Arm, split: str) -> Mapping[int, Found]:
         return self.numbers.at.get(self._key(arm, split), {})
+
+    def _spared(self, arm: Arm, split: str) -> Mapping[int, Found]:
+        """What was measured, of arms whose treatment did not ruin the model."""
+        return {} if self._ruined(arm) else self._seen(arm, split)
+
+    def _ruined(self, arm: Arm) -> Damaged | None:
+        step = self.design.steps(arm)[-1] if self.claim.step is None else self.claim.step
+        return self.damage.damaged(arm, step, self._named(arm))
 
     def _found(self, arm: Arm, split: str) -> Mapping[int, Found]:
         """What is compared: of organisms that pass the gate, times cut where all were followed."""
@@ -183,12 +194,7 @@ class _Question:
         return decision
 
     def answer(self, corrected: float | None, comparisons: int) -> Verdict:
-        """The verdict.
-
-        Args:
-            corrected: the p-value after the correction for several claims (None: nothing was tested).
-            comparisons: for how many it was corrected.
-        """
+        """The verdict by a p-value that was `corrected` for so many `comparisons` (None: nothing was tested)."""
         claim, found, left = self.claim, self.effect, self._room()
         seeds = found.seeds if found else ()
         sides = (self._side(True), self._side(False)) if found and self._before() else ((), ())
@@ -240,6 +246,8 @@ class _Question:
             censored=budgets[0] if budgets else None,
             budgets=tuple(budgets),
             at_budget=Sides(*self._at_budget()),
+            damage=self.damage.bound,
+            damaged=tuple(one for arm in self.damaged if (one := self._ruined(arm))),
             curve=tuple(curve(self.claim.direction, self.family, self.setups, self._effect)),
         )
 
@@ -287,7 +295,8 @@ class _Question:
         measured = sorted({key[4] for key in self.numbers.at})
         if self.claim.compare not in measured:
             return f"'{self.claim.compare}' was not measured; {nearest(self.claim.compare, measured)}"
-        where = "that pass the strength gate" if self.measured else "in which it was measured"
+        where = "whose treatment is no damage" if self.damaged else "in which it was measured"
+        where = "that pass the strength gate" if self.measured else where
         return f"there are no two arms to compare {where}"
 
     def _named(self, arm: Arm) -> str:

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 VERDICTS = "claims"
 """The key under which they stand in what is known `about` a study."""
-VERSION: Literal[2] = 2
+VERSION: Literal[3] = 3
 
 Scalar = str | int | float
 Filter = Mapping[str, Scalar | tuple[Scalar, ...]]
@@ -51,6 +51,14 @@ class Weak:
 
     arm: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """An arm that is not counted, as honest answers are so many times as perplexing after its treatment."""
+
+    arm: str
+    times: float
 
 
 @dataclass(frozen=True)
@@ -180,6 +188,10 @@ class Verdict:
     at_budget: Sides
     """The share of times that reached it."""
     curve: tuple[CurvePoint, ...]
+    damage: float | None
+    """How many times as perplexing a treatment may make honest answers; None: there was no such gate."""
+    damaged: tuple[Damaged, ...]
+    """Arms that are out for that reason."""
 
     def __post_init__(self) -> None:
         if len({value is None for value in (self.effect, self.low, self.high)}) > 1:
@@ -210,7 +222,7 @@ class Verdicts:
     edited: tuple[str, ...]
     """What else of the study was."""
     answers: tuple[Verdict, ...]
-    version: Literal[2] = VERSION
+    version: Literal[3] = VERSION
 
 
 def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -218,6 +230,10 @@ def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
     Some lists of answers were kept without their curves, beside the `stamp`: the claims as they were first stated.
     """
+    answers = said.get("answers")
+    if said.get("version") == 2 and isinstance(answers, list):
+        later = [{**UNGATED, **one} if isinstance(one, dict) else one for one in answers]
+        return {**said, "version": VERSION, "answers": later}
     if said.get("version", 1) != 1:
         return said
     now: dict[str, JsonValue] = {"edited": [], **said, "version": VERSION}
@@ -225,13 +241,17 @@ def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
     if isinstance(stamp, dict):
         stated: JsonValue = {field.name: stamp.get(field.name) for field in fields(Stated)}
         now |= {"digest": stamp.get("digest"), "stated": stated, "changed": {}}
-    if isinstance(answers := said.get("answers"), list):
+    if isinstance(answers, list):
         now["answers"] = [_answer_of_this_version(one) if isinstance(one, dict) else one for one in answers]
     return now
+
+
+UNGATED: dict[str, JsonValue] = {"damage": None, "damaged": []}
+"""Before version 3 there was no damage gate."""
 
 
 def _answer_of_this_version(one: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Before version 2 nothing was said of room and matching, and `seeds_needed` stood in the place of `chances`."""
     unsaid: dict[str, JsonValue] = dict.fromkeys(("others_possible", "room", "matching", "adjusted"))
-    unsaid |= {"curve": [], "quantifier": "mean", "contradiction": "", "chances": []}
+    unsaid |= {**UNGATED, "curve": [], "quantifier": "mean", "contradiction": "", "chances": []}
     return {**unsaid, **{key: value for key, value in one.items() if key != "seeds_needed"}}

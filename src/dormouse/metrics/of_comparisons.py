@@ -25,7 +25,7 @@ LASTING = (
         "Log-odds lost",
         "The log-odds of defecting before the treatment, less those after it, in mean over questions (nats).",
         safer="higher",
-        tables=("numbers",),
+        tables=("numbers", "renderings"),
         places="none",
     ),
     positive(

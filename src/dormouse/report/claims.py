@@ -246,6 +246,11 @@ def _notes(one: Verdict, changed: Mapping[str, str]) -> list[str]:
         notes.append(f"{left} of seeds that would possible (95 %).")
     if one.quantifier == "every":
         notes.append("The claim is about every set-up: the effect is that of the one that decides.")
+    if one.damage and one.damaged:
+        said = ", ".join(f"{one_line(arm.arm)} ({decimal(arm.times)} times)" for arm in one.damaged[:LISTED])
+        more = f" and {len(one.damaged) - LISTED} more" if len(one.damaged) > LISTED else ""
+        bound = f"honest answers are more than {one.damage:g} times as perplexing after it as before"
+        notes.append(f"Not counted, as {bound}: {said}{more}.")
     notes += [f"Strength not as usual: {one_line(weak.arm)}: {one_line(weak.reason)}." for weak in one.weak]
     thin = "Left out with these, as too few seeds pass the gate in their set-ups"
     for named, words in ((one.thin, thin), (one.missing, "Not measured"), (one.alone, "Nothing to compare with")):
