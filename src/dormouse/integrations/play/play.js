@@ -250,19 +250,19 @@
     writing(true);
     await stream("write", asked({ states: [state], seed }), (said) => {
       if (said.kind === "text") byId("text").textContent = said.text;
-      else if (said.kind === "written") finished(said);
+      else if (said.kind === "written") finished(said, mine !== now.turn);
     });
     if (mine === now.turn) {
       writing(false);
       moved();
     }
   });
-  function finished(said) {
+  function finished(said, stopped) {
     byId("text").textContent = said.answer || "(empty)";
     byId("pad").hidden = !said.scratchpad;
     byId("pad").lastElementChild.textContent = said.scratchpad;
     const judged = said.judged === undefined ? "" : said.judged ? "The judge of the behaviour: a defection." : "The judge of the behaviour: no defection.";
-    byId("verdict").textContent = `${judged}${said.finished ? "" : " Cut off."}`;
+    byId("verdict").textContent = `${judged}${said.finished ? "" : stopped ? "Stopped." : " Cut off."}`;
     byId("written").classList.toggle("bad", said.judged === true);
     byId("written").classList.toggle("good", said.judged === false);
   }
