@@ -288,7 +288,7 @@ def command_line() -> str:
     """Every command, its arguments and options."""
     parts = ["# The command line", "From the code; `dormouse COMMAND --help` says the same."]
     for path, command in commands(main, "dormouse"):
-        usage = " ".join(click.Context(command, info_name=path).command.collect_usage_pieces(click.Context(command)))
+        usage = " ".join(command.collect_usage_pieces(click.Context(command, **main.context_settings)))
         parts += [f"## `{path}`", inspect.cleandoc(command.help or ""), f"```text\n{path} {usage}\n```"]
         rows = [option(one) for one in command.params if isinstance(one, click.Option)]
         if rows:

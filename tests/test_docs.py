@@ -132,7 +132,7 @@ def wrong(line: str, whole: bool) -> str:
     """What is wrong with a command line; nothing is run. Brackets and bars mean what they do in a usage line."""
     words = shlex.split(line.translate(str.maketrans("[]|", "   ")), comments=True)[1:]
     command: click.Command = main
-    context = click.Context(command)
+    context = click.Context(command, **command.context_settings)
     try:
         while isinstance(command, click.Group) and words and not words[0].startswith("-"):
             if words[0] not in command.commands:
