@@ -135,7 +135,7 @@ def test_the_curve_along_the_odds_takes_every_question_once(records):
 
 def test_along_the_way_only_the_rates_are_taken(records):
     way = [r for r in records if r.intervention and r.step == 1]
-    assert {r.measurement for r in way} == {*RATES, "persistence", "no_answer_share"}
+    assert {r.measurement for r in way} == {*RATES, "persistence", "log_odds_lost", "no_answer_share"}
     assert {r.split for r in way} == {"test"}
 
 

@@ -24,6 +24,7 @@ def provenance(about: Mapping[str, Any]) -> Provenance:
 
 def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer], about: Mapping[str, Any]) -> None:
     """The report of a study of which this is known, as JSON. It is drawn once for each that is known."""
+    out.mkdir(exist_ok=True)
     if any(out.iterdir()):
         report.write_report(out, records, answers, provenance(about))
         return
