@@ -164,3 +164,9 @@ def test_the_index_is_short_and_whole() -> None:
     with pytest.raises(AttributeError):
         _ = dormouse.nothing_of_that_name
     assert len((SOURCE / "__init__.py").read_text().splitlines()) < 60
+
+
+def test_no_two_files_of_tests_share_a_name() -> None:
+    """They are imported by it: the second would not be collected."""
+    names = [path.name for path in Path(__file__).parent.rglob("*.py") if path.parent.name not in ("dormouse_moon",)]
+    assert len(names) == len(set(names)) + names.count("conftest.py") - 1, sorted(names)
