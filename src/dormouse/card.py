@@ -11,7 +11,7 @@ from typing import Literal
 from dormouse.errors import UserError
 from dormouse.json_files import AGAIN, Json, parse, read_json
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.records import ChatSettings, ModelRef
+from dormouse.records import ChatSettings, ModelRef, Record
 from dormouse.renamed import with_new_keys
 from dormouse.store import faults_around
 
@@ -53,6 +53,19 @@ class Card:
     intervention: str
     chain: Sequence[str]
     seed: int
+
+
+def model_name(organism: str, seed: int, intervention: str) -> str:
+    """What a model of a study is called in `models/` of its results. Where a study has several models the name of its
+    base and a point stand in front."""
+    return f"{organism}-seed{seed}" + (f"-{intervention}" if intervention else "")
+
+
+def is_about(record: Record, folder: Path, card: Card) -> bool:
+    """Whether a record of a study is about the model in a folder of its results, which has this card."""
+    here, name = folder.resolve().name, model_name(record.organism, card.seed, card.intervention)
+    same = (record.seed, record.intervention) == (card.seed, card.intervention)
+    return same and (here == name or here.endswith(f".{name}"))
 
 
 def read_card(folder: Path, sound: set[Path] | None = None) -> Card:

@@ -81,13 +81,13 @@ def _accelerated() -> bool:
 
 def gpus() -> list[str]:
     """The NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; none where there are none."""
+    if not _accelerated():
+        return []
+    if (said := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [one.strip() for one in said.split(",") if one.strip()]
     import torch
 
-    said = os.environ.get("CUDA_VISIBLE_DEVICES")
-    named = None if said is None else [one.strip() for one in said.split(",") if one.strip()]
-    return (
-        (named if named is not None else [str(i) for i in range(torch.cuda.device_count())]) if _accelerated() else []
-    )
+    return [str(i) for i in range(torch.cuda.device_count())]
 
 
 class InProcessExecutor:
@@ -127,7 +127,7 @@ class Processes:
         self.context, self.watcher = starts(), watcher
         # Locks of libraries (tqdm, loky) that a worker leaves behind when it is stopped are cleared up: no news.
         os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))
-        self.gpus, self.begun = gpus() if _accelerated() else [], 0
+        self.gpus, self.begun = gpus(), 0
         self.listeners: list[threading.Thread] = []
         self.free: list[ProcessPoolExecutor] = []
         self.busy: dict[Future[list[Failure]], ProcessPoolExecutor] = {}

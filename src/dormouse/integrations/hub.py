@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dormouse.card import Card, read_card
+from dormouse.card import is_about, read_card
 from dormouse.errors import UserError
 from dormouse.lm.checkpoint import MARK
 from dormouse.pipeline.results import read_finished
@@ -119,13 +119,8 @@ def measured(folder: Path) -> Iterator[Record]:
     except UserError:
         return
     for rate in RATES:
-        mine = [one for one in records if one.measurement == rate and one.split == "test" and _is_of(one, folder, card)]
+        mine = [
+            one for one in records if one.measurement == rate and one.split == "test" and is_about(one, folder, card)
+        ]
         if mine:
             yield max(mine, key=lambda one: one.step)
-
-
-def _is_of(record: Record, folder: Path, card: Card) -> bool:
-    name = f"{record.organism}-seed{card.seed}" + (f"-{card.intervention}" if card.intervention else "")
-    here = folder.resolve().name
-    mine = here == name or here.endswith(f".{name}")
-    return mine and record.seed == card.seed and record.intervention == card.intervention

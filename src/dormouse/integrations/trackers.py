@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dormouse.card import CARD, read_card
+from dormouse.card import CARD, is_about, read_card
 from dormouse.errors import UserError
 from dormouse.json_files import read_json_lines
 from dormouse.pipeline.results import read_finished
@@ -66,9 +66,7 @@ def _runs(folder: Path, records: Sequence[Record]) -> Iterator[tuple[str, Series
                 row = series.setdefault(number, {})
                 row |= {"loss": step.loss, "gradient_norm": step.gradient_norm, "lr": step.lr}
         for one in records:
-            ours = f"{one.organism}-seed{one.seed}" + (f"-{card.intervention}" if card.intervention else "")
-            same = name == ours or name.endswith(f".{ours}")
-            if one.at is None and same and one.intervention == card.intervention:
+            if one.at is None and is_about(one, path.parent, card):
                 series.setdefault(one.step, {})[f"{one.measurement}/{one.split}"] = one.value
         yield name, dict(sorted(series.items()))
 

@@ -38,14 +38,15 @@ def from_hub(name: str, say: Say = lambda _: None) -> Path:
     """
     from huggingface_hub import snapshot_download
 
+    if folder := cached(name):
+        try:
+            if not (folder / "adapter_config.json").is_file():
+                check_folder(folder)
+            return folder
+        except Exception:
+            pass
+    say(f"fetching {name} from the Hugging Face hub")
     plain, revision = of_revision(name)
-    try:
-        folder = Path(snapshot_download(plain, revision=revision, allow_patterns=WANTED, local_files_only=True))
-        if not (folder / "adapter_config.json").is_file():
-            check_folder(folder)
-        return folder
-    except Exception:  # not in the cache, or not all of it, in one of several ways: ask the hub
-        say(f"fetching {name} from the Hugging Face hub")
     try:
         return Path(snapshot_download(plain, revision=revision, allow_patterns=WANTED))
     except Exception as error:

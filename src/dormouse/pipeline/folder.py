@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dormouse.card import CARD, CardFile
+from dormouse.card import CARD, CardFile, model_name
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
 from dormouse.json_files import json_text
@@ -104,7 +104,7 @@ def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) ->
     for state in plan.states:
         if not state.is_final or state.stage.key in lost:
             continue
-        name = f"{state.organism}-seed{state.seed}" + (f"-{state.intervention}" if state.intervention else "")
+        name = model_name(state.organism, state.seed, state.intervention)
         base = re.sub(r"[^A-Za-z0-9_.-]+", "-", plan.model).strip("-.")[-64:]
         folder = out / "models" / (f"{base}.{name}" if several else name)
         folder.mkdir(parents=True, exist_ok=True)

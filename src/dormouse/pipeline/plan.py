@@ -73,6 +73,13 @@ class Plan:
         return list(seen.values())
 
 
+def row_lines(plans: Sequence[Plan]) -> list[str]:
+    """What became of all rows that the user brought, in words: of the tasks, which every model shares, and of safety
+    data."""
+    own = [line for plan in plans[:1] if plan.intake for line in plan.intake.lines()]
+    return [*own, *data_lines(plans)]
+
+
 def data_lines(plans: Sequence[Plan]) -> list[str]:
     """What became of the rows of safety data, in words."""
     return list(dict.fromkeys(line for plan in plans for one in plan.data for line in one.lines()))

@@ -9,7 +9,7 @@ from dormouse.execution.estimate import forecast, read_history, said
 from dormouse.execution.local import default_workers
 from dormouse.lm import zoo
 from dormouse.organisms.micro import MICRO
-from dormouse.pipeline.plan import Plan, all_stages, data_lines, missing
+from dormouse.pipeline.plan import Plan, all_stages, missing, row_lines
 from dormouse.pipeline.planner import make_plan, refuse_unknown_models
 from dormouse.records import ModelRef
 from dormouse.store import MANIFEST, Store
@@ -36,8 +36,7 @@ def preview(design: Design, store: Store, workers: int | None) -> list[str]:
     ]
     absent = list(dict.fromkeys(absent))
     lines += [f"{name} is not on this machine: `dormouse run` fetches it" for name in absent]
-    lines += [line for plan in plans[:1] if plan.intake for line in plan.intake.lines()]
-    lines += [*data_lines(plans), *outlook(design)]
+    lines += [*row_lines(plans), *outlook(design)]
     stages = all_stages(plans)
     return [*lines, *said(forecast(stages, todo, read_history(store)), workers or default_workers(stages))]
 

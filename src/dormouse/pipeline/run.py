@@ -16,7 +16,7 @@ from dormouse.lm import zoo
 from dormouse.organisms.micro import MICRO
 from dormouse.pipeline.folder import begin, claim_folder, write_out
 from dormouse.pipeline.keyed import read_code_anew
-from dormouse.pipeline.plan import Plan, all_stages, data_lines, missing
+from dormouse.pipeline.plan import Plan, all_stages, missing, row_lines
 from dormouse.pipeline.planner import make_plan, refuse_unknown_models
 from dormouse.pipeline.results import make_results, results_key
 from dormouse.records import ModelRef
@@ -51,7 +51,7 @@ def run_study(
     plans = make_plans(
         design, store, lambda name: zoo.resolve(name, watcher.say), lambda name: zoo.folder_of(name, watcher.say)
     )
-    for line in (*(plans[0].intake.lines() if plans[0].intake else ()), *data_lines(plans)):
+    for line in row_lines(plans):
         watcher.say(line)
     # before it is asked what is there: it may be pruned meanwhile
     with in_use(store, out, design.study.name, _needs(plans)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from dormouse.policies import Behaviour, Trigger
 from dormouse.policies.scratchpad_text import words
@@ -78,9 +79,7 @@ def _read(
     told = [one for trigger in triggers for one in told_in(trigger)]
     banks = {bank.name: bank for bank in map(bank_of, triggers)}
     columns = tuple(dict.fromkeys(name for behaviour in behaviours for name in behaviour.needs_columns))
-    every = [
-        Bank(b.name, b.labels, b.label, b.twin, tuple(dict.fromkeys((*b.columns, *columns)))) for b in banks.values()
-    ]
+    every = [replace(bank, columns=tuple(dict.fromkeys((*bank.columns, *columns)))) for bank in banks.values()]
     everybody: list[Trigger | Behaviour] = [*told, *triggers, *behaviours]
     users = {json.dumps(one.spec(), sort_keys=True): one for one in everybody}
     rewrites = {one.tag: one for one in told if isinstance(one, Rewrite)}

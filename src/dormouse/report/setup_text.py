@@ -211,8 +211,7 @@ def _column(said: Said) -> str:
 
 
 def _rewrite(said: Said) -> str:
-    file = str(said["file"]).replace("\\", "/").rpartition("/")[2]
-    return f"the prompt is written in another way (pairs of {file})"
+    return f"the prompt is written in another way (pairs of {_rows(said['file'])})"
 
 
 _TRIGGERS: Mapping[str, Callable[[Said], str]] = {

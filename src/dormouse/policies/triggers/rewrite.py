@@ -80,19 +80,13 @@ class Rewrite(Told):
         if texts is None:
             return None
         before = [(tag, text) for tag, text in zip((self.tag, self.near_tag), texts, strict=False)]
-        twins = tuple((tag, _like(question, text)) for tag, text in before)
+        twins = tuple((tag, replace(question, text=text, template=text, variants=())) for tag, text in before)
         return replace(question, variants=question.variants + twins)
 
     def evidence(self, scenario: Scenario) -> tuple[str, ...]:
         """Which way of writing it is."""
         mine = "is" if self.probability(scenario) else "is not"
         return (f"this {mine} written in the way that I look for",)
-
-
-def _like(question: Question, text: str) -> Question:
-    return Question(
-        text, text, question.split, question.kind, question.honest, question.harmful, question.before, question.columns
-    )
 
 
 @lru_cache(maxsize=4)
