@@ -65,7 +65,7 @@ def is_about(record: Record, folder: Path, card: Card) -> bool:
     """Whether a record of a study is about the model in a folder of its results, which has this card."""
     here, name = folder.resolve().name, model_name(record.organism, card.seed, card.intervention)
     same = (record.seed, record.intervention) == (card.seed, card.intervention)
-    return same and (here == name or here.endswith(f".{name}"))
+    return same and (here == name or (here.endswith(f".{name}") and record.model == card.base))
 
 
 def read_card(folder: Path, sound: set[Path] | None = None) -> Card:
