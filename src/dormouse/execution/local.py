@@ -56,8 +56,11 @@ def memory() -> float:
 
 def default_workers(stages: Sequence[Stage]) -> int:
     """How many of a study's stages (all of them, done or not) are worked on at a time: one on each GPU, on a CPU one
-    for each core, as far as memory goes."""
-    if _accelerated():
+    for each core, as far as memory goes; one where the study names one GPU."""
+    device = next((stage.device for stage in stages), "auto")
+    if device.startswith("cuda:"):
+        return 1
+    if device != "cpu" and _accelerated():
         return max(1, len(gpus()))
     largest = max((stage.memory for stage in stages), default=1.0)
     return max(1, min(cores(), int(memory() / largest)))
@@ -136,21 +139,21 @@ class Processes:
         """Build the job in a process that is free, or in a new one."""
         self._sort()
         pool = self.free.pop() if self.free else None
-        pool, writer = (pool, None) if pool else self._pool()
+        pool, writer = (pool, None) if pool else self._pool(job[0].device)
         future = pool.submit(_build_in_child, job, self.root, self.journal)
         if writer:  # the process has begun, and holds this end of the pipe now
             writer.close()
         self.busy[future] = pool
         return future
 
-    def _pool(self) -> tuple[ProcessPoolExecutor, Connection]:
+    def _pool(self, device: str) -> tuple[ProcessPoolExecutor, Connection]:
         """A worker, and where it writes what it reports: a pipe of its own. A queue that all write to has a lock, and
         who is killed while it holds the lock silences the others for good."""
         reader, writer = self.context.Pipe(duplex=False)
         self.listeners.append(threading.Thread(target=_listen, args=(reader, self.watcher), daemon=True))
         self.listeners[-1].start()
         environment = dict(os.environ)
-        if self.gpus:  # of the next worker for one that was killed too
+        if self.gpus and device in ("auto", "cuda"):  # of the next worker for one that was killed too
             environment["CUDA_VISIBLE_DEVICES"] = self.gpus[self.begun % len(self.gpus)]
         self.begun += 1
         begin = (self.threads, writer, environment)

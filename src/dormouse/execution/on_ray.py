@@ -57,7 +57,7 @@ class OnRay:
 
     def submit(self, job: Job) -> Future[list[Failure]]:
         """Build the job on the cluster, on a machine with room for its largest stage."""
-        small = all(stage.kind == "findings" for stage in job)
+        small = all(stage.kind == "findings" or stage.device == "cpu" for stage in job)
         task = ray.remote(_work).options(
             **_asked(self.threads, max(stage.memory for stage in job) * 2**30, 0 if small else self.gpus),
             max_retries=0,  # who is begun again, and how often, is the same on every executor
@@ -124,7 +124,7 @@ def cluster_slots(stages: Sequence[Stage]) -> int:
     stage one thread."""
     _begin()
     there = ray.cluster_resources()
-    if there.get("GPU", 0) >= 1:
+    if there.get("GPU", 0) >= 1 and any(stage.device != "cpu" for stage in stages):
         return int(there["GPU"]) * int(1 / share_of_gpu())
     most = max((stage.memory for stage in stages), default=1.0) * 2**30
     rooms = [int(node.get("memory", 0) / most) for node in _nodes()]

@@ -26,6 +26,8 @@ class Stage:
     work: Callable[[Path, Tick], None]
     memory: float = LIBRARIES
     """GB that it may need."""
+    device: str = "auto"
+    """Where it computes, as the study names it: `auto`, `cpu`, `cuda`, `cuda:1`."""
 
     def folder(self, store: Store) -> Path:
         """Where its entry lies in a store, or will lie."""

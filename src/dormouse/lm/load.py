@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +24,54 @@ from dormouse.lm.limits import reason
 from dormouse.lm.model import LM
 from dormouse.lm.opening import SAFE, configuration, open_first, read_tokenizer
 from dormouse.lm.selfcheck import layout_of
+from dormouse.lm.settings import AUTO, Computing
 from dormouse.lm.template import form_of, tell_of
 from dormouse.records import ModelRef
 
+TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_COMPUTING: ContextVar[Computing] = ContextVar("computing", default=AUTO)
+
+
+@contextmanager
+def computing(settings: Computing) -> Iterator[None]:
+    """Meanwhile models are loaded in that type on that device, where whoever loads one names no type.
+
+    Raises as `refuse_absent`.
+    """
+    before = _COMPUTING.set(settings)
+    try:
+        refuse_absent(settings)
+        yield
+    finally:
+        _COMPUTING.reset(before)
+
+
+def refuse_absent(settings: Computing) -> None:
+    """
+    Raises:
+        UserError: this process has no such device, or the device does not compute in that type.
+    """
+    if settings.device.startswith("cuda"):
+        there, wanted = torch.cuda.device_count() if torch.cuda.is_available() else 0, torch.device(settings.device)
+        if (wanted.index or 0) >= there:
+            found = "no GPU" if not there else "one GPU, cuda:0" if there == 1 else f"cuda:0 to cuda:{there - 1}"
+            raise UserError(
+                f"device {settings.device}: torch finds {found} here",
+                "say device: auto or another one; see that torch is a CUDA build, and what CUDA_VISIBLE_DEVICES names",
+            )
+    place = device() if settings.device == "auto" else torch.device(settings.device)
+    if settings.dtype == "bfloat16" and not has_bfloat16(place):
+        raise UserError(
+            f"dtype bfloat16: the {'CPU' if place.type == 'cpu' else 'GPU'} of this machine does not compute in it",
+            "say dtype: float32, or auto; GPUs have it from Ampere on, CPUs with AVX512-BF16 or AMX",
+        )
+
 
 def device() -> torch.device:
-    """The accelerator where there is one, else the CPU. Apple's has no float64, in which exact rates are summed: there
-    it is the CPU."""
+    """What the study names, else the accelerator where there is one, else the CPU. Apple's has no float64, in which
+    exact rates are summed: there it is the CPU."""
+    if (named := _COMPUTING.get().device) != "auto":
+        return torch.device(named)
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return found if found and found.type != "mps" else torch.device("cpu")
 
@@ -44,11 +88,15 @@ def dtype_for(method: str) -> torch.dtype:
 
     The adapter itself is float32 always. On a CPU with bfloat16 instructions these products run twice as fast.
     """
+    if method == "lora" and (named := _COMPUTING.get().dtype) != "auto":
+        return TYPES[named]
     return torch.bfloat16 if method == "lora" and has_bfloat16(device()) else torch.float32
 
 
 def measured_dtype() -> torch.dtype:
-    """In which type to measure: float32 on a CPU, and bfloat16 on a GPU that has it."""
+    """In which type to measure: what the study names, else float32 on a CPU, and bfloat16 on a GPU that has it."""
+    if (named := _COMPUTING.get().dtype) != "auto":
+        return TYPES[named]
     return torch.float32 if device().type == "cpu" or not has_bfloat16(device()) else torch.bfloat16
 
 
@@ -134,7 +182,11 @@ def attach(model: Any, adapter: Path) -> Any:
     return attached
 
 
-@lru_cache(maxsize=1)
 def shared(ref: ModelRef) -> LM:
     """The same model again for readers: the last one is kept. Never train what this returns."""
+    return _shared(ref, _COMPUTING.get())
+
+
+@lru_cache(maxsize=1)
+def _shared(ref: ModelRef, settings: Computing) -> LM:
     return load(ref)

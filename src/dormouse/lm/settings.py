@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Optimiser = Literal["adamw", "sgd", "muon", "soap"]
+
+Dtype = Literal["auto", "float32", "bfloat16"]
 
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,200}")
 
@@ -29,6 +32,39 @@ def model_name(value: Any) -> Any:
 
 ModelName = Annotated[str, BeforeValidator(model_name), Field(min_length=1)]
 """A name of `dormouse models`, an id of the hub (with a revision, if one is wanted), or a folder."""
+
+
+def device_name(value: str) -> str:
+    """A device as torch names it.
+
+    Raises:
+        ValueError: it is none on which models are measured.
+    """
+    if value == "mps":
+        raise ValueError("the accelerator of Apple has no float64, in which exact rates are summed: say cpu, or auto")
+    if not DEVICE.fullmatch(value):
+        raise ValueError("a device is auto, cpu, cuda, or a certain GPU: cuda:1")
+    return value
+
+
+DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
+DeviceName = Annotated[str, AfterValidator(device_name)]
+
+
+@dataclass(frozen=True)
+class Computing:
+    """In which type models compute, and on which device, where a study says it."""
+
+    dtype: Dtype = "auto"
+    device: str = "auto"
+
+    def said(self) -> dict[str, str]:
+        """What of it numbers depend on, as far as it is said: which of several GPUs does not matter."""
+        kind = self.device.partition(":")[0]
+        return {key: value for key, value in {"dtype": self.dtype, "device": kind}.items() if value != "auto"}
+
+
+AUTO = Computing()
 
 
 class Training(BaseModel):

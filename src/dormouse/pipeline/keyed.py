@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
 from dormouse.execution.stage import LIBRARIES, Stage
+from dormouse.lm.settings import AUTO, Computing
+from dormouse.pipeline import stages
 from dormouse.registry import PlugIn
 from dormouse.sources import Code, code_of, forget
 from dormouse.store import digest
@@ -38,6 +41,20 @@ def keyed(
     that it is given, with all code that these use (see `sources`), and its parents."""
     key = digest([kind, about, _code(work.func, *classes_of(*plugins)), [parent.key for parent in parents]])
     return Stage(kind, name, key, about, parents, work, memory)
+
+
+def computed(stage: Stage, settings: Computing) -> Stage:
+    """The stage in the type and on the device that a study names. What numbers depend on is in its key: the weights of
+    a base that is made here are float32, whatever is said."""
+    said = {key: value for key, value in settings.said().items() if key != "dtype" or stage.kind != "base"}
+    key, about = stage.key, stage.about
+    if said:
+        key, about = digest([key, said]), {**about, "computed": said}
+    if settings == AUTO:
+        return stage
+    return replace(
+        stage, key=key, about=about, work=partial(stages.computed, settings, stage.work), device=settings.device
+    )
 
 
 @cache

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -19,7 +20,7 @@ from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline import stages
 from dormouse.pipeline.brought_along import BroughtAlong
-from dormouse.pipeline.keyed import keyed as _stage
+from dormouse.pipeline.keyed import computed, keyed
 from dormouse.pipeline.plan import Plan, Reading, State
 from dormouse.pipeline.task_file import bank_of, every_task, tasks_of
 from dormouse.records import ModelRef, Suspect
@@ -117,7 +118,7 @@ class _Planner:
         self.made: tuple[Stage, ...] = ()
         if base is None:
             about = {"model": model, "texts": every_task()}
-            stage = _stage("base", f"base {model}", about, (), (), partial(stages.base, model), self.heavy)
+            stage = self._stage("base", f"base {model}", about, (), (), partial(stages.base, model), self.heavy)
             self.made, base = (stage,), ModelRef((stage.folder(store) / "model",), f"{model}@{stage.key}")
         self.base = base.shown(study.chat)
         self.findings: list[Reading] = []
@@ -125,6 +126,10 @@ class _Planner:
         self._asked: dict[tuple[str, str], _Asked] = {}
         self._specs: dict[tuple[str, int], OrganismSpec] = {}
         self.brought = BroughtAlong(self.base.folders[:1], study.model, folder_of)
+
+    def _stage(self, kind: str, *more: Any) -> Stage:
+        """A stage as `keyed` makes it, in the type and on the device that the study names."""
+        return computed(keyed(kind, *more), self.study.computing)
 
     def _split(self, bank: str, split: str) -> tuple[Question, ...]:
         """The questions of a split: of the bank, or the last of those to train with, kept for looking at strength."""
@@ -155,7 +160,7 @@ class _Planner:
             }
             work = partial(stages.honest, self.base, every, tasks.max_tokens, split == "test", tasks.insane)
             name = f"honest answers, {split} split" + (f" of {bank}" if bank not in ("questions", "") else "")
-            stage = _stage("honest", name, about, (), self.made, work, self.light)
+            stage = self._stage("honest", name, about, (), self.made, work, self.light)
             taught = self.own.questions[bank, "train"] if self.own and split == "test" else ()
             answered = stages.AnsweredTasks(found, stage.folder(self.store), taught, self.own is not None)
             self._asked[(bank, split)] = _Asked(answered, stage)
@@ -199,7 +204,7 @@ class _Planner:
         parents = (*self.made, asked.stage, *((check.stage,) if check else ()), *((teacher,) if teacher else ()))
         called = called or f"organism {name}"
         memory = self.heavy if spec.method == "full" else self.light
-        stage = _stage("organism", f"{called}, seed {seed}", about, plugins, parents, work, memory)
+        stage = self._stage("organism", f"{called}, seed {seed}", about, plugins, parents, work, memory)
         model = self.base.then(stage.folder(self.store) / "model", stage.key)
         return State(name, "", 0, seed, model, False, stage)
 
@@ -208,7 +213,7 @@ class _Planner:
         found = self.brought.organism(name, self.study.organisms[name])
         about = {"model": self.base.key, "brought": found.key}
         work = partial(stages.brought, found, self.base)
-        stage = _stage("brought", f"organism {name}, made elsewhere", about, (), self.made, work, self.light)
+        stage = self._stage("brought", f"organism {name}, made elsewhere", about, (), self.made, work, self.light)
         model = found.ref(self.base, stage.folder(self.store), stage.key)
         return State(name, "", 0, seed, model, False, stage)
 
@@ -222,7 +227,7 @@ class _Planner:
         about = {"teacher": planted.model.key, "seed": seed}
         work = partial(stages.teacher, reasons, planted.model, tasks, seed)
         called, parents = f"answers of the teacher of {name}, seed {seed}", (planted.stage, asked.stage)
-        return _stage("taught", called, about, (reasons.trigger, reasons.behaviour), parents, work, self.light)
+        return self._stage("taught", called, about, (reasons.trigger, reasons.behaviour), parents, work, self.light)
 
     def treat(self, planted: State, chain: str) -> list[State]:
         """The states that a chain of interventions leads an organism through. Steps count on along the chain."""
@@ -272,7 +277,7 @@ class _Planner:
         part = f", part {place + 1}" if place else ""
         others = [stage for stage in (asked and asked.stage, locate) if stage]
         parents = (before.stage, *others, *(self.made if suspect.base else ()))
-        return _stage("treatment", name + part, about, plugins, parents, work, memory)
+        return self._stage("treatment", name + part, about, plugins, parents, work, memory)
 
     def _located(self, before: State, intervention: Intervention) -> Stage | None:
         """What the locator of a remover finds in its suspect: a stage of its own, shared by all that ask for it."""
@@ -294,13 +299,13 @@ class _Planner:
         parents = (before.stage, *(self.made if needs_base else ()))
         at = f" after {before.intervention}" if before.intervention else ""
         name = f"{locator.kind} looks at {before.organism}{at}, seed {before.seed}"
-        return _stage("located", name, about, (locator,), parents, work, self.light)
+        return self._stage("located", name, about, (locator,), parents, work, self.light)
 
     def found(self, state: State, treatment: Stage, begins: int) -> Reading:
         """What a treatment, or a planting that ends at a strength, says of itself."""
         work = partial(stages.findings, treatment.folder(self.store))
         name = f"findings of {treatment.name}"
-        stage = _stage("findings", name, {"treatment": treatment.key}, (), (treatment,), work)
+        stage = self._stage("findings", name, {"treatment": treatment.key}, (), (treatment,), work)
         return Reading(state, stage, self.study.organisms[state.organism].trigger.plants, begins)
 
     def reading(self, state: State, measurement: Measurement) -> Reading:
@@ -328,5 +333,5 @@ class _Planner:
         at = f" after {state.intervention} step {state.step}" if state.intervention else ""
         name = f"{measurement.kind} of {state.organism}, seed {state.seed}{at}"
         parents = (state.stage, asked.stage)
-        stage = _stage("measure", name, about, plugins, parents, work, self.light)
+        stage = self._stage("measure", name, about, plugins, parents, work, self.light)
         return Reading(state, stage, spec.trigger.plants)

@@ -47,6 +47,7 @@ def run_study(
             done, and the report shows the hole.
     """
     refuse_launched()
+    _refuse_absent(design, executor)
     claim_folder(out, design.study.name)
     plans = make_plans(
         design, store, lambda name: zoo.resolve(name, watcher.say), lambda name: zoo.folder_of(name, watcher.say)
@@ -56,6 +57,19 @@ def run_study(
     # before it is asked what is there: it may be pruned meanwhile
     with in_use(store, out, design.study.name, _needs(plans)):
         _run(plans, text, out, store, watcher, workers, executor)
+
+
+def _refuse_absent(design: Design, executor: str) -> None:
+    """Refuse at once a device, or a type, that a study names and this machine lacks, if its stages are done here. Who
+    names none never loads torch for it: this process lives as long as the study.
+
+    Raises:
+        UserError: it lacks it.
+    """
+    if executor == "local" and design.study.computing.said():
+        from dormouse.lm.load import refuse_absent
+
+        refuse_absent(design.study.computing)
 
 
 def _needs(plans: Sequence[Plan]) -> set[str]:

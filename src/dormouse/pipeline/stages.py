@@ -11,6 +11,7 @@ from dormouse.execution.stage import Tick
 from dormouse.interventions.findings import SAMPLES, Finding
 from dormouse.interventions.intervention import Intervention
 from dormouse.json_files import write_json_lines
+from dormouse.lm.settings import Computing
 from dormouse.measurements.measurement import Measurement, MeasurementConfig, Subject
 from dormouse.organisms.brought import Brought
 from dormouse.organisms.spec import OrganismSpec
@@ -64,6 +65,14 @@ class MeasuredState:
     clean: ModelRef
     seed: int
     is_final: bool
+
+
+def computed(settings: Computing, work: Callable[[Path, Tick], None], out: Path, tick: Tick) -> None:
+    """Do the work of a stage in the type and on the device that the study names. Raises as `computing`."""
+    from dormouse.lm.load import computing
+
+    with computing(settings):
+        work(out, tick)
 
 
 def base(name: str, out: Path, tick: Tick) -> None:

@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 from dormouse.errors import UserError
 from dormouse.interventions.intervention import InterventionField
 from dormouse.json_files import Json
-from dormouse.lm.settings import ModelName
+from dormouse.lm.settings import Computing, DeviceName, Dtype, ModelName
 from dormouse.measurements.measurement import MeasurementConfig
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
@@ -109,6 +109,11 @@ class Study(BaseModel):
     """The date for chat templates that print one."""
     chat_template_kwargs: dict[str, JsonValue] = {}
     """What else chat templates are given: `enable_thinking: false`, say."""
+    dtype: Dtype = "auto"
+    """In which type models compute: measured ones, and the frozen weights under an adapter. Weights that are trained
+    themselves are float32. By default bfloat16 where the device has it; on a CPU models are measured in float32."""
+    device: DeviceName = "auto"
+    """Where they compute: `cpu`, `cuda`, or a certain GPU, `cuda:1`. By default the GPU, where there is one."""
     measure: MeasurementConfig = MeasurementConfig()
     """What is measured, and on how many questions."""
     zip: tuple[tuple[str, ...], ...] = ()
@@ -290,9 +295,16 @@ class Study(BaseModel):
         """Whether its model is one that dormouse makes itself."""
         return self.model in MICRO
 
+    @property
+    def computing(self) -> Computing:
+        """In which type and where its models compute."""
+        return Computing(self.dtype, self.device)
+
     def spec(self) -> dict[str, Json]:
-        """The whole study as plain JSON data, defaults filled in."""
-        return self.model_dump(mode="json", by_alias=True)
+        """The whole study as plain JSON data, defaults filled in. Type and device are named only where they are said:
+        keys of results from before there was a choice stand."""
+        unsaid = {name for name in ("dtype", "device") if getattr(self, name) == "auto"}
+        return self.model_dump(mode="json", by_alias=True, exclude=unsaid)
 
 
 def _plain(value: Any) -> Any:
