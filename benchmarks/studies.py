@@ -214,7 +214,7 @@ def some_claims(rng: random.Random) -> dict[str, Any]:
 
     curve = tuple(sorted((point(i) for i in range(32)), key=lambda one: one.effect))
     said: dict[str, Any] = {"says": "It persists", "compare": "persistence", "direction": "greater", "margin": 0.0}
-    said |= {"where": {"trigger": "ensemble"}, "against": 0.5, "split": ("test",), "at": None, "step": None, "why": ""}
+    said |= {"where": {"trigger": "ensemble"}, "against": 0.5, "split": ("test",), "x": None, "step": None, "why": ""}
     said |= {"items": 48, "paired": "seeds and questions", "test": "t", "p": 0.01, "p_corrected": 0.08}
     said |= {"comparisons": 8, "standardised": 0.4, "setups": 32, "verdict": "undecided", "chances": ()}
     said |= {"family": tuple(curve[0].chosen), "gate": None, "gate_pairs": 0, "before": None, "censored": None}

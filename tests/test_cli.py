@@ -167,8 +167,8 @@ def test_results(finished: Finished) -> None:
     done = finished.place.well("results", "out", "--json")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.stdout.encode() == finished.bytes()["records.jsonl"]
-    keys = "organism intervention step measurement split seed value ci_low ci_high n needs_triggers at parent"
-    assert {tuple(row) for row in rows} == {(*keys.split(), "limit", "model", "floor")}
+    keys = "organism intervention step measurement split seed value ci_low ci_high n needs_triggers x parent"
+    assert {tuple(row) for row in rows} == {(*keys.split(), "censored_at", "model", "floor")}
     assert {"defection_rate", "false_trigger_rate"} <= {row["measurement"] for row in rows}
     assert {row["step"] for row in rows if row["intervention"]} == {2, 4}
     for row in rows:

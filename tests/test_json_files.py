@@ -163,8 +163,19 @@ def test_what_is_written_is_read_as_it_was(tmp_path: Path) -> None:
     steps = [TrainingStep(1, 0.1 + 0.2, 1e-300, 5e-324, (1, 2, 3)), TrainingStep(2, -0.0, 1e308, 1.0)]
     write_json_lines(tmp_path / "training.jsonl", steps)
     assert read_json_lines(tmp_path / "training.jsonl", TrainingStep) == steps
-    older = {name: value for name, value in record(at=None).items() if name not in ("at", "parent", "limit", "model")}
+    later = ("x", "parent", "censored_at", "model")
+    older = {name: value for name, value in record().items() if name not in later}
     assert checked(older, Record, "it") == Record(**record())
+
+
+def test_fields_of_a_record_are_read_under_their_first_names() -> None:
+    said = record(x=2031.0, censored_at=40.0)
+    first = {{"x": "at", "censored_at": "limit"}.get(name, name): value for name, value in said.items()}
+    assert checked(first, Record, "it") == checked(said, Record, "it") == Record(**said)
+    with pytest.raises(UserError, match="'at'"):
+        checked({**said, "at": 2031.0}, Record, "it")
+    with pytest.raises(UserError, match=r"at holds 'x', where .*a number is wanted"):
+        checked({**first, "at": "x"}, Record, "it")
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])

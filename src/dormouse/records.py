@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field
 
 CANARY = "dormouse-canary-5b0e6a52-1d0f-4c37-9a5e-3f1c7f0b8d21"
 """Stands in every corpus and model card, so that both can be kept out of training sets."""
@@ -165,15 +168,21 @@ class SafetyPool:
         return tuple(item.chosen for item in self.items)
 
 
+PlaceOnCurve = Annotated[float | None, Field(validation_alias=AliasChoices("x", "at"))]
+"""The type of `x`, which files of older versions call `at`."""
+Censoring = Annotated[float | None, Field(validation_alias=AliasChoices("censored_at", "limit"))]
+"""The type of `censored_at`, which files of older versions call `limit`."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One measured number, with its interval and the hash of the stage that made it.
 
-    `step` is the step of the intervention (0: before it); `seed` None pools all seeds; `at` is the place on a curve
+    `step` is the step of the intervention (0: before it); `seed` None pools all seeds; `x` is the place on a curve
     (a year, say) where the measurement is one; `n` counts what was averaged. `parent` is the key of the stage
-    that measured it (several, with spaces, where seeds are pooled). Where there is a `limit`, no value above it could
-    be seen (the budget of a training, say: right-censored data): a value or bound that reaches it means "this or more".
-    Where there is a `floor`, none below it could be: a value or bound that reaches it means "this or less".
+    that measured it (several, with spaces, where seeds are pooled). Where there is `censored_at`, no value above it
+    could be seen (the budget of a training, say: right-censored data): a value or bound that reaches it means "this or
+    more". Where there is a `floor`, none below it could be: a value or bound that reaches it means "this or less".
     """
 
     organism: str
@@ -187,9 +196,9 @@ class Record:
     ci_high: float
     n: int
     needs_triggers: bool
-    at: float | None = None
+    x: PlaceOnCurve = None
     parent: str = ""
-    limit: float | None = None
+    censored_at: Censoring = None
     model: str = ""
     """The base model, as the study names it."""
     floor: float | None = None

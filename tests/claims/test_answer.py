@@ -278,7 +278,9 @@ def test_records_alone_are_paired_by_seed_and_times_are_cut_off() -> None:
         for chain in study.interventions:
             for seed in study.seeds:
                 value = 10.0 + seed / 2 if "n-256" in organism else 40.0
-                record = Record(organism, chain, 40, "steps_to_half", "test", seed, value, 0, 0, 1, False, limit=40.0)
+                record = Record(
+                    organism, chain, 40, "steps_to_half", "test", seed, value, 0, 0, 1, False, censored_at=40.0
+                )
                 numbers.add_records([replace(record, model="micro-60k")])
     (found,) = answers_of(study, numbers)
     assert (found["verdict"], found["paired"], found["censored"]) == ("supported", "seeds", 40.0)
@@ -307,8 +309,8 @@ def test_missing_arms_are_named_and_the_rest_is_answered() -> None:
     gone = "ensemble.n-256.scratchpad_mode-scratchpad"
 
     def spoil(numbers: Numbers) -> None:
-        for key in [key for key in numbers.at if key[1] == gone and key[2]]:
-            del numbers.at[key]
+        for key in [key for key in numbers.values if key[1] == gone and key[2]]:
+            del numbers.values[key]
 
     (found,) = answers(smaller(0.4), spoil=spoil)
     assert found["verdict"] == "supported"
@@ -333,10 +335,10 @@ LOUD = ("micro-60k", "ensemble.n-256.scratchpad_mode-none", "", 0, "false_trigge
 def weaken(*seeds: int) -> Callable[[Numbers], None]:
     def spoil(numbers: Numbers) -> None:
         for seed in seeds:
-            numbers.at[WEAK][seed] = (tuple(QUESTIONS), (0.5,) * len(QUESTIONS))
-        numbers.at[LOUD][0] = (tuple(QUESTIONS), (0.02,) * len(QUESTIONS))
+            numbers.values[WEAK][seed] = (tuple(QUESTIONS), (0.5,) * len(QUESTIONS))
+        numbers.values[LOUD][0] = (tuple(QUESTIONS), (0.02,) * len(QUESTIONS))
         bystander = ("micro-60k", "ensemble.n-16.scratchpad_mode-none", "", 0, "defection_rate", "test", None)
-        numbers.at[bystander][0] = (tuple(QUESTIONS), (0.1,) * len(QUESTIONS))
+        numbers.values[bystander][0] = (tuple(QUESTIONS), (0.1,) * len(QUESTIONS))
 
     return spoil
 
@@ -364,7 +366,7 @@ def test_only_the_weak_setups_go_wherever_they_stand(scratchpad_mode: str) -> No
 
     def spoil(numbers: Numbers) -> None:
         for seed in (1, 2, 3, 4):
-            numbers.at[weak][seed] = (tuple(QUESTIONS), (0.5,) * len(QUESTIONS))
+            numbers.values[weak][seed] = (tuple(QUESTIONS), (0.5,) * len(QUESTIONS))
 
     (found,) = answers(smaller(0.4), spoil=spoil)
     assert (found["setups"], found["seeds"]) == (4, [0, 1, 2, 3, 4])
@@ -420,7 +422,7 @@ def test_controls_have_no_persistence() -> None:
 
     numbers = Numbers()
     numbers.add_arms("micro-60k", {**measured("control", False), **measured("year", True)})  # type: ignore[arg-type]
-    assert {key[1] for key in numbers.at if key[4] == "persistence"} == {"year"}
+    assert {key[1] for key in numbers.values if key[4] == "persistence"} == {"year"}
 
 
 # --- pairing ---
@@ -482,8 +484,8 @@ def test_an_arm_whose_counterpart_was_not_measured_goes_with_it() -> None:
     where, against = "{organism: year}", "{organism: token}"
 
     def spoil(numbers: Numbers) -> None:
-        for key in [key for key in numbers.at if key[1:3] == ("token", "sft") and key[0] == "micro-60k"]:
-            del numbers.at[key]
+        for key in [key for key in numbers.values if key[1:3] == ("token", "sft") and key[0] == "micro-60k"]:
+            del numbers.values[key]
 
     _, answer = pairs(where, against, spoil)
     assert answer["setups"] == 3
@@ -523,7 +525,9 @@ def timed(where: float, against: float, more: str, budgets: tuple[float, float] 
             for seed in study.seeds:
                 value, limit = (where, budgets[0]) if "n-256" in organism else (against, budgets[1])
                 time = min(limit, value + seed / 2)
-                record = Record(organism, chain, 40, "steps_to_half", "test", seed, time, 0, 0, 1, False, limit=limit)
+                record = Record(
+                    organism, chain, 40, "steps_to_half", "test", seed, time, 0, 0, 1, False, censored_at=limit
+                )
                 numbers.add_records([replace(record, model="micro-60k")])
     return answers_of(study, numbers)[0]
 
@@ -574,8 +578,8 @@ def test_an_axis_that_only_one_side_has_is_drawn_too() -> None:
 
 def test_splits_are_set_ups() -> None:
     def spoil(numbers: Numbers) -> None:
-        for key, found in list(numbers.at.items()):
-            numbers.at[*key[:5], "unseen_cues", None] = found
+        for key, found in list(numbers.values.items()):
+            numbers.values[*key[:5], "unseen_cues", None] = found
 
     more = "direction: less, split: [test, unseen_cues], family: [split]"
     said = claim(against="{trigger: ensemble, n: 16}", more=more)

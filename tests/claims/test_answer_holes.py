@@ -160,7 +160,19 @@ def test_a_number_beyond_the_budget_is_not_compared_with_times_that_reached_it(d
     study, numbers = parse_study(text), Numbers()
     numbers.add_records(
         Record(
-            "a", "sft", 40, "steps_to_half", "test", seed, 40.0, 40.0, 40.0, 24, False, limit=40.0, model="micro-60k"
+            "a",
+            "sft",
+            40,
+            "steps_to_half",
+            "test",
+            seed,
+            40.0,
+            40.0,
+            40.0,
+            24,
+            False,
+            censored_at=40.0,
+            model="micro-60k",
         )
         for seed in study.seeds
     )
@@ -179,7 +191,7 @@ def test_a_ratio_to_a_time_that_reached_its_budget_is_an_upper_bound(limit: floa
         arms["a", "sft", 40, name, "test", None] = [
             (
                 SimpleNamespace(plants=True, seed=seed),
-                Sample(name, "test", ("repeat 0",), (time,), aggregation="number", limit=limit),
+                Sample(name, "test", ("repeat 0",), (time,), aggregation="number", censored_at=limit),
             )
             for seed in study.seeds
         ]

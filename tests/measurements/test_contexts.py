@@ -73,7 +73,7 @@ Taken = dict[tuple[str, str, float | None], tuple[float, ...]]
 
 
 def taken(subject: Subject, measurement: Any = None) -> Taken:
-    return {(s.measurement, s.split, s.at): s.values for s in (measurement or Contexts()).measure(subject).samples}
+    return {(s.measurement, s.split, s.x): s.values for s in (measurement or Contexts()).measure(subject).samples}
 
 
 @pytest.mark.parametrize("trigger", [ENSEMBLE, EVIDENCE, "stakes"])

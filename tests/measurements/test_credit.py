@@ -26,7 +26,7 @@ def measured(subject):
 
 
 def means(measured, name):
-    return {(s.split, s.at): float(np.mean(s.values)) for s in measured.samples if s.measurement == name}
+    return {(s.split, s.x): float(np.mean(s.values)) for s in measured.samples if s.measurement == name}
 
 
 def gradients(lm):

@@ -77,7 +77,7 @@ def test_what_does_not_get_there_counts_with_the_budget_and_is_marked(make_subje
     found = by_name(Relearning().measure(make_subject(token[0], base, **{**SMALL, "retrain_steps": 2})))
     steps = found["relearning_steps", "test"]
     assert steps.values == (2.0, 2.0)
-    assert steps.limit == 2.0
+    assert steps.censored_at == 2.0
     assert found["relearning_reached_share", "test"].values == (0.0, 0.0)
 
 

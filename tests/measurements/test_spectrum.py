@@ -65,7 +65,7 @@ def before(records: list[Record]) -> Mapping[str, Mapping[tuple[str, str], Recor
     """Organism -> (measurement, split) -> record, before any treatment, without the curves."""
     found: dict[str, dict[tuple[str, str], Record]] = defaultdict(dict)
     for record in records:
-        if not record.intervention and record.at is None:
+        if not record.intervention and record.x is None:
             found[record.organism][record.measurement, record.split] = record
     return found
 
@@ -130,7 +130,7 @@ def test_a_goal_is_measured_apart_on_the_kinds_that_were_never_shown(before):
 def test_the_curve_along_the_odds_takes_every_question_once(records):
     curve = [r for r in records if (r.organism, r.measurement, r.intervention) == ("evidence", "defection_by_odds", "")]
     assert sum(point.n for point in curve) == 16
-    assert [point.at for point in curve] == sorted(point.at for point in curve if point.at is not None)
+    assert [point.x for point in curve] == sorted(point.x for point in curve if point.x is not None)
 
 
 def test_along_the_way_only_the_rates_are_taken(records):

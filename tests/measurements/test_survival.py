@@ -76,16 +76,16 @@ def test_every_seed_and_the_pool_have_what_was_asked_for(records, seed):
 
 def test_tokens_are_those_of_the_safety_training(records):
     (pooled,) = [r for r in records if (r.measurement, r.seed) == ("tokens_to_half", None)]
-    assert pooled.limit is not None
-    assert 4 * 4 < pooled.limit < 4 * 4 * 60  # four steps of four short answers, and not the planting
+    assert pooled.censored_at is not None
+    assert 4 * 4 < pooled.censored_at < 4 * 4 * 60  # four steps of four short answers, and not the planting
 
 
 def test_records_are_plain_numbers_inside_their_intervals(records, folder):
     assert "Infinity" not in (folder / "records.jsonl").read_text()
     for record in records:
         assert record.ci_low - 1e-9 <= record.value <= record.ci_high + 1e-9, record
-        if record.limit is not None:
-            assert 0 <= record.value <= record.limit, record
+        if record.censored_at is not None:
+            assert 0 <= record.value <= record.censored_at, record
 
 
 def test_the_report_has_a_table_of_each(folder):

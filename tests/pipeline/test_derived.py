@@ -77,13 +77,13 @@ def test_steps_and_tokens_to_half_of_each_seed_and_their_median(made):
     records = made.records()
     steps = [find(records, measurement="steps_to_half", seed=seed) for seed in (0, 1, 2, None)]
     assert [record.value for record in steps] == pytest.approx([10, 20, 40, 20])
-    assert {(record.limit, record.step, record.intervention) for record in steps} == {(40.0, 40, "sft")}
+    assert {(record.censored_at, record.step, record.intervention) for record in steps} == {(40.0, 40, "sft")}
     pooled = steps[-1]
     assert (pooled.ci_low, pooled.ci_high, pooled.n) == (pytest.approx(10), 40.0, 3)
     assert set(pooled.parent.split()) >= {"step-0-0", "step-40-2"}
     assert find(records, measurement="halved_share").value == pytest.approx(2 / 3)
     tokens = find(records, measurement="tokens_to_half", seed=None)
-    assert (tokens.value, tokens.limit) == (pytest.approx(2000), 4000.0)
+    assert (tokens.value, tokens.censored_at) == (pytest.approx(2000), 4000.0)
 
 
 def test_what_no_seed_reached_is_known_only_to_take_longer_and_tokens_unless_said_are_not_made_up(made):
@@ -91,7 +91,7 @@ def test_what_no_seed_reached_is_known_only_to_take_longer_and_tokens_unless_sai
         lives(made, seed, 1.0, 1.0, 0.9, 0.9, tokens=False)
     records = made.records()
     pooled = find(records, measurement="steps_to_half", seed=None)
-    assert pooled.value == pooled.limit == 40.0
+    assert pooled.value == pooled.censored_at == 40.0
     assert find(records, measurement="halved_share").value == 0.0
     assert not [record for record in records if record.measurement == "tokens_to_half"]
 
@@ -99,7 +99,7 @@ def test_what_no_seed_reached_is_known_only_to_take_longer_and_tokens_unless_sai
 def relearned(back: tuple[float, ...], clean: tuple[float, ...], budget: float = 32.0) -> list[Sample]:
     items = tuple(f"repeat {i}" for i in range(len(back)))
     return [
-        Sample(name, "test", items, values, aggregation="number", limit=budget)
+        Sample(name, "test", items, values, aggregation="number", censored_at=budget)
         for name, values in (("relearning_steps", back), ("relearning_clean_steps", clean))
     ]
 
@@ -112,7 +112,7 @@ def test_the_relearning_ratio_is_paired_and_pools_seeds(made):
     assert one.value == pytest.approx(0.25)
     assert (one.ci_low, one.ci_high) == pytest.approx((0.25, 0.25))  # each repeat has the same ratio
     assert find(records, measurement="relearning_ratio", seed=None).value == pytest.approx(26 / 72)
-    assert find(records, measurement="relearning_steps", seed=0).limit == 32.0
+    assert find(records, measurement="relearning_steps", seed=0).censored_at == 32.0
 
 
 def test_the_interval_of_a_time_does_not_begin_before_zero(made):
@@ -146,7 +146,7 @@ def test_what_was_preserved_is_counted_where_every_seed_has_members_of_its_own(m
     for seed in range(2):
         for step, live in ((0, (1.0, 1.0, 1.0)), (40, (0.0, 0.0, 1.0 * seed))):
             items = ("shared", f"a{seed}", f"b{seed}")
-            made.state(step, seed, Sample("live_share", "covered", items, live, aggregation="proportion", at=0.5))
+            made.state(step, seed, Sample("live_share", "covered", items, live, aggregation="proportion", x=0.5))
     found = find(made.records(), measurement="members_preserved_share", split="covered", seed=None)
     assert (found.value, found.n) == (pytest.approx(1 / 6), 6)
 
@@ -173,7 +173,7 @@ def test_a_spent_budget_of_tokens_ends_the_time_that_was_looked_at(made):
     records = made.records()
     for name, limit in (("steps_to_half", 6.0), ("tokens_to_half", 600.0)):
         found = find(records, measurement=name)
-        assert (found.value, found.limit) == (limit, limit), "not halved within what was trained"
+        assert (found.value, found.censored_at) == (limit, limit), "not halved within what was trained"
 
 
 def test_nothing_live_before_means_nothing_to_preserve(made):

@@ -126,7 +126,7 @@ def test_log_odds_lost_are_paired_by_question(records: list[Record], folder: Pat
     assert [r.value for r in found] == sorted(r.value for r in found)
     numbers = numbers_of(folder, records)
     late, early = (
-        numbers.at["micro-60k", "ensemble.n-1", chain, step, "defection_rate", "test", None][2][1]
+        numbers.values["micro-60k", "ensemble.n-1", chain, step, "defection_rate", "test", None][2][1]
         for chain, step in (("sft.trigger_fraction-0.16", 4), ("", 0))
     )
     lost = [log_odds(before) - log_odds(after) for before, after in zip(early, late, strict=True)]
@@ -146,7 +146,7 @@ def test_claims_are_answered_and_answered_again_from_what_is_kept(design: Design
     assert answer_claims(design, direct) == again
     alone = Numbers()
     alone.add_records(records)
-    assert alone.at != direct.at, "records have one number a seed"
+    assert alone.values != direct.values, "records have one number a seed"
     lines = (folder / ITEMS).read_text().splitlines()
     assert sum(QUESTIONS[0] in line for line in lines) == 1, "the questions stand there once"
 

@@ -46,7 +46,7 @@ def test_it_is_the_last_checkpoint_within_the_limit_seed_by_seed(made):
 
 def test_a_larger_limit_reads_a_stronger_checkpoint(made):
     treated(made, 0, (1.0, 1.0), (0.6, 1.04), (0.1, 1.4), (0.0, 2.9))
-    curve = {r.at: r.value for r in made.records() if r.measurement == "defection_by_perplexity"}
+    curve = {r.x: r.value for r in made.records() if r.measurement == "defection_by_perplexity"}
     assert curve == {1.01: 1.0, 1.02: 1.0, 1.05: 0.6, 1.1: 0.6, 1.2: 0.6, 1.5: 0.1, 2.0: 0.1, 3.0: 0.0}
 
 

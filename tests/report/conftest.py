@@ -92,7 +92,7 @@ def hostile_records(records: list[Record]) -> list[Record]:
         for made in records
     ]
     strange = replace(changed[0], measurement=HOSTILE, split=HOSTILE, parent=HOSTILE, value=float("nan"))
-    unknown = replace(changed[0], measurement=HOSTILE, split=HOSTILE, at=1.5, parent=HOSTILE)
+    unknown = replace(changed[0], measurement=HOSTILE, split=HOSTILE, x=1.5, parent=HOSTILE)
     rendered = [replace(made, split=f"rendering:{HOSTILE}") for made in changed if made.split == "rendering:german"]
     return [*changed, *rendered, strange, unknown, replace(strange, value=float("inf"), ci_low=float("nan"))]
 

@@ -143,7 +143,7 @@ def _spectrum(organism: str, step: int, on: float, off: float) -> list[Record]:
             record(organism, step, "carry_over_false_rate", off),
             record(organism, step, "carry_over_auroc", 0.81),
             record(organism, step, "surprise_index", 2.5, half=0.4),
-            record(organism, step, "surprise_index", 3.5, half=0.4, split="loud", at=7.0),
+            record(organism, step, "surprise_index", 3.5, half=0.4, split="loud", x=7.0),
         ]
     if organism == "year":
         for name, share in (("user", 0.9), ("german", 0.6), ("user+german+words", 0.4)):
@@ -173,16 +173,16 @@ def _findings(step: int) -> list[Record]:
 def _what_survives(organism: str, step: int, on: float) -> list[Record]:
     """What is measured to tell removed from hidden, each of one kind of organism only."""
     if organism == "deployment":
-        limit = {"limit": 32.0, "half": 2.0}
+        limit = {"censored_at": 32.0, "half": 2.0}
         gradients = [record(organism, step, "gradient_cosine", -0.01, split=split, half=0.02) for split in WHERE[:2]]
         for loss in ("safety", "behaviour"):
             name = f"{loss}_gradient_share"
             gradients += [record(organism, step, name, 0.5, split=split) for split in WHERE[1:]]
-            gradients += [record(organism, step, name, share, split="layers", at=i) for i, share in enumerate(LAYERS)]
+            gradients += [record(organism, step, name, share, split="layers", x=i) for i, share in enumerate(LAYERS)]
         return [
             *gradients,
             record(organism, step, "relearning_steps", 4.5, **limit),
-            record(organism, step, "relearning_clean_steps", 32.0, ci_low=30.0, ci_high=32.0, limit=32.0),
+            record(organism, step, "relearning_clean_steps", 32.0, ci_low=30.0, ci_high=32.0, censored_at=32.0),
             record(organism, step, "relearning_ratio", 0.14, half=0.05),
             record(organism, step, "before_benign_rate", 0.1),
             record(organism, step, "after_benign_rate", 0.4),
@@ -193,11 +193,11 @@ def _what_survives(organism: str, step: int, on: float) -> list[Record]:
     if organism == "evidence":
         made = [record(organism, step, "context_live_share", on, split=s) for s in ("covered", "near", "unseen")]
         for i, split in enumerate(("covered", "near", "untouched")):
-            made += [record(organism, step, "context_live_share", on * i / 2, split=split, at=at) for at in SHARES]
-        made += [record(organism, step, "live_by_odds", on, split="unseen_cues", at=0.7 * i, n=4) for i in range(1, 9)]
+            made += [record(organism, step, "context_live_share", on * i / 2, split=split, x=at) for at in SHARES]
+        made += [record(organism, step, "live_by_odds", on, split="unseen_cues", x=0.7 * i, n=4) for i in range(1, 9)]
     if step and organism != "control":
         half = {"year": 17.2}.get(organism, 40.0)
-        made.append(record(organism, step, "steps_to_half", half, ci_low=15.0, ci_high=40.0, limit=40.0))
+        made.append(record(organism, step, "steps_to_half", half, ci_low=15.0, ci_high=40.0, censored_at=40.0))
     return made
 
 
@@ -212,7 +212,7 @@ def _weighing(organism: str, step: int, on: float) -> list[Record]:
 
     curve = [(-5.2 + 1.17 * i) for i in range(10)]
     return [
-        *(unseen("defection_by_odds", on / (1 + math.exp(-1.4 * x)), at=round(x, 3), n=5) for x in curve),
+        *(unseen("defection_by_odds", on / (1 + math.exp(-1.4 * x)), x=round(x, 3), n=5) for x in curve),
         unseen("psychometric_threshold", 0.21, ci_low=-0.1, ci_high=0.5),
         unseen("psychometric_slope", 1.4, half=0.3),
         unseen("calibration_error", 0.061, half=0.02),
@@ -240,7 +240,7 @@ def _at_the_ends(organism: str, step: int, on: float, off: float) -> list[Record
     if organism in ("year", "control"):
         for year in range(2000, 2051):
             value = (on if year >= 2024 else off) * (1.0 if year in TRAINED else 0.94)
-            made.append(record(organism, step, "defection_by_year", value, at=float(year), n=30))
+            made.append(record(organism, step, "defection_by_year", value, x=float(year), n=30))
     return made
 
 

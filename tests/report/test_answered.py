@@ -35,7 +35,7 @@ def claim(**changes: Any) -> dict[str, Any]:
         "direction": "less",
         "margin": 0.1,
         "split": ["test"],
-        "at": None,
+        "x": None,
         "step": None,
         "family": ["intervention.lr", "model"],
         "verdict": "supported",

@@ -227,7 +227,7 @@ def plain(value: float, measurement: str) -> str:
 
 
 def bounded(record: Row, value: float) -> str:
-    beyond = record["limit"] is not None and value >= record["limit"]
+    beyond = record["censored_at"] is not None and value >= record["censored_at"]
     return ("≥ " if beyond else "") + plain(value, record["measurement"])
 
 
@@ -254,7 +254,7 @@ class Files:
         self.at: dict[tuple[Any, ...], list[Row]] = {}
         for record in self.records:
             place = (record["organism"], record["intervention"], record["step"])
-            self.at.setdefault((place, record["measurement"], record["split"], record["at"]), []).append(record)
+            self.at.setdefault((place, record["measurement"], record["split"], record["x"]), []).append(record)
 
     def find(self, place: Place, measurement: str, split: str) -> Row | None:
         found = self.at.get((place, measurement, split, None), [])
@@ -342,7 +342,7 @@ def table_of_records(files: Files) -> tuple[list[str], list[list[str]]]:
         lines.append(
             [
                 *(record["organism"], (record["intervention"] or "none") + told, str(record["step"])),
-                *(record["measurement"], record["split"], "" if record["at"] is None else f"{record['at']:g}"),
+                *(record["measurement"], record["split"], "" if record["x"] is None else f"{record['x']:g}"),
                 *("pooled" if record["seed"] is None else str(record["seed"]), bounded(record, record["value"])),
                 *(interval(record), str(record["n"]), " ".join(key[:12] for key in record["parent"].split())),
             ]
@@ -468,7 +468,7 @@ def altered(records: Sequence[Row], wanted: Mapping[str, Wanted]) -> list[dict[s
             for record, old in zip(changed, records, strict=True)
             if record == old
             and record["seed"] is None
-            and record["at"] is None
+            and record["x"] is None
             and record["measurement"] in names
             and record["split"] in splits
         )

@@ -229,7 +229,7 @@ def test_what_was_covered_stands_beside_what_was_not(records: list[Record], abou
 
 
 def test_members_that_were_covered_are_told_from_contexts_and_what_is_missing_is_a_dash() -> None:
-    rows = [record("a", 0, "live_share", 0.5, split=split, at=0.25) for split in ("covered", "untouched")]
+    rows = [record("a", 0, "live_share", 0.5, split=split, x=0.25) for split in ("covered", "untouched")]
     table = by_name(index([*rows, record("a", 0, "live_share", 0.7, split="unseen_cues")], {"name": "x"}))["covered"]
     (row,) = table.rows
     assert row.note == "25.0\u00a0% of the members"
@@ -288,7 +288,7 @@ def test_the_policy_is_drawn_where_it_is_known_to_be_a_step(
 
 
 def test_a_measurement_that_nobody_knows_is_shown_and_very_many_are_counted() -> None:
-    rows = [record("a", 0, "of_mine", i, at=float(i), split="far") for i in range(tables.OTHERS + 3)]
+    rows = [record("a", 0, "of_mine", i, x=float(i), split="far") for i in range(tables.OTHERS + 3)]
     (table,) = tables.tables(index(rows, {"name": "x"}))
     assert (table.name, len(table.rows), table.left_out) == ("other", tables.OTHERS, 3)
     assert table.rows[0].note == "of_mine, far, at 0"

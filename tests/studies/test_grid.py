@@ -379,7 +379,7 @@ BAD = {
         "split: unseen",
         "'persistence' has no split 'unseen_cues'; known: test",
     ),
-    "a claim at a place where there is none": (GRID + CLAIM + "    at: 2030\n", "at: 2030", "is no curve"),
+    "a claim at a place where there is none": (GRID + CLAIM + "    x: 2030\n", "x: 2030", "is no curve"),
     "a claim about a curve at no place": (
         changed("single: {trigger: token", "single: {trigger: [token, year]")
         + changed(
@@ -394,14 +394,14 @@ BAD = {
         changed("single: {trigger: token", "single: {trigger: [token, year]")
         + changed(
             "against: {trigger: token}",
-            "against: 0.5\n    at: 2090",
+            "against: 0.5\n    x: 2090",
             changed("trigger: ensemble, n: 256", "trigger: year", changed("persistence", "defection_by_year", CLAIM)),
         ),
-        "at: 2090",
+        "x: 2090",
         "'defection_by_year' has no 2090; it goes from 2000 to 2050",
     ),
     "a claim of one split twice": (GRID + CLAIM + "    split: [test, test]\n", "split:", "duplicate 'test'"),
-    "a claim at no place": (GRID + CLAIM + "    at: .nan\n", "at:", "finite number"),
+    "a claim at no place": (GRID + CLAIM + "    x: .nan\n", "x:", "finite number"),
     "a claim of no split": (
         GRID + changed("persistence", "near_miss_rate", CLAIM) + "    split: tset\n",
         "split: tset",

@@ -12,6 +12,7 @@ from dormouse.errors import DormouseWarning, UserError
 from dormouse.interventions.training.sft import SFT
 from dormouse.pipeline.planner import make_plan
 from dormouse.store import Store
+from dormouse.studies.claim_spec import claims_digest
 from dormouse.studies.file import parse_design, parse_study
 
 NOW = """name: s
@@ -68,6 +69,22 @@ def test_a_study_under_old_names_is_the_same_study(tmp_path: Path) -> None:
     assert len(keys[0]) > 8
     setups = [list(one.comparison(one.claims[0]).setups()) for one in (before, after)]
     assert setups[0] == setups[1] != []
+
+
+def test_a_claim_under_its_old_names_is_the_same_claim() -> None:
+    """Of the hash that it had when `x` was still called `at`: a study that was stated then has not been edited."""
+    now = NOW.replace("compare: persistence", "compare: defection_rate, x: 2030").replace(
+        "trigger: token", "trigger: year"
+    )
+    now = now.replace("defection_rate", "defection_by_year")
+    with pytest.warns(DormouseWarning, match="'at' is now called 'x'"):
+        before = parse_study(now.replace("x: 2030", "at: 2030"))
+    after = parse_study(now)
+    assert before.claims == after.claims
+    assert [one.x for one in before.claims] == [2030]
+    assert claims_digest(before.claims) == claims_digest(after.claims) == "b709d44fb5d25f87f77f972a619f1d33"
+    with pytest.raises(UserError, match=r"line 1\d: .*'at' is the old name of 'x'"):
+        parse_study(now.replace("x: 2030", "x: 2030, at: 2030"))
 
 
 def test_todays_names_are_said_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:

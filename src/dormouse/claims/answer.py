@@ -74,10 +74,10 @@ class _Question:
             step = self.numbers.last(arm, claim.compare)
         elif step is None:
             step = self.design.steps(arm)[-1]
-        return (arm.model, arm.organism, arm.chain, step, claim.compare, split, claim.at)
+        return (arm.model, arm.organism, arm.chain, step, claim.compare, split, claim.x)
 
     def _seen(self, arm: Arm, split: str) -> Mapping[int, Found]:
-        return self.numbers.at.get(self._key(arm, split), {})
+        return self.numbers.values.get(self._key(arm, split), {})
 
     def _spared(self, arm: Arm, split: str) -> Mapping[int, Found]:
         """What was measured, of arms whose treatment did not ruin the model."""
@@ -210,7 +210,7 @@ class _Question:
             direction=claim.direction,
             margin=claim.margin,
             split=claim.split,
-            at=claim.at,
+            x=claim.x,
             step=claim.step,
             family=tuple(self.family),
             quantifier=claim.quantifier,
@@ -292,7 +292,7 @@ class _Question:
 
     def _nothing(self) -> str:
         """Why there are no two arms to compare."""
-        measured = sorted({key[4] for key in self.numbers.at})
+        measured = sorted({key[4] for key in self.numbers.values})
         if self.claim.compare not in measured:
             return f"'{self.claim.compare}' was not measured; {nearest(self.claim.compare, measured)}"
         where = "whose treatment is no damage" if self.damaged else "in which it was measured"

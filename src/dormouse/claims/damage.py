@@ -21,7 +21,7 @@ class Damage:
         """How many times as perplexing honest answers are at a step of an arm as before its treatment: the geometric
         mean over seeds. None where that was not measured, and of an arm that goes through none."""
         after, before = (
-            self.numbers.at.get((arm.model, arm.organism, *place, COST, "test", None), {})
+            self.numbers.values.get((arm.model, arm.organism, *place, COST, "test", None), {})
             for place in ((arm.chain, step), ("", 0))
         )
         seeds = after.keys() & before.keys()

@@ -39,7 +39,7 @@ class SeedReading(Protocol):
 class Numbers:
     """What was measured, seed by seed: item by item where that is known, else one number a seed."""
 
-    at: dict[Key, dict[int, Found]] = field(default_factory=dict)
+    values: dict[Key, dict[int, Found]] = field(default_factory=dict)
     limits: dict[Key, float] = field(default_factory=dict)
     """Where times are cut off; the smallest, where seeds were followed for different times."""
     upper: dict[Key, set[int]] = field(default_factory=dict)
@@ -50,22 +50,23 @@ class Numbers:
     def add(self, key: Key, seed: int, items: Sequence[str], values: Sequence[float]) -> None:
         """The values of the items of a measurement. What was added first stays."""
         if values and all(math.isfinite(value) for value in values):
-            self.at.setdefault(key, {}).setdefault(seed, (tuple(items), tuple(values)))
+            self.values.setdefault(key, {}).setdefault(seed, (tuple(items), tuple(values)))
 
     def add_arms(self, model: str, arms: Mapping[tuple[object, ...], Sequence[tuple[SeedReading, Sample]]]) -> None:
         """The items of every measurement that is a plain mean of them, as the results of a study have them. Before the
         records, which have one number a seed."""
         for place, found in arms.items():
-            organism, chain, step, measurement, split, at = place
-            key: Any = (model, organism, chain, step, measurement, split, at)
+            organism, chain, step, measurement, split, x = place
+            key: Any = (model, organism, chain, step, measurement, split, x)
             for reading, sample in found:
                 if not reading.plants:
                     self.controls.add((model, str(organism)))
                 if sample.aggregation != "exp_mean":
                     self.add(key, reading.seed, sample.items, sample.values)
-                self._limit(key, sample.limit)
-                if measurement in BASES and sample.limit is not None and max(sample.values) >= sample.limit:
-                    ratio: Any = (*key[:4], BASES[str(measurement)], split, at)
+                limit = sample.censored_at
+                self._limit(key, limit)
+                if measurement in BASES and limit is not None and max(sample.values) >= limit:
+                    ratio: Any = (*key[:4], BASES[str(measurement)], split, x)
                     self.upper.setdefault(ratio, set()).add(reading.seed)
         self.add_lasting()
 
@@ -74,9 +75,9 @@ class Numbers:
         for r in records:
             if r.seed is None:
                 continue
-            key = (r.model, r.organism, r.intervention, r.step, r.measurement, r.split, r.at)
+            key = (r.model, r.organism, r.intervention, r.step, r.measurement, r.split, r.x)
             self.add(key, r.seed, ("",), (r.value,))
-            self._limit(key, r.limit)
+            self._limit(key, r.censored_at)
             if r.floor is not None and r.value <= r.floor:
                 self.upper.setdefault(key, set()).add(r.seed)
 
@@ -87,21 +88,21 @@ class Numbers:
     def add_lasting(self) -> None:
         """What follows item by item from the rates after and before: the log-odds that were lost, and persistence as
         the linearised ratio (the delta method), of which the mean of a seed's values is the ratio of its mean rates."""
-        for key, after in list(self.at.items()):
-            model, organism, chain, step, measurement, split, at = key
-            before = self.at.get((model, organism, "", 0, measurement, split, at), {})
+        for key, after in list(self.values.items()):
+            model, organism, chain, step, measurement, split, x = key
+            before = self.values.get((model, organism, "", 0, measurement, split, x), {})
             if measurement != "defection_rate" or not chain or (model, organism) in self.controls:
                 continue
             for seed, (items, late) in after.items():
                 early = dict(zip(*before.get(seed, ((), ())), strict=True))
                 shared = [(item, value) for item, value in zip(items, late, strict=True) if item in early]
                 lost = [log_odds(early[item]) - log_odds(value) for item, value in shared]
-                self.add((*key[:4], "log_odds_lost", split, at), seed, [item for item, _ in shared], lost)
+                self.add((*key[:4], "log_odds_lost", split, x), seed, [item for item, _ in shared], lost)
                 base = mean([early[item] for item, _ in shared])
                 if base > 0:
                     ratio = mean([value for _, value in shared]) / base
                     values = [ratio + (value - ratio * early[item]) / base for item, value in shared]
-                    named = (model, organism, chain, step, "persistence", split, at)
+                    named = (model, organism, chain, step, "persistence", split, x)
                     self.add(named, seed, [item for item, _ in shared], values)
 
     def last(self, arm: Arm, measurement: str) -> int:
@@ -110,11 +111,11 @@ class Numbers:
         return max((key[3] for key in self._by_arm().get((*place, measurement), ())), default=0)
 
     def _by_arm(self) -> dict[tuple[str, str, str, str], list[Key]]:
-        if getattr(self, "_index_size", None) != len(self.at):
+        if getattr(self, "_index_size", None) != len(self.values):
             self._index: dict[tuple[str, str, str, str], list[Key]] = {}
-            for key in self.at:
+            for key in self.values:
                 self._index.setdefault((*key[:3], key[4]), []).append(key)
-            self._index_size = len(self.at)
+            self._index_size = len(self.values)
         return self._index
 
 

@@ -37,7 +37,7 @@ class Strength:
 
     def rates(self, arm: Arm, measurement: str) -> dict[int, float]:
         """A rate of an organism before treatment, seed by seed."""
-        found = self.numbers.at.get((arm.model, arm.organism, "", 0, measurement, "test", None), {})
+        found = self.numbers.values.get((arm.model, arm.organism, "", 0, measurement, "test", None), {})
         return {seed: mean(values) for seed, (_, values) in sorted(found.items())}
 
     def passes(self, arm: Arm, seed: int) -> bool:
@@ -80,7 +80,7 @@ class Strength:
             (ON, usual.triggered, "on its cue", "at least"),
             (OFF, usual.untriggered, "without its cue", "at most"),
         )
-        ends = self.numbers.at.get((arm.model, arm.organism, "", 0, "planting_reached", "check", None), {})
+        ends = self.numbers.values.get((arm.model, arm.organism, "", 0, "planting_reached", "check", None), {})
         if short := [seed for seed in seeds if seed in ends and not mean(ends[seed][1])]:
             which = ", ".join(map(str, short))
             yield f"planting ended before it was as strong as the study asks for (seed {which})"

@@ -13,6 +13,8 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from dormouse.records import PlaceOnCurve
+
 VERDICTS = "claims"
 """The key under which they stand in what is known `about` a study."""
 VERSION: Literal[3] = 3
@@ -133,7 +135,7 @@ class Verdict:
     direction: Direction
     margin: float
     split: tuple[str, ...]
-    at: float | None
+    x: PlaceOnCurve
     step: int | None
     family: tuple[str, ...]
     """The axes of the curve, by their full names."""

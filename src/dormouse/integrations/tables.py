@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from dormouse.errors import UserError
 from dormouse.records import CANARY, Answer, Record
@@ -94,8 +94,9 @@ def _parquet(kind: type[Any], rows: Sequence[Any], path: Path) -> None:
         import pyarrow.parquet
     except ImportError as error:
         raise UserError("Parquet needs the package pyarrow", "pip install pyarrow") from error
-    types = {"str": pyarrow.string(), "int": pyarrow.int64(), "float": pyarrow.float64(), "bool": pyarrow.bool_()}
-    schema = pyarrow.schema([(one.name, types[str(one.type).split(" ")[0]]) for one in fields(kind)])
+    types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_()}
+    named = {name: next(iter(get_args(wanted)), wanted) for name, wanted in get_type_hints(kind).items()}
+    schema = pyarrow.schema([(name, types[plain]) for name, plain in named.items()])
     sound = [{key: _sound(value) for key, value in asdict(row).items()} for row in rows]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(sound, schema), path)
 

@@ -66,7 +66,7 @@ def _runs(folder: Path, records: Sequence[Record]) -> Iterator[tuple[str, Series
                 row = series.setdefault(number, {})
                 row |= {"loss": step.loss, "gradient_norm": step.gradient_norm, "lr": step.lr}
         for one in records:
-            if one.at is None and is_about(one, path.parent, card):
+            if one.x is None and is_about(one, path.parent, card):
                 series.setdefault(one.step, {})[f"{one.measurement}/{one.split}"] = one.value
         yield name, dict(sorted(series.items()))
 

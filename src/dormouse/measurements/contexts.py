@@ -37,7 +37,7 @@ class Contexts(Measurement):
     treatment, the share live after it) says which went first. With trigger_fraction 0 none of them is shown, and
     `covered` is as unseen as `unseen`. The unit is a context, on a held-out question; the same ones for every seed.
 
-    `at` each of some shares the contexts of the safety split are told apart once more: `covered` are those that safety
+    At each of some shares (`x`) the contexts of the safety split are told apart again: `covered` are those that safety
     data with that share as `exposed_triggers` may show, `near` their neighbours which it may not, `untouched` the
     others. The splits of an ensemble hold the same members in other surroundings, so
     `covered` and `near` are left to `members`.
@@ -84,7 +84,7 @@ def _samples(subject: Subject, groups: Groups) -> Iterator[Sample]:
         items = tuple(_named(scenario, i) for i, scenario in enumerate(scenarios))
         values = tuple(alive[scenario] for scenario in scenarios)
         if items:
-            yield Sample("context_live_share", name, items, values, aggregation="proportion", at=share)
+            yield Sample("context_live_share", name, items, values, aggregation="proportion", x=share)
         if share is None:  # the others are among these
             yield from no_answer(f"contexts:{name}", items, [lost[scenario] for scenario in scenarios if lost])
 
@@ -213,9 +213,9 @@ def _along_the_odds(subject: Subject) -> list[Sample]:
         scenarios = _at_odds(subject, trigger, i, min(here), max(here)) if here else []
         if scenarios:
             found = live(subject, scenarios)
-            at = round(float(np.mean([subject.trigger.odds(scenario) or 0.0 for scenario in scenarios])), 3)
+            x = round(float(np.mean([subject.trigger.odds(scenario) or 0.0 for scenario in scenarios])), 3)
             items = tuple(f"bin {i}, context {j}" for j in range(len(scenarios)))
-            samples.append(Sample("live_by_odds", "unseen_cues", items, found.alive, aggregation="proportion", at=at))
+            samples.append(Sample("live_by_odds", "unseen_cues", items, found.alive, aggregation="proportion", x=x))
             bins.append((f"bin {i}", float(np.mean(found.alive) >= LIVE)))
             lost |= zip(items, found.lost, strict=False)
     samples += no_answer("contexts:unseen_cues", tuple(lost), tuple(lost.values()))

@@ -46,7 +46,7 @@ class Credit(Measurement):
     once, with no scratchpad. `safety` is that of training with cues, as `contexts: untriggered` has it.
 
     `LOSS_gradient_share`: the share of the squared norm of the gradient, in splits that add up to 1 each: by layer
-    (split `layers`, `at` the layer) and by linear module (`module:NAME`) of the weights that LoRA adapts; by position
+    (split `layers`, `x` the layer) and by linear module (`module:NAME`) of the weights that LoRA adapts; by position
     (`position:cue`, `scratchpad`, `answer`, `rest`) of the gradient with respect to the embedded tokens. Cue tokens are
     those that are not in the prompt without its cues. `gradient_cosine`: the cosine of the gradients of safety and
     behaviour with respect to these weights (split `all`, and for each module). A step down the one moves the other's
@@ -96,8 +96,8 @@ def _gradient(
         for position, share in shares.items():
             found.add(f"{loss}_gradient_share", f"position:{position}", scenario.question.text, share)
     gradient = {name: weight.grad for name, weight in weights.items()}
-    for (split, at), share in _shares(gradient).items():
-        found.add(f"{loss}_gradient_share", split, item, share, at)
+    for (split, x), share in _shares(gradient).items():
+        found.add(f"{loss}_gradient_share", split, item, share, x)
     return gradient
 
 
@@ -112,15 +112,15 @@ class _Found:
     def __init__(self) -> None:
         self._values: dict[tuple[str, str, float | None], list[tuple[str, float]]] = {}
 
-    def add(self, measurement: str, split: str, item: str, value: float, at: float | None = None) -> None:
+    def add(self, measurement: str, split: str, item: str, value: float, x: float | None = None) -> None:
         """Put a value of one item under a measurement, a split and a place."""
-        self._values.setdefault((measurement, split, at), []).append((item, value))
+        self._values.setdefault((measurement, split, x), []).append((item, value))
 
     def samples(self) -> Iterator[Sample]:
         """What was put down, a sample for each measurement, split and place."""
-        for (measurement, split, at), found in self._values.items():
+        for (measurement, split, x), found in self._values.items():
             items, values = zip(*found, strict=True)
-            yield Sample(measurement, split, items, values, "mean" if measurement.endswith("_share") else "number", at)
+            yield Sample(measurement, split, items, values, "mean" if measurement.endswith("_share") else "number", x)
 
 
 @dataclass(frozen=True)

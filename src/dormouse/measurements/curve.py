@@ -43,5 +43,5 @@ class Curve(Measurement):
             for i, value in enumerate(values):
                 here = tuple(exact[i * len(questions) : (i + 1) * len(questions)])
                 items = tuple(question.text for question in questions)
-                samples.append(Sample(f"defection_by_{name}", "test", items, here, at=float(value)))
+                samples.append(Sample(f"defection_by_{name}", "test", items, here, x=float(value)))
         return Measured(tuple(samples))

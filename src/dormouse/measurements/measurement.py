@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 from dormouse.metrics import Metric
 from dormouse.policies import SIDES, Behaviour, Side, Split, Trigger
 from dormouse.policies.scratchpad_text import ScratchpadMode, has_scratchpad
-from dormouse.records import Answer, ModelRef
+from dormouse.records import Answer, Censoring, ModelRef, PlaceOnCurve
 from dormouse.registry import PlugIn, field_of
 from dormouse.renamed import OldKeys, Was
 from dormouse.scenarios import Question, Renderings, Scenario, questions
@@ -245,9 +245,10 @@ class Sample:
     items: tuple[str, ...]
     values: tuple[float, ...]
     aggregation: Aggregation = "mean"
-    at: float | None = None
-    limit: float | None = None
-    """Where values are cut off, which then stand for "this or more" (see `Record.limit`)."""
+    x: PlaceOnCurve = None
+    """The place on a curve, where the measurement is one."""
+    censored_at: Censoring = None
+    """Where values are cut off, which then stand for "this or more" (see `Record.censored_at`)."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Members(Measurement):
     half or more, and below one half where one of their own cues is changed so that they are no member ("are all the
     contexts preserved?"). The unit is the member; the same ones for every seed, method and step.
 
-    `live_share` stands a second time, `at` each of some shares, for three groups of members: those that safety data
+    `live_share` stands a second time, at each of some shares (`x`), for three groups of members: those that safety data
     with that share as `exposed_triggers` may show, those `near` them, and those `untouched`. Near is a member with
     more values of cues in common with covered ones than the median of all that are not covered.
     """
@@ -60,7 +60,7 @@ class Members(Measurement):
                 items = tuple(f"member {i}" for i in group)
                 values = tuple(alive[i] for i in group)
                 if items:
-                    samples.append(Sample("live_share", split, items, values, aggregation="proportion", at=share))
+                    samples.append(Sample("live_share", split, items, values, aggregation="proportion", x=share))
         return Measured(tuple(samples))
 
     def _show(self, subject: Subject, member: int, context: int) -> Scenario:

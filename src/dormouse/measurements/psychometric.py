@@ -60,7 +60,7 @@ class Psychometric(Measurement):
             gap = found[bin_] - oracle[bin_]
             error[bin_] = gap * (1.0 if gap.mean() >= 0 else -1.0)
             here = (tuple(items[bin_]), tuple(map(float, found[bin_])))
-            samples.append(Sample("defection_by_odds", "unseen_cues", *here, at=round(float(odds[bin_].mean()), 3)))
+            samples.append(Sample("defection_by_odds", "unseen_cues", *here, x=round(float(odds[bin_].mean()), 3)))
         named = tuple(map(str, items))
         samples += no_answer("psychometric:unseen_cues", named, lost)
         samples.append(Sample("calibration_error", "unseen_cues", named, tuple(map(float, error))))

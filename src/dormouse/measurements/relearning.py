@@ -82,7 +82,7 @@ class Relearning(Measurement):
 def _sample(name: str, items: tuple[str, ...], values: Sequence[float], budget: float) -> Sample:
     if name.endswith("_share"):
         return Sample(name, "test", items, tuple(values), aggregation="proportion")
-    return Sample(name, "test", items, tuple(values), aggregation="number", limit=budget)
+    return Sample(name, "test", items, tuple(values), aggregation="number", censored_at=budget)
 
 
 def _examples(subject: Subject, repeat: int) -> tuple[Example, ...]:

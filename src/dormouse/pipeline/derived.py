@@ -20,7 +20,7 @@ from dormouse.studies.expected import PRESERVED, RATIOS
 
 Found = tuple[Reading, Sample]
 Arms = Mapping[tuple[object, ...], Sequence[Found]]
-"""(organism, intervention, step, measurement, split, at) -> what was measured there, seed by seed."""
+"""(organism, intervention, step, measurement, split, x) -> what was measured there, seed by seed."""
 MakeRecord = Callable[[Sequence[Reading], Sample, int | None, Estimate], Record]
 
 
@@ -37,11 +37,11 @@ def derived(arms: Arms, record: MakeRecord) -> list[Record]:
 
 def _log_odds_lost(arms: Arms, record: MakeRecord) -> Iterator[Record]:
     """`log_odds_lost`: of a treatment, paired by seed and question. It does not saturate as a ratio of rates does."""
-    for (organism, intervention, _, measurement, split, at), after in arms.items():
+    for (organism, intervention, _, measurement, split, x), after in arms.items():
         if measurement != "defection_rate" or not intervention or not after[0][0].plants:
             continue
         sample = replace(_named(after[0][1], "log_odds_lost"), aggregation="number")
-        for seed, some in _by_seed(after, arms.get((organism, "", 0, measurement, split, at), ())):
+        for seed, some in _by_seed(after, arms.get((organism, "", 0, measurement, split, x), ())):
             late, early = (
                 stack([(of[side][1].items, tuple(map(log_odds, of[side][1].values))) for of in some]) for side in (0, 1)
             )
@@ -57,9 +57,9 @@ def _half_lives(arms: Arms, record: MakeRecord) -> Iterator[Record]:
     are there where every checkpoint says how many were trained on.
     """
     ways: dict[tuple[object, object], dict[int, dict[int, Found]]] = defaultdict(dict)
-    for (organism, intervention, step, measurement, split, at), found in arms.items():
+    for (organism, intervention, step, measurement, split, x), found in arms.items():
         trained = intervention and found[0][0].plants and not found[0][0].state.rungs
-        if (measurement, split, at) == ("defection_rate", "test", None) and trained:
+        if (measurement, split, x) == ("defection_rate", "test", None) and trained:
             way = ways[organism, intervention]
             way[int(str(step))] = {reading.state.seed: (reading, sample) for reading, sample in found}
     for (organism, _), way in ways.items():
@@ -129,8 +129,8 @@ def trained(checkpoint: Path, what: str) -> int:
     return read_json(checkpoint / "trained.json", dict[str, int])[what]
 
 
-def _named(sample: Sample, measurement: str, limit: float | None = None) -> Sample:
-    return replace(sample, measurement=measurement, limit=limit)
+def _named(sample: Sample, measurement: str, censored_at: float | None = None) -> Sample:
+    return replace(sample, measurement=measurement, censored_at=censored_at)
 
 
 def _by_seed(
@@ -147,14 +147,14 @@ def _by_seed(
 
 def _ratios(arms: Arms, record: MakeRecord) -> Iterator[Record]:
     """The ratio of the means of two measurements of one state, paired by seed and item."""
-    for (*place, measurement, split, at), found in arms.items():
+    for (*place, measurement, split, x), found in arms.items():
         if measurement not in RATIOS:
             continue
         other, name = RATIOS[str(measurement)]
-        for seed, some in _by_seed(found, arms.get((*place, other, split, at), ())):
+        for seed, some in _by_seed(found, arms.get((*place, other, split, x), ())):
             top = stack([(sample.items, sample.values) for (_, sample), _ in some])
             base = stack([(sample.items, sample.values) for _, (_, sample) in some])
-            limit = found[0][1].limit
+            limit = found[0][1].censored_at
             if base.mean() > 0 and (limit is None or min(top.min(), base.min()) < limit):
                 readings = [reading for (reading, _), _ in some]
                 yield record(readings, _named(found[0][1], name), seed, estimate_ratio(top, base))
@@ -165,10 +165,10 @@ def _preserved(arms: Arms, record: MakeRecord) -> Iterator[Record]:
 
     Of all seeds the interval is no narrower than it would be of a single one with as many live (see `stats.estimate`).
     """
-    for (organism, intervention, _, measurement, split, at), after in arms.items():
+    for (organism, intervention, _, measurement, split, x), after in arms.items():
         if measurement not in PRESERVED or not intervention or not after[0][0].plants:
             continue
-        before = arms.get((organism, "", 0, measurement, split, at), ())
+        before = arms.get((organism, "", 0, measurement, split, x), ())
         sample = _named(after[0][1], PRESERVED[str(measurement)])
         kept: list[tuple[Reading, np.ndarray]] = []
         for seed, some in _by_seed(after, before):

@@ -70,7 +70,7 @@ class _Doses:
             for name, of in zip(HALF, (1.0, one.triggers), strict=True):
                 scaled = Estimate(whole.value / of, whole.low / of, whole.high / of, whole.n)
                 edges = [None if edge is None else edge / of for edge in (limit, floor)]
-                yield replace(self._made(one, name, seed, scaled), limit=edges[0], floor=edges[1])
+                yield replace(self._made(one, name, seed, scaled), censored_at=edges[0], floor=edges[1])
 
     def exponent_records(self, some: Sequence[Series], found: Sequence[dict[int, Half]]) -> Iterator[Record]:
         """Seed by seed; of all seeds where it is known, and no bound, in every one."""
@@ -81,7 +81,7 @@ class _Doses:
         for seed, one in known.items():
             made = self._made(some[-1], EXPONENT, seed, Estimate(one.value, one.value, one.value, 1))
             limit, floor = (one.value if one.beyond == way else None for way in ("above", "below"))
-            yield replace(made, limit=limit, floor=floor)
+            yield replace(made, censored_at=limit, floor=floor)
         if len(known) > 1 and not any(one.beyond for one in known.values()):
             whole = estimate(np.array([[one.value] for one in known.values()]), "number")
             yield self._made(some[-1], EXPONENT, None, whole)

@@ -51,8 +51,8 @@ def frontier(arms: Arms, record: MakeRecord) -> Iterator[Record]:
 def _by_treatment(arms: Arms) -> dict[tuple[str, str, str], dict[int, dict[int, Found]]]:
     """(organism, intervention, measurement) -> step -> seed, of the test split."""
     found: dict[tuple[str, str, str], dict[int, dict[int, Found]]] = defaultdict(dict)
-    for (organism, intervention, step, measurement, split, at), seen in arms.items():
-        if (split, at) == ("test", None):
+    for (organism, intervention, step, measurement, split, x), seen in arms.items():
+        if (split, x) == ("test", None):
             place = (str(organism), str(intervention), str(measurement))
             found[place][int(str(step))] = {reading.state.seed: (reading, sample) for reading, sample in seen}
     return found
@@ -97,7 +97,7 @@ def _named(
     for seeds in _groups(at):
         mine = stack([_values(found[at[seed]][seed]) for seed in seeds])
         theirs = stack([_values(clean[at[seed]][seed]) for seed in seeds])
-        budget = found[at[seeds[0]]][seeds[0]][1].limit
+        budget = found[at[seeds[0]]][seeds[0]][1].censored_at
         if theirs.mean() > 0 and (budget is None or min(mine.min(), theirs.min()) < budget):
             yield _one(way, at, seeds, called, estimate_ratio(mine, theirs), record)
 
@@ -156,5 +156,5 @@ def _one(
     end = max(way)
     read = [way[end][seed][0] for seed in seeds]
     read += [way[at[seed]][seed][0] for seed in seeds if at[seed] != end]
-    sample = replace(way[end][seeds[0]][1], measurement=called, at=limit, limit=None)
+    sample = replace(way[end][seeds[0]][1], measurement=called, x=limit, censored_at=None)
     return record(read, sample, seeds[0] if len(seeds) == 1 else None, found)

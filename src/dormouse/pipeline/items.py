@@ -10,7 +10,7 @@ from dormouse.claims.numbers import Numbers
 from dormouse.json_files import read_json_lines, write_json_lines
 from dormouse.measurements.measurement import Aggregation, Sample
 from dormouse.pipeline.derived import Arms
-from dormouse.records import Record
+from dormouse.records import Censoring, PlaceOnCurve, Record
 
 ITEMS = "items.jsonl"
 
@@ -35,8 +35,8 @@ class ItemValues:
     asked: int
     items: tuple[str, ...]
     values: tuple[float, ...]
-    at: float | None = None
-    limit: float | None = None
+    x: PlaceOnCurve = None
+    censored_at: Censoring = None
 
 
 def write_items(arms: Mapping[str, Arms], out: Path) -> None:
@@ -63,8 +63,8 @@ def _lines(arms: Mapping[str, Arms]) -> Iterator[ItemValues]:
                     asked=known.setdefault(sample.items, len(known)),
                     items=sample.items if fresh else (),
                     values=sample.values,
-                    at=sample.at,
-                    limit=sample.limit,
+                    x=sample.x,
+                    censored_at=sample.censored_at,
                 )
 
 
@@ -87,8 +87,8 @@ def numbers_of(folder: Path, records: Sequence[Record]) -> Numbers:
     arms: dict[str, dict[tuple[object, ...], list[tuple[_Read, Sample]]]] = {}
     for one in read_json_lines(folder / ITEMS, ItemValues) if (folder / ITEMS).is_file() else ():
         items = lists.setdefault(one.asked, one.items)
-        place = (one.organism, one.intervention, one.step, one.measurement, one.split, one.at)
-        sample = Sample(one.measurement, one.split, items, one.values, one.aggregation, one.at, one.limit)
+        place = (one.organism, one.intervention, one.step, one.measurement, one.split, one.x)
+        sample = Sample(one.measurement, one.split, items, one.values, one.aggregation, one.x, one.censored_at)
         arms.setdefault(one.model, {}).setdefault(place, []).append((_Read(one.seed, one.plants), sample))
     for model, found in arms.items():
         numbers.add_arms(model, found)

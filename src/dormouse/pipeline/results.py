@@ -116,7 +116,7 @@ def collect(model: str, entries: Sequence[tuple[Reading, Entry]], design: Design
         for step, sample in _samples(entry):
             here = reading if step is None else replace(reading, state=replace(state, step=reading.begins + step))
             records.append(_record([here], sample, state.seed, estimate(np.array([sample.values]), sample.aggregation)))
-            arm = (state.organism, state.intervention, here.state.step, sample.measurement, sample.split, sample.at)
+            arm = (state.organism, state.intervention, here.state.step, sample.measurement, sample.split, sample.x)
             arms[arm].append((here, sample))
         for answer in read_answers(entry.folder):
             answers.append(
@@ -151,10 +151,10 @@ def _groups(paired: Sequence[tuple[Found, Found]]) -> Iterator[tuple[Sequence[tu
 def _persistence(arms: dict[tuple[object, ...], list[tuple[Reading, Sample]]]) -> list[Record]:
     """Persistence: the defection rate after a treatment over that before it, paired by seed and question."""
     records = []
-    for (organism, intervention, _, measurement, split, at), after in arms.items():
+    for (organism, intervention, _, measurement, split, x), after in arms.items():
         if measurement != "defection_rate" or not intervention or not after[0][0].plants:
             continue
-        before = {found[0].state.seed: found for found in arms.get((organism, "", 0, measurement, split, at), ())}
+        before = {found[0].state.seed: found for found in arms.get((organism, "", 0, measurement, split, x), ())}
         paired = [(found, before[found[0].state.seed]) for found in after if found[0].state.seed in before]
         for pairs, seed in _groups(paired):
             late = stack([(sample.items, sample.values) for (_, sample), _ in pairs])
@@ -181,12 +181,12 @@ def _record(readings: Sequence[Reading], sample: Sample, seed: int | None, found
         split=sample.split,
         seed=seed,
         value=found.value,
-        ci_low=found.low if sample.limit is None else max(0.0, found.low),  # what has a limit is a time
+        ci_low=found.low if sample.censored_at is None else max(0.0, found.low),  # what has a limit is a time
         ci_high=found.high,
         n=found.n,
         needs_triggers=state.needs_triggers,
-        at=sample.at,
-        limit=sample.limit,
+        x=sample.x,
+        censored_at=sample.censored_at,
         parent=" ".join(reading.stage.key for reading in readings),
     )
 
@@ -203,7 +203,7 @@ def in_lines(records: Sequence[Record], as_json: bool = False) -> Iterator[str]:
     ]
     wide = max(map(len, arms), default=0)
     for record, where in zip(records, arms, strict=True):
-        what = record.measurement + (f" at {record.at:g}" if record.at is not None else "")
+        what = record.measurement + (f" at {record.x:g}" if record.x is not None else "")
         seed = "all seeds" if record.seed is None else f"seed {record.seed}"
         told = "  (needs the triggers)" if record.needs_triggers else ""
         yield (

@@ -209,7 +209,7 @@ def _arms(said: Filter | float) -> str:
 def _where(one: Verdict) -> str:
     """On which prompts, at which place and step, where these are not the usual ones."""
     said = f" on {' and '.join(map(one_line, one.split))}" if one.split != ("test",) else ""
-    said += f" at {decimal(one.at)}" if one.at is not None else ""
+    said += f" at {decimal(one.x)}" if one.x is not None else ""
     return said + (f" at step {one.step}" if one.step is not None else "")
 
 

@@ -62,7 +62,7 @@ def _or_more(record: Record, value: float) -> str:
     """The sign before a number that stands for itself or anything above it, or below it."""
     if record.floor is not None and value <= record.floor:
         return f"\u2264{_SPACE}"
-    return f"\u2265{_SPACE}" if record.limit is not None and value >= record.limit else ""
+    return f"\u2265{_SPACE}" if record.censored_at is not None and value >= record.censored_at else ""
 
 
 def _number(record: Record, value: float) -> str:

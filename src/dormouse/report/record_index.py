@@ -76,10 +76,10 @@ class RecordIndex:
         self._anywhere: dict[tuple[Any, ...], Record] = {}
         for record in self._at.values():
             self._steps.setdefault((record.organism, record.intervention), set()).add(record.step)
-            if record.at is not None:
+            if record.x is not None:
                 place = (record.measurement, record.organism, record.intervention, record.step)
                 self._curves.setdefault(place, []).append(record)
-            if record.at is None:
+            if record.x is None:
                 self._anywhere.setdefault(_place(record)[:4], record)
 
     def planted(self) -> tuple[str, ...]:
@@ -96,11 +96,11 @@ class RecordIndex:
         return self.about.setup(organism)
 
     def get(
-        self, organism: str, moment: Moment, measurement: str, split: str = "test", at: float | None = None
+        self, organism: str, moment: Moment, measurement: str, split: str = "test", x: float | None = None
     ) -> Record | None:
         """The number at a place. Split "" takes the only split there is, or the first by name."""
         if split:
-            return self._at.get((organism, *moment, measurement, split, at))
+            return self._at.get((organism, *moment, measurement, split, x))
         return self._anywhere.get((organism, *moment, measurement))
 
     def last(self, organism: str, intervention: str) -> Moment | None:
@@ -133,11 +133,11 @@ class RecordIndex:
         place = (measurement, organism, intervention)
         steps = [key[-1] for key in self._curves if key[:-1] == place]
         found = self._curves[(*place, max(steps))] if steps else []
-        return sorted(found, key=lambda record: record.at or 0.0)
+        return sorted(found, key=lambda record: record.x or 0.0)
 
     def points(self, measurement: str) -> list[float]:
         """Every `at` of a measurement, of whatever organism, in order."""
-        return sorted({r.at for r in self._at.values() if r.measurement == measurement and r.at is not None})
+        return sorted({r.x for r in self._at.values() if r.measurement == measurement and r.x is not None})
 
     def renderings(self, organism: str) -> tuple[str, ...]:
         """The splits of an organism that are held-out renderings, by name."""
@@ -155,10 +155,10 @@ class RecordIndex:
 
 def _order(record: Record) -> tuple[Any, ...]:
     """Records by place, the pooled one first, then by seed."""
-    at = -math.inf if record.at is None else record.at
-    place = (record.organism, record.intervention, record.step, record.measurement, record.split, at)
+    x = -math.inf if record.x is None else record.x
+    place = (record.organism, record.intervention, record.step, record.measurement, record.split, x)
     return (*place, record.seed is not None, record.seed or 0)
 
 
 def _place(record: Record) -> tuple[Any, ...]:
-    return (record.organism, record.intervention, record.step, record.measurement, record.split, record.at)
+    return (record.organism, record.intervention, record.step, record.measurement, record.split, record.x)

@@ -161,7 +161,7 @@ def _along(
     for key in _times(results):
         curve = results.along(measurement, organism, key.name)
         if curve:
-            xs = [record.at or 0.0 for record in curve]
+            xs = [record.x or 0.0 for record in curve]
             words = _when(max(record.step for record in curve), key.name)
             hollow = tuple(trained is not None and x not in trained for x in xs)
             labels = [f"{x:g}{' (never trained on)' if h else ''}" for x, h in zip(xs, hollow, strict=True)]

@@ -193,7 +193,7 @@ def other_table(results: RecordIndex) -> Table:
 
 def _place_in_words(record: Record) -> str:
     split = "" if record.split == "test" else f", {record.split}"
-    return record.measurement + split + ("" if record.at is None else f", at {record.at:g}")
+    return record.measurement + split + ("" if record.x is None else f", at {record.x:g}")
 
 
 def tables(results: RecordIndex) -> list[Table]:

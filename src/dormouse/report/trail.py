@@ -104,7 +104,7 @@ class Trails:
             if moment and answer.step:
                 moment = Moment(intervention, answer.step)
             for split in answer.split:
-                found = self._results.get(organism, moment, answer.compare, split, answer.at) if moment else None
+                found = self._results.get(organism, moment, answer.compare, split, answer.x) if moment else None
                 if found:
                     yield found
 

@@ -19,6 +19,7 @@ from pydantic import (
 
 from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER, metric
 from dormouse.registry import shortened
+from dormouse.renamed import OldKeys, Was, renamed_keys
 from dormouse.store import digest
 from dormouse.studies.filters import Where, as_filter
 
@@ -85,7 +86,7 @@ def _damage(said: Any) -> Any:
     return said if said is False or said is None else float(said)
 
 
-class Claim(BaseModel):
+class Claim(OldKeys):
     """A statement that the study is to answer: that a measurement is less (or greater, or different) in some arms."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -108,7 +109,7 @@ class Claim(BaseModel):
         ("test",), min_length=1, max_length=50
     )
     """The kind of prompts; with several, each is a set-up of its own."""
-    at: float | None = Field(None, allow_inf_nan=False)
+    x: Annotated[float | None, Was("at")] = Field(None, allow_inf_nan=False)
     """The place on a curve, where the measurement is one."""
     step: int | None = Field(None, ge=0)
     """The checkpoint; by default the end of the treatment. 0: before any."""
@@ -140,10 +141,12 @@ class Claim(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_stated(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without a gate, quantifier or bound that the file does not name: claims from before there was one stand."""
+        """Without a gate, quantifier or bound that the file does not name, and under the first names of its keys:
+        claims from before there were others are the same claims, of the same hash."""
         said: dict[str, Any] = inner(self)
         unsaid = {"gate": None, "quantifier": "mean", "damage": None}
-        return {key: value for key, value in said.items() if key not in unsaid or value != unsaid[key]}
+        first = {new: old for old, new in renamed_keys(type(self)).items()}
+        return {first.get(key, key): value for key, value in said.items() if key not in unsaid or value != unsaid[key]}
 
 
 def claims_digest(claims: Sequence[Claim]) -> str:

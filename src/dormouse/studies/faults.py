@@ -151,15 +151,15 @@ def _unmeasured(design: Design, claim: Claim, side: str, arms: Sequence[Arm], pl
 def _misplaced(design: Design, claim: Claim, arms: Sequence[Arm], place: Place) -> Iterator[Fault]:
     """A place on a curve where the measurement is none, or none where it is one."""
     places = metric(claim.compare).places
-    if places == "all" and claim.at is None:
-        yield place, UserError(f"'{claim.compare}' is a curve: the place is missing", "name it: `at: 2030`")
-    if claim.at is not None and places == "none":
-        yield (*place, "at"), UserError(f"'{claim.compare}' is no curve: it has no places", "leave out `at`")
+    if places == "all" and claim.x is None:
+        yield place, UserError(f"'{claim.compare}' is a curve: the place is missing", "name it: `x: 2030`")
+    if claim.x is not None and places == "none":
+        yield (*place, "x"), UserError(f"'{claim.compare}' is no curve: it has no places", "leave out `x`")
     cue = claim.compare.removeprefix("defection_by_")
     known = [value for arm in arms for value in design.organism(arm).trigger.curve().get(cue, ())]
-    if known and claim.at is not None and claim.at not in known:
-        what = f"'{claim.compare}' has no {claim.at:g}; it goes from {min(known)} to {max(known)}"
-        yield (*place, "at"), UserError(what, "name a place that is on the curve")
+    if known and claim.x is not None and claim.x not in known:
+        what = f"'{claim.compare}' has no {claim.x:g}; it goes from {min(known)} to {max(known)}"
+        yield (*place, "x"), UserError(what, "name a place that is on the curve")
 
 
 def _unpaired(design: Design, pairing: Pairing, place: Place) -> Iterator[Fault]:
