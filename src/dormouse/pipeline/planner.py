@@ -47,16 +47,24 @@ def refuse_unknown_models(design: Design) -> None:
 
 
 def make_plan(
-    design: Design, model: str, base: ModelRef | None, store: Store, folder_of: Callable[[str], Path | None] = zoo.there
+    design: Design,
+    model: str,
+    base: ModelRef | None,
+    store: Store,
+    folder_of: Callable[[str], Path | None] = zoo.there,
+    weights: int | None = None,
 ) -> Plan:
     """The stages of a study on one of its models: on the weights of `base`, or None for a micro model, which is made
     here. Writes nothing, and reads no more than what organisms are that were made elsewhere.
 
     Args:
         folder_of: finds these by name; by default on this machine.
+        weights: how many the model has; by default as many as are in its folder.
     """
     study = design.on(model)
-    planner = _Planner(design, model, base, store, folder_of)
+    if weights is None:
+        weights = MICRO[model].parameters if base is None else sum(map(weights_in, base.folders[:1]))
+    planner = _Planner(design, model, base, store, folder_of, weights)
     states: list[State] = []
     for seed in study.seeds:
         for name in study.organisms:
@@ -78,14 +86,9 @@ def make_plan(
         and not (measurement.model_free and state.intervention)
     ]
     intake = planner.own.intake if planner.own else None
-    return Plan(design, model, tuple(states), (*readings, *planner.findings), intake, tuple(planner.brought.intakes))
-
-
-def _gigabytes(model: str, base: ModelRef | None) -> float:
-    """The weights of the base model, in float32."""
-    if base is None:
-        return MICRO[model].parameters * 4 / 2**30
-    return sum(map(weights_in, base.folders[:1])) * 4 / 2**30
+    taken_in = tuple(planner.brought.intakes)
+    sizes = {planner.base.key.partition("@")[0]: weights}
+    return Plan(design, model, tuple(states), (*readings, *planner.findings), intake, taken_in, sizes)
 
 
 @dataclass(frozen=True)
@@ -106,13 +109,19 @@ class _Planner:
     """Names the stages of one study."""
 
     def __init__(
-        self, design: Design, model: str, base: ModelRef | None, store: Store, folder_of: Callable[[str], Path | None]
+        self,
+        design: Design,
+        model: str,
+        base: ModelRef | None,
+        store: Store,
+        folder_of: Callable[[str], Path | None],
+        weights: int,
     ) -> None:
         self.study = study = design.on(model)
         self.store = store
         self.own = tasks_of(study)  # raises too where a file that a plug-in names is missing
-        weights = _gigabytes(model, base)
-        self.light, self.heavy = LIBRARIES + 2.5 * weights, LIBRARIES + 5 * weights
+        gigabytes = weights * 4 / 2**30  # in float32
+        self.light, self.heavy = LIBRARIES + 2.5 * gigabytes, LIBRARIES + 5 * gigabytes
         """GB of a stage that reads a model or trains an adapter, and of one that trains all weights (with gradients and
         two moments), measured: 1.3 to 1.9 of SmolLM2-135M."""
         self.made: tuple[Stage, ...] = ()

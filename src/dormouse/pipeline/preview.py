@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from dormouse.claims.outlook import outlook
-from dormouse.execution.estimate import forecast, read_history, said
-from dormouse.execution.local import default_workers
+from dormouse.execution.estimate import forecast, megabytes, said, weights_by_name
+from dormouse.execution.local import default_workers, memory
+from dormouse.execution.stage import Stage
 from dormouse.lm import zoo
+from dormouse.lm.size import size_elsewhere, size_in
 from dormouse.organisms.micro import MICRO
-from dormouse.pipeline.plan import Plan, all_stages, missing, row_lines
+from dormouse.pipeline.plan import Plan, all_stages, history_of, missing, row_lines
 from dormouse.pipeline.planner import make_plan, refuse_unknown_models
 from dormouse.records import ModelRef
 from dormouse.store import MANIFEST, Store
@@ -21,12 +25,16 @@ def preview(design: Design, store: Store, workers: int | None) -> list[str]:
     refuse_unknown_models(design)
     plans: list[Plan] = []
     absent: list[str] = []
+    sizes: list[str] = []
     for model in design.models:
-        base = None if model in MICRO else zoo.here(model)
+        folder = None if model in MICRO else zoo.there(model)
+        bare = folder is not None and not any(folder.glob("*.safetensors")) and (folder / "config.json").is_file()
+        base, weights = None if model in MICRO or bare else zoo.here(model), None
         if base is None and model not in MICRO:
-            absent.append(model)
-            base = ModelRef((store.root,), model)
-        plans.append(make_plan(design, model, base, store, lambda name: _there(name, absent)))
+            base = ModelRef((store.root,), f"{model}@absent")
+            weights = _size(model, folder if bare else None, sizes)
+            absent += [] if bare else [model]
+        plans.append(make_plan(design, model, base, store, partial(_there, absent=absent), weights))
     todo = missing(plans, store, lambda stage: (stage.folder(store) / MANIFEST).is_file())
     chains = [sum(state.is_final and bool(state.intervention) for state in plan.states) for plan in plans]
     planted = [len({(state.organism, state.seed) for state in plan.states}) for plan in plans]
@@ -35,10 +43,34 @@ def preview(design: Design, store: Store, workers: int | None) -> list[str]:
         for model, arms, ends in zip(design.models, planted, chains, strict=True)
     ]
     absent = list(dict.fromkeys(absent))
-    lines += [f"{name} is not on this machine: `dormouse run` fetches it" for name in absent]
+    lines += [*sizes, *(f"{name} is not on this machine: `dormouse run` fetches it" for name in absent)]
     lines += [*row_lines(plans), *outlook(design)]
     stages = all_stages(plans)
-    return [*lines, *said(forecast(stages, todo, read_history(store)), workers or default_workers(stages))]
+    lines += said(forecast(stages, todo, history_of(plans, store)), workers or default_workers(stages))
+    return [*lines, *_memory(todo)]
+
+
+def _size(model: str, folder: Path | None, lines: list[str]) -> int:
+    """How many weights a model has that is not on this machine, or has none there; a line says what is known of it."""
+    found = size_in(folder) if folder else size_elsewhere(model)
+    weights = found.weights if found else int(weights_by_name(model) or 0)
+    if weights:
+        source = found.source if found else "its name"
+        lines.append(f"{model}: {weights:,} weights, as {source} says; {megabytes(4 * weights)} in float32")
+    else:
+        lines.append(f"{model}: nobody here knows how large it is: time and memory are those of other models")
+    if folder:
+        lines.append(f"{model} has no weights: `dormouse run` needs them (*.safetensors)")
+    return weights
+
+
+def _memory(todo: Sequence[Stage]) -> list[str]:
+    """What the largest of the stages needs at a time, beside what this machine has."""
+    if not todo:
+        return []
+    most, there = max(stage.memory for stage in todo), memory()
+    said = f"memory: a stage needs up to {megabytes(most * 2**30)}, stages may fill {megabytes(there * 2**30)} here"
+    return [said if most <= there else f"{said}: a larger machine is needed"]
 
 
 def _there(name: str, absent: list[str]) -> Path | None:

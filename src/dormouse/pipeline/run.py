@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dormouse.errors import UserError
-from dormouse.execution.estimate import forecast, read_history
+from dormouse.execution.estimate import forecast
 from dormouse.execution.executors import Watcher, homeless
 from dormouse.execution.journal import JOURNAL, Journal, why
 from dormouse.execution.scheduler import make_executor, slots, work_through
@@ -16,7 +16,7 @@ from dormouse.lm import zoo
 from dormouse.organisms.micro import MICRO
 from dormouse.pipeline.folder import begin, claim_folder, write_out
 from dormouse.pipeline.keyed import read_code_anew
-from dormouse.pipeline.plan import Plan, all_stages, missing, row_lines
+from dormouse.pipeline.plan import Plan, all_stages, history_of, missing, row_lines
 from dormouse.pipeline.planner import make_plan, refuse_unknown_models
 from dormouse.pipeline.results import make_results, results_key
 from dormouse.records import ModelRef
@@ -169,7 +169,7 @@ def make_plans(
 
 def _planned(plans: Sequence[Plan], todo: Sequence[Stage], store: Store, workers: int) -> dict[str, object]:
     """What the journal says of the stages ahead: how many, and what they will take."""
-    rows = forecast(all_stages(plans), todo, read_history(store))
+    rows = forecast(all_stages(plans), todo, history_of(plans, store))
     return {
         "todo": {kind: row.todo for kind, row in rows.items() if row.todo},
         "kept": {kind: row.kept for kind, row in rows.items() if row.kept},
