@@ -82,32 +82,41 @@ class Row:
     coverage: float
     wrong: float
     right: float
+    seeds: float = 0.0
+    """How many seeds a study took, in mean."""
 
 
-def simulate(truth: str, seeds: int, studies: int, seed: int = 0) -> Row:
-    """Answer the claim of so many studies of a truth."""
-    rng, design = np.random.default_rng([seed, seeds, *truth.encode()]), design_of(seeds)
+def simulate(truth: str, seeds: int, studies: int, seed: int = 0, spend: str = "") -> Row:
+    """Answer the claim of so many studies of a truth.
+
+    Args:
+        seeds: of each study or, where error is spent (`spend`), the most that it may have: it looks after the first
+            five, and after each three more.
+    """
+    rng, design = np.random.default_rng([seed, seeds, *truth.encode(), *spend.encode()]), design_of(seeds, spend)
     one, other = TRUTHS[truth](np.random.default_rng(1), 400_000)
     effect = float(one.mean() - other.mean())
     gc.freeze()  # statsmodels collects garbage in each correction for several claims
-    holds = wrong = right = 0
+    holds = wrong = right = taken = 0
     for _ in range(studies):
         answer = _study(design, truth, rng, seeds)
         assert answer.low is not None
         assert answer.high is not None
         holds += answer.low <= effect <= answer.high
-        verdict = answer.verdict
+        verdict, taken = answer.verdict, taken + (answer.look.seeds if answer.look else seeds)
         if truth == UNMATCHED:
             wrong, right = wrong + (verdict in ("supported", "contradicted")), right + (verdict == "not comparable")
         else:
             true, false = ("supported", "contradicted") if effect < -MARGIN else ("contradicted", "supported")
             wrong, right = wrong + (verdict == false), right + (verdict == true)
-    return Row(holds / studies, wrong / studies, right / studies)
+    return Row(holds / studies, wrong / studies, right / studies, taken / studies)
 
 
-def design_of(seeds: int) -> Design:
-    """The design of the simulated study."""
-    return parse_design(STUDY.format(seeds=seeds))
+def design_of(seeds: int, spend: str = "") -> Design:
+    """The design of the simulated study, at its last look."""
+    said = f"{{start: 5, step: 3, most: {seeds}, spend: {spend}}}" if spend else seeds
+    design = parse_design(STUDY.format(seeds=said))
+    return design.at_look(design.looks - 1)
 
 
 def _study(design: Design, truth: str, rng: np.random.Generator, seeds: int) -> Verdict:
@@ -130,12 +139,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[3, 5, 8, 12, 20])
+    parser.add_argument("--most", type=int, default=20, help="of a sequential study")
     asked = parser.parse_args()
     print("| truth | seeds | interval holds it | wrong verdict | right verdict |\n|---|---|---|---|---|")
     for truth in TRUTHS:
         for seeds in asked.seeds:
             row = simulate(truth, seeds, asked.studies)
-            print(f"| {truth} | {seeds} | {row.coverage:.3f} | {row.wrong:.3f} | {row.right:.3f} |", flush=True)
+            _print(truth, str(seeds), row)
+        for spend in ("obrien_fleming", "e_value"):
+            row = simulate(truth, asked.most, asked.studies, spend=spend)
+            _print(truth, f"{spend}, {row.seeds:.1f} of {asked.most}", row)
+
+
+def _print(truth: str, seeds: str, row: Row) -> None:
+    print(f"| {truth} | {seeds} | {row.coverage:.3f} | {row.wrong:.3f} | {row.right:.3f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -212,7 +212,7 @@ def test_the_chance_of_a_verdict_is_what_happens() -> None:
         some, every = (effect([(1.0, by_seed(values))]) for values in (first, whole))
         assert some
         assert every
-        promised += next(one.probability for one in chances(some, "less", 0.0, 0.05) if one.more == 6)
+        promised += next(one.probability for one in chances(some, "less", 0.0, {6: 0.05}) if one.more == 6)
         came += p_value(every, "less", 0.0)[0] < 0.05
     assert came / 60 == pytest.approx(promised / 60, abs=0.15)
 

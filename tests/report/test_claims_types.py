@@ -182,8 +182,8 @@ def test_a_page_with_a_key_that_was_renamed_is_not_drawn(tmp_path: Path, verdict
     [
         (
             {"verdict": "proved"},
-            "verdict (of 'less-is-left') holds 'proved', where 'supported', 'contradicted', 'undecided', 'no room' or "
-            "'not comparable' is wanted",
+            "verdict (of 'less-is-left') holds 'proved', where 'supported', 'contradicted', 'undecided', 'no room', "
+            "'not comparable' or 'sketch' is wanted",
         ),
         ({"effect": None}, "does not fit together: of 'effect', 'low' and 'high' some are null and some are not"),
         ({"gate": None}, "does not fit together: 'left_out' names organisms, and 'gate' is null"),
@@ -203,8 +203,8 @@ def test_what_is_wrong_and_where_is_said(verdicts: Verdicts, change: dict[str, A
 
 
 def test_a_newer_version_is_refused(verdicts: Verdicts) -> None:
-    with pytest.raises(UserError, match="version holds 4, where 3 is wanted"):
-        answered({VERDICTS: plain(verdicts) | {"version": 4}})
+    with pytest.raises(UserError, match="version holds 5, where 4 is wanted"):
+        answered({VERDICTS: plain(verdicts) | {"version": 5}})
 
 
 @pytest.mark.parametrize("said", [3, [], {}, {"answers": 3}, {"answers": [3]}, {"stamp": {}, "answers": []}])
@@ -228,9 +228,9 @@ def test_foreign_words_are_no_verdicts_and_inert_in_the_message(verdicts: Verdic
 # --- older files ---
 
 
-NEW = {"quantifier", "contradiction", "chances", "others_possible", "room", "matching", "adjusted"}
+NEW = {"look", "quantifier", "contradiction", "chances", "others_possible", "room", "matching", "adjusted"}
 NEW |= {"damage", "damaged"}
-"""What versions 2 and 3 say that version 1 did not. It has no `seeds_needed` any more."""
+"""What versions 2 to 4 say that version 1 did not. It has no `seeds_needed` any more."""
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from dormouse.claims.effects import Direction, Effect, p_value, survives
 from dormouse.claims.verdict import Chance
 
-MORE = (3, 6, 12, 24)
 DRAWS = 100
 
 
-def chances(found: Effect, direction: Direction, margin: float, level: float) -> tuple[Chance, ...]:
-    """The probability of a verdict after each of MORE seeds, by simulation.
+def chances(found: Effect, direction: Direction, margin: float, levels: Mapping[int, float]) -> tuple[Chance, ...]:
+    """The probability of a verdict after so many more seeds (the keys of `levels`), by simulation.
 
     The mean and the spread of the seeds are drawn from what those so far leave possible (the normal model with a flat
-    prior, Gelman et al. 2013, section 3.2), the seeds to come from these, and the whole is tested at `level` as the
-    claim would be. Nothing is known of the spread of one seed, nor of seeds that do not differ: then there are none.
+    prior, Gelman et al. 2013, section 3.2), the seeds to come from these, and the whole is tested at that level as
+    the claim would be. Nothing is known of the spread of one seed, nor of seeds that do not differ: there is none then.
     """
     import numpy as np
 
@@ -25,7 +25,7 @@ def chances(found: Effect, direction: Direction, margin: float, level: float) ->
         return ()
     rng = np.random.default_rng(n)
     result = []
-    for more in MORE:
+    for more, level in levels.items():
         decided = 0
         for _ in range(DRAWS):
             spread = found.seed_sd * float(np.sqrt((n - 1) / rng.chisquare(n - 1)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dormouse.claims.effects import FEWEST, LEVEL, Direction, Effect, Span, p_value, survives
+from dormouse.claims.looks import ONCE, Look
 from dormouse.claims.verdict import Outcome
 from dormouse.studies.claim_spec import Claim
 
@@ -65,15 +66,16 @@ def room(direction: Direction, reference: float | None, span: Span) -> float | N
     return left if math.isfinite(left) else None
 
 
-def decide(claim: Claim, test: Test | None, corrected: float | None, left: float | None) -> Decision:
+def decide(claim: Claim, test: Test | None, corrected: float | None, left: float | None, look: Look = ONCE) -> Decision:
     """The outcome of a claim whose sides are comparable.
 
     Args:
         corrected: its p, corrected for all claims of the study.
         left: see `room`.
+        look: how a single test decides.
     """
     decided = test is not None and corrected is not None and corrected < LEVEL
-    if test and decided and test.verdict == "contradicted" and _opposite(claim, test.effect):
+    if test and decided and test.verdict == "contradicted" and _opposite(claim, test.effect, look):
         return Decision("contradicted", "opposite") if test.robust else Decision("undecided", why=FRAGILE)
     if test and left is not None and left < claim.margin:
         return Decision("no room", why=f"the arms compared with leave room for {left:.3g} only")
@@ -84,9 +86,9 @@ def decide(claim: Claim, test: Test | None, corrected: float | None, left: float
     return Decision("supported") if test.verdict == "supported" else Decision("contradicted", "smaller")
 
 
-def _opposite(claim: Claim, found: Effect) -> bool:
+def _opposite(claim: Claim, found: Effect, look: Look) -> bool:
     """Whether the effect surely has the other sign than the claimed one."""
     if claim.direction == "different":
         return False
     p, verdict = p_value(found, claim.direction, 0.0)
-    return verdict == "contradicted" and p < LEVEL
+    return verdict == "contradicted" and look.p(p, len(found.seeds)) < LEVEL

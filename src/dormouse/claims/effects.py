@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LEVEL = 0.05
 FEWEST = 4
@@ -64,7 +67,10 @@ class Effect:
 
 
 def effect(
-    weighted: Sequence[tuple[float, Mapping[int, Found]]], constant: float = 0.0, span: Span = UNBOUNDED
+    weighted: Sequence[tuple[float, Mapping[int, Found]]],
+    constant: float = 0.0,
+    span: Span = UNBOUNDED,
+    level: Callable[[int], float] = lambda n: LEVEL,
 ) -> Effect | None:
     """The weighted sum of arms, minus a constant, over the seeds that all of them share.
 
@@ -78,34 +84,24 @@ def effect(
     of Student's t, widened to what it would be with one more seed in which such an arm goes to the other bound
     (`claims` in the documentation has the simulation: `benchmarks/instrument.py`).
 
+    Args:
+        level: how often the interval of so many seeds may miss (see `claims.looks`).
+
     Returns:
         None where the arms share no seed.
     """
-    import numpy as np
     from scipy.stats import norm, t
-
-    from dormouse.measurements.stats import CONFIDENCE
 
     seeds = sorted(set.intersection(*(set(found) for _, found in weighted)))
     if not seeds:
         return None
-    several = len(seeds) > 1
-    means, asked = np.full(len(seeds), -constant), set()
-    groups: dict[tuple[str, ...], np.ndarray] = {}
-    """Items that some arms were asked with every seed -> what these arms make of them, by seed and item."""
-    for weight, found in weighted:
-        cells = [sorted(zip(*found[seed], strict=True)) for seed in seeds]
-        asked |= (items := {tuple(item for item, _ in cell) for cell in cells})
-        means += [weight * float(np.mean([value for _, value in cell])) for cell in cells]
-        if len(items) == 1:
-            values = weight * np.array([[value for _, value in cell] for cell in cells])
-            groups[min(items)] = groups.get(min(items), 0.0) + values
+    several, (means, groups, asked) = len(seeds) > 1, _sums(weighted, seeds, -constant)
     drawn = [values.mean(axis=0) for values in groups.values() if values.shape[1] > 1]
     of_items = sum(float(of_item.var(ddof=1)) / len(of_item) for of_item in drawn)
     seed_sd = float(means.std(ddof=1)) if several else math.nan
     error = math.sqrt((seed_sd**2 / len(seeds) if several else 0.0) + of_items)
-    quantile = (1 + CONFIDENCE) / 2
-    width = error * float(t.ppf(quantile, df=len(seeds) - 1) if several else norm.ppf(quantile))
+    miss = level(len(seeds)) / 2
+    width = error * float(t.isf(miss, df=len(seeds) - 1) if several else norm.isf(miss))
     mean, alike = float(means.mean()), len(asked) == 1
     whole = Effect(
         mean,
@@ -119,7 +115,26 @@ def effect(
         _collapse(weighted, seeds, mean, span),
         _reach(weighted, constant, span),
     )
-    return _widened(whole) if whole.collapse and several else whole
+    return _widened(whole, miss) if whole.collapse and several else whole
+
+
+def _sums(
+    weighted: Sequence[tuple[float, Mapping[int, Found]]], seeds: Sequence[int], start: float
+) -> tuple[np.ndarray, dict[tuple[str, ...], np.ndarray], set[tuple[str, ...]]]:
+    """The weighted sums of arms, plus `start`: by seed; by seed and item, of arms that were asked the same items with
+    every seed; and all lists of items that were asked."""
+    import numpy as np
+
+    means, asked = np.full(len(seeds), start), set()
+    groups: dict[tuple[str, ...], np.ndarray] = {}
+    for weight, found in weighted:
+        cells = [sorted(zip(*found[seed], strict=True)) for seed in seeds]
+        asked |= (items := {tuple(item for item, _ in cell) for cell in cells})
+        means += [weight * float(np.mean([value for _, value in cell])) for cell in cells]
+        if len(items) == 1:
+            values = weight * np.array([[value for _, value in cell] for cell in cells])
+            groups[min(items)] = groups.get(min(items), 0.0) + values
+    return means, groups, asked
 
 
 def _collapse(
@@ -144,15 +159,13 @@ def _reach(weighted: Sequence[tuple[float, Mapping[int, Found]]], constant: floa
     return sum(low for low, _ in ends) - constant, sum(high for _, high in ends) - constant
 
 
-def _widened(found: Effect) -> Effect:
+def _widened(found: Effect, miss: float) -> Effect:
     from scipy.stats import t
-
-    from dormouse.measurements.stats import CONFIDENCE
 
     low, high = found.low, found.high
     for value in found.collapse or ():
         mean, error = found.with_one_more(value)
-        width = error * float(t.ppf((1 + CONFIDENCE) / 2, df=len(found.seeds)))
+        width = error * float(t.isf(miss, df=len(found.seeds)))
         low, high = min(low, mean - width), max(high, mean + width)
     return replace(found, low=low, high=high)
 

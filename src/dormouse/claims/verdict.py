@@ -17,15 +17,16 @@ from dormouse.records import PlaceOnCurve
 
 VERDICTS = "claims"
 """The key under which they stand in what is known `about` a study."""
-VERSION: Literal[3] = 3
+VERSION: Literal[4] = 4
 
 Scalar = str | int | float
 Filter = Mapping[str, Scalar | tuple[Scalar, ...]]
 """Which arms: coordinate -> the value wanted, or any of several."""
 Direction = Literal["less", "greater", "different"]
-Outcome = Literal["supported", "contradicted", "undecided", "no room", "not comparable"]
+Outcome = Literal["supported", "contradicted", "undecided", "no room", "not comparable", "sketch"]
 """`no room`: the arms compared with leave less of the quantity than the margin asks for. `not comparable`: before
-treatment no organism of one side was as strong as any of the other."""
+treatment no organism of one side was as strong as any of the other. `sketch`: it would be decided, but by seeds that
+were added after the first run, and who adds seeds until a claim holds finds one that does."""
 Quantifier = Literal["mean", "every"]
 
 
@@ -101,6 +102,17 @@ class Matching:
 
 
 @dataclass(frozen=True)
+class LookTaken:
+    """At which look of a sequential design an answer was given: the `number` of `most` looks, with so many seeds, and
+    how the error was spent (see `studies.seeds`)."""
+
+    number: int
+    most: int
+    seeds: int
+    spend: str
+
+
+@dataclass(frozen=True)
 class Chance:
     """How probable a verdict is after so many more seeds, if these are like those so far."""
 
@@ -158,6 +170,8 @@ class Verdict:
     p: float | None
     p_corrected: float | None
     comparisons: int
+    look: LookTaken | None
+    """None: the seeds were fixed, and this was the only look."""
     chances: tuple[Chance, ...]
     """Of a verdict with more seeds; none where it is decided, or nothing is known of the spread."""
     others_possible: float | None
@@ -201,6 +215,11 @@ class Verdict:
         if self.left_out and self.gate is None:
             raise ValueError("'left_out' names organisms, and 'gate' is null")
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether the numbers speak for the claim or against it."""
+        return self.verdict in ("supported", "contradicted")
+
 
 @dataclass(frozen=True)
 class Stated:
@@ -224,7 +243,7 @@ class Verdicts:
     edited: tuple[str, ...]
     """What else of the study was."""
     answers: tuple[Verdict, ...]
-    version: Literal[3] = VERSION
+    version: Literal[4] = VERSION
 
 
 def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -233,8 +252,8 @@ def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
     Some lists of answers were kept without their curves, beside the `stamp`: the claims as they were first stated.
     """
     answers = said.get("answers")
-    if said.get("version") == 2 and isinstance(answers, list):
-        later = [{**UNGATED, **one} if isinstance(one, dict) else one for one in answers]
+    if said.get("version") in (2, 3) and isinstance(answers, list):
+        later = [{**UNGATED, **ONE_LOOK, **one} if isinstance(one, dict) else one for one in answers]
         return {**said, "version": VERSION, "answers": later}
     if said.get("version", 1) != 1:
         return said
@@ -252,8 +271,12 @@ UNGATED: dict[str, JsonValue] = {"damage": None, "damaged": []}
 """Before version 3 there was no damage gate."""
 
 
+ONE_LOOK: dict[str, JsonValue] = {"look": None}
+"""Before version 4 the seeds of a study were fixed."""
+
+
 def _answer_of_this_version(one: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Before version 2 nothing was said of room and matching, and `seeds_needed` stood in the place of `chances`."""
     unsaid: dict[str, JsonValue] = dict.fromkeys(("others_possible", "room", "matching", "adjusted"))
-    unsaid |= {**UNGATED, "curve": [], "quantifier": "mean", "contradiction": "", "chances": []}
+    unsaid |= {**UNGATED, **ONE_LOOK, "curve": [], "quantifier": "mean", "contradiction": "", "chances": []}
     return {**unsaid, **{key: value for key, value in one.items() if key != "seeds_needed"}}

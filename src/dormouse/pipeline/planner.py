@@ -66,7 +66,7 @@ def make_plan(
         weights = MICRO[model].parameters if base is None else sum(map(weights_in, base.folders[:1]))
     planner = _Planner(design, model, base, store, folder_of, weights)
     states: list[State] = []
-    for seed in study.seeds:
+    for seed in design.every_seed:
         for name in study.organisms:
             if not design.runs(Arm(model, name), seed):
                 continue

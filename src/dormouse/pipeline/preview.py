@@ -45,6 +45,12 @@ def preview(design: Design, store: Store, workers: int | None) -> list[str]:
     absent = list(dict.fromkeys(absent))
     lines += [*sizes, *(f"{name} is not on this machine: `dormouse run` fetches it" for name in absent)]
     lines += [*row_lines(plans), *outlook(design)]
+    if design.looks > 1:
+        most = len(design.at_look(design.looks - 1).every_seed)
+        lines.append(
+            f"seeds: {len(design.every_seed)} at the first of {design.looks} looks, for which this is the plan; {most} "
+            "at the last, if claims are undecided until then"
+        )
     stages = all_stages(plans)
     lines += said(forecast(stages, todo, history_of(plans, store)), workers or default_workers(stages))
     return [*lines, *_memory(todo)]

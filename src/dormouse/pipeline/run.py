@@ -16,9 +16,10 @@ from dormouse.lm import zoo
 from dormouse.organisms.micro import MICRO
 from dormouse.pipeline.folder import begin, claim_folder, write_out
 from dormouse.pipeline.keyed import read_code_anew
+from dormouse.pipeline.looked import looked
 from dormouse.pipeline.plan import Plan, all_stages, history_of, missing, row_lines
 from dormouse.pipeline.planner import make_plan, refuse_unknown_models
-from dormouse.pipeline.results import make_results, results_key
+from dormouse.pipeline.results import make_results, read_answered, results_key
 from dormouse.records import ModelRef
 from dormouse.storage.references import in_use
 from dormouse.store import Store
@@ -49,14 +50,19 @@ def run_study(
     refuse_launched()
     _refuse_absent(design, executor)
     claim_folder(out, design.study.name)
-    plans = make_plans(
-        design, store, lambda name: zoo.resolve(name, watcher.say), lambda name: zoo.folder_of(name, watcher.say)
-    )
-    for line in row_lines(plans):
-        watcher.say(line)
-    # before it is asked what is there: it may be pruned meanwhile
-    with in_use(store, out, design.study.name, _needs(plans)):
-        _run(plans, text, out, store, watcher, workers, executor)
+    for look in range(design.looks):
+        plans = make_plans(
+            design.at_look(look),
+            store,
+            lambda name: zoo.resolve(name, watcher.say),
+            lambda name: zoo.folder_of(name, watcher.say),
+        )
+        for line in row_lines(plans) if look == 0 else ():
+            watcher.say(line)
+        # before it is asked what is there: it may be pruned meanwhile
+        with in_use(store, out, design.study.name, _needs(plans)):
+            if not _run(plans, text, out, store, watcher, workers, executor):
+                break
 
 
 def _refuse_absent(design: Design, executor: str) -> None:
@@ -93,10 +99,11 @@ def _run(
     watcher: Watcher,
     workers: int | None,
     executor: str,
-) -> None:
+) -> bool:
+    """Run a study with the seeds of a look. Returns whether it goes on, as a claim is undecided and there are more."""
+    goes_on, journal = False, Journal(out / JOURNAL)
     todo = missing(plans, store, lambda stage: store.find(stage.kind, stage.key) is not None)
     begin(plans, text, out, store)
-    journal = Journal(out / JOURNAL)
     workers = workers or _workers(executor, plans, todo)
     lost: dict[str, UserError] = {}
     if todo:
@@ -107,7 +114,9 @@ def _run(
             lost = work_through(todo, store, doer, watcher, journal)
         if not all(reading.stage.key in lost for plan in plans for reading in plan.readings):
             results = make_results(plans, store, lost)
-            write_out(plans, text, out, store, results, watcher, lost)
+            goes_on = not lost and looked(plans[0].design, read_answered(results.folder), out, watcher)
+            if not goes_on or todo:
+                write_out(plans, text, out, store, results, watcher, lost)
         if lost:
             raise _incomplete(lost, todo)
     except BaseException as error:
@@ -115,6 +124,7 @@ def _run(
         raise
     if todo:
         journal.write("ended")
+    return goes_on
 
 
 def _workers(executor: str, plans: Sequence[Plan], todo: Sequence[Stage]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dormouse.claims.verdict import Stated, Verdict, Verdicts
@@ -16,6 +16,7 @@ from dormouse.store import Store, digest
 from dormouse.studies.claim_spec import claims_digest
 from dormouse.studies.design import Design
 from dormouse.studies.file import top_level
+from dormouse.studies.seeds import SeedDesign
 
 CLAIMS = "claims.json"
 """The claims as they stood when the study was first run in a folder. It is written once."""
@@ -55,7 +56,7 @@ def stated_now(plans: Sequence[Plan], text: str, store: Store, late: bool) -> Fi
     design = plans[0].design
     asked = {(reading.stage.kind, reading.stage.key) for plan in plans for reading in plan.readings}
     return FirstStated(
-        digest=claims_digest(design.claims),
+        digest=_digest(design),
         time=round(time.time()),
         claims=tuple(claim.model_dump(mode="json") for claim in design.claims),
         late=late,
@@ -69,9 +70,41 @@ def _keys(design: Design, text: str) -> dict[str, str | tuple[int, ...]]:
     """What a study file says beside its claims, key by key: seeds as they are, the rest as digests."""
     said = {str(key): value for key, value in top_level(text).items() if key not in ("name", "claims", "seeds")}
     return {
-        "seeds": tuple(design.study.seeds),
+        "seeds": _seeds(design),
         **{key: digest(json.dumps(value, default=str)) for key, value in said.items()},
     }
+
+
+def _digest(design: Design) -> str:
+    """Of the claims, and of the design by which they are decided where it is a sequential one."""
+    claims, seeds = claims_digest(design.claims), design.study.seeds
+    return digest([claims, seeds.model_dump()]) if isinstance(seeds, SeedDesign) else claims
+
+
+def _seeds(design: Design) -> str | tuple[int, ...]:
+    said = design.study.seeds
+    return said.said if isinstance(said, SeedDesign) else said
+
+
+def _sketched(
+    answers: Sequence[Verdict],
+    then: Mapping[str, str | tuple[int, ...]] | None,
+    now: Mapping[str, str | tuple[int, ...]],
+) -> list[Verdict]:
+    """The answers, where no seed was added after the first run; else what was decided is a sketch."""
+    was, are = (then or now).get("seeds", ()), now["seeds"]
+    added = was != are if isinstance(was, str) or isinstance(are, str) else bool({*are} - {*was})
+    if not added:
+        return list(answers)
+    why = f"seeds were added after the first run, else it would be {{}} (the study had {_spoken(was)} then)"
+    return [
+        replace(one, verdict="sketch", why=why.format(one.verdict), chances=()) if one.is_decided else one
+        for one in answers
+    ]
+
+
+def _spoken(seeds: str | tuple[int, ...]) -> str:
+    return f"seeds {seeds}" if isinstance(seeds, str) else f"seeds {', '.join(map(str, seeds))}"
 
 
 def verdicts(design: Design, text: str, answers: Sequence[Verdict], out: Path) -> Verdicts | None:
@@ -90,11 +123,11 @@ def verdicts(design: Design, text: str, answers: Sequence[Verdict], out: Path) -
     if not now and not changed:
         return None
     return Verdicts(
-        digest=claims_digest(design.claims),
+        digest=_digest(design),
         stated=stated,
         changed=changed,
         edited=tuple(edited),
-        answers=tuple(answers),
+        answers=tuple(_sketched(answers, first.design, _keys(design, text)) if stated else answers),
     )
 
 
@@ -103,5 +136,6 @@ def _edited(then: Mapping[str, str | tuple[int, ...]] | None, now: Mapping[str, 
     if then is None:
         return []
     keys = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
-    seeds = f"seeds (then {', '.join(map(str, then.get('seeds', ())))})"
+    was = then.get("seeds", ())
+    seeds = f"seeds (then {was if isinstance(was, str) else ', '.join(map(str, was))})"
     return [seeds if key == "seeds" else key for key in keys]

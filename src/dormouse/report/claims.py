@@ -227,7 +227,7 @@ def _p(p: float) -> str:
 
 def _more(one: Verdict) -> str:
     """Why there is no verdict, and how probable one is with more seeds."""
-    if one.verdict not in ("undecided", "no room", "not comparable") or one.effect is None:
+    if one.is_decided or one.effect is None:
         return ""
     said = f" {one.verdict.capitalize()}: {one_line(one.why)}." if one.why else ""
     if one.chances:
@@ -241,9 +241,12 @@ def _notes(one: Verdict, changed: Mapping[str, str]) -> list[str]:
     if one.id in changed:
         notes.append(f"This claim was {one_line(changed[one.id])} after the first run.")
     notes += _strength(one)
-    if one.others_possible is not None and one.verdict in ("supported", "contradicted"):
+    if one.others_possible is not None and one.is_decided:
         left = f"{len(one.seeds)} seeds, none of which turns out otherwise, leave up to {percent(one.others_possible)}"
         notes.append(f"{left} of seeds that would possible (95 %).")
+    if one.look:
+        at = f"Answered at look {one.look.number} of {one.look.most} at most, with {one.look.seeds} seeds; the error is"
+        notes.append(f"{at} spent over the looks ({one_line(one.look.spend)}), and so is that of the interval.")
     if one.quantifier == "every":
         notes.append("The claim is about every set-up: the effect is that of the one that decides.")
     if one.damage and one.damaged:

@@ -5,7 +5,7 @@ A `Study` is what the file says. It becomes a `Design` once; whoever plans, answ
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 
 from dormouse.interventions.intervention import Intervention
@@ -17,6 +17,7 @@ from dormouse.studies.doses import EXPONENT, HALF, dose_series, growing
 from dormouse.studies.filters import Coordinates, Names, matches
 from dormouse.studies.grid import ArmOrigin
 from dormouse.studies.pairing import Pairing
+from dormouse.studies.seeds import any_seed, looks_of, seeds_at
 from dormouse.studies.study import Study
 
 
@@ -27,19 +28,32 @@ class Design:
         study: what the file says, on the first of its models.
         arms: every arm that is run, with its coordinates (see `arms`).
         names: these coordinates by name, for filters.
+        look: how often the claims of a sequential study were looked at before (see `studies.seeds`).
+        every_seed: the seeds that are run by then.
 
     Raises:
         UserError: a filter of `cross` names a coordinate or a value that no arm has.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, look: int = 0) -> None:
         self.study = study
+        self.look = look
+        self.every_seed = seeds_at(study.seeds, look)
         self._by_model = {one.model: one for one in study.each}
         every = every_arm(study)
-        self._seeds = _crossed(study, every)
+        self._seeds = _crossed(study, every, self.every_seed)
         self.arms: Mapping[Arm, Coordinates] = {arm: at for arm, at in every.items() if self._seeds[arm]}
         self.names = Names(list(self.arms.values()))
         self._comparisons: dict[str, Pairing] = {}
+
+    @property
+    def looks(self) -> int:
+        """How often the claims may be looked at: once, where the seeds are named."""
+        return looks_of(self.study.seeds)
+
+    def at_look(self, look: int) -> Design:
+        """The same study with the seeds of another look."""
+        return self if look == self.look else Design(self.study, look)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -73,7 +87,7 @@ class Design:
 
     def seeds(self, arms: Collection[Arm]) -> list[int]:
         """The seeds with which all of these arms are run."""
-        return [seed for seed in self.study.seeds if all(seed in self._seeds[arm] for arm in arms)]
+        return [seed for seed in self.every_seed if all(seed in self._seeds[arm] for arm in arms)]
 
     def runs(self, arm: Arm, seed: int) -> bool:
         """Whether an arm is run with a seed; of an untreated one, whether the organism is made at all."""
@@ -119,16 +133,16 @@ class Design:
         return [self.comparison(claim) for claim in self.claims]
 
 
-def _crossed(study: Study, every: Mapping[Arm, Coordinates]) -> dict[Arm, set[int]]:
+def _crossed(study: Study, every: Mapping[Arm, Coordinates], seeds: Sequence[int]) -> dict[Arm, set[int]]:
     """The seeds with which each arm is run: all, or those that `cross` names. What is treated is also made."""
     if not study.cross:
-        return {arm: set(study.seeds) for arm in every}
+        return {arm: set(seeds) for arm in every}
     found: dict[Arm, set[int]] = {arm: set() for arm in every}
-    names = Names([*every.values(), *({"seed": (seed,)} for seed in study.seeds)])
+    names = Names([*every.values(), *({"seed": (seed,)} for seed in any_seed(study.seeds))])
     for where in map(names.whole, study.cross):
-        seeds = {int(seed) for seed in where.pop("seed", study.seeds)}
+        some = {int(seed) for seed in where.pop("seed", seeds)} & set(seeds)
         for arm, at in every.items():
             if matches(at, where):
-                found[arm] |= seeds
-                found[arm.untreated] |= seeds
+                found[arm] |= some
+                found[arm.untreated] |= some
     return found

@@ -15,6 +15,7 @@ from dormouse.studies.claim_spec import SPLIT, Claim
 from dormouse.studies.design import Design
 from dormouse.studies.filters import Names
 from dormouse.studies.pairing import Pairing, chosen
+from dormouse.studies.seeds import any_seed
 from dormouse.studies.study import Study
 
 Place = tuple[str | int, ...]
@@ -57,7 +58,7 @@ def suspect_faults(design: Design) -> Iterator[Fault]:
 
 def crossing_faults(study: Study) -> Iterator[Fault]:
     """Filters of `cross` that name coordinates or values which no arm has, each with its place."""
-    names = Names([*every_arm(study).values(), *({"seed": (seed,)} for seed in study.seeds)])
+    names = Names([*every_arm(study).values(), *({"seed": (seed,)} for seed in any_seed(study.seeds))])
     for i, where in enumerate(study.cross):
         yield from _fault(names, where, ("cross", i))
 

@@ -21,6 +21,7 @@ from dormouse.studies.faults import checked
 from dormouse.studies.grid import GridError, expand, written
 from dormouse.studies.old_names import modern
 from dormouse.studies.overrides import Overrides, overridden
+from dormouse.studies.seeds import DESIGN, LIST, SeedDesign
 from dormouse.studies.study import CHAIN, Study
 
 MAX_BYTES = 1_000_000
@@ -223,7 +224,10 @@ def _explain(
     """The first thing that is wrong, in plain words, with its line. A key that means nothing goes before what is
     missing: it may be what is missing, misspelt."""
     first = min(error.errors(), key=lambda one: one["type"] == "missing")
-    at = written((*first["loc"], *((first.get("ctx") or {}).get("at") or ())), moved)
+    at = written(
+        (*(part for part in first["loc"] if part not in (LIST, DESIGN)), *((first.get("ctx") or {}).get("at") or ())),
+        moved,
+    )
     known = next(place for place in _shorter(at) if place in lines)
     path = spoken(tuple(part for part in at if part not in ("[key]", Gate.__name__)))
     said = message(first, _model_at(first["loc"]))
@@ -244,6 +248,8 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
     parts = iter(loc[:-1])
     for part in parts:
         field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        if part == DESIGN:
+            model = SeedDesign
         if field is None:
             continue
         model = next((one for one in get_args(field.annotation) if one is Gate), field.annotation)

@@ -179,7 +179,7 @@ def _refuse_many(raw: Mapping[str, Any], chain_model: Any, times: int = 1) -> No
         "model": _length(raw.get("model")),
         "organisms": sum(_counts(raw.get("organisms"), OrganismSpec)),
         "interventions": 1 + sum(_counts(chains, chain_model)),
-        "seeds": raw["seeds"] if isinstance(raw.get("seeds"), int) else _length(raw.get("seeds")),
+        "seeds": _seeds(raw.get("seeds")),
     }
     number, most = math.prod(each.values()), most_arms()
     if number > most * times:
@@ -196,6 +196,11 @@ NAMES = {"model": "models", "organisms": "organisms", "interventions": "chains a
 
 def _length(said: Any) -> int:
     return len(said) if isinstance(said, list | tuple) else 1
+
+
+def _seeds(said: Any) -> int:
+    most = said.get("most") if isinstance(said, Mapping) else said
+    return most if isinstance(most, int) else _length(most)
 
 
 def _counts(said: Any, wanted: Any) -> Iterator[int]:

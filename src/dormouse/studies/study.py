@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -38,8 +39,9 @@ from dormouse.registry import PlugIn, message, nearest, plugins
 from dormouse.scenarios.task_file import TaskFile
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.filters import Where
-from dormouse.studies.grid import LONGEST, MOST_SEEDS, ArmOrigin, GridError, as_axis, expand
+from dormouse.studies.grid import LONGEST, ArmOrigin, GridError, as_axis, expand
 from dormouse.studies.old_names import modern
+from dormouse.studies.seeds import SeedDesign, Seeds, as_seeds
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 ArmName = Annotated[str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST - 1}}}$")]
@@ -101,8 +103,9 @@ class Study(BaseModel):
     """The models to build, by name, or that were made elsewhere. Keep a control among them (trigger `never`)."""
     interventions: dict[ArmName, CHAIN] = {}
     """Chains of treatments, by name. Every organism goes through every chain."""
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field((0,), min_length=1)
-    """Every arm is run once with each seed. A number says how many: `5` is 0 to 4."""
+    seeds: Annotated[Seeds, BeforeValidator(as_seeds)] = (0,)
+    """Every arm is run once with each seed. A number says how many: `5` is 0 to 4. `{start: 5, step: 3, most: 20}`
+    looks at the claims after 5 seeds and after each 3 more, until they are decided."""
     tasks: Tasks = Tasks()
     """How many questions training uses."""
     today: date = date.fromisoformat(ChatSettings.today)
@@ -130,8 +133,8 @@ class Study(BaseModel):
 
     @field_validator("seeds")
     @classmethod
-    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) < len(seeds):
+    def _seeds_differ(cls, seeds: Seeds) -> Seeds:
+        if isinstance(seeds, tuple) and len(set(seeds)) < len(seeds):
             twice = next(place for place, seed in enumerate(seeds) if seed in seeds[:place])
             raise _at("duplicate seed", twice)
         return seeds
@@ -224,6 +227,12 @@ class Study(BaseModel):
                     raise _at(said, "organisms", name, key)
         return self
 
+    @model_validator(mode="after")
+    def _looks_have_claims(self) -> Study:
+        if isinstance(self.seeds, SeedDesign) and not self.claims:
+            raise _at("a design looks at claims, and the study has none; name its seeds, or state `claims`", "seeds")
+        return self
+
     @property
     def task_file(self) -> TaskFile | None:
         """Where its tasks come from, if not from the bank: its own file, else the plain prompts of a `rewrite`."""
@@ -235,16 +244,6 @@ class Study(BaseModel):
                     columns = {"question": told.columns.get("plain", "plain")}
                     return TaskFile(file=told.file, encoding=told.encoding, columns=columns)
         return None
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _so_many_seeds(cls, said: Any) -> Any:
-        """`seeds: 5` stands for 0 to 4."""
-        if not isinstance(said, int) or isinstance(said, bool):
-            return said
-        if not 1 <= said <= MOST_SEEDS:
-            raise ValueError(f"a number of seeds is from 1 to {MOST_SEEDS}; name a single seed in a list")
-        return tuple(range(said))
 
     @field_validator("claims")
     @classmethod

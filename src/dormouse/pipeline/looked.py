@@ -1,0 +1,54 @@
+"""The looks that were taken at the claims of a sequential study, each put down once in its folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dormouse.claims.looks import look_taken
+from dormouse.claims.verdict import LookTaken, Verdict
+from dormouse.errors import UserError
+from dormouse.execution.executors import Watcher
+from dormouse.json_files import json_text, read_json_lines
+from dormouse.studies.design import Design
+
+LOOKS = "looks.jsonl"
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A line of the log: when, at how many seeds, and what was decided by then, claim by claim."""
+
+    time: int
+    look: LookTaken
+    verdicts: Mapping[str, str]
+
+
+def looked(design: Design, answers: Sequence[Verdict], out: Path, watcher: Watcher) -> bool:
+    """Put down a look in `out`, if it was not taken before with the same outcome. Returns whether the study goes on:
+    more seeds are designed, and a claim is undecided. One that more seeds could not decide keeps nobody waiting."""
+    taken = look_taken(design)
+    if taken is None:
+        return False
+    found = Looked(round(time.time()), taken, {one.id: one.verdict for one in answers})
+    if (found.look, found.verdicts) not in [(one.look, dict(one.verdicts)) for one in _read(out)]:
+        with (out / LOOKS).open("a", encoding="utf-8") as log:
+            log.write(json_text(found) + "\n")
+    still = [one.id for one in answers if one.verdict == "undecided"]
+    at = f"look {taken.number} of {taken.most}, {taken.seeds} seeds"
+    if not still:
+        watcher.say(f"{at}: every claim is answered")
+    elif taken.number == taken.most:
+        watcher.say(f"{at}: the last; undecided: {', '.join(still)}")
+    else:
+        watcher.say(f"{at}: undecided: {', '.join(still)}; on with more seeds")
+    return bool(still) and taken.number < taken.most
+
+
+def _read(out: Path) -> list[Looked]:
+    with suppress(OSError, UserError):
+        return read_json_lines(out / LOOKS, Looked)
+    return []
