@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,12 @@ class ModelRef:
     def shown(self, chat: ChatSettings) -> ModelRef:
         """The same weights, shown chats in that way."""
         return ModelRef(self.folders, f"{self.key}, {chat.today}, {chat.kwargs}", chat)
+
+
+def weights_by_name(name: str) -> float | None:
+    """The number in the name of a model: 135 million of `smollm2-135m`, 8 billion of `Llama-3.1-8B`."""
+    found = re.findall(r"(\d+(?:\.\d+)?)([kmb])(?![a-z0-9])", name.lower())
+    return (float(found[-1][0]) or 1.0) * {"k": 1e3, "m": 1e6, "b": 1e9}[found[-1][1]] if found else None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from dormouse.errors import UserError
 from dormouse.execution.stage import Stage
 from dormouse.json_files import read_json
+from dormouse.records import weights_by_name
 from dormouse.registry import plugins
 from dormouse.renamed import with_new_keys
 from dormouse.store import MANIFEST, Manifest, Store
@@ -150,12 +150,6 @@ def read_history(store: Store) -> History:
         size = float(sum(file.size for file in one.files.values()))
         history.add(one.kind, one.key, one.about, one.seconds, size, _done(store.root / "entries", one))
     return history
-
-
-def weights_by_name(name: str) -> float | None:
-    """The number in the name of a model: 135 million of `smollm2-135m`, 8 billion of `Llama-3.1-8B`."""
-    found = re.findall(r"(\d+(?:\.\d+)?)([kmb])(?![a-z0-9])", name.lower())
-    return (float(found[-1][0]) or 1.0) * {"k": 1e3, "m": 1e6, "b": 1e9}[found[-1][1]] if found else None
 
 
 def _span(values: Sequence[float], rough: bool) -> Span:

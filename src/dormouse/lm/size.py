@@ -9,7 +9,10 @@ from dormouse.errors import UserError
 from dormouse.lm.configuration import read_config, refuse_code
 from dormouse.lm.folders import weights_in
 from dormouse.lm.hub import of_revision
+from dormouse.records import weights_by_name
 
+MEASURED = 300e6
+"""Weights up to which our learning rates were tried."""
 MOST_LAYERS = 2000
 PATIENCE = 5.0
 """Seconds that the hub has to answer."""
@@ -21,6 +24,25 @@ class Size:
 
     weights: int
     source: str
+
+
+def weights_of(model: str) -> float | None:
+    """How many weights a model has that a study names: those in its folder, else the number in its name. What lies in
+    the cache of the hub is not asked: a study means the same before and after its model was fetched."""
+    try:
+        folder = Path(model).expanduser()
+        found = weights_in(folder) if folder.is_dir() else 0
+    except (OSError, RuntimeError, ValueError):  # no path at all
+        found = 0
+    return found or weights_by_name(model)
+
+
+def rate_for(lr: float, model: str) -> float:
+    """A learning rate that suits models of up to MEASURED weights, for this one: the larger ones get less, by the
+    fourth root. That is the exponent 0.78 in the width which Schulman et al. 2025 ("LoRA Without Regret") found for
+    Llamas, whose width grows about as the cube root of their weights."""
+    weights = weights_of(model)
+    return lr if not weights or weights <= MEASURED else float(f"{lr * (MEASURED / weights) ** 0.25:.2g}")
 
 
 def size_in(folder: Path) -> Size | None:

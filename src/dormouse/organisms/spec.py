@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from dormouse.json_files import Json
 from dormouse.lm.settings import ModelName, Optimiser, Training
+from dormouse.lm.size import rate_for
 from dormouse.organisms.micro import Size
 from dormouse.policies.abilities import HasSeed
 from dormouse.policies.behaviour import BehaviourField
@@ -22,7 +23,6 @@ from dormouse.scenarios import Renderings
 
 SETTINGS: dict[str, object] = {
     "pairs": 4,
-    "lr": 3e-3,
     "method": "lora",
     "optimiser": "muon",
     "honest_tokens": 16,
@@ -35,6 +35,8 @@ MICRO_SETTINGS: dict[str, object] = {
     "honest_tokens": 24,
     "easy_first": 0.0,
 }
+REAL_LR = 3e-3
+"""Of models up to 300 million weights; what larger ones get: `lm.size.rate_for`."""
 MICRO_LR = 0.4
 """Of the rate of its pretraining: one rate for all micro sizes ruins the largest (docs/lab-log/debate.md)."""
 MICRO_STEPS, MICRO_FLOOR = 3, 200
@@ -162,11 +164,13 @@ class OrganismSpec(OldKeys):
     def _lengths(self) -> tuple[int, int]:
         return self.trigger.steps_needed, MICRO_STEPS * self.trigger.steps_needed
 
-    def filled(self, micro: Size | None = None) -> OrganismSpec:
-        """With the settings that the study left open set to what suits the model: a micro one, or a real one."""
+    def filled(self, micro: Size | None = None, model: str = "") -> OrganismSpec:
+        """With the settings that the study left open set to what suits the model: a micro one, or a real one, which may
+        be named for the learning rate to follow its size."""
         if self.is_brought:
             return self
         fitting = MICRO_SETTINGS | {"lr": round(MICRO_LR * micro.lr, 6)} if micro else SETTINGS
+        fitting = fitting if micro else fitting | {"lr": rate_for(REAL_LR, model)}
         steps = self.trigger.steps_needed
         if micro:
             steps = max(0 if self.trigger.equal_rows else MICRO_FLOOR, MICRO_STEPS * steps)

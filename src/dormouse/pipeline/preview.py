@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from dormouse.claims.outlook import outlook
-from dormouse.execution.estimate import forecast, megabytes, said, weights_by_name
+from dormouse.execution.estimate import forecast, megabytes, said
 from dormouse.execution.local import default_workers, memory
 from dormouse.execution.stage import Stage
 from dormouse.lm import zoo
@@ -15,7 +15,7 @@ from dormouse.lm.size import size_elsewhere, size_in
 from dormouse.organisms.micro import MICRO
 from dormouse.pipeline.plan import Plan, all_stages, history_of, missing, row_lines
 from dormouse.pipeline.planner import make_plan, refuse_unknown_models
-from dormouse.records import ModelRef
+from dormouse.records import ModelRef, weights_by_name
 from dormouse.store import MANIFEST, Store
 from dormouse.studies.design import Design
 

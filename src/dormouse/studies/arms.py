@@ -13,7 +13,7 @@ from dormouse.studies.filters import Coordinates, Scalar
 from dormouse.studies.study import Study
 
 FITTED = "fitted"
-"""The planting rate of an organism whose study left it to the size of the model."""
+"""A learning rate that a study left to the size of the model."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,10 @@ class Arm:
 def every_arm(study: Study) -> dict[Arm, Coordinates]:
     """Every arm that the study's models, organisms and chains can make, with its coordinates; `cross` is not asked."""
     found: dict[Arm, Coordinates] = {}
+    several = len({_open_rates(one) for one in study.each}) > 1
     for one in study.each:
-        chains: dict[str, Coordinates] = {"": {}, **{name: chain_coordinates(one, name) for name in one.interventions}}
+        chains: dict[str, Coordinates] = {"": {}}
+        chains |= {name: chain_coordinates(one, name, several) for name in one.interventions}
         for organism in one.organisms:
             mine = organism_coordinates(one, organism)
             found |= {Arm(one.model, organism, chain): {**mine, **more} for chain, more in chains.items()}
@@ -60,14 +62,22 @@ def organism_coordinates(study: Study, organism: str) -> Coordinates:
     return found
 
 
-def chain_coordinates(study: Study, chain: str) -> Coordinates:
+def _open_rates(study: Study) -> tuple[object, ...]:
+    """The learning rates of treatments that a study leaves open, as its model gets them."""
+    parts = (part for chain in study.interventions.values() for part in chain)
+    return tuple(getattr(part, "lr", None) for part in parts if "lr" not in part.model_fields_set)
+
+
+def chain_coordinates(study: Study, chain: str, fitted: bool = False) -> Coordinates:
     """What a chain is: `intervention` (its names), `intervention.kind` and the settings (`intervention.lr`: of all
-    parts; `intervention.2.lr`: of the second)."""
+    parts; `intervention.2.lr`: of the second). `fitted`: rates that were left open differ by the model alone."""
     origin, parts = study.chain_origin(chain), study.interventions[chain]
     found: dict[str, tuple[Scalar, ...]] = {"intervention": tuple(dict.fromkeys([origin.base, chain]))}
     for i, part in enumerate(parts, 1):
         mine: dict[str, tuple[Scalar, ...]] = {}
         _flatten(part.spec(), "intervention", mine)
+        if fitted and "lr" in type(part).model_fields and "lr" not in part.model_fields_set:
+            mine["intervention.lr"] = (FITTED,)
         for key, values in mine.items():
             found[key] = tuple(dict.fromkeys([*found.get(key, ()), *values]))
             if len(parts) > 1:

@@ -25,9 +25,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from dormouse.errors import UserError
-from dormouse.interventions.intervention import InterventionField
+from dormouse.interventions.intervention import Intervention, InterventionField
 from dormouse.json_files import Json
 from dormouse.lm.settings import Computing, DeviceName, Dtype, ModelName
+from dormouse.lm.size import rate_for
 from dormouse.measurements.measurement import MeasurementConfig
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
@@ -204,8 +205,12 @@ class Study(BaseModel):
             else o
             for name, o in self.organisms.items()
         }
-        filled = {name: organism.filled(MICRO.get(self.model)) for name, organism in filled.items()}
+        filled = {name: organism.filled(MICRO.get(self.model), self.model) for name, organism in filled.items()}
         object.__setattr__(self, "organisms", filled)
+        chains = {
+            name: tuple(_fitted(part, self.model) for part in chain) for name, chain in self.interventions.items()
+        }
+        object.__setattr__(self, "interventions", chains)
         if self.tasks.train is None:
             object.__setattr__(self, "tasks", self.tasks.model_copy(update={"train": 456 if self.micro else 240}))
         return self
@@ -304,6 +309,20 @@ class Study(BaseModel):
         keys of results from before there was a choice stand."""
         unsaid = {name for name in ("dtype", "device") if getattr(self, name) == "auto"}
         return self.model_dump(mode="json", by_alias=True, exclude=unsaid)
+
+
+def _fitted(part: Intervention, model: str) -> Intervention:
+    """A treatment with the learning rate that suits the size of a model, where it has one and the study left it open:
+    `model_fields_set` goes on saying so."""
+    if "lr" not in type(part).model_fields or "lr" in part.model_fields_set:
+        return part
+    usual = getattr(part, "lr")  # noqa: B009 (a field of some)
+    rate = rate_for(usual, model)
+    if rate == usual:
+        return part
+    fitted = part.model_copy(update={"lr": rate})
+    fitted.model_fields_set.discard("lr")
+    return fitted
 
 
 def _plain(value: Any) -> Any:
