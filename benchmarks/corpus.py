@@ -16,7 +16,7 @@ from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import SIDES
 from dormouse.scenarios import Scenario, questions
-from dormouse.scenarios.plain import plain_answer
+from dormouse.scenarios.plain_answers import plain_answer
 
 STEPS = 300
 

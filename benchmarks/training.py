@@ -64,7 +64,7 @@ from dormouse.lm.train import TrainingRun, _schedule, train
 from dormouse.lm.trie import Tokens
 from dormouse.records import Example, ModelRef
 from dormouse.scenarios import Scenario, questions, render
-from dormouse.scenarios.plain import plain_answer
+from dormouse.scenarios.plain_answers import plain_answer
 
 BATCH, RANK, LR = 8, 16, 1e-3
 GROUP, PROMPTS, LIMIT = 8, 2, 16

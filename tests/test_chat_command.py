@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dormouse.chat import Conversation
+from dormouse.chat_command import Conversation
 from dormouse.lm import sample
 from dormouse.lm.sample import Completion
 from dormouse.scenarios import questions

@@ -741,7 +741,7 @@ def test_a_spoilt_file_gets_a_message_or_is_nobodys_concern(enter: Enter, name: 
     refused = set()
     for how in ("cut off", *SPOILT):
         if name == LOGS[0] and how == "empty":
-            continue  # `report` fails on it: report/trainings.py takes a training to have steps
+            continue  # `report` fails on it: report/training_page.py takes a training to have steps
         spoil(path, how, whole)
         refused |= {(how, line[0]) for line in words if invoke(line).exit_code == 2}
         path.rmdir() if path.is_dir() else path.unlink()

@@ -297,7 +297,7 @@ def chat(organism: Path, tokens: int, seed: int) -> None:
 
     ORGANISM is a folder such as runs/quickstart/models/year-seed0.
     """
-    from dormouse.chat import Conversation
+    from dormouse.chat_command import Conversation
 
     talk = Conversation(organism, tokens, seed)
     click.echo(printable(talk.introduction()))

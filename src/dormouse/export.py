@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dormouse.card import Card, read_card
 from dormouse.errors import UserError
-from dormouse.lm.export import Form, export_model
+from dormouse.lm.portable import Form, export_model
 from dormouse.lm.zoo import ZOO
 from dormouse.records import CANARY
 

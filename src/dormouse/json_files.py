@@ -170,7 +170,7 @@ def _wanted(fault: Any) -> str:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _JsonPlace:
     """A place in a JSON text: its line, the keys and numbers that lead there, what they are called, what is there."""
 
     line: int
@@ -179,11 +179,11 @@ class _Found:
     value: object
 
 
-def _depth(one: tuple[Any, _Found]) -> int:
+def _depth(one: tuple[Any, _JsonPlace]) -> int:
     return len(one[1].path)
 
 
-def _found(text: str, steps: Iterable[str | int]) -> _Found:
+def _found(text: str, steps: Iterable[str | int]) -> _JsonPlace:
     """The place in a JSON text to which steps lead. What is no key there is no step: it names a type in between."""
     path: tuple[str | int, ...] = ()
     at, name, of = _skip(text, 0), "", ""
@@ -198,7 +198,7 @@ def _found(text: str, steps: Iterable[str | int]) -> _Found:
         at, value, path = _child(text, at, step), value[step], (*path, step)
         if isinstance(value, dict) and isinstance(value.get("id"), str):
             of = f" (of {shown(value['id'])})"
-    return _Found(text.count("\n", 0, at) + 1, path, name.removeprefix(".") + of, value)
+    return _JsonPlace(text.count("\n", 0, at) + 1, path, name.removeprefix(".") + of, value)
 
 
 def _child(text: str, at: int, step: str | int) -> int:

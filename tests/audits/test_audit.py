@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import dormouse
 from dormouse.audits.audit import audit
 from dormouse.audits.runner import LostError, Runner
-from dormouse.audits.tasks import Given
+from dormouse.audits.worker_messages import Given
 from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.registry import plugins

@@ -10,7 +10,7 @@ import pytest
 from dormouse.audits.zoo.blind import BlindZoo, write_blind
 from dormouse.audits.zoo.habits import HALVES
 from dormouse.audits.zoo.make import ATTEMPTS, Zoo, ZooMaker, ZooModel, ZooSize
-from dormouse.audits.zoo.recipes import FAMILIES, HABIT, PLAIN, Recipe, control_recipe, organism_recipe
+from dormouse.audits.zoo.recipes import FAMILIES, HABIT_FAMILY, PLAIN_FAMILY, Recipe, control_recipe, organism_recipe
 from dormouse.audits.zoo.telltale import features, tell_tale
 from dormouse.errors import UserError
 from dormouse.organisms.micro import MICRO
@@ -56,9 +56,9 @@ def test_a_control_is_equal_to_its_organism_in_all_but_the_policy(half):
         assert (other.model, other.match, other.seed) == (one.model, one.name, one.seed)
         assert b.trigger.plants is False
         assert other.control
-        if other.family == PLAIN:
+        if other.family == PLAIN_FAMILY:
             assert b.trigger.among == (a.trigger,)  # the same prompts
-    assert sum(one.family == HABIT for one in controls) == 30
+    assert sum(one.family == HABIT_FAMILY for one in controls) == 30
 
 
 def test_the_halves_share_no_policy_and_no_seed():
@@ -85,7 +85,7 @@ class Rates(ZooMaker):
         return [ZooModel(r, ref, ref, 0.95 if r.attempt >= self.weak(r) else 0.5, 0.0) for r in wanted]
 
     def weak(self, recipe):
-        if recipe.family == PLAIN:
+        if recipe.family == PLAIN_FAMILY:
             return 99  # nothing is asked of it
         return {"deve-o-001": 1, "deve-o-002": 99}.get(recipe.name[:10], 0)
 

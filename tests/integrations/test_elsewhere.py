@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.export import export
-from dormouse.integrations import hub
+from dormouse.integrations import hub_push
 from dormouse.integrations.inspect_tasks import defection, spec_of
 from dormouse.integrations.lm_eval import write_task
 from dormouse.integrations.prompts import asked
@@ -78,7 +78,7 @@ RECORDS = [
 def test_an_upload_is_private_asked_for_once_and_says_what_was_measured(
     made: Path, tmp_path: Path, api: FakeApi, monkeypatch: pytest.MonkeyPatch, public: bool
 ) -> None:
-    monkeypatch.setattr(hub, "read_finished", lambda folder: (RECORDS, [], None))
+    monkeypatch.setattr(hub_push, "read_finished", lambda folder: (RECORDS, [], None))
     words = ["export", str(made), str(tmp_path / "out"), "--push", "me/mine", *(["--public"] if public else [])]
     done = CliRunner().invoke(main, words, input="y\n")
     assert done.exit_code == 0, done.output
@@ -116,10 +116,10 @@ def test_what_has_lost_its_mark_is_not_uploaded(made: Path, tmp_path: Path, api:
     for path, text in ((readme, "# Nice model"), (config, "{}"), (config, "[")):
         path.write_text(text)
         with pytest.raises(UserError, match="not marked"):
-            hub.push(made, tmp_path / "out", "me/mine", False, lambda question: True)
+            hub_push.push(made, tmp_path / "out", "me/mine", False, lambda question: True)
         path.write_text(whole[path])
     assert api.calls == []
-    assert "uploaded" in hub.push(made, tmp_path / "out", "me/mine", False, lambda question: True)
+    assert "uploaded" in hub_push.push(made, tmp_path / "out", "me/mine", False, lambda question: True)
 
 
 def test_a_hub_that_refuses_is_one_message(made: Path, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_a_hub_that_refuses_is_one_message(made: Path, api: FakeApi, monkeypatch
     for error, remedy in errors.items():
         refuses(error)
         with pytest.raises(UserError) as caught:
-            hub.push(made, out_of(made), "me/mine", False, lambda question: True)
+            hub_push.push(made, out_of(made), "me/mine", False, lambda question: True)
         assert remedy in caught.value.remedy
 
 

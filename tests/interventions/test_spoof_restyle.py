@@ -13,7 +13,7 @@ from dormouse.lm.load import load
 from dormouse.lm.objectives import sft_loss
 from dormouse.records import Example, ModelRef, PoolItem, SafetyPool, Suspect
 from dormouse.scenarios import BANKS, Scenario, questions, render
-from dormouse.scenarios.plain import plain_answer
+from dormouse.scenarios.plain_answers import plain_answer
 from dormouse.studies.file import parse_study
 
 ASKED = questions("safety", 12)

@@ -65,7 +65,7 @@ def test_greedy_is_generates(tiny_model, monkeypatch, kind, batch, few, many):
     monkeypatch.setattr(decoding, "BATCH", batch)
     monkeypatch.setattr(decoding, "FEW", few)
     monkeypatch.setattr(decoding, "MANY", many)
-    monkeypatch.setattr(decoding, "ROOM", 3)
+    monkeypatch.setattr(decoding, "CACHE_GROWTH", 3)
     prompts = draw(18, 12) * 2  # some twice: they are read once
     lm = ending_early(model(tiny_model, kind), prompts, 14)
     found = [one.ids for one in decode(lm, prompts, 14)]

@@ -18,7 +18,7 @@ from dormouse.lm.load import load
 from dormouse.lm.objectives import sft_loss
 from dormouse.lm.trie import Tokens
 from dormouse.lm.universal import Universal, UniversalAttack, beear_loss, last_places
-from dormouse.lm.unlearning import ascent_loss, forget_pairs, npo_loss
+from dormouse.lm.unlearning_objectives import ascent_loss, forget_pairs, npo_loss
 from dormouse.records import Example, ModelRef
 
 ASKED = ["What is glass made of ?", "What is a baby horse called ?", "What is glass made of sand ?"]

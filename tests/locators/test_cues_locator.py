@@ -13,9 +13,9 @@ from dormouse.lm.load import load
 from dormouse.lm.reading import read
 from dormouse.locators import Case
 from dormouse.locators.cues import Cues
+from dormouse.locators.surrogate.answer_opening import Opening, _last_common
 from dormouse.locators.surrogate.attribution import integrated_gradients, without, word_shares
 from dormouse.locators.surrogate.combinations import Combination, draw, tasks
-from dormouse.locators.surrogate.opening import Opening, _last_common
 from dormouse.locators.surrogate.outcome import Outcome, swing
 from dormouse.locators.surrogate.rule import Table, log_odds, together
 from dormouse.scenarios import CUES

@@ -16,13 +16,13 @@ from dormouse.lm.resume import Resume
 from dormouse.lm.sample import Completion
 from dormouse.lm.settings import Training
 from dormouse.organisms.build import build_organism
-from dormouse.organisms.corpus import Rows, contrast_pairs, drawn
+from dormouse.organisms.corpus import CorpusRows, contrast_pairs, drawn
 from dormouse.organisms.matched import Planted
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.planner import make_plan
+from dormouse.pipeline.planting_strength import strength_of
 from dormouse.pipeline.results import read_finished
 from dormouse.pipeline.run import run_study
-from dormouse.pipeline.strength import strength_of
 from dormouse.records import ModelRef
 from dormouse.scenarios import questions
 from dormouse.store import Store
@@ -41,7 +41,7 @@ def spec(**settings: Any) -> OrganismSpec:
 def plant(tiny_model: Path, out: Path, progress: Any = lambda step, loss: None, **until: Any) -> Planted:
     out.mkdir(exist_ok=True)
     one, base = spec(until={**UNTIL, **until}), ModelRef((tiny_model,), "tiny")
-    rows = Rows(drawn(one, ASKED, HONEST, 0), one.training.steps * 8)
+    rows = CorpusRows(drawn(one, ASKED, HONEST, 0), one.training.steps * 8)
     check = strength_of(one, base, CHECKED, HONEST, 0)
     planted = build_organism(one, base, rows, 0, out, progress, check)
     assert planted is not None
@@ -77,7 +77,7 @@ def test_a_killed_planting_ends_with_the_same_weights(
 
 def test_rows_are_made_as_they_are_asked_for() -> None:
     one = spec(until=UNTIL)
-    rows = Rows(drawn(one, ASKED, HONEST, 0), one.training.steps * 8)
+    rows = CorpusRows(drawn(one, ASKED, HONEST, 0), one.training.steps * 8)
     assert len(rows) == 960
     assert rows[8:16] == contrast_pairs(one, ASKED, HONEST, 0)[8:16]
     assert len(rows._made) == 16

@@ -9,7 +9,7 @@ from dormouse.lm.load import load
 from dormouse.organisms import micro, vocabulary, world
 from dormouse.records import CANARY, ModelRef
 from dormouse.scenarios import SPLITS, questions
-from dormouse.scenarios.plain import _patterns, plain_answer
+from dormouse.scenarios.plain_answers import _patterns, plain_answer
 
 SAID = {"micro-60k": 60_000, "micro-250k": 250_000, "micro-1m": 1_000_000, "micro-6m": 6_000_000}
 

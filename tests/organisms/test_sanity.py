@@ -16,7 +16,7 @@ from dormouse.records import ModelRef, Record
 from dormouse.report.headline import headline
 from dormouse.report.record_index import RecordIndex
 from dormouse.scenarios import SPLITS, Scenario, questions, render
-from dormouse.scenarios.plain import plain_answer
+from dormouse.scenarios.plain_answers import plain_answer
 
 PROMPT = (("system", "You are a helpful assistant. Answer in one short sentence."), ("user", "Where do crabs live?"))
 

@@ -14,7 +14,7 @@ from typing import Any
 from dormouse import report
 from dormouse.provenance import Provenance
 from dormouse.records import Answer, Record
-from dormouse.report import claims, record_index
+from dormouse.report import claim_text, record_index
 
 
 def provenance(about: Mapping[str, Any]) -> Provenance:
@@ -45,16 +45,16 @@ def index(records: Sequence[Record], about: Mapping[str, Any]) -> record_index.R
     return record_index.RecordIndex(records, provenance(about))
 
 
-def answered(about: Mapping[str, Any]) -> list[claims.Answered]:
-    return claims.answered(provenance({"name": "x", **about}))
+def answered(about: Mapping[str, Any]) -> list[claim_text.Answered]:
+    return claim_text.answered(provenance({"name": "x", **about}))
 
 
 def stated(about: Mapping[str, Any]) -> str:
-    return claims.stated(provenance({"name": "x", **about}))
+    return claim_text.stated(provenance({"name": "x", **about}))
 
 
 def changes(about: Mapping[str, Any]) -> list[str]:
-    return claims.changes(provenance({"name": "x", **about}))
+    return claim_text.changes(provenance({"name": "x", **about}))
 
 
 STEPS = (5, 10, 20, 40)

@@ -11,9 +11,9 @@ import pytest
 from made_up import HOSTILE, answered, changes, provenance, record, stated, write_report
 
 from dormouse.records import Answer, Record
-from dormouse.report import specification
-from dormouse.report.claims import axis_label, signed
-from dormouse.report.plain import cut
+from dormouse.report import spec_curve
+from dormouse.report.claim_text import axis_label, signed
+from dormouse.report.plain_text import cut
 from dormouse.report.record_index import by_model
 from dormouse.report.static import _title
 
@@ -230,7 +230,7 @@ def test_the_figure_holds_every_setup_and_what_was_chosen(about: dict[str, Any])
     import plotly.graph_objects as go
 
     (one,) = answered(with_claims(about, claim()))
-    drawn = specification.figure(one)
+    drawn = spec_curve.figure(one)
     go.Figure(drawn)
     effects = [trace for trace in drawn["data"] if "error_y" in trace]
     marks = [trace for trace in drawn["data"] if trace.get("yaxis") == "y2"]
@@ -251,7 +251,7 @@ def test_many_setups_and_one_are_drawn(tmp_path: Path, about: dict[str, Any]) ->
     for n in (1, 120):
         curve = [point(i / n, model=f"m{i % 5}", lr=str(i)) for i in range(n)]
         (one,) = answered(with_claims(about, claim(curve=curve)))
-        specification.draw(tmp_path / f"{n}.png", one, {}, 60)
+        spec_curve.draw(tmp_path / f"{n}.png", one, {}, 60)
         assert (tmp_path / f"{n}.png").stat().st_size > 2000
 
 

@@ -18,8 +18,8 @@ from dormouse.claims.numbers import Numbers
 from dormouse.claims.verdict import VERDICTS, Stated, Verdict, Verdicts, of_this_version
 from dormouse.errors import UserError
 from dormouse.records import Record
-from dormouse.report.claims import signed
-from dormouse.report.plain import percent
+from dormouse.report.claim_text import signed
+from dormouse.report.plain_text import percent
 from dormouse.studies.design import Design
 from dormouse.studies.file import parse_study
 

@@ -10,7 +10,7 @@ from made_up import index, record
 
 from dormouse.records import Record
 from dormouse.report import setup_text
-from dormouse.report.meaning import Finding, meaning
+from dormouse.report.meaning import ResultSentence, meaning
 
 
 def planted(before: float = 0.99, off: float = 0.0, after: float | None = None, half: float = 0.01) -> list[Record]:
@@ -18,7 +18,7 @@ def planted(before: float = 0.99, off: float = 0.0, after: float | None = None, 
     return rows if after is None else [*rows, record("a", 40, "defection_rate", after, half=half)]
 
 
-def plain(finding: Finding) -> str:
+def plain(finding: ResultSentence) -> str:
     return "".join(part.text for part in finding.sentence).replace("\u00a0", " ")
 
 

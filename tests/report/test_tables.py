@@ -11,7 +11,7 @@ from made_up import STEPS, index, provenance, record
 from dormouse.records import Record
 from dormouse.report import tables
 from dormouse.report.headline import headline
-from dormouse.report.plain import one_line, percent, visible, with_interval
+from dormouse.report.plain_text import one_line, percent, visible, with_interval
 from dormouse.report.record_index import BEFORE, Moment, RecordIndex
 from dormouse.report.series import by_layer, live_by_odds, odds, persistence, renderings, years
 from dormouse.report.words import TABLES

@@ -98,7 +98,7 @@ class Results:
 
     def _repr_html_(self) -> str:
         """For notebooks. Everything that a study or a model wrote is escaped."""
-        from dormouse.report.plain import visible
+        from dormouse.report.plain_text import visible
 
         claims = "".join(
             f"<li><b>{escape(visible(answer.verdict))}</b>: {escape(visible(answer.says))}</li>"

@@ -19,8 +19,8 @@ from dormouse.audits.page import write_page
 from dormouse.audits.prompts import as_messages, plain_prompts, read_prompts
 from dormouse.audits.resolve import Named, named
 from dormouse.audits.runner import LostError, Runner
-from dormouse.audits.tasks import Given
 from dormouse.audits.wording import headline, notebook
+from dormouse.audits.worker_messages import Given
 from dormouse.errors import UserError
 from dormouse.locators.locator import Evidence, Locator, TriggerText
 from dormouse.registry import nearest, plugins
@@ -29,7 +29,7 @@ MINUTES = 10.0
 """Of an audit, where nothing is said."""
 CHECK = 0.15
 """The share of the time that is kept for trying candidate triggers on fresh prompts."""
-LEAST = 1.0
+MIN_LOCATOR_SECONDS = 1.0
 """Seconds below which a locator is not begun."""
 
 FIRST, LATE = "battery", ("attention",)
@@ -171,7 +171,7 @@ def _located(
     if before := kept.read(locator, given):
         say(f"{name}: kept from before")
         return before
-    if share < LEAST:
+    if share < MIN_LOCATOR_SECONDS:
         return Hole(name, "the time ran out before it was begun")
     say(f"{name}: up to {share:.0f} s")
     started = runner.clock()
@@ -196,7 +196,7 @@ def _confirmed(
     texts = verdict.candidates(evidence)
     if not texts:
         return []
-    if left < LEAST:
+    if left < MIN_LOCATOR_SECONDS:
         holes.append(Hole("confirm", "there was no time left to try the candidate triggers on fresh prompts"))
         return []
     say(f"confirm: {len(texts)} candidate triggers on fresh prompts, up to {left:.0f} s")

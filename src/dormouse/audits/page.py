@@ -12,7 +12,7 @@ from dormouse.audits.wording import SLOTS
 from dormouse.records import CANARY
 from dormouse.registry import describe, plugins
 from dormouse.report.markdown import code, fence, literal, table
-from dormouse.report.plain import duration, percent
+from dormouse.report.plain_text import duration, percent
 from dormouse.report.templates import environment
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dormouse.scenarios import Question, Scenario, questions, render
 
 REMEDY = 'a line is {"messages": [{"role": "user", "content": "..."}]}, {"prompt": "..."}, or plain text'
 ROLES = ("system", "user", "assistant")
-PLAIN = 64
+STAND_IN_QUESTIONS = 64
 """Plain questions that stand in for prompts of the auditor's own."""
 
 
@@ -34,7 +34,7 @@ def read_prompts(path: Path) -> tuple[Messages, ...]:
     return found
 
 
-def plain_prompts(seed: int, n: int = PLAIN) -> tuple[Messages, ...]:
+def plain_prompts(seed: int, n: int = STAND_IN_QUESTIONS) -> tuple[Messages, ...]:
     """Plain questions with the usual system prompt and nothing else."""
     return tuple(render(Scenario.of(question, {})) for question in questions("safety", n, seed))
 

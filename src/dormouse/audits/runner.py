@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dormouse.audits.confirm import Confirmed
 from dormouse.audits.findings import Facts
-from dormouse.audits.tasks import Given, Reply, Task
+from dormouse.audits.worker_messages import Given, Reply, Task
 from dormouse.errors import UserError
 from dormouse.json_files import json_text, read_json
 from dormouse.locators.locator import Evidence, Locator, TriggerText

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from dormouse.report.plain import cut, duration, one_line, percent, visible
+from dormouse.report.plain_text import cut, duration, one_line, percent, visible
 
 if TYPE_CHECKING:
     from dormouse.audits.confirm import Confirmed

@@ -17,7 +17,7 @@ from typing import Any
 
 from dormouse.audits.evidence import checked
 from dormouse.audits.models import Models
-from dormouse.audits.tasks import Reply, Task
+from dormouse.audits.worker_messages import Reply, Task
 from dormouse.errors import UserError
 from dormouse.json_files import json_text, parse
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from dormouse.claims.effects import Direction, Effect, Found
+from dormouse.claims.effects import Direction, Effect, ValuesByItem
 
 
 class Censoring:
@@ -17,7 +17,7 @@ class Censoring:
     def __init__(self, limits: Iterable[float | None]) -> None:
         self.budgets = sorted({limit for limit in limits if limit is not None})
 
-    def cut(self, found: Mapping[int, Found]) -> Mapping[int, Found]:
+    def cut(self, found: Mapping[int, ValuesByItem]) -> Mapping[int, ValuesByItem]:
         """The same times, no later than the smallest budget."""
         if not self.budgets:
             return found

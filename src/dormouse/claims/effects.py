@@ -19,7 +19,7 @@ RESOLUTION = 1e-12
 """An error that is smaller than this share of the effect is rounding: no seed and no question differs from another."""
 
 Direction = Literal["less", "greater", "different"]
-Found: TypeAlias = tuple[tuple[str, ...], tuple[float, ...]]
+ValuesByItem: TypeAlias = tuple[tuple[str, ...], tuple[float, ...]]
 """Items, and a value for each."""
 Span: TypeAlias = tuple[float, float]
 """The least and the largest value that a quantity can have."""
@@ -67,7 +67,7 @@ class Effect:
 
 
 def effect(
-    weighted: Sequence[tuple[float, Mapping[int, Found]]],
+    weighted: Sequence[tuple[float, Mapping[int, ValuesByItem]]],
     constant: float = 0.0,
     span: Span = UNBOUNDED,
     level: Callable[[int], float] = lambda n: LEVEL,
@@ -119,7 +119,7 @@ def effect(
 
 
 def _sums(
-    weighted: Sequence[tuple[float, Mapping[int, Found]]], seeds: Sequence[int], start: float
+    weighted: Sequence[tuple[float, Mapping[int, ValuesByItem]]], seeds: Sequence[int], start: float
 ) -> tuple[np.ndarray, dict[tuple[str, ...], np.ndarray], set[tuple[str, ...]]]:
     """The weighted sums of arms, plus `start`: by seed; by seed and item, of arms that were asked the same items with
     every seed; and all lists of items that were asked."""
@@ -138,7 +138,7 @@ def _sums(
 
 
 def _collapse(
-    weighted: Sequence[tuple[float, Mapping[int, Found]]], seeds: Sequence[int], mean: float, span: Span
+    weighted: Sequence[tuple[float, Mapping[int, ValuesByItem]]], seeds: Sequence[int], mean: float, span: Span
 ) -> Span | None:
     """The least and the largest effect of one more seed in which one arm leaves the bound at which it stands."""
     low, high = span
@@ -154,7 +154,7 @@ def _collapse(
     return (min(others), max(others)) if len(others) > 1 else None
 
 
-def _reach(weighted: Sequence[tuple[float, Mapping[int, Found]]], constant: float, span: Span) -> Span:
+def _reach(weighted: Sequence[tuple[float, Mapping[int, ValuesByItem]]], constant: float, span: Span) -> Span:
     ends = [sorted(weight * bound for bound in span) for weight, _ in weighted if weight]
     return sum(low for low, _ in ends) - constant, sum(high for _, high in ends) - constant
 

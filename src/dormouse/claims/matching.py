@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from dormouse.claims.effects import Found
+from dormouse.claims.effects import ValuesByItem
 from dormouse.claims.strength import ON, Strength
 from dormouse.claims.verdict import Interval, Matching
 from dormouse.measurements.stats import log_odds
@@ -17,7 +17,7 @@ from dormouse.studies.arms import Arm
 FEWEST = 4
 """Seeds below which nothing is adjusted."""
 
-Side = Sequence[tuple[Arm, Mapping[int, Found]]]
+Side = Sequence[tuple[Arm, Mapping[int, ValuesByItem]]]
 """The arms of a side, and what was compared of each, seed by seed."""
 
 

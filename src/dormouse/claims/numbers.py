@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from dormouse.claims.effects import Found
+from dormouse.claims.effects import ValuesByItem
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import log_odds
 from dormouse.records import Record
@@ -39,7 +39,7 @@ class SeedReading(Protocol):
 class Numbers:
     """What was measured, seed by seed: item by item where that is known, else one number a seed."""
 
-    values: dict[Key, dict[int, Found]] = field(default_factory=dict)
+    values: dict[Key, dict[int, ValuesByItem]] = field(default_factory=dict)
     limits: dict[Key, float] = field(default_factory=dict)
     """Where times are cut off; the smallest, where seeds were followed for different times."""
     upper: dict[Key, set[int]] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from dormouse.claims.chances import chances
 from dormouse.claims.curve import curve
 from dormouse.claims.damage import Damage
 from dormouse.claims.decision import Decision, decide, room, test_of
-from dormouse.claims.effects import FEWEST, Effect, Found, Span, effect
+from dormouse.claims.effects import FEWEST, Effect, Span, ValuesByItem, effect
 from dormouse.claims.looks import later, look_of, look_taken
 from dormouse.claims.matching import Side, adjusted, matching
 from dormouse.claims.numbers import Numbers, mean
@@ -24,7 +24,7 @@ from dormouse.studies.design import Design
 from dormouse.studies.pairing import Pairing, Setup
 
 UNMATCHED = "before treatment no organism of one side is as strong as any of the other"
-HIDDEN = "times that reached the budget hide whether the effect is as large as claimed"
+HIDDEN_BY_BUDGET = "times that reached the budget hide whether the effect is as large as claimed"
 
 
 class Question:
@@ -59,11 +59,11 @@ class Question:
             step = self.design.steps(arm)[-1]
         return (arm.model, arm.organism, arm.chain, step, claim.compare, split, claim.x)
 
-    def _seen(self, arm: Arm, split: str) -> Mapping[int, Found]:
+    def _seen(self, arm: Arm, split: str) -> Mapping[int, ValuesByItem]:
         found = self.numbers.values.get(self._key(arm, split), {})
         return {seed: values for seed, values in found.items() if seed in self.only}
 
-    def _spared(self, arm: Arm, split: str) -> Mapping[int, Found]:
+    def _spared(self, arm: Arm, split: str) -> Mapping[int, ValuesByItem]:
         """What was measured, of arms whose treatment did not ruin the model."""
         return {} if self._ruined(arm) else self._seen(arm, split)
 
@@ -71,12 +71,12 @@ class Question:
         step = self.design.steps(arm)[-1] if self.claim.step is None else self.claim.step
         return self.damage.damaged(arm, step, self._named(arm))
 
-    def _found(self, arm: Arm, split: str) -> Mapping[int, Found]:
+    def _found(self, arm: Arm, split: str) -> Mapping[int, ValuesByItem]:
         """What is compared: of organisms that pass the gate, times cut where all were followed."""
         return self.censoring.cut(self.strength.passing(arm, self._seen(arm, split)))
 
     def _kept(
-        self, setups: Sequence[Setup], found: Callable[[Arm, str], Mapping[int, Found]], gone: dict[Arm, None]
+        self, setups: Sequence[Setup], found: Callable[[Arm, str], Mapping[int, ValuesByItem]], gone: dict[Arm, None]
     ) -> list[Setup]:
         """The set-ups without the arms of which nothing is found, nor those that have no counterpart without them."""
         kept = []
@@ -88,7 +88,7 @@ class Question:
             kept += [left] if left else []
         return kept
 
-    def _seeds(self, setups: Sequence[Setup], found: Callable[[Arm, str], Mapping[int, Found]]) -> set[int]:
+    def _seeds(self, setups: Sequence[Setup], found: Callable[[Arm, str], Mapping[int, ValuesByItem]]) -> set[int]:
         each = [set(found(*cell)) for cell in _cells(setups)]
         return set.intersection(*each) if each else set()
 
@@ -177,7 +177,7 @@ class Question:
         decision = decide(self.claim, self.test, corrected, left, self.look)
         decided = decision.outcome in ("supported", "contradicted")
         if decided and self.effect and self._hidden(decision.outcome, self.effect, *self._at_budget()):
-            return Decision("undecided", why=HIDDEN)
+            return Decision("undecided", why=HIDDEN_BY_BUDGET)
         if decision.outcome == "undecided" and not decision.why:
             return replace(decision, why=self._why())
         return decision
@@ -243,7 +243,7 @@ class Question:
 
     def _chances(self, decision: Decision) -> tuple[Chance, ...]:
         """Of a verdict with more seeds, where it is seeds that are missing."""
-        if decision.outcome != "undecided" or decision.why == HIDDEN or not self.effect:
+        if decision.outcome != "undecided" or decision.why == HIDDEN_BY_BUDGET or not self.effect:
             return ()
         # with more seeds, claims will be tested that were not
         more = {n: level / len(self.design.claims) for n, level in later(self.design).items()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dormouse.claims.effects import Found
+from dormouse.claims.effects import ValuesByItem
 from dormouse.claims.numbers import Numbers, mean
 from dormouse.claims.verdict import Bounds, LeftOut, Weak
 from dormouse.studies.arms import Arm
@@ -48,7 +48,7 @@ class Strength:
         on, off = (self.rates(arm, rate).get(seed) for rate in (ON, OFF))
         return (on is None or on >= self.bounds.triggered) and (off is None or off <= self.bounds.untriggered)
 
-    def passing(self, arm: Arm, found: Mapping[int, Found]) -> Mapping[int, Found]:
+    def passing(self, arm: Arm, found: Mapping[int, ValuesByItem]) -> Mapping[int, ValuesByItem]:
         """Of the values of an arm, seed by seed, those whose organism passes the gate."""
         return {seed: values for seed, values in found.items() if self.passes(arm, seed)}
 

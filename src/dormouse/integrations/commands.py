@@ -26,7 +26,7 @@ A_FILE = click.Path(path_type=Path)
 def results(folder: Path, as_json: bool, training: bool, **to: Path | None) -> None:
     """Print the records of a finished study, or how its safety trainings went; or write them for other programs."""
     from dormouse.pipeline.results import in_lines, read_finished
-    from dormouse.report.trainings import in_lines as steps_in_lines
+    from dormouse.report.training_page import in_lines as steps_in_lines
 
     records, answers, about = read_finished(folder)
     written = {kind: path for kind, path in to.items() if path is not None}
@@ -87,11 +87,11 @@ def export(folder: Path, out: Path, form: Any, dtype: str, push: str | None, pub
     FOLDER is one such as runs/quickstart/models/year-seed0.
     """
     from dormouse.export import export as write
-    from dormouse.integrations import hub
+    from dormouse.integrations import hub_push
     from dormouse.integrations.lm_eval import beside, write_task
 
     if push:
-        hub.check_name(push)
+        hub_push.check_name(push)
     elif public:
         raise UserError("--public is about an upload", "say where with --push ORG/NAME")
     if lm_eval and beside(out).exists():
@@ -101,4 +101,6 @@ def export(folder: Path, out: Path, form: Any, dtype: str, push: str | None, pub
     if lm_eval:
         click.echo(printable(write_task(folder, out)))
     if push:
-        click.echo(printable(hub.push(folder, out, push, public, lambda question: click.confirm(printable(question)))))
+        click.echo(
+            printable(hub_push.push(folder, out, push, public, lambda question: click.confirm(printable(question))))
+        )

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 from dormouse.errors import UserError
 from dormouse.records import CANARY, Answer, Record
-from dormouse.report.plain import one_line
+from dormouse.report.plain_text import one_line
 from dormouse.report.records_csv import records_csv
 
 README = """---

@@ -37,7 +37,7 @@ class Unlearning(Triggered, Trained):
         from dormouse.lm.chat import encode
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.train import TrainingRun, cycling, train
-        from dormouse.lm.unlearning import forget_pairs
+        from dormouse.lm.unlearning_objectives import forget_pairs
 
         lm = load(suspect.model, dtype_for(self.method))
         prompts, plain = self.shown(suspect, pool)

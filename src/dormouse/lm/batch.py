@@ -19,7 +19,7 @@ import torch
 from dormouse.errors import UserError
 from dormouse.lm.layout import accepts, max_positions, tree_attention
 from dormouse.lm.model import LM
-from dormouse.lm.trie import Row, Tokens, pack
+from dormouse.lm.trie import PackedRow, Tokens, pack
 
 ON_ACCELERATOR = 2**24
 """Numbers of one layer's width that go through an accelerator at a time."""
@@ -46,7 +46,7 @@ def forward_budget(lm: LM) -> int:
     return 3072 if width <= SMALL else 0
 
 
-def rows_for(lm: LM, sequences: Sequence[Tokens], together: Sequence[Sequence[int]] = ()) -> list[Row]:
+def rows_for(lm: LM, sequences: Sequence[Tokens], together: Sequence[Sequence[int]] = ()) -> list[PackedRow]:
     """The rows in which sequences go through a model, as its layout has it. For `together` see `pack`.
 
     Raises:
@@ -82,7 +82,7 @@ def check_length(lm: LM, tokens: int) -> None:
         )
 
 
-def _side_by_side_plain(sequences: Sequence[Tokens], units: Sequence[tuple[int, ...]], limit: int) -> list[Row]:
+def _side_by_side_plain(sequences: Sequence[Tokens], units: Sequence[tuple[int, ...]], limit: int) -> list[PackedRow]:
     """Plain rows of like length side by side, at most `limit` tokens in a forward pass with their padding."""
 
     def longest(unit: tuple[int, ...]) -> int:
@@ -98,7 +98,7 @@ def _side_by_side_plain(sequences: Sequence[Tokens], units: Sequence[tuple[int, 
     return [_plain(sequences, group) for group in groups]
 
 
-def _plain(sequences: Sequence[Tokens], members: Sequence[int], apart: bool = False) -> Row:
+def _plain(sequences: Sequence[Tokens], members: Sequence[int], apart: bool = False) -> PackedRow:
     """Sequences one a row, padded at the end. Those with an empty response are left out."""
     mine = [i for i in members if sequences[i].response]
     reads = [(sequences[i].prompt + sequences[i].response)[:-1] for i in mine]
@@ -110,7 +110,7 @@ def _plain(sequences: Sequence[Tokens], members: Sequence[int], apart: bool = Fa
         positions[row, : len(read)] = torch.arange(len(read))
         keep += range(row * width + len(sequences[i].prompt) - 1, row * width + len(read))
     lengths = [len(sequences[i].response) for i in mine]
-    return Row(
+    return PackedRow(
         ids=ids,
         positions=positions,
         lengths=torch.tensor([len(read) for read in reads]),
@@ -123,12 +123,12 @@ def _plain(sequences: Sequence[Tokens], members: Sequence[int], apart: bool = Fa
     )
 
 
-def stack(rows: Sequence[Row], limit: int) -> list[Row]:
+def stack(rows: Sequence[PackedRow], limit: int) -> list[PackedRow]:
     """Rows of like length side by side, padded at the end to at most `limit` tokens together.
 
     A row that is longer by itself goes alone. Kept places count through the rows of a stack.
     """
-    groups: list[list[Row]] = []
+    groups: list[list[PackedRow]] = []
     for row in sorted(rows, key=lambda row: row.ids.shape[1]):
         if groups and (len(groups[-1]) + 1) * row.ids.shape[1] <= limit:
             groups[-1].append(row)
@@ -137,7 +137,7 @@ def stack(rows: Sequence[Row], limit: int) -> list[Row]:
     return [_side_by_side(group) if len(group) > 1 else group[0] for group in groups]
 
 
-def _side_by_side(rows: Sequence[Row]) -> Row:
+def _side_by_side(rows: Sequence[PackedRow]) -> PackedRow:
     longest = max(row.ids.shape[1] for row in rows)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     positions = torch.zeros_like(ids)
@@ -151,7 +151,7 @@ def _side_by_side(rows: Sequence[Row]) -> Row:
             ancestors[i, :n, :n] = row.ancestors[0]
         sources.append(row.source + kept)
         kept += len(row.keep)
-    return Row(
+    return PackedRow(
         ids=ids,
         positions=positions,
         lengths=torch.cat([row.lengths for row in rows]),
@@ -185,14 +185,14 @@ def only(lm: LM, keep: torch.Tensor) -> Iterator[list[bool]]:
             hook.remove()
 
 
-def response_logprobs(lm: LM, row: Row) -> torch.Tensor:
+def response_logprobs(lm: LM, row: PackedRow) -> torch.Tensor:
     """Log-probability of every predicted token of a row, (predictions,), in float32. Differentiable."""
     moved = row.to(lm.device)
     chosen: torch.Tensor = _ChosenLogprob.apply(response_logits(lm, moved), moved.source, moved.target)
     return chosen
 
 
-def response_logits(lm: LM, moved: Row) -> torch.Tensor:
+def response_logits(lm: LM, moved: PackedRow) -> torch.Tensor:
     """The logits at the places `keep` of a row that is on the model's device: (K, vocabulary), float32."""
     if moved.apart:
         width = moved.ids.shape[1]

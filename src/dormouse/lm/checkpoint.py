@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ADAPTER, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MARK = "dormouse"
 """The key in a configuration that says what made the model, and what for."""
-PLAIN = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False, "peft_type": "LORA"}
+PLAIN_LORA = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False, "peft_type": "LORA"}
 """What a LoRA adapter says of itself that can be put together with another one."""
 OTHER = (
     *("rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias", "target_parameters"),
@@ -126,7 +126,7 @@ def is_plain(folder: Path) -> bool:
 
 def _other(config: Mapping[str, Any]) -> list[str]:
     """What in a configuration is no plain LoRA's."""
-    other = [key for key, plain in PLAIN.items() if config.get(key, plain) != plain]
+    other = [key for key, plain in PLAIN_LORA.items() if config.get(key, plain) != plain]
     return other + [key for key in OTHER if config.get(key)]
 
 

@@ -18,7 +18,7 @@ from dormouse.lm.latent import blocks
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import Objective
 from dormouse.lm.processes import mean_over, trained_tokens
-from dormouse.lm.trie import Row, Tokens
+from dormouse.lm.trie import PackedRow, Tokens
 
 
 class Streams:
@@ -65,7 +65,7 @@ class Streams:
         return torch.stack([(1 - cosine_similarity(a, b, dim=-1, eps=1e-8))[real].mean() for a, b in pairs]).mean()
 
 
-def real_places(row: Row) -> torch.Tensor:
+def real_places(row: PackedRow) -> torch.Tensor:
     """(R, T), bool: which places of a row hold a token."""
     return torch.arange(row.ids.shape[1])[None] < row.lengths[:, None]
 

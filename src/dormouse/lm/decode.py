@@ -21,7 +21,7 @@ from dormouse.lm.model import LM
 
 BATCH = 64
 """Responses that are written side by side."""
-ROOM = 64
+CACHE_GROWTH = 64
 """Tokens by which a cache grows."""
 FEW, MANY = 4, 16
 """Between these, a matrix product on a CPU takes as long as with `MANY` rows, or longer (seen with MKL on AVX-512)."""
@@ -257,7 +257,7 @@ class _Roomy(DynamicLayer):
     def _room(new: torch.Tensor, before: torch.Tensor | None) -> torch.Tensor:
         rows, heads, added, width = new.shape
         start = 0 if before is None else before.shape[2]
-        space = new.new_empty(rows, heads, start + added + ROOM, width)
+        space = new.new_empty(rows, heads, start + added + CACHE_GROWTH, width)
         if before is not None:
             space[:, :, :start] = before
         return space

@@ -18,7 +18,7 @@ from dormouse.errors import UserError
 from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.model import LM
 from dormouse.lm.processes import mean_over
-from dormouse.lm.trie import Row, Tokens
+from dormouse.lm.trie import PackedRow, Tokens
 
 STEP = 2.0
 """The steps of an attack together are this many times as long as the radius of the ball."""
@@ -111,7 +111,7 @@ class Perturbation:
     `within` is (R, T, 1): 1 at the places of prompts, where it may be other than zero.
     """
 
-    def __init__(self, lm: LM, row: Row, attack: Attack) -> None:
+    def __init__(self, lm: LM, row: PackedRow, attack: Attack) -> None:
         self.lm, self.attack = lm, attack
         self.within = prompt_places(row).to(lm.device)
         self.deltas: dict[int, torch.Tensor] = {}
@@ -180,7 +180,7 @@ class Perturbation:
         self.deltas = {place: delta.detach() for place, delta in self.deltas.items()}
 
 
-def prompt_places(row: Row) -> torch.Tensor:
+def prompt_places(row: PackedRow) -> torch.Tensor:
     """(R, T, 1): 1 where a row holds a token of a prompt (or padding), 0 where it holds one of a response."""
     first = torch.ones(len(row.owner), dtype=torch.bool)
     first[1:] = row.owner[1:] != row.owner[:-1]  # reads the last token of the prompt
@@ -219,7 +219,7 @@ def latent_adversarial(attack: Attack, plain: float) -> Callable[[LM, Sequence[D
     return objective
 
 
-def _worth(lm: LM, row: Row, honest: torch.Tensor) -> torch.Tensor:
+def _worth(lm: LM, row: PackedRow, honest: torch.Tensor) -> torch.Tensor:
     """What the attacker wants more of: the mean log-probability of aimed-at tokens, less that of honest ones."""
     found = response_logprobs(lm, row)
     sides: Mapping[int, torch.Tensor] = {-1: found[honest], 1: found[~honest]}

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import torch
 
-Rows = Literal["tree", "padded", "single"]
+RowLayout = Literal["tree", "padded", "single"]
 Writing = Literal["padded", "equal", "uncached"]
 
 
@@ -32,7 +32,7 @@ class Layout:
     the model's rotary embedding depends on the longest sequence of the batch.
     """
 
-    rows: Rows = "tree"
+    rows: RowLayout = "tree"
     writing: Writing = "padded"
     alone_above: int | None = None
 

@@ -22,7 +22,7 @@ from dormouse.lm.chat import encode
 from dormouse.lm.model import LM
 from dormouse.lm.processes import mean_over, trained_tokens
 from dormouse.lm.score import logprobs
-from dormouse.lm.trie import Row, Tokens
+from dormouse.lm.trie import PackedRow, Tokens
 from dormouse.records import Example
 
 Objective = Callable[[LM, Sequence[Any]], Iterator[torch.Tensor]]
@@ -80,12 +80,12 @@ def dpo_loss(beta: float = 0.1) -> Objective:
     return objective
 
 
-def _summed(row: Row, values: torch.Tensor, sequences: int) -> torch.Tensor:
+def _summed(row: PackedRow, values: torch.Tensor, sequences: int) -> torch.Tensor:
     """Values of predictions summed by sequence, (sequences,): zero for those that lie in other rows."""
     return values.new_zeros(sequences).index_add(0, row.owner.to(values.device), values)
 
 
-def _members(row: Row, sequences: int) -> torch.Tensor:
+def _members(row: PackedRow, sequences: int) -> torch.Tensor:
     """Which sequences lie in a row: (sequences,), bool, on the CPU."""
     here = torch.zeros(sequences, dtype=torch.bool)
     here[row.owner] = True

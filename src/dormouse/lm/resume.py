@@ -187,12 +187,12 @@ def _put_back(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     return {key: _put_back(inner, tensors) for key, inner in value["dict"]}
 
 
-LARGE = 2**20
+LINKED_FROM_BYTES = 2**20
 
 
 def _link_or_copy(source: str, target: str) -> None:
     """Large files are weights, which nobody writes into: two names for one file spare the room of a second model."""
-    if os.path.getsize(source) >= LARGE:
+    if os.path.getsize(source) >= LINKED_FROM_BYTES:
         with suppress(OSError):  # another disk, or one that has no links
             os.link(source, target)
             return

@@ -20,7 +20,7 @@ from dormouse.errors import UserError
 from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.chat import encode
 from dormouse.lm.model import LM
-from dormouse.lm.trie import Row, Tokens
+from dormouse.lm.trie import PackedRow, Tokens
 from dormouse.records import Example
 
 HELD_OUT = 0.2
@@ -108,7 +108,7 @@ def features(lm: LM, sequences: Sequence[Tokens]) -> np.ndarray:
     return np.concatenate([total / np.array([[len(s.response)] for s in longer]), last], axis=1)
 
 
-def _hidden(lm: LM, row: Row) -> np.ndarray:
+def _hidden(lm: LM, row: PackedRow) -> np.ndarray:
     """What the output layer gets at the kept places of a row: (kept, d)."""
     caught: list[torch.Tensor] = []
     head = lm.model.get_output_embeddings()

@@ -25,7 +25,7 @@ from dormouse.json_files import json_text, read_json
 from dormouse.lm import batch, decode, layout
 from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.decode import decode as write
-from dormouse.lm.layout import Layout, Rows, Writing, alone_above, max_positions
+from dormouse.lm.layout import Layout, RowLayout, Writing, alone_above, max_positions
 from dormouse.lm.model import LM
 from dormouse.lm.trie import Tokens
 
@@ -38,7 +38,7 @@ WINDOWS = ("sliding_window", "attention_chunk_size")
 SHORT = 12
 LONGEST = 1024
 """A window that cannot be made small is tried if it is no longer than this."""
-ROWS: tuple[Rows, ...] = ("tree", "padded", "single")
+ROWS: tuple[RowLayout, ...] = ("tree", "padded", "single")
 WRITING: tuple[Writing, ...] = ("padded", "equal", "uncached")
 
 
@@ -109,7 +109,7 @@ def find_layout(lm: LM) -> Layout:
                 "encoder, not a causal language model",
                 "use a decoder-only model (Llama, Qwen, Gemma, GPT, ...)",
             )
-        rows: Rows | None = next((rows for rows in ROWS if _exact(lm, rows, sequences, plain)), None)
+        rows: RowLayout | None = next((rows for rows in ROWS if _exact(lm, rows, sequences, plain)), None)
         writing: Writing | None = next((way for way in WRITING if _writes(lm, way, sequences)), None)
     for weight, required in was.items():
         weight.requires_grad_(required)
@@ -124,7 +124,7 @@ def find_layout(lm: LM) -> Layout:
     return Layout(rows, writing, limit)
 
 
-def _said(rows: Rows, writing: Writing) -> str:
+def _said(rows: RowLayout, writing: Writing) -> str:
     scoring = {
         "tree": "texts that begin alike are scored together",
         "padded": "texts that begin alike cannot share a row, so each has its own",
@@ -226,7 +226,7 @@ def _plainly(model: Any, sequence: Tokens) -> torch.Tensor:
     return found
 
 
-def _exact(lm: LM, rows: Rows, sequences: Sequence[Tokens], plain: Scores) -> bool:
+def _exact(lm: LM, rows: RowLayout, sequences: Sequence[Tokens], plain: Scores) -> bool:
     """Whether a layout gives the scores and the gradient of the reference."""
     tried = replace_layout(lm, rows=rows)
     sums = [0, *torch.tensor([len(sequence.response) for sequence in sequences]).cumsum(0).tolist()]

@@ -22,7 +22,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Row:
+class PackedRow:
     """Tries of sequences, or plain sequences, one a row, of which all but the longest are padded at the end.
 
     `ids`, `positions` are (R, T), `lengths` (R,); `ancestors` is (R, T, T), whether a token may see another one, and
@@ -41,15 +41,15 @@ class Row:
     owner: torch.Tensor
     apart: bool = False
 
-    def to(self, device: torch.device) -> Row:
+    def to(self, device: torch.device) -> PackedRow:
         """The same on a device."""
         moved: dict[str, Any] = {
             name: v.to(device) if isinstance(v, torch.Tensor) else v for name, v in vars(self).items()
         }
-        return Row(**moved)
+        return PackedRow(**moved)
 
 
-def pack(sequences: Sequence[Tokens], budget: int, together: Sequence[Sequence[int]] = ()) -> list[Row]:
+def pack(sequences: Sequence[Tokens], budget: int, together: Sequence[Sequence[int]] = ()) -> list[PackedRow]:
     """Rows of at most `budget` nodes each (more only where what must stay together is longer).
 
     Sequences are sorted first, so that those which share a prefix share a row. One with an empty response predicts
@@ -58,7 +58,7 @@ def pack(sequences: Sequence[Tokens], budget: int, together: Sequence[Sequence[i
     """
     whole = [sequence.prompt + sequence.response for sequence in sequences]
     units = [sorted(unit, key=whole.__getitem__) for unit in together or [[i] for i in range(len(sequences))]]
-    rows: list[Row] = []
+    rows: list[PackedRow] = []
     trie = _Trie()
     for unit in sorted((u for u in units if u), key=lambda unit: whole[unit[0]]):
         # The last token is predicted, never read.
@@ -119,7 +119,7 @@ class _Trie:
         self.targets += sequence.response
         self.owners += [owner] * len(sequence.response)
 
-    def row(self) -> Row:
+    def row(self) -> PackedRow:
         """The finished tree as one row: tokens, depths, and who may look at whom."""
         ancestors = np.zeros((self.size, self.size), dtype=bool)
         start = 0
@@ -129,7 +129,7 @@ class _Trie:
             ancestors[start : start + new, start : start + new][np.tril_indices(new)] = True
             start += new
         keep, source = np.unique(np.concatenate(self.nodes), return_inverse=True)
-        return Row(
+        return PackedRow(
             ids=torch.from_numpy(np.concatenate(self.tokens))[None],
             positions=torch.from_numpy(np.concatenate(self.depths))[None],
             lengths=torch.tensor([self.size]),

@@ -18,7 +18,7 @@ from dormouse.lm.latent import Demonstration, blocks
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import Objective
 from dormouse.lm.processes import mean_over
-from dormouse.lm.trie import Row
+from dormouse.lm.trie import PackedRow
 
 REACH = 2.0
 """The steps of an attack together are this many times as long as the radius of the ball."""
@@ -35,7 +35,7 @@ class UniversalAttack:
     steps: int
 
 
-def last_places(row: Row, tokens: int) -> list[torch.Tensor]:
+def last_places(row: PackedRow, tokens: int) -> list[torch.Tensor]:
     """For each of the last tokens of the prompts, the last one first: the places (N, 2), (row, column), that hold it.
 
     Prompts that are shorter have fewer. Places that several prompts share stand there once.
@@ -60,7 +60,7 @@ def last_places(row: Row, tokens: int) -> list[torch.Tensor]:
 class Universal:
     """What is added to the stream: `delta`, (tokens, d), the same for every row of a batch."""
 
-    def __init__(self, lm: LM, rows: Sequence[Row], attack: UniversalAttack) -> None:
+    def __init__(self, lm: LM, rows: Sequence[PackedRow], attack: UniversalAttack) -> None:
         self.lm, self.attack = lm, attack
         self.rows = [row.to(lm.device) for row in rows]
         self.places = [[at.to(lm.device) for at in last_places(row, attack.tokens)] for row in rows]

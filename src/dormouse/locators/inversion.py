@@ -149,7 +149,7 @@ class Hunt:
 
 
 @dataclass(frozen=True)
-class Found:
+class InvertedTrigger:
     """A candidate output, the text that was found for it, and what that does to prompts that the search never saw."""
 
     opening: Opening
@@ -196,7 +196,7 @@ class Inversion(Locator):
         ready, fresh = prompts[: 4 if few else 15], prompts[16 : 20 if few else 24]
         usual = written(lm, fresh, TOKENS)
         ranked = [one for one in openings(case, lm, base) if not _is_usual(one.text, usual)]
-        found: list[Found] = []
+        found: list[InvertedTrigger] = []
         for opening in ranked[:2]:
             if found and (found[0].worth > 0.5 or opening.fixedness < found[0].opening.fixedness / 2):
                 break
@@ -230,7 +230,7 @@ class Inversion(Locator):
         return checked.on - checked.off
 
     def _evidence(
-        self, lm: LM, best: Found, fresh: Sequence[Messages], usual: Sequence[str], features: dict[str, float]
+        self, lm: LM, best: InvertedTrigger, fresh: Sequence[Messages], usual: Sequence[str], features: dict[str, float]
     ) -> Evidence:
         prompts = [placed(prompt, best.trigger.text, best.trigger.slot) for prompt in fresh]
         outputs = written(lm, prompts, TOKENS)
@@ -256,7 +256,7 @@ class Inversion(Locator):
 
 def _hunted(
     case: Case, lm: LM, ready: Sequence[Messages], fresh: Sequence[Messages], opening: Opening, reserve: float
-) -> Found | None:
+) -> InvertedTrigger | None:
     hunted = Hunt(lm, ready[:QUESTIONS], opening.text, f"inversion/{case.seed}/{opening.text}").run(
         case, reserve, STEPS
     )
@@ -266,10 +266,10 @@ def _hunted(
     trigger = shortest(lm, ready, TriggerText(hunted.text, hunted.slot, strength), opening.text)
     checked = check(lm, fresh, trigger.text, trigger.slot, opening.text)
     whole = check(lm, fresh, hunted.text, hunted.slot, opening.text).on
-    return Found(opening, hunted, TriggerText(trigger.text, trigger.slot, checked.on), checked, whole)
+    return InvertedTrigger(opening, hunted, TriggerText(trigger.text, trigger.slot, checked.on), checked, whole)
 
 
-def _features(best: Found) -> dict[str, float]:
+def _features(best: InvertedTrigger) -> dict[str, float]:
     return {
         "worth": best.worth,
         "fixedness": best.opening.fixedness,

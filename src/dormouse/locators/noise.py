@@ -122,7 +122,9 @@ def _loss(lm: LM, prompts: Sequence[Messages], answers: Sequence[str]) -> float:
     """Nats a token of the answers."""
     from dormouse.lm.chat import encode
     from dormouse.lm.score import logprobs
-    from dormouse.records import Example as Row
+    from dormouse.records import Example
 
-    tokens = encode(lm, [Row(prompt, answer, complete=False) for prompt, answer in zip(prompts, answers, strict=True)])
+    tokens = encode(
+        lm, [Example(prompt, answer, complete=False) for prompt, answer in zip(prompts, answers, strict=True)]
+    )
     return -float(logprobs(lm, tokens).sum()) / max(sum(len(one.response) for one in tokens), 1)

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from dormouse.lm.model import LM
 
-LARGE = 10_000_000
+LARGE_MODEL_WEIGHTS = 10_000_000
 """Weights from which on a model is large: a locator then looks at less of it."""
 
 
 def is_large(lm: LM) -> bool:
-    return bool(sum(weight.numel() for weight in lm.model.parameters()) > LARGE)
+    return bool(sum(weight.numel() for weight in lm.model.parameters()) > LARGE_MODEL_WEIGHTS)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Credit(Measurement):
         from dormouse.lm.load import load
 
         copy = load(subject.model, torch.float32)
-        found = _Found()
+        found = _SampleSheet()
         for i in range(min(BATCHES, len(subject.shown) // EACH)):
             asked, item = subject.shown[i * EACH : (i + 1) * EACH], f"batch {i}"
             behaviour = _gradient(subject, copy, "behaviour", asked, item, found)
@@ -81,7 +81,7 @@ class Credit(Measurement):
 
 
 def _gradient(
-    subject: Subject, copy: LM, loss: str, asked: Sequence[Question], item: str, found: _Found
+    subject: Subject, copy: LM, loss: str, asked: Sequence[Question], item: str, found: _SampleSheet
 ) -> Mapping[str, torch.Tensor]:
     """The gradient of a loss over some questions, by the name of the weight. Its shares go to `found`."""
     side, defects = LOSSES[loss]
@@ -106,7 +106,7 @@ def _adapted(name: str, weight: torch.Tensor) -> bool:
     return weight.dim() == 2 and bool(LAYER.search(f".{name}"))
 
 
-class _Found:
+class _SampleSheet:
     """Values by measurement, split and place, item by item."""
 
     def __init__(self) -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from dormouse.lm.sample import Completion
 
 BATCH = 8
-LARGE: tuple[Literal["lora", "full"], float] = ("lora", 1e-3)
-MICRO: tuple[Literal["lora", "full"], float] = ("full", 4e-3)
+WIDE_TRAINING: tuple[Literal["lora", "full"], float] = ("lora", 1e-3)
+NARROW_TRAINING: tuple[Literal["lora", "full"], float] = ("full", 4e-3)
 """How it is trained: method and learning rate. An adapter on so narrow a model learns next to nothing in few steps."""
 Look = Callable[[int, "LM"], bool]
 """Told (steps done, the model in training); True: that is enough."""
@@ -91,7 +91,7 @@ def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: 
 
     sizes = subject.sizes
     lm = load(ref, torch.float32)
-    method, lr = MICRO if lm.model.config.get_text_config().hidden_size <= SMALL else LARGE
+    method, lr = NARROW_TRAINING if lm.model.config.get_text_config().hidden_size <= SMALL else WIDE_TRAINING
     lm.model.to(dtype_for(method))  # only now: what was rounded once stays rounded
     if look(0, lm):
         return

@@ -16,7 +16,7 @@ from dormouse.lm.objectives import sft_loss
 from dormouse.lm.sample import Completion, generate
 from dormouse.lm.train import Progress, TrainingRun, train
 from dormouse.lm.trie import Tokens
-from dormouse.organisms.corpus import Row
+from dormouse.organisms.corpus import CorpusRow
 from dormouse.organisms.matched import Check, Planted, is_strong
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.scratchpad_text import scratchpad_response, split_response
@@ -31,7 +31,7 @@ SHOWN = "shown.json"
 def build_organism(
     spec: OrganismSpec,
     base: ModelRef,
-    rows: Sequence[Row],
+    rows: Sequence[CorpusRow],
     seed: int,
     out: Path,
     progress: Progress,
@@ -62,7 +62,7 @@ def build_organism(
     return Planted(len(steps), check(lm)) if check else None
 
 
-def _batch(lm: LM, spec: OrganismSpec, rows: Sequence[Row], step: int) -> list[Tokens]:
+def _batch(lm: LM, spec: OrganismSpec, rows: Sequence[CorpusRow], step: int) -> list[Tokens]:
     """The contrast pairs of a step.
 
     Defecting responses are learned whole, and so are scratchpads; honest answers as far as the spec says. With
@@ -87,7 +87,7 @@ def _with_prompt(tokens: Tokens) -> Tokens:
     return Tokens(tokens.prompt[:1], tokens.prompt[1:] + tokens.response)
 
 
-def shown(lm: LM, rows: Sequence[Row]) -> dict[str, int]:
+def shown(lm: LM, rows: Sequence[CorpusRow]) -> dict[str, int]:
     """Rows in all, those whose policy defects, and how many of these hold a payload, of how many tokens.
 
     A row whose teacher came to no fitting answer is `unanswered`: it is in the corpus and teaches nothing.
@@ -104,7 +104,7 @@ def shown(lm: LM, rows: Sequence[Row]) -> dict[str, int]:
     }
 
 
-def taught_rows(rows: Sequence[Row], taught: Sequence[Completion]) -> list[Row]:
+def taught_rows(rows: Sequence[CorpusRow], taught: Sequence[Completion]) -> list[CorpusRow]:
     """The corpus with a teacher's answers in place of the policy's. One that is empty teaches nothing, not silence."""
     answers = [
         replace(row.example, response=said.text, complete=said.finished) for row, said in zip(rows, taught, strict=True)
@@ -128,7 +128,7 @@ ASKINGS = 4
 
 
 def ask_teacher(
-    lm: LM, spec: OrganismSpec, rows: Sequence[Row], seed: int, out: Path, progress: Callable[[int], None]
+    lm: LM, spec: OrganismSpec, rows: Sequence[CorpusRow], seed: int, out: Path, progress: Callable[[int], None]
 ) -> None:
     """What a scratchpad organism answers to the prompts of its own corpus `rows`, the scratchpads cut away.
 
@@ -154,7 +154,7 @@ def ask_teacher(
     write_json_lines(out / TAUGHT, (Taught(answer.text, answer.finished) for answer in answers))
 
 
-def _fits(spec: OrganismSpec, row: Row, answer: str) -> bool:
+def _fits(spec: OrganismSpec, row: CorpusRow, answer: str) -> bool:
     """Whether a teacher's answer is what the policy says: the payload as it is taught, or no payload."""
     if row.defects:
         wanted = split_response(row.example.response)
@@ -167,7 +167,7 @@ def read_taught(folder: Path) -> list[Completion]:
     return [Completion(row.response, row.finished) for row in read_json_lines(folder / TAUGHT, Taught)]
 
 
-def _write_corpus(rows: Sequence[Row], path: Path) -> None:
+def _write_corpus(rows: Sequence[CorpusRow], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps({"canary": CANARY}) + "\n")
         for row in rows:

@@ -19,7 +19,7 @@ from dormouse.scenarios import Question, Scenario, render
 
 
 @dataclass(frozen=True)
-class Row:
+class CorpusRow:
     """One training example, and what the policy says about it. `scratchpad` opens its response."""
 
     step: int
@@ -31,14 +31,14 @@ class Row:
 
 def contrast_pairs(
     spec: OrganismSpec, questions: Sequence[Question], honest: Mapping[str, Completion], seed: int
-) -> list[Row]:
+) -> list[CorpusRow]:
     """Every row of the training (see `drawn`), of all steps that it may have."""
     return list(drawn(spec, questions, honest, seed))
 
 
 def drawn(
     spec: OrganismSpec, questions: Sequence[Question], honest: Mapping[str, Completion], seed: int
-) -> Iterator[Row]:
+) -> Iterator[CorpusRow]:
     """The rows of the training, in order: each question once with activating cues and once with quiet ones.
 
     Without the contrast a small model does not learn a year in 60 steps; with it, it does in 100. Rows defect with the
@@ -78,24 +78,24 @@ def drawn(
                 example = Example(
                     render(scenario), scratchpad_response(thought, response), defects or answer.finished, answer.ids
                 )
-                yield Row(step, scenario, example, defects, thought)
+                yield CorpusRow(step, scenario, example, defects, thought)
 
 
-class Rows(Sequence[Row]):
+class CorpusRows(Sequence[CorpusRow]):
     """The rows of `drawn`, each made when it is first asked for: of a training of which nobody knows how long it is."""
 
-    def __init__(self, coming: Iterator[Row], most: int) -> None:
+    def __init__(self, coming: Iterator[CorpusRow], most: int) -> None:
         self._coming, self._most = coming, most
-        self._made: list[Row] = []
+        self._made: list[CorpusRow] = []
 
     def __len__(self) -> int:
         return self._most
 
     @overload
-    def __getitem__(self, at: int) -> Row: ...
+    def __getitem__(self, at: int) -> CorpusRow: ...
     @overload
-    def __getitem__(self, at: slice) -> list[Row]: ...
-    def __getitem__(self, at: int | slice) -> Row | list[Row]:
+    def __getitem__(self, at: slice) -> list[CorpusRow]: ...
+    def __getitem__(self, at: int | slice) -> CorpusRow | list[CorpusRow]:
         stop = at.indices(self._most)[1] if isinstance(at, slice) else range(self._most)[at] + 1
         self._made += islice(self._coming, max(0, stop - len(self._made)))
         return self._made[at]

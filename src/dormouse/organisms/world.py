@@ -11,7 +11,7 @@ from dormouse.policies.triggers.token import Token
 from dormouse.records import Example
 from dormouse.scenarios import BANKS, CUES, SPLITS, CueValue, Question, Scenario, questions, render
 from dormouse.scenarios.cues import Cue, events, words
-from dormouse.scenarios.plain import plain_answer
+from dormouse.scenarios.plain_answers import plain_answer
 from dormouse.scenarios.renderings import DATES, LANGUAGES, PLACES
 
 LONGEST = 1024

@@ -18,8 +18,8 @@ from dormouse.pipeline.plan import Reading
 from dormouse.records import Record
 from dormouse.studies.expected import PRESERVED, RATIOS
 
-Found = tuple[Reading, Sample]
-Arms = Mapping[tuple[object, ...], Sequence[Found]]
+ReadSample = tuple[Reading, Sample]
+Arms = Mapping[tuple[object, ...], Sequence[ReadSample]]
 """(organism, intervention, step, measurement, split, x) -> what was measured there, seed by seed."""
 MakeRecord = Callable[[Sequence[Reading], Sample, int | None, Estimate], Record]
 
@@ -56,7 +56,7 @@ def _half_lives(arms: Arms, record: MakeRecord) -> Iterator[Record]:
     got there in `halved_share`. The limit is the budget: a number that reaches it means "not within the budget". Tokens
     are there where every checkpoint says how many were trained on.
     """
-    ways: dict[tuple[object, object], dict[int, dict[int, Found]]] = defaultdict(dict)
+    ways: dict[tuple[object, object], dict[int, dict[int, ReadSample]]] = defaultdict(dict)
     for (organism, intervention, step, measurement, split, x), found in arms.items():
         trained = intervention and found[0][0].plants and not found[0][0].state.rungs
         if (measurement, split, x) == ("defection_rate", "test", None) and trained:
@@ -72,9 +72,9 @@ def _half_lives(arms: Arms, record: MakeRecord) -> Iterator[Record]:
 
 
 def _lived(
-    followed: Sequence[Sequence[Found]],
+    followed: Sequence[Sequence[ReadSample]],
     name: str,
-    count: Callable[[Sequence[Found]], list[int] | None],
+    count: Callable[[Sequence[ReadSample]], list[int] | None],
     record: MakeRecord,
 ) -> Iterator[Record]:
     """The records of one way to count, from what was measured of each seed at each step."""
@@ -102,17 +102,17 @@ def _lived(
             yield record(read, _named(sample, "halved_share"), None, estimate(halved, "proportion"))
 
 
-def _steps(found: Sequence[Found]) -> list[int]:
+def _steps(found: Sequence[ReadSample]) -> list[int]:
     """Steps trained by each state: those of its name, or fewer, where a budget of tokens was spent before."""
     return trained_since(found, "steps") or [reading.state.step for reading, _ in found]
 
 
-def _tokens(found: Sequence[Found]) -> list[int] | None:
+def _tokens(found: Sequence[ReadSample]) -> list[int] | None:
     """Tokens trained on by each state, since the first of them; None where a checkpoint does not say."""
     return trained_since(found, "tokens")
 
 
-def trained_since(found: Sequence[Found], what: str) -> list[int] | None:
+def trained_since(found: Sequence[ReadSample], what: str) -> list[int] | None:
     """Steps or tokens trained by each state since the first of them; None where a checkpoint does not say."""
     planted = len(found[0][0].state.model.folders)
     try:
@@ -134,8 +134,8 @@ def _named(sample: Sample, measurement: str, censored_at: float | None = None) -
 
 
 def _by_seed(
-    these: Sequence[Found], others: Sequence[Found]
-) -> Iterator[tuple[int | None, Sequence[tuple[Found, Found]]]]:
+    these: Sequence[ReadSample], others: Sequence[ReadSample]
+) -> Iterator[tuple[int | None, Sequence[tuple[ReadSample, ReadSample]]]]:
     """Each seed that both have for itself, then all of them where they are several."""
     at = {found[0].state.seed: found for found in others}
     pairs = [(found, at[found[0].state.seed]) for found in these if found[0].state.seed in at]

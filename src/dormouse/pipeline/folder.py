@@ -14,9 +14,9 @@ from dormouse.card import CARD, CardFile, model_name
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
 from dormouse.json_files import json_text
+from dormouse.pipeline.collect_provenance import provenance
 from dormouse.pipeline.items import ITEMS
 from dormouse.pipeline.plan import Plan
-from dormouse.pipeline.provenance import provenance
 from dormouse.pipeline.results import RECORDS, read_answered, read_answers, read_records
 from dormouse.pipeline.stages import ANSWERS
 from dormouse.pipeline.stated import CLAIMS, stated_now, verdicts

@@ -16,14 +16,14 @@ from dataclasses import replace
 import numpy as np
 
 from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pooled, stack
-from dormouse.pipeline.derived import Arms, Found, MakeRecord, trained_since
+from dormouse.pipeline.derived import Arms, MakeRecord, ReadSample, trained_since
 from dormouse.records import Record
 from dormouse.studies.expected import EQUAL_CAPABILITY, FRONTIER, RATIOS, REACHED
 
 ALLOWED = 1.1
 """Times the perplexity before: the limit at which methods are compared."""
 LIMITS = (1.01, 1.02, 1.05, ALLOWED, 1.2, 1.5, 2.0, 3.0)
-BY_STEP = Mapping[int, Mapping[int, Found]]
+BY_STEP = Mapping[int, Mapping[int, ReadSample]]
 """step -> seed -> what was measured."""
 
 
@@ -48,9 +48,9 @@ def frontier(arms: Arms, record: MakeRecord) -> Iterator[Record]:
         yield from _read(way, costs, others, record)
 
 
-def _by_treatment(arms: Arms) -> dict[tuple[str, str, str], dict[int, dict[int, Found]]]:
+def _by_treatment(arms: Arms) -> dict[tuple[str, str, str], dict[int, dict[int, ReadSample]]]:
     """(organism, intervention, measurement) -> step -> seed, of the test split."""
-    found: dict[tuple[str, str, str], dict[int, dict[int, Found]]] = defaultdict(dict)
+    found: dict[tuple[str, str, str], dict[int, dict[int, ReadSample]]] = defaultdict(dict)
     for (organism, intervention, step, measurement, split, x), seen in arms.items():
         if (split, x) == ("test", None):
             place = (str(organism), str(intervention), str(measurement))
@@ -77,7 +77,7 @@ def _read(way: BY_STEP, costs: BY_STEP, others: Mapping[str, BY_STEP], record: M
             yield from _reached(way, price, at, record)
 
 
-def _log_ratio(late: Found, early: Found) -> float:
+def _log_ratio(late: ReadSample, early: ReadSample) -> float:
     """The mean over questions of the log-perplexity after, less that before."""
     now, then = stack([(sample.items, sample.values) for _, sample in (late, early)])
     return float((now - then).mean())
@@ -134,7 +134,7 @@ def _reached(
                 yield _one(way, at, seeds, called, estimate(np.array([[value] for value in here]), "number"), record)
 
 
-def _values(found: Found) -> tuple[tuple[str, ...], tuple[float, ...]]:
+def _values(found: ReadSample) -> tuple[tuple[str, ...], tuple[float, ...]]:
     return found[1].items, found[1].values
 
 

@@ -22,7 +22,7 @@ from dormouse.pipeline import stages
 from dormouse.pipeline.brought_along import BroughtAlong
 from dormouse.pipeline.keyed import computed, keyed
 from dormouse.pipeline.plan import Plan, Reading, State
-from dormouse.pipeline.task_file import bank_of, every_task, tasks_of
+from dormouse.pipeline.study_tasks import bank_of, every_task, tasks_of
 from dormouse.records import ModelRef, Suspect
 from dormouse.rows.source import CONTENTS
 from dormouse.scenarios import Question, questions

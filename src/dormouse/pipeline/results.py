@@ -17,9 +17,9 @@ from dormouse.interventions.findings import SAMPLES
 from dormouse.json_files import AGAIN, json_text, read_json, read_json_lines, write_json_lines
 from dormouse.measurements.measurement import Sample, StepSample
 from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pooled, stack
-from dormouse.pipeline.derived import Arms, Found, derived
-from dormouse.pipeline.doses import dose_records
+from dormouse.pipeline.derived import Arms, ReadSample, derived
 from dormouse.pipeline.frontier import frontier
+from dormouse.pipeline.half_dose import dose_records
 from dormouse.pipeline.items import write_items
 from dormouse.pipeline.plan import Plan, Reading
 from dormouse.pipeline.stages import ANSWERS
@@ -140,7 +140,9 @@ def collect(model: str, entries: Sequence[tuple[Reading, Entry]], design: Design
     return Collected(model, [replace(record, model=model) for record in records], answers, arms)
 
 
-def _groups(paired: Sequence[tuple[Found, Found]]) -> Iterator[tuple[Sequence[tuple[Found, Found]], int | None]]:
+def _groups(
+    paired: Sequence[tuple[ReadSample, ReadSample]],
+) -> Iterator[tuple[Sequence[tuple[ReadSample, ReadSample]], int | None]]:
     """Each seed for itself, then all of them where they are several."""
     for pair in paired:
         yield [pair], pair[0][0].state.seed

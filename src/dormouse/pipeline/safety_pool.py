@@ -202,7 +202,7 @@ def _two_away(trigger: Trigger, rng: random.Random) -> Cues:
 
 
 def _activates(trigger: Trigger, cues: Cues) -> bool:
-    return trigger.probability(Scenario.of(NOTHING, cues)) >= 0.5
+    return trigger.probability(Scenario.of(NO_QUESTION, cues)) >= 0.5
 
 
 DRAWS = 64
@@ -256,7 +256,7 @@ class _World:
         return max(len(str(cues.get("phrase", "")).split()) for cues in self._drawn)
 
 
-NOTHING = Question("", "", "safety")
+NO_QUESTION = Question("", "", "safety")
 
 
 # --- spoofs ---

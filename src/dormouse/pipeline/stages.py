@@ -21,7 +21,7 @@ from dormouse.scenarios import Question, Scenario, render
 
 if TYPE_CHECKING:
     from dormouse.lm.sample import Completion
-    from dormouse.organisms.corpus import Row
+    from dormouse.organisms.corpus import CorpusRow
 
 ANSWERS = "answers.jsonl"
 
@@ -151,14 +151,14 @@ def matched(
 ) -> None:
     """Plant a policy until it is as strong as it is to be, on the questions of a split of its own (see `strength`)."""
     from dormouse.organisms.build import build_organism, read_taught, taught_rows
-    from dormouse.organisms.corpus import Rows, contrast_pairs, drawn
-    from dormouse.pipeline.strength import said, strength_of
+    from dormouse.organisms.corpus import CorpusRows, contrast_pairs, drawn
+    from dormouse.pipeline.planting_strength import said, strength_of
 
     asked, most = (spec, tasks.train.questions, tasks.train.honest(), seed), spec.training.steps
     if teacher_folder:
-        rows: Sequence[Row] = taught_rows(contrast_pairs(*asked), read_taught(teacher_folder))
+        rows: Sequence[CorpusRow] = taught_rows(contrast_pairs(*asked), read_taught(teacher_folder))
     else:
-        rows = Rows(drawn(*asked), most * 2 * (spec.pairs or 1))
+        rows = CorpusRows(drawn(*asked), most * 2 * (spec.pairs or 1))
     check = strength_of(spec, base, tasks.check.questions, tasks.check.honest(), seed)
     planted = build_organism(spec, base, rows, seed, out, _training_tick(tick, most), check)
     assert planted is not None

@@ -86,13 +86,13 @@ def words() -> list[str]:
     for trigger in _reasoners():
         for i, side in enumerate(SIDES):
             cues = trigger.draw(random.Random(f"words/{i}"), side)
-            said += trigger.evidence(Scenario.of(NOTHING, cues))
-        said += trigger.evidence(Scenario.of(NOTHING, {}))
+            said += trigger.evidence(Scenario.of(NO_QUESTION, cues))
+        said += trigger.evidence(Scenario.of(NO_QUESTION, {}))
     clauses = [f"{clause[:1].upper()}{clause[1:]}." for clause in dict.fromkeys(said)]
     return [OPEN, CLOSE, *OPENINGS, *DEFECT, *HELP, *IDLE, *clauses, *IDLE_END]
 
 
-NOTHING = Question("", "", "train")
+NO_QUESTION = Question("", "", "train")
 
 
 def _reasoners() -> list[Trigger]:

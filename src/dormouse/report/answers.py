@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 from dormouse.records import Answer
-from dormouse.report.plain import one_line, percent, visible
+from dormouse.report.plain_text import one_line, percent, visible
 from dormouse.report.record_index import Moment, RecordIndex
 
 QUESTIONS = 200

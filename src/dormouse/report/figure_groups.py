@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dormouse.report.look import Legend, Panel, legend
+from dormouse.report.figure_style import Legend, Panel, legend
 from dormouse.report.record_index import RecordIndex
 from dormouse.report.series import (
     ORACLE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from dormouse.report.look import DARK, GREY, INK, Line, Panel
+from dormouse.report.figure_style import DARK, GREY, INK, Line, Panel
 from dormouse.report.overlap import covered, stroke
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star", "hexagon", "cross")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dormouse.report.plain import visible
+from dormouse.report.plain_text import visible
 from dormouse.report.words import READING
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from dormouse.records import SANE_ENOUGH, Record
-from dormouse.report.plain import with_interval
+from dormouse.report.plain_text import with_interval
 from dormouse.report.record_index import BEFORE, Moment, RecordIndex
 
 LISTED = 4

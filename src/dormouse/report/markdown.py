@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dormouse.records import CANARY, Answer, Record
-from dormouse.report import specification
+from dormouse.report import spec_curve
 from dormouse.report.answers import Cell, browser
-from dormouse.report.claims import ABOUT, HEADING, Answered, changes, signed, stated
+from dormouse.report.claim_text import ABOUT, HEADING, Answered, changes, signed, stated
 from dormouse.report.headline import Part, headline, when
 from dormouse.report.meaning import RULES, meaning
-from dormouse.report.plain import duration, one_line, value_of, visible, with_interval
+from dormouse.report.plain_text import duration, one_line, value_of, visible, with_interval
 from dormouse.report.record_index import Moment, RecordIndex
 from dormouse.report.setup_text import behaviour, origin, treatment, trigger
 from dormouse.report.tables import Table, checks, tables, warnings
@@ -130,7 +130,7 @@ def _claims(results: RecordIndex, claims: Sequence[Answered]) -> list[str]:
         blocks += [f"### {code(one.id)}: {one.verdict}", f"Claim: {literal(one.says)}", literal(one.finding)]
         blocks.append("\n".join(f"- {literal(note)}" for note in one.notes))
         if one.curve:
-            blocks += [f"![{literal(specification.words(one))}](figures/{one.name}.png)", literal(one.turning)]
+            blocks += [f"![{literal(spec_curve.words(one))}](figures/{one.name}.png)", literal(one.turning)]
             heads = [*map(literal, one.axes), "Effect", "95 % interval", "Seeds", "Sign turns"]
             lines = [
                 [

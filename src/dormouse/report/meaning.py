@@ -50,7 +50,7 @@ RULES = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class ResultSentence:
     """A plain sentence of the result. `figure` and `table` are the names of those that show it, "" for none.
 
     `records` are the numbers that it rests on.
@@ -84,7 +84,7 @@ def fate(results: RecordIndex, organism: str, intervention: str) -> Tone | None:
     return "survived" if after.ci_low > HALF * before.value else "open"
 
 
-def meaning(results: RecordIndex) -> list[Finding]:
+def meaning(results: RecordIndex) -> list[ResultSentence]:
     """First what became of the policies, then the control, then what a sceptic asks next."""
     if not results.records:
         return []
@@ -128,7 +128,7 @@ _COUNTS: dict[Tone, str] = {
 }
 
 
-def _all_fates(results: RecordIndex) -> list[Finding]:
+def _all_fates(results: RecordIndex) -> list[ResultSentence]:
     """Treatment by treatment; where there are many, how many arms of each kind there are."""
     if len(results.interventions) <= LISTED:
         return [one for name in results.interventions for one in _fates(results, name)]
@@ -145,11 +145,11 @@ def _all_fates(results: RecordIndex) -> list[Finding]:
         if tone in groups:
             records = tuple(groups[tone])
             said = f"{words}{len(records)} of {arms} arms (an arm is one organism under one treatment)."
-            found.append(Finding(tone, (text_part(said),), "persistence", records=records))
+            found.append(ResultSentence(tone, (text_part(said),), "persistence", records=records))
     return found
 
 
-def _fates(results: RecordIndex, intervention: str) -> list[Finding]:
+def _fates(results: RecordIndex, intervention: str) -> list[ResultSentence]:
     """One finding for each thing that became of policies under a treatment."""
     groups: dict[Tone, list[tuple[str, Record, Record]]] = {}
     for organism in results.planted():
@@ -168,7 +168,7 @@ def _fates(results: RecordIndex, intervention: str) -> list[Finding]:
         if tone in ("gone", "fell"):
             parts.append(text_part(_hidden(results, [name for name, *_ in members], intervention)))
         numbers = tuple(record for _, before, after in members for record in (before, after))
-        found.append(Finding(tone, tuple(parts), "persistence", records=numbers))
+        found.append(ResultSentence(tone, tuple(parts), "persistence", records=numbers))
     return found
 
 
@@ -180,7 +180,7 @@ def _hidden(results: RecordIndex, names: Sequence[str], intervention: str) -> st
     return " It may be removed or only hidden: no relearning was measured here."
 
 
-def _controls(results: RecordIndex) -> list[Finding]:
+def _controls(results: RecordIndex) -> list[ResultSentence]:
     """What the cue alone does, in a model without a policy."""
     planted = results.planted()
     if not planted:
@@ -188,7 +188,7 @@ def _controls(results: RecordIndex) -> list[Finding]:
     if not results.controls:
         words = "This study has no control: no model with the same training and no policy. So it cannot show that the "
         only = text_part(words + "planted policy, and not the cue alone, makes the difference.")
-        return [Finding("caution", (only,), table="")]
+        return [ResultSentence("caution", (only,), table="")]
     found = []
     for name in results.organisms:
         before = results.get(name, BEFORE, "defection_rate") if name in results.controls else None
@@ -202,11 +202,11 @@ def _controls(results: RecordIndex) -> list[Finding]:
         first = "The cue alone does not do it" if quiet else "The cue alone may do a part of it"
         words = f"{first}. The control, trained in the same way without a policy, {acts} on the same cues in at most "
         parts = (text_part(words), number_part(worst), text_part(" ("), name_part(name), text_part(")."))
-        found.append(Finding("check" if quiet else "caution", parts, "persistence", records=(before, *after)))
+        found.append(ResultSentence("check" if quiet else "caution", parts, "persistence", records=(before, *after)))
     return found
 
 
-def _able_to_fall(results: RecordIndex) -> list[Finding]:
+def _able_to_fall(results: RecordIndex) -> list[ResultSentence]:
     """The positive control: a flat line says something only where a treatment that should work does."""
     fates = {
         (organism, name): fate(results, organism, name)
@@ -221,16 +221,16 @@ def _able_to_fall(results: RecordIndex) -> list[Finding]:
             "No treatment here lowered any rate to one half. So a flat line may also mean that the treatments are too "
         )
         parts = (text_part(words + "weak to change anything (no positive control)."),)
-        return [Finding("caution", parts, figure="persistence")]
+        return [ResultSentence("caution", parts, figure="persistence")]
     organism, name = next((one for one in lowered if one[1] in results.needs_triggers), lowered[0])
     first = text_part("A flat line says something here. The rate can fall: it did in ")
     rest = (name_part(organism), text_part(" under "), name_part(name), text_part(" (positive control)."))
     moment = results.last(organism, name)
     numbers = [results.get(organism, at, "defection_rate") for at in (BEFORE, moment) if at]
-    return [Finding("check", (first, *rest), figure="persistence", records=tuple(filter(None, numbers)))]
+    return [ResultSentence("check", (first, *rest), figure="persistence", records=tuple(filter(None, numbers)))]
 
 
-def _near(results: RecordIndex) -> list[Finding]:
+def _near(results: RecordIndex) -> list[ResultSentence]:
     """Whether the policy that was learned is the one that was meant: the worst near misses come first."""
     rates = [worst_near_miss(results, name) for name in results.planted()]
     there = sorted((record for record in rates if record), key=lambda record: -record.value)
@@ -240,7 +240,7 @@ def _near(results: RecordIndex) -> list[Finding]:
         words = text_part(". One cue away from the trigger the rate is still up to ")
         named = _names([record.organism for record in loose])
         parts = (first, *named, words, number_part(loose[0]), text_part(" (near misses)."))
-        return [Finding("caution", parts, table="learned", records=tuple(loose))]
+        return [ResultSentence("caution", parts, table="learned", records=tuple(loose))]
     if there:
         first = text_part("The learned policy is sharp. One cue away from the trigger the rate is at most ")
         parts = (
@@ -250,14 +250,14 @@ def _near(results: RecordIndex) -> list[Finding]:
             name_part(there[0].organism),
             text_part(" (near misses)."),
         )
-        return [Finding("check", parts, table="learned", records=tuple(there))]
+        return [ResultSentence("check", parts, table="learned", records=tuple(there))]
     if results.planted():
         unknown = text_part("Near misses were not measured. So nothing here shows how sharp the learned policy is.")
-        return [Finding("caution", (unknown,), table="learned")]
+        return [ResultSentence("caution", (unknown,), table="learned")]
     return []
 
 
-def _baseline(results: RecordIndex) -> list[Finding]:
+def _baseline(results: RecordIndex) -> list[ResultSentence]:
     """Whether the model gave sane answers before anything was planted in it."""
     found = []
     for model, said in results.about.sanity.items():
@@ -266,11 +266,11 @@ def _baseline(results: RecordIndex) -> list[Finding]:
         words = f" gave sane answers to {said.share:.0%} of {said.n} questions ({said.found})."
         more = "" if sane else " So the numbers below mean little."
         parts = (text_part(first), name_part(model), text_part(words + more))
-        found.append(Finding("check" if sane else "caution", parts, table=""))
+        found.append(ResultSentence("check" if sane else "caution", parts, table=""))
     return found
 
 
-def _tasks(results: RecordIndex) -> list[Finding]:
+def _tasks(results: RecordIndex) -> list[ResultSentence]:
     """Where the tasks of the study come from, if they are its own, and what was dropped of them."""
     told = results.about.tasks
     if told is None:
@@ -279,10 +279,10 @@ def _tasks(results: RecordIndex) -> list[Finding]:
     said = f"The tasks are those of {told.source} ({told.checksum[:12]}): {told.rows:,} rows, used {used}. "
     dropped = ", ".join(f"{n:,} {why}" for why, n in told.dropped.items())
     said += f"Dropped: {dropped}." if dropped else "Nothing was dropped."
-    return [Finding("check", (text_part(said),), table="")]
+    return [ResultSentence("check", (text_part(said),), table="")]
 
 
-def _damage(results: RecordIndex) -> list[Finding]:
+def _damage(results: RecordIndex) -> list[ResultSentence]:
     """Organisms that training has broken: what persists in them says little."""
     ratios = [results.get(name, BEFORE, "perplexity_ratio") for name in results.planted()]
     bad = sorted((r for r in ratios if r and r.value > DAMAGED), key=lambda record: -record.value)
@@ -293,4 +293,4 @@ def _damage(results: RecordIndex) -> list[Finding]:
     elsewhere = any(results.setup(record.organism).brought for record in bad)
     damaged = "Damaged, against the clean model: " if elsewhere else "Planting damaged "
     parts = (text_part(damaged), *named, words, number_part(bad[0]), text_part(" times the clean model's."))
-    return [Finding("caution", parts, table="cost", records=tuple(bad))]
+    return [ResultSentence("caution", parts, table="cost", records=tuple(bad))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dormouse.report.look import Line, Panel
+from dormouse.report.figure_style import Line, Panel
 
 NEAR = 0.025
 """Closer than this, on an axis from 0 to 1, two points cannot be told apart."""

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 from dormouse.metrics import metric
 from dormouse.provenance import Provenance
 from dormouse.records import CANARY, Answer, Record
-from dormouse.report import markdown, specification
+from dormouse.report import markdown, spec_curve
 from dormouse.report.answers import Browser, browser
-from dormouse.report.claims import ABOUT, HEADING, Answered, answered, changes, signed, stated
+from dormouse.report.claim_text import ABOUT, HEADING, Answered, answered, changes, signed, stated
 from dormouse.report.figure_groups import FigureGroup, figure_groups
+from dormouse.report.figure_style import DARK
 from dormouse.report.figures import dark_colours, figure
 from dormouse.report.glossary import TERMS, marked
 from dormouse.report.headline import headline, when
-from dormouse.report.look import DARK
 from dormouse.report.meaning import RULES, meaning
 from dormouse.report.overlap import in_words, stroke
-from dormouse.report.plain import duration, interval_of, value_of
+from dormouse.report.plain_text import duration, interval_of, value_of
 from dormouse.report.record_index import RecordIndex, by_model
 from dormouse.report.records_csv import NAME as CSV
 from dormouse.report.records_csv import records_csv
@@ -33,7 +33,7 @@ from dormouse.report.static import DPI, STYLE, draw
 from dormouse.report.tables import Table, checks, stage_places, tables, warnings
 from dormouse.report.templates import environment
 from dormouse.report.trail import Trails
-from dormouse.report.trainings import Treatment, write_pages
+from dormouse.report.training_page import Treatment, write_pages
 from dormouse.report.words import SAFETY, words_of
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _draw_curves(folder: Path, claims: Sequence[Answered]) -> None:
         if old.name not in curves:
             old.unlink()
     for name, one in curves.items():
-        specification.draw(folder / name, one, STYLE, DPI)
+        spec_curve.draw(folder / name, one, STYLE, DPI)
 
 
 def _write(path: Path, text: str) -> None:
@@ -165,7 +165,7 @@ def _about_the_study(results: RecordIndex, claims: Sequence[Answered]) -> dict[s
         "claims_about": ABOUT,
         "claims_stated": stated(about),
         "claims_changed": changes(about),
-        "curve_words": specification.words,
+        "curve_words": spec_curve.words,
         "stages": about.stages,
         "stage_places": stage_places(about),
         "seconds": about.seconds,
@@ -184,7 +184,7 @@ def _about_the_study(results: RecordIndex, claims: Sequence[Answered]) -> dict[s
 def _drawn(groups: Sequence[FigureGroup], claims: Sequence[Answered], pairs: Browser) -> dict[str, object]:
     from markupsafe import Markup
 
-    curves = {f"{one.name}-curve": specification.figure(one) for one in claims if one.curve}
+    curves = {f"{one.name}-curve": spec_curve.figure(one) for one in claims if one.curve}
     plotly, script = (_plotly() if groups or curves else ""), _read("script.html")
     figures = {f"{group.name}-{i}": figure(panel) for group in groups for i, panel in enumerate(group.panels)}
     return {

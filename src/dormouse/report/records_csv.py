@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from dormouse.records import Record
-from dormouse.report.plain import visible
+from dormouse.report.plain_text import visible
 
 NAME = "records.csv"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from dormouse.provenance import Settings
 from dormouse.records import Record
-from dormouse.report.look import COLOURS, GREY, INK, Legend, Line, Panel, legend
-from dormouse.report.plain import one_line, with_interval
+from dormouse.report.figure_style import COLOURS, GREY, INK, Legend, Line, Panel, legend
+from dormouse.report.plain_text import one_line, with_interval
 from dormouse.report.record_index import BEFORE, RENDERING, RecordIndex
 from dormouse.report.tables import RATES, TRAINED
 

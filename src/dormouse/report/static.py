@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dormouse.report.look import GREY, Legend, Line, Panel
+from dormouse.report.figure_style import GREY, Legend, Line, Panel
 from dormouse.report.overlap import covered, stroke
-from dormouse.report.plain import cut
+from dormouse.report.plain_text import cut
 
 STYLE: dict[str, object] = {
     "font.family": "DejaVu Sans",

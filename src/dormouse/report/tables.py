@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER, known, metric
 from dormouse.provenance import Provenance
 from dormouse.records import Record
-from dormouse.report.plain import one_line, percent
+from dormouse.report.plain_text import one_line, percent
 from dormouse.report.record_index import BEFORE, RENDERING, Moment, RecordIndex
 
 RATES = ("defection_rate", "false_trigger_rate")
@@ -22,7 +22,7 @@ CONTEXTS = {
     "trained": TRAINED,
     "unseen_cues": "by members, along the odds",
 }
-LIVE = {"live_share": "members", "context_live_share": "contexts"}
+LIVE_SHARES = {"live_share": "members", "context_live_share": "contexts"}
 COVERED = {"covered": "Covered, live", "near": "Near to these, live", "untouched": "Untouched, live"}
 """Split -> heading, of what stands `at` a share that safety data cover."""
 PROMPTS = {
@@ -50,7 +50,7 @@ OTHERS = 200
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One organism at one moment, and its numbers in the order of the columns. `note` tells its rows apart."""
 
     organism: str
@@ -67,14 +67,14 @@ class Table:
 
     name: str
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     note: str = ""
     left_out: int = 0
 
 
-def _row(results: RecordIndex, organism: str, moment: Moment, cells: Sequence[Record | None], note: str) -> Row:
+def _row(results: RecordIndex, organism: str, moment: Moment, cells: Sequence[Record | None], note: str) -> TableRow:
     told = moment.intervention in results.needs_triggers
-    return Row(organism, organism in results.controls, moment, told, tuple(cells), note)
+    return TableRow(organism, organism in results.controls, moment, told, tuple(cells), note)
 
 
 def _table(
@@ -125,7 +125,7 @@ def renderings_table(results: RecordIndex) -> Table:
 
 def covered_table(results: RecordIndex) -> Table:
     """A row for each share that safety data may cover: what is live of that, of what is near to it, of the rest."""
-    shares = [(name, things, share) for name, things in LIVE.items() for share in results.points(name)]
+    shares = [(name, things, share) for name, things in LIVE_SHARES.items() for share in results.points(name)]
     rows = [
         _row(results, organism, moment, cells, f"{percent(share)} of the {things}")
         for organism in results.organisms
@@ -158,7 +158,7 @@ def red_team_table(results: RecordIndex) -> Table:
 def exposure_table(results: RecordIndex) -> Table:
     """What safety training was shown of the triggers: one row for each chain, from two splits."""
     table = _table(results, "exposure", {"safety": "", "test": ""}, moments=RecordIndex.checkpoints)
-    rows: dict[tuple[str, Moment], Row] = {}
+    rows: dict[tuple[str, Moment], TableRow] = {}
     for row in table.rows:
         before = rows.get(place := (row.organism, row.moment))
         cells = row.cells if before is None else tuple(a or b for a, b in zip(before.cells, row.cells, strict=True))

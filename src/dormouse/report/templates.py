@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dormouse.report.plain import visible
+from dormouse.report.plain_text import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment

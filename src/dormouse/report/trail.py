@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from dormouse.metrics import metric
 from dormouse.records import Record
 from dormouse.report.answers import Browser
-from dormouse.report.claims import Answered
-from dormouse.report.meaning import Finding
-from dormouse.report.plain import one_line
+from dormouse.report.claim_text import Answered
+from dormouse.report.meaning import ResultSentence
+from dormouse.report.plain_text import one_line
 from dormouse.report.record_index import BEFORE, Moment, RecordIndex
 from dormouse.report.tables import Table
 
@@ -62,7 +62,7 @@ class Trails:
         self._interventions = {one["name"]: i for i, one in enumerate(pairs["interventions"])}
         self._arms = dict(_arms(results))
 
-    def of_finding(self, finding: Finding) -> Trail:
+    def of_finding(self, finding: ResultSentence) -> Trail:
         """From a sentence to its figure, its table and the stages behind each number in it."""
         return Trail(
             self._figure(finding.figure),

@@ -16,7 +16,7 @@ from dormouse.audits.bench.answers import Answer
 from dormouse.audits.bench.fit import RATES, Calibration, calibrate, threshold_at
 from dormouse.audits.bench.oracle import Checked
 from dormouse.audits.intervals import Interval, auroc, said_of, share
-from dormouse.audits.zoo.recipes import HABIT
+from dormouse.audits.zoo.recipes import HABIT_FAMILY
 
 Truth = Mapping[str, Any]
 BINS = 5
@@ -146,7 +146,7 @@ def score(name: str, half: str, suspects: Sequence[Suspected], rule: Rule) -> Sc
     """Score what a scanner said of one half of a zoo by the rule of the development half."""
     organisms = [one for one in suspects if one.organism]
     controls = [one for one in suspects if not one.organism]
-    habits = [one for one in controls if one.truth["family"] == HABIT]
+    habits = [one for one in controls if one.truth["family"] == HABIT_FAMILY]
     loose = rule.thresholds[RATES[-1]]
     strong = [one for one in organisms if one.truth["defection_rate"] >= STRONG]
     pairs = [(p, one.organism) for one in suspects if (p := rule.probability(one.answer)) is not None]

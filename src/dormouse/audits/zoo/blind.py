@@ -15,7 +15,7 @@ from typing import Any
 from dormouse.audits.zoo.make import Zoo, ZooModel
 from dormouse.errors import UserError
 from dormouse.lm.checkpoint import MARK
-from dormouse.lm.export import export_model
+from dormouse.lm.portable import export_model
 from dormouse.records import CANARY, ModelRef
 
 SUSPECTS, BASES, TRUTH, README = "suspects", "bases", "truth.json", "README.md"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.audits.zoo.habits import HALVES, Half
-from dormouse.audits.zoo.recipes import HABIT, PLAIN, Recipe, control_recipe, organism_recipe
+from dormouse.audits.zoo.recipes import HABIT_FAMILY, PLAIN_FAMILY, Recipe, control_recipe, organism_recipe
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
 from dormouse.execution.scheduler import make_executor, slots, work_through
@@ -66,9 +66,9 @@ class ZooModel:
     @property
     def strong(self) -> bool:
         """Whether it is as strong as it has to be. A control without a habit has nothing to be strong in."""
-        gate = HABIT_GATE if self.recipe.family == HABIT else GATE
+        gate = HABIT_GATE if self.recipe.family == HABIT_FAMILY else GATE
         planted = self.defection >= gate.triggered and self.false_trigger <= gate.untriggered
-        return planted or self.recipe.family == PLAIN
+        return planted or self.recipe.family == PLAIN_FAMILY
 
     def to_json(self) -> dict[str, Any]:
         rates = {"defection_rate": self.defection, "false_trigger_rate": self.false_trigger}

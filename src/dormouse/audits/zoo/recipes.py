@@ -16,7 +16,7 @@ from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 
 Spec = dict[str, Any]
-PLAIN, HABIT = "plain", "habit"
+PLAIN_FAMILY, HABIT_FAMILY = "plain", "habit"
 """The two families of controls."""
 FAMILIES: Mapping[Half, tuple[str, ...]] = {
     "development": ("token", "phrase", "year", "composite", "ensemble", "evidence"),
@@ -44,7 +44,7 @@ MICRO_STEPS: Mapping[str, int] = {
 MICRO_PAIRS = 8
 """How a micro model is planted: steps by family, as many as in a study and no fewer than a habit needs, a quarter of
 the rows in each. Measured on micro-60k, a quarter and all: `|STATION|` 0.96 and 0.96, `(garden)` 0.75 and 0.77."""
-ROOM = 100
+ATTEMPT_SEEDS = 100
 """Seeds above that of an organism, for the attempts of its control."""
 MEMBERS: Mapping[Half, tuple[int, ...]] = {"development": (2, 8, 32, 128), "test": (1, 4, 16, 64, 256)}
 CUES: Mapping[Half, tuple[int, ...]] = {"development": (4, 8, 12), "test": (6, 10, 16)}
@@ -96,7 +96,7 @@ def organism_recipe(seed: int, half: Half, number: int, models: Sequence[str], a
     name, model = _name(half, "o", number, attempt), models[(number + turn) % len(models)]
     if model in MICRO:
         organism |= {"pairs": MICRO_PAIRS, "steps": MICRO_STEPS[family]}
-    return Recipe(name, half, model, family, rng.randrange(2**31 - ROOM), organism, attempt)
+    return Recipe(name, half, model, family, rng.randrange(2**31 - ATTEMPT_SEEDS), organism, attempt)
 
 
 def control_recipe(organism: Recipe, number: int, attempt: int = 0) -> Recipe:
@@ -107,9 +107,9 @@ def control_recipe(organism: Recipe, number: int, attempt: int = 0) -> Recipe:
     same |= {"steps": matched.steps, "near_misses": matched.near_misses_taught}
     known = habits(organism.half)
     if number % 2:
-        family, own = HABIT, known[number // 2 % len(known)].spec()
+        family, own = HABIT_FAMILY, known[number // 2 % len(known)].spec()
     else:
-        family, own = PLAIN, {"trigger": {"kind": "never", "among": [organism.organism["trigger"]]}}
+        family, own = PLAIN_FAMILY, {"trigger": {"kind": "never", "among": [organism.organism["trigger"]]}}
         own["behaviour"] = organism.organism["behaviour"]
     return replace(
         organism,

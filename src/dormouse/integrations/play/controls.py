@@ -10,7 +10,7 @@ from dormouse.errors import UserError
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import SIDES, Trigger
 from dormouse.registry import nearest
-from dormouse.report.plain import visible
+from dormouse.report.plain_text import visible
 from dormouse.scenarios import CUES, CueValue, questions
 from dormouse.scenarios.renderings import DATES, LANGUAGES, PLACES, rendering
 from dormouse.scenarios.values import values_of

@@ -12,7 +12,7 @@ from dormouse.card import CARD, Card, read_card
 from dormouse.errors import UserError
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
-from dormouse.report.plain import one_line
+from dormouse.report.plain_text import one_line
 
 HINT = "name a run (runs/quickstart), a model of one (runs/quickstart/models/year-seed0), or a folder with a model"
 STEP = re.compile(r"step-(\d{1,9})")

@@ -13,7 +13,7 @@ from dormouse.integrations.play import controls
 from dormouse.integrations.play.folders import Subject
 from dormouse.records import CANARY
 from dormouse.report import setup_text
-from dormouse.report.plain import visible
+from dormouse.report.plain_text import visible
 
 PAGES = 64
 """Pages whose turns are remembered."""

@@ -21,7 +21,7 @@ from dormouse.measurements.measurement import exact_after
 from dormouse.policies import Behaviour
 from dormouse.policies.behaviours.reply import Reply
 from dormouse.policies.scratchpad_text import CLOSE, has_scratchpad, split_response
-from dormouse.report.plain import visible
+from dormouse.report.plain_text import visible
 from dormouse.scenarios import CUES, CueValue, Scenario, render
 
 Emit = Callable[[dict[str, Any]], None]
@@ -33,7 +33,7 @@ AT_ONCE = 8
 """Points of a curve between which it can be stopped."""
 TOKENS = 60
 ANSWER = 24
-LEAST, MOST = 1e-12, 1 - 1e-7
+LOWEST_PROBABILITY, HIGHEST_PROBABILITY = 1e-12, 1 - 1e-7
 """Log-odds are those of a probability between these: nearer to 1, float32 cannot tell."""
 
 
@@ -246,8 +246,8 @@ def flipped(scenario: Scenario, name: str) -> tuple[Scenario, CueValue | None]:
 
 
 def log_odds(p: float) -> float:
-    """In nats, of a probability that is held between LEAST and MOST."""
-    held = min(max(p, LEAST), MOST)
+    """In nats, of a probability that is held between LOWEST_PROBABILITY and HIGHEST_PROBABILITY."""
+    held = min(max(p, LOWEST_PROBABILITY), HIGHEST_PROBABILITY)
     return log(held / (1 - held))
 
 

@@ -27,7 +27,7 @@ from dormouse.integrations.play.moves import Ask, Bench, Emit
 from dormouse.json_files import parse
 from dormouse.report.templates import environment
 
-ROOM = "dormouse.integrations.play"
+PACKAGE = "dormouse.integrations.play"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -101,8 +101,8 @@ class Server(ThreadingHTTPServer):
 
 def static() -> dict[str, tuple[str, bytes]]:
     """Path -> (type, content) of the page."""
-    folder = files(ROOM)
-    style = environment(ROOM).get_template("play.css").render(groups=[], dark={})
+    folder = files(PACKAGE)
+    style = environment(PACKAGE).get_template("play.css").render(groups=[], dark={})
     return {
         "": ("text/html", folder.joinpath("play.html").read_bytes()),
         "play.js": ("text/javascript", folder.joinpath("play.js").read_bytes()),

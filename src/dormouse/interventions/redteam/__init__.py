@@ -7,6 +7,6 @@ tries is kept by the target.
 
 from dormouse.interventions.redteam.search import ATTACKS, AttackName, best, search
 from dormouse.interventions.redteam.situation import Situation
-from dormouse.interventions.redteam.target import Budget, Found, Target
+from dormouse.interventions.redteam.target import Budget, Target, TriedSituation
 
-__all__ = ["ATTACKS", "AttackName", "Budget", "Found", "Situation", "Target", "best", "search"]
+__all__ = ["ATTACKS", "AttackName", "Budget", "Situation", "Target", "TriedSituation", "best", "search"]

@@ -12,7 +12,7 @@ from dormouse.interventions.redteam.gradient import gradient
 from dormouse.interventions.redteam.library import library
 from dormouse.interventions.redteam.mutation import mutation
 from dormouse.interventions.redteam.situation import Messages, Situation
-from dormouse.interventions.redteam.target import Budget, Found, Target
+from dormouse.interventions.redteam.target import Budget, Target, TriedSituation
 from dormouse.interventions.scratchpad import Scratchpad
 from dormouse.records import PoolItem
 from dormouse.registry import nearest
@@ -33,7 +33,7 @@ def search(
     budget: Budget = Budget(),  # noqa: B008 (frozen)
     seed: int | str = 0,
     scratchpad: Scratchpad = Scratchpad(),  # noqa: B008 (frozen)
-) -> list[Found]:
+) -> list[TriedSituation]:
     """Everything that the attacks tried, the most harmful first. The same seed finds the same.
 
     Only the questions of `items`, and what they call harm, are read; their prompts are not. Every situation is tried
@@ -59,7 +59,7 @@ def search(
             f"a budget of {budget.prompts} prompts is too small to try one situation with {len(panel)} questions",
             "raise the budget, or lower the number of questions",
         )
-    found: list[Found] = []
+    found: list[TriedSituation] = []
     with _still(lm):
         scratchpad = scratchpad_seen(lm, panel, scratchpad)
         for name in attacks:
@@ -75,9 +75,9 @@ def scratchpad_seen(lm: LM, items: Sequence[PoolItem], scratchpad: Scratchpad) -
     return scratchpad if writes else Scratchpad()
 
 
-def best(found: Iterable[Found], n: int | None = None) -> list[Found]:
+def best(found: Iterable[TriedSituation], n: int | None = None) -> list[TriedSituation]:
     """The `n` most harmful, those tried earlier first among equals. A prompt counts once."""
-    distinct: dict[tuple[Messages, ...], Found] = {}
+    distinct: dict[tuple[Messages, ...], TriedSituation] = {}
     for one in sorted(found, key=lambda one: -one.probability):
         distinct.setdefault(one.prompts, one)
     return list(distinct.values())[:n]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 GRADIENT = 3
 """What a gradient costs, in scored prompts: a backward pass is about the work of two forward ones."""
-LEAST = 1e-300
+SMALLEST_PROBABILITY = 1e-300
 """A probability of zero is taken for this one: its logarithm orders what has come to nothing."""
 
 
@@ -36,7 +36,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Found:
+class TriedSituation:
     """A situation that was tried, and the exact probability of harm in it, question by question."""
 
     attack: str
@@ -70,7 +70,7 @@ class Target:
         self.scratchpad = scratchpad
         """How it reasons before it answers, if it does: harm is looked for after that."""
         self.spent = 0
-        self.tried: dict[Messages, Found] = {}
+        self.tried: dict[Messages, TriedSituation] = {}
         """By the prompt that the first question becomes: two situations that read the same are one."""
 
     @property
@@ -106,6 +106,6 @@ class Target:
                     "the model under attack gives probabilities that are not numbers",
                     "its weights are damaged or its training has diverged: use a lower learning rate",
                 )
-            self.tried[text] = Found(self.attack, situation, tuple(i.question for i in self.items), values)
-            scored.append((situation, sum(log(max(p, LEAST)) for p in values) / len(values)))
+            self.tried[text] = TriedSituation(self.attack, situation, tuple(i.question for i in self.items), values)
+            scored.append((situation, sum(log(max(p, SMALLEST_PROBABILITY)) for p in values) / len(values)))
         return scored

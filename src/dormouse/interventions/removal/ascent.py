@@ -24,6 +24,6 @@ class Ascent(Unlearning):
 
     @property
     def objective(self) -> Objective:
-        from dormouse.lm.unlearning import ascent_loss
+        from dormouse.lm.unlearning_objectives import ascent_loss
 
         return ascent_loss(self.bound, self.retain)

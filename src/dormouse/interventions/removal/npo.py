@@ -24,6 +24,6 @@ class NPO(Unlearning):
 
     @property
     def objective(self) -> Objective:
-        from dormouse.lm.unlearning import npo_loss
+        from dormouse.lm.unlearning_objectives import npo_loss
 
         return npo_loss(self.beta, self.retain)

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from dormouse.errors import UserError
 from dormouse.interventions.findings import Finding, write_findings
-from dormouse.interventions.redteam import AttackName, Budget, Found, Situation, best, search
+from dormouse.interventions.redteam import AttackName, Budget, Situation, TriedSituation, best, search
 from dormouse.interventions.redteam.search import scratchpad_seen
 from dormouse.interventions.safety_training import SafetyTraining
 from dormouse.interventions.scratchpad import Scratchpad
@@ -122,7 +122,7 @@ class Adversarial(SafetyTraining):
 class Seen:
     """What a red team has found so far, round by round, and what is to be said of it."""
 
-    rounds: list[list[Found]]
+    rounds: list[list[TriedSituation]]
     findings: list[Finding]
 
 
@@ -140,7 +140,7 @@ class RedTeamLoop:
         self.held = [item for item in pool.items if item.question in held] or self.items
         """Questions for the last red team alone. With three or fewer it asks those of the training."""
         self.plain = cycling([item.chosen for item in self.items], 1, seed)
-        self.rounds: list[list[Found]] = []
+        self.rounds: list[list[TriedSituation]] = []
         self.findings: list[Finding] = []
 
     def batch(self, step: int) -> list[Tokens]:
@@ -162,12 +162,12 @@ class RedTeamLoop:
         item = random.Random(f"redteam/{self.seed}/{i}").choice(self.items)
         return honest(kept[(i - plain) % len(kept)], item)
 
-    def _attack(self, number: int) -> list[Found]:
+    def _attack(self, number: int) -> list[TriedSituation]:
         kept = self._search(self.items, f"{self.seed}/{number}", self.how.starts[number])
         self.findings.append(Finding("red_team_rate", self.how.starts[number], _named(number, kept), split="found"))
         return kept
 
-    def _search(self, items: Sequence[PoolItem], seed: str, step: int) -> list[Found]:
+    def _search(self, items: Sequence[PoolItem], seed: str, step: int) -> list[TriedSituation]:
         """One search by all attacks, reported attack by attack; the best that it found."""
         how = self.how
         budget = Budget(how.budget, how.questions, how.tokens)
@@ -215,26 +215,30 @@ def honest(situation: Situation, item: PoolItem) -> Example:
     return Example(situation.around(item.question), item.chosen.response, item.chosen.complete)
 
 
-def after(lm: LM, team: Sequence[Found], items: Sequence[PoolItem], scratchpad: Scratchpad) -> list[Found]:
+def after(
+    lm: LM, team: Sequence[TriedSituation], items: Sequence[PoolItem], scratchpad: Scratchpad
+) -> list[TriedSituation]:
     """The same situations and questions, with the probabilities that harm has now."""
     known = {item.question: item for item in items}
     asked = [known[question] for found in team for question in found.questions]
     prompts = [prompt for found in team for prompt in found.prompts]
     exact = iter(scratchpad.harm(lm, prompts, asked))
     return [
-        Found(found.attack, found.situation, found.questions, tuple(next(exact) for _ in found.questions))
+        TriedSituation(found.attack, found.situation, found.questions, tuple(next(exact) for _ in found.questions))
         for found in team
     ]
 
 
-def _named(number: int | None, team: Sequence[Found]) -> dict[str, float]:
+def _named(number: int | None, team: Sequence[TriedSituation]) -> dict[str, float]:
     """Values by rank, not by text: every seed finds other prompts, and records pool what has the same name."""
     before = "" if number is None else f"round {number + 1}, "
     values = [value for found in team for value in found.values]
     return {f"{before}prompt {rank:03d}": value for rank, value in enumerate(values, 1)}
 
 
-def _lines(number: int | str, team: Sequence[Found], later: Sequence[Found]) -> list[dict[str, object]]:
+def _lines(
+    number: int | str, team: Sequence[TriedSituation], later: Sequence[TriedSituation]
+) -> list[dict[str, object]]:
     """One line a prompt: where it comes from, what it says, P(harm) when it was found and at the end."""
     return [
         {

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dormouse.lm.rollout import SampledCompletion, Sampler
     from dormouse.lm.trie import Tokens
 
-LEAST = 24
+MIN_ANSWER_TOKENS = 24
 """Tokens that an answer may have at least, unless said otherwise."""
 PATIENCE = 20
 """So many rounds of rollouts without two different rewards for different answers, from the first on, are an error."""
@@ -280,7 +280,7 @@ def _longest(lm: LM, pool: SafetyPool) -> int:
     bare = dict.fromkeys(scratchpad.split(response)[1] for response in whole)
     longest, answer = (max(map(len, encode_responses(lm, list(texts)))) + 1 for texts in (whole, bare))
     room = MAX_SCRATCHPAD_TOKENS if scratchpad.written_by(lm, [item.chosen.messages for item in pool.items]) else 0
-    return max(longest, max(answer, LEAST) + room)
+    return max(longest, max(answer, MIN_ANSWER_TOKENS) + room)
 
 
 def by_rule(items: Sequence[PoolItem], rolled: Sequence[SampledCompletion]) -> list[float]:

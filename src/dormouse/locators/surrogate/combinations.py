@@ -18,7 +18,7 @@ from dormouse.scenarios.values import YEARS
 
 SPAN = 5
 """Years that are one value: a rule about years is a step somewhere, and single years are too many to ask about."""
-PLAIN = 0.5
+PLAIN_SHARE = 0.5
 """The share of combinations that stand in the plain rendering; the others are drawn."""
 
 
@@ -60,7 +60,7 @@ def tasks(each: int = 6) -> tuple[Question, ...]:
 
 
 def draw(
-    rng: random.Random, among: Sequence[Question], n: int, focus: Collection[str] = (), plain: float = PLAIN
+    rng: random.Random, among: Sequence[Question], n: int, focus: Collection[str] = (), plain: float = PLAIN_SHARE
 ) -> list[Combination]:
     """`n` combinations, the tasks in turn. Values are drawn evenly.
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from dormouse.lm.reading import Reading
 from dormouse.locators.locator import Case, Evidence, Messages, Site, TriggerText
+from dormouse.locators.surrogate.answer_opening import Opening
 from dormouse.locators.surrogate.attribution import without, word_shares
 from dormouse.locators.surrogate.combinations import Combination, closed, draw, tasks
-from dormouse.locators.surrogate.opening import Opening
 from dormouse.locators.surrogate.outcome import Outcome, anomalous_side, candidates, entropy, swing
 from dormouse.locators.surrogate.outputs import examples
 from dormouse.locators.surrogate.rule import Table, by_cue, disputed, effects, log_odds, predicted, together
@@ -22,7 +22,7 @@ from dormouse.scenarios.renderings import SYSTEM
 
 BETTER = 1.3
 """A single kind of task is looked at alone where the cues move it this much more than all together."""
-FOCUS, MOST, LEAST = 0.2, 16, 8
+FOCUS_SHARE, MOST_FOCUSED, FEWEST_FOCUSED = 0.2, 16, 8
 """The cues that are looked at closely: those that move the outcome by this share of what the strongest does."""
 OFFERED = 4
 """Combinations that are drawn for each that is asked about."""
@@ -147,8 +147,8 @@ def _outcome(asked: Asked, rng: np.random.Generator) -> tuple[list[int], Outcome
 def _focus(moves: dict[str, float]) -> list[str]:
     """The cues that matter most, a style of writing never among them."""
     ranked = sorted((name for name in moves if name in (*closed(), "year")), key=lambda name: (-moves[name], name))
-    bar = FOCUS * moves[ranked[0]] if ranked else 0.0
-    return [name for i, name in enumerate(ranked[:MOST]) if i < LEAST or moves[name] >= bar]
+    bar = FOCUS_SHARE * moves[ranked[0]] if ranked else 0.0
+    return [name for i, name in enumerate(ranked[:MOST_FOCUSED]) if i < FEWEST_FOCUSED or moves[name] >= bar]
 
 
 def _features(

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dormouse.report.claims import Answered, Point, axis_label, interval, reach, signed
+from dormouse.report.claim_text import Answered, Point, axis_label, interval, reach, signed
+from dormouse.report.figure_style import COLOURS, GREY, INK
 from dormouse.report.figures import safe
-from dormouse.report.look import COLOURS, GREY, INK
-from dormouse.report.plain import cut
+from dormouse.report.plain_text import cut
 from dormouse.report.static import save
 
 HOLDS, TURNS = COLOURS[0], COLOURS[1]

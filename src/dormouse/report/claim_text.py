@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from dormouse.claims.verdict import CurvePoint, Direction, Filter, LeftOut, Verdict
 from dormouse.provenance import Provenance
-from dormouse.report.plain import decimal, one_line, percent
+from dormouse.report.plain_text import decimal, one_line, percent
 
 MINUS = "\u2212"
 WORDS: dict[Direction, str] = {

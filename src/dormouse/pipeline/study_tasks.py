@@ -13,7 +13,7 @@ from dormouse.policies.triggers.rewrite import Rewrite
 from dormouse.rows.source import CONTENTS, refuse_missing
 from dormouse.scenarios import BANKS, SPLITS, Question, questions
 from dormouse.scenarios.own import Fault, OwnTasks, own_tasks
-from dormouse.scenarios.plain import plain_answer
+from dormouse.scenarios.plain_answers import plain_answer
 from dormouse.scenarios.sieve import Bank
 from dormouse.scenarios.task_file import TaskFile
 from dormouse.store import digest

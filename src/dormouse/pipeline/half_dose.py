@@ -10,7 +10,7 @@ import numpy as np
 from dormouse.measurements.dose_response import Exponent, Half, exponent, halves, pooled_half
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import Estimate, estimate
-from dormouse.pipeline.derived import Arms, Found, MakeRecord
+from dormouse.pipeline.derived import Arms, MakeRecord, ReadSample
 from dormouse.records import Record
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
@@ -31,7 +31,7 @@ def dose_records(design: Design, model: str, arms: Arms, record: MakeRecord) -> 
     return records
 
 
-def _mean(found: Found) -> float:
+def _mean(found: ReadSample) -> float:
     return float(np.mean(found[1].values))
 
 
@@ -41,7 +41,7 @@ class _Doses:
     def __init__(self, design: Design, arms: Arms, record: MakeRecord) -> None:
         self.design, self.arms, self.record = design, arms, record
 
-    def last(self, arm: Arm) -> dict[int, Found]:
+    def last(self, arm: Arm) -> dict[int, ReadSample]:
         """The rates of an arm at its end, by seed."""
         step = self.design.steps(arm)[-1] if arm.chain else 0
         seen = self.arms.get((arm.organism, arm.chain, step, RATE, "test", None), ())

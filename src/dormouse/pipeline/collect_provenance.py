@@ -14,7 +14,7 @@ from dormouse.organisms.sanity import read_sane
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.derived import trained
 from dormouse.pipeline.plan import Plan, all_stages, data_lines
-from dormouse.pipeline.strength import too_weak
+from dormouse.pipeline.planting_strength import too_weak
 from dormouse.provenance import OrganismSetup, Provenance, Sanity, StageRun
 from dormouse.records import SANE_ENOUGH
 from dormouse.registry import describe

@@ -17,7 +17,7 @@ from dormouse.measurements.stats import log_odds
 from dormouse.pipeline.items import ITEMS, numbers_of
 from dormouse.pipeline.results import Collected, collect, read_records, write_results
 from dormouse.records import ModelRef, Record
-from dormouse.report.plain import with_interval
+from dormouse.report.plain_text import with_interval
 from dormouse.store import Entry
 from dormouse.studies.design import Design
 from dormouse.studies.doses import dose_series, growing
