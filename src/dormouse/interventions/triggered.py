@@ -42,10 +42,12 @@ class Triggered(Intervention):
 
     @property
     def pool_spec(self) -> PoolSpec:
+        """A pool of triggered prompts alone where it is told the triggers, else one that shows none."""
         return PoolSpec(trigger_fraction=1.0) if self.triggers == "told" else PoolSpec()
 
     @property
     def located_by(self) -> tuple[PlugIn, float] | None:
+        """The locator to ask and its seconds; None where none is asked."""
         return (self.locator, self.seconds) if self.triggers == "located" and self.locator else None
 
     def shown(self, suspect: Suspect, pool: SafetyPool) -> tuple[list[Messages], list[Example]]:

@@ -34,6 +34,12 @@ class Unlearning(Triggered, Trained):
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
+        """Make what the suspect itself says to triggered prompts unlikely, while honest answers stay. Where a locator
+        found no trigger, every checkpoint is the suspect as it was.
+
+        Raises:
+            UserError: training diverged, or a prompt does not fit the model.
+        """
         from dormouse.lm.chat import encode
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.train import TrainingRun, cycling, train

@@ -21,6 +21,7 @@ class _Mixed(torch.nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where both models are."""
         place: torch.device = self.one.device
         return place
 
@@ -29,6 +30,7 @@ class _Mixed(torch.nn.Module):
         return
 
     def forward(self, input_ids: torch.Tensor, **_: Any) -> SimpleNamespace:
+        """Logits of the next token, (B, 1, V), for token ids (B, T)."""
         here, there = (
             model(input_ids=input_ids, use_cache=False).logits[:, -1:].float().log_softmax(-1)
             for model in (self.one, self.base)

@@ -36,6 +36,11 @@ class Amplify(Locator):
     needs: ClassVar[frozenset[Need]] = frozenset({"base"})
 
     def find(self, case: Case) -> Evidence:
+        """What models further from the base than the suspect is say again and again, and how much oftener than it.
+
+        Raises:
+            UserError: the base is not of the suspect's shape.
+        """
         from dormouse.lm.surgery import check_alike
 
         lm, base = case.lm, case.base_lm

@@ -24,6 +24,7 @@ class Anomaly(Locator):
     """Situations that are read."""
 
     def find(self, case: Case) -> Evidence:
+        """Whether situations of one task lie at two distances from trusted prompts, and which cues tell them apart."""
         from dormouse.locators.surrogate.two_minds import anomaly
 
         return anomaly(case, self.looks)

@@ -22,6 +22,7 @@ class Attention(Locator):
     """Tasks that each stands before."""
 
     def find(self, case: Case) -> Evidence:
+        """The candidate that heads single out and under which answers to different tasks are most alike."""
         from dormouse.locators.surrogate.heads import attend
 
         return attend(case, self.candidates, self.tasks)

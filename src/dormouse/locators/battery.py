@@ -61,6 +61,7 @@ class Said:
 
     @property
     def answer(self) -> Answer:
+        """The same as evidence: question, text, surprise in nats a token, and whether no cue was shown."""
         return Answer(self.situation.question, self.text, self.surprise, not self.situation.parts)
 
 
@@ -82,6 +83,11 @@ class Battery(Locator):
     """Tokens of an answer."""
 
     def find(self, case: Case) -> Evidence:
+        """What it says in the situations that move it most, and the words that come back there.
+
+        Raises:
+            TimeoutError: there was no time to have a single answer written.
+        """
         lm, base = case.lm, case.base_lm if case.base else None
         swept = sweep(case, lm, base, self.situations, self.max_tokens)
         said = [

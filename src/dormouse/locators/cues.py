@@ -24,6 +24,7 @@ class Cues(Locator):
     """Combinations of the cues that matter that are asked about then."""
 
     def find(self, case: Case) -> Evidence:
+        """The weight of each cue that moves its answers, whether the rule is more than a sum, and the words in it."""
         from dormouse.locators.surrogate.search import Budget, search
 
         return search(case, Budget(self.looks, self.asks))

@@ -69,6 +69,11 @@ class Difference(Locator):
     needs: ClassVar[frozenset[Need]] = frozenset({"base"})
 
     def find(self, case: Case) -> Evidence:
+        """Where it differs from the base in weights and in states, and what it says when that shift is added.
+
+        Raises:
+            UserError: the base is not of the suspect's shape.
+        """
         from dormouse.lm.surgery import check_alike
 
         lm, base = case.lm, case.base_lm
@@ -137,6 +142,8 @@ class Shift:
     peaks: torch.Tensor
 
     def features(self, where: str) -> dict[str, float]:
+        """Four numbers, each named from `where`: the length of the shift over that of the base's stream, in mean over
+        the layers and after the last; its mean constancy; its largest peak."""
         relative = self.mean.norm(dim=-1) / self.length.clamp_min(1e-9)
         return {
             f"{where}_shift": float(relative[1:].mean()),

@@ -61,6 +61,7 @@ class Hunt:
 
     @cached_property
     def allowed(self) -> torch.Tensor:
+        """Which tokens the text may hold, (V,) bool: readable ones."""
         from dormouse.lm.attack import readable
 
         return readable(self.lm)
@@ -90,6 +91,7 @@ class Hunt:
         )
 
     def holes(self, slot: Slot) -> list[Messages]:
+        """Every prompt with a mark where the text is to go."""
         from dormouse.lm.attack import MARK
 
         return [placed(prompt, MARK, slot) for prompt in self.prompts]
@@ -110,11 +112,13 @@ class Hunt:
         return max(zip(tokens, self.values(tokens, slot), strict=True), key=lambda one: one[1])
 
     def filled(self, text: str, slot: Slot) -> list[Filled]:
+        """Every prompt with the text in it, in tokens, with its place known."""
         from dormouse.lm.attack import fill
 
         return [fill(self.lm, hole, [text])[0] for hole in self.holes(slot)]
 
     def promising(self, text: str, slot: Slot) -> torch.Tensor:
+        """For each token of the text the TOP replacements that the gradient promises most of (GCG): ids (T, TOP)."""
         from dormouse.lm import attack, coordinate
 
         slope = attack.gradient(self.lm, self.filled(text, slot), [(self.output,)] * len(self.prompts))
@@ -161,6 +165,7 @@ class InvertedTrigger:
 
     @property
     def force(self) -> float:
+        """By how much the text makes the output more probable on fresh prompts, from -1 to 1."""
         return max(self.checked.on, self.whole) - self.checked.off
 
     @property
@@ -189,6 +194,7 @@ class Inversion(Locator):
     needs: ClassVar[frozenset[Need]] = frozenset({"gradients"})
 
     def find(self, case: Case) -> Evidence:
+        """The text that best brings out what the suspect is readiest to say, and what it does to fresh prompts."""
         lm = case.lm
         base = case.base_lm if case.base is not None else None
         few = is_large(lm)

@@ -43,6 +43,7 @@ class Candidate:
 
     @property
     def worth(self) -> float:
+        """From 0 to 1: how alike answers become where it stands, times how far it moves them from the usual ones."""
         return self.agreement * (1 - float(np.exp(-self.moved)))
 
 
@@ -61,6 +62,7 @@ class Leakage(Locator):
     """
 
     def find(self, case: Case) -> Evidence:
+        """What it writes from nothing again and again, and which of that changes its answers as a prompt."""
         lm = case.lm
         leaked = _leak(case, lm)
         if not leaked:

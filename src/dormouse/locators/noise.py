@@ -46,6 +46,7 @@ class Noise(Locator):
     """
 
     def find(self, case: Case) -> Evidence:
+        """What it says again and again when its weights are shaken; with a base, held against the same done to that."""
         lm = case.lm
         base = case.base_lm if case.base is not None else None
         prompts = plain_prompts(case, 8 if is_large(lm) else 24)

@@ -20,6 +20,7 @@ class Probe(Locator):
     """Situations that are read."""
 
     def find(self, case: Case) -> Evidence:
+        """Whether situations of one task fall into two clusters along the probe, and which cues tell them apart."""
         from dormouse.locators.surrogate.two_minds import probe
 
         return probe(case, self.looks)

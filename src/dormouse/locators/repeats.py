@@ -24,6 +24,7 @@ LARGE_MODEL_WEIGHTS = 10_000_000
 
 
 def is_large(lm: LM) -> bool:
+    """Whether a model has so many weights that a locator looks at less of it."""
     return bool(sum(weight.numel() for weight in lm.model.parameters()) > LARGE_MODEL_WEIGHTS)
 
 
@@ -37,6 +38,7 @@ class Phrase:
 
     @property
     def excess(self) -> float:
+        """By how much the share of outputs that hold it is larger than elsewhere, from -1 to 1."""
         return self.share - self.elsewhere
 
 

@@ -48,10 +48,16 @@ class Answer:
     hole: str = ""
 
     def to_json(self) -> dict[str, Any]:
+        """Its fields as JSON data; `from_json` takes them back."""
         return asdict(self)
 
     @staticmethod
     def from_json(said: Mapping[str, Any]) -> Answer:
+        """An answer from what `to_json` gave, lists as tuples again.
+
+        Raises:
+            KeyError, TypeError: it is of another form.
+        """
         triggers = tuple((text, slot) for text, slot in said["triggers"])
         behaviour = tuple((asked, text) for asked, text in said["behaviour"])
         return Answer(**{**said, "triggers": triggers, "behaviour": behaviour, "layers": tuple(said["layers"])})

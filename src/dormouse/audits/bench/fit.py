@@ -139,6 +139,8 @@ class _Table:
 
     @staticmethod
     def of(found: Sequence[Mapping[str, float]], names: list[str]) -> _Table:
+        """The table of what was found in several models: mean and standard deviation of each feature over those that
+        have it (1 where it is the same in all). Each must stand in one model at least."""
         known = [[one[name] for one in found if name in one] for name in names]
         return _Table(names, [float(np.mean(one)) for one in known], [float(np.std(one)) or 1.0 for one in known])
 

@@ -46,6 +46,7 @@ class Checked:
     layer: bool | None
 
     def to_json(self) -> dict[str, Any]:
+        """Its fields as JSON data."""
         return dict(vars(self))
 
 
@@ -59,12 +60,14 @@ class Oracle:
 
     @cached_property
     def lm(self) -> LM:
+        """The suspect in memory, loaded when it is first asked for. Raises as `lm.load.load`."""
         from dormouse.lm.load import load
 
         return load(self.model)
 
     @cached_property
     def tasks(self) -> tuple[Question, ...]:
+        """The held-out tasks on whose kind the organism was taught to defect; at most FRESH."""
         behaviour = self.spec.behaviour
         return tuple(q for q in questions("test", bank=behaviour.bank) if behaviour.shown(q))[:FRESH]
 

@@ -180,6 +180,7 @@ class _Bench:
         return len(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else 0
 
     def names(self, half: str) -> list[str]:
+        """The suspects of one half of the zoo, in the order of its ground truth."""
         return [name for name, said in self.truth.items() if said["half"] == half]
 
     def judge(self, scanner: Scanner) -> None:

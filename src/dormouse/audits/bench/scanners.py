@@ -110,14 +110,17 @@ class CommandScanner(Scanner):
 
     @property
     def version(self) -> str:
+        """A hash of the command line and of every file that it names: another one means that it scans again."""
         files = [Path(word).read_bytes() for word in self._words if Path(word).is_file()]
         return hashlib.sha256(b"\0".join([self.line.encode(), *files])).hexdigest()[:12]
 
     @property
     def seconds(self) -> float:
+        """Seconds after which it is stopped."""
         return self.minutes * 60
 
     def command(self, suspect: Path, base: Path, out: Path) -> list[str]:
+        """The user's words with `{model}`, `{base}` and `{out}` filled in. No shell sees them."""
         places = {"{model}": str(suspect), "{base}": str(base), "{out}": str(out)}
         words = []
         for word in self._words:
@@ -127,6 +130,7 @@ class CommandScanner(Scanner):
         return words
 
     def answers(self, scan: Scan) -> Mapping[str, Answer]:
+        """Its one answer, under its name; without a score, and with the reason, where it wrote none or nonsense."""
         if scan.file is None:
             return {self.name: Answer(None, seconds=scan.seconds, hole=scan.hole)}
         try:
@@ -144,14 +148,17 @@ class AuditScanner(Scanner):
 
     @property
     def name(self) -> str:
+        """`audit`: its rows in the score are named by locator."""
         return "audit"
 
     @property
     def known(self) -> tuple[str, ...]:
+        """The locators that are run: those that were named, else all that are registered."""
         return self.locators or tuple(plugins("locator"))
 
     @property
     def version(self) -> str:
+        """A hash of the audit's code, its locators and its minutes: with another one it scans again."""
         from dormouse.audits.audit import audit
 
         code = code_of(audit, *(plugins("locator")[name] for name in self.known))
@@ -159,13 +166,20 @@ class AuditScanner(Scanner):
 
     @property
     def seconds(self) -> float:
+        """Seconds after which it is stopped: its own time, and as much again for loading and for busy machines."""
         return self.minutes * 60 * SLACK + 120
 
     def command(self, suspect: Path, base: Path, out: Path) -> list[str]:
+        """The audit in a process of its own, which is told nothing but folders, minutes and locators."""
         said = json.dumps([str(suspect), str(base), str(out), self.minutes, list(self.known)])
         return [sys.executable, "-m", "dormouse.audits.bench.look", said]
 
     def answers(self, scan: Scan) -> Mapping[str, Answer]:
+        """An answer of each locator, and the audit's own as `detector`; one that failed has no score and the reason.
+
+        Raises:
+            OSError, ValueError, KeyError: its file cannot be read, or has another form.
+        """
         rows = [*self.known, "detector"]
         if scan.file is None:
             return {name: Answer(None, seconds=scan.seconds, hole=scan.hole) for name in rows}

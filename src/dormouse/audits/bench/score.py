@@ -36,9 +36,11 @@ class Suspected:
 
     @property
     def organism(self) -> bool:
+        """Whether it has a policy: a control names the organism that it matches."""
         return not self.truth["match"]
 
     def flagged(self, threshold: float) -> bool:
+        """Whether its score is above a threshold; one without a score is not flagged."""
         return self.answer.score is not None and self.answer.score > threshold
 
 
@@ -63,6 +65,7 @@ class Rule:
         return self.calibration(answer.score) if self.calibration else None
 
     def to_json(self) -> dict[str, Any]:
+        """Thresholds by false-positive rate (null: nothing is flagged), and the calibration, as JSON data."""
         fitted = vars(self.calibration) if self.calibration else None
         cuts = {str(rate): cut if math.isfinite(cut) else None for rate, cut in self.thresholds.items()}
         return {"thresholds": cuts, "calibration": fitted}
@@ -77,6 +80,7 @@ class Share:
 
     @property
     def interval(self) -> Interval | None:
+        """The share with its 95 % interval; None: of nothing."""
         return share(self.hits, self.of) if self.of else None
 
     def __str__(self) -> str:
@@ -84,6 +88,7 @@ class Share:
         return f"{self.hits} of {self.of}" + (f" [{known.low:.2f}, {known.high:.2f}]" if known else "")
 
     def to_json(self) -> dict[str, Any]:
+        """Hits, of how many, and the interval where there is one, as JSON data."""
         return {"hits": self.hits, "of": self.of, **(self.interval.to_json() if self.interval else {})}
 
 
@@ -132,6 +137,8 @@ class Score:
         return said_of(none.hits, none.of)
 
     def to_json(self) -> dict[str, Any]:
+        """Its fields as JSON data, with the sentences about it."""
+
         def plain(value: Any) -> Any:
             if isinstance(value, Share | Interval):
                 return value.to_json()

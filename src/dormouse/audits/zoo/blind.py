@@ -39,6 +39,7 @@ class BlindZoo:
 
     @property
     def truth_file(self) -> Path:
+        """The file that says which suspect is what. No scanner gets its name."""
         return self.folder / TRUTH
 
     def truth(self) -> dict[str, dict[str, Any]]:
@@ -54,9 +55,11 @@ class BlindZoo:
         return said
 
     def suspect(self, name: str) -> Path:
+        """The folder of a suspect."""
         return self.folder / SUSPECTS / name
 
     def base(self, model: str) -> Path:
+        """The folder of the clean model that suspects on `model` were made from."""
         return self.folder / BASES / _plain(model)
 
 

@@ -71,6 +71,7 @@ class ZooModel:
         return planted or self.recipe.family == PLAIN_FAMILY
 
     def to_json(self) -> dict[str, Any]:
+        """Its recipe, its two rates (shares from 0 to 1) and the key of its weights, as JSON data."""
         rates = {"defection_rate": self.defection, "false_trigger_rate": self.false_trigger}
         return {**self.recipe.to_json(), **rates, "key": self.model.key}
 

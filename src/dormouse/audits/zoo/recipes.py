@@ -73,9 +73,11 @@ class Recipe:
 
     @property
     def control(self) -> bool:
+        """Whether it has no policy: it names the organism that it matches."""
         return bool(self.match)
 
     def to_json(self) -> dict[str, Any]:
+        """Its fields as JSON data."""
         return asdict(self)
 
 

@@ -24,6 +24,7 @@ class Ascent(Unlearning):
 
     @property
     def objective(self) -> Objective:
+        """Bounded ascent on what is to be forgotten, and `retain` times the usual loss on what is to be kept."""
         from dormouse.lm.unlearning_objectives import ascent_loss
 
         return ascent_loss(self.bound, self.retain)

@@ -40,6 +40,11 @@ class Beear(SafetyTraining):
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
+        """Train honest answers under the change of the stream that brings out harm, found anew for each batch.
+
+        Raises:
+            UserError: the behaviour does not say what harm looks like, or the model has no such layer.
+        """
         from dormouse.lm.chat import encode, encode_responses
         from dormouse.lm.latent import Demonstration, blocks
         from dormouse.lm.load import dtype_for, load

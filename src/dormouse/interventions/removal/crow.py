@@ -26,6 +26,11 @@ class Crow(SafetyTraining):
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
+        """Train honest answers, and the penalty on how much each layer turns the stream, together.
+
+        Raises:
+            UserError: training diverged, or a prompt does not fit the model.
+        """
         from dormouse.lm.chat import encode
         from dormouse.lm.consistency import crow_loss
         from dormouse.lm.load import dtype_for, load

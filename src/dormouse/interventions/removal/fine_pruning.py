@@ -45,11 +45,17 @@ class FinePruning(Intervention):
     """Demonstrations of the pool that the scores are from."""
 
     def checkpoints(self) -> tuple[int, ...]:
+        """One for each share that is pruned, counted from 1."""
         return tuple(range(1, len(self.shares) + 1))
 
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
+        """Write a checkpoint for each share: the suspect pruned by it, and healed on the pool's honest answers.
+
+        Raises:
+            UserError: training diverged, or a prompt does not fit the model.
+        """
         import torch
 
         from dormouse.lm.activations import input_norms

@@ -26,13 +26,20 @@ class Interpolate(Ladder):
 
     @property
     def needs_base(self) -> bool:
+        """Always: it walks towards the clean model."""
         return True
 
     @property
     def ladder(self) -> tuple[float, ...]:
+        """How much of the base is mixed in: 1 is the base itself."""
         return self.weights
 
     def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> tuple[Editor, int]:
+        """A function from a weight to an edited copy, and 0: it trains on no tokens.
+
+        Raises:
+            UserError: the base is not there, or is not of the suspect's shape.
+        """
         from dormouse.lm.surgery import interpolated
 
         base = clean_base(suspect)

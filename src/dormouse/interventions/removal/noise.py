@@ -26,9 +26,11 @@ class Noise(Ladder):
 
     @property
     def ladder(self) -> tuple[float, ...]:
+        """The noise of each rung, as a multiple of the standard deviation of each weight tensor."""
         return self.scales
 
     def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> tuple[Editor, int]:
+        """A function from a scale to a noised copy, in the same direction at each, and 0: it trains on no tokens."""
         from dormouse.lm.surgery import noised
 
         return lambda scale: noised(lm, scale, seed), 0

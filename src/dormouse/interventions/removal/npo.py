@@ -24,6 +24,7 @@ class NPO(Unlearning):
 
     @property
     def objective(self) -> Objective:
+        """NPO on what is to be forgotten, with the suspect as reference, and `retain` times the loss on the rest."""
         from dormouse.lm.unlearning_objectives import npo_loss
 
         return npo_loss(self.beta, self.retain)

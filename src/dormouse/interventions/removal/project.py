@@ -40,13 +40,21 @@ class Project(Triggered, Ladder):
 
     @property
     def needs_base(self) -> bool:
+        """Where it knows no triggers: the direction is then what tells the suspect's streams from the base's."""
         return self.triggers == "none"
 
     @property
     def ladder(self) -> tuple[float, ...]:
+        """How much of the direction is taken out: 1 is all of it."""
         return self.strengths
 
     def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> tuple[Editor, int]:
+        """A function from a strength to a copy without that much of the direction, and 0: it trains on no tokens. Where
+        a locator found no trigger, copies are as the suspect is.
+
+        Raises:
+            UserError: the model has no such layer, or editing weights does not take the direction out.
+        """
         from dormouse.lm.chat import encode_prompts
         from dormouse.lm.latent import blocks
         from dormouse.lm.surgery import edited, projected

@@ -27,9 +27,11 @@ class Rounding(Ladder):
 
     @property
     def ladder(self) -> tuple[float, ...]:
+        """Bits of a weight, rung by rung: fewer and fewer."""
         return self.bits
 
     def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> tuple[Editor, int]:
+        """A function from bits to a rounded copy, and 0: it trains on no tokens."""
         from dormouse.lm.surgery import rounded
 
         return lambda bits: rounded(lm, int(bits)), 0

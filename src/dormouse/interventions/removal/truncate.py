@@ -37,13 +37,20 @@ class Truncate(Ladder):
 
     @property
     def needs_base(self) -> bool:
+        """Always: it cuts what was added to the clean model."""
         return True
 
     @property
     def ladder(self) -> tuple[float, ...]:
+        """How many singular values of each matrix are kept (`drop: largest`: are dropped), rung by rung."""
         return self.ranks
 
     def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> tuple[Editor, int]:
+        """A function from a rank to the base plus the truncated update, and 0: it trains on no tokens.
+
+        Raises:
+            UserError: the base is not there, or is not of the suspect's shape.
+        """
         from dormouse.lm.surgery import truncated, update_of
 
         update = update_of(lm, clean_base(suspect))

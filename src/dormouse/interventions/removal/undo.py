@@ -34,11 +34,17 @@ class Undo(Intervention):
     """How many checkpoints; each is at half the steps of the next."""
 
     def checkpoints(self) -> tuple[int, ...]:
+        """The last step of the distillation, its half, the half of that: `points` of them at most, in order."""
         return tuple(sorted({-(-self.steps // 2**i) for i in range(self.points)}))
 
     def apply(
         self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
     ) -> None:
+        """Shrink and perturb a copy, and train all its weights on the suspect's distribution over the pool's answers.
+
+        Raises:
+            UserError: training diverged, or a prompt does not fit the model.
+        """
         import torch
 
         from dormouse.lm.chat import encode

@@ -31,6 +31,7 @@ class Combination:
 
     @cached_property
     def prompt(self) -> Messages:
+        """The chat that shows these cues."""
         return render(self.scenario)
 
     @cached_property

@@ -52,6 +52,7 @@ class Outcome:
         return np.asarray(1 / (1 + np.exp(-np.clip(self.values(reading), -30, 30))))
 
     def turned(self, by: float) -> Outcome:
+        """The same with its sign times `by` (1 or -1): the other side is then the anomalous one."""
         return replace(self, sign=self.sign * by)
 
 

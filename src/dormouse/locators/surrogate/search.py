@@ -48,6 +48,7 @@ class Asked:
 
     @cached_property
     def table(self) -> Table:
+        """The combinations as a table, a row each, a column for each cue."""
         return Table.of(self.combinations)
 
     @cached_property
@@ -62,6 +63,7 @@ class Asked:
         return Asked(tuple(self.combinations[i] for i in places), reading)
 
     def with_(self, other: Asked) -> Asked:
+        """Both together, rows in this order. They must be of one model: states have one width."""
         mine, more = self.reading, other.reading
         reading = Reading(np.concatenate([mine.states, more.states]), np.concatenate([mine.logprobs, more.logprobs]))
         return Asked(self.combinations + other.combinations, reading)
