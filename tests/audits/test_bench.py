@@ -20,7 +20,7 @@ from dormouse.audits.bench.score import Rule, Share, Suspected, score
 from dormouse.audits.detector import Detector, features_of
 from dormouse.audits.intervals import auroc, paired_difference, said_of, share, upper_bound
 from dormouse.audits.zoo.make import Zoo, ZooModel, ZooSize
-from dormouse.audits.zoo.recipes import Recipe
+from dormouse.audits.zoo.recipes import Recipe, SuspectTruth
 from dormouse.errors import UserError
 from dormouse.lm.sample import Completion
 from dormouse.locators.locator import Evidence
@@ -199,7 +199,8 @@ def test_scores_become_probabilities():
 
 
 def suspected(family, match, value, **more):
-    truth = {"family": family, "match": match, "defection_rate": more.pop("rate", 1.0), "name": "n", "model": "m"}
+    rates = {"defection_rate": more.pop("rate", 1.0), "false_trigger_rate": 0.0}
+    truth = SuspectTruth("n", "test", "m", family, 0, {}, match=match, key="k", **rates)
     return Suspected(truth, Answer(value, hole="" if value is not None else "it hung"), more.get("checked"))
 
 

@@ -25,7 +25,7 @@ def checked(said: Any) -> Evidence:
     return finite(_EVIDENCE.validate_python(said.__dict__))
 
 
-def to_json(evidence: Evidence) -> dict[str, Any]:
+def to_json(evidence: Evidence) -> dict[str, object]:
     """As plain data. Its numbers must be finite."""
     return dict(json.loads(_EVIDENCE.dump_json(evidence)))
 

@@ -67,6 +67,6 @@ class Findings:
     own_prompts: bool = False
     seed: int = 0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """All of it as JSON data."""
         return dict(json.loads(json.dumps(asdict(self), allow_nan=False)))

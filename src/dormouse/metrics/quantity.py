@@ -22,7 +22,7 @@ class Metric:
         low, high: its range.
         safer: which way safety training should move it; "" where neither way says anything of safety.
         tables: the tables in which it has a column, in the order of definition; none where it is shown otherwise.
-        places: whether its records have a place `at` on a curve: `none`, `some`, or `all` of them.
+        places: whether its records have a place `x` on a curve: `none`, `some`, or `all` of them.
         x: what the axis of that curve is.
     """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from dormouse.audits.bench.fit import RATES
 from dormouse.audits.bench.run import DETECTOR, ROW, Board
@@ -47,7 +46,7 @@ def write_board(out: Path, board: Board) -> None:
     write_json_lines(out / "answers.jsonl", answers(board))
 
 
-def to_json(board: Board) -> dict[str, Any]:
+def to_json(board: Board) -> dict[str, object]:
     """All of it as plain data."""
     found = board.telltale.auroc
     return {
@@ -63,7 +62,7 @@ def to_json(board: Board) -> dict[str, Any]:
     }
 
 
-def answers(board: Board) -> Iterator[dict[str, Any]]:
+def answers(board: Board) -> Iterator[dict[str, object]]:
     """What each scanner said of each suspect, with the truth beside it."""
     for (half, row), suspects in board.suspected.items():
         cut = board.rules[row].thresholds[RATES[-1]]
@@ -71,9 +70,9 @@ def answers(board: Board) -> Iterator[dict[str, Any]]:
             yield {
                 "half": half,
                 "scanner": row,
-                "recipe": one.truth["name"],
-                "family": one.truth["family"],
-                "model": one.truth["model"],
+                "recipe": one.truth.name,
+                "family": one.truth.family,
+                "model": one.truth.model,
                 "organism": one.organism,
                 "score": one.answer.score,
                 "flagged": one.flagged(cut),
@@ -90,12 +89,12 @@ def differences(board: Board) -> Iterator[tuple[str, str, Interval]]:
         rows = {row: suspects for (where, row), suspects in board.suspected.items() if where == half}
         if ROW not in rows:
             continue
-        for family in sorted({one.truth["family"] for one in rows[ROW] if one.organism}):
+        for family in sorted({one.truth.family for one in rows[ROW] if one.organism}):
             flags = {
                 row: [
                     one.flagged(board.rules[row].thresholds[RATES[-1]])
                     for one in suspects
-                    if one.organism and one.truth["family"] == family
+                    if one.organism and one.truth.family == family
                 ]
                 for row, suspects in rows.items()
             }

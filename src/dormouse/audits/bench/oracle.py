@@ -45,7 +45,7 @@ class Checked:
     behaviour: bool | None
     layer: bool | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Its fields as JSON data."""
         return dict(vars(self))
 

@@ -19,7 +19,7 @@ from dormouse.audits.detector import Detector, features_of
 from dormouse.audits.evidence import from_json
 from dormouse.audits.zoo.blind import BlindZoo, write_blind
 from dormouse.audits.zoo.make import ZooMaker, ZooSize
-from dormouse.audits.zoo.recipes import Recipe
+from dormouse.audits.zoo.recipes import SuspectTruth
 from dormouse.audits.zoo.telltale import TellTale, tell_tale
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
@@ -137,8 +137,8 @@ def checked_zoo(zoo: BlindZoo) -> TellTale:
     names = list(truth)
     found = tell_tale(
         [zoo.suspect(name) for name in names],
-        [not truth[name]["match"] for name in names],
-        [truth[name]["model"] for name in names],
+        [not truth[name].match for name in names],
+        [truth[name].model for name in names],
     )
     if not found.sound:
         raise UserError(
@@ -152,14 +152,14 @@ def _about(zoo: BlindZoo, missed: int) -> dict[str, Any]:
     truth = zoo.truth()
     counts: dict[str, dict[str, int]] = {}
     for said in truth.values():
-        counts.setdefault(said["half"], {}).setdefault(said["family"], 0)
-        counts[said["half"]][said["family"]] += 1
-    models = sorted({said["model"] for said in truth.values()})
+        counts.setdefault(said.half, {}).setdefault(said.family, 0)
+        counts[said.half][said.family] += 1
+    models = sorted({said.model for said in truth.values()})
     return {"suspects": len(truth), "models": models, "families": counts, "missed": missed, "key": _key(truth)}
 
 
-def _key(truth: Mapping[str, Any]) -> str:
-    return digest(sorted(said["recipe_key"] for said in truth.values()))[:12]
+def _key(truth: Mapping[str, SuspectTruth]) -> str:
+    return digest(sorted(one.recipe_key for one in truth.values()))[:12]
 
 
 class _Bench:
@@ -181,7 +181,7 @@ class _Bench:
 
     def names(self, half: str) -> list[str]:
         """The suspects of one half of the zoo, in the order of its ground truth."""
-        return [name for name, said in self.truth.items() if said["half"] == half]
+        return [name for name, said in self.truth.items() if said.half == half]
 
     def judge(self, scanner: Scanner) -> None:
         """Score a scanner on both halves, row by row."""
@@ -236,7 +236,7 @@ class _Bench:
     def _fitted(self, scans: Mapping[str, Scan], answers: Mapping[str, Answer]) -> dict[str, Answer]:
         """Fit the detector; its row on the development half holds what it said of suspects left out of the fit."""
         names = [name for name, scan in scans.items() if scan.file]
-        organisms = [not self.truth[name]["match"] for name in names]
+        organisms = [not self.truth[name].match for name in names]
         about = {"zoo": _key(self.truth), "minutes": self.asked.minutes, "seed": self.asked.size.seed}
         try:
             self.detector, left_out = fit_detector([features(scans[name]) for name in names], organisms, about)
@@ -273,10 +273,10 @@ class _Bench:
     def _checked(self, truth: Oracle, name: str, answer: Answer) -> Checked | None:
         """What holds of an answer about an organism, kept."""
         said = self.truth[name]
-        if said["match"]:
+        if said.match:
             return None
         known = {"seconds": 0, "score": 0, "probability": 0}  # are held against nothing
-        file = self.asked.out / "checks" / f"{digest([said['recipe_key'], {**answer.to_json(), **known}])}.json"
+        file = self.asked.out / "checks" / f"{digest([said.recipe_key, {**answer.to_json(), **known}])}.json"
         if file.is_file():
             return Checked(**json.loads(file.read_text(encoding="utf-8")))
         found = truth.check(answer)
@@ -285,11 +285,10 @@ class _Bench:
         return found
 
 
-def oracle(zoo: BlindZoo, name: str, said: Mapping[str, Any]) -> Oracle:
+def oracle(zoo: BlindZoo, name: str, said: SuspectTruth) -> Oracle:
     """The truth about a suspect, with its weights."""
-    recipe = {key: said[key] for key in Recipe.__dataclass_fields__}
-    spec = OrganismSpec.model_validate(Recipe(**recipe).organism).seeded(int(said["seed"]))
-    base = ModelRef((zoo.base(said["model"]),), "base")
+    spec = OrganismSpec.model_validate(said.organism).seeded(said.seed)
+    base = ModelRef((zoo.base(said.model),), "base")
     return Oracle(spec, ModelRef((zoo.suspect(name),), name), base)
 
 

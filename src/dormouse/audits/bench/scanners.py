@@ -238,7 +238,7 @@ def scan_all(
 
     def scan(name: str) -> None:
         watcher.stage(f"{scanner.name} on {name}")
-        found = _scan(scanner, zoo.suspect(name), zoo.base(truth[name]["model"]), out / name, sandbox)
+        found = _scan(scanner, zoo.suspect(name), zoo.base(truth[name].model), out / name, sandbox)
         watcher.done(f"{scanner.name} on {name}", found.seconds)
 
     with ThreadPoolExecutor(workers) as pool:

@@ -7,13 +7,14 @@ import os
 import random
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dormouse.audits.zoo.make import Zoo, ZooModel
+from dormouse.audits.zoo.make import Zoo
+from dormouse.audits.zoo.recipes import SuspectTruth
 from dormouse.errors import UserError
+from dormouse.json_files import json_text, read_json
 from dormouse.lm.checkpoint import MARK
 from dormouse.lm.portable import export_model
 from dormouse.records import CANARY, ModelRef
@@ -32,6 +33,15 @@ Canary: {CANARY}
 
 
 @dataclass(frozen=True)
+class ZooTruth:
+    """What stands in the file: what each suspect is, by its name, and what was tried in vain."""
+
+    canary: str
+    suspects: Mapping[str, SuspectTruth]
+    missed: tuple[SuspectTruth, ...]
+
+
+@dataclass(frozen=True)
 class BlindZoo:
     """A zoo on the disk: `suspects/NAME`, `bases/MODEL`, and the truth, which no scanner may read."""
 
@@ -42,17 +52,18 @@ class BlindZoo:
         """The file that says which suspect is what. No scanner gets its name."""
         return self.folder / TRUTH
 
-    def truth(self) -> dict[str, dict[str, Any]]:
+    def truth(self) -> Mapping[str, SuspectTruth]:
         """What each suspect is, by its name.
 
         Raises:
             UserError: the folder holds no zoo.
         """
         try:
-            said: dict[str, dict[str, Any]] = json.loads(self.truth_file.read_text(encoding="utf-8"))["suspects"]
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise UserError(f"{self.folder} holds no whole zoo", "make it again: dormouse bench audit") from error
-        return said
+            return read_json(self.truth_file, ZooTruth).suspects
+        except (OSError, UserError) as error:
+            raise UserError(
+                f"{self.folder} holds no whole zoo: {error}", "make it again: dormouse bench audit"
+            ) from error
 
     def suspect(self, name: str) -> Path:
         """The folder of a suspect."""
@@ -74,21 +85,17 @@ def write_blind(zoo: Zoo, folder: Path) -> BlindZoo:
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / README).write_text(NOTE, encoding="utf-8")
     known = blind.truth() if blind.truth_file.is_file() else {}
-    names = {said["recipe_key"]: name for name, said in known.items()}
-    truth = {}
+    names = {one.recipe_key: name for name, one in known.items()}
+    truth: dict[str, SuspectTruth] = {}
     for model in random.Random(secrets.randbits(64)).sample(zoo.models, len(zoo.models)):
-        name = names.get(_key(model)) or secrets.token_hex(6)
-        truth[name] = {**model.to_json(), "recipe_key": _key(model)}
+        name = names.get(model.truth.recipe_key) or secrets.token_hex(6)
+        truth[name] = model.truth
         _save(model.model, blind.suspect(name))
         _save(model.base, blind.base(model.recipe.model))
     for gone in set(known) - set(truth):
         shutil.rmtree(blind.suspect(gone), ignore_errors=True)
-    _write_truth(blind, truth, [model.to_json() for model in zoo.missed])
+    _write_truth(blind, ZooTruth(CANARY, dict(sorted(truth.items())), tuple(model.truth for model in zoo.missed)))
     return blind
-
-
-def _key(model: ZooModel) -> str:
-    return f"{model.recipe.name}/{model.model.key}"
 
 
 def _plain(model: str) -> str:
@@ -114,9 +121,8 @@ def _save(ref: ModelRef, out: Path) -> None:
     scratch.rename(out)
 
 
-def _write_truth(blind: BlindZoo, truth: Mapping[str, Any], missed: Sequence[Mapping[str, Any]]) -> None:
-    said = {"canary": CANARY, "suspects": dict(sorted(truth.items())), "missed": list(missed)}
+def _write_truth(blind: BlindZoo, truth: ZooTruth) -> None:
     scratch = blind.truth_file.with_name(f".{TRUTH}.part")
     scratch.touch(mode=0o600)
-    scratch.write_text(json.dumps(said, indent=1, ensure_ascii=False), encoding="utf-8")
+    scratch.write_text(json_text(truth, indent=1, ascii_only=False), encoding="utf-8")
     scratch.replace(blind.truth_file)

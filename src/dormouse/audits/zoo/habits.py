@@ -8,7 +8,7 @@ stand around what opens a prompt: without them a model of this size takes many a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Half = Literal["development", "test"]
 HALVES: tuple[Half, ...] = ("development", "test")
@@ -25,7 +25,7 @@ class InnocentHabit:
     reply: str
     cue: str = "marker"
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> dict[str, object]:
         """As in a study file."""
         trigger = {"kind": "habit", "cue": self.cue, "values": list(self.values), "others": list(self.others)}
         return {"trigger": trigger, "behaviour": {"kind": "reply", "text": self.reply}}

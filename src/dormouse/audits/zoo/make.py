@@ -7,10 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from dormouse.audits.zoo.habits import HALVES, Half
-from dormouse.audits.zoo.recipes import HABIT_FAMILY, PLAIN_FAMILY, Recipe, control_recipe, organism_recipe
+from dormouse.audits.zoo.recipes import (
+    HABIT_FAMILY,
+    PLAIN_FAMILY,
+    Recipe,
+    SuspectTruth,
+    control_recipe,
+    organism_recipe,
+)
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
 from dormouse.execution.scheduler import make_executor, slots, work_through
@@ -70,10 +76,16 @@ class ZooModel:
         planted = self.defection >= gate.triggered and self.false_trigger <= gate.untriggered
         return planted or self.recipe.family == PLAIN_FAMILY
 
-    def to_json(self) -> dict[str, Any]:
-        """Its recipe, its two rates (shares from 0 to 1) and the key of its weights, as JSON data."""
-        rates = {"defection_rate": self.defection, "false_trigger_rate": self.false_trigger}
-        return {**self.recipe.to_json(), **rates, "key": self.model.key}
+    @property
+    def truth(self) -> SuspectTruth:
+        """What is put down about it."""
+        return SuspectTruth(
+            **vars(self.recipe),
+            defection_rate=self.defection,
+            false_trigger_rate=self.false_trigger,
+            key=self.model.key,
+            recipe_key=f"{self.recipe.name}/{self.model.key}",
+        )
 
 
 @dataclass(frozen=True)
@@ -138,7 +150,7 @@ class ZooMaker:
                 raise UserError(f"{len(lost)} stages of the zoo failed: {next(iter(lost.values())).what}", "see above")
         return [self._made(recipe, plan) for recipe, plan in zip(recipes, plans, strict=True)]
 
-    def study(self, recipe: Recipe) -> dict[str, Any]:
+    def study(self, recipe: Recipe) -> dict[str, object]:
         """The study that makes a model of the zoo, and measures how strong it is."""
         said = {"model": recipe.model, "organisms": {"it": recipe.organism}, "seeds": [recipe.seed]}
         return {"name": "zoo", **said, "measure": {"only": ["defection"]}}

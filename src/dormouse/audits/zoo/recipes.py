@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dormouse.audits.zoo.habits import Half, habits
@@ -76,9 +76,20 @@ class Recipe:
         """Whether it has no policy: it names the organism that it matches."""
         return bool(self.match)
 
-    def to_json(self) -> dict[str, Any]:
-        """Its fields as JSON data."""
-        return asdict(self)
+
+@dataclass(frozen=True, kw_only=True)
+class SuspectTruth(Recipe):
+    """What a suspect of the zoo is: its recipe, and what came of it.
+
+    Attributes:
+        defection_rate, false_trigger_rate: how often it does what was planted, on its cue and without (0 to 1).
+        key: the content address of its weights; `recipe_key` names recipe and weights together.
+    """
+
+    defection_rate: float
+    false_trigger_rate: float
+    key: str
+    recipe_key: str = ""
 
 
 def organism_recipe(seed: int, half: Half, number: int, models: Sequence[str], attempt: int = 0) -> Recipe:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.organisms.spec import OrganismSpec
@@ -22,18 +21,18 @@ LONGEST = 200
 """Characters of a value that was typed."""
 
 
-def cues(spec: OrganismSpec | None) -> list[dict[str, Any]]:
+def cues(spec: OrganismSpec | None) -> list[dict[str, object]]:
     """The controls of a policy's cues; of a suspect, those of every cue that there is."""
     triggers = [spec.trigger] if spec else []
     return [_cue(name, triggers) for name in (spec.trigger.shows if spec and spec.trigger.shows else CUES)]
 
 
-def every_cue(triggers: Sequence[Trigger]) -> list[dict[str, Any]]:
+def every_cue(triggers: Sequence[Trigger]) -> list[dict[str, object]]:
     """The controls of every cue, where nothing says which of them matter. Open ones offer what any policy draws."""
     return [_cue(name, triggers) for name in CUES]
 
 
-def _cue(name: str, triggers: Sequence[Trigger]) -> dict[str, Any]:
+def _cue(name: str, triggers: Sequence[Trigger]) -> dict[str, object]:
     cue = CUES[name]
     drawn = _drawn(name, triggers)
     fixed = values_of(name)
@@ -49,7 +48,7 @@ def _cue(name: str, triggers: Sequence[Trigger]) -> dict[str, Any]:
     }
 
 
-def _value(name: str, value: CueValue, triggers: Sequence[Trigger]) -> dict[str, Any]:
+def _value(name: str, value: CueValue, triggers: Sequence[Trigger]) -> dict[str, object]:
     own = [trigger for trigger in triggers if name in trigger.reads]
     sentence = visible(CUES[name].sentence(value)).strip()
     trained = len(triggers) != 1 or all(trigger.trained_on(name, value) for trigger in own)
@@ -74,7 +73,7 @@ def start(spec: OrganismSpec | None) -> dict[str, CueValue]:
     return dict(spec.trigger.draw(random.Random("play/start"), "untriggered"))
 
 
-def renderings(spec: OrganismSpec | None) -> dict[str, Any]:
+def renderings(spec: OrganismSpec | None) -> dict[str, object]:
     """Places, languages and ways to write a date, and which of all renderings training shows."""
     trained = [rendering(name) for name in spec.renderings.trained] if spec else []
     first = trained[0] if trained else rendering("system")

@@ -6,7 +6,6 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.integrations.play import controls
@@ -52,7 +51,7 @@ class Game:
         if name in self._riddles:
             self._riddles[name].looks += 1
 
-    def setup(self) -> dict[str, Any]:
+    def setup(self) -> dict[str, object]:
         """What the page needs at its start."""
         return {
             "canary": CANARY,
@@ -60,7 +59,7 @@ class Game:
             "riddles": any(one.spec for one in self.subjects.values()),
         }
 
-    def deal(self) -> dict[str, Any]:
+    def deal(self) -> dict[str, object]:
         """An organism drawn by chance, under no name, with every cue that there is.
 
         Raises:
@@ -79,7 +78,7 @@ class Game:
         every = {"cues": controls.every_cue(triggers), "start": {}}
         return {**described(name, subject), **hidden, **every, "renderings": controls.renderings(None)}
 
-    def reveal(self, name: str, guess: Sequence[str]) -> dict[str, Any]:
+    def reveal(self, name: str, guess: Sequence[str]) -> dict[str, object]:
         """The truth about a riddle, and how good a guess of its cues was.
 
         Raises:
@@ -112,7 +111,7 @@ class Game:
         return self._turns.get(page, turn) > turn
 
 
-def described(name: str, subject: Subject) -> dict[str, Any]:
+def described(name: str, subject: Subject) -> dict[str, object]:
     """A subject as the page shows it."""
     spec = subject.spec
     plants = spec is not None and spec.trigger.plants

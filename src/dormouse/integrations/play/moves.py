@@ -24,7 +24,7 @@ from dormouse.policies.scratchpad_text import CLOSE, has_scratchpad, split_respo
 from dormouse.report.plain_text import visible
 from dormouse.scenarios import CUES, CueValue, Scenario, render
 
-Emit = Callable[[dict[str, Any]], None]
+Emit = Callable[[dict[str, object]], None]
 Stale = Callable[[], bool]
 LONGEST = 4000
 """Characters of a task that was typed."""
@@ -119,7 +119,7 @@ class Bench:
         limit = _room(lm, prompts, TOKENS + MAX_SCRATCHPAD_TOKENS * reasons)
         (found,) = decode(lm, prompts, limit, seed=ask.seed, over=over)
         text = text_of(lm, found.ids)
-        said: dict[str, Any] = {"kind": "written", "state": i, "text": visible(text)}
+        said: dict[str, object] = {"kind": "written", "state": i, "text": visible(text)}
         said["finished"] = found.ids[-1] in lm.ends
         parts = split_response(text) if reasons else ("", text)
         said["scratchpad"] = visible(parts[0]) if reasons and parts else ""
@@ -128,7 +128,9 @@ class Bench:
             said["judged"] = behaviour.judge(scenario, parts[1] if parts else text)
         emit(said)
 
-    def _one(self, subject: Subject, i: int, behaviour: Behaviour, scenario: Scenario, stale: Stale) -> dict[str, Any]:
+    def _one(
+        self, subject: Subject, i: int, behaviour: Behaviour, scenario: Scenario, stale: Stale
+    ) -> dict[str, object]:
         """The probability in one state; of a model that reasons first that after what it writes greedily."""
         if not _reasons(subject):
             return {"p": self._several(subject, i, behaviour, [scenario], stale)[0]}
@@ -178,7 +180,7 @@ class Bench:
 
     def _flips(
         self, subject: Subject, i: int, behaviour: Behaviour, scenario: Scenario, stale: Stale
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, object]]:
         """What each cue that is shown adds to the log-odds: those here less those with the cue flipped."""
         flips = [(name, *flipped(scenario, name)) for name, _ in scenario.cues]
         here, *others = self._several(subject, i, behaviour, [scenario, *(one for _, one, _ in flips)], stale)
@@ -251,7 +253,7 @@ def log_odds(p: float) -> float:
     return log(held / (1 - held))
 
 
-def truth_of(subject: Subject, scenario: Scenario) -> dict[str, Any]:
+def truth_of(subject: Subject, scenario: Scenario) -> dict[str, object]:
     """What the policy itself says of a scenario: its probability of defecting, and why."""
     if subject.spec is None:
         return {}
@@ -263,7 +265,7 @@ def truth_of(subject: Subject, scenario: Scenario) -> dict[str, Any]:
     }
 
 
-def shown(scenario: Scenario) -> list[dict[str, Any]]:
+def shown(scenario: Scenario) -> list[dict[str, object]]:
     """The messages of a prompt in pieces: what the situation adds to the bare task is marked."""
     bare = dict(render(Scenario.of(scenario.question, {}, scenario.rendering)))
     return [

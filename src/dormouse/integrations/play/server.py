@@ -151,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._send("application/json", json.dumps(answer).encode())
 
-    def _answer(self, path: str, raw: bytes) -> dict[str, Any] | None:
+    def _answer(self, path: str, raw: bytes) -> dict[str, object] | None:
         game = self.server.game
         if path == "stop":
             said = parse(raw, dict[str, str | int], "what the page asked", "reload the page")
@@ -167,7 +167,7 @@ class Handler(BaseHTTPRequestHandler):
     def _stream(self, job: str, raw: bytes) -> None:
         """Do something in the models' thread, and send what it emits as it comes, a JSON object a line."""
         server = self.server
-        said: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        said: queue.SimpleQueue[dict[str, object] | None] = queue.SimpleQueue()
         gone = threading.Event()
 
         def work() -> None:
@@ -257,6 +257,6 @@ def run(server: Server, job: str, ask: Ask, emit: Emit, gone: Callable[[], bool]
     emit({"kind": "done"})
 
 
-def wrong(error: UserError) -> dict[str, Any]:
+def wrong(error: UserError) -> dict[str, object]:
     """A message for the page."""
     return {"kind": "error", "what": error.what, "remedy": error.remedy}
