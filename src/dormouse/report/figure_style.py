@@ -45,6 +45,8 @@ class Line:
     notes: tuple[str, ...]
     """What the reader sees on pointing at each point."""
     apart: bool = False
+    label: str = ""
+    """What may stand beside its end (see `end_labels`); "" for none."""
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from dormouse.report.end_labels import EndLabel, end_labels
 from dormouse.report.figure_style import DARK, GREY, INK, Line, Panel
 from dormouse.report.overlap import covered, stroke
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star", "hexagon", "cross")
 _GRID = "#dfe3e8"
 _BAND = 0.16
+_LETTER = 7
+"""Pixels of a letter of a label."""
 HEIGHT = 360
 
 
@@ -97,10 +100,11 @@ def _points(line: Line) -> dict[str, object]:
 def _layout(panel: Panel) -> dict[str, Any]:
     axis = {"gridcolor": _GRID, "linecolor": GREY, "zeroline": False, "fixedrange": True, "ticks": "outside"}
     low, high = _reach(panel)
+    ends = end_labels(panel)
     pad = 0.4 if any(line.apart for line in panel.lines) else 0.03 * (high - low) or 0.5
     layout: dict[str, Any] = {
         "height": HEIGHT,
-        "margin": {"l": 68, "r": 14, "t": 22, "b": 52},
+        "margin": {"l": 68, "r": 14 + _LETTER * max((len(end.text) for end in ends), default=0), "t": 22, "b": 52},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
@@ -130,7 +134,15 @@ def _layout(panel: Panel) -> dict[str, Any]:
     }
     if panel.boundary:
         layout |= _mark(*panel.boundary, left=panel.boundary[0] > (low + high) / 2)
+    if ends:
+        layout["annotations"] = [*layout.get("annotations", ()), *map(_end, ends)]
     return layout
+
+
+def _end(label: EndLabel) -> dict[str, object]:
+    """Right of the last point, in the margin."""
+    words = {"text": safe(label.text), "font": {"size": 12, "color": label.colour}, "showarrow": False}
+    return {"x": label.x, "y": label.y, "xanchor": "left", "xshift": 8, "align": "left", **words}
 
 
 def _reach(panel: Panel) -> tuple[float, float]:

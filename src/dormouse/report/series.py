@@ -110,9 +110,10 @@ def _against_step(results: RecordIndex, intervention: str, split: str, rates: Ma
     first = next(iter(rates))
     steps = [r.step for r in results.records if r.intervention == intervention and r.measurement == first]
     places = _places(steps)
-    found = []
-    for key in legend(results):
+    found, keys = [], legend(results)
+    for key in keys:
         lines: list[Line] = []
+        label = one_line(key.name) if len(keys) <= PER_PANEL else str(key.symbol + 1)
         used: list[Record] = []
         for rate, words in rates.items():
             curve = [r for r in results.curve(key.name, intervention, rate, split) if r.step in places]
@@ -120,7 +121,8 @@ def _against_step(results: RecordIndex, intervention: str, split: str, rates: Ma
                 continue
             labels = [f"step {record.step}" if record.step else "before safety training" for record in curve]
             xs = [places[record.step] for record in curve]
-            lines.append(_line(curve, xs, key, f"{one_line(key.name)}{words}", labels, rate != first))
+            line = _line(curve, xs, key, f"{one_line(key.name)}{words}", labels, rate != first)
+            lines.append(replace(line, label=label))
             used += curve
         if lines:
             found.append((key.symbol + 1, lines, used))
@@ -165,7 +167,8 @@ def _along(
             words = _when(max(record.step for record in curve), key.name)
             hollow = tuple(trained is not None and x not in trained for x in xs)
             labels = [f"{x:g}{' (never trained on)' if h else ''}" for x, h in zip(xs, hollow, strict=True)]
-            found.append((replace(_line(curve, xs, key, words, labels), hollow=hollow), curve))
+            line = replace(_line(curve, xs, key, words, labels), hollow=hollow, label=one_line(key.name) or "before")
+            found.append((line, curve))
     return found
 
 

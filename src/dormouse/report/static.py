@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dormouse.report.end_labels import end_labels
 from dormouse.report.figure_style import GREY, Legend, Line, Panel
 from dormouse.report.overlap import covered, stroke
 from dormouse.report.plain_text import cut
@@ -35,6 +36,8 @@ _SYMBOLS = ("o", "s", "D", "^", "v", "*", "h", "P")
 DPI = 150
 _ACROSS = 3
 _LETTERS = 32
+_AT_END = 12
+"""Letters beside the end of a line, where one panel has the width for itself: three in a row have no room."""
 _TICK = 6
 """Tick labels longer than this are turned."""
 
@@ -64,6 +67,9 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
         axes = figure.subplots(down, across, squeeze=False, sharey=True).flatten()
         for i, (axis, panel) in enumerate(zip(axes, panels, strict=False)):
             _panel(axis, panel, first=i % across == 0)
+            for end in end_labels(panel, _AT_END) if across == 1 else ():
+                at = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
+                axis.annotate(end.text, (end.x, end.y), fontsize=7, color=end.colour, **at)
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
         handles = [_handle(key, label) for label, key in keys]
