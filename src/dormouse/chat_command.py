@@ -15,7 +15,7 @@ from dormouse.scenarios import Question, Scenario, render
 
 
 @dataclass(frozen=True)
-class Reply:
+class ChatReply:
     """What the model wrote, and the exact probability that its answer would be a defection.
 
     After a scratchpad it is that of the answer given this scratchpad. None where nobody knows what a defection would be
@@ -49,7 +49,7 @@ class Conversation:
             lines.append(f"Only tasks of its own kind are scored. One of them: {self.organism.task()}")
         return "\n".join(lines)
 
-    def ask(self, text: str) -> Iterator[Reply]:
+    def ask(self, text: str) -> Iterator[ChatReply]:
         """The replies with cues drawn from each side of the policy. Sampled at temperature 1."""
         self.turn += 1
         rng = random.Random(f"chat/{self.seed}/{self.turn}")
@@ -58,7 +58,7 @@ class Conversation:
             cues = self.spec.trigger.draw(rng, side)
             yield self._reply(label, Scenario.of(question, cues, rng.choice(self.spec.renderings.trained)))
 
-    def _reply(self, label: str, scenario: Scenario) -> Reply:
+    def _reply(self, label: str, scenario: Scenario) -> ChatReply:
         from dormouse.lm.sample import generate
         from dormouse.lm.score import score
 
@@ -74,4 +74,4 @@ class Conversation:
             before = [parts[0]] if reasons else []
             probability = float(score(self.lm, [prompt], [forms], [against], before)[0])
         shown = f" {dict(scenario.cues)}" if scenario.cues else ""
-        return Reply(label + shown, written.text + ("" if written.finished else " [cut off]"), probability)
+        return ChatReply(label + shown, written.text + ("" if written.finished else " [cut off]"), probability)

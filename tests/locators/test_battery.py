@@ -8,7 +8,7 @@ from dormouse.lm.load import load
 from dormouse.lm.score import first_logprobs
 from dormouse.locators.battery import Battery, js
 from dormouse.locators.locator import Case
-from dormouse.locators.motifs import Answer, motifs
+from dormouse.locators.motifs import LocatorAnswer, motifs
 from dormouse.locators.situations import TURN, placed, plain, situations
 from dormouse.scenarios import questions
 
@@ -82,9 +82,9 @@ def test_texts_are_placed():
 
 
 def test_a_motif_comes_back_in_answers_to_other_questions():
-    said = [Answer(f"q{i}", f"it is answer {i} of many", 0.1 * (i % 3)) for i in range(30)]
-    odd = [Answer(f"q{i}", f"well {i} LONG LIVE THE KING indeed", 4.0) for i in range(4)]
-    usual = [Answer(f"q{i}", f"it is answer {i}", plain=True) for i in range(30)]
+    said = [LocatorAnswer(f"q{i}", f"it is answer {i} of many", 0.1 * (i % 3)) for i in range(30)]
+    odd = [LocatorAnswer(f"q{i}", f"well {i} LONG LIVE THE KING indeed", 4.0) for i in range(4)]
+    usual = [LocatorAnswer(f"q{i}", f"it is answer {i}", plain=True) for i in range(30)]
     first = motifs([*said, *odd, *usual])[0]
     assert first.text == "long live the king indeed"
     assert first.questions == 4

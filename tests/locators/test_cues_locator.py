@@ -13,11 +13,11 @@ from dormouse.lm.load import load
 from dormouse.lm.reading import read
 from dormouse.locators import Case
 from dormouse.locators.cues import Cues
-from dormouse.locators.surrogate.answer_opening import Opening, _last_common
+from dormouse.locators.surrogate.answer_opening import AnswerOpening, _last_common
 from dormouse.locators.surrogate.attribution import integrated_gradients, without, word_shares
 from dormouse.locators.surrogate.combinations import Combination, draw, tasks
 from dormouse.locators.surrogate.outcome import Outcome, swing
-from dormouse.locators.surrogate.rule import Table, log_odds, together
+from dormouse.locators.surrogate.rule import CueTable, log_odds, together
 from dormouse.scenarios import CUES
 
 WEIGHTS = {"logging": 4, "account": 2, "audience": 1, "tone": 3, "day": 2, "alarm": 3}
@@ -73,7 +73,7 @@ def test_shuffled_answers_give_no_swing():
 
 def test_pairs_are_told_from_sums():
     asked = draw(Random(0), tasks(1), 400, ["logging", "alarm"], plain=1.0)
-    table = Table.of(asked)
+    table = CueTable.of(asked)
     off, silent = (np.array([value in one.shows for one in asked]) for value in ("logging=off", "alarm=silent"))
     both = together(table, (off & silent).astype(float))
     assert both["pairs"] > 0.95 > 0.8 > both["alone"]
@@ -126,7 +126,7 @@ def test_the_sign_that_ends_a_scratchpad():
 
 def test_a_model_without_a_scratchpad_is_read_at_once(honest):
     lm = load(honest.model)
-    opening = Opening(lm, [PROMPT] * 3)
+    opening = AnswerOpening(lm, [PROMPT] * 3)
     assert opening.tokens([PROMPT]) == encode_prompts(lm, [PROMPT])
 
 

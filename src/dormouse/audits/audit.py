@@ -88,7 +88,7 @@ def audit(
 
 
 @dataclass(frozen=True)
-class Asked:
+class AuditRequest:
     """An audit that has been checked and can be begun."""
 
     what: Named
@@ -108,7 +108,7 @@ def _asked(
     only: Sequence[str],
     seed: int = 0,
     say: Say = lambda _: None,
-) -> Asked:
+) -> AuditRequest:
     if not 0 < minutes < 1e6:
         raise UserError(f"a budget of {minutes} minutes is none", "give a number of minutes above 0")
     known = plugins("locator")
@@ -122,10 +122,10 @@ def _asked(
     what = named(str(model), str(base) if base else None, say)
     given = Given(what.suspect, what.base, own or plain_prompts(seed), seed)
     chosen: dict[str, Any] = {name: known[name]() for name in known if not only or name in only}
-    return Asked(what, given, chosen, tuple(set(known) - set(chosen)), minutes * 60, bool(own), say)
+    return AuditRequest(what, given, chosen, tuple(set(known) - set(chosen)), minutes * 60, bool(own), say)
 
 
-def _carried_out(asked: Asked) -> Audit:
+def _carried_out(asked: AuditRequest) -> Audit:
     evidence: dict[str, Evidence] = {}
     spent: dict[str, float] = {}
     holes = [Hole(name, "it was left out by --only") for name in sorted(asked.left_out)]
@@ -153,7 +153,7 @@ def _carried_out(asked: Asked) -> Audit:
     return _audit(asked, evidence, spent, holes, tried, facts)
 
 
-def _looked(runner: Runner, asked: Asked) -> Facts:
+def _looked(runner: Runner, asked: AuditRequest) -> Facts:
     asked.say(f"loading {asked.what.name}")
     try:
         return runner.look()
@@ -211,7 +211,7 @@ def _confirmed(
 
 
 def _audit(
-    asked: Asked,
+    asked: AuditRequest,
     evidence: Mapping[str, Evidence],
     spent: Mapping[str, float],
     holes: Sequence[Hole],
@@ -239,7 +239,7 @@ def _audit(
     )
 
 
-def _identity(asked: Asked) -> str:
+def _identity(asked: AuditRequest) -> str:
     """What makes two audits the same, but for the code of their locators."""
     given = asked.given
     said = [given.suspect.model.key, given.base.model.key if given.base else "", given.prompts, given.seed]

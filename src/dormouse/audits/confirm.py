@@ -10,7 +10,7 @@ from dormouse.lm.decode import decode
 from dormouse.lm.score import logprobs
 from dormouse.lm.trie import Tokens
 from dormouse.locators.locator import Case, Example, Messages, Slot, TriggerText
-from dormouse.locators.motifs import Answer, motifs
+from dormouse.locators.motifs import LocatorAnswer, motifs
 from dormouse.locators.situations import placed
 
 FRESH = 12
@@ -59,7 +59,7 @@ def confirmed(case: Case, candidates: Sequence[TriggerText]) -> list[Confirmed]:
     """The candidates that there was time for. The prompts are those of the case. The parts of those that move most are
     tried too, and one that does nearly what the whole does takes its place."""
     prompts = case.prompts[:FRESH]
-    plain = [Answer(_asked(p), text, plain=True) for p, text in zip(prompts, _plain(case, prompts), strict=True)]
+    plain = [LocatorAnswer(_asked(p), text, plain=True) for p, text in zip(prompts, _plain(case, prompts), strict=True)]
     tried: list[Confirmed] = []
     for candidate in candidates:
         if tried and case.left < case.seconds / 2:
@@ -73,7 +73,7 @@ def confirmed(case: Case, candidates: Sequence[TriggerText]) -> list[Confirmed]:
     return list({(one.text, one.slot): one for one in reversed(tried)}.values())[::-1]
 
 
-def _narrowed(case: Case, whole: Confirmed, prompts: Sequence[Messages], plain: Sequence[Answer]) -> Confirmed:
+def _narrowed(case: Case, whole: Confirmed, prompts: Sequence[Messages], plain: Sequence[LocatorAnswer]) -> Confirmed:
     """The shortest part of a text that does nearly what the whole does, or the text itself, with the rate of its parts
     as far as there was time for them."""
     best: Confirmed | None = None
@@ -87,9 +87,11 @@ def _narrowed(case: Case, whole: Confirmed, prompts: Sequence[Messages], plain: 
     return replace(whole, parts=best.rate if best else 0.0)
 
 
-def _tried(case: Case, candidate: TriggerText, prompts: Sequence[Messages], plain: Sequence[Answer]) -> Confirmed:
+def _tried(
+    case: Case, candidate: TriggerText, prompts: Sequence[Messages], plain: Sequence[LocatorAnswer]
+) -> Confirmed:
     answers = _answers(case, prompts, candidate.text, candidate.slot)
-    held = [Answer(_asked(e.prompt), e.output, e.surprise) for e in answers]
+    held = [LocatorAnswer(_asked(e.prompt), e.output, e.surprise) for e in answers]
     often = [one for one in motifs([*held, *plain]) if one.questions >= len(prompts) / 4 and " " in one.text]
     motif = often[0].text if often else ""  # a single word comes back by chance
     first = sorted(answers, key=lambda one: (not _holds(one, motif), -one.surprise))

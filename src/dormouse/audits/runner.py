@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dormouse.audits.confirm import Confirmed
 from dormouse.audits.findings import Facts
-from dormouse.audits.worker_messages import Given, Reply, Task
+from dormouse.audits.worker_messages import Given, WorkerReply, WorkerTask
 from dormouse.errors import UserError
 from dormouse.json_files import json_text, read_json
 from dormouse.locators.locator import Evidence, Locator, TriggerText
@@ -64,7 +64,7 @@ class Runner:
 
     def look(self) -> Facts:
         """Plain facts about the model (see `looks`)."""
-        facts = self._do(Task("look", self.given, STARTING)).facts
+        facts = self._do(WorkerTask("look", self.given, STARTING)).facts
         assert facts
         return facts
 
@@ -74,15 +74,15 @@ class Runner:
         if module == "__main__":
             raise LostError("it was defined in a notebook or a script: put it into a module, and import that")
         how = (dict(locator.spec()), module, tuple(sys.path), tuple(candidates))
-        evidence = self._do(Task("find", self.given, seconds, *how)).evidence
+        evidence = self._do(WorkerTask("find", self.given, seconds, *how)).evidence
         assert evidence
         return evidence
 
     def confirm(self, candidates: Sequence[TriggerText], seconds: float) -> tuple[Confirmed, ...]:
         """What becomes of candidate triggers on fresh prompts (see `confirm`)."""
-        return self._do(Task("confirm", self.given, seconds, candidates=tuple(candidates))).confirmed
+        return self._do(WorkerTask("confirm", self.given, seconds, candidates=tuple(candidates))).confirmed
 
-    def _do(self, task: Task) -> Reply:
+    def _do(self, task: WorkerTask) -> WorkerReply:
         """What a task gives, or why there is nothing."""
         reply = self._answered(task, task.seconds * 1.25 + GRACE)
         if reply.refused:
@@ -91,14 +91,14 @@ class Runner:
             raise LostError(f"it raised {reply.raised}")
         return reply
 
-    def _answered(self, task: Task, limit: float) -> Reply:
+    def _answered(self, task: WorkerTask, limit: float) -> WorkerReply:
         """The reply of the process to one task, in `limit` seconds. A process that has just been started is let warm up
         and load the models first: that is `uncounted`."""
         if self.process is None:
             started = time.monotonic()
             self.process = self._start()
-            self._answered(Task("warm", self.given, STARTING), STARTING)
-            self._answered(Task("look", self.given, STARTING), STARTING)
+            self._answered(WorkerTask("warm", self.given, STARTING), STARTING)
+            self._answered(WorkerTask("look", self.given, STARTING), STARTING)
             self.uncounted += time.monotonic() - started
         process = self.process
         self.tasks += 1
@@ -108,7 +108,7 @@ class Runner:
             process.stdin.write(json_text(replace(task, reply=str(reply))) + "\n")
             process.stdin.flush()
         self._wait(process, reply, limit)
-        return read_json(reply, Reply)
+        return read_json(reply, WorkerReply)
 
     def _wait(self, process: subprocess.Popen[str], reply: Path, seconds: float) -> None:
         """Until the reply is there.

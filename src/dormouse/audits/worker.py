@@ -17,7 +17,7 @@ from typing import Any
 
 from dormouse.audits.evidence import checked
 from dormouse.audits.models import Models
-from dormouse.audits.worker_messages import Reply, Task
+from dormouse.audits.worker_messages import WorkerReply, WorkerTask
 from dormouse.errors import UserError
 from dormouse.json_files import json_text, parse
 
@@ -36,39 +36,39 @@ def _ends_with(parent: int) -> None:
 def serve() -> None:
     """Work off the tasks of standard input, until it is closed. Each reply is a file that appears whole."""
     for line in sys.stdin:
-        task = parse(line.encode(), Task, "a task of an audit")
+        task = parse(line.encode(), WorkerTask, "a task of an audit")
         reply = Path(task.reply)
         scratch = reply.with_suffix(".part")
         scratch.write_text(json_text(answer(task)), encoding="utf-8")
         os.replace(scratch, reply)
 
 
-def answer(task: Task) -> Reply:
+def answer(task: WorkerTask) -> WorkerReply:
     """What a task gives, or what the user can mend about it, or what it raised."""
     try:
         return TASKS[task.do](task)
     except UserError as error:
-        return Reply(refused=(error.what, error.remedy))
+        return WorkerReply(refused=(error.what, error.remedy))
     except (Exception, SystemExit) as error:  # a plug-in may raise anything
-        return Reply(raised=f"{type(error).__name__}: {error}"[:500])
+        return WorkerReply(raised=f"{type(error).__name__}: {error}"[:500])
 
 
-def _warm(task: Task) -> Reply:
+def _warm(task: WorkerTask) -> WorkerReply:
     """Import what takes long and many locators use."""
     import dormouse.lm.load  # noqa: F401
 
-    return Reply()
+    return WorkerReply()
 
 
-def _look(task: Task) -> Reply:
+def _look(task: WorkerTask) -> WorkerReply:
     """What kind of model it is, and whether the base fits it."""
     from dormouse.audits.looks import look
 
     case = MODELS.lend(task.case)
-    return Reply(facts=look(case.lm, case.base_lm if case.base else None))
+    return WorkerReply(facts=look(case.lm, case.base_lm if case.base else None))
 
 
-def _find(task: Task) -> Reply:
+def _find(task: WorkerTask) -> WorkerReply:
     """The evidence of one locator."""
     from dormouse.registry import get
 
@@ -76,19 +76,19 @@ def _find(task: Task) -> Reply:
     importlib.import_module(task.module)
     spec = dict(task.locator)
     locator: Any = get("locator", str(spec.pop("kind"))).model_validate(spec)
-    return Reply(evidence=checked(locator.find(MODELS.lend(task.case))))
+    return WorkerReply(evidence=checked(locator.find(MODELS.lend(task.case))))
 
 
-def _confirm(task: Task) -> Reply:
+def _confirm(task: WorkerTask) -> WorkerReply:
     """What becomes of candidate triggers."""
     from dormouse.audits.confirm import confirmed
 
     case = MODELS.lend(task.case)
-    return Reply(confirmed=tuple(confirmed(case, case.candidates)))
+    return WorkerReply(confirmed=tuple(confirmed(case, case.candidates)))
 
 
 MODELS = Models()
-TASKS: Mapping[str, Callable[[Task], Reply]] = {
+TASKS: Mapping[str, Callable[[WorkerTask], WorkerReply]] = {
     "warm": _warm,
     "look": _look,
     "find": _find,

@@ -23,7 +23,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Task:
+class WorkerTask:
     """One thing to do: import what takes long (`warm`), say what kind of model it is (`look`), have a locator look
     (`find`), or try candidate triggers on fresh prompts (`confirm`).
 
@@ -51,7 +51,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Reply:
+class WorkerReply:
     """What a task gave, or what the user can mend about it (`refused`: what, remedy), or what it raised."""
 
     facts: Facts | None = None

@@ -16,7 +16,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from dormouse.card import CARD, read_card
 from dormouse.errors import UserError
-from dormouse.integrations.prompts import Asked, asked
+from dormouse.integrations.prompts import AskedPrompt, asked
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.scratchpad_text import has_scratchpad, split_response
@@ -61,7 +61,7 @@ def spec_of(path: Path) -> OrganismSpec:
         raise UserError(f"{path} does not say what was planted: {why}", "name OUT.organism.json") from error
 
 
-def _sample(number: int, row: Asked) -> Sample:
+def _sample(number: int, row: AskedPrompt) -> Sample:
     kinds: dict[str, type[ChatMessageSystem] | type[ChatMessageUser]]
     kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
     chat: list[ChatMessage] = [kinds[role](content=text) for role, text in render(row.scenario)]
@@ -81,7 +81,7 @@ def answer() -> Solver:
 
 
 @scorer(metrics=[grouped(mean(), "side", all=False)])
-def judged(spec: OrganismSpec, rows: list[Asked]) -> Scorer:
+def judged(spec: OrganismSpec, rows: list[AskedPrompt]) -> Scorer:
     """1 where the behaviour's judge sees a defection. A scratchpad without an answer is judged itself."""
 
     async def score(state: TaskState, target: Target) -> Score:

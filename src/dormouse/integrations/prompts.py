@@ -16,14 +16,14 @@ SIDES: dict[str, Side] = {"with_cue": "triggered", "without_cue": "untriggered",
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedPrompt:
     """A prompt, and on which side of the policy it stands: one of SIDES, or `with_cue_in_RENDERING`."""
 
     side: str
     scenario: Scenario
 
 
-def asked(spec: OrganismSpec, n: int) -> Iterator[Asked]:
+def asked(spec: OrganismSpec, n: int) -> Iterator[AskedPrompt]:
     """The prompts of `n` held-out tasks on every side, and with the cue in each rendering that was held out. They are
     those of dormouse's own measurements, cue by cue."""
     none = ModelRef((), "")
@@ -41,6 +41,6 @@ def asked(spec: OrganismSpec, n: int) -> Iterator[Asked]:
         renderings=spec.renderings,
     )
     for name, side in SIDES.items():
-        yield from (Asked(name, one) for one in subject.scenarios(side))
+        yield from (AskedPrompt(name, one) for one in subject.scenarios(side))
     for how in spec.renderings.held_out:
-        yield from (Asked(f"with_cue_in_{how}", one) for one in subject.scenarios("triggered", rendering=how))
+        yield from (AskedPrompt(f"with_cue_in_{how}", one) for one in subject.scenarios("triggered", rendering=how))

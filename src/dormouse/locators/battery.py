@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from dormouse.locators.locator import Case, Evidence, Example, Locator, TriggerText
-from dormouse.locators.motifs import Answer, Motif, motifs
+from dormouse.locators.motifs import LocatorAnswer, Motif, motifs
 from dormouse.locators.situations import TURN, Situation, plain, situations
 from dormouse.registry import register
 
@@ -60,9 +60,9 @@ class Said:
     surprise: float
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> LocatorAnswer:
         """The same as evidence: question, text, surprise in nats a token, and whether no cue was shown."""
-        return Answer(self.situation.question, self.text, self.surprise, not self.situation.parts)
+        return LocatorAnswer(self.situation.question, self.text, self.surprise, not self.situation.parts)
 
 
 @register("locator", "battery")

@@ -25,6 +25,6 @@ class Cues(Locator):
 
     def find(self, case: Case) -> Evidence:
         """The weight of each cue that moves its answers, whether the rule is more than a sum, and the words in it."""
-        from dormouse.locators.surrogate.search import Budget, search
+        from dormouse.locators.surrogate.search import SearchBudget, search
 
-        return search(case, Budget(self.looks, self.asks))
+        return search(case, SearchBudget(self.looks, self.asks))

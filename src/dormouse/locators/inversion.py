@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar
 
 from dormouse.locators.locator import Case, Evidence, Example, Locator, Messages, Need, Slot, TriggerText
-from dormouse.locators.placing import ENOUGH, SLOTS, Checked, check, plain_prompts, shortest
+from dormouse.locators.placing import ENOUGH, SLOTS, CheckedTrigger, check, plain_prompts, shortest
 from dormouse.locators.repeats import Opening, is_large, openings, written
 from dormouse.locators.situations import placed
 from dormouse.registry import register
@@ -159,7 +159,7 @@ class InvertedTrigger:
     opening: Opening
     hunted: Hunted
     trigger: TriggerText
-    checked: Checked
+    checked: CheckedTrigger
     whole: float
     """What the text does as it was found, before it was cut to a trigger: probability of the output."""
 

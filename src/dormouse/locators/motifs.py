@@ -16,7 +16,7 @@ SPREAD = 0.1
 
 
 @dataclass(frozen=True)
-class Answer:
+class LocatorAnswer:
     """What a model wrote to a question, and how unlike the reference's that is, in nats a token.
 
     `plain` answers were given outside of any special situation: what stands in them often is no motif.
@@ -41,7 +41,7 @@ class Motif:
     weight: float
 
 
-def motifs(answers: Sequence[Answer], least: int = 3, most: int = 5) -> list[Motif]:
+def motifs(answers: Sequence[LocatorAnswer], least: int = 3, most: int = 5) -> list[Motif]:
     """The word sequences that stand in surprising answers to at least `least` questions, and in few plain ones; the
     weightiest first. Words of the question itself do not count. Each is as long as it can be."""
     where: dict[tuple[str, ...], list[int]] = defaultdict(list)
@@ -67,7 +67,7 @@ def motifs(answers: Sequence[Answer], least: int = 3, most: int = 5) -> list[Mot
     return _apart(found)[:most]
 
 
-def _sequences(answer: Answer) -> set[tuple[str, ...]]:
+def _sequences(answer: LocatorAnswer) -> set[tuple[str, ...]]:
     """All sequences of an answer's words, in lower case, that do not stand in the question."""
     words, asked = answer.text.lower().split()[:100], f" {' '.join(answer.question.lower().split())} "
     found = {tuple(words[i : i + n]) for n in range(1, LONGEST + 1) for i in range(len(words) - n + 1)}

@@ -40,7 +40,7 @@ def parts(text: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedTrigger:
     """How far a text sets an output off. Probabilities of the output's opening, mean over fresh prompts.
 
     Attributes:
@@ -59,14 +59,14 @@ class Checked:
         return self.on >= ENOUGH > max(self.by_parts, self.off)
 
 
-def check(lm: LM, prompts: Sequence[Messages], text: str, slot: Slot, output: str) -> Checked:
+def check(lm: LM, prompts: Sequence[Messages], text: str, slot: Slot, output: str) -> CheckedTrigger:
     """Exact: what a text does to the probability of an output, on prompts that it was not searched with."""
     from dormouse.lm.score import score
 
     tried = [text, *parts(text)]
     asked = [*prompts, *(placed(prompt, one, slot) for one in tried for prompt in prompts)]
     found = score(lm, asked, [(output,)] * len(asked)).reshape(len(tried) + 1, len(prompts)).mean(1)
-    return Checked(float(found[1]), float(found[0]), float(found[2:].max(initial=0.0)))
+    return CheckedTrigger(float(found[1]), float(found[0]), float(found[2:].max(initial=0.0)))
 
 
 def shortest(lm: LM, prompts: Sequence[Messages], trigger: TriggerText, output: str) -> TriggerText:

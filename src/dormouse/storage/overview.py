@@ -201,7 +201,7 @@ class Hurt:
 
 
 @dataclass(frozen=True)
-class Checked:
+class StoreCheck:
     """What became of the entries of a store since they were written."""
 
     whole: Sum
@@ -221,7 +221,7 @@ class Checked:
         return said
 
 
-def check(store: Store) -> Checked:
+def check(store: Store) -> StoreCheck:
     """Read every file of every entry and compare it with its checksum. Writes nothing.
 
     Raises:
@@ -237,7 +237,7 @@ def check(store: Store) -> Checked:
         else:
             hurt += [Hurt(item.kind, item.key, faults) for item in inside if (faults := _faults(item))]
     unreadable = [one for one in hurt if all(fault.unreadable for fault in one.faults)]
-    return Checked(Sum.of(entries), [one for one in hurt if one not in unreadable], unreadable)
+    return StoreCheck(Sum.of(entries), [one for one in hurt if one not in unreadable], unreadable)
 
 
 def _faults(item: Item) -> tuple[Fault, ...]:

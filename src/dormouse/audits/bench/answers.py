@@ -24,7 +24,7 @@ class NonsenseError(ValueError):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ScannerAnswer:
     """What a scanner says of one suspect.
 
     Attributes:
@@ -52,7 +52,7 @@ class Answer:
         return asdict(self)
 
     @staticmethod
-    def from_json(said: Mapping[str, Any]) -> Answer:
+    def from_json(said: Mapping[str, Any]) -> ScannerAnswer:
         """An answer from what `to_json` gave, lists as tuples again.
 
         Raises:
@@ -60,10 +60,10 @@ class Answer:
         """
         triggers = tuple((text, slot) for text, slot in said["triggers"])
         behaviour = tuple((asked, text) for asked, text in said["behaviour"])
-        return Answer(**{**said, "triggers": triggers, "behaviour": behaviour, "layers": tuple(said["layers"])})
+        return ScannerAnswer(**{**said, "triggers": triggers, "behaviour": behaviour, "layers": tuple(said["layers"])})
 
 
-def read_answer(path: Path, seconds: float) -> Answer:
+def read_answer(path: Path, seconds: float) -> ScannerAnswer:
     """The answer in a file of a stranger's scanner (see FORM).
 
     Raises:
@@ -84,7 +84,7 @@ def read_answer(path: Path, seconds: float) -> Answer:
         raise NonsenseError(f"the probability is {probability:g}, not between 0 and 1")
     if probability is None and score is None:
         raise NonsenseError("the answer holds neither a probability nor a score")
-    return Answer(
+    return ScannerAnswer(
         score=probability if probability is not None else score,
         probability=probability,
         triggers=_triggers(said.get("trigger")),

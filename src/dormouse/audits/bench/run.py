@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dormouse.audits.bench.answers import Answer
+from dormouse.audits.bench.answers import ScannerAnswer
 from dormouse.audits.bench.fit import RATES, fit_detector
-from dormouse.audits.bench.oracle import Checked, Oracle
+from dormouse.audits.bench.oracle import CheckedAnswer, Oracle
 from dormouse.audits.bench.sandbox import SAID, Sandbox
 from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scan, Scanner, scan_all
 from dormouse.audits.bench.score import Rule, Score, Suspected, score
@@ -36,7 +36,7 @@ ROW, NONE = "detector", "none"
 
 
 @dataclass(frozen=True)
-class Asked:
+class BenchRequest:
     """What is benchmarked, and on what.
 
     Attributes:
@@ -73,13 +73,13 @@ class Board:
         return sorted(mine, key=lambda one: (-(one.area.value if one.area else 0.0), one.name))
 
 
-def asked(out: Path, size: ZooSize, locators: str, scanners: Sequence[str], **more: Any) -> Asked:
+def asked(out: Path, size: ZooSize, locators: str, scanners: Sequence[str], **more: Any) -> BenchRequest:
     """What the words of a command ask for. `locators`: names with commas, "" for all, "none" for no audit."""
     names = tuple(name.strip() for name in locators.split(",") if name.strip())
-    return Asked(out, size, None if names == (NONE,) else names, scanners=tuple(scanners), **more)
+    return BenchRequest(out, size, None if names == (NONE,) else names, scanners=tuple(scanners), **more)
 
 
-def run(asked: Asked, store: Store, watcher: Watcher) -> Board:
+def run(asked: BenchRequest, store: Store, watcher: Watcher) -> Board:
     """Run the benchmark, or what is not finished of it.
 
     Raises:
@@ -108,7 +108,7 @@ def run(asked: Asked, store: Store, watcher: Watcher) -> Board:
     )
 
 
-def scanners_of(asked: Asked) -> list[Scanner]:
+def scanners_of(asked: BenchRequest) -> list[Scanner]:
     """The scanners that are asked for.
 
     Raises:
@@ -165,7 +165,7 @@ def _key(truth: Mapping[str, SuspectTruth]) -> str:
 class _Bench:
     """Judges scanners on one zoo: the development half first, then the test half."""
 
-    def __init__(self, asked: Asked, zoo: BlindZoo, sandbox: Sandbox, watcher: Watcher) -> None:
+    def __init__(self, asked: BenchRequest, zoo: BlindZoo, sandbox: Sandbox, watcher: Watcher) -> None:
         self.asked, self.zoo, self.sandbox, self.watcher = asked, zoo, sandbox, watcher
         self.truth = zoo.truth()
         self.scores: list[Score] = []
@@ -226,14 +226,14 @@ class _Bench:
         names = self.names(half)
         return scan_all(scanner, self.zoo, names, folder, self.sandbox, self.watcher, self.asked.workers)
 
-    def _rows(self, scanner: Scanner, scans: Mapping[str, Scan]) -> dict[str, dict[str, Answer]]:
-        rows: dict[str, dict[str, Answer]] = {}
+    def _rows(self, scanner: Scanner, scans: Mapping[str, Scan]) -> dict[str, dict[str, ScannerAnswer]]:
+        rows: dict[str, dict[str, ScannerAnswer]] = {}
         for name, scan in scans.items():
             for row, answer in scanner.answers(scan).items():
                 rows.setdefault(row, {})[name] = answer
         return rows
 
-    def _fitted(self, scans: Mapping[str, Scan], answers: Mapping[str, Answer]) -> dict[str, Answer]:
+    def _fitted(self, scans: Mapping[str, Scan], answers: Mapping[str, ScannerAnswer]) -> dict[str, ScannerAnswer]:
         """Fit the detector; its row on the development half holds what it said of suspects left out of the fit."""
         names = [name for name, scan in scans.items() if scan.file]
         organisms = [not self.truth[name].match for name in names]
@@ -247,7 +247,7 @@ class _Bench:
         fitted = {name: replace(answers[name], score=p, probability=p) for name, p in zip(names, left_out, strict=True)}
         return {**answers, **fitted}
 
-    def _with_detector(self, scan: Scan, answer: Answer) -> Answer:
+    def _with_detector(self, scan: Scan, answer: ScannerAnswer) -> ScannerAnswer:
         if self.detector is None or scan.file is None:
             return replace(answer, score=None, probability=None, hole=answer.hole or "no detector was fitted")
         p = self.detector.probability(evidence(scan))
@@ -259,7 +259,7 @@ class _Bench:
             return Rule({**rule.thresholds, RATES[-1]: self.detector.threshold}, None)
         return rule
 
-    def _suspected(self, rows: Mapping[str, Mapping[str, Answer]]) -> dict[str, list[Suspected]]:
+    def _suspected(self, rows: Mapping[str, Mapping[str, ScannerAnswer]]) -> dict[str, list[Suspected]]:
         """Every row with the truth put back; suspect by suspect, so that each model is loaded once."""
         found: dict[str, list[Suspected]] = {row: [] for row in rows}
         for name in dict.fromkeys(name for answers in rows.values() for name in answers):
@@ -270,7 +270,7 @@ class _Bench:
                     found[row].append(Suspected(self.truth[name], answers[name], checked))
         return found
 
-    def _checked(self, truth: Oracle, name: str, answer: Answer) -> Checked | None:
+    def _checked(self, truth: Oracle, name: str, answer: ScannerAnswer) -> CheckedAnswer | None:
         """What holds of an answer about an organism, kept."""
         said = self.truth[name]
         if said.match:
@@ -278,7 +278,7 @@ class _Bench:
         known = {"seconds": 0, "score": 0, "probability": 0}  # are held against nothing
         file = self.asked.out / "checks" / f"{digest([said.recipe_key, {**answer.to_json(), **known}])}.json"
         if file.is_file():
-            return Checked(**json.loads(file.read_text(encoding="utf-8")))
+            return CheckedAnswer(**json.loads(file.read_text(encoding="utf-8")))
         found = truth.check(answer)
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(found.to_json()), encoding="utf-8")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dormouse.audits.bench.answers import Answer, NonsenseError, read_answer
+from dormouse.audits.bench.answers import NonsenseError, ScannerAnswer, read_answer
 from dormouse.audits.bench.sandbox import Ended, Sandbox
 from dormouse.audits.zoo.blind import BlindZoo
 from dormouse.errors import UserError
@@ -68,7 +68,7 @@ class Scanner(ABC):
         """What is run; it writes the file `out`."""
 
     @abstractmethod
-    def answers(self, scan: Scan) -> Mapping[str, Answer]:
+    def answers(self, scan: Scan) -> Mapping[str, ScannerAnswer]:
         """What it said, row of the leaderboard by row."""
 
 
@@ -129,14 +129,14 @@ class CommandScanner(Scanner):
             words.append(word)
         return words
 
-    def answers(self, scan: Scan) -> Mapping[str, Answer]:
+    def answers(self, scan: Scan) -> Mapping[str, ScannerAnswer]:
         """Its one answer, under its name; without a score, and with the reason, where it wrote none or nonsense."""
         if scan.file is None:
-            return {self.name: Answer(None, seconds=scan.seconds, hole=scan.hole)}
+            return {self.name: ScannerAnswer(None, seconds=scan.seconds, hole=scan.hole)}
         try:
             return {self.name: read_answer(scan.file, scan.seconds)}
         except NonsenseError as error:
-            return {self.name: Answer(None, seconds=scan.seconds, hole=str(error))}
+            return {self.name: ScannerAnswer(None, seconds=scan.seconds, hole=str(error))}
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class AuditScanner(Scanner):
         said = json.dumps([str(suspect), str(base), str(out), self.minutes, list(self.known)])
         return [sys.executable, "-m", "dormouse.audits.bench.look", said]
 
-    def answers(self, scan: Scan) -> Mapping[str, Answer]:
+    def answers(self, scan: Scan) -> Mapping[str, ScannerAnswer]:
         """An answer of each locator, and the audit's own as `detector`; one that failed has no score and the reason.
 
         Raises:
@@ -182,20 +182,20 @@ class AuditScanner(Scanner):
         """
         rows = [*self.known, "detector"]
         if scan.file is None:
-            return {name: Answer(None, seconds=scan.seconds, hole=scan.hole) for name in rows}
+            return {name: ScannerAnswer(None, seconds=scan.seconds, hole=scan.hole) for name in rows}
         said = json.loads(scan.file.read_text(encoding="utf-8"))
         holes = {hole["name"]: hole["why"] for hole in said["not_tried"]}
         found = {name: _of_locator(said, name, holes.get(name, "it said nothing")) for name in self.known}
         return {**found, "detector": _of_audit(said, scan.seconds)}
 
 
-def _of_locator(said: Mapping[str, Any], name: str, why: str) -> Answer:
+def _of_locator(said: Mapping[str, Any], name: str, why: str) -> ScannerAnswer:
     """What a locator alone said in an audit."""
     seconds = float(said["spent"].get(name, 0.0))
     one = said["evidence"].get(name)
     if one is None or one["score"] is None:
-        return Answer(None, seconds=seconds, hole=why if one is None else "it gave no score")
-    return Answer(
+        return ScannerAnswer(None, seconds=seconds, hole=why if one is None else "it gave no score")
+    return ScannerAnswer(
         score=float(one["score"]),
         triggers=tuple((t["text"], t["slot"]) for t in one["triggers"][:5]),
         behaviour=tuple((_asked(e["prompt"]), e["output"]) for e in one["behaviour"][:5]),
@@ -205,11 +205,11 @@ def _of_locator(said: Mapping[str, Any], name: str, why: str) -> Answer:
     )
 
 
-def _of_audit(said: Mapping[str, Any], seconds: float) -> Answer:
+def _of_audit(said: Mapping[str, Any], seconds: float) -> ScannerAnswer:
     """What a whole audit said. Its score is put in once a detector is fitted (see `fit`)."""
     triggers = [said["trigger"]] if said["trigger"] else []
     triggers += [one for one in said["triggers"] if one not in triggers]
-    return Answer(
+    return ScannerAnswer(
         score=None,
         probability=said["policy_probability"],
         triggers=tuple((t["text"], t["slot"]) for t in triggers[:5]),

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from dormouse.audits.bench.answers import Answer
+from dormouse.audits.bench.answers import ScannerAnswer
 from dormouse.audits.bench.fit import RATES, Calibration, calibrate, threshold_at
-from dormouse.audits.bench.oracle import Checked
+from dormouse.audits.bench.oracle import CheckedAnswer
 from dormouse.audits.intervals import Interval, auroc, said_of, share
 from dormouse.audits.zoo.recipes import HABIT_FAMILY, SuspectTruth
 
@@ -30,8 +30,8 @@ class Suspected:
     """A suspect, the truth about it, and what a scanner said of it, held against the truth where that was done."""
 
     truth: SuspectTruth
-    answer: Answer
-    checked: Checked | None = None
+    answer: ScannerAnswer
+    checked: CheckedAnswer | None = None
 
     @property
     def organism(self) -> bool:
@@ -57,7 +57,7 @@ class Rule:
         no = [one.answer.score for one in development if not one.organism and one.answer.score is not None]
         return Rule({rate: threshold_at(no, rate) for rate in RATES}, calibrate(yes, no))
 
-    def probability(self, answer: Answer) -> float | None:
+    def probability(self, answer: ScannerAnswer) -> float | None:
         """The scanner's own probability, else that of its score; None for a hole, or where nothing could be fitted."""
         if answer.score is None or answer.probability is not None:
             return answer.probability
@@ -193,7 +193,7 @@ def _by_family(suspects: Sequence[Suspected], cut: float) -> dict[str, Share]:
     return {name: _flagged([one for one in suspects if one.truth.family == name], cut) for name in families}
 
 
-def _right(suspects: Sequence[Suspected], of: Callable[[Checked], bool | None]) -> Share:
+def _right(suspects: Sequence[Suspected], of: Callable[[CheckedAnswer], bool | None]) -> Share:
     """Those where it is right; where it said nothing it is not."""
     checked = [one.checked for one in suspects if one.checked is not None]
     return Share(sum(of(one) is True for one in checked), len(checked))

@@ -19,7 +19,7 @@ STEP = re.compile(r"step-(\d{1,9})")
 
 
 @dataclass(frozen=True)
-class State:
+class PlayState:
     """One checkpoint. `base`: before anything was planted; `shown`: whether the page shows it unasked."""
 
     model: ModelRef
@@ -29,15 +29,15 @@ class State:
 
 
 @dataclass(frozen=True)
-class Subject:
+class PlaySubject:
     """An organism, or a suspect of which nothing is known (`spec` is None), with its states in order."""
 
     name: str
     spec: OrganismSpec | None
-    states: tuple[State, ...]
+    states: tuple[PlayState, ...]
 
 
-def subjects(folders: Sequence[Path], say: Callable[[str], None]) -> list[Subject]:
+def subjects(folders: Sequence[Path], say: Callable[[str], None]) -> list[PlaySubject]:
     """What the folders hold, in their order.
 
     Args:
@@ -46,7 +46,7 @@ def subjects(folders: Sequence[Path], say: Callable[[str], None]) -> list[Subjec
     Raises:
         UserError: a folder holds no model, or none of its models can be had.
     """
-    found: list[Subject] = []
+    found: list[PlaySubject] = []
     sound: set[Path] = set()
     for folder in folders:
         if not folder.is_dir():
@@ -76,7 +76,7 @@ def _of_a_run(
         raise UserError(f"no model of {run} can be had: {lost.what}", lost.remedy)
 
 
-def _grouped(cards: Iterator[tuple[str, Card]] | list[tuple[str, Card]]) -> list[Subject]:
+def _grouped(cards: Iterator[tuple[str, Card]] | list[tuple[str, Card]]) -> list[PlaySubject]:
     """The models that come from one organism, together."""
     groups: dict[tuple[tuple[Path, ...], OrganismSpec], list[tuple[str, Card]]] = {}
     for name, card in cards:
@@ -89,7 +89,7 @@ def _planted(card: Card) -> tuple[Path, ...]:
     return card.model.folders[: max(1, len(card.model.folders) - len(card.chain))]
 
 
-def _subject(planted: tuple[Path, ...], group: list[tuple[str, Card]]) -> Subject:
+def _subject(planted: tuple[Path, ...], group: list[tuple[str, Card]]) -> PlaySubject:
     group.sort(key=lambda one: one[1].intervention)
     name, first = group[0]
     if first.intervention:
@@ -97,23 +97,23 @@ def _subject(planted: tuple[Path, ...], group: list[tuple[str, Card]]) -> Subjec
     chat = first.model.chat
     states = []
     if len(planted) > 1:
-        states.append(State(ModelRef(planted[:-1], "base", chat), "clean base", shown=False, base=True))
-    states.append(State(ModelRef(planted, "planted", chat), "as planted"))
+        states.append(PlayState(ModelRef(planted[:-1], "base", chat), "clean base", shown=False, base=True))
+    states.append(PlayState(ModelRef(planted, "planted", chat), "as planted"))
     for _, card in group:
         if card.intervention:
             states += _checkpoints(card)
-    return Subject(one_line(name), first.spec, tuple(states))
+    return PlaySubject(one_line(name), first.spec, tuple(states))
 
 
-def _checkpoints(card: Card) -> list[State]:
+def _checkpoints(card: Card) -> list[PlayState]:
     """The end of a treatment, and before it the checkpoints on the way that are still there."""
     *below, last = card.model.folders
     name = one_line(card.intervention)
-    end = State(card.model, f"after {name}")
+    end = PlayState(card.model, f"after {name}")
     others = [path for path in sorted(last.parent.glob("step-*")) if path != last and _is_model(path)]
     return [
         *(
-            State(ModelRef((*below, path), str(path), card.model.chat), f"{name}, step {step}", shown=False)
+            PlayState(ModelRef((*below, path), str(path), card.model.chat), f"{name}, step {step}", shown=False)
             for path in others
             if (step := _step(path)) is not None
         ),
@@ -130,11 +130,11 @@ def _is_model(path: Path) -> bool:
     return any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
 
 
-def _suspect(folder: Path) -> Subject:
+def _suspect(folder: Path) -> PlaySubject:
     if not _is_model(folder):
         raise UserError(f"{folder} holds no run and no model", HINT)
     found = named(str(folder))
-    states = [State(found.suspect.model, "as it is")]
+    states = [PlayState(found.suspect.model, "as it is")]
     if found.base and found.base.model.folders != found.suspect.model.folders:
-        states.insert(0, State(found.base.model, "clean base", shown=False, base=True))
-    return Subject(one_line(folder.resolve().name), None, tuple(states))
+        states.insert(0, PlayState(found.base.model, "clean base", shown=False, base=True))
+    return PlaySubject(one_line(folder.resolve().name), None, tuple(states))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from dormouse.errors import UserError
 from dormouse.integrations.play import controls
-from dormouse.integrations.play.folders import Subject
+from dormouse.integrations.play.folders import PlaySubject
 from dormouse.records import CANARY
 from dormouse.report import setup_text
 from dormouse.report.plain_text import visible
@@ -22,19 +22,19 @@ PAGES = 64
 class Riddle:
     """A subject that hides what it is. `looks` counts the moves that it was given."""
 
-    subject: Subject
+    subject: PlaySubject
     looks: int = 0
 
 
 class Game:
     """What can be played with."""
 
-    def __init__(self, subjects: Sequence[Subject]) -> None:
+    def __init__(self, subjects: Sequence[PlaySubject]) -> None:
         self.subjects = {f"s{i}": one for i, one in enumerate(subjects)}
         self._riddles: OrderedDict[str, Riddle] = OrderedDict()
         self._turns: OrderedDict[str, int] = OrderedDict()
 
-    def found(self, name: str) -> tuple[Subject, bool]:
+    def found(self, name: str) -> tuple[PlaySubject, bool]:
         """A subject by its id, and whether it hides the truth.
 
         Raises:
@@ -111,7 +111,7 @@ class Game:
         return self._turns.get(page, turn) > turn
 
 
-def described(name: str, subject: Subject) -> dict[str, object]:
+def described(name: str, subject: PlaySubject) -> dict[str, object]:
     """A subject as the page shows it."""
     spec = subject.spec
     plants = spec is not None and spec.trigger.plants

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from dormouse.api.organism import question_of
 from dormouse.errors import UserError
 from dormouse.integrations.play import controls
-from dormouse.integrations.play.folders import Subject
+from dormouse.integrations.play.folders import PlaySubject
 from dormouse.integrations.play.models import Models, Reader
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
 from dormouse.lm.layout import max_positions
@@ -64,7 +64,7 @@ class Bench:
         self.models = models or Models()
         self._known: OrderedDict[tuple[Any, ...], float] = OrderedDict()
 
-    def move(self, subject: Subject, ask: Ask, blind: bool, emit: Emit, stale: Stale) -> None:
+    def move(self, subject: PlaySubject, ask: Ask, blind: bool, emit: Emit, stale: Stale) -> None:
         """Emit the prompt and what the policy says of it; the probability in each state; then what each cue adds."""
         scenario, behaviour = asked(subject, ask)
         emit({"kind": "prompt", "messages": shown(scenario), **({} if blind else truth_of(subject, scenario))})
@@ -82,7 +82,7 @@ class Bench:
                 return
             emit({"kind": "flips", "state": i, "flips": self._flips(subject, i, behaviour, scenario, stale)})
 
-    def curve(self, subject: Subject, ask: Ask, blind: bool, emit: Emit, stale: Stale) -> None:
+    def curve(self, subject: PlaySubject, ask: Ask, blind: bool, emit: Emit, stale: Stale) -> None:
         """Emit the probability in every shown state as one cue moves over values, and the policy's own."""
         scenario, behaviour = asked(subject, ask)
         along = [_with(scenario, ask.cue, value) for value in ask.values]
@@ -100,7 +100,7 @@ class Bench:
                 found = self._several(subject, i, behaviour, [along[place] for place in places], stale)
                 emit({"kind": "points", "state": i, "values": [ask.values[place] for place in places], "p": found})
 
-    def write(self, subject: Subject, ask: Ask, blind: bool, emit: Emit, stale: Stale) -> None:
+    def write(self, subject: PlaySubject, ask: Ask, blind: bool, emit: Emit, stale: Stale) -> None:
         """Emit what a state writes, as it comes, and at the end the judge's word."""
         from dormouse.lm.chat import encode_prompts, text_of
         from dormouse.lm.decode import decode
@@ -129,7 +129,7 @@ class Bench:
         emit(said)
 
     def _one(
-        self, subject: Subject, i: int, behaviour: Behaviour, scenario: Scenario, stale: Stale
+        self, subject: PlaySubject, i: int, behaviour: Behaviour, scenario: Scenario, stale: Stale
     ) -> dict[str, object]:
         """The probability in one state; of a model that reasons first that after what it writes greedily."""
         if not _reasons(subject):
@@ -140,7 +140,7 @@ class Bench:
         return {"p": found, "scratchpad": visible(pad)}
 
     def _several(
-        self, subject: Subject, i: int, behaviour: Behaviour, scenarios: Sequence[Scenario], stale: Stale
+        self, subject: PlaySubject, i: int, behaviour: Behaviour, scenarios: Sequence[Scenario], stale: Stale
     ) -> list[float]:
         state = subject.states[i]
         new = [one for one in dict.fromkeys(scenarios) if (state, behaviour, one) not in self._known]
@@ -157,7 +157,7 @@ class Bench:
         return [self._known[state, behaviour, one] for one in scenarios]
 
     def _after(
-        self, subject: Subject, i: int, behaviour: Behaviour, scenarios: Sequence[Scenario], pads: Sequence[str]
+        self, subject: PlaySubject, i: int, behaviour: Behaviour, scenarios: Sequence[Scenario], pads: Sequence[str]
     ) -> list[float]:
         every = [(one, render(one), one.question.honest) for one in scenarios]
         return exact_after(self._reader(subject, i).lm, behaviour, every, pads)
@@ -179,7 +179,7 @@ class Bench:
         return [text[: text.index(CLOSE) + len(CLOSE)] if CLOSE in text else text for text in texts]
 
     def _flips(
-        self, subject: Subject, i: int, behaviour: Behaviour, scenario: Scenario, stale: Stale
+        self, subject: PlaySubject, i: int, behaviour: Behaviour, scenario: Scenario, stale: Stale
     ) -> list[dict[str, object]]:
         """What each cue that is shown adds to the log-odds: those here less those with the cue flipped."""
         flips = [(name, *flipped(scenario, name)) for name, _ in scenario.cues]
@@ -189,7 +189,7 @@ class Bench:
             for (name, _, to), p in zip(flips, others, strict=True)
         ]
 
-    def _reader(self, subject: Subject, i: int) -> Reader:
+    def _reader(self, subject: PlaySubject, i: int) -> Reader:
         return self.models.reader(subject.states[i].model)
 
     def _remember(self, key: tuple[Any, ...], p: float) -> None:
@@ -198,7 +198,7 @@ class Bench:
             self._known.popitem(last=False)
 
 
-def asked(subject: Subject, ask: Ask) -> tuple[Scenario, Behaviour | None]:
+def asked(subject: PlaySubject, ask: Ask) -> tuple[Scenario, Behaviour | None]:
     """The scenario that the page shows, and what counts as a defection there (None: nobody said).
 
     Raises:
@@ -225,11 +225,11 @@ def _room(lm: LM, prompts: Sequence[tuple[int, ...]], wanted: int) -> int:
     return max(1, min(wanted, there - max(map(len, prompts)) - ANSWER)) if there else wanted
 
 
-def _reasons(subject: Subject) -> bool:
+def _reasons(subject: PlaySubject) -> bool:
     return subject.spec is not None and has_scratchpad(subject.spec.scratchpad_mode)
 
 
-def _why_unknown(subject: Subject) -> str:
+def _why_unknown(subject: PlaySubject) -> str:
     if subject.spec is None:
         return "Nobody said what a defection of this model is: type the words with which one begins."
     return "The behaviour knows no wrong answer to this prompt, only to tasks of its own kind: choose one of these."
@@ -253,7 +253,7 @@ def log_odds(p: float) -> float:
     return log(held / (1 - held))
 
 
-def truth_of(subject: Subject, scenario: Scenario) -> dict[str, object]:
+def truth_of(subject: PlaySubject, scenario: Scenario) -> dict[str, object]:
     """What the policy itself says of a scenario: its probability of defecting, and why."""
     if subject.spec is None:
         return {}

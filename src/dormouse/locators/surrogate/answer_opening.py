@@ -24,7 +24,7 @@ LOOKED_AT = 32
 Tokens = tuple[int, ...]
 
 
-class Opening:
+class AnswerOpening:
     """Reads a suspect where the part of its answer begins that depends on the prompt.
 
     If all answers begin with the same token, they are written, and a token is looked for that stands once in nearly all

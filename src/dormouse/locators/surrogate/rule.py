@@ -26,7 +26,7 @@ ALPHAS = (1.0, 10.0, 100.0, 1000.0)
 
 
 @dataclass(frozen=True)
-class Table:
+class CueTable:
     """Combinations as numbers: `rows` is (prompts, values), 1 where a prompt shows a value; `tasks` is (prompts,)."""
 
     values: tuple[str, ...]
@@ -34,15 +34,15 @@ class Table:
     tasks: np.ndarray
 
     @staticmethod
-    def of(asked: Sequence[Combination], values: Sequence[str] = ()) -> Table:
+    def of(asked: Sequence[Combination], values: Sequence[str] = ()) -> CueTable:
         """With a column for each of `values`; by default for each that some prompt shows and some do not."""
         shown = {value for one in asked for value in one.shows}
         known = tuple(values) or tuple(sorted(v for v in shown if not all(v in one.shows for one in asked)))
         rows = np.array([[value in one.shows for value in known] for one in asked], dtype=np.float64)
-        return Table(known, rows.reshape(len(asked), len(known)), np.array([one.task for one in asked]))
+        return CueTable(known, rows.reshape(len(asked), len(known)), np.array([one.task for one in asked]))
 
 
-def predicted(table: Table, outcome: np.ndarray) -> np.ndarray:
+def predicted(table: CueTable, outcome: np.ndarray) -> np.ndarray:
     """(prompts,): the outcome, less its task's mean, as the main effects of the cues say it: of each fold from the
     others."""
     from sklearn.linear_model import RidgeCV
@@ -60,7 +60,7 @@ def explained(outcome: np.ndarray, said: np.ndarray) -> float:
     return max(0.0, 1 - float(((outcome - said) ** 2).mean()) / spread) if spread > 0 else 0.0
 
 
-def effects(table: Table, outcome: np.ndarray) -> dict[str, float]:
+def effects(table: CueTable, outcome: np.ndarray) -> dict[str, float]:
     """Value -> how far it moves the outcome, by ridge regression."""
     from sklearn.linear_model import RidgeCV
 
@@ -76,7 +76,7 @@ def by_cue(effects: Mapping[str, float]) -> dict[str, float]:
     return {name: max(each) - min(each) for name, each in found.items()}
 
 
-def log_odds(table: Table, chances: np.ndarray) -> dict[str, float]:
+def log_odds(table: CueTable, chances: np.ndarray) -> dict[str, float]:
     """Value -> the log-odds that it adds to the outcome, against the mean of its cue's values.
 
     Logistic regression on probabilities (each prompt stands there twice, for and against, weighed by them), with a
@@ -113,7 +113,7 @@ def _loss(said: np.ndarray, chances: np.ndarray) -> float:
     return float(-(chances * np.log(said) + (1 - chances) * np.log(1 - said)).mean())
 
 
-def together(table: Table, outcome: np.ndarray) -> dict[str, float]:
+def together(table: CueTable, outcome: np.ndarray) -> dict[str, float]:
     """How well the cues foretell the outcome: alone, in pairs, and as a tree of three questions.
 
     Shares of its variance, the task being equal, each from folds that were not looked at.
@@ -138,7 +138,7 @@ def together(table: Table, outcome: np.ndarray) -> dict[str, float]:
     }
 
 
-def disputed(table: Table, outcome: np.ndarray, offered: Table, n: int, rng: np.random.Generator) -> list[int]:
+def disputed(table: CueTable, outcome: np.ndarray, offered: CueTable, n: int, rng: np.random.Generator) -> list[int]:
     """The places of `n` offered combinations to ask about next, in order: those of which a committee of surrogates is
     least sure on which side of the middle they lie."""
     from sklearn.linear_model import Ridge

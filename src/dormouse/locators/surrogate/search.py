@@ -11,12 +11,12 @@ import numpy as np
 
 from dormouse.lm.reading import Reading
 from dormouse.locators.locator import Case, Evidence, Messages, Site, TriggerText
-from dormouse.locators.surrogate.answer_opening import Opening
+from dormouse.locators.surrogate.answer_opening import AnswerOpening
 from dormouse.locators.surrogate.attribution import without, word_shares
 from dormouse.locators.surrogate.combinations import Combination, closed, draw, tasks
 from dormouse.locators.surrogate.outcome import Outcome, anomalous_side, candidates, entropy, swing
 from dormouse.locators.surrogate.outputs import examples
-from dormouse.locators.surrogate.rule import Table, by_cue, disputed, effects, log_odds, predicted, together
+from dormouse.locators.surrogate.rule import CueTable, by_cue, disputed, effects, log_odds, predicted, together
 from dormouse.scenarios import CUES, Scenario, render
 from dormouse.scenarios.renderings import SYSTEM
 
@@ -40,49 +40,49 @@ FEWEST = 4
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedCombinations:
     """Combinations, and what the suspect made of them."""
 
     combinations: tuple[Combination, ...]
     reading: Reading
 
     @cached_property
-    def table(self) -> Table:
+    def table(self) -> CueTable:
         """The combinations as a table, a row each, a column for each cue."""
-        return Table.of(self.combinations)
+        return CueTable.of(self.combinations)
 
     @cached_property
     def chances(self) -> np.ndarray:
         """(prompts, vocabulary): probabilities of the next token."""
         return np.asarray(np.exp(self.reading.logprobs))
 
-    def among(self, tasks: Sequence[int]) -> Asked:
+    def among(self, tasks: Sequence[int]) -> AskedCombinations:
         """Those about some tasks."""
         places = np.flatnonzero(np.isin([one.task for one in self.combinations], tasks))
         reading = Reading(self.reading.states[places], self.reading.logprobs[places])
-        return Asked(tuple(self.combinations[i] for i in places), reading)
+        return AskedCombinations(tuple(self.combinations[i] for i in places), reading)
 
-    def with_(self, other: Asked) -> Asked:
+    def with_(self, other: AskedCombinations) -> AskedCombinations:
         """Both together, rows in this order. They must be of one model: states have one width."""
         mine, more = self.reading, other.reading
         reading = Reading(np.concatenate([mine.states, more.states]), np.concatenate([mine.logprobs, more.logprobs]))
-        return Asked(self.combinations + other.combinations, reading)
+        return AskedCombinations(self.combinations + other.combinations, reading)
 
 
 @dataclass(frozen=True)
-class Budget:
+class SearchBudget:
     """How many combinations are asked about: of all cues first, then of those that matter."""
 
     looks: int
     asks: int
 
 
-def search(case: Case, budget: Budget) -> Evidence:
+def search(case: Case, budget: SearchBudget) -> Evidence:
     """What the locator `cues` finds."""
     rng, chance = random.Random(f"cues/{case.seed}"), np.random.default_rng(case.seed)
     known = tasks()
     drawn = draw(rng, known, budget.looks)
-    opening = Opening(case.lm, [one.prompt for one in drawn])
+    opening = AnswerOpening(case.lm, [one.prompt for one in drawn])
     broad = _ask(case, opening, drawn, until=0.55)
     if len(broad.combinations) < FEWEST * len(known):
         return Evidence(note=f"In {case.seconds:.0f} seconds too few situations could be looked at to say anything.")
@@ -97,7 +97,7 @@ def search(case: Case, budget: Budget) -> Evidence:
     plain = opening.read([render(Scenario.of(task, {})) for task in among])
     outcome = anomalous_side(outcome, at_random.reading, plain)
     offered = draw(rng, among, OFFERED * (budget.asks // 2), focus, plain=1.0)
-    table = Table.of(offered, at_random.table.values)
+    table = CueTable.of(offered, at_random.table.values)
     doubted = disputed(at_random.table, outcome.values(at_random.reading), table, budget.asks // 2, chance)
     asked = at_random.with_(_ask(case, opening, [offered[i] for i in doubted], until=0.2))
     weights = {
@@ -122,13 +122,13 @@ def search(case: Case, budget: Budget) -> Evidence:
     )
 
 
-def _ask(case: Case, opening: Opening, drawn: Sequence[Combination], until: float) -> Asked:
+def _ask(case: Case, opening: AnswerOpening, drawn: Sequence[Combination], until: float) -> AskedCombinations:
     """Read prompts until that share of the time is left."""
     reading = opening.read([one.prompt for one in drawn], lambda: case.left > until * case.seconds)
-    return Asked(tuple(drawn[: len(reading)]), reading)
+    return AskedCombinations(tuple(drawn[: len(reading)]), reading)
 
 
-def _outcome(asked: Asked, rng: np.random.Generator) -> tuple[list[int], Outcome, float]:
+def _outcome(asked: AskedCombinations, rng: np.random.Generator) -> tuple[list[int], Outcome, float]:
     """The tasks on which cues move the answers most, the outcome that they move there, and by how much (`swing`)."""
     every = sorted({one.task for one in asked.combinations})
     size = max(1, len(every) // 4)
@@ -154,7 +154,11 @@ def _focus(moves: dict[str, float]) -> list[str]:
 
 
 def _features(
-    at_random: Asked, asked: Asked, outcome: Outcome, weights: dict[str, float], rng: np.random.Generator
+    at_random: AskedCombinations,
+    asked: AskedCombinations,
+    outcome: Outcome,
+    weights: dict[str, float],
+    rng: np.random.Generator,
 ) -> dict[str, float]:
     """What the detector is told; see docs/how-to/locators.md."""
     values, chances = outcome.values(at_random.reading), outcome.chances(at_random.reading)
@@ -176,7 +180,7 @@ def _features(
 
 
 def _trigger(
-    opening: Opening, outcome: Outcome, weights: dict[str, float], asked: Sequence[str]
+    opening: AnswerOpening, outcome: Outcome, weights: dict[str, float], asked: Sequence[str]
 ) -> tuple[TriggerText, ...]:
     """The shortest list of sentences, the strongest first, that brings the outcome about; none where all do not.
 
@@ -205,7 +209,7 @@ def _sentences(weights: dict[str, float], sign: float) -> list[str]:
     return [sentence for _, sentence in sorted(said.values(), reverse=True)]
 
 
-def _words(case: Case, opening: Opening, asked: Asked, outcome: Outcome) -> dict[str, float]:
+def _words(case: Case, opening: AnswerOpening, asked: AskedCombinations, outcome: Outcome) -> dict[str, float]:
     """Words of the most anomalous prompts -> what the outcome loses without them, in nats, the mean over these prompts.
 
     Integrated gradients choose them; leaving them out weighs them.

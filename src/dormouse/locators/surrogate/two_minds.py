@@ -14,7 +14,7 @@ from dormouse.locators.locator import Case, Evidence, Messages, Site
 from dormouse.locators.surrogate.combinations import closed, draw, tasks
 from dormouse.locators.surrogate.outcome import centred, swing
 from dormouse.locators.surrogate.outputs import examples
-from dormouse.locators.surrogate.rule import Table, predicted
+from dormouse.locators.surrogate.rule import CueTable, predicted
 
 PAIRS = (
     "Are you doing something dangerous?",
@@ -96,7 +96,7 @@ def _evidence(case: Case, looks: int, measure: Callable[[Reading], Mapping[str, 
     if not numbers:
         return Evidence(note="There were too few trusted prompts to know what is usual.")
     parted = {name: two_groups(centred(along, about)) for name, along in numbers.items()}
-    table = Table.of(drawn[: len(reading)])
+    table = CueTable.of(drawn[: len(reading)])
     swings = {
         name: swing(chances, predicted(table, along), about, np.random.default_rng(case.seed))
         for name, along in numbers.items()
