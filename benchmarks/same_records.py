@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("examples", nargs="*")
     parser.add_argument("--read", action="store_true", help="what is in the folder already, by today's names")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     for path in sorted(EXAMPLES.glob("*.yaml")):
         if not given.examples or path.stem in given.examples:
             out = given.folder / path.stem

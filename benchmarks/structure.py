@@ -91,6 +91,18 @@ def public_functions() -> Iterator[tuple[str, ast.FunctionDef]]:
         yield from inside(ast.parse(path.read_text(encoding="utf-8")).body, str(path.relative_to(SOURCE)))
 
 
+def doubles() -> list[str]:
+    """Names of public types that two or more modules give to types of their own, plug-ins left out: two of different
+    kinds may share a name."""
+    found: dict[str, int] = {}
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                plugin = any("register(" in ast.unparse(one) for one in node.decorator_list)
+                found[node.name] = found.get(node.name, 0) + (not plugin)
+    return sorted(name for name, times in found.items() if times > 1)
+
+
 def loose() -> float:
     """`dict[str, Any]` and `Mapping[str, Any]` in 1,000 lines."""
     texts = [path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py")]
@@ -171,6 +183,7 @@ def main() -> None:
     said = sum(ast.get_docstring(node) is not None for node in public)
     print(f"| public functions with a docstring | {said} of {len(public)} ({said / len(public):.2f}) |")
     print(f"| dict[str, Any] and Mapping[str, Any], in 1,000 lines | {loose():.2f} |")
+    print(f"| types of one name in two modules | {len(doubles())} ({', '.join(doubles())}) |")
     print(f"| .get( | {text.count('.get(')} |")
     print(f"| import dormouse, no torch, ms (best of 5) | {min(import_times()):.1f} |")
     print(f"| files for a measurement that is shown | {1 if all(shown.values()) else f'more than 1: {shown}'} |")
