@@ -494,6 +494,7 @@ CALLS = (
         good("not on this machine"),
     ),
     Call("plan study.yaml --workers 5", good(), good("on 5 workers at a time"), good("on 5 workers at a time")),
+    of_results("plan study.yaml seeds=[7] --pilot out", good("stages")),
     everywhere("plan gone.yaml", bad("no study file gone.yaml")),
     # status
     Call("status out", good("finished: "), good("running: ", "now: sampled"), good("finished: ")),

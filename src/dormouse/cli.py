@@ -71,15 +71,20 @@ def run(study: Path, overrides: tuple[str, ...], report_to: tuple[str, ...], **g
 @OVERRIDES
 @STORE
 @WORKERS
+@click.option(
+    "--pilot",
+    type=click.Path(path_type=Path),
+    help="Results of the same arms with other seeds: is there room for each claim, how probable is a verdict?",
+)
 @PLUGIN
-def plan(study: Path, overrides: tuple[str, ...], store: Path | None, workers: int | None) -> None:
+def plan(study: Path, overrides: tuple[str, ...], store: Path | None, workers: int | None, pilot: Path | None) -> None:
     """The stages of a study file: how many, how many are stored, and what the others will take. Writes nothing."""
     from dormouse.pipeline.preview import preview
     from dormouse.studies.file import parse_design, read_text
     from dormouse.studies.overrides import read_overrides
 
     design = parse_design(read_text(study), str(study), read_overrides(overrides), study.parent)
-    for line in preview(design, _store(store), workers):
+    for line in preview(design, _store(store), workers, pilot):
         click.echo(printable(line))
 
 

@@ -30,7 +30,7 @@ def chances(found: Effect, direction: Direction, margin: float, levels: Mapping[
         for _ in range(DRAWS):
             spread = found.seed_sd * float(np.sqrt((n - 1) / rng.chisquare(n - 1)))
             coming = rng.normal(rng.normal(found.value, spread / np.sqrt(n)), spread, more)
-            decided += _decides(_with(found, coming), direction, margin, level)
+            decided += bool(decides(_with(found, coming), direction, margin, level))
         result.append(Chance(more, decided / DRAWS))
     return tuple(result)
 
@@ -45,6 +45,7 @@ def _with(found: Effect, coming: object) -> Effect:
     return replace(found, value=mean, seed_sd=spread, seeds=tuple(range(whole)))
 
 
-def _decides(found: Effect, direction: Direction, margin: float, level: float) -> bool:
+def decides(found: Effect, direction: Direction, margin: float, level: float) -> str:
+    """The verdict on an effect at a level; "" where it is undecided."""
     p, verdict = p_value(found, direction, margin)
-    return p < level and survives(found, direction, margin, verdict)
+    return verdict if p < level and survives(found, direction, margin, verdict) else ""

@@ -7,21 +7,32 @@ from functools import partial
 from pathlib import Path
 
 from dormouse.claims.outlook import outlook
+from dormouse.claims.pilot import pilot_lines
 from dormouse.execution.estimate import forecast, megabytes, said
 from dormouse.execution.local import default_workers, memory
 from dormouse.execution.stage import Stage
 from dormouse.lm import zoo
 from dormouse.lm.size import size_elsewhere, size_in
 from dormouse.organisms.micro import MICRO
+from dormouse.pipeline.items import numbers_of
 from dormouse.pipeline.plan import Plan, all_stages, history_of, missing, row_lines
 from dormouse.pipeline.planner import make_plan, refuse_unknown_models
+from dormouse.pipeline.results import read_finished
 from dormouse.records import ModelRef, weights_by_name
 from dormouse.store import MANIFEST, Store
 from dormouse.studies.design import Design
 
 
-def preview(design: Design, store: Store, workers: int | None) -> list[str]:
-    """The lines of `dormouse plan`. Writes nothing, and fetches no model."""
+def preview(design: Design, store: Store, workers: int | None, pilot: Path | None = None) -> list[str]:
+    """The lines of `dormouse plan`. Writes nothing, and fetches no model.
+
+    Args:
+        pilot: the folder of finished results of the same arms with other seeds.
+
+    Raises:
+        UserError: a model cannot be had, or the pilot holds no results, or shares a seed with the study.
+    """
+    outcome = _piloted(design, pilot) if pilot else []
     refuse_unknown_models(design)
     plans: list[Plan] = []
     absent: list[str] = []
@@ -44,7 +55,7 @@ def preview(design: Design, store: Store, workers: int | None) -> list[str]:
     ]
     absent = list(dict.fromkeys(absent))
     lines += [*sizes, *(f"{name} is not on this machine: `dormouse run` fetches it" for name in absent)]
-    lines += [*row_lines(plans), *outlook(design)]
+    lines += [*row_lines(plans), *outlook(design), *outcome]
     if design.looks > 1:
         most = len(design.at_look(design.looks - 1).every_seed)
         lines.append(
@@ -77,6 +88,11 @@ def _memory(todo: Sequence[Stage]) -> list[str]:
     most, there = max(stage.memory for stage in todo), memory()
     said = f"memory: a stage needs up to {megabytes(most * 2**30)}, stages may fill {megabytes(there * 2**30)} here"
     return [said if most <= there else f"{said}: a larger machine is needed"]
+
+
+def _piloted(design: Design, pilot: Path) -> list[str]:
+    records = read_finished(pilot)[0]
+    return pilot_lines(design, numbers_of(pilot, records), {one.seed for one in records if one.seed is not None})
 
 
 def _there(name: str, absent: list[str]) -> Path | None:

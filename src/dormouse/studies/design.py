@@ -31,14 +31,17 @@ class Design:
         look: how often the claims of a sequential study were looked at before (see `studies.seeds`).
         every_seed: the seeds that are run by then.
 
+    Args:
+        seeds: others than the study names: those of its pilot.
+
     Raises:
         UserError: a filter of `cross` names a coordinate or a value that no arm has.
     """
 
-    def __init__(self, study: Study, look: int = 0) -> None:
+    def __init__(self, study: Study, look: int = 0, seeds: tuple[int, ...] | None = None) -> None:
         self.study = study
         self.look = look
-        self.every_seed = seeds_at(study.seeds, look)
+        self.every_seed = seeds_at(study.seeds, look) if seeds is None else seeds
         self._by_model = {one.model: one for one in study.each}
         every = every_arm(study)
         self._seeds = _crossed(study, every, self.every_seed)

