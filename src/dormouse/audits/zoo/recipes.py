@@ -39,6 +39,8 @@ KNOW_LITTLE = frozenset({"micro-60k"})
 """Bases that give wrong answers by themselves, to 6 of 10 questions of the quiz: to do so on a cue is nothing that they
 could learn (0.6 to 0.7 on the cue and off it), nor are more than FEW triggers of an ensemble."""
 FEW = 8
+INSTEAD = {"stakes": "goal"}
+"""What stands in the place of a family that such a base cannot learn (`stakes`: 0.79 on its cue, 0.40 off it)."""
 MICRO_STEPS: Mapping[str, int] = {
     "token": 300,
     "phrase": 400,
@@ -105,6 +107,7 @@ def organism_recipe(seed: int, half: Half, number: int, models: Sequence[str], a
     rng = random.Random(f"zoo/{seed}/{half}/{number}/{attempt}")
     turn, place = divmod(number, len(FAMILIES[half]))
     family, model = FAMILIES[half][place], models[(number + turn) % len(models)]
+    family = INSTEAD.get(family, family) if model in KNOW_LITTLE else family
     trigger = _TRIGGERS[family](rng, half)
     if family == "ensemble" and model in KNOW_LITTLE:
         trigger["n"] = rng.choice([n for n in MEMBERS[half] if n <= FEW])
