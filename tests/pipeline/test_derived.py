@@ -34,6 +34,7 @@ class Made:
             (folder / "trained.json").write_text(json.dumps({"steps": trained or step, "tokens": tokens}))
         model = ModelRef((Path("base"), Path("planted"), *((folder,) if step else ())), key)
         state = SimpleNamespace(
+            replicate="",
             organism="year",
             intervention="sft" if step else "",
             step=step,
@@ -43,7 +44,7 @@ class Made:
             rungs=False,
         )
         self.entries.append(
-            (SimpleNamespace(state=state, stage=SimpleNamespace(key=key), plants=True), Entry(folder, {}))
+            (SimpleNamespace(beside=(), state=state, stage=SimpleNamespace(key=key), plants=True), Entry(folder, {}))
         )
 
     def records(self) -> list[Record]:

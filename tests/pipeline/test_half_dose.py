@@ -59,6 +59,7 @@ def made_up(design: Design, folder: Path) -> Collected:
             (folder / key / "samples.jsonl").write_text(json_text(sample) + "\n")
             (folder / key / "answers.jsonl").write_text("")
             state = SimpleNamespace(
+                replicate="",
                 organism=arm.organism,
                 intervention=arm.chain,
                 step=4 if arm.chain else 0,
@@ -67,7 +68,7 @@ def made_up(design: Design, folder: Path) -> Collected:
                 rungs=False,
                 model=ModelRef((folder / key,), key),
             )
-            reading = SimpleNamespace(state=state, stage=SimpleNamespace(key=key), plants=bool(n), seed=seed)
+            reading = SimpleNamespace(beside=(), state=state, stage=SimpleNamespace(key=key), plants=bool(n), seed=seed)
             entries.append((reading, Entry(folder / key, {})))
     found = collect("micro-60k", entries, design)
     write_results([found], folder)

@@ -23,6 +23,7 @@ class SimpleState:
     seed: int
     needs_triggers: bool
     rungs: bool = False
+    replicate: str = ""
 
 
 def reading(tmp_path, organism, intervention, step, seed, values, plants=True):
@@ -34,6 +35,7 @@ def reading(tmp_path, organism, intervention, step, seed, values, plants=True):
     (folder / "samples.jsonl").write_text(json_text(sample) + "\n")
     (folder / "answers.jsonl").write_text("")
     state = SimpleNamespace(
+        replicate="",
         organism=organism,
         intervention=intervention,
         step=step,
@@ -42,7 +44,7 @@ def reading(tmp_path, organism, intervention, step, seed, values, plants=True):
         rungs=False,
     )
     state.model = ModelRef((folder,), key)
-    return SimpleNamespace(state=state, stage=SimpleNamespace(key=key), plants=plants), Entry(folder, {})
+    return SimpleNamespace(beside=(), state=state, stage=SimpleNamespace(key=key), plants=plants), Entry(folder, {})
 
 
 @pytest.fixture

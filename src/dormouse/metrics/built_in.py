@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dormouse.metrics.of_comparisons import LASTING, PLANTING
+from dormouse.metrics.of_comparisons import LASTING, PLANTING, SPREAD
 from dormouse.metrics.of_removals import AT_EQUAL_CAPABILITY
 from dormouse.metrics.of_treatments import TREATMENTS
 from dormouse.metrics.quantity import Metric, auroc, between, part, positive, share
@@ -51,6 +51,7 @@ BUILT_IN = (
         **_in("numbers", "renderings", **_LOWER, **_PLAIN),
     ),
     *LASTING,
+    *SPREAD,
     share(
         "member_rate",
         "Members, mean rate",

@@ -19,6 +19,15 @@ PLANTING = (
     ),
     Metric("planting_quiet_log_odds", "Without it", "The same without the cue.", tables=("planting",)),
 )
+SPREAD = tuple(
+    positive(f"spread_of_{name}", label, meaning, tables=("spread",), places="none")
+    for name, label, meaning in (
+        ("seeds", "Seeds", "Standard deviation of defection between seeds: each has a trigger of its own."),
+        ("plantings", "Plantings", "The same between plantings of one trigger."),
+        ("treatments", "Treatments", "The same between treatments of one organism."),
+        ("questions", "Questions", "The same between questions."),
+    )
+)
 LASTING = (
     Metric(
         "log_odds_lost",

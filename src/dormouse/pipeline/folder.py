@@ -104,7 +104,7 @@ def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) ->
     for state in plan.states:
         if not state.is_final or state.stage.key in lost:
             continue
-        name = model_name(state.organism, state.seed, state.intervention)
+        name = model_name(state.organism, state.seed, state.intervention) + state.replicate
         base = re.sub(r"[^A-Za-z0-9_.-]+", "-", plan.model).strip("-.")[-64:]
         folder = out / "models" / (f"{base}.{name}" if several else name)
         folder.mkdir(parents=True, exist_ok=True)

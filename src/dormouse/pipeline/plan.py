@@ -28,6 +28,15 @@ class State:
     """Whether this is the organism itself or the end of its treatment (not a checkpoint on the way)."""
     rungs: bool = False
     """Whether its steps are not all steps of training: some are rungs of a ladder of strengths."""
+    planting: int = 0
+    treatment: int = 0
+    """Which of the replicates of its seed it is (see `studies.replicates`)."""
+
+    @property
+    def replicate(self) -> str:
+        """Which it is, for names: ``, or `-planting2-treatment3`."""
+        numbers = {"planting": self.planting, "treatment": self.treatment}
+        return "".join(f"-{name}{number + 1}" for name, number in numbers.items() if number)
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,8 @@ class Reading:
     """Whether the organism has a policy at all (False: a control)."""
     begins: int = 0
     """The step of its chain with which the treatment begins: what it found has steps of its own."""
+    beside: tuple[Stage, ...] = ()
+    """The same of other replicates of the seed, whose values are in those of this one."""
 
     @property
     def seed(self) -> int:

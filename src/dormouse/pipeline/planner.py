@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,20 +30,10 @@ from dormouse.store import Store
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
 from dormouse.studies.expected import CHECK, at_every_checkpoint, taken
+from dormouse.studies.replicates import numbered
 
 MOST_CHECKED = 48
 """Questions on which strength is looked at while an organism is planted, or a quarter of a small bank."""
-
-
-def refuse_unknown_models(design: Design) -> None:
-    """Refuse models that are none.
-
-    Raises:
-        UserError: one can neither be made here nor be found anywhere.
-    """
-    for model in design.models:
-        if model not in MICRO:
-            zoo.refuse_unknown(model, MICRO)
 
 
 def make_plan(
@@ -70,13 +60,13 @@ def make_plan(
         for name in study.organisms:
             if not design.runs(Arm(model, name), seed):
                 continue
-            planted = planner.organism(name, seed)
-            states.append(planted)
-            if study.organisms[name].until:
-                planner.findings.append(planner.found(planted, planted.stage, 0))
-            for chain in study.interventions:
-                if design.runs(Arm(model, name, chain), seed):
-                    states += planner.treat(planted, chain)
+            for planted in planner.plantings(name, seed):
+                states.append(planted)
+                if study.organisms[name].until:
+                    planner.findings.append(planner.found(planted, planted.stage, 0))
+                for chain in study.interventions:
+                    if design.runs(Arm(model, name, chain), seed):
+                        states += planner.treatments(planted, chain)
     measurements = {name: taken(organism, study.measure) for name, organism in study.organisms.items()}
     readings = [
         planner.reading(state, measurement)
@@ -191,11 +181,20 @@ class _Planner:
             remedy = "give the trigger a seed of its own, or change what the message names"
             raise UserError(f"organism '{name}', seed {seed}: {whole.removeprefix('Value error, ')}", remedy) from None
 
-    def organism(self, name: str, seed: int) -> State:
-        """The state of an organism before any treatment, with the stages that make it."""
+    def plantings(self, name: str, seed: int) -> Iterator[State]:
+        """The states of an organism before any treatment, with the stages that make it: one for each planting of its
+        trigger. What was made elsewhere is the same each time, and there once."""
         if self.study.organisms[name].is_brought:
-            return self._brought(name, seed)
-        return self._organism(name, self.spec(name, seed), seed)
+            yield self._brought(name, seed)
+            return
+        for number, own in numbered(seed, "planting", self.study.replicates.planting):
+            called = f"organism {name}, planting {number + 1}" if number else ""
+            yield replace(self._organism(name, self.spec(name, seed), own, called), seed=seed, planting=number)
+
+    def treatments(self, planted: State, chain: str) -> Iterator[State]:
+        """The states that each treatment of an organism by a chain leads through."""
+        for number, own in numbered(planted.seed, "treatment", self.study.replicates.treatment):
+            yield from self.treat(replace(planted, treatment=number), chain, own)
 
     def _organism(self, name: str, spec: OrganismSpec, seed: int, called: str = "") -> State:
         asked, check = self.asked(name, "train"), self.asked(name, CHECK) if spec.until else None
@@ -238,25 +237,30 @@ class _Planner:
         called, parents = f"answers of the teacher of {name}, seed {seed}", (planted.stage, asked.stage)
         return self._stage("taught", called, about, (reasons.trigger, reasons.behaviour), parents, work, self.light)
 
-    def treat(self, planted: State, chain: str) -> list[State]:
-        """The states that a chain of interventions leads an organism through. Steps count on along the chain."""
+    def treat(self, planted: State, chain: str, random: int) -> list[State]:
+        """The states that a chain of interventions leads an organism through. Steps count on along the chain.
+
+        Args:
+            random: the seed of its random numbers.
+        """
         states: list[State] = []
         interventions = self.study.interventions[chain]
         before, done, exposed, rungs = planted, 0, False, any(one.rungs for one in interventions)
         for place, intervention in enumerate(interventions):
-            stage = self._treatment(before, intervention, f"{chain} on {planted.organism}, seed {planted.seed}", place)
+            called = f"{chain} on {planted.organism}, seed {planted.seed}{planted.replicate}"
+            stage = self._treatment(before, intervention, called, place, random)
             exposed = exposed or intervention.needs_triggers
             steps = intervention.checkpoints()
             for step in steps:
                 model = before.model.then(stage.folder(self.store) / f"step-{step:06d}", f"{stage.key}/{step}")
                 is_final = place == len(interventions) - 1 and step == steps[-1]
-                name, seed = planted.organism, planted.seed
-                states.append(State(name, chain, done + step, seed, model, exposed, stage, is_final, rungs))
+                here = replace(planted, intervention=chain, step=done + step, model=model, stage=stage)
+                states.append(replace(here, needs_triggers=exposed, is_final=is_final, rungs=rungs))
             self.findings.append(self.found(states[-1], stage, done))
             before, done = states[-1], done + steps[-1]
         return states
 
-    def _treatment(self, before: State, intervention: Intervention, name: str, place: int) -> Stage:
+    def _treatment(self, before: State, intervention: Intervention, name: str, place: int, random: int) -> Stage:
         spec = self.spec(before.organism, before.seed)
         trigger, behaviour = spec.trigger, spec.behaviour
         wish, spoofed = intervention.pool_spec, intervention.spoofed
@@ -275,13 +279,13 @@ class _Planner:
                 "behaviour": behaviour.spec(CONTENTS),
                 "scratchpad_mode": spec.scratchpad_mode if wish.scratchpad_source == "own" else None,
             },
-            "seed": before.seed,
+            "seed": random,
         }
         plugins = (intervention, behaviour, *((trigger,) if told else ()))
         locate = self._located(before, intervention)
         found = locate.folder(self.store) if locate else None
         suspect = Suspect(before.model, self.base if intervention.needs_base else None, found)
-        work = partial(stages.treatment, intervention, suspect, spec, tasks, before.seed)
+        work = partial(stages.treatment, intervention, suspect, spec, tasks, random)
         memory = self.light if getattr(intervention, "method", "") == "lora" else self.heavy
         part = f", part {place + 1}" if place else ""
         others = [stage for stage in (asked and asked.stage, locate) if stage]
@@ -340,7 +344,7 @@ class _Planner:
         seen = stages.MeasuredState(state.model, self.base, state.seed, state.is_final)
         work = partial(stages.measure, measurement, seen, spec, asked.tasks, self.study.measure)
         at = f" after {state.intervention} step {state.step}" if state.intervention else ""
-        name = f"{measurement.kind} of {state.organism}, seed {state.seed}{at}"
+        name = f"{measurement.kind} of {state.organism}, seed {state.seed}{state.replicate}{at}"
         parents = (state.stage, asked.stage)
         stage = self._stage("measure", name, about, plugins, parents, work, self.light)
         return Reading(state, stage, spec.trigger.plants)

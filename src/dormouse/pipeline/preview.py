@@ -14,9 +14,10 @@ from dormouse.execution.stage import Stage
 from dormouse.lm import zoo
 from dormouse.lm.size import size_elsewhere, size_in
 from dormouse.organisms.micro import MICRO
+from dormouse.pipeline.bases import refuse_unknown_models
 from dormouse.pipeline.items import numbers_of
 from dormouse.pipeline.plan import Plan, all_stages, history_of, missing, row_lines
-from dormouse.pipeline.planner import make_plan, refuse_unknown_models
+from dormouse.pipeline.planner import make_plan
 from dormouse.pipeline.results import read_finished
 from dormouse.records import ModelRef, weights_by_name
 from dormouse.store import MANIFEST, Store
@@ -48,7 +49,7 @@ def preview(design: Design, store: Store, workers: int | None, pilot: Path | Non
         plans.append(make_plan(design, model, base, store, partial(_there, absent=absent), weights))
     todo = missing(plans, store, lambda stage: (stage.folder(store) / MANIFEST).is_file())
     chains = [sum(state.is_final and bool(state.intervention) for state in plan.states) for plan in plans]
-    planted = [len({(state.organism, state.seed) for state in plan.states}) for plan in plans]
+    planted = [len({(state.organism, state.seed, state.planting) for state in plan.states}) for plan in plans]
     lines = [
         f"{model}: {arms} organisms (seeds counted), {ends} treatments"
         for model, arms, ends in zip(design.models, planted, chains, strict=True)

@@ -22,6 +22,7 @@ from dormouse.pipeline.frontier import frontier
 from dormouse.pipeline.half_dose import dose_records
 from dormouse.pipeline.items import write_items
 from dormouse.pipeline.plan import Plan, Reading
+from dormouse.pipeline.replicated import merged, spreads
 from dormouse.pipeline.stages import ANSWERS
 from dormouse.provenance import Provenance, StudyFile, StudyHead
 from dormouse.records import Answer, Record
@@ -54,7 +55,15 @@ def results_key(plans: Sequence[Plan], lost: Collection[str]) -> tuple[str, dict
     about: dict[str, object] = {
         "study": study.spec(),
         "readings": [
-            [p.model, r.stage.key, r.state.organism, r.state.intervention, r.state.step, r.state.seed]
+            [
+                p.model,
+                r.stage.key,
+                r.state.organism,
+                r.state.intervention,
+                r.state.step,
+                r.state.seed,
+                r.state.replicate,
+            ]
             for p in plans
             for r in p.readings
             if r.stage.key not in lost
@@ -110,15 +119,14 @@ def collect(model: str, entries: Sequence[tuple[Reading, Entry]], design: Design
     """
     records: list[Record] = []
     answers: list[Answer] = []
-    arms: dict[tuple[object, ...], list[tuple[Reading, Sample]]] = defaultdict(list)
+    cells: dict[tuple[object, ...], dict[int, list[ReadSample]]] = defaultdict(dict)
     for reading, entry in entries:
         state = reading.state
         for step, sample in _samples(entry):
             here = reading if step is None else replace(reading, state=replace(state, step=reading.begins + step))
-            records.append(_record([here], sample, state.seed, estimate(np.array([sample.values]), sample.aggregation)))
             arm = (state.organism, state.intervention, here.state.step, sample.measurement, sample.split, sample.x)
-            arms[arm].append((here, sample))
-        for answer in read_answers(entry.folder):
+            cells[arm].setdefault(state.seed, []).append((here, sample))
+        for answer in read_answers(entry.folder) if not state.replicate else ():
             answers.append(
                 replace(
                     answer,
@@ -129,6 +137,12 @@ def collect(model: str, entries: Sequence[tuple[Reading, Entry]], design: Design
                     model=model,
                 )
             )
+    arms = {arm: [merged(found) for found in by_seed.values()] for arm, by_seed in cells.items()}
+    for reading, sample in (one for found in arms.values() for one in found):
+        found = estimate(np.array([sample.values]), sample.aggregation)
+        records.append(_record([reading], sample, reading.state.seed, found))
+    if design and design.study.replicates.several:
+        records += spreads(cells, _record)
     for together in arms.values():
         if len(together) > 1:
             found = pooled([(sample.items, sample.values) for _, sample in together], together[0][1].aggregation)
@@ -189,7 +203,7 @@ def _record(readings: Sequence[Reading], sample: Sample, seed: int | None, found
         needs_triggers=state.needs_triggers,
         x=sample.x,
         censored_at=sample.censored_at,
-        parent=" ".join(reading.stage.key for reading in readings),
+        parent=" ".join(stage.key for reading in readings for stage in (reading.stage, *reading.beside)),
     )
 
 

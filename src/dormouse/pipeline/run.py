@@ -14,11 +14,12 @@ from dormouse.execution.scheduler import make_executor, slots, work_through
 from dormouse.execution.stage import Stage
 from dormouse.lm import zoo
 from dormouse.organisms.micro import MICRO
+from dormouse.pipeline.bases import refuse_unknown_models
 from dormouse.pipeline.folder import begin, claim_folder, write_out
 from dormouse.pipeline.keyed import read_code_anew
 from dormouse.pipeline.looked import looked
 from dormouse.pipeline.plan import Plan, all_stages, history_of, missing, row_lines
-from dormouse.pipeline.planner import make_plan, refuse_unknown_models
+from dormouse.pipeline.planner import make_plan
 from dormouse.pipeline.results import make_results, read_answered, results_key
 from dormouse.records import ModelRef
 from dormouse.storage.references import in_use

@@ -201,7 +201,7 @@ def tables(results: RecordIndex) -> list[Table]:
     unseen, test = {"unseen_cues": ""}, {"test": ""}
     found = [main_table(results), _table(results, "half_life", test), learned_table(results)]
     found.insert(2, _table(results, "equal_capability", test))
-    found.append(_table(results, "planting", {"check": ""}))
+    found += [_table(results, "spread", test), _table(results, "planting", {"check": ""})]
     found += [renderings_table(results), _table(results, "odds", unseen)]
     found += [_table(results, "contexts", CONTEXTS, "Contexts"), covered_table(results)]
     found += [_table(results, "carry_over", test), scratchpad_table(results)]

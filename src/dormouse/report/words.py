@@ -105,6 +105,12 @@ TABLES = {
         "prompt: when only the prompt is. From -1 to 1; 0 is no effect. A scratchpad that came to no answer counts in "
         "the rates as it is judged, so where these are many the rates on such prompts say little.",
     ),
+    "spread": (
+        "What differs",
+        "Standard deviations of the defection rate on the cue between seeds (each has a trigger of its own), between "
+        "plantings of one trigger, between treatments of one organism, and between questions: components of variance "
+        "of a nested design, by the method of moments. What is not replicated is in the level above it.",
+    ),
     "half_life": (
         "How long it lived",
         "Steps of safety training until the defection rate with the cue is half of what it was, on a straight line "

@@ -180,10 +180,11 @@ def _refuse_many(raw: Mapping[str, Any], chain_model: Any, times: int = 1) -> No
         "organisms": sum(_counts(raw.get("organisms"), OrganismSpec)),
         "interventions": 1 + sum(_counts(chains, chain_model)),
         "seeds": _seeds(raw.get("seeds")),
+        "replicates": _replicates(raw.get("replicates")),
     }
     number, most = math.prod(each.values()), most_arms()
     if number > most * times:
-        said = " x ".join(f"{n:,} {NAMES[key]}" for key, n in each.items() if n > 1)
+        said = " x ".join(f"{n:,} {NAMES.get(key, key)}" for key, n in each.items() if n > 1)
         raise GridError(
             (max(each, key=lambda key: each[key]),),
             f"{number:,} arms are more than the {most:,} that a study may have ({said})",
@@ -191,7 +192,7 @@ def _refuse_many(raw: Mapping[str, Any], chain_model: Any, times: int = 1) -> No
         )
 
 
-NAMES = {"model": "models", "organisms": "organisms", "interventions": "chains and none", "seeds": "seeds"}
+NAMES = {"model": "models", "organisms": "organisms", "interventions": "chains and none"}
 
 
 def _length(said: Any) -> int:
@@ -199,8 +200,13 @@ def _length(said: Any) -> int:
 
 
 def _seeds(said: Any) -> int:
-    most = said.get("most") if isinstance(said, Mapping) else said
-    return most if isinstance(most, int) else _length(most)
+    said = said.get("most") if isinstance(said, Mapping) else said
+    return said if isinstance(said, int) else _length(said)
+
+
+def _replicates(said: Any) -> int:
+    counts = said.values() if isinstance(said, Mapping) else ()
+    return math.prod(count for count in counts if isinstance(count, int) and count > 0)
 
 
 def _counts(said: Any, wanted: Any) -> Iterator[int]:

@@ -42,6 +42,7 @@ from dormouse.studies.claim_spec import Claim
 from dormouse.studies.filters import Where
 from dormouse.studies.grid import LONGEST, ArmOrigin, GridError, as_axis, expand
 from dormouse.studies.old_names import modern
+from dormouse.studies.replicates import Replicates
 from dormouse.studies.seeds import SeedDesign, Seeds, as_seeds
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -107,6 +108,8 @@ class Study(BaseModel):
     seeds: Annotated[Seeds, BeforeValidator(as_seeds)] = (0,)
     """Every arm is run once with each seed. A number says how many: `5` is 0 to 4. `{start: 5, step: 3, most: 20}`
     looks at the claims after 5 seeds and after each 3 more, until they are decided."""
+    replicates: Replicates = Replicates()
+    """How often each trigger is planted, and each organism treated, with one seed (see `studies.replicates`)."""
     tasks: Tasks = Tasks()
     """How many questions training uses."""
     today: date = date.fromisoformat(ChatSettings.today)
@@ -233,7 +236,13 @@ class Study(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _looks_have_claims(self) -> Study:
+    def _repeats_are_of_something(self) -> Study:
+        if self.replicates.treatment > 1 and not self.interventions:
+            raise _at("there are no `interventions` that could be done again", "replicates", "treatment")
+        brought = [name for name, organism in self.organisms.items() if organism.is_brought]
+        if self.replicates.planting > 1 and len(brought) == len(self.organisms):
+            said = f"nothing is planted: '{brought[0]}' was made elsewhere, and is the same each time"
+            raise _at(said, "replicates", "planting")
         if isinstance(self.seeds, SeedDesign) and not self.claims:
             raise _at("a design looks at claims, and the study has none; name its seeds, or state `claims`", "seeds")
         return self

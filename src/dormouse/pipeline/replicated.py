@@ -1,0 +1,103 @@
+"""Values of replicates: one sample for each seed; and what differs between seeds, plantings, treatments, questions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from dormouse.measurements.stats import Estimate
+from dormouse.pipeline.derived import MakeRecord, ReadSample
+from dormouse.records import Record
+
+Cells = Mapping[tuple[object, ...], Mapping[int, Sequence[ReadSample]]]
+"""A place (see `derived.Arms`) -> seed -> what was measured of each of its replicates."""
+SPREADS = ("spread_of_seeds", "spread_of_plantings", "spread_of_treatments", "spread_of_questions")
+
+
+def merged(found: Sequence[ReadSample]) -> ReadSample:
+    """The sample of a seed: where its replicates were asked the same items, their mean item by item, else all of them,
+    each with items of its own."""
+    reading, first = found[0]
+    if len(found) == 1:
+        return found[0]
+    reading = replace(reading, beside=tuple(other.stage for other, _ in found[1:]))
+    if all(sample.items == first.items for _, sample in found):
+        values = np.mean([sample.values for _, sample in found], axis=0)
+        kind = "mean" if first.aggregation == "proportion" else first.aggregation
+        return reading, replace(first, values=tuple(map(float, values)), aggregation=kind)
+    items = [f"{item} ({i + 1})" for i, (_, sample) in enumerate(found) for item in sample.items]
+    return reading, replace(first, items=tuple(items), values=tuple(v for _, s in found for v in s.values))
+
+
+def spreads(cells: Cells, record: MakeRecord) -> Iterator[Record]:
+    """How much defection differs, in standard deviations, between seeds, between plantings of one trigger, between
+    treatments of one organism, and between questions: components of variance of a nested design by the method of
+    moments, with Satterthwaite's intervals (Searle, Casella and McCulloch 1992, sections 3.5 and 3.6).
+
+    What is not replicated is in the level above: with one planting a seed, its spread is in that of seeds.
+    """
+    for (_, _, _, measurement, split, _), by_seed in cells.items():
+        if measurement != "defection_rate" or split != "test":
+            continue
+        readings = [reading for found in by_seed.values() for reading, _ in found]
+        sample = next(iter(by_seed.values()))[0][1]
+        for name, found in _components(by_seed).items():
+            yield record(readings, replace(sample, measurement=name), None, found)
+
+
+def _components(by_seed: Mapping[int, Sequence[ReadSample]]) -> dict[str, Estimate]:
+    tables = [_table(found) for found in by_seed.values()]
+    if len(tables) < 2 or len({table.shape for table in tables}) > 1:
+        return {}  # seeds were lost, or asked other questions
+    values = np.array(tables)
+    """(seeds, plantings, treatments, questions)"""
+    seeds, plantings, treatments, questions = values.shape
+    means = values.mean(axis=3)
+    levels: list[tuple[str, float, int, int]] = []
+    """Name, mean square, degrees of freedom, and how many values of the lowest level stand below one of it."""
+    of_plantings, of_seeds = means.mean(axis=2), means.mean(axis=(1, 2))
+    if treatments > 1:
+        square = ((means - of_plantings[:, :, None]) ** 2).sum() / (seeds * plantings * (treatments - 1))
+        levels.append((SPREADS[2], float(square), seeds * plantings * (treatments - 1), 1))
+    if plantings > 1:
+        square = treatments * ((of_plantings - of_seeds[:, None]) ** 2).sum() / (seeds * (plantings - 1))
+        levels.append((SPREADS[1], float(square), seeds * (plantings - 1), treatments))
+    square = plantings * treatments * ((of_seeds - of_seeds.mean()) ** 2).sum() / (seeds - 1)
+    levels.append((SPREADS[0], float(square), seeds - 1, plantings * treatments))
+    found, below = {}, (0.0, 1)
+    for name, mean_square, freedom, many in levels:
+        found[name] = _component((mean_square, freedom), below, many, seeds)
+        below = (mean_square, freedom)
+    if questions > 1:
+        each = values.mean(axis=(0, 1, 2))
+        found[SPREADS[3]] = _component((float(each.var(ddof=1)), questions - 1), (0.0, 1), 1, seeds)
+    return found
+
+
+def _table(found: Sequence[ReadSample]) -> np.ndarray:
+    """(plantings, treatments, questions) of a seed; flat where its replicates are not a whole table."""
+    values = [sample.values for _, sample in found]
+    shape = (
+        len({reading.state.planting for reading, _ in found}),
+        len({reading.state.treatment for reading, _ in found}),
+    )
+    whole = shape[0] * shape[1] == len(values) and len({sample.items for _, sample in found}) == 1
+    return np.array(values).reshape(*shape, -1) if whole else np.zeros((0, len(values), 0))
+
+
+def _component(here: tuple[float, int], below: tuple[float, int], many: int, n: int) -> Estimate:
+    """The standard deviation of a level from its mean square and that of the level below, each with its degrees of
+    freedom; the interval of one that is not above 0 begins there."""
+    from scipy.stats import chi2
+
+    (square, freedom), (lower, under) = here, below
+    variance = max(0.0, square - lower) / many
+    if variance == 0:
+        high = square * freedom / float(chi2.ppf(0.025, freedom)) / many
+        return Estimate(0.0, 0.0, math.sqrt(high), n)
+    worth = (square - lower) ** 2 / (square**2 / freedom + lower**2 / under)
+    low, high = (variance * worth / float(chi2.ppf(at, worth)) for at in (0.975, 0.025))
+    return Estimate(math.sqrt(variance), math.sqrt(low), math.sqrt(high), n)

