@@ -43,6 +43,7 @@ def answer(verdict: str) -> Any:
     ("verdicts", "seeds"),
     [
         (["undecided", "supported"], [2, 4]),
+        (["not comparable", "contradicted"], [2, 4]),
         (["no room"], [2]),
         (["undecided", "undecided", "undecided"], [2, 4, 6]),
     ],

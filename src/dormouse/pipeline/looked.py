@@ -16,6 +16,8 @@ from dormouse.json_files import json_text, read_json_lines
 from dormouse.studies.design import Design
 
 LOOKS = "looks.jsonl"
+OPEN = ("undecided", "not comparable")
+"""What more seeds may change: with few of them even sides of like strength may not overlap."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Looked:
 
 def looked(design: Design, answers: Sequence[Verdict], out: Path, watcher: Watcher) -> bool:
     """Put down a look in `out`, if it was not taken before with the same outcome. Returns whether the study goes on:
-    more seeds are designed, and a claim is undecided. One that more seeds could not decide keeps nobody waiting."""
+    more seeds are designed, and a claim is open. One that has no room keeps nobody waiting."""
     taken = look_taken(design)
     if taken is None:
         return False
@@ -37,14 +39,14 @@ def looked(design: Design, answers: Sequence[Verdict], out: Path, watcher: Watch
     if (found.look, found.verdicts) not in [(one.look, dict(one.verdicts)) for one in _read(out)]:
         with (out / LOOKS).open("a", encoding="utf-8") as log:
             log.write(json_text(found) + "\n")
-    still = [one.id for one in answers if one.verdict == "undecided"]
+    still = [one.id for one in answers if one.verdict in OPEN]
     at = f"look {taken.number} of {taken.most}, {taken.seeds} seeds"
     if not still:
         watcher.say(f"{at}: every claim is answered")
     elif taken.number == taken.most:
-        watcher.say(f"{at}: the last; undecided: {', '.join(still)}")
+        watcher.say(f"{at}: the last; open: {', '.join(still)}")
     else:
-        watcher.say(f"{at}: undecided: {', '.join(still)}; on with more seeds")
+        watcher.say(f"{at}: open: {', '.join(still)}; on with more seeds")
     return bool(still) and taken.number < taken.most
 
 

@@ -17,6 +17,7 @@ WORDS: dict[Direction, str] = {
     "greater": "greater, by at least {}",
     "different": "different, by at least {}",
 }
+SPENT = {"obrien_fleming": "little at first, as O'Brien and Fleming have it", "e_value": "by an e-value"}
 SIDES = {"where": "claimed of", "against": "against"}
 LISTED = 6
 """More arms than this are counted, not named."""
@@ -246,7 +247,7 @@ def _notes(one: Verdict, changed: Mapping[str, str]) -> list[str]:
         notes.append(f"{left} of seeds that would possible (95 %).")
     if one.look:
         at = f"Answered at look {one.look.number} of {one.look.most} at most, with {one.look.seeds} seeds; the error is"
-        notes.append(f"{at} spent over the looks ({one_line(one.look.spend)}), and so is that of the interval.")
+        notes.append(f"{at} spent over the looks ({SPENT.get(one.look.spend, '')}), and so is that of the interval.")
     if one.quantifier == "every":
         notes.append("The claim is about every set-up: the effect is that of the one that decides.")
     if one.damage and one.damaged:
