@@ -21,7 +21,7 @@ EXECUTOR = click.option(
     "--executor",
     default="local",
     show_default=True,
-    help="Where stages are worked on: `local` (this machine), `ray` (RAY_ADDRESS), or a plug-in's.",
+    help="Where stages are worked on: `local` (this machine), `ray` (RAY_ADDRESS), `slurm`, or a plug-in's.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 PLUGIN = click.option(

@@ -19,18 +19,18 @@ def installed(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
 
 def test_ours_are_found() -> None:
     assert kinds.executor_kind("local") is LOCAL
-    assert {"local", "ray"} <= kinds.executor_kinds().keys()
+    assert {"local", "ray", "slurm"} <= kinds.executor_kinds().keys()
 
 
 def test_one_of_a_plug_in_is_found_and_ours_cannot_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed(monkeypatch, slurm="types:SimpleNamespace", local="types:SimpleNamespace")
-    assert kinds.executor_kind("slurm") is SimpleNamespace
+    installed(monkeypatch, mine="types:SimpleNamespace", local="types:SimpleNamespace")
+    assert kinds.executor_kind("mine") is SimpleNamespace
     assert kinds.executor_kind("local") is LOCAL
 
 
 def test_what_is_not_there_or_broken_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="did you mean 'local'"):
         kinds.executor_kind("locall")
-    installed(monkeypatch, slurm="no_such_package_at_all:KIND")
+    installed(monkeypatch, mine="no_such_package_at_all:KIND")
     with pytest.raises(UserError, match="cannot be imported: ModuleNotFoundError"):
-        kinds.executor_kind("slurm")
+        kinds.executor_kind("mine")

@@ -1,4 +1,4 @@
-"""Executors by name: this machine, a Ray cluster, and those that plug-ins bring (a Slurm one, say).
+"""Executors by name: this machine, a Ray cluster, a Slurm cluster, and those that plug-ins bring.
 
 A plug-in package names its own under the entry-point group `dormouse.executors`; `--executor NAME` then finds it.
 """
@@ -17,7 +17,11 @@ from dormouse.execution.stage import Stage
 from dormouse.registry import nearest
 
 GROUP = "dormouse.executors"
-BUILT_IN = {"local": "dormouse.execution.local:LOCAL", "ray": "dormouse.execution.on_ray:RAY"}
+BUILT_IN = {
+    "local": "dormouse.execution.local:LOCAL",
+    "ray": "dormouse.execution.on_ray:RAY",
+    "slurm": "dormouse.execution.on_slurm:SLURM",
+}
 
 
 class ExecutorKind(Protocol):
