@@ -515,3 +515,13 @@ def test_a_soak(store: Store) -> None:
             seen.append((process.num_fds(), process.num_threads(), process.memory_info().rss))
     assert {(fds, threads) for fds, threads, _ in seen} == {seen[0][:2]}
     assert seen[-1][2] - seen[0][2] < 50e6, seen
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(file: Any, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(module.locks, "flock", none)
+    with pytest.raises(UserError, match="has no file locks") as error:
+        Store(tmp_path).get("part", "a", {}, lambda folder: None)
+    assert "NFS: version 4" in error.value.remedy

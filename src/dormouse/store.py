@@ -40,8 +40,6 @@ RESUME = "resume"
 """A folder that every stage finds in its own, and that no entry has. What a stage puts there it finds there again when
 its process was killed: resume points of trainings. It is deleted when the entry is finished."""
 ENTRIES, LOCKS, SCRATCH, DAMAGED, TRASH, STUDIES = "entries", "locks", "scratch", "damaged", "trash", "studies"
-
-
 AUDIT = "audit.jsonl"
 
 
@@ -342,6 +340,8 @@ def _refused(error: Exception) -> OSError | None:
 
 def unusable(root: Path, error: OSError) -> StoreError:
     """The error for a store that the operating system refuses, with what can be done."""
+    if error.errno in locks.ABSENT:
+        return StoreError(f"the file system of the store in {root} has no file locks", locks.REMEDY)
     return StoreError(
         f"the store in {root} cannot be used: {error.strerror or error}",
         "free some space or fix the permissions there, or set DORMOUSE_HOME to another folder. "

@@ -206,3 +206,15 @@ def test_attention_is_ours_whatever_the_configuration_says(tiny_model: Path, tmp
     lm = load(resolve(str(folder)))
     assert lm.model.config._attn_implementation == "sdpa"
     assert lm.model.config._experts_implementation != "batched_mm"
+
+
+def test_a_system_that_limits_no_memory_opens_models_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS: there is no /proc, and a limit of memory is refused."""
+
+    def refuses(what: int, most: tuple[int, int]) -> None:
+        if what == resource.RLIMIT_AS:
+            raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "setrlimit", refuses)
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert attempt(lambda step: None, Limits()) is None

@@ -11,12 +11,14 @@ import os
 import resource
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 from dormouse.errors import UserError
 
@@ -118,11 +120,13 @@ def reason(error: BaseException) -> str:
 
 
 def _limit(what: int, most: int) -> None:
+    """Limit what this process may take. macOS knows the limit of memory and does not keep it, or refuses it: there a
+    file that takes too much is stopped by the limits of time."""
     _, hard = resource.getrlimit(what)
-    resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    with suppress(*(() if sys.platform == "linux" else (ValueError, OSError))):
+        resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _size() -> int:
     """Bytes of address space that this process has."""
-    pages = Path("/proc/self/statm").read_text().split()[0]
-    return int(pages) * resource.getpagesize()
+    return int(psutil.Process().memory_info().vms)
