@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -348,6 +349,26 @@ def test_why_the_hub_gave_nothing(
         from_hub("org/x@v1")
     assert said in error.value.what
     assert remedy in error.value.remedy
+
+
+def test_a_message_says_whether_a_token_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    from dormouse.lm.hub import from_hub
+
+    def refused(name: str, **_: Any) -> str:
+        error = type("HfHubHTTPError", (Exception,), {})("Invalid credentials")
+        error.response = SimpleNamespace(status_code=401)  # type: ignore[attr-defined]
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refused)
+    for token, says in (("", "no token is set here"), ("hf_secret", "the token of HF_TOKEN was sent")):
+        monkeypatch.setenv("HF_TOKEN", token)
+        monkeypatch.setattr(huggingface_hub, "get_token", lambda token=token: token or None)
+        with pytest.raises(UserError, match="does not let you read the model 'org/x'") as error:
+            from_hub("org/x")
+        assert says in error.value.remedy
+        assert "secret" not in str(error.value)
 
 
 def test_folders_are_looked_for_beside_the_study_file(tmp_path: Path) -> None:

@@ -53,6 +53,15 @@ def from_hub(name: str, say: Say = lambda _: None) -> Path:
         raise UserError(*_not_given(plain, revision, error)) from error
 
 
+def _token() -> str:
+    """Whether a token is sent from here, and where it comes from; never the token."""
+    from huggingface_hub import get_token
+
+    if os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN"):
+        return "the token of HF_TOKEN was sent, and does not do"
+    return "the token of `hf auth login` was sent, and does not do" if get_token() else "no token is set here"
+
+
 def _not_given(name: str, revision: str | None, error: Exception) -> tuple[str, str]:
     """Why the hub did not give a model, and what to do: errors of its client, by the names of their classes."""
     kinds = {one.__name__ for one in type(error).__mro__}
@@ -60,14 +69,19 @@ def _not_given(name: str, revision: str | None, error: Exception) -> tuple[str, 
         return (
             f"the model '{name}' is gated: the Hugging Face hub gives it to those who accepted its terms",
             f"accept them on https://huggingface.co/{name}, then set HF_TOKEN to a token of that account "
-            "(or `hf auth login`)",
+            f"(or `hf auth login`); {_token()}",
         )
     if "RevisionNotFoundError" in kinds:
         return f"the model '{name}' has no revision '{revision}'", "name a branch, a tag or a commit of it"
     if "RepositoryNotFoundError" in kinds:
         return (
             f"the Hugging Face hub has no model '{name}', or it is private",
-            "check the id; for a private one set HF_TOKEN to a token that may read it, or `hf auth login`",
+            f"check the id; for a private one set HF_TOKEN to a token that may read it, or `hf auth login`; {_token()}",
+        )
+    if (status := getattr(getattr(error, "response", None), "status_code", None)) in (401, 403):
+        return (
+            f"the Hugging Face hub does not let you read the model '{name}' (status {status})",
+            f"set HF_TOKEN to a valid token that may read it, or `hf auth login`; {_token()}",
         )
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
     why = "HF_HUB_OFFLINE is set, so it is not asked" if offline else f"{type(error).__name__}"
