@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
@@ -17,6 +17,7 @@ from dormouse.options import EXECUTOR, JSON, OUT, OVERRIDES, PLUGIN, QUIET, STOR
 from dormouse.terminal import ErrorGroup, printable
 
 if TYPE_CHECKING:
+    from dormouse.api.run import Shown
     from dormouse.studies.design import Design
 
 QUICKSTART = "quickstart.yaml"
@@ -43,7 +44,7 @@ def main() -> None:
     "--report-to",
     multiple=True,
     metavar="NAME",
-    help="Write losses and rates, at the end, to tensorboard, trackio or wandb.",
+    help="Write losses and rates of each model, as soon as it is measured, to tensorboard, trackio or wandb.",
 )
 @PLUGIN
 def run(study: Path, overrides: tuple[str, ...], report_to: tuple[str, ...], **given: Any) -> None:
@@ -51,19 +52,16 @@ def run(study: Path, overrides: tuple[str, ...], report_to: tuple[str, ...], **g
 
     Settings may be given beside it: measure.questions=64 seeds=3
     """
-    from dormouse.studies.file import parse_design, read_text, with_overrides
+    from dormouse.studies.file import parse_design, read_text, with_origin, with_overrides
     from dormouse.studies.overrides import read_overrides
 
-    if report_to:
-        from dormouse.integrations.trackers import check as check_trackers
+    if report_to:  # before anything else is read
+        from dormouse.api.trackers import check as check_trackers
 
         check_trackers(report_to)
     text, beside = read_text(study), read_overrides(overrides)
-    folder = _run(parse_design(text, str(study), beside, study.parent), with_overrides(text, beside), **given)
-    if report_to:
-        from dormouse.integrations.trackers import report as track
-
-        track(folder, report_to)
+    design = parse_design(text, str(study), beside, study.parent)
+    _run(design, with_origin(with_overrides(text, beside), study.parent), report_to=report_to, **given)
 
 
 @main.command()
@@ -111,7 +109,7 @@ def demo(out: Path | None, store: Path | None, workers: int | None, quiet: bool)
     from dormouse.studies.file import parse_design
 
     text = files("dormouse.studies").joinpath(QUICKSTART).read_text(encoding="utf-8")
-    _run(parse_design(text, QUICKSTART), text, out, store, workers, quiet)
+    _run(parse_design(text, QUICKSTART), text, out, store, workers, quiet=quiet)
 
 
 def _run(
@@ -120,14 +118,13 @@ def _run(
     out: Path | None,
     store: Path | None,
     workers: int | None,
-    quiet: bool,
     executor: str = "local",
-) -> Path:
+    **shown: Unpack[Shown],
+) -> None:
     from dormouse.api.run import run_design
 
-    folder = run_design(design, text, out, _store(store), workers, executor, quiet)
+    folder = run_design(design, text, out, _store(store), workers, executor, shown)
     click.echo(printable(f"report: {folder / 'report.html'}"))
-    return folder
 
 
 @main.group("store", invoke_without_command=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -12,10 +13,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from played import write_run
+from watching import Told
 
+import dormouse
 from dormouse import cli
+from dormouse.api import trackers
 from dormouse.errors import UserError
-from dormouse.integrations import trackers
+from dormouse.pipeline.results import read_records
 from dormouse.records import Record, TrainingStep
 
 SAID = [
@@ -52,12 +56,53 @@ def test_a_module_with_the_interface_of_wandb(run: Path, monkeypatch: pytest.Mon
     module.finish = lambda: told.pop("now")
     module.init = lambda project, name: told.update({name: (fresh := {}), "now": fresh}) or project
     monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(cli, "_run", lambda *_, **__: run)
-    monkeypatch.setattr("dormouse.studies.file.parse_design", lambda *_: None)
-    (run / "study.yaml").write_text("name: mine\n")
-    done = CliRunner().invoke(cli.main, ["run", str(run / "study.yaml"), "--report-to", name])
-    assert done.exit_code == 0, done.output
+    tracking = trackers.Tracking([name], "mine", run)
+    tracking.tell(run / "models" / "year-seed0", SAID)
+    assert told == {"year-seed0": WANTED["year-seed0"]}
+    tracking.end()
     assert told == WANTED
+    told.clear()
+    tracking.tell(run / "models" / "year-seed0", SAID)
+    told.clear()
+    tracking.end()
+    assert "year-seed0" not in told, "a run of W&B is written once"
+
+
+def test_models_are_told_of_while_the_study_runs(
+    study_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its own order, each once, and with the rates that the finished study has of it."""
+    told: list[tuple[str, int, dict[int, Any]]] = []
+    left = [0]
+
+    def write(self: Any, names: Any, runs: Any) -> None:
+        told.extend((name, left[0], dict(series)) for name, series in runs.items())
+
+    class Counts(Told):
+        def start(self, stages: int) -> None:
+            left[0] = stages
+
+        def done(self, name: str, seconds: float) -> None:
+            left[0] -= 1
+
+    monkeypatch.setattr(trackers.Tracking, "_write", write)
+    monkeypatch.setattr(trackers, "check", lambda names: None)
+    monkeypatch.setattr("dormouse.progress.watch", lambda quiet: nullcontext(Counts()))
+    dormouse.run(study_from(study_text, tmp_path), tmp_path / "out", store=tmp_path / "store", report_to="wandb")
+    names = [name for name, _, _ in told]
+    assert sorted(names) == sorted(path.name for path in (tmp_path / "out" / "models").iterdir())
+    assert told[0][1] > 0, "before the last stage was done"
+    out = tmp_path / "out"
+    final = {name: trackers._series(out / "models" / name, read_records(out)) for name in names}
+    for name, _, series in told:
+        for step, row in series.items():
+            assert row.items() <= final[name][step].items(), name
+        assert series[min(series)], name
+
+
+def study_from(text: str, folder: Path) -> Path:
+    (folder / "study.yaml").write_text(text)
+    return folder / "study.yaml"
 
 
 def test_tensorboard_reads_what_is_written(run: Path) -> None:
@@ -66,7 +111,7 @@ def test_tensorboard_reads_what_is_written(run: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for _ in range(2):  # again is the same, not twice
-        trackers.report(run, ["tensorboard"])
+        trackers.Tracking(["tensorboard"], "mine", run).end()
     for name, series in WANTED.items():
         found = EventAccumulator(str(run / "tensorboard" / name)).Reload()
         rows: dict[int, dict[str, float]] = {}
@@ -85,4 +130,4 @@ def test_a_tracker_that_is_not_there_is_said_before_the_study_runs(
         assert done.exit_code == 2
         assert says in done.stderr
     with pytest.raises(UserError, match="holds no results"):
-        trackers.report(tmp_path, [])
+        trackers.Tracking(["tensorboard"], "mine", tmp_path).end()

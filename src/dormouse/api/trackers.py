@@ -1,4 +1,4 @@
-"""Losses and rates of a finished study to a tracker of experiments: TensorBoard, Trackio or Weights & Biases.
+"""Losses and rates of a study, as its models are measured, to a tracker: TensorBoard, Trackio or Weights & Biases.
 
 As with `report_to` in transformers the tracker is named; its own package writes. Every model of the study is a run of
 its own: an organism with its rates, a treatment with its losses and with the rates at its checkpoints.
@@ -7,7 +7,7 @@ its own: an organism with its rates, a treatment with its losses and with the ra
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,35 +40,59 @@ def check(names: Sequence[str]) -> None:
             raise UserError(f"the tracker '{name}' is not installed", f"pip install {NEEDS[name]}") from error
 
 
-def report(folder: Path, names: Sequence[str]) -> None:
-    """Write a finished study to trackers. What an earlier call wrote to TensorBoard is written anew.
+class Tracking:
+    """Trackers that are told of the models of a study, of each as soon as it is measured.
 
     Raises:
-        UserError: the folder holds no finished study, or a tracker is not there.
+        UserError: see `check`.
     """
-    check(names)
-    records, _, about = read_finished(folder)
-    runs = dict(_runs(folder, records))
-    for name in names:
-        if name == "tensorboard":
-            _to_tensorboard(folder / name, runs)
-        else:
-            _to_module(importlib.import_module(NEEDS[name]), about.name, runs)
+
+    def __init__(self, names: Sequence[str], study: str, out: Path) -> None:
+        check(names)
+        self.names, self.study, self.out = names, study, out
+        self.told: set[str] = set()
+
+    def tell(self, folder: Path, records: Sequence[Record]) -> None:
+        """Write the model of that folder of the results, with what is known of it."""
+        self._write(self.names, {folder.name: _series(folder, records)})
+        self.told.add(folder.name)
+
+    def end(self) -> None:
+        """Write those models of the finished study that were not told of; to TensorBoard all of them anew, with the
+        rates that follow from several arms.
+
+        Raises:
+            UserError: the folder holds no finished study.
+        """
+        if not self.names:
+            return
+        records, _, _ = read_finished(self.out)
+        every = [path.parent for path in sorted((self.out / "models").glob(f"*/{CARD}"))]
+        runs = {folder.name: _series(folder, records) for folder in every}
+        left = {name: series for name, series in runs.items() if name not in self.told}
+        for name in self.names:
+            self._write([name], runs if name == "tensorboard" else left)
+
+    def _write(self, names: Sequence[str], runs: Mapping[str, Series]) -> None:
+        for name in names:
+            if name == "tensorboard":
+                _to_tensorboard(self.out / name, runs)
+            else:
+                _to_module(importlib.import_module(NEEDS[name]), self.study, runs)
 
 
-def _runs(folder: Path, records: Sequence[Record]) -> Iterator[tuple[str, Series]]:
-    """Every model of a study by name, with what is known of it step by step."""
-    for path in sorted((folder / "models").glob(f"*/{CARD}")):
-        name, card = path.parent.name, read_card(path.parent)
-        series: dict[int, dict[str, float]] = {}
-        if (path.parent / TRAINING).is_file():
-            for number, step in enumerate(read_json_lines(path.parent / TRAINING, TrainingStep), 1):
-                row = series.setdefault(number, {})
-                row |= {"loss": step.loss, "gradient_norm": step.gradient_norm, "lr": step.lr}
-        for one in records:
-            if one.x is None and is_about(one, path.parent, card):
-                series.setdefault(one.step, {})[f"{one.measurement}/{one.split}"] = one.value
-        yield name, dict(sorted(series.items()))
+def _series(folder: Path, records: Sequence[Record]) -> Series:
+    """What is known of a model of a study, step by step."""
+    card = read_card(folder)
+    series: dict[int, dict[str, float]] = {}
+    if (folder / TRAINING).is_file():
+        for number, step in enumerate(read_json_lines(folder / TRAINING, TrainingStep), 1):
+            row = series.setdefault(number, {})
+            row |= {"loss": step.loss, "gradient_norm": step.gradient_norm, "lr": step.lr}
+    for one in records:
+        if one.x is None and is_about(one, folder, card):
+            series.setdefault(one.step, {})[f"{one.measurement}/{one.split}"] = one.value
+    return dict(sorted(series.items()))
 
 
 def _to_tensorboard(folder: Path, runs: Mapping[str, Series]) -> None:

@@ -19,6 +19,7 @@ from dormouse.provenance import OrganismSetup, Provenance, Sanity, StageRun
 from dormouse.records import SANE_ENOUGH
 from dormouse.registry import describe
 from dormouse.store import Manifest, Store
+from dormouse.studies.file import without_origin
 
 
 def provenance(
@@ -41,7 +42,7 @@ def provenance(
         name=study.name,
         model=", ".join(plan.model for plan in plans),
         study=study.spec(),
-        study_yaml=text,
+        study_yaml=without_origin(text),
         versions={name: version(name) for name in packages},
         machine={
             "cores": psutil.cpu_count(logical=False) or 1,

@@ -16,7 +16,7 @@ from dormouse.execution.executors import Watcher
 from dormouse.json_files import json_text
 from dormouse.pipeline.collect_provenance import provenance
 from dormouse.pipeline.items import ITEMS
-from dormouse.pipeline.plan import Plan
+from dormouse.pipeline.plan import Plan, State
 from dormouse.pipeline.results import RECORDS, read_answered, read_answers, read_records
 from dormouse.pipeline.stages import ANSWERS
 from dormouse.pipeline.stated import CLAIMS, stated_now, verdicts
@@ -102,30 +102,35 @@ def write_out(
 def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) -> None:
     """Name the models of the study in `out/models`: links into the store, and how to put each together."""
     for state in plan.states:
-        if not state.is_final or state.stage.key in lost:
-            continue
-        name = model_name(state.organism, state.seed, state.intervention) + state.replicate
-        base = re.sub(r"[^A-Za-z0-9_.-]+", "-", plan.model).strip("-.")[-64:]
-        folder = out / "models" / (f"{base}.{name}" if several else name)
-        folder.mkdir(parents=True, exist_ok=True)
-        chain = plan.design.chain(plan.arm(state))
-        spec = plan.design.organism(plan.arm(state)).seeded(state.seed).spec()  # the trigger that this seed planted
-        card = CardFile(
-            folders=state.model.folders,
-            key=state.model.key,
-            chat=state.model.chat,
-            base=plan.model,
-            organism=spec,
-            intervention=state.intervention,
-            chain=tuple(json_text(part.spec()) for part in chain),
-            seed=state.seed,
-            questions=plan.design.study.measure.questions,
-        )
-        _replace(folder / CARD, json_text(card, indent=1))
-        with _swapped(folder / "weights") as link:
-            link.symlink_to(state.model.folders[-1])
-        treated = state.model.folders[len(state.model.folders) - len(chain) :]
-        copy_logs([checkpoint.parent for checkpoint in treated], folder)
+        if state.is_final and state.stage.key not in lost:
+            link_model(plan, state, out, several)
+
+
+def link_model(plan: Plan, state: State, out: Path, several: bool) -> Path:
+    """Name one model of the study in `out/models`; its folder there. `several`: the study is on several base models."""
+    name = model_name(state.organism, state.seed, state.intervention) + state.replicate
+    base = re.sub(r"[^A-Za-z0-9_.-]+", "-", plan.model).strip("-.")[-64:]
+    folder = out / "models" / (f"{base}.{name}" if several else name)
+    folder.mkdir(parents=True, exist_ok=True)
+    chain = plan.design.chain(plan.arm(state))
+    spec = plan.design.organism(plan.arm(state)).seeded(state.seed).spec()  # the trigger that this seed planted
+    card = CardFile(
+        folders=state.model.folders,
+        key=state.model.key,
+        chat=state.model.chat,
+        base=plan.model,
+        organism=spec,
+        intervention=state.intervention,
+        chain=tuple(json_text(part.spec()) for part in chain),
+        seed=state.seed,
+        questions=plan.design.study.measure.questions,
+    )
+    _replace(folder / CARD, json_text(card, indent=1))
+    with _swapped(folder / "weights") as link:
+        link.symlink_to(state.model.folders[-1])
+    treated = state.model.folders[len(state.model.folders) - len(chain) :]
+    copy_logs([checkpoint.parent for checkpoint in treated], folder)
+    return folder
 
 
 def _unwritten(out: Path, error: OSError) -> UserError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from dormouse.pipeline.derived import Arms, ReadSample, derived
 from dormouse.pipeline.frontier import frontier
 from dormouse.pipeline.half_dose import dose_records
 from dormouse.pipeline.items import write_items
-from dormouse.pipeline.plan import Plan, Reading
+from dormouse.pipeline.plan import Plan, Reading, State
 from dormouse.pipeline.replicated import merged, spreads
 from dormouse.pipeline.stages import ANSWERS
 from dormouse.provenance import Provenance, StudyFile, StudyHead
@@ -90,6 +90,16 @@ def make_results(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> 
         (folder / ANSWERED).write_text(json_text(answer_claims(plans[0].design, numbers), indent=1))
 
     return store.get("results", key, about, build)[0]
+
+
+def records_of(plan: Plan, store: Store, wanted: Callable[[State], bool]) -> list[Record]:
+    """The records of some states of a study that may still run: what is there of them, and what follows from it."""
+    found = [
+        (reading, store.find(reading.stage.kind, reading.stage.key))
+        for reading in plan.readings
+        if wanted(reading.state)
+    ]
+    return collect(plan.model, [(reading, entry) for reading, entry in found if entry is not None]).records
 
 
 def _entries(plan: Plan, store: Store, lost: Collection[str]) -> list[tuple[Reading, Entry]]:

@@ -28,6 +28,8 @@ MAX_BYTES = 1_000_000
 DEEPEST = 20
 LONGEST_NUMBER = 100
 """Signs in a number: what is longer is one that Python would not print."""
+ORIGIN = "# the files that it names are relative to "
+"""How the first line of a study begins that was kept away from its files."""
 BESIDE = 0
 """In place of a line: what was given beside the file."""
 YAML = "tag:yaml.org,2002:"
@@ -84,7 +86,8 @@ def parse_design(
     text: str, called: str = "study", overrides: Overrides | None = None, folder: Path | None = None
 ) -> Design:
     """What the study in a text means, with `overrides` in place of what it says; `called` is the name of the file for
-    messages. Files that it names are relative to `folder`, by default the working directory. Raises as `read_study`."""
+    messages. Files that it names are relative to the folder in its first line (see `with_origin`), else to `folder`, by
+    default the working directory. Raises as `read_study`."""
     value, lines = _read(text, called)
     today = modern(value, CHAIN)
     lines |= _lines_now(lines, today.moved)
@@ -95,7 +98,7 @@ def parse_design(
         lines |= _lines_now(lines, today.moved)
     if today.twice:
         raise _located(*today.twice, "keep the new name", lines, called)
-    with relative_to(folder or Path.cwd()):
+    with relative_to(_origin(text) or folder or Path.cwd()):
         return _expanded(today.value, lines, called)
 
 
@@ -107,6 +110,40 @@ def with_overrides(text: str, overrides: Overrides) -> str:
     value = overridden(modern(_read(text, "study")[0], CHAIN).value, overrides).value
     said = ", ".join(overrides)
     return f"# given beside the file: {said}\n{yaml.safe_dump(value, sort_keys=False, allow_unicode=True)}"
+
+
+def with_origin(text: str, folder: Path) -> str:
+    """The text of a study as it is kept in the folder of its results, to be run from there too: where it names files of
+    `folder`, a first line says where they are. Without any it is as it was written."""
+    if _origin(text) or not any(_lies_in(folder, value) for value in _words(top_level(text))):
+        return text
+    return f"{ORIGIN}{folder.resolve()}\n{text}"
+
+
+def without_origin(text: str) -> str:
+    """The text of a study as it was written: whoever reads a report need not know the folders of this machine."""
+    return text.partition("\n")[2] if _origin(text) else text
+
+
+def _origin(text: str) -> Path | None:
+    first = text.partition("\n")[0]
+    return Path(first.removeprefix(ORIGIN)) if first.startswith(ORIGIN) else None
+
+
+def _words(value: object) -> Iterator[str]:
+    """Every text in a study, at any depth."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _words(inner)
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    try:
+        return bool(name) and not Path(name).expanduser().is_absolute() and (folder / name).exists()
+    except (OSError, RuntimeError, ValueError):  # no path at all
+        return False
 
 
 def _read(text: str, called: str) -> tuple[Mapping[str, object], dict[Place, int]]:

@@ -1,0 +1,93 @@
+"""Tells of each model of a study as soon as all that is measured of it is there, while the others are still made."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dormouse.execution.executors import Watcher
+from dormouse.pipeline.folder import link_model
+from dormouse.pipeline.plan import Plan, State
+from dormouse.pipeline.results import records_of
+from dormouse.records import Record
+from dormouse.store import MANIFEST, Store
+
+Tell = Callable[[Path, Sequence[Record]], None]
+"""Is given the folder of a model in the results, and the records of its organism before and after its treatment."""
+
+
+class Live:
+    """A watcher that passes all on to another one, and tells of models that are finished."""
+
+    def __init__(self, watcher: Watcher, tell: Tell) -> None:
+        self.watcher, self.tell = watcher, tell
+        self.waiting: dict[tuple[int, int], set[str]] = {}
+        """(plan, state) -> the keys of stages that are not there yet."""
+        self.keys: dict[str, set[str]] = {}
+        """Name of a stage -> keys: on several models stages have the same names."""
+        self.lock = threading.Lock()
+
+    def follow(self, plans: Sequence[Plan], store: Store, out: Path) -> None:
+        """From now on these are the models. What is finished already is nothing new."""
+        self.plans, self.store, self.out = plans, store, out
+        self.waiting, self.keys = {}, {}
+        for p, plan in enumerate(plans):
+            for s, state in enumerate(plan.states):
+                if state.is_final:
+                    stages = [
+                        state.stage,
+                        *(reading.stage for reading in plan.readings if _about(reading.state, state)),
+                    ]
+                    missing = [stage for stage in stages if not (stage.folder(store) / MANIFEST).is_file()]
+                    for stage in missing:
+                        self.keys.setdefault(stage.name, set()).add(stage.key)
+                    if missing:
+                        self.waiting[p, s] = {f"{stage.kind}/{stage.key}" for stage in missing}
+
+    def done(self, name: str, seconds: float) -> None:
+        """Tell of the models of which this was the last stage."""
+        self.watcher.done(name, seconds)
+        with self.lock:
+            for at, missing in [(at, left) for at, left in self.waiting.items() if self._is_among(name, left)]:
+                missing -= {one for one in missing if (self.store.root / "entries" / one / MANIFEST).is_file()}
+                if not missing:
+                    del self.waiting[at]
+                    self._tell(self.plans[at[0]], self.plans[at[0]].states[at[1]])
+
+    def _is_among(self, name: str, left: set[str]) -> bool:
+        return any(one.rpartition("/")[2] in self.keys.get(name, ()) for one in left)
+
+    def _tell(self, plan: Plan, state: State) -> None:
+        try:
+            folder = link_model(plan, state, self.out, several=len(self.plans) > 1)
+            self.tell(folder, records_of(plan, self.store, lambda one: _about(one, state)))
+        except Exception as error:  # of a tracker, of any kind: the study goes on, and all is told at its end
+            why = (str(error) or type(error).__name__).splitlines()[0]
+            self.watcher.say(f"{state.organism} {state.intervention} could not be reported yet: {why}")
+
+    def say(self, text: str) -> None:
+        """As the other watcher does."""
+        self.watcher.say(text)
+
+    def start(self, stages: int) -> None:
+        """As the other watcher does."""
+        self.watcher.start(stages)
+
+    def stage(self, name: str) -> None:
+        """As the other watcher does."""
+        self.watcher.stage(name)
+
+    def tick(self, name: str, share: float, text: str) -> None:
+        """As the other watcher does."""
+        self.watcher.tick(name, share, text)
+
+    def failed(self, name: str, why: str) -> None:
+        """As the other watcher does."""
+        self.watcher.failed(name, why)
+
+
+def _about(one: State, of: State) -> bool:
+    """Whether a state is on the way of a model: the organism itself, or a state of that very treatment."""
+    same = (one.organism, one.seed, one.planting) == (of.organism, of.seed, of.planting)
+    return same and (one.intervention, one.treatment) in (("", 0), (of.intervention, of.treatment))
