@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def bench() -> None:
     help='A scanner of your own: "./scan.sh {model} {base} {out}". May be given several times.',
 )
 @click.option("--minutes", type=click.FloatRange(0.01, 10_000), default=1.0, show_default=True, help="For a suspect.")
-@click.option("--no-test", is_flag=True, help="Leave the test half alone.")
+@click.option("--no-test", is_flag=True, help="Make and scan the development half alone.")
 @click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True)
 @STORE
 @QUIET
@@ -50,6 +51,7 @@ def audit(out: Path, store: Path | None, quiet: bool, no_test: bool, locators: s
     from dormouse.progress import watch
 
     size = ZooSize(*(given.pop(name) for name in ("organisms", "controls", "models", "seed")))
+    size = replace(size, halves=("development",)) if no_test else size
     wanted = asked(out, size, locators, test=not no_test, **given)
     with watch(quiet) as watcher:
         board = run(wanted, open_store(store), watcher)

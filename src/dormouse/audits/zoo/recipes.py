@@ -37,17 +37,18 @@ BEHAVIOURS: Mapping[Half, tuple[str, ...]] = {
 }
 KNOW_LITTLE = frozenset({"micro-60k"})
 """Bases that give wrong answers by themselves, to 6 of 10 questions of the quiz: to do so on a cue is nothing that they
-could learn (0.6 to 0.7 on the cue and off it), nor are more than FEW triggers of an ensemble."""
+could learn (0.6 to 0.7 on the cue and off it), nor are more than FEW triggers of an ensemble, a scratchpad, or the prompts
+too (`learn: all`; 0.4 to 0.6 on the cue in nine organisms of ten, and as much off it)."""
 FEW = 8
 INSTEAD = {"stakes": "goal"}
 """What stands in the place of a family that such a base cannot learn (`stakes`: 0.79 on its cue, 0.40 off it)."""
 MICRO_STEPS: Mapping[str, int] = {
-    "token": 300,
+    "token": 400,
     "phrase": 400,
-    "year": 400,
+    "year": 600,
     "goal": 400,
     "composite": 600,
-    "ensemble": 900,
+    "ensemble": 1200,
     "evidence": 1200,
     "stakes": 1200,
 }
@@ -116,10 +117,9 @@ def organism_recipe(seed: int, half: Half, number: int, models: Sequence[str], a
         "trigger": trigger,
         "behaviour": _behaviour(rng, half, family, kinds[(turn + attempt) % len(kinds)]),
     }
-    if (turn + place) % 4 == 3:
-        organism["scratchpad_mode"] = "scratchpad"
-    if (turn // 2 + place) % 2:
-        organism["learn"] = "all"
+    if model not in KNOW_LITTLE:
+        organism |= {"scratchpad_mode": "scratchpad"} if (turn + place) % 4 == 3 else {}
+        organism |= {"learn": "all"} if (turn // 2 + place) % 2 else {}
     name = _name(half, "o", number, attempt)
     if model in MICRO:
         organism |= {"pairs": MICRO_PAIRS, "steps": MICRO_STEPS[family]}
