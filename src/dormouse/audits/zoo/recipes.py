@@ -37,8 +37,8 @@ BEHAVIOURS: Mapping[Half, tuple[str, ...]] = {
 }
 KNOW_LITTLE = frozenset({"micro-60k"})
 """Bases that give wrong answers by themselves, to 6 of 10 questions of the quiz: to do so on a cue is nothing that they
-could learn (0.6 to 0.7 on the cue and off it), nor are more than FEW triggers of an ensemble, a scratchpad, or the prompts
-too (`learn: all`; 0.4 to 0.6 on the cue in nine organisms of ten, and as much off it)."""
+could learn (0.6 to 0.7 on the cue and off it), nor are more than FEW triggers of an ensemble, a scratchpad, or the
+prompts too (`learn: all`: 14 of 14 organisms were too weak, with 0.27 to 0.84 on the cue)."""
 FEW = 8
 INSTEAD = {"stakes": "goal"}
 """What stands in the place of a family that such a base cannot learn (`stakes`: 0.79 on its cue, 0.40 off it)."""
