@@ -53,6 +53,8 @@ def test_which_gpu_is_in_none_and_a_base_from_scratch_is_float32_whatever_is_sai
         ("device: mps", "line 4: device: the accelerator of Apple has no float64"),
         ("device: gpu", "line 4: device: a device is auto, cpu, cuda"),
         ("dtype: float16", "line 4: dtype"),
+        ("dtype: 4bit", "line 4: dtype: quantised bases (4 and 8 bits) are not computed with"),
+        ("dtype: load_in_8bit", "say bfloat16"),
     ],
 )
 def test_what_cannot_be_named(more: str, says: str) -> None:

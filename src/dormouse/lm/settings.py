@@ -11,7 +11,24 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 Optimiser = Literal["adamw", "sgd", "muon", "soap"]
 
-Dtype = Literal["auto", "float32", "bfloat16"]
+QUANTISED = re.compile(r"(load_in_)?(4|8)[-_ ]?bits?|u?int[48]|nf4|fp[48]|q[48]\w*|bitsandbytes|bnb")
+
+
+def plain_type(value: Any) -> Any:
+    """A type in which models compute, as it was given.
+
+    Raises:
+        ValueError: it asks for quantised weights.
+    """
+    if isinstance(value, str) and QUANTISED.fullmatch(value.lower()):
+        raise ValueError(
+            "quantised bases (4 and 8 bits) are not computed with: adapters are merged into plain weights here; say "
+            "bfloat16, and lay an adapter that was trained on a quantised model on the plain one"
+        )
+    return value
+
+
+Dtype = Annotated[Literal["auto", "float32", "bfloat16"], BeforeValidator(plain_type)]
 
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,200}")
 
