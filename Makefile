@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
 DOCS := $(VENV)/.docs
 
-.PHONY: demo test stress check bench bench-studies docs setup tools build clean
+.PHONY: demo test stress check bench bench-studies docs setup tools build clean lock audit
 
 demo: setup
 	$(BIN)/dormouse demo
@@ -57,6 +57,22 @@ $(TOOLS): $(READY)
 $(DOCS): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $(DOCS)
+
+# What asks pypi.org. The lock has a hash for every file of every version in constraints.txt: for machines that trust no
+# index (pip install --require-hashes -r requirements-lock.txt; pip install --no-deps .).
+AUDIT := build/audit/bin
+
+$(AUDIT)/uv: constraints.txt
+	$(PYTHON) -m venv build/audit
+	$(AUDIT)/python -m pip install --quiet uv==0.13.9 pip-audit==2.10.1 pip-licenses==5.5.5
+
+lock: $(AUDIT)/uv
+	$(AUDIT)/uv pip compile pyproject.toml --all-extras --constraint constraints.txt --generate-hashes --no-header --quiet \
+		--python-version 3.11.7 --default-index https://pypi.org/simple --output-file requirements-lock.txt
+
+audit: tools $(AUDIT)/uv
+	$(AUDIT)/pip-licenses --python=$(BIN)/python --order=license
+	$(AUDIT)/pip-audit --requirement requirements-lock.txt --require-hashes --disable-pip
 
 clean:
 	rm -rf $(VENV) build dist runs site
