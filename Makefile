@@ -17,7 +17,7 @@ test: tools
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 stress: tools
-	DORMOUSE_STRESS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal tests/test_faults.py tests/test_json_files.py tests/test_store.py tests/lm/test_opening.py tests/execution/test_on_ray.py tests/lm/test_architectures.py
+	DORMOUSE_STRESS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal tests/test_faults.py tests/test_json_files.py tests/test_store.py tests/lm/test_opening.py tests/execution/test_on_ray.py tests/lm/test_architectures.py tests/claims/test_instrument.py
 
 check: tools
 	$(BIN)/ruff check .

@@ -35,6 +35,16 @@ def test_intervals_hold_the_truth_and_verdicts_are_seldom_wrong(truth: str, seed
     assert found.wrong <= 0.05 + chance * (0.05 * 0.95) ** 0.5
 
 
+@pytest.mark.parametrize("truth", instrument.TRUTHS if STRESS else ("at the margin", "collapse in 20 %"))
+@pytest.mark.parametrize("spend", ("obrien_fleming", "e_value"))
+def test_a_study_that_is_looked_at_again_and_again_is_as_seldom_wrong(truth: str, spend: str) -> None:
+    studies = STUDIES if STRESS else 12
+    found = instrument.simulate(truth, 20 if STRESS else 14, studies, spend=spend)
+    chance = 3 / studies**0.5
+    assert found.coverage >= 0.93 - chance * (0.93 * 0.07) ** 0.5
+    assert found.wrong <= 0.05 + chance * (0.05 * 0.95) ** 0.5
+
+
 def test_it_finds_what_is_there() -> None:
     assert instrument.simulate("effect 0.3", 20, 20).right > 0.8
     assert instrument.simulate("floor against ceiling", 5, 20).right > 0.8
