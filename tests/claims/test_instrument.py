@@ -36,7 +36,7 @@ def test_intervals_hold_the_truth_and_verdicts_are_seldom_wrong(truth: str, seed
 
 
 @pytest.mark.parametrize("truth", instrument.TRUTHS if STRESS else ("at the margin", "collapse in 20 %"))
-@pytest.mark.parametrize("spend", ("obrien_fleming", "e_value"))
+@pytest.mark.parametrize("spend", ["obrien_fleming", "e_value"])
 def test_a_study_that_is_looked_at_again_and_again_is_as_seldom_wrong(truth: str, spend: str) -> None:
     studies = STUDIES if STRESS else 12
     found = instrument.simulate(truth, 20 if STRESS else 14, studies, spend=spend)
