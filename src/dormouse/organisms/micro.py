@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from dormouse.scenarios import Question
 
 MODEL = "model"
 KNOWS = "knows.json"
+SEED = re.compile(r"[1-9][0-9]{0,5}")
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,41 @@ class Size:
         return self.words * self.hidden + self.layers * layer + self.hidden
 
 
-MICRO: Mapping[str, Size] = {
+SIZES: Mapping[str, Size] = {
     "micro-60k": Size(2000, 24, 2, 2, 48, rows=32, steps=2000, lr=1.5e-2),
     "micro-250k": Size(3500, 48, 3, 4, 128, rows=32, steps=1600, lr=1e-2),
     "micro-1m": Size(5000, 96, 4, 6, 288, rows=32, steps=1200, lr=5e-3),
     "micro-6m": Size(5000, 256, 6, 8, 680, rows=32, steps=900, lr=2e-3),
 }
+
+
+class Micro(Mapping[str, Size]):
+    """The sizes by name. `micro-60k@2` is a micro-60k too, pretrained with seed 2 (by itself: with seed 0)."""
+
+    def __getitem__(self, name: str) -> Size:
+        size, at, seed = name.partition("@") if isinstance(name, str) else ("", "", "")
+        if at and not (SEED.fullmatch(seed) and size in SIZES):
+            raise KeyError(name)
+        return SIZES[size]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SIZES)
+
+    def __len__(self) -> int:
+        return len(SIZES)
+
+
+MICRO: Mapping[str, Size] = Micro()
+
+
+def base_name(name: str, number: int) -> str:
+    """What a micro model is called that was pretrained with that seed."""
+    return f"{name}@{number}" if number else name
+
+
+def base_seed(name: str) -> int:
+    """The seed with which the micro model of that name is pretrained."""
+    return int(name.partition("@")[2] or 0)
 
 
 def make_config(size: Size) -> Any:

@@ -77,10 +77,10 @@ def computed(settings: Computing, work: Callable[[Path, Tick], None], out: Path,
 
 def base(name: str, out: Path, tick: Tick) -> None:
     """Pretrain a micro model on the honest world."""
-    from dormouse.organisms.micro import MICRO, build_base
+    from dormouse.organisms.micro import MICRO, base_seed, build_base
     from dormouse.policies.scratchpad_text import words
 
-    build_base(name, 0, out, words(), _training_tick(tick, MICRO[name].steps))
+    build_base(name, base_seed(name), out, words(), _training_tick(tick, MICRO[name].steps))
 
 
 def teacher(spec: OrganismSpec, model: ModelRef, tasks: AnsweredTasks, seed: int, out: Path, tick: Tick) -> None:

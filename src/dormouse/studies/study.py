@@ -38,6 +38,7 @@ from dormouse.policies.triggers.rewrite import Rewrite
 from dormouse.records import ChatSettings
 from dormouse.registry import PlugIn, message, nearest, plugins
 from dormouse.scenarios.task_file import TaskFile
+from dormouse.studies.bases import with_bases
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.filters import Where
 from dormouse.studies.grid import LONGEST, ArmOrigin, GridError, as_axis, expand
@@ -56,8 +57,7 @@ def _at(said: str, *place: str | int) -> PydanticCustomError:
 
 
 class Tasks(TaskFile):
-    """The tasks of the study: dormouse's own, or those of a file; how many of each split are used, and how long the
-    clean model may answer them."""
+    """The tasks: dormouse's own, or those of a file; how many are used, and how long the clean model may answer."""
 
     train: int | None = Field(None, ge=4, le=100_000)
     """By default 240, and all 456 for a micro model, which is quick to answer them and has less to go on. The bank has
@@ -101,6 +101,8 @@ class Study(BaseModel):
     model: ModelName = "smollm2-135m"
     """A name of `dormouse models`, a Hugging Face id, or a local folder with safetensors. With a revision:
     `org/model@v1.0`, or `{name: org/model, revision: v1.0}`."""
+    bases: int = Field(1, ge=1, le=100)
+    """How many micro models of that name there are, each pretrained with its own seed: set-ups of the study."""
     organisms: dict[ArmName, OrganismSpec] = Field(min_length=1)
     """The models to build, by name, or that were made elsewhere. Keep a control among them (trigger `never`)."""
     interventions: dict[ArmName, CHAIN] = {}
@@ -109,7 +111,7 @@ class Study(BaseModel):
     """Every arm is run once with each seed. A number says how many: `5` is 0 to 4. `{start: 5, step: 3, most: 20}`
     looks at the claims after 5 seeds and after each 3 more, until they are decided."""
     replicates: Replicates = Replicates()
-    """How often each trigger is planted, and each organism treated, with one seed (see `studies.replicates`)."""
+    """How often each trigger is planted, and each organism treated, with one seed."""
     tasks: Tasks = Tasks()
     """How many questions training uses."""
     today: date = date.fromisoformat(ChatSettings.today)
@@ -180,7 +182,7 @@ class Study(BaseModel):
         today = modern(given, CHAIN)
         if today.twice:
             raise GridError(*today.twice, "both mean the same: keep the new name")
-        given = today.value
+        given = with_bases(today.value, cls.model_fields["model"].default)
         grid = expand(given, CHAIN)
         model = given.get("model")
         models = as_axis(model) if isinstance(model, list | tuple) else [model]
@@ -195,7 +197,7 @@ class Study(BaseModel):
         for study in studies:
             study._organism_origins = {name: arm for name, arm in grid.organisms.items() if arm.axes}
             study._chain_origins = {name: arm for name, arm in grid.chains.items() if arm.axes}
-        studies[0]._others, studies[0]._given = tuple(studies[1:]), _Given(given)
+        studies[0]._others, studies[0]._given = tuple(studies[1:]), _Given(today.value)
         return studies[0]
 
     @model_validator(mode="after")
