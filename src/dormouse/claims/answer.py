@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from dormouse.claims.claim_evidence import ClaimEvidence
 from dormouse.claims.numbers import Numbers
-from dormouse.claims.question import Question
 from dormouse.claims.verdict import Verdict
 from dormouse.studies.design import Design
 
@@ -33,7 +33,7 @@ def _at_look(design: Design, numbers: Numbers, decided: Collection[int]) -> list
     correction for the others."""
     from statsmodels.stats.multitest import multipletests
 
-    asked = [Question(design, pairing, numbers) for pairing in design.comparisons]
+    asked = [ClaimEvidence(design, pairing, numbers) for pairing in design.comparisons]
     found = {i: 0.0 if i in decided else one.p for i, one in enumerate(asked) if i in decided or one.p is not None}
     corrected = multipletests(list(found.values()), method="holm")[1] if found else []
     after = dict(zip(found, map(float, corrected), strict=True))

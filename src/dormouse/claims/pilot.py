@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from dormouse.claims.chances import decides
+from dormouse.claims.claim_evidence import ClaimEvidence
 from dormouse.claims.effects import LEVEL, Effect
 from dormouse.claims.looks import look_of
 from dormouse.claims.numbers import Numbers
-from dormouse.claims.question import Question
 from dormouse.claims.verdict import Verdict
 from dormouse.errors import UserError
 from dormouse.studies.claim_spec import Claim
@@ -37,10 +37,10 @@ def pilot_lines(design: Design, numbers: Numbers, seeds: Collection[int]) -> lis
             "run the pilot with seeds of its own: dormouse run STUDY 'seeds=[100, 101, 102]' --out PILOT",
         )
     there = Design(design.study, seeds=tuple(sorted(seeds)))
-    return [_line(design, Question(there, pairing, numbers)) for pairing in there.comparisons]
+    return [_line(design, ClaimEvidence(there, pairing, numbers)) for pairing in there.comparisons]
 
 
-def _line(design: Design, asked: Question) -> str:
+def _line(design: Design, asked: ClaimEvidence) -> str:
     claim, answer, found = asked.claim, asked.answer(None, 0), asked.effect
     if found is None:
         return f"pilot, claim {claim.id}: it says nothing: {answer.why}"

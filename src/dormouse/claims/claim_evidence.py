@@ -27,7 +27,7 @@ UNMATCHED = "before treatment no organism of one side is as strong as any of the
 HIDDEN_BY_BUDGET = "times that reached the budget hide whether the effect is as large as claimed"
 
 
-class Question:
+class ClaimEvidence:
     """One claim, and what there is to answer it."""
 
     def __init__(self, design: Design, pairing: Pairing, numbers: Numbers) -> None:
