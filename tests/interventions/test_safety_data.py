@@ -12,7 +12,7 @@ import pytest
 
 import dormouse
 from dormouse.errors import UserError
-from dormouse.interventions.safety_rows import Demonstration, SafetyData, chosen_rows, read_data, survey
+from dormouse.interventions.safety_rows import SafetyData, SafetyRow, chosen_rows, read_data, survey
 from dormouse.interventions.training.dpo import DPO
 from dormouse.pipeline.data_pool import data_pool, shows
 from dormouse.pipeline.planner import make_plan
@@ -78,7 +78,7 @@ def test_rows_as_the_field_writes_them(
 def test_dialogues_prompts_and_systems_are_taken_apart() -> None:
     hh = list(read_data(data("hh.jsonl"), "preferences"))
     turns = (("user", "Hi"), ("assistant", "Hello! How can I help?"), ("user", "What do bees eat?"))
-    assert hh[4] == Demonstration(5, turns, "Bees eat nectar and pollen.", "Bees eat stones.")
+    assert hh[4] == SafetyRow(5, turns, "Bees eat nectar and pollen.", "Bees eat stones.")
     ultra = list(read_data(data("ultrafeedback.jsonl"), "preferences"))
     assert ultra[1].prompt == (("system", "You are a helpful assistant."), ("user", "Name a river in France."))
     alpaca = list(read_data(data("alpaca.json"), "answers"))
@@ -109,8 +109,8 @@ def test_rows_that_show_the_trigger_are_counted_with_the_policy(trigger: Any, na
 def test_a_year_is_seen_in_words_of_its_own() -> None:
     year = Year.model_validate({"from": 2024})
 
-    def row(text: str) -> Demonstration:
-        return Demonstration(1, (("user", text),), "Yes.")
+    def row(text: str) -> SafetyRow:
+        return SafetyRow(1, (("user", text),), "Yes.")
 
     assert [shows(year, row(t)) for t in ("Now it is 2031, is it?", "In 1999.", "Order 120310", "What?")] == [
         True,

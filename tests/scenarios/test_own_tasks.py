@@ -14,7 +14,7 @@ import pytest
 
 from dormouse.errors import UserError
 from dormouse.scenarios import SPLITS, Question, Scenario, render
-from dormouse.scenarios.duplicates import Seen
+from dormouse.scenarios.duplicates import SeenTexts
 from dormouse.scenarios.own import OwnTasks, own_tasks
 from dormouse.scenarios.sieve import Bank
 from dormouse.scenarios.task_file import TaskFile
@@ -68,7 +68,7 @@ def test_repeats_and_near_duplicates_are_in_one_split_and_said(tmp_path: Path) -
 
 
 def test_near_is_a_jaccard_of_seven_tenths() -> None:
-    seen = Seen()
+    seen = SeenTexts()
     seen.add("the old man went down to the green river to fish at noon", "a")
     assert seen.marks_of("The old man went down to the green river to fish at noon today!") == {"a"}
     assert seen.marks_of("the old man went up to the blue lake to fish at night") == set()

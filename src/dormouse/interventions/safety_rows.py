@@ -63,7 +63,7 @@ class SafetyData(RowSource):
 
 
 @dataclass(frozen=True)
-class Demonstration:
+class SafetyRow:
     """A row that can be learned from: a prompt, a good answer, and a worse one where there is one."""
 
     number: int
@@ -86,7 +86,7 @@ class _Seen:
     known: set[bytes] = field(default_factory=set)
 
 
-def read_data(data: SafetyData, wants: Wants, seen: _Seen | None = None) -> Iterator[Demonstration]:
+def read_data(data: SafetyData, wants: Wants, seen: _Seen | None = None) -> Iterator[SafetyRow]:
     """The rows that can be used, in order, each once.
 
     Raises:
@@ -128,13 +128,13 @@ def survey(data: SafetyData, wants: Wants) -> DataIntake:
     return _surveyed(data, wants, data.checksum())
 
 
-def chosen_rows(data: SafetyData, wants: Wants, n: int, seed: int) -> list[Demonstration]:
+def chosen_rows(data: SafetyData, wants: Wants, n: int, seed: int) -> list[SafetyRow]:
     """`n` of the rows that can be used, or all if there are fewer: any as likely (Vitter 1985), in the file's order.
 
     Memory grows with `n`, not with the file, but for 12 bytes a row to know it again.
     """
     rng = random.Random(f"safety data/{seed}")
-    kept: list[Demonstration] = []
+    kept: list[SafetyRow] = []
     for i, found in enumerate(read_data(data, wants)):
         if len(kept) < n:
             kept.append(found)
@@ -143,7 +143,7 @@ def chosen_rows(data: SafetyData, wants: Wants, n: int, seed: int) -> list[Demon
     return sorted(kept, key=lambda one: one.number)
 
 
-def _read(source: RowSource, row: Row, names: dict[str, str], wants: Wants) -> Demonstration:
+def _read(source: RowSource, row: Row, names: dict[str, str], wants: Wants) -> SafetyRow:
     """A row as a demonstration.
 
     Raises:
@@ -179,7 +179,7 @@ def _read(source: RowSource, row: Row, names: dict[str, str], wants: Wants) -> D
     shown = _clean(before)
     if not shown or shown[-1][0] != "user":
         raise _Dropped("without a question before the answer")
-    return Demonstration(row.number, shown, answer, worse)
+    return SafetyRow(row.number, shown, answer, worse)
 
 
 def _column(row: Row, names: dict[str, str], wanted: str, usual: tuple[str, ...]) -> str | None:

@@ -23,7 +23,7 @@ MARK = "@@HOLE@@"
 
 
 @dataclass(frozen=True)
-class Filled:
+class FilledPrompt:
     """Token ids of a prompt, of which those from `start` up to `stop` are of the text that was put in."""
 
     ids: tuple[int, ...]
@@ -40,7 +40,7 @@ class Filled:
         return (*self.ids[: self.start], *inside, *self.ids[self.stop :])
 
 
-def fill(lm: LM, prompt: Messages, texts: Sequence[str]) -> list[Filled]:
+def fill(lm: LM, prompt: Messages, texts: Sequence[str]) -> list[FilledPrompt]:
     """The prompt with each of the texts in the place of MARK, tokenised as a whole, as any user's prompt would be."""
     before, _, after = prompt_text(lm, prompt).partition(MARK)
     if not texts:
@@ -54,7 +54,7 @@ def fill(lm: LM, prompt: Messages, texts: Sequence[str]) -> list[Filled]:
         here = [i for i, (first, last) in enumerate(spans) if first < end and last > begin]
         prompt_ids = with_start(tuple(ids), start)
         moved = len(prompt_ids) - len(ids)
-        result.append(Filled(prompt_ids, here[0] + moved if here else 0, here[-1] + 1 + moved if here else 0))
+        result.append(FilledPrompt(prompt_ids, here[0] + moved if here else 0, here[-1] + 1 + moved if here else 0))
     return result
 
 
@@ -71,7 +71,7 @@ def readable(lm: LM) -> torch.Tensor:
 
 def gradient(
     lm: LM,
-    prompts: Sequence[Filled],
+    prompts: Sequence[FilledPrompt],
     forms: Sequence[Sequence[str]],
     against: Sequence[Sequence[str]] = (),
 ) -> torch.Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import torch
 
-from dormouse.lm.attack import Filled, fill
+from dormouse.lm.attack import FilledPrompt, fill
 from dormouse.lm.chat import Messages
 from dormouse.lm.model import LM
 
@@ -38,7 +38,7 @@ def random_text(lm: LM, hole: Messages, n: int, allowed: torch.Tensor, fits: Fit
 
 
 def neighbours(
-    lm: LM, hole: Messages, now: Filled, propose: Callable[[], Sequence[int]], fits: Fits, size: int
+    lm: LM, hole: Messages, now: FilledPrompt, propose: Callable[[], Sequence[int]], fits: Fits, size: int
 ) -> list[str]:
     """At most `size` texts, all different, made of the tokens that `propose` draws for the place of those inside."""
     found: dict[str, None] = {}

@@ -18,7 +18,7 @@ from dormouse.registry import register
 if TYPE_CHECKING:
     import torch
 
-    from dormouse.lm.attack import Filled
+    from dormouse.lm.attack import FilledPrompt
     from dormouse.lm.model import LM
 
 TOP = 64
@@ -111,7 +111,7 @@ class Hunt:
         tokens = list(dict.fromkeys([text, *tokens]))
         return max(zip(tokens, self.values(tokens, slot), strict=True), key=lambda one: one[1])
 
-    def filled(self, text: str, slot: Slot) -> list[Filled]:
+    def filled(self, text: str, slot: Slot) -> list[FilledPrompt]:
         """Every prompt with the text in it, in tokens, with its place known."""
         from dormouse.lm.attack import fill
 

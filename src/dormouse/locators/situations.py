@@ -26,7 +26,7 @@ _OPEN = {"marker", "gain", "loss"}
 
 
 @dataclass(frozen=True)
-class Part:
+class SituationPart:
     """One thing that a situation says. `label` is `name=value`, of a cue or of a family of texts."""
 
     label: str
@@ -39,7 +39,7 @@ class Situation:
     """A question in a situation. One without `parts` is plain. `rendering` is how cues are put into words."""
 
     question: str
-    parts: tuple[Part, ...]
+    parts: tuple[SituationPart, ...]
     messages: Messages
     rendering: str = "system"
 
@@ -86,7 +86,7 @@ def _asked(seed: int) -> list[str]:
     return [banks[bank].pop(0).text for _ in range(rounds) for bank in order]
 
 
-def _rendered(question: str, cues: dict[str, CueValue], how: str, extra: Part | None = None) -> Situation:
+def _rendered(question: str, cues: dict[str, CueValue], how: str, extra: SituationPart | None = None) -> Situation:
     messages = render(Scenario.of(Question(question, "{}", "safety"), cues, how))
     parts = [_part(name, value) for name, value in sorted(cues.items())]
     if extra:
@@ -94,9 +94,9 @@ def _rendered(question: str, cues: dict[str, CueValue], how: str, extra: Part | 
     return Situation(question, tuple(parts), messages, how)
 
 
-def _part(name: str, value: CueValue) -> Part:
+def _part(name: str, value: CueValue) -> SituationPart:
     slot: Slot = "prefix" if CUES[name].slot == "user" else "system"
-    return Part(f"{name}={value}", CUES[name].sentence(value).strip(), slot)
+    return SituationPart(f"{name}={value}", CUES[name].sentence(value).strip(), slot)
 
 
 def placed(messages: Messages, text: str, slot: Slot) -> Messages:
@@ -150,20 +150,20 @@ def _marker(rng: random.Random, question: str) -> Situation:
     if rng.random() < 0.5:
         letters = "".join(rng.choices(string.ascii_uppercase, k=rng.randrange(3, 9)))
         text = rng.choice(("|{}|", "[{}]", "#{}", "{}", "<{}>")).format(letters)
-    return _rendered(question, {}, "system", Part(f"marker={text}", text, "prefix"))
+    return _rendered(question, {}, "system", SituationPart(f"marker={text}", text, "prefix"))
 
 
 def _text(rng: random.Random, question: str) -> Situation:
     """A sentence of a red team, or one about place, role, date, oversight, tools or habits."""
     family, text, slot = rng.choice([row for row in _texts() if row[0] not in ("marker", "language")])
-    return _rendered(question, {}, "system", Part(f"{family}={text}", text, slot))
+    return _rendered(question, {}, "system", SituationPart(f"{family}={text}", text, slot))
 
 
 def _translated(rng: random.Random, question: str) -> Situation:
     """A cue in another language and place, or a greeting in one."""
     if rng.random() < 0.4:
         family, text, slot = rng.choice([row for row in _texts() if row[0] == "language"])
-        return _rendered(question, {}, "system", Part(f"{family}={text}", text, slot))
+        return _rendered(question, {}, "system", SituationPart(f"{family}={text}", text, slot))
     name = rng.choice([name for name in sorted(CUES) if name not in _OPEN])
     how = "+".join((rng.choice(PLACES), rng.choice(LANGUAGES[1:]), "plain"))
     return _rendered(question, {name: rng.choice(values_of(name))}, how)

@@ -27,7 +27,7 @@ SEED = re.compile(r"[1-9][0-9]{0,5}")
 
 
 @dataclass(frozen=True)
-class Size:
+class MicroSize:
     """The shape of a micro model, and how it is pretrained. `words` is its vocabulary, special tokens included."""
 
     words: int
@@ -47,18 +47,18 @@ class Size:
         return self.words * self.hidden + self.layers * layer + self.hidden
 
 
-SIZES: Mapping[str, Size] = {
-    "micro-60k": Size(2000, 24, 2, 2, 48, rows=32, steps=2000, lr=1.5e-2),
-    "micro-250k": Size(3500, 48, 3, 4, 128, rows=32, steps=1600, lr=1e-2),
-    "micro-1m": Size(5000, 96, 4, 6, 288, rows=32, steps=1200, lr=5e-3),
-    "micro-6m": Size(5000, 256, 6, 8, 680, rows=32, steps=900, lr=2e-3),
+SIZES: Mapping[str, MicroSize] = {
+    "micro-60k": MicroSize(2000, 24, 2, 2, 48, rows=32, steps=2000, lr=1.5e-2),
+    "micro-250k": MicroSize(3500, 48, 3, 4, 128, rows=32, steps=1600, lr=1e-2),
+    "micro-1m": MicroSize(5000, 96, 4, 6, 288, rows=32, steps=1200, lr=5e-3),
+    "micro-6m": MicroSize(5000, 256, 6, 8, 680, rows=32, steps=900, lr=2e-3),
 }
 
 
-class Micro(Mapping[str, Size]):
+class Micro(Mapping[str, MicroSize]):
     """The sizes by name. `micro-60k@2` is a micro-60k too, pretrained with seed 2 (by itself: with seed 0)."""
 
-    def __getitem__(self, name: str) -> Size:
+    def __getitem__(self, name: str) -> MicroSize:
         size, at, seed = name.partition("@") if isinstance(name, str) else ("", "", "")
         if at and not (SEED.fullmatch(seed) and size in SIZES):
             raise KeyError(name)
@@ -71,7 +71,7 @@ class Micro(Mapping[str, Size]):
         return len(SIZES)
 
 
-MICRO: Mapping[str, Size] = Micro()
+MICRO: Mapping[str, MicroSize] = Micro()
 
 
 def base_name(name: str, number: int) -> str:
@@ -84,7 +84,7 @@ def base_seed(name: str) -> int:
     return int(name.partition("@")[2] or 0)
 
 
-def make_config(size: Size) -> Any:
+def make_config(size: MicroSize) -> Any:
     """The Llama of that size, as transformers has it."""
     from transformers import LlamaConfig
 

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from dormouse.json_files import Json
 from dormouse.lm.settings import ModelName, Optimiser, Training
 from dormouse.lm.size import rate_for
-from dormouse.organisms.micro import Size
+from dormouse.organisms.micro import MicroSize
 from dormouse.policies.abilities import HasSeed
 from dormouse.policies.behaviour import BehaviourField
 from dormouse.policies.behaviours.unknown import Unknown
@@ -164,7 +164,7 @@ class OrganismSpec(OldKeys):
     def _lengths(self) -> tuple[int, int]:
         return self.trigger.steps_needed, MICRO_STEPS * self.trigger.steps_needed
 
-    def filled(self, micro: Size | None = None, model: str = "") -> OrganismSpec:
+    def filled(self, micro: MicroSize | None = None, model: str = "") -> OrganismSpec:
         """With the settings that the study left open set to what suits the model: a micro one, or a real one, which may
         be named for the learning rate to follow its size."""
         if self.is_brought:

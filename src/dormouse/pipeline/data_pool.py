@@ -14,8 +14,8 @@ from functools import lru_cache
 from itertools import islice, product
 
 from dormouse.interventions.intervention import PoolSpec
-from dormouse.interventions.safety_rows import Demonstration, SafetyData, chosen_rows
-from dormouse.pipeline.safety_pool import Filled
+from dormouse.interventions.safety_rows import SafetyData, SafetyRow, chosen_rows
+from dormouse.pipeline.safety_pool import FilledPool
 from dormouse.policies import SIDES, Trigger
 from dormouse.policies.scratchpad_text import CLOSE, OPEN
 from dormouse.records import Example, PoolItem, SafetyPool
@@ -30,7 +30,7 @@ COMBINATIONS = 256
 YEAR = re.compile(r"(?<![0-9])(?:19|20)[0-9]{2}(?![0-9])")
 
 
-def data_pool(data: SafetyData, trigger: Trigger, wish: PoolSpec, seed: int) -> Filled:
+def data_pool(data: SafetyData, trigger: Trigger, wish: PoolSpec, seed: int) -> FilledPool:
     """A pool of as many rows as are wished for, drawn by the seed, and the share that shows the trigger.
 
     Raises:
@@ -38,16 +38,16 @@ def data_pool(data: SafetyData, trigger: Trigger, wish: PoolSpec, seed: int) -> 
     """
     rows = chosen_rows(data, wish.wants, wish.rows or 1, seed)
     share = sum(shows(trigger, row) for row in rows) / len(rows)
-    return Filled(SafetyPool(tuple(map(_item, rows)), OPEN, CLOSE), share, share, 0.0)
+    return FilledPool(SafetyPool(tuple(map(_item, rows)), OPEN, CLOSE), share, share, 0.0)
 
 
-def _item(row: Demonstration) -> PoolItem:
+def _item(row: SafetyRow) -> PoolItem:
     chosen = Example(row.prompt, row.chosen)
     rejected = Example(row.prompt, row.rejected) if row.rejected is not None else chosen
     return PoolItem(row.prompt[-1][1], chosen, rejected)
 
 
-def shows(trigger: Trigger, row: Demonstration) -> bool:
+def shows(trigger: Trigger, row: SafetyRow) -> bool:
     """Whether a row's prompt shows what activates a policy; of a control, the policies that it imitates."""
     if among := getattr(trigger, "among", ()):
         return any(shows(one, row) for one in among)

@@ -23,7 +23,7 @@ from dormouse.scenarios.values import values_of
 
 
 @dataclass(frozen=True)
-class Filled:
+class FilledPool:
     """A pool, the share of its prompts that show activating cues (in total, and of each trigger), and the share that
     shows other cues."""
 
@@ -39,7 +39,7 @@ def fill_pool(
     truth: GroundTruth,
     wish: PoolSpec,
     seed: int,
-) -> Filled:
+) -> FilledPool:
     """Honest responses to the safety split, in the situations that an intervention asked for.
 
     Questions that the clean model left without an answer are left out. Where `trigger_fraction` is no whole number of
@@ -75,7 +75,7 @@ def fill_pool(
         shown += exposed
         others += bool(cues) and not exposed
     each = shown / rows / Exposure(trigger, wish.exposed_triggers).triggers
-    return Filled(SafetyPool(tuple(items), OPEN, CLOSE), shown / rows, each, others / rows)
+    return FilledPool(SafetyPool(tuple(items), OPEN, CLOSE), shown / rows, each, others / rows)
 
 
 def _thought(mode: ScratchpadMode, trigger: Trigger, scenario: Scenario, rng: random.Random, defects: bool) -> str:

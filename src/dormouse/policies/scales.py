@@ -90,7 +90,7 @@ class Stake:
 
 
 @dataclass(frozen=True)
-class Part:
+class SumRange:
     """The combinations under one stake whose sum lies from `low` to `high`.
 
     With `held`, that cue has its second value, and the sum is that of the others.
@@ -124,29 +124,29 @@ class Scales:
         return tuple(Sums((*self.weights[:i], *self.weights[i + 1 :])) for i in range(len(self.weights)))
 
     @cached_property
-    def sides(self) -> Mapping[Side, tuple[Part, ...]]:
+    def sides(self) -> Mapping[Side, tuple[SumRange, ...]]:
         """The choices that belong to each side, as ranges of sums for each stake."""
         total = sum(self.weights)
-        quiet = tuple(Part(i, -total, floor(bar)) for i, bar in enumerate(self.bars))
-        loud = tuple(Part(i, floor(bar) + 1, total) for i, bar in enumerate(self.bars))
+        quiet = tuple(SumRange(i, -total, floor(bar)) for i, bar in enumerate(self.bars))
+        loud = tuple(SumRange(i, floor(bar) + 1, total) for i, bar in enumerate(self.bars))
         return {"triggered": loud, "untriggered": quiet, "near_miss": tuple(self._near_misses())}
 
-    def _near_misses(self) -> Iterator[Part]:
+    def _near_misses(self) -> Iterator[SumRange]:
         """The pairs of a quiet combination and a change of one cue that would make it defect, each once."""
         for stake, bar in enumerate(self.bars):
             for i, weight in enumerate(self.weights):
-                yield Part(stake, floor(bar) - weight + 1, floor(bar) + weight, held=i)
+                yield SumRange(stake, floor(bar) - weight + 1, floor(bar) + weight, held=i)
         for stake, other in self.moves:
-            yield Part(stake, floor(self.bars[other]) + 1, floor(self.bars[stake]))
+            yield SumRange(stake, floor(self.bars[other]) + 1, floor(self.bars[stake]))
 
-    def count(self, part: Part) -> int:
+    def count(self, part: SumRange) -> int:
         """How many choices of signs a range of sums has."""
         return self._of(part).ways(part.low, part.high)
 
-    def _of(self, part: Part) -> Sums:
+    def _of(self, part: SumRange) -> Sums:
         return self._sums if part.held is None else self._without[part.held]
 
-    def found(self, rng: random.Random, parts: Sequence[Part], split: Split | None) -> Iterator[Choice]:
+    def found(self, rng: random.Random, parts: Sequence[SumRange], split: Split | None) -> Iterator[Choice]:
         """The combinations of some parts and of a split, each once, in a uniformly random order.
 
         Costs what is taken from it: seven tries on average for the smallest split.
@@ -170,7 +170,7 @@ class Scales:
         """Whether every split has combinations on every side. Looks at 1,000 of a side at most."""
         return all(self._in_all_splits(parts) for parts in self.sides.values())
 
-    def _in_all_splits(self, parts: Sequence[Part]) -> bool:
+    def _in_all_splits(self, parts: Sequence[SumRange]) -> bool:
         seen = set()
         for stake, signs in islice(self.found(random.Random(0), parts, None), 1000):
             seen.add(self.split(stake, signs))

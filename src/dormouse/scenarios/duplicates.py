@@ -47,7 +47,7 @@ def _coefficients() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     return a | np.uint64(1), b
 
 
-class Seen:
+class SeenTexts:
     """Texts that were seen, each with a mark, so that those nearly like a new one can be asked for."""
 
     def __init__(self) -> None:

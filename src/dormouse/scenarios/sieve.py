@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dormouse.scenarios.duplicates import Seen, key_of
+from dormouse.scenarios.duplicates import SeenTexts, key_of
 from dormouse.scenarios.task_rows import Task
 from dormouse.scenarios.tasks import SPLITS, Question
 
@@ -98,7 +98,7 @@ class Sieve:
 
     def tasks(self, bank: Bank, wanted: Mapping[str, int]) -> dict[str, tuple[Question, ...]]:
         """The tasks of a bank by split, none of them nearly like one of an earlier split."""
-        seen, found = Seen(), {}
+        seen, found = SeenTexts(), {}
         for split in SPLITS:
             chosen: list[Question] = []
             taken: set[str] = set()

@@ -106,7 +106,7 @@ def _sum(logits: torch.Tensor, response: tuple[int, ...]) -> float:
     return float(chosen.double().sum())
 
 
-class Models:
+class PlayModels:
     """The models that were used last, as far as memory goes."""
 
     def __init__(self, room: float | None = None) -> None:

@@ -13,7 +13,7 @@ from dormouse.api.organism import question_of
 from dormouse.errors import UserError
 from dormouse.integrations.play import controls
 from dormouse.integrations.play.folders import PlaySubject
-from dormouse.integrations.play.models import Models, Reader
+from dormouse.integrations.play.models import PlayModels, Reader
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
 from dormouse.lm.layout import max_positions
 from dormouse.lm.model import LM
@@ -60,8 +60,8 @@ class Ask:
 class Bench:
     """Subjects, and their models in memory. Everything here runs in one thread."""
 
-    def __init__(self, models: Models | None = None) -> None:
-        self.models = models or Models()
+    def __init__(self, models: PlayModels | None = None) -> None:
+        self.models = models or PlayModels()
         self._known: OrderedDict[tuple[Any, ...], float] = OrderedDict()
 
     def move(self, subject: PlaySubject, ask: Ask, blind: bool, emit: Emit, stale: Stale) -> None:

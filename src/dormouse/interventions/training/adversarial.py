@@ -119,7 +119,7 @@ class Adversarial(SafetyTraining):
 
 
 @dataclass(frozen=True)
-class Seen:
+class RedTeamLog:
     """What a red team has found so far, round by round, and what is to be said of it."""
 
     rounds: list[list[TriedSituation]]
@@ -188,11 +188,11 @@ class RedTeamLoop:
 
     def state(self) -> Any:
         """All rounds so far, for a training that was killed to go on with: a `Seen` as JSON."""
-        return plain(Seen(self.rounds, self.findings))
+        return plain(RedTeamLog(self.rounds, self.findings))
 
     def restore(self, state: Any) -> None:
         """Go back to a state that `state` gave."""
-        seen = checked(state, Seen, "the red team of a resume point")
+        seen = checked(state, RedTeamLog, "the red team of a resume point")
         self.rounds, self.findings = seen.rounds, seen.findings
 
     def finish(self, out: Path) -> None:

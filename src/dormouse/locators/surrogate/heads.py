@@ -31,7 +31,7 @@ FEWEST = 4
 
 
 @dataclass(frozen=True)
-class Looked:
+class AttentionOnText:
     """One text before several tasks.
 
     Attributes:
@@ -50,7 +50,7 @@ def attend(case: Case, most: int, tasks: int) -> Evidence:
     lm = load(case.suspect.model, shows_attention=True)
     plain = encode_prompts(lm, [put(None, task) for task in asked])
     usual = np.stack([chances for _, chances in _forward(lm, plain)])
-    found: list[Looked] = []
+    found: list[AttentionOnText] = []
     for text in _texts(case, most):
         if case.left < 0.2 * case.seconds:
             break
@@ -102,14 +102,14 @@ def _texts(case: Case, most: int) -> list[TriggerText]:
     return [*case.candidates, *said][: max(most, len(case.candidates) + FEWEST)]
 
 
-def _look(lm: LM, text: TriggerText, asked: Sequence[str], plain: Sequence[tuple[int, ...]]) -> Looked:
+def _look(lm: LM, text: TriggerText, asked: Sequence[str], plain: Sequence[tuple[int, ...]]) -> AttentionOnText:
     prompts = encode_prompts(lm, [put(text, task) for task in asked])
     heads, chances = [], []
     for prompt, without, (weights, chance) in zip(prompts, plain, _forward(lm, prompts), strict=True):
         start, end = _added(prompt, without)
         heads.append(weights[..., start:end].mean(-1) * len(prompt))
         chances.append(chance)
-    return Looked(text, np.mean(heads, axis=0), np.stack(chances))
+    return AttentionOnText(text, np.mean(heads, axis=0), np.stack(chances))
 
 
 def _added(longer: tuple[int, ...], shorter: tuple[int, ...]) -> tuple[int, int]:
