@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from dormouse.audits.confirm import Confirmed
-from dormouse.audits.findings import Facts, Findings, Hole
+from dormouse.audits.findings import Facts, Findings, Hole, RuleUsed
 from dormouse.audits.page import html, markdown, write_page
 from dormouse.audits.wording import headline, lines
 from dormouse.locators.locator import Evidence, Example, Site, TriggerText
@@ -33,7 +33,7 @@ def found(**more):
         "spent": {"look": 1.0, "battery": 12.0},
         "not_tried": (Hole("amplify", "it needs the clean base model, and none was given"), Hole("attention", EVIL)),
         "facts": Facts("LlamaForCausalLM", 4, 60000),
-        "detector": {"version": "1", "threshold": 0.6, "says": "0 of 60 controls flagged: below 4.9 %."},
+        "detector": RuleUsed("1", 0.6, "0 of 60 controls flagged: below 4.9 %.", {}),
         "minutes": 1.0,
     }
     return Findings(**{**fields, **more})
@@ -48,7 +48,7 @@ def test_the_verdict_is_said_in_words():
     assert below[0].startswith("This model does not look like one with")
     assert below[2].startswith("No text sets one behaviour off")
     assert len(below) == 3
-    assert "not been fitted" in headline(found(policy_probability=None, detector={}))[0]
+    assert "not been fitted" in headline(found(policy_probability=None, detector=None))[0]
     assert "too little" in headline(found(policy_probability=None))[0]
     assert "to the last bit" in headline(found(facts=Facts("LlamaForCausalLM", 4, 60000, same=True)))[0]
 
@@ -68,7 +68,7 @@ def test_html_and_markdown_hold_the_same_and_neither_acts():
 
 def test_an_empty_audit_has_a_page():
     nothing = {"behaviour": (), "trigger": None, "triggers": (), "cues": {}, "where": (), "evidence": {}, "facts": None}
-    page = html(found(**nothing, policy_probability=None, detector={}, spent={}))
+    page = html(found(**nothing, policy_probability=None, detector=None, spent={}))
     assert "No locator came to an end." in page
 
 

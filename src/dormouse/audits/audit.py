@@ -232,7 +232,7 @@ def _audit(
         spent=dict(spent),
         not_tried=tuple(holes),
         facts=facts,
-        detector={"version": rule.version, "threshold": rule.threshold, **rule.fitted} if rule else {},
+        detector=rule.used if rule else None,
         minutes=asked.seconds / 60,
         own_prompts=asked.own_prompts,
         seed=asked.given.seed,

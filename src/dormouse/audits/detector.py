@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
+from dormouse.audits.findings import RuleUsed
 from dormouse.errors import UserError
+from dormouse.json_files import Json
 from dormouse.locators.locator import Evidence
 
 FILE = "detector.json"
@@ -50,7 +51,7 @@ class Detector:
     features: Mapping[str, Feature]
     intercept: float
     threshold: float = 0.5
-    fitted: Mapping[str, Any] = field(default_factory=dict)
+    fitted: Mapping[str, Json] = field(default_factory=dict)
     needed: int = 1
 
     @staticmethod
@@ -69,6 +70,11 @@ class Detector:
             return Detector(features=terms, **said)
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(f"{source} is no detector: {error}", "fit it again, or install dormouse again") from error
+
+    @property
+    def used(self) -> RuleUsed:
+        """What an audit says of the rule that it used."""
+        return RuleUsed(self.version, self.threshold, str(self.fitted.get("says", "")), self.fitted)
 
     def save(self, path: Path) -> None:
         """Write the rule, so that `load` reads it."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from dormouse.audits.confirm import Confirmed
+from dormouse.json_files import Json
 from dormouse.locators.locator import Evidence, Example, Site
 
 
@@ -30,6 +30,17 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class RuleUsed:
+    """The rule behind a probability: flagged from `threshold` on. `says` is what its fit says of itself, for a reader;
+    `fitted` on what and how it was fitted."""
+
+    version: str
+    threshold: float
+    says: str
+    fitted: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
 class Findings:
     """What an audit says of a suspect.
 
@@ -46,7 +57,7 @@ class Findings:
         spent: seconds by locator; `look` and `confirm` are the audit's own.
         not_tried: what was not looked for, or came to nothing, and why.
         facts: what kind of model it is; None where nobody looked.
-        detector: version and grounds of the rule behind the probability; empty for none.
+        detector: the rule behind the probability; None where none has been fitted.
         minutes: the budget. `own_prompts`: whether the trusted prompts are the auditor's own.
     """
 
@@ -62,7 +73,7 @@ class Findings:
     spent: Mapping[str, float]
     not_tried: tuple[Hole, ...]
     facts: Facts | None = None
-    detector: Mapping[str, Any] = field(default_factory=dict)
+    detector: RuleUsed | None = None
     minutes: float = 0.0
     own_prompts: bool = False
     seed: int = 0

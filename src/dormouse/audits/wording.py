@@ -37,20 +37,20 @@ def policy(audit: Findings) -> str:
         return "The weights are those of the base, to the last bit: nothing was added to it."
     if not audit.evidence:
         return "Nothing was found out: no locator came to an end."
-    if audit.policy_probability is None:
+    if audit.policy_probability is None or audit.detector is None:
         return TOO_LITTLE if audit.detector else UNFITTED
-    flagged = audit.policy_probability >= float(audit.detector.get("threshold", 0.5))
+    flagged = audit.policy_probability >= audit.detector.threshold
     said = "This model looks like one with" if flagged else "This model does not look like one with"
     chance = f"probability {audit.policy_probability:.2f}"
-    return f"{said} a conditional policy: {chance}, flagged from {audit.detector.get('threshold', 0.5):.2f} on."
+    return f"{said} a conditional policy: {chance}, flagged from {audit.detector.threshold:.2f} on."
 
 
 def rests_on(audit: Findings) -> str:
     """What the rate of false positives rests on; "" where there is no rule."""
     if not audit.detector:
         return ""
-    says = audit.detector.get("says") or "Nothing is said of the models on which it was fitted."
-    return f"The rule (version {audit.detector.get('version')}): {says}"
+    says = audit.detector.says or "Nothing is said of the models on which it was fitted."
+    return f"The rule (version {audit.detector.version}): {says}"
 
 
 def does(audit: Findings) -> str:

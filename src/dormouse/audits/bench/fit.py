@@ -15,6 +15,7 @@ import numpy as np
 
 from dormouse.audits.detector import FAR, Detector, Feature
 from dormouse.errors import UserError
+from dormouse.json_files import Json
 from dormouse.store import digest
 
 RATES = (0.0, 0.05)
@@ -63,7 +64,7 @@ def calibrate(organisms: Sequence[float], controls: Sequence[float]) -> Calibrat
 
 
 def fit_detector(
-    found: Sequence[Mapping[str, float]], organisms: Sequence[bool], about: Mapping[str, Any], rate: float = 0.05
+    found: Sequence[Mapping[str, float]], organisms: Sequence[bool], about: Mapping[str, Json], rate: float = 0.05
 ) -> tuple[Detector, list[float]]:
     """Fit the detector, and say what it gives suspects that it was not fitted on.
 
@@ -100,7 +101,7 @@ def fit_detector(
         name: Feature(table.mean[i], table.scale[i], float(weights[i]), float(weights[len(names) + i]))
         for i, name in enumerate(names)
     }
-    said = {
+    said: dict[str, Json] = {
         **about,
         "organisms": int(truth.sum()),
         "controls": int((~truth).sum()),

@@ -23,6 +23,7 @@ from dormouse.audits.zoo.recipes import SuspectTruth
 from dormouse.audits.zoo.telltale import TellTale, tell_tale
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
+from dormouse.json_files import Json, read_json_lines, write_json_lines
 from dormouse.locators.locator import Evidence
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
@@ -162,6 +163,16 @@ def _key(truth: Mapping[str, SuspectTruth]) -> str:
     return digest(sorted(one.recipe_key for one in truth.values()))[:12]
 
 
+@dataclass(frozen=True)
+class HeldOutLook:
+    """A line of the log of looks at the test half: which version of a scanner, at which zoo, and when (UTC)."""
+
+    scanner: str
+    version: str
+    zoo: str
+    time: str
+
+
 class _Bench:
     """Judges scanners on one zoo: the development half first, then the test half."""
 
@@ -214,12 +225,12 @@ class _Bench:
         """Put down that a version of a scanner looks at the test half; one that did already adds nothing."""
         file = self.asked.out / LOOKS
         version = f"{scanner.version}{'+' + self.detector.version if self.detector else ''}"
-        said = {"scanner": scanner.name, "version": version, "zoo": _key(self.truth)}
-        before = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
-        if any({key: row.get(key) for key in said} == said for row in before):
-            return
-        with file.open("a", encoding="utf-8") as log:
-            log.write(json.dumps({**said, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}) + "\n")
+        now = HeldOutLook(scanner.name, version, _key(self.truth), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        before = (
+            read_json_lines(file, HeldOutLook, "remove the line: it was not written by dormouse") if self.looks else []
+        )
+        if now not in [replace(one, time=now.time) for one in before]:
+            write_json_lines(file, [now], more=True)
 
     def _scans(self, scanner: Scanner, half: str) -> dict[str, Scan]:
         folder = self.asked.out / "scans" / f"{scanner.name}-{scanner.version}"
@@ -237,7 +248,7 @@ class _Bench:
         """Fit the detector; its row on the development half holds what it said of suspects left out of the fit."""
         names = [name for name, scan in scans.items() if scan.file]
         organisms = [not self.truth[name].match for name in names]
-        about = {"zoo": _key(self.truth), "minutes": self.asked.minutes, "seed": self.asked.size.seed}
+        about: dict[str, Json] = {"zoo": _key(self.truth), "minutes": self.asked.minutes, "seed": self.asked.size.seed}
         try:
             self.detector, left_out = fit_detector([features(scans[name]) for name in names], organisms, about)
         except UserError as error:
