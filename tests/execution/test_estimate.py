@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from dormouse.cli import main
-from dormouse.execution.estimate import History, Row, Span, duration, forecast, megabytes, read_history, said
+from dormouse.execution.estimate import History, KindForecast, Span, duration, forecast, megabytes, read_history, said
 from dormouse.execution.stage import Stage
 from dormouse.lm.folders import weights_in
 from dormouse.store import Store
@@ -149,7 +149,7 @@ def test_sums_leave_out_what_nothing_is_known_of_and_say_so() -> None:
     assert "on 2 workers at a time about 90 s (45 s to 3.0 min)" in text
     assert "nothing known" in text
     assert "1 stages are of kinds that were never done here" in text
-    assert said({"organism": Row(2, 2)}, 1)[-1].split() == ["together", "2", "2", "0"]
+    assert said({"organism": KindForecast(2, 2)}, 1)[-1].split() == ["together", "2", "2", "0"]
 
 
 def test_words_for_numbers() -> None:

@@ -57,7 +57,7 @@ class Span(NamedTuple):
         return f"{how(self.middle)} ({how(self.low)} to {how(self.high)})"
 
 
-NOTHING = Span(0.0, 0.0, 0.0)
+NO_TIME = Span(0.0, 0.0, 0.0)
 
 
 def duration(seconds: float) -> str:
@@ -242,13 +242,13 @@ def _number(part: Any, *keys: str) -> float:
 
 
 @dataclass
-class Row:
+class KindForecast:
     """The stages of one kind: how many, how many are in the store, and what the others will take."""
 
     stages: int = 0
     kept: int = 0
-    seconds: Span = NOTHING
-    size: Span = NOTHING
+    seconds: Span = NO_TIME
+    size: Span = NO_TIME
     unknown: int = 0
     """Stages of which nothing is known: they are not in the sums."""
 
@@ -264,17 +264,17 @@ class Row:
         return [round(value / known, 3) for value in self.seconds] if known > 0 else None
 
 
-def forecast(every: Iterable[Stage], todo: Iterable[Stage], history: History) -> dict[str, Row]:
+def forecast(every: Iterable[Stage], todo: Iterable[Stage], history: History) -> dict[str, KindForecast]:
     """Kind -> what its stages will take, in the order of the plan."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, KindForecast] = {}
     ahead = {stage.key: stage for stage in todo}
     for stage in every:
-        row = rows.setdefault(stage.kind, Row())
+        row = rows.setdefault(stage.kind, KindForecast())
         row.stages += 1
         history.abouts.setdefault(stage.key, stage.about)
         row.kept += stage.key not in ahead
     for stage in ahead.values():
-        row = rows.setdefault(stage.kind, Row())
+        row = rows.setdefault(stage.kind, KindForecast())
         if guess := history.guess(stage):
             row.seconds, row.size = row.seconds + guess[0], row.size + guess[1]
         else:
@@ -282,17 +282,17 @@ def forecast(every: Iterable[Stage], todo: Iterable[Stage], history: History) ->
     return rows
 
 
-def said(rows: Mapping[str, Row], workers: int) -> list[str]:
+def said(rows: Mapping[str, KindForecast], workers: int) -> list[str]:
     """What `dormouse plan` prints."""
     lines = [f"{'stages':12} {'all':>6} {'stored':>7} {'to do':>6}   time, one after another         disk"]
-    total = Row()
+    total = KindForecast()
     for kind, row in rows.items():
         known = row.todo > row.unknown
         time = row.seconds.said(duration) if known else "" if not row.todo else "nothing known"
         disk = row.size.said(megabytes) if known else ""
         more = f"  [{row.unknown} of which nothing is known]" if row.unknown and known else ""
         lines.append(f"{kind:12} {row.stages:6} {row.kept:7} {row.todo:6}   {time:30}  {disk}{more}".rstrip())
-        total = Row(
+        total = KindForecast(
             total.stages + row.stages,
             total.kept + row.kept,
             total.seconds + row.seconds,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dormouse.errors import UserError
-from dormouse.execution.estimate import NOTHING, Span, duration
+from dormouse.execution.estimate import NO_TIME, Span, duration
 from dormouse.execution.stage import Stage
 from dormouse.json_files import Json, json_text, parse
 
@@ -307,7 +307,7 @@ def _left(
     A stage that runs and says how far it is has what that leaves. Others have been paid for in part, at most whole: one
     that takes longer than expected makes no other short.
     """
-    total = NOTHING
+    total = NO_TIME
     for kind, n in plan.todo.items():
         ahead = n - done.get(kind, 0)
         if ahead <= 0:
@@ -319,7 +319,7 @@ def _left(
         begun = running.get(kind, ())[:ahead]
         if not expected and (len(begun) < ahead or any(stage.left is None for stage in begun)):
             return None
-        each = Span(*(expected or NOTHING))
+        each = Span(*(expected or NO_TIME))
         rest = [each.less(one.seconds) if one.left is None else Span(one.left, one.left, one.left) for one in begun]
         total = sum(rest, total) + each.times(ahead - len(begun))
     workers = max(1, plan.workers)

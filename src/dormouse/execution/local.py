@@ -40,7 +40,7 @@ GRACE = 15.0
 PRELOADED = ("dormouse.pipeline.stages", "dormouse.lm.load", "transformers.models.llama.modeling_llama", "peft")
 """What every stage needs, and what takes seconds to import: once, in the process that workers are forked from."""
 QUIET = "ignore:resource_tracker"
-ROOM = 0.75
+MEMORY_SHARE = 0.75
 """The share of this machine's memory that stages may fill together."""
 
 
@@ -51,7 +51,7 @@ def cores() -> int:
 
 def memory() -> float:
     """GB of this machine that stages may fill."""
-    return float(psutil.virtual_memory().total) / 2**30 * ROOM
+    return float(psutil.virtual_memory().total) / 2**30 * MEMORY_SHARE
 
 
 def default_workers(stages: Sequence[Stage]) -> int:
