@@ -6,6 +6,7 @@ import builtins
 import importlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ def test_each_local_worker_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(local, "ProcessPoolExecutor", lambda *_, initargs, **__: begun.append(initargs))
     processes = local.Processes(tmp_path, 3, 1, None, None)  # type: ignore[arg-type]
     for _ in range(3):
-        processes._pool()[1].close()
+        processes._pool("auto")[1].close()
     assert [args[-1]["CUDA_VISIBLE_DEVICES"] for args in begun] == ["2", "GPU-ab", "2"]
     monkeypatch.setattr(local, "_accelerated", lambda: False)
     assert local.gpus() == []
@@ -91,10 +92,12 @@ def test_a_share_of_a_gpu_on_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     on_ray = pytest.importorskip("dormouse.execution.on_ray")
     monkeypatch.setattr(on_ray, "_begin", lambda: None)
     monkeypatch.setattr(on_ray.ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 2.0})
-    assert on_ray.cluster_slots([]) == 2
-    monkeypatch.setenv("DORMOUSE_GPU_SHARE", "0.25")
-    assert on_ray.cluster_slots([]) == 8
     monkeypatch.setattr(on_ray, "_nodes", lambda: [{"CPU": 8.0, "GPU": 2.0, "memory": 1e10}])
+    anywhere, on_cpu = (SimpleNamespace(device=device, memory=1.0) for device in ("auto", "cpu"))
+    assert on_ray.cluster_slots([anywhere, on_cpu]) == 2
+    assert on_ray.cluster_slots([on_cpu]) == 8, "what computes on CPUs waits for no GPU"
+    monkeypatch.setenv("DORMOUSE_GPU_SHARE", "0.25")
+    assert on_ray.cluster_slots([anywhere]) == 8
     assert on_ray._asked(1, 1e9, on_ray.share_of_gpu())["num_gpus"] == 0.25
     monkeypatch.setenv("DORMOUSE_GPU_SHARE", "2")
     with pytest.raises(UserError, match="DORMOUSE_GPU_SHARE is '2'"):

@@ -161,7 +161,7 @@ def test_every_table_is_there_in_the_order_of_reading(records: list[Record], abo
     names += ["scratchpad", "relearning", "return", "merged", "credit", "exposure"]
     names += ["reward", "red_team", "cost", "other"]
     assert [table.name for table in found] == names
-    assert {*names, "planting", "equal_capability", "ladder"} == set(TABLES), "which some studies have"
+    assert {*names, "planting", "equal_capability", "ladder", "spread"} == set(TABLES), "which some studies have"
     assert all(len(row.cells) == len(table.columns) for table in found for row in table.rows)
 
 
