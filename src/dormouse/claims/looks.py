@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from dormouse.claims.effects import LEVEL
 from dormouse.claims.verdict import LookTaken
 from dormouse.studies.design import Design
-from dormouse.studies.seeds import SeedDesign
+from dormouse.studies.seeds import SeedDesign, Seeds, seeds_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,14 +103,13 @@ class Bet:
         return min(1.0, math.exp(-_log_e(float(t.isf(p / 2, df=n - 1)), n))) if n > 1 and p > 0 else 1.0
 
 
-def look_of(design: Design) -> Look:
-    """How the claims of a study are answered with the seeds that a design has."""
-    said = design.study.seeds
+def look_of(said: Seeds, look: int) -> Look:
+    """How the claims of a study with these seeds are answered at a look (0: the first)."""
     if not isinstance(said, SeedDesign):
         return ONCE
     if said.spend == "e_value":
         return Bet()
-    return Spent(tuple(n / said.most for n in said.looks[: design.look + 1]))
+    return Spent(tuple(n / said.most for n in said.looks[: look + 1]))
 
 
 def look_taken(design: Design) -> LookTaken | None:
@@ -125,9 +124,9 @@ def later(design: Design) -> dict[int, float]:
     """More seeds that a study may have -> the level at which one claim would be tested then."""
     if design.looks == 1:
         return dict.fromkeys(MORE, LEVEL)
-    now, left = len(design.every_seed), [design.at_look(look) for look in range(design.look + 1, design.looks)]
-    some = left[:: max(1, len(left) // len(MORE))]
-    return {len(one.every_seed) - now: look_of(one).level(len(one.every_seed)) for one in some}
+    said, left = design.study.seeds, range(design.look + 1, design.looks)
+    some = {look: len(seeds_at(said, look)) for look in left[:: max(1, len(left) // len(MORE))]}
+    return {n - len(design.every_seed): look_of(said, look).level(n) for look, n in some.items()}
 
 
 def _log_e(t: float, n: int) -> float:

@@ -8,13 +8,14 @@ from dataclasses import replace
 
 from dormouse.claims.chances import decides
 from dormouse.claims.claim_evidence import ClaimEvidence
-from dormouse.claims.effects import LEVEL, Effect
+from dormouse.claims.effects import Effect
 from dormouse.claims.looks import look_of
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.verdict import Verdict
 from dormouse.errors import UserError
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.design import Design
+from dormouse.studies.seeds import any_seed, seeds_at
 
 DRAWS = 400
 WANTED = 0.8
@@ -31,7 +32,7 @@ def pilot_lines(design: Design, numbers: Numbers, seeds: Collection[int]) -> lis
     Raises:
         UserError: a seed of the pilot is one of the study too: what it showed would be counted twice.
     """
-    if both := sorted({*seeds} & {*design.at_look(design.looks - 1).every_seed}):
+    if both := sorted({*seeds} & {*any_seed(design.study.seeds)}):
         raise UserError(
             f"seed {', '.join(map(str, both[:6]))} of the pilot is one of the study too",
             "run the pilot with seeds of its own: dormouse run STUDY 'seeds=[100, 101, 102]' --out PILOT",
@@ -54,7 +55,7 @@ def _line(design: Design, asked: ClaimEvidence) -> str:
         said.append("with one seed, or seeds that do not differ, nothing is known of their spread")
     else:
         few = "" if chance >= WANTED else f": fewer than the {WANTED:.0%} that a design should have"
-        most = len(design.at_look(design.looks - 1).every_seed)
+        most = len(any_seed(design.study.seeds))
         said.append(f"with {most} seeds it is supported in {chance:.0%} of studies if the truth is {named}{few}")
     return "; ".join(said)
 
@@ -108,6 +109,6 @@ def power(design: Design, claim: Claim, found: Effect, truth: float) -> float | 
 
 def _looks(design: Design) -> Sequence[tuple[int, float]]:
     """At each look: the number of seeds, and the level at which a claim is tested among all others."""
-    each = [design.at_look(look) for look in range(design.looks)]
-    sizes = [(one, len(one.every_seed)) for one in each]
-    return [(n, (look_of(one).level(n) if n > 1 else LEVEL) / len(design.claims)) for one, n in sizes if n > 1]
+    said = design.study.seeds
+    sizes = {look: len(seeds_at(said, look)) for look in range(design.looks)}
+    return [(n, look_of(said, look).level(n) / len(design.claims)) for look, n in sizes.items() if n > 1]

@@ -14,14 +14,15 @@ from dormouse.execution.stage import Stage
 from dormouse.lm import zoo
 from dormouse.lm.size import size_elsewhere, size_in
 from dormouse.organisms.micro import MICRO
-from dormouse.pipeline.bases import refuse_unknown_models
 from dormouse.pipeline.items import numbers_of
+from dormouse.pipeline.known_models import refuse_unknown_models
 from dormouse.pipeline.plan import Plan, all_stages, history_of, missing, row_lines
 from dormouse.pipeline.planner import make_plan
 from dormouse.pipeline.results import read_finished
 from dormouse.records import ModelRef, weights_by_name
 from dormouse.store import MANIFEST, Store
 from dormouse.studies.design import Design
+from dormouse.studies.seeds import any_seed
 
 
 def preview(design: Design, store: Store, workers: int | None, pilot: Path | None = None) -> list[str]:
@@ -58,7 +59,7 @@ def preview(design: Design, store: Store, workers: int | None, pilot: Path | Non
     lines += [*sizes, *(f"{name} is not on this machine: `dormouse run` fetches it" for name in absent)]
     lines += [*row_lines(plans), *outlook(design), *outcome]
     if design.looks > 1:
-        most = len(design.at_look(design.looks - 1).every_seed)
+        most = len(any_seed(design.study.seeds))
         lines.append(
             f"seeds: {len(design.every_seed)} at the first of {design.looks} looks, for which this is the plan; {most} "
             "at the last, if claims are undecided until then"

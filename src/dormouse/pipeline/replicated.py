@@ -9,12 +9,14 @@ from dataclasses import replace
 import numpy as np
 
 from dormouse.measurements.stats import Estimate
+from dormouse.metrics.of_comparisons import SPREAD
 from dormouse.pipeline.derived import MakeRecord, ReadSample
 from dormouse.records import Record
 
 Cells = Mapping[tuple[object, ...], Mapping[int, Sequence[ReadSample]]]
 """A place (see `derived.Arms`) -> seed -> what was measured of each of its replicates."""
-SPREADS = ("spread_of_seeds", "spread_of_plantings", "spread_of_treatments", "spread_of_questions")
+SPREADS = tuple(metric.name for metric in SPREAD)
+"""Of seeds, plantings, treatments and questions."""
 
 
 def merged(found: Sequence[ReadSample]) -> ReadSample:

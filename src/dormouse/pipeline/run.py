@@ -14,9 +14,9 @@ from dormouse.execution.scheduler import make_executor, slots, work_through
 from dormouse.execution.stage import Stage
 from dormouse.lm import zoo
 from dormouse.organisms.micro import MICRO
-from dormouse.pipeline.bases import refuse_unknown_models
 from dormouse.pipeline.folder import begin, claim_folder, write_out
 from dormouse.pipeline.keyed import read_code_anew
+from dormouse.pipeline.known_models import refuse_unknown_models
 from dormouse.pipeline.live import Live
 from dormouse.pipeline.looked import looked
 from dormouse.pipeline.plan import Plan, all_stages, history_of, missing, row_lines

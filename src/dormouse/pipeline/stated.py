@@ -96,7 +96,7 @@ def _sketched(
     added = was != are if isinstance(was, str) or isinstance(are, str) else bool({*are} - {*was})
     if not added:
         return list(answers)
-    why = f"seeds were added after the first run, else it would be {{}} (the study had {_spoken(was)} then)"
+    why = f"seeds were added after the first run, else it would be {{}} (the study had seeds {_spoken(was)} then)"
     return [
         replace(one, verdict="sketch", why=why.format(one.verdict), chances=()) if one.is_decided else one
         for one in answers
@@ -104,7 +104,7 @@ def _sketched(
 
 
 def _spoken(seeds: str | tuple[int, ...]) -> str:
-    return f"seeds {seeds}" if isinstance(seeds, str) else f"seeds {', '.join(map(str, seeds))}"
+    return seeds if isinstance(seeds, str) else ", ".join(map(str, seeds))
 
 
 def verdicts(design: Design, text: str, answers: Sequence[Verdict], out: Path) -> Verdicts | None:
@@ -115,7 +115,9 @@ def verdicts(design: Design, text: str, answers: Sequence[Verdict], out: Path) -
         first = read_json(out / CLAIMS, FirstStated)
         then = {str(claim["id"]): claim for claim in first.claims}
         stated: Stated | None = Stated(first.digest, first.time, first.known, first.measurements)
-        late, edited = first.late, _edited(first.design, _keys(design, text))
+        given = _keys(design, text)
+        late, edited = first.late, _edited(first.design, given)
+        answers = _sketched(answers, first.design, given)
     except (OSError, UserError):
         stated, then, late, edited = None, {}, True, []
     changed = {name: "edited" if name in then else "added" for name in now if late or then.get(name) != now[name]}
@@ -127,7 +129,7 @@ def verdicts(design: Design, text: str, answers: Sequence[Verdict], out: Path) -
         stated=stated,
         changed=changed,
         edited=tuple(edited),
-        answers=tuple(_sketched(answers, first.design, _keys(design, text)) if stated else answers),
+        answers=tuple(answers),
     )
 
 
@@ -136,6 +138,5 @@ def _edited(then: Mapping[str, str | tuple[int, ...]] | None, now: Mapping[str, 
     if then is None:
         return []
     keys = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
-    was = then.get("seeds", ())
-    seeds = f"seeds (then {was if isinstance(was, str) else ', '.join(map(str, was))})"
+    seeds = f"seeds (then {_spoken(then.get('seeds', ()))})"
     return [seeds if key == "seeds" else key for key in keys]

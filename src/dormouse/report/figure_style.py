@@ -11,11 +11,8 @@ COLOURS = ("#0072b2", "#d55e00", "#00805e", "#b4508a", "#946800", "#4a9ccb")
 
 
 GREY = "#6b7280"
-
-
 INK = "#1f2933"
-
-
+GRID = "#dfe3e8"
 DARK = dict(
     zip(
         (*COLOURS, GREY, INK),
@@ -24,6 +21,16 @@ DARK = dict(
     )
 )
 """The same colours on a dark page."""
+LAYOUT = {
+    "paper_bgcolor": "rgba(0,0,0,0)",
+    "plot_bgcolor": "rgba(0,0,0,0)",
+    "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
+    "showlegend": False,
+    "hovermode": "closest",
+    "hoverlabel": {"bgcolor": "#ffffff", "font": {"color": INK}, "align": "left", "namelength": -1},
+    "dragmode": False,
+}
+"""What every plotly figure of a page has in common."""
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from dormouse.report.end_labels import EndLabel, end_labels
-from dormouse.report.figure_style import DARK, GREY, INK, Line, Panel
+from dormouse.report.figure_style import DARK, GREY, GRID, LAYOUT, Line, Panel
 from dormouse.report.overlap import covered, stroke
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star", "hexagon", "cross")
-_GRID = "#dfe3e8"
 _BAND = 0.16
 _LETTER = 7
 """Pixels of a letter of a label."""
@@ -42,7 +41,7 @@ def figure(panel: Panel) -> PlotlyFigure:
 def dark_colours() -> dict[str, str]:
     """From each colour used in a figure to the one that stands for it on a dark page."""
     bands = {_tint(light): _tint(dark) for light, dark in DARK.items()}
-    return {**DARK, **bands, _GRID: "#2f353e", "#ffffff": "#15181d"}
+    return {**DARK, **bands, GRID: "#2f353e", "#ffffff": "#15181d"}
 
 
 def _tint(colour: str) -> str:
@@ -98,20 +97,14 @@ def _points(line: Line) -> dict[str, object]:
 
 
 def _layout(panel: Panel) -> dict[str, Any]:
-    axis = {"gridcolor": _GRID, "linecolor": GREY, "zeroline": False, "fixedrange": True, "ticks": "outside"}
+    axis = {"gridcolor": GRID, "linecolor": GREY, "zeroline": False, "fixedrange": True, "ticks": "outside"}
     low, high = _reach(panel)
     ends = end_labels(panel)
     pad = 0.4 if any(line.apart for line in panel.lines) else 0.03 * (high - low) or 0.5
     layout: dict[str, Any] = {
         "height": HEIGHT,
         "margin": {"l": 68, "r": 14 + _LETTER * max((len(end.text) for end in ends), default=0), "t": 22, "b": 52},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
-        "showlegend": False,
-        "hovermode": "closest",
-        "hoverlabel": {"bgcolor": "#ffffff", "font": {"color": INK}, "align": "left", "namelength": -1},
-        "dragmode": False,
+        **LAYOUT,
         "xaxis": {
             **axis,
             "showgrid": False,

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.report.claim_text import Answered, Point, axis_label, interval, reach, signed
-from dormouse.report.figure_style import COLOURS, GREY, INK
+from dormouse.report.figure_style import COLOURS, GREY, GRID, INK, LAYOUT
 from dormouse.report.figures import safe
 from dormouse.report.plain_text import cut
 from dormouse.report.static import save
 
 HOLDS, TURNS = COLOURS[0], COLOURS[1]
-_GRID = "#dfe3e8"
 _TOP, _ROW = 240, 19
 """Pixels of the effects, and of each row below."""
 _LETTERS = 28
@@ -59,7 +58,7 @@ def figure(one: Answered) -> dict[str, object]:
     below = rows(one)
     height = _TOP + _ROW * len(below) + 60
     split = (_ROW * len(below) + 10) / (height - 60)
-    axis = {"gridcolor": _GRID, "linecolor": GREY, "zeroline": False, "fixedrange": True}
+    axis = {"gridcolor": GRID, "linecolor": GREY, "zeroline": False, "fixedrange": True}
     labels = [safe(cut(axis_label(*row), _LETTERS)) for row in below]
     low, high = reach(one.curve, one.margin)
     return {
@@ -70,13 +69,7 @@ def figure(one: Answered) -> dict[str, object]:
         "layout": {
             "height": height,
             "margin": {"l": 170, "r": 14, "t": 16, "b": 44},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
-            "showlegend": False,
-            "hovermode": "closest",
-            "hoverlabel": {"bgcolor": "#ffffff", "font": {"color": INK}, "align": "left", "namelength": -1},
-            "dragmode": False,
+            **LAYOUT,
             "xaxis": {
                 **axis,
                 "showgrid": False,

@@ -8,7 +8,7 @@ from typing import Any
 from dormouse.organisms.micro import MICRO, base_name
 from dormouse.studies.grid import GridError
 
-MOST = 100
+MOST_BASES = 100
 
 
 def with_bases(given: Mapping[str, Any], default: str) -> Mapping[str, Any]:
@@ -21,7 +21,7 @@ def with_bases(given: Mapping[str, Any], default: str) -> Mapping[str, Any]:
         GridError: its model is none that dormouse makes, or already one of several.
     """
     many, model = given.get("bases"), given.get("model", default)
-    if not isinstance(many, int) or isinstance(many, bool) or not 1 < many <= MOST:
+    if not isinstance(many, int) or isinstance(many, bool) or not 1 < many <= MOST_BASES:
         return given
     if isinstance(model, list | tuple):
         raise GridError(("bases",), "several models are named already", "name every base in `model`, or one model")

@@ -38,7 +38,7 @@ from dormouse.policies.triggers.rewrite import Rewrite
 from dormouse.records import ChatSettings
 from dormouse.registry import PlugIn, message, nearest, plugins
 from dormouse.scenarios.task_file import TaskFile
-from dormouse.studies.bases import with_bases
+from dormouse.studies.bases import MOST_BASES, with_bases
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.filters import Where
 from dormouse.studies.grid import LONGEST, ArmOrigin, GridError, as_axis, expand
@@ -101,7 +101,7 @@ class Study(BaseModel):
     model: ModelName = "smollm2-135m"
     """A name of `dormouse models`, a Hugging Face id, or a local folder with safetensors. With a revision:
     `org/model@v1.0`, or `{name: org/model, revision: v1.0}`."""
-    bases: int = Field(1, ge=1, le=100)
+    bases: int = Field(1, ge=1, le=MOST_BASES)
     """How many micro models of that name there are, each pretrained with its own seed: set-ups of the study."""
     organisms: dict[ArmName, OrganismSpec] = Field(min_length=1)
     """The models to build, by name, or that were made elsewhere. Keep a control among them (trigger `never`)."""
