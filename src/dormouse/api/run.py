@@ -91,7 +91,8 @@ def _read(study: str | Path | Study, overrides: Mapping[str, object]) -> tuple[D
         return design, with_origin(with_overrides(text, overrides), folder)
     if overrides:
         text = study.to_yaml()
-        return parse_design(text, study.name, overrides), with_origin(with_overrides(text, overrides), Path.cwd())
+        design = parse_design(text, study.name, overrides, study.folder)
+        return design, with_origin(with_overrides(text, overrides), study.folder)
     design = checked(
         study,
         lambda place, fault: UserError(
@@ -99,4 +100,4 @@ def _read(study: str | Path | Study, overrides: Mapping[str, object]) -> tuple[D
             fault.remedy,
         ),
     )
-    return design, with_origin(study.to_yaml(), Path.cwd())
+    return design, with_origin(study.to_yaml(), study.folder)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic_core import PydanticCustomError
 
 Optimiser = Literal["adamw", "sgd", "muon", "soap"]
 
@@ -82,6 +83,29 @@ class Computing:
 
 
 AUTO = Computing()
+
+
+TEMPLATE_OWN = {"conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt", "tokenize"}
+TEMPLATE_OWN |= {"continue_final_message", "padding", "truncation", "max_length", "return_tensors", "return_dict"}
+TEMPLATE_OWN |= {"return_assistant_tokens_mask", "tokenizer_kwargs"}
+TEMPLATE_OWN |= {"strftime_now", "date_string", "sanitize_control_tokens"}
+"""What a study may not give to a chat template: what dormouse gives itself, or what is transformers' own."""
+
+
+def not_ours(given: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """What a chat template is given beside what every one is.
+
+    Raises:
+        PydanticCustomError: one of it is not a study's to give.
+    """
+    if ours := sorted(TEMPLATE_OWN & given.keys()):
+        said = "not a template's to be told; the date is `today`, the rest is dormouse's own"
+        raise PydanticCustomError("template", "{said}", {"at": (ours[0],), "said": said})
+    return given
+
+
+TemplateSettings = Annotated[dict[str, JsonValue], AfterValidator(not_ours)]
+"""Settings of chat templates, `enable_thinking: false` say."""
 
 
 class Training(BaseModel):

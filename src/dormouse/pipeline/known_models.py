@@ -15,4 +15,4 @@ def refuse_unknown_models(design: Design) -> None:
     """
     for model in design.models:
         if model not in MICRO:
-            zoo.refuse_unknown(model, MICRO)
+            zoo.refuse_unknown(design.place(model), MICRO)

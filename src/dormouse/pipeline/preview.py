@@ -40,9 +40,10 @@ def preview(design: Design, store: Store, workers: int | None, pilot: Path | Non
     absent: list[str] = []
     sizes: list[str] = []
     for model in design.models:
-        folder = None if model in MICRO else zoo.there(model)
+        place = design.place(model)
+        folder = None if model in MICRO else zoo.there(place)
         bare = folder is not None and not any(folder.glob("*.safetensors")) and (folder / "config.json").is_file()
-        base, weights = None if model in MICRO or bare else zoo.here(model), None
+        base, weights = None if model in MICRO or bare else zoo.here(place), None
         if base is None and model not in MICRO:
             base = ModelRef((store.root,), f"{model}@absent")
             weights = _size(model, folder if bare else None, sizes)

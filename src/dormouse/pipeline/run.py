@@ -177,7 +177,7 @@ def make_plans(
     were made elsewhere."""
     refuse_unknown_models(design)
     read_code_anew()
-    bases = {model: None if model in MICRO else base(model) for model in design.models}
+    bases = {model: None if model in MICRO else base(design.place(model)) for model in design.models}
     return [make_plan(design, model, found, store, folder_of) for model, found in bases.items()]
 
 

@@ -50,6 +50,21 @@ def beside(name: str) -> str:
         return name
 
 
+def reading_folder() -> Path | None:
+    """The folder of the study file that is being read; None where none is."""
+    return _FOLDER.get()
+
+
+def lies_elsewhere(name: str) -> bool:
+    """Whether a name that `beside` left as it is means something in the working directory alone."""
+    folder = _FOLDER.get()
+    try:
+        path = Path(name).expanduser()
+        return folder is not None and not path.is_absolute() and path.exists() and not (folder / path).exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
 def _said(path: str, info: SerializationInfo) -> str:
     if isinstance(info.context, list):
         info.context.append(path)

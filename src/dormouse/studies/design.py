@@ -72,6 +72,10 @@ class Design:
         """What the file says, on one of its models."""
         return self._by_model[model]
 
+    def place(self, model: str) -> str:
+        """Where one of its models is looked for: a folder, or its name."""
+        return self._by_model[model].place
+
     def organism(self, arm: Arm) -> OrganismSpec:
         """What an arm's organism is, filled in for its model."""
         return self._by_model[arm.model].organisms[arm.organism]

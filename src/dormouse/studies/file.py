@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from contextlib import suppress
 from importlib.resources import files
@@ -11,9 +12,11 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from dormouse.errors import UserError
+from dormouse.errors import DormouseWarning, UserError
+from dormouse.lm.zoo import ZOO
 from dormouse.registry import message, shortened
 from dormouse.rows import relative_to
+from dormouse.rows.source import lies_elsewhere
 from dormouse.studies.axis_names import Place, spoken
 from dormouse.studies.claim_spec import Gate
 from dormouse.studies.design import Design
@@ -212,7 +215,19 @@ def _expanded(value: Mapping[str, object], lines: Mapping[Place, int], called: s
         raise _located(error.place, error.what, error.remedy, lines, called) from error
     except ValidationError as error:
         raise _explain(error, lines, called, expand(value, CHAIN).moved) from error
+    _say_what_lies_elsewhere(study)
     return checked(study, lambda place, fault: _located(place, fault.what, fault.remedy, lines, called))
+
+
+def _say_what_lies_elsewhere(study: Study) -> None:
+    """Folders of models were relative to the working directory alone, before everything was relative to the file."""
+    named = [one.place for one in study.each]
+    for organism in study.organisms.values():
+        named += [*([organism.model] if organism.model else []), *organism.adapter]
+    for name in dict.fromkeys(named):
+        if name not in ZOO and lies_elsewhere(name):
+            where = f"in the working directory, not beside the study file: write {Path.cwd() / name}"
+            warnings.warn(f"'{name}' was found {where}", DormouseWarning, stacklevel=2)
 
 
 def _located(place: Place, said: str, remedy: str, lines: Mapping[Place, int], called: str) -> UserError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -13,7 +14,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     ModelWrapValidatorHandler,
     PrivateAttr,
     StringConstraints,
@@ -25,10 +25,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from dormouse.errors import UserError
-from dormouse.interventions.intervention import Intervention, InterventionField
+from dormouse.interventions.intervention import InterventionField
 from dormouse.json_files import Json
-from dormouse.lm.settings import Computing, DeviceName, Dtype, ModelName
-from dormouse.lm.size import rate_for
+from dormouse.lm.settings import Computing, DeviceName, Dtype, ModelName, TemplateSettings
+from dormouse.lm.zoo import ZOO
 from dormouse.measurements.measurement import MeasurementConfig
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
@@ -37,10 +37,12 @@ from dormouse.policies.triggers.never import Never
 from dormouse.policies.triggers.rewrite import Rewrite
 from dormouse.records import ChatSettings
 from dormouse.registry import PlugIn, message, nearest, plugins
+from dormouse.rows.source import beside, reading_folder, relative_to
 from dormouse.scenarios.task_file import TaskFile
 from dormouse.studies.bases import MOST_BASES, with_bases
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.filters import Where
+from dormouse.studies.fitting import fitted
 from dormouse.studies.grid import LONGEST, ArmOrigin, GridError, as_axis, expand
 from dormouse.studies.old_names import modern
 from dormouse.studies.replicates import Replicates
@@ -72,18 +74,15 @@ class Tasks(TaskFile):
 
 CHAIN = tuple[InterventionField, ...]
 """The annotation of a chain of interventions."""
-KEPT = {"conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt", "tokenize"}
-KEPT |= {"continue_final_message", "padding", "truncation", "max_length", "return_tensors", "return_dict"}
-KEPT |= {"return_assistant_tokens_mask", "tokenizer_kwargs", "strftime_now", "date_string", "sanitize_control_tokens"}
-"""What a study may not give to a chat template: what dormouse gives itself, or what is transformers' own."""
-
-
 EXPANDED = {"lists": "expanded"}
 """The context of a study whose lists are expanded already."""
 
 
 class _Given(dict[str, Any]):
-    """What a study was made from. Studies that say the same are equal, however they were written."""
+    """What a study was made from, and the folder of its file. Studies that say the same are equal, however they were
+    written."""
+
+    folder: Path | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Given)
@@ -100,7 +99,7 @@ class Study(BaseModel):
     """The name of the study, and of its folder in `runs/`: letters, digits, `_`, `.` and `-`, 64 at most."""
     model: ModelName = "smollm2-135m"
     """A name of `dormouse models`, a Hugging Face id, or a local folder with safetensors. With a revision:
-    `org/model@v1.0`, or `{name: org/model, revision: v1.0}`."""
+    `org/model@v1.0`, or `{name: org/model, revision: v1.0}`. Folders are relative to the study file."""
     bases: int = Field(1, ge=1, le=MOST_BASES)
     """How many micro models of that name there are, each pretrained with its own seed: set-ups of the study."""
     organisms: dict[ArmName, OrganismSpec] = Field(min_length=1)
@@ -116,7 +115,7 @@ class Study(BaseModel):
     """How many questions training uses."""
     today: date = date.fromisoformat(ChatSettings.today)
     """The date for chat templates that print one."""
-    chat_template_kwargs: dict[str, JsonValue] = {}
+    chat_template_kwargs: TemplateSettings = {}
     """What else chat templates are given: `enable_thinking: false`, say."""
     dtype: Dtype = "auto"
     """In which type models compute: measured ones, and the frozen weights under an adapter. Weights that are trained
@@ -133,6 +132,7 @@ class Study(BaseModel):
     """What is claimed before the study runs, for the report to answer."""
 
     _given: _Given = PrivateAttr(default_factory=lambda: _Given())
+    _place: str = PrivateAttr("")
     _others: tuple[Study, ...] = PrivateAttr(())
     _organism_origins: dict[str, ArmOrigin] = PrivateAttr(default_factory=dict)
     _chain_origins: dict[str, ArmOrigin] = PrivateAttr(default_factory=dict)
@@ -144,13 +144,6 @@ class Study(BaseModel):
             twice = next(place for place, seed in enumerate(seeds) if seed in seeds[:place])
             raise _at("duplicate seed", twice)
         return seeds
-
-    @field_validator("chat_template_kwargs")
-    @classmethod
-    def _not_ours(cls, given: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        if ours := sorted(KEPT & given.keys()):
-            raise _at("not a template's to be told; the date is `today`, the rest is dormouse's own", ours[0])
-        return given
 
     @field_validator("interventions")
     @classmethod
@@ -198,7 +191,14 @@ class Study(BaseModel):
             study._organism_origins = {name: arm for name, arm in grid.organisms.items() if arm.axes}
             study._chain_origins = {name: arm for name, arm in grid.chains.items() if arm.axes}
         studies[0]._others, studies[0]._given = tuple(studies[1:]), _Given(today.value)
+        studies[0]._given.folder = reading_folder()
         return studies[0]
+
+    @model_validator(mode="after")
+    def _model_has_a_place(self) -> Study:
+        """A folder is relative to the study file; a known name is no folder."""
+        self._place = self.model if self.model in MICRO or self.model in ZOO else beside(self.model)
+        return self
 
     @model_validator(mode="after")
     def _controls_imitate(self) -> Study:
@@ -210,11 +210,9 @@ class Study(BaseModel):
             else o
             for name, o in self.organisms.items()
         }
-        filled = {name: organism.filled(MICRO.get(self.model), self.model) for name, organism in filled.items()}
+        filled = {name: organism.filled(MICRO.get(self.model), self.place) for name, organism in filled.items()}
         object.__setattr__(self, "organisms", filled)
-        chains = {
-            name: tuple(_fitted(part, self.model) for part in chain) for name, chain in self.interventions.items()
-        }
+        chains = {name: tuple(fitted(part, self.place) for part in chain) for name, chain in self.interventions.items()}
         object.__setattr__(self, "interventions", chains)
         if self.tasks.train is None:
             object.__setattr__(self, "tasks", self.tasks.model_copy(update={"train": 456 if self.micro else 240}))
@@ -294,7 +292,9 @@ class Study(BaseModel):
             UserError: it was changed since (`model_copy`), so that no file would say the same.
         """
         text = yaml.safe_dump(_plain(self._given), sort_keys=False, allow_unicode=True)
-        if not self._given or type(self).model_validate(_plain(self._given)) != self:
+        with relative_to(self.folder):
+            same = bool(self._given) and type(self).model_validate(_plain(self._given)) == self
+        if not same:
             raise UserError(
                 f"the study '{self.name}' was changed after it was made", "make a new one: dormouse.Study(...)"
             )
@@ -304,6 +304,17 @@ class Study(BaseModel):
     def chat(self) -> ChatSettings:
         """What its chat templates are told."""
         return ChatSettings(self.today.isoformat(), json.dumps(self.chat_template_kwargs, sort_keys=True))
+
+    @property
+    def place(self) -> str:
+        """Where its model is looked for: a folder beside the study file, if there is one of that name, else as named.
+        Records and claims call it what the file does."""
+        return self._place
+
+    @property
+    def folder(self) -> Path:
+        """The folder that its files are relative to: that of its file, else the working directory."""
+        return self._given.folder or Path.cwd()
 
     @property
     def micro(self) -> bool:
@@ -320,20 +331,6 @@ class Study(BaseModel):
         keys of results from before there was a choice stand."""
         unsaid = {name for name in ("dtype", "device") if getattr(self, name) == "auto"}
         return self.model_dump(mode="json", by_alias=True, exclude=unsaid)
-
-
-def _fitted(part: Intervention, model: str) -> Intervention:
-    """A treatment with the learning rate that suits the size of a model, where it has one and the study left it open:
-    `model_fields_set` goes on saying so."""
-    if "lr" not in type(part).model_fields or "lr" in part.model_fields_set:
-        return part
-    usual = getattr(part, "lr")  # noqa: B009 (a field of some)
-    rate = rate_for(usual, model)
-    if rate == usual:
-        return part
-    fitted = part.model_copy(update={"lr": rate})
-    fitted.model_fields_set.discard("lr")
-    return fitted
 
 
 def _plain(value: Any) -> Any:
