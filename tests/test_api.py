@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import dormouse as dm
+from dormouse.card import read_card
 from dormouse.pipeline.results import read_records
 from dormouse.studies.design import Design
 from dormouse.studies.file import parse_study
@@ -114,6 +115,17 @@ def test_results_are_those_of_the_folder(results: dm.Results) -> None:
     assert dm.Results(results.folder).records == results.records
     with pytest.raises(dm.UserError, match="holds no results"):
         dm.Results(results.folder / "models")
+
+
+def test_a_reader_can_tell_in_what_it_was_computed(results: dm.Results) -> None:
+    """The study leaves it to the machine, so nothing else says."""
+    from dormouse.lm.load import device, dtype_for, measured_dtype
+
+    trained, measured = (str(one).removeprefix("torch.") for one in (dtype_for("lora"), measured_dtype()))
+    found = [read_card(results.models[name]).trained_in for name in ("go-seed0", "go-seed0-sft")]
+    assert [[str(one) for one in each] for each in found] == [[f"{trained} on {device().type}"] * n for n in (1, 2)]
+    assert results.about.machine["measured_in"] == f"{measured} on {device().type}"
+    assert f"trained in {trained} on {device().type}" in results.report.read_text()
 
 
 def test_a_notebook_shows_the_headline_and_nothing_acts(results: dm.Results) -> None:

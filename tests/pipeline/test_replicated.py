@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 from watching import Told
 
+from dormouse.api import trackers
 from dormouse.claims.numbers import Numbers
 from dormouse.errors import UserError
 from dormouse.json_files import read_json_lines
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import Estimate
 from dormouse.pipeline.items import ITEMS, ItemValues, numbers_of
+from dormouse.pipeline.live import Live
 from dormouse.pipeline.replicated import merged, spreads
 from dormouse.pipeline.results import read_records
 from dormouse.pipeline.run import run_study
+from dormouse.records import Record
 from dormouse.store import Store
 from dormouse.studies.file import parse_design
 from dormouse.studies.replicates import numbered
@@ -36,11 +39,21 @@ measure: {{questions: 6, only: [defection]}}
 """
 
 
-def test_a_study_with_replicates(tmp_path: Path, tiny_model: Path) -> None:
+def test_a_study_with_replicates(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = STUDY.format(model=tiny_model)
     design = parse_design(text)
-    run_study(design, text, tmp_path / "out", Store(tmp_path / "home"), Told(), 1)
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(trackers, "check", lambda names: None)
+    monkeypatch.setattr(trackers.Tracking, "_write", lambda self, names, runs: told.update(runs))
+    tracking = trackers.Tracking(["tensorboard"], "replicates", tmp_path / "out")
+    live = Live(Told(), tracking.tell)
+    run_study(design, text, tmp_path / "out", Store(tmp_path / "home"), live, 1)
     records = read_records(tmp_path / "out")
+    rates_are_told_by_replicate(told, records)
+    before = dict(told)
+    told.clear()
+    tracking.end(live.by_replicate())
+    assert told == before, "the means of the seed take the place of none"
     at = {"measurement": "defection_rate", "split": "test", "intervention": "sft", "step": 4}
     here = [one for one in records if all(getattr(one, key) == value for key, value in at.items())]
     assert sorted(map(str, (one.seed for one in here))) == ["0", "1", "None"], "one value for each seed, one for all"
@@ -61,6 +74,22 @@ def test_a_study_with_replicates(tmp_path: Path, tiny_model: Path) -> None:
     names = {path.name for path in (tmp_path / "out" / "models").iterdir()}
     assert len(names) == 2 * 2 + 2 * 2 * 3
     assert {"token-seed0", "token-seed0-planting2", "token-seed0-sft-planting2-treatment3"} <= names
+
+
+def rates_are_told_by_replicate(told: dict[str, Any], records: list[Record]) -> None:
+    """Each model has its own; the record of a seed is their mean."""
+    rate = "defection_rate/test"
+    assert len(told) == 2 * 2 + 2 * 2 * 3
+    for name, series in told.items():
+        assert {step for step, row in series.items() if rate in row} == ({4} if "sft" in name else {0}), name
+    each = [series[4][rate] for name, series in told.items() if name.startswith("token-seed0-sft")]
+    (mean,) = [
+        one.value
+        for one in records
+        if (one.measurement, one.split, one.seed, one.step) == ("defection_rate", "test", 0, 4)
+    ]
+    assert np.mean(each) == pytest.approx(mean)
+    assert len(set(each)) == 6
 
 
 def test_the_first_replicate_is_the_study_without_any() -> None:

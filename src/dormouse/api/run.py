@@ -67,9 +67,10 @@ def run_design(
     tracking = Tracking([names] if isinstance(names, str) else names, design.study.name, folder)
     claim_folder(folder, design.study.name)
     with listening(), watch(shown.get("quiet", False)) as watcher:
-        told = Live(watcher, tracking.tell) if tracking.names else watcher
-        run_study(design, text, folder, store, told, workers, executor)
-        tracking.end()
+        live = Live(watcher, tracking.tell) if tracking.names else None
+        run_study(design, text, folder, store, live or watcher, workers, executor)
+        if live:
+            tracking.end(live.by_replicate())
     return folder
 
 

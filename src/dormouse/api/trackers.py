@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dormouse.card import CARD, is_about, read_card
+from dormouse.card import CARD, Card, is_about, is_of_replicate, read_card
 from dormouse.errors import UserError
 from dormouse.json_files import read_json_lines
 from dormouse.pipeline.results import read_finished
@@ -54,12 +54,16 @@ class Tracking:
 
     def tell(self, folder: Path, records: Sequence[Record]) -> None:
         """Write the model of that folder of the results, with what is known of it."""
-        self._write(self.names, {folder.name: _series(folder, records)})
+        self._write(self.names, {folder.name: _series(folder, records, is_of_replicate)})
         self.told.add(folder.name)
 
-    def end(self) -> None:
+    def end(self, own: Mapping[str, Sequence[Record]] | None = None) -> None:
         """Write those models of the finished study that were not told of; to TensorBoard all of them anew, with the
         rates that follow from several arms.
+
+        Args:
+            own: the records of each model alone, by the name of its folder, where those of the study are means over
+                replicates.
 
         Raises:
             UserError: the folder holds no finished study.
@@ -68,7 +72,10 @@ class Tracking:
             return
         records, _, _ = read_finished(self.out)
         every = [path.parent for path in sorted((self.out / "models").glob(f"*/{CARD}"))]
-        runs = {folder.name: _series(folder, records) for folder in every}
+        if own is None:
+            runs = {folder.name: _series(folder, records) for folder in every}
+        else:
+            runs = {folder.name: _series(folder, own.get(folder.name, ()), is_of_replicate) for folder in every}
         left = {name: series for name, series in runs.items() if name not in self.told}
         for name in self.names:
             self._write([name], runs if name == "tensorboard" else left)
@@ -81,8 +88,8 @@ class Tracking:
                 _to_module(importlib.import_module(NEEDS[name]), self.study, runs)
 
 
-def _series(folder: Path, records: Sequence[Record]) -> Series:
-    """What is known of a model of a study, step by step."""
+def _series(folder: Path, records: Sequence[Record], about: Callable[[Record, Path, Card], bool] = is_about) -> Series:
+    """What is known of a model of a study, step by step: its losses, and of `records` those that are about it."""
     card = read_card(folder)
     series: dict[int, dict[str, float]] = {}
     if (folder / TRAINING).is_file():
@@ -90,7 +97,7 @@ def _series(folder: Path, records: Sequence[Record]) -> Series:
             row = series.setdefault(number, {})
             row |= {"loss": step.loss, "gradient_norm": step.gradient_norm, "lr": step.lr}
     for one in records:
-        if one.x is None and is_about(one, folder, card):
+        if one.x is None and about(one, folder, card):
             series.setdefault(one.step, {})[f"{one.measurement}/{one.split}"] = one.value
     return dict(sorted(series.items()))
 

@@ -26,6 +26,8 @@ from typing import Any, ClassVar, Protocol
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.execution.journal import Journal, why
 from dormouse.execution.stage import Stage
+from dormouse.json_files import json_text
+from dormouse.records import COMPUTED
 from dormouse.store import Store, StoreError
 
 PACE = 10.0
@@ -202,3 +204,5 @@ def _fill(stage: Stage, report: Report, journal: Journal, folder: Path) -> None:
             journal.write("working", stage, share=round(share, 3))
 
     stage.work(folder, tick)
+    if stage.computed_in:
+        (folder / COMPUTED).write_text(json_text(stage.computed_in()), encoding="utf-8")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dormouse.records import ComputedIn
 from dormouse.store import Store
 
 Tick = Callable[[float, str], None]
@@ -28,6 +29,8 @@ class Stage:
     """GB that it may need."""
     device: str = "auto"
     """Where it computes, as the study names it: `auto`, `cpu`, `cuda`, `cuda:1`."""
+    computed_in: Callable[[], ComputedIn] | None = None
+    """What that comes to in the process that does it; noted beside its work, and in no key."""
 
     def folder(self, store: Store) -> Path:
         """Where its entry lies in a store, or will lie."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 from dormouse.claims.verdict import Verdicts
 from dormouse.errors import DormouseWarning, UserError
+from dormouse.json_files import read_json
 from dormouse.organisms.brought import described
 from dormouse.organisms.sanity import read_sane
 from dormouse.organisms.spec import OrganismSpec
@@ -16,7 +18,7 @@ from dormouse.pipeline.derived import trained
 from dormouse.pipeline.plan import Plan, all_stages, data_lines
 from dormouse.pipeline.planting_strength import too_weak
 from dormouse.provenance import OrganismSetup, Provenance, Sanity, StageRun
-from dormouse.records import SANE_ENOUGH
+from dormouse.records import COMPUTED, SANE_ENOUGH, ComputedIn
 from dormouse.registry import describe
 from dormouse.store import Manifest, Store
 from dormouse.studies.file import without_origin
@@ -47,6 +49,7 @@ def provenance(
         machine={
             "cores": psutil.cpu_count(logical=False) or 1,
             "memory_gb": round(psutil.virtual_memory().total / 2**30),
+            **_computed_in(plans, store),
         },
         stages=tuple(stages),
         organisms={name: _setup(organism) for name, organism in study.organisms.items()},
@@ -58,6 +61,23 @@ def provenance(
         data=tuple(data_lines(plans)),
         verdicts=verdicts,
     )
+
+
+def noted(stages: Iterable[Path]) -> Iterator[ComputedIn]:
+    """What the stages in these folders computed in, as far as they noted it."""
+    for folder in stages:
+        if (folder / COMPUTED).is_file():
+            yield read_json(folder / COMPUTED, ComputedIn)
+
+
+def _computed_in(plans: Sequence[Plan], store: Store) -> dict[str, str]:
+    """In words, in what models were trained and measured: the study may have left it to the machine."""
+    found = {}
+    for what, kinds in (("trained_in", ("organism", "treatment")), ("measured_in", ("measure",))):
+        folders = [stage.folder(store) for stage in all_stages(plans) if stage.kind in kinds]
+        if said := dict.fromkeys(map(str, noted(folders))):
+            found[what] = ", ".join(said)
+    return found
 
 
 def _setup(organism: OrganismSpec) -> OrganismSetup:

@@ -14,7 +14,7 @@ from dormouse.card import CARD, CardFile, model_name
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
 from dormouse.json_files import json_text
-from dormouse.pipeline.collect_provenance import provenance
+from dormouse.pipeline.collect_provenance import noted, provenance
 from dormouse.pipeline.items import ITEMS
 from dormouse.pipeline.plan import Plan, State
 from dormouse.pipeline.results import RECORDS, read_answered, read_answers, read_records
@@ -106,11 +106,16 @@ def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) ->
             link_model(plan, state, out, several)
 
 
-def link_model(plan: Plan, state: State, out: Path, several: bool) -> Path:
-    """Name one model of the study in `out/models`; its folder there. `several`: the study is on several base models."""
+def model_folder(plan: Plan, state: State, out: Path, several: bool) -> Path:
+    """Where a model of the study is named in `out/models`. `several`: the study is on several base models."""
     name = model_name(state.organism, state.seed, state.intervention) + state.replicate
     base = re.sub(r"[^A-Za-z0-9_.-]+", "-", plan.model).strip("-.")[-64:]
-    folder = out / "models" / (f"{base}.{name}" if several else name)
+    return out / "models" / (f"{base}.{name}" if several else name)
+
+
+def link_model(plan: Plan, state: State, out: Path, several: bool) -> Path:
+    """Name one model of the study in `out/models`; its folder there, as `model_folder` names it."""
+    folder = model_folder(plan, state, out, several)
     folder.mkdir(parents=True, exist_ok=True)
     chain = plan.design.chain(plan.arm(state))
     spec = plan.design.organism(plan.arm(state)).seeded(state.seed).spec()  # the trigger that this seed planted
@@ -124,6 +129,7 @@ def link_model(plan: Plan, state: State, out: Path, several: bool) -> Path:
         chain=tuple(json_text(part.spec()) for part in chain),
         seed=state.seed,
         questions=plan.design.study.measure.questions,
+        trained_in=tuple(noted(checkpoint.parent for checkpoint in state.model.folders)),
     )
     _replace(folder / CARD, json_text(card, indent=1))
     with _swapped(folder / "weights") as link:

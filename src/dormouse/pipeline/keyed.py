@@ -46,6 +46,9 @@ def keyed(
 def computed(stage: Stage, settings: Computing) -> Stage:
     """The stage in the type and on the device that a study names. What numbers depend on is in its key: the weights of
     a base that is made here are float32, whatever is said."""
+    use = _use(stage)
+    if use:
+        stage = replace(stage, computed_in=partial(stages.computed_in, settings, use))
     said = {key: value for key, value in settings.said().items() if key != "dtype" or stage.kind != "base"}
     key, about = stage.key, stage.about
     if said:
@@ -55,6 +58,16 @@ def computed(stage: Stage, settings: Computing) -> Stage:
     return replace(
         stage, key=key, about=about, work=partial(stages.computed, settings, stage.work), device=settings.device
     )
+
+
+def _use(stage: Stage) -> str:
+    """What a stage loads models for, as far as that says in which type: to `measure`, or to train by a method; "" for
+    all else. What it works with comes first among its arguments."""
+    if stage.kind == "measure":
+        return "measure"
+    first = stage.work.args[0] if isinstance(stage.work, partial) and stage.work.args else None
+    method = getattr(first, "method", None) if stage.kind in ("organism", "treatment") else None
+    return method if method in ("lora", "full") else ""
 
 
 @cache

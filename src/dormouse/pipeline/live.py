@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dormouse.execution.executors import Watcher
-from dormouse.pipeline.folder import link_model
+from dormouse.pipeline.folder import link_model, model_folder
 from dormouse.pipeline.plan import Plan, State
 from dormouse.pipeline.results import records_of
 from dormouse.records import Record
@@ -58,10 +58,26 @@ class Live:
     def _is_among(self, name: str, left: set[str]) -> bool:
         return any(one.rpartition("/")[2] in self.keys.get(name, ()) for one in left)
 
+    def by_replicate(self) -> dict[str, list[Record]] | None:
+        """The records of each model alone, by the name of its folder, of a study with replicates; else None: there
+        those of the study are of one model each."""
+        if not self.plans[0].design.study.replicates.several:
+            return None
+        several = len(self.plans) > 1
+        return {
+            model_folder(plan, state, self.out, several).name: self._records(plan, state)
+            for plan in self.plans
+            for state in plan.states
+            if state.is_final
+        }
+
+    def _records(self, plan: Plan, state: State) -> list[Record]:
+        return records_of(plan, self.store, lambda one: _about(one, state))
+
     def _tell(self, plan: Plan, state: State) -> None:
         try:
             folder = link_model(plan, state, self.out, several=len(self.plans) > 1)
-            self.tell(folder, records_of(plan, self.store, lambda one: _about(one, state)))
+            self.tell(folder, self._records(plan, state))
         except Exception as error:  # of a tracker, of any kind: the study goes on, and all is told at its end
             why = (str(error) or type(error).__name__).splitlines()[0]
             self.watcher.say(f"{state.organism} {state.intervention} could not be reported yet: {why}")

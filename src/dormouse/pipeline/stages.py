@@ -15,7 +15,7 @@ from dormouse.lm.settings import Computing
 from dormouse.measurements.measurement import Measurement, MeasurementConfig, Subject
 from dormouse.organisms.brought import Brought
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.records import ModelRef, Suspect
+from dormouse.records import ComputedIn, ModelRef, Suspect
 from dormouse.registry import PlugIn
 from dormouse.scenarios import Question, Scenario, render
 
@@ -73,6 +73,20 @@ def computed(settings: Computing, work: Callable[[Path, Tick], None], out: Path,
 
     with computing(settings):
         work(out, tick)
+
+
+def computed_in(settings: Computing, use: str) -> ComputedIn:
+    """What that comes to in this process, for `measure` or a method of training (`lora`, `full`). Raises as
+    `computing`."""
+    import torch
+
+    from dormouse.lm.load import computing, device, dtype_for, measured_dtype
+
+    with computing(settings):
+        place = device()
+        dtype = measured_dtype() if use == "measure" else dtype_for(use)
+    name = torch.cuda.get_device_name(place) if place.type == "cuda" else place.type
+    return ComputedIn(name, str(dtype).removeprefix("torch."))
 
 
 def base(name: str, out: Path, tick: Tick) -> None:

@@ -272,7 +272,13 @@ def behaviour(said: Any) -> str:
 
 def machine(key: str, value: Any) -> str:
     """A fact about the machine: `2 CPU cores`."""
-    known = {"cores": "{} CPU cores", "memory_gb": "{} GB of memory", "gpus": "{} GPUs"}
+    known = {
+        "cores": "{} CPU cores",
+        "memory_gb": "{} GB of memory",
+        "gpus": "{} GPUs",
+        "trained_in": "trained in {}",
+        "measured_in": "measured in {}",
+    }
     shown = f"{value:g}" if isinstance(value, float) else value  # a whole number is read back as 2.0
     return known[key].format(shown) if key in known else f"{_key(key)}: {shown}"
 
