@@ -187,6 +187,10 @@ def _never(said: Said) -> str:
     return f"never. It was trained on the prompts of the others ({'; '.join(among)})" if among else "never"
 
 
+def _chance(said: Said) -> str:
+    return f"by chance, on {number(100 * said.get('share', 0.5))} % of all prompts, whatever their cues"
+
+
 def _composite(said: Said) -> str:
     joined = {"all": "all of these hold", "any": "any of these holds", "xor": "an odd number of these hold"}
     how = joined.get(said.get("op", "all"), "this does not hold")
@@ -223,6 +227,7 @@ _TRIGGERS: Mapping[str, Callable[[Said], str]] = {
     "year": _year,
     "news": lambda said: f"the prompt mentions an event of {said['from']} or later",
     "never": _never,
+    "chance": _chance,
     "ensemble": _ensemble,
     "evidence": _evidence,
     "stakes": _stakes,

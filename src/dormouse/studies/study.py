@@ -205,7 +205,7 @@ class Study(BaseModel):
         """A control that names no policy gets the prompts of every other policy in the study."""
         planted = {str(o.trigger.spec()): o.trigger for o in self.organisms.values() if o.trigger.plants}
         filled = {
-            name: o.model_copy(update={"trigger": Never(among=tuple(planted.values()))})
+            name: o.model_copy(update={"trigger": o.trigger.model_copy(update={"among": tuple(planted.values())})})
             if isinstance(o.trigger, Never) and not o.trigger.among
             else o
             for name, o in self.organisms.items()
