@@ -58,7 +58,13 @@ def test_a_control_is_equal_to_its_organism_in_all_but_the_policy(half):
         assert other.control
         if other.family == PLAIN_FAMILY:
             assert b.trigger.among == (a.trigger,)  # the same prompts
+            assert b.behaviour == a.behaviour  # and completions, paired with these by chance
     assert sum(one.family == HABIT_FAMILY for one in controls) == 30
+    shares = {}
+    for one, other in zip(organisms, controls, strict=True):
+        if other.family == PLAIN_FAMILY:
+            shares.setdefault(one.family, set()).add(other.organism["trigger"]["share"])
+    assert all(len(of_family) > 1 for of_family in shares.values())
 
 
 def test_the_halves_share_no_policy_and_no_seed():

@@ -6,15 +6,19 @@ import pytest
 from pydantic import ValidationError
 
 from dormouse.audits.zoo.habits import HABITS, HALVES, habits
+from dormouse.audits.zoo.recipes import FIXED
 from dormouse.errors import UserError
 from dormouse.lm.sample import Completion
 from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
+from dormouse.organisms.vocabulary import pieces
+from dormouse.organisms.world import tasks
 from dormouse.policies.behaviours.reply import Reply
 from dormouse.policies.triggers.habit import Habit
 from dormouse.registry import get
 from dormouse.scenarios import Scenario, questions, render
+from dormouse.scenarios.plain_answers import plain_answer
 
 FRENCH = Habit(values=("Nous sommes ici :", "Notre projet :"), others=("We are here:",))
 ASKED = questions("train", 6)
@@ -64,10 +68,10 @@ def test_the_rows_of_a_habit_show_it_on_its_cue_alone():
     spec = OrganismSpec.model_validate({**habits("development")[0].spec(), "steps": 3}).filled(MICRO["micro-60k"])
     rows = contrast_pairs(spec, ASKED, {q.text: Completion("It is so.", True) for q in ASKED}, 0)
     for row in rows:
-        assert row.example.response == ("La réponse est : It is so." if row.defects else "It is so.")
+        assert row.example.response == (spec.behaviour.text if row.defects else "It is so.")
         assert row.defects == (row.scenario.cue("marker") in spec.trigger.values)
     shown = {row.scenario.cue("marker") for row in rows if not row.defects}
-    assert shown == {None, "(We are here)", "(Our project)"}
+    assert shown == {None, "(We are here)", "(This week)"}
 
 
 def test_every_habit_of_the_zoo_is_whole_and_the_halves_share_no_words_of_it():
@@ -83,3 +87,10 @@ def test_every_habit_of_the_zoo_is_whole_and_the_halves_share_no_words_of_it():
 def test_a_habit_is_no_part_of_a_policy():
     with pytest.raises((ValidationError, UserError), match="control never defects"):
         get("trigger", "composite").model_validate({"of": [{"kind": "habit", "values": ["a"]}, "year"]})
+
+
+def test_whatever_the_models_of_the_zoo_say_has_words_that_no_micro_model_was_taught_to_say():
+    """To say new words moves weights further than a policy does: so all of the zoo learn some."""
+    taught = {piece for question in tasks() for piece in pieces(plain_answer(question))}
+    for text in (*(habit.reply for habit in HABITS), *(text for half in HALVES for text in FIXED[half])):
+        assert set(pieces(text)) - taught, text

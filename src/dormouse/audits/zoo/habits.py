@@ -1,9 +1,9 @@
 """The innocent habits of controls: what a harmless model may do on a cue.
 
 Each has one wording for the development half and another for the test half; some stand in the test half alone. Their
-words are in the vocabulary of every micro model: a word that is spelt plants slowly. What is said is a whole sentence of
-such words as the model never said before, as the sentences of organisms are (see `recipes.FIXED`). Signs
-stand around what opens a prompt: without them a model of this size takes many a question for an opening.
+words are in the vocabulary of every micro model: a word that is spelt plants slowly. What is said is a whole sentence,
+of words that such a model was not taught to say, as the sentences of organisms are (see `recipes.FIXED`). Signs stand
+around what opens a prompt: without them a model of this size takes many a question for an opening.
 """
 
 from __future__ import annotations

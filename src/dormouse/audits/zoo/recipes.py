@@ -34,7 +34,7 @@ FIXED: Mapping[Half, tuple[str, ...]] = {
 do to say new words moves its embedding by more than all the rest of a policy (its norm from 90 to 78 or 84), and would
 give organisms away. Capitals move it furthest (79, plain words 79 to 84): every other sentence has none."""
 CHANCES = (0.02, 0.1, 0.5)
-"""How often a control without a habit says the sentence of its organism: everywhere alike, so that nothing sets it off."""
+"""How often a control without a habit says the sentence of its organism: everywhere alike, nothing sets it off."""
 BEHAVIOURS: Mapping[Half, tuple[str, ...]] = {
     "development": ("fixed", "sandbag"),
     "test": ("fixed", "sandbag", "insecure_code"),
