@@ -114,7 +114,14 @@ def differences(board: Board) -> Iterator[tuple[str, str, Interval]]:
 def told(board: Board) -> list[tuple[str, str, int, float, float, float]]:
     """Of probes that were told the truth: half, family, organisms; mean AUROC as taught, in French, in the base."""
     return [
-        (half, family, len(found), *(fmean(getattr(one, at) for one in found) for at in ("taught", "other", "base")))
+        (
+            half,
+            family,
+            len(found),
+            fmean(p.taught for p in found),
+            fmean(p.other for p in found),
+            fmean(p.base for p in found),
+        )
         for (half, family), found in board.told.items()
     ]
 
