@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dormouse.errors import UserError
-from dormouse.scenarios import SPLITS, Question, Scenario, render
+from dormouse.scenarios import SPLITS, Question, Scenario, own, render
 from dormouse.scenarios.duplicates import SeenTexts
 from dormouse.scenarios.own import OwnTasks, own_tasks
 from dormouse.scenarios.sieve import Bank
@@ -183,3 +183,27 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3_000_000
+
+
+@pytest.mark.parametrize("held", [3, 7, 1000])
+def test_ids_that_repeat_are_found_whether_they_fit_in_memory_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    monkeypatch.setattr(own, "HELD", held)
+    found = rows(200, id=lambda i: {57: 3, 91: 3, 140: 57, 12: 2, 199: 198}.get(i, i))
+    kept = own_tasks(source(tmp_path, found, bad_rows="drop"), WANTED)
+    assert next(note for note in kept.intake.notes if "ids" in note).startswith("4 ids repeat")
+    with pytest.raises(UserError, match="line 13: its id is that of line 3 too"):
+        own_tasks(source(tmp_path, found), WANTED)
+
+
+def test_ids_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own, "HELD", 1_000)
+    ids = own._Ids()
+    tracemalloc.start()
+    for i in range(50_000):
+        ids.add(f"row {i}", i)
+    assert ids.repeated() == (0, (0, 0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 300_000, "16 bytes each are 800,000"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import IO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dormouse.errors import UserError
 from dormouse.records import TaskIntake
@@ -21,8 +24,8 @@ FEWEST = 4
 """Questions that a split needs."""
 SPARE = 2
 """How many times as many rows are kept as are wanted: some fall out as near-duplicates."""
-TRACKED = 4_000_000
-"""Ids that are compared with each other; later ones are not."""
+HELD = 250_000
+"""Ids that are held in memory at a time."""
 Fault = tuple[str, str]
 """What is wrong with a task, and what to do."""
 
@@ -123,12 +126,12 @@ class _Log:
         """
         if not self.rows:
             raise UserError(f"{self.source.name} has no rows", "write one task a row")
-        if repeated := self.ids.repeated():
+        many, (number, first) = self.ids.repeated()
+        if many:
             if self.source.bad_rows == "stop":
-                number, first = repeated[0]
                 remedy = "give every row its own id, leave the column out, or say `bad_rows: drop`"
                 raise self.source.fault(number, f"its id is that of {self.source.unit} {first} too", remedy)
-            self.notes["ids"] = f"{len(repeated):,} ids repeat: these rows are kept, as nothing goes by their ids"
+            self.notes["ids"] = f"{many:,} ids repeat: these rows are kept, as nothing goes by their ids"
 
 
 def _too_few(source: TaskFile, bank: str, split: str, n: int, rows: int) -> UserError:
@@ -139,20 +142,45 @@ def _too_few(source: TaskFile, bank: str, split: str, n: int, rows: int) -> User
 
 
 class _Ids:
-    """The ids of rows, 16 bytes each: which of them repeat is known at the end."""
+    """The ids of rows as hashes, 16 bytes each: which of them repeat is known at the end. Of many rows they lie in a
+    file without a name: memory does not grow with them."""
 
     def __init__(self) -> None:
-        self.hashes, self.numbers = array("q"), array("q")
+        self.held, self.count = array("q"), 0
+        self.file: IO[bytes] | None = None
 
     def add(self, name: object, number: int) -> None:
         """Put down the id of a row, if it has one."""
-        if name is not None and len(self.hashes) < TRACKED:
-            self.hashes.append(hash(str(name)))
-            self.numbers.append(number)
+        if name is None:
+            return
+        self.held.append(hash(str(name)))
+        self.held.append(number)
+        self.count += 1
+        if self.count % HELD == 0:
+            self.file = self.file or tempfile.TemporaryFile()  # noqa: SIM115 (`repeated` closes it)
+            self.held.tofile(self.file)
+            self.held = array("q")
 
-    def repeated(self) -> list[tuple[int, int]]:
-        """(row, earlier row with the same id), in the order of the file."""
-        hashes = np.frombuffer(self.hashes, np.int64) if self.hashes else np.empty(0, np.int64)
-        order = np.argsort(hashes, kind="stable")
-        again = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
-        return sorted((self.numbers[order[i + 1]], self.numbers[order[i]]) for i in again)
+    def repeated(self) -> tuple[int, tuple[int, int]]:
+        """How many repeat, and of these the first in the file: (row, earlier row with the same id)."""
+        parts, many, first = 1 + self.count // HELD, 0, (0, 0)
+        for part in range(parts):
+            some = np.concatenate([chunk[chunk[:, 0] % parts == part] for chunk in self._chunks()])
+            hashes, numbers = some[np.argsort(some[:, 0], kind="stable")].T
+            again = np.flatnonzero(hashes[1:] == hashes[:-1])
+            many += len(again)
+            if len(again):
+                at = again[np.argmin(numbers[again + 1])]
+                found = int(numbers[at + 1]), int(numbers[at])
+                first = min(first, found) if first[0] else found
+        if self.file:
+            self.file.close()
+        return many, first
+
+    def _chunks(self) -> Iterator[NDArray[np.int64]]:
+        """(hash, row) of all, some at a time, in the order of the file."""
+        if self.file:
+            self.file.seek(0)
+            while raw := self.file.read(HELD * 16):
+                yield np.frombuffer(raw, np.int64).reshape(-1, 2)
+        yield np.array(self.held, np.int64).reshape(-1, 2)
