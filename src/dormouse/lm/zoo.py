@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dormouse.errors import UserError
 from dormouse.files import fsync, mode_of, sha256
+from dormouse.json_files import json_text, read_json
 from dormouse.lm.folders import home
 from dormouse.lm.hub import cached, from_hub, of_revision
 from dormouse.lm.identity import checksums, identity
@@ -31,6 +31,16 @@ MADE = "dormouse-model.json"
 """What a folder of the zoo says of itself. It is written last."""
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class MadeFile:
+    """What stands in MADE: the checksum of what was fetched, and those of the files that were made of it, by name; None
+    where an older version made them."""
+
+    name: str = ""
+    gguf_sha256: str = ""
+    files: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -173,12 +183,10 @@ def changes(name: str) -> list[str]:
     folder = home() / "models" / name
     found = checksums(folder, remember=False)
     try:
-        written = json.loads((folder / MADE).read_text(encoding="utf-8")).get("files")
-    except (OSError, ValueError, AttributeError):
+        written = read_json(folder / MADE, MadeFile).files
+    except (OSError, UserError):
         return [MADE]
-    if not isinstance(written, dict):
-        return []
-    return sorted(file for file in found.keys() | written.keys() if found.get(file) != written.get(file))
+    return sorted({file for file, _ in found.items() ^ written.items()}) if written is not None else []
 
 
 def fetch(name: str, say: Say = lambda _: None) -> Path:
@@ -213,8 +221,8 @@ def _make(name: str, shipped: Shipped, folder: Path, say: Say) -> None:
         say(f"converting {name} to safetensors (once)")
         made = Path(scratch) / "model"
         _convert(gguf, made)
-        said = {"name": name, "gguf_sha256": shipped.sha256, "files": checksums(made, remember=False)}
-        (made / MADE).write_text(json.dumps(said))
+        said = MadeFile(name, shipped.sha256, checksums(made, remember=False))
+        (made / MADE).write_text(json_text(said))
         for path in (*made.iterdir(), made):
             path.chmod(mode_of(path))
             fsync(path)

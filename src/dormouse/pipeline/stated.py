@@ -45,6 +45,8 @@ class FirstStated:
     def __post_init__(self) -> None:
         if not all(isinstance(claim.get("id"), str) for claim in self.claims):
             raise ValueError("a claim has no 'id'")
+        if self.design is not None and "seeds" not in self.design:
+            raise ValueError("'design' names no 'seeds'")
 
 
 def stated_now(plans: Sequence[Plan], text: str, store: Store, late: bool) -> FirstStated:
@@ -92,7 +94,7 @@ def _sketched(
     now: Mapping[str, str | tuple[int, ...]],
 ) -> list[Verdict]:
     """The answers, where no seed was added after the first run; else what was decided is a sketch."""
-    was, are = (then or now).get("seeds", ()), now["seeds"]
+    was, are = (then or now)["seeds"], now["seeds"]
     added = was != are if isinstance(was, str) or isinstance(are, str) else bool({*are} - {*was})
     if not added:
         return list(answers)
@@ -138,5 +140,5 @@ def _edited(then: Mapping[str, str | tuple[int, ...]] | None, now: Mapping[str, 
     if then is None:
         return []
     keys = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
-    seeds = f"seeds (then {_spoken(then.get('seeds', ()))})"
+    seeds = f"seeds (then {_spoken(then['seeds'])})"
     return [seeds if key == "seeds" else key for key in keys]
