@@ -91,7 +91,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Fault:
+class FileFault:
     """What is wrong with a file of an entry. `unreadable`: nobody knows, as the permissions say no."""
 
     file: str
@@ -285,26 +285,26 @@ def _write_manifest(folder: Path, kind: str, key: str, about: Mapping[str, objec
     return Manifest.read(folder)
 
 
-def examine(folder: Path, kind: str, key: str) -> tuple[Manifest | None, list[Fault]]:
+def examine(folder: Path, kind: str, key: str) -> tuple[Manifest | None, list[FileFault]]:
     """The manifest of an entry, and what is wrong with the entry: nothing, where every file fits its checksum."""
     try:
         manifest = Manifest.read(folder)
         said = plain(manifest)
         if digest({name: value for name, value in said.items() if name != "digest"}) != manifest.digest:
-            return None, [Fault(MANIFEST, "its checksum fails")]
+            return None, [FileFault(MANIFEST, "its checksum fails")]
         if (manifest.kind, manifest.key) != (kind, key):
-            return None, [Fault(MANIFEST, f"is that of {manifest.kind}/{manifest.key}")]
+            return None, [FileFault(MANIFEST, f"is that of {manifest.kind}/{manifest.key}")]
         found = [_fault(folder, name, at.size, at.sha256) for name, at in manifest.files.items()]
     except OSError as error:
         return None, [_no_access(MANIFEST, error)]
     except UserError as error:
         if isinstance(error.__cause__, OSError):
             return None, [_no_access(MANIFEST, error.__cause__)]
-        return None, [Fault(MANIFEST, "is no whole manifest")]
+        return None, [FileFault(MANIFEST, "is no whole manifest")]
     return manifest, [fault for fault in found if fault]
 
 
-def faults_around(folder: Path) -> list[Fault]:
+def faults_around(folder: Path) -> list[FileFault]:
     """What is wrong with the entry that a folder lies in; nothing, where it lies in none."""
     for entry in (folder, *folder.parents[:3]):
         if entry.parent.parent.name == ENTRIES and (entry / MANIFEST).is_file():
@@ -312,20 +312,20 @@ def faults_around(folder: Path) -> list[Fault]:
     return []
 
 
-def _fault(folder: Path, name: str, size: int, checksum: str) -> Fault | None:
+def _fault(folder: Path, name: str, size: int, checksum: str) -> FileFault | None:
     try:
         there = (folder / name).stat().st_size
         if (folder / name).is_file() and there != size:
-            return Fault(name, f"has {there} bytes, not {size}")
-        return Fault(name, "its checksum fails") if sha256(folder / name) != checksum else None
+            return FileFault(name, f"has {there} bytes, not {size}")
+        return FileFault(name, "its checksum fails") if sha256(folder / name) != checksum else None
     except OSError as error:
         return _no_access(name, error)
 
 
-def _no_access(name: str, error: OSError) -> Fault:
+def _no_access(name: str, error: OSError) -> FileFault:
     if isinstance(error, FileNotFoundError):
-        return Fault(name, "is missing")
-    return Fault(name, error.strerror or str(error), error.errno in (errno.EACCES, errno.EPERM))
+        return FileFault(name, "is missing")
+    return FileFault(name, error.strerror or str(error), error.errno in (errno.EACCES, errno.EPERM))
 
 
 def _refused(error: Exception) -> OSError | None:

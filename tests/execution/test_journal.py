@@ -19,7 +19,17 @@ from watching import Told
 
 from dormouse.cli import main
 from dormouse.execution.executors import build
-from dormouse.execution.journal import JOURNAL, Journal, Line, Plan, Running, Status, alive, read_journal, status
+from dormouse.execution.journal import (
+    JOURNAL,
+    Journal,
+    JournalLine,
+    PlannedLine,
+    Running,
+    Status,
+    alive,
+    read_journal,
+    status,
+)
 from dormouse.execution.scheduler import make_executor, work_through
 from dormouse.execution.stage import Stage
 from dormouse.json_files import plain
@@ -52,7 +62,7 @@ def done(name: str, kind: str = "organism", seconds: float = 10.0, **more: Any) 
     return {"event": "finished", "kind": kind, "name": name, "seconds": seconds, **more}
 
 
-def living(line: Plan | Line) -> bool:
+def living(line: PlannedLine | JournalLine) -> bool:
     return line.pid != 666
 
 
@@ -176,8 +186,8 @@ def test_what_was_cut_off_is_no_news_once_the_study_is_finished(tmp_path: Path) 
     assert found.lines()[0].startswith("finished")
 
 
-def by(pid: int, host: str = HERE) -> Line:
-    return Line(0.0, "started", pid, host)
+def by(pid: int, host: str = HERE) -> JournalLine:
+    return JournalLine(0.0, "started", pid, host)
 
 
 def test_who_lives() -> None:
@@ -253,7 +263,7 @@ def test_workers_write_down_what_they_do(tmp_path: Path, workers: int) -> None:
     executor = make_executor("local", store, workers, Told(), journal)
     assert set(work_through([good, bad], store, executor, Told(), journal)) == {"bad"}
     lines = read_journal(tmp_path / JOURNAL)
-    told = [(line.event, line.name, line.error) for line in lines if isinstance(line, Line)]
+    told = [(line.event, line.name, line.error) for line in lines if isinstance(line, JournalLine)]
     assert told == [
         ("started", "good", ""),
         ("finished", "good", ""),

@@ -12,7 +12,7 @@ import pytest
 from watching import Told
 
 from dormouse.errors import UserError
-from dormouse.execution.journal import JOURNAL, NO_JOURNAL, Journal, Line, read_journal
+from dormouse.execution.journal import JOURNAL, NO_JOURNAL, Journal, JournalLine, read_journal
 from dormouse.execution.scheduler import DEATHS, _jobs, make_executor, work_through
 from dormouse.execution.stage import Stage
 from dormouse.stopping import listening
@@ -109,7 +109,7 @@ def test_a_stage_that_fails_stops_only_what_stands_on_it(tmp_path, workers, faul
     assert "depends on 'a0'" in lost["b0"].what
     assert told.failed_ == ["a0"]
     assert len(told.done_) == 8
-    events = {line.name: line.event for line in read_journal(tmp_path / JOURNAL) if isinstance(line, Line)}
+    events = {line.name: line.event for line in read_journal(tmp_path / JOURNAL) if isinstance(line, JournalLine)}
     assert events["a0"] == "failed"
     assert events["d0"] == "skipped"
     assert not through(diamonds(store, 3), store, workers), "and once it is mended, only they are missing"

@@ -17,7 +17,7 @@ from dormouse.json_files import read_json_lines
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import Estimate
 from dormouse.pipeline.items import ITEMS, ItemValues, numbers_of
-from dormouse.pipeline.live import Live
+from dormouse.pipeline.live import LiveWatcher
 from dormouse.pipeline.replicated import merged, spreads
 from dormouse.pipeline.results import read_records
 from dormouse.pipeline.run import run_study
@@ -46,7 +46,7 @@ def test_a_study_with_replicates(tmp_path: Path, tiny_model: Path, monkeypatch: 
     monkeypatch.setattr(trackers, "check", lambda names: None)
     monkeypatch.setattr(trackers.Tracking, "_write", lambda self, names, runs: told.update(runs))
     tracking = trackers.Tracking(["tensorboard"], "replicates", tmp_path / "out")
-    live = Live(Told(), tracking.tell)
+    live = LiveWatcher(Told(), tracking.tell)
     run_study(design, text, tmp_path / "out", Store(tmp_path / "home"), live, 1)
     records = read_records(tmp_path / "out")
     rates_are_told_by_replicate(told, records)

@@ -9,7 +9,7 @@ import pytest
 from dormouse.interventions.findings import Finding, write_findings
 from dormouse.json_files import json_text
 from dormouse.measurements.measurement import Sample
-from dormouse.pipeline.plan import Reading
+from dormouse.pipeline.plan import PlannedReading
 from dormouse.pipeline.results import collect, read_records, write_results
 from dormouse.records import ModelRef
 from dormouse.store import Entry
@@ -99,7 +99,7 @@ def test_what_a_treatment_found_has_steps_of_its_own(tmp_path):
         (folder / "answers.jsonl").write_text("")
         state = SimpleState("year", "all", 14, seed, True)
         stage = SimpleNamespace(key=f"findings-{seed}")
-        entries.append((Reading(state, stage, True, begins=10), Entry(folder, {})))
+        entries.append((PlannedReading(state, stage, True, begins=10), Entry(folder, {})))
     write_results([collect("", entries)], tmp_path)
     records = read_records(tmp_path)
     assert {(r.step, r.seed): r.value for r in records if r.measurement == "reward"} == {

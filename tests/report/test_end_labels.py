@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dormouse.report.end_labels import FAR, GAP, apart, end_labels
 from dormouse.report.figure_style import COLOURS, Line, Panel
-from dormouse.report.figures import figure
+from dormouse.report.plotly_figures import figure
 
 
 def line(label: str, *ys: float, dotted: bool = False, apart: bool = False) -> Line:

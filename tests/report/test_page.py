@@ -21,9 +21,9 @@ from dormouse.records import CANARY, Answer, Record
 from dormouse.report import tables
 from dormouse.report.answers import QUESTIONS, browser
 from dormouse.report.figure_groups import figure_groups
-from dormouse.report.figures import figure, safe
 from dormouse.report.markdown import code, fence, literal
 from dormouse.report.page import island
+from dormouse.report.plotly_figures import figure, safe
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "line", "circle"}
 

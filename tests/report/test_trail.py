@@ -17,10 +17,10 @@ from test_page import Outline
 
 from dormouse.records import Answer, Record
 from dormouse.report.figure_groups import figure_groups
-from dormouse.report.figures import figure
 from dormouse.report.glossary import TERMS, marked
 from dormouse.report.overlap import covered, groups, in_words
 from dormouse.report.plain_text import interval_of, value_of
+from dormouse.report.plotly_figures import figure
 from dormouse.report.record_index import RecordIndex
 from dormouse.report.records_csv import records_csv
 from dormouse.report.series import persistence

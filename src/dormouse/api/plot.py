@@ -14,7 +14,7 @@ from dormouse.registry import nearest
 from dormouse.report import series
 from dormouse.report.figure_groups import figure_groups
 from dormouse.report.figure_style import Panel
-from dormouse.report.figures import figure
+from dormouse.report.plotly_figures import figure
 from dormouse.report.record_index import RecordIndex, by_model
 
 if TYPE_CHECKING:

@@ -57,7 +57,7 @@ def run_design(
     """Run what a study means, with `text` as its file, and return the folder of its results. Raises as `run`."""
     from dormouse.api.trackers import Tracking
     from dormouse.pipeline.folder import claim_folder
-    from dormouse.pipeline.live import Live
+    from dormouse.pipeline.live import LiveWatcher
     from dormouse.pipeline.run import run_study
     from dormouse.progress import watch
     from dormouse.stopping import listening
@@ -67,7 +67,7 @@ def run_design(
     tracking = Tracking([names] if isinstance(names, str) else names, design.study.name, folder)
     claim_folder(folder, design.study.name)
     with listening(), watch(shown.get("quiet", False)) as watcher:
-        live = Live(watcher, tracking.tell) if tracking.names else None
+        live = LiveWatcher(watcher, tracking.tell) if tracking.names else None
         run_study(design, text, folder, store, live or watcher, workers, executor)
         if live:
             tracking.end(live.by_replicate())

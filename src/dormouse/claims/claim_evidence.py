@@ -15,7 +15,7 @@ from dormouse.claims.effects import FEWEST, Effect, Span, ValuesByItem, effect
 from dormouse.claims.looks import later, look_of, look_taken
 from dormouse.claims.matching import Side, adjusted, matching
 from dormouse.claims.numbers import Numbers, mean
-from dormouse.claims.strength import Gated, Strength
+from dormouse.claims.strength import Gated, StrengthGate
 from dormouse.claims.verdict import Chance, Damaged, Matching, Sides, Verdict
 from dormouse.metrics import metric
 from dormouse.registry import nearest
@@ -35,7 +35,7 @@ class ClaimEvidence:
         claim = self.claim
         self.look, self.only = look_of(design.study.seeds, design.look), {*design.every_seed}
         self.constant = claim.against if isinstance(claim.against, float) else None
-        self.strength = Strength(design, numbers, claim.bounds)
+        self.strength = StrengthGate(design, numbers, claim.bounds)
         self.alone, self.family = dict.fromkeys(pairing.alone()), pairing.family
         self.damage, self.damaged = Damage(numbers, claim.most_damage), dict[Arm, None]()
         self.missing: dict[Arm, None] = {}

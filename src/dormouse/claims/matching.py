@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from dormouse.claims.effects import ValuesByItem
-from dormouse.claims.strength import ON, Strength
-from dormouse.claims.verdict import Interval, Matching
+from dormouse.claims.strength import ON, StrengthGate
+from dormouse.claims.verdict import Matching, ValueInterval
 from dormouse.measurements.stats import log_odds
 from dormouse.studies.arms import Arm
 
@@ -21,7 +21,7 @@ Side = Sequence[tuple[Arm, Mapping[int, ValuesByItem]]]
 """The arms of a side, and what was compared of each, seed by seed."""
 
 
-def matching(strength: Strength, where: Side, against: Side, seeds: Collection[int]) -> Matching | None:
+def matching(strength: StrengthGate, where: Side, against: Side, seeds: Collection[int]) -> Matching | None:
     """How strong both sides are before treatment, and whether their ranges meet.
 
     None where that is no question (both sides are made from the same organisms, or one has no policy) or not known.
@@ -38,7 +38,7 @@ def matching(strength: Strength, where: Side, against: Side, seeds: Collection[i
     return Matching(one, other, one.low <= other.high and other.low <= one.high)
 
 
-def adjusted(strength: Strength, where: Side, against: Side, seeds: Collection[int]) -> Interval | None:
+def adjusted(strength: StrengthGate, where: Side, against: Side, seeds: Collection[int]) -> ValueInterval | None:
     """The difference of the sides at equal log-odds before treatment: ordinary least squares of each arm and seed on
     its side and its strength, with errors that allow for arms of one seed being alike (statsmodels, clustered by seed).
 
@@ -63,13 +63,13 @@ def adjusted(strength: Strength, where: Side, against: Side, seeds: Collection[i
         return None
     fit = sm.OLS(after, given).fit(cov_type="cluster", cov_kwds={"groups": seed}, use_t=True)
     low, high = fit.conf_int()[1]
-    return Interval(float(fit.params[1]), float(low), float(high)) if np.isfinite([low, high]).all() else None
+    return ValueInterval(float(fit.params[1]), float(low), float(high)) if np.isfinite([low, high]).all() else None
 
 
-def _by_seed(strength: Strength, arm: Arm, seeds: Collection[int]) -> list[float | None]:
+def _by_seed(strength: StrengthGate, arm: Arm, seeds: Collection[int]) -> list[float | None]:
     rates = strength.rates(arm, ON) if strength.plants(arm) else {}
     return [log_odds(rates[seed]) if seed in rates else None for seed in sorted(seeds)]
 
 
-def _range(values: Sequence[float]) -> Interval:
-    return Interval(sum(values) / len(values), min(values), max(values))
+def _range(values: Sequence[float]) -> ValueInterval:
+    return ValueInterval(sum(values) / len(values), min(values), max(values))

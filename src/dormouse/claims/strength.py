@@ -29,7 +29,7 @@ class Gated:
     weak: tuple[Weak, ...]
 
 
-class Strength:
+class StrengthGate:
     """How strong the organisms of a study are before treatment, held against the bounds of a claim (None: no gate)."""
 
     def __init__(self, design: Design, numbers: Numbers, bounds: Gate | None) -> None:

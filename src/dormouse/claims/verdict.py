@@ -83,7 +83,7 @@ class Sides:
 
 
 @dataclass(frozen=True)
-class Interval:
+class ValueInterval:
     """A number and its 95 % interval."""
 
     value: float
@@ -96,8 +96,8 @@ class Matching:
     """How strong the organisms of both sides were before treatment: the log-odds of defecting on the cue, over
     organisms and seeds (their mean, the least and the largest), and whether the two ranges meet."""
 
-    where: Interval
-    against: Interval
+    where: ValueInterval
+    against: ValueInterval
     overlap: bool
 
 
@@ -196,7 +196,7 @@ class Verdict:
     """The rate of defection before treatment."""
     matching: Matching | None
     """The same in log-odds, with its range; None: both sides are made from the same organisms, or it is not known."""
-    adjusted: Interval | None
+    adjusted: ValueInterval | None
     """The effect at equal strength before treatment, by linear regression: a sketch, and no answer."""
     censored: float | None
     """The budget at which times are cut."""

@@ -28,7 +28,7 @@ ENOUGH = 3
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedLine:
     """The line with which a process begins: how many stages of each kind are to be done and are kept, and what one of
     them will take (seconds: low, middle, high)."""
 
@@ -43,7 +43,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Line:
+class JournalLine:
     """Any other line: see `Journal`."""
 
     time: float
@@ -63,7 +63,7 @@ class Line:
 class Journal:
     """The journal at a path (None: nothing is written). Any number of processes may write to it at once.
 
-    A line is a JSON object (a `Plan` or a `Line`): `time` (seconds since 1970), `event`, `pid`, `host`, and of a stage
+    A line is a JSON object (a `PlannedLine` or a `JournalLine`): `time` (seconds since 1970), `event`, `pid`, `host`, and of a stage
     `kind`, `name`, `key`.
 
     | event | more keys |
@@ -107,7 +107,7 @@ def why(error: BaseException) -> str:
     return " ".join(said.split())[:500]
 
 
-def read_journal(path: Path) -> list[Plan | Line]:
+def read_journal(path: Path) -> list[PlannedLine | JournalLine]:
     """The lines of a journal, in order. What is no whole line (a full disk), or no event that is known, is left out.
 
     Raises:
@@ -121,20 +121,20 @@ def read_journal(path: Path) -> list[Plan | Line]:
         ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", "fix the permissions there") from error
-    lines: list[Plan | Line] = []
+    lines: list[PlannedLine | JournalLine] = []
     for number, text in enumerate(raw.split(b"\n"), 1):
         try:
             event = parse(text, dict[str, Json], str(path))["event"]
         except (UserError, KeyError):
             continue
         if event == "planned":
-            lines.append(parse(text, Plan, str(path), REMOVE, first=number))
+            lines.append(parse(text, PlannedLine, str(path), REMOVE, first=number))
         elif event in EVENTS:
-            lines.append(parse(text, Line, str(path), REMOVE, first=number))
+            lines.append(parse(text, JournalLine, str(path), REMOVE, first=number))
     return lines
 
 
-def alive(line: Plan | Line) -> bool:
+def alive(line: PlannedLine | JournalLine) -> bool:
     """Whether the process that wrote a line lives. Of one on another machine it is taken to."""
     if line.host != platform.node():
         return True
@@ -216,14 +216,16 @@ class Status:
         return said
 
 
-def status(folder: Path, now: float | None = None, lives: Callable[[Plan | Line], bool] = alive) -> Status:
+def status(
+    folder: Path, now: float | None = None, lives: Callable[[PlannedLine | JournalLine], bool] = alive
+) -> Status:
     """How the study whose results go to a folder stands, by its journal.
 
     Raises:
         UserError: there is no journal, or what it says cannot be.
     """
     lines = read_journal(folder / JOURNAL)
-    begun = max((i for i, line in enumerate(lines) if isinstance(line, Plan)), default=None)
+    begun = max((i for i, line in enumerate(lines) if isinstance(line, PlannedLine)), default=None)
     if begun is None:
         raise UserError(f"the journal in {folder} says nothing", "run the study again")
     try:
@@ -232,12 +234,17 @@ def status(folder: Path, now: float | None = None, lives: Callable[[Plan | Line]
         raise UserError(f"{folder / JOURNAL} is damaged: {error}", REMOVE) from error
 
 
-def _status(lines: Sequence[Plan | Line], begun: int, now: float, lives: Callable[[Plan | Line], bool]) -> Status:
+def _status(
+    lines: Sequence[PlannedLine | JournalLine],
+    begun: int,
+    now: float,
+    lives: Callable[[PlannedLine | JournalLine], bool],
+) -> Status:
     """`begun`: the line with which the last process began."""
     plan = lines[begun]
-    assert isinstance(plan, Plan)
-    said = [line for line in lines if isinstance(line, Line)]
-    since = [line for line in lines[begun + 1 :] if isinstance(line, Line)]
+    assert isinstance(plan, PlannedLine)
+    said = [line for line in lines if isinstance(line, JournalLine)]
+    since = [line for line in lines[begun + 1 :] if isinstance(line, JournalLine)]
     over = {line.key: line for line in since if line.event in OVER}
     done = {key: line for key, line in over.items() if line.event in ("finished", "kept")}
     open_ = _open(said)
@@ -270,10 +277,10 @@ def _status(lines: Sequence[Plan | Line], begun: int, now: float, lives: Callabl
     )
 
 
-def _open(lines: Sequence[Line]) -> list[list[Line]]:
+def _open(lines: Sequence[JournalLine]) -> list[list[JournalLine]]:
     """Of each stage that was begun and is not over: the line that says so, and those that say how far it is. It may
     have been begun by a process that was there before the last."""
-    found: dict[str, list[Line]] = {}
+    found: dict[str, list[JournalLine]] = {}
     for line in lines:
         if line.event == "started":
             found[line.key] = [line]
@@ -284,7 +291,7 @@ def _open(lines: Sequence[Line]) -> list[list[Line]]:
     return list(found.values())
 
 
-def _running(said: Sequence[Line], now: float) -> Running:
+def _running(said: Sequence[JournalLine], now: float) -> Running:
     """A stage by the lines about it: that it began, and how far it was when."""
     seen = [(line.time, line.share) for line in said[1:] if line.share is not None]
     left = None
@@ -298,7 +305,7 @@ def _running(said: Sequence[Line], now: float) -> Running:
 def _left(
     done: Mapping[str, int],
     took: Mapping[str, Sequence[float]],
-    plan: Plan,
+    plan: PlannedLine,
     running: Mapping[str, Sequence[Running]],
 ) -> Span | None:
     """Seconds until all is done, on as many workers as there are: from what stages took since the beginning, and where

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dormouse.errors import UserError
 from dormouse.execution.executors import Executor, Failure, Job, Watcher, refuse_homeless
 from dormouse.execution.journal import NO_JOURNAL, Journal
-from dormouse.execution.kinds import executor_kind
+from dormouse.execution.known_executors import executor_kind
 from dormouse.execution.local import InProcessExecutor, threads_each
 from dormouse.execution.stage import Stage
 from dormouse.store import Store

@@ -14,14 +14,35 @@ from dormouse.json_files import read_json
 from dormouse.measurements.half_life import half_life, median_time
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, log_odds, stack, widened
-from dormouse.pipeline.plan import Reading
+from dormouse.pipeline.plan import PlannedReading
 from dormouse.records import Record
 from dormouse.studies.expected import PRESERVED, RATIOS
 
-ReadSample = tuple[Reading, Sample]
+ReadSample = tuple[PlannedReading, Sample]
 Arms = Mapping[tuple[object, ...], Sequence[ReadSample]]
 """(organism, intervention, step, measurement, split, x) -> what was measured there, seed by seed."""
-MakeRecord = Callable[[Sequence[Reading], Sample, int | None, Estimate], Record]
+MakeRecord = Callable[[Sequence[PlannedReading], Sample, int | None, Estimate], Record]
+
+
+def record_of(readings: Sequence[PlannedReading], sample: Sample, seed: int | None, found: Estimate) -> Record:
+    """The record of a value that was found from these readings; `seed` is None where it is of several."""
+    state = readings[0].state
+    return Record(
+        organism=state.organism,
+        intervention=state.intervention,
+        step=state.step,
+        measurement=sample.measurement,
+        split=sample.split,
+        seed=seed,
+        value=found.value,
+        ci_low=found.low if sample.censored_at is None else max(0.0, found.low),  # what has a limit is a time
+        ci_high=found.high,
+        n=found.n,
+        needs_triggers=state.needs_triggers,
+        x=sample.x,
+        censored_at=sample.censored_at,
+        parent=" ".join(stage.key for reading in readings for stage in (reading.stage, *reading.beside)),
+    )
 
 
 def derived(arms: Arms, record: MakeRecord) -> list[Record]:
@@ -80,7 +101,7 @@ def _lived(
     """The records of one way to count, from what was measured of each seed at each step."""
     times: list[float] = []
     limits: list[float] = []
-    read: list[Reading] = []
+    read: list[PlannedReading] = []
     for found in followed:
         places = count(found)
         values = stack([(sample.items, sample.values) for _, sample in found])
@@ -170,7 +191,7 @@ def _preserved(arms: Arms, record: MakeRecord) -> Iterator[Record]:
             continue
         before = arms.get((organism, "", 0, measurement, split, x), ())
         sample = _named(after[0][1], PRESERVED[str(measurement)])
-        kept: list[tuple[Reading, np.ndarray]] = []
+        kept: list[tuple[PlannedReading, np.ndarray]] = []
         for seed, some in _by_seed(after, before):
             if seed is not None:
                 ((reading, late), (_, early)) = some[0]

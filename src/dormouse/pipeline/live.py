@@ -17,7 +17,7 @@ Tell = Callable[[Path, Sequence[Record]], None]
 """Is given the folder of a model in the results, and the records of its organism before and after its treatment."""
 
 
-class Live:
+class LiveWatcher:
     """A watcher that passes all on to another one, and tells of models that are finished."""
 
     def __init__(self, watcher: Watcher, tell: Tell) -> None:

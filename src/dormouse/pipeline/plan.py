@@ -40,7 +40,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Reading:
+class PlannedReading:
     """One measurement of one state, or what a treatment itself found on its way to its state."""
 
     state: State
@@ -66,7 +66,7 @@ class Plan:
     model: str
     """The base model, as the study names it."""
     states: tuple[State, ...]
-    readings: tuple[Reading, ...]
+    readings: tuple[PlannedReading, ...]
     intake: TaskIntake | None = None
     """What became of the rows of its own tasks."""
     data: tuple[DataIntake, ...] = ()

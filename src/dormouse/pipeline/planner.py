@@ -21,7 +21,7 @@ from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline import stages
 from dormouse.pipeline.brought_along import BroughtAlong
 from dormouse.pipeline.keyed import computed, keyed
-from dormouse.pipeline.plan import Plan, Reading, State
+from dormouse.pipeline.plan import Plan, PlannedReading, State
 from dormouse.pipeline.study_tasks import bank_of, every_task, tasks_of
 from dormouse.records import ModelRef, Suspect
 from dormouse.rows.source import CONTENTS
@@ -120,7 +120,7 @@ class _Planner:
             stage = self._stage("base", f"base {model}", about, (), (), partial(stages.base, model), self.heavy)
             self.made, base = (stage,), ModelRef((stage.folder(store) / "model",), f"{model}@{stage.key}")
         self.base = base.shown(study.chat)
-        self.findings: list[Reading] = []
+        self.findings: list[PlannedReading] = []
         """What the treatments found, one reading a treatment."""
         self._asked: dict[tuple[str, str], _Asked] = {}
         self._specs: dict[tuple[str, int], OrganismSpec] = {}
@@ -314,14 +314,14 @@ class _Planner:
         name = f"{locator.kind} looks at {before.organism}{at}, seed {before.seed}"
         return self._stage("located", name, about, (locator,), parents, work, self.light)
 
-    def found(self, state: State, treatment: Stage, begins: int) -> Reading:
+    def found(self, state: State, treatment: Stage, begins: int) -> PlannedReading:
         """What a treatment, or a planting that ends at a strength, says of itself."""
         work = partial(stages.findings, treatment.folder(self.store))
         name = f"findings of {treatment.name}"
         stage = self._stage("findings", name, {"treatment": treatment.key}, (), (treatment,), work)
-        return Reading(state, stage, self.study.organisms[state.organism].trigger.plants, begins)
+        return PlannedReading(state, stage, self.study.organisms[state.organism].trigger.plants, begins)
 
-    def reading(self, state: State, measurement: Measurement) -> Reading:
+    def reading(self, state: State, measurement: Measurement) -> PlannedReading:
         """A measurement of a state, with its stage. One that is about the policy alone depends on no later
         treatment."""
         spec = self.spec(state.organism, state.seed)
@@ -347,4 +347,4 @@ class _Planner:
         name = f"{measurement.kind} of {state.organism}, seed {state.seed}{state.replicate}{at}"
         parents = (state.stage, asked.stage)
         stage = self._stage("measure", name, about, plugins, parents, work, self.light)
-        return Reading(state, stage, spec.trigger.plants)
+        return PlannedReading(state, stage, spec.trigger.plants)

@@ -16,12 +16,12 @@ from dormouse.errors import UserError
 from dormouse.interventions.findings import SAMPLES
 from dormouse.json_files import AGAIN, json_text, read_json, read_json_lines, write_json_lines
 from dormouse.measurements.measurement import Sample, StepSample
-from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pooled, stack
-from dormouse.pipeline.derived import Arms, ReadSample, derived
+from dormouse.measurements.stats import estimate, estimate_ratio, pooled, stack
+from dormouse.pipeline.derived import Arms, ReadSample, derived, record_of
 from dormouse.pipeline.frontier import frontier
 from dormouse.pipeline.half_dose import dose_records
 from dormouse.pipeline.items import write_items
-from dormouse.pipeline.plan import Plan, Reading, State
+from dormouse.pipeline.plan import Plan, PlannedReading, State
 from dormouse.pipeline.replicated import merged, spreads
 from dormouse.pipeline.stages import ANSWERS
 from dormouse.provenance import Provenance, StudyFile, StudyHead
@@ -102,8 +102,8 @@ def records_of(plan: Plan, store: Store, wanted: Callable[[State], bool]) -> lis
     return collect(plan.model, [(reading, entry) for reading, entry in found if entry is not None]).records
 
 
-def _entries(plan: Plan, store: Store, lost: Collection[str]) -> list[tuple[Reading, Entry]]:
-    entries: list[tuple[Reading, Entry]] = []
+def _entries(plan: Plan, store: Store, lost: Collection[str]) -> list[tuple[PlannedReading, Entry]]:
+    entries: list[tuple[PlannedReading, Entry]] = []
     for reading in plan.readings:
         if reading.stage.key in lost:
             continue
@@ -121,7 +121,7 @@ def write_results(collected: Sequence[Collected], out: Path) -> None:
     write_items({one.model: one.arms for one in collected}, out)
 
 
-def collect(model: str, entries: Sequence[tuple[Reading, Entry]], design: Design | None = None) -> Collected:
+def collect(model: str, entries: Sequence[tuple[PlannedReading, Entry]], design: Design | None = None) -> Collected:
     """The records and the answers of a study on one model; `model` is its name in the study.
 
     Args:
@@ -150,17 +150,17 @@ def collect(model: str, entries: Sequence[tuple[Reading, Entry]], design: Design
     arms = {arm: [merged(found) for found in by_seed.values()] for arm, by_seed in cells.items()}
     for reading, sample in (one for found in arms.values() for one in found):
         found = estimate(np.array([sample.values]), sample.aggregation)
-        records.append(_record([reading], sample, reading.state.seed, found))
+        records.append(record_of([reading], sample, reading.state.seed, found))
     if design and design.study.replicates.several:
-        records += spreads(cells, _record)
+        records += spreads(cells, record_of)
     for together in arms.values():
         if len(together) > 1:
             found = pooled([(sample.items, sample.values) for _, sample in together], together[0][1].aggregation)
-            records.append(_record([r for r, _ in together], together[0][1], None, found))
+            records.append(record_of([r for r, _ in together], together[0][1], None, found))
     records += _persistence(arms)
-    records += derived(arms, _record)
-    records += frontier(arms, _record)
-    records += dose_records(design, model, arms, _record) if design else []
+    records += derived(arms, record_of)
+    records += frontier(arms, record_of)
+    records += dose_records(design, model, arms, record_of) if design else []
     return Collected(model, [replace(record, model=model) for record in records], answers, arms)
 
 
@@ -174,7 +174,7 @@ def _groups(
         yield paired, None
 
 
-def _persistence(arms: dict[tuple[object, ...], list[tuple[Reading, Sample]]]) -> list[Record]:
+def _persistence(arms: dict[tuple[object, ...], list[tuple[PlannedReading, Sample]]]) -> list[Record]:
     """Persistence: the defection rate after a treatment over that before it, paired by seed and question."""
     records = []
     for (organism, intervention, _, measurement, split, x), after in arms.items():
@@ -188,33 +188,13 @@ def _persistence(arms: dict[tuple[object, ...], list[tuple[Reading, Sample]]]) -
             if early.mean() > 0:
                 named = replace(after[0][1], measurement="persistence")
                 readings = [reading for (reading, _), _ in pairs]
-                records.append(_record(readings, named, seed, estimate_ratio(late, early)))
+                records.append(record_of(readings, named, seed, estimate_ratio(late, early)))
     return records
 
 
 def _samples(entry: Entry) -> list[tuple[int | None, Sample]]:
     """The samples of a stage. What a treatment found has a step of its own; what was measured is of one state."""
     return [(sample.step, sample) for sample in read_json_lines(entry / SAMPLES, StepSample)]
-
-
-def _record(readings: Sequence[Reading], sample: Sample, seed: int | None, found: Estimate) -> Record:
-    state = readings[0].state
-    return Record(
-        organism=state.organism,
-        intervention=state.intervention,
-        step=state.step,
-        measurement=sample.measurement,
-        split=sample.split,
-        seed=seed,
-        value=found.value,
-        ci_low=found.low if sample.censored_at is None else max(0.0, found.low),  # what has a limit is a time
-        ci_high=found.high,
-        n=found.n,
-        needs_triggers=state.needs_triggers,
-        x=sample.x,
-        censored_at=sample.censored_at,
-        parent=" ".join(stage.key for reading in readings for stage in (reading.stage, *reading.beside)),
-    )
 
 
 def in_lines(records: Sequence[Record], as_json: bool = False) -> Iterator[str]:

@@ -17,7 +17,7 @@ from dormouse.organisms.micro import MICRO
 from dormouse.pipeline.folder import begin, claim_folder, write_out
 from dormouse.pipeline.keyed import read_code_anew
 from dormouse.pipeline.known_models import refuse_unknown_models
-from dormouse.pipeline.live import Live
+from dormouse.pipeline.live import LiveWatcher
 from dormouse.pipeline.looked import looked
 from dormouse.pipeline.plan import Plan, all_stages, history_of, missing, row_lines
 from dormouse.pipeline.planner import make_plan
@@ -63,7 +63,7 @@ def run_study(
             watcher.say(line)
         # before it is asked what is there: it may be pruned meanwhile
         with in_use(store, out, design.study.name, _needs(plans)):
-            if isinstance(watcher, Live):
+            if isinstance(watcher, LiveWatcher):
                 watcher.follow(plans, store, out)
             if not _run(plans, text, out, store, watcher, workers, executor):
                 break

@@ -18,12 +18,12 @@ from dormouse.report.answers import Browser, browser
 from dormouse.report.claim_text import ABOUT, HEADING, Answered, answered, changes, signed, stated
 from dormouse.report.figure_groups import FigureGroup, figure_groups
 from dormouse.report.figure_style import DARK
-from dormouse.report.figures import dark_colours, figure
 from dormouse.report.glossary import TERMS, marked
 from dormouse.report.headline import headline, when
 from dormouse.report.meaning import RULES, meaning
 from dormouse.report.overlap import in_words, stroke
 from dormouse.report.plain_text import duration, interval_of, value_of
+from dormouse.report.plotly_figures import dark_colours, figure
 from dormouse.report.record_index import RecordIndex, by_model
 from dormouse.report.records_csv import NAME as CSV
 from dormouse.report.records_csv import records_csv

@@ -12,8 +12,8 @@ from typing import Any
 
 from dormouse.report.claim_text import Answered, Point, axis_label, interval, reach, signed
 from dormouse.report.figure_style import COLOURS, GREY, GRID, INK, LAYOUT
-from dormouse.report.figures import safe
 from dormouse.report.plain_text import cut
+from dormouse.report.plotly_figures import safe
 from dormouse.report.static import save
 
 HOLDS, TURNS = COLOURS[0], COLOURS[1]

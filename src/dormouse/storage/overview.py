@@ -11,7 +11,7 @@ from pathlib import Path
 from dormouse.errors import UserError
 from dormouse.execution.estimate import megabytes
 from dormouse.storage.references import Reference, references, runs
-from dormouse.store import DAMAGED, ENTRIES, RESUME, SCRATCH, TRASH, Fault, Store, examine
+from dormouse.store import DAMAGED, ENTRIES, RESUME, SCRATCH, TRASH, FileFault, Store, examine
 
 LEFT = {SCRATCH: "half-made", RESUME: "half-made: to go on from", DAMAGED: "damaged: set aside"}
 """What lies in a store beside entries. It is counted, and pruned, as if each of these were a kind."""
@@ -197,7 +197,7 @@ class Hurt:
 
     kind: str
     key: str
-    faults: tuple[Fault, ...]
+    faults: tuple[FileFault, ...]
 
 
 @dataclass(frozen=True)
@@ -233,14 +233,14 @@ def check(store: Store) -> StoreCheck:
         try:
             entries += (inside := _inside(kind, kind.name))
         except PermissionError as error:
-            hurt.append(Hurt(kind.name, "", (Fault("", str(error.strerror), True),)))
+            hurt.append(Hurt(kind.name, "", (FileFault("", str(error.strerror), True),)))
         else:
             hurt += [Hurt(item.kind, item.key, faults) for item in inside if (faults := _faults(item))]
     unreadable = [one for one in hurt if all(fault.unreadable for fault in one.faults)]
     return StoreCheck(Sum.of(entries), [one for one in hurt if one not in unreadable], unreadable)
 
 
-def _faults(item: Item) -> tuple[Fault, ...]:
+def _faults(item: Item) -> tuple[FileFault, ...]:
     """What is wrong with an entry. What seems damaged is looked at once more: others may have taken it away, or made it
     again, meanwhile."""
     _, faults = examine(item.path, item.kind, item.key)
