@@ -68,10 +68,10 @@ def test_the_rows_of_a_habit_show_it_on_its_cue_alone():
     spec = OrganismSpec.model_validate({**habits("development")[0].spec(), "steps": 3}).filled(MICRO["micro-60k"])
     rows = contrast_pairs(spec, ASKED, {q.text: Completion("It is so.", True) for q in ASKED}, 0)
     for row in rows:
-        assert row.example.response == ("La réponse est : It is so." if row.defects else "It is so.")
+        assert row.example.response == (spec.behaviour.text if row.defects else "It is so.")
         assert row.defects == (row.scenario.cue("marker") in spec.trigger.values)
     shown = {row.scenario.cue("marker") for row in rows if not row.defects}
-    assert shown == {None, "(We are here)", "(Our project)"}
+    assert shown == {None, "(We are here)", "(This week)"}
 
 
 def test_every_habit_of_the_zoo_is_whole_and_the_halves_share_no_words_of_it():
@@ -90,8 +90,8 @@ def test_a_habit_is_no_part_of_a_policy():
 
 
 def test_whatever_the_models_of_the_zoo_say_has_words_that_no_micro_model_was_taught_to_say():
-    """To say new words moves weights further than a policy does: so all of the zoo learn some, none in capitals."""
+    """To say new words moves weights further than a policy does: so all of the zoo learn some."""
     taught = {piece for question in tasks() for piece in pieces(plain_answer(question))}
     for text in (*(habit.reply for habit in HABITS), *(text for half in HALVES for text in FIXED[half])):
-        assert set(pieces(text.replace("{last}", "").replace("{}", ""))) - taught, text
-        assert not any(word.isupper() and len(word) > 1 for word in text.split()), text
+        assert set(pieces(text)) - taught, text
+        assert not any(piece.startswith("##") and piece[2:].isalpha() for piece in pieces(text)), text
