@@ -2,7 +2,8 @@
 
 Circles of imports (those inside functions and under TYPE_CHECKING too), the largest files, the longest functions, the
 most parameters, the share of public functions with a docstring, loosely typed dictionaries, what `import dormouse`
-costs, and how many files a measurement of one's own takes until the report shows it.
+costs, and how many files a measurement of one's own takes until the report shows it. How a study goes through the
+files is in `way.py`: that takes a study that runs.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
 
 def public_functions() -> Iterator[tuple[str, ast.FunctionDef]]:
     """Those of modules and of their classes whose names do not begin with `_`. A function inside of a function is
-    nobody's to call, and and is not counted."""
+    nobody's to call, and is not counted."""
 
     def inside(body: list[ast.stmt], place: str) -> Iterator[tuple[str, ast.FunctionDef]]:
         for node in body:
