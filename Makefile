@@ -13,11 +13,12 @@ demo: setup
 	$(BIN)/dormouse demo
 	@echo "look at runs/quickstart/report.html"
 
+# Bytecode is written whatever the environment says: hundreds of processes would compile the same files anew.
 test: tools
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 stress: tools
-	DORMOUSE_STRESS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal tests/test_faults.py tests/test_json_files.py tests/test_store.py tests/lm/test_opening.py tests/execution/test_on_ray.py tests/lm/test_architectures.py tests/claims/test_instrument.py
+	DORMOUSE_STRESS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal tests/test_faults.py tests/test_json_files.py tests/test_store.py tests/lm/test_opening.py tests/execution/test_on_ray.py tests/lm/test_architectures.py tests/claims/test_instrument.py tests/test_cli.py tests/lm/test_train.py
 
 check: tools
 	$(BIN)/ruff check .

@@ -12,7 +12,6 @@ equally strong before treatment.
 from __future__ import annotations
 
 import argparse
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -96,7 +95,6 @@ def simulate(truth: str, seeds: int, studies: int, seed: int = 0, spend: str = "
     rng, design = np.random.default_rng([seed, seeds, *truth.encode(), *spend.encode()]), design_of(seeds, spend)
     one, other = TRUTHS[truth](np.random.default_rng(1), 400_000)
     effect = float(one.mean() - other.mean())
-    gc.freeze()  # statsmodels collects garbage in each correction for several claims
     holds = wrong = right = taken = 0
     for _ in range(studies):
         answer = _study(design, truth, rng, seeds)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from tiny import make_tiny_model
 
@@ -15,6 +17,24 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell starts in its background; Ctrl-C is tested
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Never the user's own cache. All processes of pytest fork what they start from one process, which imports what it
+    needs while they collect."""
+    if hasattr(config, "workerinput"):
+        forked.share(os.environ[forked.ADDRESS])
+        return
+    os.environ["DORMOUSE_HOME"] = str(config._tmp_path_factory.getbasetemp() / "home")  # type: ignore[attr-defined]
+    if config.getoption("numprocesses", None):
+        forked.begin()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: to look through it for garbage, again and again, would take a second each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -23,16 +23,33 @@ from typing import Any
 
 from dormouse.execution import local
 
-PRELOADED = (
-    *local.PRELOADED,
-    *("dormouse.cli", "dormouse.lm.sample", "dormouse.lm.train", "dormouse.report", "dormouse.pipeline.run"),
-    *("matplotlib.pyplot", "plotly.graph_objects", "scipy.stats", "statsmodels.api"),
-)
+PRELOADED = (*local.PRELOADED, "warm")
+ADDRESS = "DORMOUSE_TESTS_FORK_FROM"
+"""The environment variable that names the process that all processes of pytest fork from."""
+
+
+def begin() -> None:
+    """Begin the process that what is started from here forks from, where there is none: those of a study too."""
+    if ADDRESS in os.environ:
+        return
+    local.PRELOADED = PRELOADED
+    here = Path(__file__).parent
+    found = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(here), str(here / "report"), *([found] if found else [])])
+    try:
+        local.starts()
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if found is not None:
+            os.environ["PYTHONPATH"] = found
+    os.environ[ADDRESS] = str(forkserver._forkserver._forkserver_address)
 
 
 def share(address: str) -> None:
     """Have what is forked fork its own workers from the same process."""
     forkserver._forkserver._forkserver_address = address
+    if forkserver._forkserver._forkserver_alive_fd is None:  # by which that process would know when to end
+        forkserver._forkserver._forkserver_alive_fd = os.pipe()[1]
     forkserver.ensure_running = forkserver._forkserver.ensure_running = lambda: None
 
 
@@ -91,10 +108,8 @@ class Forked(subprocess.Popen[str]):
         (_, preexec, _, _, cwd, env, _, _, _, read_in, write_in, read_out, write_out, read_err, write_err, *_) = given
         program, *words = args
         assert program == sys.executable, args
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(PRELOADED))
-        forkserver.ensure_running()
-        address = str(forkserver._forkserver._forkserver_address)
+        begin()
+        context, address = multiprocessing.get_context("forkserver"), os.environ[ADDRESS]
         ends = [
             read_in if read_in != -1 else 0,
             write_out if write_out != -1 else 1,

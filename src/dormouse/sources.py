@@ -131,19 +131,20 @@ def _take(node: ast.AST, symbol: _Symbol, module: _Module, reached: _Reached) ->
     """The code of one statement, and what it uses."""
     node = _without_words(node)
     imports, names = dict(module.imports), _global_names(_text_of(node, module))
-    for inner in ast.walk(node):
+    inside = list(ast.walk(node))
+    for inner in inside:
         if isinstance(inner, ast.Import | ast.ImportFrom):
             local = _imported(inner, module.package)
             imports |= local
             names |= set(local)
     attributes: set[int] = set()
-    for inner in ast.walk(node):
+    for inner in inside:
         if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
             whole = imports.get(inner.value.id)
             if whole and not whole.name:
                 attributes.add(id(inner.value))
                 reached.uses.append(_Symbol(whole.module, inner.attr))
-    bare = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and id(n) not in attributes}
+    bare = {n.id for n in inside if isinstance(n, ast.Name) and id(n) not in attributes}
     names = {name for name in names if name in bare or (name in imports and imports[name].name)}
     for name in sorted(names):
         if name in imports:

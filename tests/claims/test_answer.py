@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t
+from statsmodels.stats.multitest import multipletests
 
-from dormouse.claims.answer import answer_claims
+from dormouse.claims.answer import answer_claims, holm
 from dormouse.claims.chances import chances
 from dormouse.claims.decision import FRAGILE
 from dormouse.claims.effects import UNBOUNDED, effect, p_value
@@ -104,6 +105,11 @@ def test_a_real_effect_is_supported() -> None:
     assert len(found["arms"]) == 16
     assert (found["p_corrected"], found["why"], found["left_out"], found["missing"]) == (found["p"], "", [], [])
     assert found["standardised"] < -2
+
+
+@given(st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.01, 0.04, 1.0]), max_size=9))
+def test_p_values_are_corrected_as_statsmodels_does(p_values: list[float]) -> None:
+    assert holm(p_values) == (list(multipletests(p_values, method="holm")[1]) if p_values else [])
 
 
 def test_the_reverse_is_contradicted_and_so_is_an_effect_that_is_too_small() -> None:

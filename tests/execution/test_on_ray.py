@@ -36,7 +36,7 @@ def cluster():
         include_dashboard=False,
         log_to_driver=False,
         object_store_memory=80 * 2**20,
-        runtime_env={"env_vars": {"PYTHONPATH": path}},
+        runtime_env={"env_vars": {"PYTHONPATH": path, "DORMOUSE_HOME": os.environ["DORMOUSE_HOME"]}},
     )
     yield
     ray.shutdown()
@@ -60,6 +60,12 @@ def test_a_stage_that_fails_stops_only_what_stands_on_it(tmp_path):
     assert store.find("part", "d1")
 
 
+STRESS = pytest.mark.skipif(
+    not os.environ.get("DORMOUSE_STRESS"), reason="a study that loses a worker is below: make stress"
+)
+
+
+@STRESS
 def test_what_a_killed_worker_was_about_is_begun_again(tmp_path):
     store = Store(tmp_path / "store")
     assert not through(diamonds(store, 2, top=partial(die, 1, tmp_path / "counter")), store, kind="ray")
@@ -74,7 +80,7 @@ def wait_for_ever_once(pid: Path, out: Path, tick) -> None:
     (out / "names").write_text('"lives"')
 
 
-@pytest.mark.skipif(not os.environ.get("DORMOUSE_STRESS"), reason="a study that loses a worker is below: make stress")
+@STRESS
 def test_a_worker_killed_from_outside_loses_nothing(tmp_path):
     store, pid = Store(tmp_path / "store"), tmp_path / "pid"
 

