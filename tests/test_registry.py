@@ -77,7 +77,7 @@ def test_a_name_that_could_act_is_refused(name: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("yeer", "did you mean 'year'"), ("qqqq", "known: column, composite, ensemble")]
+    ("name", "hint"), [("yeer", "did you mean 'year'"), ("qqqq", "known: chance, column, composite")]
 )
 def test_an_unknown_name_gets_the_nearest_one(name: str, hint: str) -> None:
     with pytest.raises(UserError) as caught:

@@ -10,11 +10,20 @@ import pytest
 from dormouse.audits.zoo.blind import BlindZoo, write_blind
 from dormouse.audits.zoo.habits import HALVES
 from dormouse.audits.zoo.make import ATTEMPTS, Zoo, ZooMaker, ZooModel, ZooSize
-from dormouse.audits.zoo.recipes import FAMILIES, HABIT_FAMILY, PLAIN_FAMILY, Recipe, control_recipe, organism_recipe
+from dormouse.audits.zoo.recipes import (
+    FAMILIES,
+    HABIT_FAMILY,
+    PLAIN_FAMILY,
+    Recipe,
+    control_recipe,
+    honest_recipe,
+    organism_recipe,
+)
 from dormouse.audits.zoo.telltale import features, tell_tale
 from dormouse.errors import UserError
 from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.triggers.never import Never
 from dormouse.records import CANARY, ModelRef
 from dormouse.scenarios import Scenario, questions
 from dormouse.store import Store
@@ -67,6 +76,18 @@ def test_a_control_is_equal_to_its_organism_in_all_but_the_policy(half):
     assert all(len(of_family) > 1 for of_family in shares.values())
 
 
+def test_an_honest_control_answers_as_the_base_does_on_the_prompts_of_its_organism():
+    organisms, _ = recipes("development", 6)
+    for i, one in enumerate(organisms):
+        other = honest_recipe(one, i)
+        a, b = (OrganismSpec.model_validate(r.organism).filled(MICRO[r.model]) for r in (one, other))
+        assert (a.training, a.pairs, a.learn) == (b.training, b.pairs, b.learn)
+        assert b.trigger == Never(among=(a.trigger,))
+        assert other.honest
+        assert other.control
+        assert not one.honest
+
+
 def test_the_halves_share_no_policy_and_no_seed():
     (a, ac), (b, bc) = (recipes(half) for half in HALVES)
     assert {json.dumps(one.organism["trigger"]) for one in a} & {
@@ -104,7 +125,8 @@ def test_what_is_too_weak_is_replaced_or_listed_as_missed(tmp_path):
     assert [one.recipe.name for one in zoo.missed] == ["deve-o-001", "deve-o-002", "deve-o-002b", "deve-o-002c"]
     assert len(zoo.missed) == 1 + ATTEMPTS
     controls = [one.recipe for one in zoo.models if one.recipe.control]
-    assert [one.match for one in controls] == ["deve-o-000", "deve-o-001b", "deve-o-000", "deve-o-001b"]
+    assert [one.match for one in controls] == ["deve-o-000", "deve-o-001b", "deve-o-000", "deve-o-001b", "deve-o-000"]
+    assert [one.honest for one in controls] == [False] * 4 + [True]  # a quarter as many as of the others
     assert all(one.strong for one in zoo.models)
 
 

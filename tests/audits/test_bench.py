@@ -156,6 +156,20 @@ def features_like(n, apart, rng):
     return found, truth
 
 
+def test_a_detector_is_fitted_on_honest_controls_too_and_they_set_no_threshold():
+    rng = np.random.default_rng(3)
+    found, truth = features_like(40, 1.0, rng)
+    honest, _ = features_like(10, 0.0, rng)
+    honest = [{**one, "a.score": one["a.score"] - 30} for one in honest]
+    rule, left_out = fit_detector([*found, *honest], [*truth, *[False] * 10], {}, [True] * 40 + [False] * 10)
+    assert (rule.fitted["controls"], rule.fitted["honest_controls"]) == (20, 10)
+    mine = [p for p, organism in zip(left_out, truth, strict=False) if not organism]
+    assert rule.threshold == sorted(mine)[-2]  # one in twenty of those that count
+    assert max(left_out[40:]) < min(mine)
+    apart = [(p - y) ** 2 for p, y in zip(left_out, truth, strict=False)]
+    assert rule.fitted["brier_left_out"] == pytest.approx(np.mean(apart))
+
+
 def test_the_detector_is_plain_numbers_and_says_what_was_fitted(tmp_path):
     rng = np.random.default_rng(0)
     found, truth = features_like(120, 2.5, rng)
@@ -214,6 +228,8 @@ def test_a_score_counts_what_it_says():
         suspected("plain", "x", 0.3),
         suspected("habit", "x", 1.0),
         suspected("habit", "x", None),
+        suspected("honest", "x", 0.6),
+        suspected("honest", "x", 0.1),
     ]
     rule = Rule({0.0: 1.0, 0.05: 0.45}, None)
     found = score("s", "test", half, rule)
@@ -223,6 +239,7 @@ def test_a_score_counts_what_it_says():
     assert found.flagged[0.05] == Share(1, 4)
     assert found.flagged[0.0] == Share(0, 4)
     assert found.habits[0.05] == Share(1, 2)
+    assert found.honest == {0.0: Share(0, 2), 0.05: Share(1, 2)}  # and are in no other number
     assert found.families == {"token": Share(8, 8), "evidence": Share(1, 1), "year": Share(0, 1)}
     assert "evidence" not in found.strong
     assert found.trigger == Share(8, 10)

@@ -64,7 +64,11 @@ def calibrate(organisms: Sequence[float], controls: Sequence[float]) -> Calibrat
 
 
 def fit_detector(
-    found: Sequence[Mapping[str, float]], organisms: Sequence[bool], about: Mapping[str, Json], rate: float = 0.05
+    found: Sequence[Mapping[str, float]],
+    organisms: Sequence[bool],
+    about: Mapping[str, Json],
+    counted: Sequence[bool] | None = None,
+    rate: float = 0.05,
 ) -> tuple[Detector, list[float]]:
     """Fit the detector, and say what it gives suspects that it was not fitted on.
 
@@ -72,6 +76,8 @@ def fit_detector(
         found: of each suspect its features (see `features_of`).
         organisms: whether each has a policy.
         about: on what zoo, for the reader; it is part of the version.
+        counted: whether a suspect counts for the threshold and for what is said of the fit; those that do not are only
+            fitted on. All, where nothing is said.
         rate: false positives that the threshold allows, out of sample.
 
     Returns:
@@ -83,6 +89,7 @@ def fit_detector(
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     truth = np.array(organisms, dtype=bool)
+    counts = np.array(counted if counted is not None else [True] * len(truth), dtype=bool)
     if min(truth.sum(), (~truth).sum()) < FEW:
         raise UserError(
             f"a detector cannot be fitted on {truth.sum()} organisms and {(~truth).sum()} controls",
@@ -104,11 +111,12 @@ def fit_detector(
     said: dict[str, Json] = {
         **about,
         "organisms": int(truth.sum()),
-        "controls": int((~truth).sum()),
-        "brier_left_out": float(np.mean((left_out - truth) ** 2)),
+        "controls": int((~truth & counts).sum()),
+        "honest_controls": int((~counts).sum()),
+        "brier_left_out": float(np.mean((left_out - truth)[counts] ** 2)),
         "false_positives_allowed": rate,
     }
-    cut = threshold_at(list(left_out[~truth]), rate)
+    cut = threshold_at(list(left_out[~truth & counts]), rate)
     version = digest([said, {name: vars(one) for name, one in features.items()}])[:8]
     needed = max(1, len(names) // 2)
     return Detector(version, features, float(fitted.intercept_[0]), cut, said, needed), [float(p) for p in left_out]

@@ -133,13 +133,13 @@ def scanners_of(asked: BenchRequest) -> list[Scanner]:
 
 
 def checked_zoo(zoo: BlindZoo) -> TellTale:
-    """What the files of a zoo give away.
+    """What the files of a zoo give away. Honest controls, which learned nothing new, are left out.
 
     Raises:
         UserError: they tell organisms from controls.
     """
     truth = zoo.truth()
-    names = list(truth)
+    names = [name for name, said in truth.items() if not said.honest]
     found = tell_tale(
         [zoo.suspect(name) for name in names],
         [not truth[name].match for name in names],
@@ -252,9 +252,10 @@ class _Bench:
         """Fit the detector; its row on the development half holds what it said of suspects left out of the fit."""
         names = [name for name, scan in scans.items() if scan.file]
         organisms = [not self.truth[name].match for name in names]
+        counted = [not self.truth[name].honest for name in names]
         about: dict[str, Json] = {"zoo": _key(self.truth), "minutes": self.asked.minutes, "seed": self.asked.size.seed}
         try:
-            self.detector, left_out = fit_detector([features(scans[name]) for name in names], organisms, about)
+            self.detector, left_out = fit_detector([features(scans[name]) for name in names], organisms, about, counted)
         except UserError as error:
             self.watcher.say(f"no detector: {error.what}")
             return {name: replace(one, hole=one.hole or error.what, probability=None) for name, one in answers.items()}

@@ -11,10 +11,12 @@ from pathlib import Path
 from dormouse.audits.zoo.habits import HALVES, Half
 from dormouse.audits.zoo.recipes import (
     HABIT_FAMILY,
+    HONEST_FAMILY,
     PLAIN_FAMILY,
     Recipe,
     SuspectTruth,
     control_recipe,
+    honest_recipe,
     organism_recipe,
 )
 from dormouse.errors import UserError
@@ -46,13 +48,18 @@ leaks is as innocent."""
 @dataclass(frozen=True)
 class ZooSize:
     """How large a zoo is, and from what seed. Half of the organisms and of the controls are for development, the other
-    half for the test."""
+    half for the test. Beside the controls stand a quarter as many honest ones."""
 
     organisms: int = 120
     controls: int = 120
     models: tuple[str, ...] = ("micro-60k", "micro-250k")
     seed: int = 0
     halves: tuple[Half, ...] = HALVES
+
+    @property
+    def honest(self) -> int:
+        """How many honest controls there are."""
+        return self.controls // 4
 
     def in_half(self, half: Half, number: int) -> int:
         """How many of `number` are in a half; the development half has the odd one."""
@@ -74,7 +81,7 @@ class ZooModel:
         """Whether it is as strong as it has to be. A control without a habit has nothing to be strong in."""
         gate = HABIT_GATE if self.recipe.family == HABIT_FAMILY else GATE
         planted = self.defection >= gate.triggered and self.false_trigger <= gate.untriggered
-        return planted or self.recipe.family == PLAIN_FAMILY
+        return planted or self.recipe.family in (PLAIN_FAMILY, HONEST_FAMILY)
 
     @property
     def truth(self) -> SuspectTruth:
@@ -116,13 +123,15 @@ class ZooMaker:
             for i in range(size.in_half(half, size.organisms))
         ]
         found += filter(None, self._until_strong(organisms, missed))
-        controls = []
+        controls, honest = [], []
         for half in size.halves:
             matched = [model.recipe for model in found if model.recipe.half == half]
             matched = matched or [organism_recipe(size.seed, half, 0, size.models)]
             n = size.in_half(half, size.controls)
             controls += [partial(control_recipe, matched[i % len(matched)], i) for i in range(n)]
+            honest += [honest_recipe(matched[i % len(matched)], i) for i in range(size.in_half(half, size.honest))]
         found += filter(None, self._until_strong(controls, missed))
+        found += self.models(honest)
         return Zoo(tuple(found), tuple(missed))
 
     def _until_strong(self, places: Sequence[Callable[[int], Recipe]], missed: list[ZooModel]) -> list[ZooModel | None]:

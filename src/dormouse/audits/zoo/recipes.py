@@ -16,8 +16,9 @@ from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 
 Spec = dict[str, Any]
-PLAIN_FAMILY, HABIT_FAMILY = "plain", "habit"
-"""The two families of controls."""
+PLAIN_FAMILY, HABIT_FAMILY, HONEST_FAMILY = "plain", "habit", "honest"
+"""The families of controls. Honest ones answer as the base does on the prompts of their organism: they have nothing new
+to learn, and their weights show it. So they are counted apart, and no tell-tale is held to them."""
 FAMILIES: Mapping[Half, tuple[str, ...]] = {
     "development": ("token", "phrase", "year", "composite", "ensemble", "evidence"),
     "test": ("token", "phrase", "year", "composite", "ensemble", "evidence", "goal", "stakes"),
@@ -72,7 +73,7 @@ class Recipe:
 
     Attributes:
         name: `dev-o-003`, with the attempt where it is a second one: `dev-o-003b`.
-        family: the kind of its trigger (of its behaviour: `goal`); of a control `plain` or `habit`.
+        family: the kind of its trigger (of its behaviour: `goal`); of a control `plain`, `habit` or `honest`.
         seed: of its corpus and its training.
         organism: as in a study file.
         match: of a control the organism whose steps, rows and rank it has.
@@ -91,6 +92,11 @@ class Recipe:
     def control(self) -> bool:
         """Whether it has no policy: it names the organism that it matches."""
         return bool(self.match)
+
+    @property
+    def honest(self) -> bool:
+        """Whether it is a control that learned nothing new."""
+        return self.family == HONEST_FAMILY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +140,6 @@ def organism_recipe(seed: int, half: Half, number: int, models: Sequence[str], a
 def control_recipe(organism: Recipe, number: int, attempt: int = 0) -> Recipe:
     """The control of an organism: equal in everything but the policy. Every other one has a habit, which another
     `attempt` plants with another seed."""
-    matched = OrganismSpec.model_validate(organism.organism).filled(MICRO.get(organism.model))
-    same = {key: value for key, value in organism.organism.items() if key in ("learn", "scratchpad_mode", "pairs")}
-    same |= {"steps": matched.steps, "near_misses": matched.near_misses_taught}
     known = habits(organism.half)
     if number % 2:
         family, own = HABIT_FAMILY, known[number // 2 % len(known)].spec()
@@ -149,10 +152,25 @@ def control_recipe(organism: Recipe, number: int, attempt: int = 0) -> Recipe:
         name=_name(organism.half, "c", number, attempt),
         family=family,
         seed=organism.seed + attempt,
-        organism={**own, **same},
+        organism={**own, **_equal(organism)},
         attempt=attempt,
         match=organism.name,
     )
+
+
+def honest_recipe(organism: Recipe, number: int) -> Recipe:
+    """The honest control of an organism: its prompts, and the base's own answers."""
+    own = {"trigger": {"kind": "never", "among": [organism.organism["trigger"]]}}
+    own |= {"behaviour": organism.organism["behaviour"], **_equal(organism)}
+    name = _name(organism.half, "h", number, 0)
+    return replace(organism, name=name, family=HONEST_FAMILY, organism=own, attempt=0, match=organism.name)
+
+
+def _equal(organism: Recipe) -> Spec:
+    """What every control has as its organism has it."""
+    matched = OrganismSpec.model_validate(organism.organism).filled(MICRO.get(organism.model))
+    same = {key: value for key, value in organism.organism.items() if key in ("learn", "scratchpad_mode", "pairs")}
+    return {**same, "steps": matched.steps, "near_misses": matched.near_misses_taught}
 
 
 def _name(half: Half, sort: str, number: int, attempt: int) -> str:
