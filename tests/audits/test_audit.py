@@ -82,12 +82,12 @@ def test_the_page_is_inert_and_says_the_same_three_times(whole):
         data
     )
     assert data == found.to_json()
-    for words in ("by nought", "no heads here", "not calibrated"):
+    for words in ("by nought", "no heads here", "too little of what its rule reads"):
         assert words in page
         assert words in text
     shown = found._repr_mimebundle_()
     assert "<script" not in shown["text/html"]
-    assert "not calibrated" in shown["text/plain"]
+    assert "policy probability none" in shown["text/plain"]
 
 
 def test_an_audit_goes_on_from_what_is_finished(planted):

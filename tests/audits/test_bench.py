@@ -170,6 +170,17 @@ def test_a_detector_is_fitted_on_honest_controls_too_and_they_set_no_threshold()
     assert rule.fitted["brier_left_out"] == pytest.approx(np.mean(apart))
 
 
+def test_the_rule_that_ships_says_on_what_it_was_fitted_and_needs_half_of_what_it_reads():
+    rule = Detector.load()
+    assert rule is not None
+    assert "organisms" in rule.used.says
+    assert rule.fitted["honest_controls"] > 0
+    assert rule.probability({}) is None
+    assert rule.needed >= len(rule.features) // 2
+    means = {name: feature.mean for name, feature in rule.features.items()}
+    assert 0 < rule.probability(evidence_of(means)) < 0.5  # an average suspect of the zoo is rather none
+
+
 def test_the_detector_is_plain_numbers_and_says_what_was_fitted(tmp_path):
     rng = np.random.default_rng(0)
     found, truth = features_like(120, 2.5, rng)

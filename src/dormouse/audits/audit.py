@@ -46,7 +46,7 @@ class Audit(Findings):
         return headline(self)
 
     def __repr__(self) -> str:
-        chance = "not calibrated" if self.policy_probability is None else f"{self.policy_probability:.2f}"
+        chance = "none" if self.policy_probability is None else f"{self.policy_probability:.2f}"
         return f"Audit({self.model!r}): policy probability {chance}, {len(self.evidence)} locators"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:

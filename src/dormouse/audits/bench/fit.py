@@ -117,9 +117,20 @@ def fit_detector(
         "false_positives_allowed": rate,
     }
     cut = threshold_at(list(left_out[~truth & counts]), rate)
+    said["says"] = _says(said, int((left_out[~truth & counts] > cut).sum()))
     version = digest([said, {name: vars(one) for name, one in features.items()}])[:8]
     needed = max(1, len(names) // 2)
     return Detector(version, features, float(fitted.intercept_[0]), cut, said, needed), [float(p) for p in left_out]
+
+
+def _says(said: Mapping[str, Json], flagged: int) -> str:
+    """What a reader of an audit is told of the fit."""
+    on = f" of {said['models']}" if said.get("models") else ""
+    return (
+        f"fitted on {said['organisms']} organisms and {said['controls']} controls{on}. Of controls that were left out"
+        f" of the fit {flagged} of {said['controls']} lie above its threshold. What it says of other models was never"
+        " tested."
+    )
 
 
 def _common(found: Sequence[Mapping[str, float]]) -> list[str]:

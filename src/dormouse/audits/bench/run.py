@@ -253,7 +253,9 @@ class _Bench:
         names = [name for name, scan in scans.items() if scan.file]
         organisms = [not self.truth[name].match for name in names]
         counted = [not self.truth[name].honest for name in names]
-        about: dict[str, Json] = {"zoo": _key(self.truth), "minutes": self.asked.minutes, "seed": self.asked.size.seed}
+        models = ", ".join(sorted({self.truth[name].model for name in names}))
+        about: dict[str, Json] = {"zoo": _key(self.truth), "minutes": self.asked.minutes}
+        about |= {"models": models, "seed": self.asked.size.seed}
         try:
             self.detector, left_out = fit_detector([features(scans[name]) for name in names], organisms, about, counted)
         except UserError as error:
