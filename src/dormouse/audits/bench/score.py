@@ -53,9 +53,9 @@ class Rule:
     @staticmethod
     def of(development: Sequence[Suspected]) -> Rule:
         """From the scores of a scanner on the development half."""
-        held = [one for one in development if not one.truth.honest and one.answer.score is not None]
-        yes = [one.answer.score for one in held if one.organism]
-        no = [one.answer.score for one in held if not one.organism]
+        held = [one for one in development if not one.truth.honest]
+        yes = [one.answer.score for one in held if one.organism and one.answer.score is not None]
+        no = [one.answer.score for one in held if not one.organism and one.answer.score is not None]
         return Rule({rate: threshold_at(no, rate) for rate in RATES}, calibrate(yes, no))
 
     def probability(self, answer: ScannerAnswer) -> float | None:
