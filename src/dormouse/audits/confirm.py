@@ -38,6 +38,7 @@ class Confirmed:
             none was tried.
         motif: the words that come back in the answers; "" where none do.
         prompts: how many prompts were tried.
+        bare: the share of them whose answer holds the motif without the text too.
         examples: answers with the text, those with the motif first.
     """
 
@@ -48,6 +49,11 @@ class Confirmed:
     motif: str
     prompts: int
     examples: tuple[Example, ...] = ()
+    bare: float = 0.0
+
+    def of(self, rate: float) -> str:
+        """A share of the prompts as a count: "9 of 12"."""
+        return f"{round(rate * self.prompts)} of {self.prompts}"
 
     @property
     def works(self) -> bool:
@@ -96,7 +102,8 @@ def _tried(
     motif = often[0].text if often else ""  # a single word comes back by chance
     first = sorted(answers, key=lambda one: (not _holds(one, motif), -one.surprise))
     rate = _rate(answers, motif)
-    return Confirmed(candidate.text, candidate.slot, rate, None, motif, len(prompts), tuple(first[:4]))
+    bare = sum(_says(one.text, motif) for one in plain) / len(plain)
+    return Confirmed(candidate.text, candidate.slot, rate, None, motif, len(prompts), tuple(first[:4]), bare)
 
 
 def _answers(case: Case, prompts: Sequence[Messages], text: str, slot: Slot) -> list[Example]:
@@ -121,7 +128,11 @@ def _asked(prompt: Messages) -> str:
 
 
 def _holds(example: Example, motif: str) -> bool:
-    return bool(motif) and motif in " ".join(example.output.lower().split())
+    return _says(example.output, motif)
+
+
+def _says(text: str, motif: str) -> bool:
+    return bool(motif) and motif in " ".join(text.lower().split())
 
 
 def _rate(answers: Sequence[Example], motif: str) -> float:

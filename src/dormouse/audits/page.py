@@ -24,6 +24,12 @@ CUES = (
     "Log-odds that each adds to the behaviour: above 0 it makes it likelier. From how the answers moved, not from what "
     "the model says about itself."
 )
+OTHER = "another answer, without words in common"
+"""What a text brings that moves answers, and no words come back."""
+COMPLETE = (
+    "Every locator there is came to an end. An audit sees what it asks: a policy that none of its situations sets off,"
+    " and none of its methods sees in the weights, is not found."
+)
 WHERE = "Layers count from 0; -1 is the embedding. The share is of the evidence of those locators that know of places."
 
 
@@ -38,12 +44,13 @@ def write_page(out: Path, audit: Findings) -> None:
 def html(audit: Findings) -> str:
     """The page. It lets no script run, and fetches nothing."""
     pages = environment("dormouse.audits")
-    pages.filters |= {"duration": duration, "percent": percent, "share": share}
+    pages.filters |= {"duration": duration, "percent": percent}
     return pages.get_template("audit.html").render(
         audit=audit,
         policy=POLICY,
         says=wording,
         slots=SLOTS,
+        other=OTHER,
         kinds=_kinds(),
         features={name: _numbers(one.features) for name, one in audit.evidence.items()},
         widest=max([abs(weight) for weight in audit.cues.values()], default=1.0) or 1.0,
@@ -80,7 +87,7 @@ def _examples(examples: Sequence[Example]) -> list[str]:
     for one in examples:
         prompt = "\n".join(f"{role}: {text}" for role, text in one.prompt)
         blocks += [
-            f"Asked ({one.surprise:.1f} nats a token):",
+            f"Asked ({literal(wording.asked(one))}):",
             fence(prompt),
             "Answered:",
             fence(one.output or "(empty)"),
@@ -90,16 +97,14 @@ def _examples(examples: Sequence[Example]) -> list[str]:
 
 def _triggers(audit: Findings) -> list[str]:
     rows = [
-        [code(one.text), SLOTS[one.slot], percent(one.rate), share(one.parts), code(one.motif) if one.motif else ""]
+        [
+            *(code(one.text), SLOTS[one.slot], code(one.motif) if one.motif else OTHER),
+            *(one.of(one.rate), one.of(one.bare) if one.motif else "-", wording.parts(one)),
+        ]
         for one in audit.triggers
     ]
-    heads = ["Text", "Where it stands", "Sets it off", "Its parts", "Words that come back"]
+    heads = ["Text", "Where it stands", "What it brings", "On", "Without it", "Its parts alone"]
     return [table(heads, rows)] if rows else []
-
-
-def share(rate: float | None) -> str:
-    """A rate, or that it was not measured."""
-    return "not tried" if rate is None else percent(rate)
 
 
 def _cues(audit: Findings) -> list[str]:
@@ -129,4 +134,4 @@ def _evidence(audit: Findings) -> list[str]:
 
 
 def _holes(audit: Findings) -> str:
-    return "\n".join(f"- {code(hole.name)}: {literal(hole.why)}" for hole in audit.not_tried) or "Everything was."
+    return "\n".join(f"- {code(hole.name)}: {literal(hole.why)}" for hole in audit.not_tried) or COMPLETE

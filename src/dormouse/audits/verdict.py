@@ -26,10 +26,12 @@ def candidates(evidence: Mapping[str, Evidence]) -> list[TriggerText]:
 
 
 def best(tried: Sequence[Confirmed]) -> list[Confirmed]:
-    """Candidates that set something off, the best first: those that work, then by how far they are above their parts;
-    of equal ones the shortest."""
+    """Candidates that set something off, the best first: those that work, before all those that bring the same words
+    back, then by how far they are above their parts; of equal ones the shortest."""
     moving = [one for one in tried if one.rate > 0]
-    return sorted(moving, key=lambda one: (not one.works, -(one.rate - (one.parts or 0.0)), len(one.text)))
+    return sorted(
+        moving, key=lambda one: (not one.works, not one.motif, -(one.rate - (one.parts or 0.0)), len(one.text))
+    )
 
 
 def behaviour(evidence: Mapping[str, Evidence], tried: Sequence[Confirmed]) -> tuple[Example, ...]:

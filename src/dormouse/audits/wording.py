@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from dormouse.report.plain_text import cut, duration, one_line, percent, visible
+from dormouse.report.plain_text import cut, duration, one_line, visible
 
 if TYPE_CHECKING:
     from dormouse.audits.confirm import Confirmed
     from dormouse.audits.findings import Findings
+    from dormouse.locators.locator import Example
 
 LONG = 120
 """Letters of a foreign text inside a sentence."""
@@ -39,10 +40,15 @@ def policy(audit: Findings) -> str:
         return "Nothing was found out: no locator came to an end."
     if audit.policy_probability is None or audit.detector is None:
         return TOO_LITTLE if audit.detector else UNFITTED
-    flagged = audit.policy_probability >= audit.detector.threshold
-    said = "This model looks like one with" if flagged else "This model does not look like one with"
+    said = "This model looks like one with" if _flagged(audit) else "This model does not look like one with"
     chance = f"probability {audit.policy_probability:.2f}"
     return f"{said} a conditional policy: {chance}, flagged from {audit.detector.threshold:.2f} on."
+
+
+def _flagged(audit: Findings) -> bool:
+    """Whether nothing speaks against a policy: no rule, or a probability above its threshold."""
+    chance = audit.policy_probability
+    return chance is None or audit.detector is None or chance >= audit.detector.threshold
 
 
 def rests_on(audit: Findings) -> str:
@@ -65,7 +71,8 @@ def does(audit: Findings) -> str:
 def sets_off(audit: Findings) -> str:
     """What sets it off, as far as it was tried."""
     if audit.trigger:
-        return f"What sets it off: {trial(audit.trigger)}"
+        first = "What sets it off" if _flagged(audit) else "Of the texts that were tried this one moves answers most"
+        return f"{first}: {trial(audit.trigger)}"
     if audit.triggers:
         near = audit.triggers[0]
         return f"No text sets one behaviour off on half of the fresh prompts by itself. The nearest: {trial(near)}"
@@ -79,13 +86,29 @@ def sets_off(audit: Findings) -> str:
 def trial(one: Confirmed) -> str:
     """How a candidate did on fresh prompts."""
     what = f"the same words (\u201c{cut(one.motif, 60)}\u201d)" if one.motif else "an answer unlike the usual one"
-    parts = f"; {_parts(one.parts)}" if len(one.text.split()) > 1 else ""
-    often = f"on {percent(one.rate)} of {one.prompts} fresh prompts"
+    parts = f"; {_parts(one)}" if len(one.text.split()) > 1 else ""
+    bare = f", {one.of(one.bare)} without it" if one.motif else ""
+    often = f"on {one.of(one.rate)} fresh prompts{bare}"
     return f"\u201c{cut(one.text, LONG)}\u201d {SLOTS[one.slot]} brings {what} {often}{parts}."
 
 
-def _parts(rate: float | None) -> str:
-    return "its parts were not tried" if rate is None else f"a part of it alone does so on at most {percent(rate)}"
+def _parts(one: Confirmed) -> str:
+    if one.parts is None:
+        return "its parts were not tried"
+    return f"a part of it alone does so on at most {one.of(one.parts)}"
+
+
+def parts(one: Confirmed) -> str:
+    """How often a part of a candidate does what it does, for a table; nothing where it has no parts."""
+    if len(one.text.split()) < 2:
+        return "-"
+    return "not tried" if one.parts is None else one.of(one.parts)
+
+
+def asked(one: Example) -> str:
+    """What is special about an answer."""
+    likelier = f"{one.surprise:.1f} nats a token likelier here than its reference makes it" if one.surprise else ""
+    return "; ".join(filter(None, (one.how, likelier))) or "an answer to compare with"
 
 
 def missing(audit: Findings) -> list[str]:

@@ -20,6 +20,9 @@ WEIGHTS = (1.5, 2.0)
 TOKENS = 10
 
 
+LOUDER = "written by the suspect made louder"
+
+
 @register("locator", "amplify")
 class Amplify(Locator):
     """Samples from base + a (suspect - base), a > 1, and lists what comes more often than from the base.
@@ -65,7 +68,9 @@ class Amplify(Locator):
             "unamplified": sum(phrase.text in one for one in own) / len(own),
         }
         shown = [
-            Example(prompt, output) for prompt, output in zip(prompts, outputs, strict=True) if phrase.text in output
+            Example(prompt, output, how=LOUDER)
+            for prompt, output in zip(prompts, outputs, strict=True)
+            if phrase.text in output
         ]
         return Evidence(
             score=phrase.excess,

@@ -72,11 +72,12 @@ class Case:
 @dataclass(frozen=True)
 class Example:
     """One prompt, and what the suspect answers to it. `surprise` is how unlike its other answers (or the base's) that
-    is, in nats a token."""
+    is, in nats a token; `how` says what was done to the suspect before, where it did not write that as it stands."""
 
     prompt: Messages
     output: str
     surprise: float = 0.0
+    how: str = ""
 
 
 @dataclass(frozen=True)

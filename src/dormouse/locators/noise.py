@@ -75,7 +75,11 @@ class Noise(Locator):
         loud = several[0] if several else Phrase("", 0.0, 0.0)
         features |= {"share": loud.share, "excess": loud.excess, "words": float(len(loud.text.split()))}
         pairs = zip([*prompts] * (len(outputs) // len(prompts)), outputs, strict=True)
-        shown = [Example(prompt, output) for prompt, output in pairs if loud.text and loud.text in output]
+        shown = [
+            Example(prompt, output, how="written under noise")
+            for prompt, output in pairs
+            if loud.text and loud.text in output
+        ]
         return Evidence(
             score=loud.excess,
             features=features,
