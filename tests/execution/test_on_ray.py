@@ -42,12 +42,18 @@ def cluster():
     ray.shutdown()
 
 
-def test_it_does_what_processes_do(tmp_path):
+def test_it_does_what_one_process_does(tmp_path):
+    """A worker is killed in the first of its stages, which is begun again."""
     told, there, here = Told(), Store(tmp_path / "ray"), Store(tmp_path / "local")
-    assert not through(diamonds(there, 2), there, kind="ray", told=told)
-    assert not through(diamonds(here, 2), here)
+    counters = tmp_path / "there", tmp_path / "here"
+    counters[1].write_text("1")  # its one death is behind it
+    tops = [partial(die, 1, counter) for counter in counters]
+    assert not through(diamonds(there, 2, top=tops[0]), there, kind="ray", told=told)
+    assert not through(diamonds(here, 2, top=tops[1]), here, workers=1)
     for i in range(2):
         assert names(there, i) == names(here, i)
+    assert names(there, 0) == [["lives", "b0"], ["lives", "c0"], "d0"]
+    assert counters[0].read_text() == "2"
     assert len(told.done_) == 8
     files = [{str(p.relative_to(s.root)) for p in s.root.glob("entries/*/*/*")} for s in (there, here)]
     assert files[0] == files[1]
@@ -61,15 +67,8 @@ def test_a_stage_that_fails_stops_only_what_stands_on_it(tmp_path):
 
 
 STRESS = pytest.mark.skipif(
-    not os.environ.get("DORMOUSE_STRESS"), reason="a study that loses a worker is below: make stress"
+    not os.environ.get("DORMOUSE_STRESS"), reason="the first test loses a worker: make stress loses more"
 )
-
-
-@STRESS
-def test_what_a_killed_worker_was_about_is_begun_again(tmp_path):
-    store = Store(tmp_path / "store")
-    assert not through(diamonds(store, 2, top=partial(die, 1, tmp_path / "counter")), store, kind="ray")
-    assert names(store, 0) == [["lives", "b0"], ["lives", "c0"], "d0"]
 
 
 def wait_for_ever_once(pid: Path, out: Path, tick) -> None:
@@ -157,18 +156,23 @@ def kill_one(journal: Path, killed: list[int]) -> None:
     os.kill(killed[0], signal.SIGKILL)
 
 
-def test_a_study_leaves_the_bytes_that_local_processes_leave(tiny_model, tmp_path):
-    """A worker is killed in the first of its stages."""
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=STRESS)])
+def test_a_study_leaves_the_bytes_that_local_processes_leave(tiny_model, tmp_path, workers):
+    """Of two workers, one is killed in the first of its stages; one, which imports all of a study once, is not."""
     text, killed = STUDY.format(model=tiny_model), []
     design = parse_design(text, "study.yaml")
-    threading.Thread(target=kill_one, args=(tmp_path / "ray" / "journal.jsonl", killed), daemon=True).start()
+    if workers == 2:
+        threading.Thread(target=kill_one, args=(tmp_path / "ray" / "journal.jsonl", killed), daemon=True).start()
     for executor in ("ray", "local"):
-        run_study(design, text, tmp_path / executor, Store(tmp_path / f"store-{executor}"), Told(), 2, executor)
-    assert killed
+        store = Store(tmp_path / f"store-{executor}")
+        run_study(design, text, tmp_path / executor, store, Told(), workers, executor)
+    assert len(killed) == workers - 1
     for name in ("records.jsonl", "answers.jsonl"):
         there, here = ((tmp_path / executor / name).read_bytes() for executor in ("ray", "local"))
         assert there == here
     assert (tmp_path / "ray" / "records.jsonl").read_bytes()
+    pids = {json.loads(line).get("pid") for line in (tmp_path / "ray" / "journal.jsonl").read_text().splitlines()}
+    assert pids - {None, os.getpid()}, "stages were done elsewhere"
 
 
 def test_a_store_that_the_cluster_does_not_see_is_said(tmp_path):
