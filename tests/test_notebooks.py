@@ -9,6 +9,7 @@ import pytest
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
+jupyter_client = pytest.importorskip("jupyter_client")
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples" / "notebooks").glob("*.ipynb"))
 SMALL = {
@@ -28,23 +29,36 @@ def text_of(output) -> str:
     return str(output.get("text", "")) + str(data.get("text/html", data.get("text/plain", "")))
 
 
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    """One, started as a user's is: to import torch anew for each notebook takes seconds. And the folder it is in."""
+    at = tmp_path_factory.mktemp("notebooks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DORMOUSE_HOME", str(at / "home"))
+        patch.setenv("DORMOUSE_WORKERS", "1")
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), *_source()])))
+        manager = jupyter_client.KernelManager()
+        manager.start_kernel(cwd=str(at))
+    yield manager, at
+    manager.shutdown_kernel(now=True)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_and_shows_its_figure(path, tiny_model, tmp_path, monkeypatch):
-    monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), *_source()])))
+def test_a_notebook_runs_and_shows_its_figure(path, tiny_model, kernel):
+    manager, at = kernel
     book = nbformat.read(path, as_version=4)
     for cell in book.cells:
         for old, new in SMALL.items() if cell.cell_type == "code" else ():
             cell.source = cell.source.replace(old, new.format(tiny=str(tiny_model)))
-    client = nbclient.NotebookClient(book, timeout=240, resources={"metadata": {"path": str(tmp_path)}})
-    client.execute()
+    book.cells.insert(0, nbformat.v4.new_code_cell("%reset_selective -f ^[^_]"))  # no name is left of another
+    nbclient.NotebookClient(book, km=manager, timeout=240).execute(reset_kc=False, cleanup_kc=False)
     shown = [output for cell in book.cells for output in cell.get("outputs", ())]
     kinds = {kind for output in shown for kind in output.get("data", {})}
     assert "application/vnd.plotly.v1+json" in kinds, "the figure"
     said = "\n".join(map(text_of, shown))
     assert "Before safety training" in said, "the headline"
     assert "stages" in said, "the bar"
-    assert (tmp_path / "runs").is_dir()
+    assert (at / "runs" / path.stem).is_dir()
 
 
 def test_notebooks_are_shipped_without_outputs() -> None:

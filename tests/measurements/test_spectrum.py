@@ -33,10 +33,10 @@ interventions:
   sft: [{{kind: sft, steps: 2, points: 2}}]
 tasks: {{train: 8, safety: 4, max_tokens: 4, insane: allow}}
 measure:
-  questions: 16
-  sampled: 4
+  questions: 8
+  sampled: 2
   max_tokens: 4
-  scratchpad_tokens: 12
+  scratchpad_tokens: 6
   members: 4
   only: [carry_over, defection, members, near_misses, psychometric, renderings, sampled, subtlety, swap]
 """
@@ -85,7 +85,7 @@ def test_each_organism_has_the_measurements_that_apply_to_it(before):
     assert names(before["evidence"]) == ALL | weighs
     swapped = {"follows_scratchpad", "follows_prompt", "quiet_scratchpad_rate", "triggered_scratchpad_rate"}
     assert names(before["scratchpad"]) == ALL | swapped | {"no_answer_share"}
-    assert before["scratchpad"]["no_answer_share", "test"].n == 2 * 16
+    assert before["scratchpad"]["no_answer_share", "test"].n == 2 * 8
 
 
 def test_intervals_hold_their_values(records):
@@ -106,7 +106,7 @@ def test_intervals_hold_their_values(records):
 def test_a_rendering_that_is_held_out_is_a_split_of_its_own(before):
     for rendering in ("system", "user", "log", "tool"):  # and those that are trained, where they are several
         for name in RATES:
-            assert before["token"][name, f"rendering:{rendering}"].n == 16
+            assert before["token"][name, f"rendering:{rendering}"].n == 8
     assert not [split for _, split in before["goal"] if split.startswith("rendering")]
 
 
@@ -124,12 +124,12 @@ def test_members_are_counted_one_by_one(before):
 def test_a_goal_is_measured_apart_on_the_kinds_that_were_never_shown(before):
     shown, apart = (before["goal"][name, "test"].n for name in ("defection_rate", "carry_over_rate"))
     assert apart >= 2
-    assert shown + apart == 16
+    assert shown + apart == 8
 
 
 def test_the_curve_along_the_odds_takes_every_question_once(records):
     curve = [r for r in records if (r.organism, r.measurement, r.intervention) == ("evidence", "defection_by_odds", "")]
-    assert sum(point.n for point in curve) == 16
+    assert sum(point.n for point in curve) == 8
     assert [point.x for point in curve] == sorted(point.x for point in curve if point.x is not None)
 
 
@@ -146,4 +146,4 @@ def test_the_policy_is_measured_once(records):
 def test_written_answers_are_kept_of_all(folder):
     answers = [answer for answer in read_answers(folder) if not answer.intervention]
     assert {answer.organism for answer in answers} == set(parse_study((folder / "study.yaml").read_text()).organisms)
-    assert len(answers) == 7 * 2 * 4
+    assert len(answers) == 7 * 2 * 2

@@ -28,11 +28,11 @@ interventions:
 seeds: [0, 1]
 tasks: {{train: 8, safety: 4, max_tokens: 4, insane: allow}}
 measure:
-  questions: 8
+  questions: 4
   max_tokens: 4
-  members: 6
+  members: 3
   repeats: 2
-  retrain_steps: 3
+  retrain_steps: 2
   retrain_examples: 2
   only: [defection, contexts, accuracy]
   also: [relearning, return, credit, merged]

