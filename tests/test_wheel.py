@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-KINDS = {".py", ".yaml", ".html", ".css", ".js", ".typed"}
+KINDS = {".py", ".yaml", ".html", ".css", ".js", ".json", ".typed"}
 
 
 @pytest.fixture(scope="module")
@@ -36,4 +36,5 @@ def test_what_the_wheel_holds(held: list[str]) -> None:
     rest = {name.partition("/")[2] for name in held if not name.startswith("dormouse/")}
     assert rest == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "licenses/LICENSE"}
     assert {Path(name).suffix for name in ours} <= KINDS
+    assert [name for name in ours if name.endswith(".json")] == ["dormouse/audits/data/detector.json"]
     assert {"dormouse/py.typed", "dormouse/studies/quickstart.yaml", "dormouse/cli.py"} <= ours
