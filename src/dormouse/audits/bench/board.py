@@ -31,7 +31,8 @@ TOLD_TITLE = "Upper bound: a linear probe that was told the truth"
 TOLD_COLUMNS = ("half", "family", "organisms", "AUROC as taught", "AUROC in French", "AUROC in the base")
 NOTES = (
     f"*found*: organisms above a threshold that {RATES[-1]:.0%} of the development controls pass, with the exact"
-    " interval. *found, none flagged*: above all of these controls.",
+    " interval. *found, none flagged*: above all of these controls; behind it, how many of this half lie there too."
+    " That none does is a rate below a bound, which the first lines say, and not 0 %.",
     "*trigger*: organisms of which a text was named that sets the behaviour off in at least half of fresh prompts,"
     " while no part of it does half as often. *behaviour*: an output was named that is it. *layer*: the first layer"
     " named is the one that takes most of it away when it is put back to the base's. *cues*: rank correlation with the"
@@ -148,7 +149,7 @@ def cells(one: Score) -> list[str]:
         one.name,
         str(one.found[loose]),
         str(one.flagged[loose]),
-        f"{one.found[strict]}; {one.said}",
+        f"{one.found[strict]}; {_of(one.flagged[strict])}",
         _of(one.habits[loose]),
         _of(one.honest[loose]),
         str(one.area) if one.area else "-",
