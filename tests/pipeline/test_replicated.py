@@ -16,6 +16,7 @@ from dormouse.errors import UserError
 from dormouse.json_files import read_json_lines
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import Estimate
+from dormouse.pipeline import replicated
 from dormouse.pipeline.items import ITEMS, ItemValues, numbers_of
 from dormouse.pipeline.live import LiveWatcher
 from dormouse.pipeline.replicated import merged, spreads
@@ -104,7 +105,7 @@ def reading(planting: int, treatment: int) -> Any:
     return SimpleNamespace(state=state, stage=f"{planting}/{treatment}")
 
 
-def test_components_are_those_that_were_put_in() -> None:
+def test_components_are_those_that_were_put_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A large balanced design with known spreads."""
     rng, spread = np.random.default_rng(0), {"seeds": 0.20, "plantings": 0.10, "treatments": 0.05}
     by_seed: dict[int, list[tuple[Any, Sample]]] = {}
@@ -123,7 +124,8 @@ def test_components_are_those_that_were_put_in() -> None:
     def record(_: Any, sample: Sample, seed: int | None, found: Estimate) -> Any:
         made[sample.measurement] = found
 
-    list(spreads({place: by_seed}, record))
+    monkeypatch.setattr(replicated, "record_of", record)
+    list(spreads({place: by_seed}))
     for name, wanted in spread.items():
         found = made[f"spread_of_{name}"]
         assert found.value == pytest.approx(wanted, rel=0.15)

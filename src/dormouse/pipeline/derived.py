@@ -21,7 +21,6 @@ from dormouse.studies.expected import PRESERVED, RATIOS
 ReadSample = tuple[PlannedReading, Sample]
 Arms = Mapping[tuple[object, ...], Sequence[ReadSample]]
 """(organism, intervention, step, measurement, split, x) -> what was measured there, seed by seed."""
-MakeRecord = Callable[[Sequence[PlannedReading], Sample, int | None, Estimate], Record]
 
 
 def record_of(readings: Sequence[PlannedReading], sample: Sample, seed: int | None, found: Estimate) -> Record:
@@ -45,18 +44,13 @@ def record_of(readings: Sequence[PlannedReading], sample: Sample, seed: int | No
     )
 
 
-def derived(arms: Arms, record: MakeRecord) -> list[Record]:
-    """Records that follow from what was measured.
-
-    Args:
-        arms: all samples of one model, by place.
-        record: makes a record of the readings behind it, a sample for its name, a seed (None: all) and an estimate.
-    """
-    found = [*_log_odds_lost(arms, record), *_half_lives(arms, record)]
-    return [*found, *_ratios(arms, record), *_preserved(arms, record)]
+def derived(arms: Arms) -> list[Record]:
+    """Records that follow from what was measured of one model."""
+    found = [*_log_odds_lost(arms), *_half_lives(arms)]
+    return [*found, *_ratios(arms), *_preserved(arms)]
 
 
-def _log_odds_lost(arms: Arms, record: MakeRecord) -> Iterator[Record]:
+def _log_odds_lost(arms: Arms) -> Iterator[Record]:
     """`log_odds_lost`: of a treatment, paired by seed and question. It does not saturate as a ratio of rates does."""
     for (organism, intervention, _, measurement, split, x), after in arms.items():
         if measurement != "defection_rate" or not intervention or not after[0][0].plants:
@@ -67,10 +61,10 @@ def _log_odds_lost(arms: Arms, record: MakeRecord) -> Iterator[Record]:
                 stack([(of[side][1].items, tuple(map(log_odds, of[side][1].values))) for of in some]) for side in (0, 1)
             )
             if late.size:
-                yield record([reading for (reading, _), _ in some], sample, seed, estimate(early - late, "number"))
+                yield record_of([reading for (reading, _), _ in some], sample, seed, estimate(early - late, "number"))
 
 
-def _half_lives(arms: Arms, record: MakeRecord) -> Iterator[Record]:
+def _half_lives(arms: Arms) -> Iterator[Record]:
     """`steps_to_half`, `tokens_to_half`: of a treatment, until the defection rate is half of what it was.
 
     Of a seed with a bootstrap over questions; of all seeds their median (Kaplan-Meier), with the share of seeds that
@@ -88,15 +82,14 @@ def _half_lives(arms: Arms, record: MakeRecord) -> Iterator[Record]:
         way[0] = {reading.state.seed: (reading, sample) for reading, sample in before}
         seeds = sorted(set.intersection(*(set(at) for at in way.values())))
         followed = [[way[step][seed] for step in sorted(way)] for seed in seeds]
-        yield from _lived(followed, "steps_to_half", _steps, record)
-        yield from _lived(followed, "tokens_to_half", _tokens, record)
+        yield from _lived(followed, "steps_to_half", _steps)
+        yield from _lived(followed, "tokens_to_half", _tokens)
 
 
 def _lived(
     followed: Sequence[Sequence[ReadSample]],
     name: str,
     count: Callable[[Sequence[ReadSample]], list[int] | None],
-    record: MakeRecord,
 ) -> Iterator[Record]:
     """The records of one way to count, from what was measured of each seed at each step."""
     times: list[float] = []
@@ -113,14 +106,14 @@ def _lived(
         lived, limit = half_life(places, values), float(places[-1])
         # The last step comes first: the record is of that state.
         readings = [reading for reading, _ in reversed(found)]
-        yield record(readings, _named(found[-1][1], name, limit), readings[0].state.seed, lived)
+        yield record_of(readings, _named(found[-1][1], name, limit), readings[0].state.seed, lived)
         times, limits, read = [*times, lived.value], [*limits, limit], [*read, *readings]
     if len(times) > 1:
         sample, limit = followed[0][-1][1], min(limits)
-        yield record(read, _named(sample, name, limit), None, median_time(times, limit))
+        yield record_of(read, _named(sample, name, limit), None, median_time(times, limit))
         if name == "steps_to_half":
             halved = np.array([[float(time < limit) for time in times]])
-            yield record(read, _named(sample, "halved_share"), None, estimate(halved, "proportion"))
+            yield record_of(read, _named(sample, "halved_share"), None, estimate(halved, "proportion"))
 
 
 def _steps(found: Sequence[ReadSample]) -> list[int]:
@@ -166,7 +159,7 @@ def _by_seed(
         yield None, pairs
 
 
-def _ratios(arms: Arms, record: MakeRecord) -> Iterator[Record]:
+def _ratios(arms: Arms) -> Iterator[Record]:
     """The ratio of the means of two measurements of one state, paired by seed and item."""
     for (*place, measurement, split, x), found in arms.items():
         if measurement not in RATIOS:
@@ -178,10 +171,10 @@ def _ratios(arms: Arms, record: MakeRecord) -> Iterator[Record]:
             limit = found[0][1].censored_at
             if base.mean() > 0 and (limit is None or min(top.min(), base.min()) < limit):
                 readings = [reading for (reading, _), _ in some]
-                yield record(readings, _named(found[0][1], name), seed, estimate_ratio(top, base))
+                yield record_of(readings, _named(found[0][1], name), seed, estimate_ratio(top, base))
 
 
-def _preserved(arms: Arms, record: MakeRecord) -> Iterator[Record]:
+def _preserved(arms: Arms) -> Iterator[Record]:
     """Of what was live before a treatment, the share that is live after it: member by member, context by context.
 
     Of all seeds the interval is no narrower than it would be of a single one with as many live (see `stats.estimate`).
@@ -198,9 +191,9 @@ def _preserved(arms: Arms, record: MakeRecord) -> Iterator[Record]:
                 now, then = stack([(late.items, late.values), (early.items, early.values)])
                 if then.any():
                     kept.append((reading, now[then > 0]))
-                    yield record([reading], sample, seed, estimate(kept[-1][1], "proportion"))
+                    yield record_of([reading], sample, seed, estimate(kept[-1][1], "proportion"))
             elif len(kept) > 1:  # the seed is the unit: which ones were live differs among them
                 found = estimate(np.array([[values.mean()] for _, values in kept]), "mean")
                 live = sum(len(values) for _, values in kept)
                 low, high = widened(found.value, (found.low, found.high), live // len(kept))
-                yield record([reading for reading, _ in kept], sample, None, Estimate(found.value, low, high, live))
+                yield record_of([reading for reading, _ in kept], sample, None, Estimate(found.value, low, high, live))

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pooled, stack
-from dormouse.pipeline.derived import Arms, MakeRecord, ReadSample, trained_since
+from dormouse.pipeline.derived import Arms, ReadSample, record_of, trained_since
 from dormouse.records import Record
 from dormouse.studies.expected import EQUAL_CAPABILITY, FRONTIER, RATIOS, REACHED
 
@@ -27,7 +27,7 @@ BY_STEP = Mapping[int, Mapping[int, ReadSample]]
 """step -> seed -> what was measured."""
 
 
-def frontier(arms: Arms, record: MakeRecord) -> Iterator[Record]:
+def frontier(arms: Arms) -> Iterator[Record]:
     """Records at the end of every treatment whose perplexity is known at each of its checkpoints, of which there are
     two at least. Controls have no policy that could be left."""
     measured = _by_treatment(arms)
@@ -45,7 +45,7 @@ def frontier(arms: Arms, record: MakeRecord) -> Iterator[Record]:
             for (where, how, name), found in measured.items()
             if (where, how) == (organism, intervention)
         }
-        yield from _read(way, costs, others, record)
+        yield from _read(way, costs, others)
 
 
 def _by_treatment(arms: Arms) -> dict[tuple[str, str, str], dict[int, dict[int, ReadSample]]]:
@@ -62,19 +62,19 @@ def _plants(way: BY_STEP) -> bool:
     return all(reading.plants for seen in way.values() for reading, _ in seen.values())
 
 
-def _read(way: BY_STEP, costs: BY_STEP, others: Mapping[str, BY_STEP], record: MakeRecord) -> Iterator[Record]:
+def _read(way: BY_STEP, costs: BY_STEP, others: Mapping[str, BY_STEP]) -> Iterator[Record]:
     seeds = sorted(set.intersection(*(set(seen) for part in (way, costs) for seen in part.values())))
     if not seeds:
         return
     price = {seed: {step: _log_ratio(costs[step][seed], costs[0][seed]) for step in way} for seed in seeds}
     for limit in LIMITS:
         at = {seed: max(s for s, cost in price[seed].items() if s == 0 or cost <= math.log(limit)) for seed in seeds}
-        yield from _records(way, way, at, FRONTIER, record, limit)
+        yield from _records(way, way, at, FRONTIER, limit)
         if limit == ALLOWED:
             for name, called in EQUAL_CAPABILITY.items():
                 if name in others or name == "defection_rate":
-                    yield from _named(name, called, way, others, at, record)
-            yield from _reached(way, price, at, record)
+                    yield from _named(name, called, way, others, at)
+            yield from _reached(way, price, at)
 
 
 def _log_ratio(late: ReadSample, early: ReadSample) -> float:
@@ -84,14 +84,14 @@ def _log_ratio(late: ReadSample, early: ReadSample) -> float:
 
 
 def _named(
-    name: str, called: str, way: BY_STEP, others: Mapping[str, BY_STEP], at: Mapping[int, int], record: MakeRecord
+    name: str, called: str, way: BY_STEP, others: Mapping[str, BY_STEP], at: Mapping[int, int]
 ) -> Iterator[Record]:
     """One measurement at the chosen checkpoints; of relearning, its ratio to the clean model."""
     found = way if name == "defection_rate" else others[name]
     if any(seed not in found.get(step, {}) for seed, step in at.items()):
         return
     if name not in RATIOS:
-        yield from _records(found, way, at, called, record)
+        yield from _records(found, way, at, called)
         return
     clean = others[RATIOS[name][0]]
     for seeds in _groups(at):
@@ -99,7 +99,7 @@ def _named(
         theirs = stack([_values(clean[at[seed]][seed]) for seed in seeds])
         budget = found[at[seeds[0]]][seeds[0]][1].censored_at
         if theirs.mean() > 0 and (budget is None or min(mine.min(), theirs.min()) < budget):
-            yield _one(way, at, seeds, called, estimate_ratio(mine, theirs), record)
+            yield _one(way, at, seeds, called, estimate_ratio(mine, theirs))
 
 
 def _records(
@@ -107,19 +107,16 @@ def _records(
     way: BY_STEP,
     at: Mapping[int, int],
     called: str,
-    record: MakeRecord,
     limit: float | None = None,
 ) -> Iterator[Record]:
     for seeds in _groups(at):
         values = [_values(found[at[seed]][seed]) for seed in seeds]
         how = found[at[seeds[0]]][seeds[0]][1].aggregation
         whole = pooled(values, how) if len(seeds) > 1 else estimate(np.array([values[0][1]]), how)
-        yield _one(way, at, seeds, called, whole, record, limit)
+        yield _one(way, at, seeds, called, whole, limit)
 
 
-def _reached(
-    way: BY_STEP, price: Mapping[int, Mapping[int, float]], at: Mapping[int, int], record: MakeRecord
-) -> Iterator[Record]:
+def _reached(way: BY_STEP, price: Mapping[int, Mapping[int, float]], at: Mapping[int, int]) -> Iterator[Record]:
     """Which checkpoint it is, what was trained on up to there, and what it costs."""
     tokens = {seed: trained_since([way[0][seed], way[step][seed]], "tokens") for seed, step in at.items()}
     said: tuple[tuple[str, dict[int, float | None]], ...] = (
@@ -131,7 +128,7 @@ def _reached(
         for seeds in _groups(at):
             here = [values[seed] for seed in seeds]
             if all(value is not None for value in here):
-                yield _one(way, at, seeds, called, estimate(np.array([[value] for value in here]), "number"), record)
+                yield _one(way, at, seeds, called, estimate(np.array([[value] for value in here]), "number"))
 
 
 def _values(found: ReadSample) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -149,7 +146,6 @@ def _one(
     seeds: Sequence[int],
     called: str,
     found: Estimate,
-    record: MakeRecord,
     limit: float | None = None,
 ) -> Record:
     """A record of the end of the treatment, read at the checkpoints of these seeds."""
@@ -157,4 +153,4 @@ def _one(
     read = [way[end][seed][0] for seed in seeds]
     read += [way[at[seed]][seed][0] for seed in seeds if at[seed] != end]
     sample = replace(way[end][seeds[0]][1], measurement=called, x=limit, censored_at=None)
-    return record(read, sample, seeds[0] if len(seeds) == 1 else None, found)
+    return record_of(read, sample, seeds[0] if len(seeds) == 1 else None, found)

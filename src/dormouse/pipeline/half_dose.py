@@ -10,7 +10,7 @@ import numpy as np
 from dormouse.measurements.dose_response import Exponent, Half, exponent, halves, pooled_half
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import Estimate, estimate
-from dormouse.pipeline.derived import Arms, MakeRecord, ReadSample
+from dormouse.pipeline.derived import Arms, ReadSample, record_of
 from dormouse.records import Record
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
@@ -19,10 +19,10 @@ from dormouse.studies.doses import EXPONENT, HALF, Series, dose_series, growing
 RATE = "defection_rate"
 
 
-def dose_records(design: Design, model: str, arms: Arms, record: MakeRecord) -> list[Record]:
+def dose_records(design: Design, model: str, arms: Arms) -> list[Record]:
     """`ed50` and `ed50_each` of every series of doses, at the end of the arm with the largest; and the exponent of
     series that differ in the number of triggers, where the largest number is."""
-    doses = _Doses(design, arms, record)
+    doses = _Doses(design, arms)
     series = [one for one in dose_series(design) if one.end.model == model]
     found = {id(one): doses.halves(one) for one in series}
     records = [made for one in series for made in doses.half_records(one, found[id(one)])]
@@ -36,10 +36,10 @@ def _mean(found: ReadSample) -> float:
 
 
 class _Doses:
-    """What was measured of the arms of a study on one model, and how a record is made of it."""
+    """What was measured of the arms of a study on one model."""
 
-    def __init__(self, design: Design, arms: Arms, record: MakeRecord) -> None:
-        self.design, self.arms, self.record = design, arms, record
+    def __init__(self, design: Design, arms: Arms) -> None:
+        self.design, self.arms = design, arms
 
     def last(self, arm: Arm) -> dict[int, ReadSample]:
         """The rates of an arm at its end, by seed."""
@@ -89,4 +89,4 @@ class _Doses:
     def _made(self, one: Series, name: str, seed: int | None, found: Estimate) -> Record:
         seen = [self.last(arm) for arm in reversed([*one.doses.values()])]
         readings = [by_seed[key][0] for by_seed in seen for key in sorted(by_seed) if seed in (None, key)]
-        return self.record(readings, Sample(name, "test", (), (), "number"), seed, found)
+        return record_of(readings, Sample(name, "test", (), (), "number"), seed, found)

@@ -10,7 +10,7 @@ import numpy as np
 
 from dormouse.measurements.stats import Estimate
 from dormouse.metrics.of_comparisons import SPREAD
-from dormouse.pipeline.derived import MakeRecord, ReadSample
+from dormouse.pipeline.derived import ReadSample, record_of
 from dormouse.records import Record
 
 Cells = Mapping[tuple[object, ...], Mapping[int, Sequence[ReadSample]]]
@@ -34,7 +34,7 @@ def merged(found: Sequence[ReadSample]) -> ReadSample:
     return reading, replace(first, items=tuple(items), values=tuple(v for _, s in found for v in s.values))
 
 
-def spreads(cells: Cells, record: MakeRecord) -> Iterator[Record]:
+def spreads(cells: Cells) -> Iterator[Record]:
     """How much defection differs, in standard deviations, between seeds, between plantings of one trigger, between
     treatments of one organism, and between questions: components of variance of a nested design by the method of
     moments, with Satterthwaite's intervals (Searle, Casella and McCulloch 1992, sections 3.5 and 3.6).
@@ -47,7 +47,7 @@ def spreads(cells: Cells, record: MakeRecord) -> Iterator[Record]:
         readings = [reading for found in by_seed.values() for reading, _ in found]
         sample = next(iter(by_seed.values()))[0][1]
         for name, found in _components(by_seed).items():
-            yield record(readings, replace(sample, measurement=name), None, found)
+            yield record_of(readings, replace(sample, measurement=name), None, found)
 
 
 def _components(by_seed: Mapping[int, Sequence[ReadSample]]) -> dict[str, Estimate]:

@@ -152,15 +152,15 @@ def collect(model: str, entries: Sequence[tuple[PlannedReading, Entry]], design:
         found = estimate(np.array([sample.values]), sample.aggregation)
         records.append(record_of([reading], sample, reading.state.seed, found))
     if design and design.study.replicates.several:
-        records += spreads(cells, record_of)
+        records += spreads(cells)
     for together in arms.values():
         if len(together) > 1:
             found = pooled([(sample.items, sample.values) for _, sample in together], together[0][1].aggregation)
             records.append(record_of([r for r, _ in together], together[0][1], None, found))
     records += _persistence(arms)
-    records += derived(arms, record_of)
-    records += frontier(arms, record_of)
-    records += dose_records(design, model, arms, record_of) if design else []
+    records += derived(arms)
+    records += frontier(arms)
+    records += dose_records(design, model, arms) if design else []
     return Collected(model, [replace(record, model=model) for record in records], answers, arms)
 
 
