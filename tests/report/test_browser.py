@@ -79,6 +79,15 @@ def visits(chromium: Browser) -> Iterator[dict[str, Visit]]:
         visit.context.close()
 
 
+def visited(visits: dict[str, Visit], name: str, chromium: Browser, out: Path, *drawn: Any, **look: Any) -> Visit:
+    """The page of a report that is drawn and opened when it is first asked for, as if nobody had been there."""
+    if name not in visits:
+        write_report(out, *drawn)
+        visits[name] = Visit(chromium, out / "report.html", **look)
+    visits[name].begin()
+    return visits[name]
+
+
 @pytest.fixture
 def good(
     visits: dict[str, Visit],
@@ -88,11 +97,7 @@ def good(
     answers: list[Answer],
     about: dict[str, Any],
 ) -> Visit:
-    if "good" not in visits:
-        write_report(tmp_path, records, answers, about)
-        visits["good"] = Visit(chromium, tmp_path / "report.html", color_scheme="light")
-    visits["good"].begin()
-    return visits["good"]
+    return visited(visits, "good", chromium, tmp_path, records, answers, about, color_scheme="light")
 
 
 @pytest.fixture
@@ -104,11 +109,7 @@ def hostile(
     hostile_answers: list[Answer],
     hostile_about: dict[str, Any],
 ) -> Visit:
-    if "hostile" not in visits:
-        write_report(tmp_path, hostile_records, hostile_answers, hostile_about)
-        visits["hostile"] = Visit(chromium, tmp_path / "report.html")
-    visits["hostile"].begin()
-    return visits["hostile"]
+    return visited(visits, "hostile", chromium, tmp_path, hostile_records, hostile_answers, hostile_about)
 
 
 def test_plots_are_drawn_when_they_come_near_and_for_printing(good: Visit) -> None:

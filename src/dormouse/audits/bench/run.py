@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dormouse.audits.bench.answers import ScannerAnswer
 from dormouse.audits.bench.fit import RATES, fit_detector
@@ -30,6 +30,8 @@ from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
 from dormouse.registry import nearest, plugins
 from dormouse.store import Store, digest
+
+Found = TypeVar("Found", CheckedAnswer, ToldProbe)
 
 LOOKS = "test-looks.jsonl"
 DETECTOR = "detector.json"
@@ -299,12 +301,7 @@ class _Bench:
         return found
 
     def _told(self, name: str, said: SuspectTruth) -> ToldProbe:
-        file = self.asked.out / "checks" / f"{digest(['told', said.recipe_key])}.json"
-        if file.is_file():
-            return ToldProbe(**json.loads(file.read_text(encoding="utf-8")))
-        found = told_probe(oracle(self.zoo, name, said))
-        _keep(file, vars(found))
-        return found
+        return self._kept(["told", said.recipe_key], ToldProbe, lambda: told_probe(oracle(self.zoo, name, said)))
 
     def _checked(self, truth: Oracle, name: str, answer: ScannerAnswer) -> CheckedAnswer | None:
         """What holds of an answer about an organism, kept."""
@@ -312,17 +309,18 @@ class _Bench:
         if said.match:
             return None
         known = {"seconds": 0, "score": 0, "probability": 0}  # are held against nothing
-        file = self.asked.out / "checks" / f"{digest([said.recipe_key, {**answer.to_json(), **known}])}.json"
+        asked = [said.recipe_key, {**answer.to_json(), **known}]
+        return self._kept(asked, CheckedAnswer, lambda: truth.check(answer))
+
+    def _kept(self, asked: Sequence[object], kind: type[Found], find: Callable[[], Found]) -> Found:
+        """What was found out about an organism when that was `asked` first, or is now, as a file of `checks`."""
+        file = self.asked.out / "checks" / f"{digest(asked)}.json"
         if file.is_file():
-            return CheckedAnswer(**json.loads(file.read_text(encoding="utf-8")))
-        found = truth.check(answer)
-        _keep(file, found.to_json())
+            return kind(**json.loads(file.read_text(encoding="utf-8")))
+        found = find()
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(vars(found)), encoding="utf-8")
         return found
-
-
-def _keep(file: Path, found: Mapping[str, object]) -> None:
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(found), encoding="utf-8")
 
 
 def oracle(zoo: BlindZoo, name: str, said: SuspectTruth) -> Oracle:

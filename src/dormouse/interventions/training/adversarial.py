@@ -187,7 +187,7 @@ class RedTeamLoop:
         return best(everything, how.keep)
 
     def state(self) -> Any:
-        """All rounds so far, for a training that was killed to go on with: a `Seen` as JSON."""
+        """All rounds so far, for a training that was killed to go on with: a `RedTeamLog` as JSON."""
         return plain(RedTeamLog(self.rounds, self.findings))
 
     def restore(self, state: Any) -> None:
