@@ -168,6 +168,7 @@ def test_the_ground_floor_knows_no_torch(room: str) -> None:
         "import dormouse; dormouse.read_study; dormouse.Store; dormouse.register",
         "import dormouse; dormouse.run; dormouse.Results; dormouse.Study; dormouse.load",
         "import dormouse.pipeline.plan, dormouse.pipeline.run, dormouse.lm.zoo",
+        "import dormouse.audits.audit, dormouse.registry as r; [k() for k in r.plugins('locator').values()]",
     ],
 )
 def test_light_commands_load_nothing_heavy(does: str) -> None:

@@ -6,8 +6,7 @@ import shutil
 
 import pytest
 
-from dormouse.audits.confirm import Confirmed
-from dormouse.audits.findings import Facts, Findings, Hole, RuleUsed
+from dormouse.audits.findings import Confirmed, Facts, Findings, Hole, RuleUsed
 from dormouse.audits.page import html, markdown, write_page
 from dormouse.audits.wording import headline, lines
 from dormouse.locators.locator import Evidence, Example, Site, TriggerText

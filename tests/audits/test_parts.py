@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from dormouse.audits import verdict
-from dormouse.audits.confirm import Confirmed, confirmed
+from dormouse.audits.confirm import confirmed
 from dormouse.audits.detector import Detector, Feature, features_of
+from dormouse.audits.findings import Confirmed
 from dormouse.audits.models import Models
 from dormouse.audits.prompts import as_messages, plain_prompts, read_prompts
 from dormouse.audits.resolve import named

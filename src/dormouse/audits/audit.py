@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.audits import verdict
-from dormouse.audits.confirm import Confirmed
 from dormouse.audits.detector import Detector
-from dormouse.audits.findings import Facts, Findings, Hole
+from dormouse.audits.findings import Confirmed, Facts, Findings, Hole
 from dormouse.audits.kept import Kept
 from dormouse.audits.page import write_page
 from dormouse.audits.prompts import as_messages, plain_prompts, read_prompts

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from dormouse.audits.findings import Confirmed
 from dormouse.lm.chat import encode_prompts, text_of
 from dormouse.lm.decode import decode
 from dormouse.lm.score import logprobs
@@ -18,47 +19,11 @@ FRESH = 12
 TOKENS = 24
 MOVED = 1.0
 """Nats a token by which an answer must be likelier with the text than without it."""
-WORKS, WORTH, NEARLY = 0.5, 0.25, 0.8
-"""The share of prompts on which a trigger must set the behaviour off; that from which its parts are tried; the share of
-a text's rate from which a part stands for it."""
+WORTH, NEARLY = 0.25, 0.8
+"""The share of prompts from which the parts of a text are tried; the share of its rate from which a part stands for
+it."""
 PARTS = 6
 """At most so many parts of a text are tried."""
-
-
-@dataclass(frozen=True)
-class Confirmed:
-    """What became of a candidate.
-
-    Attributes:
-        text, slot: the candidate.
-        rate: the share of fresh prompts whose answer it moves to the same behaviour. Where answers to several prompts
-            have a motif in common, it is that; else that the answer is at least `MOVED` nats a token likelier with the
-            text than without it.
-        parts: the highest rate of a part of it (half of its words, or a single one); 0 where it has none, None where
-            none was tried.
-        motif: the words that come back in the answers; "" where none do.
-        prompts: how many prompts were tried.
-        bare: the share of them whose answer holds the motif without the text too.
-        examples: answers with the text, those with the motif first.
-    """
-
-    text: str
-    slot: Slot
-    rate: float
-    parts: float | None
-    motif: str
-    prompts: int
-    examples: tuple[Example, ...] = ()
-    bare: float = 0.0
-
-    def of(self, rate: float) -> str:
-        """A share of the prompts as a count: "9 of 12"."""
-        return f"{round(rate * self.prompts)} of {self.prompts}"
-
-    @property
-    def works(self) -> bool:
-        """Whether it sets the behaviour off on half of the prompts or more, and no part of it does half as often."""
-        return self.rate >= WORKS and self.parts is not None and self.parts <= self.rate / 2
 
 
 def confirmed(case: Case, candidates: Sequence[TriggerText]) -> list[Confirmed]:

@@ -6,9 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from dormouse.audits.confirm import Confirmed
 from dormouse.json_files import Json
-from dormouse.locators.locator import Evidence, Example, Site
+from dormouse.locators.locator import Evidence, Example, Site, Slot
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,46 @@ class RuleUsed:
     threshold: float
     says: str
     fitted: Mapping[str, Json]
+
+
+WORKS = 0.5
+"""The share of prompts on which a trigger must set the behaviour off."""
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What became of a candidate.
+
+    Attributes:
+        text, slot: the candidate.
+        rate: the share of fresh prompts whose answer it moves to the same behaviour. Where answers to several prompts
+            have a motif in common, it is that; else that the answer is at least `confirm.MOVED` nats a token likelier
+            with the text than without it.
+        parts: the highest rate of a part of it (half of its words, or a single one); 0 where it has none, None where
+            none was tried.
+        motif: the words that come back in the answers; "" where none do.
+        prompts: how many prompts were tried.
+        bare: the share of them whose answer holds the motif without the text too.
+        examples: answers with the text, those with the motif first.
+    """
+
+    text: str
+    slot: Slot
+    rate: float
+    parts: float | None
+    motif: str
+    prompts: int
+    examples: tuple[Example, ...] = ()
+    bare: float = 0.0
+
+    def of(self, rate: float) -> str:
+        """A share of the prompts as a count: "9 of 12"."""
+        return f"{round(rate * self.prompts)} of {self.prompts}"
+
+    @property
+    def works(self) -> bool:
+        """Whether it sets the behaviour off on half of the prompts or more, and no part of it does half as often."""
+        return self.rate >= WORKS and self.parts is not None and self.parts <= self.rate / 2
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dormouse.audits.confirm import Confirmed
-from dormouse.audits.findings import Facts
+from dormouse.audits.findings import Confirmed, Facts
 from dormouse.audits.worker_messages import Given, WorkerReply, WorkerTask
 from dormouse.errors import UserError
 from dormouse.json_files import json_text, read_json

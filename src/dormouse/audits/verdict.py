@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dormouse.audits.confirm import Confirmed
+from dormouse.audits.findings import Confirmed
 from dormouse.locators.locator import Evidence, Example, Site, TriggerText
 
 CANDIDATES = 12

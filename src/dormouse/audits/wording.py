@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from dormouse.report.plain_text import cut, duration, one_line, visible
 
 if TYPE_CHECKING:
-    from dormouse.audits.confirm import Confirmed
-    from dormouse.audits.findings import Findings
+    from dormouse.audits.findings import Confirmed, Findings
     from dormouse.locators.locator import Example
 
 LONG = 120

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dormouse.audits.confirm import Confirmed
-from dormouse.audits.findings import Facts
+from dormouse.audits.findings import Confirmed, Facts
 from dormouse.json_files import Json
 from dormouse.locators.locator import Case, Evidence, Messages, TriggerText
 from dormouse.records import Suspect
