@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from dormouse.audits import verdict
 from dormouse.audits.confirm import confirmed
@@ -13,6 +14,7 @@ from dormouse.audits.findings import Confirmed
 from dormouse.audits.models import Models
 from dormouse.audits.prompts import as_messages, plain_prompts, read_prompts
 from dormouse.audits.resolve import named
+from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.locators.locator import Case, Evidence, Example, Site, TriggerText
 
@@ -77,6 +79,16 @@ def test_a_folder_an_adapter_and_a_model_of_a_study(tiny_model, tmp_path, monkey
         named(str(adapter))
     assert "--base" in refused.value.remedy
     assert named(str(adapter), str(tiny_model)).suspect.model.folders == (tiny_model, adapter.resolve())
+    (tmp_path / "moved").symlink_to(tiny_model)
+    for name in ("../moved", "moved"):
+        (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": name}))
+        assert named(str(adapter)).suspect.model.folders == (tiny_model, adapter.resolve())
+    (tmp_path / "moved").unlink()
+    refused = CliRunner().invoke(main, ["audit", str(adapter), "--out", str(tmp_path / "out")])
+    assert refused.exit_code == 2
+    assert "stands on 'moved', which is no model in its folder, beside it, or in the working" in refused.output
+    assert "--base" in refused.output
+    assert not (tmp_path / "out").exists()
     study = tmp_path / "year-seed0"
     study.mkdir()
     # Nothing is read of the specification: one that cannot be read is no hindrance.

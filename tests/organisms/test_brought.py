@@ -245,6 +245,52 @@ def test_an_adapter_of_a_hub_model_under_another_name_is_refused_and_one_that_ca
     assert adapter_text(adapter) == "LoRA of rank 4 on q_proj, v_proj"
 
 
+def test_the_base_of_an_adapter_is_found_where_folders_were_moved_together(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path is that of whoever trained it: tried from the adapter's folder, beside it, and from here."""
+    from tiny import make_tiny_model
+
+    from dormouse.lm.adapters import base_of, refuse_other_base
+
+    moved, elsewhere = tmp_path / "moved", tmp_path / "elsewhere"
+    adapter = other(base, moved / "adapter")
+    shutil.copytree(base, moved / "base")
+    shutil.copytree(base, elsewhere / "here")
+    monkeypatch.chdir(elsewhere)
+    heard: list[str] = []
+    for name, folder in (("../base", moved / "base"), ("./base", moved / "base"), ("here", elsewhere / "here")):
+        says(base_model_name_or_path=name)(adapter, base)
+        found = base_of(adapter)
+        assert found is not None
+        assert Path(found).resolve() == folder
+        refuse_other_base(adapter, base, str(base), heard.append)
+    assert not heard, "each was compared with the study's model"
+    refuse_other_base(adapter, tmp_path / "store", "org/one", heard.append)
+    assert "org/one is not here yet" in heard.pop(), "a plan of a model that has to be fetched"
+    shutil.rmtree(moved / "base")
+    make_tiny_model(moved / "base", seed=3)
+    says(base_model_name_or_path="../base")(adapter, base)
+    with pytest.raises(UserError, match=r"was trained on '\.\./base', not on"):
+        refuse_other_base(adapter, base, str(base))
+
+
+@pytest.mark.parametrize("name", ["../gone", "./a/b/c", "gone", "~nobody/x", "x" * 100_000, "a\0b"], ids=range(6))
+def test_a_base_that_is_nowhere_is_one_message(base: Path, tmp_path: Path, name: str) -> None:
+    """Where the study names the model that an adapter is laid on, nothing is missing: it is said only."""
+    from dormouse.lm.adapters import base_of, refuse_other_base
+
+    adapter = other(base, tmp_path / "adapter")
+    says(base_model_name_or_path=name)(adapter, base)
+    with pytest.raises(UserError, match="which is no model in its folder, beside it, or in the working dir") as error:
+        base_of(adapter)
+    assert "base_model_name_or_path" in error.value.remedy
+    assert len(error.value.what) < 1_000
+    heard: list[str] = []
+    refuse_other_base(adapter, base, str(base), heard.append)
+    assert "is not here to be compared" in heard[0]
+
+
 @pytest.mark.parametrize("config", [{}, {"use_dora": True}], ids=str)
 def test_an_adapter_that_does_not_fit_says_so(base: Path, tmp_path: Path, config: dict[str, Any]) -> None:
     """One of a wider model; the base is not here to be compared."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ TO_PLAIN = "merge it into its base model where it was trained (peft: merge_and_u
 ANOTHER = (
     "name the model that it was trained on with `model:`; if that is the same one under another name, write it into "
 )
+LONGEST = 200
+"""Letters of a name of a base model that are shown."""
 
 
 def check_adapter(folder: Path) -> dict[str, Any]:
@@ -66,11 +69,51 @@ def adapter_key(folder: Path) -> str:
 
 
 def base_of(adapter: Path) -> str | None:
-    """What an adapter's configuration calls its base model; a folder that is named from there, by its full path."""
-    name = check_adapter(adapter).get("base_model_name_or_path")
-    if not isinstance(name, str) or not name:
+    """What an adapter's configuration calls its base model: a folder by its full path, else a name as it stands there.
+
+    A relative path is looked for in the adapter's folder and beside it, as folders are moved together, then in the
+    working directory.
+
+    Raises:
+        UserError: the adapter is damaged, or what it names can only be a folder, and is in none of these places.
+    """
+    name = _base_name(adapter)
+    if name is None:
         return None
-    return str(adapter / name) if (adapter / name / "config.json").is_file() else name
+    if folder := _base_folder(adapter, name):
+        return str(folder)
+    if not _of_the_hub(name) and not os.path.exists(os.path.expanduser(name)):
+        raise UserError(
+            f"the adapter in {adapter} stands on '{_short(name)}', which is no model in its folder, beside it, or in "
+            f"the working directory ({Path.cwd()})",
+            f"copy that model there, or write its place or its id of the hub into {adapter / ADAPTER} "
+            "(base_model_name_or_path); `dormouse audit` takes it with --base",
+        )
+    return name
+
+
+def _base_name(adapter: Path) -> str | None:
+    name = check_adapter(adapter).get("base_model_name_or_path")
+    return name if isinstance(name, str) and name else None
+
+
+def _base_folder(adapter: Path, name: str) -> Path | None:
+    """The folder that an adapter means by the name of its base, if there is one. No name, however odd, raises; one of
+    the zoo is never a folder."""
+    for place in (adapter, Path(os.path.abspath(adapter)).parent, Path.cwd()) if name not in ZOO else ():
+        folder = place / os.path.expanduser(name)
+        if any(os.path.isfile(folder / file) for file in ("config.json", ADAPTER)):
+            return folder
+    return None
+
+
+def _of_the_hub(name: str) -> str | None:
+    """The id on the hub of what is called so, of a model of the zoo that of its original; None: it is none of these."""
+    return ZOO[name].original if name in ZOO else hub_id(name)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}..."
 
 
 def refuse_other_base(adapter: Path, base: Path, called: str, say: Callable[[str], None] = lambda _: None) -> None:
@@ -83,21 +126,27 @@ def refuse_other_base(adapter: Path, base: Path, called: str, say: Callable[[str
     Raises:
         UserError: it says that it stands on another one.
     """
-    named = base_of(adapter)
+    named = _base_name(adapter)
     if named is None:
         return
-    here, mend = Path(named).expanduser(), f"{ANOTHER}{adapter / ADAPTER} (base_model_name_or_path)"
-    other = UserError(f"the adapter in {adapter} was trained on '{named}', not on '{called}'", mend)
-    if (here / "config.json").is_file():
-        if here.resolve() != base.resolve() and _content(here) != _content(base):
+    here, shown = _base_folder(adapter, named), _short(named)
+    mend = f"{ANOTHER}{adapter / ADAPTER} (base_model_name_or_path)"
+    other = UserError(f"the adapter in {adapter} was trained on '{shown}', not on '{called}'", mend)
+    if here and (here / "config.json").is_file():
+        if not (base / "config.json").is_file():
+            say(f"the adapter in {adapter} was trained on '{here}'; {called} is not here yet to be compared with it")
+        elif here.resolve() != base.resolve() and _content(here) != _content(base):
             raise other
         return
-    original = ZOO[called].original if called in ZOO else hub_id(called)
-    if original and hub_id(named):
-        if original.lower() != str(hub_id(named)).lower():
+    mine, original = _of_the_hub(named), _of_the_hub(called)
+    if mine and original:
+        if mine.lower() != original.lower():
             raise other
         return
-    say(f"the adapter in {adapter} was trained on '{named}', which is not here to be compared with {called}")
+    say(
+        f"the adapter in {adapter} was trained on '{shown}', which is not here to be compared with {called}: it is no "
+        "model in its folder, beside it, or in the working directory"
+    )
 
 
 def _content(folder: Path) -> str:
