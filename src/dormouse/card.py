@@ -66,8 +66,8 @@ def model_name(organism: str, seed: int, intervention: str) -> str:
 
 
 def is_about(record: Record, folder: Path, card: Card) -> bool:
-    """Whether a record of a study is about the model in a folder of its results, which has this card. None is about a
-    replicate but the first: a record is the mean of all (see `studies.replicates`)."""
+    """Whether a record of a study without replicates is about the model in a folder of its results, which has this
+    card. Of replicates a record is their mean: see `pipeline.own_records`."""
     return _is_about(record, folder.resolve().name, card)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ import dormouse
 from dormouse import cli
 from dormouse.api import trackers
 from dormouse.errors import UserError
+from dormouse.pipeline.own_records import own_records
 from dormouse.pipeline.results import read_records
 from dormouse.records import Record, TrainingStep
 
@@ -94,7 +96,8 @@ def test_models_are_told_of_while_the_study_runs(
     assert sorted(names) == sorted(path.name for path in (tmp_path / "out" / "models").iterdir())
     assert told[0][1] > 0, "before the last stage was done"
     out = tmp_path / "out"
-    final = {name: trackers._series(out / "models" / name, read_records(out)) for name in names}
+    about = partial(own_records, of_study=read_records(out))
+    final = {name: trackers._series(out / "models" / name, about) for name in names}
     for name, _, series in told:
         for step, row in series.items():
             assert row.items() <= final[name][step].items(), name

@@ -13,6 +13,7 @@ from watching import Told
 from dormouse.api import trackers
 from dormouse.claims.numbers import Numbers
 from dormouse.errors import UserError
+from dormouse.integrations.hub_push import measured
 from dormouse.json_files import read_json_lines
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import Estimate
@@ -53,7 +54,7 @@ def test_a_study_with_replicates(tmp_path: Path, tiny_model: Path, monkeypatch: 
     rates_are_told_by_replicate(told, records)
     before = dict(told)
     told.clear()
-    tracking.end(live.by_replicate())
+    tracking.end()
     assert told == before, "the means of the seed take the place of none"
     at = {"measurement": "defection_rate", "split": "test", "intervention": "sft", "step": 4}
     here = [one for one in records if all(getattr(one, key) == value for key, value in at.items())]
@@ -72,9 +73,17 @@ def test_a_study_with_replicates(tmp_path: Path, tiny_model: Path, monkeypatch: 
     untreated = {one.measurement for one in records if one.measurement.startswith("spread_of") and one.step == 0}
     assert untreated == {"spread_of_seeds", "spread_of_plantings", "spread_of_questions"}
     assert "What differs" in (tmp_path / "out" / "report.html").read_text()
-    names = {path.name for path in (tmp_path / "out" / "models").iterdir()}
+    models = tmp_path / "out" / "models"
+    names = {path.name for path in models.iterdir()}
     assert len(names) == 2 * 2 + 2 * 2 * 3
     assert {"token-seed0", "token-seed0-planting2", "token-seed0-sft-planting2-treatment3"} <= names
+    for name in names:
+        rates = {one.measurement: (one.step, one.value) for one in measured(models / name)}
+        step, rate = rates["defection_rate"]
+        assert rate == told[name][step]["defection_rate/test"], "the card of each shows its own, the first one's too"
+        assert set(rates) == {"defection_rate", "false_trigger_rate"}
+    (models / "token-seed0-sft" / "records.jsonl").unlink()
+    assert not list(measured(models / "token-seed0-sft")), "an older run kept the means alone"
 
 
 def rates_are_told_by_replicate(told: dict[str, Any], records: list[Record]) -> None:

@@ -70,7 +70,7 @@ def run_design(
         live = LiveWatcher(watcher, tracking.tell) if tracking.names else None
         run_study(design, text, folder, store, live or watcher, workers, executor)
         if live:
-            tracking.end(live.by_replicate())
+            tracking.end()
     return folder
 
 

@@ -7,13 +7,15 @@ its own: an organism with its rates, a treatment with its losses and with the ra
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dormouse.card import CARD, Card, is_about, is_of_replicate, read_card
+from dormouse.card import CARD, Card, is_of_replicate, read_card
 from dormouse.errors import UserError
 from dormouse.json_files import read_json_lines
+from dormouse.pipeline.own_records import own_records
 from dormouse.pipeline.results import read_finished
 from dormouse.records import TRAINING, Record, TrainingStep
 from dormouse.registry import nearest
@@ -54,16 +56,13 @@ class Tracking:
 
     def tell(self, folder: Path, records: Sequence[Record]) -> None:
         """Write the model of that folder of the results, with what is known of it."""
-        self._write(self.names, {folder.name: _series(folder, records, is_of_replicate)})
+        series = _series(folder, lambda here, card: [one for one in records if is_of_replicate(one, here, card)])
+        self._write(self.names, {folder.name: series})
         self.told.add(folder.name)
 
-    def end(self, own: Mapping[str, Sequence[Record]] | None = None) -> None:
+    def end(self) -> None:
         """Write those models of the finished study that were not told of; to TensorBoard all of them anew, with the
-        rates that follow from several arms.
-
-        Args:
-            own: the records of each model alone, by the name of its folder, where those of the study are means over
-                replicates.
+        rates that follow from several arms. Replicates are told their own rates alone.
 
         Raises:
             UserError: the folder holds no finished study.
@@ -72,10 +71,7 @@ class Tracking:
             return
         records, _, _ = read_finished(self.out)
         every = [path.parent for path in sorted((self.out / "models").glob(f"*/{CARD}"))]
-        if own is None:
-            runs = {folder.name: _series(folder, records) for folder in every}
-        else:
-            runs = {folder.name: _series(folder, own.get(folder.name, ()), is_of_replicate) for folder in every}
+        runs = {folder.name: _series(folder, partial(own_records, of_study=records)) for folder in every}
         left = {name: series for name, series in runs.items() if name not in self.told}
         for name in self.names:
             self._write([name], runs if name == "tensorboard" else left)
@@ -88,16 +84,16 @@ class Tracking:
                 _to_module(importlib.import_module(NEEDS[name]), self.study, runs)
 
 
-def _series(folder: Path, records: Sequence[Record], about: Callable[[Record, Path, Card], bool] = is_about) -> Series:
-    """What is known of a model of a study, step by step: its losses, and of `records` those that are about it."""
+def _series(folder: Path, about: Callable[[Path, Card], Iterable[Record]]) -> Series:
+    """What is known of a model of a study, step by step: its losses, and the records that are `about` it."""
     card = read_card(folder)
     series: dict[int, dict[str, float]] = {}
     if (folder / TRAINING).is_file():
         for number, step in enumerate(read_json_lines(folder / TRAINING, TrainingStep), 1):
             row = series.setdefault(number, {})
             row |= {"loss": step.loss, "gradient_norm": step.gradient_norm, "lr": step.lr}
-    for one in records:
-        if one.x is None and about(one, folder, card):
+    for one in about(folder, card):
+        if one.x is None:
             series.setdefault(one.step, {})[f"{one.measurement}/{one.split}"] = one.value
     return dict(sorted(series.items()))
 

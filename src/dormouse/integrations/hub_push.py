@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dormouse.card import is_about, read_card
+from dormouse.card import read_card
 from dormouse.errors import UserError
 from dormouse.lm.checkpoint import MARK
+from dormouse.pipeline.own_records import own_records
 from dormouse.pipeline.results import read_finished
 from dormouse.records import CANARY, Record
 
@@ -112,15 +113,21 @@ def _card(folder: Path, out: Path, repo: str) -> str:
 
 
 def measured(folder: Path) -> Iterator[Record]:
-    """The last rates of a model of a study, from the records of its run; none where it lies in no finished run."""
+    """The last rates of a model of a study, of a replicate its own; none where it lies in no finished run, or in one of
+    an older version that kept the means of replicates alone.
+    """
     card = read_card(folder)
     try:
         records, _, _ = read_finished(folder.resolve().parent.parent)
     except UserError:
         return
+    own = own_records(folder, card, records)
     for rate in RATES:
-        mine = [
-            one for one in records if one.measurement == rate and one.split == "test" and is_about(one, folder, card)
-        ]
+        mine = [one for one in own if one.measurement == rate and one.split == "test" and not _is_mean(one)]
         if mine:
             yield max(mine, key=lambda one: one.step)
+
+
+def _is_mean(record: Record) -> bool:
+    """Whether a rate was measured of several models: of one, one stage is behind it."""
+    return " " in record.parent

@@ -16,6 +16,7 @@ from dormouse.execution.executors import Watcher
 from dormouse.json_files import json_text
 from dormouse.pipeline.collect_provenance import noted, provenance
 from dormouse.pipeline.items import ITEMS
+from dormouse.pipeline.own_records import write_own
 from dormouse.pipeline.plan import Plan, State
 from dormouse.pipeline.results import RECORDS, read_answered, read_answers, read_records
 from dormouse.pipeline.stages import ANSWERS
@@ -89,7 +90,7 @@ def write_out(
             _replace(out / file, (results / file).read_text(encoding="utf-8"))
         _replace(out / "study.yaml", text)
         for plan in plans:
-            _link_models(plan, out, lost, several=len(plans) > 1)
+            _link_models(plan, out, store, lost, several=len(plans) > 1)
         if drawn:
             return
         watcher.say("writing the report")
@@ -99,11 +100,17 @@ def write_out(
         raise _unwritten(out, error) from error
 
 
-def _link_models(plan: Plan, out: Path, lost: Collection[str], several: bool) -> None:
-    """Name the models of the study in `out/models`: links into the store, and how to put each together."""
+def _link_models(plan: Plan, out: Path, store: Store, lost: Collection[str], several: bool) -> None:
+    """Name the models of the study in `out/models`: links into the store, and how to put each together; beside each of
+    several replicates what was measured of it alone, since the records of the study are their means."""
     for state in plan.states:
         if state.is_final and state.stage.key not in lost:
-            link_model(plan, state, out, several)
+            own = link_model(plan, state, out, several) / RECORDS
+            if plan.design.study.replicates.several:
+                with _swapped(own) as scratch:
+                    write_own(plan, store, state, scratch)
+            else:
+                own.unlink(missing_ok=True)  # of an earlier run, with replicates
 
 
 def model_folder(plan: Plan, state: State, out: Path, several: bool) -> Path:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dormouse.execution.executors import Watcher
-from dormouse.pipeline.folder import link_model, model_folder
+from dormouse.pipeline.folder import link_model
+from dormouse.pipeline.own_records import records_on_the_way
 from dormouse.pipeline.plan import Plan, State
-from dormouse.pipeline.results import records_of
 from dormouse.records import Record
 from dormouse.store import MANIFEST, Store
 
@@ -37,7 +37,7 @@ class LiveWatcher:
                 if state.is_final:
                     stages = [
                         state.stage,
-                        *(reading.stage for reading in plan.readings if _about(reading.state, state)),
+                        *(reading.stage for reading in plan.readings if reading.state.leads_to(state)),
                     ]
                     missing = [stage for stage in stages if not (stage.folder(store) / MANIFEST).is_file()]
                     for stage in missing:
@@ -58,26 +58,10 @@ class LiveWatcher:
     def _is_among(self, name: str, left: set[str]) -> bool:
         return any(one.rpartition("/")[2] in self.keys.get(name, ()) for one in left)
 
-    def by_replicate(self) -> dict[str, list[Record]] | None:
-        """The records of each model alone, by the name of its folder, of a study with replicates; else None: there
-        those of the study are of one model each."""
-        if not self.plans[0].design.study.replicates.several:
-            return None
-        several = len(self.plans) > 1
-        return {
-            model_folder(plan, state, self.out, several).name: self._records(plan, state)
-            for plan in self.plans
-            for state in plan.states
-            if state.is_final
-        }
-
-    def _records(self, plan: Plan, state: State) -> list[Record]:
-        return records_of(plan, self.store, lambda one: _about(one, state))
-
     def _tell(self, plan: Plan, state: State) -> None:
         try:
             folder = link_model(plan, state, self.out, several=len(self.plans) > 1)
-            self.tell(folder, self._records(plan, state))
+            self.tell(folder, records_on_the_way(plan, self.store, state))
         except Exception as error:  # of a tracker, of any kind: the study goes on, and all is told at its end
             why = (str(error) or type(error).__name__).splitlines()[0]
             self.watcher.say(f"{state.organism} {state.intervention} could not be reported yet: {why}")
@@ -101,9 +85,3 @@ class LiveWatcher:
     def failed(self, name: str, why: str) -> None:
         """As the other watcher does."""
         self.watcher.failed(name, why)
-
-
-def _about(one: State, of: State) -> bool:
-    """Whether a state is on the way of a model: the organism itself, or a state of that very treatment."""
-    same = (one.organism, one.seed, one.planting) == (of.organism, of.seed, of.planting)
-    return same and (one.intervention, one.treatment) in (("", 0), (of.intervention, of.treatment))

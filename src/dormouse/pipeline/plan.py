@@ -38,6 +38,11 @@ class State:
         numbers = {"planting": self.planting, "treatment": self.treatment}
         return "".join(f"-{name}{number + 1}" for name, number in numbers.items() if number)
 
+    def leads_to(self, end: State) -> bool:
+        """Whether it is on the way to a model: the organism itself, or a state of that very treatment."""
+        same = (self.organism, self.seed, self.planting) == (end.organism, end.seed, end.planting)
+        return same and (self.intervention, self.treatment) in (("", 0), (end.intervention, end.treatment))
+
 
 @dataclass(frozen=True)
 class PlannedReading:
