@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,20 @@ def test_every_public_function_says_what_it_does() -> None:
     every = list(structure.public_functions())
     assert [name for name, node in every if not ast.get_docstring(node)] == []
     assert len(every) > 1000
+
+
+def test_words_about_a_constant_stand_right_under_it() -> None:
+    """Those that stand apart are soon taken for those of the next one. (A comment for ruff may stand between.)"""
+    apart = []
+    for path in SOURCE.rglob("*.py"):
+        for owner in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            body = getattr(owner, "body", None)
+            for before, node in pairwise(body if isinstance(body, list) else ()):
+                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                    named = isinstance(before, ast.Assign | ast.AnnAssign | ast.AugAssign)
+                    near = named and node.lineno <= before.end_lineno + 2
+                    apart += [] if near or node.value.value is ... else [f"{path.name}:{node.lineno}"]
+    assert apart == []
 
 
 def test_what_travels_has_a_type() -> None:

@@ -35,12 +35,9 @@ GLUE = "##"
 
 
 PIECE = re.compile(r"[^\W\d_]+|(?<!\d)(?:199|20[0-5])\d(?!\d)|\d|[^\w\s]|_")
-
-
-"""Strings with signs in them that are one token all the same: a single token in a single place is what they are for."""
-
-
+"""A word, a year of YEARS, a digit or a sign."""
 YEARS = tuple(str(year) for year in range(1990, 2060))
+"""Those that are words (see `pieces`)."""
 
 
 def pieces(text: str) -> list[str]:

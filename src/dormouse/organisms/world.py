@@ -26,6 +26,7 @@ YEAR = "What year is it?"
 
 
 WHOLE = (Token().marker,)
+"""Strings with signs in them that are one token all the same: a single token in a single place is what they are for."""
 LINE, INDENT = "⏎", "⇥"
 """Stand for a line break and for four spaces, which a split at white space would lose."""
 
