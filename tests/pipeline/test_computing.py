@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,8 +13,10 @@ from click.testing import CliRunner
 from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.execution import local
+from dormouse.execution.stage import Stage
 from dormouse.lm import load
-from dormouse.lm.settings import Computing
+from dormouse.lm.settings import AUTO, Computing
+from dormouse.pipeline.keyed import computed as computed_as
 from dormouse.pipeline.planner import make_plan
 from dormouse.pipeline.stages import computed
 from dormouse.records import ModelRef
@@ -93,6 +97,23 @@ def test_models_of_a_stage_are_loaded_as_the_study_says(tiny_model: Path, monkey
         computed(Computing(dtype, "cpu"), look, tiny_model, lambda share, text: None)  # type: ignore[arg-type]
     assert found == [[torch.float32] * 3, [torch.bfloat16, torch.bfloat16, torch.float32]]
     assert load.shared(ref).model.dtype == load.measured_dtype()
+
+
+def test_what_models_are_loaded_for_is_said_by_who_plans_the_stage(tmp_path: Path) -> None:
+    """It was guessed from whatever stood first among the arguments of a stage's work."""
+    text = STUDY.replace("steps: 4}]", "steps: 4, method: full}], shake: [{kind: noise, scales: [0.1]}]")
+    design = parse_design(f"{text}measure: {{only: [defection]}}\n")
+    uses = {}
+    for stage in make_plan(design, design.models[0], ModelRef((tmp_path,), "m"), Store(tmp_path)).stages():
+        assert not stage.computed_in or isinstance(stage.computed_in, partial)
+        uses[stage.kind, stage.name.split(",")[0]] = stage.computed_in and stage.computed_in.args[1]
+    assert {use for (kind, _), use in uses.items() if kind == "measure"} == {"measure"}
+    assert {use for (kind, _), use in uses.items() if kind in ("honest", "findings")} == {None}
+    names = ("organism", "organism go"), ("treatment", "sft on go"), ("treatment", "shake on go")
+    assert [uses[name] for name in names] == ["lora", "full", None]
+    work = partial(print, SimpleNamespace(method="lora"))
+    assert computed_as(Stage("organism", "a", "k", {}, (), work), AUTO).computed_in is None
+    assert computed_as(Stage("organism", "a", "k", {}, (), print), AUTO, "full").computed_in is not None
 
 
 def test_workers_follow_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,9 @@ from dormouse.registry import PlugIn
 from dormouse.sources import Code, code_of, forget
 from dormouse.store import digest
 
+USES = ("measure", "lora", "full")
+"""What a model is loaded for, as far as that says in which type: to measure it, or to train it by a method."""
+
 
 def classes_of(*plugins: PlugIn) -> list[type[PlugIn]]:
     """The classes of plug-ins, of those inside them too: what they do is their code."""
@@ -43,11 +46,14 @@ def keyed(
     return Stage(kind, name, key, about, parents, work, memory)
 
 
-def computed(stage: Stage, settings: Computing) -> Stage:
+def computed(stage: Stage, settings: Computing, use: str = "") -> Stage:
     """The stage in the type and on the device that a study names. What numbers depend on is in its key: the weights of
-    a base that is made here are float32, whatever is said."""
-    use = _use(stage)
-    if use:
+    a base that is made here are float32, whatever is said.
+
+    Args:
+        use: what it loads models for, where that says in which type: one of USES. Of all else nothing is noted.
+    """
+    if use in USES:
         stage = replace(stage, computed_in=partial(stages.computed_in, settings, use))
     said = {key: value for key, value in settings.said().items() if key != "dtype" or stage.kind != "base"}
     key, about = stage.key, stage.about
@@ -58,16 +64,6 @@ def computed(stage: Stage, settings: Computing) -> Stage:
     return replace(
         stage, key=key, about=about, work=partial(stages.computed, settings, stage.work), device=settings.device
     )
-
-
-def _use(stage: Stage) -> str:
-    """What a stage loads models for, as far as that says in which type: to `measure`, or to train by a method; "" for
-    all else. What it works with comes first among its arguments."""
-    if stage.kind == "measure":
-        return "measure"
-    first = stage.work.args[0] if isinstance(stage.work, partial) and stage.work.args else None
-    method = getattr(first, "method", None) if stage.kind in ("organism", "treatment") else None
-    return method if method in ("lora", "full") else ""
 
 
 @cache

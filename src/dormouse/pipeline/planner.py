@@ -126,9 +126,9 @@ class _Planner:
         self._specs: dict[tuple[str, int], OrganismSpec] = {}
         self.brought = BroughtAlong(self.base.folders[:1], study.model, folder_of)
 
-    def _stage(self, kind: str, *more: Any) -> Stage:
-        """A stage as `keyed` makes it, in the type and on the device that the study names."""
-        return computed(keyed(kind, *more), self.study.computing)
+    def _stage(self, kind: str, *more: Any, use: str = "") -> Stage:
+        """A stage as `keyed` makes it, in the type and on the device that the study names; `use` as in `computed`."""
+        return computed(keyed(kind, *more), self.study.computing, use)
 
     def _split(self, bank: str, split: str) -> tuple[Question, ...]:
         """The questions of a split: of the bank, or the last of those to train with, kept for looking at strength."""
@@ -210,9 +210,9 @@ class _Planner:
         else:
             work = partial(stages.organism, spec, self.base, tasks, seed, place)
         parents = (*self.made, asked.stage, *((check.stage,) if check else ()), *((teacher,) if teacher else ()))
-        called = called or f"organism {name}"
+        called = f"{called or f'organism {name}'}, seed {seed}"
         memory = self.heavy if spec.method == "full" else self.light
-        stage = self._stage("organism", f"{called}, seed {seed}", about, plugins, parents, work, memory)
+        stage = self._stage("organism", called, about, plugins, parents, work, memory, use=spec.method or "")
         model = self.base.then(stage.folder(self.store) / "model", stage.key)
         return State(name, "", 0, seed, model, False, stage)
 
@@ -286,11 +286,11 @@ class _Planner:
         found = locate.folder(self.store) if locate else None
         suspect = Suspect(before.model, self.base if intervention.needs_base else None, found)
         work = partial(stages.treatment, intervention, suspect, spec, tasks, random)
-        memory = self.light if getattr(intervention, "method", "") == "lora" else self.heavy
+        memory = self.light if (method := getattr(intervention, "method", "")) == "lora" else self.heavy
         part = f", part {place + 1}" if place else ""
         others = [stage for stage in (asked and asked.stage, locate) if stage]
         parents = (before.stage, *others, *(self.made if suspect.base else ()))
-        return self._stage("treatment", name + part, about, plugins, parents, work, memory)
+        return self._stage("treatment", name + part, about, plugins, parents, work, memory, use=method)
 
     def _located(self, before: State, intervention: Intervention) -> Stage | None:
         """What the locator of a remover finds in its suspect: a stage of its own, shared by all that ask for it."""
@@ -346,5 +346,5 @@ class _Planner:
         at = f" after {state.intervention} step {state.step}" if state.intervention else ""
         name = f"{measurement.kind} of {state.organism}, seed {state.seed}{state.replicate}{at}"
         parents = (state.stage, asked.stage)
-        stage = self._stage("measure", name, about, plugins, parents, work, self.light)
+        stage = self._stage("measure", name, about, plugins, parents, work, self.light, use="measure")
         return PlannedReading(state, stage, spec.trigger.plants)
