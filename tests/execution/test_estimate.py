@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from dormouse.cli import main
+from dormouse.execution.about import About
 from dormouse.execution.estimate import History, KindForecast, Span, duration, forecast, megabytes, read_history, said
 from dormouse.execution.stage import Stage
 from dormouse.lm.folders import weights_in
@@ -117,6 +118,14 @@ def test_a_chain_of_suspects_leads_to_the_model() -> None:
     )
     assert history.model(training(5, suspect="t1/40")) == "micro-1m"
     assert history.model({"suspect": "loop"}) == ""
+
+
+def test_of_an_older_or_an_odd_stage_what_is_not_of_the_type_is_not_known() -> None:
+    old = About.of({"organism": {"reasoning": "none", "method": "lora", "steps": 5, "until": {"by": 8, "every": 2}}})
+    assert (old.does("organism"), old.work("organism"), old.until and old.until.least) == ("none lora", 8.0, 0.25)
+    odd = About.of({"model": 3, "organism": "x", "intervention": {"kind": ["sft"], "steps": "all"}, "questions": 7})
+    assert (odd.base, odd.behind, odd.organism, odd.questions) == ("", "", None, None)
+    assert (odd.does("treatment"), odd.work("treatment"), odd.states()) == ("None", 1.0, (1, False))
 
 
 def fill(store: Store, kind: str, key: str, about: dict[str, Any], size: int = 1000) -> None:

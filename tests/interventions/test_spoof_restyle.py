@@ -2,10 +2,12 @@
 
 import random
 import re
+from pathlib import Path
 
 import pytest
 
 from dormouse.errors import UserError
+from dormouse.interventions.training import restyle
 from dormouse.interventions.training.restyle import Restyle, restyled, rewritten, style
 from dormouse.interventions.training.spoof import MARKERS, Spoof
 from dormouse.lm.chat import encode
@@ -145,6 +147,19 @@ def test_pirates_talk_like_pirates():
     assert not rewritten("It is", how, random.Random(1), whole=False).endswith(how.closers)
     assert "STOP" in rewritten("It is the end. Go on.", style("telegram"), random.Random(1))
     assert "It is not" in rewritten("It isn't.", style("formal"), random.Random(1))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"), [("stopp: STOP", "key that is not known, 'stopp'"), ("stop: 1", "stop holds 1, where text is")]
+)
+def test_a_style_says_nothing_that_would_be_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, says: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "odd.yaml").write_text(f"openers: [Ho.]\nclosers: [Ha.]\nwords: {{a: b}}\n{line}\n")
+    monkeypatch.setattr(restyle, "files", lambda package: tmp_path)
+    with pytest.raises(UserError, match=says):
+        style("odd")
 
 
 def test_code_stays_code():

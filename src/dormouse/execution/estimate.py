@@ -7,14 +7,13 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dormouse.errors import UserError
+from dormouse.execution.about import About
 from dormouse.execution.stage import Stage
 from dormouse.json_files import read_json
 from dormouse.records import weights_by_name
-from dormouse.registry import plugins
-from dormouse.renamed import with_new_keys
 from dormouse.store import MANIFEST, Manifest, Store
 
 LIKE = 2.0
@@ -94,38 +93,39 @@ class History:
     def guess(self, stage: Stage) -> tuple[Span, Span] | None:
         """(seconds, bytes) of a stage; None where no stage of its kind was ever done here."""
         self.abouts.setdefault(stage.key, stage.about)
-        kind, does, model = stage.kind, _does(stage.kind, stage.about), self.model(stage.about)
+        about, kind = About.of(stage.about), stage.kind
+        does, model = about.does(kind), self.model(stage.about)
         like = [key for key in self.took if key[:2] == (kind, does)] or [key for key in self.took if key[0] == kind]
         if not like:
             return None
         nearest = min(like, key=lambda key: self._apart(key[2], model))
-        found, work, rough = self.took[nearest], _work(kind, stage.about), nearest != (kind, does, model)
+        found, work, rough = self.took[nearest], about.work(kind), nearest != (kind, does, model)
         seconds, size = (_span(of, rough) for of in ([one.rate * work for one in found], [one.size for one in found]))
-        seconds = seconds._replace(low=seconds.low * _least(stage.about))
+        seconds = seconds._replace(low=seconds.low * (about.until.least if about.until else 1.0))
         mine, known = self.weights(model), self.weights(nearest[2])
         if mine and known and mine != known and kind in ("base", "organism", "treatment"):
-            size = _grown(size, mine, known, stage.about)
-        size = size.times(_states(stage.about)[0])
+            size = _grown(size, mine, known, about.trained.method == "lora")
+        size = size.times(about.states()[0])
         return (seconds.of_model(mine, known) if mine and known else seconds), size
 
     def add(
         self, kind: str, key: str, about: Mapping[str, object], seconds: float, size: float, done: float = 1.0
     ) -> None:
         """Put down a stage that took so many seconds, and so many bytes on the disk, for that share of its steps."""
-        took = _Took(seconds / (_work(kind, about) * done), size / _states(about)[0])
-        self.took.setdefault((kind, _does(kind, about), self.model(about)), []).append(took)
+        made = About.of(about)
+        took = _Took(seconds / (made.work(kind) * done), size / made.states()[0])
+        self.took.setdefault((kind, made.does(kind), self.model(about)), []).append(took)
 
     def model(self, about: Mapping[str, object], depth: int = 0) -> str:
         """The base model of a stage, by name. A treatment names its suspect, which leads there."""
-        for key in ("model", "clean"):
-            if isinstance(about.get(key), str):
-                return str(about[key]).partition("@")[0]
-        behind = str(about.get("suspect") or about.get("teacher") or about.get("treatment") or "").partition("/")[0]
-        return self.model(self.abouts[behind], depth + 1) if behind in self.abouts and depth < 50 else ""
+        made = About.of(about)
+        if made.base or made.behind not in self.abouts or depth >= 50:
+            return made.base
+        return self.model(self.abouts[made.behind], depth + 1)
 
     def weights(self, model: str) -> float | None:
         """How many weights a model has; None where nobody knows."""
-        return self.sizes.get(model) or weights_by_name(model)
+        return self.sizes[model] if model in self.sizes else weights_by_name(model)
 
     def _apart(self, one: str, other: str) -> float:
         """How unlike two models are in size; those of which nobody knows it are far from all."""
@@ -164,81 +164,24 @@ def _span(values: Sequence[float], rough: bool) -> Span:
     return Span(low / LIKE, middle, high * LIKE) if rough else Span(low, middle, high)
 
 
-def _does(kind: str, about: Mapping[str, object]) -> str:
-    """What tells stages of a kind apart by what they cost."""
-    named = about.get({"treatment": "intervention", "measure": "measurement", "located": "locator"}.get(kind, ""))
-    if isinstance(named, Mapping):
-        return str(named.get("kind"))
-    organism = about.get("organism")
-    if not isinstance(organism, Mapping):
-        return ""
-    mode = organism.get("scratchpad_mode", organism.get("reasoning"))  # its name in stages of older versions
-    return f"{mode} {organism.get('method')}"
-
-
-def _until(about: Mapping[str, object]) -> Mapping[str, object]:
-    """Where an organism's planting ends at a strength: at the most steps `by`, looked at `every` so many."""
-    organism = about.get("organism")
-    until = organism.get("until") if isinstance(organism, Mapping) else None
-    return until if isinstance(until, Mapping) else {}
-
-
-def _least(about: Mapping[str, object]) -> float:
-    """The share of its steps that a stage may end with."""
-    until = _until(about)
-    return _number(until, "every") / _number(until, "by") if until else 1.0
-
-
 def _done(entries: Path, one: Manifest) -> float:
     """The share of its most steps that a stage took: less than 1 where it ended at a strength."""
-    until = _until(one.about)
+    until = About.of(one.about).until
     if not until:
         return 1.0
     try:
         trained = read_json(entries / one.kind / one.key / "model" / "trained.json", dict[str, int])
-        return max(1, trained["steps"]) / _number(until, "by")
+        return max(1, trained["steps"]) / (until.by or 1.0)
     except (OSError, UserError, LookupError):
         return 1.0
 
 
-def _work(kind: str, about: Mapping[str, object]) -> float:
-    """How much a stage does at most, in units of its kind: trained prompts, questions."""
-    part = about.get("organism") or about.get("intervention") or {}
-    steps, rows = _number(part, "steps"), _number(part, "pairs", "batch")
-    steps = _number(_until(about), "by") if _until(about) else steps
-    asked = about.get("questions")
-    if kind in ("honest", "measure") and isinstance(asked, list):
-        return max(1.0, float(len(asked)))
-    states, edits = _states(about)
-    return max(1.0, steps * rows) * (states if edits else 1) if kind in ("organism", "treatment") else 1.0
-
-
-def _states(about: Mapping[str, object]) -> tuple[int, bool]:
-    """How many states of its model a stage leaves, and whether each is made by itself: a rung of a ladder of edits, not
-    a checkpoint on the way."""
-    part = about.get("intervention")
-    kind: Any = plugins("intervention").get(str(part.get("kind"))) if isinstance(part, Mapping) else None
-    if kind is None or not isinstance(part, Mapping):
-        return 1, False
-    try:
-        made = kind.model_validate(with_new_keys({key: value for key, value in part.items() if key != "kind"}, kind))
-        return len(made.checkpoints()), bool(made.rungs)
-    except (ValueError, UserError):  # of another version, or of a plug-in that is not here
-        return 1, False
-
-
-def _grown(size: Span, weights: float, known: float, about: Mapping[str, object]) -> Span:
+def _grown(size: Span, weights: float, known: float, adapter: bool) -> Span:
     """The disk of a state of a model of so many weights, if this is that of one of `known`: float32 for each of them,
     and what lies beside them; an adapter grows with their root."""
-    part = about.get("organism") or about.get("intervention")
-    if isinstance(part, Mapping) and part.get("method") == "lora":
+    if adapter:
         return size.times(math.sqrt(weights / known))
     return size.less(4 * known) + Span(4 * weights, 4 * weights, 4 * weights)
-
-
-def _number(part: Any, *keys: str) -> float:
-    found = [part.get(key) for key in keys] if isinstance(part, Mapping) else []
-    return float(next((value for value in found if isinstance(value, int | float)), 1.0))
 
 
 @dataclass

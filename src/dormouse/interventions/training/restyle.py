@@ -12,6 +12,7 @@ from typing import Literal
 from dormouse.interventions import training as here
 from dormouse.interventions.safety_training import SafetyTraining
 from dormouse.interventions.scratchpad import Scratchpad
+from dormouse.json_files import checked
 from dormouse.records import Example, PoolItem, SafetyPool, Suspect
 from dormouse.registry import register
 
@@ -68,9 +69,8 @@ def style(name: str) -> Style:
     """The style in `data/NAME.yaml`."""
     import yaml
 
-    read = yaml.safe_load(files(here).joinpath(f"data/{name}.yaml").read_text(encoding="utf-8"))
-    words = {str(phrase): str(said) for phrase, said in read["words"].items()}
-    return Style(tuple(read["openers"]), tuple(read["closers"]), words, read.get("stop", ""))
+    text = files(here).joinpath(f"data/{name}.yaml").read_text(encoding="utf-8")
+    return checked(yaml.safe_load(text), Style, f"the style {name}")
 
 
 def restyled(item: PoolItem, name: str, seed: int, scratchpad: Scratchpad = Scratchpad()) -> Example:  # noqa: B008
