@@ -46,6 +46,8 @@ def test_no_room_is_said_before_the_study_runs() -> None:
     design = parse_design(study("8", "greater"))
     (said,) = pilot_lines(design, numbers(0.0, against=0.97), PILOT)
     assert "no room: the arms compared with leave room for 0.03 only. No number of seeds changes that" in said
+    (few,) = pilot_lines(design, numbers(0.0, against=0.97), PILOT[:3])
+    assert "no room: the arms compared with leave room for 0.03 only" in few, "three seeds test nothing, and show that"
     (half,) = pilot_lines(design, numbers(0.05, against=0.85), PILOT)
     assert "if the truth is all that there is room for, 0.15" in half
 

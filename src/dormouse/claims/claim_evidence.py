@@ -13,7 +13,7 @@ from dormouse.claims.damage import Damage
 from dormouse.claims.decision import Decision, decide, room, test_of
 from dormouse.claims.effects import FEWEST, Effect, Span, ValuesByItem, effect
 from dormouse.claims.looks import later, look_of, look_taken
-from dormouse.claims.matching import Side, adjusted, matching
+from dormouse.claims.matching import Side, adjusted, grown, matching
 from dormouse.claims.numbers import Numbers, mean
 from dormouse.claims.strength import Gated, StrengthGate
 from dormouse.claims.verdict import Chance, Damaged, Matching, Sides, Verdict
@@ -21,6 +21,7 @@ from dormouse.metrics import metric
 from dormouse.registry import nearest
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
+from dormouse.studies.doses import EXPONENT
 from dormouse.studies.pairing import Pairing, Setup
 
 UNMATCHED = "before treatment no organism of one side is as strong as any of the other"
@@ -67,13 +68,22 @@ class ClaimEvidence:
         """What was measured, of arms whose treatment did not ruin the model."""
         return {} if self._ruined(arm) else self._seen(arm, split)
 
+    def _behind(self, arm: Arm) -> tuple[Arm, ...]:
+        """The arms from which what is compared of an arm is made: of a dose to one half all doses."""
+        return self.design.behind(arm, self.claim.compare)
+
     def _ruined(self, arm: Arm) -> Damaged | None:
-        step = self.design.steps(arm)[-1] if self.claim.step is None else self.claim.step
-        return self.damage.damaged(arm, step, self._named(arm))
+        """The first of the arms behind it whose treatment is damage."""
+        said = self.claim.step
+        steps = ((one, self.design.steps(one)[-1] if said is None else said) for one in self._behind(arm))
+        found = (self.damage.damaged(one, step, self._named(one)) for one, step in steps)
+        return next(filter(None, found), None)
 
     def _found(self, arm: Arm, split: str) -> Mapping[int, ValuesByItem]:
         """What is compared: of organisms that pass the gate, times cut where all were followed."""
-        return self.censoring.cut(self.strength.passing(arm, self._seen(arm, split)))
+        seen, behind = self._seen(arm, split), self._behind(arm)
+        strong = {seed: values for seed, values in seen.items() if self.strength.all_pass(behind, seed)}
+        return self.censoring.cut(strong)
 
     def _kept(
         self, setups: Sequence[Setup], found: Callable[[Arm, str], Mapping[int, ValuesByItem]], gone: dict[Arm, None]
@@ -98,7 +108,8 @@ class ClaimEvidence:
 
     def _strong(self, setups: Sequence[Setup]) -> set[int]:
         """The seeds with which every arm passes the gate, whatever was measured of it afterwards."""
-        each = [{seed for seed in self._planned(arm) if self.strength.passes(arm, seed)} for arm in _arms(setups)]
+        behind = {arm: self._behind(arm) for arm in _arms(setups)}
+        each = [{s for s in self._planned(arm) if self.strength.all_pass(some, s)} for arm, some in behind.items()]
         return set.intersection(*each) if each else set()
 
     def _enough(self, setups: list[Setup]) -> list[Setup]:
@@ -188,6 +199,8 @@ class ClaimEvidence:
         seeds = found.seeds if found else ()
         sides = (self._side(True), self._side(False)) if found and self._before() else ((), ())
         matched = matching(self.strength, *sides, seeds) if all(sides) else None
+        if claim.compare == EXPONENT and sides[0] and not sides[1]:
+            matched = grown(self.strength, map(self._behind, _arms(self.setups)), seeds)
         decision = self._decision(corrected, matched, left)
         gated, budgets = self._gated(), self.censoring.budgets
         return Verdict(
@@ -232,7 +245,7 @@ class ClaimEvidence:
             thin=tuple(map(self._named, self.thin)),
             before=self._before(),
             matching=matched,
-            adjusted=adjusted(self.strength, *sides, seeds) if matched else None,
+            adjusted=adjusted(self.strength, *sides, seeds) if matched and all(sides) else None,
             censored=budgets[0] if budgets else None,
             budgets=tuple(budgets),
             at_budget=Sides(*self._at_budget()),
@@ -297,8 +310,9 @@ class ClaimEvidence:
     def _gated(self) -> Gated:
         """What the gate did."""
         pairs = {
-            (arm.untreated, seed): None
+            (one.untreated, seed): None
             for arm, split in _cells(self.measured)
+            for one in self._behind(arm)
             for seed in sorted(self._seen(arm, split))
         }
         return self.strength.gated(pairs, self._named)

@@ -6,7 +6,8 @@ keep more for that reason alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from dormouse.claims.effects import ValuesByItem
 from dormouse.claims.strength import ON, StrengthGate
@@ -36,6 +37,18 @@ def matching(strength: StrengthGate, where: Side, against: Side, seeds: Collecti
         return None
     one, other = (_range([value for value in side if value is not None]) for side in (these, those))
     return Matching(one, other, one.low <= other.high and other.low <= one.high)
+
+
+def grown(strength: StrengthGate, behind: Iterable[Sequence[Arm]], seeds: Collection[int]) -> Matching | None:
+    """The same of the organisms with the most triggers and those with the fewest: if these are not equally strong, it
+    may be strength that an exponent shows.
+
+    Args:
+        behind: of each exponent the arms that it is made from, from the fewest triggers (see `Design.behind`).
+    """
+    each = list(behind)
+    found = matching(strength, [(arms[-1], {}) for arms in each], [(arms[0], {}) for arms in each], seeds)
+    return replace(found, sides=("most triggers", "fewest")) if found else None
 
 
 def adjusted(strength: StrengthGate, where: Side, against: Side, seeds: Collection[int]) -> ValueInterval | None:

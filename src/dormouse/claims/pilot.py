@@ -46,9 +46,13 @@ def _line(design: Design, asked: ClaimEvidence) -> str:
     if found is None:
         return f"pilot, claim {claim.id}: it says nothing: {answer.why}"
     said = [f"pilot, claim {claim.id}: {found.value:+.3g} with {len(found.seeds)} seeds"]
-    if answer.verdict in ("no room", "not comparable"):
-        return f"{said[0]}; {answer.verdict}: {answer.why}. No number of seeds changes that"
-    if (left := answer.room) is not None:
+    if (left := answer.room) is not None and left < claim.margin:  # of so few seeds as well that nothing is tested
+        why = f"the arms compared with leave room for {left:.3g} only"
+        return f"{said[0]}; no room: {why}. No number of seeds changes that"
+    if answer.verdict == "not comparable":
+        remedy = "More seeds may show some that are: better plant both until they are equally strong"
+        return f"{said[0]}; not comparable: {answer.why}. {remedy}"
+    if left is not None:
         said.append(f"the arms compared with leave room for {left:.3g}")
     truth, named = _truth(claim, answer)
     if (chance := power(design, claim, found, truth)) is None:

@@ -6,10 +6,9 @@ before treatment only, so that leaving out the weak favours no answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dormouse.claims.effects import ValuesByItem
 from dormouse.claims.numbers import Numbers, mean
 from dormouse.claims.verdict import Bounds, LeftOut, Weak
 from dormouse.studies.arms import Arm
@@ -48,9 +47,9 @@ class StrengthGate:
         on, off = (self.rates(arm, rate).get(seed) for rate in (ON, OFF))
         return (on is None or on >= self.bounds.triggered) and (off is None or off <= self.bounds.untriggered)
 
-    def passing(self, arm: Arm, found: Mapping[int, ValuesByItem]) -> Mapping[int, ValuesByItem]:
-        """Of the values of an arm, seed by seed, those whose organism passes the gate."""
-        return {seed: values for seed, values in found.items() if self.passes(arm, seed)}
+    def all_pass(self, arms: Collection[Arm], seed: int) -> bool:
+        """Whether the organisms of all these arms are strong enough, with this seed."""
+        return all(self.passes(arm, seed) for arm in arms)
 
     def mean(self, arms: Iterable[Arm], seeds: Collection[int]) -> float | None:
         """The mean defection rate of arms before treatment; None where it is not known of all."""

@@ -99,6 +99,8 @@ class Matching:
     where: ValueInterval
     against: ValueInterval
     overlap: bool
+    sides: tuple[str, str] = ("claimed of", "against")
+    """What the two are called."""
 
 
 @dataclass(frozen=True)

@@ -286,7 +286,7 @@ def _strength(one: Verdict) -> list[str]:
         said = ", ".join(f"{percent(rate)} ({SIDES[side]})" for side, rate in before.items())
         notes.append(f"Defection on the cue before treatment, where matched arms are alike: {said}.")
     if matched := one.matching:
-        sides = ((matched.where, "claimed of"), (matched.against, "against"))
+        sides = zip((matched.where, matched.against), matched.sides, strict=True)
         ranges = ", ".join(f"{decimal(s.value)} ({decimal(s.low)} to {decimal(s.high)}) {words}" for s, words in sides)
         meet = "the ranges overlap" if matched.overlap else "the ranges do not overlap"
         notes.append(f"The same in log-odds, over organisms and seeds: {ranges}; {meet}.")

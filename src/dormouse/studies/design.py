@@ -109,15 +109,21 @@ class Design:
         is_final = step is None or step == self.steps(arm)[-1]
         sizes = self._by_model[arm.model].measure
         found = expected.metrics(self.organism(arm), sizes, treated=bool(arm.chain), is_final=is_final)
-        return found if found is None or not is_final else {**found, **self._of_doses.get(arm, {})}
+        of_doses = dict.fromkeys(self._of_doses.get(arm, {}), ("test",))
+        return found if found is None or not is_final else {**found, **of_doses}
+
+    def behind(self, arm: Arm, measurement: str) -> tuple[Arm, ...]:
+        """The arms whose numbers make a measurement of an arm: itself or, of what follows from doses, every dose; of an
+        exponent every dose of every number of triggers, from the fewest."""
+        return self._of_doses.get(arm, {}).get(measurement, (arm,))
 
     @cached_property
-    def _of_doses(self) -> Mapping[Arm, Mapping[str, tuple[str, ...]]]:
-        """What follows from the doses of a series, where its largest dose is (see `doses`)."""
+    def _of_doses(self) -> Mapping[Arm, Mapping[str, tuple[Arm, ...]]]:
+        """What follows from the doses of a series, where its largest dose is (see `doses`), and from which arms."""
         series = dose_series(self)
-        found = {one.end: dict.fromkeys(HALF, ("test",)) for one in series}
+        found = {one.end: dict.fromkeys(HALF, tuple(one.doses.values())) for one in series}
         for some in growing(series):
-            found[some[-1].end][EXPONENT] = ("test",)
+            found[some[-1].end][EXPONENT] = tuple(arm for one in some for arm in one.doses.values())
         return found
 
     def treatment_metrics(self, arm: Arm) -> set[str]:
