@@ -9,6 +9,7 @@ from dormouse.claims.numbers import Numbers
 from dormouse.claims.verdict import Verdict
 from dormouse.records import Record
 from dormouse.studies.arms import Arm
+from dormouse.studies.design import Design
 from dormouse.studies.file import parse_design
 
 DESIGN = parse_design("""\
@@ -81,3 +82,22 @@ def test_an_exponent_of_organisms_that_are_not_equally_strong_is_not_comparable(
     assert exponent.matching is not None
     assert exponent.matching.sides == ("most triggers", "fewest")
     assert exponent.matching.where.high < exponent.matching.against.low
+
+
+def test_one_exponent_that_is_a_lower_bound_leaves_the_others_as_they_are() -> None:
+    """A bound of one seed is no budget of all. What it could turn is undecided, what it could not turn is decided."""
+    numbers = Numbers()
+    for seed in range(8):
+        value, limit = (0.1, 0.1) if seed == 0 else (0.3 + 0.01 * seed, None)
+        made = Record(
+            *(LAST.organism, LAST.chain, 4, "carry_over_exponent", "test", seed, value, 0, 99, 48, False),
+            model="micro-60k",
+            censored_at=limit,
+        )
+        numbers.add_records([made])
+    less = answer_claims(DESIGN, numbers)[0]
+    assert less.effect == pytest.approx((0.1 + sum(0.3 + 0.01 * seed for seed in range(1, 8))) / 8 - 1)
+    assert (less.verdict, "only bounds" in less.why) == ("undecided", True)
+    other = DESIGN.claims[0].model_copy(update={"direction": "greater", "against": -1.0})
+    more = DESIGN.study.model_copy(update={"claims": (other,)})
+    assert answer_claims(Design(more), numbers)[0].verdict == "supported", "it may only be more"

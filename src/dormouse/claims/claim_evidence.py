@@ -25,7 +25,7 @@ from dormouse.studies.doses import EXPONENT
 from dormouse.studies.pairing import Pairing, Setup
 
 UNMATCHED = "before treatment no organism of one side is as strong as any of the other"
-HIDDEN_BY_BUDGET = "times that reached the budget hide whether the effect is as large as claimed"
+HIDDEN = "values that are only bounds (times at the budget, doses beyond the given) hide whether it is as large"
 
 
 class ClaimEvidence:
@@ -188,7 +188,7 @@ class ClaimEvidence:
         decision = decide(self.claim, self.test, corrected, left, self.look)
         decided = decision.outcome in ("supported", "contradicted")
         if decided and self.effect and self._hidden(decision.outcome, self.effect, *self._at_budget()):
-            return Decision("undecided", why=HIDDEN_BY_BUDGET)
+            return Decision("undecided", why=HIDDEN)
         if decision.outcome == "undecided" and not decision.why:
             return replace(decision, why=self._why())
         return decision
@@ -256,7 +256,7 @@ class ClaimEvidence:
 
     def _chances(self, decision: Decision) -> tuple[Chance, ...]:
         """Of a verdict with more seeds, where it is seeds that are missing."""
-        if decision.outcome != "undecided" or decision.why == HIDDEN_BY_BUDGET or not self.effect:
+        if decision.outcome != "undecided" or decision.why == HIDDEN or not self.effect:
             return ()
         # with more seeds, claims will be tested that were not
         more = {n: level / len(self.design.claims) for n, level in later(self.design).items()}
@@ -266,19 +266,20 @@ class ClaimEvidence:
         """Whether times that were followed no further than to their budgets may hide that the verdict is wrong."""
         if self.censoring.beyond(self.constant) and where:
             return True
-        at_most = [
-            self._at_most(arm for one in self.setups for arm in one.these),
-            self._at_most(arm for one in self.setups for arm in one.those),
-        ]
+        these = [arm for one in self.setups for arm in one.these]
+        those = [arm for one in self.setups for arm in one.those]
+        # that one side is this or more says the same of the effect as that the other is this or less
+        at_most = [self._bounds(these, those), self._bounds(those, these)]
         if verdict == "supported":  # by values of the side that is claimed to be more, which may be less
             return any({"greater": at_most[:1], "less": at_most[1:]}.get(self.claim.direction, at_most))
         return verdict == "contradicted" and self.censoring.hides(self.claim.direction, found, where, against, *at_most)
 
-    def _at_most(self, arms: Iterable[Arm]) -> bool:
-        """Whether values of some arms are upper bounds: ratios to a time that reached its budget."""
+    def _bounds(self, upper: Iterable[Arm], lower: Iterable[Arm]) -> bool:
+        """Whether values of some arms are upper bounds, or those of others lower ones."""
         seeds = set(self.effect.seeds if self.effect else ())
-        cells = ((arm, split) for arm in arms for split in self.claim.split)
-        return any(self.numbers.upper.get(self._key(*cell), set()) & seeds for cell in cells)
+        sides = ((self.numbers.upper, upper), (self.numbers.lower, lower))
+        cells = [(bounds, arm, split) for bounds, arms in sides for arm in arms for split in self.claim.split]
+        return any(bounds.get(self._key(arm, split), set()) & seeds for bounds, arm, split in cells)
 
     def _why(self) -> str:
         """What stands in the way of an answer."""

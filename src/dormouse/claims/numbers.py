@@ -12,6 +12,7 @@ from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import log_odds
 from dormouse.records import Record
 from dormouse.studies.arms import Arm
+from dormouse.studies.doses import EXPONENT
 from dormouse.studies.expected import RATIOS
 
 BASES = dict(RATIOS.values())
@@ -43,7 +44,9 @@ class Numbers:
     limits: dict[Key, float] = field(default_factory=dict)
     """Where times are cut off; the smallest, where seeds were followed for different times."""
     upper: dict[Key, set[int]] = field(default_factory=dict)
-    """Ratios that are upper bounds, by seed: what they are held against reached its budget."""
+    """What is an upper bound, by seed: ratios of which the other side reached its budget, doses below those given."""
+    lower: dict[Key, set[int]] = field(default_factory=dict)
+    """Exponents that are lower bounds, by seed. Each is one of its own: no budget, to which all could be restricted."""
     controls: set[tuple[str, str]] = field(default_factory=set)
     """(model, organism) that plant nothing: what they do without a policy does not persist."""
 
@@ -77,7 +80,10 @@ class Numbers:
                 continue
             key = (r.model, r.organism, r.intervention, r.step, r.measurement, r.split, r.x)
             self.add(key, r.seed, ("",), (r.value,))
-            self._limit(key, r.censored_at)
+            if r.measurement != EXPONENT:
+                self._limit(key, r.censored_at)
+            elif r.censored_at is not None:
+                self.lower.setdefault(key, set()).add(r.seed)
             if r.floor is not None and r.value <= r.floor:
                 self.upper.setdefault(key, set()).add(r.seed)
 
