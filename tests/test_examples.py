@@ -8,6 +8,7 @@ from dormouse.pipeline.planner import make_plan
 from dormouse.records import ModelRef
 from dormouse.store import Store
 from dormouse.studies.file import read_design
+from dormouse.studies.seeds import any_seed
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.yaml"))
 
@@ -20,3 +21,12 @@ def test_an_example_is_read_and_planned(path, tmp_path):
     assert plan.readings
     keys = [stage.key for stage in plan.stages()]
     assert len(keys) == len(set(keys))
+
+
+def test_the_pilot_of_how_many_has_the_arms_of_the_study_and_seeds_of_its_own():
+    study, pilot = (read_design(path) for path in EXAMPLES if path.stem in ("how-many", "how-many-pilot"))
+    if pilot.study.name == "how-many":
+        study, pilot = pilot, study
+    for part in ("model", "organisms", "interventions", "cross", "measure"):
+        assert getattr(study.study, part) == getattr(pilot.study, part), part
+    assert not {*any_seed(study.study.seeds)} & {*any_seed(pilot.study.seeds)}

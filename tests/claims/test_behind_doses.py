@@ -97,7 +97,8 @@ def test_one_exponent_that_is_a_lower_bound_leaves_the_others_as_they_are() -> N
         numbers.add_records([made])
     less = answer_claims(DESIGN, numbers)[0]
     assert less.effect == pytest.approx((0.1 + sum(0.3 + 0.01 * seed for seed in range(1, 8))) / 8 - 1)
-    assert (less.verdict, "only bounds" in less.why) == ("undecided", True)
+    assert (less.verdict, "beyond those given" in less.why) == ("undecided", True)
+    assert less.open_ends == ("high",)
     other = DESIGN.claims[0].model_copy(update={"direction": "greater", "against": -1.0})
     more = DESIGN.study.model_copy(update={"claims": (other,)})
     assert answer_claims(Design(more), numbers)[0].verdict == "supported", "it may only be more"

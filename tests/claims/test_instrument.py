@@ -45,7 +45,27 @@ def test_a_study_that_is_looked_at_again_and_again_is_as_seldom_wrong(truth: str
     assert found.wrong <= 0.05 + chance * (0.05 * 0.95) ** 0.5
 
 
+@pytest.mark.parametrize("truth", instrument.GAMMAS)
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_exponents_are_found_as_they_are(truth: str, seeds: int) -> None:
+    found = instrument.simulate_exponent(truth, seeds, STUDIES)
+    chance = 3 / STUDIES**0.5
+    assert found.coverage >= 0.93 - chance * (0.93 * 0.07) ** 0.5
+    assert found.wrong <= 0.05 + chance * (0.05 * 0.95) ** 0.5
+
+
+@pytest.mark.parametrize("times", [3.0, 1.2])
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_a_ruined_set_up_is_not_counted_and_a_sound_one_is(times: float, seeds: int) -> None:
+    found = instrument.simulate_damage(times, seeds, STUDIES)
+    chance = 3 / STUDIES**0.5
+    assert found.coverage >= 0.93 - chance * (0.93 * 0.07) ** 0.5
+    assert found.wrong <= 0.05 + chance * (0.05 * 0.95) ** 0.5
+
+
 def test_it_finds_what_is_there() -> None:
+    assert instrument.simulate_exponent("gamma 0.2", 12, 12).right > 0.8
+    assert instrument.simulate_damage(3.0, 20, 12).right > 0.8
     assert instrument.simulate("effect 0.3", 20, 20).right > 0.8
     assert instrument.simulate("floor against ceiling", 5, 20).right > 0.8
     assert instrument.simulate("no overlap in strength", 5, 20).right > 0.8

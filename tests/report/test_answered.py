@@ -55,6 +55,7 @@ def claim(**changes: Any) -> dict[str, Any]:
         "contradiction": "",
         "chances": [],
         "others_possible": None,
+        "open_ends": [],
         "room": None,
         "matching": None,
         "adjusted": None,

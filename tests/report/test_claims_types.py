@@ -203,8 +203,8 @@ def test_what_is_wrong_and_where_is_said(verdicts: Verdicts, change: dict[str, A
 
 
 def test_a_newer_version_is_refused(verdicts: Verdicts) -> None:
-    with pytest.raises(UserError, match="version holds 5, where 4 is wanted"):
-        answered({VERDICTS: plain(verdicts) | {"version": 5}})
+    with pytest.raises(UserError, match="version holds 6, where 5 is wanted"):
+        answered({VERDICTS: plain(verdicts) | {"version": 6}})
 
 
 @pytest.mark.parametrize("said", [3, [], {}, {"answers": 3}, {"answers": [3]}, {"stamp": {}, "answers": []}])
@@ -229,8 +229,8 @@ def test_foreign_words_are_no_verdicts_and_inert_in_the_message(verdicts: Verdic
 
 
 NEW = {"look", "quantifier", "contradiction", "chances", "others_possible", "room", "matching", "adjusted"}
-NEW |= {"damage", "damaged"}
-"""What versions 2 to 4 say that version 1 did not. It has no `seeds_needed` any more."""
+NEW |= {"damage", "damaged", "open_ends"}
+"""What versions 2 to 5 say that version 1 did not. It has no `seeds_needed` any more."""
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
@@ -249,6 +249,17 @@ def test_the_results_that_were_published_are_read_as_they_stand(path: Path) -> N
     shown = answered({VERDICTS: said})
     assert [one.verdict for one in shown] == [one["verdict"] for one in said["answers"]]
     assert stated({VERDICTS: said}).startswith("Stated before 2026-11-2")
+
+
+def test_version_4_said_nothing_of_open_ends_nor_what_matched_sides_are_called(verdicts: Verdicts) -> None:
+    said = plain(verdicts) | {"version": 4}
+    matched = [one["matching"] for one in said["answers"] if one["matching"]]
+    assert matched
+    for one in said["answers"]:
+        assert one.pop("open_ends") == []
+    for one in matched:
+        one.pop("sides")
+    assert read(said) == verdicts
 
 
 def test_there_are_results_to_read() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from dormouse.claims.effects import Direction, Effect, ValuesByItem
+from dormouse.claims.numbers import Key, Numbers
+from dormouse.claims.verdict import End
 
 
 class Censoring:
@@ -54,3 +56,16 @@ class Censoring:
             return True
         wrong = found.high < 0 if direction == "greater" else found.low > 0
         return bool(where if direction == "greater" else against) and not wrong
+
+
+def open_ends(numbers: Numbers, where: Sequence[Key], against: Sequence[Key], seeds: Set[int]) -> tuple[End, ...]:
+    """The ends at which an effect is open: it may be any less (more) than the numbers have it, as some of them are only
+    bounds. That one side is this or more says the same of it as that the other side is this or less."""
+
+    def among(bounds: Mapping[Key, set[int]], keys: Sequence[Key]) -> bool:
+        return any(bounds.get(key, set()) & seeds for key in keys)
+
+    low = among(numbers.upper, where) or among(numbers.lower, against)
+    high = among(numbers.upper, against) or among(numbers.lower, where)
+    ends: dict[End, bool] = {"low": low, "high": high}
+    return tuple(end for end, is_open in ends.items() if is_open)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dormouse.claims.censoring import Censoring
+from dormouse.claims.censoring import Censoring, open_ends
 from dormouse.claims.chances import chances
 from dormouse.claims.curve import curve
 from dormouse.claims.damage import Damage
@@ -16,7 +16,7 @@ from dormouse.claims.looks import later, look_of, look_taken
 from dormouse.claims.matching import Side, adjusted, grown, matching
 from dormouse.claims.numbers import Numbers, mean
 from dormouse.claims.strength import Gated, StrengthGate
-from dormouse.claims.verdict import Chance, Damaged, Matching, Sides, Verdict
+from dormouse.claims.verdict import Chance, Damaged, End, Matching, Sides, Verdict
 from dormouse.metrics import metric
 from dormouse.registry import nearest
 from dormouse.studies.arms import Arm
@@ -25,7 +25,7 @@ from dormouse.studies.doses import EXPONENT
 from dormouse.studies.pairing import Pairing, Setup
 
 UNMATCHED = "before treatment no organism of one side is as strong as any of the other"
-HIDDEN = "values that are only bounds (times at the budget, doses beyond the given) hide whether it is as large"
+HIDDEN = "times that reached the budget, or doses beyond those given, hide whether the effect is as large as claimed"
 
 
 class ClaimEvidence:
@@ -172,8 +172,10 @@ class ClaimEvidence:
 
     def _side(self, these: bool) -> Side:
         """The arms of a side in every set-up, and what is compared of them."""
-        cells = ((arm, one.split) for one in self.setups for arm in (one.these if these else one.those))
-        return [(arm, self._found(arm, split)) for arm, split in cells]
+        return [(arm, self._found(arm, split)) for arm, split in self._cells_of(these)]
+
+    def _cells_of(self, these: bool) -> list[tuple[Arm, str]]:
+        return [(arm, one.split) for one in self.setups for arm in (one.these if these else one.those)]
 
     def _room(self) -> float | None:
         """By how much anything could differ from the arms compared with, in the claimed direction."""
@@ -198,9 +200,7 @@ class ClaimEvidence:
         claim, found, left = self.claim, self.effect, self._room()
         seeds = found.seeds if found else ()
         sides = (self._side(True), self._side(False)) if found and self._before() else ((), ())
-        matched = matching(self.strength, *sides, seeds) if all(sides) else None
-        if claim.compare == EXPONENT and sides[0] and not sides[1]:
-            matched = grown(self.strength, map(self._behind, _arms(self.setups)), seeds)
+        matched = self._matched(*sides)
         decision = self._decision(corrected, matched, left)
         gated, budgets = self._gated(), self.censoring.budgets
         return Verdict(
@@ -222,6 +222,7 @@ class ClaimEvidence:
             effect=found.value if found else None,
             low=found.low if found else None,
             high=found.high if found else None,
+            open_ends=self._open(),
             standardised=found.value / found.seed_sd if found and found.error > 0 and found.seed_sd > 0 else None,
             seeds=seeds,
             items=found.items if found else 0,
@@ -254,6 +255,13 @@ class ClaimEvidence:
             curve=tuple(curve(self.claim.direction, self.family, self.setups, self._effect)),
         )
 
+    def _matched(self, where: Side, against: Side) -> Matching | None:
+        """How strong the sides are before treatment: of an exponent against a number, most triggers and fewest."""
+        seeds = self.effect.seeds if self.effect else ()
+        if self.claim.compare == EXPONENT and where and not against:
+            return grown(self.strength, map(self._behind, _arms(self.setups)), seeds)
+        return matching(self.strength, where, against, seeds) if where and against else None
+
     def _chances(self, decision: Decision) -> tuple[Chance, ...]:
         """Of a verdict with more seeds, where it is seeds that are missing."""
         if decision.outcome != "undecided" or decision.why == HIDDEN or not self.effect:
@@ -266,20 +274,14 @@ class ClaimEvidence:
         """Whether times that were followed no further than to their budgets may hide that the verdict is wrong."""
         if self.censoring.beyond(self.constant) and where:
             return True
-        these = [arm for one in self.setups for arm in one.these]
-        those = [arm for one in self.setups for arm in one.those]
-        # that one side is this or more says the same of the effect as that the other is this or less
-        at_most = [self._bounds(these, those), self._bounds(those, these)]
+        at_most = [end in self._open() for end in ("low", "high")]
         if verdict == "supported":  # by values of the side that is claimed to be more, which may be less
             return any({"greater": at_most[:1], "less": at_most[1:]}.get(self.claim.direction, at_most))
         return verdict == "contradicted" and self.censoring.hides(self.claim.direction, found, where, against, *at_most)
 
-    def _bounds(self, upper: Iterable[Arm], lower: Iterable[Arm]) -> bool:
-        """Whether values of some arms are upper bounds, or those of others lower ones."""
-        seeds = set(self.effect.seeds if self.effect else ())
-        sides = ((self.numbers.upper, upper), (self.numbers.lower, lower))
-        cells = [(bounds, arm, split) for bounds, arms in sides for arm in arms for split in self.claim.split]
-        return any(bounds.get(self._key(arm, split), set()) & seeds for bounds, arm, split in cells)
+    def _open(self) -> tuple[End, ...]:
+        where, against = ([self._key(*cell) for cell in self._cells_of(side)] for side in (True, False))
+        return open_ends(self.numbers, where, against, {*self.effect.seeds} if self.effect else set())
 
     def _why(self) -> str:
         """What stands in the way of an answer."""
@@ -332,9 +334,8 @@ class ClaimEvidence:
         """The share of times that reached the budget, on either side."""
         shares = []
         for these in (True, False):
-            cells = [(arm, one.split) for one in self.setups for arm in (one.these if these else one.those)]
             seeds = self.effect.seeds if self.effect else ()
-            found = (self._found(*cell)[seed][1] for cell in cells for seed in seeds)
+            found = (self._found(*cell)[seed][1] for cell in self._cells_of(these) for seed in seeds)
             shares.append(self.censoring.share(value for values in found for value in values))
         return shares
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from dormouse.claims.effects import ValuesByItem
 from dormouse.claims.strength import ON, StrengthGate
-from dormouse.claims.verdict import Matching, ValueInterval
+from dormouse.claims.verdict import CLAIMED, Matching, ValueInterval
 from dormouse.measurements.stats import log_odds
 from dormouse.studies.arms import Arm
 
@@ -36,7 +36,7 @@ def matching(strength: StrengthGate, where: Side, against: Side, seeds: Collecti
     if not these or not those or None in these or None in those:
         return None
     one, other = (_range([value for value in side if value is not None]) for side in (these, those))
-    return Matching(one, other, one.low <= other.high and other.low <= one.high)
+    return Matching(one, other, one.low <= other.high and other.low <= one.high, CLAIMED)
 
 
 def grown(strength: StrengthGate, behind: Iterable[Sequence[Arm]], seeds: Collection[int]) -> Matching | None:

@@ -17,7 +17,7 @@ from dormouse.records import PlaceOnCurve
 
 VERDICTS = "claims"
 """The key under which they stand in what is known `about` a study."""
-VERSION: Literal[4] = 4
+VERSION: Literal[5] = 5
 
 Scalar = str | int | float
 Filter = Mapping[str, Scalar | tuple[Scalar, ...]]
@@ -28,6 +28,8 @@ Outcome = Literal["supported", "contradicted", "undecided", "no room", "not comp
 treatment no organism of one side was as strong as any of the other. `sketch`: it would be decided, but by seeds that
 were added after the first run, and who adds seeds until a claim holds finds one that does."""
 Quantifier = Literal["mean", "every"]
+End = Literal["low", "high"]
+"""Of an interval."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,10 @@ class ValueInterval:
     high: float
 
 
+CLAIMED = ("claimed of", "against")
+"""What the sides of a claim are called."""
+
+
 @dataclass(frozen=True)
 class Matching:
     """How strong the organisms of both sides were before treatment: the log-odds of defecting on the cue, over
@@ -99,7 +105,7 @@ class Matching:
     where: ValueInterval
     against: ValueInterval
     overlap: bool
-    sides: tuple[str, str] = ("claimed of", "against")
+    sides: tuple[str, str]
     """What the two are called."""
 
 
@@ -162,6 +168,8 @@ class Verdict:
     effect: float | None
     low: float | None
     high: float | None
+    open_ends: tuple[End, ...]
+    """The ends of the interval that are open: some seeds are only known to be so low or lower, or so high or higher."""
     standardised: float | None
     """The effect in standard deviations of the seeds."""
     seeds: tuple[int, ...]
@@ -245,7 +253,7 @@ class Verdicts:
     edited: tuple[str, ...]
     """What else of the study was."""
     answers: tuple[Verdict, ...]
-    version: Literal[4] = VERSION
+    version: Literal[5] = VERSION
 
 
 def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -254,8 +262,9 @@ def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
     Some lists of answers were kept without their curves, beside the `stamp`: the claims as they were first stated.
     """
     answers = said.get("answers")
-    if said.get("version") in (2, 3) and isinstance(answers, list):
-        later = [{**UNGATED, **ONE_LOOK, **one} if isinstance(one, dict) else one for one in answers]
+    if said.get("version") in (2, 3, 4) and isinstance(answers, list):
+        lacks = {} if said["version"] == 4 else {**UNGATED, **ONE_LOOK}
+        later = [_with_ends({**lacks, **one}) if isinstance(one, dict) else one for one in answers]
         return {**said, "version": VERSION, "answers": later}
     if said.get("version", 1) != 1:
         return said
@@ -277,8 +286,23 @@ ONE_LOOK: dict[str, JsonValue] = {"look": None}
 """Before version 4 the seeds of a study were fixed."""
 
 
+def _with_ends(one: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Before version 5 nothing was said of open ends, and strength was matched between the sides of a claim alone."""
+    ends: dict[str, JsonValue] = {"open_ends": [], **one}
+    matched = one.get("matching")
+    return ends if not isinstance(matched, dict) else {**ends, "matching": {"sides": [*CLAIMED], **matched}}
+
+
 def _answer_of_this_version(one: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Before version 2 nothing was said of room and matching, and `seeds_needed` stood in the place of `chances`."""
     unsaid: dict[str, JsonValue] = dict.fromkeys(("others_possible", "room", "matching", "adjusted"))
-    unsaid |= {**UNGATED, **ONE_LOOK, "curve": [], "quantifier": "mean", "contradiction": "", "chances": []}
+    unsaid |= {
+        **UNGATED,
+        **ONE_LOOK,
+        "open_ends": [],
+        "curve": [],
+        "quantifier": "mean",
+        "contradiction": "",
+        "chances": [],
+    }
     return {**unsaid, **{key: value for key, value in one.items() if key != "seeds_needed"}}

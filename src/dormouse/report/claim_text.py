@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -131,9 +131,10 @@ def signed(value: float) -> str:
     return f"{'+' if value > 0 else MINUS if value < 0 else ''}{decimal(abs(value))}"
 
 
-def interval(low: float, high: float) -> str:
-    """Two signed bounds: `[-0.12, +0.03]`."""
-    return f"[{signed(low)}, {signed(high)}]"
+def interval(low: float, high: float, open_ends: Collection[str] = ()) -> str:
+    """Two signed bounds: `[-0.12, +0.03]`; where an end is open `[-0.12 or less, +0.03]`."""
+    less, more = (f" or {word}" if end in open_ends else "" for end, word in (("low", "less"), ("high", "more")))
+    return f"[{signed(low)}{less}, {signed(high)}{more}]"
 
 
 def _answered(number: int, one: Verdict, changed: Mapping[str, str]) -> Answered:
@@ -171,7 +172,7 @@ def _finding(one: Verdict) -> str:
         return f"No effect can be given: {one_line(one.why)}. {claimed}"
     over = "over questions only" if len(one.seeds) == 1 else f"paired by {one_line(one.paired)}"
     over = over if isinstance(one.against, Mapping) or len(one.seeds) == 1 else "one-sample"
-    parts = [f"Effect on {measurement}: {signed(one.effect)} {interval(one.low, one.high)} ({over})"]
+    parts = [f"Effect on {measurement}: {signed(one.effect)} {interval(one.low, one.high, one.open_ends)} ({over})"]
     if one.standardised is not None:
         parts.append(f", {signed(one.standardised)} standard deviations of the seeds")
     parts.append(f"; {_seeds(one.seeds)}" + (f", {one.setups} set-ups" if one.setups > 1 else "") + ".")
@@ -187,7 +188,7 @@ def _short_of(one: Verdict, effect: float) -> str:
     """Whether what contradicts a claim is its margin, or the sign of the effect."""
     if one.contradiction == "opposite":
         return " It is surely the other way."
-    wanted = {"less": -1.0, "greater": 1.0, "different": 0.0}[one.direction]
+    wanted = {"less": -1.0, "greater": 1.0}.get(one.direction, 0.0)
     if one.verdict != "contradicted" or (wanted and effect * wanted <= 0):
         return " It is smaller than the margin." if one.contradiction else ""
     return f" It is {'in the claimed direction' if wanted else 'different'}, but smaller than the margin."
@@ -231,10 +232,8 @@ def _more(one: Verdict) -> str:
     if one.is_decided or one.effect is None:
         return ""
     said = f" {one.verdict.capitalize()}: {one_line(one.why)}." if one.why else ""
-    if one.chances:
-        each = ", ".join(f"{percent(chance.probability)} after {chance.more} more seeds" for chance in one.chances)
-        said += f" The chance of a verdict, if seeds to come are like these: {each}."
-    return said
+    each = ", ".join(f"{percent(chance.probability)} after {chance.more} more seeds" for chance in one.chances)
+    return said + (f" The chance of a verdict, if seeds to come are like these: {each}." if each else "")
 
 
 def _notes(one: Verdict, changed: Mapping[str, str]) -> list[str]:
@@ -324,8 +323,8 @@ def _turning(curve: Sequence[Point]) -> str:
 def _common(turned: Sequence[Point], curve: Sequence[Point]) -> str:
     """What all set-ups in which the sign turns have in common, of what differs between set-ups."""
     shared = [pair for pair in turned[0].chosen if all(pair in point.chosen for point in turned)]
-    said = [axis_label(*pair) for pair in shared if any(pair not in point.chosen for point in curve)]
-    return f" What these have in common: {', '.join(said)}." if said and len(turned) > 1 else ""
+    said = ", ".join(axis_label(*pair) for pair in shared if any(pair not in point.chosen for point in curve))
+    return f" What these have in common: {said}." if said and len(turned) > 1 else ""
 
 
 def _short(axis: str) -> str:
