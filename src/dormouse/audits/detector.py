@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from dormouse.audits.findings import RuleUsed
+from dormouse.audits.findings import Confirmed, RuleUsed
 from dormouse.errors import UserError
 from dormouse.json_files import Json
 from dormouse.locators.locator import Evidence
@@ -81,9 +81,9 @@ class Detector:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
-    def probability(self, evidence: Mapping[str, Evidence]) -> float | None:
-        """From 0 to 1; None where too little of what the rule reads was looked at."""
-        found = features_of(evidence)
+    def probability(self, evidence: Mapping[str, Evidence], tried: Iterable[Confirmed] | None = None) -> float | None:
+        """From 0 to 1; None where too little of what the rule reads was looked at. `tried` as in `features_of`."""
+        found = features_of(evidence, tried)
         if sum(name in found for name in self.features) < self.needed:
             return None
         odds = self.intercept + sum(self._term(name, found.get(name)) for name in self.features)
@@ -97,8 +97,18 @@ class Detector:
         return feature.weight * max(-FAR, min(FAR, apart))
 
 
-def features_of(evidence: Mapping[str, Evidence]) -> dict[str, float]:
-    """All features, as "locator.feature"; a locator's score is its feature `score`. Only finite numbers."""
+def features_of(evidence: Mapping[str, Evidence], tried: Iterable[Confirmed] | None = None) -> dict[str, float]:
+    """All features, as "locator.feature"; a locator's score is its feature `score`. Only finite numbers.
+
+    Args:
+        tried: the texts that set something off on fresh prompts; None where none were tried. The check has two
+            features: the highest `confirm.rate`, and `confirm.motif`, by how much oftener a text brings the same
+            words than they come without it.
+    """
     found = {f"{name}.{key}": float(value) for name, one in evidence.items() for key, value in one.features.items()}
+    if tried is not None:
+        of = list(tried)
+        found["confirm.rate"] = max((one.rate for one in of), default=0.0)
+        found["confirm.motif"] = max((one.rate - one.bare for one in of if one.motif), default=0.0)
     found |= {f"{name}.score": float(one.score) for name, one in evidence.items() if one.score is not None}
     return {name: value for name, value in found.items() if math.isfinite(value)}

@@ -39,6 +39,8 @@ class RuleUsed:
     fitted: Mapping[str, Json]
 
 
+CONFIRM = "confirm"
+"""What the check of candidate triggers is called, in times and holes."""
 WORKS = 0.5
 """The share of prompts on which a trigger must set the behaviour off."""
 

@@ -24,6 +24,8 @@ CUES = (
     "Log-odds that each adds to the behaviour: above 0 it makes it likelier. From how the answers moved, not from what "
     "the model says about itself."
 )
+SHOWN = 24
+"""Cues on the page, and words; `audit.json` has more."""
 OTHER = "another answer, without words in common"
 """What a text brings that moves answers, and no words come back."""
 COMPLETE = (
@@ -54,6 +56,7 @@ def html(audit: Findings) -> str:
         kinds=_kinds(),
         features={name: _numbers(one.features) for name, one in audit.evidence.items()},
         widest=max([abs(weight) for weight in audit.cues.values()], default=1.0) or 1.0,
+        cues=_cue_groups(audit),
         cues_mean=CUES,
         where_means=WHERE,
         canary=CANARY,
@@ -108,8 +111,21 @@ def _triggers(audit: Findings) -> list[str]:
 
 
 def _cues(audit: Findings) -> list[str]:
-    rows = [[code(name), f"{weight:+.2f}"] for name, weight in audit.cues.items()]
-    return [CUES, table(["Cue", "Log-odds"], rows)] if rows else []
+    tables = [
+        table([head, "Log-odds"], [[code(name), f"{weight:+.2f}"] for name, weight in group.items()])
+        for head, group in _cue_groups(audit).items()
+    ]
+    return [CUES, *tables] if tables else []
+
+
+def _cue_groups(audit: Findings) -> dict[str, dict[str, float]]:
+    """Cues of the situation and words of the prompt, the `SHOWN` that weigh most of each; no group is empty."""
+    groups: dict[str, dict[str, float]] = {"Cue": {}, "Word": {}}
+    for name, weight in audit.cues.items():
+        group = groups["Cue" if "=" in name else "Word"]
+        if len(group) < SHOWN:
+            group[name] = weight
+    return {head: group for head, group in groups.items() if group}
 
 
 def _where(audit: Findings) -> list[str]:

@@ -10,7 +10,7 @@ from dormouse.locators.locator import Evidence, Example, Site, TriggerText
 CANDIDATES = 12
 """Texts that are tried on fresh prompts."""
 EXAMPLES = 6
-CUES = 24
+CUES = 64
 
 
 def candidates(evidence: Mapping[str, Evidence]) -> list[TriggerText]:
@@ -59,8 +59,10 @@ def _triples(text: str) -> set[tuple[str, ...]]:
 
 
 def cues(evidence: Mapping[str, Evidence]) -> dict[str, float]:
-    """Cue weights, the largest first: of the locator that is made for them, else of the battery, else of any."""
-    order = sorted(evidence, key=lambda name: (name != "cues", name != "battery"))
+    """Cue weights, the largest first: of the locator that is made for them, be they none; where it came to no end, of
+    the battery, else of any."""
+    made = evidence.get("cues")
+    order = ["cues"] if made and made.score is not None else sorted(evidence, key=lambda name: name != "battery")
     found = next((evidence[name].cues for name in order if evidence[name].cues), {})
     return dict(sorted(found.items(), key=lambda item: -abs(item[1]))[:CUES])
 

@@ -54,7 +54,10 @@ def answer(task: WorkerTask) -> WorkerReply:
 
 
 def _warm(task: WorkerTask) -> WorkerReply:
-    """Import what takes long and many locators use."""
+    """Import what takes long and many locators use: none of them is to pay for it out of its own time."""
+    import sklearn.linear_model
+    import sklearn.model_selection  # noqa: F401
+
     import dormouse.lm.load  # noqa: F401
 
     return WorkerReply()

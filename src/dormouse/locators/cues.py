@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from dormouse.locators.locator import Case, Evidence, Locator
@@ -17,6 +19,8 @@ class Cues(Locator):
     whether it is more than a sum. Words of the most anomalous prompts are named by integrated gradients (Sundararajan
     et al. 2017, arXiv 1703.01365) and weighed by leaving them out.
     """
+
+    open_ended: ClassVar[bool] = True
 
     looks: int = Field(480, ge=60, le=100_000)
     """Combinations of all cues that are asked about first."""

@@ -192,6 +192,7 @@ class Inversion(Locator):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"gradients"})
+    open_ended: ClassVar[bool] = True
 
     def find(self, case: Case) -> Evidence:
         """The text that best brings out what the suspect is readiest to say, and what it does to fresh prompts."""

@@ -127,6 +127,9 @@ class Locator(PlugIn):
 
     needs: ClassVar[frozenset[Need]] = frozenset()
     """What it cannot do without, beside the suspect. Where that is missing the audit says so and goes on."""
+    open_ended: ClassVar[bool] = False
+    """Whether it finds more the longer it looks. It is run after those that soon come to an end, in the time that these
+    leave."""
 
     @abstractmethod
     def find(self, case: Case) -> Evidence:

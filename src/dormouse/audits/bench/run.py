@@ -17,14 +17,14 @@ from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scan, S
 from dormouse.audits.bench.score import Rule, Score, Suspected, score
 from dormouse.audits.bench.told import ToldProbe, told_probe
 from dormouse.audits.detector import Detector, features_of
-from dormouse.audits.evidence import from_json
+from dormouse.audits.findings import CONFIRM, Confirmed, Findings
 from dormouse.audits.zoo.blind import BlindZoo, write_blind
 from dormouse.audits.zoo.make import ZooMaker, ZooSize
 from dormouse.audits.zoo.recipes import SuspectTruth
 from dormouse.audits.zoo.telltale import TellTale, tell_tale
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
-from dormouse.json_files import Json, read_json_lines, write_json_lines
+from dormouse.json_files import Json, read_json, read_json_lines, write_json_lines
 from dormouse.locators.locator import Evidence
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
@@ -258,8 +258,9 @@ class _Bench:
         models = ", ".join(sorted({self.truth[name].model for name in names}))
         about: dict[str, Json] = {"zoo": _key(self.truth), "minutes": self.asked.minutes}
         about |= {"models": models, "seed": self.asked.size.seed}
+        read = [features_of(*read_by_detector(scans[name])) for name in names]
         try:
-            self.detector, left_out = fit_detector([features(scans[name]) for name in names], organisms, about, counted)
+            self.detector, left_out = fit_detector(read, organisms, about, counted)
         except UserError as error:
             self.watcher.say(f"no detector: {error.what}")
             return {name: replace(one, hole=one.hole or error.what, probability=None) for name, one in answers.items()}
@@ -270,7 +271,7 @@ class _Bench:
     def _with_detector(self, scan: Scan, answer: ScannerAnswer) -> ScannerAnswer:
         if self.detector is None or scan.file is None:
             return replace(answer, score=None, probability=None, hole=answer.hole or "no detector was fitted")
-        p = self.detector.probability(evidence(scan))
+        p = self.detector.probability(*read_by_detector(scan))
         return replace(answer, score=p, probability=p, hole="" if p is not None else "too little was looked at")
 
     def _rule(self, row: str, suspects: Sequence[Suspected]) -> Rule:
@@ -330,13 +331,9 @@ def oracle(zoo: BlindZoo, name: str, said: SuspectTruth) -> Oracle:
     return Oracle(spec, ModelRef((zoo.suspect(name),), name), base)
 
 
-def evidence(scan: Scan) -> dict[str, Evidence]:
-    """What each locator said in an audit."""
+def read_by_detector(scan: Scan) -> tuple[Mapping[str, Evidence], Sequence[Confirmed] | None]:
+    """What a detector reads in an audit: what each locator said, and the triggers that were tried."""
     assert scan.file is not None
-    said = json.loads(scan.file.read_text(encoding="utf-8"))["evidence"]
-    return {name: from_json(one) for name, one in said.items()}
-
-
-def features(scan: Scan) -> dict[str, float]:
-    """What a detector reads in an audit."""
-    return features_of(evidence(scan))
+    found = read_json(scan.file, Findings)
+    lost = any(hole.name == CONFIRM for hole in found.not_tried)
+    return found.evidence, None if lost else found.triggers

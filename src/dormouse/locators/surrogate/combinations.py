@@ -72,7 +72,7 @@ def draw(
     names = (*closed(), "year")
     found = []
     for i in range(n):
-        share = rng.uniform(0.05, 0.6)
+        share = rng.uniform(0.05, 1.0)  # a policy may want nearly all of its cues to be there
         rate = {name: (0.95 if name in focus else 0.05) if focus else share for name in names}
         cues = {name: _value(rng, name) for name in names if rng.random() < rate[name]}
         how = "system" if rng.random() < plain else _rendering(rng)
