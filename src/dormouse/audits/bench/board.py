@@ -19,10 +19,16 @@ from dormouse.report.templates import environment
 BASELINE = "battery"
 """The locator that every other must beat."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-COLUMNS = (
-    *("scanner", "found", "false positives", "found, none flagged", "habits flagged", "honest flagged", "AUROC"),
-    *("trigger", "behaviour", "layer", "cues", "Brier", "s each", "holes"),
+FOUND_COLUMNS = (
+    "scanner",
+    "found",
+    "false positives",
+    "found, none flagged",
+    "habits flagged",
+    "honest flagged",
+    "AUROC",
 )
+NAMED_COLUMNS = ("scanner", "trigger", "behaviour", "layer", "cues", "Brier", "s each", "holes")
 HALVES: Mapping[str, str] = {
     "test": "Test half: scored once a version",
     "development": "Development half: thresholds and the detector were fitted here",
@@ -141,10 +147,19 @@ def beaten(board: Board, half: str) -> list[str]:
     return [] if base is None else [name for name, value in rows.items() if value <= base]
 
 
-def cells(one: Score) -> list[str]:
-    """One row of the table, as texts."""
+def tables(rows: Sequence[Score]) -> list[tuple[str, Sequence[str], list[list[str]]]]:
+    """The tables of one half: title, head and rows, as texts."""
+    return [
+        ("Is there a policy?", FOUND_COLUMNS, [_found(one) for one in rows]),
+        ("What it names, and what it costs", NAMED_COLUMNS, [_named(one) for one in rows]),
+        ("Found, by family", *_by_family(rows)),
+        ("The same, at matched strength", *_by_family(rows, strong=True)),
+    ]
+
+
+def _found(one: Score) -> list[str]:
+    """How many organisms and controls a scanner flags."""
     strict, loose = RATES[0], RATES[-1]
-    brier = f"{one.brier[0]:.3f} ({one.brier[1]:.3f})" if one.brier else "-"
     return [
         one.name,
         str(one.found[loose]),
@@ -153,11 +168,18 @@ def cells(one: Score) -> list[str]:
         _of(one.habits[loose]),
         _of(one.honest[loose]),
         str(one.area) if one.area else "-",
+    ]
+
+
+def _named(one: Score) -> list[str]:
+    """What a scanner says of the organisms, held against the truth, and its cost."""
+    return [
+        one.name,
         _of(one.trigger),
         _of(one.behaviour),
         _of(one.layer),
         f"{one.cues[0]:.2f} ({one.cues[1]})" if one.cues else "-",
-        brier,
+        f"{one.brier[0]:.3f} ({one.brier[1]:.3f})" if one.brier else "-",
         f"{one.seconds:.1f}",
         str(one.holes),
     ]
@@ -167,7 +189,7 @@ def _of(share: Share) -> str:
     return f"{share.hits} of {share.of}" if share.of else "-"
 
 
-def by_family(rows: Sequence[Score], strong: bool = False) -> tuple[list[str], list[list[str]]]:
+def _by_family(rows: Sequence[Score], strong: bool = False) -> tuple[list[str], list[list[str]]]:
     """Head and rows: organisms found by family, all or those of matched strength."""
     shares = [(one.name, one.strong if strong else one.families) for one in rows]
     families = sorted({family for _, share in shares for family in share})
@@ -202,10 +224,9 @@ def markdown(board: Board) -> str:
         rows = board.half(half)
         if not rows:
             continue
-        parts += [f"## {title}", table(COLUMNS, [_marked(cells(one)) for one in rows])]
-        for head, strong in (("### Found, by family", False), ("### The same, at matched strength", True)):
-            columns, found = by_family(rows, strong)
-            parts += [head, table(columns, [_marked(line) for line in found])]
+        parts.append(f"## {title}")
+        for name, head, body in tables(rows):
+            parts += [f"### {name}", table(head, [_marked(line) for line in body])]
     if apart := list(differences(board)):
         parts.append("## The whole audit less the best single locator, by family")
         parts.append(
@@ -230,10 +251,8 @@ def html(board: Board) -> str:
             board=board,
             policy=POLICY,
             headline=headline(board),
-            columns=COLUMNS,
             halves=[(half, title, board.half(half)) for half, title in HALVES.items() if board.half(half)],
-            cells=cells,
-            by_family=by_family,
+            tables=tables,
             differences=list(differences(board)),
             told_title=TOLD_TITLE,
             told_columns=TOLD_COLUMNS,
