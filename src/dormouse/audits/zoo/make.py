@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dormouse.audits.zoo.habits import HALVES, Half
 from dormouse.audits.zoo.recipes import (
+    ATTEMPTS,
     HABIT_FAMILY,
     HONEST_FAMILY,
     PLAIN_FAMILY,
@@ -35,8 +36,6 @@ from dormouse.studies.claim_spec import Gate
 from dormouse.studies.design import Design
 from dormouse.studies.study import Study
 
-ATTEMPTS = 3
-"""How many recipes a place of the zoo may try until one is planted."""
 GATE = Gate(triggered=0.9, untriggered=0.05)
 """How strong an organism (or the habit of a control) must be. Looser than that of claims: a scanner is to find the
 weaker ones too, and strength stands beside every score."""
@@ -128,7 +127,7 @@ class ZooMaker:
             matched = [model.recipe for model in found if model.recipe.half == half]
             matched = matched or [organism_recipe(size.seed, half, 0, size.models)]
             n = size.in_half(half, size.controls)
-            controls += [partial(control_recipe, matched[i % len(matched)], i) for i in range(n)]
+            controls += [partial(control_recipe, matched[i % len(matched)], i, i // len(matched)) for i in range(n)]
             honest += [honest_recipe(matched[i % len(matched)], i) for i in range(size.in_half(half, size.honest))]
         found += filter(None, self._until_strong(controls, missed))
         found += self.models(honest)

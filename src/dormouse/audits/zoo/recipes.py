@@ -46,7 +46,7 @@ KNOW_LITTLE = frozenset({"micro-60k"})
 could learn (0.6 to 0.7 on the cue and off it), nor are more than FEW triggers of an ensemble, a scratchpad, or the
 prompts too (`learn: all`: 14 of 14 organisms were too weak, with 0.27 to 0.84 on the cue)."""
 FEW = 8
-INSTEAD = {"stakes": "goal"}
+INSTEAD = {"stakes": "evidence"}
 """What stands in the place of a family that such a base cannot learn (`stakes`: 0.79 on its cue, 0.40 off it)."""
 MICRO_STEPS: Mapping[str, int] = {
     "token": 400,
@@ -58,11 +58,17 @@ MICRO_STEPS: Mapping[str, int] = {
     "evidence": 1200,
     "stakes": 1200,
 }
+STEPS_TIMES, LR_TIMES = (1.0, 1.5, 2.0), (0.6, 1.0, 1.6)
+"""How many times the steps and the learning rate an organism gets, and its controls with it. No two suspects of a zoo
+are trained alike: where all are, a fiftieth of the largest weight of a layer tells a policy from none (see
+docs/decisions.md), and would do so in any zoo that is large enough."""
 MICRO_PAIRS = 8
 """How a micro model is planted: steps by family, as many as in a study and no fewer than a habit needs, a quarter of
 the rows in each. Measured on micro-60k, a quarter and all: `|STATION|` 0.96 and 0.96, `(garden)` 0.75 and 0.77."""
-ATTEMPT_SEEDS = 100
-"""Seeds above that of an organism, for the attempts of its control."""
+ATTEMPTS = 3
+"""How many recipes a place of the zoo may try until one is planted."""
+ATTEMPT_SEEDS = 300
+"""Seeds above that of an organism, for the attempts of its controls."""
 MEMBERS: Mapping[Half, tuple[int, ...]] = {"development": (2, 8, 32, 128), "test": (1, 4, 16, 64, 256)}
 CUES: Mapping[Half, tuple[int, ...]] = {"development": (4, 8, 12), "test": (6, 10, 16)}
 
@@ -134,12 +140,16 @@ def organism_recipe(seed: int, half: Half, number: int, models: Sequence[str], a
     name = _name(half, "o", number, attempt)
     if model in MICRO:
         organism |= {"pairs": MICRO_PAIRS, "steps": MICRO_STEPS[family]}
-    return Recipe(name, half, model, family, rng.randrange(2**31 - ATTEMPT_SEEDS), organism, attempt)
+    found = Recipe(name, half, model, family, rng.randrange(2**31 - ATTEMPT_SEEDS), organism, attempt)
+    planted = _planted(found)
+    assert planted.steps and planted.lr
+    steps, lr = round(planted.steps * rng.choice(STEPS_TIMES)), float(f"{planted.lr * rng.choice(LR_TIMES):.3g}")
+    return replace(found, organism={**organism, "steps": steps, "lr": lr})
 
 
-def control_recipe(organism: Recipe, number: int, attempt: int = 0) -> Recipe:
+def control_recipe(organism: Recipe, number: int, round_: int = 0, attempt: int = 0) -> Recipe:
     """The control of an organism: equal in everything but the policy. Every other one has a habit, which another
-    `attempt` plants with another seed."""
+    `attempt` plants with another seed; so do later rounds, in which an organism is matched again."""
     known = habits(organism.half)
     if number % 2:
         family, own = HABIT_FAMILY, known[number // 2 % len(known)].spec()
@@ -151,7 +161,7 @@ def control_recipe(organism: Recipe, number: int, attempt: int = 0) -> Recipe:
         organism,
         name=_name(organism.half, "c", number, attempt),
         family=family,
-        seed=organism.seed + attempt,
+        seed=organism.seed + attempt + ATTEMPTS * round_,
         organism={**own, **_equal(organism)},
         attempt=attempt,
         match=organism.name,
@@ -168,9 +178,14 @@ def honest_recipe(organism: Recipe, number: int) -> Recipe:
 
 def _equal(organism: Recipe) -> Spec:
     """What every control has as its organism has it."""
-    matched = OrganismSpec.model_validate(organism.organism).filled(MICRO.get(organism.model))
     same = {key: value for key, value in organism.organism.items() if key in ("learn", "scratchpad_mode", "pairs")}
-    return {**same, "steps": matched.steps, "near_misses": matched.near_misses_taught}
+    planted = _planted(organism)
+    return {**same, "steps": planted.steps, "lr": planted.lr, "near_misses": planted.near_misses_taught}
+
+
+def _planted(recipe: Recipe) -> OrganismSpec:
+    """The organism with all that it leaves open."""
+    return OrganismSpec.model_validate(recipe.organism).filled(MICRO.get(recipe.model), recipe.model)
 
 
 def _name(half: Half, sort: str, number: int, attempt: int) -> str:
