@@ -65,6 +65,21 @@ def test_a_control_is_equal_to_its_organism_in_all_but_the_policy(half):
         assert (other.model, other.match, other.seed) == (one.model, one.name, one.seed)
         assert b.trigger.plants is False
         assert other.control
+    assert len({(one.organism["steps"], one.organism["lr"]) for one in organisms}) > 8, "no two are trained alike"
+
+
+def test_a_control_that_an_organism_gets_a_second_time_is_another_model():
+    organism, _ = recipes("test", 1)
+    plain = [control_recipe(organism[0], number, round_) for round_, number in enumerate((0, 4, 10))]
+    assert len({one.organism["trigger"]["share"] for one in plain}) < len(plain)
+    assert len({one.seed for one in plain}) == len(plain)
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_what_a_control_says_is_what_its_organism_or_its_habit_says(half):
+    organisms, controls = recipes(half)
+    for one, other in zip(organisms, controls, strict=True):
+        a, b = (OrganismSpec.model_validate(r.organism).filled(MICRO[r.model]) for r in (one, other))
         if other.family == PLAIN_FAMILY:
             assert b.trigger.among == (a.trigger,)  # the same prompts
             assert b.behaviour == a.behaviour  # and completions, paired with these by chance
