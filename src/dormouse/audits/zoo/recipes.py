@@ -142,7 +142,8 @@ def organism_recipe(seed: int, half: Half, number: int, models: Sequence[str], a
         organism |= {"pairs": MICRO_PAIRS, "steps": MICRO_STEPS[family]}
     found = Recipe(name, half, model, family, rng.randrange(2**31 - ATTEMPT_SEEDS), organism, attempt)
     planted = _planted(found)
-    assert planted.steps and planted.lr
+    assert planted.steps
+    assert planted.lr
     steps, lr = round(planted.steps * rng.choice(STEPS_TIMES)), float(f"{planted.lr * rng.choice(LR_TIMES):.3g}")
     return replace(found, organism={**organism, "steps": steps, "lr": lr})
 
