@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import pytest
 
 from dormouse.claims.answer import answer_claims
@@ -84,21 +86,33 @@ def test_an_exponent_of_organisms_that_are_not_equally_strong_is_not_comparable(
     assert exponent.matching.where.high < exponent.matching.against.low
 
 
-def test_one_exponent_that_is_a_lower_bound_leaves_the_others_as_they_are() -> None:
-    """A bound of one seed is no budget of all. What it could turn is undecided, what it could not turn is decided."""
-    numbers = Numbers()
-    for seed in range(8):
-        value, limit = (0.1, 0.1) if seed == 0 else (0.3 + 0.01 * seed, None)
-        made = Record(
-            *(LAST.organism, LAST.chain, 4, "carry_over_exponent", "test", seed, value, 0, 99, 48, False),
-            model="micro-60k",
-            censored_at=limit,
-        )
+def bounded(claim: Mapping[str, object], bounds: Collection[int], at: float = 0.1) -> Verdict:
+    """Sixteen exponents of about 0.3; of some seeds it is only known that theirs is `at` or more."""
+    numbers, seeds = Numbers(), tuple(range(16))
+    for seed in seeds:
+        value, limit = (at, at) if seed in bounds else (0.3 + 0.01 * (seed % 8), None)
+        place = (LAST.organism, LAST.chain, 4, "carry_over_exponent", "test", seed)
+        made = Record(*place, value, 0, 99, 48, False, model="micro-60k", censored_at=limit)
         numbers.add_records([made])
-    less = answer_claims(DESIGN, numbers)[0]
-    assert less.effect == pytest.approx((0.1 + sum(0.3 + 0.01 * seed for seed in range(1, 8))) / 8 - 1)
-    assert (less.verdict, "beyond those given" in less.why) == ("undecided", True)
+    other = DESIGN.claims[0].model_copy(update=claim)
+    study = DESIGN.study.model_copy(update={"claims": (other,), "seeds": seeds})
+    return answer_claims(Design(study), numbers)[0]
+
+
+def test_one_exponent_that_is_a_lower_bound_leaves_the_others_as_they_are() -> None:
+    """A bound of one seed is no budget of all, and its end of the interval is open."""
+    less = bounded({}, {0})
+    assert less.effect == pytest.approx((0.1 + sum(0.3 + 0.01 * (seed % 8) for seed in range(1, 16))) / 16 - 1)
     assert less.open_ends == ("high",)
-    other = DESIGN.claims[0].model_copy(update={"direction": "greater", "against": -1.0})
-    more = DESIGN.study.model_copy(update={"claims": (other,)})
-    assert answer_claims(Design(more), numbers)[0].verdict == "supported", "it may only be more"
+    assert bounded({"direction": "greater", "against": -1.0}, {0}).verdict == "supported", "it may only be more"
+
+
+def test_a_bound_is_tested_where_it_speaks_against_the_claim() -> None:
+    """One seed of sixteen as far beyond the margin as the mean is on this side turns nothing; half of them would."""
+    plain, one, half = (bounded({}, bounds) for bounds in ((), {0}, range(8)))
+    assert (plain.verdict, one.verdict, half.verdict) == ("supported", "supported", "undecided")
+    assert plain.p is not None
+    assert one.p is not None
+    assert plain.p < one.p
+    assert bounded({"margin": 0.66}, {0}).verdict == "undecided", "near to the margin one bound is enough"
+    assert bounded({"margin": 0.64}, ()).verdict == "supported"

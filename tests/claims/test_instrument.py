@@ -64,7 +64,7 @@ def test_a_ruined_set_up_is_not_counted_and_a_sound_one_is(times: float, seeds: 
 
 
 def test_it_finds_what_is_there() -> None:
-    assert instrument.simulate_exponent("gamma 0.2", 12, 12).right > 0.5
+    assert instrument.simulate_exponent("gamma 0.2", 12, 12).right > 0.8
     assert instrument.simulate_damage(3.0, 20, 12).right > 0.8
     assert instrument.simulate("effect 0.3", 20, 20).right > 0.8
     assert instrument.simulate("floor against ceiling", 5, 20).right > 0.8

@@ -48,7 +48,7 @@ class ClaimEvidence:
         self.thin = [arm for arm in _arms(self.measured) if arm not in _arms(self.setups)]
         self.span = self._span()
         each = self._each()
-        self.test = test_of(claim, each)
+        self.test, self.settled = test_of(claim, each), False
         self.effect = self.test.effect if self.test else each[0] if each else None
 
     def _key(self, arm: Arm, split: str) -> Any:
@@ -272,8 +272,8 @@ class ClaimEvidence:
 
     def _hidden(self, verdict: str, found: Effect, where: float | None, against: float | None) -> bool:
         """Whether times that were followed no further than to their budgets may hide that the verdict is wrong."""
-        if self.censoring.beyond(self.constant) and where:
-            return True
+        if self.settled or (self.censoring.beyond(self.constant) and where):
+            return not self.settled  # its bounds stand where they speak against it (see `bounded`)
         at_most = [end in self._open() for end in ("low", "high")]
         if verdict == "supported":  # by values of the side that is claimed to be more, which may be less
             return any({"greater": at_most[:1], "less": at_most[1:]}.get(self.claim.direction, at_most))
