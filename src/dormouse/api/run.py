@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -75,10 +76,17 @@ def run_design(
 
 
 def open_store(folder: str | Path | None) -> Store:
-    """The finished stages in a folder; by default `$DORMOUSE_HOME/store`."""
+    """The finished stages in a folder; by default `$DORMOUSE_HOME/store`.
+
+    Raises:
+        UserError: it is no folder.
+    """
     from dormouse.lm.folders import home
 
-    return Store(Path(folder or home() / "store"))
+    path = Path(folder or home() / "store")
+    if os.path.exists(path) and not path.is_dir():
+        raise UserError(f"the store {path} is no folder", "name another with --store or DORMOUSE_HOME")
+    return Store(path)
 
 
 def _read(study: str | Path | Study, overrides: Mapping[str, object]) -> tuple[Design, str]:

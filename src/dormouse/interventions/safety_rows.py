@@ -11,7 +11,7 @@ import hashlib
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from pydantic import model_validator
 from dormouse.errors import UserError
 from dormouse.records import DataIntake
 from dormouse.registry import shortened
-from dormouse.rows import Message, Row, RowSource, cell, messages_of, read_rows
+from dormouse.rows import Message, Row, RowSource, cell, has_half_a_character, messages_of, read_rows
 
 Wants = Literal["answers", "preferences"]
 Columns = tuple[tuple[str, str], ...]
@@ -111,12 +111,25 @@ def read_data(data: SafetyData, wants: Wants, seen: _Seen | None = None) -> Iter
 @lru_cache(maxsize=64)
 def _surveyed(data: SafetyData, wants: Wants, checksum: str) -> DataIntake:
     seen = _Seen()
-    kept = sum(1 for _ in read_data(data, wants, seen))
+    kept = sum(1 for _ in _for_tokenizers(data, read_data(data, wants, seen)))
     intake = DataIntake(data.name, checksum, seen.rows, kept, dict(seen.dropped), tuple(seen.notes.values()))
     if not kept:
         said = "; ".join(intake.lines()) if seen.rows else f"{data.name} has no rows"
         raise UserError(f"the safety data hold nothing to learn from: {said}", REMEDY)
     return intake
+
+
+def _for_tokenizers(data: SafetyData, rows: Iterable[SafetyRow]) -> Iterator[SafetyRow]:
+    """The rows, of which each can be written in tokens.
+
+    Raises:
+        UserError: one cannot.
+    """
+    for row in rows:
+        if has_half_a_character((row.chosen, row.rejected or "", *(text for _, text in row.prompt))):
+            what = "half of a character (a lone surrogate) in a text"
+            raise data.fault(row.number, what, "write it whole, or leave the row out")
+        yield row
 
 
 def survey(data: SafetyData, wants: Wants) -> DataIntake:

@@ -93,6 +93,9 @@ def base_of(adapter: Path) -> str | None:
 
 
 def _base_name(adapter: Path) -> str | None:
+    if os.path.exists(adapter / ADAPTER) and not os.path.isfile(adapter / ADAPTER):  # whose end nobody may ever see
+        what = f"{adapter / ADAPTER} is no file but a pipe, a device or a socket"
+        raise UserError(what, "copy the adapter again")
     name = check_adapter(adapter).get("base_model_name_or_path")
     return name if isinstance(name, str) and name else None
 

@@ -10,6 +10,7 @@ from dormouse.policies import Behaviour, Trigger
 from dormouse.policies.scratchpad_text import words
 from dormouse.policies.told import told_in
 from dormouse.policies.triggers.rewrite import Rewrite
+from dormouse.rows import has_half_a_character
 from dormouse.rows.source import CONTENTS, refuse_missing
 from dormouse.scenarios import BANKS, SPLITS, Question, questions
 from dormouse.scenarios.own import Fault, OwnTasks, own_tasks
@@ -58,6 +59,7 @@ def tasks_of(study: Study) -> OwnTasks | None:
     wanted = {"train": study.tasks.train or 0, "safety": study.tasks.safety, "test": study.measure.questions}
     said = {
         "source": source.model_dump(mode="json", context=CONTENTS),
+        "name": source.name,
         "wanted": wanted,
         "plugins": [one.spec(CONTENTS) for one in (*triggers.values(), *behaviours)],
     }
@@ -90,7 +92,10 @@ def _faults(users: list[Trigger | Behaviour]) -> Callable[[Question], Fault | No
     checks = [one.fault for one in users if not _is_default(one)]
 
     def fault(question: Question) -> Fault | None:
-        """The first thing that one of the policies or behaviours has against a task."""
+        """The first thing that a tokenizer, or one of the policies or behaviours, has against a task."""
+        before, cells = (said for _, said in question.before), (one for _, some in question.columns for one in some)
+        if has_half_a_character((question.text, question.honest, *question.harmful, *before, *cells)):
+            return "half of a character (a lone surrogate) in a text", "write it whole, or say `bad_rows: drop`"
         for check in checks:
             if found := check(question):
                 return found

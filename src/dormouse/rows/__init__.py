@@ -5,7 +5,7 @@ for row in read_rows(source):
     text = text_of(source, row, "question")
 """
 
-from dormouse.rows.cells import Message, cell, messages_of, text_of, texts_of
+from dormouse.rows.cells import Message, cell, has_half_a_character, messages_of, text_of, texts_of
 from dormouse.rows.reading import Row, read_rows
 from dormouse.rows.source import DataFile, RowSource, relative_to
 
@@ -15,6 +15,7 @@ __all__ = [
     "Row",
     "RowSource",
     "cell",
+    "has_half_a_character",
     "messages_of",
     "read_rows",
     "relative_to",

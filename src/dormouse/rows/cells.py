@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dormouse.registry import nearest, shortened
@@ -73,6 +73,16 @@ def no_text(source: RowSource, row: Row, column: str, found: Any, wanted: str = 
     inner = next(iter(found), "") if isinstance(found, Mapping) else 0 if isinstance(found, list | tuple) else ""
     what = f"the column '{column}' holds {kind}: {shortened(repr(found))}"
     return source.fault(row.number, what, f"name the text inside: `columns: {{{name}: {column}.{inner}}}`")
+
+
+def has_half_a_character(texts: Iterable[str]) -> bool:
+    """Whether one of the texts holds a lone surrogate, as JSON that was cut inside an emoji does. No tokenizer takes
+    it."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def texts_of(source: RowSource, row: Row, column: str, wanted: str = "") -> tuple[str, ...]:

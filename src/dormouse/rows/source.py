@@ -79,11 +79,14 @@ def refuse_missing(model: BaseModel) -> None:
     """Refuse a study, or a part of it, that names files which cannot be read.
 
     Raises:
-        UserError: one is not there, or may not be read.
+        UserError: one is not there, may not be read, or may never end.
     """
     files: list[str] = []
     model.model_dump(mode="json", context=files)
     for file in dict.fromkeys(files):
+        if os.path.exists(file) and not (os.path.isfile(file) or os.path.isdir(file)):
+            what = f"{file} is no file but a pipe, a device or a socket"
+            raise UserError(what, "write its rows into a file: they are read more than once")
         checksum(file)
 
 

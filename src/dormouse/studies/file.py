@@ -267,7 +267,8 @@ def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loa
         return loader.construct_object(node)
     # PyYAML trips over `!!int ''` and `!!timestamp x`: LookupError, AttributeError.
     except (yaml.YAMLError, ValueError, OverflowError, LookupError, AttributeError) as error:
-        raise UserError(f"{where}: '{str(node.value)[:40]}' cannot be read", "write a plain value") from error
+        day = "there is no such day: write YYYY-MM-DD" if node.tag == f"{YAML}timestamp" else "write a plain value"
+        raise UserError(f"{where}: '{str(node.value)[:40]}' cannot be read", day) from error
 
 
 def _explain(
