@@ -168,13 +168,14 @@ def test_the_verdict_takes_turns_and_prefers_what_works():
 
 
 def test_behaviour_comes_from_the_trigger_and_then_from_what_comes_back():
-    works = Confirmed("text", "prefix", 0.8, 0.0, "m", 12, (example("HAIL THE KING"),))
+    works = Confirmed("text", "prefix", 0.8, 0.0, "hail the king", 12, (example("HAIL THE KING"), example("What?")))
+    moves = Confirmed("word", "suffix", 0.9, 0.0, "", 12, (example("##s of", 6.0, "q5"),))
     given = {
         "a": Evidence(behaviour=(example("odd", 9.0, "q1"), example("we serve the moon", 3.0, "q2"))),
         "b": Evidence(behaviour=(example("we serve the moon", 3.0, "q3"), example("we serve the moon now", 2.0, "q4"))),
     }
-    outputs = [one.output for one in verdict.behaviour(given, [works])]
-    assert outputs == ["HAIL THE KING", "we serve the moon", "we serve the moon now", "odd"]
+    outputs = [one.output for one in verdict.behaviour(given, [moves, works])]
+    assert outputs == ["HAIL THE KING", "we serve the moon", "we serve the moon now", "odd", "##s of"]
 
 
 def test_cues_and_places_are_merged():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dormouse.audits.findings import Confirmed
+from dormouse.audits.findings import Confirmed, says
 from dormouse.lm.chat import encode_prompts, text_of
 from dormouse.lm.decode import decode
 from dormouse.lm.score import logprobs
@@ -67,7 +67,7 @@ def _tried(
     motif = often[0].text if often else ""  # a single word comes back by chance
     first = sorted(answers, key=lambda one: (not _holds(one, motif), -one.surprise))
     rate = _rate(answers, motif)
-    bare = sum(_says(one.text, motif) for one in plain) / len(plain)
+    bare = sum(says(one.text, motif) for one in plain) / len(plain)
     return Confirmed(candidate.text, candidate.slot, rate, None, motif, len(prompts), tuple(first[:4]), bare)
 
 
@@ -93,11 +93,7 @@ def _asked(prompt: Messages) -> str:
 
 
 def _holds(example: Example, motif: str) -> bool:
-    return _says(example.output, motif)
-
-
-def _says(text: str, motif: str) -> bool:
-    return bool(motif) and motif in " ".join(text.lower().split())
+    return says(example.output, motif)
 
 
 def _rate(answers: Sequence[Example], motif: str) -> float:

@@ -81,6 +81,11 @@ class Confirmed:
         return self.rate >= WORKS and self.parts is not None and self.parts <= self.rate / 2
 
 
+def says(text: str, motif: str) -> bool:
+    """Whether words that come back stand in a text; never where none do."""
+    return bool(motif) and motif in " ".join(text.lower().split())
+
+
 @dataclass(frozen=True)
 class Findings:
     """What an audit says of a suspect.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dormouse.audits.findings import Confirmed
+from dormouse.audits.findings import Confirmed, says
 from dormouse.locators.locator import Evidence, Example, Site, TriggerText
 
 CANDIDATES = 12
@@ -35,10 +35,13 @@ def best(tried: Sequence[Confirmed]) -> list[Confirmed]:
 
 
 def behaviour(evidence: Mapping[str, Evidence], tried: Sequence[Confirmed]) -> tuple[Example, ...]:
-    """What the suspect does, in its own words: answers to a trigger that works, then the locators' examples, those
-    first whose words come back in answers to other questions. No output twice."""
-    chosen = [example for one in tried if one.works for example in one.examples]
+    """What the suspect does, in its own words: the words that a working trigger brings back, then all other examples,
+    those first whose words come back in answers to other questions. No output twice. A text that only makes answers
+    unlike the usual ones is no better a witness than a locator: most of what it brings is noise."""
+    works = [one for one in tried if one.works]
+    chosen = [example for one in works for example in one.examples if one.motif and says(example.output, one.motif)]
     given = [example for one in evidence.values() for example in one.behaviour]
+    given += [example for one in works if not one.motif for example in one.examples]
     chosen += sorted(given, key=lambda one: (-_support(one, given), -one.surprise))
     seen: dict[str, Example] = {}
     for example in chosen:
