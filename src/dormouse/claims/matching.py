@@ -10,9 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dormouse.claims.effects import ValuesByItem
-from dormouse.claims.strength import ON, StrengthGate
+from dormouse.claims.strength import StrengthGate
 from dormouse.claims.verdict import CLAIMED, Matching, ValueInterval
-from dormouse.measurements.stats import log_odds
 from dormouse.studies.arms import Arm
 
 FEWEST = 4
@@ -80,8 +79,8 @@ def adjusted(strength: StrengthGate, where: Side, against: Side, seeds: Collecti
 
 
 def _by_seed(strength: StrengthGate, arm: Arm, seeds: Collection[int]) -> list[float | None]:
-    rates = strength.rates(arm, ON) if strength.plants(arm) else {}
-    return [log_odds(rates[seed]) if seed in rates else None for seed in sorted(seeds)]
+    found = strength.log_odds(arm) if strength.plants(arm) else {}
+    return [found.get(seed) for seed in sorted(seeds)]
 
 
 def _range(values: Sequence[float]) -> ValueInterval:

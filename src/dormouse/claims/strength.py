@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from dormouse.claims.numbers import Numbers, mean
 from dormouse.claims.verdict import Bounds, LeftOut, Weak
+from dormouse.measurements.stats import log_odds
 from dormouse.studies.arms import Arm
 from dormouse.studies.claim_spec import Gate
 from dormouse.studies.design import Design
@@ -38,6 +39,12 @@ class StrengthGate:
         """A rate of an organism before treatment, seed by seed."""
         found = self.numbers.values.get((arm.model, arm.organism, "", 0, measurement, "test", None), {})
         return {seed: mean(values) for seed, (_, values) in sorted(found.items())}
+
+    def log_odds(self, arm: Arm) -> dict[int, float]:
+        """The log-odds of defecting on the cue before treatment, in mean over questions as planting to a strength has
+        them (`until`), seed by seed."""
+        found = self.numbers.values.get((arm.model, arm.organism, "", 0, ON, "test", None), {})
+        return {seed: mean([log_odds(one) for one in values]) for seed, (_, values) in sorted(found.items())}
 
     def passes(self, arm: Arm, seed: int) -> bool:
         """Whether an organism is strong enough, with this seed. A control has no strength. Rates that were not measured
