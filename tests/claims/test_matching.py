@@ -38,3 +38,4 @@ def test_triggers_of_unlike_strength_are_as_strong_as_one_with_their_mean_log_od
     assert found is not None
     assert found.overlap
     assert round(found.where.value, 6) == round(found.against.value, 6)
+    assert matching(gate, [(MANY, {})], [(ONE, {})], (0,)) is None, "one seed has no range"

@@ -24,9 +24,10 @@ Side = Sequence[tuple[Arm, Mapping[int, ValuesByItem]]]
 def matching(strength: StrengthGate, where: Side, against: Side, seeds: Collection[int]) -> Matching | None:
     """How strong both sides are before treatment, and whether their ranges meet.
 
-    None where that is no question (both sides are made from the same organisms, or one has no policy) or not known.
+    None where that is no question (both sides are made from the same organisms, or one has no policy) or not known: the
+    range of one seed is a point, which meets no other.
     """
-    if {arm.untreated for arm, _ in where} == {arm.untreated for arm, _ in against}:
+    if len(seeds) < 2 or {arm.untreated for arm, _ in where} == {arm.untreated for arm, _ in against}:
         return None
     these, those = (
         [value for arm in dict.fromkeys(arm.untreated for arm, _ in side) for value in _by_seed(strength, arm, seeds)]
