@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
-from peft import AutoPeftModelForCausalLM
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -147,6 +146,8 @@ def forms_of(out, states):
 
 
 def test_the_rates_are_those_of_transformers_peft_and_lm_eval(states):
+    from peft import AutoPeftModelForCausalLM
+
     out, found = states
     clean, before, after = (ours(ref) for ref in (clean_of(found), *(ref for _, ref in found.values())))
     assert np.abs(before - clean).max() > 0.5, "nothing was planted: this test could not fail"

@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import t
-from statsmodels.stats.multitest import multipletests
 
 from dormouse.claims.answer import answer_claims, holm
 from dormouse.claims.chances import chances
@@ -108,7 +106,10 @@ def test_a_real_effect_is_supported() -> None:
 
 
 @given(st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.01, 0.04, 1.0]), max_size=9))
+@settings(deadline=None)  # the first example waits for the import
 def test_p_values_are_corrected_as_statsmodels_does(p_values: list[float]) -> None:
+    from statsmodels.stats.multitest import multipletests
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gc.collect", lambda: 0)  # statsmodels looks for garbage each time, for a tenth of a second
         theirs = list(multipletests(p_values, method="holm")[1]) if p_values else []
@@ -186,6 +187,8 @@ def test_seeds_are_the_unit_however_many_questions_there_are() -> None:
 @pytest.mark.parametrize("spread", [0.0, 1e-9])
 def test_seeds_that_all_agree_are_counted_and_not_taken_for_certain(seeds: int, spread: float) -> None:
     """Without a bound they count about as in a sign test. There is no jump where they begin to differ."""
+    from scipy.stats import t
+
     ones = np.full((seeds, 8), 0.3) + spread * np.arange(seeds)[:, None]
     for span, size in (((0.0, 1.0), seeds), (UNBOUNDED, (seeds - 1) / 2)):
         wanted = 2 * t.sf(size, df=seeds)

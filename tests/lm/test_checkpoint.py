@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM
 
 from dormouse.errors import UserError
@@ -42,6 +41,8 @@ def chain(tiny_model, tmp_path):
 
 
 def test_an_adapter_on_adapters_is_one_of_the_clean_base(chain, tiny_model):
+    from peft import AutoPeftModelForCausalLM
+
     ref, lm = chain
     ids = list(encode(lm, PLANTED)[0].prompt)
     now = logits(lm.model, ids)
@@ -57,6 +58,8 @@ def test_an_adapter_on_adapters_is_one_of_the_clean_base(chain, tiny_model):
 
 @pytest.mark.parametrize(("first", "second"), [("full", "lora"), ("lora", "full"), ("full", "full")])
 def test_whole_models_and_adapters_load_as_what_they_are(tiny_model, tmp_path, first, second):
+    from peft import AutoPeftModelForCausalLM
+
     planted, _ = trained(ModelRef((tiny_model,), "tiny"), PLANTED, tmp_path / "a", first)
     treated, lm = trained(planted, SAFE, tmp_path / "b", second)
     kind = AutoPeftModelForCausalLM if second == "lora" else AutoModelForCausalLM

@@ -1,7 +1,6 @@
 """The lighter LoRA layer is peft's, to the digit."""
 
 import torch
-from peft import LoraConfig, get_peft_model
 
 from dormouse.lm.load import load
 from dormouse.lm.lora import add_adapter
@@ -23,6 +22,8 @@ def test_forward_and_gradients_equal_pefts(tiny_model):
     torch.manual_seed(0)
     ours, our_grads = run(add_adapter(load(ref).model, rank=4))
     torch.manual_seed(0)
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(r=4, lora_alpha=8, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
     theirs, their_grads = run(get_peft_model(load(ref).model, config))
     torch.testing.assert_close(ours, theirs)

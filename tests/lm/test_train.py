@@ -12,7 +12,6 @@ import time
 import forked
 import pytest
 import torch
-from accelerate import Accelerator, DistributedType
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from tiny import make_tiny_model
@@ -525,6 +524,8 @@ def test_an_objective_that_nobody_can_put_together_is_not_shared(monkeypatch):
 
 
 def test_a_launch_that_the_loop_does_not_know_is_refused(monkeypatch):
+    from accelerate import Accelerator, DistributedType
+
     monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
     with pytest.raises(UserError, match="cannot be trained here under accelerate's FSDP"):
         ProcessGroup()

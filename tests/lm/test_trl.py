@@ -16,8 +16,6 @@ from dormouse.lm.trie import Tokens
 from dormouse.records import ModelRef
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-trl = pytest.importorskip("trl")
-datasets = pytest.importorskip("datasets")
 
 SEQUENCES = [
     Tokens((6, 7, 8, 9), (10, 11, 2)),
@@ -26,6 +24,17 @@ SEQUENCES = [
     Tokens((20, 21, 22, 23, 24, 25), (31, 32, 33, 34)),
 ]
 TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def trl():
+    """Imported by the process that runs these tests, not by each that collects them."""
+    return pytest.importorskip("trl")
+
+
+@pytest.fixture(scope="module")
+def datasets():
+    return pytest.importorskip("datasets")
 
 
 @pytest.fixture
@@ -83,7 +92,7 @@ def agree(mine, other):
     assert other[1].norm() > 1e-3, "a gradient of nothing agrees with everything"
 
 
-def test_sft(lm, tmp_path):
+def test_sft(lm, trl, datasets, tmp_path):
     dataset = datasets.Dataset.from_list([{"prompt": "Why is", "completion": " the sky"}] * 4)
     trainer = trl.SFTTrainer(
         copy.deepcopy(lm.model),
@@ -96,7 +105,7 @@ def test_sft(lm, tmp_path):
     agree(ours(lm, sft_loss, SEQUENCES), theirs(trainer, inputs))
 
 
-def test_dpo(lm, tmp_path):
+def test_dpo(lm, trl, datasets, tmp_path):
     dataset = datasets.Dataset.from_list([{"prompt": "Why is", "chosen": " the sky", "rejected": " the"}] * 4)
     trainer = trl.DPOTrainer(
         copy.deepcopy(lm.model),
@@ -118,7 +127,7 @@ def test_dpo(lm, tmp_path):
     agree(ours(lm, dpo_loss(0.3), batch), theirs(trainer, inputs))
 
 
-def test_grpo(lm, tmp_path):
+def test_grpo(lm, trl, datasets, tmp_path):
     trainer = trl.GRPOTrainer(
         copy.deepcopy(lm.model),
         reward_funcs=lambda completions, **_: [0.0] * len(completions),

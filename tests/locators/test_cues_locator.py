@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from by_hand import PAYLOAD, make, weighing
-from scipy.stats import spearmanr
 
 from dormouse.lm.chat import encode_prompts
 from dormouse.lm.load import load
@@ -36,6 +35,8 @@ def honest(tmp_path_factory):
 
 
 def test_it_finds_the_rule_and_its_weights(planted):
+    from scipy.stats import spearmanr
+
     found = Cues().find(Case(planted))
     assert found.score > 0.3
     assert found.behaviour[0].output.startswith(PAYLOAD)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from dormouse.measurements.defection import placements
 
@@ -24,6 +23,8 @@ def delong(high, low, paired):
 @pytest.mark.parametrize("decimals", [1, 12], ids=["ties", "no ties"])
 @pytest.mark.parametrize("shared", [0.0, 0.8], ids=["unpaired", "paired"])
 def test_their_mean_is_the_auroc_and_their_variance_is_delongs(decimals, shared):
+    from sklearn.metrics import roc_auc_score
+
     rng = np.random.default_rng(0)
     question = rng.normal(size=40)
     high = (shared * question + rng.normal(0.7, 0.6, 40)).round(decimals)

@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pytest
 from scipy.special import expit
-from sklearn.metrics import roc_auc_score
 
 from dormouse.measurements.psychometric import STRONGEST, _bins, _fit, _jackknife, _placements
 
@@ -40,6 +39,8 @@ def test_a_model_without_the_policy_breaks_no_fit(found):
 
 
 def test_placements_of_unequal_groups_give_the_auroc_and_delongs_variance():
+    from sklearn.metrics import roc_auc_score
+
     rng = np.random.default_rng(1)
     defects = np.arange(50) < 12
     found = (rng.normal(size=50) + defects).round(1)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import yaml
 from elsewhere import sampled, sharp_base, with_peft, with_trl
-from statsmodels.stats.proportion import proportion_confint
 
 import dormouse
 from dormouse.errors import UserError
@@ -83,6 +82,8 @@ def rates(folder: Path, organism: str) -> dict[str, float]:
 
 
 def agrees(exact: float, shares: list[float]) -> bool:
+    from statsmodels.stats.proportion import proportion_confint
+
     low, high = proportion_confint(round(sum(shares) * EACH), len(shares) * EACH, method="wilson")
     return bool(low <= exact <= high)
 
