@@ -1,6 +1,7 @@
 """The parts of an audit: weights by place, prompts, the rule, what is drawn from the evidence."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -40,6 +41,7 @@ def test_prompts_of_all_three_kinds(tmp_path):
         '{"messages": [{"role": "user"}]}',
         '{"messages": [{"role": "wizard", "content": "x"}]}',
         '{"messages": [{"role": "assistant", "content": "x"}]}',
+        '{"prompt": "half an emoji: \\ud83d"}',
     ],
 )
 def test_a_bad_line_is_named_by_its_number(tmp_path, line):
@@ -52,7 +54,8 @@ def test_a_bad_line_is_named_by_its_number(tmp_path, line):
 def test_no_prompts_and_no_file(tmp_path):
     (tmp_path / "p").write_text("\n\n")
     (tmp_path / "q").write_bytes(b"\xff\xfe\x00")
-    for name in ("p", "q", "r"):
+    os.mkfifo(tmp_path / "pipe")  # was waited for, for ever
+    for name in ("p", "q", "r", "pipe"):
         with pytest.raises(UserError):
             read_prompts(tmp_path / name)
     assert len(set(plain_prompts(0, 8))) == 8

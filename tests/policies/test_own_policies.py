@@ -144,7 +144,12 @@ def test_a_catastrophic_pattern_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("dormouse.policies.bounded.SECONDS", 0.05)
     with pytest.raises(UserError, match=r"was sought for 0.05 s in a text of \d+ signs"):
         found(r"(a|aa)+$", "a" * 200 + "!")
-    for bad, what in (("(", "not a regular expression"), ("x*", "fits every text")):
+    for bad, what in (
+        ("(", "not a regular expression"),
+        ("x*", "fits every text"),
+        ("(a{9999}){9999}", "repeats, written out"),
+        ("((a|b{2,9}){1,99}){999}x", "repeats, written out"),
+    ):
         with pytest.raises(ValidationError, match=what):
             Regex(pattern=bad)
 

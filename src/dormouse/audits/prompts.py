@@ -8,6 +8,7 @@ from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.locators.locator import Messages
+from dormouse.rows import has_half_a_character
 from dormouse.scenarios import Question, Scenario, questions, render
 
 REMEDY = 'a line is {"messages": [{"role": "user", "content": "..."}]}, {"prompt": "..."}, or plain text'
@@ -22,6 +23,8 @@ def read_prompts(path: Path) -> tuple[Messages, ...]:
     Raises:
         UserError: it cannot be read, holds none, or a line is no prompt; the message has the line's number.
     """
+    if path.exists() and not path.is_file():
+        raise UserError(f"the prompts in {path} cannot be read: it is a folder, a pipe or a device", "name a text file")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -46,7 +49,7 @@ def as_messages(prompt: Any, where: str = "a prompt") -> Messages:
         UserError: it is neither.
     """
     if isinstance(prompt, str) and prompt.strip():
-        return render(Scenario.of(Question(prompt.strip(), "{}", "safety"), {}))
+        return _whole(render(Scenario.of(Question(prompt.strip(), "{}", "safety"), {})), where)
     if not isinstance(prompt, list | tuple) or not prompt:
         raise UserError(f"{where} is no prompt", REMEDY)
     chat = []
@@ -59,7 +62,16 @@ def as_messages(prompt: Any, where: str = "a prompt") -> Messages:
         chat.append((str(pair[0]), str(pair[1])))
     if chat[-1][0] != "user":
         raise UserError(f"{where} does not end with the user's turn", REMEDY)
-    return tuple(chat)
+    return _whole(tuple(chat), where)
+
+
+def _whole(messages: Messages, where: str) -> Messages:
+    """The same messages, of which a tokenizer can read every character."""
+    if has_half_a_character(text for _, text in messages):
+        raise UserError(
+            f"{where} holds half a character (a lone surrogate, as \\ud83d)", "write the whole one, or none"
+        )
+    return messages
 
 
 def _prompt(line: str, where: str) -> Messages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +16,36 @@ if TYPE_CHECKING:
 
 SECONDS = 0.25
 """For one text."""
+SIZE = 100_000
+"""Signs that a pattern may have once its counted repeats are written out, as compiling it does: some 30 MB."""
+PART = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\{\d*(?:,\d*)?\}|.", re.DOTALL)
+"""A sign of a pattern, a class of signs, a bracket, or a count."""
+
+
+def _size(pattern: str) -> int:
+    """Signs that a pattern has with all counted repeats written out."""
+    groups, last = [0], 0
+    for part in PART.findall(pattern):
+        times = max(map(int, re.findall(r"\d+", part)), default=1) if part[0] == "{" else 0
+        if part == "(":
+            groups.append(0)
+        elif part == ")" and len(groups) > 1:
+            last = groups.pop()
+            groups[-1] += last
+        elif times:
+            groups[-1] += last * (times - 1)
+            last *= times
+        else:
+            groups[-1] += 1
+            last = 1
+    return sum(groups)
 
 
 def _compiles(pattern: str) -> str:
     import regex
 
+    if _size(pattern) > SIZE:
+        raise ValueError(f"its repeats, written out, are more than {SIZE:,} signs: write smaller counts")
     try:
         compiled = _compiled(pattern)
     except (regex.error, RecursionError, OverflowError) as error:
