@@ -239,6 +239,9 @@ def test_the_results_that_were_published_are_read_as_they_stand(path: Path) -> N
     found = read(said)
     again = plain(found)
     for first, after in zip(said["answers"], again["answers"], strict=True):
+        if "seeds_needed" not in first:  # as it is written today
+            assert after == first
+            continue
         before = {"x" if key == "at" else key: value for key, value in first.items()}
         added = set(after) - set(before)
         assert added == NEW | ({"curve"} if path.name in WITHOUT_CURVES else set())

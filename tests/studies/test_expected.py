@@ -18,7 +18,7 @@ HERE = Path(__file__).parents[2]
 RUN = [
     *("pattern", "credit", "hidden", "spectrum", "exposure"),
     *("debate-short", "debate", "debate-year", "debate-size", "debate-fresh", "debate-exposure", "debate-smollm2"),
-    *("reading-smollm2", "reasoning-size", "size-scaled", "how-many-pilot"),
+    *("reading-smollm2", "reasoning-size", "size-scaled", "how-many-pilot", "how-many"),
 ]
 """Examples with arms that have not changed since their records were kept in docs/results."""
 
