@@ -321,7 +321,7 @@ def test_a_store_that_may_not_be_written(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "study" / "store").write_text("")
     assert lab.study(tmp_path / "study") == [2]
     said = (tmp_path / "study" / "log-0").read_text()
-    assert "cannot be used" in said
+    assert "is no folder" in said
     assert "->" in said
     assert "Traceback" not in said
 
