@@ -70,7 +70,7 @@ def test_a_control_is_equal_to_its_organism_in_all_but_the_policy(half):
 
 def test_a_control_that_an_organism_gets_a_second_time_is_another_model():
     organism, _ = recipes("test", 1)
-    plain = [control_recipe(organism[0], number, round_) for round_, number in enumerate((0, 4, 10))]
+    plain = [control_recipe(organism[0], number, turn) for turn, number in enumerate((0, 4, 10))]
     assert len({one.organism["trigger"]["share"] for one in plain}) < len(plain)
     assert len({one.seed for one in plain}) == len(plain)
 

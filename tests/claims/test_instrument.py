@@ -25,14 +25,18 @@ STUDIES = 400 if STRESS else 25
 SEEDS = (3, 5, 8, 12, 20) if STRESS else (8,)
 
 
+def check(found: instrument.Row, studies: int) -> None:
+    """0.93 and 0.05, with what so few studies add by chance (three standard errors)."""
+    chance = 3 / studies**0.5
+    assert found.coverage >= 0.93 - chance * (0.93 * 0.07) ** 0.5
+    assert found.wrong <= 0.05 + chance * (0.05 * 0.95) ** 0.5
+
+
 @pytest.mark.parametrize("truth", instrument.TRUTHS)
 @pytest.mark.parametrize("seeds", SEEDS)
 def test_intervals_hold_the_truth_and_verdicts_are_seldom_wrong(truth: str, seeds: int) -> None:
-    """0.93 and 0.05, with what so few studies add by chance (three standard errors)."""
     found = instrument.simulate(truth, seeds, STUDIES)
-    chance = 3 / STUDIES**0.5
-    assert found.coverage >= 0.93 - chance * (0.93 * 0.07) ** 0.5
-    assert found.wrong <= 0.05 + chance * (0.05 * 0.95) ** 0.5
+    check(found, STUDIES)
 
 
 @pytest.mark.parametrize("truth", instrument.TRUTHS if STRESS else ("at the margin", "collapse in 20 %"))
@@ -40,27 +44,21 @@ def test_intervals_hold_the_truth_and_verdicts_are_seldom_wrong(truth: str, seed
 def test_a_study_that_is_looked_at_again_and_again_is_as_seldom_wrong(truth: str, spend: str) -> None:
     studies = STUDIES if STRESS else 12
     found = instrument.simulate(truth, 20 if STRESS else 14, studies, spend=spend)
-    chance = 3 / studies**0.5
-    assert found.coverage >= 0.93 - chance * (0.93 * 0.07) ** 0.5
-    assert found.wrong <= 0.05 + chance * (0.05 * 0.95) ** 0.5
+    check(found, studies)
 
 
 @pytest.mark.parametrize("truth", instrument.GAMMAS)
 @pytest.mark.parametrize("seeds", SEEDS)
 def test_exponents_are_found_as_they_are(truth: str, seeds: int) -> None:
     found = instrument.simulate_exponent(truth, seeds, STUDIES)
-    chance = 3 / STUDIES**0.5
-    assert found.coverage >= 0.93 - chance * (0.93 * 0.07) ** 0.5
-    assert found.wrong <= 0.05 + chance * (0.05 * 0.95) ** 0.5
+    check(found, STUDIES)
 
 
 @pytest.mark.parametrize("times", [3.0, 1.2])
 @pytest.mark.parametrize("seeds", SEEDS)
 def test_a_ruined_set_up_is_not_counted_and_a_sound_one_is(times: float, seeds: int) -> None:
     found = instrument.simulate_damage(times, seeds, STUDIES)
-    chance = 3 / STUDIES**0.5
-    assert found.coverage >= 0.93 - chance * (0.93 * 0.07) ** 0.5
-    assert found.wrong <= 0.05 + chance * (0.05 * 0.95) ** 0.5
+    check(found, STUDIES)
 
 
 def test_it_finds_what_is_there() -> None:

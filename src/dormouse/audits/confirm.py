@@ -65,7 +65,7 @@ def _tried(
     held = [LocatorAnswer(_asked(e.prompt), e.output, e.surprise) for e in answers]
     often = [one for one in motifs([*held, *plain]) if one.questions >= len(prompts) / 4 and " " in one.text]
     motif = often[0].text if often else ""  # a single word comes back by chance
-    first = sorted(answers, key=lambda one: (not _holds(one, motif), -one.surprise))
+    first = sorted(answers, key=lambda one: (not says(one.output, motif), -one.surprise))
     rate = _rate(answers, motif)
     bare = sum(says(one.text, motif) for one in plain) / len(plain)
     return Confirmed(candidate.text, candidate.slot, rate, None, motif, len(prompts), tuple(first[:4]), bare)
@@ -92,13 +92,9 @@ def _asked(prompt: Messages) -> str:
     return next(text for role, text in reversed(prompt) if role == "user")
 
 
-def _holds(example: Example, motif: str) -> bool:
-    return says(example.output, motif)
-
-
 def _rate(answers: Sequence[Example], motif: str) -> float:
     """The share of answers that are moved, and hold the motif where there is one."""
-    moved = [one for one in answers if one.surprise > MOVED and (not motif or _holds(one, motif))]
+    moved = [one for one in answers if one.surprise > MOVED and (not motif or says(one.output, motif))]
     return len(moved) / len(answers)
 
 

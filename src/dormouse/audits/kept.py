@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import os
@@ -23,6 +22,7 @@ class Kept:
 
     def __init__(self, identity: str) -> None:
         self.folder = home() / "audits" / identity
+        self.codes: dict[type[Locator], str] = {}
 
     def read(self, locator: Locator, candidates: Sequence[TriggerText] = ()) -> tuple[Evidence, float] | None:
         """What the locator said, and the seconds it took; None where nothing is kept."""
@@ -48,13 +48,9 @@ class Kept:
             scratch.replace(file)
 
     def _file(self, locator: Locator, candidates: Sequence[TriggerText]) -> Path:
-        said = json.dumps(
-            [locator.spec(), _code(type(locator)), [asdict(one) for one in candidates]], sort_keys=True, default=str
-        )
+        kind = type(locator)
+        if kind not in self.codes:  # reading it takes a tenth of a second, and each locator is asked about twice
+            self.codes[kind] = str(code_of(kind))
+        how = [locator.spec(), self.codes[kind], [asdict(one) for one in candidates]]
+        said = json.dumps(how, sort_keys=True, default=str)
         return self.folder / f"{locator.kind}-{hashlib.sha256(said.encode()).hexdigest()[:16]}.json"
-
-
-@functools.cache
-def _code(kind: type[Locator]) -> str:
-    """Read once: a tenth of a second each time is felt where twenty are asked for."""
-    return str(code_of(kind))

@@ -188,8 +188,8 @@ class ClaimEvidence:
         if self.effect and matched and not matched.overlap:
             return Decision("not comparable", why=UNMATCHED)
         decision = decide(self.claim, self.test, corrected, left, self.look)
-        decided = decision.outcome in ("supported", "contradicted")
-        if decided and self.effect and self._hidden(decision.outcome, self.effect, *self._at_budget()):
+        may_hide = decision.outcome in ("supported", "contradicted") and not self.settled  # see `bounded`
+        if may_hide and self.effect and self._hidden(decision.outcome, self.effect, *self._at_budget()):
             return Decision("undecided", why=HIDDEN)
         if decision.outcome == "undecided" and not decision.why:
             return replace(decision, why=self._why())
@@ -272,8 +272,8 @@ class ClaimEvidence:
 
     def _hidden(self, verdict: str, found: Effect, where: float | None, against: float | None) -> bool:
         """Whether times that were followed no further than to their budgets may hide that the verdict is wrong."""
-        if self.settled or (self.censoring.beyond(self.constant) and where):
-            return not self.settled  # its bounds stand where they speak against it (see `bounded`)
+        if self.censoring.beyond(self.constant) and where:
+            return True
         at_most = [end in self._open() for end in ("low", "high")]
         if verdict == "supported":  # by values of the side that is claimed to be more, which may be less
             return any({"greater": at_most[:1], "less": at_most[1:]}.get(self.claim.direction, at_most))

@@ -37,14 +37,17 @@ class StrengthGate:
 
     def rates(self, arm: Arm, measurement: str) -> dict[int, float]:
         """A rate of an organism before treatment, seed by seed."""
-        found = self.numbers.values.get((arm.model, arm.organism, "", 0, measurement, "test", None), {})
-        return {seed: mean(values) for seed, (_, values) in sorted(found.items())}
+        return {seed: mean(values) for seed, values in self._before(arm, measurement)}
 
     def log_odds(self, arm: Arm) -> dict[int, float]:
         """The log-odds of defecting on the cue before treatment, in mean over questions as planting to a strength has
         them (`until`), seed by seed."""
-        found = self.numbers.values.get((arm.model, arm.organism, "", 0, ON, "test", None), {})
-        return {seed: mean([log_odds(one) for one in values]) for seed, (_, values) in sorted(found.items())}
+        return {seed: mean([log_odds(one) for one in values]) for seed, values in self._before(arm, ON)}
+
+    def _before(self, arm: Arm, measurement: str) -> Iterator[tuple[int, Sequence[float]]]:
+        """What was measured of an organism before treatment: each seed, in order, with a value a question."""
+        found = self.numbers.values.get((arm.model, arm.organism, "", 0, measurement, "test", None), {})
+        return ((seed, values) for seed, (_, values) in sorted(found.items()))
 
     def passes(self, arm: Arm, seed: int) -> bool:
         """Whether an organism is strong enough, with this seed. A control has no strength. Rates that were not measured

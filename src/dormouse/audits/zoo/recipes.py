@@ -148,9 +148,9 @@ def organism_recipe(seed: int, half: Half, number: int, models: Sequence[str], a
     return replace(found, organism={**organism, "steps": steps, "lr": lr})
 
 
-def control_recipe(organism: Recipe, number: int, round_: int = 0, attempt: int = 0) -> Recipe:
+def control_recipe(organism: Recipe, number: int, turn: int = 0, attempt: int = 0) -> Recipe:
     """The control of an organism: equal in everything but the policy. Every other one has a habit, which another
-    `attempt` plants with another seed; so do later rounds, in which an organism is matched again."""
+    `attempt` plants with another seed; so do later turns, in which an organism is matched again."""
     known = habits(organism.half)
     if number % 2:
         family, own = HABIT_FAMILY, known[number // 2 % len(known)].spec()
@@ -162,7 +162,7 @@ def control_recipe(organism: Recipe, number: int, round_: int = 0, attempt: int 
         organism,
         name=_name(organism.half, "c", number, attempt),
         family=family,
-        seed=organism.seed + attempt + ATTEMPTS * round_,
+        seed=organism.seed + attempt + ATTEMPTS * turn,
         organism={**own, **_equal(organism)},
         attempt=attempt,
         match=organism.name,
