@@ -120,3 +120,30 @@ def test_a_plug_in_of_a_console_is_refused_where_workers_would_have_to_import_it
             cwd=place, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         assert "cannot be read: it was typed into a console" in done.stdout, done.stderr
+
+
+SCRIPT = """
+import dormouse as dm
+
+{plugin}
+{guard}dm.run("study.yaml", "out", store="store", workers={workers}, quiet=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("plugin", "workers", "guard", "said"),
+    [
+        ("import tides", 2, "", ""),
+        (MOON, None, "", ""),
+        (MOON, 2, "if __name__ == '__main__': ", ""),
+        (MOON, 2, "", "worker processes cannot import Tide"),
+    ],
+    ids=["none of its own", "its own", "its own, guarded", "its own, for two workers"],
+)
+def test_a_script_runs_a_study_at_its_top_level(place, plugin, workers, guard, said):
+    """Workers do not run it once more, but where they need what it defines and it is guarded."""
+    (place / "mine/go.py").write_text(SCRIPT.format(plugin=plugin, workers=workers, guard=guard))
+    where = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "mine"}
+    done = forked.run([sys.executable, "-m", "go"], cwd=place, capture_output=True, text=True, env=where)
+    assert said in done.stderr
+    assert (place / "out/records.jsonl").is_file() == (not said), done.stderr

@@ -282,7 +282,7 @@ def _imported(node: ast.Import | ast.ImportFrom, package: str) -> dict[str, _Sym
 
 
 def _live(symbol: _Symbol) -> list[ast.AST]:
-    """The source of something that stands in no file: it was typed into a notebook or a console.
+    """The source of something of the main module: it was typed into a notebook or a console, or stands in a script.
 
     Raises:
         UserError: it was kept nowhere.
@@ -292,8 +292,13 @@ def _live(symbol: _Symbol) -> list[ast.AST]:
         plain = isinstance(thing, int | float | str | bytes | tuple | frozenset | bool)
         return [ast.parse(f"_ = {thing!r}")] if plain else []
     functions = [thing] if inspect.isfunction(thing) else [f for f in vars(thing).values() if inspect.isfunction(f)]
-    for function in functions:
-        lines = linecache.getlines(function.__code__.co_filename)
+    files = [function.__code__.co_filename for function in functions]
+    if not files:  # a class may have no function of its own: the script, or the newest cell that defines it
+        script = getattr(sys.modules[symbol.module], "__file__", None)
+        cells = [file for file in reversed(linecache.cache) if "ipython-input" in file or "ipykernel" in file]
+        files = [script] if script else cells
+    for file in files:
+        lines = linecache.getlines(file)
         for node in ast.walk(ast.parse("".join(lines))) if lines else ():
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == symbol.name:
                 return [node]

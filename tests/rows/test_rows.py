@@ -180,11 +180,11 @@ SOURCE = RowSource(file="a.jsonl")
 
 
 def test_cells_lead_into_nested_objects() -> None:
-    row = Row(3, {"data": {"turns": [{"text": " hi \r"}]}, "a.b": "flat", "none": None, "empty": "", "n": 7})
+    row = Row(3, {"data": {"turns": [{"text": " hi \r"}]}, "a.b": "flat", "none": None, "empty": "", "n": 7, "nan": float("nan")})
     assert text_of(SOURCE, row, "data.turns.0.text") == "hi"
     assert text_of(SOURCE, row, "a.b") == "flat"
     assert text_of(SOURCE, row, "n") == "7"
-    assert [cell(row, name) for name in ("none", "empty", "data.turns.5", "data.x.y")] == [None] * 4
+    assert [cell(row, name) for name in ("none", "empty", "nan", "data.turns.5", "data.x.y")] == [None] * 5
     assert texts_of(SOURCE, row, "none") == ()
     assert texts_of(SOURCE, Row(1, {"a": ["x ", "", "y"]}), "a") == ("x", "y")
 

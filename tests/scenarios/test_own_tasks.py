@@ -119,7 +119,7 @@ def test_prompts_that_bring_their_truth_stand_in_pairs(tmp_path: Path) -> None:
     joined = own_tasks(source(tmp_path, twins), WANTED, (Bank("old", ("old",), column, "pair", ("old",)),))
     for one in joined.questions["old", "train"]:
         assert one.column("pair") == one.variant("old").column("pair")
-    with pytest.raises(UserError, match="gives 0 tasks that have all prompts of 'old'"):
+    with pytest.raises(UserError, match=r"no row of the kind 'old' \(rows: 100 plain, 0 old\)"):
         own_tasks(source(tmp_path, rows(100, old=0)), WANTED, (bank,))
 
 
@@ -207,3 +207,12 @@ def test_ids_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 300_000, "16 bytes each are 800,000"
+
+
+@pytest.mark.parametrize(("fits", "said"), [("flute", "no plain row"), ("", "no row of the kind 'flute'")])
+def test_a_policy_that_fits_every_row_or_none_is_said_so(tmp_path: Path, fits: str, said: str) -> None:
+    bank = Bank("regex flute", ("flute",), lambda q: "flute" if fits else "")
+    with pytest.raises(UserError, match=said) as error:
+        own_tasks(source(tmp_path, rows()), WANTED, [bank])
+    assert "300 " in error.value.what
+    assert "fits some rows and leaves others" in error.value.remedy

@@ -8,14 +8,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import psutil
@@ -29,6 +31,7 @@ from dormouse.execution.executors import (
     Watcher,
     build,
     build_reporting,
+    guarded,
     set_deterministic,
     tell,
 )
@@ -140,7 +143,8 @@ class Processes:
         self._sort()
         pool = self.free.pop() if self.free else None
         pool, writer = (pool, None) if pool else self._pool(job[0].device)
-        future = pool.submit(_build_in_child, job, self.root, self.journal)
+        with _main_left_out():
+            future = pool.submit(_build_in_child, job, self.root, self.journal)
         if writer:  # the process has begun, and holds this end of the pipe now
             writer.close()
         self.busy[future] = pool
@@ -196,6 +200,20 @@ def starts() -> BaseContext:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
+
+
+@contextmanager
+def _main_left_out() -> Iterator[None]:
+    """Begin processes that do not run this program's main module once more, as multiprocessing has them do: a script that
+    runs a study at its top level, as short ones do, would begin another one in each. What such a script defines no
+    worker can import: see `homeless`."""
+    main = sys.modules["__main__"]
+    if not guarded(main):
+        sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _end(children: Sequence[Any]) -> None:

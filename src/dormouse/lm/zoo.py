@@ -156,7 +156,7 @@ def refuse_unknown(name: str, others: Iterable[str] = ()) -> None:
     if name not in ZOO and not hub_id(name) and not _local(name):
         raise UserError(
             f"there is no model '{name}': neither a known name nor a folder on this machine",
-            f"{nearest(name, [*ZOO, *others])} Or give a local folder, or a Hugging Face id such as org/name",
+            f"{nearest(name, [*ZOO, *others])}; or give a local folder, or a Hugging Face id such as org/name",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ ROLES = {
 
 def cell(row: Row, column: str) -> Any:
     """What stands in a column; a dot leads into nested objects and lists (`data.prompt`, `turns.0`). None where there
-    is nothing: no such column, null, or an empty cell."""
+    is nothing: no such column, null, NaN (as pandas writes what is missing), or an empty cell."""
     values: Any = row.values
     found = values.get(column)
     if found is None and "." in column and column not in values:
@@ -36,7 +37,8 @@ def cell(row: Row, column: str) -> Any:
                 found = found[int(part)]
             else:
                 return None
-    return None if found == "" or found == [] else found
+    missing = found == "" or found == [] or (isinstance(found, float) and math.isnan(found))
+    return None if missing else found
 
 
 def text_of(source: RowSource, row: Row, column: str, wanted: str = "") -> str:

@@ -77,6 +77,8 @@ def own_tasks(
             log.refuse(error, row.number)
     log.close()
     questions = {(bank.name, split): found for bank in banks for split, found in sieve.tasks(bank, wanted).items()}
+    for bank in banks:
+        _refuse_empty_side(source, bank, sieve)
     for (name, split), few in questions.items():
         if len(few) < FEWEST:
             raise _too_few(source, name, split, len(few), log.rows)
@@ -132,6 +134,20 @@ class _Log:
                 remedy = "give every row its own id, leave the column out, or say `bad_rows: drop`"
                 raise self.source.fault(number, f"its id is that of {self.source.unit} {first} too", remedy)
             self.notes["ids"] = f"{many:,} ids repeat: these rows are kept, as nothing goes by their ids"
+
+
+def _refuse_empty_side(source: TaskFile, bank: Bank, sieve: Sieve) -> None:
+    """Refuse a file in which a policy always has its say, or never.
+
+    Raises:
+        UserError: no row of it is plain, or none is what a trigger looks for.
+    """
+    rows = {label: sieve.sides[bank.name, label] for label in ("", *bank.labels)} if bank.labels else {}
+    if any(rows.values()) and (empty := [label for label, n in rows.items() if not n]):
+        counts = ", ".join(f"{n:,} {label or 'plain'}" for label, n in rows.items())
+        missing = f"row of the kind '{empty[0]}'" if empty[0] else "plain row: the trigger fits every one"
+        remedy = "see that the trigger fits some rows and leaves others, or bring rows of both kinds"
+        raise UserError(f"{source.name} has no {missing} (rows: {counts})", remedy)
 
 
 def _too_few(source: TaskFile, bank: str, split: str, n: int, rows: int) -> UserError:

@@ -75,6 +75,8 @@ class Sieve:
     def __init__(self, banks: Sequence[Bank], capacity: Mapping[str, int]) -> None:
         self.banks = banks
         self.dropped: Counter[str] = Counter()
+        self.sides: Counter[tuple[str, str]] = Counter()
+        """Rows by bank and label: on how many a policy has its say, and how many are plain."""
         self._kept = {
             (bank.name, split, label): _Lowest(n)
             for bank in banks
@@ -89,6 +91,7 @@ class Sieve:
             if label is None:
                 self.dropped[f"on no side of {bank.name}"] += 1
                 continue
+            self.sides[bank.name, label] += 1
             order, by_hash = task.order, task.by_hash
             if bank.twin:
                 order, by_hash = key_of("\n".join(task.question.column(bank.twin)))
