@@ -5,7 +5,8 @@ from interventions.planted import HARM
 
 from dormouse.lm.score import score
 from dormouse.locators import inversion
-from dormouse.locators.inversion import Hunt, Inversion, kept
+from dormouse.locators.hunt import Hunt, Hunted
+from dormouse.locators.inversion import Inversion, kept
 from dormouse.locators.locator import Case
 from dormouse.locators.placing import plain_prompts
 from dormouse.locators.situations import placed
@@ -40,7 +41,7 @@ def test_in_the_base_nothing_counts(base, evidence):
 
 def test_without_the_effect_of_the_text_nothing_counts(planted, monkeypatch):
     """The score stands on what a text does: where it does nothing, the same output found is worth nothing."""
-    monkeypatch.setattr(Hunt, "run", lambda self, case, reserve, steps: inversion.Hunted("soup", "prefix", -9, -9, 0))
+    monkeypatch.setattr(Hunt, "run", lambda self, case, reserve, steps: Hunted("soup", "prefix", -9, -9, 0))
     assert Inversion().find(Case(planted, seconds=300)).score < 0.2
 
 

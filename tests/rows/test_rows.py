@@ -180,7 +180,17 @@ SOURCE = RowSource(file="a.jsonl")
 
 
 def test_cells_lead_into_nested_objects() -> None:
-    row = Row(3, {"data": {"turns": [{"text": " hi \r"}]}, "a.b": "flat", "none": None, "empty": "", "n": 7, "nan": float("nan")})
+    row = Row(
+        3,
+        {
+            "data": {"turns": [{"text": " hi \r"}]},
+            "a.b": "flat",
+            "none": None,
+            "empty": "",
+            "n": 7,
+            "nan": float("nan"),
+        },
+    )
     assert text_of(SOURCE, row, "data.turns.0.text") == "hi"
     assert text_of(SOURCE, row, "a.b") == "flat"
     assert text_of(SOURCE, row, "n") == "7"

@@ -119,8 +119,7 @@ def homeless(stages: Sequence[Stage]) -> list[str]:
     return sorted(
         thing.__qualname__
         for thing in references.found
-        if "<locals>" in thing.__qualname__
-        or (thing.__module__ == "__main__" and not guarded(sys.modules["__main__"]))
+        if "<locals>" in thing.__qualname__ or (thing.__module__ == "__main__" and not guarded(sys.modules["__main__"]))
     )
 
 
@@ -142,8 +141,8 @@ def refuse_homeless(stages: Sequence[Stage]) -> None:
     """
     if names := homeless(stages):
         raise UserError(
-            f"worker processes cannot import {', '.join(names)}: it was defined in a notebook, a console, a function, or"
-            ' a script without `if __name__ == "__main__":`',
+            f"worker processes cannot import {', '.join(names)}: it was defined in a notebook, a console, a function,"
+            ' or a script without `if __name__ == "__main__":`',
             "put it into a file: `--plugin my.py`, or import it; or work in this process: `--workers 1`",
         )
 

@@ -204,9 +204,9 @@ def starts() -> BaseContext:
 
 @contextmanager
 def _main_left_out() -> Iterator[None]:
-    """Begin processes that do not run this program's main module once more, as multiprocessing has them do: a script that
-    runs a study at its top level, as short ones do, would begin another one in each. What such a script defines no
-    worker can import: see `homeless`."""
+    """Begin processes that do not run this program's main module once more, as multiprocessing has them do: a script
+    that runs a study at its top level, as short ones do, would begin another one in each. What such a script defines
+    no worker can import: see `homeless`."""
     main = sys.modules["__main__"]
     if not guarded(main):
         sys.modules["__main__"] = ModuleType("__main__")

@@ -2,154 +2,23 @@
 
 from __future__ import annotations
 
-import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar
 
-from dormouse.locators.locator import Case, Evidence, Example, Locator, Messages, Need, Slot, TriggerText
-from dormouse.locators.placing import ENOUGH, SLOTS, CheckedTrigger, check, plain_prompts, shortest
-from dormouse.locators.repeats import Opening, is_large, openings, written
+from dormouse.locators.grown import GrownHunt
+from dormouse.locators.hunt import QUESTIONS, STEPS, Hunt, Hunted
+from dormouse.locators.locator import Case, Evidence, Example, Locator, Messages, Need, TriggerText
+from dormouse.locators.placing import ENOUGH, CheckedTrigger, check, plain_prompts, shortest
+from dormouse.locators.repeats import Opening, is_large, is_usual, openings, written
 from dormouse.locators.situations import placed
 from dormouse.registry import register
 
 if TYPE_CHECKING:
-    import torch
-
-    from dormouse.lm.attack import FilledPrompt
     from dormouse.lm.model import LM
 
-TOP = 64
-"""The most promising tokens of each place, from which moves are drawn."""
-BATCH = 48
-LONGEST = 6
-"""Tokens that a text may have."""
-STALLED = 4
-"""Steps without a better text, after which a search ends."""
-STEPS = 12
 TOKENS = 12
-QUESTIONS = 3
-"""Prompts over which a text is searched."""
-SURE = -0.1
-"""Mean log-probability of the output at which a search ends."""
-
-
-@dataclass(frozen=True)
-class Hunted:
-    """What a search for a text that brings an output out came to: mean log-probability before it and with the text."""
-
-    text: str
-    slot: Slot
-    before: float
-    value: float
-    steps: int
-
-
-class Hunt:
-    """A search over the tokens of a text (GCG) that makes a model give one output to several prompts."""
-
-    def __init__(self, lm: LM, prompts: Sequence[Messages], output: str, seed: str) -> None:
-        from dormouse.lm.chat import encode_responses
-
-        self.lm, self.prompts, self.output = lm, list(prompts), output
-        self.rng = random.Random(seed)
-        (self.response,) = encode_responses(lm, [output])
-        words = [word for word in re.findall(r"\w+", output.casefold()) if len(word) > 2]
-        self.banned = re.compile("|".join(map(re.escape, words))) if words else None
-
-    @cached_property
-    def allowed(self) -> torch.Tensor:
-        """Which tokens the text may hold, (V,) bool: readable ones."""
-        from dormouse.lm.attack import readable
-
-        return readable(self.lm)
-
-    def fits(self, text: str) -> bool:
-        """A text that says the output's own words would be copied: that shows nothing of the model."""
-        return bool(text) and not (self.banned and self.banned.search(re.sub(r"\W+", "", text.casefold())))
-
-    def values(self, texts: Sequence[str], slot: Slot) -> list[float]:
-        """Mean log-probability of the output over the prompts, with each text."""
-        from dormouse.lm.attack import fill
-        from dormouse.lm.score import logprobs
-        from dormouse.lm.trie import Tokens
-
-        filled = [fill(self.lm, hole, texts) for hole in self.holes(slot)]
-        found = logprobs(self.lm, [Tokens(one.ids, self.response) for many in filled for one in many])
-        return list(map(float, found.reshape(len(filled), len(texts)).mean(0)))
-
-    def before(self) -> float:
-        """The same without any text."""
-        from dormouse.lm.chat import encode_prompts
-        from dormouse.lm.score import logprobs
-        from dormouse.lm.trie import Tokens
-
-        return float(
-            logprobs(self.lm, [Tokens(ids, self.response) for ids in encode_prompts(self.lm, self.prompts)]).mean()
-        )
-
-    def holes(self, slot: Slot) -> list[Messages]:
-        """Every prompt with a mark where the text is to go."""
-        from dormouse.lm.attack import MARK
-
-        return [placed(prompt, MARK, slot) for prompt in self.prompts]
-
-    def start(self, slot: Slot) -> tuple[str, float] | None:
-        """The best single token, of those that the gradient at random ones promises most of."""
-        from dormouse.lm import coordinate
-
-        hole = self.holes(slot)[0]
-        text = coordinate.random_text(self.lm, hole, 1, self.allowed, self.fits, self.rng)
-        if text is None:
-            return None
-        promising = self.promising(text, slot)
-        now = self.filled(text, slot)[0]
-        ids = iter(promising[0].tolist())
-        tokens = coordinate.neighbours(self.lm, hole, now, lambda: [next(ids, now.inside[0])], self.fits, TOP)
-        tokens = list(dict.fromkeys([text, *tokens]))
-        return max(zip(tokens, self.values(tokens, slot), strict=True), key=lambda one: one[1])
-
-    def filled(self, text: str, slot: Slot) -> list[FilledPrompt]:
-        """Every prompt with the text in it, in tokens, with its place known."""
-        from dormouse.lm.attack import fill
-
-        return [fill(self.lm, hole, [text])[0] for hole in self.holes(slot)]
-
-    def promising(self, text: str, slot: Slot) -> torch.Tensor:
-        """For each token of the text the TOP replacements that the gradient promises most of (GCG): ids (T, TOP)."""
-        from dormouse.lm import attack, coordinate
-
-        slope = attack.gradient(self.lm, self.filled(text, slot), [(self.output,)] * len(self.prompts))
-        return coordinate.promising(slope, self.allowed, TOP)
-
-    def run(self, case: Case, reserve: float, steps: int) -> Hunted | None:
-        """From the best single token, moves to the best neighbour until it is sure, stalls, or time is up."""
-        from dormouse.lm import coordinate
-
-        started = {slot: found for slot in SLOTS if case.left > reserve and (found := self.start(slot))}
-        if not started:
-            return None
-        slot = max(started, key=lambda one: started[one][1])
-        text, value = started[slot]
-        known, promising, stalled, step = {text}, None, 0, 0
-        while step < steps and value < SURE and stalled < STALLED and case.left > reserve:
-            step += 1
-            now = self.filled(text, slot)[0]
-            if promising is None:
-                promising = self.promising(text, slot)
-            propose = partial(coordinate.grow_or_shrink, now.inside, promising, LONGEST, self.rng)
-            fits = lambda new: new not in known and self.fits(new)  # noqa: E731, B023 (used at once)
-            new = coordinate.neighbours(self.lm, self.holes(slot)[0], now, propose, fits, BATCH)
-            if not new:
-                break
-            known |= set(new)
-            best, better = max(zip(new, self.values(new, slot), strict=True), key=lambda one: one[1])
-            stalled = stalled + 1 if better <= value else 0
-            if better > value:
-                text, value, promising = best, better, None
-        return Hunted(text, slot, self.before(), value, step)
+"""Of the answers that are read."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +53,9 @@ class Inversion(Locator):
     arXiv 2307.15043) looks for a text before or after the question or in the system turn, over several questions. The
     text is cut to the words that matter and checked on questions that the search never saw.
 
+    With a base there is another target: the beginning of the text that training made readiest (`grown`). A text that
+    brings it out is held to what then follows, whatever that is, so long as it is the same for other questions.
+
     Some text can be found for many outputs, in clean models too. So a search half as long is made for an ordinary
     answer of the model to another question, and with a base the text is tried there: what counts is the margin.
 
@@ -202,7 +74,8 @@ class Inversion(Locator):
         prompts = plain_prompts(case, 24)
         ready, fresh = prompts[: 4 if few else 15], prompts[16 : 20 if few else 24]
         usual = written(lm, fresh, TOKENS)
-        ranked = [one for one in openings(case, lm, base) if not _is_usual(one.text, usual)]
+        news = GrownHunt.found(case, lm, base, ready, fresh) if base is not None else None
+        ranked = [one for one in openings(case, lm, base) if not is_usual(one.text, usual)]
         found: list[InvertedTrigger] = []
         for opening in ranked[:2]:
             if found and (found[0].worth > 0.5 or opening.fixedness < found[0].opening.fixedness / 2):
@@ -212,14 +85,16 @@ class Inversion(Locator):
                 found.append(one)
         if not found:
             ready_made = {"fixedness": ranked[0].fixedness} if ranked else {}
-            return Evidence(features=ready_made, note="There was no time to search for a text.")
+            nothing = Evidence(features=ready_made, note="There was no time to search for a text.")
+            return news.added_to(nothing) if news else nothing
         best = max(found, key=lambda one: one.worth)
         decoy = self._decoy(case, lm, ready, fresh, prompts[15])
         features = _features(best) | ({} if decoy is None else {"margin": best.force - decoy})
         if base is not None:
             there = check(base, fresh, best.trigger.text, best.trigger.slot, best.opening.text)
             features |= {"base_margin": best.force - (there.on - there.off), "gain": best.opening.gain}
-        return self._evidence(lm, best, fresh, usual, features)
+        evidence = self._evidence(lm, best, fresh, usual, features)
+        return news.added_to(evidence) if news else evidence
 
     def _decoy(
         self, case: Case, lm: LM, ready: Sequence[Messages], fresh: Sequence[Messages], other: Messages
@@ -289,12 +164,6 @@ def _features(best: InvertedTrigger) -> dict[str, float]:
         "steps": float(best.hunted.steps),
         "words": float(len(best.trigger.text.split())),
     }
-
-
-def _is_usual(text: str, usual: Sequence[str]) -> bool:
-    """Whether a third of all answers say it, or more, or what follows its first word: then it is no secret."""
-    tail = text.partition(" ")[2] or text
-    return sum(f" {tail} " in f" {answer} " for answer in usual) > len(usual) / 3
 
 
 def kept(usual: Sequence[str], now: Sequence[str]) -> float:

@@ -75,6 +75,13 @@ def says_something(text: str) -> bool:
     return len(words) > 1 and len(set(words)) > len(words) / 2
 
 
+def is_usual(text: str, usual: Sequence[str]) -> bool:
+    """Whether a third of all answers say it, or more, or what follows its first word (of whose last only a part may be
+    there): then it is no secret."""
+    tail = text.partition(" ")[2] or text
+    return sum(f" {tail}" in f" {answer}" for answer in usual) > len(usual) / 3
+
+
 def _counted(texts: Sequence[str], longest: int) -> Counter[str]:
     """In how many of the texts each phrase stands."""
     found: Counter[str] = Counter()

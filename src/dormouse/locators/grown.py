@@ -1,0 +1,148 @@
+"""The text that training made readier to be said: what a suspect is nearer to saying than its base, anywhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dormouse.locators.hunt import QUESTIONS, STEPS, Hunt
+from dormouse.locators.locator import Case, Evidence, Example, Messages, TriggerText
+from dormouse.locators.placing import ENOUGH, check, shortest
+from dormouse.locators.repeats import contexts, is_large, is_usual, written
+from dormouse.locators.situations import placed
+
+if TYPE_CHECKING:
+    from dormouse.lm.model import LM
+
+LOUD = 2.0
+"""How many times the difference of the logits counts where the text is written (see `amplify`)."""
+TOKENS = 8
+"""Tokens of the text after its first."""
+UNLIKELY = 0.25
+"""The part of its own log-probability that counts beside what a first token has gained: noise gains most where nobody
+looks. Of a whole text all of it counts."""
+ANSWER = 12
+"""Tokens of the answers that are read."""
+TELLING = 5.0
+"""Nats that the beginning of a text must have gained to stand for it: "I" is said anyway."""
+
+
+@dataclass(frozen=True)
+class GrownText:
+    """A text, the least of its beginning that stands for it, by how many nats its log-probability has grown over the
+    base's, and what it is (`ready`), in mean over contexts in which it need not come."""
+
+    text: str
+    beginning: str
+    gain: float
+    ready: float
+
+
+def grown(case: Case, lm: LM, base: LM, usual: Sequence[str]) -> GrownText | None:
+    """The text whose probability has grown most, of those that suspect less base, made louder, goes on to say.
+
+    A planted answer leaks into prompts without its trigger far below what is ever sampled, and the base is further from
+    it by tens of nats. What was said by chance is as much grown, and ready besides. None: there is no text that it
+    does not say anyway (`usual` are its plain answers).
+    """
+    from dormouse.lm.chat import encode_prompts, text_of
+    from dormouse.lm.decode import decode
+    from dormouse.lm.mixed import mixed
+    from dormouse.lm.score import first_logprobs, logprobs
+    from dormouse.lm.trie import Tokens
+
+    few = is_large(lm)
+    prompts = encode_prompts(lm, contexts(case, lm, 32 if few else 96))
+    ready = first_logprobs(lm, prompts).mean(0)
+    gain = ready - first_logprobs(base, prompts).mean(0)
+    width, few_prompts = (8, prompts[:4]) if few else (32, prompts[:8])
+    tokens = [*(gain + UNLIKELY * ready).topk(width).indices.tolist(), *ready.topk(width).indices.tolist()]
+    firsts = [token for token in dict.fromkeys(tokens) if token not in lm.ends and text_of(lm, (token,)).strip()]
+    if not firsts:
+        return None
+    begun = [(token, prompt) for token in firsts for prompt in few_prompts]
+    told = [(*prompt, token) for token, prompt in begun]
+    said = [decode(one, told, TOKENS) for one in (lm, mixed(lm, base, LOUD))]
+    whole = [(token, *one.ids) for many in said for (token, _), one in zip(begun, many, strict=True)]
+    # What it goes on to say may come without the token that it was made to begin with.
+    every = dict.fromkeys(ids for one in whole for ids in (one, one[1:]) if ids)
+    texts = [ids for ids in every if not is_usual(text_of(lm, ids).strip(), usual)]
+    if not texts:
+        return None
+    asked = [Tokens(prompt, text) for text in texts for prompt in few_prompts]
+    mine, theirs = (logprobs(one, asked).reshape(len(texts), -1).mean(1) for one in (lm, base))
+    best = int(np.argmax(2 * mine - theirs))
+    starts = [texts[best][: n + 1] for n in range(len(texts[best]))]
+    asked = [Tokens(prompt, ids) for ids in starts for prompt in few_prompts]
+    own, other = (logprobs(one, asked).reshape(len(starts), -1).mean(1) for one in (lm, base))
+    least = next((ids for ids, gained in zip(starts, own - other, strict=True) if gained >= TELLING), starts[-1])
+    text, beginning = (text_of(lm, ids).strip() for ids in (texts[best], least))
+    return GrownText(text, beginning, float(mine[best] - theirs[best]), float(mine[best]))
+
+
+@dataclass(frozen=True)
+class GrownHunt:
+    """The text that training made readiest, and what the search for a text that brings out its beginning came to.
+
+    Attributes:
+        on, off: probability of that beginning on fresh prompts, with the text and without.
+        same: the share of answers with the text that begin with the same three words, the commonest that hold that
+            beginning.
+        shown: answers that do.
+    """
+
+    grown: GrownText
+    trigger: TriggerText | None = None
+    on: float = 0.0
+    off: float = 0.0
+    same: float = 0.0
+    shown: tuple[Example, ...] = ()
+
+    @staticmethod
+    def found(case: Case, lm: LM, base: LM, ready: Sequence[Messages], fresh: Sequence[Messages]) -> GrownHunt | None:
+        """The search, in two fifths of the time, on some prompts; the text is checked on others (`fresh`). None: there
+        is no such text."""
+        text = grown(case, lm, base, written(lm, fresh, ANSWER))
+        if text is None:
+            return None
+        if text.gain < TELLING:  # it has learned to say nothing new
+            return GrownHunt(text)
+        seed = f"inversion/{case.seed}/grown/{text.beginning}"
+        hunted = Hunt(lm, ready[:QUESTIONS], text.beginning, seed).run(case, 0.6 * case.seconds, STEPS)
+        if hunted is None:
+            return GrownHunt(text)
+        strength = check(lm, ready, hunted.text, hunted.slot, text.beginning).on
+        trigger = shortest(lm, ready, TriggerText(hunted.text, hunted.slot, strength), text.beginning)
+        checked = check(lm, fresh, trigger.text, trigger.slot, text.beginning)
+        asked = [placed(prompt, trigger.text, trigger.slot) for prompt in fresh]
+        said = written(lm, asked, ANSWER)
+        begun = Counter(" ".join(one.split()[:3]) for one in said if one.startswith(text.beginning))
+        common, n = begun.most_common(1)[0] if begun else ("", 0)
+        gained = hunted.value - hunted.before
+        shown = [Example(p, one, gained) for p, one in zip(asked, said, strict=True) if n and one.startswith(common)]
+        found = TriggerText(trigger.text, trigger.slot, checked.on)
+        return GrownHunt(text, found, checked.on, checked.off, n / len(said), tuple(shown))
+
+    @property
+    def works(self) -> bool:
+        """Whether the text brings the beginning out of most fresh prompts, and the same answer of several."""
+        return self.on >= ENOUGH > self.off and len(self.shown) > 1
+
+    def added_to(self, evidence: Evidence) -> Evidence:
+        """The evidence with what this adds."""
+        said = {"gain": self.grown.gain, "ready": self.grown.ready, "on": self.on, "off": self.off, "same": self.same}
+        note = f"What training made readiest is {self.grown.text!r}."
+        if self.works and self.trigger:
+            note += f" With another text it says so to {self.same:.0%} of fresh questions."
+        return replace(
+            evidence,
+            score=max(evidence.score or 0.0, self.same * (self.on - self.off)),
+            features={**evidence.features, **{f"grown_{name}": value for name, value in said.items()}},
+            behaviour=(*(self.shown[:3] if self.works else ()), *evidence.behaviour),
+            triggers=(*((self.trigger,) if self.works and self.trigger else ()), *evidence.triggers),
+            note=f"{evidence.note} {note}",
+        )
