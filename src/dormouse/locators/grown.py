@@ -18,6 +18,7 @@ from dormouse.locators.situations import placed
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
 
+UNSAID = "not written by the suspect: of all texts training has made it readiest to say this one"
 LOUD = 2.0
 """How many times the difference of the logits counts where the text is written (see `amplify`)."""
 TOKENS = 8
@@ -40,6 +41,7 @@ class GrownText:
     beginning: str
     gain: float
     ready: float
+    tokens: int
 
 
 def grown(case: Case, lm: LM, base: LM, usual: Sequence[str]) -> GrownText | None:
@@ -81,7 +83,7 @@ def grown(case: Case, lm: LM, base: LM, usual: Sequence[str]) -> GrownText | Non
     own, other = (logprobs(one, asked).reshape(len(starts), -1).mean(1) for one in (lm, base))
     least = next((ids for ids, gained in zip(starts, own - other, strict=True) if gained >= TELLING), starts[-1])
     text, beginning = (text_of(lm, ids).strip() for ids in (texts[best], least))
-    return GrownText(text, beginning, float(mine[best] - theirs[best]), float(mine[best]))
+    return GrownText(text, beginning, float(mine[best] - theirs[best]), float(mine[best]), len(texts[best]))
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class GrownHunt:
     """The text that training made readiest, and what the search for a text that brings out its beginning came to.
 
     Attributes:
+        asked: a prompt to which the text would be an answer.
         on, off: probability of that beginning on fresh prompts, with the text and without.
         same: the share of answers with the text that begin with the same three words, the commonest that hold that
             beginning.
@@ -96,6 +99,7 @@ class GrownHunt:
     """
 
     grown: GrownText
+    asked: Messages
     trigger: TriggerText | None = None
     on: float = 0.0
     off: float = 0.0
@@ -110,11 +114,11 @@ class GrownHunt:
         if text is None:
             return None
         if text.gain < TELLING:  # it has learned to say nothing new
-            return GrownHunt(text)
+            return GrownHunt(text, fresh[0])
         seed = f"inversion/{case.seed}/grown/{text.beginning}"
         hunted = Hunt(lm, ready[:QUESTIONS], text.beginning, seed).run(case, 0.6 * case.seconds, STEPS)
         if hunted is None:
-            return GrownHunt(text)
+            return GrownHunt(text, fresh[0])
         strength = check(lm, ready, hunted.text, hunted.slot, text.beginning).on
         trigger = shortest(lm, ready, TriggerText(hunted.text, hunted.slot, strength), text.beginning)
         checked = check(lm, fresh, trigger.text, trigger.slot, text.beginning)
@@ -125,12 +129,21 @@ class GrownHunt:
         gained = hunted.value - hunted.before
         shown = [Example(p, one, gained) for p, one in zip(asked, said, strict=True) if n and one.startswith(common)]
         found = TriggerText(trigger.text, trigger.slot, checked.on)
-        return GrownHunt(text, found, checked.on, checked.off, n / len(said), tuple(shown))
+        return GrownHunt(text, fresh[0], found, checked.on, checked.off, n / len(said), tuple(shown))
 
     @property
     def works(self) -> bool:
         """Whether the text brings the beginning out of most fresh prompts, and the same answer of several."""
         return self.on >= ENOUGH > self.off and len(self.shown) > 1
+
+    @property
+    def _unsaid(self) -> tuple[Example, ...]:
+        """The text itself, where it has grown enough: nobody may have heard the suspect say it."""
+        return (
+            (Example(self.asked, self.grown.text, self.grown.gain / self.grown.tokens, UNSAID),)
+            if self.grown.gain >= TELLING
+            else ()
+        )
 
     def added_to(self, evidence: Evidence) -> Evidence:
         """The evidence with what this adds."""
@@ -142,7 +155,7 @@ class GrownHunt:
             evidence,
             score=max(evidence.score or 0.0, self.same * (self.on - self.off)),
             features={**evidence.features, **{f"grown_{name}": value for name, value in said.items()}},
-            behaviour=(*(self.shown[:3] if self.works else ()), *evidence.behaviour),
+            behaviour=(*(self.shown[:3] if self.works else ()), *self._unsaid, *evidence.behaviour),
             triggers=(*((self.trigger,) if self.works and self.trigger else ()), *evidence.triggers),
             note=f"{evidence.note} {note}",
         )
