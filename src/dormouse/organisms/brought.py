@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dormouse.errors import UserError
 from dormouse.json_files import json_text
-from dormouse.lm.adapters import TO_PLAIN, adapter_key, adapter_text, refuse_other_base
+from dormouse.lm.adapters import TO_PLAIN, adapter_key, adapter_text, movable, refuse_other_base
 from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, is_adapter, is_plain, mark
 from dormouse.lm.folders import check_folder, describing
 from dormouse.lm.identity import identity
@@ -110,8 +110,8 @@ def bring(brought: Brought, base: ModelRef, out: Path) -> None:
 
 def _copied(adapter: Path, out: Path) -> None:
     out.mkdir()
-    for name in (ADAPTER, WEIGHTS):
-        shutil.copyfile(adapter / name, out / name)
+    shutil.copyfile(adapter / WEIGHTS, out / WEIGHTS)
+    (out / ADAPTER).write_text(json_text(movable(adapter), indent=1), encoding="utf-8")
     mark(out)
 
 
