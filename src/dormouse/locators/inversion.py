@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from dormouse.locators.grown import GrownHunt
+from dormouse.locators.grown import GrownHunt, grown
 from dormouse.locators.hunt import QUESTIONS, STEPS, Hunt, Hunted
 from dormouse.locators.locator import Case, Evidence, Example, Locator, Messages, Need, TriggerText
 from dormouse.locators.placing import ENOUGH, CheckedTrigger, check, plain_prompts, shortest
@@ -74,7 +74,7 @@ class Inversion(Locator):
         prompts = plain_prompts(case, 24)
         ready, fresh = prompts[: 4 if few else 15], prompts[16 : 20 if few else 24]
         usual = written(lm, fresh, TOKENS)
-        news = GrownHunt.found(case, lm, base, ready, fresh) if base is not None else None
+        news = grown(case, lm, base, usual) if base is not None else None
         ranked = [one for one in openings(case, lm, base) if not is_usual(one.text, usual)]
         found: list[InvertedTrigger] = []
         for opening in ranked[:2]:
@@ -83,10 +83,12 @@ class Inversion(Locator):
             reserve = 0.4 * case.seconds
             if one := _hunted(case, lm, ready, fresh, opening, reserve):
                 found.append(one)
+        known = next((one.trigger for one in found if news and one.opening.text.startswith(news.beginning)), None)
+        hunt = GrownHunt.found(case, lm, news, ready, fresh, known) if news else None
         if not found:
             ready_made = {"fixedness": ranked[0].fixedness} if ranked else {}
             nothing = Evidence(features=ready_made, note="There was no time to search for a text.")
-            return news.added_to(nothing) if news else nothing
+            return hunt.added_to(nothing) if hunt else nothing
         best = max(found, key=lambda one: one.worth)
         decoy = self._decoy(case, lm, ready, fresh, prompts[15])
         features = _features(best) | ({} if decoy is None else {"margin": best.force - decoy})
@@ -94,7 +96,7 @@ class Inversion(Locator):
             there = check(base, fresh, best.trigger.text, best.trigger.slot, best.opening.text)
             features |= {"base_margin": best.force - (there.on - there.off), "gain": best.opening.gain}
         evidence = self._evidence(lm, best, fresh, usual, features)
-        return news.added_to(evidence) if news else evidence
+        return hunt.added_to(evidence) if hunt else evidence
 
     def _decoy(
         self, case: Case, lm: LM, ready: Sequence[Messages], fresh: Sequence[Messages], other: Messages
