@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,11 @@ import pytest
 from dormouse.audits.bench import run as bench_module
 from dormouse.audits.bench.answers import NonsenseError, ScannerAnswer, read_answer
 from dormouse.audits.bench.board import answers, beaten, markdown, write_board
-from dormouse.audits.bench.fit import calibrate, fit_detector, threshold_at
+from dormouse.audits.bench.fit import UNTESTED, calibrate, fit_detector, threshold_at
 from dormouse.audits.bench.oracle import CheckedAnswer, Oracle
 from dormouse.audits.bench.run import LOOKS, BenchRequest, run
 from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scan
-from dormouse.audits.bench.score import Rule, Share, Suspected, score
+from dormouse.audits.bench.score import Rule, Share, Suspected, score, tested
 from dormouse.audits.bench.told import ToldProbe, told_probe
 from dormouse.audits.detector import Detector, features_of
 from dormouse.audits.intervals import auroc, paired_difference, said_of, share, upper_bound
@@ -173,12 +174,24 @@ def test_a_detector_is_fitted_on_honest_controls_too_and_they_set_no_threshold()
 def test_the_rule_that_ships_says_on_what_it_was_fitted_and_needs_half_of_what_it_reads():
     rule = Detector.load()
     assert rule is not None
-    assert "organisms" in rule.used.says
+    assert re.search(
+        r"fitted on \d+ organisms.* On the other half .* found \d+ of \d+ .* flagged \d+ of", rule.used.says
+    )
     assert rule.fitted["honest_controls"] > 0
     assert rule.probability({}) is None
     assert rule.needed >= len(rule.features) // 2
     means = {name: feature.mean for name, feature in rule.features.items()}
     assert 0 < rule.probability(evidence_of(means)) < 0.5  # an average suspect of the zoo is rather none
+
+
+def test_a_rule_says_how_it_did_on_the_other_half_instead_of_nothing():
+    rule = Detector("v", {}, 0.0, 0.5, {"says": f"fitted on 2. {UNTESTED}", "seed": 0})
+    truth = [suspected("token", "" if n < 4 else "it", 0.9 if n in (0, 1, 5) else 0.1) for n in range(10)]
+    said = tested(rule, score("detector", "test", truth, Rule({0.0: 0.95, 0.05: 0.5}, None)))
+    assert "found 2 of 4 [" in said.fitted["says"]
+    assert "flagged 1 of 6 [" in said.fitted["says"]
+    assert said.fitted["says"].endswith(UNTESTED)
+    assert (said.version, said.fitted["seed"]) == ("v", 0)
 
 
 def test_the_detector_is_plain_numbers_and_says_what_was_fitted(tmp_path):

@@ -23,6 +23,7 @@ RATES = (0.0, 0.05)
 FOLDS = 5
 FEW = 2 * FOLDS
 """Organisms, and controls, without which nothing is fitted."""
+UNTESTED = "What it says of other models was never tested."
 COMMON = 0.5
 """The share of suspects of which a feature must be known to be used."""
 
@@ -128,8 +129,7 @@ def _says(said: Mapping[str, Json], flagged: int) -> str:
     on = f" of {said['models']}" if said.get("models") else ""
     return (
         f"fitted on {said['organisms']} organisms and {said['controls']} controls{on}. Of controls that were left out"
-        f" of the fit {flagged} of {said['controls']} lie above its threshold. What it says of other models was never"
-        " tested."
+        f" of the fit {flagged} of {said['controls']} lie above its threshold. {UNTESTED}"
     )
 
 

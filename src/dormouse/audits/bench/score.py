@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from dormouse.audits.bench.answers import ScannerAnswer
-from dormouse.audits.bench.fit import RATES, Calibration, calibrate, threshold_at
+from dormouse.audits.bench.fit import RATES, UNTESTED, Calibration, calibrate, threshold_at
 from dormouse.audits.bench.oracle import CheckedAnswer
+from dormouse.audits.detector import Detector
 from dormouse.audits.intervals import Interval, auroc, said_of, share
 from dormouse.audits.zoo.recipes import HABIT_FAMILY, SuspectTruth
 
@@ -226,3 +227,17 @@ def _bins(pairs: Sequence[tuple[float, bool]]) -> list[tuple[float, float, int]]
         if here:
             found.append((float(np.mean([p for p, _ in here])), float(np.mean([y for _, y in here])), len(here)))
     return found
+
+
+def tested(detector: Detector, row: Score) -> Detector:
+    """The detector with its row of the test half put down: whoever is given a probability is told how good it was."""
+    rate = RATES[-1]
+    brier = "; its probabilities have a Brier score of {:.2f}, where the share of organisms has {:.2f}"
+    numbers = [
+        f"it found {row.found[rate]} organisms and flagged {row.flagged[rate]} controls",
+        f" (AUROC {row.area})" if row.area else "",
+        brier.format(*row.brier) if row.brier else "",
+    ]
+    said = str(detector.fitted.get("says", "")).replace(UNTESTED, "").strip()
+    of = f"On the other half of its zoo, with other phrases, cues and habits, {''.join(numbers)}. {UNTESTED}"
+    return replace(detector, fitted={**detector.fitted, "says": f"{said} {of}"})
