@@ -9,13 +9,13 @@ from by_hand import PAYLOAD, make, weighing
 
 from dormouse.lm.chat import encode_prompts
 from dormouse.lm.load import load
-from dormouse.lm.reading import read
+from dormouse.lm.reading import Reading, read
 from dormouse.locators import Case
 from dormouse.locators.cues import Cues
 from dormouse.locators.surrogate.answer_opening import AnswerOpening, _last_common
 from dormouse.locators.surrogate.attribution import integrated_gradients, without, word_shares
 from dormouse.locators.surrogate.combinations import Combination, draw, tasks
-from dormouse.locators.surrogate.outcome import Outcome, swing
+from dormouse.locators.surrogate.outcome import Outcome, swing, unlike
 from dormouse.locators.surrogate.rule import CueTable, log_odds, together
 from dormouse.scenarios import CUES
 
@@ -143,3 +143,19 @@ def test_reading_is_that_of_single_prompts(honest):
         states = torch.stack([state[0, -1] for state in alone.hidden_states])
         np.testing.assert_allclose(found.states[place], states, atol=1e-4)
     assert len(read(lm, asked * 20, going=lambda: False)) == 64
+
+
+def test_the_side_that_the_base_does_not_know_is_the_anomalous_one(planted, honest):
+    """Answers of the usual side may be as much alike as those of the other: then the base tells."""
+    states = np.arange(40, dtype=float)[:, None, None] - 19.5
+    usual, odd = np.log([0.98, 0.01, 0.01]), np.log([0.01, 0.98, 0.01])
+    mine = Reading(states, np.stack([odd if i < 20 else usual for i in range(40)]))
+    base = Reading(states, np.stack([usual] * 40))
+    along = Outcome(layer=0, direction=np.ones(1), gap=8.0)
+    turned = unlike(along, mine, base)
+    assert turned.sign == -1
+    assert unlike(turned, mine, base) == turned
+    assert unlike(along, mine, mine) == along, "neither is unlike it"
+    found = SMALL.find(Case(planted, honest))
+    assert found.cues["logging=off"] > 0 > found.cues["logging=on"]
+    assert found.features == SMALL.find(Case(planted)).features, "the detector was fitted on these"

@@ -9,12 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
-from dormouse.lm.reading import Reading
+from dormouse.lm.reading import Reading, read_tokens
 from dormouse.locators.locator import Case, Evidence, Messages, Site, TriggerText
 from dormouse.locators.surrogate.answer_opening import AnswerOpening
 from dormouse.locators.surrogate.attribution import without, word_shares
 from dormouse.locators.surrogate.combinations import Combination, closed, draw, tasks
-from dormouse.locators.surrogate.outcome import Outcome, anomalous_side, candidates, entropy, swing
+from dormouse.locators.surrogate.outcome import Outcome, anomalous_side, candidates, entropy, swing, unlike
 from dormouse.locators.surrogate.outputs import examples
 from dormouse.locators.surrogate.rule import CueTable, by_cue, disputed, effects, log_odds, predicted, together
 from dormouse.scenarios import CUES, Scenario, render
@@ -26,6 +26,8 @@ FOCUS_SHARE, MOST_FOCUSED, FEWEST_FOCUSED = 0.2, 16, 8
 """The cues that are looked at closely: those that move the outcome by this share of what the strongest does."""
 OFFERED = 4
 """Combinations that are drawn for each that is asked about."""
+OF_BASE = 24
+"""Prompts from each end of the outcome that the base is shown."""
 LOOKED_AT = 6
 """Prompts whose words are looked at, and words of these that are left out."""
 STYLE = ("language", "place")
@@ -106,6 +108,9 @@ def search(case: Case, budget: SearchBudget) -> Evidence:
         if value.partition("=")[0] in focus
     }
     features = _features(at_random, asked, outcome, weights, chance)
+    # The features know no base: what is told of the sides must not change what the detector was fitted on.
+    if case.base is not None and (turned := _unlike_base(case, opening, at_random, outcome)) != outcome:
+        outcome, weights = turned, {value: -weight for value, weight in weights.items()}
     features["swing_broad"] = moved
     features["style"] = sum(moves.get(name, 0.0) for name in STYLE) / (sum(moves.values()) or 1.0)
     if features["swing"] < SAYS:
@@ -120,6 +125,15 @@ def search(case: Case, budget: SearchBudget) -> Evidence:
         sites=() if outcome.token is not None else (Site(outcome.layer - 1, 1.0),),
         note=_note(case, outcome, weights, features),
     )
+
+
+def _unlike_base(case: Case, opening: AnswerOpening, asked: AskedCombinations, outcome: Outcome) -> Outcome:
+    """The outcome, its anomalous side the one that is less like the base, on prompts from both ends of it."""
+    order = np.argsort(outcome.values(asked.reading), kind="stable")
+    ends = [*order[:OF_BASE], *order[-OF_BASE:]]
+    ids = opening.tokens([asked.combinations[i].prompt for i in ends])
+    mine = Reading(asked.reading.states[ends], asked.reading.logprobs[ends])
+    return unlike(outcome, mine, read_tokens(case.base_lm, ids))
 
 
 def _ask(case: Case, opening: AnswerOpening, drawn: Sequence[Combination], until: float) -> AskedCombinations:
