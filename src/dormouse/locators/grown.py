@@ -23,7 +23,7 @@ LOUD = 2.0
 """How many times the difference of the logits counts where the text is written (see `amplify`)."""
 TOKENS = 8
 """Tokens of the text after its first."""
-LEAST_OF_LARGE = 60.0
+LEAST_OF_LARGE = 40.0
 """Seconds without which this is not begun with a large model."""
 UNLIKELY = 0.25
 """The part of its own log-probability that counts beside what a first token has gained: noise gains most where nobody
@@ -65,17 +65,18 @@ def grown(case: Case, lm: LM, base: LM, usual: Sequence[str]) -> GrownText | Non
     prompts = encode_prompts(lm, contexts(case, lm, 32 if few else 96))
     ready = first_logprobs(lm, prompts).mean(0)
     gain = ready - first_logprobs(base, prompts).mean(0)
-    width, few_prompts = (8, prompts[:4]) if few else (24, prompts[:6])
+    width, few_prompts = (5, prompts[:3]) if few else (24, prompts[:6])
     tokens = [*(gain + UNLIKELY * ready).topk(width).indices.tolist(), *ready.topk(width).indices.tolist()]
     firsts = [token for token in dict.fromkeys(tokens) if token not in lm.ends and text_of(lm, (token,)).strip()]
     if not firsts:
         return None
     begun = [(token, prompt) for token in firsts for prompt in few_prompts]
     told = [(*prompt, token) for token, prompt in begun]
-    said = [decode(one, told, TOKENS) for one in (lm, mixed(lm, base, LOUD))]
+    # A large model is not made louder: that reads both anew for every word, in a hundred seconds where this takes ten.
+    said = [decode(one, told, TOKENS) for one in ([lm] if few else [lm, mixed(lm, base, LOUD)])]
     whole = [(token, *one.ids) for many in said for (token, _), one in zip(begun, many, strict=True)]
     # What it goes on to say may come without the token that it was made to begin with.
-    every = dict.fromkeys(ids for one in whole for ids in (one, one[1:]) if ids)
+    every = dict.fromkeys(ids for one in whole for ids in ([one] if few else [one, one[1:]]) if ids)
     texts = [ids for ids in every if not is_usual(text_of(lm, ids).strip(), usual)]
     if not texts:
         return None
