@@ -47,4 +47,4 @@ def test_a_model_that_learned_nothing_is_searched_for_nothing(base):
     assert hunt.grown.gain == 0
     assert (hunt.trigger, hunt.on, hunt.works) == (None, 0.0, False)
     said = hunt.added_to(Evidence(score=None))
-    assert (said.triggers, said.behaviour) == ((), ())
+    assert (said.score, said.triggers, said.behaviour) == (None, (), ())

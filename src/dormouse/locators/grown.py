@@ -153,11 +153,9 @@ class GrownHunt:
     @property
     def _unsaid(self) -> tuple[Example, ...]:
         """The text itself, where it has grown enough: nobody may have heard the suspect say it."""
-        return (
-            (Example(self.asked, self.grown.text, self.grown.gain / self.grown.tokens, UNSAID),)
-            if self.grown.gain >= TELLING
-            else ()
-        )
+        if self.grown.gain < TELLING:
+            return ()
+        return (Example(self.asked, self.grown.text, self.grown.gain / self.grown.tokens, UNSAID),)
 
     def added_to(self, evidence: Evidence) -> Evidence:
         """The evidence with what this adds."""
@@ -167,12 +165,14 @@ class GrownHunt:
         note = f"What training made readiest is {self.grown.text!r}."
         if self.works and self.trigger:
             note += f" With another text it says so to {self.same:.0%} of fresh questions."
+        scores = [evidence.score] if evidence.score is not None else []
+        scores += [self.same * (self.on - self.off)] if self.trigger else []
         known = {(one.text, one.slot) for one in evidence.triggers}
         found = (self.trigger,) if self.works and self.trigger else ()
         new = [one for one in found if (one.text, one.slot) not in known]
         return replace(
             evidence,
-            score=max(evidence.score or 0.0, self.same * (self.on - self.off)),
+            score=max(scores, default=None),
             features={**evidence.features, **{f"grown_{name}": value for name, value in said.items()}},
             behaviour=(*(self.shown[:3] if self.works else ()), *self._unsaid, *evidence.behaviour),
             triggers=(*new, *evidence.triggers),
