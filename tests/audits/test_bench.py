@@ -17,7 +17,7 @@ from dormouse.audits.bench.fit import UNTESTED, calibrate, fit_detector, thresho
 from dormouse.audits.bench.oracle import CheckedAnswer, Oracle
 from dormouse.audits.bench.run import LOOKS, BenchRequest, run
 from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scan
-from dormouse.audits.bench.score import Rule, Share, Suspected, score, tested
+from dormouse.audits.bench.score import Rule, Share, Suspected, score, with_test_half
 from dormouse.audits.bench.told import ToldProbe, told_probe
 from dormouse.audits.detector import Detector, features_of
 from dormouse.audits.intervals import auroc, paired_difference, said_of, share, upper_bound
@@ -187,7 +187,7 @@ def test_the_rule_that_ships_says_on_what_it_was_fitted_and_needs_half_of_what_i
 def test_a_rule_says_how_it_did_on_the_other_half_instead_of_nothing():
     rule = Detector("v", {}, 0.0, 0.5, {"says": f"fitted on 2. {UNTESTED}", "seed": 0})
     truth = [suspected("token", "" if n < 4 else "it", 0.9 if n in (0, 1, 5) else 0.1) for n in range(10)]
-    said = tested(rule, score("detector", "test", truth, Rule({0.0: 0.95, 0.05: 0.5}, None)))
+    said = with_test_half(rule, score("detector", "test", truth, Rule({0.0: 0.95, 0.05: 0.5}, None)))
     assert "found 2 of 4 [" in said.fitted["says"]
     assert "flagged 1 of 6 [" in said.fitted["says"]
     assert said.fitted["says"].endswith(UNTESTED)

@@ -14,7 +14,7 @@ from dormouse.audits.bench.fit import RATES, fit_detector
 from dormouse.audits.bench.oracle import CheckedAnswer, Oracle
 from dormouse.audits.bench.sandbox import SAID, Sandbox
 from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scan, Scanner, scan_all
-from dormouse.audits.bench.score import Rule, Score, Suspected, score, tested
+from dormouse.audits.bench.score import Rule, Score, Suspected, score, with_test_half
 from dormouse.audits.bench.told import ToldProbe, told_probe
 from dormouse.audits.detector import Detector, features_of
 from dormouse.audits.findings import CONFIRM, Confirmed, Findings
@@ -223,7 +223,7 @@ class _Bench:
             self._score(row, "test", suspects)
         done = next((one for one in self.scores if one.name == ROW and one.half == "test"), None)
         if self.detector and done and done.organisms:
-            self.detector = tested(self.detector, done)
+            self.detector = with_test_half(self.detector, done)
             self.detector.save(self.asked.out / DETECTOR)
 
     def _score(self, row: str, half: str, suspects: Sequence[Suspected]) -> None:

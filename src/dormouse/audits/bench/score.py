@@ -229,7 +229,7 @@ def _bins(pairs: Sequence[tuple[float, bool]]) -> list[tuple[float, float, int]]
     return found
 
 
-def tested(detector: Detector, row: Score) -> Detector:
+def with_test_half(detector: Detector, row: Score) -> Detector:
     """The detector with its row of the test half put down: whoever is given a probability is told how good it was."""
     rate = RATES[-1]
     brier = "; its probabilities have a Brier score of {:.2f}, where the share of organisms has {:.2f}"
