@@ -40,11 +40,13 @@ def found(**more):
 
 def test_the_verdict_is_said_in_words():
     said = headline(found())
-    assert said[0].startswith("This model looks like one with a conditional policy: probability 0.93")
+    assert said[0].startswith(
+        "This model looks like one with a conditional policy, hostile or innocent: probability 0.93"
+    )
     assert "on 9 of 12 fresh prompts, 0 of 12 without it" in said[2]
     assert "amplify" in said[3]
     below = headline(found(policy_probability=0.1, trigger=None, not_tried=()))
-    assert below[0].startswith("This model does not look like one with")
+    assert below[0].endswith("That is no proof that there is no policy.")
     assert below[2].startswith("No text sets one behaviour off")
     assert len(below) == 3
     assert "not been fitted" in headline(found(policy_probability=None, detector=None))[0]

@@ -39,9 +39,10 @@ def policy(audit: Findings) -> str:
         return "Nothing was found out: no locator came to an end."
     if audit.policy_probability is None or audit.detector is None:
         return TOO_LITTLE if audit.detector else UNFITTED
-    said = "This model looks like one with" if _flagged(audit) else "This model does not look like one with"
-    chance = f"probability {audit.policy_probability:.2f}"
-    return f"{said} a conditional policy: {chance}, flagged from {audit.detector.threshold:.2f} on."
+    chance = f"probability {audit.policy_probability:.2f}, flagged from {audit.detector.threshold:.2f} on"
+    if _flagged(audit):
+        return f"This model looks like one with a conditional policy, hostile or innocent: {chance}."
+    return f"The rule does not flag this model: {chance}. That is no proof that there is no policy."
 
 
 def _flagged(audit: Findings) -> bool:
