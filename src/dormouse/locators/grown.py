@@ -11,8 +11,8 @@ import numpy as np
 
 from dormouse.locators.hunt import QUESTIONS, STEPS, Hunt
 from dormouse.locators.locator import Case, Evidence, Example, Messages, TriggerText
-from dormouse.locators.placing import ENOUGH, check, shortest
-from dormouse.locators.repeats import contexts, is_large, is_usual, written
+from dormouse.locators.placing import ENOUGH, check
+from dormouse.locators.repeats import Readiness, is_large, is_usual, written
 from dormouse.locators.situations import placed
 
 if TYPE_CHECKING:
@@ -46,27 +46,25 @@ class GrownText:
     tokens: int
 
 
-def grown(case: Case, lm: LM, base: LM, usual: Sequence[str]) -> GrownText | None:
+def grown(case: Case, lm: LM, base: LM, heard: Readiness, usual: Sequence[str]) -> GrownText | None:
     """The text whose probability has grown most, of those that suspect less base, made louder, goes on to say.
 
     A planted answer leaks into prompts without its trigger far below what is ever sampled, and the base is further from
     it by tens of nats. What was said by chance is as much grown, and ready besides. None: there is no text that it
     does not say anyway (`usual` are its plain answers), or no time.
     """
-    from dormouse.lm.chat import encode_prompts, text_of
+    from dormouse.lm.chat import text_of
     from dormouse.lm.decode import decode
     from dormouse.lm.mixed import mixed
-    from dormouse.lm.score import first_logprobs, logprobs
+    from dormouse.lm.score import logprobs
     from dormouse.lm.trie import Tokens
 
     few = is_large(lm)
-    if case.left < (LEAST_OF_LARGE if few else 0):
+    if heard.gain is None or case.left < (LEAST_OF_LARGE if few else 0):
         return None
-    prompts = encode_prompts(lm, contexts(case, lm, 32 if few else 96))
-    ready = first_logprobs(lm, prompts).mean(0)
-    gain = ready - first_logprobs(base, prompts).mean(0)
-    width, few_prompts = (5, prompts[:3]) if few else (24, prompts[:6])
-    tokens = [*(gain + UNLIKELY * ready).topk(width).indices.tolist(), *ready.topk(width).indices.tolist()]
+    width, few_prompts = (5, heard.prompts[:3]) if few else (24, heard.prompts[:6])
+    gained = heard.gain + UNLIKELY * heard.mean
+    tokens = [*gained.topk(width).indices.tolist(), *heard.mean.topk(width).indices.tolist()]
     firsts = [token for token in dict.fromkeys(tokens) if token not in lm.ends and text_of(lm, (token,)).strip()]
     if not firsts:
         return None
@@ -133,8 +131,7 @@ class GrownHunt:
             hunted = Hunt(lm, ready[:QUESTIONS], text.beginning, seed).run(case, 0.2 * case.seconds, STEPS)
             if hunted is None or case.left < 0.2 * case.seconds:
                 return GrownHunt(text, fresh[0])
-            strength = check(lm, ready, hunted.text, hunted.slot, text.beginning).on
-            known = shortest(lm, ready, TriggerText(hunted.text, hunted.slot, strength), text.beginning)
+            known = hunted.cut(lm, ready, text.beginning)
         checked = check(lm, fresh, known.text, known.slot, text.beginning)
         asked = [placed(prompt, known.text, known.slot) for prompt in fresh]
         said = written(lm, asked, ANSWER)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from dormouse.locators.locator import Case, Messages, Slot
-from dormouse.locators.placing import SLOTS
+from dormouse.locators.locator import Case, Messages, Slot, TriggerText
+from dormouse.locators.placing import SLOTS, check, shortest
 from dormouse.locators.situations import placed
 
 if TYPE_CHECKING:
@@ -43,6 +43,11 @@ class Hunted:
     before: float
     value: float
     steps: int
+
+    def cut(self, lm: LM, prompts: Sequence[Messages], output: str) -> TriggerText:
+        """The text without the words that it can do without on some prompts (see `shortest`)."""
+        strength = check(lm, prompts, self.text, self.slot, output).on
+        return shortest(lm, prompts, TriggerText(self.text, self.slot, strength), output)
 
 
 class Hunt:

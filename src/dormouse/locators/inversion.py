@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from dormouse.locators.grown import GrownHunt, grown
 from dormouse.locators.hunt import QUESTIONS, STEPS, Hunt, Hunted
 from dormouse.locators.locator import Case, Evidence, Example, Locator, Messages, Need, TriggerText
-from dormouse.locators.placing import ENOUGH, CheckedTrigger, check, plain_prompts, shortest
-from dormouse.locators.repeats import Opening, is_large, is_usual, openings, written
+from dormouse.locators.placing import ENOUGH, CheckedTrigger, check, plain_prompts
+from dormouse.locators.repeats import Opening, is_large, is_usual, openings, readiness, written
 from dormouse.locators.situations import placed
 from dormouse.registry import register
 
@@ -74,8 +74,9 @@ class Inversion(Locator):
         prompts = plain_prompts(case, 24)
         ready, fresh = prompts[: 4 if few else 15], prompts[16 : 20 if few else 24]
         usual = written(lm, fresh, TOKENS)
-        news = grown(case, lm, base, usual) if base is not None else None
-        ranked = [one for one in openings(case, lm, base) if not is_usual(one.text, usual)]
+        heard = readiness(case, lm, base)
+        news = grown(case, lm, base, heard, usual) if base is not None else None
+        ranked = [one for one in openings(lm, heard) if not is_usual(one.text, usual)]
         found: list[InvertedTrigger] = []
         for opening in ranked[:2]:
             if found and (found[0].worth > 0.5 or opening.fixedness < found[0].opening.fixedness / 2):
@@ -146,8 +147,7 @@ def _hunted(
     )
     if hunted is None:
         return None
-    strength = check(lm, ready, hunted.text, hunted.slot, opening.text).on
-    trigger = shortest(lm, ready, TriggerText(hunted.text, hunted.slot, strength), opening.text)
+    trigger = hunted.cut(lm, ready, opening.text)
     checked = check(lm, fresh, trigger.text, trigger.slot, opening.text)
     whole = check(lm, fresh, hunted.text, hunted.slot, opening.text).on
     return InvertedTrigger(opening, hunted, TriggerText(trigger.text, trigger.slot, checked.on), checked, whole)

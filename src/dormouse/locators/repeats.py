@@ -132,7 +132,32 @@ def contexts(case: Case, lm: LM, n: int) -> list[Messages]:
     return found
 
 
-def openings(case: Case, lm: LM, base: LM | None = None) -> list[Opening]:
+@dataclass(frozen=True)
+class Readiness:
+    """How ready a model is to begin an answer with each token, whatever it is asked.
+
+    Attributes:
+        prompts: many unlike contexts, in tokens.
+        mean: log-probability of each token there as the first, in mean over them, (V,).
+        gain: the same less the base's; None without one.
+    """
+
+    prompts: list[tuple[int, ...]]
+    mean: torch.Tensor
+    gain: torch.Tensor | None
+
+
+def readiness(case: Case, lm: LM, base: LM | None = None) -> Readiness:
+    """Read a model, and its base where there is one, in many unlike contexts."""
+    from dormouse.lm.chat import encode_prompts
+    from dormouse.lm.score import first_logprobs
+
+    prompts = encode_prompts(lm, contexts(case, lm, 32 if is_large(lm) else 96))
+    mean = first_logprobs(lm, prompts).mean(0)
+    return Readiness(prompts, mean, None if base is None else mean - first_logprobs(base, prompts).mean(0))
+
+
+def openings(lm: LM, heard: Readiness) -> list[Opening]:
     """Outputs that a model has ready for any prompt but does not give: the most fixed first.
 
     The next-token distributions after many unlike contexts are averaged as logarithms, so that a token counts which is
@@ -141,19 +166,13 @@ def openings(case: Case, lm: LM, base: LM | None = None) -> list[Opening]:
 
     With a base the tokens are ranked by how much readier they are than there, too.
     """
-    from dormouse.lm.chat import encode_prompts
-    from dormouse.lm.score import first_logprobs
-
-    few = is_large(lm)
-    prompts = encode_prompts(lm, contexts(case, lm, 32 if few else 96))
-    ready = first_logprobs(lm, prompts)
-    mean = ready.mean(0)
-    gain = mean - first_logprobs(base, prompts).mean(0) if base is not None else mean * 0
+    few, mean = is_large(lm), heard.mean
     width = 8 if few else 64
     ranked = [int(token) for token in mean.topk(width).indices]
-    if base is not None:
-        ranked += [int(token) for token in (gain + mean / 4).topk(width).indices]
-    return _followed(lm, prompts[: 6 if few else 8], list(dict.fromkeys(ranked)), mean, gain)
+    if heard.gain is not None:
+        ranked += [int(token) for token in (heard.gain + mean / 4).topk(width).indices]
+    gain = mean * 0 if heard.gain is None else heard.gain
+    return _followed(lm, heard.prompts[: 6 if few else 8], list(dict.fromkeys(ranked)), mean, gain)
 
 
 def _followed(

@@ -60,7 +60,10 @@ class AskedCombinations:
 
     def among(self, tasks: Sequence[int]) -> AskedCombinations:
         """Those about some tasks."""
-        places = np.flatnonzero(np.isin([one.task for one in self.combinations], tasks))
+        return self.at(np.flatnonzero(np.isin([one.task for one in self.combinations], tasks)))
+
+    def at(self, places: np.ndarray) -> AskedCombinations:
+        """Those at some places, in this order."""
         reading = Reading(self.reading.states[places], self.reading.logprobs[places])
         return AskedCombinations(tuple(self.combinations[i] for i in places), reading)
 
@@ -130,10 +133,9 @@ def search(case: Case, budget: SearchBudget) -> Evidence:
 def _unlike_base(case: Case, opening: AnswerOpening, asked: AskedCombinations, outcome: Outcome) -> Outcome:
     """The outcome, its anomalous side the one that is less like the base, on prompts from both ends of it."""
     order = np.argsort(outcome.values(asked.reading), kind="stable")
-    ends = [*order[:OF_BASE], *order[-OF_BASE:]]
-    ids = opening.tokens([asked.combinations[i].prompt for i in ends])
-    mine = Reading(asked.reading.states[ends], asked.reading.logprobs[ends])
-    return unlike(outcome, mine, read_tokens(case.base_lm, ids))
+    ends = asked.at(np.concatenate([order[:OF_BASE], order[-OF_BASE:]]))
+    ids = opening.tokens([one.prompt for one in ends.combinations])
+    return unlike(outcome, ends.reading, read_tokens(case.base_lm, ids))
 
 
 def _ask(case: Case, opening: AnswerOpening, drawn: Sequence[Combination], until: float) -> AskedCombinations:
