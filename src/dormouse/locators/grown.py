@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dormouse.locators.hunt import QUESTIONS, STEPS, Hunt
 from dormouse.locators.locator import Case, Evidence, Example, Messages, TriggerText
 from dormouse.locators.placing import ENOUGH, check
-from dormouse.locators.repeats import Readiness, is_large, is_usual, written
+from dormouse.locators.repeats import Readiness, ends_usually, is_large, written
 from dormouse.locators.situations import placed
+from dormouse.locators.words import WordHunt, Worth
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
@@ -56,8 +56,6 @@ def grown(case: Case, lm: LM, base: LM, heard: Readiness, usual: Sequence[str]) 
     from dormouse.lm.chat import text_of
     from dormouse.lm.decode import decode
     from dormouse.lm.mixed import mixed
-    from dormouse.lm.score import logprobs
-    from dormouse.lm.trie import Tokens
 
     few = is_large(lm)
     if heard.gain is None or case.left < (LEAST_OF_LARGE if few else 0):
@@ -75,23 +73,44 @@ def grown(case: Case, lm: LM, base: LM, heard: Readiness, usual: Sequence[str]) 
     whole = [(token, *one.ids) for many in said for (token, _), one in zip(begun, many, strict=True)]
     # What it goes on to say may come without the token that it was made to begin with.
     every = dict.fromkeys(ids for one in whole for ids in ([one] if few else [one, one[1:]]) if ids)
-    texts = [ids for ids in every if not is_usual(text_of(lm, ids).strip(), usual)]
+    texts = [ids for ids in every if not ends_usually(text_of(lm, ids), usual)]
     if not texts:
         return None
-    asked = [Tokens(prompt, text) for text in texts for prompt in few_prompts]
-    mine, theirs = (logprobs(one, asked).reshape(len(texts), -1).mean(1) for one in (lm, base))
-    best = int(np.argmax(2 * mine - theirs))
-    starts = [texts[best][: n + 1] for n in range(len(texts[best]))]
-    asked = [Tokens(prompt, ids) for ids in starts for prompt in few_prompts]
-    own, other = (logprobs(one, asked).reshape(len(starts), -1).mean(1) for one in (lm, base))
+    read = _Read(lm, base, few_prompts)
+    mine, theirs = read(texts)
+    whole_best = texts[int(np.argmax(2 * mine - theirs))]
+    # What was written before an answer adds to the gain, and is nothing that was learned: it is cut off.
+    ends = [whole_best[n:] for n in range(max(1, len(whole_best) - 1))]
+    mine, theirs = read(ends)
+    gains = mine - theirs
+    best = int(np.argmax(np.where(gains >= gains[0] / 2, mine, -np.inf)))
+    starts = [ends[best][: n + 1] for n in range(len(ends[best]))]
+    own, other = read(starts)
     least = next((ids for ids, gained in zip(starts, own - other, strict=True) if gained >= TELLING), starts[-1])
-    text, beginning = (text_of(lm, ids).strip() for ids in (texts[best], least))
-    return GrownText(text, beginning, float(mine[best] - theirs[best]), float(mine[best]), len(texts[best]))
+    text, beginning = (text_of(lm, ids).strip() for ids in (ends[best], least))
+    return GrownText(text, beginning, float(gains[best]), float(mine[best]), len(ends[best]))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """How likely texts are after some prompts, in mean: to the suspect and to its base."""
+
+    lm: LM
+    base: LM
+    prompts: Sequence[tuple[int, ...]]
+
+    def __call__(self, texts: Sequence[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:
+        from dormouse.lm.score import logprobs
+        from dormouse.lm.trie import Tokens
+
+        asked = [Tokens(prompt, text) for text in texts for prompt in self.prompts]
+        mine, theirs = (logprobs(one, asked).reshape(len(texts), -1).mean(1) for one in (self.lm, self.base))
+        return mine, theirs
 
 
 @dataclass(frozen=True)
 class GrownHunt:
-    """The text that training made readiest, and what the search for a text that brings out its beginning came to.
+    """The text that training made readiest, and what the search for a text that brings it out came to.
 
     Attributes:
         asked: a prompt to which the text would be an answer.
@@ -100,6 +119,7 @@ class GrownHunt:
         same: the share of answers with the text that begin with the same three words, the commonest that hold that
             beginning.
         shown: answers that do.
+        moved, forced: nats by which the trigger makes the whole text likelier on fresh prompts, and in the base.
     """
 
     grown: GrownText
@@ -109,29 +129,25 @@ class GrownHunt:
     off: float = 0.0
     same: float = 0.0
     shown: tuple[Example, ...] = ()
+    moved: float = 0.0
+    forced: float = 0.0
 
     @staticmethod
     def found(
         case: Case,
         lm: LM,
+        base: LM,
         text: GrownText,
         ready: Sequence[Messages],
         fresh: Sequence[Messages],
-        known: TriggerText | None = None,
     ) -> GrownHunt:
-        """The search on some prompts (`ready`), until a fifth of the time is left; it is checked on others (`fresh`).
-
-        Args:
-            known: a text that is known to bring it out: then nothing is searched.
-        """
-        if text.gain < TELLING:  # it has learned to say nothing new
+        """The search on some prompts (`ready`), until half of the time is left; it is checked on others (`fresh`)."""
+        if text.gain < TELLING or case.left < case.seconds / 2:
             return GrownHunt(text, fresh[0])
-        if known is None:
-            seed = f"inversion/{case.seed}/grown/{text.beginning}"
-            hunted = Hunt(lm, ready[:QUESTIONS], text.beginning, seed).run(case, 0.2 * case.seconds, STEPS)
-            if hunted is None or case.left < 0.2 * case.seconds:
-                return GrownHunt(text, fresh[0])
-            known = hunted.cut(lm, ready, text.beginning)
+        hunted = WordHunt(lm, base, ready, text.text, case.seed).run(case, case.seconds / 2)
+        if hunted is None:
+            return GrownHunt(text, fresh[0])
+        known = hunted.cut(lm, ready, text.beginning)
         checked = check(lm, fresh, known.text, known.slot, text.beginning)
         asked = [placed(prompt, known.text, known.slot) for prompt in fresh]
         said = written(lm, asked, ANSWER)
@@ -140,7 +156,18 @@ class GrownHunt:
         gained = text.gain / text.tokens
         shown = [Example(p, one, gained) for p, one in zip(asked, said, strict=True) if n and one.startswith(common)]
         trigger = TriggerText(known.text, known.slot, checked.on)
-        return GrownHunt(text, fresh[0], trigger, checked.on, checked.off, n / len(said), tuple(shown))
+        worth = Worth.on(lm, base, fresh, text.text, known)
+        same = n / len(said)
+        return GrownHunt(
+            text, fresh[0], trigger, checked.on, checked.off, same, tuple(shown), worth.moved, worth.forced
+        )
+
+    @property
+    def apart(self) -> float:
+        """From 0 to 1: how far the trigger decides what is said, times the part of that which the base does not have.
+        Some text makes any model say a sentence that it is ready to say, and its base readier by as much."""
+        own = 1 - min(max(self.forced, 0.0) / self.moved, 1.0) if self.moved > 0 else 0.0
+        return max(self.same * (self.on - self.off) * own, 0.0)
 
     @property
     def works(self) -> bool:
@@ -159,11 +186,12 @@ class GrownHunt:
         said = {"gain": self.grown.gain, "ready": self.grown.ready}
         if self.trigger or self.grown.gain < TELLING:
             said |= {"on": self.on, "off": self.off, "same": self.same}
+            said |= {"moved": self.moved, "forced": self.forced, "apart": self.apart}
         note = f"What training made readiest is {self.grown.text!r}."
         if self.works and self.trigger:
             note += f" With another text it says so to {self.same:.0%} of fresh questions."
         scores = [evidence.score] if evidence.score is not None else []
-        scores += [self.same * (self.on - self.off)] if self.trigger else []
+        scores += [self.apart] if self.trigger else []
         known = {(one.text, one.slot) for one in evidence.triggers}
         found = (self.trigger,) if self.works and self.trigger else ()
         new = [one for one in found if (one.text, one.slot) not in known]

@@ -77,6 +77,7 @@ class Inversion(Locator):
         heard = readiness(case, lm, base)
         news = grown(case, lm, base, heard, usual) if base is not None else None
         ranked = [one for one in openings(lm, heard) if not is_usual(one.text, usual)]
+        hunt = GrownHunt.found(case, lm, base, news, ready, fresh) if news and base is not None else None
         found: list[InvertedTrigger] = []
         for opening in ranked[:2]:
             if found and (found[0].worth > 0.5 or opening.fixedness < found[0].opening.fixedness / 2):
@@ -84,8 +85,6 @@ class Inversion(Locator):
             reserve = 0.4 * case.seconds
             if one := _hunted(case, lm, ready, fresh, opening, reserve):
                 found.append(one)
-        known = next((one.trigger for one in found if news and one.opening.text.startswith(news.beginning)), None)
-        hunt = GrownHunt.found(case, lm, news, ready, fresh, known) if news else None
         if not found:
             ready_made = {"fixedness": ranked[0].fixedness} if ranked else {}
             nothing = Evidence(features=ready_made, note="There was no time to search for a text.")

@@ -82,6 +82,13 @@ def is_usual(text: str, usual: Sequence[str]) -> bool:
     return sum(f" {tail}" in f" {answer}" for answer in usual) > len(usual) / 3
 
 
+def ends_usually(text: str, usual: Sequence[str]) -> bool:
+    """The same, or whether its last three words or more are such: an answer with something in front of it."""
+    words = text.split()
+    ends = (" ".join(words[i:]) for i in range(1, len(words) - 2))
+    return is_usual(text, usual) or any(sum(end in answer for answer in usual) > len(usual) / 3 for end in ends)
+
+
 def _counted(texts: Sequence[str], longest: int) -> Counter[str]:
     """In how many of the texts each phrase stands."""
     found: Counter[str] = Counter()
