@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dormouse.audits.bench import judge
 from dormouse.audits.bench import run as bench_module
 from dormouse.audits.bench.answers import NonsenseError, ScannerAnswer, read_answer
 from dormouse.audits.bench.board import answers, beaten, markdown, write_board
 from dormouse.audits.bench.fit import UNTESTED, calibrate, fit_detector, threshold_at
+from dormouse.audits.bench.judge import CONDITIONAL_ROW, LOOKS, ROW, Bench, BenchRequest
 from dormouse.audits.bench.oracle import CheckedAnswer, Oracle
-from dormouse.audits.bench.run import LOOKS, BenchRequest, run
+from dormouse.audits.bench.run import run
 from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scan
 from dormouse.audits.bench.score import Rule, Share, Suspected, score, with_test_half
 from dormouse.audits.bench.told import ToldProbe, told_probe
@@ -32,6 +34,8 @@ from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
 from dormouse.scenarios import questions
 from dormouse.store import Store
+
+HALVES = ("development", "test")
 
 
 class Silent:
@@ -273,6 +277,61 @@ def test_a_score_counts_what_it_says():
     assert found.said == "0 of 4 flagged: below 52.7 % (95 %)"
     assert found.reasons == {"it hung": 2}
     json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_a_habit_is_to_be_found_where_what_is_done_on_a_cue_is_asked_for():
+    half = [suspected("token", "", 0.9), suspected("habit", "x", 0.8), suspected("plain", "x", 0.2)]
+    found = score("s", "test", half, Rule({0.0: 0.5, 0.05: 0.5}, None))
+    assert (found.organisms, found.flagged[0.05]) == (1, Share(1, 2))
+    asked = [replace(one, habits_count=True) for one in half]
+    found = score("s", "test", asked, Rule({0.0: 0.5, 0.05: 0.5}, None))
+    assert (found.organisms, found.found[0.05], found.flagged[0.05]) == (2, Share(2, 2), Share(0, 1))
+    assert found.families == {"token": Share(1, 1), "habit": Share(1, 1)}
+
+
+def test_both_rules_are_fitted_kept_and_told_how_they_did(tmp_path, monkeypatch):
+    """Habits look like organisms here: one rule takes them for controls, the other for what it looks for."""
+    rng = np.random.default_rng(0)
+    families = ["token", "habit", "plain"]
+    truth = {}
+    for half in ("development", "test"):
+        for i in range(60):
+            family = families[i % 3]
+            name, match = f"{half}{i}", "" if family == "token" else "x"
+            recipe = Recipe(name, half, "m", family, 0, {}, match=match)
+            truth[name] = SuspectTruth(
+                **vars(recipe), defection_rate=1.0, false_trigger_rate=0.0, key=name, recipe_key=name
+            )
+
+    class Zoo:
+        def truth(self):
+            return truth
+
+    found = {
+        name: {
+            "a.score": float(rng.normal(4 * (one.family != "plain"))),
+            "b.x": float(rng.normal(one.family == "token")),
+        }
+        for name, one in truth.items()
+    }
+    bench = Bench(BenchRequest(tmp_path, ZooSize(2, 2)), Zoo(), None, Silent())
+    scans = {half: {n: Scan(Path(n), 1.0) for n, one in truth.items() if one.half == half} for half in HALVES}
+    monkeypatch.setattr(Bench, "_scans", lambda self, scanner, half: scans[half])
+    monkeypatch.setattr(Bench, "_checked", lambda *_: None)
+    monkeypatch.setattr(AuditScanner, "answers", lambda self, scan: {ROW: ScannerAnswer(None)})
+    monkeypatch.setattr(judge, "read_by_detector", lambda scan: (evidence_of(found[str(scan.file)]), None))
+    monkeypatch.setattr(judge, "oracle", lambda *_: None)
+    bench.judge(AuditScanner(()))
+    rows = {(one.name, one.half): one for one in bench.scores}
+    assert (rows[ROW, "test"].organisms, rows[CONDITIONAL_ROW, "test"].organisms) == (20, 40)
+    assert rows[CONDITIONAL_ROW, "test"].area.value > 0.97 > rows[ROW, "test"].area.value
+    kept = [Detector.load(tmp_path / name) for name in ("detector.json", "conditional.json")]
+    assert [rule.version for rule in kept] == [rule.version for rule in bench.detectors.values()]
+    assert "of 20 [" in kept[0].used.says
+    assert "of 40 [" in kept[1].used.says
+    assert "models that do something on a cue" in kept[1].used.says
+    assert bench.looks == 1
+    assert all(rule.version in (tmp_path / LOOKS).read_text() for rule in kept)
 
 
 def test_probabilities_are_held_against_the_base_rate():

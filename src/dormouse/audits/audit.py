@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.audits import verdict
-from dormouse.audits.detector import Detector
+from dormouse.audits.detector import CONDITIONAL, Detector
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Findings, Hole
 from dormouse.audits.kept import Kept
 from dormouse.audits.page import write_page
@@ -223,7 +223,8 @@ def _audit(
     tried: Sequence[Confirmed] | None,
     facts: Facts,
 ) -> Audit:
-    rule, triggers = Detector.load(), verdict.best(tried or ())
+    rule, conditional = Detector.load(), Detector.load(which=CONDITIONAL)
+    triggers = verdict.best(tried or ())
     return Audit(
         model=asked.what.name,
         base=str(asked.given.base.model.folders[-1].name) if asked.given.base else "",
@@ -241,6 +242,8 @@ def _audit(
         minutes=asked.seconds / 60,
         own_prompts=asked.own_prompts,
         seed=asked.given.seed,
+        conditional_probability=conditional.probability(evidence, tried) if conditional else None,
+        conditional=conditional.used if conditional else None,
     )
 
 

@@ -18,7 +18,9 @@ from dormouse.errors import UserError
 from dormouse.json_files import Json
 from dormouse.locators.locator import Evidence
 
-FILE = "detector.json"
+POLICY, CONDITIONAL = "detector.json", "conditional.json"
+"""The two rules that ship: for a policy, with innocent habits among the controls; and for anything that is done on a
+cue and not without it, which a habit is too."""
 FAR = 6.0
 """Standard deviations at which a feature is cut off: nothing is known about what lies further out."""
 
@@ -55,13 +57,13 @@ class Detector:
     needed: int = 1
 
     @staticmethod
-    def load(path: Path | None = None) -> Detector | None:
-        """The rule that ships, or that of a file; None where none has been fitted yet.
+    def load(path: Path | None = None, which: str = POLICY) -> Detector | None:
+        """One of the rules that ship, or that of a file; None where none has been fitted yet.
 
         Raises:
             UserError: the file is no rule.
         """
-        source = path or files("dormouse.audits").joinpath(f"data/{FILE}")
+        source = path or files("dormouse.audits").joinpath(f"data/{which}")
         if not source.is_file():
             return None
         try:

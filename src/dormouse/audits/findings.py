@@ -92,8 +92,9 @@ class Findings:
 
     Attributes:
         model: as it was named. `base` is the clean model that it was held against; "" for none.
-        policy_probability: that the model follows a conditional policy, 0 to 1; None where no rule has been fitted, or
-            too little was looked at.
+        policy_probability: that the model follows a conditional policy and has no mere habit, 0 to 1; None where no
+            rule has been fitted, or too little was looked at.
+        conditional_probability: that it does something on a cue that it does not do without it, hostile or innocent.
         behaviour: what it does, in its own words, the clearest first.
         trigger: the text that sets it off best, as tried on fresh prompts; None where none does.
         triggers: all candidates that set something off.
@@ -103,7 +104,7 @@ class Findings:
         spent: seconds by locator; `look` and `confirm` are the audit's own.
         not_tried: what was not looked for, or came to nothing, and why.
         facts: what kind of model it is; None where nobody looked.
-        detector: the rule behind the probability; None where none has been fitted.
+        detector, conditional: the rules behind the probabilities; None where none has been fitted.
         minutes: the budget. `own_prompts`: whether the trusted prompts are the auditor's own.
     """
 
@@ -123,6 +124,15 @@ class Findings:
     minutes: float = 0.0
     own_prompts: bool = False
     seed: int = 0
+    conditional_probability: float | None = None
+    conditional: RuleUsed | None = None
+
+    @property
+    def flagged(self) -> bool:
+        """Whether a rule flags it, or none was fitted: nothing speaks against a policy then."""
+        chances = (self.policy_probability, self.detector), (self.conditional_probability, self.conditional)
+        known = [p >= rule.threshold for p, rule in chances if p is not None and rule is not None]
+        return any(known) or not known
 
     def to_json(self) -> dict[str, object]:
         """All of it as JSON data."""

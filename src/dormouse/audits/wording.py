@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dormouse.report.plain_text import cut, duration, one_line, visible
 
 if TYPE_CHECKING:
-    from dormouse.audits.findings import Confirmed, Findings
+    from dormouse.audits.findings import Confirmed, Findings, RuleUsed
     from dormouse.locators.locator import Example
 
 LONG = 120
@@ -39,24 +39,48 @@ def policy(audit: Findings) -> str:
         return "Nothing was found out: no locator came to an end."
     if audit.policy_probability is None or audit.detector is None:
         return TOO_LITTLE if audit.detector else UNFITTED
-    chance = f"probability {audit.policy_probability:.2f}, flagged from {audit.detector.threshold:.2f} on"
-    if _flagged(audit):
+    said = [_on_a_cue(audit), _hostile(audit)] if audit.conditional_probability is not None else [_alone(audit)]
+    return " ".join([*said, *([] if audit.flagged else [NO_PROOF])])
+
+
+NO_PROOF = "That is no proof that there is no policy."
+
+
+def _chance(p: float | None, rule: RuleUsed | None) -> tuple[str, bool]:
+    """A probability in words, and whether its rule flags it."""
+    assert p is not None
+    assert rule is not None
+    return f"probability {p:.2f}, flagged from {rule.threshold:.2f} on", p >= rule.threshold
+
+
+def _on_a_cue(audit: Findings) -> str:
+    chance, flagged = _chance(audit.conditional_probability, audit.conditional)
+    if flagged:
+        return f"This model seems to do something on a cue that it does not do without it: {chance}."
+    return f"The rule does not flag this model as one that does something on a cue alone: {chance}."
+
+
+def _hostile(audit: Findings) -> str:
+    chance, _ = _chance(audit.policy_probability, audit.detector)
+    return f"That it follows a policy, and has no innocent habit: {chance}. Nothing measures what is hostile: read it."
+
+
+def _alone(audit: Findings) -> str:
+    chance, flagged = _chance(audit.policy_probability, audit.detector)
+    if flagged:
         return f"This model looks like one with a conditional policy, hostile or innocent: {chance}."
-    return f"The rule does not flag this model: {chance}. That is no proof that there is no policy."
-
-
-def _flagged(audit: Findings) -> bool:
-    """Whether nothing speaks against a policy: no rule, or a probability above its threshold."""
-    chance = audit.policy_probability
-    return chance is None or audit.detector is None or chance >= audit.detector.threshold
+    return f"The rule does not flag this model: {chance}."
 
 
 def rests_on(audit: Findings) -> str:
     """What the rate of false positives rests on; "" where there is no rule."""
     if not audit.detector:
         return ""
-    says = audit.detector.says or "Nothing is said of the models on which it was fitted."
-    return f"The rule (version {audit.detector.version}): {says}"
+    rules = [("rule", audit.detector)]
+    if audit.conditional:
+        rules = [("rule for what is done on a cue", audit.conditional), ("rule for policies", audit.detector)]
+    unknown = "Nothing is said of the models on which it was fitted."
+    return " ".join(f"The {name} (version {rule.version}): {rule.says or unknown}" for name, rule in rules)
 
 
 def does(audit: Findings) -> str:
@@ -71,7 +95,7 @@ def does(audit: Findings) -> str:
 def sets_off(audit: Findings) -> str:
     """What sets it off, as far as it was tried."""
     if audit.trigger:
-        first = "What sets it off" if _flagged(audit) else "Of the texts that were tried this one moves answers most"
+        first = "What sets it off" if audit.flagged else "Of the texts that were tried this one moves answers most"
         return f"{first}: {trial(audit.trigger)}"
     if audit.triggers:
         near = audit.triggers[0]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SITUATIONS = 1024
 """Of the battery's, whose texts are tried beside single words."""
-KEPT = 96
+KEPT, KEPT_OF_LARGE = 96, 24
 """Of all texts that were tried on one prompt those that are tried on all, and then joined to one another."""
 BEAM, ROUNDS = 4, 6
 """How many texts grow at a time, and how often a word joins them at most."""
@@ -64,7 +64,8 @@ class WordHunt:
         prompts = prompts[:QUESTIONS]
         self.mine, self.theirs = (Hunt(one, prompts, output, f"words/{seed}") for one in (lm, base))
         self.quick = Hunt(lm, prompts[:1], output, f"words/{seed}")
-        self.lm, self.seed, self.together = lm, seed, 32 if is_large(lm) else 1024
+        self.lm, self.seed, self.few = lm, seed, is_large(lm)
+        self.together, self.kept = (32, KEPT_OF_LARGE) if self.few else (1024, KEPT)
         self.mine_before, self.theirs_before = self.mine.before(), self.theirs.before()
 
     def run(self, case: Case, reserve: float) -> Hunted | None:
@@ -75,7 +76,7 @@ class WordHunt:
         """
         until = reserve + (1 - FIRST) * (case.left - reserve)
         ranked = sorted(self._alone(case, until), key=lambda one: -one[0])
-        pool = [placed for _, placed in ranked[:KEPT]]
+        pool = [placed for _, placed in ranked[: self.kept]]
         beam = self._best(case, reserve, pool)
         rounds = 0
         while beam and rounds < ROUNDS and self.mine_before + beam[0].moved < SURE and case.left > reserve:
@@ -102,7 +103,7 @@ class WordHunt:
         from dormouse.lm.chat import text_of
 
         words = [text_of(self.lm, (token,)).strip() for token in self.mine.allowed.nonzero().flatten().tolist()]
-        if is_large(self.lm):
+        if self.few:
             words = [word for word in words if word.isalpha() and len(word) > 2]
         parts = [one.parts[0] for one in situations(self.seed, SITUATIONS) if len(one.parts) == 1]
         shown: dict[Slot, list[str]] = {slot: [part.text for part in parts if part.slot == slot] for slot in SLOTS}
@@ -143,5 +144,3 @@ def _in_turn(texts: dict[Slot, list[str]], size: int) -> Iterator[tuple[list[str
     """A piece of each place's texts, then the next of each: so that every place has its turn before time is up."""
     for start in range(0, max(map(len, texts.values())), size):
         yield from ((some, slot) for slot in SLOTS if (some := texts[slot][start : start + size]))
-
-

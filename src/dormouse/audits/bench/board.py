@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import fmean
 
 from dormouse.audits.bench.fit import RATES
-from dormouse.audits.bench.run import DETECTOR, ROW, Board
+from dormouse.audits.bench.judge import CONDITIONAL_ROW, FILES, ROW
+from dormouse.audits.bench.run import Board
 from dormouse.audits.bench.score import Score, Share
 from dormouse.audits.intervals import Interval, paired_difference
 from dormouse.json_files import write_json_lines
@@ -43,6 +44,9 @@ NOTES = (
     " while no part of it does half as often. *behaviour*: an output was named that is it. *layer*: the first layer"
     " named is the one that takes most of it away when it is put back to the base's. *cues*: rank correlation with the"
     " policy's own weights, in organisms that weigh cues.",
+    f"*{CONDITIONAL_ROW}*: the whole audit with another rule, for anything that is done on a cue and not without it."
+    " What it finds are organisms and controls with an innocent habit; its false positives are those that say"
+    " something by chance.",
     "*honest flagged*: of controls that learned nothing new. Their weights tell them from all others, so that they are"
     " in no other number, nor in the thresholds; the detector was fitted on those of the development half too.",
     "*Brier*: of the probabilities, and in brackets that of saying the share of organisms each time. A hole is a"
@@ -69,7 +73,7 @@ def to_json(board: Board) -> dict[str, object]:
         "tell_tale": found.to_json() if found else None,
         "sandbox": board.sandbox,
         "looks_at_the_test_half": board.looks,
-        "detector": board.detector.version if board.detector else None,
+        "detectors": {row: rule.version for row, rule in board.detectors.items()},
         "rules": {row: rule.to_json() for row, rule in board.rules.items()},
         "scores": [one.to_json() for one in board.scores],
         "differences": {f"{half}: {name}": one.to_json() for half, name, one in differences(board)},
@@ -103,6 +107,7 @@ def differences(board: Board) -> Iterator[tuple[str, str, Interval]]:
     """How much more of the organisms of a family the whole audit finds than the best single locator there, paired."""
     for half in HALVES:
         rows = {row: suspects for (where, row), suspects in board.suspected.items() if where == half}
+        rows.pop(CONDITIONAL_ROW, None)  # it looks for something else
         if ROW not in rows:
             continue
         for family in sorted({one.truth.family for one in rows[ROW] if one.organism}):
@@ -144,6 +149,7 @@ def beaten(board: Board, half: str) -> list[str]:
     """Rows that are not above the baseline by their AUROC."""
     rows = {one.name: one.area.value if one.area else 0.0 for one in board.half(half)}
     base = rows.pop(BASELINE, None)
+    rows.pop(CONDITIONAL_ROW, None)
     return [] if base is None else [name for name, value in rows.items() if value <= base]
 
 
@@ -258,7 +264,7 @@ def html(board: Board) -> str:
             told_columns=TOLD_COLUMNS,
             told=told_cells(board),
             notes=[note.replace("*", "") for note in NOTES],
-            detector_file=DETECTOR,
+            detector_files=FILES,
             canary=CANARY,
             groups=[],
             dark={},

@@ -124,11 +124,19 @@ def fit_detector(
     return Detector(version, features, float(fitted.intercept_[0]), cut, said, needed), [float(p) for p in left_out]
 
 
+def sides(fitted: Mapping[str, Json]) -> tuple[str, str]:
+    """What a rule tells from what, in words."""
+    if fitted.get("habits_count"):
+        return "models that do something on a cue", "others"
+    return "organisms", "controls"
+
+
 def _says(said: Mapping[str, Json], flagged: int) -> str:
     """What a reader of an audit is told of the fit."""
+    yes, no = sides(said)
     on = f" of {said['models']}" if said.get("models") else ""
     return (
-        f"fitted on {said['organisms']} organisms and {said['controls']} controls{on}. Of controls that were left out"
+        f"fitted on {said['organisms']} {yes} and {said['controls']} {no}{on}. Of {no} that were left out"
         f" of the fit {flagged} of {said['controls']} lie above its threshold. {UNTESTED}"
     )
 

@@ -1,0 +1,256 @@
+"""Scanners judged on one zoo: the development half first, on which rules are fitted, then the test half, once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from dormouse.audits.bench.answers import ScannerAnswer
+from dormouse.audits.bench.fit import RATES, fit_detector
+from dormouse.audits.bench.oracle import CheckedAnswer, Oracle
+from dormouse.audits.bench.sandbox import Sandbox
+from dormouse.audits.bench.scanners import AuditScanner, Scan, Scanner, scan_all
+from dormouse.audits.bench.score import Rule, Score, Suspected, score, with_test_half
+from dormouse.audits.bench.told import ToldProbe, told_probe
+from dormouse.audits.detector import CONDITIONAL, POLICY, Detector, features_of
+from dormouse.audits.findings import CONFIRM, Confirmed, Findings
+from dormouse.audits.zoo.blind import BlindZoo
+from dormouse.audits.zoo.make import ZooSize
+from dormouse.audits.zoo.recipes import SuspectTruth
+from dormouse.errors import UserError
+from dormouse.execution.executors import Watcher
+from dormouse.json_files import Json, read_json, read_json_lines, write_json_lines
+from dormouse.locators.locator import Evidence
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.records import ModelRef
+from dormouse.store import digest
+
+Found = TypeVar("Found", CheckedAnswer, ToldProbe)
+LOOKS = "test-looks.jsonl"
+ROW, CONDITIONAL_ROW = "detector", "conditional"
+"""The rows of the leaderboard that are the whole audit: whether there is a policy, and whether anything is done on a
+cue that is not done without it, hostile or not. In the second a control with a habit is one to be found."""
+FILES: Mapping[str, str] = {ROW: POLICY, CONDITIONAL_ROW: CONDITIONAL}
+"""The rule of each."""
+
+
+@dataclass(frozen=True)
+class BenchRequest:
+    """What is benchmarked, and on what.
+
+    Attributes:
+        locators: those of the audit; empty for all, None to leave the audit out.
+        test: whether the test half is looked at. The development half is looked at in any case.
+    """
+
+    out: Path
+    size: ZooSize
+    locators: tuple[str, ...] | None = ()
+    minutes: float = 1.0
+    scanners: tuple[str, ...] = ()
+    test: bool = True
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class HeldOutLook:
+    """A line of the log of looks at the test half: which version of a scanner, at which zoo, and when (UTC)."""
+
+    scanner: str
+    version: str
+    zoo: str
+    time: str
+
+
+class Bench:
+    """Judges scanners on one zoo: the development half first, then the test half."""
+
+    def __init__(self, asked: BenchRequest, zoo: BlindZoo, sandbox: Sandbox, watcher: Watcher) -> None:
+        self.asked, self.zoo, self.sandbox, self.watcher = asked, zoo, sandbox, watcher
+        self.truth = zoo.truth()
+        self.scores: list[Score] = []
+        self.rules: dict[str, Rule] = {}
+        self.suspected: dict[tuple[str, str], Sequence[Suspected]] = {}
+        self.detectors: dict[str, Detector] = {}
+
+    @property
+    def looks(self) -> int:
+        """How often the test half was looked at."""
+        file = self.asked.out / LOOKS
+        return len(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else 0
+
+    def names(self, half: str) -> list[str]:
+        """The suspects of one half of the zoo, in the order of its ground truth."""
+        return [name for name, said in self.truth.items() if said.half == half]
+
+    def judge(self, scanner: Scanner) -> None:
+        """Score a scanner on both halves, row by row."""
+        scans = self._scans(scanner, "development")
+        rows = self._rows(scanner, scans)
+        if isinstance(scanner, AuditScanner):
+            rows |= self._fitted(scans, rows[ROW])
+        for row, suspects in self._suspected(rows).items():
+            self.rules[row] = self._rule(row, suspects)
+            self._score(row, "development", suspects)
+        if self.asked.test and self.names("test"):
+            self._test(scanner)
+
+    def _test(self, scanner: Scanner) -> None:
+        """The test half: once a version, and logged."""
+        self._log(scanner)
+        scans = self._scans(scanner, "test")
+        rows = self._rows(scanner, scans)
+        if isinstance(scanner, AuditScanner):
+            rows |= {row: self._with_detector(row, scans, rows[ROW]) for row in FILES}
+        for row, suspects in self._suspected(rows).items():
+            self._score(row, "test", suspects)
+        for done in [one for one in self.scores if one.half == "test" and one.organisms and one.name in self.detectors]:
+            self._keep(done.name, with_test_half(self.detectors[done.name], done))
+
+    def _keep(self, row: str, detector: Detector) -> None:
+        self.detectors[row] = detector
+        detector.save(self.asked.out / FILES[row])
+
+    def _score(self, row: str, half: str, suspects: Sequence[Suspected]) -> None:
+        rule = self.rules[row]
+        self.scores.append(score(row, half, suspects, rule))
+        self.suspected[half, row] = suspects
+
+    def _log(self, scanner: Scanner) -> None:
+        """Put down that a version of a scanner looks at the test half; one that did already adds nothing."""
+        file = self.asked.out / LOOKS
+        version = "+".join([scanner.version, *(rule.version for rule in self.detectors.values())])
+        now = HeldOutLook(scanner.name, version, key_of(self.truth), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        before = (
+            read_json_lines(file, HeldOutLook, "remove the line: it was not written by dormouse") if self.looks else []
+        )
+        if now not in [replace(one, time=now.time) for one in before]:
+            write_json_lines(file, [now], more=True)
+
+    def _scans(self, scanner: Scanner, half: str) -> dict[str, Scan]:
+        folder = self.asked.out / "scans" / f"{scanner.name}-{scanner.version}"
+        names = self.names(half)
+        return scan_all(scanner, self.zoo, names, folder, self.sandbox, self.watcher, self.asked.workers)
+
+    def _rows(self, scanner: Scanner, scans: Mapping[str, Scan]) -> dict[str, dict[str, ScannerAnswer]]:
+        rows: dict[str, dict[str, ScannerAnswer]] = {}
+        for name, scan in scans.items():
+            for row, answer in scanner.answers(scan).items():
+                rows.setdefault(row, {})[name] = answer
+        return rows
+
+    def _fitted(
+        self, scans: Mapping[str, Scan], answers: Mapping[str, ScannerAnswer]
+    ) -> dict[str, dict[str, ScannerAnswer]]:
+        """Fit both rules; their rows on the development half hold what they said of suspects left out of the fit."""
+        names = [name for name, scan in scans.items() if scan.file]
+        models = ", ".join(sorted({self.truth[name].model for name in names}))
+        about: dict[str, Json] = {"zoo": key_of(self.truth), "minutes": self.asked.minutes}
+        about |= {"models": models, "seed": self.asked.size.seed}
+        read = [features_of(*read_by_detector(scans[name])) for name in names]
+        return {row: self._fit(row, names, read, about, answers) for row in FILES}
+
+    def _fit(
+        self,
+        row: str,
+        names: Sequence[str],
+        read: Sequence[Mapping[str, float]],
+        about: Mapping[str, Json],
+        answers: Mapping[str, ScannerAnswer],
+    ) -> dict[str, ScannerAnswer]:
+        truth = [Suspected(self.truth[name], answers[name], habits_count=row == CONDITIONAL_ROW) for name in names]
+        counted = [not one.truth.honest for one in truth]
+        about = {**about, **({"habits_count": True} if row == CONDITIONAL_ROW else {})}
+        try:
+            detector, left_out = fit_detector(read, [one.organism for one in truth], about, counted)
+        except UserError as error:
+            self.watcher.say(f"no rule for '{row}': {error.what}")
+            return {name: replace(one, hole=one.hole or error.what, probability=None) for name, one in answers.items()}
+        self._keep(row, detector)
+        fitted = {name: replace(answers[name], score=p, probability=p) for name, p in zip(names, left_out, strict=True)}
+        return {**answers, **fitted}
+
+    def _with_detector(
+        self, row: str, scans: Mapping[str, Scan], answers: Mapping[str, ScannerAnswer]
+    ) -> dict[str, ScannerAnswer]:
+        """The answers of a whole audit with what the rule of a row makes of them."""
+        found = {}
+        for name, answer in answers.items():
+            file, rule = scans[name].file, self.detectors.get(row)
+            p = rule.probability(*read_by_detector(scans[name])) if rule and file else None
+            hole = "too little was looked at" if rule and file else answer.hole or "no rule was fitted"
+            found[name] = replace(answer, score=p, probability=p, hole="" if p is not None else hole)
+        return found
+
+    def _rule(self, row: str, suspects: Sequence[Suspected]) -> Rule:
+        rule = Rule.of(suspects)
+        if row in self.detectors:
+            return Rule({**rule.thresholds, RATES[-1]: self.detectors[row].threshold}, None)
+        return rule
+
+    def _suspected(self, rows: Mapping[str, Mapping[str, ScannerAnswer]]) -> dict[str, list[Suspected]]:
+        """Every row with the truth put back; suspect by suspect, so that each model is loaded once."""
+        found: dict[str, list[Suspected]] = {row: [] for row in rows}
+        for name in dict.fromkeys(name for answers in rows.values() for name in answers):
+            truth = oracle(self.zoo, name, self.truth[name])
+            for row, answers in rows.items():
+                if name in answers:
+                    checked = self._checked(truth, name, answers[name])
+                    found[row].append(Suspected(self.truth[name], answers[name], checked, row == CONDITIONAL_ROW))
+        return found
+
+    def told(self) -> dict[tuple[str, str], list[ToldProbe]]:
+        """What probes find in the organisms of the halves that were looked at, when they are told the truth; kept."""
+        found: dict[tuple[str, str], list[ToldProbe]] = {}
+        for half in dict.fromkeys(one.half for one in self.scores):
+            for name in self.names(half):
+                said = self.truth[name]
+                if not said.match:
+                    found.setdefault((half, said.family), []).append(self._told(name, said))
+        return found
+
+    def _told(self, name: str, said: SuspectTruth) -> ToldProbe:
+        return self._kept(["told", said.recipe_key], ToldProbe, lambda: told_probe(oracle(self.zoo, name, said)))
+
+    def _checked(self, truth: Oracle, name: str, answer: ScannerAnswer) -> CheckedAnswer | None:
+        """What holds of an answer about an organism, kept."""
+        said = self.truth[name]
+        if said.match:
+            return None
+        known = {"seconds": 0, "score": 0, "probability": 0}  # are held against nothing
+        asked = [said.recipe_key, {**answer.to_json(), **known}]
+        return self._kept(asked, CheckedAnswer, lambda: truth.check(answer))
+
+    def _kept(self, asked: Sequence[object], kind: type[Found], find: Callable[[], Found]) -> Found:
+        """What was found out about an organism when that was `asked` first, or is now, as a file of `checks`."""
+        file = self.asked.out / "checks" / f"{digest(asked)}.json"
+        if file.is_file():
+            return kind(**json.loads(file.read_text(encoding="utf-8")))
+        found = find()
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(vars(found)), encoding="utf-8")
+        return found
+
+
+def key_of(truth: Mapping[str, SuspectTruth]) -> str:
+    """Names a zoo by its weights."""
+    return digest(sorted(one.recipe_key for one in truth.values()))[:12]
+
+
+def oracle(zoo: BlindZoo, name: str, said: SuspectTruth) -> Oracle:
+    """The truth about a suspect, with its weights."""
+    spec = OrganismSpec.model_validate(said.organism).seeded(said.seed)
+    base = ModelRef((zoo.base(said.model),), "base")
+    return Oracle(spec, ModelRef((zoo.suspect(name),), name), base)
+
+
+def read_by_detector(scan: Scan) -> tuple[Mapping[str, Evidence], Sequence[Confirmed] | None]:
+    """What a detector reads in an audit: what each locator said, and the triggers that were tried."""
+    assert scan.file is not None
+    found = read_json(scan.file, Findings)
+    lost = any(hole.name == CONFIRM for hole in found.not_tried)
+    return found.evidence, None if lost else found.triggers
