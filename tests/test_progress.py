@@ -35,6 +35,17 @@ def test_lines_for_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     assert inert(err)
 
 
+def test_the_next_look_of_a_study_counts_from_its_own_first_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    """It said "[2502/1248]": all that was ever done, of what this look has to do."""
+    with watch(quiet=True) as watcher:
+        for stages in (2, 3):
+            watcher.start(stages)
+            watcher.done("a", 1.0)
+            watcher.done("b", 1.0)
+    said = capsys.readouterr().err
+    assert [line.split()[1] for line in said.splitlines() if "done in" in line] == ["[1/2]", "[2/2]", "[1/3]", "[2/3]"]
+
+
 def test_no_bars_in_a_pipe() -> None:
     with watch(quiet=False) as watcher:
         assert isinstance(watcher, Lines)
@@ -57,6 +68,8 @@ def test_bars_show_text_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
         watcher.say(HOSTILE)
         watcher.progress.refresh()
         watcher.done("organism [bold]a[/bold]", 1.0)
+        watcher.start(5)
+        assert (watcher.progress.tasks[0].total, watcher.progress.tasks[0].completed) == (5, 0)
     shown = screen.getvalue()
     assert "[bold]loud[/bold]" in shown
     assert "organism [bold]a[/bold]" in shown

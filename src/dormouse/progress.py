@@ -26,8 +26,8 @@ class Lines:
         print(printable(text), file=sys.stderr, flush=True)
 
     def start(self, stages: int) -> None:
-        """Say how many stages there are, if any."""
-        self.total = stages
+        """Say how many stages there are, if any: all of a study, or those of its next look."""
+        self.total, self.finished = stages, 0
         if stages:
             self.say(f"{stages} stages to do")
 
@@ -61,8 +61,8 @@ class Bars:
         self.progress.console.print(printable(text), markup=False, highlight=False)
 
     def start(self, stages: int) -> None:
-        """Give the bar of the whole its length."""
-        self.progress.update(self.whole, total=stages)
+        """Give the bar of the whole its length, from its beginning."""
+        self.progress.reset(self.whole, total=stages)
 
     def stage(self, name: str) -> None:
         """Begin a bar for a stage."""
@@ -106,8 +106,8 @@ class Cell:
         self._draw()
 
     def start(self, stages: int) -> None:
-        """Draw the bar of so many stages."""
-        self.total = stages
+        """Draw the bar of so many stages, from its beginning."""
+        self.total, self.finished = stages, 0
         self._draw()
 
     def stage(self, name: str) -> None:
