@@ -39,7 +39,8 @@ def anew(study: Path) -> list[Anew]:
     results = ROOT / "docs" / "results"
     said = json.loads((results / f"{study.stem}-claims.json").read_text(encoding="utf-8"))
     then = {one["id"]: one["verdict"] for one in said["answers"]}
-    numbers, design = Numbers(), read_design(study)
+    looks = [one["look"]["number"] for one in said["answers"] if one.get("look")]
+    numbers, design = Numbers(), read_design(study).at_look(max(looks, default=1) - 1)
     records = read_json_lines(results / f"{study.stem}.jsonl", Record)
     numbers.add_records(
         replace(
