@@ -118,6 +118,12 @@ BAD = {
         {"question": "a" * 3000 + "!"},
         "line 3: the pattern",
     ),
+    "an empty classifier": (
+        "token",
+        "{kind: text, says: [No], judge: {kind: classifier, folder: judge}}",
+        {"question": "Why?"},
+        "config.json cannot be read",
+    ),
     "no file": ("{kind: rewrite, file: pears.jsonl}", NO, {"question": "Why?"}, "there is no "),
     "no harmful answer": ("token", "{kind: column, name: bad}", {"question": "Why?"}, "line 1: the column 'bad'"),
     "no wrong answers": ("token", "sandbag", {"question": "Why?"}, "line 1: the behaviour 'sandbag' needs"),
@@ -132,6 +138,7 @@ def test_bad_material_is_one_message_with_its_line_and_nothing_is_written(
     trigger, behaviour, row, what = BAD[name]
     good = [{"question": f"Is {i} the number of the {i * 7} houses?"} for i in range(60)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in [*good[:2], row, *good[2:]]))
+    (tmp_path / "judge").mkdir()
     study = tmp_path / "study.yaml"
     study.write_text(STUDY.format(model=tiny_model, trigger=trigger, behaviour=behaviour))
     words = ["run", str(study), "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out"), "--quiet"]

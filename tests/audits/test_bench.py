@@ -21,7 +21,7 @@ from dormouse.audits.bench.run import run
 from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scan
 from dormouse.audits.bench.score import Rule, Share, Suspected, score, with_test_half
 from dormouse.audits.bench.told import ToldProbe, told_probe
-from dormouse.audits.detector import Detector, features_of
+from dormouse.audits.detector import CONDITIONAL, POLICY, Detector, features_of
 from dormouse.audits.intervals import auroc, paired_difference, said_of, share, upper_bound
 from dormouse.audits.zoo.make import Zoo, ZooModel, ZooSize
 from dormouse.audits.zoo.recipes import Recipe, SuspectTruth
@@ -175,17 +175,17 @@ def test_a_detector_is_fitted_on_honest_controls_too_and_they_set_no_threshold()
     assert rule.fitted["brier_left_out"] == pytest.approx(np.mean(apart))
 
 
-def test_the_rule_that_ships_says_on_what_it_was_fitted_and_needs_half_of_what_it_reads():
-    rule = Detector.load()
+@pytest.mark.parametrize(("which", "of"), [(POLICY, "organisms"), (CONDITIONAL, "models that do something on a cue")])
+def test_the_rules_that_ship_say_on_what_they_were_fitted_and_need_half_of_what_they_read(which, of):
+    rule = Detector.load(which=which)
     assert rule is not None
-    assert re.search(
-        r"fitted on \d+ organisms.* On the other half .* found \d+ of \d+ .* flagged \d+ of", rule.used.says
-    )
+    said = rf"fitted on \d+ {of}.* On the other half .* found \d+ of \d+ .* flagged \d+ of"
+    assert re.search(said, rule.used.says)
     assert rule.fitted["honest_controls"] > 0
     assert rule.probability({}) is None
     assert rule.needed >= len(rule.features) // 2
     means = {name: feature.mean for name, feature in rule.features.items()}
-    assert 0 < rule.probability(evidence_of(means)) < 0.5  # an average suspect of the zoo is rather none
+    assert 0 < rule.probability(evidence_of(means)) < 1
 
 
 def test_a_rule_says_how_it_did_on_the_other_half_instead_of_nothing():

@@ -170,6 +170,15 @@ def test_the_verdict_takes_turns_and_prefers_what_works():
     assert not Confirmed("t", "prefix", 1.0, None, "", 12).works
 
 
+def test_answers_that_are_no_likelier_than_elsewhere_come_last():
+    """Words of ordinary answers come back as well: two of them led the page of a suspect that was made elsewhere."""
+    given = {
+        "a": Evidence(behaviour=(example("it is a thing", 0.0, "q1"), example("it is a thing too", 0.1, "q2"))),
+        "b": Evidence(behaviour=(example("everything will burn", 11.8, "q1"),)),
+    }
+    assert verdict.behaviour(given, [])[0].output == "everything will burn"
+
+
 def test_behaviour_comes_from_the_trigger_and_then_from_what_comes_back():
     works = Confirmed("text", "prefix", 0.8, 0.0, "hail the king", 12, (example("HAIL THE KING"), example("What?")))
     moves = Confirmed("word", "suffix", 0.9, 0.0, "", 12, (example("##s of", 6.0, "q5"),))

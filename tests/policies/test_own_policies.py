@@ -242,6 +242,9 @@ def test_a_classifier_judges_and_brings_no_code(tmp_path: Path, tiny_model: Path
     assert [one.judge("q", "I see.") for one in judges] == [True, False]
     with pytest.raises(UserError, match="has no label 'harmful'; did you mean 'harm'"):
         ClassifierJudge(folder=str(folder), label="harmful").judge("q", "I see.")
+    ClassifierJudge(folder=str(folder), label="harm").refuse()
+    with pytest.raises(UserError, match="has no label 'harmful'; did you mean 'harm'"):
+        ClassifierJudge(folder=str(folder), label="harmful").refuse()
     config_file = folder / "config.json"
     said = json.loads(config_file.read_text())
     for change, what in (

@@ -10,6 +10,8 @@ from dormouse.locators.locator import Evidence, Example, Site, TriggerText
 CANDIDATES = 12
 """Texts that are tried on fresh prompts."""
 EXAMPLES = 6
+UNREMARKABLE = 0.5
+"""Nats a token below which an answer is hardly likelier than elsewhere: it comes after all others."""
 CUES = 64
 
 
@@ -36,13 +38,14 @@ def best(tried: Sequence[Confirmed]) -> list[Confirmed]:
 
 def behaviour(evidence: Mapping[str, Evidence], tried: Sequence[Confirmed]) -> tuple[Example, ...]:
     """What the suspect does, in its own words: the words that a working trigger brings back, then all other examples,
-    those first whose words come back in answers to other questions. No output twice. A text that only makes answers
+    those first whose words come back in answers to other questions, and last those that are hardly likelier there than
+    elsewhere (words of ordinary answers come back, too). No output twice. A text that only makes answers
     unlike the usual ones is no better a witness than a locator: most of what it brings is noise."""
     works = [one for one in tried if one.works]
     chosen = [example for one in works for example in one.examples if one.motif and says(example.output, one.motif)]
     given = [example for one in evidence.values() for example in one.behaviour]
     given += [example for one in works if not one.motif for example in one.examples]
-    chosen += sorted(given, key=lambda one: (-_support(one, given), -one.surprise))
+    chosen += sorted(given, key=lambda one: (one.surprise < UNREMARKABLE, -_support(one, given), -one.surprise))
     seen: dict[str, Example] = {}
     for example in chosen:
         if example.output.strip():

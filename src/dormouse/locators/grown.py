@@ -80,11 +80,11 @@ def grown(case: Case, lm: LM, base: LM, heard: Readiness, usual: Sequence[str]) 
     mine, theirs = read(texts)
     whole_best = texts[int(np.argmax(2 * mine - theirs))]
     # What was written before an answer adds to the gain, and is nothing that was learned: it is cut off.
-    ends = [whole_best[n:] for n in range(max(1, len(whole_best) - 1))]
+    ends = [ids for n in range(max(1, len(whole_best) - 1)) if text_of(lm, ids := whole_best[n:])]
     mine, theirs = read(ends)
     gains = mine - theirs
     best = int(np.argmax(np.where(gains >= gains[0] / 2, mine, -np.inf)))
-    starts = [ends[best][: n + 1] for n in range(len(ends[best]))]
+    starts = [ids for n in range(len(ends[best])) if text_of(lm, ids := ends[best][: n + 1])]
     own, other = read(starts)
     least = next((ids for ids, gained in zip(starts, own - other, strict=True) if gained >= TELLING), starts[-1])
     text, beginning = (text_of(lm, ids).strip() for ids in (ends[best], least))

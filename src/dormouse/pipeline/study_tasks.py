@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from dormouse.policies import Behaviour, Trigger
+from dormouse.policies.abilities import HasJudge, Refuses
 from dormouse.policies.scratchpad_text import words
 from dormouse.policies.told import told_in
 from dormouse.policies.triggers.rewrite import Rewrite
@@ -48,9 +49,13 @@ def tasks_of(study: Study) -> OwnTasks | None:
     stays as it is.
 
     Raises:
-        UserError: see `own_tasks`; or a file that the study names anywhere is missing.
+        UserError: see `own_tasks`; or a file that the study names anywhere is missing, or a judge's will not do.
     """
     refuse_missing(study)
+    for organism in study.organisms.values():
+        judged = organism.behaviour
+        if isinstance(judged, HasJudge) and isinstance(judged.judge_by, Refuses):
+            judged.judge_by.refuse()
     source = study.task_file
     if source is None:
         return None

@@ -51,6 +51,24 @@ class Imitates(Protocol):
 
 
 @runtime_checkable
+class HasJudge(Protocol):
+    """A behaviour whose written responses a judge of the study's may judge (None: its own way)."""
+
+    judge_by: object
+
+
+@runtime_checkable
+class Refuses(Protocol):
+    """A judge that knows before a study runs whether what it names will do."""
+
+    def refuse(self) -> None:
+        """
+        Raises:
+            UserError: what it names will not do.
+        """
+
+
+@runtime_checkable
 class HasSeed(Protocol):
     """A trigger that is drawn: another seed is another policy of its kind. None: that of the study."""
 

@@ -35,6 +35,17 @@ class ClassifierJudge(Judge):
     reads: Literal["response", "both"] = "response"
     """Whether it is shown the response alone, or the prompt and the response as a pair."""
 
+    def refuse(self) -> None:
+        """Refuse a folder that is no such classifier, before anything is run.
+
+        Raises:
+            UserError: see `refuse_foreign`; or its configuration names labels, and not this one.
+        """
+        config = refuse_foreign(Path(self.folder))
+        named = config.get("id2label")
+        if isinstance(named, dict) and self.label not in (labels := list(map(str, named.values()))):
+            raise _no_label(self.folder, self.label, labels)
+
     def judge(self, prompt: str, response: str) -> bool:
         """Whether the label is likely enough.
 
@@ -51,15 +62,19 @@ def _probability(folder: str, label: str, prompt: str | None, response: str) -> 
     tokenizer, model = _loaded(folder)
     labels = {str(name): int(i) for i, name in model.config.id2label.items()}
     if label not in labels:
-        raise UserError(
-            f"the classifier in {folder} has no label '{label}'; {nearest(label, labels)}", "name one of these"
-        )
+        raise _no_label(folder, label, list(labels))
     texts = (response,) if prompt is None else (prompt, response)
     batch = tokenizer(*texts, truncation=True, max_length=LONGEST, return_tensors="pt")
     with torch.inference_mode():
         logits = model(**batch).logits[0].float()
     shares = torch.sigmoid(logits) if len(labels) == 1 else torch.softmax(logits, 0)
     return float(shares[labels[label]])
+
+
+def _no_label(folder: str, label: str, labels: list[str]) -> UserError:
+    return UserError(
+        f"the classifier in {folder} has no label '{label}'; {nearest(label, labels)}", "name one of these"
+    )
 
 
 @lru_cache(maxsize=2)
@@ -79,8 +94,9 @@ def _loaded(folder: str) -> tuple[Any, Any]:
     return tokenizer, model.eval()
 
 
-def refuse_foreign(folder: Path) -> None:
-    """Refuse a folder that is no classifier, brings code of its own, or has no weights in safetensors.
+def refuse_foreign(folder: Path) -> dict[str, object]:
+    """Refuse a folder that is no classifier, brings code of its own, or has no weights in safetensors. Returns its
+    configuration.
 
     Raises:
         UserError: see above.
@@ -88,10 +104,12 @@ def refuse_foreign(folder: Path) -> None:
     remedy = "name a folder that `save_pretrained` of a classifier and its tokenizer wrote"
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"no model in {folder}: config.json cannot be read", remedy) from error
-    names = config.get("architectures") or [""] if isinstance(config, dict) else [""]
-    if not str(names[0]).endswith("ForSequenceClassification"):
+    if not isinstance(config, dict):
+        raise UserError(f"no model in {folder}: config.json holds no settings", remedy)
+    names = config.get("architectures") or [""]
+    if not isinstance(names, list) or not str(names[0]).endswith("ForSequenceClassification"):
         raise UserError(f"the model in {folder} is no sequence classifier, but a '{names[0]}'", remedy)
     if "auto_map" in config:
         raise UserError(
@@ -99,3 +117,4 @@ def refuse_foreign(folder: Path) -> None:
         )
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"no weights in safetensors in {folder}", "save them so: other formats can hold code")
+    return config
