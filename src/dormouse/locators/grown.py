@@ -190,6 +190,9 @@ class GrownHunt:
         note = f"What training made readiest is {self.grown.text!r}."
         if self.works and self.trigger:
             note += f" With another text it says so to {self.same:.0%} of fresh questions."
+        elif self.trigger:
+            by = f"{self.moved:.0f} nats (the base: {self.forced:.0f})"
+            note += f" No text brings it out; the nearest that was found, {self.trigger.text!r}, brings it {by} nearer."
         scores = [evidence.score] if evidence.score is not None else []
         scores += [self.apart] if self.trigger else []
         known = {(one.text, one.slot) for one in evidence.triggers}

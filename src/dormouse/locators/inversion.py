@@ -87,7 +87,7 @@ class Inversion(Locator):
                 found.append(one)
         if not found:
             ready_made = {"fixedness": ranked[0].fixedness} if ranked else {}
-            nothing = Evidence(features=ready_made, note="There was no time to search for a text.")
+            nothing = Evidence(features=ready_made, note="There was no time to search by gradient.")
             return hunt.added_to(nothing) if hunt else nothing
         best = max(found, key=lambda one: one.worth)
         decoy = self._decoy(case, lm, ready, fresh, prompts[15])
