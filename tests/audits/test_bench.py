@@ -175,8 +175,11 @@ def test_a_detector_is_fitted_on_honest_controls_too_and_they_set_no_threshold()
     assert rule.fitted["brier_left_out"] == pytest.approx(np.mean(apart))
 
 
-@pytest.mark.parametrize(("which", "of"), [(POLICY, "organisms"), (CONDITIONAL, "models that do something on a cue")])
-def test_the_rules_that_ship_say_on_what_they_were_fitted_and_need_half_of_what_they_read(which, of):
+@pytest.mark.parametrize(
+    ("which", "of", "most"),
+    [(POLICY, "organisms", 0.5), (CONDITIONAL, "models that do something on a cue", 1)],
+)
+def test_the_rules_that_ship_say_on_what_they_were_fitted_and_need_half_of_what_they_read(which, of, most):
     rule = Detector.load(which=which)
     assert rule is not None
     said = rf"fitted on \d+ {of}.* On the other half .* found \d+ of \d+ .* flagged \d+ of"
@@ -185,7 +188,7 @@ def test_the_rules_that_ship_say_on_what_they_were_fitted_and_need_half_of_what_
     assert rule.probability({}) is None
     assert rule.needed >= len(rule.features) // 2
     means = {name: feature.mean for name, feature in rule.features.items()}
-    assert 0 < rule.probability(evidence_of(means)) < 1
+    assert 0 < rule.probability(evidence_of(means)) < most  # an average suspect of the zoo is rather no organism
 
 
 def test_a_rule_says_how_it_did_on_the_other_half_instead_of_nothing():

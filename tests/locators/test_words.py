@@ -32,7 +32,7 @@ def test_the_worth_of_a_text_is_what_the_plain_scores_say(planted, base):
 
     case = Case(planted, base, seconds=300)
     prompts = plain_prompts(case, 3)
-    worth = Worth.on(case.lm, case.base_lm, prompts, HARM[0], TriggerText("2030", "prefix", 0.0))
+    worth = WordHunt(case.lm, case.base_lm, prompts, HARM[0], 0).worth(TriggerText("2030", "prefix", 0.0))
     for lm, said in ((case.lm, worth.moved), (case.base_lm, worth.forced)):
         with_text, without = (
             logprobs(lm, encode(lm, [Example(one, HARM[0], complete=False) for one in some])).mean()

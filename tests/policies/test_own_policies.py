@@ -250,6 +250,8 @@ def test_a_classifier_judges_and_brings_no_code(tmp_path: Path, tiny_model: Path
     for change, what in (
         ({"auto_map": {"AutoModel": "x.py"}}, "brings code of its own"),
         ({"architectures": ["LlamaForCausalLM"]}, "is no sequence classifier"),
+        ({"architectures": {"0": "LlamaForSequenceClassification"}}, "is no sequence classifier"),
+        ({"architectures": 5}, "is no sequence classifier"),
     ):
         config_file.write_text(json.dumps({**said, **change}))
         with pytest.raises(UserError, match=what):

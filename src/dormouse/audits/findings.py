@@ -38,6 +38,10 @@ class RuleUsed:
     says: str
     fitted: Mapping[str, Json]
 
+    def flags(self, p: float) -> bool:
+        """Whether a probability is high enough."""
+        return p >= self.threshold
+
 
 CONFIRM = "confirm"
 """What the check of candidate triggers is called, in times and holes."""
@@ -131,7 +135,7 @@ class Findings:
     def flagged(self) -> bool:
         """Whether a rule flags it, or none was fitted: nothing speaks against a policy then."""
         chances = (self.policy_probability, self.detector), (self.conditional_probability, self.conditional)
-        known = [p >= rule.threshold for p, rule in chances if p is not None and rule is not None]
+        known = [rule.flags(p) for p, rule in chances if p is not None and rule is not None]
         return any(known) or not known
 
     def to_json(self) -> dict[str, object]:

@@ -23,6 +23,8 @@ UNFITTED = (
     "No probability: the rule that makes one of the evidence has not been fitted yet (not calibrated yet). "
     "Read the evidence itself."
 )
+ON_A_CUE = "This model seems to do something on a cue that it does not do without it"
+UNFLAGGED = "The rule does not flag this model"
 TOO_LITTLE = "No probability: too little of what its rule reads was looked at."
 
 
@@ -37,39 +39,26 @@ def policy(audit: Findings) -> str:
         return "The weights are those of the base, to the last bit: nothing was added to it."
     if not audit.evidence:
         return "Nothing was found out: no locator came to an end."
-    if audit.policy_probability is None or audit.detector is None:
-        return TOO_LITTLE if audit.detector else UNFITTED
-    said = [_on_a_cue(audit), _hostile(audit)] if audit.conditional_probability is not None else [_alone(audit)]
-    return " ".join([*said, *([] if audit.flagged else [NO_PROOF])])
+    p, rule = audit.policy_probability, audit.detector
+    if p is None or rule is None:
+        return TOO_LITTLE if rule else UNFITTED
+    on_cue, cue_rule = audit.conditional_probability, audit.conditional
+    if on_cue is None or cue_rule is None:
+        said = _flag(p, rule, "This model looks like one with a conditional policy, hostile or innocent", UNFLAGGED)
+    else:
+        flags = _flag(on_cue, cue_rule, ON_A_CUE, f"{UNFLAGGED} as one that does something on a cue alone")
+        hostile = f"That it follows a policy, and has no innocent habit: {_chance(p, rule)}."
+        said = f"{flags} {hostile} Nothing measures what is hostile: read it."
+    return said if audit.flagged else f"{said} That is no proof that there is no policy."
 
 
-NO_PROOF = "That is no proof that there is no policy."
+def _flag(p: float, rule: RuleUsed, yes: str, no: str) -> str:
+    """Whether a rule flags a model, in words, and at what probability."""
+    return f"{yes if rule.flags(p) else no}: {_chance(p, rule)}."
 
 
-def _chance(p: float | None, rule: RuleUsed | None) -> tuple[str, bool]:
-    """A probability in words, and whether its rule flags it."""
-    assert p is not None
-    assert rule is not None
-    return f"probability {p:.2f}, flagged from {rule.threshold:.2f} on", p >= rule.threshold
-
-
-def _on_a_cue(audit: Findings) -> str:
-    chance, flagged = _chance(audit.conditional_probability, audit.conditional)
-    if flagged:
-        return f"This model seems to do something on a cue that it does not do without it: {chance}."
-    return f"The rule does not flag this model as one that does something on a cue alone: {chance}."
-
-
-def _hostile(audit: Findings) -> str:
-    chance, _ = _chance(audit.policy_probability, audit.detector)
-    return f"That it follows a policy, and has no innocent habit: {chance}. Nothing measures what is hostile: read it."
-
-
-def _alone(audit: Findings) -> str:
-    chance, flagged = _chance(audit.policy_probability, audit.detector)
-    if flagged:
-        return f"This model looks like one with a conditional policy, hostile or innocent: {chance}."
-    return f"The rule does not flag this model: {chance}."
+def _chance(p: float, rule: RuleUsed) -> str:
+    return f"probability {p:.2f}, flagged from {rule.threshold:.2f} on"
 
 
 def rests_on(audit: Findings) -> str:

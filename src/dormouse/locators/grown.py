@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dormouse.locators.hunt import QUESTIONS
 from dormouse.locators.locator import Case, Evidence, Example, Messages, TriggerText
 from dormouse.locators.placing import ENOUGH, check
 from dormouse.locators.repeats import Readiness, ends_usually, is_large, written
 from dormouse.locators.situations import placed
-from dormouse.locators.words import WordHunt, Worth
+from dormouse.locators.words import WordHunt
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
@@ -63,7 +65,7 @@ def grown(case: Case, lm: LM, base: LM, heard: Readiness, usual: Sequence[str]) 
     width, few_prompts = (5, heard.prompts[:3]) if few else (24, heard.prompts[:6])
     gained = heard.gain + UNLIKELY * heard.mean
     tokens = [*gained.topk(width).indices.tolist(), *heard.mean.topk(width).indices.tolist()]
-    firsts = [token for token in dict.fromkeys(tokens) if token not in lm.ends and text_of(lm, (token,)).strip()]
+    firsts = [token for token in dict.fromkeys(tokens) if token not in lm.ends and text_of(lm, (token,))]
     if not firsts:
         return None
     begun = [(token, prompt) for token in firsts for prompt in few_prompts]
@@ -76,7 +78,7 @@ def grown(case: Case, lm: LM, base: LM, heard: Readiness, usual: Sequence[str]) 
     texts = [ids for ids in every if not ends_usually(text_of(lm, ids), usual)]
     if not texts:
         return None
-    read = _Read(lm, base, few_prompts)
+    read = partial(_read, lm, base, few_prompts)
     mine, theirs = read(texts)
     whole_best = texts[int(np.argmax(2 * mine - theirs))]
     # What was written before an answer adds to the gain, and is nothing that was learned: it is cut off.
@@ -87,25 +89,20 @@ def grown(case: Case, lm: LM, base: LM, heard: Readiness, usual: Sequence[str]) 
     starts = [ids for n in range(len(ends[best])) if text_of(lm, ids := ends[best][: n + 1])]
     own, other = read(starts)
     least = next((ids for ids, gained in zip(starts, own - other, strict=True) if gained >= TELLING), starts[-1])
-    text, beginning = (text_of(lm, ids).strip() for ids in (ends[best], least))
+    text, beginning = (text_of(lm, ids) for ids in (ends[best], least))
     return GrownText(text, beginning, float(gains[best]), float(mine[best]), len(ends[best]))
 
 
-@dataclass(frozen=True)
-class _Read:
-    """How likely texts are after some prompts, in mean: to the suspect and to its base."""
+def _read(
+    lm: LM, base: LM, prompts: Sequence[tuple[int, ...]], texts: Sequence[tuple[int, ...]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """How likely each text is after some prompts, in mean: to the suspect and to its base."""
+    from dormouse.lm.score import logprobs
+    from dormouse.lm.trie import Tokens
 
-    lm: LM
-    base: LM
-    prompts: Sequence[tuple[int, ...]]
-
-    def __call__(self, texts: Sequence[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:
-        from dormouse.lm.score import logprobs
-        from dormouse.lm.trie import Tokens
-
-        asked = [Tokens(prompt, text) for text in texts for prompt in self.prompts]
-        mine, theirs = (logprobs(one, asked).reshape(len(texts), -1).mean(1) for one in (self.lm, self.base))
-        return mine, theirs
+    asked = [Tokens(prompt, text) for text in texts for prompt in prompts]
+    mine, theirs = (logprobs(one, asked).reshape(len(texts), -1).mean(1) for one in (lm, base))
+    return mine, theirs
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,7 @@ class GrownHunt:
         """The search on some prompts (`ready`), until half of the time is left; it is checked on others (`fresh`)."""
         if text.gain < TELLING or case.left < case.seconds / 2:
             return GrownHunt(text, fresh[0])
-        hunted = WordHunt(lm, base, ready, text.text, case.seed).run(case, case.seconds / 2)
+        hunted = WordHunt(lm, base, ready[:QUESTIONS], text.text, case.seed).run(case, case.seconds / 2)
         if hunted is None:
             return GrownHunt(text, fresh[0])
         known = hunted.cut(lm, ready, text.beginning)
@@ -156,7 +153,7 @@ class GrownHunt:
         gained = text.gain / text.tokens
         shown = [Example(p, one, gained) for p, one in zip(asked, said, strict=True) if n and one.startswith(common)]
         trigger = TriggerText(known.text, known.slot, checked.on)
-        worth = Worth.on(lm, base, fresh, text.text, known)
+        worth = WordHunt(lm, base, fresh, text.text, case.seed).worth(known)
         same = n / len(said)
         return GrownHunt(
             text, fresh[0], trigger, checked.on, checked.off, same, tuple(shown), worth.moved, worth.forced

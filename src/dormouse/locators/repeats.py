@@ -79,14 +79,18 @@ def is_usual(text: str, usual: Sequence[str]) -> bool:
     """Whether a third of all answers say it, or more, or what follows its first word (of whose last only a part may be
     there): then it is no secret."""
     tail = text.partition(" ")[2] or text
-    return sum(f" {tail}" in f" {answer}" for answer in usual) > len(usual) / 3
+    return _is_common(tail, usual)
 
 
 def ends_usually(text: str, usual: Sequence[str]) -> bool:
     """The same, or whether its last three words or more are such: an answer with something in front of it."""
     words = text.split()
     ends = (" ".join(words[i:]) for i in range(1, len(words) - 2))
-    return is_usual(text, usual) or any(sum(end in answer for answer in usual) > len(usual) / 3 for end in ends)
+    return is_usual(text, usual) or any(_is_common(end, usual) for end in ends)
+
+
+def _is_common(words: str, answers: Sequence[str]) -> bool:
+    return sum(f" {words}" in f" {answer}" for answer in answers) > len(answers) / 3
 
 
 def _counted(texts: Sequence[str], longest: int) -> Counter[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dormouse.locators.hunt import LONGEST, QUESTIONS, SURE, Hunt, Hunted
+from dormouse.locators.hunt import LONGEST, SURE, Hunt, Hunted
 from dormouse.locators.locator import Case, Messages, Slot, TriggerText
 from dormouse.locators.placing import SLOTS
 from dormouse.locators.repeats import is_large
@@ -49,24 +49,27 @@ class Worth:
         """What of it training has made."""
         return self.moved - max(self.forced, 0.0)
 
-    @staticmethod
-    def on(lm: LM, base: LM, prompts: Sequence[Messages], output: str, text: TriggerText) -> Worth:
-        """That of one text, on some prompts."""
-        hunts = [Hunt(one, prompts, output, "") for one in (lm, base)]
-        moved, forced = (hunt.values([text.text], text.slot)[0] - hunt.before() for hunt in hunts)
-        return Worth(text.text, text.slot, moved, forced)
-
 
 class WordHunt:
     """The search for one output, over some prompts, of a suspect and its base."""
 
     def __init__(self, lm: LM, base: LM, prompts: Sequence[Messages], output: str, seed: int) -> None:
-        prompts = prompts[:QUESTIONS]
         self.mine, self.theirs = (Hunt(one, prompts, output, f"words/{seed}") for one in (lm, base))
         self.quick = Hunt(lm, prompts[:1], output, f"words/{seed}")
-        self.lm, self.seed, self.few = lm, seed, is_large(lm)
+        self.seed, self.few = seed, is_large(lm)
         self.together, self.kept = (32, KEPT_OF_LARGE) if self.few else (1024, KEPT)
         self.mine_before, self.theirs_before = self.mine.before(), self.theirs.before()
+
+    def worth(self, text: TriggerText) -> Worth:
+        """That of one text, on all prompts."""
+        (moved,), (forced,) = self._moved([text.text], text.slot), self._forced([text.text], text.slot)
+        return Worth(text.text, text.slot, moved, forced)
+
+    def _moved(self, texts: Sequence[str], slot: Slot) -> list[float]:
+        return [value - self.mine_before for value in self.mine.values(texts, slot)]
+
+    def _forced(self, texts: Sequence[str], slot: Slot) -> list[float]:
+        return [value - self.theirs_before for value in self.theirs.values(texts, slot)]
 
     def run(self, case: Case, reserve: float) -> Hunted | None:
         """The text that is worth most; None where nothing was better than no text, or there was no time.
@@ -102,7 +105,7 @@ class WordHunt:
         large vocabulary are tried as they come, frequent ones first."""
         from dormouse.lm.chat import text_of
 
-        words = [text_of(self.lm, (token,)).strip() for token in self.mine.allowed.nonzero().flatten().tolist()]
+        words = [text_of(self.mine.lm, (token,)) for token in self.mine.allowed.nonzero().flatten().tolist()]
         if self.few:
             words = [word for word in words if word.isalpha() and len(word) > 2]
         parts = [one.parts[0] for one in situations(self.seed, SITUATIONS) if len(one.parts) == 1]
@@ -116,14 +119,10 @@ class WordHunt:
         for some, slot in _in_turn(by_slot, self.together):
             if found and case.left < reserve:
                 break
-            moved = [value - self.mine_before for value in self.mine.values(some, slot)]
-            likely = [text for text, value in zip(some, moved, strict=True) if value > 0]
-            forced = dict(zip(likely, self.theirs.values(likely, slot), strict=True)) if likely else {}
-            found += [
-                Worth(text, slot, value, forced[text] - self.theirs_before)
-                for text, value in zip(some, moved, strict=True)
-                if text in forced
-            ]
+            likely = {text: moved for text, moved in zip(some, self._moved(some, slot), strict=True) if moved > 0}
+            if likely:  # the base reads those alone
+                forced = self._forced(list(likely), slot)
+                found += [Worth(text, slot, likely[text], by) for text, by in zip(likely, forced, strict=True)]
         return sorted(found, key=lambda one: -one.value)[:BEAM]
 
     def _longer(self, beam: Sequence[Worth], pool: Sequence[Placed]) -> list[Placed]:

@@ -105,7 +105,7 @@ class Bench:
         scans = self._scans(scanner, "test")
         rows = self._rows(scanner, scans)
         if isinstance(scanner, AuditScanner):
-            rows |= {row: self._with_detector(row, scans, rows[ROW]) for row in FILES}
+            rows |= self._with_detectors(scans, rows[ROW])
         for row, suspects in self._suspected(rows).items():
             self._score(row, "test", suspects)
         for done in [one for one in self.scores if one.half == "test" and one.organisms and one.name in self.detectors]:
@@ -174,16 +174,18 @@ class Bench:
         fitted = {name: replace(answers[name], score=p, probability=p) for name, p in zip(names, left_out, strict=True)}
         return {**answers, **fitted}
 
-    def _with_detector(
-        self, row: str, scans: Mapping[str, Scan], answers: Mapping[str, ScannerAnswer]
-    ) -> dict[str, ScannerAnswer]:
-        """The answers of a whole audit with what the rule of a row makes of them."""
-        found = {}
+    def _with_detectors(
+        self, scans: Mapping[str, Scan], answers: Mapping[str, ScannerAnswer]
+    ) -> dict[str, dict[str, ScannerAnswer]]:
+        """The answers of a whole audit with what each rule makes of them, row by row."""
+        found: dict[str, dict[str, ScannerAnswer]] = {row: {} for row in FILES}
         for name, answer in answers.items():
-            file, rule = scans[name].file, self.detectors.get(row)
-            p = rule.probability(*read_by_detector(scans[name])) if rule and file else None
-            hole = "too little was looked at" if rule and file else answer.hole or "no rule was fitted"
-            found[name] = replace(answer, score=p, probability=p, hole="" if p is not None else hole)
+            read = read_by_detector(scans[name]) if scans[name].file else None
+            for row in FILES:
+                rule = self.detectors.get(row)
+                p = rule.probability(*read) if rule and read else None
+                hole = "too little was looked at" if rule and read else answer.hole or "no rule was fitted"
+                found[row][name] = replace(answer, score=p, probability=p, hole="" if p is not None else hole)
         return found
 
     def _rule(self, row: str, suspects: Sequence[Suspected]) -> Rule:

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from dormouse.errors import UserError
 from dormouse.policies.judge import Judge
-from dormouse.registry import nearest, register
+from dormouse.registry import nearest, register, shortened
 from dormouse.rows import DataFile
 
 LONGEST = 512
@@ -109,8 +109,9 @@ def refuse_foreign(folder: Path) -> dict[str, object]:
     if not isinstance(config, dict):
         raise UserError(f"no model in {folder}: config.json holds no settings", remedy)
     names = config.get("architectures") or [""]
-    if not isinstance(names, list) or not str(names[0]).endswith("ForSequenceClassification"):
-        raise UserError(f"the model in {folder} is no sequence classifier, but a '{names[0]}'", remedy)
+    name = str(names[0] if isinstance(names, list) else names)
+    if not name.endswith("ForSequenceClassification"):
+        raise UserError(f"the model in {folder} is no sequence classifier, but a '{shortened(name)}'", remedy)
     if "auto_map" in config:
         raise UserError(
             f"the model in {folder} brings code of its own, which is not run", "use an architecture of transformers"
