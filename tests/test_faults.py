@@ -86,14 +86,19 @@ def finished(journal):
     except FileNotFoundError:
         return 0
 
+def size(journal):
+    return os.path.getsize(journal) if os.path.exists(journal) else 0
+
 for line in sys.stdin:
     wanted = json.loads(line)
-    pids = []
+    pids, before = [], size(wanted["journal"])
     for words, log in wanted["each"]:
         pid = os.fork()
         if not pid:
             child(words, log, wanted["most"])
         pids.append(pid)
+    while wanted["begun"] and size(wanted["journal"]) == before:
+        time.sleep(0.005)
     if wanted["after"] is not None:
         for seconds, enough in ((wanted["after"], wanted["enough"]), (wanted["later"], wanted["enough"] + 3)):
             until = time.monotonic() + seconds
@@ -119,7 +124,7 @@ class Lab:
         """Exit codes of some command lines at once."""
         assert self.process.stdin
         assert self.process.stdout
-        wanted = {"after": None, "most": None, "signals": [signal.SIGKILL], "gap": 0.0, **more}
+        wanted = {"after": None, "most": None, "signals": [signal.SIGKILL], "gap": 0.0, "begun": False, **more}
         wanted["each"] = [(list(words), str(log)) for words, log in each]
         self.process.stdin.write(json.dumps(wanted) + "\n")
         self.process.stdin.flush()
@@ -137,6 +142,7 @@ class Lab:
         workers: int = 1,
         signals: Sequence[int] = (signal.SIGKILL,),
         gap: float = 0.0,
+        begun: bool = False,
     ) -> list[int]:
         """Run the study in a folder, `together` times at once, two and two into one folder of results.
 
@@ -145,6 +151,7 @@ class Lab:
                 in either case so much `later`, or when three more are.
             most: bytes that a file may have: the disk is full then.
             signals: what is sent in place of kill -9, so many seconds (`gap`) apart; Ctrl-C goes to children too.
+            begun: nothing is sent before it has put down that it begins: until then a signal does what it always does.
         """
         at.mkdir(exist_ok=True)
         (at / "study.yaml").write_text(STUDY.format(model=self.model, questions=questions, seeds=SEEDS))
@@ -152,6 +159,7 @@ class Lab:
         outs = [out_of(at, questions, i // 2) for i in range(together)]
         each = [([*words, "--out", str(out)], at / f"log-{i}") for i, out in enumerate(outs)]
         when = {"after": after, "enough": enough, "later": later, "journal": str(outs[0] / "journal.jsonl")}
+        when["begun"] = begun
         return self.run(each, most=most, signals=list(signals), gap=gap, **when)
 
 
@@ -273,32 +281,51 @@ def test_processes_share_a_study_and_a_store(lab: Lab, undisturbed: Path, tmp_pa
     assert len(finished) == len(set(finished)), "nobody made what another had made"
 
 
-SIGNALS = {"ctrl-c": [2], "three times ctrl-c": [2, 2, 2], "term": [15], "hup": [1], "term twice": [15, 15]}
-STOPS = [("three times ctrl-c", 2), ("term", 1), ("hup", 1)]
-if LONG:
-    STOPS = [(name, workers) for name in SIGNALS for workers in (1, 2)] * 10
+SIGNALS = {
+    "ctrl-c": [2],
+    "ctrl-c three times": [2, 2, 2],
+    "term": [15],
+    "term twice": [15, 15],
+    "hup": [1],
+    "hup and term": [1, 15],
+    "kill": [9],
+    "quit": [3],
+    "usr1": [10],
+}
+FEW = [("ctrl-c three times", 2), ("term", 1), ("hup", 1)]
+STOPS = [[(name, workers)] * 50 for name in SIGNALS for workers in (1, 2)] if LONG else [FEW]
 
 
-def test_signals_stop_a_study_and_say_how_to_go_on(lab: Lab, undisturbed: Path, tmp_path: Path) -> None:
-    """At one moment after the other of a single study, which is then finished."""
-    at, rng, stages = tmp_path / "study", random.Random(1), count(out_of(undisturbed))
+@pytest.mark.timeout(3600 if LONG else 300)
+@pytest.mark.parametrize("stops", STOPS, ids=lambda stops: " ".join(map(str, stops[0])))
+def test_signals_at_any_moment(lab: Lab, undisturbed: Path, tmp_path: Path, stops: list[tuple[str, int]]) -> None:
+    """At one moment after the other of a single study, which is then finished. Of what no program can hold or that it
+    is not made for (kill, quit, usr1) it dies; of the others it says how to go on."""
+    at, rng, stages = tmp_path / "study", random.Random(str(stops)), count(out_of(undisturbed))
     log = at / "log-0"
-    for i, (name, workers) in enumerate(STOPS):
+    for i, (name, workers) in enumerate(stops):
         signals = SIGNALS[name]
-        enough = 1 + (stages - 8) * i // len(STOPS)
+        enough = 1 + (stages - 8) * i // len(stops)
         gap, later = rng.choice([0.0, 0.01, 0.2]), rng.uniform(0, 0.3)
-        code = lab.study(at, 300, enough, later, workers=workers, signals=signals, gap=gap)
-        said = log.read_text()
-        assert code == [128 + signals[0]], (name, workers, said[-3000:])
-        assert said.endswith("dormouse: stopped. What was finished is kept: the same command goes on from there.\n")
-        assert not re.search("Traceback|leaked|Error", said), said
-        last = json.loads(journal_of(out_of(at))[-1])
-        assert (last["event"], last["error"]) == ("ended", f"stopped by {STOPPED_BY[signals[0]]}")
-        assert not list((at / "store" / "scratch").iterdir())
-        assert not [path for path in Path("/proc").glob("[0-9]*/environ") if str(at).encode() in words_of(path.parent)]
+        code = lab.study(at, 300, enough, later, workers=workers, signals=signals, gap=gap, begun=True)
+        wanted = {128 + number if number in STOPPED_BY else -number for number in signals}  # of two at once either
+        assert wanted.issuperset(code), (name, workers, code, log.read_text()[-3000:])
+        if code[0] > 0:
+            stopped_well(at, code[0] - 128)
         log.write_text("")
     assert lab.study(at) == [0], log.read_text()
     assert results(out_of(at)) == results(out_of(undisturbed))
+
+
+def stopped_well(at: Path, number: int) -> None:
+    """It said how to go on, closed its journal, and left neither a process nor a file."""
+    said = (at / "log-0").read_text()
+    assert said.endswith("dormouse: stopped. What was finished is kept: the same command goes on from there.\n")
+    assert not re.search("Traceback|leaked|Error", said), said
+    last = json.loads(journal_of(out_of(at))[-1])
+    assert (last["event"], last["error"]) == ("ended", f"stopped by {STOPPED_BY[number]}")
+    assert not list((at / "store" / "scratch").iterdir())
+    assert not [path for path in Path("/proc").glob("[0-9]*/environ") if str(at).encode() in words_of(path.parent)]
 
 
 STOPPED_BY = {2: "Ctrl-C", 15: "SIGTERM", 1: "SIGHUP"}
