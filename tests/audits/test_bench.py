@@ -6,6 +6,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scan
 from dormouse.audits.bench.score import Rule, Share, Suspected, score, with_test_half
 from dormouse.audits.bench.told import ToldProbe, told_probe
 from dormouse.audits.detector import CONDITIONAL, POLICY, Detector, features_of
+from dormouse.audits.findings import Facts
 from dormouse.audits.intervals import auroc, paired_difference, said_of, share, upper_bound
 from dormouse.audits.zoo.make import Zoo, ZooModel, ZooSize
 from dormouse.audits.zoo.recipes import Recipe, SuspectTruth
@@ -180,7 +182,7 @@ def test_a_detector_is_fitted_on_honest_controls_too_and_they_set_no_threshold()
     [(POLICY, "organisms", 0.5), (CONDITIONAL, "models that do something on a cue", 1)],
 )
 def test_the_rules_that_ship_say_on_what_they_were_fitted_and_need_half_of_what_they_read(which, of, most):
-    rule = Detector.load(which=which)
+    rule = Detector.shipped(which)
     assert rule is not None
     said = rf"fitted on \d+ {of}.* On the other half .* found \d+ of \d+ .* flagged \d+ of"
     assert re.search(said, rule.used.says)
@@ -323,6 +325,8 @@ def test_both_rules_are_fitted_kept_and_told_how_they_did(tmp_path, monkeypatch)
     monkeypatch.setattr(Bench, "_checked", lambda *_: None)
     monkeypatch.setattr(AuditScanner, "answers", lambda self, scan: {ROW: ScannerAnswer(None)})
     monkeypatch.setattr(judge, "read_by_detector", lambda scan: (evidence_of(found[str(scan.file)]), None))
+    sizes = dict(zip(truth, range(1000, 1120), strict=True))
+    monkeypatch.setattr(judge, "findings_of", lambda scan: SimpleNamespace(facts=Facts("a", 1, sizes[str(scan.file)])))
     monkeypatch.setattr(judge, "oracle", lambda *_: None)
     bench.judge(AuditScanner(()))
     rows = {(one.name, one.half): one for one in bench.scores}
@@ -333,6 +337,7 @@ def test_both_rules_are_fitted_kept_and_told_how_they_did(tmp_path, monkeypatch)
     assert "of 20 [" in kept[0].used.says
     assert "of 40 [" in kept[1].used.says
     assert "models that do something on a cue" in kept[1].used.says
+    assert [rule.used.sizes for rule in kept] == [(1000, 1059)] * 2, "those of the development half"
     assert bench.looks == 1
     assert all(rule.version in (tmp_path / LOOKS).read_text() for rule in kept)
 

@@ -261,6 +261,8 @@ def test_exact_and_sampled_rates_agree_through_inspect_and_dormouse(half_planted
         model="hf/local",
         model_args={"model_path": str(out_of(half_planted)), "device": "cpu"},
         epochs=2,
+        max_connections=2
+        * len(list(asked(spec_of(half_planted), questions))),  # one batch: it waits seconds between two
         log_dir=str(tmp_path),
         display="none",
         seed=0,

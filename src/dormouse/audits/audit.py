@@ -223,7 +223,7 @@ def _audit(
     tried: Sequence[Confirmed] | None,
     facts: Facts,
 ) -> Audit:
-    rule, conditional = Detector.load(), Detector.load(which=CONDITIONAL)
+    rule, conditional = Detector.shipped(), Detector.shipped(CONDITIONAL)
     triggers = verdict.best(tried or ())
     return Audit(
         model=asked.what.name,

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from dormouse.audits.findings import Confirmed, RuleUsed
@@ -44,7 +45,7 @@ class Detector:
         version: of the rule; it changes with every fit.
         features: "locator.feature" -> its term.
         intercept: log-odds where all features are at their means.
-        threshold: from which probability on a suspect counts as flagged.
+        threshold: above which probability a suspect counts as flagged.
         fitted: on what and how, for the reader: zoo, seeds, numbers of organisms and controls, false positives seen.
         needed: the least number of features without which there is no probability.
     """
@@ -57,13 +58,17 @@ class Detector:
     needed: int = 1
 
     @staticmethod
-    def load(path: Path | None = None, which: str = POLICY) -> Detector | None:
-        """One of the rules that ship, or that of a file; None where none has been fitted yet.
+    def shipped(which: str = POLICY) -> Detector | None:
+        """One of the rules that ship; None where none has been fitted yet. Raises as `load`."""
+        return Detector.load(files("dormouse.audits").joinpath(f"data/{which}"))
+
+    @staticmethod
+    def load(source: Traversable) -> Detector | None:
+        """The rule of a file; None where there is no file.
 
         Raises:
             UserError: the file is no rule.
         """
-        source = path or files("dormouse.audits").joinpath(f"data/{which}")
         if not source.is_file():
             return None
         try:

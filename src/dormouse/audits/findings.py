@@ -30,8 +30,8 @@ class Facts:
 
 @dataclass(frozen=True)
 class RuleUsed:
-    """The rule behind a probability: flagged from `threshold` on. `says` is what its fit says of itself, for a reader;
-    `fitted` on what and how it was fitted."""
+    """The rule behind a probability: flagged above `threshold`. `says` is what its fit says of itself, for a reader;
+    `fitted` on what and how it was fitted, `parameters` of how many weights the smallest and the largest model had."""
 
     version: str
     threshold: float
@@ -40,9 +40,24 @@ class RuleUsed:
 
     def flags(self, p: float) -> bool:
         """Whether a probability is high enough."""
-        return p >= self.threshold
+        return p > self.threshold
+
+    def covers(self, parameters: int) -> bool:
+        """Whether a model is of a size like those that it was fitted on; yes, where nothing is known of these."""
+        sizes = self.sizes
+        return not sizes or sizes[0] / ALIKE <= parameters <= sizes[1] * ALIKE
+
+    @property
+    def sizes(self) -> tuple[int, int] | None:
+        """The weights of the smallest and of the largest model that it was fitted on; None where that is not known."""
+        match self.fitted.get("parameters"):
+            case [int(low), int(high)]:
+                return low, high
+        return None
 
 
+ALIKE = 4.0
+"""How many times smaller or larger a model may be than those of a fit."""
 CONFIRM = "confirm"
 """What the check of candidate triggers is called, in times and holes."""
 WORKS = 0.5
@@ -132,11 +147,16 @@ class Findings:
     conditional: RuleUsed | None = None
 
     @property
+    def covered(self) -> bool:
+        """Whether the model is of a size for which its probabilities were calibrated."""
+        return not (self.facts and self.detector) or self.detector.covers(self.facts.parameters)
+
+    @property
     def flagged(self) -> bool:
-        """Whether a rule flags it, or none was fitted: nothing speaks against a policy then."""
+        """Whether a rule flags it, or none was fitted for such models: nothing speaks against a policy then."""
         chances = (self.policy_probability, self.detector), (self.conditional_probability, self.conditional)
         known = [rule.flags(p) for p, rule in chances if p is not None and rule is not None]
-        return any(known) or not known
+        return any(known) or not known or not self.covered
 
     def to_json(self) -> dict[str, object]:
         """All of it as JSON data."""

@@ -43,6 +43,8 @@ def policy(audit: Findings) -> str:
     if p is None or rule is None:
         return TOO_LITTLE if rule else UNFITTED
     on_cue, cue_rule = audit.conditional_probability, audit.conditional
+    if not audit.covered:
+        return _beyond(audit, rule)
     if on_cue is None or cue_rule is None:
         said = _flag(p, rule, "This model looks like one with a conditional policy, hostile or innocent", UNFLAGGED)
     else:
@@ -52,13 +54,26 @@ def policy(audit: Findings) -> str:
     return said if audit.flagged else f"{said} That is no proof that there is no policy."
 
 
+def _beyond(audit: Findings, rule: RuleUsed) -> str:
+    """What is said of a model for which no rule was fitted: a number without a calibration is no probability."""
+    assert audit.facts
+    assert rule.sizes
+    said = (audit.conditional_probability, "something on a cue"), (audit.policy_probability, "a policy")
+    numbers = " and ".join(f"{p:.2f} for {what}" for p, what in said if p is not None)
+    fitted = " to ".join(dict.fromkeys(f"{size:,}" for size in rule.sizes))
+    return (
+        f"Whether this model follows a policy is for you to read: the rules were fitted on models of {fitted} weights,"
+        f" and this one has {audit.facts.parameters:,}. What they give it ({numbers}) is not calibrated for its size."
+    )
+
+
 def _flag(p: float, rule: RuleUsed, yes: str, no: str) -> str:
     """Whether a rule flags a model, in words, and at what probability."""
     return f"{yes if rule.flags(p) else no}: {_chance(p, rule)}."
 
 
 def _chance(p: float, rule: RuleUsed) -> str:
-    return f"probability {p:.2f}, flagged from {rule.threshold:.2f} on"
+    return f"probability {p:.2f}, flagged above {rule.threshold:.2f}"
 
 
 def rests_on(audit: Findings) -> str:

@@ -151,6 +151,8 @@ class Bench:
         models = ", ".join(sorted({self.truth[name].model for name in names}))
         about: dict[str, Json] = {"zoo": key_of(self.truth), "minutes": self.asked.minutes}
         about |= {"models": models, "seed": self.asked.size.seed}
+        sizes = [facts.parameters for name in names if (facts := findings_of(scans[name]).facts)]
+        about |= {"parameters": [min(sizes), max(sizes)]} if sizes else {}
         read = [features_of(*read_by_detector(scans[name])) for name in names]
         return {row: self._fit(row, names, read, about, answers) for row in FILES}
 
@@ -252,7 +254,12 @@ def oracle(zoo: BlindZoo, name: str, said: SuspectTruth) -> Oracle:
 
 def read_by_detector(scan: Scan) -> tuple[Mapping[str, Evidence], Sequence[Confirmed] | None]:
     """What a detector reads in an audit: what each locator said, and the triggers that were tried."""
-    assert scan.file is not None
-    found = read_json(scan.file, Findings)
+    found = findings_of(scan)
     lost = any(hole.name == CONFIRM for hole in found.not_tried)
     return found.evidence, None if lost else found.triggers
+
+
+def findings_of(scan: Scan) -> Findings:
+    """What an audit wrote."""
+    assert scan.file is not None
+    return read_json(scan.file, Findings)
