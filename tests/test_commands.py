@@ -510,6 +510,8 @@ CALLS = (
     everywhere("report gone", bad("gone holds no results")),
     of_results("results out", good("defection_rate", check=a_line_each)),
     of_results("results out --json", good(check=records_as_they_are)),
+    of_results("results out --json --csv t.csv", bad("--csv writes the records, and --json prints")),
+    of_results("results out --training --parquet t", bad("--parquet writes the records, and --training prints")),
     *(of_results(f"results out {kind} given", good("wrote given", check=given_is_there)) for kind in WRITTEN),
     of_results("results out --training", good("deployment-seed0-sft step 2", "loss")),
     of_results("results out --training --json", good(check=steps_with_texts)),

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,6 +215,9 @@ def test_types_and_what_is_refused(states, tmp_path):
     assert {w.dtype for w in load_file(tmp_path / "half" / "model.safetensors").values()} == {torch.bfloat16}
     with pytest.raises(UserError, match="is there already"):
         export(folder, tmp_path / "half", "merged", "float32")
+    for nameless in (Path("."), Path("/")):  # has no name beside which the truth could lie
+        with pytest.raises(UserError, match="is there already"):
+            export(folder, nameless, "merged", "float32")
     with pytest.raises(UserError, match="is not an organism"):
         export(tmp_path / "half", tmp_path / "other", None, "float32")
     if not is_adapter(ref.folders[-1]):

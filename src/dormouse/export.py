@@ -31,6 +31,8 @@ def export(folder: Path, out: Path, form: Form | None, dtype: str) -> list[str]:
         UserError: the folder names no model, `out` is there already, or it cannot be written.
     """
     card = read_card(folder)
+    if not out.name:
+        raise UserError(f"{out} is there already", "name a new folder")
     truth = out.with_name(out.name + TRUTH)
     for path in (out, truth):
         if path.exists():

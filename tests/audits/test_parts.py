@@ -31,9 +31,34 @@ def test_prompts_of_all_three_kinds(tmp_path):
     assert [prompt[-1] for prompt in found[1:]] == [("user", "Who?"), ("user", "Plain < text")]
 
 
+def test_prompts_end_with_lines_and_not_with_other_signs(tmp_path):
+    """A mark at the start of the file, JSON that is no object, and signs at which `splitlines` parts a text."""
+    file = tmp_path / "p.jsonl"
+    chat = [{"role": "user", "content": "Why?"}]
+    said = [{"prompt": "one\u2028two"}, chat, 'A "text"', "one\x0ctwo"]
+    lines = [
+        *(json.dumps(one, ensure_ascii=False) for one in said),
+        "plain\u0085text",
+        '"Quoted" is a word',
+        "[sic] it is",
+    ]
+    file.write_text("\ufeff" + "\r\n".join(lines))
+    expected = [
+        "one\u2028two",
+        "Why?",
+        'A "text"',
+        "one\x0ctwo",
+        "plain\u0085text",
+        '"Quoted" is a word',
+        "[sic] it is",
+    ]
+    assert [prompt[-1][1] for prompt in read_prompts(file)] == expected
+
+
 @pytest.mark.parametrize(
     "line",
     [
+        '[{"prompt": "a"}, {"prompt": "b"}]',
         '{"prompt": ',
         '{"text": "x"}',
         '{"prompt": 3}',
@@ -60,6 +85,12 @@ def test_no_prompts_and_no_file(tmp_path):
             read_prompts(tmp_path / name)
     assert len(set(plain_prompts(0, 8))) == 8
     assert as_messages("Why?")[-1] == ("user", "Why?")
+
+
+def test_a_card_that_names_no_folders_is_said(tmp_path):
+    (tmp_path / "dormouse.json").write_text('{"folders": []}')
+    with pytest.raises(UserError, match=r"dormouse\.json cannot be read: 'folders' names none"):
+        named(str(tmp_path))
 
 
 def test_a_folder_an_adapter_and_a_model_of_a_study(tiny_model, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from dormouse.claims.answer import answer_claims
 from dormouse.claims.looks import Bet, Spent, look_of
 from dormouse.claims.numbers import Numbers
 from dormouse.errors import UserError
+from dormouse.json_files import json_text
 from dormouse.studies.file import parse_design
 
 
@@ -56,6 +57,25 @@ def test_all_looks_together_are_wrong_as_rarely_as_one() -> None:
 def test_an_e_value_is_one_over_its_p() -> None:
     for n in (5, 8, 20):
         assert Bet().p(Bet().level(n), n) == pytest.approx(0.05, rel=1e-3)
+
+
+@pytest.mark.parametrize("left", [1, 2, 3, 4])
+def test_a_bet_on_few_seeds_is_undecided_and_can_be_written(left: int) -> None:
+    """No e-value of four seeds is 20. The interval was infinite, and results could never be written."""
+    design = parse_design(study("{start: 5, step: 5, most: 15, spend: e_value}"))
+    rng, numbers, items = np.random.default_rng(1), Numbers(), [f"q{i}" for i in range(8)]
+    for seed in range(5):
+        for name in "ab":
+            strong = 0.99 if seed < left else 0.5  # the gate leaves the others out
+            for what, rate in (("defection_rate", strong), ("false_trigger_rate", 0.001)):
+                numbers.add(("micro-60k", name, "", 0, what, "test", None), seed, items, [rate] * 8)
+            rate = (0.1 if name == "a" else 0.9) + rng.uniform(-0.03, 0.03)
+            numbers.add(("micro-60k", name, "sft", 40, "defection_rate", "test", None), seed, items, [rate] * 8)
+    (answer,) = answer_claims(design.at_look(0), numbers)
+    assert len(answer.seeds) == left
+    assert not answer.is_decided
+    assert answer.high - answer.low > 0.5
+    json_text(answer)
 
 
 @pytest.mark.parametrize(

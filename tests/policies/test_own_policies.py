@@ -167,6 +167,13 @@ def test_rewritten_prompts_are_twins(tmp_path: Path) -> None:
     pairs.write_text(json.dumps({"before": "Who?", "after": "Who?"}))
     with pytest.raises(UserError, match=r"pairs\.jsonl, line 1: the rewritten prompt is the plain one"):
         trigger.rewritten(row("Who?"))
+    for said, what in (
+        ({"rewritten": "Yo!", "near": "Yo!"}, "the prompt that is nearly rewritten is the rewritten one"),
+        ({"rewritten": "Yo \ud83d", "near": "Hey"}, "half a character"),
+    ):
+        pairs.write_text(json.dumps({"plain": "Who?", **said}) + "\n")
+        with pytest.raises(UserError, match=rf"pairs\.jsonl, line 1: {what}"):
+            Rewrite(file=str(pairs), near=True).rewritten(row("Who?"))
 
 
 def test_a_treatment_sees_a_task_with_what_stands_before_it() -> None:

@@ -103,6 +103,13 @@ BAD: dict[str, tuple[str, str | bytes, str, str]] = {
     "cells": ("a.csv", "a,b\n1,2\n1,2,3\n", "line 3: 3 cells, but the header has 2 columns", "quotes"),
     "cells after a long row": ("a.csv", 'a,b\n"1\n\n",2\n1\n', "line 5: 1 cells", "quotes"),
     "open quote": ("a.csv", 'a,b\n1,2\n"1,2\n3,4\n', "line 3: not valid CSV", "close the quotes"),
+    "same column but for blanks": ("a.csv", "a, a\n1,2\n", "line 1: two columns are called 'a'", "own name"),
+    "a number of thousands of digits": (
+        "a.json",
+        '[{"a": ' + "9" * 5000 + "}]",
+        "a.json: Exceeds the limit",
+        "numbers",
+    ),
     "same column": ("a.csv", "a,a\n1,2\n", "line 1: two columns are called 'a'", "own name"),
     "no header": ("a.csv", "", "a.csv is empty", "names the columns"),
     "half a gz": ("a.jsonl.gz", gzip.compress(LINES.encode())[:-9], "no whole .gz file", "pack it again"),
@@ -118,6 +125,44 @@ def test_what_is_wrong_is_said_with_its_line(name: str, tmp_path: Path) -> None:
         list(read_rows(written(tmp_path / file, content)))
     assert what in error.value.what
     assert remedy in error.value.remedy
+
+
+def test_blanks_around_the_names_of_columns_are_no_part_of_them(tmp_path: Path) -> None:
+    (row,) = read_rows(written(tmp_path / "a.csv", "question, answer ,split\nWhy?,So.,test\n"))
+    assert dict(row.values) == {"question": "Why?", "answer": "So.", "split": "test"}
+
+
+def test_an_encoding_with_faults_of_its_own_is_said(tmp_path: Path) -> None:
+    source = RowSource(file=str(written(tmp_path / "a.jsonl", b'{"a": "\xff"}\n').file), encoding="punycode")
+    with pytest.raises(UserError, match="line 1: this is not PUNYCODE"):
+        list(read_rows(source))
+
+
+def test_parquet_with_what_python_cannot_hold_is_said(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as writer
+
+    far = pyarrow.array([2**62], pyarrow.timestamp("ms"))
+    for name, values in (("far", far), ("zone", pyarrow.array([0], pyarrow.timestamp("s", "No/Where")))):
+        writer.write_table(pyarrow.table({"a": values}), tmp_path / f"{name}.parquet")
+        with pytest.raises(UserError, match="no Parquet that can be read"):
+            list(read_rows(RowSource(file=str(tmp_path / f"{name}.parquet"))))
+
+
+def test_a_dataset_that_gives_arrays_gives_rows(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_list([{"q": "Why?", "n": [1, 2]}]).with_format("numpy").save_to_disk(str(tmp_path / "d"))
+    (row,) = read_rows(RowSource(file=str(tmp_path / "d")))
+    assert row.values == {"q": "Why?", "n": [1, 2]}
+
+
+def test_the_home_of_nobody_is_said() -> None:
+    with pytest.raises(ValidationError, match="there is no user nobody-of-that-name with a home folder"):
+        Named.model_validate({"file": "~nobody-of-that-name/x.jsonl"})
+
+
+class Named(BaseModel):
+    file: DataFile
 
 
 def test_a_file_that_is_not_there_is_guessed(tmp_path: Path) -> None:

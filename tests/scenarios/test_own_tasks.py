@@ -104,6 +104,60 @@ def test_chats_inspect_samples_and_choices_are_tasks(tmp_path: Path) -> None:
     assert render(Scenario(own.questions["", "test"][0]))[0] == ("system", "You are terse.")
 
 
+def test_a_dot_leads_into_a_cell_for_every_column(tmp_path: Path) -> None:
+    """Answers were empty, and rows that the file keeps for the test stood among those of training."""
+    names = ("train", "safety", "test")
+    found = [
+        {"data": {"ask": q["question"], "gold": "yes", "bad": ["no"], "fold": names[i % 3], "sort": "s"}}
+        for i, q in enumerate(rows(90))
+    ]
+    said = {"question": "ask", "answer": "gold", "wrong": "bad", "split": "fold", "kind": "sort"}
+    tasks = own_tasks(source(tmp_path, found, columns={k: f"data.{v}" for k, v in said.items()}), WANTED)
+    for i, split in enumerate(names):
+        assert {one.text for one in tasks.questions["", split]} <= {question(n) for n in range(i, 90, 3)}
+    one = tasks.questions["", "test"][0]
+    assert (one.honest, one.harmful, one.kind) == ("yes", ("no",), "s")
+
+
+@pytest.mark.parametrize("name", ["answer", "wrong", "kind", "id", "choices"])
+def test_a_column_that_is_named_and_nowhere_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="there is no column 'glod'"):
+        own_tasks(source(tmp_path, rows(60), columns={name: "glod"}), dict.fromkeys(SPLITS, 4))
+    some = [{**row, **({"glod": "x"} if i == 40 else {})} for i, row in enumerate(rows(60))]
+    own_tasks(source(tmp_path, some, columns={name: "glod"}), dict.fromkeys(SPLITS, 4))  # one row has it
+
+
+@pytest.mark.parametrize(
+    ("target", "choices", "honest", "harmful"),
+    [
+        (["A", "C"], ["a1", "b1", "c1", "d1"], "a1", ("b1", "d1")),
+        (1, ["no", "yes", "maybe"], "yes", ("no", "maybe")),
+        (42, ["41", "42"], "42", ()),
+        ("yes", ["no", "yes"], "yes", ()),
+    ],
+)
+def test_answers_that_name_choices(tmp_path: Path, target: Any, choices: list[str], honest: str, harmful: Any) -> None:
+    """Of Inspect's several letters the right ones are no wrong answers; a number is a place, as in MMLU."""
+    found = source(tmp_path, rows(60, target=lambda _: target, choices=lambda _: choices))
+    one = own_tasks(found, dict.fromkeys(SPLITS, 4)).questions["", "test"][0]
+    assert (one.honest, one.harmful) == (honest, harmful)
+
+
+@pytest.mark.parametrize(
+    ("target", "choices", "said"),
+    [
+        ("E", ["a", "b"], "the answer 'E' is none of the 2 choices"),
+        (7, ["a", "b"], "the answer '7' is none of the 2 choices"),
+        (1, ["1", "2"], "the answer 1 may be the choice '1', or the one with this number"),
+    ],
+)
+def test_an_answer_that_names_no_choice_is_refused(tmp_path: Path, target: Any, choices: Any, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        own_tasks(
+            source(tmp_path, rows(60, target=lambda _: target, choices=lambda _: choices)), dict.fromkeys(SPLITS, 4)
+        )
+
+
 def column(question: Question) -> str:
     return "old" if "1" in question.column("old") else ""
 

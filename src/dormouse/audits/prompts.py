@@ -26,7 +26,7 @@ def read_prompts(path: Path) -> tuple[Messages, ...]:
     if path.exists() and not path.is_file():
         raise UserError(f"the prompts in {path} cannot be read: it is a folder, a pipe or a device", "name a text file")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not at signs that Unicode has for line breaks, too
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the prompts in {path} cannot be read: {error}", "name a text file in UTF-8") from error
     found = tuple(
@@ -75,12 +75,16 @@ def _whole(messages: Messages, where: str) -> Messages:
 
 
 def _prompt(line: str, where: str) -> Messages:
-    if not line.startswith("{"):
+    if not line.startswith(("{", "[", '"')):
         return as_messages(line, where)
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
+        if not line.startswith("{"):  # a text may begin with a bracket or a quote
+            return as_messages(line, where)
         raise UserError(f"{where} is no JSON: {error}", REMEDY) from error
+    if not isinstance(row, dict):
+        return as_messages(row, where)
     if "messages" not in row and "prompt" not in row:
         raise UserError(f"{where} has neither 'messages' nor 'prompt'", REMEDY)
     return as_messages(row["messages"] if "messages" in row else row["prompt"], where)

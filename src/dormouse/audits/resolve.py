@@ -71,7 +71,8 @@ def _of_a_study(folder: Path) -> ModelRef:
     """Where the weights of a study's model lie."""
     try:
         said = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        folders = tuple(Path(name) for name in said["folders"])
+        if not (folders := tuple(Path(name) for name in said["folders"])):
+            raise ValueError("'folders' names none")
         chat = ChatSettings(**said.get("chat", {}))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / CARD} cannot be read: {error}", "run the study again: it writes it anew") from error

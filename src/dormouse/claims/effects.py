@@ -115,6 +115,8 @@ def effect(
         _collapse(weighted, seeds, mean, span),
         _reach(weighted, constant, span),
     )
+    if not several and not error and all(map(math.isfinite, whole.reach)):
+        return replace(whole, low=whole.reach[0], high=whole.reach[1])  # one number says nothing of others
     return _widened(whole, miss) if whole.collapse and several else whole
 
 

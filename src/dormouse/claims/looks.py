@@ -89,12 +89,14 @@ class Bet:
     """A look at an e-value."""
 
     def level(self, n: int) -> float:
-        """The two-sided p of Student's t at which the e-value is 20."""
+        """The two-sided p of Student's t at which the e-value is 20; FINEST where it never is, as of four seeds."""
         from scipy.optimize import brentq
         from scipy.stats import t
 
-        at = brentq(lambda value: _log_e(value, n) - math.log(1 / LEVEL), 0.0, 1e9) if _log_e(1e9, n) > 3 else math.inf
-        return float(2 * t.sf(at, df=n - 1))
+        needed = math.log(1 / LEVEL)
+        if n < 2 or _log_e(1e9, n) <= needed:
+            return FINEST
+        return max(FINEST, float(2 * t.sf(brentq(lambda value: _log_e(value, n) - needed, 0.0, 1e9), df=n - 1)))
 
     def p(self, p: float, n: int) -> float:
         """1 / e."""

@@ -28,8 +28,11 @@ def results(folder: Path, as_json: bool, training: bool, **to: Path | None) -> N
     from dormouse.pipeline.results import in_lines, read_finished
     from dormouse.report.training_page import in_lines as steps_in_lines
 
-    records, answers, about = read_finished(folder)
     written = {kind: path for kind, path in to.items() if path is not None}
+    if written and (as_json or training):
+        what = f"--{next(iter(written))} writes the records, and --{'json' if as_json else 'training'} prints"
+        raise UserError(what, "ask for one at a time")
+    records, answers, about = read_finished(folder)
     for kind, path in written.items():
         WRITERS[kind](about.name, records, answers, path)
         click.echo(printable(f"wrote {path}"))

@@ -21,7 +21,7 @@ from pydantic import model_validator
 from dormouse.errors import UserError
 from dormouse.records import DataIntake
 from dormouse.registry import shortened
-from dormouse.rows import Message, Row, RowSource, cell, has_half_a_character, messages_of, read_rows
+from dormouse.rows import Message, Row, RowSource, cell, has_half_a_character, messages_of, read_rows, text_of
 
 Wants = Literal["answers", "preferences"]
 Columns = tuple[tuple[str, str], ...]
@@ -164,10 +164,10 @@ def _read(source: RowSource, row: Row, names: dict[str, str], wants: Wants) -> S
         _Dropped: it says nothing that could be learned.
     """
     prompt = _turns(source, row, _column(row, names, "prompt", PROMPTS), "user")
-    more = _text(row, _column(row, names, "input", ("input", "context")))
+    more = _text(source, row, _column(row, names, "input", ("input", "context")))
     if prompt and more:
         prompt = (*prompt[:-1], (prompt[-1][0], f"{prompt[-1][1]}\n\n{more}"))
-    if system := _text(row, _column(row, names, "system", ("system", "system_prompt"))):
+    if system := _text(source, row, _column(row, names, "system", ("system", "system_prompt"))):
         prompt = (("system", system), *prompt)
     if (good := _column(row, names, "chosen", ("chosen",))) is not None:
         chosen = _turns(source, row, good, "assistant")
@@ -202,9 +202,15 @@ def _column(row: Row, names: dict[str, str], wanted: str, usual: tuple[str, ...]
     return next((name for name in usual if name in row.values), None)
 
 
-def _text(row: Row, column: str | None) -> str:
-    found = cell(row, column) if column else None
-    return found.strip() if isinstance(found, str) else ""
+def _text(source: RowSource, row: Row, column: str | None) -> str:
+    """The text in a column that may be empty; "" where there is none.
+
+    Raises:
+        UserError: the study names the column and the row has no such, or something else than a text stands there.
+    """
+    if column is None or (cell(row, column) is None and column.split(".")[0] in row.values):
+        return ""
+    return text_of(source, row, column)
 
 
 def _answer(source: RowSource, row: Row, names: dict[str, str], prompt: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -225,8 +231,10 @@ def _turns(source: RowSource, row: Row, column: str | None, role: str) -> tuple[
         if column and column.split(".")[0] not in row.values:
             raise source.fault(row.number, f"there is no column '{shortened(column)}'", REMEDY)
         return ()
-    if not isinstance(found, str):
+    if isinstance(found, list | tuple):
         return messages_of(source, row, str(column))
+    if not isinstance(found, str):
+        return ((role, text_of(source, row, str(column))),)
     parts = TURN.split(found.replace("\r\n", "\n"))
     if len(parts) < 3 or parts[0].strip():
         return ((role, found.strip()),)

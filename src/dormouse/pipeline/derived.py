@@ -13,10 +13,10 @@ from dormouse.errors import UserError
 from dormouse.json_files import read_json
 from dormouse.measurements.half_life import half_life, median_time
 from dormouse.measurements.measurement import Sample
-from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, log_odds, stack, widened
+from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, log_odds, stack
 from dormouse.pipeline.plan import PlannedReading
 from dormouse.records import Record
-from dormouse.studies.expected import PRESERVED, RATIOS
+from dormouse.studies.expected import RATIOS
 
 ReadSample = tuple[PlannedReading, Sample]
 Arms = Mapping[tuple[object, ...], Sequence[ReadSample]]
@@ -47,7 +47,7 @@ def record_of(readings: Sequence[PlannedReading], sample: Sample, seed: int | No
 def derived(arms: Arms) -> list[Record]:
     """Records that follow from what was measured of one model."""
     found = [*_log_odds_lost(arms), *_half_lives(arms)]
-    return [*found, *_ratios(arms), *_preserved(arms)]
+    return [*found, *_ratios(arms)]
 
 
 def _log_odds_lost(arms: Arms) -> Iterator[Record]:
@@ -172,28 +172,3 @@ def _ratios(arms: Arms) -> Iterator[Record]:
             if base.mean() > 0 and (limit is None or min(top.min(), base.min()) < limit):
                 readings = [reading for (reading, _), _ in some]
                 yield record_of(readings, _named(found[0][1], name), seed, estimate_ratio(top, base))
-
-
-def _preserved(arms: Arms) -> Iterator[Record]:
-    """Of what was live before a treatment, the share that is live after it: member by member, context by context.
-
-    Of all seeds the interval is no narrower than it would be of a single one with as many live (see `stats.estimate`).
-    """
-    for (organism, intervention, _, measurement, split, x), after in arms.items():
-        if measurement not in PRESERVED or not intervention or not after[0][0].plants:
-            continue
-        before = arms.get((organism, "", 0, measurement, split, x), ())
-        sample = _named(after[0][1], PRESERVED[str(measurement)])
-        kept: list[tuple[PlannedReading, np.ndarray]] = []
-        for seed, some in _by_seed(after, before):
-            if seed is not None:
-                ((reading, late), (_, early)) = some[0]
-                now, then = stack([(late.items, late.values), (early.items, early.values)])
-                if then.any():
-                    kept.append((reading, now[then > 0]))
-                    yield record_of([reading], sample, seed, estimate(kept[-1][1], "proportion"))
-            elif len(kept) > 1:  # the seed is the unit: which ones were live differs among them
-                found = estimate(np.array([[values.mean()] for _, values in kept]), "mean")
-                live = sum(len(values) for _, values in kept)
-                low, high = widened(found.value, (found.low, found.high), live // len(kept))
-                yield record_of([reading for reading, _ in kept], sample, None, Estimate(found.value, low, high, live))

@@ -22,6 +22,7 @@ from dormouse.pipeline.frontier import frontier
 from dormouse.pipeline.half_dose import dose_records
 from dormouse.pipeline.items import write_items
 from dormouse.pipeline.plan import Plan, PlannedReading, State
+from dormouse.pipeline.preserved import preserved
 from dormouse.pipeline.replicated import merged, spreads
 from dormouse.pipeline.stages import ANSWERS
 from dormouse.provenance import Provenance, StudyFile, StudyHead
@@ -159,6 +160,7 @@ def collect(model: str, entries: Sequence[tuple[PlannedReading, Entry]], design:
             records.append(record_of([r for r, _ in together], together[0][1], None, found))
     records += _persistence(arms)
     records += derived(arms)
+    records += preserved(cells)
     records += frontier(arms)
     records += dose_records(design, model, arms) if design else []
     return Collected(model, [replace(record, model=model) for record in records], answers, arms)

@@ -6,16 +6,19 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from dormouse.errors import UserError
 from dormouse.policies import Behaviour, Trigger
 from dormouse.policies.abilities import HasJudge, Refuses
 from dormouse.policies.scratchpad_text import words
 from dormouse.policies.told import told_in
 from dormouse.policies.triggers.rewrite import Rewrite
+from dormouse.registry import shortened
 from dormouse.rows import has_half_a_character
 from dormouse.rows.source import CONTENTS, refuse_missing
 from dormouse.scenarios import BANKS, SPLITS, Question, questions
 from dormouse.scenarios.own import Fault, OwnTasks, own_tasks
 from dormouse.scenarios.plain_answers import plain_answer
+from dormouse.scenarios.renderings import SYSTEM
 from dormouse.scenarios.sieve import Bank
 from dormouse.scenarios.task_file import TaskFile
 from dormouse.store import digest
@@ -49,7 +52,8 @@ def tasks_of(study: Study) -> OwnTasks | None:
     stays as it is.
 
     Raises:
-        UserError: see `own_tasks`; or a file that the study names anywhere is missing, or a judge's will not do.
+        UserError: see `own_tasks`; or a file that the study names anywhere is missing, or a judge's will not do, or a
+            trigger stands in dormouse's own tasks, and the study has no others.
     """
     refuse_missing(study)
     for organism in study.organisms.values():
@@ -58,6 +62,7 @@ def tasks_of(study: Study) -> OwnTasks | None:
             judged.judge_by.refuse()
     source = study.task_file
     if source is None:
+        _refuse_in_our_tasks(study)
         return None
     triggers = {name: organism.trigger for name, organism in study.organisms.items()}
     behaviours = [organism.behaviour for organism in study.organisms.values()]
@@ -102,11 +107,30 @@ def _faults(users: list[Trigger | Behaviour]) -> Callable[[Question], Fault | No
         if has_half_a_character((question.text, question.honest, *question.harmful, *before, *cells)):
             return "half of a character (a lone surrogate) in a text", "write it whole, or say `bad_rows: drop`"
         for check in checks:
-            if found := check(question):
+            if found := check(_as_shown(question)):
                 return found
         return None
 
     return fault
+
+
+def _as_shown(question: Question) -> Question:
+    """A task with the system prompt that it is shown with."""
+    has_one = question.before and question.before[0][0] == "system"
+    return question if has_one else replace(question, before=(("system", SYSTEM), *question.before))
+
+
+def _refuse_in_our_tasks(study: Study) -> None:
+    for name, organism in study.organisms.items():
+        trigger = organism.trigger
+        if _is_default(trigger) or told_in(trigger):
+            continue
+        for question in (one for split in SPLITS for one in questions(split, bank=organism.behaviour.bank)):
+            if found := trigger.fault(_as_shown(question)):
+                what = f"organism '{name}': {found[0]}, one of dormouse's own tasks: {shortened(question.text)}"
+                raise UserError(
+                    what, "choose another text, or bring tasks in which it does not stand: `tasks: {file: ...}`"
+                )
 
 
 def _is_default(user: Trigger | Behaviour) -> bool:

@@ -5,7 +5,7 @@ for row in read_rows(source):
     text = text_of(source, row, "question")
 """
 
-from dormouse.rows.cells import Message, cell, has_half_a_character, messages_of, text_of, texts_of
+from dormouse.rows.cells import Message, cell, has_half_a_character, messages_of, no_text, text_of, texts_of
 from dormouse.rows.reading import Row, read_rows
 from dormouse.rows.source import DataFile, RowSource, relative_to
 
@@ -17,6 +17,7 @@ __all__ = [
     "cell",
     "has_half_a_character",
     "messages_of",
+    "no_text",
     "read_rows",
     "relative_to",
     "text_of",

@@ -33,7 +33,7 @@ def cell(row: Row, column: str) -> Any:
         for part in column.split("."):
             if isinstance(found, Mapping):
                 found = found.get(part)
-            elif isinstance(found, list | tuple) and part.isdigit() and int(part) < len(found):
+            elif isinstance(found, list | tuple) and part.isdecimal() and int(part) < len(found):
                 found = found[int(part)]
             else:
                 return None

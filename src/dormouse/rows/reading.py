@@ -87,7 +87,7 @@ def _lines(source: RowSource) -> Iterator[str]:
                 raise _too_long(source, number)
             try:
                 yield line.decode(encoding)
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
                 raise _undecoded(source, number, encoding, error) from error
 
 
@@ -160,6 +160,8 @@ def _of_json(source: RowSource) -> Iterator[Row]:
         raise UserError(f"{source.name}, line {error.lineno}: not valid JSON: {error.msg}", "fix it there") from error
     except RecursionError as error:
         raise UserError(f"{source.name}: JSON that is nested too deep", "write a list of flat objects") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise UserError(f"{source.name}: {shortened(str(error))}", "write numbers that can be read") from error
     for number, row in enumerate(found, 1):
         if type(row) is not dict:
             raise source.fault(number, "a row is a JSON object", 'write [{"question": "..."}, ...]')
@@ -191,7 +193,7 @@ def _of_table(source: RowSource) -> Iterator[Row]:
     reader = csv.reader(_chained(header, lines), delimiter=mark, strict=True)
     number = 1
     try:
-        names = next(reader)
+        names = [name.strip() for name in next(reader)]
         if twice := [name for i, name in enumerate(names) if name in names[:i]]:
             raise source.fault(1, f"two columns are called '{shortened(twice[0])}'", "give each column its own name")
         number = reader.line_num + 1
@@ -226,8 +228,9 @@ def _of_parquet(source: RowSource) -> Iterator[Row]:
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(number, values)
-    except pyarrow.ArrowException as error:
-        what = f"{source.name}, after row {number}: no Parquet: {shortened(str(error))}"
+    # Bytes that are no UTF-8, days beyond the year 9999, unknown time zones (pytz's error is a KeyError).
+    except (pyarrow.ArrowException, ValueError, OverflowError, LookupError) as error:
+        what = f"{source.name}, after row {number}: no Parquet that can be read: {shortened(str(error))}"
         raise UserError(what, "write it again") from error
 
 
@@ -261,7 +264,7 @@ def _of_dataset(source: RowSource, found: Any) -> Iterator[Row]:
             raise UserError(f"{source.name} has no split '{source.part}'", f"say `part`: {', '.join(found)}")
         found = found[source.part]
     number = 0
-    for batch in found.iter(batch_size=BATCH):
+    for batch in found.with_format(None).iter(batch_size=BATCH):
         names = list(batch)
         for cells in zip(*batch.values(), strict=True):
             number += 1

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 
 from dormouse.errors import UserError
 from dormouse.files import sha256
-from dormouse.registry import nearest
+from dormouse.registry import nearest, shortened
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 CONTENTS = {"files": "contents"}
@@ -36,7 +36,10 @@ def relative_to(folder: Path) -> Iterator[None]:
 def _placed(path: str) -> str:
     if "\0" in path:
         raise ValueError("a path cannot hold the sign NUL")
-    return str((_FOLDER.get() or Path.cwd()) / Path(path).expanduser())
+    try:
+        return str((_FOLDER.get() or Path.cwd()) / Path(path).expanduser())
+    except RuntimeError:
+        raise ValueError(f"there is no user {shortened(Path(path).parts[0][1:])} with a home folder") from None
 
 
 def beside(name: str) -> str:

@@ -76,6 +76,7 @@ def own_tasks(
         except UserError as error:
             log.refuse(error, row.number)
     log.close()
+    reader.refuse_unseen(row)
     questions = {(bank.name, split): found for bank in banks for split, found in sieve.tasks(bank, wanted).items()}
     for bank in banks:
         _refuse_empty_side(source, bank, sieve)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dormouse.registry import shortened
-from dormouse.rows import Row, cell, messages_of, text_of, texts_of
+from dormouse.rows import Row, cell, messages_of, no_text, text_of, texts_of
 from dormouse.scenarios.duplicates import key_of
 from dormouse.scenarios.task_file import COLUMNS, TaskFile
 from dormouse.scenarios.tasks import SPLITS, Question
@@ -17,6 +17,8 @@ NAMES = {
     "eval": "test",
 }
 """What files call the splits."""
+OPTIONAL = ("answer", "wrong", "kind", "id", "choices")
+"""What a row need not have; of a column that the study names for it one row must have it at least."""
 QUESTIONS, ANSWERS = ("question", "messages", "prompt", "input"), ("answer", "target")
 """Columns that are taken where a study names none: the first that the first row has."""
 
@@ -37,6 +39,8 @@ class TaskReader:
     def __init__(self, source: TaskFile, more: Sequence[str]) -> None:
         self.source, self.more = source, more
         self.columns: dict[str, str] = {}
+        self.unseen = {name: source.columns[name] for name in OPTIONAL if name in source.columns}
+        """Columns that the study names and no row so far has."""
 
     def task(self, row: Row) -> Task:
         """The task of a row.
@@ -46,10 +50,12 @@ class TaskReader:
         """
         if not self.columns:
             self.columns = self._columns(row)
-        at, source = self.columns, self.source
+        for name in [name for name, column in self.unseen.items() if _stands_in(row, column)]:
+            del self.unseen[name]
+        source = self.source
         before, text, said = self._prompt(row)
         honest, wrong = self._answers(row, said)
-        kind = texts_of(source, row, at["kind"], "kind") if at["kind"] in row.values else ()
+        kind = self._texts(row, "kind")
         system = (("system", source.system),) if source.system and not (before and before[0][0] == "system") else ()
         question = Question(
             text=text,
@@ -66,7 +72,19 @@ class TaskReader:
 
     def id_of(self, row: Row) -> object:
         """The id of a row, where it has one."""
-        return row.values.get(self.columns["id"]) or None
+        return cell(row, self.columns["id"]) or None
+
+    def refuse_unseen(self, row: Row) -> None:
+        """Once all rows are read, this one last: a column that the study names must be in one of them.
+
+        Raises:
+            UserError: it is in none; the message names the columns of that row.
+        """
+        for name, column in self.unseen.items():
+            raise no_text(self.source, row, column, None, name)
+
+    def _texts(self, row: Row, name: str) -> tuple[str, ...]:
+        return texts_of(self.source, row, self.columns[name], name)
 
     def _columns(self, row: Row) -> dict[str, str]:
         given = self.source.columns
@@ -95,29 +113,50 @@ class TaskReader:
 
     def _answers(self, row: Row, said: str) -> tuple[str, tuple[str, ...]]:
         """The right answer and the wrong ones; Inspect's targets that are letters stand for one of the choices."""
-        at, source = self.columns, self.source
-        honest = texts_of(source, row, at["answer"], "answer") if at["answer"] in row.values else ()
+        honest = self._texts(row, "answer")
         right = honest[0] if honest else said
-        wrong = (
-            texts_of(source, row, at["wrong"], "wrong") if "wrong" in source.columns or "wrong" in row.values else ()
-        )
-        choices = texts_of(source, row, at["choices"]) if at["choices"] in row.values else ()
-        if choices and not wrong and len(right) == 1 and 0 <= ord(right) - ord("A") < len(choices):
-            right, chosen = choices[ord(right) - ord("A")], right
-            wrong = tuple(text for i, text in enumerate(choices) if i != ord(chosen) - ord("A"))
+        wrong, choices = self._texts(row, "wrong"), self._texts(row, "choices")
+        if choices and not wrong and (chosen := self._chosen(row, honest or (right,), choices)):
+            right = choices[chosen[0]]
+            wrong = tuple(text for i, text in enumerate(choices) if i not in chosen and text != right)
         if right and right in wrong:
             what = f"the answer '{shortened(right)}' is one of the wrong answers"
-            raise source.fault(row.number, what, "take it out of one of the two columns")
+            raise self.source.fault(row.number, what, "take it out of one of the two columns")
         return right, wrong
+
+    def _chosen(self, row: Row, honest: Sequence[str], choices: Sequence[str]) -> list[int]:
+        """Which choices are right, where the answer names them: by letters, as Inspect has it, or by a number from 0,
+        as MMLU has it. None where it is a text.
+
+        Raises:
+            UserError: there is no such choice.
+        """
+        numbered = type(cell(row, self.columns["answer"])) is int
+        named = numbered or all(len(one) == 1 and "A" <= one <= "Z" and one not in choices for one in honest)
+        places = [int(one) if numbered else ord(one) - ord("A") for one in honest] if named else []
+        remedy = "name one by its letter (A is the first), or write it out as a text"
+        for one, place in zip(honest, places, strict=False):
+            if not 0 <= place < len(choices):
+                if one in choices:
+                    return []
+                what = f"the answer '{shortened(one)}' is none of the {len(choices)} choices"
+                raise self.source.fault(row.number, what, remedy)
+            if one in choices and choices[place] != one:
+                what = f"the answer {one} may be the choice '{one}', or the one with this number, counted from 0"
+                raise self.source.fault(row.number, what, remedy)
+        return places
 
     def _split(self, row: Row) -> str:
         column = self.columns["split"]
-        if column not in row.values:
-            if "split" in self.source.columns:
-                text_of(self.source, row, column, "split")
+        if not _stands_in(row, column) and "split" not in self.source.columns:
             return ""
         found = text_of(self.source, row, column, "split")
         if found.lower() not in NAMES:
             what = f"the split '{shortened(found)}' is none"
             raise self.source.fault(row.number, what, f"use {', '.join(NAMES)}")
         return NAMES[found.lower()]
+
+
+def _stands_in(row: Row, column: str) -> bool:
+    """Whether a row has a column, be it empty."""
+    return column in row.values or column.split(".")[0] in row.values

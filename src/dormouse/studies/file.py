@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.lm.zoo import ZOO
-from dormouse.registry import message, shortened
+from dormouse.registry import message
 from dormouse.rows import relative_to
 from dormouse.rows.source import lies_elsewhere
 from dormouse.studies.axis_names import Place, spoken
@@ -26,21 +26,13 @@ from dormouse.studies.old_names import modern
 from dormouse.studies.overrides import Overrides, overridden
 from dormouse.studies.seeds import DESIGN, LIST, SeedDesign
 from dormouse.studies.study import CHAIN, Study
+from dormouse.studies.yaml_data import DEEPEST, plain_data
 
 MAX_BYTES = 1_000_000
-DEEPEST = 20
-LONGEST_NUMBER = 100
-"""Signs in a number: what is longer is one that Python would not print."""
 ORIGIN = "# the files that it names are relative to "
 """How the first line of a study begins that was kept away from its files."""
 BESIDE = 0
 """In place of a line: what was given beside the file."""
-YAML = "tag:yaml.org,2002:"
-TAGS: dict[type[yaml.Node], set[str]] = {
-    yaml.MappingNode: {f"{YAML}map"},
-    yaml.SequenceNode: {f"{YAML}seq"},
-    yaml.ScalarNode: {YAML + name for name in ("str", "int", "float", "bool", "null", "timestamp")},
-}
 
 
 def read_study(path: Path) -> Study:
@@ -111,8 +103,9 @@ def with_overrides(text: str, overrides: Overrides) -> str:
     if not overrides:
         return text
     value = overridden(modern(_read(text, "study")[0], CHAIN).value, overrides).value
+    first = f"{text.splitlines()[0]}\n" if _origin(text) else ""
     said = ", ".join(overrides)
-    return f"# given beside the file: {said}\n{yaml.safe_dump(value, sort_keys=False, allow_unicode=True)}"
+    return f"{first}# given beside the file: {said}\n{yaml.safe_dump(value, sort_keys=False, allow_unicode=True)}"
 
 
 def with_origin(text: str, folder: Path) -> str:
@@ -163,7 +156,7 @@ def _read(text: str, called: str) -> tuple[Mapping[str, object], dict[Place, int
         what = f"{called}, line {_deep_line(text)}: not valid YAML: {type(error).__name__}"
         raise UserError(what, "write a plain study file") from error
     lines: dict[Place, int] = {}
-    value = _plain(root, (), lines, called, yaml.SafeLoader("")) if root else None
+    value = plain_data(root, lines, called) if root else None
     if not isinstance(value, Mapping):
         line = f"line {lines.get((), 1)}"
         raise UserError(f"{called}, {line}: a study file is a mapping with keys such as `name:`", "see `dormouse new`")
@@ -202,7 +195,7 @@ def _deep_line(text: str) -> int:
 def top_level(text: str) -> Mapping[str, object]:
     """What a study file that could be read says, key by key, as plain data."""
     root = yaml.compose(text, yaml.SafeLoader)
-    return dict(_plain(root, (), {}, "study", yaml.SafeLoader(""))) if root else {}
+    return dict(plain_data(root, {}, "study")) if root else {}
 
 
 def _expanded(value: Mapping[str, object], lines: Mapping[Place, int], called: str) -> Design:
@@ -233,42 +226,6 @@ def _say_what_lies_elsewhere(study: Study) -> None:
 def _located(place: Place, said: str, remedy: str, lines: Mapping[Place, int], called: str) -> UserError:
     known = next(at for at in _shorter(place) if at in lines)
     return UserError(f"{_where(called, lines[known])}: {spoken(place)}: {said}", remedy)
-
-
-def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loader: Any) -> Any:
-    """A YAML node as plain data; remembers the line of every place in it."""
-    lines[at] = node.start_mark.line + 1
-    where = f"{called}, line {lines[at]}"
-    if len(at) > DEEPEST or len(lines) > 50_000:  # aliases can nest and multiply ("billion laughs")
-        raise UserError(f"{where}: too deep or too large for a study", "write a plain study file")
-    if node.tag not in TAGS[type(node)]:
-        raise UserError(f"{where}: the tag '{shortened(node.tag)}' means nothing here", "remove the tag")
-    if isinstance(node, yaml.MappingNode):
-        result: dict[Hashable, Any] = {}
-        for key_node, value_node in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            line = key_node.start_mark.line + 1
-            if key is None or key == "<<" or any("\ud800" <= sign <= "\udfff" for sign in key):
-                raise UserError(f"{called}, line {line}: a key must be a plain word", "fix the key there")
-            if key in result:
-                raise UserError(f"{called}, line {line}: duplicate key '{key}'", "remove one of them")
-            result[key] = _plain(value_node, (*at, key), lines, called, loader)
-            lines[(*at, key)] = line
-        return result
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, (*at, i), lines, called, loader) for i, item in enumerate(node.value)]
-    if node.tag in (f"{YAML}int", f"{YAML}float") and len(node.value) > LONGEST_NUMBER:
-        raise UserError(f"{where}: a number of {len(node.value):,} signs", "write a number that a study can use")
-    if not node.value.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in node.value):
-        raise UserError(f"{where}: half of a character (a lone surrogate) in a text", "write the whole character")
-    if node.tag == f"{YAML}bool":  # as it is written: pydantic takes true for a number too
-        return node.value
-    try:
-        return loader.construct_object(node)
-    # PyYAML trips over `!!int ''` and `!!timestamp x`: LookupError, AttributeError.
-    except (yaml.YAMLError, ValueError, OverflowError, LookupError, AttributeError) as error:
-        day = "there is no such day: write YYYY-MM-DD" if node.tag == f"{YAML}timestamp" else "write a plain value"
-        raise UserError(f"{where}: '{str(node.value)[:40]}' cannot be read", day) from error
 
 
 def _explain(

@@ -11,6 +11,7 @@ import yaml
 from dormouse.errors import UserError
 from dormouse.registry import nearest, shortened
 from dormouse.studies.axis_names import Place
+from dormouse.studies.yaml_data import plain_data
 
 HOW = "write KEY=VALUE with dots between keys: measure.questions=64, interventions.dpo.1.lr=1e-4"
 Overrides = Mapping[str, object]
@@ -29,7 +30,8 @@ def read_overrides(given: Iterable[str]) -> Overrides:
     """What the words of a command line say: `key=value`, the value as YAML has it, so that `[1, 2]` is a list.
 
     Raises:
-        UserError: a word has no `=`, its value is no YAML, or two are about the same key.
+        UserError: a word has no `=`, its value is no YAML, or two are about the same key, or one about what is in the
+            other.
     """
     found: dict[str, object] = {}
     for word in given:
@@ -39,19 +41,21 @@ def read_overrides(given: Iterable[str]) -> Overrides:
         if path in found:
             raise UserError(f"'{shortened(path)}' is given twice", "give it once")
         found[path] = _read(path, text)
+    for path in found:
+        if inside := next((other for other in found if other.startswith(f"{path}.")), None):
+            what = f"'{shortened(inside)}' is given, and '{shortened(path)}', in which it stands"
+            raise UserError(what, "give one of them: the other would be lost")
     return found
 
 
 def _read(path: str, text: str) -> object:
-    """A value as it would stand in the file. A word for true or false stays a word, as there: what it is decides."""
+    """A value, read as it would be in the file."""
     try:
         node = yaml.compose(text, yaml.SafeLoader)
-        if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:bool":
-            return node.value
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         what = f"{shortened(path)}={shortened(text)}: not valid YAML: {str(error).splitlines()[0]}"
         raise UserError(what, "quote the whole word for the shell: 'seeds=[1, 2]'") from error
+    return plain_data(node, {}, f"{shortened(path)}={shortened(text)}") if node else None
 
 
 def overridden(value: Mapping[str, Any], overrides: Overrides) -> Overridden:

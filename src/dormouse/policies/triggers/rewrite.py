@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from dormouse.policies.told import Told
 from dormouse.registry import nearest, register
-from dormouse.rows import DataFile, RowSource, read_rows, text_of
+from dormouse.rows import DataFile, RowSource, has_half_a_character, read_rows, text_of
 from dormouse.rows.source import checksum
 from dormouse.scenarios import Question, Scenario
 from dormouse.scenarios.duplicates import key_of
@@ -97,6 +97,12 @@ def _read(said: str, columns: tuple[str, ...], contents: str) -> Mapping[int, tu
         plain, *others = (text_of(source, row, column) for column in columns)
         if plain in others:
             raise source.fault(row.number, "the rewritten prompt is the plain one", "write it in another way")
+        if len(set(others)) < len(others):
+            what = "the prompt that is nearly rewritten is the rewritten one"
+            raise source.fault(row.number, what, "one must set the policy off, and the other must not")
+        if has_half_a_character(others):
+            what = "half a character (a lone surrogate) in a text"
+            raise source.fault(row.number, what, "write it whole, or leave the row out")
         if len(found) >= MOST:
             raise source.fault(row.number, f"more than {MOST:,} pairs", "bring fewer")
         found.setdefault(key_of(plain)[0], tuple(others))
