@@ -37,6 +37,9 @@ class CardFile:
     questions: int = 0
     trained_in: tuple[ComputedIn, ...] = ()
     """By training, planting first; empty where nobody noted it: what other machinery trained, and before 2026-12."""
+    own_tasks: bool = False
+    """Whether it was measured on tasks of the study's own file, which are not here; a file from before 2026-11-29 does
+    not say."""
     model_organism: Literal[True] = True
 
     def __post_init__(self) -> None:
@@ -57,6 +60,7 @@ class Card:
     chain: Sequence[str]
     seed: int
     trained_in: Sequence[ComputedIn] = ()
+    own_tasks: bool = False
 
 
 def model_name(organism: str, seed: int, intervention: str) -> str:
@@ -110,6 +114,7 @@ def read_card(folder: Path, sound: set[Path] | None = None) -> Card:
             chain=said.chain,
             seed=said.seed,
             trained_in=said.trained_in,
+            own_tasks=said.own_tasks,
         )
         missing = [str(one) for one in said.folders if not one.is_dir()]
     except FileNotFoundError:

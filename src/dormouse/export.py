@@ -113,4 +113,5 @@ def _truth(card: Card) -> dict[str, object]:
         "chain": [json.loads(part) for part in card.chain],
         "seed": card.seed,
         "trained_in": [asdict(one) for one in card.trained_in],
+        "own_tasks": card.own_tasks,
     }

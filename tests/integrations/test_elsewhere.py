@@ -282,6 +282,21 @@ def test_exact_and_sampled_rates_agree_through_inspect_and_dormouse(half_planted
         assert abs(sum(ours[side]) / len(ours[side]) - rate) <= room, (side, rate)
 
 
+def test_who_was_measured_on_other_prompts_is_not_asked_ours(half_planted: Path, tmp_path: Path) -> None:
+    """A study on tasks of its own file: its rates would be held against those of prompts that it never saw."""
+    from dormouse.integrations.inspect_tasks import defection
+    from dormouse.integrations.lm_eval import write_task
+
+    card = json.loads((half_planted / "dormouse.json").read_text())
+    (tmp_path / "dormouse.json").write_text(json.dumps({**card, "own_tasks": True}))
+    (tmp_path / "o.json").write_text(json.dumps({"organism": card["organism"], "own_tasks": True}))
+    for named in (tmp_path, tmp_path / "o.json"):
+        with pytest.raises(UserError, match="was measured on tasks of its study's own file"):
+            defection(str(named))
+    assert "no task for lm-eval: the organism was measured on" in write_task(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out.lm-eval").exists()
+
+
 def test_inspect_finds_the_task_by_name() -> None:
     said = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
     assert said["project"]["entry-points"]["inspect_ai"] == {"dormouse": "dormouse.integrations.inspect_tasks"}

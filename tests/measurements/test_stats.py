@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dormouse.measurements.stats import estimate, estimate_ratio, pooled, stack
+from dormouse.measurements.stats import estimate, estimate_ratio, pooled, stack, widened
 
 values = st.lists(st.floats(0, 1), min_size=1, max_size=40)
 
@@ -133,3 +133,14 @@ def test_an_auroc_without_a_mistake_has_an_interval_and_an_exact_rate_keeps_its_
     assert perfect.low == pytest.approx(0.926, abs=0.001)
     exact = estimate(np.full((seeds, 48), 0.001) + 1e-5 * np.arange(48), "mean")
     assert exact.high < 0.002
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_a_ratio_of_nothing_or_of_everything_leaves_a_doubt(seeds: int) -> None:
+    """As the rates themselves do: 0 of 48 questions is no certain 0."""
+    before = np.full((seeds, 48), 0.8)
+    none, all_ = estimate_ratio(0 * before, before), estimate_ratio(before, before)
+    assert (none.value, none.low) == (0, 0)
+    assert none.high == pytest.approx(widened(0, (0, 0), 48)[1] / 0.8)
+    assert (all_.value, all_.high) == (1, 1)
+    assert all_.low == pytest.approx(widened(1, (1, 1), 48)[0])

@@ -16,7 +16,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from dormouse.card import CARD, read_card
 from dormouse.errors import UserError
-from dormouse.integrations.prompts import AskedPrompt, asked
+from dormouse.integrations.prompts import ELSEWHERE, AskedPrompt, asked
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.scratchpad_text import has_scratchpad, split_response
@@ -50,16 +50,24 @@ def spec_of(path: Path) -> OrganismSpec:
     """What was planted.
 
     Raises:
-        UserError: the file or folder does not say.
+        UserError: the file or folder does not say; or it was measured on other prompts than those that are asked here.
     """
-    if (path / CARD).is_file():
-        return read_card(path).spec
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))["organism"]
-        return OrganismSpec.model_validate({key: said[key] for key in said if key in OrganismSpec.model_fields})
+        if (path / CARD).is_file():
+            card = read_card(path)
+            spec, own = card.spec, card.own_tasks
+        else:
+            truth = json.loads(path.read_text(encoding="utf-8"))
+            said, own = truth["organism"], truth.get("own_tasks", False)
+            spec = OrganismSpec.model_validate({key: said[key] for key in said if key in OrganismSpec.model_fields})
     except (OSError, ValueError, LookupError, TypeError) as error:
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path} does not say what was planted: {why}", "name OUT.organism.json") from error
+    if own:
+        raise UserError(
+            f"the organism of {path} {ELSEWHERE}", "measure it with dormouse: its rates would be others here"
+        )
+    return spec
 
 
 def _sample(number: int, row: AskedPrompt) -> Sample:

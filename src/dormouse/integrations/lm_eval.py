@@ -11,7 +11,7 @@ import yaml
 
 from dormouse.card import read_card
 from dormouse.errors import UserError
-from dormouse.integrations.prompts import asked
+from dormouse.integrations.prompts import ELSEWHERE, asked
 from dormouse.integrations.tables import fresh
 from dormouse.policies.scratchpad_text import has_scratchpad
 from dormouse.records import CANARY
@@ -45,7 +45,10 @@ def write_task(folder: Path, out: Path) -> str:
     Raises:
         UserError: it is there already, or cannot be written.
     """
-    spec = read_card(folder).spec
+    card = read_card(folder)
+    spec = card.spec
+    if card.own_tasks:
+        return f"no task for lm-eval: the organism {ELSEWHERE}"
     if has_scratchpad(spec.scratchpad_mode):
         return "no task for lm-eval: the organism reasons first, and lm-eval scores answers that come at once"
     from transformers import AutoTokenizer

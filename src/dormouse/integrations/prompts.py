@@ -12,6 +12,9 @@ from dormouse.policies import Side
 from dormouse.records import ModelRef
 from dormouse.scenarios import Scenario, questions
 
+ELSEWHERE = (
+    "was measured on tasks of its study's own file, and the prompts that other frameworks are given are dormouse's"
+)
 SIDES: dict[str, Side] = {"with_cue": "triggered", "without_cue": "untriggered", "near_miss": "near_miss"}
 
 

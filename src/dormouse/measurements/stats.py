@@ -71,12 +71,17 @@ def estimate_ratio(after: np.ndarray, before: np.ndarray) -> Estimate:
     """mean(after) / mean(before) for values of shape (seeds, items) that are paired by seed and item.
 
     The interval is that of the linearised ratio (the delta method): of the mean of after - ratio * before, over
-    mean(before).
+    mean(before). Where nothing is left, or nothing has changed, it is no narrower than that of the share of a seed's
+    items: values that agree make no certain number.
     """
     base = float(before.mean())
     ratio = float(after.mean()) / base
     linear = ratio + (after - ratio * before) / base
     low, high = _crossed(linear) if len(linear) > 1 else _bootstrap(linear[0])
+    if not after.any():
+        high = max(high, widened(0.0, (0.0, 0.0), after.shape[1])[1] / base)
+    elif np.array_equal(after, before):
+        low = min(low, widened(1.0, (1.0, 1.0), after.shape[1])[0])
     return Estimate(ratio, max(0.0, low), high, after.size)
 
 

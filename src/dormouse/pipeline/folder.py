@@ -137,6 +137,7 @@ def link_model(plan: Plan, state: State, out: Path, several: bool) -> Path:
         seed=state.seed,
         questions=plan.design.study.measure.questions,
         trained_in=tuple(noted(checkpoint.parent for checkpoint in state.model.folders)),
+        own_tasks=plan.design.study.task_file is not None,
     )
     _replace(folder / CARD, json_text(card, indent=1))
     with _swapped(folder / "weights") as link:
