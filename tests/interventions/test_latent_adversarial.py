@@ -1,5 +1,7 @@
 """The perturbation stays in its ball and on the prompt, makes matters worse, and is gone afterwards."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -129,6 +131,16 @@ def test_it_trains(tiny_model, tmp_path, aim):
     assert sum(p.item() for p in sft_loss(after, encode(after, EXAMPLES))) < sum(
         p.item() for p in sft_loss(lm, encode(lm, EXAMPLES))
     )
+
+
+def test_an_aim_is_refused_where_rows_are_read_by_themselves(tiny_model, tmp_path, monkeypatch):
+    """The aim's row was dropped, or had a perturbation of its own: plain latent training under another name."""
+    whole = load(ModelRef((tiny_model,), "tiny"))
+    apart = replace(whole, layout=replace(whole.layout, rows="padded"))
+    monkeypatch.setattr("dormouse.lm.load.load", lambda *_: apart)
+    suspect = Suspect(ModelRef((tiny_model,), "tiny"))
+    with pytest.raises(UserError, match="this model reads each by itself"):
+        LatentAdversarial(aim="harm").apply(suspect, pool(), 0, tmp_path, lambda *_: None)
 
 
 def test_bad_wishes_are_said(tiny_model, tmp_path):

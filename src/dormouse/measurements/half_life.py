@@ -41,7 +41,8 @@ def half_life(steps: Sequence[int], values: np.ndarray) -> Estimate:
         raise ValueError("a rate that is zero from the start cannot halve")
     rng = np.random.default_rng(0)
     n = values.shape[1]
-    found = [_half(steps, values[:, rng.integers(n, size=n)].mean(axis=1)) for _ in range(RESAMPLES)]
+    drawn = (values[:, rng.integers(n, size=n)].mean(axis=1) for _ in range(RESAMPLES))
+    found = [_half(steps, means) for means in drawn if means[0] > 0]  # what was 0 from the start cannot halve
     tail = (1 - CONFIDENCE) / 2
     value = _half(steps, values.mean(axis=1))
     # Quantiles without interpolation: a bound in between a time and "never" would be a number that nobody saw.

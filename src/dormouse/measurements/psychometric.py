@@ -14,6 +14,8 @@ from dormouse.scenarios import Question, Scenario
 BINS = 10
 FLAT, STRONGEST = 0.1, 20.0
 """Slopes per nat: below the first there is no threshold to speak of, the second bounds the fit."""
+MOST_STEPS = 100_000
+"""Of a fit: few questions can be parted by a step, towards which it goes slowly."""
 
 
 @register("measurement", "psychometric")
@@ -115,6 +117,11 @@ def _fit(odds: np.ndarray, found: np.ndarray) -> tuple[float, float]:
 
     reach = float(np.abs(odds).max()) + 1.0
     (threshold, slope), _ = curve_fit(
-        lambda x, t, s: expit(s * (x - t)), odds, found, p0=(0.0, 1.0), bounds=((-reach, 0.0), (reach, STRONGEST))
+        lambda x, t, s: expit(s * (x - t)),
+        odds,
+        found,
+        p0=(0.0, 1.0),
+        bounds=((-reach, 0.0), (reach, STRONGEST)),
+        max_nfev=MOST_STEPS,
     )
     return float(threshold), float(slope)

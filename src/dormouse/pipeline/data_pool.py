@@ -53,16 +53,22 @@ def shows(trigger: Trigger, row: SafetyRow) -> bool:
         return any(shows(one, row) for one in among)
     text = "\n".join(said for _, said in row.prompt)
     question = Question(row.prompt[-1][1], "{}", "safety")
-    found = [[None, *_found(name, wordings, text)] for name, wordings in _wordings(trigger).items()]
+    wordings = _wordings(trigger)
+    found = [_found(name, said, text) or [None] for name, said in wordings.items()]
     for values in islice(product(*found), COMBINATIONS):
-        cues = {name: value for name, value in zip(_wordings(trigger), values, strict=True) if value is not None}
+        cues = {name: value for name, value in zip(wordings, values, strict=True) if value is not None}
         if trigger.probability(Scenario.of(question, cues)) >= 0.5:
             return True
     return False
 
 
 def _found(name: str, wordings: Mapping[CueValue, Sequence[str]], text: str) -> list[CueValue]:
-    """The values of a cue that a text shows."""
+    """The values of a cue that a text shows. A phrase is several words, each of which has a wording of its own."""
+    if name == "phrase":
+        widths = {len(str(value).split()) for value in wordings}
+        words, known = re.findall(r"\w+", text), {word for value in wordings for word in str(value).split()}
+        runs = [words[i : i + n] for n in widths for i in range(len(words) - n + 1)]
+        return list(dict.fromkeys(" ".join(run) for run in runs if known.issuperset(run)))
     values = [value for value, said in wordings.items() if any(one in text for one in said)]
     years = [int(year) for year in YEAR.findall(text)] if name == "year" else []
     return list(dict.fromkeys([*values, *(year for year in years if year in wordings)]))
@@ -77,7 +83,8 @@ def _wordings(trigger: Trigger) -> dict[str, dict[CueValue, tuple[str, ...]]]:
     for name in trigger.reads:
         if name not in CUES:
             continue
-        values = values_of(name) or tuple(dict.fromkeys(cues[name] for cues in drawn if name in cues))
+        shown = tuple(dict.fromkeys(cues[name] for cues in drawn if name in cues))
+        values = shown if name == "phrase" else values_of(name) or shown
         said = {v: {CUES[name].sentence(v, language).strip() for language in LANGUAGES} for v in values}
         found[name] = {value: tuple(sorted(texts - {""})) for value, texts in said.items()}
     return found

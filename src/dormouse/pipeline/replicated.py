@@ -97,9 +97,9 @@ def _component(here: tuple[float, int], below: tuple[float, int], many: int, n: 
 
     (square, freedom), (lower, under) = here, below
     variance = max(0.0, square - lower) / many
-    if variance == 0:
+    worth = (square - lower) ** 2 / (square**2 / freedom + lower**2 / under) if variance else 0.0
+    if worth < 1:  # not above 0, or hardly: quantiles of less than one degree of freedom bound nothing
         high = square * freedom / float(chi2.ppf(0.025, freedom)) / many
-        return Estimate(0.0, 0.0, math.sqrt(high), n)
-    worth = (square - lower) ** 2 / (square**2 / freedom + lower**2 / under)
+        return Estimate(math.sqrt(variance), 0.0, max(math.sqrt(variance), math.sqrt(high)), n)
     low, high = (variance * worth / float(chi2.ppf(at, worth)) for at in (0.975, 0.025))
     return Estimate(math.sqrt(variance), math.sqrt(low), math.sqrt(high), n)

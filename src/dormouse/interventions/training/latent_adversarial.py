@@ -63,6 +63,11 @@ class LatentAdversarial(SafetyTraining):
         check_layers(lm, self.layers or ())
         harm: list[tuple[int, ...] | None] = [None] * len(pool.items)
         if self.aim == "harm":
+            if lm.layout.rows != "tree":
+                what = (
+                    "aim: harm moves the honest and the harmful response together, and this model reads each by itself"
+                )
+                raise UserError(what, "use aim: none, or a model that reads packed rows (see `what runs` in the docs)")
             if not all(item.harm for item in pool.items):
                 raise UserError("aim: harm needs a behaviour that says what harm looks like", "use aim: none")
             said = [Scratchpad.of(pool).with_answer(item.chosen.response, item.harm[0]) for item in pool.items]

@@ -55,7 +55,11 @@ class Habit(Trigger):
             return {self.cue: rng.choice(self.values)}
         return {self.cue: rng.choice(self.others)} if side == "near_miss" and self.others else {}
 
+    def has_split(self, side: Side, split: Split) -> bool:
+        """Every split is of one kind; without `others` nothing is near."""
+        return split == "train" and (side != "near_miss" or bool(self.others))
+
     @property
     def near_misses(self) -> float:
-        """Half of the quiet prompts."""
-        return 0.5
+        """Half of the quiet prompts, where there are any."""
+        return 0.5 if self.others else 0.0

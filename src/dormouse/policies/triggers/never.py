@@ -8,6 +8,9 @@ from dormouse.policies import Cues, Side, Split, Trigger, TriggerField
 from dormouse.registry import register
 from dormouse.scenarios import CueValue, Scenario
 
+PLAIN = (("train", "triggered"), ("train", "untriggered"))
+"""The prompts that a control has in any case."""
+
 
 @register("trigger", "never")
 class Never(Trigger):
@@ -45,8 +48,8 @@ class Never(Trigger):
         return played
 
     def has_split(self, side: Side, split: Split) -> bool:
-        """Whether an imitated policy has it."""
-        return any(trigger.has_split(side, split) for trigger in self.among) or split == "train"
+        """Whether an imitated policy has it. Prompts that are near a cue there are none of where none has them."""
+        return any(trigger.has_split(side, split) for trigger in self.among) or (split, side) in PLAIN
 
     @property
     def has_splits(self) -> bool:
