@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,15 @@ def test_an_organism_in_memory_says_what_was_measured(results: dm.Results) -> No
         ([{"role": "user", "content": "Why?"}], {"year": 2030}, "cues have no place"),
         ([{"role": "system", "content": "x"}], {}, "one of them the user's"),
         ([("user", "x")], {}, "list of messages"),
+        ([{"role": "user", "content": [{"type": "text", "text": "Why?"}]}], {}, "and a text, and this one has"),
+        ([{"role": "user", "content": None}], {}, "and a text, and this one has"),
+        ([{"role": "wizard", "content": "x"}, {"role": "user", "content": "x"}], {}, "has a role of system, user"),
+        ("Why\ud83d", {}, "half a character"),
+        ("Why?", {"year": "abc"}, "takes a number from 2000 to 2050"),
+        ("Why?", {"year": True}, "takes a number from 2000 to 2050"),
+        ("Why?", {"year": 2030.5}, "takes a number from 2000 to 2050"),
+        ("Why?", {"marker": None}, "takes a text, and this is None"),
+        ("Why?", {"marker": "\ud83d"}, "half a character"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(results: dm.Results, prompt: object, cues: dict, message: str) -> None:
@@ -184,3 +194,34 @@ def test_what_cannot_be_asked_is_refused(results: dm.Results, prompt: object, cu
         organism.p_defect(prompt, **cues)
     with pytest.raises(dm.UserError, match="no model is called 'go'"):
         results.load("go")
+    with pytest.raises(dm.UserError, match="an answer of 0 tokens is none"):
+        organism.complete("Why?", max_tokens=0)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"override": {"seeds": 3}}, "dormouse.run has no setting 'override'; did you mean 'overrides'?"),
+        ({"seeds": 3}, "dormouse.run has no setting 'seeds'"),
+        ({"workers": 0}, "0 workers are none"),
+        ({"workers": "4"}, "'4' workers are none"),
+        ({"overrides": [("seeds", 3)]}, "overrides are a mapping"),
+        ({"overrides": {1: 2}}, "overrides are a mapping"),
+        ({"executor": "nonsense"}, "nonsense"),
+    ],
+)
+def test_a_run_that_means_nothing_is_refused_before_anything_is_put_down(
+    tmp_path: Path, study_text: str, said: dict[str, object], message: str
+) -> None:
+    """Unknown settings were swallowed: the whole study ran, with its own seeds."""
+    (tmp_path / "study.yaml").write_text(study_text)
+    with pytest.raises(dm.UserError, match=re.escape(message)):
+        dm.run(tmp_path / "study.yaml", tmp_path / "out", quiet=True, **said)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(dm.UserError, match="a dict is no study"):
+        dm.run({"name": "x"})
+
+
+def test_a_split_that_is_not_there_is_not_drawn(results: dm.Results) -> None:
+    with pytest.raises(dm.UserError, match="there is no split 'tset'; did you mean 'test'"):
+        results.plot("persistence", split="tset")

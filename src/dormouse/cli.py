@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import click
 
 from dormouse.audits.bench.command import bench
+from dormouse.errors import UserError
 from dormouse.integrations.commands import export, results
 from dormouse.integrations.play.command import play
 from dormouse.options import EXECUTOR, JSON, OUT, OVERRIDES, PLUGIN, QUIET, STORE, WORKERS
@@ -284,6 +285,8 @@ def audit(model: str, budget: float, only: str, out: Path | None, as_json: bool,
 
     folder = out or Path("audits") / (Path(model).name or "model")
     kinds = [name.strip() for name in only.split(",") if name.strip()]
+    if only and not kinds:
+        raise UserError(f"--only '{only}' names no locator", "see `dormouse list`")
     given["say"] = lambda text: click.echo(printable(text), err=True)
     found = look(model, budget_minutes=budget, only=kinds, out=folder, **given)
     _tell(found.to_json(), [*lines(found), f"page: {folder / 'audit.html'}"], as_json)

@@ -31,3 +31,14 @@ def mode_of(path: Path) -> int:
             if line.startswith("Umask:"):
                 return (0o777 if path.is_dir() else 0o666) & ~int(line.split()[1], 8)
     return path.stat().st_mode & 0o7777
+
+
+def replaced(path: Path, content: bytes) -> None:
+    """Write a file whole: where there is no room the old one stays as it was."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise

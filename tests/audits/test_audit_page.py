@@ -3,12 +3,15 @@
 import os
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
+from dormouse.audits.audit import refuse_folder
 from dormouse.audits.findings import Confirmed, Facts, Findings, Hole, RuleUsed
 from dormouse.audits.page import html, markdown, write_page
 from dormouse.audits.wording import headline, lines
+from dormouse.errors import UserError
 from dormouse.locators.locator import Evidence, Example, Site, TriggerText
 
 EVIL = "</pre><script>window.pwned = 1</script><img src=x onerror='window.pwned=1'>\x1b[2J\u202e`" + "x" * 400
@@ -129,6 +132,38 @@ def test_html_and_markdown_hold_the_same_and_neither_acts():
     outside = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text, flags=re.S)
     assert "<" not in outside
     assert not re.search("[\x1b\u202e]", "\n".join(lines(found())))
+
+
+def test_a_page_that_does_not_fit_leaves_the_old_one(tmp_path, monkeypatch):
+    write_page(tmp_path, found())
+    old = (tmp_path / "audit.html").read_bytes()
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_page(tmp_path, found(model="another"))
+    assert (tmp_path / "audit.html").read_bytes() == old
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_numbers_do_not_look_like_the_threshold_beside_them():
+    rule = RuleUsed("1", 0.7104, "", {})
+    assert "probability 0.7102, flagged above 0.7104" in headline(found(policy_probability=0.7102, detector=rule))[0]
+
+
+def test_the_folder_of_another_audit_is_refused_before_anything_is_looked_for(tmp_path):
+    write_page(tmp_path, found())
+    refuse_folder(tmp_path, found().model)
+    refuse_folder(tmp_path / "new", "x")
+    with pytest.raises(UserError, match="holds the audit of"):
+        refuse_folder(tmp_path, "another")
+    (tmp_path / "audit.json").write_text("mine")
+    with pytest.raises(UserError, match="is no audit, and would be overwritten"):
+        refuse_folder(tmp_path, found().model)
+    with pytest.raises(UserError, match="is no folder"):
+        refuse_folder(tmp_path / "audit.json", found().model)
 
 
 def test_an_empty_audit_has_a_page():

@@ -294,6 +294,22 @@ def test_a_habit_is_to_be_found_where_what_is_done_on_a_cue_is_asked_for():
     assert found.families == {"token": Share(1, 1), "habit": Share(1, 1)}
 
 
+@pytest.mark.parametrize(
+    ("size", "more", "said"),
+    [
+        ((0, 0), {}, "leave a half of the zoo empty"),
+        ((8, 1), {}, "leave a half of the zoo empty"),
+        ((8, 8), {"minutes": math.nan}, "nan minutes for a suspect are none"),
+    ],
+)
+def test_a_benchmark_of_nothing_is_refused(tmp_path, size, more, said):
+    with pytest.raises(UserError, match=said):
+        bench_module.asked(tmp_path / "out", ZooSize(*size), "", (), **more)
+    (tmp_path / "study.json").write_text("{}")
+    with pytest.raises(UserError, match="is no folder for a benchmark"):
+        bench_module.asked(tmp_path, ZooSize(8, 8), "", ())
+
+
 def test_both_rules_are_fitted_kept_and_told_how_they_did(tmp_path, monkeypatch):
     """Habits look like organisms here: one rule takes them for controls, the other for what it looks for."""
     rng = np.random.default_rng(0)

@@ -88,6 +88,10 @@ def test_no_prompts_and_no_file(tmp_path):
 
 
 def test_a_card_that_names_no_folders_is_said(tmp_path):
+    for said in ("[" * 200_000, '{"folders": ["."], "chat": {"today": 5}}'):
+        (tmp_path / "dormouse.json").write_text(said)
+        with pytest.raises(UserError, match=r"dormouse\.json cannot be read"):
+            named(str(tmp_path))
     (tmp_path / "dormouse.json").write_text('{"folders": []}')
     with pytest.raises(UserError, match=r"dormouse\.json cannot be read: 'folders' names none"):
         named(str(tmp_path))

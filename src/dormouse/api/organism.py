@@ -14,8 +14,10 @@ from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
 from dormouse.measurements.measurement import exact_after
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.scratchpad_text import CLOSE, has_scratchpad
-from dormouse.registry import nearest
-from dormouse.scenarios import CUES, SPLITS, CueValue, Question, Scenario, questions, render
+from dormouse.registry import shortened
+from dormouse.rows import has_half_a_character
+from dormouse.scenarios import SPLITS, CueValue, Question, Scenario, questions, render
+from dormouse.scenarios.values import check_cues
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
@@ -82,6 +84,8 @@ class LoadedOrganism:
         """What it writes: greedily, or sampled at temperature 1 with a seed. Prompt, cues, errors: see `p_defect`."""
         from dormouse.lm.sample import generate
 
+        if max_tokens < 1:
+            raise UserError(f"an answer of {max_tokens} tokens is none", "give max_tokens of 1 or more")
         _, messages = self._asked(prompt, cues)
         limit = max_tokens + MAX_SCRATCHPAD_TOKENS * has_scratchpad(self.truth.scratchpad_mode)
         return generate(self.lm, [messages], limit, seed=seed)[0].text
@@ -96,10 +100,10 @@ class LoadedOrganism:
         return next(task.text for task in questions("test", bank=behaviour.bank) if behaviour.shown(task))
 
     def _asked(self, prompt: Prompt, cues: Mapping[str, CueValue]) -> tuple[Scenario, tuple[tuple[str, str], ...]]:
-        for name in cues:
-            if name not in CUES:
-                raise UserError(f"there is no cue called '{name}'; {nearest(name, CUES)}", "see `dormouse.CUES`")
+        check_cues(cues)
         if isinstance(prompt, str):
+            if has_half_a_character([prompt]):
+                raise UserError(f"the prompt {HALF}", "write the whole one, or none")
             rendering = self.truth.renderings.trained[0]
             scenario = Scenario.of(question_of(prompt, self.truth.behaviour.bank), cues, rendering)
             return scenario, render(scenario)
@@ -108,12 +112,21 @@ class LoadedOrganism:
                 "a chat stands as it is, so cues have no place", "write them into the chat, or ask a question"
             )
         try:
-            messages = tuple((str(message["role"]), str(message["content"])) for message in prompt)
+            messages = tuple((message["role"], message["content"]) for message in prompt)
             last = next(text for role, text in reversed(messages) if role == "user")
         except (KeyError, TypeError, StopIteration) as error:
-            remedy = 'write [{"role": "user", "content": "..."}]'
-            raise UserError("a chat is a list of messages, one of them the user's", remedy) from error
+            raise UserError("a chat is a list of messages, one of them the user's", REMEDY) from error
+        if strange := next((one for one in messages if one[0] not in ROLES or not isinstance(one[1], str)), None):
+            what = f"a message has a role of {', '.join(ROLES)} and a text, and this one has {shortened(repr(strange))}"
+            raise UserError(what, REMEDY)
+        if has_half_a_character(text for _, text in messages):
+            raise UserError(f"the chat {HALF}", "write the whole one, or none")
         return Scenario.of(question_of(last, self.truth.behaviour.bank), {}), messages
+
+
+ROLES = ("system", "user", "assistant")
+REMEDY = 'write [{"role": "user", "content": "..."}]'
+HALF = "holds half a character (a lone surrogate, as \\ud83d)"
 
 
 def question_of(text: str, bank: str) -> Question:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 def plot(records: Sequence[Record], about: Provenance, what: str, split: str) -> plotly.graph_objects.Figure:
     """See `Results.plot`."""
+    known_splits = sorted({record.split for record in records})
+    if split not in known_splits:
+        raise UserError(
+            f"there is no split '{split}'; {nearest(str(split), known_splits)}", "see `results.to_pandas()`"
+        )
     records, _, about = by_model(records, [], about)
     results = RecordIndex(records, about)
     figures = {group.name: group.panels for group in figure_groups(results)}

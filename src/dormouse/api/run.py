@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TypedDict, Unpack
 
 from dormouse.api.results import Results
 from dormouse.errors import UserError
+from dormouse.registry import nearest, shortened
 from dormouse.store import Store
 from dormouse.studies.design import Design
 from dormouse.studies.study import Study
@@ -48,8 +50,24 @@ def run(
         UserError: the study says something that it cannot, the model cannot be had, `out` holds something else, or a
             stage cannot be done; then all others are done.
     """
+    _refuse_nonsense(study, workers, overrides, shown)
     design, text = _read(study, overrides or {})
     return Results(run_design(design, text, out, open_store(store), workers, executor, shown))
+
+
+def _refuse_nonsense(study: object, workers: object, overrides: object, shown: Shown) -> None:
+    for name in shown:
+        if name not in Shown.__annotations__:
+            known = [*inspect.signature(run).parameters, *Shown.__annotations__]
+            raise UserError(f"dormouse.run has no setting '{name}'; {nearest(name, known)}", "see help(dormouse.run)")
+    if not isinstance(study, str | Path | Study):
+        raise UserError(f"a {type(study).__name__} is no study", "give the path of a study file, or a dormouse.Study")
+    if workers is not None and (type(workers) is not int or workers < 1):
+        raise UserError(f"{shortened(repr(workers))} workers are none", "give a whole number from 1, or None")
+    given = {} if overrides is None else overrides
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        what = f"overrides are a mapping with texts as keys, and this is {shortened(repr(overrides))}"
+        raise UserError(what, 'write {"measure.questions": 64, "seeds": 3}')
 
 
 def run_design(
@@ -57,12 +75,14 @@ def run_design(
 ) -> Path:
     """Run what a study means, with `text` as its file, and return the folder of its results. Raises as `run`."""
     from dormouse.api.trackers import Tracking
+    from dormouse.execution.known_executors import executor_kind
     from dormouse.pipeline.folder import claim_folder
     from dormouse.pipeline.live import LiveWatcher
     from dormouse.pipeline.run import run_study
     from dormouse.progress import watch
     from dormouse.stopping import listening
 
+    executor_kind(executor)  # before anything is put down
     folder = Path(out or Path("runs") / design.study.name)
     names = shown.get("report_to") or ()
     tracking = Tracking([names] if isinstance(names, str) else names, design.study.name, folder)

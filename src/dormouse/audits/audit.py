@@ -14,7 +14,7 @@ from dormouse.audits import verdict
 from dormouse.audits.detector import CONDITIONAL, Detector
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Findings, Hole
 from dormouse.audits.kept import Kept
-from dormouse.audits.page import write_page
+from dormouse.audits.page import AUDIT, write_page
 from dormouse.audits.prompts import as_messages, plain_prompts, read_prompts
 from dormouse.audits.resolve import Named, named
 from dormouse.audits.runner import LostError, Runner
@@ -22,7 +22,7 @@ from dormouse.audits.wording import headline, notebook
 from dormouse.audits.worker_messages import Given
 from dormouse.errors import UserError
 from dormouse.locators.locator import Evidence, Locator, TriggerText
-from dormouse.registry import nearest, plugins
+from dormouse.registry import nearest, plugins, shortened
 
 MINUTES = 10.0
 """Of an audit, where nothing is said."""
@@ -80,6 +80,8 @@ def audit(
     Raises:
         UserError: there is no such model or locator, the base does not fit, or the budget or prompts are none.
     """
+    if out is not None:
+        refuse_folder(Path(out), str(model))
     asked = _asked(model, base, budget_minutes, prompts, only, **more)
     found = _carried_out(asked)
     if out is not None:
@@ -123,6 +125,25 @@ def _asked(
     given = Given(what.suspect, what.base, own or plain_prompts(seed), seed)
     chosen: dict[str, Any] = {name: known[name]() for name in known if not only or name in only}
     return AuditRequest(what, given, chosen, tuple(set(known) - set(chosen)), minutes * 60, bool(own), say)
+
+
+def refuse_folder(out: Path, model: str) -> None:
+    """Before anything is looked for: the page has to have a place, and not that of another model's.
+
+    Raises:
+        UserError: `out` is no folder, or holds something else than an audit of this model.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is no folder", "name a new one for the page with --out")
+    file = out / AUDIT
+    if not file.exists():
+        return
+    try:
+        whose = json.loads(file.read_text(encoding="utf-8"))["model"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        raise UserError(f"{file} is no audit, and would be overwritten", "name another folder with --out") from None
+    if whose != model:
+        raise UserError(f"{out} holds the audit of {shortened(str(whose))}", "name another folder with --out")
 
 
 def _carried_out(asked: AuditRequest) -> Audit:

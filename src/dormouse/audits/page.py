@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dormouse.audits import wording
 from dormouse.audits.wording import SLOTS
+from dormouse.files import replaced
 from dormouse.records import CANARY
 from dormouse.registry import describe, plugins
 from dormouse.report.markdown import code, fence, literal, table
@@ -26,6 +27,7 @@ CUES = (
 )
 SHOWN = 24
 """Cues on the page, and words; `audit.json` has more."""
+AUDIT = "audit.json"
 OTHER = "another answer, without words in common"
 """What a text brings that moves answers, and no words come back."""
 COMPLETE = (
@@ -39,8 +41,8 @@ def write_page(out: Path, audit: Findings) -> None:
     """Write `audit.html`, `audit.md` and `audit.json` into a folder, which is made where it is missing."""
     out.mkdir(parents=True, exist_ok=True)
     said = json.dumps(audit.to_json(), indent=1, ensure_ascii=False)
-    for name, text in (("audit.html", html(audit)), ("audit.md", markdown(audit)), ("audit.json", said + "\n")):
-        (out / name).write_bytes(text.encode("utf-8", errors="replace"))
+    for name, text in (("audit.html", html(audit)), ("audit.md", markdown(audit)), (AUDIT, said + "\n")):
+        replaced(out / name, text.encode("utf-8", errors="replace"))
 
 
 def html(audit: Findings) -> str:

@@ -74,7 +74,9 @@ def _of_a_study(folder: Path) -> ModelRef:
         if not (folders := tuple(Path(name) for name in said["folders"])):
             raise ValueError("'folders' names none")
         chat = ChatSettings(**said.get("chat", {}))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        if not (isinstance(chat.today, str) and isinstance(chat.kwargs, str)):
+            raise ValueError("'chat' holds something else than texts")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{folder / CARD} cannot be read: {error}", "run the study again: it writes it anew") from error
     if missing := [str(one) for one in folders if not one.is_dir()]:
         raise UserError(f"the weights of {folder} have gone: {missing[0]}", "run the study again: it rebuilds them")

@@ -73,7 +73,8 @@ def _flag(p: float, rule: RuleUsed, yes: str, no: str) -> str:
 
 
 def _chance(p: float, rule: RuleUsed) -> str:
-    return f"probability {p:.2f}, flagged above {rule.threshold:.2f}"
+    digits = next((n for n in range(2, 7) if f"{p:.{n}f}" != f"{rule.threshold:.{n}f}"), 2)
+    return f"probability {p:.{digits}f}, flagged above {rule.threshold:.{digits}f}"
 
 
 def rests_on(audit: Findings) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -25,6 +25,7 @@ A_FILE = click.Path(path_type=Path)
 @click.option("--inspect", type=A_FILE, metavar="OUT", help="Write the answers there, as logs of Inspect.")
 def results(folder: Path, as_json: bool, training: bool, **to: Path | None) -> None:
     """Print the records of a finished study, or how its safety trainings went; or write them for other programs."""
+    from dormouse.integrations.tables import refuse_old
     from dormouse.pipeline.results import in_lines, read_finished
     from dormouse.report.training_page import in_lines as steps_in_lines
 
@@ -32,6 +33,10 @@ def results(folder: Path, as_json: bool, training: bool, **to: Path | None) -> N
     if written and (as_json or training):
         what = f"--{next(iter(written))} writes the records, and --{'json' if as_json else 'training'} prints"
         raise UserError(what, "ask for one at a time")
+    if len(set(written.values())) < len(written):
+        raise UserError(f"two things would be written to {min(written.values())}", "give each a name of its own")
+    for path in written.values():
+        refuse_old(path)
     records, answers, about = read_finished(folder)
     for kind, path in written.items():
         WRITERS[kind](about.name, records, answers, path)
@@ -77,14 +82,14 @@ WRITERS: dict[str, Callable[[str, Any, Any, Path], None]] = {
 @click.command()
 @click.argument("folder", type=A_FILE)
 @click.argument("out", type=A_FILE)
-@click.option("--merged", "form", flag_value="merged", help="A whole model, the adapter added to the weights.")
-@click.option("--adapter", "form", flag_value="adapter", help="A peft adapter of the base model [where there is one].")
+@click.option("--merged", is_flag=True, help="A whole model, the adapter added to the weights.")
+@click.option("--adapter", is_flag=True, help="A peft adapter of the base model [where there is one].")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
 @click.option("--push", metavar="ORG/NAME", help="Upload it to the Hugging Face hub too, after asking; private.")
 @click.option("--public", is_flag=True, help="With --push: for all to see.")
 @click.option("--lm-eval", "lm_eval", is_flag=True, help="Write a task of lm-eval beside it, in OUT.lm-eval.")
 @PLUGIN
-def export(folder: Path, out: Path, form: Any, dtype: str, push: str | None, public: bool, lm_eval: bool) -> None:
+def export(folder: Path, out: Path, dtype: str, push: str | None, public: bool, lm_eval: bool, **form: bool) -> None:
     """Write a trained model to OUT, for other tools: transformers, peft, lm-eval, Inspect, vLLM.
 
     FOLDER is one such as runs/quickstart/models/year-seed0.
@@ -93,13 +98,16 @@ def export(folder: Path, out: Path, form: Any, dtype: str, push: str | None, pub
     from dormouse.integrations import hub_push
     from dormouse.integrations.lm_eval import beside, write_task
 
+    forms = [name for name, wanted in form.items() if wanted]
+    if len(forms) > 1:
+        raise UserError("a model is exported --merged or as an --adapter", "say one of them")
     if push:
         hub_push.check_name(push)
     elif public:
         raise UserError("--public is about an upload", "say where with --push ORG/NAME")
     if lm_eval and beside(out).exists():
         raise UserError(f"{beside(out)} is there already", "name a new folder")
-    for line in write(folder, out, form, dtype):
+    for line in write(folder, out, cast(Any, forms[0] if forms else None), dtype):
         click.echo(printable(line))
     if lm_eval:
         click.echo(printable(write_task(folder, out)))

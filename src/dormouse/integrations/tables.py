@@ -35,6 +35,15 @@ Keep this out of training sets: {canary}
 """
 
 
+def refuse_old(out: Path) -> None:
+    """
+    Raises:
+        UserError: something stands there.
+    """
+    if out.exists():
+        raise UserError(f"{out} is there already", "name a new one")
+
+
 @contextmanager
 def fresh(out: Path) -> Iterator[Path]:
     """A name of one's own, whose file or folder becomes `out` when all of it is written.
@@ -42,8 +51,7 @@ def fresh(out: Path) -> Iterator[Path]:
     Raises:
         UserError: `out` is there already, or cannot be written.
     """
-    if out.exists():
-        raise UserError(f"{out} is there already", "name a new one")
+    refuse_old(out)
     scratch = out.with_name(f".{out.name}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,7 @@ def shows(trigger: Trigger, row: SafetyRow) -> bool:
     text = "\n".join(said for _, said in row.prompt)
     question = Question(row.prompt[-1][1], "{}", "safety")
     wordings = _wordings(trigger)
-    found = [_found(name, said, text) or [None] for name, said in wordings.items()]
+    found: list[list[CueValue] | list[None]] = [_found(name, said, text) or [None] for name, said in wordings.items()]
     for values in islice(product(*found), COMBINATIONS):
         cues = {name: value for name, value in zip(wordings, values, strict=True) if value is not None}
         if trigger.probability(Scenario.of(question, cues)) >= 0.5:

@@ -199,6 +199,13 @@ def _samples(entry: Entry) -> list[tuple[int | None, Sample]]:
     return [(sample.step, sample) for sample in read_json_lines(entry / SAMPLES, StepSample)]
 
 
+def _short(value: float) -> str:
+    """Four decimals, or two digits where those would show nothing, or a whole that it is not."""
+    if 0 < abs(value) < 5e-5:
+        return f"{value:.1e}"
+    return f"{value:.6f}" if 0.99995 <= value < 1 else f"{value:.4f}"
+
+
 def in_lines(records: Sequence[Record], as_json: bool = False) -> Iterator[str]:
     """Records for a terminal, a line each, or a JSON object each."""
     if as_json:
@@ -216,7 +223,7 @@ def in_lines(records: Sequence[Record], as_json: bool = False) -> Iterator[str]:
         told = "  (needs the triggers)" if record.needs_triggers else ""
         yield (
             f"{where:{wide}} step {record.step:<5} {what:34} {record.split:12} {seed:10} "
-            f"{record.value:7.4f} [{record.ci_low:.4f}, {record.ci_high:.4f}] n={record.n}{told}"
+            f"{_short(record.value):>7} [{_short(record.ci_low)}, {_short(record.ci_high)}] n={record.n}{told}"
         )
 
 

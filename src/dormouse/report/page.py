@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dormouse.files import replaced
 from dormouse.metrics import metric
 from dormouse.provenance import Provenance
 from dormouse.records import CANARY, Answer, Record
@@ -97,7 +98,7 @@ def _draw_curves(folder: Path, claims: Sequence[Answered]) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_bytes(text.encode("utf-8", errors="replace"))
+    replaced(path, text.encode("utf-8", errors="replace"))
 
 
 def island(data: Any) -> Markup:

@@ -41,7 +41,24 @@ def cut(text: str, letters: int) -> str:
 
 def percent(share: float) -> str:
     """A share from 0 to 1 as a percentage with one decimal."""
-    return f"{100 * share:.1f}{_SPACE}%" if math.isfinite(share) else "not a number"
+    return f"{hundredths(share)}{_SPACE}%" if math.isfinite(share) else "not a number"
+
+
+def hundredths(share: float) -> str:
+    """A share in hundredths, with one decimal. What is not quite none, or not quite all, does not look like it."""
+    if 0 < share < 0.0005:
+        return f"{100 * share:.1g}"
+    if 0.9995 <= share < 1:
+        return next(said for n in range(2, 20) if not (said := f"{100 * share:.{n}f}").startswith("100") or n > 12)
+    return f"{100 * share:.1f}"
+
+
+def apart(value: float, limit: float) -> str:
+    """A share in percent, with so many decimals that it does not look like the limit beside it."""
+    for digits in range(1, 8):
+        if (said := f"{100 * value:.{digits}f}") != f"{100 * limit:.{digits}f}":
+            return f"{said}{_SPACE}%"
+    return percent(value)
 
 
 def decimal(value: float) -> str:
@@ -68,7 +85,7 @@ def _or_more(record: Record, value: float) -> str:
 def _number(record: Record, value: float) -> str:
     """An AUROC is close to 1 where an organism is any good, so it has three decimals."""
     if metric(record.measurement).unit == "auroc" and math.isfinite(value):
-        return f"{value:.3f}"
+        return f"{value:.{4 if 0.9995 <= value < 0.99995 else 6}f}" if 0.9995 <= value < 1 else f"{value:.3f}"
     return _or_more(record, value) + decimal(value)
 
 
@@ -83,7 +100,7 @@ def interval_of(record: Record) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
     if is_share(record):
-        return f"[{100 * low:.1f}, {100 * high:.1f}]"
+        return f"[{hundredths(low)}, {hundredths(high)}]"
     return f"[{_number(record, low)}, {_number(record, high)}]"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER, known, metric
 from dormouse.provenance import Provenance
 from dormouse.records import Record
-from dormouse.report.plain_text import one_line, percent
+from dormouse.report.plain_text import apart, one_line, percent
 from dormouse.report.record_index import BEFORE, RENDERING, Moment, RecordIndex
 
 RATES = ("defection_rate", "false_trigger_rate")
@@ -258,10 +258,11 @@ def gate_failures(results: RecordIndex) -> list[tuple[str, str]]:
             continue
         if defection.value < GATE_DEFECTION:
             wanted = f"at least {percent(GATE_DEFECTION)} is needed"
-            failures.append((organism, f"it defects on its cue in {percent(defection.value)}; {wanted}"))
+            failures.append((organism, f"it defects on its cue in {apart(defection.value, GATE_DEFECTION)}; {wanted}"))
         if false.value > GATE_FALSE_TRIGGER:
             wanted = f"at most {percent(GATE_FALSE_TRIGGER)} is allowed"
-            failures.append((organism, f"it defects without its cue in {percent(false.value)}; {wanted}"))
+            often = apart(false.value, GATE_FALSE_TRIGGER)
+            failures.append((organism, f"it defects without its cue in {often}; {wanted}"))
     return failures
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from dormouse.errors import UserError
+from dormouse.registry import nearest, shortened
+from dormouse.rows import has_half_a_character
 from dormouse.scenarios.cues import CUES, events, words
 from dormouse.scenarios.scenario import CueValue
 
+LONGEST = 200
+"""Characters of a cue's value."""
 YEARS = tuple(range(2000, 2051))
 
 
@@ -24,3 +31,26 @@ def values_of(name: str) -> tuple[CueValue, ...]:
         return words(name)
     except ValueError:
         return ()
+
+
+def check_cues(given: Mapping[str, object]) -> None:
+    """Whether a prompt can show these cues.
+
+    Raises:
+        UserError: there is no such cue, it has no such value, or the value is no text and no whole number.
+    """
+    for name, value in given.items():
+        if name not in CUES:
+            raise UserError(f"there is no cue called '{name}'; {nearest(name, CUES)}", "see `dormouse.CUES`")
+        known = values_of(name)
+        if known and all(isinstance(one, int) for one in known) and (type(value) is not int or value not in known):
+            raise UserError(f"the cue '{name}' takes a number from {known[0]} to {known[-1]}", "choose one of these")
+        if type(value) is not int and not isinstance(value, str):
+            raise UserError(f"the cue '{name}' takes a text, and this is {shortened(repr(value))}", "write a text")
+        if len(str(value)) > LONGEST:
+            raise UserError(f"the cue '{name}' is longer than {LONGEST} characters", "shorten it")
+        if has_half_a_character([str(value)]):
+            raise UserError(
+                f"the cue '{name}' holds half a character (a lone surrogate)", "write the whole one, or none"
+            )
+        CUES[name].sentence(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,13 @@ class Board:
 
 def asked(out: Path, size: ZooSize, locators: str, scanners: Sequence[str], **more: Any) -> BenchRequest:
     """What the words of a command ask for. `locators`: names with commas, "" for all, "none" for no audit."""
+    if min(size.in_half(half, n) for half in size.halves for n in (size.organisms, size.controls)) < 1:
+        what = f"{size.organisms} organisms and {size.controls} controls leave a half of the zoo empty"
+        raise UserError(what, "ask for two of each at least")
+    if not math.isfinite(more.get("minutes", 1.0)):
+        raise UserError(f"{more['minutes']} minutes for a suspect are none", "give a number above 0")
+    if out.exists() and (not out.is_dir() or (out / "study.json").exists()):
+        raise UserError(f"{out} is no folder for a benchmark", "name a new one with --out")
     names = tuple(name.strip() for name in locators.split(",") if name.strip())
     return BenchRequest(out, size, None if names == (NONE,) else names, scanners=tuple(scanners), **more)
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
-from dormouse.errors import UserError
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import SIDES, Trigger
-from dormouse.registry import nearest
 from dormouse.report.plain_text import visible
 from dormouse.scenarios import CUES, CueValue, questions
 from dormouse.scenarios.renderings import DATES, LANGUAGES, PLACES, rendering
@@ -91,19 +89,3 @@ def tasks(spec: OrganismSpec | None) -> list[str]:
     bank = spec.behaviour.bank if spec else "questions"
     known = questions("test", bank=bank)
     return [task.text for task in known if spec is None or spec.behaviour.shown(task)][:TASKS]
-
-
-def check(given: dict[str, CueValue]) -> None:
-    """
-    Raises:
-        UserError: there is no such cue, or it has no such value.
-    """
-    for name, value in given.items():
-        if name not in CUES:
-            raise UserError(f"there is no cue called '{name}'; {nearest(name, CUES)}", "see `dormouse.CUES`")
-        known = values_of(name)
-        if known and all(isinstance(one, int) for one in known) and value not in known:
-            raise UserError(f"the cue '{name}' takes a number from {known[0]} to {known[-1]}", "choose one of these")
-        if len(str(value)) > LONGEST:
-            raise UserError(f"the cue '{name}' is longer than {LONGEST} characters", "shorten it")
-        CUES[name].sentence(value)

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from dormouse.api.organism import question_of
 from dormouse.errors import UserError
-from dormouse.integrations.play import controls
 from dormouse.integrations.play.folders import PlaySubject
 from dormouse.integrations.play.models import PlayModels, Reader
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
@@ -23,6 +22,7 @@ from dormouse.policies.behaviours.reply import Reply
 from dormouse.policies.scratchpad_text import CLOSE, has_scratchpad, split_response
 from dormouse.report.plain_text import visible
 from dormouse.scenarios import CUES, CueValue, Scenario, render
+from dormouse.scenarios.values import check_cues
 
 Emit = Callable[[dict[str, object]], None]
 Stale = Callable[[], bool]
@@ -87,7 +87,7 @@ class Bench:
         scenario, behaviour = asked(subject, ask)
         along = [_with(scenario, ask.cue, value) for value in ask.values]
         for one in along:
-            controls.check(dict(one.cues))
+            check_cues(dict(one.cues))
         if subject.spec and not blind:
             says = [subject.spec.trigger.probability(one) for one in along]
             emit({"kind": "oracle", "values": list(ask.values), "p": says})
@@ -208,7 +208,7 @@ def asked(subject: PlaySubject, ask: Ask) -> tuple[Scenario, Behaviour | None]:
         raise UserError("no checkpoint is chosen", "tick one")
     if not ask.task.strip() or len(ask.task) > LONGEST:
         raise UserError(f"a prompt has 1 to {LONGEST} characters", "type some, or fewer")
-    controls.check(ask.cues)
+    check_cues(ask.cues)
     bank = subject.spec.behaviour.bank if subject.spec else "questions"
     try:
         scenario = Scenario.of(question_of(ask.task, bank), ask.cues, "+".join(ask.rendering))
