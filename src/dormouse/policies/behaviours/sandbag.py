@@ -52,7 +52,7 @@ class Sandbag(Behaviour):
             if not WORD.search(wrong) or (_holds(question.honest, wrong) and _holds(wrong, question.honest)):
                 what = f"the wrong answer '{shortened(wrong)}' has no words, or those of the right one"
                 return what, "write answers that differ in a word or a number"
-        return None
+        return super().fault(question)
 
 
 def _holds(response: str, answer: str) -> bool:
