@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -89,6 +90,26 @@ def test_what_was_swallowed_is_asked_for_again() -> None:
     assert stopped(swallow).code == 130
     with listening():
         stopping.check()
+
+
+def test_a_signal_while_an_object_is_put_away_is_not_printed_and_asked_for_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Python lets nothing through there: it printed a traceback ("Exception ignored in ...") and went on."""
+
+    class Dying:
+        def __del__(self) -> None:
+            send(signal.SIGTERM)
+
+    def put_away() -> None:
+        dying = Dying()
+        del dying
+        stopping.check()
+
+    before = sys.unraisablehook
+    assert stopped(put_away).code == 143
+    assert "ignored" not in capsys.readouterr().err
+    assert sys.unraisablehook is before
 
 
 def test_putting_away_that_takes_too_long_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

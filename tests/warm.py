@@ -1,9 +1,12 @@
 """Imported by the process that processes are forked from: what a command imports, reads and compiles first is there."""
 
 import contextlib
+import errno
 import gc
 import os
+import socket
 import tempfile
+from multiprocessing import reduction
 from pathlib import Path
 
 import made_up
@@ -45,5 +48,17 @@ def warm_up() -> None:
         known.cache_clear()
 
 
+really = reduction.recvfds
+
+
+def received(sock: socket.socket, size: int) -> list[int]:
+    """What came with a request. Who asked may be killed before it said anything: that ends no server."""
+    try:
+        return really(sock, size)
+    except EOFError:
+        raise ConnectionAbortedError(errno.ECONNABORTED, "who asked is gone") from None
+
+
+reduction.recvfds = received
 warm_up()
 gc.freeze()  # it stays in the memory that all share

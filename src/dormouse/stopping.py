@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -79,6 +81,15 @@ def held() -> Iterator[None]:
     check()
 
 
+def _unraisable(otherwise: Callable[[sys.UnraisableHookArgs], object], args: sys.UnraisableHookArgs) -> None:
+    """A signal that comes while an object is put away is raised where Python lets nothing through: it would print a
+    traceback and go on. It is asked for again by the next `check`, or raised by the next signal."""
+    if isinstance(args.exc_value, Stopped):
+        _asked.raised = False
+    else:
+        otherwise(args)
+
+
 @contextmanager
 def listening() -> Iterator[None]:
     """Signals stop what is done inside. One that somebody else handles, or ignores (`nohup`), stays theirs."""
@@ -89,9 +100,12 @@ def listening() -> Iterator[None]:
     ours = [number for number, does in before.items() if does in (signal.SIG_DFL, signal.default_int_handler)]
     for number in ours:
         signal.signal(number, _stop)
+    hook = sys.unraisablehook
+    sys.unraisablehook = partial(_unraisable, hook)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number in ours:
             if signal.getsignal(number) is _stop:  # else they are ignored by now
                 signal.signal(number, before[number])
