@@ -50,7 +50,7 @@ claims:
 """
 
 ZYGOTE = """
-import contextlib, ctypes, json, multiprocessing.util, os, resource, signal, struct, sys, time
+import contextlib, ctypes, json, multiprocessing.util, os, resource, signal, struct, sys, time, traceback
 from multiprocessing import forkserver
 from dormouse.cli import main
 
@@ -77,6 +77,9 @@ def child(words, log, most):
         sys.stderr.flush()
         multiprocessing.util._exit_function()  # what a process does that was not forked
         os._exit(done.code or 0)
+    except BaseException:
+        traceback.print_exc()  # what got by everything
+        sys.stderr.flush()
     finally:
         os._exit(70)
 
