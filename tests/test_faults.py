@@ -309,7 +309,7 @@ def test_signals_at_any_moment(lab: Lab, undisturbed: Path, tmp_path: Path, stop
     for i, (name, workers) in enumerate(stops):
         signals = SIGNALS[name]
         enough = 1 + (stages - 8) * i // len(stops)
-        gap, later = rng.choice([0.0, 0.01, 0.2]), rng.uniform(0, 0.3)
+        gap, later = rng.choice([0.0, 0.01, 0.2]), rng.uniform(0, 0.1)
         code = lab.study(at, 300, enough, later, workers=workers, signals=signals, gap=gap, begun=True)
         wanted = {128 + number if number in STOPPED_BY else -number for number in signals}  # of two at once either
         assert wanted.issuperset(code), (name, workers, code, log.read_text()[-3000:])
