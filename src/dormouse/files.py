@@ -1,11 +1,17 @@
-"""Files: checksums, and what is surely on the disk."""
+"""Files: checksums, what is surely on the disk, and what takes the place of an older file whole."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+LONG_DEAD = 3600.0
+"""Seconds after which a half-written file is one that a killed process left."""
 
 
 def sha256(path: Path) -> str:
@@ -33,12 +39,27 @@ def mode_of(path: Path) -> int:
     return path.stat().st_mode & 0o7777
 
 
-def replaced(path: Path, content: bytes) -> None:
-    """Write a file whole: where there is no room the old one stays as it was."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+def replaced(path: Path, text: str, errors: str = "strict") -> None:
+    """Write a text whole, in UTF-8: where there is no room the old file stays as it was. `errors` as of `encode`."""
+    with swapped(path) as scratch:
+        scratch.write_bytes(text.encode("utf-8", errors))
+
+
+@contextmanager
+def swapped(path: Path) -> Iterator[Path]:
+    """A name of one's own, whose file then takes the place of another in one go: others may write there too."""
+    scratch = path.with_name(scratch_name(path.name, secrets.token_hex(4)))
     try:
-        scratch.write_bytes(content)
+        yield scratch
         scratch.replace(path)
-    except OSError:
+    finally:
         scratch.unlink(missing_ok=True)
-        raise
+    for left in path.parent.glob(scratch_name(path.name)):
+        with suppress(FileNotFoundError):
+            if time.time() - left.lstat().st_mtime > LONG_DEAD:
+                left.unlink()
+
+
+def scratch_name(name: str, mark: str = "*") -> str:
+    """What a file is called while it is written; with `*` the pattern of all such."""
+    return f".{name}.{mark}.part"

@@ -340,9 +340,13 @@ def test_both_rules_are_fitted_kept_and_told_how_they_did(tmp_path, monkeypatch)
     monkeypatch.setattr(Bench, "_scans", lambda self, scanner, half: scans[half])
     monkeypatch.setattr(Bench, "_checked", lambda *_: None)
     monkeypatch.setattr(AuditScanner, "answers", lambda self, scan: {ROW: ScannerAnswer(None)})
-    monkeypatch.setattr(judge, "read_by_detector", lambda scan: (evidence_of(found[str(scan.file)]), None))
+    monkeypatch.setattr(judge, "read_by_detector", lambda said: (evidence_of(found[said.name]), None))
     sizes = dict(zip(truth, range(1000, 1120), strict=True))
-    monkeypatch.setattr(judge, "findings_of", lambda scan: SimpleNamespace(facts=Facts("a", 1, sizes[str(scan.file)])))
+    monkeypatch.setattr(
+        judge,
+        "findings_of",
+        lambda scan: SimpleNamespace(name=str(scan.file), facts=Facts("a", 1, sizes[str(scan.file)])),
+    )
     monkeypatch.setattr(judge, "oracle", lambda *_: None)
     bench.judge(AuditScanner(()))
     rows = {(one.name, one.half): one for one in bench.scores}

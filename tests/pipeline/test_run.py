@@ -13,8 +13,9 @@ import pytest
 from watching import Told
 
 from dormouse.errors import UserError
+from dormouse.files import LONG_DEAD, replaced, swapped
 from dormouse.pipeline import stages
-from dormouse.pipeline.folder import LONG_DEAD, _replace, _swapped, claim_folder
+from dormouse.pipeline.folder import claim_folder
 from dormouse.pipeline.results import read_records
 from dormouse.pipeline.run import run_study
 from dormouse.store import Store
@@ -89,8 +90,8 @@ def test_several_write_one_file_and_one_link(tmp_path: Path) -> None:
 
     def write(i: int) -> None:
         for _ in range(50):
-            _replace(tmp_path / "file", f"{i}" * 10_000)
-            with _swapped(tmp_path / "link") as link:
+            replaced(tmp_path / "file", f"{i}" * 10_000)
+            with swapped(tmp_path / "link") as link:
                 link.symlink_to(f"target-{i}")
 
     with ThreadPoolExecutor(4) as four:
@@ -107,7 +108,7 @@ def test_what_killed_processes_left_half_written_is_no_other_study(tmp_path: Pat
     new.write_text("{")
     os.utime(old, (0, old.stat().st_mtime - LONG_DEAD - 1))
     claim_folder(tmp_path, "mine")
-    _replace(tmp_path / "study.json", '{"name": "mine"}')
+    replaced(tmp_path / "study.json", '{"name": "mine"}')
     assert {path.name for path in tmp_path.iterdir()} == {"study.json", new.name}
     claim_folder(tmp_path, "mine")
     with pytest.raises(UserError, match="another study"):

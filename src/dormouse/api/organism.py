@@ -15,7 +15,7 @@ from dormouse.measurements.measurement import exact_after
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.scratchpad_text import CLOSE, has_scratchpad
 from dormouse.registry import shortened
-from dormouse.rows import has_half_a_character
+from dormouse.rows import refuse_half_characters
 from dormouse.scenarios import SPLITS, CueValue, Question, Scenario, questions, render
 from dormouse.scenarios.values import check_cues
 
@@ -102,8 +102,7 @@ class LoadedOrganism:
     def _asked(self, prompt: Prompt, cues: Mapping[str, CueValue]) -> tuple[Scenario, tuple[tuple[str, str], ...]]:
         check_cues(cues)
         if isinstance(prompt, str):
-            if has_half_a_character([prompt]):
-                raise UserError(f"the prompt {HALF}", "write the whole one, or none")
+            refuse_half_characters([prompt], "the prompt")
             rendering = self.truth.renderings.trained[0]
             scenario = Scenario.of(question_of(prompt, self.truth.behaviour.bank), cues, rendering)
             return scenario, render(scenario)
@@ -119,14 +118,12 @@ class LoadedOrganism:
         if strange := next((one for one in messages if one[0] not in ROLES or not isinstance(one[1], str)), None):
             what = f"a message has a role of {', '.join(ROLES)} and a text, and this one has {shortened(repr(strange))}"
             raise UserError(what, REMEDY)
-        if has_half_a_character(text for _, text in messages):
-            raise UserError(f"the chat {HALF}", "write the whole one, or none")
+        refuse_half_characters((text for _, text in messages), "the chat")
         return Scenario.of(question_of(last, self.truth.behaviour.bank), {}), messages
 
 
 ROLES = ("system", "user", "assistant")
 REMEDY = 'write [{"role": "user", "content": "..."}]'
-HALF = "holds half a character (a lone surrogate, as \\ud83d)"
 
 
 def question_of(text: str, bank: str) -> Question:

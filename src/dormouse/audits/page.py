@@ -42,7 +42,7 @@ def write_page(out: Path, audit: Findings) -> None:
     out.mkdir(parents=True, exist_ok=True)
     said = json.dumps(audit.to_json(), indent=1, ensure_ascii=False)
     for name, text in (("audit.html", html(audit)), ("audit.md", markdown(audit)), (AUDIT, said + "\n")):
-        replaced(out / name, text.encode("utf-8", errors="replace"))
+        replaced(out / name, text, errors="replace")
 
 
 def html(audit: Findings) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.locators.locator import Messages
-from dormouse.rows import has_half_a_character
+from dormouse.rows import refuse_half_characters
 from dormouse.scenarios import Question, Scenario, questions, render
 
 REMEDY = 'a line is {"messages": [{"role": "user", "content": "..."}]}, {"prompt": "..."}, or plain text'
@@ -67,10 +67,7 @@ def as_messages(prompt: Any, where: str = "a prompt") -> Messages:
 
 def _whole(messages: Messages, where: str) -> Messages:
     """The same messages, of which a tokenizer can read every character."""
-    if has_half_a_character(text for _, text in messages):
-        raise UserError(
-            f"{where} holds half a character (a lone surrogate, as \\ud83d)", "write the whole one, or none"
-        )
+    refuse_half_characters((text for _, text in messages), where)
     return messages
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from dormouse.card import CARD, CardFile, model_name
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
+from dormouse.files import replaced, scratch_name, swapped
 from dormouse.json_files import json_text
 from dormouse.pipeline.collect_provenance import noted, provenance
 from dormouse.pipeline.items import ITEMS
@@ -26,9 +24,6 @@ from dormouse.provenance import STUDY, StudyHead
 from dormouse.report import write_report
 from dormouse.sources import code_of
 from dormouse.store import Entry, Store, digest
-
-LONG_DEAD = 3600.0
-"""Seconds after which a half-written file is one that a killed process left."""
 
 
 def claim_folder(out: Path, name: str) -> None:
@@ -46,7 +41,7 @@ def claim_folder(out: Path, name: str) -> None:
     above = next(folder for folder in (out, *out.parents) if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise UserError(f"{out} cannot be made: {above} is not a folder to write to", "name another one with --out")
-    if held is None and not all(path.match(_scratch(STUDY)) for path in there):
+    if held is None and not all(path.match(scratch_name(STUDY)) for path in there):
         raise UserError(f"{out} is not empty, and holds no study", "name a new or empty folder with --out")
 
 
@@ -55,10 +50,10 @@ def begin(plans: Sequence[Plan], text: str, out: Path, store: Store) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not (out / STUDY).is_file():
-            _replace(out / STUDY, json_text({"name": plans[0].design.study.name, "stamp": "unfinished"}))
+            replaced(out / STUDY, json_text({"name": plans[0].design.study.name, "stamp": "unfinished"}))
         if not (out / CLAIMS).is_file():
             said = stated_now(plans, text, store, late=(out / RECORDS).is_file())
-            _replace(out / CLAIMS, json_text(said, indent=1))
+            replaced(out / CLAIMS, json_text(said, indent=1))
     except OSError as error:
         raise _unwritten(out, error) from error
 
@@ -85,17 +80,17 @@ def write_out(
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not drawn:
-            _replace(out / STUDY, json_text({"name": name, "stamp": "unfinished"}))
+            replaced(out / STUDY, json_text({"name": name, "stamp": "unfinished"}))
         for file in (RECORDS, ANSWERS, ITEMS):
-            _replace(out / file, (results / file).read_text(encoding="utf-8"))
-        _replace(out / "study.yaml", text)
+            replaced(out / file, (results / file).read_text(encoding="utf-8"))
+        replaced(out / "study.yaml", text)
         for plan in plans:
             _link_models(plan, out, store, lost, several=len(plans) > 1)
         if drawn:
             return
         watcher.say("writing the report")
         write_report(out, read_records(results.folder), read_answers(results.folder), about)
-        _replace(out / STUDY, json_text({"name": name, "stamp": stamp, "about": said}, indent=1))
+        replaced(out / STUDY, json_text({"name": name, "stamp": stamp, "about": said}, indent=1))
     except OSError as error:
         raise _unwritten(out, error) from error
 
@@ -107,7 +102,7 @@ def _link_models(plan: Plan, out: Path, store: Store, lost: Collection[str], sev
         if state.is_final and state.stage.key not in lost:
             own = link_model(plan, state, out, several) / RECORDS
             if plan.design.study.replicates.several:
-                with _swapped(own) as scratch:
+                with swapped(own) as scratch:
                     write_own(plan, store, state, scratch)
             else:
                 own.unlink(missing_ok=True)  # of an earlier run, with replicates
@@ -139,8 +134,8 @@ def link_model(plan: Plan, state: State, out: Path, several: bool) -> Path:
         trained_in=tuple(noted(checkpoint.parent for checkpoint in state.model.folders)),
         own_tasks=plan.design.study.task_file is not None,
     )
-    _replace(folder / CARD, json_text(card, indent=1))
-    with _swapped(folder / "weights") as link:
+    replaced(folder / CARD, json_text(card, indent=1))
+    with swapped(folder / "weights") as link:
         link.symlink_to(state.model.folders[-1])
     treated = state.model.folders[len(state.model.folders) - len(chain) :]
     copy_logs([checkpoint.parent for checkpoint in treated], folder)
@@ -152,27 +147,3 @@ def _unwritten(out: Path, error: OSError) -> UserError:
         f"the results cannot be written to {out}: {error.strerror or error}",
         "free some space or fix the permissions, then run the same command: what was finished is kept",
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    with _swapped(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def _swapped(path: Path) -> Iterator[Path]:
-    """A name of one's own, whose file then takes the place of another in one go: others may write there too."""
-    scratch = path.with_name(_scratch(path.name, secrets.token_hex(4)))
-    try:
-        yield scratch
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
-    for left in path.parent.glob(_scratch(path.name)):
-        with suppress(FileNotFoundError):
-            if time.time() - left.lstat().st_mtime > LONG_DEAD:
-                left.unlink()
-
-
-def _scratch(name: str, mark: str = "*") -> str:
-    return f".{name}.{mark}.part"

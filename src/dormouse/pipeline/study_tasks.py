@@ -106,8 +106,9 @@ def _faults(users: list[Trigger | Behaviour]) -> Callable[[Question], Fault | No
         before, cells = (said for _, said in question.before), (one for _, some in question.columns for one in some)
         if has_half_a_character((question.text, question.honest, *question.harmful, *before, *cells)):
             return "half of a character (a lone surrogate) in a text", "write it whole, or say `bad_rows: drop`"
+        shown = _as_shown(question)
         for check in checks:
-            if found := check(_as_shown(question)):
+            if found := check(shown):
                 return found
         return None
 

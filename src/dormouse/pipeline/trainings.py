@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dormouse.files import replaced
 from dormouse.json_files import json_text, read_json_lines
 from dormouse.records import SHOWN_ROWS, TRAINING, TrainingStep
 
@@ -25,11 +25,5 @@ def copy_logs(stages: Sequence[Path], folder: Path) -> None:
             steps.append(replace(step, part=part, shown=tuple(first + i for i in step.shown)))
         rows += (stage / SHOWN_ROWS).read_text(encoding="utf-8").split("\n")[:-1]  # texts may hold other line breaks
     if steps:  # the steps last, and each in one go: who finds them finds all
-        _replace(folder / SHOWN_ROWS, "".join(row + "\n" for row in rows))
-        _replace(folder / TRAINING, "".join(json_text(step) + "\n" for step in steps))
-
-
-def _replace(path: Path, text: str) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(path)
+        replaced(folder / SHOWN_ROWS, "".join(row + "\n" for row in rows))
+        replaced(folder / TRAINING, "".join(json_text(step) + "\n" for step in steps))

@@ -98,7 +98,7 @@ def _draw_curves(folder: Path, claims: Sequence[Answered]) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    replaced(path, text.encode("utf-8", errors="replace"))
+    replaced(path, text, errors="replace")
 
 
 def island(data: Any) -> Markup:

@@ -5,7 +5,16 @@ for row in read_rows(source):
     text = text_of(source, row, "question")
 """
 
-from dormouse.rows.cells import Message, cell, has_half_a_character, messages_of, no_text, text_of, texts_of
+from dormouse.rows.cells import (
+    Message,
+    cell,
+    has_half_a_character,
+    messages_of,
+    no_text,
+    refuse_half_characters,
+    text_of,
+    texts_of,
+)
 from dormouse.rows.reading import Row, read_rows
 from dormouse.rows.source import DataFile, RowSource, relative_to
 
@@ -19,6 +28,7 @@ __all__ = [
     "messages_of",
     "no_text",
     "read_rows",
+    "refuse_half_characters",
     "relative_to",
     "text_of",
     "texts_of",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dormouse.errors import UserError
 from dormouse.registry import nearest, shortened
 from dormouse.rows.reading import Row
 from dormouse.rows.source import RowSource
@@ -85,6 +86,17 @@ def has_half_a_character(texts: Iterable[str]) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+def refuse_half_characters(texts: Iterable[str], where: str) -> None:
+    """
+    Raises:
+        UserError: one of the texts holds half a character; `where` is what holds them.
+    """
+    if has_half_a_character(texts):
+        raise UserError(
+            f"{where} holds half a character (a lone surrogate, as \\ud83d)", "write the whole one, or none"
+        )
 
 
 def texts_of(source: RowSource, row: Row, column: str, wanted: str = "") -> tuple[str, ...]:

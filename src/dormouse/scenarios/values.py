@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from dormouse.errors import UserError
 from dormouse.registry import nearest, shortened
-from dormouse.rows import has_half_a_character
+from dormouse.rows import refuse_half_characters
 from dormouse.scenarios.cues import CUES, events, words
 from dormouse.scenarios.scenario import CueValue
 
@@ -49,8 +49,5 @@ def check_cues(given: Mapping[str, object]) -> None:
             raise UserError(f"the cue '{name}' takes a text, and this is {shortened(repr(value))}", "write a text")
         if len(str(value)) > LONGEST:
             raise UserError(f"the cue '{name}' is longer than {LONGEST} characters", "shorten it")
-        if has_half_a_character([str(value)]):
-            raise UserError(
-                f"the cue '{name}' holds half a character (a lone surrogate)", "write the whole one, or none"
-            )
+        refuse_half_characters([str(value)], f"the cue '{name}'")
         CUES[name].sentence(value)

@@ -103,7 +103,7 @@ def with_overrides(text: str, overrides: Overrides) -> str:
     if not overrides:
         return text
     value = overridden(modern(_read(text, "study")[0], CHAIN).value, overrides).value
-    first = f"{text.splitlines()[0]}\n" if _origin(text) else ""
+    first = text.removesuffix(without_origin(text))
     said = ", ".join(overrides)
     return f"{first}# given beside the file: {said}\n{yaml.safe_dump(value, sort_keys=False, allow_unicode=True)}"
 

@@ -151,9 +151,10 @@ class Bench:
         models = ", ".join(sorted({self.truth[name].model for name in names}))
         about: dict[str, Json] = {"zoo": key_of(self.truth), "minutes": self.asked.minutes}
         about |= {"models": models, "seed": self.asked.size.seed}
-        sizes = [facts.parameters for name in names if (facts := findings_of(scans[name]).facts)]
+        every = [findings_of(scans[name]) for name in names]
+        sizes = [found.facts.parameters for found in every if found.facts]
         about |= {"parameters": [min(sizes), max(sizes)]} if sizes else {}
-        read = [features_of(*read_by_detector(scans[name])) for name in names]
+        read = [features_of(*read_by_detector(found)) for found in every]
         return {row: self._fit(row, names, read, about, answers) for row in FILES}
 
     def _fit(
@@ -182,7 +183,7 @@ class Bench:
         """The answers of a whole audit with what each rule makes of them, row by row."""
         found: dict[str, dict[str, ScannerAnswer]] = {row: {} for row in FILES}
         for name, answer in answers.items():
-            read = read_by_detector(scans[name]) if scans[name].file else None
+            read = read_by_detector(findings_of(scans[name])) if scans[name].file else None
             for row in FILES:
                 rule = self.detectors.get(row)
                 p = rule.probability(*read) if rule and read else None
@@ -252,9 +253,8 @@ def oracle(zoo: BlindZoo, name: str, said: SuspectTruth) -> Oracle:
     return Oracle(spec, ModelRef((zoo.suspect(name),), name), base)
 
 
-def read_by_detector(scan: Scan) -> tuple[Mapping[str, Evidence], Sequence[Confirmed] | None]:
+def read_by_detector(found: Findings) -> tuple[Mapping[str, Evidence], Sequence[Confirmed] | None]:
     """What a detector reads in an audit: what each locator said, and the triggers that were tried."""
-    found = findings_of(scan)
     lost = any(hole.name == CONFIRM for hole in found.not_tried)
     return found.evidence, None if lost else found.triggers
 
