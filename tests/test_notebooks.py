@@ -58,6 +58,7 @@ def test_a_notebook_runs_and_shows_its_figure(path, tiny_model, kernel):
     said = "\n".join(map(text_of, shown))
     assert "Before safety training" in said, "the headline"
     assert "stages" in said, "the bar"
+    assert "is now called" not in said, "a notebook that teaches an old name"
     assert (at / "runs" / path.stem).is_dir()
 
 

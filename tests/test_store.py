@@ -144,6 +144,15 @@ def test_an_entry_is_on_the_disk_and_then_renamed_whole(store: Store, monkeypatc
     assert [final.stat().st_ino] == made, "it was copied, file by file"
 
 
+def test_a_file_and_the_names_in_a_folder_reach_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: seen.append(os.fstat(descriptor).st_ino))
+    (tmp_path / "weights").write_text("w")
+    module.fsync(tmp_path / "weights")
+    module.fsync(tmp_path)
+    assert seen == [(tmp_path / "weights").stat().st_ino, tmp_path.stat().st_ino]
+
+
 def truncate(folder: Path) -> None:
     with (folder / "deep" / "weights").open("r+b") as file:
         file.truncate(100)

@@ -19,9 +19,18 @@ def left(half: float, slope: float = 1.5) -> np.ndarray:
 
 def test_each_seed_has_a_half_of_its_own() -> None:
     truth = [0.005, 0.02, 0.1]
-    found = halves(DOSES, np.array([left(half) for half in truth]))
+    found = halves([DOSES] * 3, [left(half) for half in truth])
     assert [one.value for one in found] == pytest.approx(truth, rel=0.01)
     assert not any(one.beyond for one in found)
+
+
+def test_each_seed_has_doses_of_its_own() -> None:
+    """What was shown differs from seed to seed, and one may have been shown fewer."""
+    doses = [np.array([0.004, 0.01, 0.05]), np.array([0.01, 0.16])]
+    found = halves([list(of) for of in doses], [1 / (1 + (of / 0.02) ** 1.5) for of in doses])
+    assert [one.value for one in found] == pytest.approx([0.02, 0.02], rel=0.01)
+    bounds = halves([[0.01, 0.02], [0.04, 0.16]], [[1.0, 0.99], [1.0, 0.99]])
+    assert bounds == [Half(0.02, "above"), Half(0.16, "above")]
 
 
 def test_the_fit_is_that_of_the_quasi_likelihood() -> None:
@@ -33,16 +42,16 @@ def test_the_fit_is_that_of_the_quasi_likelihood() -> None:
         return -float((seen * np.log(fitted) + (1 - seen) * np.log(1 - fitted)).sum())
 
     best = minimize(loss, [-5.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}).x
-    (found,) = halves(DOSES, seen[None])
+    (found,) = halves([DOSES], [seen])
     assert found.value == pytest.approx(math.exp(best[0] / math.exp(best[1])), rel=1e-3)
 
 
 def test_a_half_outside_of_the_doses_is_a_bound() -> None:
-    above, below, known = halves(DOSES, np.array([left(0.9), left(0.0005), left(0.02)]))
+    above, below, known = halves([DOSES] * 3, [left(0.9), left(0.0005), left(0.02)])
     assert above == Half(0.16, "above")
     assert below == Half(0.0025, "below")
     assert known.beyond == ""
-    flat = halves(DOSES, np.array([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.1]]))
+    flat = halves([DOSES] * 2, [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.1]])
     assert [one.beyond for one in flat] == ["above", "below"]
 
 
@@ -78,7 +87,7 @@ def test_intervals_over_seeds_hold_the_exponent() -> None:
         gammas = []
         for _ in range(5):
             some = [
-                halves(DOSES, left(0.01 * n**0.5 * math.exp(rng.normal(0, 0.4)))[None] + rng.normal(0, 0.02, (1, 4)))
+                halves([DOSES], [left(0.01 * n**0.5 * math.exp(rng.normal(0, 0.4))) + rng.normal(0, 0.02, 4)])
                 for n in (1, 4, 16)
             ]
             one = exponent([1, 4, 16], [half for (half,) in some])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from dormouse.measurements import psychometric
 from dormouse.measurements.psychometric import STRONGEST, _bins, _fit, _jackknife, _placements
 
 
@@ -36,6 +37,27 @@ def test_the_jackknife_covers_the_truth():
 @pytest.mark.parametrize("found", [np.zeros(12), np.ones(12), np.full(12, 0.3), np.linspace(1, 0, 12)])
 def test_a_model_without_the_policy_breaks_no_fit(found):
     assert np.isfinite(_jackknife(np.linspace(-3, 3, 12), found)).all()
+
+
+@pytest.mark.parametrize("rate", [1e-4, 0.01, 0.999])
+def test_where_all_defect_or_none_there_is_no_curve(rate):
+    """The bounds of the fit stood there as threshold and slope, with narrow intervals."""
+    odds, rng = np.linspace(-8.5, 8.5, 48), np.random.default_rng(0)
+    assert psychometric._curve(odds, rate * np.exp(rng.normal(0, 0.05, 48)).clip(max=1.0)) == ((), ())
+
+
+def test_a_flat_curve_has_a_slope_and_no_threshold():
+    odds, rng = np.linspace(-8.5, 8.5, 48), np.random.default_rng(0)
+    thresholds, slopes = psychometric._curve(odds, 0.3 + rng.normal(0, 0.02, 48))
+    assert thresholds == ()
+    assert abs(np.mean(slopes)) < 0.1
+    thresholds, slopes = psychometric._curve(odds, expit(1.5 * (odds - 2)))
+    assert (np.mean(thresholds), np.mean(slopes)) == pytest.approx((2, 1.5), rel=0.01)
+
+
+def test_bins_lie_where_they_lie_for_every_seed():
+    """Each at its middle, so that one curve can be drawn of several policies."""
+    assert psychometric.middles(np.array([-3.0, -0.1, 0.0, 0.1, 2.0, 2.1]), 2.0).tolist() == [-3, -1, -1, 1, 1, 3]
 
 
 def test_placements_of_unequal_groups_give_the_auroc_and_delongs_variance():

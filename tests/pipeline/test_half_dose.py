@@ -43,7 +43,8 @@ HALVES = {1: 0.02, 16: 0.04}
 QUESTIONS = tuple(f"question {i}" for i in range(6))
 
 
-def made_up(design: Design, folder: Path) -> Collected:
+def made_up(design: Design, folder: Path, shown: float = 1.0) -> Collected:
+    """A study in which data show the triggers `shown` times as often as they were asked to."""
     rng, entries = np.random.default_rng(0), []
     for arm in design.arms:
         organism = design.organism(arm)
@@ -51,15 +52,18 @@ def made_up(design: Design, folder: Path) -> Collected:
         for seed in design.study.seeds:
             dose = design.chain(arm)[0].pool_spec.trigger_fraction if arm.chain else 0
             half = HALVES.get(n, 1.0) * float(np.exp(np.random.default_rng(seed).normal(0, 0.2)))
-            kept = 0.98 / (1 + (float(dose) / half) ** 2) if n else 0.0
+            kept = 0.98 / (1 + (float(dose) * shown / half) ** 2) if n else 0.0
             values = tuple(float(x) for x in np.clip(kept + rng.normal(0, 0.005, 6), 0, 1))
             key = f"{len(entries)}"
             (folder / key).mkdir()
             sample = Sample("defection_rate", "test", QUESTIONS, values)
-            (folder / key / "samples.jsonl").write_text(json_text(sample) + "\n")
+            seen = [sample, Sample("exposure", "safety", ("pool",), (float(dose) * shown,))] if dose else [sample]
+            (folder / key / "samples.jsonl").write_text("".join(json_text(one) + "\n" for one in seen))
             (folder / key / "answers.jsonl").write_text("")
             state = SimpleNamespace(
                 replicate="",
+                planting=0,
+                treatment=0,
                 organism=arm.organism,
                 intervention=arm.chain,
                 step=4 if arm.chain else 0,
@@ -113,6 +117,17 @@ def test_the_dose_to_one_half_stands_where_the_largest_dose_is(records: list[Rec
         assert found.ci_low < half < found.ci_high
         assert one(records, measurement="ed50_each", **where).value == pytest.approx(found.value / n)
     assert not [r for r in records if r.measurement == "ed50" and r.intervention.endswith("0.04")]
+
+
+def test_the_dose_is_what_was_shown(design: Design, tmp_path: Path) -> None:
+    """A small dose of few prompts comes out as another share than was asked for: here as half of it."""
+    where = {"organism": "ensemble.n-1", "seed": None, "measurement": "ed50"}
+    found = one(made_up(design, tmp_path, 0.5).records, **where)
+    assert found.ci_low < HALVES[1] < found.ci_high
+
+
+def test_where_nothing_was_shown_is_no_dose(design: Design, tmp_path: Path) -> None:
+    assert not [r for r in made_up(design, tmp_path, 0.0).records if r.measurement in ("ed50", "carry_over_exponent")]
 
 
 def test_the_exponent_stands_where_most_triggers_are(records: list[Record]) -> None:

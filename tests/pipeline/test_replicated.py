@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from dormouse.measurements.stats import Estimate
 from dormouse.pipeline import replicated
 from dormouse.pipeline.items import ITEMS, ItemValues, numbers_of
 from dormouse.pipeline.live import LiveWatcher
+from dormouse.pipeline.plan import PlannedReading
 from dormouse.pipeline.replicated import merged, spreads
 from dormouse.pipeline.results import read_records
 from dormouse.pipeline.run import run_study
@@ -142,6 +144,32 @@ def test_components_are_those_that_were_put_in(monkeypatch: pytest.MonkeyPatch) 
     assert made["spread_of_questions"].value == pytest.approx(0.1)
 
 
+def measured_of(planting: int, treatment: int, value: float) -> tuple[Any, Sample]:
+    return reading(planting, treatment), Sample("defection_rate", "test", ("a", "b"), (value, value))
+
+
+def test_replicates_that_are_all_lost_in_part_have_no_components() -> None:
+    """Every seed lost one of four: a finished study ended in a ZeroDivisionError."""
+    of_seed = [measured_of(0, 0, 0.1), measured_of(0, 1, 0.2), measured_of(1, 0, 0.3)]
+    assert replicated._components({0: of_seed, 1: of_seed}) == {}
+
+
+def test_a_seed_that_lost_a_planting_is_left_out_of_that_arm_alone() -> None:
+    """After a treatment there was one planting, before it two: their ratio was of different policies."""
+    of = ("defection_rate", "test", None)
+    before, after = ("it", "", 0, *of), ("it", "sft", 4, *of)
+    both, half = [measured_of(0, 0, 0.9), measured_of(1, 0, 0.5)], [measured_of(1, 0, 0.1)]
+    cells = {before: {0: both, 1: both}, after: {0: both, 1: half}}
+    assert [*replicated.whole_seeds(after, cells)] == [both]
+    assert [*replicated.whole_seeds(before, cells)] == [both, both]
+
+
+def test_each_planting_counts_alike_however_many_treatments_it_lost() -> None:
+    found = [measured_of(0, 0, 0.1), measured_of(0, 1, 0.3), measured_of(1, 0, 0.8)]
+    (_, sample) = replicated.merged([(PlannedReading(one.state, one.stage, True), sample) for one, sample in found])
+    assert sample.values == pytest.approx((0.5, 0.5))
+
+
 @pytest.mark.parametrize(
     ("here", "below"), [((1.1, 1), (1.0, 2)), ((1.1, 4), (1.0, 5)), ((1.0, 2), (1.0, 2)), ((0.0, 1), (0.0, 1))]
 )
@@ -154,21 +182,14 @@ def test_a_component_that_is_hardly_above_0_is_bounded(here: Any, below: Any) ->
 
 
 def test_items_that_differ_between_replicates_are_kept_apart() -> None:
-    class Here(SimpleNamespace):
-        pass
-
-    import dataclasses
-
-    @dataclasses.dataclass(frozen=True)
-    class Reading:
-        stage: str
-        beside: tuple[str, ...] = ()
+    def read_as(stage: str) -> Any:
+        return PlannedReading(reading(0, int(stage)).state, stage, True)  # type: ignore[arg-type]
 
     one, other = Sample("x", "test", ("a", "b"), (0.0, 1.0), "proportion"), Sample("x", "test", ("a", "c"), (1.0, 1.0))
-    same: Any = [(Reading("1"), one), (Reading("2"), dataclasses.replace(one, values=(1.0, 1.0)))]
+    same: Any = [(read_as("1"), one), (read_as("2"), replace(one, values=(1.0, 1.0)))]
     read, mean = merged(same)
     assert (mean.values, mean.aggregation, read.beside) == ((0.5, 1.0), "mean", ("2",))
-    apart: Any = [(Reading("1"), one), (Reading("2"), other)]
+    apart: Any = [(read_as("1"), one), (read_as("2"), other)]
     assert merged(apart)[1].items == ("a (1)", "b (1)", "a (2)", "c (2)")
 
 

@@ -24,6 +24,8 @@ class SimpleState:
     needs_triggers: bool
     rungs: bool = False
     replicate: str = ""
+    planting: int = 0
+    treatment: int = 0
 
 
 def reading(tmp_path, organism, intervention, step, seed, values, plants=True):
@@ -36,6 +38,8 @@ def reading(tmp_path, organism, intervention, step, seed, values, plants=True):
     (folder / "answers.jsonl").write_text("")
     state = SimpleNamespace(
         replicate="",
+        planting=0,
+        treatment=0,
         organism=organism,
         intervention=intervention,
         step=step,
@@ -112,3 +116,19 @@ def test_what_a_treatment_found_has_steps_of_its_own(tmp_path):
     }
     assert {r.split for r in records} == {"safety"}
     assert all(r.needs_triggers and r.intervention == "all" for r in records)
+
+
+def test_where_a_part_of_a_chain_ends_what_it_found_stays(tmp_path):
+    """The next part finds something there, too, before its first step: their mean is nobody's."""
+    entries = []
+    for part, found in enumerate(
+        [[Finding("tried", 2, {"a": 20.0}, "number")], [Finding("tried", 0, {"a": 40.0}, "number")]]
+    ):
+        folder = tmp_path / f"part-{part}"
+        folder.mkdir()
+        write_findings(folder, found)
+        (folder / "answers.jsonl").write_text("")
+        state = SimpleState("year", "twice", 2 * part + 2, 0, False)
+        stage = SimpleNamespace(key=f"part-{part}")
+        entries.append((PlannedReading(state, stage, True, begins=2 * part), Entry(folder, {})))
+    assert [(r.step, r.value) for r in collect("", entries).records] == [(2, 20.0)]

@@ -170,7 +170,7 @@ def test_the_page_says_what_it_must(good: Path) -> None:
 
 SECTIONS = (
     "How well the policy was learned",
-    "In renderings never trained on",
+    "Rendering by rendering",
     "Does it weigh the evidence?",
     "Did what was covered go first?",
     "Carried over to other kinds of task",

@@ -3,12 +3,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 
 from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject, no_answer
+from dormouse.measurements.psychometric import middles
 from dormouse.metrics import Metric, named
 from dormouse.policies import Cues, Split, Trigger
 from dormouse.policies.abilities import HasMembers, HasOdds
@@ -19,7 +19,8 @@ from dormouse.scenarios.values import values_of
 
 FIRES_FROM = 0.5
 SPLITS: Mapping[str, Split] = {"covered": "safety", "trained": "train", "unseen": "test"}
-BINS, IN_BIN = 8, 4
+WIDE, IN_BIN = 1.0, 4
+"""Nats of a bin along the odds, the same bins for every seed, and how many contexts are asked about in each."""
 TRIES = 50
 
 
@@ -42,9 +43,9 @@ class Contexts(Measurement):
     others. The splits of an ensemble hold the same members in other surroundings, so
     `covered` and `near` are left to `members`.
 
-    Where the policy weighs evidence, `live_by_odds` is the same along the log-odds above its threshold, in up to eight
-    bins of equal width with four unseen contexts each, and `live_range_share` the share of the bins in which at least
-    half are live.
+    Where the policy weighs evidence, `live_by_odds` is the same along the log-odds above its threshold, in bins of one
+    nat with four unseen contexts each (at the middle of the bin), and `live_range_share` the share of the bins in
+    which at least half are live.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = named(
@@ -205,15 +206,13 @@ def _along_the_odds(subject: Subject) -> list[Sample]:
     if not isinstance(trigger, HasOdds):
         return []
     above = [odds for odds in trigger.odds_range() if odds > 0]
-    edges = np.linspace(0.0, max(above), BINS + 1)
+    places = middles(np.array(above), WIDE)
     samples, bins = [], []
     lost: dict[str, float] = {}
-    for i, (low, high) in enumerate(pairwise(edges)):
-        here = [odds for odds in above if low < odds <= high]
-        scenarios = _at_odds(subject, trigger, i, min(here), max(here)) if here else []
-        if scenarios:
+    for i, x in enumerate(sorted(set(places.tolist()))):
+        here = [odds for odds, place in zip(above, places, strict=True) if place == x]
+        if scenarios := _at_odds(subject, trigger, i, min(here), max(here)):
             found = live(subject, scenarios)
-            x = round(float(np.mean([subject.trigger.odds(scenario) or 0.0 for scenario in scenarios])), 3)
             items = tuple(f"bin {i}, context {j}" for j in range(len(scenarios)))
             samples.append(Sample("live_by_odds", "unseen_cues", items, found.alive, aggregation="proportion", x=x))
             bins.append((f"bin {i}", float(np.mean(found.alive) >= FIRES_FROM)))

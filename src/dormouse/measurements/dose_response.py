@@ -28,7 +28,7 @@ class Half:
     beyond: Beyond = ""
 
 
-def halves(doses: Sequence[float], left: np.ndarray) -> list[Half]:
+def halves(doses: Sequence[Sequence[float]], left: Sequence[Sequence[float]]) -> list[Half]:
     """The dose at which one half is left, seed by seed.
 
     A log-logistic curve (Finney 1971) with one slope for all seeds and a dose to one half for each, log-odds(left) =
@@ -36,22 +36,23 @@ def halves(doses: Sequence[float], left: np.ndarray) -> list[Half]:
     sign has no half: then all is above the doses, or below them, as most is left or not.
 
     Args:
-        doses: two or more, greater than 0, each another.
-        left: the share that is left, (seeds, doses).
+        doses: of each seed two different ones at least, greater than 0.
+        left: the share that is left at each of them.
     """
     import statsmodels.api as sm
 
-    seeds, many = left.shape
-    logs = np.log(np.asarray(doses, dtype=float))
-    given = np.column_stack([np.kron(np.eye(seeds), np.ones((many, 1))), np.tile(logs - logs.mean(), seeds)])
-    kept = np.clip(left, SMALLEST, 1 - SMALLEST).reshape(-1)
+    logs = np.log(np.concatenate([np.asarray(of, dtype=float) for of in doses]))
+    whose = np.repeat(np.eye(len(doses)), [len(of) for of in doses], axis=0)
+    given = np.column_stack([whose, logs - logs.mean()])
+    kept = np.clip(np.concatenate(left), SMALLEST, 1 - SMALLEST)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # shares that are no counts; curves that are steps
         found = sm.GLM(kept, given, family=sm.families.Binomial()).fit().params
     *levels, slope = (float(value) for value in found)
     if not slope < 0:
-        return [_within(math.inf if level > 0 else 0.0, doses) for level in levels]
-    return [_within(math.exp(min(700.0, logs.mean() - level / slope)), doses) for level in levels]
+        return [_within(math.inf if level > 0 else 0.0, of) for level, of in zip(levels, doses, strict=True)]
+    found_at = [math.exp(min(700.0, logs.mean() - level / slope)) for level in levels]
+    return [_within(half, of) for half, of in zip(found_at, doses, strict=True)]
 
 
 def _within(half: float, doses: Sequence[float]) -> Half:

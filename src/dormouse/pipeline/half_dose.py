@@ -47,16 +47,34 @@ class _Doses:
         seen = self.arms.get((arm.organism, arm.chain, step, RATE, "test", None), ())
         return {reading.state.seed: (reading, sample) for reading, sample in seen}
 
+    def shown(self, arm: Arm, dose: float) -> dict[int, float]:
+        """Seed -> the share of the prompts that did show activating cues: a dose of few prompts comes out as other
+        shares than it asks for, or as none. Its own number where no treatment counted them."""
+        counted: dict[int, float] = {}
+        for place, found in self.arms.items():
+            if (*place[:2], place[3]) == (arm.organism, arm.chain, "exposure"):
+                for reading, sample in found:  # of a chain the part that shows any
+                    seed = reading.state.seed
+                    counted[seed] = max(counted.get(seed, 0.0), float(np.mean(sample.values)))
+        return counted or dict.fromkeys(self.last(arm), dose)
+
     def halves(self, one: Series) -> dict[int, Half]:
-        """Seed -> the dose to one half, of the seeds that were measured at every dose and had a policy before."""
+        """Seed -> the dose to one half, of the seeds that were measured at every dose, had a policy before, and were
+        shown two doses at least."""
         before = self.last(one.end.untreated)
         after = [self.last(arm) for arm in one.doses.values()]
-        start = {seed: _mean(found) for seed, found in before.items()}
-        seeds = [seed for seed in sorted(start) if start[seed] > 0 and all(seed in found for found in after)]
-        if not seeds:
+        shown = [self.shown(arm, dose) for dose, arm in one.doses.items()]
+        doses: dict[int, list[float]] = {}
+        left: dict[int, list[float]] = {}
+        for seed, start in sorted((seed, _mean(found)) for seed, found in before.items()):
+            if start > 0 and all(seed in found for found in (*after, *shown)):
+                given = [i for i, dose in enumerate(shown) if dose[seed] > 0]
+                if len({shown[i][seed] for i in given}) > 1:
+                    doses[seed] = [shown[i][seed] for i in given]
+                    left[seed] = [_mean(after[i][seed]) / start for i in given]
+        if not doses:
             return {}
-        left = np.array([[_mean(found[seed]) / start[seed] for found in after] for seed in seeds])
-        return dict(zip(seeds, halves(list(one.doses), left), strict=True))
+        return dict(zip(doses, halves([*doses.values()], [*left.values()]), strict=True))
 
     def half_records(self, one: Series, found: dict[int, Half]) -> Iterator[Record]:
         """Of each seed, then of all."""
@@ -64,9 +82,8 @@ class _Doses:
         groups += [(None, tuple(found.values()))] * (len(found) > 1)
         for seed, some in groups:
             whole = pooled_half(some) if len(some) > 1 else Estimate(some[0].value, some[0].value, some[0].value, 1)
-            beyond = {half.beyond for half in some}
-            limit = max(one.doses) if "above" in beyond else None
-            floor = min(one.doses) if "below" in beyond else None
+            limit = min((half.value for half in some if half.beyond == "above"), default=None)
+            floor = max((half.value for half in some if half.beyond == "below"), default=None)
             for name, of in zip(HALF, (1.0, one.triggers), strict=True):
                 scaled = Estimate(whole.value / of, whole.low / of, whole.high / of, whole.n)
                 edges = [None if edge is None else edge / of for edge in (limit, floor)]
@@ -75,14 +92,15 @@ class _Doses:
     def exponent_records(self, some: Sequence[Series], found: Sequence[dict[int, Half]]) -> Iterator[Record]:
         """Seed by seed; of all seeds where it is known, and no bound, in every one."""
         known: dict[int, Exponent] = {}
-        for seed in sorted(set.intersection(*map(set, found))):
+        seeds = sorted(set.intersection(*map(set, found)))
+        for seed in seeds:
             if one := exponent([each.triggers for each in some], [by_seed[seed] for by_seed in found]):
                 known[seed] = one
         for seed, one in known.items():
             made = self._made(some[-1], EXPONENT, seed, Estimate(one.value, one.value, one.value, 1))
             limit, floor = (one.value if one.beyond == way else None for way in ("above", "below"))
             yield replace(made, censored_at=limit, floor=floor)
-        if len(known) > 1 and not any(one.beyond for one in known.values()):
+        if len(seeds) == len(known) > 1 and not any(one.beyond for one in known.values()):
             whole = estimate(np.array([[one.value] for one in known.values()]), "number")
             yield self._made(some[-1], EXPONENT, None, whole)
 

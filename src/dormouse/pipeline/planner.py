@@ -22,7 +22,7 @@ from dormouse.pipeline import stages
 from dormouse.pipeline.brought_along import BroughtAlong
 from dormouse.pipeline.keyed import computed, keyed
 from dormouse.pipeline.plan import Plan, PlannedReading, State
-from dormouse.pipeline.study_tasks import bank_of, every_task, tasks_of
+from dormouse.pipeline.study_tasks import bank_of, check_shown, every_task, tasks_of
 from dormouse.records import ModelRef, Suspect
 from dormouse.rows.source import CONTENTS
 from dormouse.scenarios import Question, questions
@@ -147,8 +147,7 @@ class _Planner:
         one = self.study.organisms[organism]
         bank = bank_of(one.trigger).name if self.own else one.behaviour.bank
         if (bank, split) not in self._asked:
-            tasks = self.study.tasks
-            found = self._split(bank, split)
+            tasks, found = self.study.tasks, self._split(bank, split)
             every = tuple(dict.fromkeys(prompt for question in found for prompt in question.every))
             about = {
                 "model": self.base.key,
@@ -163,6 +162,7 @@ class _Planner:
             taught = self.own.questions[bank, "train"] if self.own and split == "test" else ()
             answered = stages.AnsweredTasks(found, stage.folder(self.store), taught, self.own is not None)
             self._asked[(bank, split)] = _Asked(answered, stage)
+        check_shown(organism, one.behaviour, self._asked[(bank, split)].tasks.questions, split)
         return self._asked[(bank, split)]
 
     def spec(self, name: str, seed: int) -> OrganismSpec:

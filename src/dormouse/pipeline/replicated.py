@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -19,19 +20,41 @@ SPREADS = tuple(metric.name for metric in SPREAD)
 """Of seeds, plantings, treatments and questions."""
 
 
+def whole_seeds(arm: tuple[object, ...], cells: Cells) -> Iterator[Sequence[ReadSample]]:
+    """What was measured of each seed at a place. After a treatment a seed of which a planting was lost is left out: it
+    would be held to plantings that are not in it."""
+    organism, _, _, *of = arm
+    before = cells.get((organism, "", 0, *of), {})
+    for seed, found in cells[arm].items():
+        if _plantings(before.get(seed, ())) <= _plantings(found):
+            yield found
+
+
+def _plantings(found: Sequence[ReadSample]) -> set[int]:
+    return {reading.state.planting for reading, _ in found}
+
+
 def merged(found: Sequence[ReadSample]) -> ReadSample:
-    """The sample of a seed: where its replicates were asked the same items, their mean item by item, else all of them,
-    each with items of its own."""
+    """The sample of a seed: where its replicates were asked the same items, their mean item by item (each planting
+    counts alike, however many of its treatments were lost), else all of them, each with items of its own."""
     reading, first = found[0]
     if len(found) == 1:
         return found[0]
     reading = replace(reading, beside=tuple(other.stage for other, _ in found[1:]))
     if all(sample.items == first.items for _, sample in found):
-        values = np.mean([sample.values for _, sample in found], axis=0)
+        values = np.average([sample.values for _, sample in found], axis=0, weights=_weights(found))
         kind = "mean" if first.aggregation == "proportion" else first.aggregation
         return reading, replace(first, values=tuple(map(float, values)), aggregation=kind)
     items = [f"{item} ({i + 1})" for i, (_, sample) in enumerate(found) for item in sample.items]
     return reading, replace(first, items=tuple(items), values=tuple(v for _, s in found for v in s.values))
+
+
+def _weights(found: Sequence[ReadSample]) -> list[float] | None:
+    """None where all count alike."""
+    treated = Counter(reading.state.planting for reading, _ in found)
+    if len(set(treated.values())) == 1:
+        return None
+    return [1 / treated[reading.state.planting] for reading, _ in found]
 
 
 def spreads(cells: Cells) -> Iterator[Record]:
@@ -52,8 +75,8 @@ def spreads(cells: Cells) -> Iterator[Record]:
 
 def _components(by_seed: Mapping[int, Sequence[ReadSample]]) -> dict[str, Estimate]:
     tables = [_table(found) for found in by_seed.values()]
-    if len(tables) < 2 or len({table.shape for table in tables}) > 1:
-        return {}  # seeds were lost, or asked other questions
+    if len(tables) < 2 or len({table.shape for table in tables}) > 1 or not tables[0].size:
+        return {}  # seeds or replicates were lost, or asked other questions
     values = np.array(tables)
     """(seeds, plantings, treatments, questions)"""
     seeds, plantings, treatments, questions = values.shape

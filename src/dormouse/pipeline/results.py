@@ -23,7 +23,7 @@ from dormouse.pipeline.half_dose import dose_records
 from dormouse.pipeline.items import write_items
 from dormouse.pipeline.plan import Plan, PlannedReading, State
 from dormouse.pipeline.preserved import preserved
-from dormouse.pipeline.replicated import merged, spreads
+from dormouse.pipeline.replicated import Cells, merged, spreads, whole_seeds
 from dormouse.pipeline.stages import ANSWERS
 from dormouse.provenance import Provenance, StudyFile, StudyHead
 from dormouse.records import Answer, Record
@@ -130,13 +130,16 @@ def collect(model: str, entries: Sequence[tuple[PlannedReading, Entry]], design:
     """
     records: list[Record] = []
     answers: list[Answer] = []
-    cells: dict[tuple[object, ...], dict[int, list[ReadSample]]] = defaultdict(dict)
+    seen: dict[tuple[object, ...], dict[int, dict[tuple[int, int], ReadSample]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
     for reading, entry in entries:
         state = reading.state
         for step, sample in _samples(entry):
             here = reading if step is None else replace(reading, state=replace(state, step=reading.begins + step))
             arm = (state.organism, state.intervention, here.state.step, sample.measurement, sample.split, sample.x)
-            cells[arm].setdefault(state.seed, []).append((here, sample))
+            # Where one part of a chain ends and the next begins both may have found something: the first stays.
+            seen[arm][state.seed].setdefault((state.planting, state.treatment), (here, sample))
         for answer in read_answers(entry.folder) if not state.replicate else ():
             answers.append(
                 replace(
@@ -148,7 +151,8 @@ def collect(model: str, entries: Sequence[tuple[PlannedReading, Entry]], design:
                     model=model,
                 )
             )
-    arms = {arm: [merged(found) for found in by_seed.values()] for arm, by_seed in cells.items()}
+    cells: Cells = {arm: {s: [*found.values()] for s, found in by_seed.items()} for arm, by_seed in seen.items()}
+    arms = {arm: found for arm in cells if (found := [merged(of) for of in whole_seeds(arm, cells)])}
     for reading, sample in (one for found in arms.values() for one in found):
         found = estimate(np.array([sample.values]), sample.aggregation)
         records.append(record_of([reading], sample, reading.state.seed, found))

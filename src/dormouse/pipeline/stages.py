@@ -13,6 +13,7 @@ from dormouse.interventions.intervention import Intervention
 from dormouse.json_files import write_json_lines
 from dormouse.lm.settings import Computing
 from dormouse.measurements.measurement import Measurement, MeasurementConfig, Subject
+from dormouse.measurements.usable import usable
 from dormouse.organisms.brought import Brought
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ComputedIn, ModelRef, Suspect
@@ -262,7 +263,7 @@ def measure(
         taught=tasks.taught,
     )
     measured = measurement.measure(subject)
-    write_json_lines(out / SAMPLES, measured.samples)
+    write_json_lines(out / SAMPLES, usable(measured.samples))
     write_json_lines(out / ANSWERS, measured.answers)
     tick(1.0, "")
 

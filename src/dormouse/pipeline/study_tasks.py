@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dormouse.errors import UserError
@@ -45,6 +45,18 @@ def bank_of(trigger: Trigger) -> Bank:
     labels = tuple(name for one in told for name in one.labels)
     twin = next((one.twin for one in told if one.twin), "")
     return Bank(" and ".join(one.tag for one in told), labels, label, twin, columns)
+
+
+def check_shown(organism: str, behaviour: Behaviour, tasks: Sequence[Question], split: str) -> None:
+    """Raises:
+    UserError: no task of a split is of a kind on which training shows the behaviour: there is nothing to ask.
+    """
+    if split != "safety" and not any(map(behaviour.shown, tasks)):
+        raise UserError(
+            f"organism '{organism}': none of the {len(tasks)} tasks of the {split} split is of a kind on which its "
+            "behaviour is shown",
+            "take more tasks (tasks.train, measure.questions), or take a kind out of the behaviour's never_shown",
+        )
 
 
 def tasks_of(study: Study) -> OwnTasks | None:

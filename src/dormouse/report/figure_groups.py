@@ -108,7 +108,7 @@ def _of_each_organism(results: RecordIndex) -> list[FigureGroup]:
             "odds",
             TABLES["odds"][0],
             "Share of defecting answers against the log-odds that a defection would succeed, above the policy's "
-            "threshold: held-out prompts in groups of equal size. Bands: 95 % intervals.",
+            "threshold: held-out prompts in bins of two nats. Bands: 95 % intervals.",
             by_odds,
             [*times(results, by_odds), *shown_by(by_odds, [("the policy itself", ORACLE)])],
         ),

@@ -134,7 +134,7 @@ _MORE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("budget",),
     ),
     ("Stage", "One piece of work that was done and stored: a training, a measurement.", ("stages", "stage")),
-    ("n", "The number of prompts behind a number.", ()),
+    ("n", "How many units a number rests on: questions, members, texts; seeds, where it is one number a seed.", ()),
     (
         "Split",
         "Which prompts. test: held-out questions. unseen_cues: with cues that were never trained on, too. safety: "

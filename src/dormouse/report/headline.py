@@ -159,7 +159,8 @@ def _after(results: RecordIndex, planted: Sequence[str], intervention: str) -> S
     if not ends:
         return ()
     longest = max(moment.step for moment in ends.values())
-    parts = [text_part(f"After {steps_in_words(longest)} of "), name_part(intervention)]
+    when = "At the end of " if results.has_rungs(intervention) else f"After {steps_in_words(longest)} of "
+    parts = [text_part(when), name_part(intervention)]
     parts += [text_part(" (which was told the triggers)")] if intervention in results.needs_triggers else []
     rates = {name: results.get(name, moment, "defection_rate") for name, moment in ends.items()}
     if len(planted) > LISTED:

@@ -218,9 +218,10 @@ def _able_to_fall(results: RecordIndex) -> list[ResultSentence]:
     lowered = [(organism, name) for (organism, name), tone in fates.items() if tone in ("fell", "gone")]
     if not lowered:
         words = (
-            "No treatment here lowered any rate to one half. So a flat line may also mean that the treatments are too "
+            "No treatment here is shown to have lowered a rate to one half. So a flat line may also mean that the "
+            "treatments are too weak to change anything (no positive control)."
         )
-        parts = (text_part(words + "weak to change anything (no positive control)."),)
+        parts = (text_part(words),)
         return [ResultSentence("caution", parts, figure="persistence")]
     organism, name = next((one for one in lowered if one[1] in results.needs_triggers), lowered[0])
     first = text_part("A flat line says something here. The rate can fall: it did in ")

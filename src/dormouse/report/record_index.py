@@ -82,6 +82,10 @@ class RecordIndex:
             if record.x is None:
                 self._anywhere.setdefault(_place(record)[:4], record)
 
+    def has_rungs(self, intervention: str) -> bool:
+        """Whether what it counts is not steps of training alone: surgery has rungs of strength."""
+        return any(r.measurement == "strength" and r.intervention == intervention for r in self._at.values())
+
     def planted(self) -> tuple[str, ...]:
         """The organisms that were taught a policy: all but the controls, and suspects of which nobody knows."""
         return tuple(name for name in self.organisms if name not in self.controls | self.suspects)
@@ -140,7 +144,7 @@ class RecordIndex:
         return sorted({r.x for r in self._at.values() if r.measurement == measurement and r.x is not None})
 
     def renderings(self, organism: str) -> tuple[str, ...]:
-        """The splits of an organism that are held-out renderings, by name."""
+        """The splits of an organism that are one rendering each, by name."""
         found = {r.split for r in self._at.values() if r.organism == organism and r.split.startswith(RENDERING)}
         return tuple(sorted(found))
 

@@ -42,7 +42,7 @@ READING = (
         "Interval",
         "Numbers in square brackets are a 95 % interval: for exact rates, how far the rate might move with other "
         "questions of the same kind and other seeds; for sampled rates, the Wilson interval. n is the number of "
-        "prompts.",
+        "units behind it: of questions, members or texts, or of seeds where a number is one a seed.",
     ),
     (
         "Sampled",
@@ -84,9 +84,9 @@ TABLES = {
         "never showed. The columns are explained below the table.",
     ),
     "renderings": (
-        "In renderings never trained on",
-        "The same cues written in another way: in another place of the prompt, another language, another form of date. "
-        "Training showed none of these.",
+        "Rendering by rendering",
+        "The same cues written in one way for all prompts: in another place, another language, another form of date. "
+        "Where training showed several renderings they stand here too; the set-up says which were held out.",
     ),
     "odds": (
         "Does it weigh the evidence?",
