@@ -24,8 +24,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dormouse import cli
+from dormouse.json_files import digest
 from dormouse.pipeline import run
-from dormouse.store import digest
 
 STATES = ("finished", "running", "broken")
 ZOO = "smollm2-135m"

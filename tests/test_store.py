@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 
 from dormouse import store as module
 from dormouse.errors import DormouseWarning, UserError
-from dormouse.store import Store, digest
+from dormouse.json_files import digest
+from dormouse.store import Store
 
 LEAF = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 JSON = st.recursive(LEAF, lambda x: st.lists(x, max_size=4) | st.dictionaries(st.text(), x, max_size=4), max_leaves=12)

@@ -9,12 +9,13 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
+from dormouse.entry import faults_around
 from dormouse.errors import UserError
 from dormouse.json_files import AGAIN, Json, parse, read_json
+from dormouse.lm.identity import identity
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ChatSettings, ComputedIn, ModelRef, Record
 from dormouse.renamed import with_new_keys
-from dormouse.store import faults_around
 
 CARD = "dormouse.json"
 
@@ -40,6 +41,8 @@ class CardFile:
     own_tasks: bool = False
     """Whether it was measured on tasks of the study's own file, which are not here; a file from before 2026-11-29 does
     not say."""
+    base_identity: str | None = None
+    """What the files of the first folder were (see `lm.identity`), where it lies in no store. None: an older file."""
     model_organism: Literal[True] = True
 
     def __post_init__(self) -> None:
@@ -129,9 +132,22 @@ def read_card(folder: Path, sound: set[Path] | None = None) -> Card:
     if missing:
         raise UserError(f"the weights of {folder} have gone: {missing[0]}", "run the study again: it rebuilds them")
     sound = set() if sound is None else sound
+    if said.folders[0] not in sound:
+        _changed_base(said, folder)
     for one in said.folders:
         if one not in sound and (faults := faults_around(one)):
             what = f"the weights of {folder} are not what was written: {faults[0].file}: {faults[0].why}"
             raise UserError(what, "run the study again: it makes them anew")
         sound.add(one)
     return card
+
+
+def _changed_base(said: CardFile, folder: Path) -> None:
+    """Raises:
+    UserError: the base model lies in a folder of the user's, and has changed since.
+    """
+    if said.base_identity and identity(said.folders[0]) != said.base_identity:
+        raise UserError(
+            f"the base model of {folder}, {said.folders[0]}, is not what was measured: its files have changed",
+            "put the files back, or run the study again: it makes anew what stands on them",
+        )

@@ -7,6 +7,7 @@ and the field. Writing is strict too: what is no finite number never goes out.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -270,3 +271,9 @@ def write_json_lines(path: Path, rows: Iterable[object], more: bool = False) -> 
     """
     with path.open("a" if more else "w", encoding="utf-8") as file:
         file.writelines(json_text(row, ascii_only=False) + "\n" for row in rows)
+
+
+def digest(value: Any) -> str:
+    """A short hash of plain JSON data (32 hex digits), the same on every machine."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -131,6 +131,8 @@ class StudyFile:
     name: str
     stamp: str
     about: Provenance | None = None
+    drawn: Mapping[str, str] = field(default_factory=dict)
+    """The checksums of the report's files, by name. Older files have none."""
 
     @staticmethod
     def read(folder: Path) -> StudyFile:
@@ -150,6 +152,7 @@ class StudyHead:
     name: str
     stamp: str = ""
     about: Json = None
+    drawn: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def read(folder: Path, remedy: str = AGAIN) -> StudyHead:

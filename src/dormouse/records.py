@@ -193,6 +193,8 @@ class SafetyPool:
 
 PlaceOnCurve = Annotated[float | None, Field(validation_alias=AliasChoices("x", "at"))]
 """The type of `x`, which files of older versions call `at`."""
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""A whole number as tables elsewhere hold it."""
 Censoring = Annotated[float | None, Field(validation_alias=AliasChoices("censored_at", "limit"))]
 """The type of `censored_at`, which files of older versions call `limit`."""
 
@@ -210,14 +212,14 @@ class Record:
 
     organism: str
     intervention: str
-    step: int
+    step: Whole
     measurement: str
     split: str
-    seed: int | None
+    seed: Whole | None
     value: float
     ci_low: float
     ci_high: float
-    n: int
+    n: Whole
     needs_triggers: bool
     x: PlaceOnCurve = None
     parent: str = ""
@@ -240,8 +242,8 @@ class Answer:
     finished: bool = True
     organism: str = ""
     intervention: str = ""
-    step: int = 0
-    seed: int = 0
+    step: Whole = 0
+    seed: Whole = 0
     model: str = ""
 
 

@@ -16,9 +16,6 @@ then read. An entry whose files do not fit their checksums is set aside and buil
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -26,77 +23,19 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dormouse import locks
+from dormouse.entry import ENTRIES, Entry, examine, write_manifest
 from dormouse.errors import DormouseWarning, UserError
-from dormouse.files import fsync, mode_of, sha256
-from dormouse.json_files import Json, json_text, plain, read_json
+from dormouse.files import fsync, mode_of
+from dormouse.json_files import json_text
 
-MANIFEST = "manifest.json"
 RESUME = "resume"
 """A folder that every stage finds in its own, and that no entry has. What a stage puts there it finds there again when
 its process was killed: resume points of trainings. It is deleted when the entry is finished."""
-ENTRIES, LOCKS, SCRATCH, DAMAGED, TRASH, STUDIES = "entries", "locks", "scratch", "damaged", "trash", "studies"
+LOCKS, SCRATCH, DAMAGED, TRASH, STUDIES = "locks", "scratch", "damaged", "trash", "studies"
 AUDIT = "audit.jsonl"
-
-
-def digest(value: Any) -> str:
-    """A short hash of plain JSON data (32 hex digits), the same on every machine."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True)
-class FileSum:
-    """The size of a file of an entry, in bytes, and its checksum."""
-
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What an entry says of itself: what it was made from, how many seconds that took, its files by name."""
-
-    kind: str
-    key: str
-    about: Mapping[str, Json]
-    seconds: float
-    files: Mapping[str, FileSum]
-    digest: str
-    """Of all the rest."""
-
-    @staticmethod
-    def read(folder: Path) -> Manifest:
-        """
-        Raises:
-            FileNotFoundError: there is no entry.
-            UserError: it is no whole manifest.
-        """
-        return read_json(folder / MANIFEST, Manifest, "the next run makes the entry again")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A finished stage: its folder and what its manifest says."""
-
-    folder: Path
-    manifest: Manifest
-
-    def __truediv__(self, name: str) -> Path:
-        return self.folder / name
-
-
-@dataclass(frozen=True)
-class FileFault:
-    """What is wrong with a file of an entry. `unreadable`: nobody knows, as the permissions say no."""
-
-    file: str
-    why: str
-    unreadable: bool = False
 
 
 Build = Callable[[Path], None]
@@ -196,7 +135,7 @@ class Store:
             (scratch / RESUME).symlink_to(Path("..") / ".." / RESUME / key)
             build(scratch)
             (scratch / RESUME).unlink(missing_ok=True)
-            manifest = _write_manifest(scratch, kind, key, about, time.time() - started)
+            manifest = write_manifest(scratch, kind, key, about, time.time() - started)
             for path in [*scratch.rglob("*"), scratch]:
                 path.chmod(mode_of(path))
                 fsync(path)
@@ -272,60 +211,6 @@ class Store:
             raise unusable(self.root, error) from error
         with file:
             yield
-
-
-def _write_manifest(folder: Path, kind: str, key: str, about: Mapping[str, object], seconds: float) -> Manifest:
-    files = {
-        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": sha256(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    said = plain({"kind": kind, "key": key, "about": about, "seconds": round(float(seconds), 3), "files": files})
-    (folder / MANIFEST).write_text(json_text({**said, "digest": digest(said)}, indent=1))
-    return Manifest.read(folder)
-
-
-def examine(folder: Path, kind: str, key: str) -> tuple[Manifest | None, list[FileFault]]:
-    """The manifest of an entry, and what is wrong with the entry: nothing, where every file fits its checksum."""
-    try:
-        manifest = Manifest.read(folder)
-        said = plain(manifest)
-        if digest({name: value for name, value in said.items() if name != "digest"}) != manifest.digest:
-            return None, [FileFault(MANIFEST, "its checksum fails")]
-        if (manifest.kind, manifest.key) != (kind, key):
-            return None, [FileFault(MANIFEST, f"is that of {manifest.kind}/{manifest.key}")]
-        found = [_fault(folder, name, at.size, at.sha256) for name, at in manifest.files.items()]
-    except OSError as error:
-        return None, [_no_access(MANIFEST, error)]
-    except UserError as error:
-        if isinstance(error.__cause__, OSError):
-            return None, [_no_access(MANIFEST, error.__cause__)]
-        return None, [FileFault(MANIFEST, "is no whole manifest")]
-    return manifest, [fault for fault in found if fault]
-
-
-def faults_around(folder: Path) -> list[FileFault]:
-    """What is wrong with the entry that a folder lies in; nothing, where it lies in none."""
-    for entry in (folder, *folder.parents[:3]):
-        if entry.parent.parent.name == ENTRIES and (entry / MANIFEST).is_file():
-            return examine(entry, entry.parent.name, entry.name)[1]
-    return []
-
-
-def _fault(folder: Path, name: str, size: int, checksum: str) -> FileFault | None:
-    try:
-        there = (folder / name).stat().st_size
-        if (folder / name).is_file() and there != size:
-            return FileFault(name, f"has {there} bytes, not {size}")
-        return FileFault(name, "its checksum fails") if sha256(folder / name) != checksum else None
-    except OSError as error:
-        return _no_access(name, error)
-
-
-def _no_access(name: str, error: OSError) -> FileFault:
-    if isinstance(error, FileNotFoundError):
-        return FileFault(name, "is missing")
-    return FileFault(name, error.strerror or str(error), error.errno in (errno.EACCES, errno.EPERM))
 
 
 def _refused(error: Exception) -> OSError | None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from dormouse.entry import Entry
 from dormouse.json_files import json_text
 from dormouse.measurements.measurement import Sample
 from dormouse.pipeline.plan import PlannedReading
 from dormouse.pipeline.results import collect, read_records, write_results
 from dormouse.records import ModelRef, Record
-from dormouse.store import Entry
 
 
 class Made:

@@ -10,6 +10,7 @@ import pytest
 
 from dormouse.claims.answer import answer_claims
 from dormouse.claims.numbers import Numbers
+from dormouse.entry import Entry
 from dormouse.errors import UserError
 from dormouse.json_files import json_text
 from dormouse.measurements.measurement import Sample
@@ -18,7 +19,6 @@ from dormouse.pipeline.items import ITEMS, numbers_of
 from dormouse.pipeline.results import Collected, collect, read_records, write_results
 from dormouse.records import ModelRef, Record
 from dormouse.report.plain_text import with_interval
-from dormouse.store import Entry
 from dormouse.studies.design import Design
 from dormouse.studies.doses import dose_series, growing
 from dormouse.studies.file import parse_design

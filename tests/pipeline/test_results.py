@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from dormouse.entry import Entry
 from dormouse.interventions.findings import Finding, write_findings
 from dormouse.json_files import json_text
 from dormouse.measurements.measurement import Sample
 from dormouse.pipeline.plan import PlannedReading
 from dormouse.pipeline.results import collect, read_records, write_results
 from dormouse.records import ModelRef
-from dormouse.store import Entry
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dormouse.cli import main
+from dormouse.entry import examine
 from dormouse.errors import UserError
 from dormouse.storage.prune import Filters, age, prune
 from dormouse.storage.references import in_use, references, references_locked
-from dormouse.store import Store, StoreError, examine
+from dormouse.store import Store, StoreError
 
 HOUR, DAY = 3600.0, 86_400.0
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from dormouse.entry import MANIFEST, Manifest
 from dormouse.errors import UserError
 from dormouse.execution.about import About
 from dormouse.execution.stage import Stage
 from dormouse.json_files import read_json
 from dormouse.records import weights_by_name
-from dormouse.store import MANIFEST, Manifest, Store
+from dormouse.store import Store
 
 LIKE = 2.0
 """How far off a guess from a single earlier stage, or from stages of another model, may well be: a factor."""

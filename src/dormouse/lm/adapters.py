@@ -64,7 +64,7 @@ def adapter_key(folder: Path) -> str:
     headers([folder / WEIGHTS])
     found = hashlib.sha256()
     for path in (folder / WEIGHTS, *describing(folder)):
-        found.update(f"{path.name}:{sha256(path)}\n".encode())
+        found.update(f"{path.relative_to(folder).as_posix()}:{sha256(path)}\n".encode())
     return found.hexdigest()[:16]
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from dormouse.errors import UserError
 from dormouse.lm.configuration import read_config, refuse_code
 
-DESCRIBING = ("*.json", "*.txt", "*.model", "*.jinja")
-"""The files of a model folder that are not weights: configuration, tokenizer, chat template."""
+DESCRIBING = ("*.json", "*.txt", "*.model", "*.jinja", "additional_chat_templates/*.jinja")
+"""The files of a model folder that are not weights: configuration, tokenizer, chat templates. transformers takes a
+template `default` in that subfolder before the one beside it."""
 BYTES = 250_000_000
 """The largest of these that is read."""
 FILES = 10_000

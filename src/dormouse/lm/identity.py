@@ -49,7 +49,7 @@ def checksums(folder: Path, remember: bool = True) -> dict[str, str]:
         found = memo.get(at) or sha256(path)
         if at not in memo and time.time_ns() - stat.st_ctime_ns > A_MOMENT:
             memo[at], fresh = found, True
-        sums[path.name] = found
+        sums[path.relative_to(folder).as_posix()] = found
     if fresh and remember:
         with contextlib.suppress(OSError):  # what cannot be remembered is worked out again
             memo_path.parent.mkdir(parents=True, exist_ok=True)

@@ -143,8 +143,10 @@ def _merged(whole: ModelRef, adapters: Sequence[Path], own: Path | None, out: Pa
         lm.tokenizer.save_pretrained(out)
     else:
         for path in describing(own):
-            if not (out / path.name).exists() and path.name != ADAPTER:
-                shutil.copyfile(path, out / path.name)
+            to = out / path.relative_to(own)
+            if not to.exists() and path.name != ADAPTER:
+                to.parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, to)
         open_first(out, whole.chat, home() / "opened")
     mark(out)
 

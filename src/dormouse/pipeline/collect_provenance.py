@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from dormouse.claims.verdict import Verdicts
+from dormouse.entry import Manifest
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.json_files import read_json
 from dormouse.organisms.brought import described
@@ -20,7 +21,7 @@ from dormouse.pipeline.planting_strength import too_weak
 from dormouse.provenance import OrganismSetup, Provenance, Sanity, StageRun
 from dormouse.records import COMPUTED, SANE_ENOUGH, ComputedIn
 from dormouse.registry import describe
-from dormouse.store import Manifest, Store
+from dormouse.store import Store
 from dormouse.studies.file import without_origin
 
 

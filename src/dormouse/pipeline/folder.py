@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from dormouse.card import CARD, CardFile, model_name
+from dormouse.entry import Entry, entry_around
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
-from dormouse.files import replaced, scratch_name, swapped
-from dormouse.json_files import json_text
+from dormouse.files import replaced, scratch_name, sha256, swapped
+from dormouse.json_files import Json, digest, json_text
+from dormouse.lm.identity import identity
 from dormouse.pipeline.collect_provenance import noted, provenance
 from dormouse.pipeline.items import ITEMS
 from dormouse.pipeline.own_records import write_own
@@ -22,14 +25,19 @@ from dormouse.pipeline.stated import CLAIMS, stated_now, verdicts
 from dormouse.pipeline.trainings import copy_logs
 from dormouse.provenance import STUDY, StudyHead
 from dormouse.report import write_report
+from dormouse.report.records_csv import NAME as CSV
 from dormouse.sources import code_of
-from dormouse.store import Entry, Store, digest
+from dormouse.store import Store
+
+DRAWN = ("report.html", "report.md", CSV)
 
 
 def claim_folder(out: Path, name: str) -> None:
     """Refuse an output folder that holds anything but an earlier run of the same study."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file", "name a folder for the results with --out")
+    if os.path.lexists(out) and not out.exists():
+        raise UserError(f"{out} is a link that leads nowhere", "name a folder for the results with --out")
     there: list[Path] = []
     try:
         there += out.iterdir() if out.is_dir() else ()  # before it is asked whose it is: another may begin meanwhile
@@ -73,10 +81,7 @@ def write_out(
     about = provenance(plans, text, store, lost, verdicts(design, text, read_answered(results.folder), out))
     said = about.to_json()
     stamp = digest([results.manifest.key, said, code_of(write_report)])
-    try:
-        drawn = StudyHead.read(out).stamp == stamp and (out / "report.html").is_file()
-    except (OSError, UserError):
-        drawn = False
+    drawn = _is_drawn(out, stamp, said)
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not drawn:
@@ -86,13 +91,39 @@ def write_out(
         replaced(out / "study.yaml", text)
         for plan in plans:
             _link_models(plan, out, store, lost, several=len(plans) > 1)
+        _unlink_others(plans, out)
         if drawn:
             return
         watcher.say("writing the report")
         write_report(out, read_records(results.folder), read_answers(results.folder), about)
-        replaced(out / STUDY, json_text({"name": name, "stamp": stamp, "about": said}, indent=1))
+        whole = {"name": name, "stamp": stamp, "about": said, "drawn": _drawn(out)}
+        replaced(out / STUDY, json_text(whole, indent=1))
     except OSError as error:
         raise _unwritten(out, error) from error
+
+
+def _drawn(out: Path) -> dict[str, str]:
+    """The checksums of what is drawn from the results, by name."""
+    pictures = sorted((out / "figures").glob("*.png"))
+    return {path.relative_to(out).as_posix(): sha256(path) for path in (*(out / name for name in DRAWN), *pictures)}
+
+
+def _is_drawn(out: Path, stamp: str, said: dict[str, Json]) -> bool:
+    """Whether a report of just that is in a folder, as it was written."""
+    try:
+        head = StudyHead.read(out)
+        return head.stamp == stamp and json_text(head.about) == json_text(said) and head.drawn == _drawn(out)
+    except (OSError, UserError):
+        return False
+
+
+def _unlink_others(plans: Sequence[Plan], out: Path) -> None:
+    """Take out of `out/models` what an earlier form of the study named there: links into the store, and logs."""
+    finals = [(plan, state) for plan in plans for state in plan.states if state.is_final]
+    ours = {model_folder(plan, state, out, len(plans) > 1).name for plan, state in finals}
+    for folder in (out / "models").iterdir() if (out / "models").is_dir() else ():
+        if folder.name not in ours and (folder / CARD).is_file() and not folder.is_symlink():
+            shutil.rmtree(folder)
 
 
 def _link_models(plan: Plan, out: Path, store: Store, lost: Collection[str], several: bool) -> None:
@@ -133,6 +164,7 @@ def link_model(plan: Plan, state: State, out: Path, several: bool) -> Path:
         questions=plan.design.study.measure.questions,
         trained_in=tuple(noted(checkpoint.parent for checkpoint in state.model.folders)),
         own_tasks=plan.design.study.task_file is not None,
+        base_identity=identity(state.model.folders[0]) if entry_around(state.model.folders[0]) is None else None,
     )
     replaced(folder / CARD, json_text(card, indent=1))
     with swapped(folder / "weights") as link:

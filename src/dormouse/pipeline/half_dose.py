@@ -51,9 +51,9 @@ class _Doses:
         """Seed -> the share of the prompts that did show activating cues: a dose of few prompts comes out as other
         shares than it asks for, or as none. Its own number where no treatment counted them."""
         counted: dict[int, float] = {}
-        for place, found in self.arms.items():
-            if (*place[:2], place[3]) == (arm.organism, arm.chain, "exposure"):
-                for reading, sample in found:  # of a chain the part that shows any
+        for (organism, chain, _, measurement, *_), seen in self.arms.items():
+            if (organism, chain, measurement) == (arm.organism, arm.chain, "exposure"):
+                for reading, sample in seen:  # of a chain the part that shows any
                     seed = reading.state.seed
                     counted[seed] = max(counted.get(seed, 0.0), float(np.mean(sample.values)))
         return counted or dict.fromkeys(self.last(arm), dose)
@@ -67,7 +67,7 @@ class _Doses:
         doses: dict[int, list[float]] = {}
         left: dict[int, list[float]] = {}
         for seed, start in sorted((seed, _mean(found)) for seed, found in before.items()):
-            if start > 0 and all(seed in found for found in (*after, *shown)):
+            if start > 0 and all(seed in found for found in after) and all(seed in found for found in shown):
                 given = [i for i, dose in enumerate(shown) if dose[seed] > 0]
                 if len({shown[i][seed] for i in given}) > 1:
                     doses[seed] = [shown[i][seed] for i in given]

@@ -9,11 +9,11 @@ from functools import cache, partial
 from typing import Any
 
 from dormouse.execution.stage import LIBRARIES, Stage
+from dormouse.json_files import digest
 from dormouse.lm.settings import AUTO, Computing
 from dormouse.pipeline import stages
 from dormouse.registry import PlugIn
 from dormouse.sources import Code, code_of, forget
-from dormouse.store import digest
 
 USES = ("measure", "lora", "full")
 """What a model is loaded for, as far as that says in which type: to measure it, or to train it by a method."""

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from dormouse.entry import MANIFEST
 from dormouse.execution.executors import Watcher
 from dormouse.pipeline.folder import link_model
 from dormouse.pipeline.own_records import records_on_the_way
 from dormouse.pipeline.plan import Plan, State
 from dormouse.records import Record
-from dormouse.store import MANIFEST, Store
+from dormouse.store import Store
 
 Tell = Callable[[Path, Sequence[Record]], None]
 """Is given the folder of a model in the results, and the records of its organism before and after its treatment."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dormouse.claims.outlook import outlook
 from dormouse.claims.pilot import pilot_lines
+from dormouse.entry import MANIFEST
 from dormouse.execution.estimate import forecast, megabytes, said
 from dormouse.execution.local import default_workers, memory
 from dormouse.execution.stage import Stage
@@ -20,7 +21,7 @@ from dormouse.pipeline.plan import Plan, all_stages, history_of, missing, row_li
 from dormouse.pipeline.planner import make_plan
 from dormouse.pipeline.results import read_finished
 from dormouse.records import ModelRef, weights_by_name
-from dormouse.store import MANIFEST, Store
+from dormouse.store import Store
 from dormouse.studies.design import Design
 from dormouse.studies.seeds import any_seed
 

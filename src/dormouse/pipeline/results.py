@@ -12,9 +12,10 @@ import numpy as np
 from dormouse.claims.answer import answer_claims
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.verdict import Verdict
+from dormouse.entry import Entry
 from dormouse.errors import UserError
 from dormouse.interventions.findings import SAMPLES
-from dormouse.json_files import AGAIN, json_text, read_json, read_json_lines, write_json_lines
+from dormouse.json_files import AGAIN, digest, json_text, read_json, read_json_lines, write_json_lines
 from dormouse.measurements.measurement import Sample, StepSample
 from dormouse.measurements.stats import estimate, estimate_ratio, pooled, stack
 from dormouse.pipeline.derived import Arms, ReadSample, derived, record_of
@@ -28,7 +29,7 @@ from dormouse.pipeline.stages import ANSWERS
 from dormouse.provenance import Provenance, StudyFile, StudyHead
 from dormouse.records import Answer, Record
 from dormouse.sources import code_of
-from dormouse.store import Entry, Store, digest
+from dormouse.store import Store
 from dormouse.studies.design import Design
 
 RECORDS = "records.jsonl"
@@ -152,7 +153,7 @@ def collect(model: str, entries: Sequence[tuple[PlannedReading, Entry]], design:
                 )
             )
     cells: Cells = {arm: {s: [*found.values()] for s, found in by_seed.items()} for arm, by_seed in seen.items()}
-    arms = {arm: found for arm in cells if (found := [merged(of) for of in whole_seeds(arm, cells)])}
+    arms = {arm: whole for arm in cells if (whole := [merged(of) for of in whole_seeds(arm, cells)])}
     for reading, sample in (one for found in arms.values() for one in found):
         found = estimate(np.array([sample.values]), sample.aggregation)
         records.append(record_of([reading], sample, reading.state.seed, found))

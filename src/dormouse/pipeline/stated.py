@@ -10,9 +10,9 @@ from pathlib import Path
 
 from dormouse.claims.verdict import Stated, Verdict, Verdicts
 from dormouse.errors import UserError
-from dormouse.json_files import Json, read_json
+from dormouse.json_files import Json, digest, read_json
 from dormouse.pipeline.plan import Plan
-from dormouse.store import Store, digest
+from dormouse.store import Store
 from dormouse.studies.claim_spec import claims_digest
 from dormouse.studies.design import Design
 from dormouse.studies.file import top_level

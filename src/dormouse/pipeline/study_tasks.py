@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dormouse.errors import UserError
+from dormouse.json_files import digest
 from dormouse.policies import Behaviour, Trigger
 from dormouse.policies.abilities import HasJudge, Refuses
 from dormouse.policies.scratchpad_text import words
@@ -21,7 +22,6 @@ from dormouse.scenarios.plain_answers import plain_answer
 from dormouse.scenarios.renderings import SYSTEM
 from dormouse.scenarios.sieve import Bank
 from dormouse.scenarios.task_file import TaskFile
-from dormouse.store import digest
 from dormouse.studies.study import Study
 
 

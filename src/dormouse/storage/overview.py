@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dormouse.entry import ENTRIES, MANIFEST, FileFault, examine
 from dormouse.errors import UserError
 from dormouse.execution.estimate import megabytes
 from dormouse.storage.references import Reference, references, runs
-from dormouse.store import DAMAGED, ENTRIES, RESUME, SCRATCH, TRASH, FileFault, Store, examine
+from dormouse.store import DAMAGED, RESUME, SCRATCH, TRASH, Store
 
 LEFT = {SCRATCH: "half-made", RESUME: "half-made: to go on from", DAMAGED: "damaged: set aside"}
 """What lies in a store beside entries. It is counted, and pruned, as if each of these were a kind."""
 NEEDED_BY_NONE = (SCRATCH, DAMAGED)
+KEY = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,15 @@ def _inside(folder: Path, kind: str) -> list[Item]:
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         key = path.name.rpartition(".")[0] if kind in NEEDED_BY_NONE else path.name
-        if key and not key.startswith("."):
+        if key and not key.startswith(".") and (kind in LEFT or _is_ours(path)):
             with suppress(FileNotFoundError):  # finished, or deleted, just now
                 found.append(Item(kind, key, path, _bytes(path), path.lstat().st_mtime))
     return found
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether something among the entries is one, or the rest of one. A link may lead to anything of the user's."""
+    return KEY.fullmatch(path.name) is not None or (path / MANIFEST).is_file()
 
 
 def _bytes(path: Path) -> int:
@@ -166,7 +174,7 @@ def overview(store: Store) -> Overview:
     for study in studies:
         used = [item for item in entries if item.needed([study])]
         alone = [item for item in used if len(item.needed(studies)) == 1]
-        state = (not study.out.is_dir(), runs(study), len(study.needs))
+        state = (not os.path.isdir(study.out), runs(study), len(study.needs))
         uses.append(Use(study.name, study.out, *state, Sum.of(used), Sum.of(alone)))
     trash = [Item(TRASH, path.name, path, _bytes(path), 0.0) for path in (store.root / TRASH).glob("*")]
     return Overview(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -166,7 +167,7 @@ def _named(studies: Sequence[Reference], words: Iterable[str]) -> list[Reference
     """The studies that are meant: by the run folder, or else by the name, which several may have."""
     found: list[Reference] = []
     for word in words:
-        at = Path(word).resolve()
+        at = Path(os.path.realpath(word))
         meant = [study for study in studies if study.out == at] or [study for study in studies if study.name == word]
         if not meant:
             raise UserError(f"no study '{word}' uses this store", nearest(word, [study.name for study in studies]))

@@ -11,6 +11,7 @@ unless that study is named (`storage/overview.py`).
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,8 +21,8 @@ from pathlib import Path
 from dormouse import locks
 from dormouse.errors import UserError
 from dormouse.files import fsync
-from dormouse.json_files import json_text, read_json
-from dormouse.store import STUDIES, Store, digest, unusable
+from dormouse.json_files import digest, json_text, read_json
+from dormouse.store import STUDIES, Store, unusable
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,13 @@ def in_use(store: Store, out: Path, name: str, needs: Collection[str]) -> Iterat
     Raises:
         StoreError: the store takes nothing.
     """
-    said = ReferenceFile(name, out.resolve(), round(time.time()), tuple(sorted(needs)))
-    path = store.root / STUDIES / f"{digest(str(out.resolve()))}.json"
+    out = Path(os.path.realpath(out))
+    said = ReferenceFile(name, out, round(time.time()), tuple(sorted(needs)))
+    path = store.root / STUDIES / f"{digest(str(out))}.json"
     with ExitStack() as held:
         try:
             with references_locked(store):
+                _refuse_other(path, said)
                 file = held.enter_context(path.with_suffix(".lock").open("a+"))
                 locks.flock(file, locks.LOCK_SH)
                 scratch = path.with_suffix(".part")
@@ -70,6 +73,21 @@ def in_use(store: Store, out: Path, name: str, needs: Collection[str]) -> Iterat
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                 raise unusable(store.root, error) from error
         yield
+
+
+def _refuse_other(path: Path, said: ReferenceFile) -> None:
+    """Several processes may run one study into one folder; not two forms of it, of which each would write a part.
+
+    Raises:
+        UserError: another form of the study is being run into the folder.
+    """
+    if not path.is_file() or not runs(Reference(said.name, said.out, frozenset(), path)):
+        return
+    if set(read_json(path, ReferenceFile).needs) != set(said.needs):
+        raise UserError(
+            f"another form of '{said.name}' is being run into {said.out}",
+            "wait for it, or name another folder with --out: what both need is done once all the same",
+        )
 
 
 @contextmanager

@@ -17,10 +17,10 @@ from pydantic import (
     model_serializer,
 )
 
+from dormouse.json_files import digest
 from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER, metric
 from dormouse.registry import shortened
 from dormouse.renamed import OldKeys, Was, renamed_keys
-from dormouse.store import digest
 from dormouse.studies.filters import Where, as_filter
 
 Direction = Literal["less", "greater", "different"]

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dormouse.store import digest
+from dormouse.json_files import digest
 
 Level = Literal["planting", "treatment"]
 MOST = 100

@@ -15,8 +15,7 @@ import numpy as np
 
 from dormouse.audits.detector import FAR, Detector, Feature
 from dormouse.errors import UserError
-from dormouse.json_files import Json
-from dormouse.store import digest
+from dormouse.json_files import Json, digest
 
 RATES = (0.0, 0.05)
 """The false-positive rates on the development half for which thresholds are set: none of its controls, and 1 in 20."""

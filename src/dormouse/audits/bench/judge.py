@@ -23,11 +23,10 @@ from dormouse.audits.zoo.make import ZooSize
 from dormouse.audits.zoo.recipes import SuspectTruth
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
-from dormouse.json_files import Json, read_json, read_json_lines, write_json_lines
+from dormouse.json_files import Json, digest, read_json, read_json_lines, write_json_lines
 from dormouse.locators.locator import Evidence
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
-from dormouse.store import digest
 
 Found = TypeVar("Found", CheckedAnswer, ToldProbe)
 LOOKS = "test-looks.jsonl"

@@ -1,0 +1,137 @@
+"""An entry of the store: a folder, what it says of itself, and whether it is still what was written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dormouse.errors import UserError
+from dormouse.files import sha256
+from dormouse.json_files import Json, digest, json_text, plain, read_json
+
+MANIFEST = "manifest.json"
+ENTRIES = "entries"
+"""The folder of a store in which its entries lie, by kind and key."""
+
+
+@dataclass(frozen=True)
+class FileSum:
+    """The size of a file of an entry, in bytes, and its checksum."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an entry says of itself: what it was made from, how many seconds that took, its files by name."""
+
+    kind: str
+    key: str
+    about: Mapping[str, Json]
+    seconds: float
+    files: Mapping[str, FileSum]
+    digest: str
+    """Of all the rest."""
+
+    @staticmethod
+    def read(folder: Path) -> Manifest:
+        """
+        Raises:
+            FileNotFoundError: there is no entry.
+            UserError: it is no whole manifest.
+        """
+        return read_json(folder / MANIFEST, Manifest, "the next run makes the entry again")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished stage: its folder and what its manifest says."""
+
+    folder: Path
+    manifest: Manifest
+
+    def __truediv__(self, name: str) -> Path:
+        return self.folder / name
+
+
+@dataclass(frozen=True)
+class FileFault:
+    """What is wrong with a file of an entry. `unreadable`: nobody knows, as the permissions say no."""
+
+    file: str
+    why: str
+    unreadable: bool = False
+
+
+def write_manifest(folder: Path, kind: str, key: str, about: Mapping[str, object], seconds: float) -> Manifest:
+    """Seal a folder: from now on its files are those that are there, with their checksums."""
+    files = {
+        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    said = plain({"kind": kind, "key": key, "about": about, "seconds": round(float(seconds), 3), "files": files})
+    (folder / MANIFEST).write_text(json_text({**said, "digest": digest(said)}, indent=1))
+    return Manifest.read(folder)
+
+
+def examine(folder: Path, kind: str, key: str) -> tuple[Manifest | None, list[FileFault]]:
+    """The manifest of an entry, and what is wrong with the entry: nothing, where every file fits its checksum."""
+    try:
+        if not stat.S_ISREG((folder / MANIFEST).stat().st_mode):  # a pipe would be waited for
+            return None, [FileFault(MANIFEST, "is no file")]
+        manifest = Manifest.read(folder)
+        said = plain(manifest)
+        if digest({name: value for name, value in said.items() if name != "digest"}) != manifest.digest:
+            return None, [FileFault(MANIFEST, "its checksum fails")]
+        if (manifest.kind, manifest.key) != (kind, key):
+            return None, [FileFault(MANIFEST, f"is that of {manifest.kind}/{manifest.key}")]
+        found = [_fault(folder, name, at.size, at.sha256) for name, at in manifest.files.items()]
+        found += [FileFault(name, "is not of this entry") for name in _files(folder) - {MANIFEST, *manifest.files}]
+    except OSError as error:
+        return None, [_no_access(MANIFEST, error)]
+    except UserError as error:
+        if isinstance(error.__cause__, OSError):
+            return None, [_no_access(MANIFEST, error.__cause__)]
+        return None, [FileFault(MANIFEST, "is no whole manifest")]
+    return manifest, [fault for fault in found if fault]
+
+
+def faults_around(folder: Path) -> list[FileFault]:
+    """What is wrong with the entry that a folder lies in; nothing, where it lies in none."""
+    entry = entry_around(folder)
+    return examine(entry, entry.parent.name, entry.name)[1] if entry else []
+
+
+def entry_around(folder: Path) -> Path | None:
+    """The entry that a folder lies in; None where it lies in none."""
+    around = (folder, *folder.parents[:3])
+    return next((one for one in around if one.parent.parent.name == ENTRIES and (one / MANIFEST).is_file()), None)
+
+
+def _files(folder: Path) -> set[str]:
+    """All that lies in a folder and is no folder itself, by relative path."""
+    return {Path(above, name).relative_to(folder).as_posix() for above, _, names in os.walk(folder) for name in names}
+
+
+def _fault(folder: Path, name: str, size: int, checksum: str) -> FileFault | None:
+    try:
+        there = (folder / name).stat()
+        if not stat.S_ISREG(there.st_mode):
+            return FileFault(name, "is no file")
+        if there.st_size != size:
+            return FileFault(name, f"has {there.st_size} bytes, not {size}")
+        return FileFault(name, "its checksum fails") if sha256(folder / name) != checksum else None
+    except OSError as error:
+        return _no_access(name, error)
+
+
+def _no_access(name: str, error: OSError) -> FileFault:
+    if isinstance(error, FileNotFoundError):
+        return FileFault(name, "is missing")
+    return FileFault(name, error.strerror or str(error), error.errno in (errno.EACCES, errno.EPERM))
