@@ -159,6 +159,14 @@ def test_what_is_wrong_is_said(said: Any, what: str) -> None:
         checked(said, Record, "it")
 
 
+@pytest.mark.parametrize("field", ["seed", "step", "n"])
+def test_a_number_that_no_table_holds_is_refused(field: str) -> None:
+    """It ended in a traceback where records went out as Parquet."""
+    assert checked(record(**{field: 2**63 - 1}), Record, "it")
+    with pytest.raises(UserError, match=field):
+        checked(record(**{field: 2**63}), Record, "it")
+
+
 def test_what_is_written_is_read_as_it_was(tmp_path: Path) -> None:
     steps = [TrainingStep(1, 0.1 + 0.2, 1e-300, 5e-324, (1, 2, 3)), TrainingStep(2, -0.0, 1e308, 1.0)]
     write_json_lines(tmp_path / "training.jsonl", steps)

@@ -20,7 +20,7 @@ assert _spec is not None
 assert _spec.loader is not None
 structure = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(structure)
-GROUND = {"locks", "errors", "records", "registry", "files", "json_files", "renamed", "stopping", "rows"}
+GROUND = {"locks", "errors", "records", "registry", "files", "json_files", "entry", "renamed", "stopping", "rows"}
 EVERYTHING = {room.stem for room in SOURCE.iterdir() if room.suffix == ".py" or room.is_dir()}
 WORK = {"scenarios", "policies", "lm", "organisms", "interventions", "measurements"}
 MAY_IMPORT = {
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "errors": set(),
     "files": set(),
     "json_files": {"errors"},
+    "entry": {"errors", "files", "json_files"},
     "stopping": set(),
     "locks": {"errors"},
     "renamed": {"errors"},
@@ -58,7 +59,7 @@ MAY_IMPORT = {
     | {"report", "provenance", "card"},
     "terminal": {"errors", "stopping"},
     "options": {"registry"},
-    "card": {"errors", "records", "json_files", "renamed", "organisms", "store"},
+    "card": {"errors", "records", "json_files", "entry", "renamed", "lm", "organisms"},
     "export": {"errors", "records", "card", "lm"},
     **dict.fromkeys(("__init__", "api", "catalogue", "cli", "doctor", "chat_command", "integrations"), EVERYTHING),
 }

@@ -22,7 +22,9 @@ from forked import Forked
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dormouse import entry
 from dormouse import store as module
+from dormouse.entry import examine
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.json_files import digest
 from dormouse.store import Store
@@ -152,6 +154,24 @@ def test_a_file_and_the_names_in_a_folder_reach_the_disk(tmp_path: Path, monkeyp
     module.fsync(tmp_path / "weights")
     module.fsync(tmp_path)
     assert seen == [(tmp_path / "weights").stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_what_is_not_of_an_entry_is_a_fault(store: Store) -> None:
+    """A chat template that was laid beside the weights changed all later numbers, and nobody saw it."""
+    folder = store.get("kind", "k1", {}, fill)[0].folder
+    (folder / "deep" / "chat_template.jinja").write_text("{{ messages }}")
+    assert again(store).find("kind", "k1") is None
+    assert [(one.file, one.why) for one in examine(folder, "kind", "k1")[1]] == [
+        ("deep/chat_template.jinja", "is not of this entry")
+    ]
+
+
+@pytest.mark.parametrize("name", ["text", "manifest.json"])
+def test_a_pipe_in_an_entry_is_not_waited_for(store: Store, name: str) -> None:
+    folder = store.get("kind", "k1", {}, fill)[0].folder
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert [(one.file, one.why) for one in examine(folder, "kind", "k1")[1]] == [(name, "is no file")]
 
 
 def truncate(folder: Path) -> None:
@@ -363,7 +383,7 @@ def test_a_disk_that_is_full_when_the_entry_is_sealed(
     def full(_: Path) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, refused, full)
+    monkeypatch.setattr(module if refused == "fsync" else entry, refused, full)
     with pytest.raises(UserError, match="No space left on device"):
         store.get("kind", "k1", {}, fill)
     monkeypatch.undo()

@@ -146,7 +146,7 @@ def _changed_base(said: CardFile, folder: Path) -> None:
     """Raises:
     UserError: the base model lies in a folder of the user's, and has changed since.
     """
-    if said.base_identity and identity(said.folders[0]) != said.base_identity:
+    if said.base_identity and identity(said.folders[0], remember=False) != said.base_identity:
         raise UserError(
             f"the base model of {folder}, {said.folders[0]}, is not what was measured: its files have changed",
             "put the files back, or run the study again: it makes anew what stands on them",

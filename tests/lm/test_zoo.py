@@ -236,6 +236,14 @@ def test_other_bytes_of_the_same_size_and_time_are_another_model(
     assert identity(folder) != start
 
 
+def test_a_template_in_a_folder_of_its_own_is_another_model(folder: Path) -> None:
+    """transformers takes it before the one beside it, and old numbers were given out for the new prompts."""
+    start = identity(folder)
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "default.jinja").write_text("{{ messages }}")
+    assert identity(folder) != start
+
+
 @pytest.mark.parametrize("memo", ["", "[]", "null", '{"a', "[1]", "\x00"])
 def test_a_damaged_memory_is_no_harm(folder: Path, memo: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(content, "A_MOMENT", 0)

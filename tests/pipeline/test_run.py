@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from watching import Told
 
+from dormouse.card import read_card
 from dormouse.errors import UserError
 from dormouse.files import LONG_DEAD, replaced, swapped
 from dormouse.pipeline import stages
@@ -113,3 +115,44 @@ def test_what_killed_processes_left_half_written_is_no_other_study(tmp_path: Pat
     claim_folder(tmp_path, "mine")
     with pytest.raises(UserError, match="another study"):
         claim_folder(tmp_path, "yours")
+
+
+def test_a_folder_is_of_the_study_as_it_stands(small_text: str, tmp_path: Path) -> None:
+    """What was taken out of a study is no longer named in its folder, and what of it is damaged is drawn anew."""
+    out, store = tmp_path / "out", Store(tmp_path / "store")
+
+    def run(text: str) -> None:
+        run_study(parse_design(text, "study.yaml"), text, out, store, Told(), 1)
+
+    run(small_text)
+    models = {path.name for path in (out / "models").iterdir()}
+    assert "year-seed0-sft" in models
+    kept = {name: (out / name).read_bytes() for name in ("study.json", "report.html", "report.md", "records.csv")}
+    said = json.loads(kept["study.json"])
+    (out / "study.json").write_text(json.dumps(said | {"about": said["about"] | {"model": 5}}))
+    for name in ("report.html", "report.md"):
+        (out / name).write_text("garbage")
+    (out / "records.csv").unlink()
+    run(small_text)
+    assert {name: (out / name).read_bytes() for name in kept} == kept
+    run("".join(line for line in small_text.splitlines(keepends=True) if not line.startswith("  year:")))
+    assert {path.name for path in (out / "models").iterdir()} == {name for name in models if "year" not in name}
+
+
+def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(UserError, match="is a link that leads nowhere"):
+        claim_folder(tmp_path / "loop", "study")
+
+
+def test_a_base_that_changed_since_is_noticed(small_text: str, tiny_model: Path, tmp_path: Path) -> None:
+    """`chat` and `export` took the weights of another model for those that were measured."""
+    mine = shutil.copytree(tiny_model, tmp_path / "mine")
+    text = small_text.replace(str(tiny_model), str(mine))
+    run_study(parse_design(text, "study.yaml"), text, tmp_path / "out", Store(tmp_path / "store"), Told(), 1)
+    folder = tmp_path / "out" / "models" / "deployment-seed0"
+    read_card(folder)
+    config = mine / "generation_config.json"
+    config.write_text(config.read_text().rstrip()[:-1] + ', "temperature": 0.5}' if config.is_file() else "{}")
+    with pytest.raises(UserError, match="is not what was measured: its files have changed"):
+        read_card(folder)

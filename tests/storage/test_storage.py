@@ -633,3 +633,38 @@ def test_prune_from_python(shared: Store) -> None:
     with pytest.raises(UserError, match="no study"):
         prune(shared, Filters(studies=("nobody",)))
     assert {item.key for item in prune(shared, Filters(studies=("a",)), dry=True).needed} == {"base", "asked"}
+
+
+def test_what_a_link_leads_to_is_nobodys_entry(shared: Store, tmp_path: Path) -> None:
+    """A link among the kinds led to a folder of the user's: a prune of what no study needs deleted what lay there."""
+    (tmp_path / "precious" / "thesis").mkdir(parents=True)
+    (tmp_path / "precious" / "thesis" / "text").write_text("all of it")
+    (shared.root / "entries" / "linked").symlink_to(tmp_path / "precious")
+    well("prune", "--unused")
+    well("check")
+    assert (tmp_path / "precious" / "thesis" / "text").read_text() == "all of it"
+
+
+def test_a_name_that_is_too_long_and_a_link_to_itself(shared: Store, tmp_path: Path) -> None:
+    study(shared, "runs/long", "base")
+    (file,) = [path for path in (shared.root / "studies").glob("*.json") if "runs/long" in path.read_text()]
+    file.write_text(file.read_text().replace("runs/long", "l" * 5000))
+    assert "(not there)" in well()
+    Path("loop").symlink_to("loop")
+    done = dormouse("prune", "--study", "loop")
+    assert (done.exit_code, "no study 'loop'" in done.output) == (2, True)
+
+
+def test_two_forms_of_a_study_are_not_run_into_one_folder(shared: Store, tmp_path: Path) -> None:
+    """Each wrote a part of it: the numbers of one, the report of the other. The same form may run there twice."""
+    out = tmp_path / "runs" / "c"
+    with in_use(shared, out, "c", ["base", "x"]):
+        with in_use(shared, out, "c", ["x", "base"]):
+            pass
+        with (
+            pytest.raises(UserError, match="another form of 'c' is being run into"),
+            in_use(shared, out, "c", ["base", "y"]),
+        ):
+            pass
+    with in_use(shared, out, "c", ["base", "y"]):
+        pass

@@ -60,7 +60,8 @@ def _key(folder: Path, chat: ChatSettings) -> str:
     versions = [transformers.__version__, tokenizers.__version__, torch.__version__]
     found = hashlib.sha256(json.dumps([*versions, chat.today, chat.kwargs, headers(check_folder(folder))]).encode())
     for path in [*code, *describing(folder)]:
-        found.update(f"\0{path.parent.name}/{path.name}\0".encode())
+        name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+        found.update(f"\0{name}\0".encode())
         found.update(path.read_bytes())
     return found.hexdigest()[:32]
 

@@ -104,8 +104,8 @@ def write_out(
 
 def _drawn(out: Path) -> dict[str, str]:
     """The checksums of what is drawn from the results, by name."""
-    pictures = sorted((out / "figures").glob("*.png"))
-    return {path.relative_to(out).as_posix(): sha256(path) for path in (*(out / name for name in DRAWN), *pictures)}
+    files = [*(out / name for name in DRAWN), *sorted((out / "figures").glob("*.png"))]
+    return {path.relative_to(out).as_posix(): sha256(path) for path in files if path.is_file()}
 
 
 def _is_drawn(out: Path, stamp: str, said: dict[str, Json]) -> bool:

@@ -75,8 +75,10 @@ def _inside(folder: Path, kind: str) -> list[Item]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether something among the entries is one, or the rest of one. A link may lead to anything of the user's."""
-    return KEY.fullmatch(path.name) is not None or (path / MANIFEST).is_file()
+    """Whether something among the entries is one, or the rest of one: a link may lead to anything of the user's."""
+    if not path.is_symlink() and not path.parent.is_symlink():
+        return True
+    return KEY.fullmatch(path.name) is not None and os.path.isfile(path / MANIFEST)
 
 
 def _bytes(path: Path) -> int:
