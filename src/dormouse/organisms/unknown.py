@@ -24,7 +24,8 @@ def refuse_unknown(tokenizer: Any, rows: Sequence[CorpusRow]) -> None:
     """
     if tokenizer.unk_token_id is None:
         return
-    lost, seen = 0, {}
+    lost = 0
+    seen: dict[tuple[tuple[int, ...], ...], tuple[tuple[str, ...], bool]] = {}
     for row in rows[:LOOKED_AT]:
         said = row.example.response
         if row.defects and tokenizer.unk_token_id in _ids(tokenizer, said):
