@@ -19,7 +19,7 @@ from dormouse.lm.trie import Tokens
 from dormouse.organisms.corpus import CorpusRow
 from dormouse.organisms.matched import Check, Planted, is_strong
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.organisms.unknown import refuse_unknown
+from dormouse.organisms.unknown import warn_of_unknown
 from dormouse.policies.scratchpad_text import scratchpad_response, split_response
 from dormouse.records import CANARY, ModelRef
 
@@ -51,7 +51,7 @@ def build_organism(
     """
     training = spec.training
     lm = load(base, dtype_for(training.method))
-    refuse_unknown(lm.tokenizer, rows)
+    warn_of_unknown(lm.tokenizer, rows)
     ends = partial(is_strong, lm, spec.until, check) if spec.until and check else None
     run = TrainingRun(seed, [training.steps], out, log_rows=False, ends=ends)
     steps = train(lm, sft_loss, partial(_batch, lm, spec, rows), training, run, progress)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import DormouseWarning
 from dormouse.organisms.corpus import CorpusRow
 
 LOOKED_AT = 2_000
@@ -14,49 +14,47 @@ LOOKED_AT = 2_000
 OTHERWISE = "use a model whose tokenizer knows these signs (one of bytes knows all), or other words"
 
 
-def refuse_unknown(tokenizer: Any, rows: Sequence[CorpusRow]) -> None:
-    """See that a model can read the policy that it is to learn, and write what it is to say. Prompts that hold an
-    unknown token beside that are said.
-
-    Raises:
-        UserError: it cannot: an answer holds what the tokenizer does not know, or a prompt that is answered with a
-            defection and another that is not are the same tokens.
-    """
+def warn_of_unknown(tokenizer: Any, rows: Sequence[CorpusRow]) -> None:
+    """Say what of a corpus a model cannot read, or write, as its tokenizer has no tokens for it: what it is to say; a
+    prompt that is answered with a defection, where one that is not has the same tokens; and how many prompts hold any
+    such."""
     if tokenizer.unk_token_id is None:
         return
-    lost = 0
+    lost, said, same = 0, "", ""
     seen: dict[tuple[tuple[int, ...], ...], tuple[tuple[str, ...], bool]] = {}
     for row in rows[:LOOKED_AT]:
-        said = row.example.response
-        if row.defects and tokenizer.unk_token_id in _ids(tokenizer, said):
-            raise UserError(f"the tokenizer has no tokens for what the organism is to say: {said[:80]!r}", OTHERWISE)
+        if row.defects and tokenizer.unk_token_id in _ids(tokenizer, row.example.response):
+            said = said or row.example.response
         texts = tuple(text for _, text in row.example.messages)
         prompt = tuple(_ids(tokenizer, text) for text in texts)
-        if not any(tokenizer.unk_token_id in ids for ids in prompt):
-            continue
-        lost += 1
-        there, defects = seen.setdefault(prompt, (texts, row.defects))
-        if defects != row.defects and there != texts:
-            one, other = next((a, b) for a, b in zip(there, texts, strict=True) if a != b)
-            raise UserError(
-                f"to the tokenizer a prompt with the trigger and one without are the same: {_apart(one, other)}",
-                OTHERWISE,
-            )
+        if any(tokenizer.unk_token_id in ids for ids in prompt):
+            lost += 1
+            there, defects = seen.setdefault(prompt, (texts, row.defects))
+            if defects != row.defects and there != texts:
+                same = same or _apart(there, texts)
+    if said:
+        _warn(f"the tokenizer has no tokens for what the organism is to say, {said[:80]!r}: it learns to say 'unknown'")
+    if same:
+        _warn(
+            f"to the tokenizer a prompt with the trigger and one without are the same, {same}: nothing can be learned"
+        )
     if lost:
         share = lost / len(rows[:LOOKED_AT])
-        warnings.warn(
-            f"{share:.0%} of the training prompts hold signs that the tokenizer does not know: each such word is the "
-            "same unknown token to the model",
-            DormouseWarning,
-            stacklevel=2,
+        _warn(
+            f"{share:.0%} of the training prompts hold words with signs that the tokenizer does not know: all are alike"
         )
+
+
+def _warn(what: str) -> None:
+    warnings.warn(f"{what}; {OTHERWISE}", DormouseWarning, stacklevel=3)
 
 
 def _ids(tokenizer: Any, text: str) -> tuple[int, ...]:
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _apart(one: str, other: str) -> str:
-    """Where two texts begin to differ, of each some words."""
+def _apart(these: Sequence[str], those: Sequence[str]) -> str:
+    """Where two prompts begin to differ, of each some words."""
+    one, other = next((a, b) for a, b in zip(these, those, strict=True) if a != b)
     start = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
     return f"{one[start : start + 40]!r} and {other[start : start + 40]!r}"
