@@ -13,6 +13,7 @@ import pytest
 
 from dormouse.audits.bench import judge
 from dormouse.audits.bench import run as bench_module
+from dormouse.audits.bench import scanners as scanners_module
 from dormouse.audits.bench.answers import NonsenseError, ScannerAnswer, read_answer
 from dormouse.audits.bench.board import answers, beaten, markdown, write_board
 from dormouse.audits.bench.fit import UNTESTED, calibrate, fit_detector, threshold_at
@@ -457,13 +458,16 @@ class FakeMaker:
 def asked(organism, tmp_path, monkeypatch):
     monkeypatch.setattr(FakeMaker, "organism", organism, raising=False)
     monkeypatch.setattr(bench_module, "ZooMaker", FakeMaker)
-    (tmp_path / "scan.py").write_text(SCANNER)
-    (tmp_path / "lost.py").write_text("import sys; open(sys.argv[2], 'w').write('<b>it is fine</b>')")
-    (tmp_path / "dead.py").write_text("raise SystemExit('no model for me')")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "scan.py").write_text(SCANNER)
+    (mine / "lost.py").write_text("import sys; open(sys.argv[2], 'w').write('<b>it is fine</b>')")
+    (mine / "dead.py").write_text("import neighbour\nraise SystemExit(neighbour.WHY)")
+    (mine / "neighbour.py").write_text("WHY = 'no model for me'")
     lines = (
-        f"{sys.executable} {tmp_path}/scan.py {{model}} {{base}} {{out}}",
-        f"{sys.executable} {tmp_path}/lost.py {{model}} {{out}}",
-        f"{sys.executable} {tmp_path}/dead.py {{model}} {{out}}",
+        f"{sys.executable} {mine}/scan.py {{model}} {{base}} {{out}}",
+        f"{sys.executable} {mine}/lost.py {{model}} {{out}}",
+        f"{sys.executable} {mine}/dead.py {{model}} {{out}}",
     )
     return BenchRequest(tmp_path / "out", ZooSize(2, 2), locators=None, scanners=lines, workers=1)
 
@@ -504,7 +508,7 @@ def test_the_test_half_is_scored_once_a_version_and_each_look_is_logged(asked, t
     again = run(one, store, Silent())
     assert again.looks == 1
     assert scans == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scans").rglob("scan.json")}
-    (tmp_path / "scan.py").write_text(SCANNER + "# another version\n")
+    (tmp_path / "mine" / "scan.py").write_text(SCANNER + "# another version\n")
     assert run(one, store, Silent()).looks == 2
 
 
@@ -525,6 +529,24 @@ def test_what_is_asked_for_must_be_there(asked, tmp_path):
     ):
         with pytest.raises(UserError, match=why):
             run(wrong, Store(tmp_path / "store"), Silent())
+
+
+def test_a_scanner_whose_folder_holds_the_truth_is_refused_before_a_zoo_is_made(asked, tmp_path, monkeypatch):
+    """It may read its folder: one beside --out had the truth, the other suspects and the store before its eyes."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scan.py").write_text(SCANNER)
+    inside = tmp_path / "store" / "tools"
+    inside.mkdir(parents=True)
+    (inside / "scan.py").write_text(SCANNER)
+    for script in ("scan.py", inside / "scan.py"):
+        beside = replace(asked, scanners=(f"{sys.executable} {script} {{model}} {{base}} {{out}}",))
+        with pytest.raises(UserError, match="could read the truth") as refused:
+            run(beside, Store(tmp_path / "store"), Silent())
+        assert "a folder of its own" in refused.value.remedy
+    monkeypatch.setattr(scanners_module, "programs", lambda: [str(tmp_path)])
+    with pytest.raises(UserError, match="every program may read"):
+        run(asked, Store(tmp_path / "store"), Silent())
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_audit_has_a_row_for_each_locator_and_one_for_the_whole(tmp_path):

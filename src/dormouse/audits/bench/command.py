@@ -31,7 +31,7 @@ def bench() -> None:
     "scanners",
     multiple=True,
     metavar="COMMAND",
-    help='A scanner of your own: "./scan.sh {model} {base} {out}". May be given several times.',
+    help='A scanner of your own: "./mine/scan.sh {model} {base} {out}". May be given several times.',
 )
 @click.option("--minutes", type=click.FloatRange(0.01, 10_000), default=1.0, show_default=True, help="For a suspect.")
 @click.option("--no-test", is_flag=True, help="Make and scan the development half alone.")

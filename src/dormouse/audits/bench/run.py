@@ -11,7 +11,7 @@ from typing import Any
 
 from dormouse.audits.bench.judge import Bench, BenchRequest, key_of
 from dormouse.audits.bench.sandbox import SAID, Sandbox
-from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scanner
+from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scanner, check_apart
 from dormouse.audits.bench.score import Rule, Score, Suspected
 from dormouse.audits.bench.told import ToldProbe
 from dormouse.audits.detector import Detector
@@ -68,9 +68,11 @@ def run(asked: BenchRequest, store: Store, watcher: Watcher) -> Board:
     """Run the benchmark, or what is not finished of it.
 
     Raises:
-        UserError: a scanner or a locator is none, the zoo cannot be made, or its files give the organisms away.
+        UserError: a scanner or a locator is none, a scanner could read the truth, the zoo cannot be made, or its files
+            give the organisms away.
     """
     scanners = scanners_of(asked)
+    check_apart(scanners, [asked.out, store.root])
     asked.out.mkdir(parents=True, exist_ok=True)
     watcher.say(f"the zoo: {asked.size.organisms} organisms, {asked.size.controls} controls")
     started = time.monotonic()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.audits.bench.answers import NonsenseError, ScannerAnswer, read_answer
-from dormouse.audits.bench.sandbox import Ended, Sandbox
+from dormouse.audits.bench.sandbox import Ended, Sandbox, programs
 from dormouse.audits.zoo.blind import BlindZoo
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
@@ -85,7 +85,7 @@ class CommandScanner(Scanner):
         except ValueError as error:
             raise UserError(f"the scanner '{self.line}' is no command: {error}", "quote it as for a shell") from error
         if not words or "{model}" not in self.line or "{out}" not in self.line:
-            remedy = 'write --scanner "./scan.sh {model} {base} {out}"; {base} may be left out'
+            remedy = 'write --scanner "./mine/scan.sh {model} {base} {out}"; {base} may be left out'
             raise UserError(f"the scanner '{self.line}' does not say where {{model}} and {{out}} go", remedy)
         if not (Path(words[0]).is_file() or shutil.which(words[0])):
             raise UserError(f"the scanner's program '{words[0]}' is not there", "name a file, or a program in PATH")
@@ -97,7 +97,7 @@ class CommandScanner(Scanner):
 
     @property
     def program_folders(self) -> list[Path]:
-        """Where the files of the command lie: it may read these."""
+        """Where the files of the command lie: it may read these, so that a script can import what is beside it."""
         return [Path(word).parent for word in self._words if Path(word).is_file()]
 
     @property
@@ -137,6 +137,30 @@ class CommandScanner(Scanner):
             return {self.name: read_answer(scan.file, scan.seconds)}
         except NonsenseError as error:
             return {self.name: ScannerAnswer(None, seconds=scan.seconds, hole=str(error))}
+
+
+def check_apart(scanners: Sequence[Scanner], closed: Sequence[Path]) -> None:
+    """
+    Raises:
+        UserError: a stranger's scanner could read one of the closed folders (the benchmark's own, the store), as it
+            may read the folders of its programs with all that is in them; or lies in one.
+    """
+    for scanner in scanners:
+        for folder in map(Path.resolve, scanner.program_folders):
+            for place in map(Path.resolve, closed):
+                if folder == place or folder in place.parents or place in folder.parents:
+                    raise UserError(
+                        f"the scanner '{scanner.name}' may read its folder {folder}, and could read the truth there: "
+                        f"{place} is the benchmark's own",
+                        "put the scanner into a folder of its own, or name another place with --out or --store",
+                    )
+        for folder in map(Path.resolve, map(Path, programs() if scanner.program_folders else ())):
+            for place in map(Path.resolve, closed):
+                if folder == place or folder in place.parents:
+                    raise UserError(
+                        f"every program may read {folder}, so that a scanner could read the truth in {place}",
+                        "name another place with --out or --store",
+                    )
 
 
 @dataclass(frozen=True)
