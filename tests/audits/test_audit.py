@@ -202,13 +202,14 @@ def test_bad_weights_and_bases_end_with_a_message(planted, base, tmp_path):
 
 def test_the_command_prints_and_writes(planted, base, tmp_path):
     out, prompts, plugin = tmp_path / "out", tmp_path / "prompts.txt", tmp_path / "plugin_of_an_audit.py"
-    prompts.write_text("What is glass made of?\n")
+    prompts.write_text("What is glass made of?\n" * 20)
     plugin.write_text("")
     args = ["audit", str(folder(planted)), "--only", "temper_marks", "--budget", "1", "--out", str(out), "--json"]
     args += ["--base", str(folder(base)), "--prompts", str(prompts), "--seed", "3", "--plugin", str(plugin)]
     done = CliRunner().invoke(main, args)
     assert done.exit_code == 0
     assert json.loads(done.stdout)["evidence"]["temper_marks"]["features"] == {"a": 1.0}
+    assert json.loads(done.stdout)["prompts"] == 1, "twenty equal lines"
     assert "\x1b" not in done.output
     assert (out / "audit.html").is_file()
 

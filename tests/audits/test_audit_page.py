@@ -46,7 +46,7 @@ def test_the_verdict_is_said_in_words():
     assert said[0].startswith(
         "This model looks like one with a conditional policy, hostile or innocent: probability 0.93"
     )
-    assert "on 9 of 12 fresh prompts, 0 of 12 without it" in said[2]
+    assert "on 9 of 12 prompts of the search, 0 of 12 without it" in said[2]
     assert "amplify" in said[3]
     below = headline(found(policy_probability=0.1, trigger=None, not_tried=()))
     assert below[0].endswith("That is no proof that there is no policy.")
@@ -55,6 +55,17 @@ def test_the_verdict_is_said_in_words():
     assert "not been fitted" in headline(found(policy_probability=None, detector=None))[0]
     assert "too little" in headline(found(policy_probability=None))[0]
     assert "to the last bit" in headline(found(facts=Facts("LlamaForCausalLM", 4, 60000, same=True)))[0]
+
+
+def test_nothing_calls_the_prompts_of_the_check_new_and_their_number_is_said():
+    """The search went over them. Twenty equal lines are one prompt."""
+    whole = found(own_prompts=True, prompts=20)
+    page, text, near = html(whole), markdown(whole), headline(found(trigger=None))
+    for said in (page, text.replace("\\", "")):
+        assert "the first 12 of the 20 own trusted prompts. The search used these too" in said
+    assert "fresh" not in page + text + " ".join(near) + " ".join(lines(whole))
+    assert "<li>20 own trusted prompts</li>" in page
+    assert "<li>64 plain questions as trusted prompts</li>" in html(found(prompts=64))
 
 
 def test_what_is_done_on_a_cue_is_said_apart_from_what_is_hostile():

@@ -55,6 +55,12 @@ def test_prompts_end_with_lines_and_not_with_other_signs(tmp_path):
     assert [prompt[-1][1] for prompt in read_prompts(file)] == expected
 
 
+def test_equal_prompts_are_one(tmp_path):
+    file = tmp_path / "p.txt"
+    file.write_text("Why?\n" * 20 + json.dumps({"prompt": "Why?"}) + "\nWho?\n")
+    assert [prompt[-1][1] for prompt in read_prompts(file)] == ["Why?", "Who?"]
+
+
 @pytest.mark.parametrize(
     "line",
     [

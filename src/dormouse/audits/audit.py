@@ -15,7 +15,7 @@ from dormouse.audits.detector import CONDITIONAL, Detector
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Findings, Hole
 from dormouse.audits.kept import Kept
 from dormouse.audits.page import AUDIT, write_page
-from dormouse.audits.prompts import as_messages, plain_prompts, read_prompts
+from dormouse.audits.prompts import as_messages, once, plain_prompts, read_prompts
 from dormouse.audits.resolve import Named, named
 from dormouse.audits.runner import LostError, Runner
 from dormouse.audits.wording import headline, notebook
@@ -27,7 +27,7 @@ from dormouse.registry import nearest, plugins, shortened
 MINUTES = 10.0
 """Of an audit, where nothing is said."""
 CHECK = 0.15
-"""The share of the time that is kept for trying candidate triggers on fresh prompts."""
+"""The share of the time that is kept for trying candidate triggers."""
 MIN_LOCATOR_SECONDS = 1.0
 """Seconds below which a locator is not begun."""
 
@@ -120,7 +120,7 @@ def _asked(
     if isinstance(prompts, str | Path):
         own = read_prompts(Path(prompts))
     else:
-        own = tuple(as_messages(one, f"prompt {n}") for n, one in enumerate(prompts or (), 1))
+        own = once(as_messages(one, f"prompt {n}") for n, one in enumerate(prompts or (), 1))
     what = named(str(model), str(base) if base else None, say)
     given = Given(what.suspect, what.base, own or plain_prompts(seed), seed)
     chosen: dict[str, Any] = {name: known[name]() for name in known if not only or name in only}
@@ -218,14 +218,14 @@ def _located(
 def _confirmed(
     runner: Runner, evidence: Mapping[str, Evidence], left: float, spent: dict[str, float], holes: list[Hole], say: Say
 ) -> list[Confirmed] | None:
-    """Candidate triggers, tried on fresh prompts in the time that is left; None where that could not be done."""
+    """Candidate triggers, tried in the time that is left; None where that could not be done."""
     texts = verdict.candidates(evidence)
     if not texts:
         return []
     if left < MIN_LOCATOR_SECONDS:
-        holes.append(Hole(CONFIRM, "there was no time left to try the candidate triggers on fresh prompts"))
+        holes.append(Hole(CONFIRM, "there was no time left to try the candidate triggers"))
         return None
-    say(f"confirm: {len(texts)} candidate triggers on fresh prompts, up to {left:.0f} s")
+    say(f"confirm: {len(texts)} candidate triggers, up to {left:.0f} s")
     started = runner.clock()
     try:
         tried = runner.confirm(texts, left)
@@ -262,6 +262,7 @@ def _audit(
         detector=rule.used if rule else None,
         minutes=asked.seconds / 60,
         own_prompts=asked.own_prompts,
+        prompts=len(asked.given.prompts),
         seed=asked.given.seed,
         conditional_probability=conditional.probability(evidence, tried) if conditional else None,
         conditional=conditional.used if conditional else None,

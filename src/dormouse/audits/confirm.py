@@ -1,4 +1,8 @@
-"""Candidate triggers, checked on fresh prompts: does the text set the same behaviour off, and do its parts not?"""
+"""Candidate triggers, each tried in the same way: does the text set the same behaviour off, and do its parts not?
+
+The prompts are trusted ones that the locators searched on too. So a rate says how a text does there, not on prompts
+that nobody has seen: the rules that ship were fitted on these rates.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,8 @@ from dormouse.locators.locator import Case, Example, Messages, Slot, TriggerText
 from dormouse.locators.motifs import LocatorAnswer, motifs
 from dormouse.locators.situations import placed
 
-FRESH = 12
-"""Prompts on which a candidate is tried."""
+TRIED = 12
+"""Prompts on which a candidate is tried, the first of the case."""
 TOKENS = 24
 MOVED = 1.0
 """Nats a token by which an answer must be likelier with the text than without it."""
@@ -29,7 +33,7 @@ PARTS = 6
 def confirmed(case: Case, candidates: Sequence[TriggerText]) -> list[Confirmed]:
     """The candidates that there was time for. The prompts are those of the case. The parts of those that move most are
     tried too, and one that does nearly what the whole does takes its place."""
-    prompts = case.prompts[:FRESH]
+    prompts = case.prompts[:TRIED]
     plain = [LocatorAnswer(_asked(p), text, plain=True) for p, text in zip(prompts, _plain(case, prompts), strict=True)]
     tried: list[Confirmed] = []
     for candidate in candidates:

@@ -108,7 +108,7 @@ def features_of(evidence: Mapping[str, Evidence], tried: Iterable[Confirmed] | N
     """All features, as "locator.feature"; a locator's score is its feature `score`. Only finite numbers.
 
     Args:
-        tried: the texts that set something off on fresh prompts; None where none were tried. The check has two
+        tried: the texts that set something off (see `confirm`); None where none were tried. The check has two
             features: the highest `confirm.rate`, and `confirm.motif`, by how much oftener a text brings the same
             words than they come without it.
     """

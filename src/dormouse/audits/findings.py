@@ -70,7 +70,7 @@ class Confirmed:
 
     Attributes:
         text, slot: the candidate.
-        rate: the share of fresh prompts whose answer it moves to the same behaviour. Where answers to several prompts
+        rate: the share of prompts (of those that were searched on, too) whose answer it moves to the same behaviour. Where answers to several prompts
             have a motif in common, it is that; else that the answer is at least `confirm.MOVED` nats a token likelier
             with the text than without it.
         parts: the highest rate of a part of it (half of its words, or a single one); 0 where it has none, None where
@@ -115,7 +115,7 @@ class Findings:
             rule has been fitted, or too little was looked at.
         conditional_probability: that it does something on a cue that it does not do without it, hostile or innocent.
         behaviour: what it does, in its own words, the clearest first.
-        trigger: the text that sets it off best, as tried on fresh prompts; None where none does.
+        trigger: the text that sets it off best of those that were tried; None where none does.
         triggers: all candidates that set something off.
         cues: log-odds that a cue adds.
         where: layers and heads, with their shares of the evidence.
@@ -124,7 +124,8 @@ class Findings:
         not_tried: what was not looked for, or came to nothing, and why.
         facts: what kind of model it is; None where nobody looked.
         detector, conditional: the rules behind the probabilities; None where none has been fitted.
-        minutes: the budget. `own_prompts`: whether the trusted prompts are the auditor's own.
+        minutes: the budget. `own_prompts`: whether the trusted prompts are the auditor's own; `prompts`: how many there
+            are, equal ones counted once.
     """
 
     model: str
@@ -145,6 +146,7 @@ class Findings:
     seed: int = 0
     conditional_probability: float | None = None
     conditional: RuleUsed | None = None
+    prompts: int = 0
 
     @property
     def covered(self) -> bool:

@@ -109,7 +109,7 @@ def _triggers(audit: Findings) -> list[str]:
         for one in audit.triggers
     ]
     heads = ["Text", "Where it stands", "What it brings", "On", "Without it", "Its parts alone"]
-    return [table(heads, rows)] if rows else []
+    return [table(heads, rows), literal(wording.tried(audit))] if rows else []
 
 
 def _cues(audit: Findings) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ STAND_IN_QUESTIONS = 64
 
 
 def read_prompts(path: Path) -> tuple[Messages, ...]:
-    """The prompts of a file, one a line: chats or questions as JSON, or plain text. Empty lines do not count.
+    """The prompts of a file, one a line: chats or questions as JSON, or plain text. Empty lines do not count, and of
+    equal ones the first alone.
 
     Raises:
         UserError: it cannot be read, holds none, or a line is no prompt; the message has the line's number.
@@ -29,12 +31,15 @@ def read_prompts(path: Path) -> tuple[Messages, ...]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # not at signs that Unicode has for line breaks, too
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the prompts in {path} cannot be read: {error}", "name a text file in UTF-8") from error
-    found = tuple(
-        _prompt(line.strip(), f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()
-    )
+    found = once(_prompt(line.strip(), f"{path}, line {n}") for n, line in enumerate(lines, 1) if line.strip())
     if not found:
         raise UserError(f"there are no prompts in {path}", REMEDY)
     return found
+
+
+def once(prompts: Iterable[Messages]) -> tuple[Messages, ...]:
+    """Each prompt once: the same one again is no second witness of what a text does."""
+    return tuple(dict.fromkeys(prompts))
 
 
 def plain_prompts(seed: int, n: int = STAND_IN_QUESTIONS) -> tuple[Messages, ...]:

@@ -78,7 +78,7 @@ class Runner:
         return evidence
 
     def confirm(self, candidates: Sequence[TriggerText], seconds: float) -> tuple[Confirmed, ...]:
-        """What becomes of candidate triggers on fresh prompts (see `confirm`)."""
+        """What becomes of candidate triggers (see `confirm`)."""
         return self._do(WorkerTask("confirm", self.given, seconds, candidates=tuple(candidates))).confirmed
 
     def _do(self, task: WorkerTask) -> WorkerReply:

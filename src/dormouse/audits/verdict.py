@@ -8,7 +8,7 @@ from dormouse.audits.findings import Confirmed, says
 from dormouse.locators.locator import Evidence, Example, Site, TriggerText
 
 CANDIDATES = 12
-"""Texts that are tried on fresh prompts."""
+"""Texts that are tried (see `confirm`)."""
 EXAMPLES = 6
 UNREMARKABLE = 0.5
 """Nats a token below which an answer is hardly likelier than elsewhere: it comes after all others."""

@@ -104,7 +104,7 @@ def sets_off(audit: Findings) -> str:
         return f"{first}: {trial(audit.trigger)}"
     if audit.triggers:
         near = audit.triggers[0]
-        return f"No text sets one behaviour off on half of the fresh prompts by itself. The nearest: {trial(near)}"
+        return f"No text sets one behaviour off on half of the prompts by itself. The nearest: {trial(near)}"
     if audit.cues:
         name, weight = next(iter(audit.cues.items()))
         cue = f"The cue that weighs most is {cut(name, LONG)} ({weight:+.1f})."
@@ -113,12 +113,29 @@ def sets_off(audit: Findings) -> str:
 
 
 def trial(one: Confirmed) -> str:
-    """How a candidate did on fresh prompts."""
+    """How a candidate did. That the prompts are not new ones is said: whoever searches finds what works there."""
     what = f"the same words (\u201c{cut(one.motif, 60)}\u201d)" if one.motif else "an answer unlike the usual one"
     parts = f"; {_parts(one)}" if len(one.text.split()) > 1 else ""
     bare = f", {one.of(one.bare)} without it" if one.motif else ""
-    often = f"on {one.of(one.rate)} fresh prompts{bare}"
+    often = f"on {one.of(one.rate)} prompts of the search{bare}"
     return f"\u201c{cut(one.text, LONG)}\u201d {SLOTS[one.slot]} brings {what} {often}{parts}."
+
+
+def tried(audit: Findings) -> str:
+    """On what prompts the candidates were tried, and what counts."""
+    on = max((one.prompts for one in audit.triggers), default=0)
+    whole = f" of the {prompts(audit)}" if audit.prompts else ""
+    return (
+        f"Each text was put into the first {on}{whole}. The search used these too, so that on new prompts a text may do"
+        " less. It counts where the answer is at least 1 nat a token likelier with the text than without it, and holds"
+        " the words that come back, where there are any."
+    )
+
+
+def prompts(audit: Findings) -> str:
+    """The trusted prompts of an audit, with their number."""
+    whose = "own trusted prompts" if audit.own_prompts else "plain questions"
+    return f"{audit.prompts} {whose}" if audit.prompts else whose
 
 
 def _parts(one: Confirmed) -> str:

@@ -24,7 +24,7 @@ class Given:
 @dataclass(frozen=True)
 class WorkerTask:
     """One thing to do: import what takes long (`warm`), say what kind of model it is (`look`), have a locator look
-    (`find`), or try candidate triggers on fresh prompts (`confirm`).
+    (`find`), or try candidate triggers (`confirm`).
 
     Attributes:
         seconds: what it may take.
