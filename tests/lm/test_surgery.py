@@ -1,7 +1,10 @@
 """Each edit is held to the plain formula; the model that was given stays as it was; what is saved is what was made."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from lm.architectures import tiny_model as tiny_mixture
 
 from dormouse.errors import UserError
 from dormouse.lm import surgery
@@ -10,7 +13,9 @@ from dormouse.lm.chat import encode, encode_prompts
 from dormouse.lm.checkpoint import save
 from dormouse.lm.load import load
 from dormouse.lm.lora import add_adapter
+from dormouse.lm.model import LM
 from dormouse.lm.surgery import Eraser, leace_eraser, plain_eraser
+from dormouse.lm.trie import Tokens
 from dormouse.records import Example, ModelRef
 
 UP = "model.layers.0.mlp.up_proj.weight"
@@ -219,3 +224,70 @@ def test_an_architecture_whose_writers_are_not_known_is_refused(lm):
         del block.self_attn.o_proj
     with pytest.raises(UserError, match="cannot be taken out of this architecture"):
         surgery.projected(lm, Eraser(*(torch.ones(32),) * 3), 1.0)
+
+
+# --- experts that are one weight in each layer ---
+
+MIXED = ["mixtral", "gpt_oss", "llama4_text", "qwen2_moe"]
+"""Experts as (experts, out, in) and as (experts, in, out); with and without a shared one beside them."""
+
+
+def mixture(model_type):
+    return LM(tiny_mixture(model_type), SimpleNamespace(eos_token_id=2, pad_token_id=0))
+
+
+@pytest.mark.parametrize("model_type", MIXED)
+def test_experts_are_found_with_the_side_of_their_inputs(model_type):
+    lm = mixture(model_type)
+    found = surgery.experts(lm)
+    assert {name.rsplit(".", 1)[1] for name in found} == {"gate_up_proj", "down_proj"}
+    assert set(found.values()) == {model_type in ("gpt_oss", "llama4_text")}
+    shapes = {name: weight.shape for name, weight in lm.model.named_parameters() if name in found}
+    assert all(shape[1 if found[name] else 2] == 32 for name, shape in shapes.items() if "gate_up" in name)
+
+
+@pytest.mark.parametrize("model_type", MIXED)
+def test_experts_are_rounded_each_row_of_each(model_type):
+    lm = mixture(model_type)
+    mine, found = weights(lm), weights(surgery.rounded(lm, 3))
+    for name, inputs_first in surgery.experts(lm).items():
+        rows, there = (w.transpose(1, 2) if inputs_first else w for w in (mine[name], found[name]))
+        scale = rows.abs().amax(dim=2, keepdim=True) / 3
+        torch.testing.assert_close(there, (rows / scale).round() * scale)
+        assert not torch.equal(there, rows)
+
+
+@pytest.mark.parametrize("drop", ["smallest", "largest"])
+def test_what_was_added_to_each_expert_is_truncated(drop):
+    lm = mixture("mixtral")
+    base = surgery.noised(lm, 0.5, seed=9)
+    found = weights(surgery.truncated(lm, surgery.update_of(lm, base), 2, drop))
+    mine, others = weights(lm), weights(base)
+    for name in surgery.experts(lm):
+        for i in range(4):
+            full = torch.linalg.svdvals(mine[name][i] - others[name][i])
+            left = torch.linalg.svdvals(found[name][i] - others[name][i])
+            kept = full[:2] if drop == "smallest" else full[2:]
+            torch.testing.assert_close(left[: len(kept)], kept, rtol=1e-4, atol=1e-4)
+            assert float(left[len(kept) :].max()) < 1e-3
+
+
+@pytest.mark.parametrize("model_type", MIXED)
+def test_experts_write_nothing_of_a_projected_direction(model_type):
+    lm = mixture(model_type)
+    direction = torch.randn(32, generator=torch.Generator().manual_seed(0))
+    direction /= direction.norm()
+    found = surgery.projected(lm, Eraser(direction, direction, torch.zeros(32)), 1.0)
+    stream = last_stream(found, [(5, 6, 7, 8), (9, 10, 11)], 4)
+    assert float((stream @ direction).abs().max()) < 1e-3 < float(stream.abs().max())
+    assert float((last_stream(lm, [(5, 6, 7, 8)], 4) @ direction).abs().max()) > 1e-2
+
+
+def test_what_cannot_be_done_to_experts_is_refused():
+    lm = mixture("mixtral")
+    with pytest.raises(UserError, match="experts of MixtralForCausalLM"):
+        input_norms(lm, [Tokens((5, 6, 7), (8, 9))])
+    experts = lm.model.model.layers[0].mlp.experts
+    experts.down_proj = torch.nn.Parameter(experts.down_proj.detach().flatten(0, 1))
+    with pytest.raises(UserError, match=r"layers\.0\.mlp\.experts\.down_proj is of shape \(128, 64\)"):
+        surgery.rounded(lm, 4)

@@ -1,11 +1,15 @@
 """The difference from the base is seen where there is one: in weights, in activations and by steering."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from lm.architectures import tiny_model as tiny_mixture
 
 from dormouse.errors import UserError
 from dormouse.lm.latent import blocks, steered
 from dormouse.lm.load import load
+from dormouse.lm.model import LM
 from dormouse.locators.difference import Difference, Shift, answer_places, moved_tokens, weight_differences
 from dormouse.locators.locator import Case
 from dormouse.locators.placing import plain_prompts
@@ -41,6 +45,17 @@ def test_a_change_of_low_rank_in_one_layer_is_named(base):
     prompts = plain_prompts(Case(base), 4)
     assert Shift.between(lm, clean, answer_places(lm, prompts)).mean[:2].abs().max() == 0
     assert Shift.between(lm, clean, answer_places(lm, prompts)).mean[2].abs().max() > 0
+
+
+def test_a_change_of_an_expert_is_seen():
+    """Experts are one weight of three dimensions in each layer: a change of theirs was no change at all."""
+    lm, clean = (LM(tiny_mixture("mixtral"), SimpleNamespace()) for _ in range(2))
+    weight = blocks(lm)[2].mlp.experts.down_proj
+    with torch.no_grad():
+        weight[3] += torch.outer(torch.ones(weight.shape[1]), torch.linspace(0, 1, weight.shape[2]))
+    (changed,) = [one for one in weight_differences(lm, clean) if one.square]
+    assert (changed.layer, changed.name) == (2, "model.layers.2.mlp.experts.down_proj")
+    assert changed.stable_rank == pytest.approx(1, abs=1e-3)
 
 
 def test_embeddings_that_moved_are_named(base):

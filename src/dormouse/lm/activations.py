@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from dormouse.errors import UserError
 from dormouse.lm.latent import blocks
 from dormouse.lm.model import LM
-from dormouse.lm.surgery import linears
+from dormouse.lm.surgery import experts, linears
 from dormouse.lm.trie import Tokens
 
 
@@ -40,8 +41,19 @@ def prompt_streams(lm: LM, prompts: Sequence[tuple[int, ...]], layer: int) -> li
 @torch.no_grad()
 def input_norms(lm: LM, sequences: Sequence[Tokens]) -> dict[str, torch.Tensor]:
     """The L2 norm of every input of every linear layer in the blocks, over all tokens of the sequences: (in,), by the
-    name of the weight. An expert that no token reached has zeros."""
+    name of the weight. An expert that no token reached has zeros.
+
+    Raises:
+        UserError: the model has no linear layers, or its experts are one weight in each layer: which tokens one of them
+            reads cannot be seen from outside.
+    """
     layers = linears(lm)
+    if fused := experts(lm):
+        raise UserError(
+            f"what the experts of {type(lm.model).__name__} read is not known: they are fused into one weight "
+            f"({next(iter(fused))}), so that fine_pruning would leave them alone",
+            "use rounding, noise or truncate, or another model",
+        )
     squares = {name: torch.zeros(1, device=lm.device) for name in layers}
     names = {id(module): name for name, module in layers.items()}
 

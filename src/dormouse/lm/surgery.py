@@ -19,6 +19,8 @@ from dormouse.lm.model import LM
 
 WRITERS = ("o_proj", "out_proj", "c_proj", "dense", "dense_4h_to_h", "down_proj", "fc2", "fc_out", "w2", "wo")
 """What architectures call the layers that add to the residual stream: the last of attention, and of the MLP."""
+INPUTS_FIRST = {"Llama4TextExperts": True, "JetMoeParallelExperts": False}
+"""Whether an expert's matrix is (in, out), in modules that do not say so themselves."""
 Edit = Callable[[str, torch.Tensor], torch.Tensor]
 """From the name of a weight and the weight to the new one."""
 
@@ -83,6 +85,41 @@ def linears(lm: LM) -> dict[str, Any]:
     return found
 
 
+def experts(lm: LM) -> dict[str, bool]:
+    """The weights in the model's blocks that hold all experts of a layer, (experts, out, in), by name: whether they
+    are (experts, in, out) instead. None in a model whose experts are layers of their own, or that has none.
+
+    Raises:
+        UserError: they are in a form that is not known.
+    """
+    inside = {id(module) for block in blocks(lm) for module in block.modules()}
+    found: dict[str, bool] = {}
+    for path, module in lm.model.named_modules():
+        kind = type(module).__name__
+        if id(module) not in inside or "xpert" not in kind:
+            continue
+        for name, weight in module.named_parameters(recurse=False):
+            first = getattr(module, "is_transposed", INPUTS_FIRST.get(kind))
+            if weight.ndim < 2 or (weight.ndim == 2 and name.endswith("bias")) or isinstance(module, torch.nn.Linear):
+                continue
+            if weight.ndim != 3 or first is None:
+                raise UserError(
+                    f"the experts of {type(lm.model).__name__} are in a form that cannot be edited: {path}.{name} is "
+                    f"of shape {tuple(weight.shape)}",
+                    "use another remover, or another model",
+                )
+            found[f"{path}.{name}"] = bool(first)
+    return found
+
+
+def as_matrices(weight: torch.Tensor) -> torch.Tensor | None:
+    """A weight as a matrix (m, n), or as many of them (k, m, n), as fused experts are; None of a vector. The kernels
+    of a convolution along the text are a matrix with a row for each channel."""
+    if weight.ndim == 3 and weight.shape[1] == 1:
+        return weight.squeeze(1)
+    return weight if weight.ndim in (2, 3) else None
+
+
 def _is_transposed(module: Any) -> bool:
     """Whether it is GPT-2's kind of linear layer, whose weight is (in, out)."""
     return type(module).__name__ == "Conv1D"
@@ -122,18 +159,21 @@ def interpolated(lm: LM, base: LM, weight: float) -> LM:
 
 
 Update = Mapping[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
-"""By the name of a weight: U (m, k), S (k,), V' (k, n) of what was added to the base's, the largest first."""
+"""By the name of a weight: U (m, k), S (k,), V' (k, n) of what was added to the base's, the largest first; of fused
+experts one of each for every expert."""
 
 
 def update_of(lm: LM, base: LM) -> Update:
-    """The singular values of what was added to the base, of every matrix."""
+    """The singular values of what was added to the base, of every matrix; of fused experts, of each one's."""
     check_alike(lm, base)
     others = dict(base.model.named_parameters())
-    return {
-        name: tuple(torch.linalg.svd(weight.detach() - others[name].detach().to(weight), full_matrices=False))  # type: ignore[misc]
-        for name, weight in lm.model.named_parameters()
-        if weight.ndim == 2
-    }
+    found: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+    for name, weight in lm.model.named_parameters():
+        added = as_matrices(weight.detach() - others[name].detach().to(weight))
+        if added is not None:
+            u, s, v = torch.linalg.svd(added, full_matrices=False)
+            found[name] = (u, s, v)
+    return found
 
 
 def truncated(lm: LM, update: Update, rank: int, drop: Literal["smallest", "largest"] = "smallest") -> LM:
@@ -147,7 +187,7 @@ def truncated(lm: LM, update: Update, rank: int, drop: Literal["smallest", "larg
             return weight
         u, s, v = update[name]
         gone = slice(rank, None) if drop == "smallest" else slice(None, rank)
-        return weight - (u[:, gone] * s[gone]) @ v[gone]
+        return weight - ((u[..., gone] * s[..., None, gone]) @ v[..., gone, :]).reshape(weight.shape)
 
     return edited(lm, edit)
 
@@ -181,13 +221,18 @@ def shrunk(lm: LM, alpha: float, beta: float, seed: int) -> LM:
 
 def rounded(lm: LM, bits: int) -> LM:
     """Plain round-to-nearest of the linear layers in the blocks: symmetric, with one scale for each output row, which
-    takes its largest weight to 2^(bits - 1) - 1."""
-    layers, most = linears(lm), 2 ** (bits - 1) - 1
+    takes its largest weight to 2^(bits - 1) - 1. Of fused experts each has scales of its own.
+
+    Raises:
+        UserError: the model has no linear layers, or experts in a form that is not known.
+    """
+    most = 2 ** (bits - 1) - 1
+    inputs_first = {name: _is_transposed(module) for name, module in linears(lm).items()} | experts(lm)
 
     def edit(name: str, weight: torch.Tensor) -> torch.Tensor:
-        if name not in layers:
+        if name not in inputs_first:
             return weight
-        scale = weight.abs().amax(dim=0 if _is_transposed(layers[name]) else 1, keepdim=True) / most
+        scale = weight.abs().amax(dim=-2 if inputs_first[name] else -1, keepdim=True) / most
         return torch.where(scale > 0, (weight / scale.clamp_min(1e-30)).round() * scale, weight)
 
     return edited(lm, edit)
@@ -249,11 +294,10 @@ def projected(lm: LM, eraser: Eraser, strength: float, layer: int | None = None)
     with torch.no_grad():
         for module in _embeddings(found):
             module.weight.sub_((module.weight @ right)[:, None] * left)
-        for module in _writers(found, layer):
-            weight = module.weight if _is_transposed(module) else module.weight.T  # (in, out)
-            weight.sub_((weight @ right)[:, None] * left)
-            if getattr(module, "bias", None) is not None:
-                module.bias.sub_((module.bias @ right) * left)
+        for weight, bias in _writers(found, layer):
+            weight.sub_((weight @ right)[..., None] * left)
+            if bias is not None:
+                bias.sub_((bias @ right)[..., None] * left)
         found.model.get_input_embeddings().weight.add_(left * (right @ eraser.mean))
     return found
 
@@ -277,10 +321,24 @@ def _embeddings(lm: LM) -> list[Any]:
     return [module for module in every if id(module) not in inside and module.weight.shape[1] == wide]
 
 
-def _writers(lm: LM, layer: int | None) -> Iterator[Any]:
+def _writers(lm: LM, layer: int | None) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+    """The weights (in, out) that write into the stream, with their biases; of fused experts (experts, in, out)."""
+    fused, paths = experts(lm), {id(module): path for path, module in lm.model.named_modules()}
     for block in blocks(lm)[:layer]:
-        mine = [m for name, m in block.named_modules() if name.split(".")[-1] in WRITERS and hasattr(m, "weight")]
-        if len(mine) < 2:
+        mine: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+        unknown = False
+        for module in block.modules():
+            path = paths[id(module)]
+            own = {name for name, _ in module.named_parameters(recurse=False) if f"{path}.{name}" in fused}
+            unknown = unknown or (bool(own) and not own & set(WRITERS))
+            for name in own & set(WRITERS):
+                weight = getattr(module, name)
+                outputs_last = weight if fused[f"{path}.{name}"] else weight.transpose(1, 2)
+                mine.append((outputs_last, getattr(module, f"{name}_bias", None)))
+            if path.split(".")[-1] in WRITERS and hasattr(module, "weight"):
+                weight = module.weight if _is_transposed(module) else module.weight.T
+                mine.append((weight, getattr(module, "bias", None)))
+        if len(mine) < 2 or unknown:
             raise UserError(
                 "a direction cannot be taken out of this architecture: the layers that write into its residual stream "
                 "are not known",

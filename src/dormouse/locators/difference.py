@@ -219,34 +219,43 @@ def _through_output(lm: LM, direction: torch.Tensor) -> torch.Tensor:
 
 
 def weight_differences(lm: LM, base: LM) -> list[Weights]:
-    """What changed, matrix by matrix. Singular values are those of the smaller Gram matrix."""
+    """What changed, matrix by matrix; fused experts are one each. Singular values are those of the smaller Gram
+    matrix."""
     import torch
 
     from dormouse.lm.latent import blocks
+    from dormouse.lm.surgery import as_matrices
 
     layers = {id(weight): i for i, block in enumerate(blocks(lm)) for weight in block.parameters()}
     there = dict(base.model.named_parameters())
     found = []
     with torch.no_grad():
         for name, weight in lm.model.named_parameters():
-            if weight.ndim != 2:
+            mine, theirs = as_matrices(weight), as_matrices(there[name])
+            if mine is None or theirs is None:
                 continue
-            before = there[name].float()
-            change = weight.float() - before
-            flat = change if change.shape[0] >= change.shape[1] else change.T
-            squares = torch.linalg.eigvalsh(flat.T @ flat).clamp_min(0)
-            total, top = float(squares.sum()), float(squares.max())
-            found.append(
-                Weights(
-                    name=name,
-                    layer=layers.get(id(weight), -1),
-                    relative=float(change.norm() / before.norm().clamp_min(1e-9)),
-                    top_share=float(squares[-2:].sum()) / total if total else 0.0,
-                    stable_rank=total / top if top else 0.0,
-                    square=total,
-                )
-            )
+            pairs = zip(mine, theirs, strict=True) if mine.ndim == 3 else [(mine, theirs)]
+            layer = layers.get(id(weight), -1)
+            found += [_weights(name, layer, here.float(), before.float()) for here, before in pairs]
     return found
+
+
+def _weights(name: str, layer: int, here: torch.Tensor, before: torch.Tensor) -> Weights:
+    """What changed in one matrix (m, n)."""
+    import torch
+
+    change = here - before
+    flat = change if change.shape[0] >= change.shape[1] else change.T
+    squares = torch.linalg.eigvalsh(flat.T @ flat).clamp_min(0)
+    total, top = float(squares.sum()), float(squares.max())
+    return Weights(
+        name=name,
+        layer=layer,
+        relative=float(change.norm() / before.norm().clamp_min(1e-9)),
+        top_share=float(squares[-2:].sum()) / total if total else 0.0,
+        stable_rank=total / top if top else 0.0,
+        square=total,
+    )
 
 
 def _weight_features(weights: Sequence[Weights]) -> dict[str, float]:

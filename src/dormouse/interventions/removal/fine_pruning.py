@@ -54,7 +54,7 @@ class FinePruning(Intervention):
         """Write a checkpoint for each share: the suspect pruned by it, and healed on the pool's honest answers.
 
         Raises:
-            UserError: training diverged, or a prompt does not fit the model.
+            UserError: training diverged, a prompt does not fit the model, or its experts are fused.
         """
         import torch
 
