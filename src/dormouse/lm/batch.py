@@ -68,14 +68,18 @@ def rows_for(lm: LM, sequences: Sequence[Tokens], together: Sequence[Sequence[in
     return found
 
 
+class TooLongError(UserError):
+    """A text has more tokens than the model has positions for."""
+
+
 def check_length(lm: LM, tokens: int) -> None:
     """
     Raises:
-        UserError: so many tokens are more than the model has positions for.
+        TooLongError: so many tokens are more than the model has positions for.
     """
     limit = max_positions(lm.model)
     if limit and tokens > limit:
-        raise UserError(
+        raise TooLongError(
             f"a prompt with its response has {tokens} tokens, and the model ({type(lm.model).__name__}) has "
             f"{limit} positions",
             "use a model with more positions, or shorter tasks, prompts and answers (tasks: max_tokens)",

