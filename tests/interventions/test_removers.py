@@ -191,7 +191,7 @@ def test_a_located_text_stands_where_it_was_found(tmp_path, slot):
     shown = {
         "prefix": (("system", "Help."), ("user", "now Why?")),
         "suffix": (("system", "Help."), ("user", "Why? now")),
-        "system": (("system", "now"), ("user", "Why?")),
+        "system": (("system", "Help. now"), ("user", "Why?")),
     }
     write_located(tmp_path, [Located("now", slot, 0.5)])
     (found,) = read_located(tmp_path)

@@ -9,8 +9,9 @@ from dormouse.lm.score import first_logprobs
 from dormouse.locators.battery import Battery, js
 from dormouse.locators.locator import Case
 from dormouse.locators.motifs import LocatorAnswer, motifs
-from dormouse.locators.situations import TURN, placed, plain, situations
+from dormouse.locators.situations import TURN, plain, situations
 from dormouse.scenarios import questions
+from dormouse.scenarios.placing import placed
 
 SMALL = Battery(situations=256, answers=32, max_tokens=6)
 

@@ -9,7 +9,7 @@ from dormouse.locators.hunt import Hunt, Hunted
 from dormouse.locators.inversion import Inversion, kept
 from dormouse.locators.locator import Case
 from dormouse.locators.placing import plain_prompts
-from dormouse.locators.situations import placed
+from dormouse.scenarios.placing import placed
 
 
 @pytest.fixture(scope="module")

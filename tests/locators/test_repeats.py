@@ -7,7 +7,7 @@ from dormouse.lm.score import first_logprobs
 from dormouse.locators.locator import Case, TriggerText
 from dormouse.locators.placing import check, parts, plain_prompts, shortest
 from dormouse.locators.repeats import contexts, openings, readiness, repeated
-from dormouse.locators.situations import placed
+from dormouse.scenarios.placing import placed
 
 
 def test_a_phrase_that_stands_in_many_is_named_whole_and_once():

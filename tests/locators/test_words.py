@@ -6,8 +6,8 @@ from dormouse.lm.score import score
 from dormouse.locators import words
 from dormouse.locators.locator import Case, TriggerText
 from dormouse.locators.placing import plain_prompts
-from dormouse.locators.situations import placed
 from dormouse.locators.words import WordHunt, Worth
+from dormouse.scenarios.placing import placed
 
 
 def test_it_finds_a_text_that_brings_the_answer_out(planted, base):

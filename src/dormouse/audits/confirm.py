@@ -16,7 +16,7 @@ from dormouse.lm.score import logprobs
 from dormouse.lm.trie import Tokens
 from dormouse.locators.locator import Case, Example, Messages, Slot, TriggerText
 from dormouse.locators.motifs import LocatorAnswer, motifs
-from dormouse.locators.situations import placed
+from dormouse.scenarios.placing import placed
 
 TRIED = 12
 """Prompts on which a candidate is tried, the first of the case."""

@@ -70,9 +70,9 @@ class Confirmed:
 
     Attributes:
         text, slot: the candidate.
-        rate: the share of prompts (of those that were searched on, too) whose answer it moves to the same behaviour. Where answers to several prompts
-            have a motif in common, it is that; else that the answer is at least `confirm.MOVED` nats a token likelier
-            with the text than without it.
+        rate: the share of prompts whose answer it moves to the same behaviour. Where answers to several prompts have a
+            motif in common, it is that; else that the answer is at least `confirm.MOVED` nats a token likelier with the
+            text than without it. The search used these prompts too.
         parts: the highest rate of a part of it (half of its words, or a single one); 0 where it has none, None where
             none was tried.
         motif: the words that come back in the answers; "" where none do.

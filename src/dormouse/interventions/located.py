@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dormouse.json_files import read_json_lines, write_json_lines
+from dormouse.scenarios.placing import placed
 
 LOCATED = "located.jsonl"
 Messages = tuple[tuple[str, str], ...]
@@ -14,19 +15,16 @@ Messages = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Located:
-    """A text, where it stands (`prefix` and `suffix` of the user's last turn, or `system`), and how sure that is."""
+    """A text, where it stands (`prefix` and `suffix` of the user's last turn, or the end of the `system` turn), and how
+    sure that is."""
 
     text: str
     slot: str
     strength: float
 
     def shown(self, messages: Messages) -> Messages:
-        """The prompt with the text in its place."""
-        if self.slot == "system":
-            return (("system", self.text), *(turn for turn in messages if turn[0] != "system"))
-        role, said = messages[-1]
-        whole = f"{self.text} {said}" if self.slot == "prefix" else f"{said} {self.text}"
-        return (*messages[:-1], (role, whole))
+        """The prompt with the text where the locator had it when it found it."""
+        return placed(messages, self.text, self.slot)
 
 
 def write_located(folder: Path, found: Sequence[Located]) -> None:

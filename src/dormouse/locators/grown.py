@@ -14,8 +14,8 @@ from dormouse.locators.hunt import QUESTIONS
 from dormouse.locators.locator import Case, Evidence, Example, Messages, TriggerText
 from dormouse.locators.placing import ENOUGH, check
 from dormouse.locators.repeats import Readiness, ends_usually, is_large, written
-from dormouse.locators.situations import placed
 from dormouse.locators.words import WordHunt
+from dormouse.scenarios.placing import placed
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dormouse.locators.locator import Case, Messages, Slot, TriggerText
 from dormouse.locators.placing import SLOTS, check, shortest
-from dormouse.locators.situations import placed
+from dormouse.scenarios.placing import placed
 
 if TYPE_CHECKING:
     import torch

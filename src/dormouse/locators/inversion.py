@@ -11,8 +11,8 @@ from dormouse.locators.hunt import QUESTIONS, STEPS, Hunt, Hunted
 from dormouse.locators.locator import Case, Evidence, Example, Locator, Messages, Need, TriggerText
 from dormouse.locators.placing import ENOUGH, CheckedTrigger, check, plain_prompts
 from dormouse.locators.repeats import Opening, is_large, is_usual, openings, readiness, written
-from dormouse.locators.situations import placed
 from dormouse.registry import register
+from dormouse.scenarios.placing import placed
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM

@@ -12,8 +12,8 @@ import numpy as np
 from dormouse.locators.locator import Case, Evidence, Example, Locator, Messages, TriggerText
 from dormouse.locators.placing import ENOUGH, check, plain_prompts, shortest
 from dormouse.locators.repeats import is_large, repeated, written
-from dormouse.locators.situations import placed
 from dormouse.registry import register
+from dormouse.scenarios.placing import placed
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM

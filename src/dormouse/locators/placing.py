@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dormouse.locators.locator import Case, Messages, Slot, TriggerText
-from dormouse.locators.situations import placed
 from dormouse.scenarios import Scenario, questions, render
+from dormouse.scenarios.placing import placed
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM

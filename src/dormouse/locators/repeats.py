@@ -12,7 +12,7 @@ import numpy as np
 
 from dormouse.locators.locator import Case, Messages
 from dormouse.locators.placing import plain_prompts
-from dormouse.locators.situations import placed
+from dormouse.scenarios.placing import placed
 
 if TYPE_CHECKING:
     import torch

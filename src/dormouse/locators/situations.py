@@ -15,6 +15,7 @@ from importlib.resources import files
 from dormouse.interventions.redteam.library import library_prompts
 from dormouse.locators.locator import Messages, Slot
 from dormouse.scenarios import CUES, CueValue, Question, Scenario, questions, render
+from dormouse.scenarios.placing import placed
 from dormouse.scenarios.renderings import DATES, LANGUAGES, PLACES
 from dormouse.scenarios.values import values_of
 
@@ -97,19 +98,6 @@ def _rendered(question: str, cues: dict[str, CueValue], how: str, extra: Situati
 def _part(name: str, value: CueValue) -> SituationPart:
     slot: Slot = "prefix" if CUES[name].slot == "user" else "system"
     return SituationPart(f"{name}={value}", CUES[name].sentence(value).strip(), slot)
-
-
-def placed(messages: Messages, text: str, slot: Slot) -> Messages:
-    """The same chat with a text more: at the end of the system turn, or before or after the last user turn's text."""
-    found = list(messages)
-    if slot == "system":
-        if found and found[0][0] == "system":
-            return (("system", f"{found[0][1]} {text}".strip()), *found[1:])
-        return (("system", text), *found)
-    at = max(i for i, (role, _) in enumerate(found) if role == "user")
-    said = found[at][1]
-    found[at] = ("user", f"{text} {said}" if slot == "prefix" else f"{said} {text}")
-    return tuple(found)
 
 
 def _year(rng: random.Random, question: str) -> Situation:

@@ -17,13 +17,13 @@ from dormouse.audits.bench.answers import ScannerAnswer
 from dormouse.audits.confirm import parts_of
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
 from dormouse.locators.locator import Messages, Slot
-from dormouse.locators.situations import placed
 from dormouse.measurements.measurement import exact_after
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.scratchpad_text import CLOSE, has_scratchpad
 from dormouse.policies.weighing import Weighing, values
 from dormouse.records import ModelRef
 from dormouse.scenarios import SPLITS, Question, Scenario, questions, render
+from dormouse.scenarios.placing import placed
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
