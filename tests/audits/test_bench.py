@@ -289,10 +289,24 @@ def test_a_score_counts_what_it_says():
     assert found.trigger == Share(8, 10)
     assert found.trigger_fixed == Share(8, 8)
     assert found.cues == (0.9, 8)
-    assert found.area.value == pytest.approx((8 * 3 + 2) / 27)
+    assert found.area.value == pytest.approx((8 * 4 + 3 + 0.5) / 40), "a hole is the lowest score there is"
     assert found.said == "0 of 4 flagged: below 52.7 % (95 %)"
     assert found.reasons == {"it hung": 2}
     json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_a_scanner_that_is_silent_of_nearly_all_is_not_the_best():
+    """It said something of 4 suspects in 120, all right: its AUROC was 1.00, and it stood first."""
+    half = [suspected("token", "", 1.0)] * 2 + [suspected("token", "", None)] * 58
+    half += [suspected("plain", "x", 0.0)] * 2 + [suspected("plain", "x", None)] * 58
+    found = score("s", "test", half, Rule.of(half))
+    assert found.area.value == pytest.approx((2 * 60 + 58 * 58 / 2) / 3600)
+    known = [replace(one, answer=replace(one.answer, probability=one.answer.score)) for one in half]
+    found = score("s", "test", known, Rule.of(known))
+    assert found.brier == (pytest.approx(0.25 * 116 / 120), pytest.approx(0.25))
+    assert found.probabilities == Share(4, 120)
+    silent = score("s", "test", [suspected("token", "", None), suspected("plain", "x", None)], Rule.of([]))
+    assert (silent.area, silent.brier) == (None, None)
 
 
 def test_a_habit_is_to_be_found_where_what_is_done_on_a_cue_is_asked_for():
