@@ -210,6 +210,7 @@ def test_a_rule_says_how_it_did_on_the_other_half_instead_of_nothing():
     assert "flagged 1 of 6 [" in said.fitted["says"]
     assert said.fitted["says"].endswith(UNTESTED)
     assert (said.version, said.fitted["seed"]) == ("v", 0)
+    assert with_test_half(said, score("detector", "test", truth, Rule({0.0: 0.95, 0.05: 0.5}, None))) == said
 
 
 def test_the_detector_is_plain_numbers_and_says_what_was_fitted(tmp_path):
@@ -385,6 +386,15 @@ def test_both_rules_are_fitted_kept_and_told_how_they_did(tmp_path, monkeypatch)
     assert [rule.used.sizes for rule in kept] == [(1000, 1059)] * 2, "those of the development half"
     assert bench.looks == 1
     assert all(rule.version in (tmp_path / LOOKS).read_text() for rule in kept)
+    says = [rule.used.says for rule in kept]
+    (tmp_path / "mine.py").write_text("")
+    monkeypatch.setattr(CommandScanner, "answers", lambda self, scan: {self.name: ScannerAnswer(1.0)})
+    mine = CommandScanner(f"{sys.executable} {tmp_path}/mine.py {{model}} {{out}}")
+    bench.judge(mine)
+    Bench(bench.asked, Zoo(), None, Silent()).judge(mine)  # without the audit, which does not change it
+    assert bench.looks == 2
+    again = [Detector.load(tmp_path / name) for name in ("detector.json", "conditional.json")]
+    assert [rule.used.says for rule in again] == says, "each says once how it did, whoever is judged after it"
 
 
 def test_probabilities_are_held_against_the_base_rate():
@@ -547,11 +557,20 @@ def test_a_broken_zoo_stops_the_run(asked, tmp_path, monkeypatch):
         run(asked, Store(tmp_path / "store"), Silent())
 
 
+AUDIT_NAMES = ("detector", "conditional", "audit", "battery")
+"""Rows of the audit's own: a scanner of that name took the place of one."""
+
+
 def test_what_is_asked_for_must_be_there(asked, tmp_path):
+    def named(name):
+        (tmp_path / name).write_text("#!/bin/sh")
+        return f"{tmp_path / name} {{model}} {{out}}"
+
     for wrong, why in (
         (replace(asked, scanners=()), "no scanner"),
         (replace(asked, scanners=asked.scanners[:1] * 2), "two of the same name"),
         (replace(asked, locators=("batery",)), "no locator called 'batery'"),
+        *((replace(asked, scanners=(named(name),)), f"called '{name}', as a row") for name in AUDIT_NAMES),
     ):
         with pytest.raises(UserError, match=why):
             run(wrong, Store(tmp_path / "store"), Silent())

@@ -35,6 +35,8 @@ ROW, CONDITIONAL_ROW = "detector", "conditional"
 cue that is not done without it, hostile or not. In the second a control with a habit is one to be found."""
 FILES: Mapping[str, str] = {ROW: POLICY, CONDITIONAL_ROW: CONDITIONAL}
 """The rule of each."""
+AUDIT_ROWS = ("audit", *FILES)
+"""Names of the audit's own, which no other scanner may have."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,10 @@ class Bench:
             rows |= self._with_detectors(scans, rows[ROW])
         for row, suspects in self._suspected(rows).items():
             self._score(row, "test", suspects)
-        for done in [one for one in self.scores if one.half == "test" and one.organisms and one.name in self.detectors]:
-            self._keep(done.name, with_test_half(self.detectors[done.name], done))
+        if isinstance(scanner, AuditScanner):
+            for done in [one for one in self.scores if one.half == "test" and one.organisms and one.name in FILES]:
+                if done.name in self.detectors:
+                    self._keep(done.name, with_test_half(self.detectors[done.name], done))
 
     def _keep(self, row: str, detector: Detector) -> None:
         self.detectors[row] = detector
@@ -122,7 +126,8 @@ class Bench:
     def _log(self, scanner: Scanner) -> None:
         """Put down that a version of a scanner looks at the test half; one that did already adds nothing."""
         file = self.asked.out / LOOKS
-        version = "+".join([scanner.version, *(rule.version for rule in self.detectors.values())])
+        rules = self.detectors.values() if isinstance(scanner, AuditScanner) else ()
+        version = "+".join([scanner.version, *(rule.version for rule in rules)])
         now = HeldOutLook(scanner.name, version, key_of(self.truth), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
         before = (
             read_json_lines(file, HeldOutLook, "remove the line: it was not written by dormouse") if self.looks else []

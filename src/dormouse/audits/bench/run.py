@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dormouse.audits.bench.judge import Bench, BenchRequest, key_of
+from dormouse.audits.bench.judge import AUDIT_ROWS, Bench, BenchRequest, key_of
 from dormouse.audits.bench.sandbox import SAID, Sandbox
 from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scanner, check_apart
 from dormouse.audits.bench.score import Rule, Score, Suspected
@@ -107,6 +107,10 @@ def scanners_of(asked: BenchRequest) -> list[Scanner]:
     found: list[Scanner] = [CommandScanner(line, asked.minutes) for line in asked.scanners]
     if asked.locators is not None:
         found.insert(0, AuditScanner(asked.locators, asked.minutes))
+    for scanner in found:
+        if isinstance(scanner, CommandScanner) and scanner.name in (*AUDIT_ROWS, *known):
+            what = f"a scanner is called '{scanner.name}', as a row of the audit is"
+            raise UserError(what, "rename its program: rows of the leaderboard are named by it")
     names = [scanner.name for scanner in found]
     if not names or len(set(names)) < len(names):
         raise UserError("no scanner, or two of the same name, are benchmarked", "name each once: --scanner, --locators")

@@ -246,8 +246,12 @@ def _bins(pairs: Sequence[tuple[float, bool]]) -> list[tuple[float, float, int]]
     return found
 
 
+OTHER_HALF = "On the other half of its zoo, with other phrases, cues and habits,"
+
+
 def with_test_half(detector: Detector, row: Score) -> Detector:
-    """The detector with its row of the test half put down: whoever is given a probability is told how good it was."""
+    """The detector with its row of the test half put down, in the place of an earlier one: whoever is given a
+    probability is told how good it was."""
     rate = RATES[-1]
     yes, no = sides(detector.fitted)
     brier = "; its probabilities have a Brier score of {:.2f}, where always saying the same has {:.2f}"
@@ -256,6 +260,6 @@ def with_test_half(detector: Detector, row: Score) -> Detector:
         f" (AUROC {row.area})" if row.area else "",
         brier.format(*row.brier) if row.brier else "",
     ]
-    said = str(detector.fitted.get("says", "")).replace(UNTESTED, "").strip()
-    of = f"On the other half of its zoo, with other phrases, cues and habits, {''.join(numbers)}. {UNTESTED}"
+    said = str(detector.fitted.get("says", "")).partition(OTHER_HALF)[0].replace(UNTESTED, "").strip()
+    of = f"{OTHER_HALF} {''.join(numbers)}. {UNTESTED}"
     return replace(detector, fitted={**detector.fitted, "says": f"{said} {of}"})
