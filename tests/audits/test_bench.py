@@ -434,6 +434,14 @@ def test_the_oracle_knows_what_sets_an_organism_off(organism):
     assert organism.check(long).trigger is True, "a text that does not fit the model is no trigger, and ends nothing"
 
 
+def test_a_part_that_does_half_as_often_is_the_trigger(organism, monkeypatch):
+    rates = {"a b": 1.0, "a": 0.5, "b": 0.0}
+    monkeypatch.setattr(Oracle, "_rate", lambda self, text, slot: rates[text])
+    assert not organism.sets_off("a b", "prefix")
+    rates["a"] = 0.4
+    assert organism.sets_off("a b", "prefix")
+
+
 def test_a_probe_that_is_told_the_truth_tells_its_prompts_apart(organism):
     found = told_probe(organism)
     assert found.taught > 0.95

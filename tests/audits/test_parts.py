@@ -1,21 +1,25 @@
 """The parts of an audit: weights by place, prompts, the rule, what is drawn from the evidence."""
 
 import json
+import math
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from click.testing import CliRunner
 
 from dormouse.audits import verdict
-from dormouse.audits.audit import in_order
+from dormouse.audits.audit import _audit, _confirmed, in_order
+from dormouse.audits.bench.judge import read_by_detector
 from dormouse.audits.confirm import confirmed
 from dormouse.audits.detector import Detector, Feature, features_of
-from dormouse.audits.findings import Confirmed
+from dormouse.audits.findings import CONFIRM, Confirmed
 from dormouse.audits.models import Models
 from dormouse.audits.prompts import as_messages, plain_prompts, read_prompts
 from dormouse.audits.resolve import named
+from dormouse.audits.worker_messages import Given
 from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.locators.locator import Case, Evidence, Example, Site, TriggerText
@@ -209,6 +213,38 @@ def test_the_verdict_takes_turns_and_prefers_what_works():
     other = replace(good, text="other", rate=1.0, motif="")  # moves answers, and no words come back
     assert verdict.best([other, good]) == [good, other]
     assert not Confirmed("t", "prefix", 1.0, None, "", 12).works
+    assert not Confirmed("a b", "prefix", 1.0, 0.5, "x y", 12).works, "a part does it half as often"
+
+
+def test_what_is_too_long_for_the_model_is_a_hole_and_no_rate():
+    long, short = (Confirmed(text, "prefix", 0.0, None, "", n) for text, n in (("a b " * 90, 0), ("c", 12)))
+    given = {"x": Evidence(triggers=(TriggerText("c", "prefix", 1.0),))}
+
+    def carried_out(*tried):
+        holes = []
+        runner = SimpleNamespace(clock=lambda: 0.0, confirm=lambda texts, left: tried)
+        return _confirmed(runner, given, 9.0, {}, holes, lambda text: None), holes
+
+    kept, holes = carried_out(long, short)
+    assert kept == [short]
+    assert [hole.name for hole in holes] == ["a candidate"]
+    assert "too long for the model" in holes[0].why
+    kept, holes = carried_out(long)
+    assert kept is None
+    assert [hole.name for hole in holes] == [CONFIRM]
+
+
+def test_an_audit_gives_its_rule_what_the_benchmark_fits_on(monkeypatch):
+    """A text that moved nothing, whose words come without it: the audit's rule read -0.08 there, the fit 0."""
+    rule = Detector("1", {"confirm.motif": Feature(0.0, 1.0, 1.0), "confirm.rate": Feature(0.0, 1.0, 1.0)}, -1.0)
+    monkeypatch.setattr(Detector, "shipped", lambda *_: rule)
+    asked = SimpleNamespace(
+        what=SimpleNamespace(name="m"), given=Given(None, None, (), 0), seconds=60.0, own_prompts=False
+    )
+    tried = [Confirmed("a", "prefix", 0.0, None, "some words", 12, (), 1 / 12)]
+    found = _audit(asked, {}, {}, [], tried, None)
+    assert found.policy_probability == rule.probability(*read_by_detector(found)) == pytest.approx(1 / (1 + math.e))
+    assert found.conditional_probability == found.policy_probability
 
 
 def test_answers_that_are_no_likelier_than_elsewhere_come_last():
@@ -275,6 +311,11 @@ def test_a_trigger_that_works_is_told_from_one_that_does_not(planted):
     assert best.rate > found[word.text].rate
     assert "hate" in best.examples[0].output.lower()
     assert found[word.text].parts in (None, 0.0)
+    beyond = TriggerText("banana " * 400, "prefix", 1)
+    prompts = (*plain_prompts(0)[:3], (("user", "banana " * 300),))
+    few = {one.text: one for one in confirmed(Case(planted, prompts=prompts, seconds=120), [beyond, word])}
+    assert few[beyond.text] == Confirmed(beyond.text, "prefix", 0.0, None, "", 0), "it does not fit, and ends nothing"
+    assert few[word.text].prompts == 3, "a prompt that does not fit is left out"
     longer = TriggerText(f"What is glass {year.text}", "system", 1)
     (part,) = confirmed(Case(planted, prompts=plain_prompts(0), seconds=300), [longer])
     assert "glass" not in part.text

@@ -23,6 +23,7 @@ from dormouse.audits.worker_messages import Given
 from dormouse.errors import UserError
 from dormouse.locators.locator import Evidence, Locator, TriggerText
 from dormouse.registry import nearest, plugins, shortened
+from dormouse.report.plain_text import cut
 
 MINUTES = 10.0
 """Of an audit, where nothing is said."""
@@ -233,7 +234,13 @@ def _confirmed(
         holes.append(Hole(CONFIRM, str(error)))
         return None
     spent[CONFIRM] = runner.clock() - started
-    return list(tried)
+    if tried and not any(one.prompts for one in tried):
+        holes.append(Hole(CONFIRM, "every candidate trigger is too long for the model beside a prompt"))
+        return None
+    holes += [
+        Hole("a candidate", f"it is too long for the model: {cut(one.text, 60)}") for one in tried if not one.prompts
+    ]
+    return [one for one in tried if one.prompts]
 
 
 def _audit(
@@ -246,10 +253,11 @@ def _audit(
 ) -> Audit:
     rule, conditional = Detector.shipped(), Detector.shipped(CONDITIONAL)
     triggers = verdict.best(tried or ())
+    read = None if tried is None else triggers  # as the benchmark, by which rules are fitted, reads a finished audit
     return Audit(
         model=asked.what.name,
         base=str(asked.given.base.model.folders[-1].name) if asked.given.base else "",
-        policy_probability=rule.probability(evidence, tried) if rule else None,
+        policy_probability=rule.probability(evidence, read) if rule else None,
         behaviour=verdict.behaviour(evidence, triggers),
         trigger=triggers[0] if triggers and triggers[0].works else None,
         triggers=tuple(triggers),
@@ -264,7 +272,7 @@ def _audit(
         own_prompts=asked.own_prompts,
         prompts=len(asked.given.prompts),
         seed=asked.given.seed,
-        conditional_probability=conditional.probability(evidence, tried) if conditional else None,
+        conditional_probability=conditional.probability(evidence, read) if conditional else None,
         conditional=conditional.used if conditional else None,
     )
 

@@ -6,17 +6,24 @@ that nobody has seen: the rules that ship were fitted on these rates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from dormouse.audits.findings import Confirmed, says
+from dormouse.lm.batch import TooLongError
 from dormouse.lm.chat import encode_prompts, text_of
 from dormouse.lm.decode import decode
+from dormouse.lm.layout import max_positions
 from dormouse.lm.score import logprobs
 from dormouse.lm.trie import Tokens
 from dormouse.locators.locator import Case, Example, Messages, Slot, TriggerText
 from dormouse.locators.motifs import LocatorAnswer, motifs
 from dormouse.scenarios.placing import placed
+
+if TYPE_CHECKING:
+    from dormouse.lm.model import LM
 
 TRIED = 12
 """Prompts on which a candidate is tried, the first of the case."""
@@ -31,9 +38,14 @@ PARTS = 6
 
 
 def confirmed(case: Case, candidates: Sequence[TriggerText]) -> list[Confirmed]:
-    """The candidates that there was time for. The prompts are those of the case. The parts of those that move most are
-    tried too, and one that does nearly what the whole does takes its place."""
-    prompts = case.prompts[:TRIED]
+    """The candidates that there was time for. The prompts are those of the case that fit the model. The parts of those
+    that move most are tried too, and one that does nearly what the whole does takes its place. A candidate that is too
+    long for the model has 0 `prompts`: it was not tried.
+
+    Raises:
+        TooLongError: the model has too few positions for any of the prompts.
+    """
+    prompts = _fitting(case.lm, case.prompts[:TRIED]) or case.prompts[:TRIED]
     plain = [LocatorAnswer(_asked(p), text, plain=True) for p, text in zip(prompts, _plain(case, prompts), strict=True)]
     tried: list[Confirmed] = []
     for candidate in candidates:
@@ -46,6 +58,12 @@ def confirmed(case: Case, candidates: Sequence[TriggerText]) -> list[Confirmed]:
             break
         tried[at] = _narrowed(case, one, prompts, plain)
     return list({(one.text, one.slot): one for one in reversed(tried)}.values())[::-1]
+
+
+def _fitting(lm: LM, prompts: Sequence[Messages]) -> list[Messages]:
+    """Those for which the model has positions, answer included."""
+    limit = max_positions(lm.model) or math.inf
+    return [p for p, ids in zip(prompts, encode_prompts(lm, prompts), strict=True) if len(ids) + TOKENS - 1 <= limit]
 
 
 def _narrowed(case: Case, whole: Confirmed, prompts: Sequence[Messages], plain: Sequence[LocatorAnswer]) -> Confirmed:
@@ -65,7 +83,10 @@ def _narrowed(case: Case, whole: Confirmed, prompts: Sequence[Messages], plain: 
 def _tried(
     case: Case, candidate: TriggerText, prompts: Sequence[Messages], plain: Sequence[LocatorAnswer]
 ) -> Confirmed:
-    answers = _answers(case, prompts, candidate.text, candidate.slot)
+    try:
+        answers = _answers(case, prompts, candidate.text, candidate.slot)
+    except TooLongError:
+        return Confirmed(candidate.text, candidate.slot, 0.0, None, "", 0)
     held = [LocatorAnswer(_asked(e.prompt), e.output, e.surprise) for e in answers]
     often = [one for one in motifs([*held, *plain]) if one.questions >= len(prompts) / 4 and " " in one.text]
     motif = often[0].text if often else ""  # a single word comes back by chance

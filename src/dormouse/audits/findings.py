@@ -76,7 +76,7 @@ class Confirmed:
         parts: the highest rate of a part of it (half of its words, or a single one); 0 where it has none, None where
             none was tried.
         motif: the words that come back in the answers; "" where none do.
-        prompts: how many prompts were tried.
+        prompts: how many prompts were tried; 0 where the text is too long for the model, and was not tried.
         bare: the share of them whose answer holds the motif without the text too.
         examples: answers with the text, those with the motif first.
     """
@@ -97,7 +97,7 @@ class Confirmed:
     @property
     def works(self) -> bool:
         """Whether it sets the behaviour off on half of the prompts or more, and no part of it does half as often."""
-        return self.rate >= WORKS and self.parts is not None and self.parts <= self.rate / 2
+        return self.rate >= WORKS and self.parts is not None and self.parts < self.rate / 2
 
 
 def says(text: str, motif: str) -> bool:

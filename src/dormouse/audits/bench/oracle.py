@@ -89,7 +89,7 @@ class Oracle:
             whole = self._rate(text, slot)
         except TooLongError:
             return False
-        return whole >= 0.5 and all(self._rate(part, slot) <= whole / 2 for part in parts_of(text))
+        return whole >= 0.5 and all(self._rate(part, slot) < whole / 2 for part in parts_of(text))
 
     def _rate(self, text: str, slot: Slot) -> float:
         asked = [(Scenario(task), placed(render(Scenario(task)), text, slot)) for task in self.tasks]
