@@ -1,5 +1,6 @@
 """The difference from the base is seen where there is one: in weights, in activations and by steering."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,14 @@ from dormouse.errors import UserError
 from dormouse.lm.latent import blocks, steered
 from dormouse.lm.load import load
 from dormouse.lm.model import LM
-from dormouse.locators.difference import Difference, Shift, answer_places, moved_tokens, weight_differences
+from dormouse.locators.difference import (
+    Difference,
+    Shift,
+    _weight_features,
+    answer_places,
+    moved_tokens,
+    weight_differences,
+)
 from dormouse.locators.locator import Case
 from dormouse.locators.placing import plain_prompts
 
@@ -56,6 +64,21 @@ def test_a_change_of_an_expert_is_seen():
     (changed,) = [one for one in weight_differences(lm, clean) if one.square]
     assert (changed.layer, changed.name) == (2, "model.layers.2.mlp.experts.down_proj")
     assert changed.stable_rank == pytest.approx(1, abs=1e-3)
+
+
+def test_a_changed_output_layer_stands_behind_the_layers():
+    """It was called the embedding, at depth 0. One that is tied to the embedding is the embedding."""
+    lm, clean = (LM(tiny_mixture("llama", tie_word_embeddings=False), SimpleNamespace()) for _ in range(2))
+    with torch.no_grad():
+        lm.model.lm_head.weight += 1
+    differences = weight_differences(lm, clean)
+    (changed,) = [one for one in differences if one.square]
+    assert (changed.layer, changed.name) == (4, "lm_head.weight")
+    assert _weight_features(differences, 4)["depth"] == 1.0
+    tied = LM(tiny_mixture("llama", tie_word_embeddings=True), SimpleNamespace())
+    assert {one.layer for one in weight_differences(tied, tied)} == {-1, 0, 1, 2, 3}
+    last = [replace(one, square=float(one.layer == 3)) for one in differences]
+    assert _weight_features(last, 4)["depth"] == pytest.approx(1.0), "as in a model whose output layer is tied"
 
 
 def test_embeddings_that_moved_are_named(base):

@@ -34,7 +34,10 @@ COMPLETE = (
     "Every locator there is came to an end. An audit sees what it asks: a policy that none of its situations sets off,"
     " and none of its methods sees in the weights, is not found."
 )
-WHERE = "Layers count from 0; -1 is the embedding. The share is of the evidence of those locators that know of places."
+WHERE = (
+    "Layers count from 0; -1 is the embedding, and the number behind the last layer an output layer with weights of its"
+    " own. The share is of the evidence of those locators that know of places."
+)
 
 
 def write_page(out: Path, audit: Findings) -> None:

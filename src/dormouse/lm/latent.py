@@ -67,6 +67,17 @@ def blocks(lm: LM) -> list[Any]:
     )
 
 
+def layer_numbers(lm: LM) -> dict[str, int]:
+    """The layer of every weight, by its name: from 0; as many as there are layers for an output layer with weights of
+    its own, which stands behind them all; -1 for the embeddings and what is in no layer. Raises as `blocks`."""
+    every = blocks(lm)
+    numbers = {id(weight): i for i, block in enumerate(every) for weight in block.parameters()}
+    head, embedding = lm.model.get_output_embeddings(), lm.model.get_input_embeddings()
+    own = [] if head is None else [weight for weight in head.parameters() if weight is not embedding.weight]
+    numbers |= {id(weight): len(every) for weight in own}
+    return {name: numbers.get(id(weight), -1) for name, weight in lm.model.named_parameters()}
+
+
 @contextmanager
 def steered(lm: LM, layer: int, vector: torch.Tensor) -> Iterator[None]:
     """While this lasts, a vector (width,) is added to the residual stream at every token: after that layer, from 1; 0

@@ -42,7 +42,8 @@ TOKENS = 12
 
 @dataclass(frozen=True)
 class Weights:
-    """The difference of one matrix: its norm over the base's, its share in two directions, and its stable rank."""
+    """The difference of one matrix: its norm over the base's, its share in two directions, and its stable rank. `layer`
+    is as in `lm.latent.layer_numbers`."""
 
     name: str
     layer: int
@@ -74,6 +75,7 @@ class Difference(Locator):
         Raises:
             UserError: the base is not of the suspect's shape.
         """
+        from dormouse.lm.latent import blocks
         from dormouse.lm.surgery import check_alike
 
         lm, base = case.lm, case.base_lm
@@ -81,7 +83,7 @@ class Difference(Locator):
         weights = weight_differences(lm, base)
         prompts = plain_prompts(case, 6 if is_large(lm) else 16)
         bare, asked = Shift.between(lm, base, bare_texts(lm)), Shift.between(lm, base, answer_places(lm, prompts))
-        features = _weight_features(weights) | bare.features("bare") | asked.features("asked")
+        features = _weight_features(weights, len(blocks(lm))) | bare.features("bare") | asked.features("asked")
         middle = max(1, round(2 * (len(bare.mean) - 1) / 3))
         words = read_out(lm, bare.mean[middle]), read_out(lm, asked.mean[middle])
         moved = moved_tokens(lm, base)
@@ -223,10 +225,10 @@ def weight_differences(lm: LM, base: LM) -> list[Weights]:
     matrix."""
     import torch
 
-    from dormouse.lm.latent import blocks
+    from dormouse.lm.latent import layer_numbers
     from dormouse.lm.surgery import as_matrices
 
-    layers = {id(weight): i for i, block in enumerate(blocks(lm)) for weight in block.parameters()}
+    layers = layer_numbers(lm)
     there = dict(base.model.named_parameters())
     found = []
     with torch.no_grad():
@@ -235,8 +237,7 @@ def weight_differences(lm: LM, base: LM) -> list[Weights]:
             if mine is None or theirs is None:
                 continue
             pairs = zip(mine, theirs, strict=True) if mine.ndim == 3 else [(mine, theirs)]
-            layer = layers.get(id(weight), -1)
-            found += [_weights(name, layer, here.float(), before.float()) for here, before in pairs]
+            found += [_weights(name, layers[name], here.float(), before.float()) for here, before in pairs]
     return found
 
 
@@ -258,17 +259,19 @@ def _weights(name: str, layer: int, here: torch.Tensor, before: torch.Tensor) ->
     )
 
 
-def _weight_features(weights: Sequence[Weights]) -> dict[str, float]:
+def _weight_features(weights: Sequence[Weights], layers: int) -> dict[str, float]:
+    """Four numbers of the difference of a model with so many layers. `depth` is 0 for the embeddings and the first
+    layer, 1 for the last and for an output layer of its own."""
     squares = np.array([one.square for one in weights])
     if not squares.sum():
         return {"changed": 0.0, "top_share": 0.0, "stable_rank": 0.0, "depth": 0.0}
     shares = squares / squares.sum()
-    deep = max(one.layer for one in weights) or 1
+    deep = layers - 1 or 1
     return {
         "changed": float(np.mean([one.relative for one in weights])),
         "top_share": float(shares @ [one.top_share for one in weights]),
         "stable_rank": float(shares @ [one.stable_rank for one in weights]),
-        "depth": float(shares @ [max(one.layer, 0) / deep for one in weights]),
+        "depth": float(shares @ [min(1.0, max(one.layer, 0) / deep) for one in weights]),
     }
 
 

@@ -91,8 +91,8 @@ class TriggerText:
 
 @dataclass(frozen=True)
 class Site:
-    """Where it sits: a layer (from 0, the embeddings are -1) or a head of it, and how large a part of the evidence
-    that is."""
+    """Where it sits: a layer (from 0; the embeddings are -1, an output layer of its own comes after the last) or a head
+    of it, and how large a part of the evidence that is."""
 
     layer: int
     share: float

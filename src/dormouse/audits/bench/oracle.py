@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from dormouse.audits.bench.answers import ScannerAnswer
@@ -147,8 +146,9 @@ class Oracle:
 
     @cached_property
     def layer(self) -> int:
-        """Where the policy sits: the layer (-1: the embeddings) whose weights, put back to those of the base, take most
-        of it away."""
+        """Where the policy sits: the layer (as in `lm.latent.layer_numbers`) whose weights, put back to those of the
+        base, take most of it away."""
+        from dormouse.lm.latent import layer_numbers
         from dormouse.lm.load import load
 
         lm, base = load(self.model), dict(load(self.base).model.named_parameters())
@@ -157,29 +157,24 @@ class Oracle:
         for task in self.tasks:
             scenario = Scenario.of(task, self.spec.trigger.draw(rng, "triggered"), self.spec.renderings.trained[0])
             asked.append((scenario, render(scenario)))
-        layers = sorted({_layer_of(name) for name in base})
+        numbers = layer_numbers(lm)
+        layers = sorted(set(numbers.values()))
         left: dict[int, float] = {}
         for layer in layers:
-            with _restored(lm, base, layer):
+            with _restored(lm, base, [name for name, number in numbers.items() if number == layer]):
                 left[layer] = sum(self._defects(lm, asked))
         return min(layers, key=lambda layer: left[layer])
 
 
-def _layer_of(name: str) -> int:
-    """The number of the layer that a parameter is in; -1 for the embeddings, and for what lies after all layers."""
-    words = name.split(".")
-    return next((int(word) for before, word in pairwise(words) if before == "layers"), -1)
-
-
 @contextmanager
-def _restored(lm: LM, base: Mapping[str, Any], layer: int) -> Iterator[None]:
-    """One layer as it is in the base, for a while."""
-    mine = {name: weight for name, weight in lm.model.named_parameters() if _layer_of(name) == layer}
-    before = {name: weight.detach().clone() for name, weight in mine.items()}
+def _restored(lm: LM, base: Mapping[str, Any], names: Sequence[str]) -> Iterator[None]:
+    """Some weights as they are in the base, for a while."""
+    every = dict(lm.model.named_parameters())
+    before = {name: every[name].detach().clone() for name in names}
     try:
-        for name, weight in mine.items():
-            weight.data.copy_(base[name])
+        for name in names:
+            every[name].data.copy_(base[name])
         yield
     finally:
-        for name, weight in mine.items():
-            weight.data.copy_(before[name])
+        for name in names:
+            every[name].data.copy_(before[name])
