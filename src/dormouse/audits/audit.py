@@ -15,6 +15,7 @@ from dormouse.audits.detector import CONDITIONAL, Detector
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Findings, Hole
 from dormouse.audits.kept import Kept
 from dormouse.audits.page import AUDIT, write_page
+from dormouse.audits.places import make_writable, refuse_unwritable
 from dormouse.audits.prompts import as_messages, once, plain_prompts, read_prompts
 from dormouse.audits.resolve import Named, named
 from dormouse.audits.runner import LostError, Runner
@@ -79,11 +80,14 @@ def audit(
         more: `seed` of everything that is drawn; `say`, which is told of progress, line by line.
 
     Raises:
-        UserError: there is no such model or locator, the base does not fit, or the budget or prompts are none.
+        UserError: there is no such model or locator, the base does not fit, the budget or prompts are none, or `out` is
+            not to be written to.
     """
     if out is not None:
         refuse_folder(Path(out), str(model))
     asked = _asked(model, base, budget_minutes, prompts, only, **more)
+    if out is not None:
+        make_writable(Path(out))
     found = _carried_out(asked)
     if out is not None:
         write_page(Path(out), found)
@@ -132,10 +136,11 @@ def refuse_folder(out: Path, model: str) -> None:
     """Before anything is looked for: the page has to have a place, and not that of another model's.
 
     Raises:
-        UserError: `out` is no folder, or holds something else than an audit of this model.
+        UserError: `out` is no folder, cannot be made, or holds something else than an audit of this model.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is no folder", "name a new one for the page with --out")
+    refuse_unwritable(out)
     file = out / AUDIT
     if not file.exists():
         return

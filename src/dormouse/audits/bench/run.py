@@ -15,6 +15,7 @@ from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scanner
 from dormouse.audits.bench.score import Rule, Score, Suspected
 from dormouse.audits.bench.told import ToldProbe
 from dormouse.audits.detector import Detector
+from dormouse.audits.places import make_writable
 from dormouse.audits.zoo.blind import BlindZoo, write_blind
 from dormouse.audits.zoo.make import ZooMaker, ZooSize
 from dormouse.audits.zoo.telltale import TellTale, tell_tale
@@ -68,12 +69,12 @@ def run(asked: BenchRequest, store: Store, watcher: Watcher) -> Board:
     """Run the benchmark, or what is not finished of it.
 
     Raises:
-        UserError: a scanner or a locator is none, a scanner could read the truth, the zoo cannot be made, or its files
-            give the organisms away.
+        UserError: a scanner or a locator is none, a scanner could read the truth, `out` is not to be written to, the
+            zoo cannot be made, or its files give the organisms away.
     """
     scanners = scanners_of(asked)
     check_apart(scanners, [asked.out, store.root])
-    asked.out.mkdir(parents=True, exist_ok=True)
+    make_writable(asked.out)
     watcher.say(f"the zoo: {asked.size.organisms} organisms, {asked.size.controls} controls")
     started = time.monotonic()
     made = ZooMaker(store, asked.out, watcher, asked.workers).make(asked.size)
