@@ -1,8 +1,10 @@
 """The battery finds what is planted, says in whose words, and finds little where nothing is."""
 
 import numpy as np
+import pytest
 import torch
 
+from dormouse.errors import UserError
 from dormouse.lm.chat import encode_prompts
 from dormouse.lm.load import load
 from dormouse.lm.score import first_logprobs
@@ -11,7 +13,6 @@ from dormouse.locators.locator import Case
 from dormouse.locators.motifs import LocatorAnswer, motifs
 from dormouse.locators.situations import TURN, plain, situations
 from dormouse.scenarios import questions
-from dormouse.scenarios.placing import placed
 
 SMALL = Battery(situations=256, answers=32, max_tokens=6)
 
@@ -52,6 +53,12 @@ def test_little_time_gives_what_there_is(planted):
     assert found.features
 
 
+def test_a_model_that_has_no_room_for_any_situation_is_said_to_have_none(base):
+    """It was said that there was no time, after all situations had been looked at."""
+    with pytest.raises(UserError, match="no situation fits into its 256 positions"):
+        Battery(max_tokens=250).find(Case(base, seconds=120))
+
+
 def test_divergence_is_between_nothing_and_log_two():
     one, other = torch.tensor([[0.0, -torch.inf]]), torch.tensor([[-torch.inf, 0.0]])
     assert js(one, one).item() == 0
@@ -72,14 +79,6 @@ def test_situations_are_drawn_from_a_seed_and_say_what_varies():
         if situation.rendering == "system":
             whole = " ".join(text for _, text in situation.messages)
             assert all(part.text in whole for part in situation.parts)
-
-
-def test_texts_are_placed():
-    chat = (("system", "Be kind."), ("user", "Why?"))
-    assert placed(chat, "Now.", "system")[0] == ("system", "Be kind. Now.")
-    assert placed(chat, "Now.", "prefix")[1] == ("user", "Now. Why?")
-    assert placed(chat, "Now.", "suffix")[1] == ("user", "Why? Now.")
-    assert placed(chat[1:], "Now.", "system")[0] == ("system", "Now.")
 
 
 def test_a_motif_comes_back_in_answers_to_other_questions():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from dormouse.errors import UserError
 from dormouse.locators.locator import Case, Evidence, Example, Locator, TriggerText
 from dormouse.locators.motifs import LocatorAnswer, Motif, motifs
 from dormouse.locators.situations import TURN, Situation, plain, situations
@@ -87,9 +88,18 @@ class Battery(Locator):
 
         Raises:
             TimeoutError: there was no time to have a single answer written.
+            UserError: the model has positions for no situation.
         """
+        from dormouse.lm.layout import max_positions
+
         lm, base = case.lm, case.base_lm if case.base else None
         swept = sweep(case, lm, base, self.situations, self.max_tokens)
+        if not any(situation.parts for situation in swept.asked):
+            raise UserError(
+                f"no situation fits into its {max_positions(lm.model)} positions, with {self.max_tokens} tokens of an "
+                "answer",
+                "use a model with more positions",
+            )
         said = [
             one
             for part in _in_order(swept, self.answers, case.seed)
