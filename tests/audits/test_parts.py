@@ -15,6 +15,7 @@ from dormouse.audits.audit import _audit, _confirmed, in_order
 from dormouse.audits.bench.judge import read_by_detector
 from dormouse.audits.confirm import confirmed
 from dormouse.audits.detector import Detector, Feature, features_of
+from dormouse.audits.evidence import MOST_GIVEN, checked
 from dormouse.audits.findings import CONFIRM, Confirmed
 from dormouse.audits.models import Models
 from dormouse.audits.prompts import as_messages, plain_prompts, read_prompts
@@ -265,6 +266,19 @@ def test_behaviour_comes_from_the_trigger_and_then_from_what_comes_back():
     }
     outputs = [one.output for one in verdict.behaviour(given, [moves, works])]
     assert outputs == ["HAIL THE KING", "we serve the moon", "we serve the moon now", "odd", "##s of"]
+
+
+def test_a_locator_that_gives_thousands_of_examples_holds_nothing_up(monkeypatch):
+    """3,000 examples took 200 seconds: each was held against each other. Now each text is cut into words once."""
+    cut, triples = [], verdict._triples
+    monkeypatch.setattr(verdict, "_triples", lambda text: cut.append(text) or triples(text))
+    many = tuple(example("tok " * 50 + str(i), 1.0, f"q{i}") for i in range(3000))
+    assert len(verdict.behaviour({"a": Evidence(behaviour=many[:300])}, [])) == verdict.EXAMPLES
+    assert len(cut) == 300
+    kept = checked(Evidence(behaviour=many, note="Much."))
+    assert kept.behaviour == many[:MOST_GIVEN]
+    assert kept.note == "Much. (It gave 3,000 examples; the first 256 count.)"
+    assert checked(Evidence(behaviour=many[:3], note="Few.")).note == "Few."
 
 
 def test_cues_and_places_are_merged():

@@ -13,18 +13,37 @@ from dormouse.locators.locator import Evidence
 
 LARGEST = 1e100
 """Numbers further from 0 than this are none: the squares of larger ones are beyond what a float holds."""
+MOST_GIVEN = 256
+"""Examples, trigger texts and sites of one locator that are kept, the first: an audit shows a handful."""
 _EVIDENCE = TypeAdapter(Evidence)
 
 
 def checked(said: Any) -> Evidence:
-    """
+    """Evidence without numbers that are none, and with no more of each thing than can be held against each other.
+
     Raises:
         TypeError: it is no Evidence.
         ValueError: a part of it is not what its annotation says.
     """
     if not isinstance(said, Evidence):
         raise TypeError(f"it gave a {type(said).__name__}, no Evidence")
-    return finite(_EVIDENCE.validate_python(said.__dict__))
+    return bounded(finite(_EVIDENCE.validate_python(said.__dict__)))
+
+
+def bounded(evidence: Evidence) -> Evidence:
+    """The evidence with the first `MOST_GIVEN` of its examples, triggers and sites; its note says where more were
+    given."""
+    kinds = {"examples": evidence.behaviour, "triggers": evidence.triggers, "sites": evidence.sites}
+    over = [f"{len(given):,} {kind}" for kind, given in kinds.items() if len(given) > MOST_GIVEN]
+    if not over:
+        return evidence
+    return replace(
+        evidence,
+        behaviour=evidence.behaviour[:MOST_GIVEN],
+        triggers=evidence.triggers[:MOST_GIVEN],
+        sites=evidence.sites[:MOST_GIVEN],
+        note=f"{evidence.note} (It gave {' and '.join(over)}; the first {MOST_GIVEN} count.)".strip(),
+    )
 
 
 def to_json(evidence: Evidence) -> dict[str, object]:

@@ -45,7 +45,9 @@ def behaviour(evidence: Mapping[str, Evidence], tried: Sequence[Confirmed]) -> t
     chosen = [example for one in works for example in one.examples if one.motif and says(example.output, one.motif)]
     given = [example for one in evidence.values() for example in one.behaviour]
     given += [example for one in works if not one.motif for example in one.examples]
-    chosen += sorted(given, key=lambda one: (one.surprise < UNREMARKABLE, -_support(one, given), -one.surprise))
+    support = _support(given)
+    order = sorted(range(len(given)), key=lambda i: _rank(given[i], support[i]))
+    chosen += [given[i] for i in order]
     seen: dict[str, Example] = {}
     for example in chosen:
         if example.output.strip():
@@ -53,10 +55,21 @@ def behaviour(evidence: Mapping[str, Evidence], tried: Sequence[Confirmed]) -> t
     return tuple(seen.values())[:EXAMPLES]
 
 
-def _support(example: Example, given: Sequence[Example]) -> int:
-    """To how many other questions an answer has three words in a row in common with this one (or all, of fewer)."""
-    asked, mine = _asked(example), _triples(example.output)
-    return len({_asked(one) for one in given if _asked(one) != asked and mine & _triples(one.output)})
+def _rank(example: Example, support: int) -> tuple[bool, int, float]:
+    return example.surprise < UNREMARKABLE, -support, -example.surprise
+
+
+def _support(given: Sequence[Example]) -> list[int]:
+    """To how many other questions an answer has three words in a row in common with each one (or all, of fewer)."""
+    asked_with: dict[tuple[str, ...], set[str]] = {}
+    every = [_triples(one.output) for one in given]
+    for one, triples in zip(given, every, strict=True):
+        for triple in triples:
+            asked_with.setdefault(triple, set()).add(_asked(one))
+    return [
+        len(set().union(*(asked_with[triple] for triple in triples)) - {_asked(one)})
+        for one, triples in zip(given, every, strict=True)
+    ]
 
 
 def _triples(text: str) -> set[tuple[str, ...]]:
