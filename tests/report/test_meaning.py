@@ -80,6 +80,17 @@ def test_the_worst_near_misses_are_in_the_headline() -> None:
     assert "Near misses were not measured" in said(planted())["Caution"]
 
 
+@pytest.mark.parametrize(("before", "off"), [(4e-18, 0.0), (0.007, 0.0), (0.99, 0.3)])
+def test_what_was_not_planted_is_not_called_sharp(before: float, off: float) -> None:
+    near = record("a", 0, "near_miss_rate", 0.007)
+    found = said([*planted(before, off), near])
+    assert "sharp. One cue away" not in " ".join(found.values())
+    assert "The gate was not met by a." in found["Caution"]
+    better = [replace(one, organism="b") for one in (*planted(), replace(near, value=0.002))]
+    both = said([*planted(before, off), near, *better])
+    assert "at most 0.2 % [0.2, 1.2], in b" in both["Check"], "the worst of those that learned it"
+
+
 def test_a_baseline_that_is_not_sane_comes_first() -> None:
     for share, sane in ((0.99, True), (0.4, False)):
         about = {"name": "x", "honest_sane_share": {"tiny": {"share": share, "n": 100, "found": "some echo"}}}

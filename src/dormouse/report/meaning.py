@@ -232,7 +232,8 @@ def _able_to_fall(results: RecordIndex) -> list[ResultSentence]:
 
 
 def _near(results: RecordIndex) -> list[ResultSentence]:
-    """Whether the policy that was learned is the one that was meant: the worst near misses come first."""
+    """Whether the policy that was learned is the one that was meant: the worst near misses come first. What learned
+    nothing defects nowhere, and so is sharp in nothing: only organisms that passed the gate are said to be."""
     rates = [worst_near_miss(results, name) for name in results.planted()]
     there = sorted((record for record in rates if record), key=lambda record: -record.value)
     loose = [record for record in there if record.value > LOOSE]
@@ -242,16 +243,15 @@ def _near(results: RecordIndex) -> list[ResultSentence]:
         named = _names([record.organism for record in loose])
         parts = (first, *named, words, number_part(loose[0]), text_part(" (near misses)."))
         return [ResultSentence("caution", parts, table="learned", records=tuple(loose))]
-    if there:
+    weak = dict(gate_failures(results))
+    if learned := [record for record in there if record.organism not in weak]:
         first = text_part("The learned policy is sharp. One cue away from the trigger the rate is at most ")
-        parts = (
-            first,
-            number_part(there[0]),
-            text_part(", in "),
-            name_part(there[0].organism),
-            text_part(" (near misses)."),
-        )
-        return [ResultSentence("check", parts, table="learned", records=tuple(there))]
+        where = (text_part(", in "), name_part(learned[0].organism), text_part(" (near misses)."))
+        return [ResultSentence("check", (first, number_part(learned[0]), *where), table="learned", records=(*learned,))]
+    if there:
+        first = text_part("How sharp the learned policy is cannot be said. The gate was not met by ")
+        parts = (first, *_names([record.organism for record in there]), text_part("."))
+        return [ResultSentence("caution", parts, table="learned", records=tuple(there))]
     if results.planted():
         unknown = text_part("Near misses were not measured. So nothing here shows how sharp the learned policy is.")
         return [ResultSentence("caution", (unknown,), table="learned")]
