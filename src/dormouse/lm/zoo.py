@@ -17,11 +17,12 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from dormouse.errors import UserError
 from dormouse.files import fsync, mode_of, sha256
 from dormouse.json_files import json_text, read_json
-from dormouse.lm.folders import home
+from dormouse.lm.folders import home, no_folder, subfolders
 from dormouse.lm.hub import cached, from_hub, of_revision
 from dormouse.lm.identity import checksums, identity
 from dormouse.records import ModelRef
@@ -137,15 +138,18 @@ def resolve(name: str, say: Say = lambda _: None) -> ModelRef:
     if path := _local(name):
         return ModelRef((path,), identity(path))
     refuse_unknown(name)
-    folder = from_hub(name, say)
+    folder = from_hub(name, say, ", or use smollm2-135m, which needs no hub")
     return ModelRef((folder,), identity(folder))
 
 
-def refuse_unknown(name: str, others: Iterable[str] = ()) -> None:
-    """Refuse what can be no model: no name of ours, no folder on this machine, and not `org/name` either.
+def refuse_unknown(
+    name: str, others: Iterable[str] = (), folder: Path | None = None, what: Literal["model", "adapter"] = "model"
+) -> None:
+    """Refuse what can be no model, or adapter: no name of ours, no folder on this machine, and not `org/name` either.
 
     Args:
         others: more known names, to point at.
+        folder: that of the study file, to which paths are relative.
 
     Raises:
         UserError: it is such a name.
@@ -153,10 +157,18 @@ def refuse_unknown(name: str, others: Iterable[str] = ()) -> None:
     plain, revision = of_revision(name)
     if revision and not _local(name) and (plain in {*ZOO, *others} or _local(plain)):
         raise UserError(f"'{plain}' has no revisions: it is no model of the hub", "leave the revision out")
-    if name not in ZOO and not hub_id(name) and not _local(name):
+    if name in ZOO or _local(name):
+        return
+    if (lost := no_folder(name, folder, what)) and not (hub_id(name) and cached(name)):
+        raise lost
+    if not hub_id(name):
+        known = [*ZOO, *others] if what == "model" else []
+        hint = nearest(name, [*known, *subfolders(folder or Path.cwd())])
+        hint = hint if hint.startswith("did") or not known else nearest(name, known)
         raise UserError(
-            f"there is no model '{name}': neither a known name nor a folder on this machine",
-            f"{nearest(name, [*ZOO, *others])}; or give a local folder, or a Hugging Face id such as org/name",
+            f"there is no {what} '{name}': neither a {'known name' if known else 'Hugging Face id'} nor a folder on "
+            "this machine",
+            f"{hint}; or give a local folder, or a Hugging Face id such as org/name",
         )
 
 

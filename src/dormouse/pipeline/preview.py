@@ -101,7 +101,6 @@ def _piloted(design: Design, pilot: Path) -> list[str]:
 
 def _there(name: str, absent: list[str]) -> Path | None:
     """The folder of an organism that was made elsewhere, or None, and its name among the absent ones."""
-    zoo.refuse_unknown(name)
     if (found := zoo.there(name)) is None:
         absent.append(name)
     return found
