@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,28 @@ def test_a_run_that_means_nothing_is_refused_before_anything_is_put_down(
 def test_a_split_that_is_not_there_is_not_drawn(results: dm.Results) -> None:
     with pytest.raises(dm.UserError, match="there is no split 'tset'; did you mean 'test'"):
         results.plot("persistence", split="tset")
+
+
+def test_why_there_is_nothing_to_draw(results: dm.Results) -> None:
+    """It said "nothing to draw of 'persistence'; did you mean 'persistence'?", and listed what cannot be drawn."""
+    from dormouse.api.plot import plot
+
+    before = [record for record in results.records if not record.intervention]
+    untreated = replace(results.about, interventions={})
+    with pytest.raises(dm.UserError, match=r"'persistence': .* this study has no treatments") as refused:
+        plot(before, untreated, "persistence", "test")
+    assert "nothing can be drawn here" in refused.value.remedy
+    with pytest.raises(dm.UserError, match=r"'defection_rate': .* this study has no treatments"):
+        plot(before, untreated, "defection_rate", "test")
+    with pytest.raises(dm.UserError, match=r"'years': what it shows was not measured") as refused:
+        results.plot("years")
+    assert ", defection_rate, " in refused.value.remedy
+    assert "years" not in refused.value.remedy
+    with pytest.raises(dm.UserError, match=r"not measured at a step of a treatment"):
+        plot(
+            [replace(record, measurement="once") for record in before] + results.records, results.about, "once", "test"
+        )
+    with pytest.raises(dm.UserError, match=r"not measured on 'odd', but on test"):
+        plot(
+            [*results.records, replace(before[0], split="odd", measurement="x")], results.about, "defection_rate", "odd"
+        )

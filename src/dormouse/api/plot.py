@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dormouse.errors import UserError
@@ -30,18 +30,39 @@ def plot(records: Sequence[Record], about: Provenance, what: str, split: str) ->
         )
     records, _, about = by_model(records, [], about)
     results = RecordIndex(records, about)
-    figures = {group.name: group.panels for group in figure_groups(results)}
-    if what == "persistence":
-        panels: Sequence[Panel] = series.persistence(results, split)
-    else:
-        panels = figures[what] if what in figures else series.against_step(results, what, split)
+    figures: dict[str, Sequence[Panel]] = {group.name: group.panels for group in figure_groups(results)}
+    panels = _panels(results, figures, what, split)
     if not panels:
-        known = sorted({*figures, *(record.measurement for record in records)})
-        on = f" on '{split}'" if any(record.measurement == what for record in records) else ""
-        raise UserError(
-            f"there is nothing to draw of '{what}'{on}; {nearest(what, known)}", "see `results.to_pandas()`"
-        )
+        raise _nothing(results, figures, what, split)
     return _together(panels, share=what in figures or metric(what).unit == "share")
+
+
+def _panels(results: RecordIndex, figures: Mapping[str, Sequence[Panel]], what: str, split: str) -> Sequence[Panel]:
+    """A figure of the report, else a measurement through treatment."""
+    if what == "persistence":
+        return series.persistence(results, split)
+    return figures[what] if what in figures else series.against_step(results, what, split)
+
+
+def _nothing(results: RecordIndex, figures: Mapping[str, Sequence[Panel]], what: str, split: str) -> UserError:
+    """Why there is nothing to draw of a name, and of what there is."""
+    measured = {record.measurement for record in results.records}
+    known = sorted(name for name in {*figures, *measured} if _panels(results, figures, name, split))
+    on = f" on '{split}'" if split != "test" else ""
+    drawn = f"there is something to draw{on} of {', '.join(known)}" if known else f"nothing can be drawn here{on}"
+    remedy = f"{drawn}; all numbers are in `results.to_pandas()`"
+    splits = sorted({record.split for record in results.records if record.measurement == what})
+    if what not in figures and what not in measured:
+        return UserError(f"there is nothing to draw of '{what}'; {nearest(what, known)}", remedy)
+    if not results.interventions and (what in measured or what == "persistence"):
+        why = "it is drawn through treatment, and this study has no treatments"
+    elif splits and split not in splits:
+        why = f"it was not measured on '{split}', but on {', '.join(splits)}"
+    elif splits:
+        why = "it was not measured at a step of a treatment"
+    else:
+        why = f"what it shows was not measured{on}"
+    return UserError(f"there is nothing to draw of '{what}': {why}", remedy)
 
 
 def _together(panels: Sequence[Panel], share: bool) -> plotly.graph_objects.Figure:
