@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from made_up import HOSTILE, index, write_report
+from test_answered import claim, with_claims
 
 from dormouse.records import CANARY, Answer, Record
 from dormouse.report import tables
@@ -199,6 +200,18 @@ def test_a_section_without_records_does_not_appear(
         assert not [heading for heading in SECTIONS if heading in text]
         assert "The main numbers" in text
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"persistence.png", "years.png"}
+
+
+def test_the_tutorial_names_headings_of_the_page(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:
+    """In the order in which they stand there. It sent its readers to "How to read this page", which was none."""
+    weak = [replace(r, value=0.8) if r.organism == "year" and r.step == 0 else r for r in records]
+    write_report(tmp_path, [*weak, replace(records[0], measurement="perplexity")], [], with_claims(about, claim()))
+    headings = re.findall(r"<h[23][^>]*>([^<]+)</h[23]>", (tmp_path / "report.html").read_text(encoding="utf-8"))
+    tutorial = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    section = tutorial.partition("## 5.")[2].partition("## 6.")[0]
+    named = re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", section)
+    assert len(named) >= 6
+    assert [name for name in headings if name in named] == named
 
 
 def test_warnings_are_visible(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:
