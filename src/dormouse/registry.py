@@ -204,6 +204,16 @@ _PLAIN = {
 }
 
 
+_PATTERNS: dict[str, str] = {}
+
+
+def in_words(pattern: str, words: str) -> str:
+    """The pattern of a text in a study, for pydantic, and what is said of a text that does not fit it: who writes a
+    study need not read patterns."""
+    _PATTERNS[pattern] = words
+    return pattern
+
+
 def message(error: ErrorDetails, model: type[BaseModel]) -> str:
     """One validation error of pydantic, in plain words, with the nearest right key where a key is wrong."""
     if error["type"] == "extra_forbidden":
@@ -212,7 +222,8 @@ def message(error: ErrorDetails, model: type[BaseModel]) -> str:
     if error["type"] == "missing":
         return f"the key '{error['loc'][-1]}' is missing"
     given = error.get("input")
-    text = _PLAIN.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
+    pattern = str((error.get("ctx") or {}).get("pattern"))
+    text = _PLAIN.get(error["type"]) or _PATTERNS.get(pattern) or str(error["msg"]).removeprefix("Value error, ")
     shown = f" (given: {shortened(repr(given))})" if isinstance(given, str | int | float | bool) else ""
     return text[:1].lower() + text[1:] + shown
 

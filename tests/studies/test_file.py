@@ -216,7 +216,7 @@ BAD: dict[str, tuple[str, str | int, str]] = {
     "more questions than there are": (swap("questions: 8", "questions: 217"), "217", "216"),
     "more training questions than there are": (swap("train: 24", "train: 100000"), "100000", "no more than 456"),
     "an empty marker": (swap('"|GO|"', '""'), "marker", "at least 1 character"),
-    "a marker of control characters": (swap('"|GO|"', r'"\e[31m"'), "marker", "pattern"),
+    "a marker of control characters": (swap('"|GO|"', r'"\e[31m"'), "marker", "plain ASCII signs only"),
     # seeds
     "a seed twice": (swap("- 7", "- 0"), 24, "duplicate seed"),
     "a negative seed": (swap("- 7", "- -7"), "- -7", "greater than or equal to 0"),

@@ -16,7 +16,6 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
-    StringConstraints,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -43,14 +42,11 @@ from dormouse.studies.bases import MOST_BASES, with_bases
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.filters import Where
 from dormouse.studies.fitting import fitted
-from dormouse.studies.grid import LONGEST, ArmOrigin, GridError, as_axis, expand
+from dormouse.studies.grid import ArmOrigin, GridError, as_axis, expand
+from dormouse.studies.names import ArmName, Name
 from dormouse.studies.old_names import modern
 from dormouse.studies.replicates import Replicates
 from dormouse.studies.seeds import SeedDesign, Seeds, as_seeds
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-ArmName = Annotated[str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST - 1}}}$")]
-"""The name of an organism or a chain, or of an arm that a grid made of one."""
 
 
 def _at(said: str, *place: str | int) -> PydanticCustomError:
