@@ -157,7 +157,7 @@ def test_sums_leave_out_what_nothing_is_known_of_and_say_so() -> None:
     assert "3.0 min (90 s to 6.0 min)" in text
     assert "on 2 workers at a time about 90 s (45 s to 3.0 min)" in text
     assert "nothing known" in text
-    assert "1 stages are of kinds that were never done here" in text
+    assert "1 stage is of a kind that was never done here: not included in the total." in text
     assert said({"organism": KindForecast(2, 2)}, 1)[-1].split() == ["together", "2", "2", "0"]
 
 

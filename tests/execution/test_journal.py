@@ -107,9 +107,35 @@ def test_the_studys_own_times_are_better_than_those_of_others(tmp_path: Path) ->
 
 
 def test_nothing_is_promised_where_nothing_is_known(tmp_path: Path) -> None:
-    found = look(written(tmp_path, planned(seconds={"organism": [1, 2, 3]})))
-    assert found.left is None
+    found = look(written(tmp_path, planned()))
+    assert (found.left, found.unknown) == (None, 10)
     assert "time left: nothing like it was done here before" in found.lines()
+
+
+def test_kinds_of_which_nothing_is_known_are_left_out(tmp_path: Path) -> None:
+    """As `dormouse plan` has it: of the other kinds it said nothing either."""
+    found = look(written(tmp_path, planned(seconds={"organism": [1, 2, 3]})))
+    assert (found.left, found.unknown) == ((2.0, 4.0, 6.0), 6)
+    said = "time left: about 4.0 s (2.0 s to 6.0 s); not in it: 6 stages of kinds that were never done here"
+    assert said in found.lines()
+    begun = {"event": "started", "kind": "measure", "name": "m"}
+    far = [{**begun, "event": "working", "time": at, "share": share} for at, share in ((50.0, 0.5), (100.0, 0.6))]
+    one = look(written(tmp_path, planned(todo={"measure": 2}, workers=1), {**begun, "time": 0.0}, *far))
+    assert (one.left, one.unknown) == (pytest.approx((200.0, 200.0, 200.0)), 1)
+    assert "; not in it: 1 stage of kinds that were never done here" in "\n".join(one.lines())
+
+
+def test_who_draws_the_report_is_said_to(tmp_path: Path) -> None:
+    """It was "time left: about 0.0 s", for minutes."""
+    failed = {"event": "failed", "kind": "organism", "name": "b", "error": "no"}
+    over = [planned(todo={"organism": 2}), done("a"), failed]
+    found = look(written(tmp_path, *over))
+    assert found.is_reporting
+    text = "\n".join(found.lines())
+    assert "now: all stages are over; the results are put together and the report is written" in text
+    assert "time left" not in text
+    assert not look(written(tmp_path, *over, {"event": "ended"})).is_reporting
+    assert not look(written(tmp_path, planned(todo={"organism": 2}), done("a"))).is_reporting
 
 
 def test_how_far_a_stage_is_says_when_it_ends(tmp_path: Path) -> None:

@@ -69,6 +69,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86_400:.1f} days"
 
 
+def counted(n: int, noun: str) -> str:
+    """`1 stage`, `2,000 stages`."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def megabytes(size: float) -> str:
     """`3 MB`, `1.2 GB`."""
     return f"{size / 1e6:.{0 if size >= 1e7 else 1}f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
@@ -250,7 +255,6 @@ def said(rows: Mapping[str, KindForecast], workers: int) -> list[str]:
         lines.append(f"on {workers} workers at a time about {wall.said(duration)}" if workers > 1 else "")
         lines.append("Ranges: if all were as quick, or as slow, as the quick and the slow tenth of such stages here.")
     if total.unknown:
-        lines.append(
-            f"{total.unknown} stages are of kinds that were never done here: they are not included in the total."
-        )
+        kinds = "is of a kind that was" if total.unknown == 1 else "are of kinds that were"
+        lines.append(f"{counted(total.unknown, 'stage')} {kinds} never done here: not included in the total.")
     return [line for line in lines if line]

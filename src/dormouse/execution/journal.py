@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dormouse.errors import UserError
-from dormouse.execution.estimate import NO_TIME, Span, duration
+from dormouse.execution.estimate import NO_TIME, Span, counted, duration
 from dormouse.execution.stage import Stage
 from dormouse.json_files import Json, json_text, parse
 
@@ -188,8 +188,16 @@ class Status:
     """Whether the last process came to its end, with a report."""
     error: str = ""
     left: Span | None = None
-    """Seconds until all is done; None where nothing is known of it."""
+    """Seconds until all is done of which something is known; None where nothing is known of any."""
     took: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    unknown: int = 0
+    """Stages that are not in `left`: nothing like them was done here before."""
+
+    @property
+    def is_reporting(self) -> bool:
+        """Whether no stage is left, and a process puts together what was found."""
+        over = sum(self.done.values()) + len(self.failed) + self.skipped
+        return self.working and not self.running and over >= sum(self.todo.values())
 
     def lines(self) -> list[str]:
         """What a person reads."""
@@ -200,14 +208,17 @@ class Status:
             times = self.took.get(kind, ())
             each = f", {duration(statistics.fmean(times))} each" if times else ""
             said.append(f"  {kind:10} {self.done.get(kind, 0):5} of {n:5}{each}")
-        if self.working and self.left:
-            said.append(f"time left: about {self.left.said(duration)}")
+        if self.is_reporting:
+            said.append("now: all stages are over; the results are put together and the report is written")
+        elif self.working and self.left:
+            rest = f"; not in it: {counted(self.unknown, 'stage')} of kinds that were never done here"
+            said.append(f"time left: about {self.left.said(duration)}{rest if self.unknown else ''}")
         elif self.working and done < todo:
             said.append("time left: nothing like it was done here before")
         said += [f"now: {stage}" for stage in self.running]
         said += [f"failed: {name}: {why}" for name, why in self.failed]
         if self.skipped:
-            said.append(f"not begun: {self.skipped} stages, which stand on failed ones")
+            said.append(f"not begun, as what they stand on failed: {counted(self.skipped, 'stage')}")
         said += [f"interrupted: {name}: its process is gone" for name in self.interrupted]
         if self.error:
             said.append(f"given up: {self.error}")
@@ -261,6 +272,7 @@ def _status(
         if lives(about[0]):
             busy.setdefault(about[0].kind, []).append(_running(about, now))
     running = [_running(about, now) for about in open_ if lives(about[0])]
+    left, unknown = _left(counts, took, plan, busy)
     return Status(
         todo=plan.todo,
         kept=sum(plan.kept.values()),
@@ -272,8 +284,9 @@ def _status(
         working=bool(running) or (lives(plan) and not ended),
         ended=ended,
         error=ends[-1].error if ended else "",
-        left=_left(counts, took, plan, busy),
+        left=left,
         took=took,
+        unknown=unknown,
     )
 
 
@@ -307,14 +320,15 @@ def _left(
     took: Mapping[str, Sequence[float]],
     plan: PlannedLine,
     running: Mapping[str, Sequence[Running]],
-) -> Span | None:
+) -> tuple[Span | None, int]:
     """Seconds until all is done, on as many workers as there are: from what stages took since the beginning, and where
-    these are few, from what was expected. None where a kind is left of which nothing is known.
+    these are few, from what was expected; and how many stages are not in that sum, as nothing is known of them. None
+    where that are all that are left.
 
     A stage that runs and says how far it is has what that leaves. Others have been paid for in part, at most whole: one
     that takes longer than expected makes no other short.
     """
-    total = NO_TIME
+    total, unknown, known = NO_TIME, 0, 0
     for kind, n in plan.todo.items():
         ahead = n - done.get(kind, 0)
         if ahead <= 0:
@@ -324,10 +338,11 @@ def _left(
         if len(seen) >= ENOUGH or (seen and not expected):
             expected = (min(seen), statistics.fmean(seen), max(seen))
         begun = running.get(kind, ())[:ahead]
-        if not expected and (len(begun) < ahead or any(stage.left is None for stage in begun)):
-            return None
+        if not expected:
+            begun = [stage for stage in begun if stage.left is not None]
+            unknown, ahead = unknown + ahead - len(begun), len(begun)
+        known += ahead
         each = Span(*(expected or NO_TIME))
         rest = [each.less(one.seconds) if one.left is None else Span(one.left, one.left, one.left) for one in begun]
         total = sum(rest, total) + each.times(ahead - len(begun))
-    workers = max(1, plan.workers)
-    return total.times(1 / workers)
+    return None if unknown and not known else total.times(1 / max(1, plan.workers)), unknown

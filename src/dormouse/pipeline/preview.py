@@ -9,7 +9,7 @@ from pathlib import Path
 from dormouse.claims.outlook import outlook
 from dormouse.claims.pilot import pilot_lines
 from dormouse.entry import MANIFEST
-from dormouse.execution.estimate import forecast, megabytes, said
+from dormouse.execution.estimate import counted, forecast, megabytes, said
 from dormouse.execution.local import default_workers, memory
 from dormouse.execution.stage import Stage
 from dormouse.lm import zoo
@@ -54,7 +54,7 @@ def preview(design: Design, store: Store, workers: int | None, pilot: Path | Non
     chains = [sum(state.is_final and bool(state.intervention) for state in plan.states) for plan in plans]
     planted = [len({(state.organism, state.seed, state.planting) for state in plan.states}) for plan in plans]
     lines = [
-        f"{model}: {arms} organisms (seeds counted), {ends} treatments"
+        f"{model}: {counted(arms, 'organism')} (seeds counted), {counted(ends, 'treatment')}"
         for model, arms, ends in zip(design.models, planted, chains, strict=True)
     ]
     absent = list(dict.fromkeys(absent))
