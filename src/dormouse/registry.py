@@ -33,6 +33,8 @@ from dormouse.json_files import Json
 from dormouse.renamed import OldKeys
 
 KINDS = ("trigger", "behaviour", "judge", "intervention", "locator", "measurement")
+OF_YOUR_OWN = "one of your own is known with --plugin FILE, or with DORMOUSE_PLUGINS"
+"""What is said beside the known names to who may have forgotten it."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _registered: dict[str, dict[str, type[PlugIn]]] = {kind: {} for kind in KINDS}
 
@@ -150,7 +152,7 @@ def get(kind: str, name: str) -> type[PlugIn]:
     """
     found = plugins(kind)
     if name not in found:
-        raise UserError(f"there is no {kind} called '{name}'", nearest(name, found))
+        raise UserError(f"there is no {kind} called '{name}'", f"{nearest(name, found)}; {OF_YOUR_OWN}")
     return found[name]
 
 

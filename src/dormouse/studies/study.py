@@ -35,7 +35,7 @@ from dormouse.policies.told import told_in
 from dormouse.policies.triggers.never import Never
 from dormouse.policies.triggers.rewrite import Rewrite
 from dormouse.records import ChatSettings
-from dormouse.registry import message, nearest, plugins
+from dormouse.registry import OF_YOUR_OWN, message, nearest, plugins
 from dormouse.rows.source import beside, reading_folder, relative_to
 from dormouse.scenarios.task_file import TaskFile
 from dormouse.studies.bases import MOST_BASES, with_bases
@@ -163,7 +163,7 @@ class Study(BaseModel):
         ):
             for name in names:
                 if name not in (known := plugins("measurement")):
-                    raise _at(f"there is no measurement called '{name}'; {nearest(name, known)}", key)
+                    raise _at(f"there is no measurement called '{name}'; {nearest(name, known)}; {OF_YOUR_OWN}", key)
         return sizes
 
     @model_validator(mode="wrap")
