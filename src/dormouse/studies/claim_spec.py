@@ -22,7 +22,6 @@ from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER, metric
 from dormouse.registry import shortened
 from dormouse.renamed import OldKeys, Was, renamed_keys
 from dormouse.studies.filters import Where, as_filter
-from dormouse.studies.names import Name
 
 Direction = Literal["less", "greater", "different"]
 SPLIT = "split"
@@ -92,7 +91,7 @@ class Claim(OldKeys):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: Name
+    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     """A short name for the claim."""
     says: Text
     """The claim in a sentence."""

@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
+    StringConstraints,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -35,7 +36,7 @@ from dormouse.policies.told import told_in
 from dormouse.policies.triggers.never import Never
 from dormouse.policies.triggers.rewrite import Rewrite
 from dormouse.records import ChatSettings
-from dormouse.registry import OF_YOUR_OWN, message, nearest, plugins
+from dormouse.registry import message, nearest, plugins
 from dormouse.rows.source import beside, reading_folder, relative_to
 from dormouse.scenarios.task_file import TaskFile
 from dormouse.studies.bases import MOST_BASES, with_bases
@@ -44,11 +45,14 @@ from dormouse.studies.explained import refused
 from dormouse.studies.filters import Where
 from dormouse.studies.fitting import fitted
 from dormouse.studies.given import Given, plain
-from dormouse.studies.grid import ArmOrigin, GridError, as_axis, expand
-from dormouse.studies.names import ArmName, Name
+from dormouse.studies.grid import LONGEST, ArmOrigin, GridError, as_axis, expand
 from dormouse.studies.old_names import modern
 from dormouse.studies.replicates import Replicates
 from dormouse.studies.seeds import SeedDesign, Seeds, as_seeds
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+ArmName = Annotated[str, StringConstraints(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST - 1}}}$")]
+"""The name of an organism or a chain, or of an arm that a grid made of one."""
 
 
 def _at(said: str, *place: str | int) -> PydanticCustomError:
@@ -163,7 +167,7 @@ class Study(BaseModel):
         ):
             for name in names:
                 if name not in (known := plugins("measurement")):
-                    raise _at(f"there is no measurement called '{name}'; {nearest(name, known)}; {OF_YOUR_OWN}", key)
+                    raise _at(f"there is no measurement called '{name}'; {nearest(name, known)}", key)
         return sizes
 
     @model_validator(mode="wrap")

