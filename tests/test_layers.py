@@ -59,7 +59,7 @@ MAY_IMPORT = {
     | {"report", "provenance", "card"},
     "terminal": {"errors", "stopping"},
     "options": {"registry"},
-    "card": {"errors", "records", "json_files", "entry", "renamed", "lm", "organisms"},
+    "card": {"errors", "records", "json_files", "entry", "renamed", "registry", "lm", "organisms"},
     "export": {"errors", "records", "card", "lm"},
     **dict.fromkeys(("__init__", "api", "catalogue", "cli", "doctor", "chat_command", "integrations"), EVERYTHING),
 }
