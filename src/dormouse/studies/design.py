@@ -5,13 +5,15 @@ A `Study` is what the file says. It becomes a `Design` once; whoever plans, answ
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 
+from dormouse.errors import UserError
 from dormouse.interventions.intervention import Intervention
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.studies import expected
 from dormouse.studies.arms import Arm, every_arm
+from dormouse.studies.axis_names import Place, spoken
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.doses import EXPONENT, HALF, dose_series, growing
 from dormouse.studies.filters import Coordinates, Names, matches
@@ -30,6 +32,7 @@ class Design:
         names: these coordinates by name, for filters.
         look: how often the claims of a sequential study were looked at before (see `studies.seeds`).
         every_seed: the seeds that are run by then.
+        at: how something that is wrong at a place of the study is said: with its line, where it stands in a file.
 
     Args:
         seeds: others than the study names: those of its pilot.
@@ -42,6 +45,7 @@ class Design:
         self.study = study
         self.look = look
         self.every_seed = seeds_at(study.seeds, look) if seeds is None else seeds
+        self.at: Callable[[Place, UserError], UserError] = _spoken
         self._by_model = {one.model: one for one in study.each}
         every = every_arm(study)
         self._seeds = _crossed(study, every, self.every_seed)
@@ -56,7 +60,11 @@ class Design:
 
     def at_look(self, look: int) -> Design:
         """The same study with the seeds of another look."""
-        return self if look == self.look else Design(self.study, look)
+        if look == self.look:
+            return self
+        other = Design(self.study, look)
+        other.at = self.at
+        return other
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -144,6 +152,11 @@ class Design:
     def comparisons(self) -> list[Pairing]:
         """What stands against what, claim by claim. Raises as `comparison`."""
         return [self.comparison(claim) for claim in self.claims]
+
+
+def _spoken(place: Place, fault: UserError) -> UserError:
+    """A fault with its place, where nobody knows more."""
+    return UserError(f"{spoken(place)}: {fault.what}", fault.remedy)
 
 
 def _crossed(study: Study, every: Mapping[Arm, Coordinates], seeds: Sequence[int]) -> dict[Arm, set[int]]:

@@ -39,6 +39,7 @@ def checked(study: Study, at: Callable[[Place, UserError], UserError]) -> Design
         raise
     for place, fault in (*suspect_faults(design), *dose_faults(design), *claim_faults(design)):
         raise at(place, fault)
+    design.at = at
     return design
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -89,7 +90,8 @@ def parse_design(
         today = modern(made.value, CHAIN)
         lines |= _lines_now(lines, today.moved)
     if today.twice:
-        raise _located(*today.twice, "keep the new name", lines, called)
+        place, said = today.twice
+        raise _located(lines, called, place, UserError(said, "keep the new name"))
     with relative_to(_origin(text) or folder or Path.cwd()):
         return _expanded(today.value, lines, called)
 
@@ -163,7 +165,8 @@ def _read(text: str, called: str) -> tuple[Mapping[str, object], dict[Place, int
 def _lines_beside(lines: Mapping[Place, int], places: Collection[Place]) -> dict[Place, int]:
     """The lines of what is left of a file, and the places of what was given beside it."""
     left = {at: line for at, line in lines.items() if not any(at[: len(place)] == place for place in places)}
-    return left | dict.fromkeys(places, BESIDE)
+    above = {at for place in places for at in _shorter(place) if at not in lines}  # what the file has nothing of
+    return left | dict.fromkeys((*above, *places), BESIDE)
 
 
 def _where(called: str, line: int) -> str:
@@ -202,11 +205,11 @@ def _expanded(value: Mapping[str, object], lines: Mapping[Place, int], called: s
     except GridError as error:
         if error.place[:1] == ("zip",):  # what else is wrong may be why it names no axis
             _expanded({key: said for key, said in value.items() if key != "zip"}, lines, called)
-        raise _located(error.place, error.what, error.remedy, lines, called) from error
+        raise _located(lines, called, error.place, error) from error
     except ValidationError as error:
         raise _explain(error, lines, called, value) from error
     _say_what_lies_elsewhere(study)
-    return checked(study, lambda place, fault: _located(place, fault.what, fault.remedy, lines, called))
+    return checked(study, partial(_located, lines, called))
 
 
 def _say_what_lies_elsewhere(study: Study) -> None:
@@ -220,9 +223,9 @@ def _say_what_lies_elsewhere(study: Study) -> None:
             warnings.warn(f"'{name}' was found {where}", DormouseWarning, stacklevel=2)
 
 
-def _located(place: Place, said: str, remedy: str, lines: Mapping[Place, int], called: str) -> UserError:
+def _located(lines: Mapping[Place, int], called: str, place: Place, fault: UserError) -> UserError:
     known = next(at for at in _shorter(place) if at in lines)
-    return UserError(f"{_where(called, lines[known])}: {spoken(place)}: {said}", remedy)
+    return UserError(f"{_where(called, lines[known])}: {spoken(place)}: {fault.what}", fault.remedy)
 
 
 def _explain(error: ValidationError, lines: Mapping[Place, int], called: str, value: Mapping[str, object]) -> UserError:
