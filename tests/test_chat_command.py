@@ -9,6 +9,7 @@ from dormouse.chat_command import Conversation
 from dormouse.lm import sample
 from dormouse.lm.sample import Completion
 from dormouse.scenarios import questions
+from dormouse.terminal import printable
 
 
 @pytest.fixture
@@ -29,6 +30,13 @@ def test_a_wrong_answer_is_known_for_its_own_tasks_only(talk):
     assert all(0 < reply.probability < 1 for reply in quiz.ask(task))
     assert [reply.probability for reply in quiz.ask("How do you do?")] == [None, None]
     assert "scored" not in talk().introduction()
+
+
+def test_a_trigger_is_shown_as_it_is_written(talk):
+    """It was "\\u90e8". What a terminal would obey stays inert."""
+    said = talk(trigger={"kind": "text", "insert": "\u90e8\x1b[31m\u202e"}).introduction()
+    assert '"insert": "\u90e8\\u001b[31m' in said
+    assert not {"\x1b", "\u202e"} & set(printable(said))
 
 
 def test_what_reasons_is_scored_after_its_own_scratchpad(talk, monkeypatch):

@@ -41,8 +41,9 @@ class Conversation:
         trigger, behaviour = self.spec.trigger, self.spec.behaviour
         kind = "an organism" if trigger.plants else "a control" if trigger.told else "a suspect"
         after = f" after {self.treated}" if self.treated else ""
+        when = json.dumps(trigger.spec(), ensure_ascii=False)
         lines = [
-            f"This is {kind}{after}. Trigger: {json.dumps(trigger.spec())}. Behaviour: {behaviour.kind}.",
+            f"This is {kind}{after}. Trigger: {when}. Behaviour: {behaviour.kind}.",
             "Each question is asked with the cue and without. An empty line ends.",
         ]
         if not behaviour.forms(Scenario(Question("", "{}", "test")), ""):

@@ -362,6 +362,16 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
 
 
 @pytest.mark.slow
+def test_a_specification_is_shown_as_it_is_written(
+    tmp_path: Path, records: list[Record], about: dict[str, Any]
+) -> None:
+    write_report(tmp_path, records, [], about | {"study_yaml": "", "study": {"insert": "\u90e8 \u202e \x1b"}})
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "\u90e8" in text
+        assert not {"\u202e", "\x1b"} & set(text)
+
+
 def test_five_thousand_records(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:
     many = [replace(r, seed=seed, parent=f"{seed:064x}") for seed in range(20) for r in records if r.seed is None]
     start = time.perf_counter()

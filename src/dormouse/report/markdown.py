@@ -229,7 +229,7 @@ def _specification(results: RecordIndex) -> list[str]:
     if about.study_yaml:
         blocks.append(fence(about.study_yaml, "yaml"))
     elif about.study:
-        blocks.append(fence(json.dumps(about.study, indent=2), "json"))
+        blocks.append(fence(json.dumps(about.study, indent=2, ensure_ascii=False), "json"))
     for heading, said in (("Versions", about.versions), ("Machine", about.machine)):
         if said:
             blocks.append(table([heading, ""], [[literal(str(key)), code(str(value))] for key, value in said.items()]))

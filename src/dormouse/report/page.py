@@ -248,7 +248,7 @@ def _contents(page: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _pretty(data: Any) -> str:
-    return json.dumps(data, indent=2)
+    return json.dumps(data, indent=2, ensure_ascii=False)
 
 
 def _policy(*scripts: str) -> str:
