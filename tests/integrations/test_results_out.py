@@ -108,3 +108,16 @@ def test_nothing_is_written_over_and_nothing_half(write: Any, tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         half(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize(("treated", "why"), [({}, "it has no treatments"), ({"noise": ()}, "none of its treatments")])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_no_training_is_said_to_be_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, treated: dict[str, Any], why: str, form: list[str]
+) -> None:
+    """Nothing was printed, and the exit code was 0: what reads standard output still gets nothing."""
+    about = type("About", (), {"name": "x\x1b", "interventions": treated})
+    monkeypatch.setattr(finished, "read_finished", lambda folder: (RECORDS, ANSWERS, about))
+    done = CliRunner().invoke(main, ["results", str(tmp_path), "--training", *form])
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert f"no safety training was done in 'x\\x1b': {why}" in done.stderr

@@ -177,6 +177,23 @@ def test_the_answers_can_be_walked_through(good: Visit) -> None:
     good.assert_clean()
 
 
+def test_answers_of_a_study_without_treatments_can_be_walked_through(
+    visits: dict[str, Visit],
+    chromium: Browser,
+    tmp_path: Path,
+    records: list[Record],
+    answers: list[Answer],
+    about: dict[str, Any],
+) -> None:
+    rows = [one for one in records if not one.intervention]
+    said = [one for one in answers if not one.intervention]
+    visit = visited(visits, "plain", chromium, tmp_path, rows, said, about | {"interventions": {}})
+    visit.page.locator("#next").click()
+    assert visit.page.locator("#count").text_content() == "Question 2 of 5"
+    assert visit.page.locator("#pair article").count() == 2
+    visit.assert_clean()
+
+
 def test_cut_off_answers_are_marked(good: Visit, answers: list[Answer]) -> None:
     page = good.page
     wanted = sum(not answer.finished for answer in answers if answer.organism == "control")

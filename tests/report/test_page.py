@@ -372,6 +372,20 @@ def test_a_specification_is_shown_as_it_is_written(
         assert not {"\u202e", "\x1b"} & set(text)
 
 
+@pytest.mark.parametrize("treated", [True, False])
+def test_only_treatments_that_there_were_can_be_chosen(
+    tmp_path: Path, records: list[Record], answers: list[Answer], about: dict[str, Any], treated: bool
+) -> None:
+    """A study without any had an empty list, "Safety training"."""
+    kept = [one for one in records if treated or not one.intervention]
+    shown = [one for one in answers if treated or not one.intervention]
+    write_report(tmp_path, kept, shown, about | ({} if treated else {"interventions": {}}))
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 'id="organism"' in text
+    assert ('<select id="intervention">' in text) == treated
+    assert ("before safety training and after" in text) == treated
+
+
 def test_five_thousand_records(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:
     many = [replace(r, seed=seed, parent=f"{seed:064x}") for seed in range(20) for r in records if r.seed is None]
     start = time.perf_counter()

@@ -42,8 +42,13 @@ def results(folder: Path, as_json: bool, training: bool, **to: Path | None) -> N
         WRITERS[kind](about.name, records, answers, path)
         click.echo(printable(f"wrote {path}"))
     if not written:
+        told = False
         for line in steps_in_lines(folder, as_json) if training else in_lines(records, as_json):
+            told = True
             click.echo(line if as_json else printable(line))
+        if training and not told:
+            why = "none of its treatments trains" if about.interventions else "it has no treatments"
+            click.echo(printable(f"no safety training was done in '{about.name}': {why}"), err=True)
 
 
 def _csv(name: str, records: Any, answers: Any, out: Path) -> None:
