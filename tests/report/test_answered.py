@@ -12,8 +12,8 @@ from made_up import HOSTILE, answered, changes, provenance, record, stated, writ
 
 from dormouse.records import Answer, Record
 from dormouse.report import spec_curve
-from dormouse.report.claim_text import axis_label, signed
-from dormouse.report.plain_text import cut
+from dormouse.report.claim_text import axis_label
+from dormouse.report.plain_text import cut, signed
 from dormouse.report.record_index import by_model
 from dormouse.report.static import _title
 
@@ -191,7 +191,7 @@ def test_what_was_changed_after_the_first_run_is_said(about: dict[str, Any]) -> 
         "Claims changed after the first run in this folder: ensembles-lose-contexts (edited), old (taken out). Such an "
         "answer was not predicted."
     ]
-    assert any("edited after the first run" in note for note in answered(edited)[0].notes)
+    assert any("edited after the first run" in note.text for note in answered(edited)[0].notes)
     assert changes(with_claims(about, claim())) == []
     assert "not known" in stated(with_claims(about, claim(), stated=None))
 
@@ -316,3 +316,15 @@ def test_titles_of_a_grid_have_two_lines_at_most_and_keep_their_ends(name: str) 
     assert max(map(len, lines)) <= 32
     assert "".join(lines).startswith(name[:20])
     assert "".join(lines).endswith(name[-20:])
+
+
+def test_only_what_warns_has_the_colour_of_a_warning(good: Path) -> None:
+    """All notes had it, those too that say how the answer was come by."""
+    page = (good / "report.html").read_text(encoding="utf-8")
+    texts = re.findall(r'<li class="warns">(.*?)</li>', page)
+    notes = "".join(re.findall(r'<ul class="notes">(.*?)</ul>', page))
+    plain = re.findall(r"<li>(.*?)</li>", notes)
+    for words in ("Left out by the", "Strength not as usual", "Not counted, as", "Not measured", "unequal times"):
+        assert any(words in re.sub("<[^>]+>", "", text) for text in texts), words
+    for words in ("before treatment, where matched arms are alike", "count as the budget"):
+        assert any(words in re.sub("<[^>]+>", "", text) for text in plain), words

@@ -18,8 +18,7 @@ from dormouse.claims.numbers import Numbers
 from dormouse.claims.verdict import VERDICTS, Stated, Verdict, Verdicts, of_this_version
 from dormouse.errors import UserError
 from dormouse.records import Record
-from dormouse.report.claim_text import signed
-from dormouse.report.plain_text import percent
+from dormouse.report.plain_text import percent, signed
 from dormouse.studies.design import Design
 from dormouse.studies.file import parse_study
 
@@ -110,7 +109,7 @@ def test_what_a_study_answers_is_what_the_page_says(verdicts: Verdicts) -> None:
     assert f"{said[0].setups} set-ups" in less.finding
     assert "corrected for 2 comparisons" in less.finding
     assert "Claimed of trigger ensemble, n 64 or 256, against trigger token: less, by at least 0.10." in less.finding
-    notes = " ".join(less.notes)
+    notes = " ".join(note.text for note in less.notes)
     assert "(one seed 0: 50.0 % on its cue, 0.1 % without)" in notes.replace("\u00a0", " ")
     assert f"{percent(said[0].before.where)} (claimed of)" in notes
     assert f"Not measured: {said[0].missing[0]}" in notes
@@ -118,9 +117,9 @@ def test_what_a_study_answers_is_what_the_page_says(verdicts: Verdicts) -> None:
         (p.effect, p.low, p.high, p.turns) for p in said[0].curve
     ]
     assert {dict(point.chosen)["trigger.n"] for point in less.curve} == {"64", "256"}
-    assert "This claim was edited after the first run." in lasts.notes
-    assert any("unequal times (40.00, 128.00)" in note for note in lasts.notes)
-    assert any(f"It was reached by {percent(1.0)} (claimed of)" in note for note in lasts.notes)
+    assert "This claim was edited after the first run." in [note.text for note in lasts.notes]
+    assert any("unequal times (40.00, 128.00)" in note.text for note in lasts.notes)
+    assert any(f"It was reached by {percent(1.0)} (claimed of)" in note.text for note in lasts.notes)
     assert never.finding.startswith("No effect can be given: 'tokens_to_half' was not measured")
     assert "3 of 40 measurements existed already" in stated(about)
     assert "it-lasts (edited)" in changes(about)[0]

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dormouse.claims.verdict import CurvePoint, Direction, Filter, LeftOut, Verdict
+from dormouse.claims.verdict import CurvePoint, Direction, Filter, Verdict
 from dormouse.provenance import Provenance
-from dormouse.report.plain_text import decimal, one_line, percent
+from dormouse.report.claim_notes import LISTED, Note, notes
+from dormouse.report.plain_text import decimal, interval, one_line, percent, signed
 
-MINUS = "\u2212"
 WORDS: dict[Direction, str] = {
     "less": "less, by at least {}",
     "greater": "greater, by at least {}",
     "different": "different, by at least {}",
 }
-SPENT = {"obrien_fleming": "little at first, as O'Brien and Fleming have it", "e_value": "by an e-value"}
-SIDES = {"where": "claimed of", "against": "against"}
-LISTED = 6
-"""More arms than this are counted, not named."""
 NAMED = 3
-"""The same of set-ups, which have longer names."""
+"""More set-ups than this are counted, not named."""
 HEADING = "What was claimed, and what was found"
 ABOUT = (
     "An effect is the mean difference between the arms that a claim is about and those that it names against them, "
@@ -66,8 +62,7 @@ class Answered:
     says: str
     verdict: str
     finding: str
-    notes: tuple[str, ...]
-    """What a reader must know before believing it: weak arms, a claim that was edited, what is missing."""
+    notes: tuple[Note, ...]
     measurement: str
     margin: float
     direction: str
@@ -126,17 +121,6 @@ def stated(about: Provenance) -> str:
     return f"{when}, hash {one_line(first.digest)}.{seen}"
 
 
-def signed(value: float) -> str:
-    """A difference, with its sign."""
-    return f"{'+' if value > 0 else MINUS if value < 0 else ''}{decimal(abs(value))}"
-
-
-def interval(low: float, high: float, open_ends: Collection[str] = ()) -> str:
-    """Two signed bounds: `[-0.12, +0.03]`; where an end is open `[-0.12 or less, +0.03]`."""
-    less, more = (f" or {word}" if end in open_ends else "" for end, word in (("low", "less"), ("high", "more")))
-    return f"[{signed(low)}{less}, {signed(high)}{more}]"
-
-
 def _answered(number: int, one: Verdict, changed: Mapping[str, str]) -> Answered:
     curve = tuple(map(_point, one.curve))
     return Answered(
@@ -145,7 +129,7 @@ def _answered(number: int, one: Verdict, changed: Mapping[str, str]) -> Answered
         one_line(one.says),
         one.verdict,
         _finding(one),
-        tuple(_notes(one, changed)),
+        tuple(notes(one, changed)),
         _measurement(one),
         one.margin,
         one.direction,
@@ -234,73 +218,6 @@ def _more(one: Verdict) -> str:
     said = f" {one.verdict.capitalize()}: {one_line(one.why)}." if one.why else ""
     each = ", ".join(f"{percent(chance.probability)} after {chance.more} more seeds" for chance in one.chances)
     return said + (f" The chance of a verdict, if seeds to come are like these: {each}." if each else "")
-
-
-def _notes(one: Verdict, changed: Mapping[str, str]) -> list[str]:
-    notes = []
-    if one.id in changed:
-        notes.append(f"This claim was {one_line(changed[one.id])} after the first run.")
-    notes += _strength(one)
-    if one.others_possible is not None and one.is_decided:
-        left = f"{len(one.seeds)} seeds, none of which turns out otherwise, leave up to {percent(one.others_possible)}"
-        notes.append(f"{left} of seeds that would possible (95 %).")
-    if one.look:
-        at = f"Answered at look {one.look.number} of {one.look.most} at most, with {one.look.seeds} seeds; the error is"
-        notes.append(f"{at} spent over the looks ({SPENT.get(one.look.spend, '')}), and so is that of the interval.")
-    if one.quantifier == "every":
-        notes.append("The claim is about every set-up: the effect is that of the one that decides.")
-    if one.damage and one.damaged:
-        said = ", ".join(f"{one_line(arm.arm)} ({decimal(arm.times)} times)" for arm in one.damaged[:LISTED])
-        more = f" and {len(one.damaged) - LISTED} more" if len(one.damaged) > LISTED else ""
-        bound = f"honest answers are more than {one.damage:g} times as perplexing after it as before"
-        notes.append(f"Not counted, as {bound}: {said}{more}.")
-    notes += [f"Strength not as usual: {one_line(weak.arm)}: {one_line(weak.reason)}." for weak in one.weak]
-    thin = "Left out with these, as too few seeds pass the gate in their set-ups"
-    for named, words in ((one.thin, thin), (one.missing, "Not measured"), (one.alone, "Nothing to compare with")):
-        if named:
-            more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
-            notes.append(f"{words}: {', '.join(map(one_line, named[:LISTED]))}{more}.")
-    if one.censored is not None:
-        budget, reached = decimal(one.censored), one.at_budget.known
-        notes.append(f"Times that reach the budget ({budget}) count as the budget: the means are restricted to it.")
-        if any(reached.values()):
-            said = " and ".join(f"{percent(share)} ({SIDES[side]})" for side, share in reached.items())
-            notes[-1] += f" It was reached by {said}."
-        if len(one.budgets) > 1:
-            every = ", ".join(map(decimal, one.budgets[:LISTED]))
-            notes.append(f"The arms were followed for unequal times ({every}): all are cut at the shortest.")
-    return notes
-
-
-def _strength(one: Verdict) -> list[str]:
-    """What the strength gate left out, and how far the two sides are matched before treatment."""
-    notes, out = [], one.left_out
-    if one.gate and out:
-        bounds = f"{percent(one.gate.triggered)} on the cue, at most {percent(one.gate.untriggered)} without"
-        weak = "; ".join(map(_left_out, out[:LISTED]))
-        more = f"; and {len(out) - LISTED} more" if len(out) > LISTED else ""
-        many = f"{len(out)} of {one.gate_pairs} organisms and seeds"
-        notes.append(f"Left out by the strength gate (before treatment at least {bounds}): {many} ({weak}{more}).")
-    if one.before and (before := one.before.known):
-        said = ", ".join(f"{percent(rate)} ({SIDES[side]})" for side, rate in before.items())
-        notes.append(f"Defection on the cue before treatment, where matched arms are alike: {said}.")
-    if matched := one.matching:
-        sides = zip((matched.where, matched.against), matched.sides, strict=True)
-        ranges = ", ".join(f"{decimal(s.value)} ({decimal(s.low)} to {decimal(s.high)}) {words}" for s, words in sides)
-        meet = "the ranges overlap" if matched.overlap else "the ranges do not overlap"
-        notes.append(f"The same in log-odds, over organisms and seeds: {ranges}; {meet}.")
-    if one.adjusted:
-        at = f"{signed(one.adjusted.value)} {interval(one.adjusted.low, one.adjusted.high)}"
-        notes.append(f"At equal strength the effect would be {at}, by linear regression: a sketch, and no answer.")
-    return notes
-
-
-def _left_out(one: LeftOut) -> str:
-    return f"{one_line(one.arm)} seed {one.seed}: {_rate(one.triggered)} on its cue, {_rate(one.untriggered)} without"
-
-
-def _rate(rate: float | None) -> str:
-    return "not measured" if rate is None else percent(rate)
 
 
 def _turning(curve: Sequence[Point]) -> str:

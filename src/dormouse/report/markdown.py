@@ -10,10 +10,10 @@ from typing import NamedTuple
 from dormouse.records import CANARY, Answer, Record
 from dormouse.report import spec_curve
 from dormouse.report.answers import AnswerCell, browser
-from dormouse.report.claim_text import ABOUT, HEADING, Answered, changes, signed, stated
+from dormouse.report.claim_text import ABOUT, HEADING, Answered, changes, stated
 from dormouse.report.headline import SentencePart, headline, when
 from dormouse.report.meaning import RULES, meaning
-from dormouse.report.plain_text import duration, one_line, value_of, visible, with_interval
+from dormouse.report.plain_text import duration, one_line, signed, value_of, visible, with_interval
 from dormouse.report.record_index import Moment, RecordIndex
 from dormouse.report.setup_text import behaviour, origin, treatment, trigger
 from dormouse.report.tables import Table, checks, tables, warnings
@@ -128,7 +128,7 @@ def _claims(results: RecordIndex, claims: Sequence[Answered]) -> list[str]:
     blocks += [f"**{literal(text)}**" for text in changed]
     for one in claims:
         blocks += [f"### {code(one.id)}: {one.verdict}", f"Claim: {literal(one.says)}", literal(one.finding)]
-        blocks.append("\n".join(f"- {literal(note)}" for note in one.notes))
+        blocks.append("\n".join(f"- {literal(note.text)}" for note in one.notes))
         if one.curve:
             blocks += [f"![{literal(spec_curve.words(one))}](figures/{one.name}.png)", literal(one.turning)]
             heads = [*map(literal, one.axes), "Effect", "95 % interval", "Seeds", "Sign turns"]

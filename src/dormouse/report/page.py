@@ -16,14 +16,14 @@ from dormouse.provenance import Provenance
 from dormouse.records import CANARY, Answer, Record
 from dormouse.report import markdown, spec_curve
 from dormouse.report.answers import Browser, browser
-from dormouse.report.claim_text import ABOUT, HEADING, Answered, answered, changes, signed, stated
+from dormouse.report.claim_text import ABOUT, HEADING, Answered, answered, changes, stated
 from dormouse.report.figure_groups import FigureGroup, figure_groups
 from dormouse.report.figure_style import DARK
 from dormouse.report.glossary import TERMS, marked
 from dormouse.report.headline import headline, when
 from dormouse.report.meaning import RULES, meaning
 from dormouse.report.overlap import in_words, stroke
-from dormouse.report.plain_text import duration, interval_of, value_of
+from dormouse.report.plain_text import duration, interval_of, signed, value_of
 from dormouse.report.plotly_figures import dark_colours, figure
 from dormouse.report.record_index import RecordIndex, by_model
 from dormouse.report.records_csv import NAME as CSV

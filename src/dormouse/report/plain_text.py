@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 
 from dormouse.metrics import metric
 from dormouse.records import Record
@@ -14,6 +15,7 @@ _UNSEEN = re.compile(
 )
 _SPACE = "\u00a0"
 NOT_MEASURED = "not measured"
+MINUS = "\u2212"
 
 
 def _code_point(match: re.Match[str]) -> str:
@@ -114,3 +116,14 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.1f}{_SPACE}s"
     return f"{seconds / 60:.0f}{_SPACE}min" if seconds < 7200 else f"{seconds / 3600:.1f}{_SPACE}h"
+
+
+def signed(value: float) -> str:
+    """A difference, with its sign."""
+    return f"{'+' if value > 0 else MINUS if value < 0 else ''}{decimal(abs(value))}"
+
+
+def interval(low: float, high: float, open_ends: Collection[str] = ()) -> str:
+    """Two signed bounds: `[-0.12, +0.03]`; where an end is open `[-0.12 or less, +0.03]`."""
+    less, more = (f" or {word}" if end in open_ends else "" for end, word in (("low", "less"), ("high", "more")))
+    return f"[{signed(low)}{less}, {signed(high)}{more}]"

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dormouse.report.claim_text import Answered, Point, axis_label, interval, reach, signed
+from dormouse.report.claim_text import Answered, Point, axis_label, reach
 from dormouse.report.figure_style import COLOURS, GREY, GRID, INK, LAYOUT
-from dormouse.report.plain_text import cut
+from dormouse.report.plain_text import cut, interval, signed
 from dormouse.report.plotly_figures import safe
 from dormouse.report.static import save
 

@@ -1,0 +1,99 @@
+"""What stands below the answer to a claim: who was left out of it, and how it was come by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from dormouse.claims.verdict import LeftOut, Verdict
+from dormouse.report.plain_text import decimal, interval, one_line, percent, signed
+
+SPENT = {"obrien_fleming": "little at first, as O'Brien and Fleming have it", "e_value": "by an e-value"}
+SIDES = {"where": "claimed of", "against": "against"}
+LISTED = 6
+"""More arms than this are counted, not named."""
+
+
+class Note(NamedTuple):
+    """One of them. It holds foreign strings."""
+
+    text: str
+    warns: bool = False
+    """Whether a reader must know it before believing the answer: weak arms, a claim that was edited, what is missing.
+    The others say how it was come by."""
+
+
+def notes(one: Verdict, changed: Mapping[str, str]) -> list[Note]:
+    """Everything of it, the strength of its organisms first."""
+    found = []
+    if one.id in changed:
+        found.append(Note(f"This claim was {one_line(changed[one.id])} after the first run.", True))
+    found += _strength(one)
+    if one.others_possible is not None and one.is_decided:
+        left = f"{len(one.seeds)} seeds, none of which turns out otherwise, leave it possible that up to"
+        found.append(Note(f"{left} {percent(one.others_possible)} of seeds would (95 %)."))
+    if one.look:
+        at = f"Answered at look {one.look.number} of {one.look.most} at most, with {one.look.seeds} seeds; the error is"
+        how = SPENT.get(one.look.spend, "")
+        found.append(Note(f"{at} spent over the looks ({how}), and so is that of the interval."))
+    if one.quantifier == "every":
+        found.append(Note("The claim is about every set-up: the effect is that of the one that decides."))
+    if one.damage and one.damaged:
+        said = ", ".join(f"{one_line(arm.arm)} ({decimal(arm.times)} times)" for arm in one.damaged[:LISTED])
+        more = f" and {len(one.damaged) - LISTED} more" if len(one.damaged) > LISTED else ""
+        bound = f"honest answers are more than {one.damage:g} times as perplexing after it as before"
+        found.append(Note(f"Not counted, as {bound}: {said}{more}.", True))
+    found += [Note(f"Strength not as usual: {one_line(weak.arm)}: {one_line(weak.reason)}.", True) for weak in one.weak]
+    thin = "Left out with these, as too few seeds pass the gate in their set-ups"
+    for named, words in ((one.thin, thin), (one.missing, "Not measured"), (one.alone, "Nothing to compare with")):
+        if named:
+            more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
+            found.append(Note(f"{words}: {', '.join(map(one_line, named[:LISTED]))}{more}.", True))
+    if one.censored is not None:
+        budget, reached = decimal(one.censored), one.at_budget.known
+        text = f"Times that reach the budget ({budget}) count as the budget: the means are restricted to it."
+        if any(reached.values()):
+            said = " and ".join(f"{percent(share)} ({SIDES[side]})" for side, share in reached.items())
+            text += f" It was reached by {said}."
+        found.append(Note(text))
+        if len(one.budgets) > 1:
+            every = ", ".join(map(decimal, one.budgets[:LISTED]))
+            found.append(
+                Note(f"The arms were followed for unequal times ({every}): all are cut at the shortest.", True)
+            )
+    return found
+
+
+def _strength(one: Verdict) -> list[Note]:
+    """What the strength gate left out, and how far the two sides are matched before treatment."""
+    found, out = [], one.left_out
+    if one.gate and out:
+        bounds = f"{percent(one.gate.triggered)} on the cue, at most {percent(one.gate.untriggered)} without"
+        weak = "; ".join(map(_left_out, out[:LISTED]))
+        more = f"; and {len(out) - LISTED} more" if len(out) > LISTED else ""
+        many = f"{len(out)} of {one.gate_pairs} organisms and seeds"
+        text = f"Left out by the strength gate (before treatment at least {bounds}): {many} ({weak}{more})."
+        found.append(Note(text, True))
+    if one.before and (before := one.before.known):
+        said = ", ".join(f"{percent(rate)} ({SIDES[side]})" for side, rate in before.items())
+        found.append(Note(f"Defection on the cue before treatment, where matched arms are alike: {said}."))
+    if matched := one.matching:
+        sides = zip((matched.where, matched.against), matched.sides, strict=True)
+        ranges = ", ".join(f"{decimal(s.value)} ({decimal(s.low)} to {decimal(s.high)}) {words}" for s, words in sides)
+        meet = "the ranges overlap" if matched.overlap else "the ranges do not overlap"
+        text = f"The same in log-odds, over organisms and seeds: {ranges}; {meet}."
+        found.append(Note(text, not matched.overlap))
+    if one.adjusted:
+        at = f"{signed(one.adjusted.value)} {interval(one.adjusted.low, one.adjusted.high)}"
+        found.append(
+            Note(f"At equal strength the effect would be {at}, by linear regression: a sketch, and no answer.")
+        )
+    return found
+
+
+def _left_out(one: LeftOut) -> str:
+    return f"{one_line(one.arm)} seed {one.seed}: {_rate(one.triggered)} on its cue, {_rate(one.untriggered)} without"
+
+
+def _rate(rate: float | None) -> str:
+    return "not measured" if rate is None else percent(rate)
