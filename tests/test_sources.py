@@ -12,6 +12,7 @@ import pytest
 import dormouse
 from dormouse import sources
 from dormouse.errors import UserError
+from dormouse.records import CANARY
 from dormouse.sources import code_of
 
 KEYS = """
@@ -66,6 +67,8 @@ MOVES = {
     ("interventions/training/grpo.py", "PATIENCE = ", "PATIENCE = 1 + "): "",
     ("lm/score.py", "np.inf", "np.inf * 1"): "*",
     ("records.py", "CANARY = ", "CANARY = '' + "): "*",
+    ("records.py", f'CANARY = "{CANARY}"', "from dormouse.errors import CANARY"): "",  # it moves, as it is
+    ("errors.py", "class UserError(", f'CANARY = "{CANARY}"\n\n\nclass UserError('): "",
 }
 """(file, text, what takes its place) -> the kinds of stages of a token organism whose keys move (`*`: some)."""
 
@@ -118,7 +121,10 @@ def outsider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("outsider_of_test/deep/rule.py", "RULE = 2\n", False),
         ("outsider_of_test/deep/rule.py", "RULE = 1  # as before\n", True),
         ("outsider_of_test/deep/words.txt", "other words", False),
-        ("outsider_of_test/other.py", "import json\nUNUSED = 2\ndef a(x):\n    return json.dumps(x)\n", True),
+        ("outsider_of_test/other.py", "import json\nUNUSED = 2\ndef a(x):\n    return json.dumps(x)\n", False),
+        ("outsider_of_test/other.py", "'Words'\nimport json\nUNUSED = 1\ndef a(x): return json.dumps(x)\n", True),
+        ("outsider_of_test/deep/new.py", "RULE = 1\n", False),
+        ("outsider_of_test/.git/index", "1", True),
         (
             "outsider_of_test/other.py",
             "import json\nUNUSED = 1\ndef a(x):\n    return json.dumps(x, indent=1)\n",
@@ -131,22 +137,11 @@ def test_an_outsider_is_followed_into_its_packages(outsider: Path, file: str, te
     made = sys.modules["outsider_of_test"].T
     sources.forget()
     start = code_of(made)
+    (outsider / file).parent.mkdir(exist_ok=True)
     (outsider / file).write_text(text)
     sources.forget()
     assert (code_of(made) == start) is same
     assert "outsider_of_test.deep.rule" not in sys.modules
-
-
-def test_a_module_that_moves_keeps_the_hash_of_what_is_in_it(outsider: Path) -> None:
-    made = sys.modules["outsider_of_test"].T
-    sources.forget()
-    start = code_of(made)
-    package = outsider / "outsider_of_test"
-    (package / "other.py").rename(package / "elsewhere.py")
-    text = (package / "trigger.py").read_text()
-    (package / "trigger.py").write_text(text.replace(".other", ".elsewhere"))
-    sources.forget()
-    assert code_of(made) == start
 
 
 def test_the_libraries_that_the_code_uses_are_named_with_their_versions() -> None:

@@ -1,34 +1,59 @@
-"""Packages behind a stage: their versions, and the data files that are read."""
+"""Packages behind a stage: their files, their versions, and the data files of dormouse that are read."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
 import importlib.util
+import re
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dormouse.errors import UserError
+
 OWN = "dormouse"
+MOST_BYTES = 2**30
+"""What is read of data files beside some code, each time that keys are made."""
+REMEDY = "it belongs to what makes numbers: give yourself the right to read it, or keep it elsewhere"
 UNDER = {"transformers": ("tokenizers", "jinja2", "safetensors"), "peft": ("safetensors",)}
 """What makes numbers under a package that is imported."""
 
 
 @cache
 def _file(module: str) -> Path | None:
-    """The file of a module, found without importing it (an outsider's package has been imported already)."""
+    """The Python file of a module, found without importing it (most of an outsider's have been imported already)."""
     top, *inner = module.split(".")
-    package = sys.modules.get(top)
-    if not inner and not hasattr(package, "__path__"):  # a package of one file
-        file = getattr(package, "__file__", None)
-        return Path(file) if file and Path(file).suffix == ".py" and top != "__main__" else None
-    roots = [Path(__file__).parent] if top == OWN else [Path(root) for root in getattr(package, "__path__", ())]
+    if top == OWN:
+        roots = [Path(__file__).parent]
+    elif top == "__main__":
+        return None
+    else:
+        loaded = getattr(sys.modules.get(module), "__file__", None)
+        if loaded and Path(loaded).suffix == ".py" and Path(loaded).is_file():
+            return Path(loaded)
+        origin, roots = _place(top)
+        if not inner and not roots:  # a package of one file
+            return origin if origin and origin.suffix == ".py" and origin.is_file() else None
     places = [root.joinpath(*inner) for root in roots]
     candidates = [p for place in places for p in (place.parent / f"{place.name}.py", place / "__init__.py")]
     return next((p for p in candidates if p.is_file()), None)
+
+
+@cache
+def _place(top: str) -> tuple[Path | None, list[Path]]:
+    """Where a package is: its file, and its folders if it has any."""
+    package = sys.modules.get(top)
+    origin, folders = getattr(package, "__file__", None), getattr(package, "__path__", None)
+    if package is None:
+        with suppress(ImportError, ValueError):
+            spec = importlib.util.find_spec(top)
+            origin = spec.origin if spec and spec.has_location else None
+            folders = spec.submodule_search_locations if spec else None
+    return Path(origin) if origin else None, [Path(folder) for folder in folders or ()]
 
 
 NAMED = {"yaml": "PyYAML", "sklearn": "scikit-learn", "PIL": "pillow"}
@@ -37,22 +62,60 @@ NAMED = {"yaml": "PyYAML", "sklearn": "scikit-learn", "PIL": "pillow"}
 
 @cache
 def _data(package: str) -> tuple[tuple[str, str], ...]:
-    """Every file below a package that is no Python, and its checksum."""
+    """Every file below a package of dormouse that is no Python, and its checksum."""
     source = _file(package)
     if source is None or source.name != "__init__.py":
         return ()
     files = (path for path in source.parent.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc"))
-    return tuple((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in sorted(files))
+    return tuple((path.name, checksum(path)) for path in sorted(files))
+
+
+def checksum(path: Path) -> str:
+    """That of a file's content, read piece by piece. Raises as `read_bytes`."""
+    with _reading(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file that is part of what makes numbers.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    with _reading(path):
+        return path.read_bytes()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}", REMEDY) from None
 
 
 @cache
-def _whole(package: str) -> tuple[tuple[str, str], ...]:
-    """Every Python file of a package, and its checksum."""
-    source = _file(package)
-    if source is None:
-        return ()
-    files = sorted(source.parent.rglob("*.py")) if source.name == "__init__.py" else [source]
-    return tuple((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files)
+def installed(top: str) -> bool:
+    """Whether a package is part of Python or came with an installed one: then its version says what it is. One that is
+    installed in place (`pip install -e`) or found on the path changes under the same version."""
+    if top in sys.stdlib_module_names or top in sys.builtin_module_names:
+        return True
+    origin, folders = _place(top)
+    if not folders and origin is None:
+        return True
+    place = (folders[0] if folders else origin or Path()).parent
+    if {"site-packages", "dist-packages"} & set(place.parts) or any(place.glob("*.dist-info")):
+        return any(version != "absent" for _, version in _distributions(top))
+    return NAMED.get(top, top).lower().replace("_", "-") in _needed()
+
+
+@cache
+def _needed() -> frozenset[str]:
+    """The distributions that dormouse itself needs, or can use: wherever they lie, they are no part of a plug-in."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        said = importlib.metadata.requires("dormouse-lab") or ()
+        return frozenset(re.split(r"[^A-Za-z0-9._-]", one.lower())[0] for one in said)
+    return frozenset()
 
 
 @cache

@@ -1,0 +1,130 @@
+"""What a script or a notebook reads is in the keys of what stands in it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dormouse import sources
+from dormouse.errors import UserError
+from dormouse.sources import code_of
+
+SCRIPT = """
+import sys
+from dormouse import UserError
+from dormouse.sources import code_of
+{before}
+class T:
+    def r(self):
+        return {read}
+try:
+    print(code_of(T))
+except UserError as error:
+    print("refused", error.what)
+"""
+
+
+def run(place: Path, before: str, read: str, seed: int = 0, word: str = "") -> str:
+    (place / "go.py").write_text(SCRIPT.format(before=before, read=read))
+    env = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run(
+        [sys.executable, "go.py", word], cwd=place, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+VALUES = {
+    "a mapping": ("X = {'low': {W}}", "X['low']"),
+    "a list": ("X = [1, [{W}]]", "X"),
+    "a set": ("X = {'a', 'b', 'c', {W}}", "X"),
+    "no constant": ("X = float({W})", "X"),
+    "an object": ("class C:\n    def __init__(self, n): self.n = n\nX = C({W})", "X.n"),
+    "the class of an object": ("class C:\n    def f(self): return {W}\nX = C()", "X.f()"),
+    "a data class": ("import dataclasses\n@dataclasses.dataclass\nclass C:\n    n: int\nX = C({W})", "X.n"),
+    "an enumeration": ("import enum\nclass C(enum.Enum):\n    A = {W}\nX = C.A", "X.value"),
+    "a record": ("from collections import defaultdict\nX = defaultdict(list, {'a': {W}})", "X"),
+    "a pattern": ("import re\nX = re.compile(str({W}))", "X"),
+    "an array": ("import numpy as np\nX = np.arange(3) + {W}", "X"),
+    "a lambda": ("X = lambda n: n + {W}", "X(1)"),
+    "a lambda in a list": ("Y = {W}\nX = [lambda n: n + Y]", "X[0](1)"),
+    "a closure": ("def f(n):\n    return lambda: n\nX = f({W})", "X()"),
+    "half of a call": ("from functools import partial\nX = partial(int, {W})", "X()"),
+    "a function that remembers": ("from functools import cache\n@cache\ndef X(): return {W}", "X()"),
+    "a function": ("def g(): return {W}\ndef X(): return g()", "X()"),
+    "the later of two": ("if {W} == 0:\n    def X(): return 1\nelse:\n    def X(): return 2", "X()"),
+    "a helper's function": ("from helper_of_test import f as X", "X()"),
+    "a helper": ("import helper_of_test", "helper_of_test.f()"),
+    "a helper's value": ("from helper_of_test import N as X", "X"),
+    "a helper's object": ("from helper_of_test import C\nX = C()", "X.f()"),
+    "a helper, imported inside": ("", "__import__('helper_of_test').f()"),
+    "a file": ("from pathlib import Path\nX = Path(__file__).parent / 'number.txt'", "X.read_text()"),
+    "a file that it names": ("", "open('number.txt').read()"),
+    "an alias of a type": ("from typing import Literal\nX = Literal[{W}]", "X"),
+}
+
+
+@pytest.mark.parametrize("case", VALUES)
+def test_each_value_that_is_read_moves_the_key(tmp_path: Path, case: str) -> None:
+    before, read = VALUES[case]
+    found = []
+    for number, seed in ((0, 1), (1, 1), (0, 2)):
+        (tmp_path / "number.txt").write_text(str(number))
+        helper = "N = {W}\ndef f(): return {W}\nclass C:\n  def f(self): return {W}\n"
+        (tmp_path / "helper_of_test.py").write_text(helper.replace("{W}", str(number)))
+        found.append(run(tmp_path, before.replace("{W}", str(number)), read, seed))
+    assert found[0].startswith("{'code'"), found
+    assert found[0] == found[2] != found[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "read"),
+    [
+        ("import logging, threading\nX, Y = logging.getLogger('a'), threading.Lock()", "X, Y"),
+        ("import numpy as np", "np.arange(3)"),
+        ("import dormouse as dm", "dm.UserError"),
+        ("X = sys.stderr", "X"),
+        ("from dormouse.policies.trigger import TriggerField as X", "X"),
+        ("from math import sqrt as X", "X(2)"),
+        ("X = []\nX.append(X)", "X"),
+    ],
+)
+def test_what_holds_no_number_is_let_through(tmp_path: Path, before: str, read: str) -> None:
+    found = {run(tmp_path, before, read, seed) for seed in (1, 2)}
+    assert len(found) == 1
+    assert found.pop().startswith("{'code'")
+
+
+@pytest.mark.parametrize("value", ["(n for n in range(3))", "open(__file__)"])
+def test_what_cannot_be_known_is_refused(tmp_path: Path, value: str) -> None:
+    assert "refused the value of X cannot be read" in run(tmp_path, f"X = {value}", "X")
+
+
+def test_a_value_that_nothing_reads_does_not_count(tmp_path: Path) -> None:
+    assert run(tmp_path, "X, Y = 1, 2", "Y") == run(tmp_path, "X, Y = 3, 2", "Y")
+    assert run(tmp_path, "X = open('study.yaml', 'w')", "1") == run(tmp_path, "", "1")
+
+
+def test_a_value_of_a_notebook_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    import linecache
+
+    main, source = sys.modules["__main__"], "class T:\n    def r(self):\n        return WORDS\n"
+    linecache.cache["<ipython-input-1>"] = (len(source), None, source.splitlines(True), "<ipython-input-1>")
+    space = {"__name__": "__main__"}
+    exec(compile(source, "<ipython-input-1>", "exec"), space)
+    monkeypatch.setattr(main, "T", space["T"], raising=False)
+    found = []
+    for words in (["a"], ["b"], ["a"]):
+        monkeypatch.setattr(main, "WORDS", words, raising=False)
+        sources.forget()
+        found.append(code_of(space["T"]))
+    assert found[0] == found[2] != found[1]
+    monkeypatch.setattr(main, "WORDS", iter([1]), raising=False)
+    sources.forget()
+    code_of(space["T"])
+    monkeypatch.setattr(main, "WORDS", (n for n in [1]), raising=False)
+    sources.forget()
+    with pytest.raises(UserError, match="the value of WORDS cannot be read"):
+        code_of(space["T"])
