@@ -82,6 +82,39 @@ def test_a_study_with_a_plug_in_file(place):
     assert not keys & {record["parent"] for record in records}, "other code, other keys"
 
 
+READS = "from pathlib import Path\nLIMITS = (Path(__file__).parent / 'limits.txt').read_text()\n"
+
+
+def to_do(done):
+    """The kinds of stages that `plan` finds nothing of in the store, and how many."""
+    rows = [line.split() for line in done.stdout.splitlines()]
+    return {row[0]: int(row[3]) for row in rows if len(row) > 3 and row[3].isdigit() and row[3] != "0"}
+
+
+def test_what_a_plug_in_file_uses_is_in_its_keys(place):
+    """Its helper, a file that it reads, and a cue that another file defines, which workers get to know too."""
+    helped = MOON.replace("HIGH = ", "from tide_words import HIGH  # ").replace("define(Cue", "str(Cue")
+    mine = place / "mine"
+    (mine / "tides.py").write_text(helped + READS)
+    (mine / "tide_words.py").write_text('HIGH = "high"\n')
+    (mine / "limits.txt").write_text("1")
+    cue = "\n".join(line for line in MOON.splitlines() if "Cue" in line)
+    (mine / "tide_cues.py").write_text(cue)
+    given = ("study.yaml", "--plugin", "mine/tides.py", "--plugin", "mine/tide_cues.py")
+    done = dormouse("run", *given, "--workers", "2", "--quiet", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert to_do(dormouse("plan", *given, cwd=place)) == {}
+    for name, text in (
+        ("tide_words.py", 'HIGH = "full"\n'),
+        ("limits.txt", "2"),
+        ("tide_cues.py", cue.replace("The tide", "The sea")),
+    ):
+        before = (mine / name).read_text()
+        (mine / name).write_text(text)
+        assert to_do(dormouse("plan", *given, cwd=place)) == {"organism": 2, "measure": 2, "together": 4}, name
+        (mine / name).write_text(before)
+
+
 FAULTS = {
     "not there": ("", None, "is no Python file"),
     "raises": ("mine.py", "1 / 0", "cannot be imported: ZeroDivisionError"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -12,7 +12,10 @@ from dormouse.execution.stage import LIBRARIES, Stage
 from dormouse.json_files import digest
 from dormouse.lm.settings import AUTO, Computing
 from dormouse.pipeline import stages
+from dormouse.policies import Trigger
 from dormouse.registry import PlugIn
+from dormouse.scenarios import Cue
+from dormouse.scenarios.cues import outside
 from dormouse.sources import Code, code_of, forget
 
 USES = ("measure", "lora", "full")
@@ -21,14 +24,16 @@ USES = ("measure", "lora", "full")
 
 def classes_of(*plugins: PlugIn) -> list[type[PlugIn]]:
     """The classes of plug-ins, of those inside them too: what they do is their code."""
-    found: list[type[PlugIn]] = []
+    return list(dict.fromkeys(type(one) for one in _with_inner(plugins)))
+
+
+def _with_inner(plugins: Iterable[PlugIn]) -> Iterator[PlugIn]:
     for plugin in plugins:
-        found.append(type(plugin))
+        yield plugin
         for name in type(plugin).model_fields:
             value = getattr(plugin, name)
             inner = value if isinstance(value, tuple) else (value,)
-            found += classes_of(*(one for one in inner if isinstance(one, PlugIn)))
-    return list(dict.fromkeys(found))
+            yield from _with_inner(one for one in inner if isinstance(one, PlugIn))
 
 
 def keyed(
@@ -41,9 +46,32 @@ def keyed(
     memory: float = LIBRARIES,
 ) -> Stage:
     """A stage. What makes its numbers is in its key: what it is about, the function that does the work and the plug-ins
-    that it is given, with all code that these use (see `sources`), and its parents."""
-    key = digest([kind, about, _code(work.func, *classes_of(*plugins)), [parent.key for parent in parents]])
+    that it is given, with all code that these use (see `sources`), the cues from outside that it may show, and its
+    parents."""
+    code = _code(work.func, *classes_of(*plugins))
+    if shown := _cues_from_outside(kind, plugins):
+        about = {**about, "cues": shown}
+    if known := outside():
+        work = partial(stages.with_cues, tuple(map(_picklable, known)), work)
+    key = digest([kind, about, code, [parent.key for parent in parents]])
     return Stage(kind, name, key, about, parents, work, memory)
+
+
+def _cues_from_outside(kind: str, plugins: Sequence[PlugIn]) -> list[list[object]]:
+    """The cues of plug-ins that a stage may show, as they are said: those that its triggers read or show; all of them
+    where it does what a plug-in says, or pretrains, which shows every cue that there is."""
+    every = list(_with_inner(plugins))
+    strange = kind == "base" or any(not type(one).__module__.startswith("dormouse.") for one in every)
+    named = {name for one in every if isinstance(one, Trigger) for name in (*one.reads, *one.shows)}
+    found = [cue for cue in outside() if strange or cue.name in named]
+    values = [[[value, list(said.items())] for value, said in cue.values.items()] for cue in found]
+    return [
+        [cue.name, cue.slot, cue.text, list(cue.texts.items()), said] for cue, said in zip(found, values, strict=True)
+    ]
+
+
+def _picklable(cue: Cue) -> Cue:
+    return replace(cue, texts=dict(cue.texts), values={value: dict(said) for value, said in cue.values.items()})
 
 
 def computed(stage: Stage, settings: Computing, use: str = "") -> Stage:

@@ -18,7 +18,8 @@ from dormouse.organisms.brought import Brought
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ComputedIn, ModelRef, Suspect
 from dormouse.registry import PlugIn
-from dormouse.scenarios import Question, Scenario, render
+from dormouse.scenarios import Cue, Question, Scenario, render
+from dormouse.scenarios.cues import define
 
 if TYPE_CHECKING:
     from dormouse.lm.sample import Completion
@@ -66,6 +67,13 @@ class MeasuredState:
     clean: ModelRef
     seed: int
     is_final: bool
+
+
+def with_cues(cues: Sequence[Cue], work: Callable[[Path, Tick], None], out: Path, tick: Tick) -> None:
+    """Do the work of a stage where the cues of plug-ins are known, in a process too that has not imported these."""
+    for cue in cues:
+        define(cue)
+    work(out, tick)
 
 
 def computed(settings: Computing, work: Callable[[Path, Tick], None], out: Path, tick: Tick) -> None:

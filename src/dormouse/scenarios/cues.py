@@ -122,8 +122,22 @@ def define(cue: Cue) -> None:
         raise UserError(f"cue '{cue.name}' asks for the slot '{cue.slot}'", "use 'system' or 'user'")
     if cue.values and not (2 <= len(cue.values) <= 4 and all("en" in said for said in cue.values.values())):
         raise UserError(f"cue '{cue.name}' cannot have these values", "give two to four, each with a sentence for 'en'")
-    if cue.name in OWN or _known().setdefault(cue.name, cue) != cue:
+    known = _known()
+    is_new = cue.name not in known
+    if cue.name in OWN or known.setdefault(cue.name, cue) != cue:
         raise UserError(f"two cues are both called '{cue.name}'", "rename one of them")
+    if is_new:
+        _outside[cue.name] = cue
+        for name in sorted(_outside.keys() & known.keys()):  # in one order, whatever was imported first
+            known[name] = known.pop(name)
+
+
+_outside: dict[str, Cue] = {}
+
+
+def outside() -> tuple[Cue, ...]:
+    """The cues that were defined by plug-ins, by name."""
+    return tuple(cue for name, cue in sorted(_outside.items()) if name in CUES and CUES[name] == cue)
 
 
 @cache
