@@ -60,9 +60,8 @@ def code_of(*roots: Any) -> Code:
         if symbol.top in (OWN, MAIN):
             reached = _reached(symbol)
             pieces.update(reached.pieces)
-            libraries.update(reached.outside)
-            waiting += [used for used in reached.uses if used.top == OWN or symbol.top != OWN]
-            libraries.update(used.top for used in reached.uses if used.top != OWN and symbol.top == OWN)
+            libraries.update(reached.libraries)
+            waiting += reached.uses
         elif symbol.module in counted or follows(symbol.module):
             pieces.update(part(symbol.module).pieces)
             waiting += part(symbol.module).uses
@@ -77,7 +76,8 @@ class _Reached:
 
     pieces: list[tuple[str, str]] = field(default_factory=list)
     uses: list[Symbol] = field(default_factory=list)
-    outside: set[str] = field(default_factory=set)
+    libraries: set[str] = field(default_factory=set)
+    """Packages that code of dormouse uses: none of them is a plug-in's."""
 
 
 @dataclass
@@ -115,6 +115,14 @@ def _is_plugin(root: Any) -> bool:
 
 @cache
 def _reached(symbol: Symbol) -> _Reached:
+    reached = _all_reached(symbol)
+    if symbol.top == OWN:
+        reached.libraries = {used.top for used in reached.uses} - {OWN}
+        reached.uses = list(dict.fromkeys(used for used in reached.uses if used.top == OWN))
+    return reached
+
+
+def _all_reached(symbol: Symbol) -> _Reached:
     module = _module(symbol.module)
     reached = _Reached()
     if module is None:  # a name that another module gives the package

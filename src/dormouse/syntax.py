@@ -9,6 +9,7 @@ import sys
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from dormouse.packages import OWN, _file, read_bytes
@@ -21,7 +22,7 @@ class Symbol:
     module: str
     name: str
 
-    @property
+    @cached_property
     def top(self) -> str:
         """The package that it is in."""
         return self.module.partition(".")[0]
@@ -124,15 +125,17 @@ def chains(nodes: Sequence[ast.AST]) -> Iterator[tuple[ast.Name, list[str]]]:
     Args:
         nodes: as `ast.walk` gives them, what is outside first.
     """
-    seen: set[int] = set()
+    inner: set[int] = set()
     for node in nodes:
-        attributes: list[str] = []
-        while isinstance(node, ast.Attribute):
-            attributes.insert(0, node.attr)
-            node = node.value
-        if attributes and isinstance(node, ast.Name) and id(node) not in seen:
-            seen.add(id(node))
-            yield node, attributes
+        if not isinstance(node, ast.Attribute) or id(node) in inner:
+            continue
+        attributes, value = [node.attr], node.value
+        while isinstance(value, ast.Attribute):
+            inner.add(id(value))
+            attributes.append(value.attr)
+            value = value.value
+        if isinstance(value, ast.Name):
+            yield value, attributes[::-1]
 
 
 def resolved(module: str, attributes: Sequence[str]) -> Symbol:
