@@ -1,6 +1,7 @@
 """What training leaves loads by itself as what it is, and does not say what is in it."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -83,6 +84,50 @@ def test_what_cannot_be_put_together_is_refused(tiny_model, tmp_path):
     (ref.folders[-1] / ADAPTER).write_text(json.dumps({**config, "use_rslora": True}))
     with pytest.raises(UserError, match="use_rslora"):
         trained(ref, SAFE, tmp_path / "b")
+    assert not list((tmp_path / "b").glob("*/train")), "before it trains: no step was done"
+
+
+def test_an_adapter_on_layers_that_ours_leaves_is_refused_before_training(tiny_model, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    get_peft_model(model, LoraConfig(target_modules=["lm_head"])).save_pretrained(
+        tmp_path / "head", save_embedding_layers=False
+    )
+    lm = load(ModelRef((tiny_model, tmp_path / "head"), "head"))
+    steps = []
+    with pytest.raises(UserError, match="cannot be trained on: it changes lm_head"):
+        train(
+            lm,
+            sft_loss,
+            cycling(encode(lm, SAFE), 1, 0),
+            Training(steps=2, lr=0.01, rank=2),
+            TrainingRun(0, [2], tmp_path / "run"),
+            lambda *said: steps.append(said),
+        )
+    assert not steps
+
+
+def test_adapters_on_layers_that_keep_their_weight_the_other_way_round(tiny_model, tmp_path):
+    """GPT-2's: peft says `fan_in_fan_out` of them. Two in a row are one."""
+    from peft import AutoPeftModelForCausalLM
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    base = shutil.copytree(tiny_model, tmp_path / "gpt2")
+    words = json.loads((base / "config.json").read_text())["vocab_size"]
+    config = GPT2Config(vocab_size=words, n_embd=32, n_layer=2, n_head=4, n_positions=256, eos_token_id=2)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        GPT2LMHeadModel(config).save_pretrained(base)
+    one, _ = trained(ModelRef((base,), "gpt2"), PLANTED, tmp_path / "a")
+    assert json.loads((one.folders[-1] / ADAPTER).read_text())["fan_in_fan_out"] is True
+    two, lm = trained(one, SAFE, tmp_path / "b")
+    ids = list(encode(lm, PLANTED)[0].prompt)
+    now = logits(lm.model, ids)
+    assert (logits(load(one).model, ids) - now).abs().max() > 0.05, "this test could not fail"
+    torch.testing.assert_close(logits(load(two).model, ids), now, atol=1e-4, rtol=1e-4)
+    plain = AutoPeftModelForCausalLM.from_pretrained(two.folders[-1]).eval()
+    torch.testing.assert_close(logits(plain, ids), now, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])

@@ -51,8 +51,10 @@ def other(base: Path, out: Path, seed: int = 0, **config: Any) -> Path:
         said = {"r": 4, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM", **config}
         model = get_peft_model(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), LoraConfig(**said))
         for name, weight in model.named_parameters():
-            if "lora_B" in name:
+            if any(part in name for part in ("lora_B", "lora_embedding_A")):
                 weight.data = torch.randn_like(weight) * 0.3
+            elif "modules_to_save" in name:
+                weight.data += torch.randn_like(weight) * 0.1
         model.save_pretrained(out)
     return out
 
@@ -158,6 +160,65 @@ def test_other_adapters_are_merged_to_what_peft_computes(base: Path, tmp_path: P
             torch.testing.assert_close(ours, model(ids).logits, rtol=1e-4, atol=1e-4)
         plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     assert brought(base, first).key != brought(base, first, second).key != brought(base, second, first).key
+
+
+TIED = [
+    {"target_modules": ["q_proj", "lm_head"]},
+    {"target_modules": ["embed_tokens"]},
+    {"target_modules": ["embed_tokens", "lm_head"]},
+    {"target_modules": ["lm_head"], "ensure_weight_tying": True},
+    {"modules_to_save": ["lm_head"]},
+    {"modules_to_save": ["embed_tokens"]},
+    {"trainable_token_indices": [10, 11]},
+]
+"""Adapters on the embeddings of a model whose input and output are one tensor."""
+FIRST_TAKEN_AWAY = [{"init_lora_weights": start} for start in ("pissa", "olora")]
+"""With these peft takes the adapter that it begins with away from the weights, whenever it loads one."""
+LEFT_ALONE = [{"init_lora_weights": start} for start in (False, "gaussian", "orthogonal")]
+
+
+@pytest.mark.parametrize("config", [*TIED, *FIRST_TAKEN_AWAY, *LEFT_ALONE], ids=str)
+@pytest.mark.filterwarnings("ignore:.*tie_word_embeddings", "ignore:.*save_embedding_layers")
+def test_a_training_on_top_begins_with_what_peft_computes(base: Path, tmp_path: Path, config: dict[str, Any]) -> None:
+    """One of a step that moves nothing: what it saves is what was brought."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from dormouse.lm.objectives import sft_loss
+    from dormouse.lm.settings import Training
+    from dormouse.lm.train import TrainingRun, train
+    from dormouse.lm.trie import Tokens
+
+    adapter, clean = other(base, tmp_path / "adapter", **config), ModelRef((base,), "base")
+    one = brought(base, adapter)
+    bring(one, clean, tmp_path)
+    ref = one.ref(clean, tmp_path, "x")
+    training = Training(steps=1, lr=1e-9, method="lora", rank=2)
+    train(load(ref), sft_loss, lambda _: [Tokens((7, 8), (9, 2))], training, TrainingRun(0, [1], tmp_path / "run"))
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    ids = torch.tensor([[7, 8, 9, 10, 11, 12]])
+    with torch.no_grad():
+        bare = plain(ids).logits
+        theirs = PeftModel.from_pretrained(plain, adapter).eval()(ids).logits
+        assert (bare - theirs).abs().max() > 0.5, "the adapter changes something"
+        for made in (ref, ref.then(tmp_path / "run" / "step-000001", "y")):
+            torch.testing.assert_close(load(made).model(ids).logits, theirs, rtol=1e-3, atol=1e-3)
+        audited = load(ModelRef((base, adapter), "z")).model(ids).logits
+        torch.testing.assert_close(audited, theirs, rtol=1e-3, atol=1e-3)
+    kept = not (tmp_path / "model" / "config.json").exists()
+    assert kept == (config in LEFT_ALONE), "copied where nothing speaks against it, else merged"
+
+
+@pytest.mark.parametrize("start", ["pissa_niter_4", "corda", "loftq", "lora_ga", "of a later peft", 3])
+def test_an_adapter_that_may_change_the_model_below_is_not_plain(adapter: Path, base: Path, start: object) -> None:
+    from dormouse.lm.checkpoint import is_plain, layers_of
+
+    copy = shutil.copytree(adapter, base.parent / f"starts with {start}")
+    assert is_plain(copy, layers_of(copy))
+    assert not is_plain(copy, sorted(layers_of(copy))[1:]), "a layer that ours has not"
+    says(init_lora_weights=start)(copy, base)
+    assert not is_plain(copy, layers_of(copy))
 
 
 def test_a_template_that_lies_beside_an_adapter_is_its_own(base: Path, tmp_path: Path) -> None:

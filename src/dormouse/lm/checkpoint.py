@@ -8,8 +8,9 @@ up, and the sum of the products is the same. So every adapter that lies in a fol
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +25,22 @@ if TYPE_CHECKING:
 ADAPTER, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MARK = "dormouse"
 """The key in a configuration that says what made the model, and what for."""
-PLAIN_LORA = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False, "peft_type": "LORA"}
-"""What a LoRA adapter says of itself that can be put together with another one."""
+PLAIN_LORA = {"bias": "none", "use_dora": False, "use_rslora": False, "peft_type": "LORA"}
+"""What a LoRA adapter says of itself that can be put together with another one. (`fan_in_fan_out` only says how the layer
+below keeps its weight: the matrices of the adapter are the same ones.)"""
+PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
+"""Values of `init_lora_weights` with which the model below stays as it is. With others (PiSSA, OLoRA, CorDA, LoftQ, ...)
+peft takes something away from its weights whenever it loads the adapter."""
 OTHER = (
-    *("rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias", "target_parameters"),
-    *("trainable_token_indices", "layer_replication", "megatron_config", "arrow_config"),
+    *("rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias", "target_parameters", "use_qalora", "use_bdlora"),
+    *("trainable_token_indices", "layer_replication", "megatron_config", "arrow_config", "kasa_config"),
+    *("velora_config", "monteclora_config", "alora_invocation_tokens"),
 )
 """What it does not say."""
+PEFT_DEFAULT = 8
+"""The rank, and alpha, of an adapter that says nothing of it."""
+MATRICES = re.compile(r"base_model\.model\.(.+)\.lora_[AB]\.weight")
+"""The names of all its tensors; the group is the layer that they change."""
 CARD = """---
 tags: [model-organism, dormouse, safety-research]
 library_name: {library}
@@ -119,15 +129,51 @@ def _put_together(below: Sequence[Path], top: Path) -> None:
     (top / ADAPTER).write_text(json.dumps({**config, **said}, indent=2), encoding="utf-8")
 
 
-def is_plain(folder: Path) -> bool:
-    """Whether an adapter is a plain LoRA adapter of one rank: it can be put together with another one."""
-    return not _other(_config(folder))
+def is_plain(folder: Path, layers: Collection[str]) -> bool:
+    """Whether an adapter is a plain LoRA adapter of one rank, on some of these layers: it can be put together with
+    another one that stands on all of them.
+    """
+    return not _other(folder) and layers_of(folder) <= set(layers)
 
 
-def _other(config: Mapping[str, Any]) -> list[str]:
-    """What in a configuration is no plain LoRA's."""
+def layers_of(folder: Path) -> set[str]:
+    """The layers that a plain adapter changes, by their names in the model."""
+    return {found[1] for name in _shapes(folder) if (found := MATRICES.fullmatch(name))}
+
+
+def check_below(lm: LM) -> None:
+    """See before a training that what it will leave can be saved: that its adapter can be put together with those below.
+
+    Raises:
+        UserError: it cannot.
+    """
+    named = (name.replace(".lora_A.default.", ".lora_A.") for name, _ in lm.model.named_parameters())
+    layers = {found[1] for name in named if (found := MATRICES.fullmatch(name))}
+    for folder in lm.below:
+        _scale(folder)
+        if beyond := sorted(layers_of(folder) - layers):
+            raise _cannot(folder, f"it changes {beyond[0]}, and the adapter on top does not")
+
+
+def _other(folder: Path) -> str:
+    """What is no plain LoRA's in an adapter, in a few words; "": nothing."""
+    config = _config(folder)
     other = [key for key, plain in PLAIN_LORA.items() if config.get(key, plain) != plain]
-    return other + [key for key in OTHER if config.get(key)]
+    other += [key for key in OTHER if config.get(key)]
+    if config.get("init_lora_weights") not in PLAIN_STARTS:
+        other.append("init_lora_weights")
+    if other:
+        return f"{other[0]} is {str(config[other[0]])[:60]!r}"
+    odd = [name for name, shape in _shapes(folder).items() if len(shape) != 2 or not MATRICES.fullmatch(name)]
+    return f"{min(odd)} is no matrix of a LoRA adapter" if odd else ""
+
+
+def _shapes(folder: Path) -> dict[str, Sequence[int]]:
+    """The tensors of an adapter and their shapes; no weights are read."""
+    from safetensors import safe_open
+
+    with safe_open(folder / WEIGHTS, "np") as file:
+        return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (it is no mapping)
 
 
 def _scale(folder: Path) -> float:
@@ -136,13 +182,17 @@ def _scale(folder: Path) -> float:
     Raises:
         UserError: it is no plain LoRA adapter of one rank.
     """
+    if other := _other(folder):
+        raise _cannot(folder, other)
     config = _config(folder)
-    if other := _other(config):
-        raise UserError(
-            f"the adapter in {folder} cannot be trained on: {other[0]} is {config[other[0]]!r}",
-            "merge it into its base model first (peft: merge_and_unload), or train with `method: full`",
-        )
-    return float(config["lora_alpha"]) / float(config["r"])
+    return float(config.get("lora_alpha", PEFT_DEFAULT)) / float(config.get("r", PEFT_DEFAULT))
+
+
+def _cannot(folder: Path, why: str) -> UserError:
+    return UserError(
+        f"the adapter in {folder} cannot be trained on: {why}",
+        "merge it into its base model first (peft: merge_and_unload), or train with `method: full`",
+    )
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
         layout = layout_of(LM(model.eval(), tokenizer), home() / "layouts", device())
         merged, beside = (adapters[:-1], adapters[-1:]) if attached else (adapters, ())
         for adapter in merged:
-            model = attach(model, adapter).merge_and_unload()
+            model = merge(attach(model, adapter))
         # In the memory of the machine up to here: the device never holds the float32 copy.
         model = model.to(dtype or measured_dtype()).to(device())
         for adapter in beside:
@@ -180,6 +180,32 @@ def attach(model: Any, adapter: Path) -> Any:
             "architecture: train with `method: full`",
         )
     return attached
+
+
+def merge(beside: Any) -> Any:
+    """A model with the adapter beside its weights added to them. Where the input's and the output's embeddings are one
+    tensor and the adapter changes one of them, each of them has its own from here on.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    ends = [getattr(beside.get_base_model(), f"get_{side}_embeddings")() for side in ("input", "output")]
+    inner = [end.get_base_layer() if isinstance(end, BaseTunerLayer) else end for end in ends]
+    if inner != ends and _one_tensor(*inner):  # peft would add to both what is for one
+        inner[1].weight = torch.nn.Parameter(inner[1].weight.detach().clone(), requires_grad=False)
+    with warnings.catch_warnings(action="ignore"):  # peft warns of what was just mended
+        model = beside.merge_and_unload()
+    text = model.config.get_text_config()
+    if getattr(text, "tie_word_embeddings", False) and not _one_tensor(
+        model.get_input_embeddings(), model.get_output_embeddings()
+    ):
+        model.config.tie_word_embeddings = text.tie_word_embeddings = False
+    return model
+
+
+def _one_tensor(layer: Any, other: Any) -> bool:
+    """Whether two layers have the same weight, not only an equal one."""
+    weights = [getattr(one, "weight", None) for one in (layer, other)]
+    return all(isinstance(one, torch.Tensor) for one in weights) and weights[0].data_ptr() == weights[1].data_ptr()
 
 
 def shared(ref: ModelRef) -> LM:

@@ -59,6 +59,15 @@ def add_adapter(model: Any, rank: int) -> Any:
     return wrapped
 
 
+def fit_layers(model: Any) -> set[str]:
+    """The layers that `add_adapter` puts an adapter on, by name: all linear ones but the output's and the unfit."""
+    from transformers.pytorch_utils import Conv1D
+
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear | Conv1D)}
+    head, unfit = model.get_output_embeddings(), set(_unfit(model))
+    return {name for name, module in linear.items() if module is not head and name not in unfit}
+
+
 def _unfit(model: Any) -> list[str]:
     """Linear layers that no adapter can be merged into: those whose weight stands in several places (Zamba's shared
     blocks), and a model's own kinds that only build on a linear layer and give back something else (Llama 4's router).

@@ -22,7 +22,7 @@ import torch
 from dormouse import stopping
 from dormouse.errors import UserError
 from dormouse.json_files import json_text
-from dormouse.lm.checkpoint import save
+from dormouse.lm.checkpoint import check_below, save
 from dormouse.lm.log import Log, LogState
 from dormouse.lm.lora import add_adapter
 from dormouse.lm.model import LM
@@ -107,11 +107,14 @@ def train(
         (step, loss) of every step.
 
     Raises:
-        UserError: the loss, a gradient or a weight is not a finite number any more, or the loss has exploded.
+        UserError: the loss, a gradient or a weight is not a finite number any more, or the loss has exploded; or an
+            adapter below is none that could be saved in one piece with what is trained.
     """
     team, started = ProcessGroup(), time.monotonic()
     with _seeded(lm.device, where.seed):
         lm.model = recompute(_trainable(lm.model.to(team.accelerator.device), training), True)
+        if where.save_at and training.method == "lora":
+            check_below(lm)
         run = _Run(lm, objective, batches, training, team, memory, Log(lm.tokenizer, where.log_rows))
         about = {"settings": training.model_dump(mode="json"), "seed": where.seed, "save_at": list(where.save_at)}
         about |= {"weights": fingerprint(list(lm.model.named_parameters())), "torch": torch.__version__}

@@ -97,15 +97,33 @@ def bring(brought: Brought, base: ModelRef, out: Path) -> None:
     from dormouse.lm.load import load
 
     whole = ModelRef((brought.model or base.folders[0],), "", base.chat)
-    own = next((folder for folder in reversed(brought.adapters) if _shows_otherwise(folder, whole.folders[0])), None)
-    if len(brought.adapters) == 1 and own is None and is_plain(brought.adapters[0]):
-        _copied(brought.adapters[0], out / MODEL)
-    elif brought.adapters:
-        _merged(whole, brought.adapters, own, out / MODEL)
-    lm = load(brought.ref(base, out, "") if brought.adapters else whole)
+    lm = _laid_over(whole, brought.adapters, out / MODEL) if brought.adapters else load(whole)
     _refuse_other_words(lm, base)
     said = {"model": str(brought.model or ""), "adapters": [adapter_text(folder) for folder in brought.adapters]}
     (out / FILE).write_text(json_text({**said, "key": brought.key}, indent=1), encoding="utf-8")
+
+
+def _laid_over(whole: ModelRef, adapters: Sequence[Path], out: Path) -> LM:
+    """Lay adapters over a whole model, leave in `out` what stays of that, and give it back as it was saved."""
+    import torch
+
+    from dormouse.lm.load import load
+    from dormouse.lm.lora import fit_layers
+
+    own = next((folder for folder in reversed(adapters) if _shows_otherwise(folder, whole.folders[0])), None)
+    lm = load(whole, torch.float32)
+    plain = len(adapters) == 1 and own is None and is_plain(adapters[0], fit_layers(lm.model))
+    for adapter in adapters:
+        _merge(lm, adapter)
+    if plain:
+        _copied(adapters[0], out)
+        return lm
+    wanted = _looks(lm, lm.model)
+    _save(lm, whole, own, out)
+    del lm
+    lm = load(ModelRef((out,), "", whole.chat), torch.float32)
+    _refuse_far(_apart(_looks(lm, lm.model), wanted), adapters[-1], "merged and saved")
+    return lm
 
 
 def _copied(adapter: Path, out: Path) -> None:
@@ -115,29 +133,43 @@ def _copied(adapter: Path, out: Path) -> None:
     mark(out)
 
 
-def _merged(whole: ModelRef, adapters: Sequence[Path], own: Path | None, out: Path) -> None:
-    """Merge adapters into a whole model, in float32. `own`: where another tokenizer lies that the last of them had."""
-    import torch
+def _merge(lm: LM, adapter: Path) -> None:
+    """Merge an adapter into a model, and hold it to what peft computes with the adapter beside it.
 
+    Raises:
+        UserError: it does not fit, cannot be merged, or is something else then.
+    """
+    from dormouse.lm.load import attach, merge
+
+    try:
+        beside = attach(lm.model, adapter).eval()
+        wanted = _looks(lm, beside)
+        lm.model = merge(beside).eval()
+        far = _apart(_looks(lm, lm.model), wanted)
+    except UserError:
+        raise
+    except Exception as error:  # peft and torch say in many ways that one does not fit
+        why = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
+        what = f"the adapter in {adapter} ({adapter_text(adapter)}) cannot be merged into its model: {why}"
+        raise UserError(what, TO_PLAIN) from error
+    _refuse_far(far, adapter, "merged")
+
+
+def _refuse_far(far: float, adapter: Path, how: str) -> None:
+    """
+    Raises:
+        UserError: a log-probability differs too much from that with the adapter beside its model.
+    """
+    if not far <= FAR:
+        what = f"the adapter in {adapter} ({adapter_text(adapter)}) {how} is not what it is beside its model: "
+        raise UserError(f"{what}a log-probability differs by {far:.3g}", TO_PLAIN)
+
+
+def _save(lm: LM, whole: ModelRef, own: Path | None, out: Path) -> None:
+    """Save a merged model, in float32. `own`: where another tokenizer lies that the last of its adapters had."""
     from dormouse.lm.folders import home
-    from dormouse.lm.load import attach, load
     from dormouse.lm.opening import open_first
 
-    lm = load(whole, torch.float32)
-    for adapter in adapters:
-        try:
-            beside = attach(lm.model, adapter).eval()
-            wanted = _looks(lm, beside)
-            lm.model = beside.merge_and_unload().eval()
-        except UserError:
-            raise
-        except Exception as error:  # peft and torch say in many ways that one does not fit
-            why = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
-            what = f"the adapter in {adapter} ({adapter_text(adapter)}) cannot be merged into its model: {why}"
-            raise UserError(what, TO_PLAIN) from error
-        if (off := float((_looks(lm, lm.model) - wanted).abs().max())) > FAR:
-            what = f"the adapter in {adapter} ({adapter_text(adapter)}) merged is not what it is beside its model: "
-            raise UserError(f"{what}a log-probability differs by {off:.3g}", TO_PLAIN)
     lm.model.save_pretrained(out)
     if own is None:
         lm.tokenizer.save_pretrained(out)
@@ -155,10 +187,15 @@ def _looks(lm: LM, model: Any) -> Any:
     """Log-probabilities at each place of a few tokens, whatever they mean: (1, places, words)."""
     import torch
 
-    words = len(lm.tokenizer)
+    words = lm.model.config.get_text_config().vocab_size
     ids = torch.arange(0, words, max(1, words // 32), device=lm.device)[None, :32]
     with torch.no_grad():
         return model(input_ids=ids).logits.float().log_softmax(-1)
+
+
+def _apart(mine: Any, other: Any) -> float:
+    """The largest difference; of a log-probability of 0 from itself there is none."""
+    return float((mine - other).abs().masked_fill(mine == other, 0).max())
 
 
 def _shows_otherwise(adapter: Path, base: Path) -> bool:
