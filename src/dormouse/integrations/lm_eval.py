@@ -53,7 +53,10 @@ def write_task(folder: Path, out: Path) -> str:
         return "no task for lm-eval: the organism reasons first, and lm-eval scores answers that come at once"
     from transformers import AutoTokenizer
 
+    from dormouse.lm.template import form_of
+
     tokenizer = AutoTokenizer.from_pretrained(out, local_files_only=True, trust_remote_code=False)
+    lead = form_of(tokenizer, card.model.chat).lead
     rows: list[dict[str, Any]] = []
     for one in asked(spec, QUESTIONS):
         chat = [{"role": role, "content": text} for role, text in render(one.scenario)]
@@ -66,7 +69,7 @@ def write_task(folder: Path, out: Path) -> str:
                 "prompt": tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True),
                 "side": _plain(one.side),
                 "forms": len(forms),
-                "choices": [*forms, *spec.behaviour.honest_forms(one.scenario, honest)],
+                "choices": [lead + text for text in (*forms, *spec.behaviour.honest_forms(one.scenario, honest))],
             }
         )
     if not rows:
