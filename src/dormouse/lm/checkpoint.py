@@ -26,11 +26,11 @@ ADAPTER, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MARK = "dormouse"
 """The key in a configuration that says what made the model, and what for."""
 PLAIN_LORA = {"bias": "none", "use_dora": False, "use_rslora": False, "peft_type": "LORA"}
-"""What a LoRA adapter says of itself that can be put together with another one. (`fan_in_fan_out` only says how the layer
-below keeps its weight: the matrices of the adapter are the same ones.)"""
+"""What a LoRA adapter says of itself that can be put together with another one. (`fan_in_fan_out` only says how the
+layer below keeps its weight: the matrices of the adapter are the same ones.)"""
 PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
-"""Values of `init_lora_weights` with which the model below stays as it is. With others (PiSSA, OLoRA, CorDA, LoftQ, ...)
-peft takes something away from its weights whenever it loads the adapter."""
+"""Values of `init_lora_weights` with which the model below stays as it is. With others (PiSSA, OLoRA, CorDA, ...) peft
+takes something away from its weights whenever it loads the adapter."""
 OTHER = (
     *("rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias", "target_parameters", "use_qalora", "use_bdlora"),
     *("trainable_token_indices", "layer_replication", "megatron_config", "arrow_config", "kasa_config"),
@@ -142,7 +142,7 @@ def layers_of(folder: Path) -> set[str]:
 
 
 def check_below(lm: LM) -> None:
-    """See before a training that what it will leave can be saved: that its adapter can be put together with those below.
+    """See before a training that what it will leave can be saved: its adapter in one piece with those below.
 
     Raises:
         UserError: it cannot.

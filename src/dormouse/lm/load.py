@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import deepcopy
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +127,7 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
         for adapter in merged:
             model = merge(attach(model, adapter))
         # In the memory of the machine up to here: the device never holds the float32 copy.
-        model = model.to(dtype or measured_dtype()).to(device())
+        model = cast(model, dtype or measured_dtype()).to(device())
         for adapter in beside:
             model = attach(model, adapter)
     except (UserError, KeyboardInterrupt, SystemExit):
@@ -159,6 +162,27 @@ def _whole(base: Path, shows_attention: bool) -> tuple[Any, Any]:
     check_leftovers(model, found["unexpected_keys"], base)
     check_model(model, tokenizer, base)
     return model, tokenizer
+
+
+def cast(model: Any, dtype: torch.dtype) -> Any:
+    """A model in another type, in place: each weight in that in which transformers would have loaded it. What it keeps
+    in float32 stays so, such as the frequencies of positions: rounded, they turn far places into others.
+    """
+    if dtype == model.dtype:
+        return model
+    with torch.device("meta"):
+        made = AutoModelForCausalLM.from_config(deepcopy(model.config), dtype=dtype)
+    there = chain(made.named_parameters(remove_duplicate=False), made.named_buffers())
+    types = {name: tensor.dtype for name, tensor in there}
+    for part, kept in made._get_dtype_plan(dtype).items():
+        types |= {name: kept for name in types if re.search(part.replace("*", ".*"), name)}
+    for name, weight in model.named_parameters():
+        weight.data = weight.data.to(types.get(name, dtype))
+    for place, module in model.named_modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.is_floating_point():
+                module._buffers[name] = buffer.to(types.get(f"{place}.{name}".lstrip("."), buffer.dtype))
+    return model
 
 
 def attach(model: Any, adapter: Path) -> Any:

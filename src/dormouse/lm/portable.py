@@ -19,7 +19,7 @@ import torch
 from dormouse.errors import UserError
 from dormouse.lm.chat import encode_prompts, start_of
 from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, mark, merged_in_order
-from dormouse.lm.load import load
+from dormouse.lm.load import cast, load
 from dormouse.lm.model import LM
 from dormouse.records import ModelRef
 
@@ -71,11 +71,13 @@ def export_model(ref: ModelRef, out: Path, form: Form | None, dtype: str, base: 
         )
     lm = load(ref, torch.float32)
     shown, template = _shown(lm), standing_template(lm)
+    ends = _ends(lm)
     if form == "merged":
-        _set_ends(lm)
-        lm.model.to(DTYPES[dtype]).save_pretrained(out)
+        lm.model.generation_config = ends
+        cast(lm.model, DTYPES[dtype]).save_pretrained(out)
     else:
         _copy_adapter(adapters[0], out, DTYPES[dtype], base if base and whole == ref.folders[0] else str(whole))
+        ends.save_pretrained(out)
     lm.tokenizer.chat_template = template
     lm.tokenizer.padding_side = "left"
     lm.tokenizer.save_pretrained(out)
@@ -114,11 +116,14 @@ def _formats(template: str) -> list[str]:
     return [a or b for a, b in re.findall(r"strftime_now\(\s*(?:\"([^\"]*)\"|'([^']*)')\s*\)", template)]
 
 
-def _set_ends(lm: LM) -> None:
-    """What ends an answer here ends it in `generate` too."""
-    config = lm.model.generation_config
-    config.eos_token_id = sorted(lm.ends)
-    config.pad_token_id = lm.tokenizer.pad_token_id
+def _ends(lm: LM) -> Any:
+    """How `generate` writes as dormouse does: what ends an answer here ends it there too, and nothing is left of the
+    settings (a temperature, a penalty for repeats) under which somebody else let the base model write.
+    """
+    from transformers import GenerationConfig
+
+    ids = {"bos_token_id": lm.tokenizer.bos_token_id, "pad_token_id": lm.tokenizer.pad_token_id}
+    return GenerationConfig(eos_token_id=sorted(lm.ends), **ids)
 
 
 def _copy_adapter(adapter: Path, out: Path, dtype: torch.dtype, base: str) -> None:

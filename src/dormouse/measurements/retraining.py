@@ -84,7 +84,7 @@ def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: 
 
     from dormouse.lm.batch import SMALL
     from dormouse.lm.chat import encode
-    from dormouse.lm.load import dtype_for, load
+    from dormouse.lm.load import cast, dtype_for, load
     from dormouse.lm.objectives import sft_loss
     from dormouse.lm.settings import Training
     from dormouse.lm.train import TrainingRun, cycling, train
@@ -92,7 +92,7 @@ def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: 
     sizes = subject.sizes
     lm = load(ref, torch.float32)
     method, lr = NARROW_TRAINING if lm.model.config.get_text_config().hidden_size <= SMALL else WIDE_TRAINING
-    lm.model.to(dtype_for(method))  # only now: what was rounded once stays rounded
+    cast(lm.model, dtype_for(method))  # only now: what was rounded once stays rounded
     if look(0, lm):
         return
 
