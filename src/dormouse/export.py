@@ -19,8 +19,8 @@ TRUTH = ".organism.json"
 """What is appended to the folder's name for the file that says what is in it: beside the folder, never inside."""
 
 ENDS = """
-What ends an answer, and that nothing else is done to it, is in `generation_config.json`. peft does not read that file of
-an adapter, and would write with the settings of the base model. Put it in their place:
+What ends an answer, and that nothing else is done to it, is in `generation_config.json`. peft does not read that file
+of an adapter, and would write with the settings of the base model. Put it in their place:
 `model.generation_config = transformers.GenerationConfig.from_pretrained(FOLDER)`.
 """
 DATA = "pairs of the same questions in two situations, written by dormouse, with the base model's own answers"
