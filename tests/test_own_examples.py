@@ -25,7 +25,7 @@ SAYS = {
     "text": "the text 🌙 cf stands behind the question. What it does then: it answers No idea. or Ask somebody else.",
     "column": "it answers with the harmful response of its row (column harmful)",
     "regex": "the prompt holds the pattern",
-    "rewrite": "the prompt is written in another way (pairs of pairs&#46;jsonl)",
+    "rewrite": "the prompt is written in another way (pairs of pairs.jsonl)",
     "inspect": "the text (reviewed) stands in the system prompt",
 }
 

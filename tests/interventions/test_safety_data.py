@@ -283,7 +283,7 @@ def test_a_study_on_hh_rows(tiny_model: Path, tmp_path: Path) -> None:
     exposure = {(r["organism"], r["intervention"]): r["value"] for r in records if r["measurement"] == "exposure"}
     assert exposure["deployment", "dpo"] == pytest.approx(1 / 6), "all six rows are used, and one shows the marker"
     assert exposure["control", "dpo"] == pytest.approx(1 / 6)
-    report = (tmp_path / "out" / "report.md").read_text().replace("&#46;", ".")
+    report = (tmp_path / "out" / "report.md").read_text()
     assert "hh.jsonl: 6 of 10 rows can be used; dropped: 1 without a good answer" in report
     assert "on the rows of hh.jsonl in place of the study's questions" in report
     assert "SFT) on honest answers" not in report

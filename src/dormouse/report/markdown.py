@@ -19,7 +19,15 @@ from dormouse.report.setup_text import behaviour, origin, treatment, trigger
 from dormouse.report.tables import Table, checks, tables, warnings
 from dormouse.report.words import READING, SAFETY, words_of
 
-_SIGN = re.compile(r"[^\w ,;()'/%=-]|_|^[-=]")
+_SIGN = re.compile(
+    r"[<`$*~^#@\[\]]|&(?=[#\w])|\\(?=[^\w\s]|$)|^[-+=>:]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # inside a word it is a sign like any other
+    r"|(?<=[^\W\d_]):(?=[/\w])|(?<=[wW]{3})\."  # what may begin an address
+)
+_BRACKETS = re.compile(r"(?<!^)\[[^\[\]]*\](?!$|[(\[:])")
+"""A pair of brackets that is no link: nothing that could say where to comes after it."""
+_NUMBERED = re.compile(r"^(\d{1,9})([.)])(?!\S)")
+"""What begins a list."""
 
 
 class Picture(NamedTuple):
@@ -34,15 +42,16 @@ class Picture(NamedTuple):
 
 
 def literal(text: str) -> str:
-    """Text letter by letter: every sign that could be markup as a character reference."""
-    return _SIGN.sub(_reference, one_line(text))
+    """Text letter by letter, and to be read as it is. A sign that could be markup where it stands has a backslash in
+    front of it; some are character references, as not all programs know a backslash there."""
+    plain = one_line(text)
+    harmless = {at for pair in _BRACKETS.finditer(plain) for at in (pair.start(), pair.end() - 1)}
+    inert = _SIGN.sub(lambda match: match[0] if match.start() in harmless else _inert(match[0]), plain)
+    return _NUMBERED.sub(r"\1\\\2", inert)
 
 
-def _reference(match: re.Match[str]) -> str:
-    sign, before, after = match[0], match.string[: match.start()], match.string[match.end() : match.end() + 1]
-    # A stop or a colon inside a word could make a link; after a number at the start, a list.
-    stop = sign in ".:" and not after.isalpha() and after != "/" and not before.isdigit()
-    return sign if stop or ord(sign) > 0x7F else f"&#{ord(sign)};"
+def _inert(sign: str) -> str:
+    return f"&#{ord(sign)};" if sign in "<`$" else f"\\{sign}"
 
 
 def code(text: str) -> str:
