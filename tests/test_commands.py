@@ -315,7 +315,7 @@ def drawn(done: Result, place: Place) -> bool:
 
 
 def nothing_to_do(done: Result, place: Place) -> bool:
-    return "stages to do" not in done.stderr and drawn(done, place)
+    return " to do" not in done.stderr and drawn(done, place)
 
 
 def goes_on(done: Result, place: Place) -> bool:

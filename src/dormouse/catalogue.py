@@ -12,13 +12,34 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from dormouse.errors import UserError
 from dormouse.lm.zoo import ZOO
 from dormouse.organisms.micro import MICRO
-from dormouse.registry import KINDS, describe, plugins
+from dormouse.registry import KINDS, describe, nearest, plugins, shortened
 
 
-def lines() -> Iterator[str]:
-    """What `dormouse list` prints."""
+def lines(only: str = "") -> Iterator[str]:
+    """What `dormouse list` prints: everything, or `only` models, or plug-ins of one kind, which may be named as many.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    named = next((kind for kind in ("model", *KINDS) if only in (kind, f"{kind}s")), "")
+    if only and not named:
+        known = [f"{kind}s" for kind in ("model", *KINDS)]
+        raise UserError(f"there is no kind '{shortened(only)}'; {nearest(only, known)}", "see `dormouse list`")
+    if named in ("", "model"):
+        yield from _models()
+    for kind in KINDS if not named else {named} & set(KINDS):
+        if found := plugins(kind):
+            yield f"{'' if named else chr(10)}{kind}s (kind: NAME)"
+        for name, cls in found.items():
+            yield f"  {name:16} {describe(cls)}"
+            yield from (f"    {line}" for line in keys(cls))
+            yield from (f"    -> {metric.described()}" for metric in getattr(cls, "metrics", ()))
+
+
+def _models() -> Iterator[str]:
     yield "models (model: NAME)"
     for name, shipped in ZOO.items():
         yield f"  {name:16} {shipped.says}"
@@ -26,13 +47,6 @@ def lines() -> Iterator[str]:
         yield f"  {name:16} made here from scratch: a Llama of {size.parameters:,} weights, for large grids"
     yield "  ORG/NAME         any causal language model on the Hugging Face hub, from safetensors"
     yield "  ./FOLDER         any local Hugging Face folder with safetensors"
-    for kind in KINDS:
-        if found := plugins(kind):
-            yield f"\n{kind}s (kind: NAME)"
-        for name, cls in found.items():
-            yield f"  {name:16} {describe(cls)}"
-            yield from (f"    {line}" for line in keys(cls))
-            yield from (f"    -> {metric.described()}" for metric in getattr(cls, "metrics", ()))
 
 
 def keys(model: type[BaseModel]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -210,12 +211,13 @@ def report(folder: Path) -> None:
 
 
 @main.command("list")
+@click.argument("kind", default="")
 @PLUGIN
-def list_() -> None:
-    """Models, triggers, behaviours, interventions and measurements, each with its keys."""
+def list_(kind: str) -> None:
+    """Models, triggers, behaviours, interventions and measurements, each with its keys; or those of one KIND."""
     from dormouse.catalogue import lines
 
-    for line in lines():
+    for line in lines(kind):
         click.echo(line)
 
 
@@ -251,7 +253,7 @@ def new(file: Path) -> None:
     from dormouse.studies.file import write_template
 
     write_template(file)
-    click.echo(printable(f"wrote {file}; run it with: dormouse run {file}"))
+    click.echo(printable(f"wrote {file}; run it with: dormouse run {shlex.quote(str(file))}"))
 
 
 @main.command()

@@ -29,7 +29,7 @@ class Lines:
         """Say how many stages there are, if any: all of a study, or those of its next look."""
         self.total, self.finished = stages, 0
         if stages:
-            self.say(f"{stages} stages to do")
+            self.say(f"{stages} stage{'s' * (stages != 1)} to do")
 
     def stage(self, name: str) -> None:
         """Print when a stage begins."""

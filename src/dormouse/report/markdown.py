@@ -13,7 +13,7 @@ from dormouse.report.answers import AnswerCell, browser
 from dormouse.report.claim_text import ABOUT, HEADING, Answered, changes, stated
 from dormouse.report.headline import SentencePart, headline, when
 from dormouse.report.meaning import RULES, meaning
-from dormouse.report.plain_text import duration, one_line, signed, value_of, visible, with_interval
+from dormouse.report.plain_text import duration, one_line, sentence, signed, value_of, visible, with_interval
 from dormouse.report.record_index import Moment, RecordIndex
 from dormouse.report.setup_text import behaviour, origin, treatment, trigger
 from dormouse.report.tables import Table, checks, tables, warnings
@@ -112,13 +112,16 @@ def _setup(results: RecordIndex) -> list[str]:
     lines = []
     for name in results.organisms:
         said, act = results.setup(name).trigger, results.setup(name).behaviour
-        does = f" What it does then: it {literal(behaviour(act))}." if act and name not in results.controls else ""
-        when = f" Defects when: {literal(trigger(said))}.{does}" if said and name not in results.suspects else ""
+        then = f" What it does then: {literal(sentence(f'it {behaviour(act)}'))}" if act else ""
+        does = "" if name in results.controls else then
+        when = (
+            f" Defects when: {literal(sentence(trigger(said)))}{does}" if said and name not in results.suspects else ""
+        )
         where = origin(results.setup(name).brought, name not in results.suspects)
         lines.append(f"- {_organism(results, name)}.{' ' + literal(where) if where else ''}{when}")
     for name, steps in results.about.interventions.items():
-        lines.append(f"- {code(name)}. {', then '.join(literal(treatment(step)) for step in steps)}.")
-    lines += [f"- Safety data: {literal(line)}." for line in results.about.data]
+        lines.append(f"- {code(name)}. {literal(sentence(', then '.join(map(treatment, steps))))}")
+    lines += [f"- Safety data: {literal(sentence(line))}" for line in results.about.data]
     return ["## What was run", "\n".join(lines)] if lines else []
 
 

@@ -23,7 +23,7 @@ from dormouse.report.glossary import TERMS, marked
 from dormouse.report.headline import headline, when
 from dormouse.report.meaning import RULES, meaning
 from dormouse.report.overlap import in_words, stroke
-from dormouse.report.plain_text import duration, interval_of, signed, value_of
+from dormouse.report.plain_text import duration, interval_of, sentence, signed, value_of
 from dormouse.report.plotly_figures import dark_colours, figure
 from dormouse.report.record_index import RecordIndex, by_model
 from dormouse.report.records_csv import NAME as CSV
@@ -142,6 +142,7 @@ def _environment(results: RecordIndex) -> Environment:
         "signed": signed,
         "pretty": _pretty,
         "marked": marked,
+        "ended": sentence,
         "spans": spans,
         "stroke": stroke,
         "summarised": summary,

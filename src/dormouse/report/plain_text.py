@@ -32,6 +32,11 @@ def one_line(text: str) -> str:
     return visible(" ".join(text.split()))
 
 
+def sentence(text: str) -> str:
+    """With a stop at its end, if it has none yet: what an organism says may end with one."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def cut(text: str, letters: int) -> str:
     """One line of no more letters, cut in the middle: arms of one study differ at the end."""
     plain = one_line(text)
