@@ -6,9 +6,11 @@ import os
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.numpy import save_file
 
 from dormouse.audits import verdict
 from dormouse.audits.audit import _audit, _confirmed, in_order
@@ -108,6 +110,11 @@ def test_a_card_that_names_no_folders_is_said(tmp_path):
         named(str(tmp_path))
 
 
+def stands_on(adapter, base):
+    said = {"peft_type": "LORA", "base_model_name_or_path": base}
+    (adapter / "adapter_config.json").write_text(json.dumps(said))
+
+
 def test_a_folder_an_adapter_and_a_model_of_a_study(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
     alone = named(str(tiny_model))
@@ -115,16 +122,16 @@ def test_a_folder_an_adapter_and_a_model_of_a_study(tiny_model, tmp_path, monkey
     assert named(str(tiny_model)).suspect == alone.suspect
     adapter = tmp_path / "adapter"
     adapter.mkdir()
-    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(tiny_model)}))
+    stands_on(adapter, str(tiny_model))
     with pytest.raises(UserError, match=r"has no adapter_model\.safetensors"):
         named(str(adapter))
-    (adapter / "adapter_model.safetensors").write_bytes(b"x")
+    save_file({"x": np.zeros(1)}, adapter / "adapter_model.safetensors")
     found = named(str(adapter))
     assert found.suspect.model.folders == (tiny_model, adapter.resolve())
     assert found.base is not None
     assert found.base.model.folders == (tiny_model,)
     assert found.base.model.key == alone.suspect.model.key
-    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "nowhere/at-all"}))
+    stands_on(adapter, "nowhere/at-all")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError) as refused:
         named(str(adapter))
@@ -132,7 +139,7 @@ def test_a_folder_an_adapter_and_a_model_of_a_study(tiny_model, tmp_path, monkey
     assert named(str(adapter), str(tiny_model)).suspect.model.folders == (tiny_model, adapter.resolve())
     (tmp_path / "moved").symlink_to(tiny_model)
     for name in ("../moved", "moved"):
-        (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": name}))
+        stands_on(adapter, name)
         assert named(str(adapter)).suspect.model.folders == (tiny_model, adapter.resolve())
     (tmp_path / "moved").unlink()
     refused = CliRunner().invoke(main, ["audit", str(adapter), "--out", str(tmp_path / "out")])
@@ -159,8 +166,8 @@ def test_an_adapter_of_the_hub_brings_its_base(tiny_model, tmp_path, monkeypatch
     monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
     adapter = tmp_path / "snapshot"
     adapter.mkdir()
-    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "org/base"}))
-    (adapter / "adapter_model.safetensors").write_bytes(b"x")
+    stands_on(adapter, "org/base")
+    save_file({"x": np.zeros(1)}, adapter / "adapter_model.safetensors")
     there = {"org/adapter": adapter, "org/base": tiny_model}
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: str(there[name]))
     found = named("org/adapter")

@@ -221,6 +221,47 @@ def test_an_adapter_that_may_change_the_model_below_is_not_plain(adapter: Path, 
     assert not is_plain(copy, layers_of(copy))
 
 
+ENDLESS = "(([a-z_.0-9])+)+!"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"target_modules": ENDLESS},
+        {"exclude_modules": ENDLESS},
+        {"rank_pattern": {ENDLESS: 4}},
+        {"alpha_pattern": {ENDLESS: 4}},
+        {"layers_to_transform": [0], "layers_pattern": [ENDLESS]},
+        {"modules_to_save": [ENDLESS]},
+    ],
+    ids=str,
+)
+def test_a_pattern_that_comes_to_no_end_is_refused(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any]
+) -> None:
+    from dormouse.lm import patterns
+    from dormouse.lm.limits import Limits
+
+    monkeypatch.setattr(patterns, "LIMITS", Limits(seconds=1, wall=30.0))
+    adapter = other(base, tmp_path / "adapter")
+    says(**said)(adapter, base)
+    for loads in (
+        lambda: bring(brought(base, adapter), ModelRef((base,), "base"), tmp_path),
+        lambda: load(ModelRef((base, adapter), "audited")),
+    ):
+        with pytest.raises(UserError, match=r"_(modules|pattern|to_save) '.*cannot be held to the names of layers"):
+            loads()
+
+
+@pytest.mark.parametrize(
+    "pattern", [r".*\.(q_proj|v_proj)", r"model\.layers\.[0-9]+\.self_attn\.(q|v)_proj", "all-linear"]
+)
+def test_patterns_that_people_write_are_taken(base: Path, tmp_path: Path, pattern: str) -> None:
+    adapter = other(base, tmp_path / "adapter", target_modules=pattern, exclude_modules=r".*layers\.1\..*")
+    bring(brought(base, adapter), ModelRef((base,), "base"), tmp_path)
+    assert (tmp_path / "model" / "adapter_config.json").exists()
+
+
 def test_a_template_that_lies_beside_an_adapter_is_its_own(base: Path, tmp_path: Path) -> None:
     adapter = other(base, tmp_path / "first")
     for path in base.glob("*token*"):
@@ -274,6 +315,18 @@ REFUSED = [
     (says(peft_type="PROMPT_TUNING"), "is of the kind PROMPT_TUNING, which is no change of weights"),
     (says(alora_invocation_tokens=[3, 4]), "is an activated LoRA"),
     (of_another, "another', not on"),
+    (says(peft_type=None), "peft_type in {}/adapter_config.json is None"),
+    (says(peft_type=5), "peft_type in {}/adapter_config.json is 5"),
+    (says(r="eight"), "r in {}/adapter_config.json is 'eight'"),
+    (says(r=0), "says that the adapter has rank 0"),
+    (says(r=2_000_000_000), "says that the adapter has rank 2,000,000,000, and its matrices have 4"),
+    (says(rank_pattern={"q_proj": 10**9}), "says that the adapter has rank 1,000,000,000"),
+    (says(lora_alpha="x"), "lora_alpha in {}/adapter_config.json is 'x'"),
+    (says(task_type="NOPE"), "task_type in {}/adapter_config.json is 'NOPE'"),
+    (says(target_modules=5), "target_modules in {}/adapter_config.json is 5"),
+    (says(target_modules=["q_proj", 5]), "target_modules in {}/adapter_config.json is"),
+    (says(rank_pattern=["q_proj"]), "rank_pattern in {}/adapter_config.json is"),
+    (says(layer_replication=[[0, 2], [1, 2]]), "uses layers of its model several times over"),
 ]
 
 
@@ -287,7 +340,7 @@ def test_what_cannot_be_used_is_refused_before_anything_runs(
     file.write_text(study(base, mine={"adapter": str(adapter)}))
     with pytest.raises(UserError, match=r"organism 'mine': ") as error:
         dormouse.run(file, tmp_path / "out", store=tmp_path / "store", workers=1, quiet=True)
-    assert said in error.value.what
+    assert said.format(adapter) in error.value.what
     assert not (tmp_path / "out").exists()
 
 

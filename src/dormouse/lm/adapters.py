@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.files import sha256
-from dormouse.lm.checkpoint import ADAPTER, WEIGHTS
+from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, tensors_of
 from dormouse.lm.configuration import read_config
 from dormouse.lm.folders import describing, headers
 from dormouse.lm.identity import identity
@@ -22,6 +24,36 @@ TO_PLAIN = "merge it into its base model where it was trained (peft: merge_and_u
 ANOTHER = (
     "name the model that it was trained on with `model:`; if that is the same one under another name, write it into "
 )
+TASKS = ("SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")
+
+
+def _is_number(value: object, kinds: type | UnionType = int) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _are_names(value: object) -> bool:
+    return (
+        value is None or isinstance(value, str) or (isinstance(value, list) and all(isinstance(x, str) for x in value))
+    )
+
+
+def _are_numbers(value: object) -> bool:
+    return value is None or (isinstance(value, dict) and all(_is_number(x, int | float) for x in value.values()))
+
+
+TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "peft_type": ("the kind of adapter, such as LORA", lambda value: isinstance(value, str) and bool(value)),
+    "task_type": (f"one of {', '.join(TASKS)}, or null", lambda value: value is None or value in TASKS),
+    "r": ("a whole number", lambda value: value is None or _is_number(value)),
+    "lora_alpha": ("a number", lambda value: value is None or _is_number(value, int | float)),
+    "target_modules": ("a text, or a list of names", _are_names),
+    "exclude_modules": ("a text, or a list of names", _are_names),
+    "modules_to_save": ("a list of names", _are_names),
+    "layers_pattern": ("a text, or a list of names", _are_names),
+    "rank_pattern": ("a rank for each name", _are_numbers),
+    "alpha_pattern": ("a number for each name", _are_numbers),
+}
+"""What may stand in an adapter's configuration: in words, and as a function of the value (None: nothing)."""
 LONGEST = 200
 """Letters of a name of a base model that are shown."""
 
@@ -44,14 +76,47 @@ def check_adapter(folder: Path) -> dict[str, Any]:
         pickled = "its weights are pickled, and a pickle can run code" if list(folder.glob("*.bin")) else "it is empty"
         remedy = "save it as safetensors where you trust it"
         raise UserError(f"the adapter in {folder} has no {WEIGHTS}: {pickled}", remedy)
-    kind = str(said.get("peft_type"))
+    _check_types(said, folder)
+    kind = said["peft_type"]
     if kind in BESIDE:
         what = f"the adapter in {folder} is of the kind {kind}, which is no change of weights"
         raise UserError(what, "use an adapter that peft can merge: LoRA, DoRA, LoHa, LoKr, OFT, IA3, VeRA, ...")
     if said.get("alora_invocation_tokens"):
         what = f"the adapter in {folder} is an activated LoRA, which changes weights from a certain token on"
         raise UserError(what, "use an adapter that peft can merge")
+    if said.get("layer_replication"):
+        what = f"the adapter in {folder} uses layers of its model several times over (layer_replication)"
+        raise UserError(what, "use an adapter that peft can merge")
+    headers([folder / WEIGHTS])
+    if kind == "LORA":
+        _check_rank(said, folder)
     return said
+
+
+def _check_types(said: Mapping[str, Any], folder: Path) -> None:
+    """
+    Raises:
+        UserError: what peft reckons with is no number, or what it takes for names is none.
+    """
+    for key, (wanted, fits) in TYPES.items():
+        if not fits(said.get(key)):
+            is_there = f"is {repr(said[key])[:60]}" if key in said else "is missing"
+            raise UserError(f"{key} in {folder / ADAPTER} {is_there}", f"it has to be {wanted}: copy the adapter again")
+
+
+def _check_rank(said: Mapping[str, Any], folder: Path) -> None:
+    """
+    Raises:
+        UserError: a rank is larger than that of any of its matrices, and peft would make room for one that large.
+    """
+    shapes = tensors_of(folder).items()
+    ranks = [shape[0] for name, shape in shapes if re.search(r"\.lora_(embedding_)?A\b", name) and shape]
+    told = [said["r"] if said.get("r") is not None else 1, *(said.get("rank_pattern") or {}).values()]
+    if min(told) < 1:
+        raise UserError(f"{folder / ADAPTER} says that the adapter has rank {min(told)}", "copy the adapter again")
+    if ranks and max(told) > max(ranks):
+        what = f"{folder / ADAPTER} says that the adapter has rank {max(told):,}, and its matrices have {max(ranks):,}"
+        raise UserError(what, "use the configuration that belongs to the weights")
 
 
 def adapter_key(folder: Path) -> str:
@@ -61,7 +126,6 @@ def adapter_key(folder: Path) -> str:
         UserError: it is damaged, pickled, or none.
     """
     check_adapter(folder)
-    headers([folder / WEIGHTS])
     found = hashlib.sha256()
     for path in (folder / WEIGHTS, *describing(folder)):
         found.update(f"{path.relative_to(folder).as_posix()}:{sha256(path)}\n".encode())
@@ -166,7 +230,7 @@ def _content(folder: Path) -> str:
 def adapter_text(folder: Path) -> str:
     """What an adapter is, in a few words: `LoRA of rank 8 on q_proj, v_proj`."""
     said = check_adapter(folder)
-    kind = {"LORA": "DoRA" if said.get("use_dora") else "LoRA"}.get(str(said.get("peft_type")), str(said["peft_type"]))
+    kind = {"LORA": "DoRA" if said.get("use_dora") else "LoRA"}.get(said["peft_type"], said["peft_type"])
     rank = f" of rank {said['r']}" if isinstance(said.get("r"), int) else ""
     where = said.get("target_modules")
     layers = f" on {', '.join(sorted(map(str, where)))}" if isinstance(where, list) else ""

@@ -67,7 +67,7 @@ def merged_in_order(folders: Sequence[Path]) -> tuple[Path, tuple[Path, ...]]:
     """
     whole = max(i for i, folder in enumerate(folders) if not is_adapter(folder))
     above = folders[whole + 1 :]
-    first = max((i for i, folder in enumerate(above) if MARK in _config(folder)), default=0)
+    first = max((i for i, folder in enumerate(above) if MARK in adapter_config(folder)), default=0)
     return folders[whole], tuple(above[first:])
 
 
@@ -124,7 +124,7 @@ def _put_together(below: Sequence[Path], top: Path) -> None:
         together[a] = torch.cat([low for low, _ in mine]).contiguous()
         together[b] = torch.cat([high for _, high in mine], dim=1).contiguous()
     save_file(together, top / WEIGHTS, {"format": "pt"})
-    config = _config(top)
+    config = adapter_config(top)
     said = {"r": sum(ranks), "lora_alpha": sum(ranks)}
     (top / ADAPTER).write_text(json.dumps({**config, **said}, indent=2), encoding="utf-8")
 
@@ -138,7 +138,7 @@ def is_plain(folder: Path, layers: Collection[str]) -> bool:
 
 def layers_of(folder: Path) -> set[str]:
     """The layers that a plain adapter changes, by their names in the model."""
-    return {found[1] for name in _shapes(folder) if (found := MATRICES.fullmatch(name))}
+    return {found[1] for name in tensors_of(folder) if (found := MATRICES.fullmatch(name))}
 
 
 def check_below(lm: LM) -> None:
@@ -157,18 +157,18 @@ def check_below(lm: LM) -> None:
 
 def _other(folder: Path) -> str:
     """What is no plain LoRA's in an adapter, in a few words; "": nothing."""
-    config = _config(folder)
+    config = adapter_config(folder)
     other = [key for key, plain in PLAIN_LORA.items() if config.get(key, plain) != plain]
     other += [key for key in OTHER if config.get(key)]
     if config.get("init_lora_weights") not in PLAIN_STARTS:
         other.append("init_lora_weights")
     if other:
         return f"{other[0]} is {str(config[other[0]])[:60]!r}"
-    odd = [name for name, shape in _shapes(folder).items() if len(shape) != 2 or not MATRICES.fullmatch(name)]
+    odd = [name for name, shape in tensors_of(folder).items() if len(shape) != 2 or not MATRICES.fullmatch(name)]
     return f"{min(odd)} is no matrix of a LoRA adapter" if odd else ""
 
 
-def _shapes(folder: Path) -> dict[str, Sequence[int]]:
+def tensors_of(folder: Path) -> dict[str, Sequence[int]]:
     """The tensors of an adapter and their shapes; no weights are read."""
     from safetensors import safe_open
 
@@ -184,7 +184,7 @@ def _scale(folder: Path) -> float:
     """
     if other := _other(folder):
         raise _cannot(folder, other)
-    config = _config(folder)
+    config = adapter_config(folder)
     return float(config.get("lora_alpha", PEFT_DEFAULT)) / float(config.get("r", PEFT_DEFAULT))
 
 
@@ -195,5 +195,6 @@ def _cannot(folder: Path, why: str) -> UserError:
     )
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def adapter_config(folder: Path) -> dict[str, Any]:
+    """What an adapter says of itself."""
     return dict(json.loads((folder / ADAPTER).read_text(encoding="utf-8")))

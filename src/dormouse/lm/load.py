@@ -19,13 +19,14 @@ import transformers
 from transformers import AutoModelForCausalLM
 
 from dormouse.errors import UserError
-from dormouse.lm.checkpoint import merged_in_order
+from dormouse.lm.checkpoint import adapter_config, merged_in_order
 from dormouse.lm.checks import check_leftovers, check_model
 from dormouse.lm.configuration import set_ours
 from dormouse.lm.folders import home
 from dormouse.lm.limits import reason
 from dormouse.lm.model import LM
 from dormouse.lm.opening import SAFE, configuration, open_first, read_tokenizer
+from dormouse.lm.patterns import refuse_endless
 from dormouse.lm.selfcheck import layout_of
 from dormouse.lm.settings import AUTO, Computing
 from dormouse.lm.template import form_of, tell_of
@@ -189,10 +190,11 @@ def attach(model: Any, adapter: Path) -> Any:
     """A model with an adapter beside its weights.
 
     Raises:
-        UserError: layers of the adapter are not in the model.
+        UserError: layers of the adapter are not in the model, or a pattern for their names comes to no end.
     """
     from peft import PeftModel
 
+    refuse_endless(adapter_config(adapter), [name for name, _ in model.named_modules()], adapter)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         attached = PeftModel.from_pretrained(model, adapter)
