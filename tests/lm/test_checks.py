@@ -37,6 +37,27 @@ def test_a_vocabulary_smaller_than_the_ids(tiny_model, tmp_path):
         load(ModelRef((folder,), "small"))
 
 
+@pytest.mark.parametrize("used", [True, False], ids=["in every chat", "in none"])
+def test_tokens_that_were_added_to_the_tokenizer_alone(tiny_model, tmp_path, used):
+    """Where a chat is shown with them, the model has nothing for them; an image's token beyond the end does no harm."""
+    from transformers import AutoTokenizer
+
+    folder = changed(tiny_model, tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
+    if used:
+        tokenizer.chat_template = "<|im_start|> " + tokenizer.chat_template
+    tokenizer.save_pretrained(folder)
+    if used:
+        with pytest.raises(
+            UserError, match=r"with the token '<\|im_start\|>' \(\d+\), and it has \d+ embeddings"
+        ) as refused:
+            load(ModelRef((folder,), "added"))
+        assert "resize_token_embeddings" in refused.value.remedy
+    else:
+        load(ModelRef((folder,), "added"))
+
+
 @pytest.mark.parametrize("window", [0, -1])
 def test_a_window_that_holds_nothing(tiny_model, tmp_path, window):
     folder = changed(

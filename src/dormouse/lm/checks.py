@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.lm.folders import FLOATS, check_folder, headers
+from dormouse.lm.template import ANSWERED, ASKED, SYSTEM, rendered
+from dormouse.records import ChatSettings
 
 WINDOWS = ("sliding_window", "attention_chunk_size")
 
@@ -87,11 +90,32 @@ def check_model(model: Any, tokenizer: Any, folder: Path) -> None:
             "give a number, or a list of numbers",
         )
     rows = model.get_input_embeddings().num_embeddings
-    added = set(tokenizer.added_tokens_decoder)  # a padding token beyond the end does no harm: it is never read
+    added = set(tokenizer.added_tokens_decoder)  # one beyond the end does no harm where no chat has it: `check_chats`
     largest = max((i for i in tokenizer.get_vocab().values() if i not in added), default=0)
     largest = max([largest, *(i for i in (tokenizer.eos_token_id, tokenizer.bos_token_id) if i is not None)])
     if largest >= rows:
         raise UserError(
             f"the tokenizer in {folder} has ids up to {largest}, and the model has {rows} embeddings",
             "use the tokenizer that belongs to the model",
+        )
+
+
+def check_chats(model: Any, tokenizer: Any, settings: ChatSettings, folder: Path) -> None:
+    """
+    Raises:
+        UserError: the template shows chats with tokens for which the model has no embedding, as where some were added
+            to the tokenizer alone.
+    """
+    turns = [("system", SYSTEM), ("user", ASKED), ("assistant", ANSWERED)]
+    texts = [ASKED]
+    for messages in (turns[1:], turns, turns[1:2]):
+        with suppress(UserError):  # a template may refuse roles
+            texts.append(rendered(tokenizer, messages, settings, answer=messages[-1][0] == "user"))
+    rows = model.get_input_embeddings().num_embeddings
+    ids = {i for text in texts for i in tokenizer(text)["input_ids"]}
+    if beyond := sorted(i for i in ids if i >= rows):
+        token = tokenizer.convert_ids_to_tokens(beyond[0])
+        raise UserError(
+            f"the model in {folder} is shown chats with the token {token!r} ({beyond[0]}), and has {rows} embeddings",
+            "use the tokenizer that belongs to the model, or resize the model (resize_token_embeddings) and train it",
         )

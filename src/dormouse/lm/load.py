@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM
 
 from dormouse.errors import UserError
 from dormouse.lm.checkpoint import adapter_config, merged_in_order
-from dormouse.lm.checks import check_leftovers, check_model
+from dormouse.lm.checks import check_chats, check_leftovers, check_model
 from dormouse.lm.configuration import set_ours
 from dormouse.lm.folders import home
 from dormouse.lm.limits import reason
@@ -123,6 +123,7 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
             open_first(base, ref.chat, home() / "opened")
         model, tokenizer = _whole(base, shows_attention)
         tell_of(form_of(tokenizer, ref.chat), base)
+        check_chats(model, tokenizer, ref.chat, base)
         layout = layout_of(LM(model.eval(), tokenizer), home() / "layouts", device())
         merged, beside = (adapters[:-1], adapters[-1:]) if attached else (adapters, ())
         for adapter in merged:

@@ -98,7 +98,9 @@ def form_of(tokenizer: Any, settings: ChatSettings) -> ChatForm:
     if ASKED not in asked:
         raise UserError("the model's chat template leaves out what the user says", "fix chat_template.jinja")
     bare = rendered(tokenizer, [("user", ASKED)], settings, answer=False)
-    before = asked[len(bare) :] if asked.startswith(bare) else asked[asked.rindex(ASKED) + len(ASKED) :]
+    behind = asked[asked.rindex(ASKED) + len(ASKED) :]
+    # Where it adds nothing to ask for an answer, that follows on what ends a user's turn (" [/INST]").
+    before = (asked[len(bare) :] if asked.startswith(bare) else "") or behind
     try:
         whole = rendered(tokenizer, [("user", ASKED), ("assistant", ANSWERED)], settings, answer=False)
     except UserError:
