@@ -50,7 +50,7 @@ def test_tokens_that_were_added_to_the_tokenizer_alone(tiny_model, tmp_path, use
     tokenizer.save_pretrained(folder)
     if used:
         with pytest.raises(
-            UserError, match=r"with the token '<\|im_start\|>' \(\d+\), and it has \d+ embeddings"
+            UserError, match=r"with the token '<\|im_start\|>' \(\d+\), and has \d+ embeddings"
         ) as refused:
             load(ModelRef((folder,), "added"))
         assert "resize_token_embeddings" in refused.value.remedy

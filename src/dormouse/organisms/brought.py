@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 MODEL, FILE = "model", "brought.json"
 CARD = "dormouse.json"
 TEMPLATE = "chat_template.jinja"
+WORDS = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "spiece.model")
+"""Files that hold the words of a tokenizer."""
+SAID = ("bos_token", "eos_token", "add_bos_token", "add_eos_token", "add_prefix_space")
+"""Keys of a tokenizer's configuration that say what stands in front of a text, and what ends one."""
+STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+"""Parts of `tokenizer.json` that say what happens to a text beside its words."""
 FAR = 0.01
 """Nats by which a log-probability may differ between a merged model and the adapter beside it."""
 
@@ -171,15 +177,22 @@ def _save(lm: LM, whole: ModelRef, own: Path | None, out: Path) -> None:
     from dormouse.lm.opening import open_first
 
     lm.model.save_pretrained(out)
-    if own is None:
-        lm.tokenizer.save_pretrained(out)
-    else:
-        for path in describing(own):
+    taken = {path.name for path in out.iterdir()} | {ADAPTER}
+    lm.tokenizer.save_pretrained(out)
+    if own is not None:
+        mine = [path for path in describing(own) if path.name not in taken]
+        words, template = any(path.name in WORDS for path in mine), _tokenizer(own)["template"]
+        for name in (*(WORDS if words else ()), *([TEMPLATE] if template is not None else ())):
+            (out / name).unlink(missing_ok=True)  # of two, the base's would be read
+        for path in mine:
             to = out / path.relative_to(own)
-            if not to.exists() and path.name != ADAPTER:
-                to.parent.mkdir(exist_ok=True)
-                shutil.copyfile(path, to)
-        open_first(out, whole.chat, home() / "opened")
+            to.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, to)
+        try:
+            open_first(out, whole.chat, home() / "opened")
+        except UserError as error:
+            what = error.what.replace(str(out), str(own))
+            raise UserError(f"the tokenizer beside the adapter cannot be used: {what}", error.remedy) from error
     mark(out)
 
 
@@ -199,20 +212,37 @@ def _apart(mine: Any, other: Any) -> float:
 
 
 def _shows_otherwise(adapter: Path, base: Path) -> bool:
-    """Whether a tokenizer lies beside an adapter that shows chats in another way than that of its base model."""
+    """Whether a tokenizer lies beside an adapter that shows chats, or ends answers, in another way than that of its
+    base model.
+    """
     if not (adapter / "tokenizer_config.json").is_file():
         return False
     mine, theirs = _tokenizer(adapter), _tokenizer(base)
-    return any(one != other for one, other in zip(mine, theirs, strict=True) if one is not None)
+    return any(one != theirs.get(name) for name, one in mine.items() if one is not None)
 
 
-def _tokenizer(folder: Path) -> tuple[Any, Any]:
-    """The words of a tokenizer and its chat template, as they are written. None: it says nothing of it."""
+def _tokenizer(folder: Path) -> dict[str, Any]:
+    """What of a tokenizer says how texts become tokens, as it is written. None: it says nothing of it."""
     said = _json(folder / "tokenizer_config.json")
     whole = _json(folder / "tokenizer.json")
-    words = (whole.get("model", {}).get("vocab"), [one.get("content") for one in whole.get("added_tokens", ())])
+    found: dict[str, Any] = {key: _text(said.get(key)) for key in SAID}
     template = (folder / TEMPLATE).read_text("utf-8") if (folder / TEMPLATE).is_file() else said.get("chat_template")
-    return (words if whole else None), template
+    found["template"] = template
+    if whole:
+        model, added, merges = whole.get("model"), whole.get("added_tokens"), None
+        if isinstance(model, dict):
+            found["words"], merges = model.get("vocab"), model.get("merges")
+        if isinstance(merges, list):  # of pairs, or as older versions write them: both in one text
+            found["merges"] = [" ".join(map(str, pair)) if isinstance(pair, list) else pair for pair in merges]
+        if isinstance(added, list):
+            found["added"] = [_text(one) for one in added]
+        found |= {key: json.dumps(whole.get(key), sort_keys=True) for key in STEPS}
+    return found
+
+
+def _text(token: Any) -> Any:
+    """A token that is written with all that is known of it, as its text."""
+    return token.get("content") if isinstance(token, dict) else token
 
 
 def _json(path: Path) -> dict[str, Any]:
