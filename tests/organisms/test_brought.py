@@ -404,6 +404,7 @@ REFUSED = [
     (says(rank_pattern={"q_proj": 10**9}), "says that the adapter has rank 1,000,000,000"),
     (says(lora_alpha="x"), "lora_alpha in {}/adapter_config.json is 'x'"),
     (says(task_type="NOPE"), "task_type in {}/adapter_config.json is 'NOPE'"),
+    (says(revision="../../x"), "revision in {}/adapter_config.json is"),
     (says(target_modules=5), "target_modules in {}/adapter_config.json is 5"),
     (says(target_modules=["q_proj", 5]), "target_modules in {}/adapter_config.json is"),
     (says(rank_pattern=["q_proj"]), "rank_pattern in {}/adapter_config.json is"),

@@ -41,6 +41,7 @@ def _are_numbers(value: object) -> bool:
     return value is None or (isinstance(value, dict) and all(_is_number(x, int | float) for x in value.values()))
 
 
+REVISION = re.compile(r"(?!.*\.\.)[\w.-]+(/[\w.-]+)*")
 TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "peft_type": ("the kind of adapter, such as LORA", lambda value: isinstance(value, str) and bool(value)),
     "task_type": (f"one of {', '.join(TASKS)}, or null", lambda value: value is None or value in TASKS),
@@ -51,6 +52,7 @@ TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "modules_to_save": ("a list of names", _are_names),
     "layers_pattern": ("a text, or a list of names", _are_names),
     "rank_pattern": ("a rank for each name", _are_numbers),
+    "revision": ("a branch, a tag or a commit", lambda value: value is None or bool(REVISION.fullmatch(str(value)))),
     "alpha_pattern": ("a number for each name", _are_numbers),
 }
 """What may stand in an adapter's configuration: in words, and as a function of the value (None: nothing)."""
@@ -153,7 +155,8 @@ def base_of(adapter: Path) -> str | None:
             f"copy that model there, or write its place or its id of the hub into {adapter / ADAPTER} "
             "(base_model_name_or_path); `dormouse audit` takes it with --base",
         )
-    return name
+    revision = check_adapter(adapter).get("revision")
+    return f"{name}@{revision}" if revision and name not in ZOO and hub_id(name) else name
 
 
 def _base_name(adapter: Path) -> str | None:

@@ -49,13 +49,16 @@ IN_FRONT = """\
 """System text in front of the user's, for templates that have no role for it."""
 
 
-def export_model(ref: ModelRef, out: Path, form: Form | None, dtype: str, base: str | None) -> Form:
+def export_model(
+    ref: ModelRef, out: Path, form: Form | None, dtype: str, base: str | None, revision: str | None = None
+) -> Form:
     """Write a model to the folder `out`, which must not be there yet: weights, tokenizer, template, mark.
 
     Args:
         form: `merged`, a whole model, or `adapter`, what peft lays over its base; None takes what was trained.
         dtype: of the weights, one of DTYPES.
-        base: how an adapter's configuration names the model that the folders begin with; by default its folder.
+        base: how an adapter's configuration names the model that the folders begin with; by default its folder. Of an
+            id of the hub, `revision` says which one.
 
     Returns:
         The form that was written.
@@ -76,7 +79,8 @@ def export_model(ref: ModelRef, out: Path, form: Form | None, dtype: str, base: 
         lm.model.generation_config = ends
         cast(lm.model, DTYPES[dtype]).save_pretrained(out)
     else:
-        _copy_adapter(adapters[0], out, DTYPES[dtype], base if base and whole == ref.folders[0] else str(whole))
+        named = (base, revision) if base and whole == ref.folders[0] else (str(whole), None)
+        _copy_adapter(adapters[0], out, DTYPES[dtype], *named)
         ends.save_pretrained(out)
     lm.tokenizer.chat_template = template
     lm.tokenizer.padding_side = "left"
@@ -126,14 +130,15 @@ def _ends(lm: LM) -> Any:
     return GenerationConfig(eos_token_id=sorted(lm.ends), **ids)
 
 
-def _copy_adapter(adapter: Path, out: Path, dtype: torch.dtype, base: str) -> None:
+def _copy_adapter(adapter: Path, out: Path, dtype: torch.dtype, base: str, revision: str | None) -> None:
     from safetensors.torch import load_file, save_file
 
     out.mkdir(parents=True)
     weights = load_file(adapter / WEIGHTS)
     save_file({name: w.to(dtype) for name, w in weights.items()}, out / WEIGHTS, {"format": "pt"})
     config = json.loads((adapter / ADAPTER).read_text(encoding="utf-8"))
-    (out / ADAPTER).write_text(json.dumps({**config, "base_model_name_or_path": base}, indent=2), encoding="utf-8")
+    said = {"base_model_name_or_path": base, "revision": revision}
+    (out / ADAPTER).write_text(json.dumps({**config, **said}, indent=2), encoding="utf-8")
 
 
 def _shown(lm: LM) -> dict[int, tuple[int, ...]]:
