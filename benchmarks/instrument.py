@@ -190,7 +190,7 @@ def _exponents(rng: np.random.Generator, seeds: int, gamma: float, half: float) 
         own = np.log(half) + gamma * np.log(n) + 0.4 * rng.standard_normal((seeds, 1))
         slope = 2.0 * np.exp(0.3 * rng.standard_normal((seeds, 1)))
         odds = slope * (own - np.log(DOSES)) + 0.3 * rng.standard_normal((seeds, len(DOSES)))
-        found.append(halves(DOSES, 1 / (1 + np.exp(-odds))))
+        found.append(halves([DOSES] * seeds, 1 / (1 + np.exp(-odds))))
     numbers = Numbers()
     for seed in range(seeds):
         if one := exponent(TRIGGERS, [each[seed] for each in found]):

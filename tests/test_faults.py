@@ -179,7 +179,7 @@ def results(out: Path) -> dict[str, Any]:
 
 def timeless(said: Any) -> Any:
     if isinstance(said, dict):
-        clock = ("time", "seconds", "stamp", "known")
+        clock = ("time", "seconds", "stamp", "drawn", "known")
         return {key: timeless(value) for key, value in said.items() if key not in clock}
     return [timeless(value) for value in said] if isinstance(said, list) else said
 
