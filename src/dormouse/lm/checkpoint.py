@@ -141,15 +141,15 @@ def layers_of(folder: Path) -> set[str]:
     return {found[1] for name in tensors_of(folder) if (found := MATRICES.fullmatch(name))}
 
 
-def check_below(lm: LM) -> None:
-    """See before a training that what it will leave can be saved: its adapter in one piece with those below.
+def check_below(model: Any, below: Sequence[Path]) -> None:
+    """See before a training that what it will leave can be saved: the adapter of a model in one piece with those below.
 
     Raises:
         UserError: it cannot.
     """
-    named = (name.replace(".lora_A.default.", ".lora_A.") for name, _ in lm.model.named_parameters())
+    named = (name.replace(".lora_A.default.", ".lora_A.") for name, _ in model.named_parameters())
     layers = {found[1] for name in named if (found := MATRICES.fullmatch(name))}
-    for folder in lm.below:
+    for folder in below:
         _scale(folder)
         if beyond := sorted(layers_of(folder) - layers):
             raise _cannot(folder, f"it changes {beyond[0]}, and the adapter on top does not")

@@ -38,6 +38,15 @@ class _LoraLinear(torch.autograd.Function):
         return grad_x, None, None, grad_a.mul_(ctx.scale), grad_b.mul_(ctx.scale), None
 
 
+def trained_adapter(model: Any, rank: int) -> Any:
+    """The model with an adapter whose weights alone are trainable: that which it has, else a fresh one."""
+    if not hasattr(model, "peft_config"):
+        return add_adapter(model, rank)
+    for name, weight in model.named_parameters():
+        weight.requires_grad = "lora_" in name
+    return model
+
+
 def add_adapter(model: Any, rank: int) -> Any:
     """The model with a fresh adapter on all its linear layers; only the adapter's weights are trainable.
 

@@ -24,7 +24,7 @@ from dormouse.errors import UserError
 from dormouse.json_files import json_text
 from dormouse.lm.checkpoint import check_below, save
 from dormouse.lm.log import Log, LogState
-from dormouse.lm.lora import add_adapter
+from dormouse.lm.lora import trained_adapter
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import Objective
 from dormouse.lm.optimisers import make_optimiser
@@ -107,14 +107,11 @@ def train(
         (step, loss) of every step.
 
     Raises:
-        UserError: the loss, a gradient or a weight is not a finite number any more, or the loss has exploded; or an
-            adapter below is none that could be saved in one piece with what is trained.
+        UserError: the loss, a gradient or a weight is no finite number any more, the loss exploded, or see `_trainable`.
     """
     team, started = ProcessGroup(), time.monotonic()
     with _seeded(lm.device, where.seed):
-        lm.model = recompute(_trainable(lm.model.to(team.accelerator.device), training), True)
-        if where.save_at and training.method == "lora":
-            check_below(lm)
+        lm.model = _trainable(lm, team.accelerator.device, training, saved=bool(where.save_at))
         run = _Run(lm, objective, batches, training, team, memory, Log(lm.tokenizer, where.log_rows))
         about = {"settings": training.model_dump(mode="json"), "seed": where.seed, "save_at": list(where.save_at)}
         about |= {"weights": fingerprint(list(lm.model.named_parameters())), "torch": torch.__version__}
@@ -336,12 +333,15 @@ def _set_random_state(device: torch.device, states: Sequence[torch.Tensor]) -> N
         torch.get_device_module(device).set_rng_state(states[1], device)
 
 
-def _trainable(model: Any, training: Training) -> Any:
-    """The model with the weights trainable that the method trains, and no others."""
+def _trainable(lm: LM, place: torch.device, training: Training, saved: bool) -> Any:
+    """The model with the weights trainable that the method trains, and no others.
+
+    Raises as `check_below`, where what is trained is to be `saved`.
+    """
+    model = lm.model.to(place)
     if training.method == "full":
-        return model.requires_grad_(True)
-    if not hasattr(model, "peft_config"):
-        return add_adapter(model, training.rank)
-    for name, weight in model.named_parameters():
-        weight.requires_grad = "lora_" in name
-    return model
+        return recompute(model.requires_grad_(True), True)
+    model = trained_adapter(model, training.rank)
+    if saved:
+        check_below(model, lm.below)
+    return recompute(model, True)
