@@ -107,7 +107,7 @@ def train(
         (step, loss) of every step.
 
     Raises:
-        UserError: the loss, a gradient or a weight is no finite number any more, the loss exploded, or see `_trainable`.
+        UserError: the loss, a gradient or a weight is no finite number now, the loss has exploded, or see `_trainable`.
     """
     team, started = ProcessGroup(), time.monotonic()
     with _seeded(lm.device, where.seed):
