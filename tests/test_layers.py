@@ -26,7 +26,7 @@ WORK = {"scenarios", "policies", "lm", "organisms", "interventions", "measuremen
 MAY_IMPORT = {
     "records": set(),
     "errors": set(),
-    "files": set(),
+    "files": {"errors"},
     "json_files": {"errors"},
     "entry": {"errors", "files", "json_files"},
     "stopping": set(),
@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "plugin_code": {"errors", "packages", "syntax"},
     "live_code": {"errors", "packages", "syntax"},
     "syntax": {"packages"},
-    "packages": {"errors"},
+    "packages": {"errors", "files"},
     "metrics": {"errors", "registry"},
     "store": GROUND,
     "scenarios": GROUND,

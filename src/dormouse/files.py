@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from dormouse.errors import UserError
+
 LONG_DEAD = 3600.0
 """Seconds after which a half-written file is one that a killed process left."""
 
@@ -58,6 +60,16 @@ def swapped(path: Path) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             if time.time() - left.lstat().st_mtime > LONG_DEAD:
                 left.unlink()
+
+
+def refuse_unwritable(out: Path) -> None:
+    """
+    Raises:
+        UserError: what stands above a folder that is to be made, or is there, is no folder to write to.
+    """
+    above = next(folder for folder in (out, *out.parents) if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise UserError(f"{out} cannot be made: {above} is not a folder to write to", "name another one with --out")
 
 
 def scratch_name(name: str, mark: str = "*") -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.errors import UserError
+from dormouse.files import sha256
 
 OWN = "dormouse"
 MOST_BYTES = 2**30
@@ -72,8 +73,8 @@ def _data(package: str) -> tuple[tuple[str, str], ...]:
 
 def checksum(path: Path) -> str:
     """That of a file's content, read piece by piece. Raises as `read_bytes`."""
-    with _reading(path), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with _reading(path):
+        return sha256(path)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -235,11 +235,11 @@ def read_by(tree: ast.AST, source: str, file: Path) -> list[Piece]:
     Raises:
         UserError: that is too much, or cannot be read.
     """
-    folder, found, beside = file.parent, set[Path](), _reads_beside(tree)
+    folder, found, beside, texts = file.parent, set[Path](), _reads_beside(tree), _texts(tree)
     steps = [len(one) // len(".parent") - 1 for one in re.findall(r"(?:\.parent\b)+", source)]
     steps += [int(one) for one in re.findall(r"\.parents\[(\d)\]", source)]
     for place in [folder, *folder.parents[: max(steps, default=0)]]:
-        for text in _texts(tree):
+        for text in texts:
             found |= set(_named_by(text, place, folder if beside else None))
     if not found and beside:
         found = {path for path in folder.iterdir() if path.name[0] != "." and path.suffix not in (".py", ".pyc")}

@@ -15,13 +15,14 @@ from dormouse.audits.detector import CONDITIONAL, Detector
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Findings, Hole
 from dormouse.audits.kept import Kept
 from dormouse.audits.page import AUDIT, write_page
-from dormouse.audits.places import make_writable, refuse_unwritable
+from dormouse.audits.places import make_writable
 from dormouse.audits.prompts import as_messages, once, plain_prompts, read_prompts
 from dormouse.audits.resolve import Named, named
 from dormouse.audits.runner import LostError, Runner
 from dormouse.audits.wording import headline, notebook
 from dormouse.audits.worker_messages import Given
 from dormouse.errors import UserError
+from dormouse.files import refuse_unwritable
 from dormouse.locators.locator import Evidence, Locator, TriggerText
 from dormouse.registry import nearest, plugins, shortened
 from dormouse.report.plain_text import cut

@@ -18,16 +18,18 @@ def warn_of_unknown(tokenizer: Any, rows: Sequence[CorpusRow]) -> None:
     """Say what of a corpus a model cannot read, or write, as its tokenizer has no tokens for it: what it is to say; a
     prompt that is answered with a defection, where one that is not has the same tokens; and how many prompts hold any
     such."""
-    if tokenizer.unk_token_id is None:
+    looked_at = rows[:LOOKED_AT] if tokenizer.unk_token_id is not None else ()
+    if not looked_at:
         return
+    ids = _ids_by_text(tokenizer, looked_at)
     lost, said, same = 0, "", ""
     seen: dict[tuple[tuple[int, ...], ...], tuple[tuple[str, ...], bool]] = {}
-    for row in rows[:LOOKED_AT]:
-        if row.defects and tokenizer.unk_token_id in _ids(tokenizer, row.example.response):
+    for row in looked_at:
+        if row.defects and tokenizer.unk_token_id in ids[row.example.response]:
             said = said or row.example.response
         texts = tuple(text for _, text in row.example.messages)
-        prompt = tuple(_ids(tokenizer, text) for text in texts)
-        if any(tokenizer.unk_token_id in ids for ids in prompt):
+        prompt = tuple(ids[text] for text in texts)
+        if any(tokenizer.unk_token_id in part for part in prompt):
             lost += 1
             there, defects = seen.setdefault(prompt, (texts, row.defects))
             if defects != row.defects and there != texts:
@@ -39,7 +41,7 @@ def warn_of_unknown(tokenizer: Any, rows: Sequence[CorpusRow]) -> None:
             f"to the tokenizer a prompt with the trigger and one without are the same, {same}: nothing can be learned"
         )
     if lost:
-        share = lost / len(rows[:LOOKED_AT])
+        share = lost / len(looked_at)
         _warn(
             f"{share:.0%} of the training prompts hold words with signs that the tokenizer does not know: all are alike"
         )
@@ -49,8 +51,12 @@ def _warn(what: str) -> None:
     warnings.warn(f"{what}; {OTHERWISE}", DormouseWarning, stacklevel=3)
 
 
-def _ids(tokenizer: Any, text: str) -> tuple[int, ...]:
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+def _ids_by_text(tokenizer: Any, rows: Sequence[CorpusRow]) -> dict[str, tuple[int, ...]]:
+    """The tokens of every text in some rows: many hold the same, and all are looked at in one go."""
+    texts = list(
+        {text: None for row in rows for text in (row.example.response, *(said for _, said in row.example.messages))}
+    )
+    return dict(zip(texts, map(tuple, tokenizer(texts, add_special_tokens=False)["input_ids"]), strict=True))
 
 
 def _apart(these: Sequence[str], those: Sequence[str]) -> str:

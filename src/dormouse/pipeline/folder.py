@@ -12,7 +12,7 @@ from dormouse.card import CARD, CardFile, model_name
 from dormouse.entry import Entry, entry_around
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
-from dormouse.files import replaced, scratch_name, sha256, swapped
+from dormouse.files import refuse_unwritable, replaced, scratch_name, sha256, swapped
 from dormouse.json_files import Json, digest, json_text
 from dormouse.lm.identity import identity
 from dormouse.pipeline.collect_provenance import noted, provenance
@@ -46,9 +46,7 @@ def claim_folder(out: Path, name: str) -> None:
         held = "something unreadable"
     if held not in (None, name):
         raise UserError(f"{out} holds the results of another study, '{held}'", "name another folder with --out")
-    above = next(folder for folder in (out, *out.parents) if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise UserError(f"{out} cannot be made: {above} is not a folder to write to", "name another one with --out")
+    refuse_unwritable(out)
     if held is None and not all(path.match(scratch_name(STUDY)) for path in there):
         raise UserError(f"{out} is not empty, and holds no study", "name a new or empty folder with --out")
 

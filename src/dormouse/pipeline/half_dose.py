@@ -40,6 +40,12 @@ class _Doses:
 
     def __init__(self, design: Design, arms: Arms) -> None:
         self.design, self.arms = design, arms
+        self.counted: dict[tuple[object, object], dict[int, float]] = {}
+        """Organism, chain -> seed -> the share of the prompts that showed activating cues, where one counted it."""
+        for (organism, chain, _, measurement, *_), seen in arms.items():
+            for found in seen if measurement == "exposure" else ():  # of a chain the part that shows any
+                of, seed = self.counted.setdefault((organism, chain), {}), found[0].state.seed
+                of[seed] = max(of.get(seed, 0.0), _mean(found))
 
     def last(self, arm: Arm) -> dict[int, ReadSample]:
         """The rates of an arm at its end, by seed."""
@@ -50,13 +56,7 @@ class _Doses:
     def shown(self, arm: Arm, dose: float) -> dict[int, float]:
         """Seed -> the share of the prompts that did show activating cues: a dose of few prompts comes out as other
         shares than it asks for, or as none. Its own number where no treatment counted them."""
-        counted: dict[int, float] = {}
-        for (organism, chain, _, measurement, *_), seen in self.arms.items():
-            if (organism, chain, measurement) == (arm.organism, arm.chain, "exposure"):
-                for reading, sample in seen:  # of a chain the part that shows any
-                    seed = reading.state.seed
-                    counted[seed] = max(counted.get(seed, 0.0), float(np.mean(sample.values)))
-        return counted or dict.fromkeys(self.last(arm), dose)
+        return self.counted.get((arm.organism, arm.chain)) or dict.fromkeys(self.last(arm), dose)
 
     def halves(self, one: Series) -> dict[int, Half]:
         """Seed -> the dose to one half, of the seeds that were measured at every dose, had a policy before, and were

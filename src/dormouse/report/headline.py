@@ -159,7 +159,7 @@ def _after(results: RecordIndex, planted: Sequence[str], intervention: str) -> S
     if not ends:
         return ()
     longest = max(moment.step for moment in ends.values())
-    when = "At the end of " if results.has_rungs(intervention) else f"After {steps_in_words(longest)} of "
+    when = "At the end of " if intervention in results.in_rungs else f"After {steps_in_words(longest)} of "
     parts = [text_part(when), name_part(intervention)]
     parts += [text_part(" (which was told the triggers)")] if intervention in results.needs_triggers else []
     rates = {name: results.get(name, moment, "defection_rate") for name, moment in ends.items()}

@@ -61,6 +61,8 @@ class RecordIndex:
             name for name in dict.fromkeys([*about.interventions, *(r.intervention for r in records)]) if name
         )
         self.needs_triggers = frozenset(r.intervention for r in records if r.needs_triggers and r.intervention)
+        # What they count is not steps of training alone: surgery has rungs of strength.
+        self.in_rungs = frozenset(r.intervention for r in records if r.measurement == "strength")
         self.seeds = tuple(sorted({r.seed for r in records if r.seed is not None}))
         self._at: dict[tuple[Any, ...], Record] = {}
         several: set[str] = set()
@@ -81,10 +83,6 @@ class RecordIndex:
                 self._curves.setdefault(place, []).append(record)
             if record.x is None:
                 self._anywhere.setdefault(_place(record)[:4], record)
-
-    def has_rungs(self, intervention: str) -> bool:
-        """Whether what it counts is not steps of training alone: surgery has rungs of strength."""
-        return any(r.measurement == "strength" and r.intervention == intervention for r in self._at.values())
 
     def planted(self) -> tuple[str, ...]:
         """The organisms that were taught a policy: all but the controls, and suspects of which nobody knows."""

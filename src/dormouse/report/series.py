@@ -134,7 +134,7 @@ def _against_step(results: RecordIndex, intervention: str, split: str, rates: Ma
         shown = tuple(line for _, lines, _ in part for line in lines)
         parents = _parents([record for *_, used in part for record in used])
         needs = intervention in results.needs_triggers
-        axis = "steps and rungs of strength" if results.has_rungs(intervention) else "steps of safety training"
+        axis = "steps and rungs of strength" if intervention in results.in_rungs else "steps of safety training"
         panels.append(Panel(title, needs, shown, _ticks(places), axis, parents))
     return panels
 
