@@ -2,19 +2,83 @@
 
 from __future__ import annotations
 
-from dormouse.claims.effects import FEWEST
+import math
+
+from dormouse.claims.chances import decides
+from dormouse.claims.effects import FEWEST, LEVEL, Effect, Span
+from dormouse.claims.looks import look_of
+from dormouse.metrics import metric
+from dormouse.studies.claim_spec import Claim
 from dormouse.studies.design import Design
+
+FINE = 400
+"""How finely an effect is looked for, in parts of the largest that there could be."""
+UNSAID = 0.05
+"""How far beyond the margin the least effect that could support a claim may lie without a word, in parts of the range
+of all effects."""
+FARTHEST = 100
+"""Seeds beyond which nobody looks for a design that could support a claim."""
 
 
 def outlook(design: Design) -> list[str]:
-    """By which arms and seeds each claim will be answered, in a line."""
-    lines = []
+    """By which arms and seeds each claim will be answered, and how large an effect these could support, in a line."""
+    lines, last = [], design.at_look(design.looks - 1)
     for pairing in design.comparisons:
         claim, setups = pairing.claim, list(pairing.setups())
-        seeds = design.seeds(dict.fromkeys(arm for one in setups for arm in one.arms))
+        both = dict.fromkeys(arm for one in setups for arm in one.arms)
         arms = f"{len({arm for one in setups for arm in one.these})} of its arms"
         those = f"{len({arm for one in setups for arm in one.those})}"
         those = f"{claim.against:g}" if isinstance(claim.against, float) else those
-        few = f"; fewer than {FEWEST} seeds decide nothing" if len(seeds) < FEWEST else ""
-        lines.append(f"claim {claim.id}: {arms} against {those}, set-ups: {len(setups)}, seeds: {len(seeds)}{few}")
+        said = f"claim {claim.id}: {arms} against {those}, set-ups: {len(setups)}, seeds: {len(design.seeds(both))}"
+        lines.append("; ".join([said, *_support(last, claim, len(last.seeds(both)))]))
     return lines
+
+
+def _support(last: Design, claim: Claim, seeds: int) -> list[str]:
+    """Which effects could support a claim at the last look, with so many seeds, were they the same with all of them.
+
+    Nothing is said where nearly all could that are beyond the margin. With Holm's correction the surest of all claims
+    is tested at the smallest level, and one of which the others are decided by as a single claim.
+    """
+    if seeds < FEWEST:
+        return [f"fewer than {FEWEST} seeds decide nothing"]
+    reach, claims = _reach(claim), len(last.claims)
+    alone = look_of(last.study.seeds, last.look).level(seeds)
+    among = alone / claims
+    if (least := least_supported(claim, reach, seeds, among)) is not None:
+        told = abs(least) - claim.margin > UNSAID * (reach[1] - reach[0])
+        return [f"{seeds} seeds support it from {least:+.2g} on, were it the same with all"] if told else []
+    late = claims > 1 and least_supported(claim, reach, seeds, alone) is not None
+    fail = "support it only after other claims are decided" if late else "support no effect that there could be"
+    some = (n for n in range(seeds + 1, FARTHEST) if least_supported(claim, reach, n, LEVEL / claims) is not None)
+    more = next((f"; {n}, looked at once, could support one" for n in some), "")
+    return [f"{seeds} seeds {fail}{more}"]
+
+
+def _reach(claim: Claim) -> Span:
+    """The least and the largest effect that any seed could have."""
+    quantity = metric(claim.compare)
+    if isinstance(claim.against, float):
+        return quantity.low - claim.against, quantity.high - claim.against
+    return quantity.low - quantity.high, quantity.high - quantity.low
+
+
+def least_supported(claim: Claim, reach: Span, seeds: int, level: float) -> float | None:
+    """The smallest effect that supports a claim at a level, were it the same with every seed; None: none could.
+
+    Where a quantity has no bounds any effect beyond the margin does, or none, and the margin itself is given.
+    """
+    sign = -1.0 if claim.direction == "less" else 1.0
+    ends = [sign * end for end in reach]
+    most = max(abs(end) for end in ends) if claim.direction == "different" else max(ends)
+    bounded = all(map(math.isfinite, reach))
+    sizes = [most * i / FINE for i in range(1, FINE + 1)] if bounded else [2 * claim.margin + 1.0]
+    for size in sizes:
+        if decides(_same(sign * size, seeds, reach), claim.direction, claim.margin, level) == "supported":
+            return sign * (size if bounded else claim.margin)
+    return None
+
+
+def _same(value: float, seeds: int, reach: Span) -> Effect:
+    """An effect that is the same with every seed, and every question."""
+    return Effect(value, value, value, tuple(range(seeds)), 0, 0.0, 0.0, "seeds", None, reach)
