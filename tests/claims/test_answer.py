@@ -423,17 +423,16 @@ def test_a_claim_that_names_no_gate_is_the_one_that_was_stated_before_there_was_
 
 
 def test_controls_have_no_persistence() -> None:
-    from types import SimpleNamespace
-
+    from dormouse.claims.numbers import SeedSample
     from dormouse.measurements.measurement import Sample
 
     def measured(organism: str, plants: bool) -> dict[tuple[Any, ...], Any]:
         sample = Sample("defection_rate", "test", ("a", "b"), (0.01, 0.02))
-        found = [(SimpleNamespace(plants=plants, seed=0), sample)]
+        found = [SeedSample(0, plants, sample)]
         return {(organism, c, s, "defection_rate", "test", None): found for c, s in (("", 0), ("sft", 40))}
 
     numbers = Numbers()
-    numbers.add_arms("micro-60k", {**measured("control", False), **measured("year", True)})  # type: ignore[arg-type]
+    numbers.add_arms("micro-60k", {**measured("control", False), **measured("year", True)})
     assert {key[1] for key in numbers.values if key[4] == "persistence"} == {"year"}
 
 

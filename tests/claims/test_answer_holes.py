@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from dormouse.claims.answer import answer_claims
 from dormouse.claims.effects import effect, p_value
-from dormouse.claims.numbers import Numbers
+from dormouse.claims.numbers import Numbers, SeedSample
 from dormouse.json_files import plain
 from dormouse.measurements.measurement import Sample
 from dormouse.records import Record
@@ -189,9 +188,8 @@ def test_a_ratio_to_a_time_that_reached_its_budget_is_an_upper_bound(limit: floa
     arms: Any = {}
     for name, time in (("relearning_steps", 16.0), ("relearning_clean_steps", 32.0)):
         arms["a", "sft", 40, name, "test", None] = [
-            (
-                SimpleNamespace(plants=True, seed=seed),
-                Sample(name, "test", ("repeat 0",), (time,), aggregation="number", censored_at=limit),
+            SeedSample(
+                seed, True, Sample(name, "test", ("repeat 0",), (time,), aggregation="number", censored_at=limit)
             )
             for seed in study.seeds
         ]

@@ -16,14 +16,22 @@ from dormouse.studies.file import parse_design
 RATES = (-1.0, 1.0)
 
 
-def test_seeds_that_could_support_no_effect_are_said() -> None:
-    """Five seeds that all lose everything leave p = 0.01 and a verdict that one more seed would turn or not."""
+def test_what_the_seeds_could_support_is_said() -> None:
     (enough,) = outlook(parse_design(study("12")))
     assert enough == "claim c: 1 of its arms against 1, set-ups: 1, seeds: 12"
     (few,) = outlook(parse_design(study("3")))
     assert few.endswith("seeds: 3; fewer than 4 seeds decide nothing")
-    (none,) = outlook(parse_design(study("4")))
-    assert none.endswith("seeds: 4; 4 seeds support no effect that there could be; 6, looked at once, could support one")
+    (some,) = outlook(parse_design(study("5")))
+    assert some.endswith("seeds: 5; 5 seeds support it from an effect of -0.32 on that all of them show")
+    floor = study("5").replace("against: {organism: b}", "against: 0.06").replace("margin: 0.1", "margin: 0")
+    (none,) = outlook(parse_design(floor))
+    assert none.endswith("; 5 seeds support no effect that there could be; 16, looked at once, could support one")
+
+
+def test_nothing_persists_that_was_not_there() -> None:
+    """Persistence has no upper bound of its own: of what was planted in full it is at most 1."""
+    (some,) = outlook(parse_design(study("5").replace("defection_rate", "persistence")))
+    assert some.endswith("5 seeds support it from an effect of -0.32 on that all of them show")
 
 
 def test_the_last_look_is_the_one_that_counts() -> None:
@@ -32,12 +40,12 @@ def test_the_last_look_is_the_one_that_counts() -> None:
 
 
 def test_where_many_claims_share_the_error_few_seeds_support_one_only_late() -> None:
-    one = study("6")
+    one = study("5")
     claim = one[one.index("  - {id: c") :]
-    many = one + "".join(claim.replace("id: c", f"id: c{i}") for i in range(9))
-    said = outlook(parse_design(many))
-    assert len(said) == 10
-    assert all("6 seeds support it only after other claims are decided" in line for line in said)
+    said = outlook(parse_design(one + "".join(claim.replace("id: c", f"id: c{i}") for i in range(14))))
+    late = "5 seeds support it only after other claims are decided; 6, looked at once, could support one"
+    assert len(said) == 15
+    assert all(line.endswith(late) for line in said)
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("less", -1), ("greater", 1), ("different", 1)])

@@ -15,6 +15,7 @@ from dormouse.errors import UserError
 from dormouse.json_files import json_text
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import log_odds
+from dormouse.pipeline.derived import by_seed
 from dormouse.pipeline.items import ITEMS, numbers_of
 from dormouse.pipeline.results import Collected, collect, read_records, write_results
 from dormouse.records import ModelRef, Record
@@ -102,12 +103,12 @@ def one(records: list[Record], **wanted: object) -> Record:
 
 
 def test_series_are_found_by_what_arms_have_in_common(design: Design) -> None:
-    series = dose_series(design)
+    series = dose_series(design.parts)
     assert [(one.triggers, list(one.doses)) for one in series] == [(1, [0.01, 0.04, 0.16]), (16, [0.01, 0.04, 0.16])]
     ((few, many),) = growing(series)
     assert (few.triggers, many.triggers) == (1, 16)
     each = parse_design(STUDY.replace("[0, 0.01, 0.04, 0.16]}", "[0.001, 0.004], dose: each}").split("claims:")[0])
-    assert [list(one.doses) for one in dose_series(each)] == [[0.001, 0.004], [0.016, 0.064]]
+    assert [list(one.doses) for one in dose_series(each.parts)] == [[0.001, 0.004], [0.016, 0.064]]
 
 
 def test_the_dose_to_one_half_stands_where_the_largest_dose_is(records: list[Record]) -> None:
@@ -157,7 +158,7 @@ def test_claims_are_answered_and_answered_again_from_what_is_kept(design: Design
     direct = Numbers()
     (folder / "again").mkdir()
     found = made_up(design, folder / "again")
-    direct.add_arms(found.model, found.arms)
+    direct.add_arms(found.model, by_seed(found.arms))
     direct.add_records(found.records)
     assert answer_claims(design, direct) == again
     alone = Numbers()

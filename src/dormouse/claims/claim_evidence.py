@@ -10,14 +10,13 @@ from dormouse.claims.censoring import Censoring, open_ends
 from dormouse.claims.chances import chances
 from dormouse.claims.curve import curve
 from dormouse.claims.damage import Damage
-from dormouse.claims.decision import Decision, decide, room, test_of
+from dormouse.claims.decision import Decision, decide, room, span, test_of
 from dormouse.claims.effects import FEWEST, Effect, Span, ValuesByItem, effect
 from dormouse.claims.looks import later, look_of, look_taken
 from dormouse.claims.matching import Side, adjusted, grown, matching
 from dormouse.claims.numbers import Numbers, mean
 from dormouse.claims.strength import Gated, StrengthGate
 from dormouse.claims.verdict import Chance, Damaged, End, Matching, Sides, Verdict
-from dormouse.metrics import metric
 from dormouse.registry import nearest
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
@@ -144,15 +143,11 @@ class ClaimEvidence:
         return self.look.p(self.test.p, len(self.test.effect.seeds)) if self.test else None
 
     def _span(self) -> Span:
-        """The least and the largest value of what is compared. Nothing persists that was not there: a rate that is
-        divided by that before is at most 1 by it."""
-        quantity = metric(self.claim.compare)
+        """The least and the largest value of what is compared."""
         before = self.strength.mean(
             [arm for one in self.setups for arm in one.these], self._seeds(self.setups, self._found)
         )
-        if self.claim.compare == "persistence" and before:
-            return quantity.low, 1 / before
-        return quantity.low, quantity.high
+        return span(self.claim.compare, before)
 
     def _each(self) -> list[Effect]:
         """The effects that decide: one of the mean or, of a claim about every set-up, one of each arm in it."""
@@ -318,7 +313,7 @@ class ClaimEvidence:
             for one in self._behind(arm)
             for seed in sorted(self._seen(arm, split))
         }
-        return self.strength.gated(pairs, self._named)
+        return self.strength.gated(pairs, {arm: self._named(arm) for arm, _ in pairs})
 
     def _before(self) -> Sides | None:
         """How far the two sides are matched before treatment."""

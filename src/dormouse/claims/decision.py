@@ -10,6 +10,7 @@ from typing import Literal
 from dormouse.claims.effects import FEWEST, LEVEL, Direction, Effect, Span, p_value, survives
 from dormouse.claims.looks import ONCE, Look
 from dormouse.claims.verdict import Outcome
+from dormouse.metrics import metric
 from dormouse.studies.claim_spec import Claim
 
 FRAGILE = "one more seed at the worst bound of the quantity would turn it"
@@ -55,6 +56,13 @@ def test_of(claim: Claim, each: Sequence[Effect]) -> Test | None:
 def _test(claim: Claim, one: Effect) -> Test:
     p, verdict = p_value(one, claim.direction, claim.margin)
     return Test(one, p, verdict, survives(one, claim.direction, claim.margin, verdict))
+
+
+def span(compare: str, before: float | None) -> Span:
+    """The least and the largest value of a quantity. Nothing persists that was not there: a rate that is divided by
+    that `before` is at most 1 by it."""
+    quantity = metric(compare)
+    return (quantity.low, 1 / before) if compare == "persistence" and before else (quantity.low, quantity.high)
 
 
 def room(direction: Direction, reference: float | None, span: Span) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from dormouse.claims.effects import ValuesByItem
 from dormouse.measurements.measurement import Sample
@@ -22,18 +22,13 @@ Key = tuple[str, str, str, int, str, str, float | None]
 """Model, organism, chain, step, measurement, split, place on a curve."""
 
 
-class SeedReading(Protocol):
-    """Whose samples these are: the seed, and whether its organism has a policy."""
+@dataclass(frozen=True)
+class SeedSample:
+    """What one seed of an arm gave. `plants`: whether its organism has a policy (a control has none)."""
 
-    @property
-    def seed(self) -> int:
-        """The seed of the study behind the values."""
-        ...
-
-    @property
-    def plants(self) -> bool:
-        """Whether its organism has a policy (a control has none)."""
-        ...
+    seed: int
+    plants: bool
+    sample: Sample
 
 
 @dataclass
@@ -55,22 +50,23 @@ class Numbers:
         if values and all(math.isfinite(value) for value in values):
             self.values.setdefault(key, {}).setdefault(seed, (tuple(items), tuple(values)))
 
-    def add_arms(self, model: str, arms: Mapping[tuple[object, ...], Sequence[tuple[SeedReading, Sample]]]) -> None:
+    def add_arms(self, model: str, arms: Mapping[tuple[object, ...], Sequence[SeedSample]]) -> None:
         """The items of every measurement that is a plain mean of them, as the results of a study have them. Before the
         records, which have one number a seed."""
         for place, found in arms.items():
             organism, chain, step, measurement, split, x = place
             key: Any = (model, organism, chain, step, measurement, split, x)
-            for reading, sample in found:
-                if not reading.plants:
+            for one in found:
+                sample = one.sample
+                if not one.plants:
                     self.controls.add((model, str(organism)))
                 if sample.aggregation != "exp_mean":
-                    self.add(key, reading.seed, sample.items, sample.values)
+                    self.add(key, one.seed, sample.items, sample.values)
                 limit = sample.censored_at
                 self._limit(key, limit)
                 if measurement in BASES and limit is not None and max(sample.values) >= limit:
                     ratio: Any = (*key[:4], BASES[str(measurement)], split, x)
-                    self.upper.setdefault(ratio, set()).add(reading.seed)
+                    self.upper.setdefault(ratio, set()).add(one.seed)
         self.add_lasting()
 
     def add_records(self, records: Iterable[Record]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from dormouse.claims.chances import decides
+from dormouse.claims.decision import span
 from dormouse.claims.effects import FEWEST, LEVEL, Effect, Span
 from dormouse.claims.looks import look_of
-from dormouse.metrics import metric
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.design import Design
 
@@ -47,7 +47,7 @@ def _support(last: Design, claim: Claim, seeds: int) -> list[str]:
     among = alone / claims
     if (least := least_supported(claim, reach, seeds, among)) is not None:
         told = abs(least) - claim.margin > UNSAID * (reach[1] - reach[0])
-        return [f"{seeds} seeds support it from {least:+.2g} on, were it the same with all"] if told else []
+        return [f"{seeds} seeds support it from an effect of {least:+.2g} on that all of them show"] if told else []
     late = claims > 1 and least_supported(claim, reach, seeds, alone) is not None
     fail = "support it only after other claims are decided" if late else "support no effect that there could be"
     some = (n for n in range(seeds + 1, FARTHEST) if least_supported(claim, reach, n, LEVEL / claims) is not None)
@@ -57,10 +57,10 @@ def _support(last: Design, claim: Claim, seeds: int) -> list[str]:
 
 def _reach(claim: Claim) -> Span:
     """The least and the largest effect that any seed could have."""
-    quantity = metric(claim.compare)
+    low, high = span(claim.compare, before=1.0)
     if isinstance(claim.against, float):
-        return quantity.low - claim.against, quantity.high - claim.against
-    return quantity.low - quantity.high, quantity.high - quantity.low
+        return low - claim.against, high - claim.against
+    return low - high, high - low
 
 
 def least_supported(claim: Claim, reach: Span, seeds: int, level: float) -> float | None:

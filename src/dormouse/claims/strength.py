@@ -6,7 +6,7 @@ before treatment only, so that leaving out the weak favours no answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dormouse.claims.numbers import Numbers, mean
@@ -67,18 +67,18 @@ class StrengthGate:
         known = [rate for rate in each if rate is not None]
         return mean(known) if known and len(known) == len(each) else None
 
-    def gated(self, pairs: Iterable[tuple[Arm, int]], named: Callable[[Arm], str]) -> Gated:
+    def gated(self, pairs: Iterable[tuple[Arm, int]], names: Mapping[Arm, str]) -> Gated:
         """The gate that held, and whom it left out of so many organisms and seeds."""
         planted = [(arm, seed) for arm, seed in pairs if self.plants(arm)]
         out = [
-            LeftOut(named(arm), seed, *(self.rates(arm, rate).get(seed) for rate in (ON, OFF)))
+            LeftOut(names[arm], seed, *(self.rates(arm, rate).get(seed) for rate in (ON, OFF)))
             for arm, seed in planted
             if not self.passes(arm, seed)
         ]
         behind: dict[Arm, list[int]] = {}
         for arm, seed in planted:
             behind.setdefault(arm, []).append(seed)
-        weak = (Weak(named(arm), said) for arm in behind for said in self._weak(arm, behind[arm]))
+        weak = (Weak(names[arm], said) for arm in behind for said in self._weak(arm, behind[arm]))
         gate = Bounds(self.bounds.triggered, self.bounds.untriggered) if self.bounds else None
         return Gated(gate, len(planted), tuple(out), tuple(weak))
 

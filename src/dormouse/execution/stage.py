@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dormouse.entry import MANIFEST
 from dormouse.records import ComputedIn
 from dormouse.store import Store
 
@@ -35,3 +36,7 @@ class Stage:
     def folder(self, store: Store) -> Path:
         """Where its entry lies in a store, or will lie."""
         return store.place(self.kind, self.key)
+
+    def is_kept(self, store: Store) -> bool:
+        """Whether a store has its entry, whole or not."""
+        return (self.folder(store) / MANIFEST).is_file()

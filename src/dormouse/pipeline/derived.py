@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dormouse.claims.numbers import SeedSample
 from dormouse.errors import UserError
 from dormouse.json_files import read_json
 from dormouse.measurements.half_life import half_life, median_time
@@ -21,6 +22,14 @@ from dormouse.studies.expected import RATIOS
 ReadSample = tuple[PlannedReading, Sample]
 Arms = Mapping[tuple[object, ...], Sequence[ReadSample]]
 """(organism, intervention, step, measurement, split, x) -> what was measured there, seed by seed."""
+
+
+def by_seed(arms: Arms) -> dict[tuple[object, ...], list[SeedSample]]:
+    """The same, as claims ask for it."""
+    return {
+        place: [SeedSample(reading.state.seed, reading.plants, sample) for reading, sample in found]
+        for place, found in arms.items()
+    }
 
 
 def record_of(readings: Sequence[PlannedReading], sample: Sample, seed: int | None, found: Estimate) -> Record:

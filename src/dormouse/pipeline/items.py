@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dormouse.claims.numbers import Numbers
+from dormouse.claims.numbers import Numbers, SeedSample
 from dormouse.json_files import read_json_lines, write_json_lines
 from dormouse.measurements.measurement import Aggregation, Sample
 from dormouse.pipeline.derived import Arms
@@ -68,14 +68,6 @@ def _lines(arms: Mapping[str, Arms]) -> Iterator[ItemValues]:
                 )
 
 
-@dataclass(frozen=True)
-class _Read:
-    """Whose values they are, as claims ask."""
-
-    seed: int
-    plants: bool
-
-
 def numbers_of(folder: Path, records: Sequence[Record]) -> Numbers:
     """What claims ask for, from the folder of a finished study: item by item where `items.jsonl` is there, as it was
     when the study was run; from its records alone, a number a seed, where it is not.
@@ -84,12 +76,12 @@ def numbers_of(folder: Path, records: Sequence[Record]) -> Numbers:
         UserError: a line of the file is damaged.
     """
     numbers, lists = Numbers(), dict[int, tuple[str, ...]]()
-    arms: dict[str, dict[tuple[object, ...], list[tuple[_Read, Sample]]]] = {}
+    arms: dict[str, dict[tuple[object, ...], list[SeedSample]]] = {}
     for one in read_json_lines(folder / ITEMS, ItemValues) if (folder / ITEMS).is_file() else ():
         items = lists.setdefault(one.asked, one.items)
         place = (one.organism, one.intervention, one.step, one.measurement, one.split, one.x)
         sample = Sample(one.measurement, one.split, items, one.values, one.aggregation, one.x, one.censored_at)
-        arms.setdefault(one.model, {}).setdefault(place, []).append((_Read(one.seed, one.plants), sample))
+        arms.setdefault(one.model, {}).setdefault(place, []).append(SeedSample(one.seed, one.plants, sample))
     for model, found in arms.items():
         numbers.add_arms(model, found)
     numbers.add_records(records)

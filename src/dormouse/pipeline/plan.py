@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dormouse.execution.estimate import History, read_history
@@ -122,8 +122,12 @@ def history_of(plans: Sequence[Plan], store: Store) -> History:
     return history
 
 
-def missing(plans: Sequence[Plan], store: Store, there: Callable[[Stage], bool]) -> list[Stage]:
-    """The stages to be built, parents first. What only a finished stage needs is not looked at."""
+def missing(plans: Sequence[Plan], store: Store, verified: bool) -> list[Stage]:
+    """The stages to be built, parents first. What only a finished stage needs is not looked at.
+
+    Args:
+        verified: what is there counts if it is whole by its checksums; else a manifest is enough.
+    """
     todo: dict[str, Stage] = {}
     known: dict[str, bool] = {}
 
@@ -131,7 +135,7 @@ def missing(plans: Sequence[Plan], store: Store, there: Callable[[Stage], bool])
         """Note whether a stage is there; where it is not, go on with its parents."""
         if stage.key in known:
             return
-        known[stage.key] = there(stage)
+        known[stage.key] = bool(store.find(stage.kind, stage.key)) if verified else stage.is_kept(store)
         if not known[stage.key]:
             for parent in stage.parents:
                 need(parent)

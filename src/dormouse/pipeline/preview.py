@@ -8,7 +8,6 @@ from pathlib import Path
 
 from dormouse.claims.outlook import outlook
 from dormouse.claims.pilot import pilot_lines
-from dormouse.entry import MANIFEST
 from dormouse.execution.estimate import counted, forecast, megabytes, said
 from dormouse.execution.local import default_workers, memory
 from dormouse.execution.stage import Stage
@@ -50,7 +49,7 @@ def preview(design: Design, store: Store, workers: int | None, pilot: Path | Non
             weights = _size(model, folder if bare else None, sizes)
             absent += [] if bare else [model]
         plans.append(make_plan(design, model, base, store, partial(_there, absent=absent), weights))
-    todo = missing(plans, store, lambda stage: (stage.folder(store) / MANIFEST).is_file())
+    todo = missing(plans, store, verified=False)
     chains = [sum(state.is_final and bool(state.intervention) for state in plan.states) for plan in plans]
     planted = [len({(state.organism, state.seed, state.planting) for state in plan.states}) for plan in plans]
     lines = [

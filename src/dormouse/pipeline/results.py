@@ -18,7 +18,7 @@ from dormouse.interventions.findings import SAMPLES
 from dormouse.json_files import AGAIN, digest, json_text, read_json, read_json_lines, write_json_lines
 from dormouse.measurements.measurement import Sample, StepSample
 from dormouse.measurements.stats import estimate, estimate_ratio, pooled, stack
-from dormouse.pipeline.derived import Arms, ReadSample, derived, record_of
+from dormouse.pipeline.derived import Arms, ReadSample, by_seed, derived, record_of
 from dormouse.pipeline.frontier import frontier
 from dormouse.pipeline.half_dose import dose_records
 from dormouse.pipeline.items import write_items
@@ -87,7 +87,7 @@ def make_results(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> 
         write_results(collected, folder)
         numbers = Numbers()
         for one in collected:
-            numbers.add_arms(one.model, one.arms)
+            numbers.add_arms(one.model, by_seed(one.arms))
             numbers.add_records(one.records)
         (folder / ANSWERED).write_text(json_text(answer_claims(plans[0].design, numbers), indent=1))
 

@@ -106,7 +106,7 @@ def _run(
 ) -> bool:
     """Run a study with the seeds of a look. Returns whether it goes on, as a claim is undecided and there are more."""
     goes_on, journal = False, Journal(out / JOURNAL)
-    todo = missing(plans, store, lambda stage: store.find(stage.kind, stage.key) is not None)
+    todo = missing(plans, store, verified=True)
     begin(plans, text, out, store)
     workers = workers or _workers(executor, plans, todo)
     lost: dict[str, UserError] = {}

@@ -15,10 +15,9 @@ from dormouse.studies import expected
 from dormouse.studies.arms import Arm, every_arm
 from dormouse.studies.axis_names import Place, spoken
 from dormouse.studies.claim_spec import Claim
-from dormouse.studies.doses import EXPONENT, HALF, dose_series, growing
+from dormouse.studies.doses import EXPONENT, HALF, ArmParts, dose_series, growing
 from dormouse.studies.filters import Coordinates, Names, matches
-from dormouse.studies.grid import ArmOrigin
-from dormouse.studies.pairing import Pairing
+from dormouse.studies.pairing import Origins, Pairing
 from dormouse.studies.seeds import any_seed, looks_of, seeds_at
 from dormouse.studies.study import Study
 
@@ -96,9 +95,19 @@ class Design:
         """Whether an arm has a policy; else it is a control."""
         return bool(self.organism(arm).trigger.plants)
 
-    def origin(self, part: str, arm: Arm) -> ArmOrigin:
-        """What the `organism`, or the `chain`, of an arm was made from."""
-        return self.study.organism_origin(arm.organism) if part == "organism" else self.study.chain_origin(arm.chain)
+    @cached_property
+    def origins(self) -> Mapping[Arm, Origins]:
+        """What the organism, and the chain, of each arm were made from."""
+        of = self.study
+        return {
+            arm: {"organism": of.organism_origin(arm.organism), "chain": of.chain_origin(arm.chain)}
+            for arm in self.arms
+        }
+
+    @property
+    def parts(self) -> Mapping[Arm, ArmParts]:
+        """The organism of each arm, and what it goes through."""
+        return {arm: (self.organism(arm), self.chain(arm)) for arm in self.arms}
 
     def seeds(self, arms: Collection[Arm]) -> list[int]:
         """The seeds with which all of these arms are run."""
@@ -128,7 +137,7 @@ class Design:
     @cached_property
     def _of_doses(self) -> Mapping[Arm, Mapping[str, tuple[Arm, ...]]]:
         """What follows from the doses of a series, where its largest dose is (see `doses`), and from which arms."""
-        series = dose_series(self)
+        series = dose_series(self.parts)
         found = {one.end: dict.fromkeys(HALF, tuple(one.doses.values())) for one in series}
         for some in growing(series):
             found[some[-1].end][EXPONENT] = tuple(arm for one in some for arm in one.doses.values())
@@ -145,7 +154,7 @@ class Design:
             UserError: a filter of the claim names a coordinate or a value that no arm has.
         """
         if claim.id not in self._comparisons:
-            self._comparisons[claim.id] = Pairing(claim, self.arms, self.names, self.origin)
+            self._comparisons[claim.id] = Pairing(claim, self.arms, self.names, self.origins)
         return self._comparisons[claim.id]
 
     @property

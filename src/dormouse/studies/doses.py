@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from dormouse.interventions.intervention import Intervention
 from dormouse.json_files import Json
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.exposure import Exposure
 from dormouse.studies.arms import Arm
-from dormouse.studies.filters import Coordinates
 
 HALF = ("ed50", "ed50_each")
 EXPONENT = "carry_over_exponent"
 
 
-class HasArms(Protocol):
-    """The arms of a study, and what each of them is (see `design.Design`)."""
-
-    arms: Mapping[Arm, Coordinates]
-
-    def organism(self, arm: Arm) -> OrganismSpec:
-        """What its organism is."""
-        ...
-
-    def chain(self, arm: Arm) -> tuple[Intervention, ...]:
-        """What it goes through."""
-        ...
+ArmParts = tuple[OrganismSpec, tuple[Intervention, ...]]
+"""What the organism of an arm is, and what it goes through."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +43,19 @@ class Series:
         return self.doses[max(self.doses)]
 
 
-def dose_series(design: HasArms) -> list[Series]:
+def dose_series(arms: Mapping[Arm, ArmParts]) -> list[Series]:
     """The series of a study with two doses at least. The dose is that of the one part of a chain that shows any."""
-    found: dict[tuple[str, str, str], dict[float, Arm]] = {}
+    doses: dict[tuple[str, str, str], dict[float, Arm]] = {}
     triggers: dict[tuple[str, str, str], float] = {}
-    for arm in design.arms:
-        if (place := _place(design, arm)) and design.organism(arm).trigger.plants:
+    for arm, (organism, chain) in arms.items():
+        if (place := _place(organism, chain)) and organism.trigger.plants:
             dose, of, treatment = place
             key = (arm.model, arm.organism, treatment)
-            found.setdefault(key, {})[dose], triggers[key] = arm, of
+            doses.setdefault(key, {})[dose], triggers[key] = arm, of
     return [
-        Series(dict(sorted(arms.items())), triggers[key], _but_for_triggers(design.organism(arms[min(arms)])), key[2])
-        for key, arms in found.items()
-        if len(arms) > 1
+        Series(dict(sorted(some.items())), triggers[key], _but_for_triggers(arms[some[min(some)]][0]), key[2])
+        for key, some in doses.items()
+        if len(some) > 1
     ]
 
 
@@ -79,14 +67,13 @@ def growing(series: list[Series]) -> Iterator[list[Series]]:
     yield from ([found[n] for n in sorted(found)] for found in alike.values() if len(found) > 1)
 
 
-def _place(design: HasArms, arm: Arm) -> tuple[float, float, str] | None:
+def _place(organism: OrganismSpec, chain: Sequence[Intervention]) -> tuple[float, float, str] | None:
     """The dose of an arm in total, from how many triggers, and what its treatment is beside."""
-    chain, trigger = design.chain(arm), design.organism(arm).trigger
     showing = [i for i, part in enumerate(chain) if part.pool_spec.trigger_fraction]
     if len(showing) != 1 or chain[showing[0]].pool_spec.trigger_fraction == "natural":
         return None
     wish = chain[showing[0]].pool_spec
-    exposure = Exposure(trigger, wish.exposed_triggers)
+    exposure = Exposure(organism.trigger, wish.exposed_triggers)
     said = [
         {key: value for key, value in part.spec().items() if i not in showing or key != "trigger_fraction"}
         for i, part in enumerate(chain)

@@ -47,7 +47,7 @@ def suspect_faults(design: Design) -> Iterator[Fault]:
     """Treatments of an organism of which nobody knows when it defects, or how, that need to be told."""
     for arm in design.arms:
         spec = design.organism(arm)
-        place = ("organisms", design.origin("organism", arm).base)
+        place = ("organisms", design.origins[arm]["organism"].base)
         for one in design.chain(arm):
             if not spec.trigger.told and one.pool_spec.needs_triggers:
                 what = f"nobody knows its trigger, and '{arm.chain}' ({one.kind}) is to show it"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,8 @@ from dormouse.studies.filters import Coordinates, Names, Scalar, as_number, matc
 from dormouse.studies.grid import ArmOrigin
 
 Filter = Mapping[str, Sequence[Scalar]]
+Origins = Mapping[str, ArmOrigin]
+"""What the "organism", and the "chain", of an arm were made from."""
 NAMES = {
     "organism": {"organism", "trigger", "behaviour"},
     "chain": {"intervention", "intervention.kind"},
@@ -70,10 +72,10 @@ class Pairing:
         claim: Claim,
         arms: Mapping[Arm, Coordinates],
         names: Names,
-        origin: Callable[[str, Arm], ArmOrigin],
+        origins: Mapping[Arm, Origins],
     ) -> None:
-        """`arms` are those that are run; `origin` says what the "organism", or the "chain", of one was made from."""
-        self.claim, self.arms, self.origin = claim, arms, origin
+        """`arms` are those that are run; `origins` are what the organism and the chain of each were made from."""
+        self.claim, self.arms, self.origins = claim, arms, origins
         against: Mapping[str, object] = {} if isinstance(claim.against, float) else claim.against
         self.these = chosen(arms, names, claim.where, claim.step)
         self.those = [] if isinstance(claim.against, float) else chosen(arms, names, against, claim.step)
@@ -101,8 +103,7 @@ class Pairing:
 
     def _written(self, arm: Arm) -> Mapping[str, Scalar]:
         """The axes that the file crosses to make this arm, and what was chosen of each."""
-        chain = self.origin("chain", arm).axes if arm.chain else {}
-        return {**self.origin("organism", arm).axes, **chain}
+        return {**self.origins[arm]["organism"].axes, **self.origins[arm]["chain"].axes}
 
     def _choice(self, arm: Arm, axis: str) -> tuple[str, ...]:
         """What an arm has of an axis: its values there, or its label where these do not tell it from others (two
@@ -113,7 +114,7 @@ class Pairing:
 
     def _base(self, part: str, arm: Arm) -> str:
         """The name in the file of what an organism, or a chain, is one of."""
-        return self.origin(part, arm).base
+        return self.origins[arm][part].base
 
     def _one_family(self, part: str) -> bool:
         """Whether a claim that tells settings apart (`scratchpad_mode`) compares arms of one organism (chain) of the

@@ -148,7 +148,7 @@ class ZooMaker:
     def models(self, recipes: Sequence[Recipe]) -> list[ZooModel]:
         """The models of some recipes, made where they are not there. Raises as `make`."""
         plans = [self._plan(recipe) for recipe in recipes]
-        todo = missing(plans, self.store, lambda stage: self.store.find(stage.kind, stage.key) is not None)
+        todo = missing(plans, self.store, verified=True)
         if todo:
             workers = self.workers or slots("local", all_stages(plans))
             with in_use(self.store, self.out, "zoo", {stage.key for stage in all_stages(plans)}):
