@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,7 @@ def test_it_writes_and_is_stopped(visit: Visit, monkeypatch: pytest.MonkeyPatch)
     expect(page.locator("#text")).not_to_be_empty()
     monkeypatch.setattr(moves, "TOKENS", 150)
     monkeypatch.setattr("dormouse.lm.model.LM.ends", frozenset())
+    monkeypatch.setattr(moves, "visible", lambda text, shown=moves.visible: (time.sleep(0.1), shown(text))[1])
     page.locator("#write").click()
     page.locator("#stop").click()
     expect(page.locator("#verdict")).to_have_text("Stopped.")
