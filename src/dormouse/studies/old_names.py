@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -104,7 +105,11 @@ def arm_now(name: str) -> str:
     return re.sub(r"\.([a-z_]+)(?=-)", lambda found: f".{known.get(found[1], found[1])}", name)
 
 
-def _every_old_name() -> dict[str, str]:
-    models: list[type[BaseModel]] = [OrganismSpec, MeasurementConfig]
-    models += [one for kind in KINDS for one in plugins(kind).values()]
+def _every_old_name() -> Mapping[str, str]:
+    return _old_names((OrganismSpec, MeasurementConfig, *(one for kind in KINDS for one in plugins(kind).values())))
+
+
+@lru_cache(maxsize=8)
+def _old_names(models: tuple[type[BaseModel], ...]) -> Mapping[str, str]:
+    """Old name -> new name. Asked for every value of every filter, of which a large study has thousands."""
     return {old: new for model in models for old, new in renamed_keys(model).items()}
