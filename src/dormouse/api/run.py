@@ -58,7 +58,8 @@ def run(
 def _refuse_nonsense(study: object, workers: object, overrides: object, shown: Shown) -> None:
     for name in shown:
         if name not in Shown.__annotations__:
-            known = [*inspect.signature(run).parameters, *Shown.__annotations__]
+            named = [one for one in inspect.signature(run).parameters.values() if one.kind is not one.VAR_KEYWORD]
+            known = [*(one.name for one in named), *Shown.__annotations__]
             raise UserError(f"dormouse.run has no setting '{name}'; {nearest(name, known)}", "see help(dormouse.run)")
     if not isinstance(study, str | Path | Study):
         raise UserError(f"a {type(study).__name__} is no study", "give the path of a study file, or a dormouse.Study")
