@@ -176,3 +176,13 @@ def test_what_was_typed_into_a_notebook_is_read_from_its_cell(monkeypatch: pytes
     sources.forget()
     with pytest.raises(UserError, match="the code of Moon cannot be read"):
         code_of(unread)
+
+
+def test_code_that_did_not_change_is_not_taken_apart_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a notebook all code is forgotten before each run, for a second each time."""
+    from dormouse.pipeline import stages
+
+    start = code_of(stages.measure)
+    monkeypatch.setattr(sources, "_all_reached", None)
+    sources.forget()
+    assert code_of(stages.measure) == start

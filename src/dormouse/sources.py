@@ -113,13 +113,31 @@ def _is_plugin(root: Any) -> bool:
     )
 
 
+_KEPT: dict[str, dict[Symbol, _Reached]] = {}
+"""What dormouse's own code comes to, under the checksum of its files: that outlasts `forget`."""
+
+
 @cache
 def _reached(symbol: Symbol) -> _Reached:
-    reached = _all_reached(symbol)
-    if symbol.top == OWN:
+    if symbol.top != OWN:
+        return _all_reached(symbol)
+    if _tree() not in _KEPT:
+        _KEPT.clear()
+    kept = _KEPT.setdefault(_tree(), {})
+    if symbol not in kept:
+        reached = _all_reached(symbol)
         reached.libraries = {used.top for used in reached.uses} - {OWN}
         reached.uses = list(dict.fromkeys(used for used in reached.uses if used.top == OWN))
-    return reached
+        kept[symbol] = reached
+    return kept[symbol]
+
+
+@cache
+def _tree() -> str:
+    """A checksum of all files of dormouse: 20 ms, where to take its code apart takes a second."""
+    root = Path(packages.__file__).parent
+    files = sorted(path for path in root.rglob("*") if path.suffix != ".pyc" and path.is_file())
+    return _digest([(str(path.relative_to(root)), packages.checksum(path)) for path in files])
 
 
 def _all_reached(symbol: Symbol) -> _Reached:
