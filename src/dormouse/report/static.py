@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,12 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
         path: the PNG file; its folder exists.
         keys: the legend: (label, what it looks like). None stands for the two kinds of line.
     """
+    path.write_bytes(_drawn(tuple(panels), tuple(keys)))
+
+
+@lru_cache(maxsize=32)
+def _drawn(panels: tuple[Panel, ...], keys: tuple[tuple[str, Legend | None], ...]) -> bytes:
+    """The PNG. A report is written again after each look, and in a notebook: most figures are as they were."""
     from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -74,10 +82,12 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
             axis.set_axis_off()
         handles = [_handle(key, label) for label, key in keys]
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=4)
-        save(figure, path)
+        png = BytesIO()
+        save(figure, png)
+    return png.getvalue()
 
 
-def save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path | BytesIO) -> None:
     """Lay out once and draw once: savefig by itself draws a figure with a layout a second time, for nothing."""
     figure.get_layout_engine().execute(figure)
     figure.set_layout_engine("none")
