@@ -10,6 +10,8 @@ import numpy as np
 from dormouse.measurements.stats import CONFIDENCE, Estimate
 
 RESAMPLES = 500
+NUMBERS = 2**20
+"""How many are drawn at once: 8 MB."""
 
 
 def crossing(steps: Sequence[int], values: Sequence[float], level: float, rising: bool = True) -> float | None:
@@ -39,19 +41,26 @@ def half_life(steps: Sequence[int], values: np.ndarray) -> Estimate:
     """
     if values[0].mean() <= 0:
         raise ValueError("a rate that is zero from the start cannot halve")
-    rng = np.random.default_rng(0)
     n = values.shape[1]
-    drawn = (values[:, rng.integers(n, size=n)].mean(axis=1) for _ in range(RESAMPLES))
-    found = [_half(steps, means) for means in drawn if means[0] > 0]  # what was 0 from the start cannot halve
+    found = [_half(steps, means) for means in _drawn(values) if means[0] > 0]  # what was 0 cannot halve
     tail = (1 - CONFIDENCE) / 2
-    value = _half(steps, values.mean(axis=1))
+    value = _half(steps, values.mean(axis=1).tolist())
     # Quantiles without interpolation: a bound in between a time and "never" would be a number that nobody saw.
     low, high = np.quantile(found, [tail, 1 - tail], method="inverted_cdf")
     return Estimate(value, min(float(low), value), max(float(high), value), n)
 
 
-def _half(steps: Sequence[int], means: np.ndarray) -> float:
-    at = crossing(steps, means.tolist(), means[0] / 2, rising=False)
+def _drawn(values: np.ndarray) -> list[list[float]]:
+    """The means at each step, of items that are drawn with replacement: one list a draw."""
+    n = values.shape[1]
+    places = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+    at_once = max(1, NUMBERS // values.size)
+    parts = [values.T[places[i : i + at_once]].mean(axis=1) for i in range(0, RESAMPLES, at_once)]
+    return [means for part in parts for means in part.tolist()]
+
+
+def _half(steps: Sequence[int], means: Sequence[float]) -> float:
+    at = crossing(steps, means, means[0] / 2, rising=False)
     return float(steps[-1]) if at is None else at
 
 
