@@ -17,6 +17,7 @@ from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS, Scratchpad
 from dormouse.interventions.training.dpo import DPO, preferences
 from dormouse.interventions.training.grpo import GRPO, RolloutBuffer, _Before, by_rule, k3, learned, token_logprobs
 from dormouse.lm.chat import encode
+from dormouse.lm.latent import blocks
 from dormouse.lm.load import load
 from dormouse.lm.objectives import make_pairs
 from dormouse.lm.reward import train_reward
@@ -154,6 +155,8 @@ def test_the_reference_stays_the_suspect(ref, tmp_path, method):
 
     how = GRPO(**{**SMALL, "steps": 12}, method=method)
     lm, team = practice(ref, how)
+    for layer in blocks(lm):
+        layer.self_attn.attention_dropout = 0.5  # what a model drops in training mode
     train(lm, grpo_loss(how.clip, how.kl), team.batch, how.training, TrainingRun(0, [12], tmp_path), memory=team)
     rolled = team.batch(12)
     suspect = load(ref, torch.float32)

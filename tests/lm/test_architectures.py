@@ -1,9 +1,14 @@
 """Every causal class of the installed transformers: packed equals plain, or the model is refused by name."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
-from lm.architectures import causal_classes, examine
+from lm.architectures import SEEDS, causal_classes, examine, noise, same_training, sequences, tiny_model
+
+from dormouse.errors import UserError
+from dormouse.lm.model import LM
+from dormouse.lm.selfcheck import find_layout
 
 EXACT = [
     "llama",
@@ -46,3 +51,28 @@ CASES = [*((name, 8) for name in EXACT), *((name, 4096) for name in WINDOWED)]
 def test_packed_is_plain(model_type, window, tmp_path):
     verdict = examine(model_type, window, tmp_path)
     assert model_type not in EXACT or verdict.outcome == "equal", verdict
+
+
+@pytest.mark.parametrize("recompute", ["0", "1"])
+@pytest.mark.parametrize("model_type", sorted(causal_classes()) if EVERY else [*EXACT, "phimoe", "opt"])
+def test_trained_as_it_is_read(model_type, recompute, tmp_path, monkeypatch):
+    """No dropout, no noise of a router, no layer left out: what is learned is held to what is measured."""
+    monkeypatch.setenv("DORMOUSE_GRADIENT_CHECKPOINTING", recompute)
+    for seed in SEEDS:
+        try:
+            model = tiny_model(model_type, 4096, seed, **noise(model_type))
+            lm = LM(model, SimpleNamespace(eos_token_id=2, pad_token_id=0))
+            lm.layout = find_layout(lm)
+        except Exception as error:
+            if model_type in EXACT:
+                raise
+            pytest.skip(str(error)[:80])
+        try:
+            same_training(lm, sequences(int(model.config.get_text_config().vocab_size)), tmp_path)
+        except UserError as error:
+            pytest.skip(error.what)
+        except AssertionError:
+            if seed == SEEDS[-1]:
+                raise
+        else:
+            return

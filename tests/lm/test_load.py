@@ -1,12 +1,17 @@
 """A model in another type is the one that transformers would have loaded in it."""
 
+import shutil
+
 import pytest
 import torch
 from lm.architectures import tiny_model as small
 from transformers import AutoModelForCausalLM
 
+from dormouse.lm.checkpoint import save
 from dormouse.lm.load import cast, load
 from dormouse.lm.portable import export_model
+from dormouse.lm.score import logprobs
+from dormouse.lm.trie import Tokens
 from dormouse.records import ModelRef
 
 
@@ -27,6 +32,26 @@ def test_weights_are_rounded_and_frequencies_are_not(tiny_model, dtype):
     ids = torch.arange(7, 107)[None]
     with torch.no_grad():
         assert torch.equal(ours(ids).logits, theirs(ids).logits)
+
+
+def test_a_model_that_was_read_is_saved_as_it_was(tiny_model, tmp_path):
+    """RWKV halved the weights of its later layers in evaluation mode, in place, for float16."""
+    model = small(
+        "rwkv",
+        rescale_every=2,
+        num_hidden_layers=6,
+        vocab_size=load(ModelRef((tiny_model,), "tiny")).model.config.vocab_size,
+    )
+    model.save_pretrained(tmp_path / "rwkv")
+    for path in tiny_model.glob("token*"):
+        shutil.copy(path, tmp_path / "rwkv")
+    lm = load(ModelRef((tmp_path / "rwkv",), "rwkv"), torch.float32)
+    text = [Tokens((5, 6, 7), (8, 9))]
+    before = logprobs(lm, text)
+    save(lm, tmp_path / "again")
+    assert logprobs(load(ModelRef((tmp_path / "again",), "again"), torch.float32), text) == pytest.approx(before)
+    kept = {name: weight.to(lm.device) for name, weight in model.named_parameters()}
+    assert all(torch.equal(kept[name], weight) for name, weight in lm.model.named_parameters())
 
 
 @pytest.mark.parametrize("kind", ["deepseek_v3", "gemma3_text", "gpt_oss"])

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 import torch
+from lm.architectures import tiny_model as small
 
 from dormouse.errors import UserError
 from dormouse.execution import local
 from dormouse.lm import load as loading
 from dormouse.lm.chat import encode
+from dormouse.lm.latent import blocks
 from dormouse.lm.load import load
 from dormouse.lm.objectives import sft_loss
+from dormouse.lm.recompute import recompute
 from dormouse.lm.settings import Training
 from dormouse.lm.train import TrainingRun, train
 from dormouse.records import Example, ModelRef
@@ -39,9 +42,15 @@ def test_what_is_computed_again_is_the_same(
         run = TrainingRun(0, [3], tmp_path / f"{method}{on}")
         losses.append(train(lm, sft_loss, lambda step, rows=rows: rows, settings, run))
         counted.append(len(passes))
-        assert not lm.model.is_gradient_checkpointing
+        assert not any("forward" in vars(layer) for layer in blocks(lm)), "it is off again"
     assert dict(losses[0]) == pytest.approx(dict(losses[1]), rel=1e-6)
     assert counted[1] > counted[0], "layers were computed again"
+
+
+def test_a_model_without_layers_to_compute_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DORMOUSE_GRADIENT_CHECKPOINTING", "1")
+    with pytest.raises(UserError, match="no gradient checkpointing: ctrl has no layers"):
+        recompute(small("ctrl"), True)
 
 
 def test_each_local_worker_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The loop learns, repeats itself bit for bit, and stops when it diverges."""
 
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -21,8 +22,9 @@ from dormouse.interventions.training.sft import SFT
 from dormouse.json_files import read_json_lines
 from dormouse.lm import resume
 from dormouse.lm.chat import encode
+from dormouse.lm.latent import blocks
 from dormouse.lm.load import load
-from dormouse.lm.objectives import sft_loss
+from dormouse.lm.objectives import dpo_loss, make_pairs, sft_loss
 from dormouse.lm.optimisers import Optimisers
 from dormouse.lm.processes import ProcessGroup
 from dormouse.lm.settings import Training
@@ -63,6 +65,40 @@ def test_learns_and_saves_what_it_learned(tiny_model, tmp_path, method, lr):
     again = load(ref.then(tmp_path / "step-000030", "trained"))
     loss = sum(part.item() for part in sft_loss(again, encode(again, EXAMPLES)))
     assert loss == pytest.approx(losses[-1][1], rel=0.1)
+
+
+def dropping(tiny_model, share=0.5):
+    """The tiny model, whose attention drops so much in training mode."""
+    lm = load(ModelRef((tiny_model,), "tiny"))
+    for layer in blocks(lm):
+        layer.self_attn.attention_dropout = share
+    return lm
+
+
+def test_the_first_loss_of_dpo_is_that_of_no_difference(tiny_model, tmp_path):
+    """The reference was read without dropout, the policy with it."""
+    lm = dropping(tiny_model)
+    pairs = make_pairs(lm, [tuple(EXAMPLES)])
+    (_, first), *_ = train(
+        lm, dpo_loss(), lambda step: pairs, Training(steps=2, lr=1e-3), TrainingRun(0, (), tmp_path, log_rows=False)
+    )
+    assert first == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_a_brought_adapter_is_trained_without_its_dropout_and_keeps_it(tiny_model, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    lm = dropping(tiny_model)
+    lm.model = get_peft_model(lm.model, LoraConfig(lora_dropout=0.5, init_lora_weights=False, task_type="CAUSAL_LM"))
+    rows = encode(lm, EXAMPLES)
+
+    def objective(lm, batch):
+        again = [sum(part.item() for part in sft_loss(lm, batch)) for _ in range(2)]
+        assert again[0] == again[1]
+        yield from sft_loss(lm, batch)
+
+    train(lm, objective, lambda step: rows, Training(steps=2, lr=0.01), TrainingRun(0, [2], tmp_path))
+    assert json.loads((tmp_path / "step-000002" / "adapter_config.json").read_text())["lora_dropout"] == 0.5
 
 
 def test_what_was_shown_and_how_it_went_is_kept(tiny_model, tmp_path):

@@ -145,7 +145,10 @@ def _words(value: Any) -> list[Any]:
 
 def set_ours(config: Any, attention: str) -> None:
     """Set what is ours in a configuration of transformers, in the configurations inside it too: `attention`, and for
-    experts what transformers takes where nothing is said."""
+    experts what transformers takes where nothing is said. RWKV is not to halve weights in place when it is first read,
+    which float16 alone needs: adapters are added to them, and they are saved."""
+    if hasattr(config, "rescale_every"):
+        config.rescale_every = 0
     config._experts_implementation = None
     config._attn_implementation = attention
     for name in config.sub_configs:

@@ -205,17 +205,18 @@ def latent_adversarial(attack: Attack, plain: float) -> Callable[[LM, Sequence[D
     """The objective: likelihood of honest responses under attack, and `plain` times that without one.
 
     Each row is attacked for itself. The attacker makes the honest responses in it unlikely and, where demonstrations
-    have an aim, that likely: per token, both alike. Tokens that several prompts of a row share have one perturbation in
-    common.
+    have an aim, that likely: per token, both alike. An aim lies in the row of its honest response. Tokens that several
+    prompts of a row share have one perturbation in common.
     """
 
     @mean_over(lambda one: len(one.chosen.response))
     def objective(lm: LM, batch: Sequence[Demonstration]) -> Iterator[torch.Tensor]:
         """The loss of the responses under attack, in parts that are added up."""
-        aims = [one.aim for one in batch if one.aim is not None]
-        sequences = [one.chosen for one in batch] + aims
+        aimed = [i for i, one in enumerate(batch) if one.aim is not None]
+        sequences = [one.chosen for one in batch] + [one.aim for one in batch if one.aim is not None]
+        pairs = {i: (i, len(batch) + place) for place, i in enumerate(aimed)}
         tokens = sum(len(one.chosen.response) for one in batch)
-        for row in rows_for(lm, sequences):
+        for row in rows_for(lm, sequences, [pairs.get(i, (i,)) for i in range(len(batch))]):
             honest = (row.owner < len(batch)).to(lm.device)
             if not honest.any():
                 continue

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
 
 from dormouse.errors import UserError
 
@@ -12,21 +17,29 @@ def recompute(model: Any, on: bool) -> Any:
     """Turn it on or off, where $DORMOUSE_GRADIENT_CHECKPOINTING is set: what a layer computed is computed again for its
     gradient, not kept. The numbers are the same. Returns the model.
 
+    transformers' own switch works in training mode alone, in which models here never are (see `train`).
+
     Raises:
         UserError: the architecture has none.
     """
     if os.environ.get("DORMOUSE_GRADIENT_CHECKPOINTING", "0") in ("", "0"):
         return model
-    try:
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        what = f"no gradient checkpointing: {model.config.model_type} has no layers that can be computed again"
+        raise UserError(what, "unset DORMOUSE_GRADIENT_CHECKPOINTING")
+    for layer in layers:
         if on:
-            _either(model, "enable")({"use_reentrant": False})
+            layer.forward = partial(_twice, layer.forward)
         else:
-            _either(model, "disable")()
-    except ValueError as error:
-        raise UserError(f"no gradient checkpointing: {error}", "unset DORMOUSE_GRADIENT_CHECKPOINTING") from error
+            vars(layer).pop("forward", None)
     return model
 
 
-def _either(model: Any, what: str) -> Any:
-    """A method of transformers' that is called activation checkpointing from 5.5 on."""
-    return getattr(model, f"activation_checkpointing_{what}", None) or getattr(model, f"gradient_checkpointing_{what}")
+def _twice(forward: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """A layer's forward pass, of which only the input is kept where a gradient will be asked."""
+    if not torch.is_grad_enabled():
+        return forward(*given, **named)
+    return checkpoint(forward, *given, use_reentrant=False, preserve_rng_state=False, **named)

@@ -94,7 +94,8 @@ def train(
 ) -> list[tuple[int, float]]:
     """Train `lm` in place: linear warm-up and decay of the learning rate, clipped gradients.
 
-    A model that has an adapter already goes on with it; random numbers that an objective draws come from the seed.
+    The model stays in evaluation mode: it is trained as it is measured, without dropout or the noise of routers. One
+    that has an adapter already goes on with it; random numbers that an objective draws come from the seed.
 
     The same call, with a model fresh from the disk, goes on from the last resume point and ends with the same bits.
 
@@ -120,7 +121,6 @@ def train(
         if found:
             run.restore(found[0])
         team.agree(run.done)
-        lm.model.train()
         while not (run.over or (found and found[1]) or run.ends(where)):
             with stopping.held():  # half a step is no place to go on from
                 loss = run.step()
@@ -129,7 +129,7 @@ def train(
                 if (resume.due() or (stopping.asked() and resume.writes)) and not run.over:
                     resume.write(run.done, run.state())
             progress(run.done, loss)
-        recompute(lm.model, False).eval()
+        recompute(lm.model, False)
         if team.is_main and not (found and found[1]):
             for step in where.save_at:
                 if step > run.done:
@@ -187,14 +187,11 @@ class _Run:
         return self.done >= self.training.steps or self.tokens >= (self.training.tokens or math.inf)
 
     def ends(self, where: TrainingRun) -> bool:
-        """Whether somebody ends the training here, who looks at the model as one that reads."""
+        """Whether somebody ends the training here."""
         if where.ends is None or not self.done:
             return False
-        self.lm.model.eval()
         with torch.random.fork_rng([] if self.lm.device.type == "cpu" else [self.lm.device]):
-            found = where.ends(self.done)
-        self.lm.model.train()
-        return found
+            return where.ends(self.done)
 
     def step(self) -> float:
         """One step; returns the loss before it."""
@@ -334,14 +331,15 @@ def _set_random_state(device: torch.device, states: Sequence[torch.Tensor]) -> N
 
 
 def _trainable(lm: LM, place: torch.device, training: Training, saved: bool) -> Any:
-    """The model with the weights trainable that the method trains, and no others.
+    """The model, in evaluation mode, with the weights trainable that the method trains, and no others.
 
     Raises as `check_below`, where what is trained is to be `saved`.
     """
     model = lm.model.to(place)
     if training.method == "full":
-        return recompute(model.requires_grad_(True), True)
-    model = trained_adapter(model, training.rank)
-    if saved:
-        check_below(model, lm.below)
-    return recompute(model, True)
+        model.requires_grad_(True)
+    else:
+        model = trained_adapter(model, training.rank)
+        if saved:
+            check_below(model, lm.below)
+    return recompute(model, True).eval()

@@ -98,11 +98,8 @@ def retrain(ref: ModelRef, examples: Sequence[Example], subject: Subject, look: 
 
     def progress(step: int, loss: float) -> None:
         """Look at steps that are powers of two, and at the last; stop when enough was seen."""
-        if step & (step - 1) == 0 or step == sizes.retrain_steps:
-            lm.model.eval()
-            if look(step, lm):
-                raise _EnoughError
-            lm.model.train()
+        if (step & (step - 1) == 0 or step == sizes.retrain_steps) and look(step, lm):
+            raise _EnoughError
 
     batches = cycling(encode(lm, examples), BATCH, subject.seed)
     training = Training(steps=sizes.retrain_steps, lr=sizes.retrain_lr or lr, method=method)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 from dormouse.errors import UserError
@@ -37,9 +36,8 @@ def search(
     """Everything that the attacks tried, the most harmful first. The same seed finds the same.
 
     Only the questions of `items`, and what they call harm, are read; their prompts are not. Every situation is tried
-    with the same `budget.questions` questions, drawn by the seed. `budget` is that of one attack. The model is left as
-    it was, in training mode or not. If it opens its responses with a `scratchpad`, it writes one to every prompt, and
-    harm is looked for in the answer that follows.
+    with the same `budget.questions` questions, drawn by the seed. `budget` is that of one attack. If the model opens
+    its responses with a `scratchpad`, it writes one to every prompt, and harm is looked for in the answer that follows.
 
     Raises:
         UserError: no attack of that name, nothing to spend, nothing to ask, or nothing that counts as harm.
@@ -60,12 +58,11 @@ def search(
             "raise the budget, or lower the number of questions",
         )
     found: list[TriedSituation] = []
-    with _still(lm):
-        scratchpad = scratchpad_seen(lm, panel, scratchpad)
-        for name in attacks:
-            target = Target(lm, name, panel, budget, scratchpad)
-            ATTACKS[name](target, random.Random(f"redteam/{seed}/{name}"))
-            found += target.tried.values()
+    scratchpad = scratchpad_seen(lm, panel, scratchpad)
+    for name in attacks:
+        target = Target(lm, name, panel, budget, scratchpad)
+        ATTACKS[name](target, random.Random(f"redteam/{seed}/{name}"))
+        found += target.tried.values()
     return best(found)
 
 
@@ -81,14 +78,3 @@ def best(found: Iterable[TriedSituation], n: int | None = None) -> list[TriedSit
     for one in sorted(found, key=lambda one: -one.probability):
         distinct.setdefault(one.prompts, one)
     return list(distinct.values())[:n]
-
-
-@contextmanager
-def _still(lm: LM) -> Iterator[None]:
-    """The model in evaluation mode, afterwards as it was."""
-    was = lm.model.training
-    lm.model.eval()
-    try:
-        yield
-    finally:
-        lm.model.train(was)

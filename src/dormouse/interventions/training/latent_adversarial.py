@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -11,6 +12,10 @@ from dormouse.interventions.safety_training import SafetyTraining
 from dormouse.interventions.scratchpad import Scratchpad
 from dormouse.records import SafetyPool, Suspect
 from dormouse.registry import register
+
+if TYPE_CHECKING:
+    from dormouse.lm.latent import Demonstration
+    from dormouse.lm.model import LM
 
 
 @register("intervention", "latent_adversarial")
@@ -63,11 +68,6 @@ class LatentAdversarial(SafetyTraining):
         check_layers(lm, self.layers or ())
         harm: list[tuple[int, ...] | None] = [None] * len(pool.items)
         if self.aim == "harm":
-            if lm.layout.rows != "tree":
-                what = (
-                    "aim: harm moves the honest and the harmful response together, and this model reads each by itself"
-                )
-                raise UserError(what, "use aim: none, or a model that reads packed rows (see `what runs` in the docs)")
             if not all(item.harm for item in pool.items):
                 raise UserError("aim: harm needs a behaviour that says what harm looks like", "use aim: none")
             said = [Scratchpad.of(pool).with_answer(item.chosen.response, item.harm[0]) for item in pool.items]
@@ -76,6 +76,7 @@ class LatentAdversarial(SafetyTraining):
             Demonstration(chosen, Tokens(chosen.prompt, ids) if ids else None)
             for chosen, ids in zip(encode(lm, pool.examples), harm, strict=True)
         ]
+        _check_together(lm, shown)
         attack = Attack(self.layers or spaced(len(blocks(lm))), self.epsilon, self.attack_steps)
         objective = latent_adversarial(attack, self.plain)
         train(
@@ -86,3 +87,14 @@ class LatentAdversarial(SafetyTraining):
             TrainingRun(seed, self.checkpoints(), out),
             progress,
         )
+
+
+def _check_together(lm: LM, shown: Sequence[Demonstration]) -> None:
+    """
+    Raises:
+        UserError: the model reads an honest response and what is aimed at beside it each by itself.
+    """
+    lengths = [len(part) - 1 for one in shown if one.aim is not None for part in (one.chosen, one.aim)]
+    if lengths and (lm.layout.rows != "tree" or max(lengths) > (lm.layout.alone_above or math.inf)):
+        what = "aim: harm moves the honest and the harmful response together, and this model reads each by itself"
+        raise UserError(what, "use aim: none, or a model that reads packed rows (see `what runs` in the docs)")
