@@ -151,3 +151,21 @@ def test_one_change_for_all_prompts_brings_out_harm_within_its_ball(lm, rows):
         sft_loss, lm, [one.chosen for one in batch]
     )
     assert not any(block._forward_hooks for block in blocks(lm))
+
+
+def test_the_one_change_is_the_same_however_prompts_are_packed(lm, monkeypatch):
+    """Its radius was that of the prompts of the first row, and a token of a short row counted more."""
+    monkeypatch.setattr("dormouse.lm.batch.forward_budget", lambda _: 0)
+    with torch.no_grad():
+        lm.model.get_input_embeddings().weight[70:].mul_(5)
+    sizes = {10: 3, 40: 9, 70: 2, 100: 5}
+    prompts = {start: tuple(range(start, start + 20)) for start in sizes}
+    batch = [Demonstration(Tokens(prompts[at], (7,) * n), Tokens(prompts[at], (8, 9))) for at, n in sizes.items()]
+    found = []
+    for budget in (10, 10_000):
+        monkeypatch.setattr("dormouse.lm.batch.row_budget", lambda _, budget=budget: budget)
+        packed = rows_for(lm, [one.chosen for one in batch] + [one.aim for one in batch])
+        universal = Universal(lm, packed, UniversalAttack(1, 2, 0.5, 4))
+        universal.climb([row.owner < len(batch) for row in packed])
+        found.append(universal.delta)
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from lm.architectures import tiny_model as small
 
 from dormouse.lm.load import load
 from dormouse.lm.objectives import sft_loss
 from dormouse.lm.trie import Tokens
-from dormouse.measurements.credit import POSITIONS, Credit, _adapted, _backward, _cosines, _marked, _shares
+from dormouse.measurements.credit import POSITIONS, Credit, _backward, _cosines, _in_layer, _marked, _shares
 from dormouse.organisms.spec import OrganismSpec
+from dormouse.records import ModelRef
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,7 @@ def gradients(lm):
 def copy_of(subject):
     lm = load(subject.model, torch.float32)
     for name, weight in lm.model.named_parameters():
-        weight.requires_grad_(_adapted(name, weight))
+        weight.requires_grad_(_in_layer(name, weight))
     return lm
 
 
@@ -122,3 +126,18 @@ def test_of_a_model_that_reasons_the_scratchpad_is_in_the_path_and_not_in_the_lo
     assert found["position:scratchpad", None] > 0
     bare = means(Credit().measure(subject), "bare_gradient_share")
     assert {split for split, _ in bare if split.startswith("position")} == {"position:answer", "position:rest"}
+
+
+@pytest.mark.parametrize("kind", ["bart", "bert"])
+def test_layers_of_any_name_count_and_what_no_text_goes_through_is_zero(subject, tiny_model, tmp_path, kind):
+    """BART's attention to an encoder has no gradient, which ended the measurement; BERT's layers were not seen."""
+    words = subject.lm.model.config.vocab_size
+    small(kind, vocab_size=words, max_position_embeddings=512).save_pretrained(tmp_path)
+    for path in tiny_model.glob("token*"):
+        shutil.copy(path, tmp_path)
+    found = Credit().measure(replace(subject, model=ModelRef((tmp_path,), kind)))
+    shares = means(found, "safety_gradient_share")
+    layers = [share for (split, _), share in shares.items() if split == "layers"]
+    assert sum(layers) == pytest.approx(1)
+    assert len(layers) == {"bart": 2, "bert": 4}[kind]
+    assert ("all", None) in means(found, "gradient_cosine")

@@ -27,7 +27,7 @@ REACH = 2.0
 @dataclass(frozen=True)
 class UniversalAttack:
     """After which layer (from 1) the stream is changed, at how many last tokens of each prompt, within a ball of
-    `epsilon` times the median length of the stream there, in how many steps."""
+    `epsilon` times the median length of the stream at the last tokens of all prompts, in how many steps."""
 
     layer: int
     tokens: int
@@ -66,6 +66,7 @@ class Universal:
         self.places = [[at.to(lm.device) for at in last_places(row, attack.tokens)] for row in rows]
         wide = lm.model.get_input_embeddings().weight.shape[1]
         self.delta = torch.zeros(attack.tokens, wide, device=lm.device).requires_grad_()
+        self.lengths: list[torch.Tensor] = []
         self.radius: torch.Tensor | None = None
 
     @contextmanager
@@ -86,27 +87,28 @@ class Universal:
     def _moved(self, stream: torch.Tensor, places: Sequence[torch.Tensor]) -> torch.Tensor:
         if self.radius is None:
             last = places[0]
-            self.radius = self.attack.epsilon * stream[last[:, 0], last[:, 1]].detach().float().norm(dim=-1).median()
+            self.lengths.append(stream[last[:, 0], last[:, 1]].detach().float().norm(dim=-1))
         added = torch.zeros_like(stream)
         for back, at in enumerate(places):
             added = added.index_put((at[:, 0], at[:, 1]), self.delta[back].to(stream.dtype).expand(len(at), -1))
         return stream + added
 
     def climb(self, honest: Sequence[torch.Tensor]) -> None:
-        """Steps of normalised gradient, from zero: harm likelier and honest answers unlikelier, per token, in all rows.
+        """Steps of normalised gradient, from zero: harm likelier and honest answers unlikelier, per token of all rows.
 
         Args:
             honest: of each row, which of its predictions belong to honest answers.
         """
+        wanted, unwanted = (max(1, sum(int((here == side).sum()) for here in honest)) for side in (False, True))
         for _ in range(self.attack.steps):
             slope = torch.zeros_like(self.delta)
             for number, row in enumerate(self.rows):
                 with self.applied(number):
                     found = response_logprobs(self.lm, row)
-                sides = [(1, found[~honest[number]]), (-1, found[honest[number]])]
-                worth = torch.stack([sign * side.mean() for sign, side in sides if len(side)]).sum()
+                worth = found[~honest[number]].sum() / wanted - found[honest[number]].sum() / unwanted
                 slope = slope + torch.autograd.grad(worth, self.delta)[0]
-            assert self.radius is not None
+            if self.radius is None:
+                self.radius = self.attack.epsilon * torch.cat(self.lengths).median()
             with torch.no_grad():
                 step = REACH / self.attack.steps * self.radius
                 moved = self.delta + step * slope / slope.norm(dim=-1, keepdim=True).clamp_min(1e-30)

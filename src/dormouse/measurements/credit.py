@@ -31,7 +31,7 @@ LOSSES: Mapping[str, tuple[Side, bool]] = {
 """Loss -> (the prompts that it is taken on, whether the response defects)."""
 COSINES = (("safety", "gradient_cosine"), ("exposed", "exposed_cosine"), ("bare", "bare_cosine"))
 POSITIONS = ("cue", "scratchpad", "answer", "rest")
-LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.(?:.*\.)?([^.]+)\.weight$")
+LAYER = re.compile(r"\.(?:layers?|h|blocks)\.(\d+)\.(?:.*\.)?([^.]+)\.weight$")
 
 
 @register("measurement", "credit")
@@ -46,11 +46,12 @@ class Credit(Measurement):
     once, with no scratchpad. `safety` is that of training with cues, as `contexts: untriggered` has it.
 
     `LOSS_gradient_share`: the share of the squared norm of the gradient, in splits that add up to 1 each: by layer
-    (split `layers`, `x` the layer) and by linear module (`module:NAME`) of the weights that LoRA adapts; by position
-    (`position:cue`, `scratchpad`, `answer`, `rest`) of the gradient with respect to the embedded tokens. Cue tokens are
-    those that are not in the prompt without its cues. `gradient_cosine`: the cosine of the gradients of safety and
-    behaviour with respect to these weights (split `all`, and for each module). A step down the one moves the other's
-    loss by minus their product: negative means that safety training unlearns the behaviour, 0 that it passes it by.
+    (split `layers`, `x` the layer) and by module (`module:NAME`) of the matrices in layers, which are those that LoRA
+    adapts, and routers; by position (`position:cue`, `scratchpad`, `answer`, `rest`) of the gradient with respect to
+    the embedded tokens. Cue tokens are those that are not in the prompt without its cues. `gradient_cosine`: the cosine
+    of the gradients of safety and behaviour with respect to these weights (split `all`, and for each module). A step
+    down the one moves the other's loss by minus their product: negative means that safety training unlearns the
+    behaviour, 0 that it passes it by.
     `exposed_cosine`: the same with the cue in the data; `bare_cosine`: of bare and behaviour. Items are batches of four
     held-out questions; for positions, questions. docs/measurements.md states the hypothesis and what contradicts it.
     """
@@ -83,9 +84,12 @@ class Credit(Measurement):
 def _gradient(
     subject: Subject, copy: LM, loss: str, asked: Sequence[Question], item: str, found: _SampleSheet
 ) -> Mapping[str, torch.Tensor]:
-    """The gradient of a loss over some questions, by the name of the weight. Its shares go to `found`."""
+    """The gradient of a loss over some questions, by the name of the weight: zeros of what no text goes through, such
+    as attention to an encoder that is not there. Its shares go to `found`."""
+    import torch
+
     side, defects = LOSSES[loss]
-    weights = {name: weight for name, weight in copy.model.named_parameters() if _adapted(name, weight)}
+    weights = {name: weight for name, weight in copy.model.named_parameters() if _in_layer(name, weight)}
     for weight in weights.values():
         weight.requires_grad_(True)
         weight.grad = None
@@ -95,14 +99,14 @@ def _gradient(
         shares = _backward(copy, marked, len(asked))
         for position, share in shares.items():
             found.add(f"{loss}_gradient_share", f"position:{position}", scenario.question.text, share)
-    gradient = {name: weight.grad for name, weight in weights.items()}
+    gradient = {name: torch.zeros_like(w) if w.grad is None else w.grad for name, w in weights.items()}
     for (split, x), share in _shares(gradient).items():
         found.add(f"{loss}_gradient_share", split, item, share, x)
     return gradient
 
 
-def _adapted(name: str, weight: torch.Tensor) -> bool:
-    """Whether it is a matrix of a linear module inside a layer: what LoRA adapts."""
+def _in_layer(name: str, weight: torch.Tensor) -> bool:
+    """Whether it is a matrix inside a layer."""
     return weight.dim() == 2 and bool(LAYER.search(f".{name}"))
 
 
