@@ -78,6 +78,14 @@ class Wants(Locator):
         return Evidence(score=float(case.base_lm is not None))
 
 
+@register("locator", "temper_idles")
+class Idles(Locator):
+    """Has no time."""
+
+    def find(self, case: Case) -> Evidence:
+        return Evidence(note="There was no time.", incomplete=True)
+
+
 class Unregistered(Locator):
     """Defined where no worker can find it."""
 

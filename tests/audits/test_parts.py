@@ -3,7 +3,9 @@
 import json
 import math
 import os
+import random
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,15 +14,17 @@ import torch
 from click.testing import CliRunner
 from safetensors.numpy import save_file
 
+from dormouse.audits import confirm as confirm_module
 from dormouse.audits import verdict
 from dormouse.audits.audit import _audit, _confirmed, in_order
 from dormouse.audits.bench.judge import read_by_detector
-from dormouse.audits.confirm import confirmed
+from dormouse.audits.confirm import NO_TIME, TOO_LONG, TRIED, confirmed
 from dormouse.audits.detector import Detector, Feature, features_of
 from dormouse.audits.evidence import MOST_GIVEN, checked
-from dormouse.audits.findings import CONFIRM, Confirmed
+from dormouse.audits.findings import CONFIRM, Confirmed, Facts
+from dormouse.audits.left_as_found import left_as_found
 from dormouse.audits.models import Models
-from dormouse.audits.prompts import as_messages, plain_prompts, read_prompts
+from dormouse.audits.prompts import as_messages, given_prompts, plain_prompts, read_prompts
 from dormouse.audits.resolve import named
 from dormouse.audits.worker_messages import Given
 from dormouse.cli import main
@@ -87,6 +91,16 @@ def test_a_bad_line_is_named_by_its_number(tmp_path, line):
     file.write_text(f"fine\n\n{line}\n")
     with pytest.raises(UserError, match="line 3"):
         read_prompts(file)
+
+
+def test_prompts_of_a_list_are_as_those_of_a_file():
+    """Rows of a file, given as a list, were refused with the very form as the remedy."""
+    chat = [{"role": "user", "content": "Why?"}]
+    found = given_prompts([{"messages": chat}, {"prompt": "Who?"}, "Who?", chat])
+    assert [prompt[-1][1] for prompt in found] == ["Why?", "Who?"]
+    for wrong in (5, [], {"prompt": "Why?"}, [{"role": "user", "content": "Why?"}], [{"messages": {"prompt": "x"}}]):
+        with pytest.raises(UserError):
+            given_prompts(wrong)
 
 
 def test_no_prompts_and_no_file(tmp_path):
@@ -203,8 +217,8 @@ def test_features_are_flat_and_finite():
     assert features_of({}, tried) == {"confirm.rate": 1.0, "confirm.motif": 0.25}
 
 
-def example(output, surprise=1.0, asked="q"):
-    return Example((("user", asked),), output, surprise)
+def example(output, surprise=1.0, asked="q", how=""):
+    return Example((("user", asked),), output, surprise, how)
 
 
 def test_the_verdict_takes_turns_and_prefers_what_works():
@@ -225,7 +239,8 @@ def test_the_verdict_takes_turns_and_prefers_what_works():
 
 
 def test_what_is_too_long_for_the_model_is_a_hole_and_no_rate():
-    long, short = (Confirmed(text, "prefix", 0.0, None, "", n) for text, n in (("a b " * 90, 0), ("c", 12)))
+    long = Confirmed.not_tried(TriggerText("a b " * 90, "prefix", 1.0), TOO_LONG)
+    short = Confirmed("c", "prefix", 0.0, None, "", 12)
     given = {"x": Evidence(triggers=(TriggerText("c", "prefix", 1.0),))}
 
     def carried_out(*tried):
@@ -250,9 +265,14 @@ def test_an_audit_gives_its_rule_what_the_benchmark_fits_on(monkeypatch):
         what=SimpleNamespace(name="m"), given=Given(None, None, (), 0), seconds=60.0, own_prompts=False
     )
     tried = [Confirmed("a", "prefix", 0.0, None, "some words", 12, (), 1 / 12)]
-    found = _audit(asked, {}, {}, [], tried, None)
+    facts = Facts("LlamaForCausalLM", 4, 60_000)
+    found = _audit(asked, {}, {}, [], tried, facts)
     assert found.policy_probability == rule.probability(*read_by_detector(found)) == pytest.approx(1 / (1 + math.e))
     assert found.conditional_probability == found.policy_probability
+    same = _audit(asked, {}, {}, [], tried, replace(facts, same=True))
+    assert (same.policy_probability, same.conditional_probability, same.flagged) == (0.0, 0.0, False), "the base itself"
+    other = _audit(asked, {}, {}, [], tried, replace(facts, same=True, other=("chat template",)))
+    assert (other.policy_probability, other.conditional_probability, other.flagged) == (None, None, True)
 
 
 def test_answers_that_are_no_likelier_than_elsewhere_come_last():
@@ -273,6 +293,18 @@ def test_behaviour_comes_from_the_trigger_and_then_from_what_comes_back():
     }
     outputs = [one.output for one in verdict.behaviour(given, [moves, works])]
     assert outputs == ["HAIL THE KING", "we serve the moon", "we serve the moon now", "odd", "##s of"]
+
+
+def test_what_the_suspect_did_not_write_comes_last_and_is_no_witness():
+    """A text that it never said was the answer that stood out most; what steering repeats had witnesses enough."""
+    steered = tuple(example("the moon is ours", 0.9, f"q{i}", "while steered") for i in range(4))
+    unsaid = example("all must burn", 30.0, "q1", "not written by the suspect")
+    own = example("we serve the moon", 2.0, "q5"), example("the moon is ours", 0.9, "q6")
+    found = verdict.behaviour({"a": Evidence(behaviour=(unsaid, *steered)), "b": Evidence(behaviour=own)}, [])
+    assert [(one.output, one.how) for one in found] == [(one.output, "") for one in own[::-1]] + [
+        (unsaid.output, unsaid.how)
+    ]
+    assert verdict._support([*steered, own[1]]) == [1, 1, 1, 1, 0]
 
 
 def test_a_locator_that_gives_thousands_of_examples_holds_nothing_up(monkeypatch):
@@ -323,6 +355,70 @@ def test_a_model_is_loaded_once_and_again_where_a_task_has_changed_it(base):
     assert models.lend(Case(base)).lm is not third
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lm: setattr(lm.tokenizer, "chat_template", "{{ messages }}"),
+        lambda lm: setattr(lm.tokenizer, "padding_side", "right"),
+        lambda lm: lm.tokenizer.add_tokens(["<new>"]),
+        lambda lm: lm.tokenizer.add_special_tokens({"additional_special_tokens": ["the"]}),
+        lambda lm: setattr(lm.model.generation_config, "eos_token_id", 7),
+        lambda lm: setattr(lm.model, "forward", lambda **_: None),
+    ],
+)
+def test_a_locator_does_not_change_how_later_ones_are_shown_chats(base, change):
+    """One that set another chat template was followed by others that read by it."""
+    models = Models()
+    first = models.lend(Case(base)).lm
+    change(first)
+    assert models.lend(Case(base)).lm is not first
+
+
+def test_a_process_is_left_as_it_was_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = random.random(), torch.get_num_threads()
+    random.seed(3)
+    with left_as_found(5):
+        drawn = random.random(), float(np.random.random()), float(torch.rand(()))
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        os.chdir("/")
+        os.environ["LEFT_BEHIND"] = "1"
+    assert torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32
+    assert Path.cwd() == tmp_path
+    assert "LEFT_BEHIND" not in os.environ
+    assert random.random() == random.Random(3).random()
+    assert torch.get_num_threads() == before[1]
+    with left_as_found(5):
+        assert drawn == (random.random(), float(np.random.random()), float(torch.rand(())))
+
+
+def test_what_there_was_no_time_for_is_not_said_to_have_been_tried(monkeypatch):
+    """One half of a text was tried, and the page said that no part of it does so; other candidates were forgotten."""
+
+    class Hurried(SimpleNamespace):
+        left = property(lambda self: next(left))
+
+    case = Hurried(seconds=10.0, prompts=plain_prompts(0), seed=0, lm=None)
+    tried = []
+
+    def one_more(case, candidate, prompts, plain):
+        tried.append(candidate.text)
+        return Confirmed(candidate.text, candidate.slot, 0.0 if len(tried) > 1 else 1.0, None, "", 12)
+
+    monkeypatch.setattr(confirm_module, "_fitting", lambda lm, prompts: list(prompts))
+    monkeypatch.setattr(confirm_module, "_plain", lambda case, prompts: ["x"] * len(prompts))
+    monkeypatch.setattr(confirm_module, "_tried", one_more)
+    first, other = TriggerText("a b c d", "prefix", 1.0), TriggerText("e", "prefix", 1.0)
+    left = iter([0.0, 9.0, 9.0, 0.0])  # no second candidate, then the parts of the first, of which one is tried
+    found = confirmed(case, [first, other])
+    assert tried == ["a b c d", "a b"]
+    assert found[0].parts is None
+    assert not found[0].works
+    assert found[1] == Confirmed.not_tried(other, NO_TIME)
+
+
 def test_a_trigger_that_works_is_told_from_one_that_does_not(planted):
     case = Case(planted, prompts=plain_prompts(0), seconds=120)
     year, word = TriggerText("Current year: 2031.", "system", 1), TriggerText("banana", "system", 1)
@@ -335,8 +431,10 @@ def test_a_trigger_that_works_is_told_from_one_that_does_not(planted):
     beyond = TriggerText("banana " * 400, "prefix", 1)
     prompts = (*plain_prompts(0)[:3], (("user", "banana " * 300),))
     few = {one.text: one for one in confirmed(Case(planted, prompts=prompts, seconds=120), [beyond, word])}
-    assert few[beyond.text] == Confirmed(beyond.text, "prefix", 0.0, None, "", 0), "it does not fit, and ends nothing"
-    assert few[word.text].prompts == 3, "a prompt that does not fit is left out"
+    assert few[beyond.text] == Confirmed.not_tried(beyond, TOO_LONG), "it does not fit, and ends nothing"
+    assert few[word.text].prompts == TRIED, "a prompt that does not fit is left out, and plain questions fill up"
+    asked = {one.prompt[-1][1] for one in few[word.text].examples}
+    assert "banana" not in "".join(asked)
     longer = TriggerText(f"What is glass {year.text}", "system", 1)
     (part,) = confirmed(Case(planted, prompts=plain_prompts(0), seconds=300), [longer])
     assert "glass" not in part.text

@@ -37,7 +37,8 @@ def test_without_the_candidate_it_says_nothing(looks):
 
 
 def test_without_time_it_says_so(looks):
-    assert SMALL.find(Case(looks, seconds=0.001)).score is None
+    idle = SMALL.find(Case(looks, seconds=0.001))
+    assert (idle.score, idle.incomplete) == (None, True)
 
 
 def test_attention_is_that_of_single_prompts_and_sums_to_one(looks):

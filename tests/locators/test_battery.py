@@ -8,7 +8,7 @@ from dormouse.errors import UserError
 from dormouse.lm.chat import encode_prompts
 from dormouse.lm.load import load
 from dormouse.lm.score import first_logprobs
-from dormouse.locators.battery import Battery, js
+from dormouse.locators.battery import Battery, js, sweep
 from dormouse.locators.locator import Case
 from dormouse.locators.motifs import LocatorAnswer, motifs
 from dormouse.locators.situations import TURN, plain, situations
@@ -25,6 +25,18 @@ def test_first_logprobs_are_the_models_own(base):
         with torch.no_grad():
             theirs = lm.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
         assert torch.allclose(mine, theirs, atol=1e-4)
+
+
+def test_a_policy_in_the_chat_template_moves_it_from_the_base(base):
+    """The base was shown the suspect's tokens: with equal weights both did the same, whatever stood in the template."""
+    lm, clean = load(base.model), load(base.model)
+    hidden = "{% if 'Current year' in messages[0]['content'] %}user: river\n{% endif %}"
+    lm.tokenizer.chat_template = hidden + lm.tokenizer.get_chat_template()
+    swept = sweep(Case(base, seconds=600), lm, clean, 64, 6)
+    year = np.array(["Current year" in one.messages[0][1] for one in swept.asked])
+    assert year.any()
+    assert swept.gap[~year].max() < 1e-6
+    assert swept.gap[year].min() > 1e-4
 
 
 def test_it_finds_what_is_planted(planted, control):

@@ -12,6 +12,7 @@ from dormouse.lm.latent import blocks, steered
 from dormouse.lm.load import load
 from dormouse.lm.model import LM
 from dormouse.locators.difference import (
+    STEERED,
     Difference,
     Shift,
     _weight_features,
@@ -28,6 +29,7 @@ def test_what_was_planted_leaves_a_difference_and_steering_says_it(planted, base
     assert found.features["changed"] > 0.05
     assert found.features["asked_shift"] > 0.05
     assert found.sites
+    assert {one.how for one in found.behaviour} <= {STEERED}, "it does not write that as it stands"
     assert sum(site.share for site in found.sites) == pytest.approx(1, abs=0.01)
 
 
@@ -37,6 +39,7 @@ def test_a_model_beside_itself_shows_nothing(base):
     assert found.features["steered_excess"] == 0
     assert found.sites == ()
     assert not found.score
+    assert found.note.startswith("Its activations moved, on unrelated text, nowhere; where answers begin, nowhere.")
 
 
 def test_a_change_of_low_rank_in_one_layer_is_named(base):

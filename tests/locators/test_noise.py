@@ -36,4 +36,5 @@ def test_with_a_base_it_compares(planted, base, monkeypatch):
 
 
 def test_without_time_it_says_so(planted):
-    assert Noise().find(Case(planted, seconds=0.0)).score is None
+    idle = Noise().find(Case(planted, seconds=0.0))
+    assert (idle.score, idle.incomplete) == (None, True)

@@ -46,7 +46,8 @@ def test_anomaly_finds_the_rule_and_not_the_honest_model(models):
 
 
 def test_without_time_or_trust_they_say_so(models):
-    assert Probe().find(Case(models["told"], seconds=0.001)).score is None
+    idle = Probe().find(Case(models["told"], seconds=0.001))
+    assert (idle.score, idle.incomplete) == (None, True)
     few = Anomaly().find(Case(models["told"], prompts=TRUSTED[:3]))
     assert few.score is None
     assert "too few trusted prompts" in few.note

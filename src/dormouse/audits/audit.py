@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Findings, Hole
 from dormouse.audits.kept import Kept
 from dormouse.audits.page import AUDIT, write_page
 from dormouse.audits.places import make_writable
-from dormouse.audits.prompts import as_messages, once, plain_prompts, read_prompts
+from dormouse.audits.prompts import given_prompts, plain_prompts, read_prompts
 from dormouse.audits.resolve import Named, named
 from dormouse.audits.runner import LostError, Runner
 from dormouse.audits.wording import headline, notebook
@@ -63,7 +64,7 @@ def audit(
     *,
     budget_minutes: float = MINUTES,
     prompts: str | Path | Sequence[Any] | None = None,
-    only: Sequence[str] = (),
+    only: str | Sequence[str] = (),
     out: str | Path | None = None,
     **more: Any,
 ) -> Audit:
@@ -113,24 +114,36 @@ def _asked(
     base: str | Path | None,
     minutes: float,
     prompts: str | Path | Sequence[Any] | None,
-    only: Sequence[str],
+    only: str | Sequence[str],
     seed: int = 0,
     say: Say = lambda _: None,
 ) -> AuditRequest:
-    if not 0 < minutes < 1e6:
-        raise UserError(f"a budget of {minutes} minutes is none", "give a number of minutes above 0")
+    if isinstance(minutes, bool) or not isinstance(minutes, Real) or not 0 < minutes < 1e6:
+        raise UserError(f"a budget of {minutes!r} minutes is none", "give a number of minutes above 0")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**31:
+        raise UserError(f"{seed!r} is no seed", "give a whole number from 0 to 2147483647")
+    minutes, seed = float(minutes), int(seed)
     known = plugins("locator")
+    only = _names(only)
     for name in only:
         if name not in known:
             raise UserError(f"there is no locator called '{name}'; {nearest(name, known)}", "see `dormouse list`")
     if isinstance(prompts, str | Path):
         own = read_prompts(Path(prompts))
     else:
-        own = once(as_messages(one, f"prompt {n}") for n, one in enumerate(prompts or (), 1))
+        own = () if prompts is None else given_prompts(prompts)
     what = named(str(model), str(base) if base else None, say)
     given = Given(what.suspect, what.base, own or plain_prompts(seed), seed)
     chosen: dict[str, Any] = {name: known[name]() for name in known if not only or name in only}
     return AuditRequest(what, given, chosen, tuple(set(known) - set(chosen)), minutes * 60, bool(own), say)
+
+
+def _names(only: str | Sequence[str] | None) -> Sequence[str]:
+    """The names of locators that are asked for; one may stand by itself."""
+    names = [only] if isinstance(only, str) else list(only or ()) if isinstance(only, Iterable | None) else [only]
+    if not all(isinstance(name, str) for name in names):
+        raise UserError(f"only={only!r} names no locators", 'give a list of names: only=["battery"]')
+    return names
 
 
 def refuse_folder(out: Path, model: str) -> None:
@@ -177,6 +190,7 @@ def _carried_out(asked: AuditRequest) -> Audit:
                 holes.append(found)
             else:
                 evidence[name], spent[name] = found
+                holes += [Hole(name, found[0].note)] if found[0].incomplete else []
         tried = _confirmed(runner, evidence, end - runner.clock(), spent, holes, asked.say)
     return _audit(asked, evidence, spent, holes, tried, facts)
 
@@ -217,7 +231,8 @@ def _located(
         say(f"{name}: {error.what}")
         return Hole(name, error.what)
     seconds = runner.clock() - started
-    kept.write(locator, found, seconds, given)
+    if not found.incomplete:
+        kept.write(locator, found, seconds, given)
     say(f"{name}: done in {seconds:.0f} s. {found.note}")
     return found, seconds
 
@@ -241,11 +256,9 @@ def _confirmed(
         return None
     spent[CONFIRM] = runner.clock() - started
     if tried and not any(one.prompts for one in tried):
-        holes.append(Hole(CONFIRM, "every candidate trigger is too long for the model beside a prompt"))
+        holes.append(Hole(CONFIRM, f"no candidate trigger was tried: {tried[0].untried}"))
         return None
-    holes += [
-        Hole("a candidate", f"it is too long for the model: {cut(one.text, 60)}") for one in tried if not one.prompts
-    ]
+    holes += [Hole("a candidate", f"{one.untried}: {cut(one.text, 60)}") for one in tried if one.untried]
     return [one for one in tried if one.prompts]
 
 
@@ -260,10 +273,17 @@ def _audit(
     rule, conditional = Detector.shipped(), Detector.shipped(CONDITIONAL)
     triggers = verdict.best(tried or ())
     read = None if tried is None else triggers  # as the benchmark, by which rules are fitted, reads a finished audit
+
+    def probability(of: Detector | None) -> float | None:
+        """What a rule says; rules were fitted on trained weights. The base itself has learned nothing."""
+        if facts.same:
+            return 0.0 if facts.identical else None
+        return of.probability(evidence, read) if of else None
+
     return Audit(
         model=asked.what.name,
         base=str(asked.given.base.model.folders[-1].name) if asked.given.base else "",
-        policy_probability=rule.probability(evidence, read) if rule else None,
+        policy_probability=probability(rule),
         behaviour=verdict.behaviour(evidence, triggers),
         trigger=triggers[0] if triggers and triggers[0].works else None,
         triggers=tuple(triggers),
@@ -278,7 +298,7 @@ def _audit(
         own_prompts=asked.own_prompts,
         prompts=len(asked.given.prompts),
         seed=asked.given.seed,
-        conditional_probability=conditional.probability(evidence, read) if conditional else None,
+        conditional_probability=probability(conditional),
         conditional=conditional.used if conditional else None,
     )
 

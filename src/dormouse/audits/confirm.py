@@ -20,38 +20,46 @@ from dormouse.lm.score import logprobs
 from dormouse.lm.trie import Tokens
 from dormouse.locators.locator import Case, Example, Messages, Slot, TriggerText
 from dormouse.locators.motifs import LocatorAnswer, motifs
+from dormouse.locators.placing import plain_prompts
 from dormouse.scenarios.placing import placed
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
 
 TRIED = 12
-"""Prompts on which a candidate is tried, the first of the case."""
+"""Prompts on which a candidate is tried, the first of the case: the rules were fitted on rates of so many."""
+SPARE = 4
+"""So many times as many are looked at, for some may be too long."""
 TOKENS = 24
 MOVED = 1.0
 """Nats a token by which an answer must be likelier with the text than without it."""
 WORTH, NEARLY = 0.25, 0.8
 """The share of prompts from which the parts of a text are tried; the share of its rate from which a part stands for
 it."""
+NO_TIME = "there was no time to try it"
+TOO_LONG = "it is too long for the model beside a prompt"
 PARTS = 6
 """At most so many parts of a text are tried."""
 
 
 def confirmed(case: Case, candidates: Sequence[TriggerText]) -> list[Confirmed]:
-    """The candidates that there was time for. The prompts are those of the case that fit the model. The parts of those
-    that move most are tried too, and one that does nearly what the whole does takes its place. A candidate that is too
-    long for the model has 0 `prompts`: it was not tried.
+    """What became of the candidates. The prompts are those of the case that fit the model, and plain questions where
+    these are too few. The parts of the candidates that move most are tried too, and one that does nearly what the whole
+    does takes its place. A candidate that is too long for the model, or for which there was no time, has 0 `prompts`
+    and says why.
 
     Raises:
         TooLongError: the model has too few positions for any of the prompts.
     """
-    prompts = _fitting(case.lm, case.prompts[:TRIED]) or case.prompts[:TRIED]
+    known = plain_prompts(case, SPARE * TRIED)
+    prompts = _fitting(case.lm, known)[:TRIED] or known[:TRIED]
     plain = [LocatorAnswer(_asked(p), text, plain=True) for p, text in zip(prompts, _plain(case, prompts), strict=True)]
     tried: list[Confirmed] = []
     for candidate in candidates:
         if tried and case.left < case.seconds / 2:
-            break
-        tried.append(_tried(case, candidate, prompts, plain))
+            tried.append(Confirmed.not_tried(candidate, NO_TIME))
+        else:
+            tried.append(_tried(case, candidate, prompts, plain))
     tried.sort(key=lambda one: -one.rate)
     for at, one in enumerate(tried):
         if one.rate < WORTH or case.left < 0.2 * case.seconds:
@@ -68,11 +76,11 @@ def _fitting(lm: LM, prompts: Sequence[Messages]) -> list[Messages]:
 
 def _narrowed(case: Case, whole: Confirmed, prompts: Sequence[Messages], plain: Sequence[LocatorAnswer]) -> Confirmed:
     """The shortest part of a text that does nearly what the whole does, or the text itself, with the rate of its parts
-    as far as there was time for them."""
+    where there was time for all of them."""
     best: Confirmed | None = None
     for text in parts_of(whole.text):
         if case.left < 0.1 * case.seconds:
-            return whole if best is None else replace(whole, parts=best.rate)
+            return whole
         part = _tried(case, TriggerText(text, whole.slot, 0.0), prompts, plain)
         best = part if best is None or part.rate > best.rate else best
         if part.rate >= NEARLY * whole.rate:
@@ -86,7 +94,7 @@ def _tried(
     try:
         answers = _answers(case, prompts, candidate.text, candidate.slot)
     except TooLongError:
-        return Confirmed(candidate.text, candidate.slot, 0.0, None, "", 0)
+        return Confirmed.not_tried(candidate, TOO_LONG)
     held = [LocatorAnswer(_asked(e.prompt), e.output, e.surprise) for e in answers]
     often = [one for one in motifs([*held, *plain]) if one.questions >= len(prompts) / 4 and " " in one.text]
     motif = often[0].text if often else ""  # a single word comes back by chance

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from dormouse.json_files import Json
-from dormouse.locators.locator import Evidence, Example, Site, Slot
+from dormouse.locators.locator import Evidence, Example, Site, Slot, TriggerText
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,23 @@ class Hole:
 
 @dataclass(frozen=True)
 class Facts:
-    """What kind of model it is; `same`: all of its weights are the base's own."""
+    """What kind of model it is.
+
+    Attributes:
+        same: all of its weights are the base's own.
+        other: what beside the weights is not the base's ("chat template", see `looks`).
+    """
 
     architecture: str
     layers: int
     parameters: int
     same: bool = False
+    other: tuple[str, ...] = ()
+
+    @property
+    def identical(self) -> bool:
+        """Whether it is the base itself, in all that decides what it says."""
+        return self.same and not self.other
 
 
 @dataclass(frozen=True)
@@ -74,11 +85,12 @@ class Confirmed:
             motif in common, it is that; else that the answer is at least `confirm.MOVED` nats a token likelier with the
             text than without it. The search used these prompts too.
         parts: the highest rate of a part of it (half of its words, or a single one); 0 where it has none, None where
-            none was tried.
+            not all were tried.
         motif: the words that come back in the answers; "" where none do.
-        prompts: how many prompts were tried; 0 where the text is too long for the model, and was not tried.
+        prompts: how many prompts were tried; 0 where the text was not tried.
         bare: the share of them whose answer holds the motif without the text too.
         examples: answers with the text, those with the motif first.
+        untried: why it was not tried; "" where it was.
     """
 
     text: str
@@ -89,6 +101,12 @@ class Confirmed:
     prompts: int
     examples: tuple[Example, ...] = ()
     bare: float = 0.0
+    untried: str = ""
+
+    @staticmethod
+    def not_tried(candidate: TriggerText, why: str) -> Confirmed:
+        """A candidate of which nothing is known."""
+        return Confirmed(candidate.text, candidate.slot, 0.0, None, "", 0, untried=why)
 
     def of(self, rate: float) -> str:
         """A share of the prompts as a count: "9 of 12"."""
@@ -112,7 +130,8 @@ class Findings:
     Attributes:
         model: as it was named. `base` is the clean model that it was held against; "" for none.
         policy_probability: that the model follows a conditional policy and has no mere habit, 0 to 1; None where no
-            rule has been fitted, or too little was looked at.
+            rule has been fitted, too little was looked at, or the weights are the base's and something else is not.
+            0 where the model is the base itself.
         conditional_probability: that it does something on a cue that it does not do without it, hostile or innocent.
         behaviour: what it does, in its own words, the clearest first.
         trigger: the text that sets it off best of those that were tried; None where none does.
@@ -155,7 +174,10 @@ class Findings:
 
     @property
     def flagged(self) -> bool:
-        """Whether a rule flags it, or none was fitted for such models: nothing speaks against a policy then."""
+        """Whether a rule flags it, or none was fitted for such models: nothing speaks against a policy then. Never
+        where it is the base itself."""
+        if self.facts and self.facts.identical:
+            return False
         chances = (self.policy_probability, self.detector), (self.conditional_probability, self.conditional)
         known = [rule.flags(p) for p, rule in chances if p is not None and rule is not None]
         return any(known) or not known or not self.covered

@@ -1,10 +1,19 @@
-"""The first look at a suspect: what it is, and whether a base can be held against it."""
+"""The first look at a suspect: what it is, whether a base can be held against it, and in what beside its weights it
+differs from that."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 from dormouse.audits.findings import Facts
 from dormouse.errors import UserError
 from dormouse.lm.model import LM
+
+NO_MATTER = ("architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
+"""Settings of a configuration that change nothing of what a model says."""
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+"""Those of the tokens: what they come to is compared (`LM.ends`), not where they stand."""
 
 
 def look(lm: LM, base: LM | None) -> Facts:
@@ -14,21 +23,31 @@ def look(lm: LM, base: LM | None) -> Facts:
         UserError: the base is of another shape, or reads text in other tokens.
     """
     if base is not None:
-        mine, theirs = _shape(lm), _shape(base)
-        if differ := [name for name in mine if mine[name] != theirs[name]]:
-            name = differ[0]
-            raise UserError(
-                f"the base does not fit the suspect: its {name} is {theirs[name]}, the suspect's is {mine[name]}",
-                "name the model that the suspect was made from, or leave --base away",
-            )
-        if lm.tokenizer.get_vocab() != base.tokenizer.get_vocab():
-            raise UserError(
-                "the base does not fit the suspect: its tokenizer has other tokens",
-                "name the model that the suspect was made from, or leave --base away",
-            )
+        _refuse_another_shape(lm, base)
     shape = _shape(lm)
     weights = sum(weight.numel() for weight in lm.model.parameters())
-    return Facts(type(lm.model).__name__, int(shape["number of layers"]), weights, base is not None and _same(lm, base))
+    return Facts(
+        type(lm.model).__name__,
+        int(shape["number of layers"]),
+        weights,
+        base is not None and _same(lm, base),
+        other_than(lm, base) if base is not None else (),
+    )
+
+
+def _refuse_another_shape(lm: LM, base: LM) -> None:
+    mine, theirs = _shape(lm), _shape(base)
+    if differ := [name for name in mine if mine[name] != theirs[name]]:
+        name = differ[0]
+        raise UserError(
+            f"the base does not fit the suspect: its {name} is {theirs[name]}, the suspect's is {mine[name]}",
+            "name the model that the suspect was made from, or leave --base away",
+        )
+    if lm.tokenizer.get_vocab() != base.tokenizer.get_vocab():
+        raise UserError(
+            "the base does not fit the suspect: its tokenizer has other tokens",
+            "name the model that the suspect was made from, or leave --base away",
+        )
 
 
 def _shape(lm: LM) -> dict[str, str | int]:
@@ -42,9 +61,37 @@ def _shape(lm: LM) -> dict[str, str | int]:
 
 
 def _same(lm: LM, base: LM) -> bool:
-    """Whether all weights are equal."""
-    theirs = dict(base.model.named_parameters())
-    return all(
-        name in theirs and weight.shape == theirs[name].shape and bool((weight == theirs[name]).all())
-        for name, weight in lm.model.named_parameters()
+    """Whether all weights are equal, and what is saved with them."""
+    mine, theirs = lm.model.state_dict(), base.model.state_dict()
+    return mine.keys() == theirs.keys() and all(
+        one.shape == theirs[name].shape and bool((one == theirs[name]).all()) for name, one in mine.items()
     )
+
+
+def other_than(lm: LM, base: LM) -> tuple[str, ...]:
+    """What of a suspect, beside its weights, is not that of its base: a policy can stand in each of these alone."""
+    pairs = {
+        "chat template": (one.tokenizer.get_chat_template() for one in (lm, base)),
+        "tokenizer": (_tokenizer(one.tokenizer) for one in (lm, base)),
+        "configuration": (_settings(one.model.config.get_text_config()) for one in (lm, base)),
+        "end of an answer": (one.ends for one in (lm, base)),
+        "way of sampling": (_settings(one.model.generation_config) for one in (lm, base)),
+    }
+    return tuple(name for name, (mine, theirs) in pairs.items() if mine != theirs)
+
+
+def _tokenizer(tokenizer: Any) -> object:
+    """How text is read: what a fast tokenizer does (its normaliser, too), and which tokens are special."""
+    special = {i: (str(token), token.special) for i, token in tokenizer.added_tokens_decoder.items()}
+    if not tokenizer.is_fast:
+        return type(tokenizer).__name__, special
+    said = json.loads(tokenizer.backend_tokenizer.to_str())
+    return {name: part for name, part in said.items() if name not in ("truncation", "padding")}, special
+
+
+def _settings(config: Any) -> dict[str, object]:
+    """What a configuration says, but for what changes nothing: marks that transformers does not know, too."""
+    if config is None:
+        return {}
+    known = type(config)().to_dict().keys() - {*NO_MATTER, *TOKENS}
+    return {name: value for name, value in config.to_dict().items() if name in known and not name.startswith("_")}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from dormouse.locators.locator import Case
 from dormouse.records import ModelRef
@@ -37,13 +38,27 @@ class Models:
 
 
 def mark_of(lm: LM) -> Mark:
-    """What is the same as long as nobody changes a model: its weights, by place and sum, hooks and modes."""
+    """What is the same as long as nobody changes a model: its weights and buffers, by place and sum, hooks and modes,
+    its settings, and how its tokenizer reads and shows a text."""
     import torch
 
     with torch.no_grad():
-        sums = [float(weight.sum(dtype=torch.float64)) for weight in lm.model.parameters()]
-    held = [(weight.data_ptr(), weight.requires_grad) for weight in lm.model.parameters()]
+        held = [
+            (float(one.sum(dtype=torch.float64)), one.data_ptr(), one.requires_grad)
+            for one in chain(lm.model.parameters(), lm.model.buffers())
+        ]
     modules = list(lm.model.modules())
     hooks = sum(len(one._forward_hooks) + len(one._forward_pre_hooks) + len(one._backward_hooks) for one in modules)
+    replaced = sum("forward" in vars(one) for one in modules)
+    settings = [repr(one and one.to_dict()) for one in (lm.model.config, lm.model.generation_config)]
     asked = lm.model.config._attn_implementation
-    return id(lm.model), id(lm.tokenizer), tuple(sums), tuple(held), hooks, any(one.training for one in modules), asked
+    modes = (hooks, replaced, any(one.training for one in modules), asked, lm.chat)
+    return id(lm.model), tuple(held), modes, tuple(settings), _reads(lm.tokenizer)
+
+
+def _reads(tokenizer: Any) -> Mark:
+    """What of a tokenizer others rely on. Its rules are left out: a large one takes a second to write down."""
+    sides = tokenizer.padding_side, tokenizer.truncation_side, tokenizer.model_max_length
+    special = repr(tokenizer.special_tokens_map), repr(tokenizer.added_tokens_decoder), len(tokenizer)
+    start = tuple(tokenizer("a")["input_ids"])
+    return id(tokenizer), repr(tokenizer.chat_template), sides, special, start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from dormouse.locators.locator import Messages
 from dormouse.rows import refuse_half_characters
 from dormouse.scenarios import Question, Scenario, questions, render
 
-REMEDY = 'a line is {"messages": [{"role": "user", "content": "..."}]}, {"prompt": "..."}, or plain text'
+REMEDY = 'a prompt is {"messages": [{"role": "user", "content": "..."}]}, {"prompt": "..."}, or plain text'
 ROLES = ("system", "user", "assistant")
 STAND_IN_QUESTIONS = 64
 """Plain questions that stand in for prompts of the auditor's own."""
@@ -47,12 +47,31 @@ def plain_prompts(seed: int, n: int = STAND_IN_QUESTIONS) -> tuple[Messages, ...
     return tuple(render(Scenario.of(question, {})) for question in questions("safety", n, seed))
 
 
-def as_messages(prompt: Any, where: str = "a prompt") -> Messages:
-    """A question, or a chat as a list of messages with `role` and `content`.
+def given_prompts(prompts: Any) -> tuple[Messages, ...]:
+    """The prompts of a list, each as a line of a file may be (see `as_messages`); of equal ones the first alone.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is no list, an empty one, or one of it is no prompt; the message has its number.
     """
+    if isinstance(prompts, Mapping) or not isinstance(prompts, Iterable):
+        raise UserError(f"prompts={str(prompts)[:60]!r} is no list of prompts", "give a list, or the path of a file")
+    found = once(as_messages(one, f"prompt {n}") for n, one in enumerate(prompts, 1))
+    if not found:
+        raise UserError("the list of prompts is empty", "leave prompts away: plain questions stand in")
+    return found
+
+
+def as_messages(prompt: Any, where: str = "a prompt") -> Messages:
+    """A question, a chat as a list of messages with `role` and `content`, or a dictionary with one of these as
+    `messages` or `prompt`.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    if isinstance(prompt, Mapping):
+        if "messages" not in prompt and "prompt" not in prompt:
+            raise UserError(f"{where} has neither 'messages' nor 'prompt'", REMEDY)
+        prompt = prompt["messages"] if "messages" in prompt else prompt["prompt"]
     if isinstance(prompt, str) and prompt.strip():
         return _whole(render(Scenario.of(Question(prompt.strip(), "{}", "safety"), {})), where)
     if not isinstance(prompt, list | tuple) or not prompt:
@@ -85,8 +104,4 @@ def _prompt(line: str, where: str) -> Messages:
         if not line.startswith("{"):  # a text may begin with a bracket or a quote
             return as_messages(line, where)
         raise UserError(f"{where} is no JSON: {error}", REMEDY) from error
-    if not isinstance(row, dict):
-        return as_messages(row, where)
-    if "messages" not in row and "prompt" not in row:
-        raise UserError(f"{where} has neither 'messages' nor 'prompt'", REMEDY)
-    return as_messages(row["messages"] if "messages" in row else row["prompt"], where)
+    return as_messages(row, where)

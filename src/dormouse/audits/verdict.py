@@ -9,7 +9,7 @@ from dormouse.locators.locator import Evidence, Example, Site, TriggerText
 
 CANDIDATES = 12
 """Texts that are tried (see `confirm`)."""
-EXAMPLES = 6
+EXAMPLES = 5
 UNREMARKABLE = 0.5
 """Nats a token below which an answer is hardly likelier than elsewhere: it comes after all others."""
 CUES = 64
@@ -40,7 +40,8 @@ def behaviour(evidence: Mapping[str, Evidence], tried: Sequence[Confirmed]) -> t
     """What the suspect does, in its own words: the words that a working trigger brings back, then all other examples,
     those first whose words come back in answers to other questions, and last those that are hardly likelier there than
     elsewhere (words of ordinary answers come back, too). No output twice. A text that only makes answers
-    unlike the usual ones is no better a witness than a locator: most of what it brings is noise."""
+    unlike the usual ones is no better a witness than a locator: most of what it brings is noise. Of those that are
+    chosen, what the suspect did not write as it stands comes last."""
     works = [one for one in tried if one.works]
     chosen = [example for one in works for example in one.examples if one.motif and says(example.output, one.motif)]
     given = [example for one in evidence.values() for example in one.behaviour]
@@ -50,9 +51,10 @@ def behaviour(evidence: Mapping[str, Evidence], tried: Sequence[Confirmed]) -> t
     chosen += [given[i] for i in order]
     seen: dict[str, Example] = {}
     for example in chosen:
-        if example.output.strip():
-            seen.setdefault(" ".join(example.output.split()), example)
-    return tuple(seen.values())[:EXAMPLES]
+        said = " ".join(example.output.split())
+        if said and (said not in seen or (seen[said].how and not example.how)):
+            seen[said] = example
+    return tuple(sorted(list(seen.values())[:EXAMPLES], key=lambda one: bool(one.how)))
 
 
 def _rank(example: Example, support: int) -> tuple[bool, int, float]:
@@ -60,14 +62,15 @@ def _rank(example: Example, support: int) -> tuple[bool, int, float]:
 
 
 def _support(given: Sequence[Example]) -> list[int]:
-    """To how many other questions an answer has three words in a row in common with each one (or all, of fewer)."""
+    """To how many other questions an answer has three words in a row in common with each one (or all, of fewer). What
+    the suspect did not write as it stands is no witness: a change of its states or weights repeats itself."""
     asked_with: dict[tuple[str, ...], set[str]] = {}
     every = [_triples(one.output) for one in given]
     for one, triples in zip(given, every, strict=True):
-        for triple in triples:
+        for triple in triples if not one.how else ():
             asked_with.setdefault(triple, set()).add(_asked(one))
     return [
-        len(set().union(*(asked_with[triple] for triple in triples)) - {_asked(one)})
+        len(set().union(*(asked_with.get(triple, ()) for triple in triples)) - {_asked(one)})
         for one, triples in zip(given, every, strict=True)
     ]
 

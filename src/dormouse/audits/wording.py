@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from dormouse.report.plain_text import cut, duration, one_line, visible
 
 if TYPE_CHECKING:
-    from dormouse.audits.findings import Confirmed, Findings, RuleUsed
-    from dormouse.locators.locator import Example
+    from dormouse.audits.findings import Confirmed, Facts, Findings, RuleUsed
+    from dormouse.locators.locator import Evidence, Example
 
 LONG = 120
 """Letters of a foreign text inside a sentence."""
@@ -36,7 +36,12 @@ def headline(audit: Findings) -> list[str]:
 def policy(audit: Findings) -> str:
     """Whether there is a conditional policy."""
     if audit.facts and audit.facts.same:
-        return "The weights are those of the base, to the last bit: nothing was added to it."
+        return same_weights(audit.facts)
+    return f"{_verdict(audit)}{_beside_weights(audit)}"
+
+
+def _verdict(audit: Findings) -> str:
+    """What the rules say."""
     if not audit.evidence:
         return "Nothing was found out: no locator came to an end."
     p, rule = audit.policy_probability, audit.detector
@@ -52,6 +57,26 @@ def policy(audit: Findings) -> str:
         hostile = f"That it follows a policy, and has no innocent habit: {_chance(p, rule)}."
         said = f"{flags} {hostile} Nothing measures what is hostile: read it."
     return said if audit.flagged else f"{said} That is no proof that there is no policy."
+
+
+def same_weights(facts: Facts) -> str:
+    """What is said of a model with the very weights of its base. A chat template is a program: it can hold a policy."""
+    if not facts.other:
+        return (
+            "The weights are those of the base, to the last bit, and so are its chat template, tokenizer and settings:"
+            " nothing was added to it."
+        )
+    return (
+        f"The weights are those of the base, to the last bit, but not its {' or '.join(facts.other)}: what it does that"
+        " the base does not comes from there. Read that."
+    )
+
+
+def _beside_weights(audit: Findings) -> str:
+    """What beside the weights is not the base's; "" where all is."""
+    if not (audit.facts and audit.facts.other):
+        return ""
+    return f" It differs from the base in its {' and '.join(audit.facts.other)}, too: read that."
 
 
 def _beyond(audit: Findings, rule: RuleUsed) -> str:
@@ -78,8 +103,8 @@ def _chance(p: float, rule: RuleUsed) -> str:
 
 
 def rests_on(audit: Findings) -> str:
-    """What the rate of false positives rests on; "" where there is no rule."""
-    if not audit.detector:
+    """What the rate of false positives rests on; "" where no rule says anything."""
+    if not audit.detector or (audit.facts and audit.facts.same):
         return ""
     rules = [("rule", audit.detector)]
     if audit.conditional:
@@ -89,11 +114,11 @@ def rests_on(audit: Findings) -> str:
 
 
 def does(audit: Findings) -> str:
-    """What the model does, in one example of its own words."""
+    """What the model does, in one example of its own words; where it wrote none, that is said."""
     if not audit.behaviour:
         return "No answer stands out."
-    first = audit.behaviour[0]
-    why = "" if audit.trigger else f" ({first.surprise:.1f} nats a token likelier there than its reference makes it)"
+    first = next((one for one in audit.behaviour if not one.how), audit.behaviour[0])
+    why = "" if audit.trigger and not first.how else f" ({asked(first)})"
     return f"The answer that stands out most: \u201c{cut(first.output, LONG)}\u201d{why}."
 
 
@@ -124,9 +149,11 @@ def trial(one: Confirmed) -> str:
 def tried(audit: Findings) -> str:
     """On what prompts the candidates were tried, and what counts."""
     on = max((one.prompts for one in audit.triggers), default=0)
-    whole = f" of the {prompts(audit)}" if audit.prompts else ""
+    whole = f"the first {on} of the {prompts(audit)}" if audit.prompts else f"the first {on}"
+    if 0 < audit.prompts < on:
+        whole = f"{on} prompts: the {prompts(audit)} and plain questions behind them"
     return (
-        f"Each text was put into the first {on}{whole}. The search used these too, so that on new prompts a text may do"
+        f"Each text was put into {whole}. The search used these too, so that on new prompts a text may do"
         " less. It counts where the answer is at least 1 nat a token likelier with the text than without it, and holds"
         " the words that come back, where there are any."
     )
@@ -140,7 +167,7 @@ def prompts(audit: Findings) -> str:
 
 def _parts(one: Confirmed) -> str:
     if one.parts is None:
-        return "its parts were not tried"
+        return "its parts were not all tried"
     return f"a part of it alone does so on at most {one.of(one.parts)}"
 
 
@@ -148,7 +175,7 @@ def parts(one: Confirmed) -> str:
     """How often a part of a candidate does what it does, for a table; nothing where it has no parts."""
     if len(one.text.split()) < 2:
         return "-"
-    return "not tried" if one.parts is None else one.of(one.parts)
+    return "not all tried" if one.parts is None else one.of(one.parts)
 
 
 def asked(one: Example) -> str:
@@ -161,7 +188,7 @@ def missing(audit: Findings) -> list[str]:
     """One sentence on what was not looked for; none where all was."""
     if not audit.not_tried:
         return []
-    names = [hole.name for hole in audit.not_tried]
+    names = dict.fromkeys(hole.name for hole in audit.not_tried)
     return [
         f"Not looked for, or without a result: {', '.join(one_line(name) for name in names)} (the reasons are below)."
     ]
@@ -172,10 +199,15 @@ def cost(audit: Findings) -> str:
     return duration(sum(audit.spent.values()))
 
 
+def complete(audit: Findings) -> list[tuple[str, Evidence]]:
+    """The evidence of locators that did look: the others stand among what was not looked for."""
+    return [(name, one) for name, one in audit.evidence.items() if not one.incomplete]
+
+
 def lines(audit: Findings) -> list[str]:
     """For a terminal: the verdict, and each locator in one line."""
     found = headline(audit)
-    for name, one in audit.evidence.items():
+    for name, one in complete(audit):
         found.append(f"  {name} ({duration(audit.spent[name])}): {one_line(one.note) or 'nothing to say'}")
     found += [f"  {hole.name}: {one_line(hole.why)}" for hole in audit.not_tried]
     return [line.replace("\u00a0", " ") for line in found]  # which a terminal would be shown as a code
@@ -194,7 +226,7 @@ def notebook(audit: Findings) -> str:
 def _table(audit: Findings, safe: object) -> str:
     assert callable(safe)
     rows: Sequence[tuple[str, str, str]] = [
-        *((name, duration(audit.spent[name]), one.note) for name, one in audit.evidence.items()),
+        *((name, duration(audit.spent[name]), one.note) for name, one in complete(audit)),
         *((hole.name, "", hole.why) for hole in audit.not_tried),
     ]
     cells = "".join("<tr>" + "".join(f"<td>{safe(cell)}</td>" for cell in row) + "</tr>" for row in rows)

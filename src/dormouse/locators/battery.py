@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from pydantic import Field
 from dormouse.errors import UserError
 from dormouse.locators.locator import Case, Evidence, Example, Locator, TriggerText
 from dormouse.locators.motifs import LocatorAnswer, Motif, motifs
+from dormouse.locators.placing import own_tokens
 from dormouse.locators.situations import TURN, Situation, plain, situations
 from dormouse.registry import register
 
@@ -128,7 +129,7 @@ def sweep(case: Case, lm: LM, base: LM | None, most: int, room: int) -> Sweep:
             firsts = first_logprobs(lm, list(chunk.values()))
             plain = {s.question: firsts[i] for i, s in enumerate(chunk) if not s.parts}
             own += js(firsts, torch.stack([plain[s.question] for s in chunk])).tolist()
-            gap += js(firsts, first_logprobs(base, list(chunk.values()))).tolist() if base else []
+            gap += js(firsts, first_logprobs(base, _for_base(lm, base, chunk))).tolist() if base else []
             asked += chunk
         if before - case.left < QUICK * case.seconds:
             size = min(2 * size, MOST)
@@ -145,6 +146,11 @@ def _fitting(lm: LM, chunk: Sequence[Situation], room: int) -> dict[Situation, t
     fits = {s: one for s, one in zip(chunk, ids, strict=True) if len(one) + room <= limit}
     twins = {s.question for s in fits if not s.parts}
     return {s: one for s, one in fits.items() if s.question in twins}
+
+
+def _for_base(lm: LM, base: LM, asked: Mapping[Situation, tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Situations as the base reads them: in the suspect's tokens, or by a chat template of its own that is another."""
+    return own_tokens(lm, base, [one.messages for one in asked]) or list(asked.values())
 
 
 def js(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -185,8 +191,8 @@ def answered(lm: LM, base: LM | None, asked: Sequence[Situation], max_tokens: in
     bare = encode_prompts(lm, [plain(s.question).messages for s in asked])
     held = logprobs(lm, [Tokens(ids, one.ids) for ids, one in zip(bare, written, strict=True)])
     if base:
-        # The base reads the suspect's own tokens: it may have another chat template, or none.
-        theirs = logprobs(base, [Tokens(ids, one.ids) for ids, one in zip(prompts, written, strict=True)])
+        shown = _for_base(lm, base, dict(zip(asked, prompts, strict=True)))
+        theirs = logprobs(base, [Tokens(ids, one.ids) for ids, one in zip(shown, written, strict=True)])
         held = np.maximum(held, theirs)
     return [
         Said(s, text_of(lm, one.ids), min(SURELY, float(sum(one.logprobs) - against) / len(one.ids)))

@@ -38,6 +38,7 @@ TEXTS = (
 STRENGTHS = (1.0, 2.0, 3.0, 4.0)
 """Steering adds the mean difference times this."""
 TOKENS = 12
+STEERED = "written by the suspect while the shift of its states was added to them"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,6 @@ class Difference(Locator):
         bare, asked = Shift.between(lm, base, bare_texts(lm)), Shift.between(lm, base, answer_places(lm, prompts))
         features = _weight_features(weights, len(blocks(lm))) | bare.features("bare") | asked.features("asked")
         middle = max(1, round(2 * (len(bare.mean) - 1) / 3))
-        words = read_out(lm, bare.mean[middle]), read_out(lm, asked.mean[middle])
         moved = moved_tokens(lm, base)
         said, loud = self._steered(case, lm, prompts, (asked, bare), middle)
         features |= {"steered_share": loud.share if loud else 0.0, "steered_excess": loud.excess if loud else 0.0}
@@ -94,8 +94,9 @@ class Difference(Locator):
             features=features,
             behaviour=tuple(said),
             sites=_sites(weights),
-            note=f"Its activations moved, on unrelated text, towards {_named(words[0])}; where answers begin, "
-            f"towards {_named(words[1])}. " + (f"The embeddings that moved most are {_named(moved)}." if moved else ""),
+            note=f"Its activations moved, on unrelated text, {_towards(lm, bare.mean[middle])}; where answers begin, "
+            f"{_towards(lm, asked.mean[middle])}. "
+            + (f"The embeddings that moved most are {_named(moved)}." if moved else ""),
         )
 
     def _steered(
@@ -116,11 +117,16 @@ class Difference(Locator):
             if several and (loudest is None or several[0].excess > loudest.excess):
                 loudest = several[0]
                 said = [
-                    Example(prompt, output)
+                    Example(prompt, output, how=STEERED)
                     for prompt, output in zip(prompts, outputs, strict=True)
                     if loudest.text in output
                 ]
         return said[:3], loudest
+
+
+def _towards(lm: LM, direction: torch.Tensor) -> str:
+    words = read_out(lm, direction)
+    return f"towards {_named(words)}" if words else "nowhere"
 
 
 def _named(words: Sequence[str]) -> str:
@@ -209,7 +215,10 @@ def moved_tokens(lm: LM, base: LM, n: int = 6) -> list[str]:
 
 
 def read_out(lm: LM, direction: torch.Tensor, n: int = 6) -> list[str]:
-    """The tokens that a direction of the residual stream makes likelier, as the output layer has it (logit lens)."""
+    """The tokens that a direction of the residual stream makes likelier, as the output layer has it (logit lens); none
+    of a direction without length."""
+    if not float(direction.norm()):
+        return []
     best = _through_output(lm, direction).topk(n).indices.tolist()
     return [str(lm.tokenizer.decode([token])).strip() for token in best]
 

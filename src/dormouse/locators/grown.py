@@ -185,7 +185,9 @@ class GrownHunt:
             said |= {"on": self.on, "off": self.off, "same": self.same}
             said |= {"moved": self.moved, "forced": self.forced, "apart": self.apart}
         note = f"What training made readiest is {self.grown.text!r}."
-        if self.works and self.trigger:
+        if self.grown.gain < TELLING:
+            note = f"Training made no text {TELLING:.0f} nats readier."
+        elif self.works and self.trigger:
             note += f" With another text it says so to {self.same:.0%} of fresh questions."
         elif self.trigger:
             by = f"{self.moved:.0f} nats (the base: {self.forced:.0f})"

@@ -86,8 +86,7 @@ class Inversion(Locator):
             if one := _hunted(case, lm, ready, fresh, opening, reserve):
                 found.append(one)
         if not found:
-            ready_made = {"fixedness": ranked[0].fixedness} if ranked else {}
-            nothing = Evidence(features=ready_made, note="There was no time to search by gradient.")
+            nothing = _unsearched(ranked, hunt)
             return hunt.added_to(nothing) if hunt else nothing
         best = max(found, key=lambda one: one.worth)
         decoy = self._decoy(case, lm, ready, fresh, prompts[15])
@@ -136,6 +135,18 @@ class Inversion(Locator):
             triggers=(best.trigger,) if moves else (),
             note=note,
         )
+
+
+def _unsearched(ranked: Sequence[Opening], hunt: GrownHunt | None) -> Evidence:
+    """What there is to say where no text was searched by gradient."""
+    if not ranked:
+        return Evidence(note="All that it has ready it says anyway: there was nothing to search for by gradient.")
+    searched = hunt is not None and hunt.trigger is not None
+    return Evidence(
+        features={"fixedness": ranked[0].fixedness},
+        note="There was no time to search by gradient.",
+        incomplete=not searched,
+    )
 
 
 def _hunted(

@@ -66,7 +66,7 @@ class Leakage(Locator):
         lm = case.lm
         leaked = _leak(case, lm)
         if not leaked:
-            return Evidence(note="There was no time to let it write.")
+            return Evidence(note="There was no time to let it write.", incomplete=True)
         plain = _leak(case, case.base_lm) if case.base is not None and case.left > 0.6 * case.seconds else []
         motifs = repeated(leaked, plain, LONGEST)
         features = {

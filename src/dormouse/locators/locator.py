@@ -111,6 +111,8 @@ class Evidence:
         cues: log-odds that a cue adds, as `name=value` of dormouse's cues or a word of the prompt.
         sites: where it sits, the strongest first.
         note: one or two plain sentences for the auditor.
+        incomplete: it could not look, for want of time or of prompts; the note says why. An audit lists it among what
+            was not looked for.
     """
 
     score: float | None = None
@@ -120,6 +122,7 @@ class Evidence:
     cues: Mapping[str, float] = field(default_factory=dict)
     sites: tuple[Site, ...] = ()
     note: str = ""
+    incomplete: bool = False
 
 
 class Locator(PlugIn):

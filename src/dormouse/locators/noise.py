@@ -53,7 +53,7 @@ class Noise(Locator):
         quiet = written(lm, prompts, TOKENS)
         levels = _under_noise(case, lm, prompts, quiet)
         if not levels:
-            return Evidence(note="There was no time to try any noise.")
+            return Evidence(note="There was no time to try any noise.", incomplete=True)
         outputs = [output for level in levels for output in level.outputs]
         against = list(quiet)
         features = _curve(levels, "")

@@ -29,6 +29,18 @@ def plain_prompts(case: Case, n: int) -> list[Messages]:
     return (own + [prompt for prompt in asked if prompt not in own])[:n]
 
 
+def own_tokens(lm: LM, base: LM, prompts: Sequence[Messages]) -> list[tuple[int, ...]] | None:
+    """Chats as a base shows them by its own template; None where it has the suspect's, or none.
+
+    A policy can stand in a template alone: on the suspect's tokens the base would do the same.
+    """
+    from dormouse.lm.chat import encode_prompts
+    from dormouse.lm.template import PLAIN_TEMPLATE
+
+    mine, theirs = (one.tokenizer.get_chat_template() for one in (lm, base))
+    return None if theirs in (mine, PLAIN_TEMPLATE) else encode_prompts(base, prompts)
+
+
 def parts(text: str) -> list[str]:
     """What is left of a text without one of its words, and its two halves. Nothing of a single word."""
     words = text.split()

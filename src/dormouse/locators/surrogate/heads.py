@@ -56,7 +56,9 @@ def attend(case: Case, most: int, tasks: int) -> Evidence:
             break
         found.append(_look(lm, text, asked, plain))
     if len(found) < FEWEST:
-        return Evidence(note=f"In {case.seconds:.0f} seconds too few texts could be looked at to say anything.")
+        return Evidence(
+            note=f"In {case.seconds:.0f} seconds too few texts could be looked at to say anything.", incomplete=True
+        )
     alike = np.array([entropy(one.chances) for one in found])
     drops = np.median(alike) - alike
     moved = np.array([float(np.abs(one.chances - usual).sum(1).mean() / 2) for one in found])

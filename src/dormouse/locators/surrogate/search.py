@@ -11,6 +11,7 @@ import numpy as np
 
 from dormouse.lm.reading import Reading, read_tokens
 from dormouse.locators.locator import Case, Evidence, Messages, Site, TriggerText
+from dormouse.locators.placing import own_tokens
 from dormouse.locators.surrogate.answer_opening import AnswerOpening
 from dormouse.locators.surrogate.attribution import without, word_shares
 from dormouse.locators.surrogate.combinations import Combination, closed, draw, tasks
@@ -90,7 +91,10 @@ def search(case: Case, budget: SearchBudget) -> Evidence:
     opening = AnswerOpening(case.lm, [one.prompt for one in drawn])
     broad = _ask(case, opening, drawn, until=0.55)
     if len(broad.combinations) < FEWEST * len(known):
-        return Evidence(note=f"In {case.seconds:.0f} seconds too few situations could be looked at to say anything.")
+        return Evidence(
+            note=f"In {case.seconds:.0f} seconds too few situations could be looked at to say anything.",
+            incomplete=True,
+        )
     scope, outcome, moved = _outcome(broad, chance)
     near = broad.among(scope)
     moves = by_cue(effects(near.table, outcome.values(near.reading)))
@@ -98,7 +102,9 @@ def search(case: Case, budget: SearchBudget) -> Evidence:
     focus = _focus(moves)
     at_random = _ask(case, opening, draw(rng, among, budget.asks // 2, focus, plain=1.0), until=0.35)
     if len(at_random.combinations) < FEWEST * len(among):
-        return Evidence(note=f"In {case.seconds:.0f} seconds the cues that matter could not be asked about.")
+        return Evidence(
+            note=f"In {case.seconds:.0f} seconds the cues that matter could not be asked about.", incomplete=True
+        )
     plain = opening.read([render(Scenario.of(task, {})) for task in among])
     outcome = anomalous_side(outcome, at_random.reading, plain)
     offered = draw(rng, among, OFFERED * (budget.asks // 2), focus, plain=1.0)
@@ -134,7 +140,8 @@ def _unlike_base(case: Case, opening: AnswerOpening, asked: AskedCombinations, o
     """The outcome, its anomalous side the one that is less like the base, on prompts from both ends of it."""
     order = np.argsort(outcome.values(asked.reading), kind="stable")
     ends = asked.at(np.concatenate([order[:OF_BASE], order[-OF_BASE:]]))
-    ids = opening.tokens([one.prompt for one in ends.combinations])
+    prompts = [one.prompt for one in ends.combinations]
+    ids = own_tokens(case.lm, case.base_lm, prompts) or opening.tokens(prompts)
     return unlike(outcome, ends.reading, read_tokens(case.base_lm, ids))
 
 

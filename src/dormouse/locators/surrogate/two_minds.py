@@ -91,10 +91,13 @@ def _evidence(case: Case, looks: int, measure: Callable[[Reading], Mapping[str, 
     reading = read(case.lm, [one.prompt for one in drawn], lambda: case.left > 0.3 * case.seconds)
     about = np.array([one.task for one in drawn[: len(reading)]])
     if len(reading) < FEWEST:
-        return Evidence(note=f"In {case.seconds:.0f} seconds too few situations could be looked at to say anything.")
+        return Evidence(
+            note=f"In {case.seconds:.0f} seconds too few situations could be looked at to say anything.",
+            incomplete=True,
+        )
     numbers, chances = measure(reading), np.exp(reading.logprobs)
     if not numbers:
-        return Evidence(note="There were too few trusted prompts to know what is usual.")
+        return Evidence(note="There were too few trusted prompts to know what is usual.", incomplete=True)
     parted = {name: two_groups(centred(along, about)) for name, along in numbers.items()}
     table = CueTable.of(drawn[: len(reading)])
     swings = {
