@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import sys
 from dataclasses import replace
@@ -11,17 +12,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dormouse.audits.bench import judge
+from dormouse.audits.bench import judge, stranger
 from dormouse.audits.bench import run as bench_module
-from dormouse.audits.bench import scanners as scanners_module
 from dormouse.audits.bench.answers import NonsenseError, ScannerAnswer, read_answer
 from dormouse.audits.bench.board import answers, beaten, markdown, write_board
 from dormouse.audits.bench.fit import UNTESTED, calibrate, fit_detector, threshold_at
 from dormouse.audits.bench.judge import CONDITIONAL_ROW, LOOKS, ROW, Bench, BenchRequest
 from dormouse.audits.bench.oracle import CheckedAnswer, Oracle
 from dormouse.audits.bench.run import run
-from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scan
+from dormouse.audits.bench.sandbox import Ended
+from dormouse.audits.bench.scanners import AuditScanner, Scan, scan_all
 from dormouse.audits.bench.score import Rule, Share, Suspected, score, with_test_half
+from dormouse.audits.bench.stranger import CommandScanner, check_apart
 from dormouse.audits.bench.told import ToldProbe, told_probe
 from dormouse.audits.detector import CONDITIONAL, POLICY, Detector, features_of
 from dormouse.audits.evidence import LARGEST
@@ -152,6 +154,98 @@ def test_a_scanner_says_where_the_model_and_the_answer_go(tmp_path):
     before = scanner.version
     scan.write_text("#!/bin/sh\nexit 1")
     assert scanner.version != before
+
+
+def test_words_of_a_scanner_that_are_no_files_stay_as_they_are(tmp_path, monkeypatch):
+    """A folder of the working directory called as a mode is was put in the place of the mode."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("plain", "base"):
+        (tmp_path / name).mkdir()
+    for name in ("scan", "scan.py", "conf.yaml", "mode"):
+        (tmp_path / name).write_text("")
+    words = "scan.py --mode mode --base base --kind plain --config conf.yaml --at ./plain"
+    scanner = CommandScanner(f"{sys.executable} {words} {{model}} {{out}}")
+    found = scanner.command(Path("/m"), Path("/b"), Path("/o"))
+    assert found[2:7] == ["--mode", "mode", "--base", "base", "--kind"]
+    assert found[1] == str(tmp_path / "scan.py")
+    assert found[7:] == ["plain", "--config", str(tmp_path / "conf.yaml"), "--at", str(tmp_path / "plain"), "/m", "/o"]
+    assert CommandScanner(f"{sys.executable} scan {{model}} {{out}}")._words[1] == str(tmp_path / "scan")
+
+
+def test_a_program_in_path_and_a_helper_beside_a_script_are_part_of_the_version(tmp_path, monkeypatch):
+    """They changed, and what the old ones had said came back."""
+    place, mine = tmp_path / "bin", tmp_path / "mine"
+    for folder in (place, mine, mine / "parts"):
+        folder.mkdir()
+    monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+    monkeypatch.syspath_prepend(str(mine))
+    for file in (place / "myscan", mine / "scan.py", mine / "parts" / "helper.py", mine / "mymodule.py"):
+        file.write_text("one")
+        file.chmod(0o755)
+    by_path = CommandScanner("myscan {model} {out}")
+    script = CommandScanner(f"{sys.executable} {mine}/scan.py {{model}} {{out}}")
+    module = CommandScanner(f"{sys.executable} -m mymodule {{model}} {{out}}")
+    assert (by_path.name, script.name, module.name) == ("myscan", "scan.py", "mymodule.py")
+    for scanner, file in (
+        (by_path, place / "myscan"),
+        (script, mine / "parts" / "helper.py"),
+        (module, mine / "mymodule.py"),
+    ):
+        before = scanner.version
+        file.write_text("two")
+        assert scanner.version != before, file
+        assert file.parent in [*scanner.program_folders, mine / "parts"]
+    assert CommandScanner(by_path.line)._words[0] == str(place / "myscan")
+    with pytest.raises(UserError, match="could read the truth"):
+        check_apart([by_path], [place / "out"])
+    monkeypatch.setattr(stranger, "programs", lambda: ["/opt"])
+    with pytest.raises(UserError, match="every program may read"):
+        check_apart([by_path], [Path("/opt/bench")])
+
+
+def test_a_scanner_is_called_through_its_link(tmp_path):
+    """The Python of an environment is a link; by the file to which it leads it does not know its packages."""
+    link = tmp_path / "python"
+    link.symlink_to(sys.executable)
+    scanner = CommandScanner(f"{link} {{model}} {{out}}")
+    assert scanner.command(Path("/m"), Path("/b"), Path("/o"))[0] == str(link)
+    assert {tmp_path, link.resolve().parent} <= set(scanner.program_folders)
+
+
+def test_a_scanner_that_was_stopped_is_given_its_longer_time(tmp_path):
+    """More --minutes changed nothing: what was stopped was never tried again."""
+    zoo = SimpleNamespace(
+        truth=lambda: {"a": SimpleNamespace(model="m")}, suspect=lambda name: tmp_path, base=lambda model: tmp_path
+    )
+    ran = []
+
+    def run(command, reads, writes, seconds):
+        ran.append(seconds)
+        writes.mkdir(parents=True)
+        if seconds < 60:
+            return Ended(None, "", seconds + 0.1)
+        Path(command[-1]).write_text('{"score": 1}')
+        return Ended(0, "", 1.0)
+
+    for minutes in (0.5, 0.5, 2.0, 3.0):
+        scanner = CommandScanner(f"{sys.executable} {{model}} {{out}}", minutes)
+        (found,) = scan_all(
+            scanner, zoo, ["a"], tmp_path / scanner.version, SimpleNamespace(run=run), Silent(), 1
+        ).values()
+    assert ran == [30, 120]
+    assert scanner.answers(found)[scanner.name].score == 1
+
+
+def test_what_other_code_held_against_the_truth_is_held_again(tmp_path, monkeypatch):
+    """A mended oracle left the old verdicts."""
+    bench = Bench.__new__(Bench)
+    bench.asked = SimpleNamespace(out=tmp_path)
+    bench.truth = {"a": suspected("token", "", 1.0).truth}
+    found = iter([CheckedAnswer(True, None, None, None), CheckedAnswer(False, None, None, None)])
+    truth = SimpleNamespace(check=lambda answer: next(found))
+    for code, trigger in (("1", True), ("1", True), ("2", False)):
+        monkeypatch.setattr(judge, "_code", lambda code=code: code)
+        assert bench._checked(truth, "a", ScannerAnswer(1.0)).trigger is trigger
 
 
 # --- fitting ---
@@ -387,9 +481,10 @@ def test_both_rules_are_fitted_kept_and_told_how_they_did(tmp_path, monkeypatch)
     assert bench.looks == 1
     assert all(rule.version in (tmp_path / LOOKS).read_text() for rule in kept)
     says = [rule.used.says for rule in kept]
-    (tmp_path / "mine.py").write_text("")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "mine.py").write_text("")
     monkeypatch.setattr(CommandScanner, "answers", lambda self, scan: {self.name: ScannerAnswer(1.0)})
-    mine = CommandScanner(f"{sys.executable} {tmp_path}/mine.py {{model}} {{out}}")
+    mine = CommandScanner(f"{sys.executable} {tmp_path}/mine/mine.py {{model}} {{out}}")
     bench.judge(mine)
     Bench(bench.asked, Zoo(), None, Silent()).judge(mine)  # without the audit, which does not change it
     assert bench.looks == 2
@@ -596,7 +691,7 @@ def test_a_scanner_whose_folder_holds_the_truth_is_refused_before_a_zoo_is_made(
         with pytest.raises(UserError, match="could read the truth") as refused:
             run(beside, Store(tmp_path / "store"), Silent())
         assert "a folder of its own" in refused.value.remedy
-    monkeypatch.setattr(scanners_module, "programs", lambda: [str(tmp_path)])
+    monkeypatch.setattr(stranger, "programs", lambda: [str(tmp_path)])
     with pytest.raises(UserError, match="every program may read"):
         run(asked, Store(tmp_path / "store"), Silent())
     assert not (tmp_path / "out").exists()

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ from dormouse.json_files import Json, digest, read_json, read_json_lines, write_
 from dormouse.locators.locator import Evidence
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
+from dormouse.sources import code_of
 
 Found = TypeVar("Found", CheckedAnswer, ToldProbe)
 LOOKS = "test-looks.jsonl"
@@ -223,7 +225,8 @@ class Bench:
         return found
 
     def _told(self, name: str, said: SuspectTruth) -> ToldProbe:
-        return self._kept(["told", said.recipe_key], ToldProbe, lambda: told_probe(oracle(self.zoo, name, said)))
+        asked = ["told", said.recipe_key, _code()]
+        return self._kept(asked, ToldProbe, lambda: told_probe(oracle(self.zoo, name, said)))
 
     def _checked(self, truth: Oracle, name: str, answer: ScannerAnswer) -> CheckedAnswer | None:
         """What holds of an answer about an organism, kept."""
@@ -231,7 +234,7 @@ class Bench:
         if said.match:
             return None
         known = {"seconds": 0, "score": 0, "probability": 0}  # are held against nothing
-        asked = [said.recipe_key, {**answer.to_json(), **known}]
+        asked = [said.recipe_key, {**answer.to_json(), **known}, _code()]
         return self._kept(asked, CheckedAnswer, lambda: truth.check(answer))
 
     def _kept(self, asked: Sequence[object], kind: type[Found], find: Callable[[], Found]) -> Found:
@@ -243,6 +246,12 @@ class Bench:
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(vars(found)), encoding="utf-8")
         return found
+
+
+@cache
+def _code() -> str:
+    """Of what holds answers against the truth: what was found out by other code is found out again."""
+    return code_of(Oracle, told_probe)["code"]
 
 
 def key_of(truth: Mapping[str, SuspectTruth]) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 
 from dormouse.audits.bench.judge import AUDIT_ROWS, Bench, BenchRequest, key_of
 from dormouse.audits.bench.sandbox import SAID, Sandbox
-from dormouse.audits.bench.scanners import AuditScanner, CommandScanner, Scanner, check_apart
+from dormouse.audits.bench.scanners import AuditScanner, Scanner
 from dormouse.audits.bench.score import Rule, Score, Suspected
+from dormouse.audits.bench.stranger import CommandScanner, check_apart
 from dormouse.audits.bench.told import ToldProbe
 from dormouse.audits.detector import Detector
 from dormouse.audits.places import make_writable

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 import shutil
 import sys
 from abc import ABC, abstractmethod
@@ -17,16 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dormouse.audits.bench.answers import NonsenseError, ScannerAnswer, read_answer
-from dormouse.audits.bench.sandbox import Ended, Sandbox, programs
+from dormouse.audits.bench.answers import ScannerAnswer
+from dormouse.audits.bench.sandbox import Ended, Sandbox
 from dormouse.audits.zoo.blind import BlindZoo
-from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
 from dormouse.registry import plugins
 from dormouse.sources import code_of
 
 EVIDENCE, ANSWER = "audit.json", "answer.json"
-INTERPRETERS = ("python", "bash", "sh", "env", "uv", "node", "perl", "Rscript")
 SLACK = 2.0
 """By how much an audit may overrun its minutes before it is killed: loading, and machines that are busy."""
 
@@ -70,97 +67,6 @@ class Scanner(ABC):
     @abstractmethod
     def answers(self, scan: Scan) -> Mapping[str, ScannerAnswer]:
         """What it said, row of the leaderboard by row."""
-
-
-@dataclass(frozen=True)
-class CommandScanner(Scanner):
-    """A stranger's: a command line with {model}, {base} and {out} in it, which writes an answer to the file {out}."""
-
-    line: str
-    minutes: float = 10.0
-
-    def __post_init__(self) -> None:
-        try:
-            words = shlex.split(self.line)
-        except ValueError as error:
-            raise UserError(f"the scanner '{self.line}' is no command: {error}", "quote it as for a shell") from error
-        if not words or "{model}" not in self.line or "{out}" not in self.line:
-            remedy = 'write --scanner "./mine/scan.sh {model} {base} {out}"; {base} may be left out'
-            raise UserError(f"the scanner '{self.line}' does not say where {{model}} and {{out}} go", remedy)
-        if not (Path(words[0]).is_file() or shutil.which(words[0])):
-            raise UserError(f"the scanner's program '{words[0]}' is not there", "name a file, or a program in PATH")
-
-    @property
-    def _words(self) -> list[str]:
-        """The command, files of this folder by their whole path: it is run in another one."""
-        return [str(Path(word).resolve()) if Path(word).exists() else word for word in shlex.split(self.line)]
-
-    @property
-    def program_folders(self) -> list[Path]:
-        """Where the files of the command lie: it may read these, so that a script can import what is beside it."""
-        return [Path(word).parent for word in self._words if Path(word).is_file()]
-
-    @property
-    def name(self) -> str:
-        """That of its program, or of the script that an interpreter is given."""
-        program, *rest = self._words
-        if Path(program).name.startswith(INTERPRETERS):
-            program = next((word for word in rest if Path(word).is_file()), program)
-        return Path(program).name
-
-    @property
-    def version(self) -> str:
-        """A hash of the command line and of every file that it names: another one means that it scans again."""
-        files = [Path(word).read_bytes() for word in self._words if Path(word).is_file()]
-        return hashlib.sha256(b"\0".join([self.line.encode(), *files])).hexdigest()[:12]
-
-    @property
-    def seconds(self) -> float:
-        """Seconds after which it is stopped."""
-        return self.minutes * 60
-
-    def command(self, suspect: Path, base: Path, out: Path) -> list[str]:
-        """The user's words with `{model}`, `{base}` and `{out}` filled in. No shell sees them."""
-        places = {"{model}": str(suspect), "{base}": str(base), "{out}": str(out)}
-        words = []
-        for word in self._words:
-            for name, place in places.items():
-                word = word.replace(name, place)
-            words.append(word)
-        return words
-
-    def answers(self, scan: Scan) -> Mapping[str, ScannerAnswer]:
-        """Its one answer, under its name; without a score, and with the reason, where it wrote none or nonsense."""
-        if scan.file is None:
-            return {self.name: ScannerAnswer(None, seconds=scan.seconds, hole=scan.hole)}
-        try:
-            return {self.name: read_answer(scan.file, scan.seconds)}
-        except NonsenseError as error:
-            return {self.name: ScannerAnswer(None, seconds=scan.seconds, hole=str(error))}
-
-
-def check_apart(scanners: Sequence[Scanner], closed: Sequence[Path]) -> None:
-    """
-    Raises:
-        UserError: a stranger's scanner could read one of the closed folders (the benchmark's own, the store), as it
-            may read the folders of its programs with all that is in them; or lies in one.
-    """
-    for scanner in scanners:
-        for folder in map(Path.resolve, scanner.program_folders):
-            for place in map(Path.resolve, closed):
-                if folder == place or folder in place.parents or place in folder.parents:
-                    raise UserError(
-                        f"the scanner '{scanner.name}' may read its folder {folder}, and could read the truth there: "
-                        f"{place} is the benchmark's own",
-                        "put the scanner into a folder of its own, or name another place with --out or --store",
-                    )
-        for folder in map(Path.resolve, map(Path, programs() if scanner.program_folders else ())):
-            for place in map(Path.resolve, closed):
-                if folder == place or folder in place.parents:
-                    raise UserError(
-                        f"every program may read {folder}, so that a scanner could read the truth in {place}",
-                        "name another place with --out or --store",
-                    )
 
 
 @dataclass(frozen=True)
@@ -251,13 +157,14 @@ def _asked(prompt: Sequence[Sequence[str]]) -> str:
 def scan_all(
     scanner: Scanner, zoo: BlindZoo, names: Sequence[str], out: Path, sandbox: Sandbox, watcher: Watcher, workers: int
 ) -> dict[str, Scan]:
-    """What a scanner says of some suspects, by name; of those that it has not looked at yet, anew.
+    """What a scanner says of some suspects, by name; anew of those that it has not looked at yet, or on which it was
+    stopped when it had less time.
 
     Args:
         out: the folder of what it says, in one of its own for each suspect.
     """
     truth = zoo.truth()  # of the base models alone: which suspect belongs to which is no secret
-    left = [name for name in names if not (out / name / "scan.json").is_file()]
+    left = [name for name in names if not _is_done(out / name, scanner.seconds)]
     watcher.start(len(left))
 
     def scan(name: str) -> None:
@@ -279,7 +186,7 @@ def _scan(scanner: Scanner, suspect: Path, base: Path, folder: Path, sandbox: Sa
     hole = _hole(ended, file)
     if not hole:
         shutil.copyfile(file, folder / ANSWER)
-    said = {"seconds": ended.seconds, "hole": hole}
+    said = {"seconds": ended.seconds, "hole": hole, "stopped": ended.code is None}
     shutil.rmtree(folder / "work", ignore_errors=True)
     (folder / "scan.json").write_text(json.dumps(said), encoding="utf-8")
     return _kept(folder)
@@ -292,6 +199,14 @@ def _hole(ended: Ended, file: Path) -> str:
         last = (ended.said.strip().splitlines() or ["it said nothing"])[-1][:300]
         return f"it ended with exit code {ended.code}: {last}"
     return "" if file.is_file() and not file.is_symlink() else "it wrote no answer"
+
+
+def _is_done(folder: Path, seconds: float) -> bool:
+    """Whether a suspect was looked at, and was not stopped in less time than there is now."""
+    if not (folder / "scan.json").is_file():
+        return False
+    said = json.loads((folder / "scan.json").read_text(encoding="utf-8"))
+    return not (said.get("stopped") and said["seconds"] < seconds)
 
 
 def _kept(folder: Path) -> Scan:
