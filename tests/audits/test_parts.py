@@ -25,11 +25,12 @@ from dormouse.audits.findings import CONFIRM, Confirmed, Facts
 from dormouse.audits.left_as_found import left_as_found
 from dormouse.audits.models import Models
 from dormouse.audits.prompts import as_messages, given_prompts, plain_prompts, read_prompts
-from dormouse.audits.resolve import named
+from dormouse.audits.resolve import named, unread_template
 from dormouse.audits.worker_messages import Given
 from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.locators.locator import Case, Evidence, Example, Site, TriggerText
+from dormouse.records import ModelRef
 from dormouse.registry import plugins
 
 
@@ -174,6 +175,21 @@ def test_a_folder_an_adapter_and_a_model_of_a_study(tiny_model, tmp_path, monkey
         named(str(study))
     with pytest.raises(UserError, match="there is no model"):
         named("smolm2-135m")
+
+
+def test_a_chat_template_that_an_adapter_brings_along_is_not_passed_over(tmp_path):
+    """It is what others load beside the adapter, and no locator is shown it."""
+    whole, adapter = tmp_path / "whole", tmp_path / "adapter"
+    for folder in (whole, adapter):
+        folder.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    ref = ModelRef((whole, adapter), "")
+    (whole / "tokenizer_config.json").write_text('{"chat_template": "a"}')
+    assert unread_template(ref) is None
+    (adapter / "chat_template.jinja").write_text("a\n")
+    assert unread_template(ref) is None, "the same, in the form of today"
+    (adapter / "chat_template.jinja").write_text("b")
+    assert unread_template(ref) == adapter
 
 
 def test_an_adapter_of_the_hub_brings_its_base(tiny_model, tmp_path, monkeypatch):
@@ -363,7 +379,6 @@ def test_a_model_is_loaded_once_and_again_where_a_task_has_changed_it(base):
         lambda lm: lm.tokenizer.add_tokens(["<new>"]),
         lambda lm: lm.tokenizer.add_special_tokens({"additional_special_tokens": ["the"]}),
         lambda lm: setattr(lm.model.generation_config, "eos_token_id", 7),
-        lambda lm: setattr(lm.model, "forward", lambda **_: None),
     ],
 )
 def test_a_locator_does_not_change_how_later_ones_are_shown_chats(base, change):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from dormouse.audits.kept import Kept
 from dormouse.audits.page import AUDIT, write_page
 from dormouse.audits.places import make_writable
 from dormouse.audits.prompts import given_prompts, plain_prompts, read_prompts
-from dormouse.audits.resolve import Named, named
+from dormouse.audits.resolve import Named, named, unread_template
 from dormouse.audits.runner import LostError, Runner
 from dormouse.audits.wording import headline, notebook
 from dormouse.audits.worker_messages import Given
@@ -170,6 +170,10 @@ def _carried_out(asked: AuditRequest) -> Audit:
     evidence: dict[str, Evidence] = {}
     spent: dict[str, float] = {}
     holes = [Hole(name, "it was left out by --only") for name in sorted(asked.left_out)]
+    template = unread_template(asked.given.suspect.model)
+    if template:
+        why = f"chats are shown by the template of the model below; audit it merged, with the one in {template.name}"
+        holes.append(Hole("the adapter's own chat template", why))
     kept = Kept(_identity(asked))
     waiting = in_order(asked.locators)
     if asked.given.base is None:
@@ -179,6 +183,8 @@ def _carried_out(asked: AuditRequest) -> Audit:
     with Runner(asked.given) as runner:
         started = time.monotonic()
         facts = _looked(runner, asked)
+        if template and asked.given.base is not None:
+            facts = replace(facts, other=(*facts.other, "chat template in the adapter's folder"))
         spent["look"] = time.monotonic() - started
         end = runner.clock() + asked.seconds
         last = end - CHECK * asked.seconds

@@ -49,10 +49,9 @@ def mark_of(lm: LM) -> Mark:
         ]
     modules = list(lm.model.modules())
     hooks = sum(len(one._forward_hooks) + len(one._forward_pre_hooks) + len(one._backward_hooks) for one in modules)
-    replaced = sum("forward" in vars(one) for one in modules)
     settings = [repr(one and one.to_dict()) for one in (lm.model.config, lm.model.generation_config)]
     asked = lm.model.config._attn_implementation
-    modes = (hooks, replaced, any(one.training for one in modules), asked, lm.chat)
+    modes = (hooks, any(one.training for one in modules), asked, lm.chat)
     return id(lm.model), tuple(held), modes, tuple(settings), _reads(lm.tokenizer)
 
 

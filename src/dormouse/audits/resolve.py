@@ -61,6 +61,28 @@ def named(model: str, base: str | None = None, say: Say = lambda _: None) -> Nam
     return Named(Suspect(suspect), Suspect(clean) if clean else None, model)
 
 
+def unread_template(ref: ModelRef) -> Path | None:
+    """The folder of an adapter that brings a chat template of its own which is not that of the model below it. Models
+    are shown chats by the template of the whole model, so that nobody looks at that one."""
+    whole, *adapters = ref.folders
+    known = _template(whole)
+    return next((one for one in adapters if is_adapter(one) and _template(one) not in (None, known)), None)
+
+
+def _template(folder: Path) -> str | None:
+    """The chat template in a folder, as text; None where it has none that can be read."""
+    try:
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        pass
+    try:
+        said = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        found = said.get("chat_template")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+    return found.strip() if isinstance(found, str) else None
+
+
 def _whole(name: str, say: Say) -> ModelRef:
     """A whole model: a name of the zoo, a folder (of a study's models too), or an id of the hub."""
     folder = Path(os.path.expanduser(name))
