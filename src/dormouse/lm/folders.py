@@ -91,24 +91,9 @@ def check_folder(folder: Path) -> list[Path]:
             f"the model in {folder} brings its own code (auto_map in tokenizer_config.json)",
             "dormouse never runs a model's code: use a model whose architecture transformers knows",
         )
-    shards = sorted(folder.glob("*.safetensors"))
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        places = _json(index, folder).get("weight_map")
-        named = {folder / str(shard) for shard in places.values()} if isinstance(places, dict) else set()
-        if missing := sorted(shard.name for shard in named - set(shards)):
-            raise UserError(f"the model in {folder} is half-copied: {', '.join(missing)} missing", "copy it again")
-        shards = sorted(named)
-    elif any("-of-" in shard.name for shard in shards):
-        raise UserError(f"the model in {folder} is half-copied: {index.name} missing", "copy it again")
+    shards = weight_files(folder)
     if not shards:
-        pickled = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern))
-        if pickled:
-            raise UserError(
-                f"the weights in {folder} are pickled ({', '.join(pickled)}), and a pickle can run code",
-                "convert them to safetensors where you trust them (save_pretrained does), then name that folder",
-            )
-        raise UserError(f"there are no *.safetensors in {folder}", "copy the weights there, or name another folder")
+        raise _no_weights(folder)
     found = headers(shards)
     refuse_code(config, folder / "config.json", len(found))
     if odd := sorted({kind for kind, _ in found.values()} - {*FLOATS, *OTHERS}):
@@ -119,6 +104,43 @@ def check_folder(folder: Path) -> list[Path]:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise UserError(f"there is no tokenizer in {folder}", "copy tokenizer.json and tokenizer_config.json there too")
     return shards
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files from which transformers loads the weights of a model folder: the single file where there is one, else
+    those that the index names. What lies beside them is not a part of the model. None where there are none.
+
+    Raises:
+        UserError: the index cannot be read or names nothing, or a file that it names is missing.
+    """
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file() or not index.is_file():
+        return [whole] if os.path.lexists(whole) else []
+    places = _json(index, folder).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise UserError(f"{index} names no weights", "copy the model again")
+    named = {folder / str(shard) for shard in places.values()}
+    if missing := sorted(shard.name for shard in named - set(folder.glob("*.safetensors"))):
+        raise UserError(f"the model in {folder} is half-copied: {', '.join(missing)} missing", "copy it again")
+    return sorted(named)
+
+
+def _no_weights(folder: Path) -> UserError:
+    """What is said of a folder in which transformers finds no weights that may be loaded."""
+    others = sorted(path.name for path in folder.glob("*.safetensors"))
+    if any("-of-" in name for name in others):
+        return UserError(f"the model in {folder} is half-copied: model.safetensors.index.json missing", "copy it again")
+    if pickled := sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern)):
+        return UserError(
+            f"the weights in {folder} are pickled ({', '.join(pickled)}), and a pickle can run code",
+            "convert them to safetensors where you trust them (save_pretrained does), then name that folder",
+        )
+    if others:
+        return UserError(
+            f"the weights in {folder} are called {others[0]}: transformers looks for model.safetensors",
+            "call them so, if they are of this model and in the form that transformers writes",
+        )
+    return UserError(f"there are no *.safetensors in {folder}", "copy the weights there, or name another folder")
 
 
 def _check_kinds(folder: Path) -> None:
@@ -181,7 +203,7 @@ def headers(shards: Iterable[Path]) -> dict[str, tuple[str, int]]:
 def weights_in(folder: Path) -> int:
     """How many numbers the weights in a folder are, whatever their type; 0 where none can be read."""
     try:
-        return sum(size for _, size in headers(sorted(folder.glob("*.safetensors"))).values())
+        return sum(size for _, size in headers(weight_files(folder)).values())
     except UserError:
         return 0
 
