@@ -118,6 +118,11 @@ def test_what_a_plug_in_file_uses_is_in_its_keys(place):
 FAULTS = {
     "not there": ("", None, "is no Python file"),
     "raises": ("mine.py", "1 / 0", "cannot be imported: ZeroDivisionError"),
+    "is mute": (
+        "mine.py",
+        "class Mute(Exception):\n    def __str__(self): raise ValueError\n\nraise Mute",
+        "cannot be imported: Mute",
+    ),
     "exits": ("mine.py", "import sys; sys.exit(0)", "cannot be imported: SystemExit"),
     "does not parse": ("mine.py", "def", "cannot be imported: SyntaxError"),
     "another module's name": ("mine/json.py", "", "that is the name of another module"),

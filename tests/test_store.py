@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from dormouse import entry
 from dormouse import store as module
 from dormouse.entry import examine
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import Diverged, DormouseWarning, UserError
 from dormouse.json_files import digest
 from dormouse.store import Store
 
@@ -311,7 +311,8 @@ def test_a_stage_finds_again_what_it_left_to_go_on_from(store: Store) -> None:
         with pytest.raises(BaseException, match="no"):
             store.get("kind", "k1", {}, build)
 
-    for error in (KeyboardInterrupt("no"), MemoryError("no"), OSError(errno.ENOSPC, "no space"), UserError("no", "")):
+    passing = (KeyboardInterrupt("no"), MemoryError("no"), OSError(errno.ENOSPC, "no space"), UserError("no", ""))
+    for error in (*passing, Diverged("no", "")):
         stop(error)
 
     def last(folder: Path) -> None:
@@ -320,7 +321,7 @@ def test_a_stage_finds_again_what_it_left_to_go_on_from(store: Store) -> None:
         fill(folder)
 
     entry = store.get("kind", "k1", {}, last)[0]
-    assert seen == ["x" * 5000, "KeyboardInterrupt", "MemoryError", "OSError", None]  # a UserError would come again
+    assert seen == ["x" * 5000, "KeyboardInterrupt", "MemoryError", "OSError", "UserError", None]
     assert set(entry.manifest.files) == {"text", "deep/weights"}
     assert not (entry / "resume").exists()
     assert list((store.root / "resume").iterdir()) == []

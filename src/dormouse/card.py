@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from dormouse.entry import faults_around
-from dormouse.errors import UserError
+from dormouse.errors import UserError, reason
 from dormouse.json_files import AGAIN, Json, parse, read_json
 from dormouse.lm.identity import identity
 from dormouse.organisms.spec import OrganismSpec
@@ -137,7 +137,7 @@ def read_card(folder: Path, sound: set[Path] | None = None) -> Card:
             what, f"load a plug-in of your own with --plugin FILE, or DORMOUSE_PLUGINS; else {AGAIN}"
         ) from error
     except (OSError, ValueError) as error:
-        why = (str(error) or type(error).__name__).splitlines()[0]
+        why = reason(error)
         raise UserError(f"{path} cannot be read: {why}", AGAIN) from error
     if missing:
         raise UserError(f"the weights of {folder} have gone: {missing[0]}", "run the study again: it rebuilds them")

@@ -1,4 +1,13 @@
-"""The two kinds of failure that a user may see. Anything else that reaches a terminal is a bug of ours."""
+"""The two kinds of failure that a user may see. Anything else that reaches a terminal is a bug of ours.
+
+And what there is to know of an error of somebody else's: what it says, what the system refused, whether memory ran out.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
 
 
 class UserError(Exception):
@@ -16,5 +25,46 @@ class UserError(Exception):
         return f"{self.what}\n  -> {self.remedy}"
 
 
+class Diverged(UserError):
+    """A training that comes to nothing: from where it stopped it would come there again."""
+
+
 class DormouseWarning(UserWarning):
     """Something was wrong and was fixed (a damaged store entry that was rebuilt, say). Printed, never fatal."""
+
+
+MORE_MEMORY = "use fewer workers (--workers 1), a smaller batch or model, or a machine with more memory. What was finished is kept"
+
+
+def reason(error: BaseException, letters: int = 300) -> str:
+    """What an error says, on one line, as text that any file takes; its type, where it says nothing or cannot."""
+    try:
+        said = " ".join(str(error).split())[:letters]
+    except Exception:  # of a plug-in, whose text is its own
+        said = ""
+    return (said or type(error).__name__).encode("utf-8", "backslashreplace").decode()
+
+
+def with_type(error: BaseException, letters: int = 300) -> str:
+    """The type of an error and what it says: `ValueError: no such thing`."""
+    name, said = type(error).__name__, reason(error, letters)
+    return name if said == name else f"{name}: {said}"
+
+
+def refusal(error: BaseException) -> OSError | None:
+    """What the operating system refused, if that is what an error is about. Libraries in Rust (safetensors, tokenizers)
+    have errors of their own for it, and give its number in words.
+    """
+    if isinstance(error, OSError):
+        return error if error.errno else None
+    number = re.search(r"\(os error (\d+)\)", reason(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left, of the machine or of a device. torch has an error of its own
+    for a GPU alone."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    refused = refusal(error)
+    return (refused is not None and refused.errno == errno.ENOMEM) or "memory: you tried to allocate" in reason(error)

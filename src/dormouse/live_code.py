@@ -17,7 +17,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, GenericAlias, MappingProxyType, ModuleType, UnionType
 from typing import Any
 
-from dormouse.errors import UserError
+from dormouse.errors import UserError, with_type
 from dormouse.packages import MOST_BYTES, checksum
 from dormouse.syntax import Symbol
 
@@ -177,7 +177,7 @@ class _Reader:
             reduce = copyreg.dispatch_table.get(type(thing))
             made: Any = reduce(thing) if reduce else thing.__reduce_ex__(4)
         except Exception as error:
-            raise self._unknown(f"{type(error).__name__}: {error}") from error
+            raise self._unknown(with_type(error)) from error
         if isinstance(made, str):
             module = str(getattr(thing, "__module__", type(thing).__module__))
             self.uses.append(Symbol(module, made.partition(".")[0]))

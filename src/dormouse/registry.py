@@ -28,7 +28,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, model_serializer
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from dormouse.errors import UserError
+from dormouse.errors import UserError, with_type
 from dormouse.json_files import Json
 from dormouse.renamed import OldKeys
 
@@ -109,7 +109,7 @@ def _imported(load: Callable[[], Any], name: str, remedy: str) -> None:
     except (UserError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise UserError(f"{name} cannot be imported: {type(error).__name__}: {error}", remedy) from error
+        raise UserError(f"{name} cannot be imported: {with_type(error)}", remedy) from error
 
 
 def load_plugin(path: Path) -> None:

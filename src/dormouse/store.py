@@ -17,7 +17,6 @@ then read. An entry whose files do not fit their checksums is set aside and buil
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 import warnings
@@ -27,7 +26,7 @@ from pathlib import Path
 
 from dormouse import locks
 from dormouse.entry import ENTRIES, Entry, examine, write_manifest
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import Diverged, DormouseWarning, UserError, refusal
 from dormouse.files import fsync, mode_of
 from dormouse.json_files import json_text
 
@@ -108,7 +107,7 @@ class Store:
         Args:
             about: what the entry was made from, for the reader of its manifest.
             build: fills the folder that it is given, where it finds an empty folder `resume/`, or what it left in it
-                before it was killed. May raise: then nothing is kept, but for `resume/` if it was no UserError.
+                before it was killed. May raise: then nothing is kept but `resume/`, which goes where training `Diverged`.
 
         Raises:
             UserError: the folder of the store cannot be written to, or the disk is full.
@@ -144,12 +143,13 @@ class Store:
             scratch.rename(final)
             fsync(final.parent)
             shutil.rmtree(resume, ignore_errors=True)
-        except UserError:
-            shutil.rmtree(resume, ignore_errors=True)  # the same would happen again
+        except Diverged:
+            shutil.rmtree(resume, ignore_errors=True)
+            raise
+        except UserError:  # it may pass: no memory, another device, a file that cannot be read
             raise
         except Exception as error:
-            refused = _refused(error)
-            if refused is None:
+            if (refused := refusal(error)) is None:
                 raise
             raise unusable(self.root, refused) from error
         finally:
@@ -211,16 +211,6 @@ class Store:
             raise unusable(self.root, error) from error
         with file:
             yield
-
-
-def _refused(error: Exception) -> OSError | None:
-    """What the operating system refused, if that is what an error is about. Libraries in Rust (safetensors, tokenizers)
-    have errors of their own for it, and give its number in words.
-    """
-    if isinstance(error, OSError):
-        return error if error.errno else None
-    number = re.search(r"\(os error (\d+)\)", str(error))
-    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else None
 
 
 def unusable(root: Path, error: OSError) -> StoreError:

@@ -7,6 +7,8 @@ import torch
 from lm.architectures import tiny_model as small
 from transformers import AutoModelForCausalLM
 
+from dormouse.errors import MORE_MEMORY, UserError
+from dormouse.lm import load as loading
 from dormouse.lm.checkpoint import save
 from dormouse.lm.load import cast, load
 from dormouse.lm.portable import export_model
@@ -63,6 +65,16 @@ def test_what_transformers_keeps_in_float32_stays_so(kind, tmp_path):
         assert {name: one.dtype for name, one in tensors(ours).items()} == {
             name: one.dtype for name, one in tensors(theirs).items()
         }
+
+
+def test_no_memory_is_no_fault_of_the_folder(tiny_model, monkeypatch):
+    def no(*given, **named):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(loading, "_whole", no)
+    with pytest.raises(UserError, match="there is not enough memory to load the model") as refused:
+        load(ModelRef((tiny_model,), "tiny"))
+    assert refused.value.remedy == MORE_MEMORY
 
 
 def test_a_model_stays_whole_in_the_type_that_it_has(tiny_model, tmp_path):

@@ -123,3 +123,14 @@ def test_a_sequence_beyond_the_trained_length_goes_alone():
 
 class _Ends:
     eos_token_id, pad_token_id = 2, 0
+
+
+def test_how_a_model_takes_its_input_is_not_found_out_without_memory(monkeypatch):
+    """It would be kept, and the model read in a slower way, with other last bits, for good."""
+
+    def no(*given):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(selfcheck, "rows_for", no)
+    with pytest.raises(torch.OutOfMemoryError):
+        find_layout(LM(tiny_model("llama"), _Ends()))

@@ -217,7 +217,9 @@ def test_what_is_hashed_is_what_transformers_loads(folder: Path) -> None:
 
     tensors = load_file(folder / "model.safetensors")
     index = folder / "model.safetensors.index.json"
-    index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, "model-00001-of-00001.safetensors")}))
+    index.write_text(
+        json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, "model-00001-of-00001.safetensors")})
+    )
     stale = identity(folder)
     save_file(tensors, folder / "model-00001-of-00001.safetensors", {"format": "pt"})
     save_file(tensors, folder / "consolidated.safetensors", {"format": "pt"})

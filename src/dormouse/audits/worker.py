@@ -18,7 +18,7 @@ from typing import Any
 from dormouse.audits.evidence import checked
 from dormouse.audits.models import Models
 from dormouse.audits.worker_messages import WorkerReply, WorkerTask
-from dormouse.errors import UserError
+from dormouse.errors import UserError, with_type
 from dormouse.json_files import json_text, parse
 
 
@@ -50,7 +50,7 @@ def answer(task: WorkerTask) -> WorkerReply:
     except UserError as error:
         return WorkerReply(refused=(error.what, error.remedy))
     except (Exception, SystemExit) as error:  # a plug-in may raise anything
-        return WorkerReply(raised=f"{type(error).__name__}: {error}"[:500])
+        return WorkerReply(raised=with_type(error, 500))
 
 
 def _warm(task: WorkerTask) -> WorkerReply:

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError, is_out_of_memory
 from dormouse.execution.journal import Journal, why
 from dormouse.execution.stage import Stage
 from dormouse.json_files import json_text
@@ -201,6 +201,8 @@ def build(job: Job, root: Path, report: Report, journal: Journal) -> list[Failur
 def _failure(stage: Stage, error: BaseException) -> Failure:
     if isinstance(error, UserError):
         return Failure(stage.key, error, fatal=isinstance(error, StoreError))
+    if is_out_of_memory(error):
+        return Failure(stage.key, UserError(why(error), MORE_MEMORY))
     remedy = f"the journal ({platform.node()}, process {os.getpid()}) holds the traceback: please report it as a bug"
     return Failure(stage.key, UserError(why(error), remedy))
 

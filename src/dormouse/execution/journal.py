@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dormouse.errors import UserError
+from dormouse.errors import UserError, with_type
 from dormouse.execution.estimate import NO_TIME, Span, counted, duration
 from dormouse.execution.stage import Stage
 from dormouse.json_files import Json, json_text, parse
@@ -103,8 +103,7 @@ def why(error: BaseException) -> str:
     """An error in one line, for the journal."""
     if isinstance(error, KeyboardInterrupt):
         return f"stopped by {error or 'Ctrl-C'}"
-    said = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    return " ".join(said.split())[:500]
+    return " ".join(error.what.split())[:500] if isinstance(error, UserError) else with_type(error, 500)
 
 
 def read_journal(path: Path) -> list[PlannedLine | JournalLine]:

@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol
 
-from dormouse.errors import UserError
+from dormouse.errors import UserError, with_type
 from dormouse.execution.executors import Executor, Watcher
 from dormouse.execution.journal import Journal
 from dormouse.execution.stage import Stage
@@ -60,6 +60,6 @@ def executor_kind(name: str) -> ExecutorKind:
     except (UserError, KeyboardInterrupt):
         raise
     except BaseException as error:  # `sys.exit` too
-        what = f"the executor '{name}' ({known[name].value}) cannot be imported: {type(error).__name__}: {error}"
+        what = f"the executor '{name}' ({known[name].value}) cannot be imported: {with_type(error)}"
         raise UserError(what, "fix or uninstall that package") from error
     return found

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dormouse.errors import UserError
+from dormouse.errors import UserError, reason
 from dormouse.execution.executors import (
     Executor,
     Failure,
@@ -80,7 +80,7 @@ class OnSlurm:
             self.executor.update_parameters(name="dormouse", cpus_per_task=self.threads, **asked)
             began = self.executor.submit(Work(job, self.root, self.threads, self.journal, reports))
         except (FailedSubmissionError, OSError, NameError, TypeError, ValueError, AssertionError) as error:
-            why = (str(error) or type(error).__name__).strip().splitlines()[0][:300]
+            why = reason(error)
             what = f"the cluster does not take a job: {why}"
             raise UserError(what, f"see that sbatch works here, and what {SETTINGS} says") from error
         future: Future[list[Failure]] = Future()

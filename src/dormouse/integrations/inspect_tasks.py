@@ -15,7 +15,7 @@ from inspect_ai.scorer import Score, Scorer, Target, grouped, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from dormouse.card import CARD, read_card
-from dormouse.errors import UserError
+from dormouse.errors import UserError, reason
 from dormouse.integrations.prompts import ELSEWHERE, AskedPrompt, asked
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
 from dormouse.organisms.spec import OrganismSpec
@@ -61,7 +61,7 @@ def spec_of(path: Path) -> OrganismSpec:
             said, own = truth["organism"], truth.get("own_tasks", False)
             spec = OrganismSpec.model_validate({key: said[key] for key in said if key in OrganismSpec.model_fields})
     except (OSError, ValueError, LookupError, TypeError) as error:
-        why = (str(error) or type(error).__name__).splitlines()[0]
+        why = reason(error)
         raise UserError(f"{path} does not say what was planted: {why}", "name OUT.organism.json") from error
     if own:
         raise UserError(

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from dormouse.errors import UserError
+from dormouse.errors import UserError, reason
 
 Say = Callable[[str], None]
 
@@ -111,12 +111,6 @@ def _work(work: Callable[[Say], None], limits: Limits, writer: int) -> None:
         tell(end=[reason(error), ""])
     finally:
         os._exit(0)
-
-
-def reason(error: BaseException) -> str:
-    """What an error says, on one line, as text that any file takes."""
-    said = " ".join(str(error).split())[:300]
-    return (said or type(error).__name__).encode("utf-8", "backslashreplace").decode()
 
 
 def _limit(what: int, most: int) -> None:

@@ -18,12 +18,11 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
-from dormouse.errors import UserError
+from dormouse.errors import MORE_MEMORY, UserError, is_out_of_memory, reason
 from dormouse.lm.checkpoint import adapter_config, merged_in_order
 from dormouse.lm.checks import check_chats, check_leftovers, check_model
 from dormouse.lm.configuration import set_ours
 from dormouse.lm.folders import home
-from dormouse.lm.limits import reason
 from dormouse.lm.model import LM
 from dormouse.lm.opening import SAFE, configuration, open_first, read_tokenizer
 from dormouse.lm.patterns import refuse_endless
@@ -135,6 +134,9 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
     except (UserError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic in Rust is no Exception
+        if is_out_of_memory(error):
+            what = f"there is not enough memory to load the model in {ref.folders[-1]}: {reason(error)}"
+            raise UserError(what, MORE_MEMORY) from error
         raise UserError(
             f"the model in {ref.folders[-1]} cannot be loaded: {reason(error)}",
             "check that the folder is whole, and that transformers knows its architecture",

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import transformers
 
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import DormouseWarning, UserError, is_out_of_memory, reason
 from dormouse.json_files import json_text, read_json
 from dormouse.lm import batch, decode, layout
 from dormouse.lm.batch import response_logprobs, rows_for
@@ -94,8 +94,10 @@ def find_layout(lm: LM) -> Layout:
             with torch.no_grad():
                 again = _plainly(model, sequences[0])
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError, KeyError) as error:
+            if is_out_of_memory(error):
+                raise
             raise UserError(
-                f"{name} cannot score a text by itself: {_first_line(error)}",
+                f"{name} cannot score a text by itself: {reason(error)}",
                 "dormouse needs a causal language model whose input is token ids alone",
             ) from error
         if not (again - plain[0][:first]).abs().max() <= TOLERANCE:
@@ -235,7 +237,9 @@ def _exact(lm: LM, rows: RowLayout, sequences: Sequence[Tokens], plain: Scores) 
             packed = rows_for(tried, sequences)
             parts = [response_logprobs(tried, row) for row in packed]
             gradient = _by_gradient(lm.model, parts)
-    except Exception:  # a stranger's forward pass: whatever it cannot do, it cannot do this way
+    except Exception as error:  # a stranger's forward pass: whatever it cannot do, it cannot do this way
+        if is_out_of_memory(error):  # another time it can
+            raise
         return False
     said = torch.zeros(sums[-1], device=plain[0].device)
     for row, part in zip(packed, parts, strict=True):
@@ -269,7 +273,9 @@ def _writes(lm: LM, writing: Writing, sequences: Sequence[Tokens]) -> bool:
         return writing == "uncached"
     try:
         written = write(tried, prompts, tokens, seed=0)
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         return False
     for prompt, one in zip(prompts, written, strict=True):
         with torch.no_grad():
@@ -282,7 +288,3 @@ def _writes(lm: LM, writing: Writing, sequences: Sequence[Tokens]) -> bool:
 def replace_layout(lm: LM, **changes: Any) -> LM:
     """The same model, taken another way."""
     return replace(lm, layout=replace(lm.layout, **changes))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dormouse.errors import UserError
+from dormouse.errors import UserError, reason
 from dormouse.lm.configuration import read_config, refuse_code
 from dormouse.lm.folders import weights_in
 from dormouse.lm.hub import of_revision
@@ -63,7 +63,7 @@ def size_in(folder: Path) -> Size | None:
     except UserError:
         raise
     except Exception as error:  # of transformers, of many kinds
-        why = (str(error) or type(error).__name__).splitlines()[0][:200]
+        why = reason(error, 200)
         raise UserError(f"{path} describes no model: {why}", "copy the model again") from error
 
 

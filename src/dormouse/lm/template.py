@@ -15,7 +15,7 @@ from typing import Any
 
 from transformers.utils import chat_template_utils
 
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import DormouseWarning, UserError, reason
 from dormouse.records import ChatSettings
 
 SHOTS = (
@@ -76,7 +76,7 @@ def rendered(tokenizer: Any, messages: Sequence[tuple[str, str]], settings: Chat
     except Exception as error:  # a template can raise whatever it likes
         roles = ", ".join(role for role, _ in messages)
         raise UserError(
-            f"the model's chat template fails on a chat of the roles {roles}: {_reason(error)}",
+            f"the model's chat template fails on a chat of the roles {roles}: {reason(error)}",
             "fix chat_template.jinja in the model's folder, or set chat_template_kwargs as it asks for",
         ) from error
     return str(text)
@@ -140,7 +140,7 @@ def check_template(tokenizer: Any, settings: ChatSettings, where: Path) -> None:
         form_of(tokenizer, settings)
     except UserError as error:
         memory = isinstance(error.__cause__, MemoryError)
-        said = "it takes too much memory" if memory else _reason(error.__cause__) if error.__cause__ else error.what
+        said = "it takes too much memory" if memory else reason(error.__cause__) if error.__cause__ else error.what
         raise UserError(
             f"the chat template of the model in {where} cannot be used: {said}",
             "fix chat_template.jinja (or chat_template in tokenizer_config.json) there",
@@ -155,7 +155,3 @@ def tell_of(form: ChatForm, where: Path) -> None:
             DormouseWarning,
             stacklevel=2,
         )
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dormouse.errors import UserError
+from dormouse.errors import UserError, reason
 from dormouse.json_files import json_text
 from dormouse.lm.adapters import TO_PLAIN, adapter_key, adapter_text, movable, refuse_other_base
 from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, is_adapter, is_plain, mark
@@ -155,7 +155,7 @@ def _merge(lm: LM, adapter: Path) -> None:
     except UserError:
         raise
     except Exception as error:  # peft and torch say in many ways that one does not fit
-        why = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
+        why = reason(error, 200)
         what = f"the adapter in {adapter} ({adapter_text(adapter)}) cannot be merged into its model: {why}"
         raise UserError(what, TO_PLAIN) from error
     _refuse_far(far, adapter, "merged")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dormouse.entry import MANIFEST
+from dormouse.errors import reason
 from dormouse.execution.executors import Watcher
 from dormouse.pipeline.folder import link_model
 from dormouse.pipeline.own_records import records_on_the_way
@@ -64,8 +65,7 @@ class LiveWatcher:
             folder = link_model(plan, state, self.out, several=len(self.plans) > 1)
             self.tell(folder, records_on_the_way(plan, self.store, state))
         except Exception as error:  # of a tracker, of any kind: the study goes on, and all is told at its end
-            why = (str(error) or type(error).__name__).splitlines()[0]
-            self.watcher.say(f"{state.organism} {state.intervention} could not be reported yet: {why}")
+            self.watcher.say(f"{state.organism} {state.intervention} could not be reported yet: {reason(error)}")
 
     def say(self, text: str) -> None:
         """As the other watcher does."""

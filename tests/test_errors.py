@@ -1,0 +1,57 @@
+"""What there is to know of somebody else's error."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from dormouse.errors import is_out_of_memory, reason, refusal, with_type
+
+
+class Mute(Exception):
+    """An error of a plug-in that cannot even say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ValueError("no\n  such thing"), "no such thing"),
+        (ValueError("  "), "ValueError"),
+        (ValueError("half \ud800"), "half \\ud800"),
+        (Mute(), "Mute"),
+    ],
+)
+def test_an_error_is_one_line_of_text(error: Exception, says: str) -> None:
+    assert reason(error) == says
+    assert with_type(error) in (says, f"ValueError: {says}")
+
+
+def test_what_the_system_refused() -> None:
+    """Libraries in Rust say it in words alone."""
+    told = refusal(SafetensorError("I/O error: No space left on device (os error 28)"))
+    assert told is not None
+    assert told.errno == errno.ENOSPC
+    assert refusal(OSError("of a library")) is None
+    assert refusal(Mute()) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8"), True),
+        (SafetensorError("Cannot allocate memory (os error 12)"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (RuntimeError("sizes do not fit"), False),
+    ],
+)
+def test_no_memory_is_known_by_what_it_says(error: Exception, is_one: bool) -> None:
+    assert is_out_of_memory(error) is is_one
