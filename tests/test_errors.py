@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from dormouse.errors import is_out_of_memory, reason, refusal, with_type
 
 
-class Mute(Exception):
+class MuteError(Exception):
     """An error of a plug-in that cannot even say what it is."""
 
     def __str__(self) -> str:
@@ -24,7 +24,7 @@ class Mute(Exception):
         (ValueError("no\n  such thing"), "no such thing"),
         (ValueError("  "), "ValueError"),
         (ValueError("half \ud800"), "half \\ud800"),
-        (Mute(), "Mute"),
+        (MuteError(), "MuteError"),
     ],
 )
 def test_an_error_is_one_line_of_text(error: Exception, says: str) -> None:
@@ -38,7 +38,7 @@ def test_what_the_system_refused() -> None:
     assert told is not None
     assert told.errno == errno.ENOSPC
     assert refusal(OSError("of a library")) is None
-    assert refusal(Mute()) is None
+    assert refusal(MuteError()) is None
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from dormouse import entry
 from dormouse import store as module
 from dormouse.entry import examine
-from dormouse.errors import Diverged, DormouseWarning, UserError
+from dormouse.errors import DivergedError, DormouseWarning, UserError
 from dormouse.json_files import digest
 from dormouse.store import Store
 
@@ -312,7 +312,7 @@ def test_a_stage_finds_again_what_it_left_to_go_on_from(store: Store) -> None:
             store.get("kind", "k1", {}, build)
 
     passing = (KeyboardInterrupt("no"), MemoryError("no"), OSError(errno.ENOSPC, "no space"), UserError("no", ""))
-    for error in (*passing, Diverged("no", "")):
+    for error in (*passing, DivergedError("no", "")):
         stop(error)
 
     def last(folder: Path) -> None:

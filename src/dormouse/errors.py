@@ -25,7 +25,7 @@ class UserError(Exception):
         return f"{self.what}\n  -> {self.remedy}"
 
 
-class Diverged(UserError):
+class DivergedError(UserError):
     """A training that comes to nothing: from where it stopped it would come there again."""
 
 
@@ -33,7 +33,7 @@ class DormouseWarning(UserWarning):
     """Something was wrong and was fixed (a damaged store entry that was rebuilt, say). Printed, never fatal."""
 
 
-MORE_MEMORY = "use fewer workers (--workers 1), a smaller batch or model, or a machine with more memory. What was finished is kept"
+MORE_MEMORY = "use fewer workers (--workers 1), a smaller batch or model, or more memory; what was finished is kept"
 
 
 def reason(error: BaseException, letters: int = 300) -> str:

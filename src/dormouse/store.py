@@ -26,7 +26,7 @@ from pathlib import Path
 
 from dormouse import locks
 from dormouse.entry import ENTRIES, Entry, examine, write_manifest
-from dormouse.errors import Diverged, DormouseWarning, UserError, refusal
+from dormouse.errors import DivergedError, DormouseWarning, UserError, refusal
 from dormouse.files import fsync, mode_of
 from dormouse.json_files import json_text
 
@@ -107,7 +107,7 @@ class Store:
         Args:
             about: what the entry was made from, for the reader of its manifest.
             build: fills the folder that it is given, where it finds an empty folder `resume/`, or what it left in it
-                before it was killed. May raise: then nothing is kept but `resume/`, which goes where training `Diverged`.
+                before it was killed. May raise: then nothing is kept but `resume/`, and that not on DivergedError.
 
         Raises:
             UserError: the folder of the store cannot be written to, or the disk is full.
@@ -143,7 +143,7 @@ class Store:
             scratch.rename(final)
             fsync(final.parent)
             shutil.rmtree(resume, ignore_errors=True)
-        except Diverged:
+        except DivergedError:
             shutil.rmtree(resume, ignore_errors=True)
             raise
         except UserError:  # it may pass: no memory, another device, a file that cannot be read

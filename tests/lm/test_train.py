@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from tiny import make_tiny_model
 
-from dormouse.errors import Diverged, DormouseWarning, UserError
+from dormouse.errors import DivergedError, DormouseWarning, UserError
 from dormouse.interventions.training.sft import SFT
 from dormouse.json_files import read_json_lines
 from dormouse.lm import resume
@@ -131,7 +131,7 @@ def test_divergence_is_said(tiny_model, tmp_path):
 
     lm = load(ModelRef((tiny_model,), "tiny"))
     at = cycling(encode(lm, EXAMPLES), 2, 0)
-    with pytest.raises(Diverged, match="diverged at step 1"):
+    with pytest.raises(DivergedError, match="diverged at step 1"):
         train(lm, nan, at, Training(steps=3, lr=1e-3), TrainingRun(0, [3], tmp_path))
 
 

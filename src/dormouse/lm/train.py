@@ -20,7 +20,7 @@ from typing import Any, NotRequired, TypedDict, TypeVar
 import torch
 
 from dormouse import stopping
-from dormouse.errors import Diverged, UserError
+from dormouse.errors import DivergedError
 from dormouse.json_files import json_text
 from dormouse.lm.checkpoint import check_below, save
 from dormouse.lm.log import Log, LogState
@@ -229,8 +229,8 @@ class _Run:
             return self.done
         return max(self.done, self.training.steps * self.tokens / self.training.tokens)
 
-    def _diverged(self, how: str) -> Diverged:
-        return Diverged(f"training diverged {how}", f"use a lower learning rate than {self.training.lr:g}")
+    def _diverged(self, how: str) -> DivergedError:
+        return DivergedError(f"training diverged {how}", f"use a lower learning rate than {self.training.lr:g}")
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint.
