@@ -194,6 +194,17 @@ def test_what_is_no_number_never_goes_out(tmp_path: Path, number: float) -> None
         json_text({"a": [1.0, number]})
 
 
+@pytest.mark.parametrize("half", ["\ud83d", "runs/x\udcff"])
+def test_half_of_a_character_never_goes_out(tmp_path: Path, half: str) -> None:
+    """The strict reader refuses it: a run folder whose name was no UTF-8 stopped every `dormouse store`."""
+    for said, place in (({"a": [1, half]}, r"it\['a'\]\[1\]"), ({half: 1}, r"it\['"), (Path(half), "it")):
+        with pytest.raises(UserError, match=f"half of a character: {place}"):
+            json_text(said)
+    with pytest.raises(UserError, match="half of a character"):
+        write_json_lines(tmp_path / "rows", [{"a": half}])
+    assert json.loads(json_text(["\U0001f42d", "\\ud83d"])) == ["\U0001f42d", "\\ud83d"]
+
+
 def test_equal_keys_and_wide_spaces_do_not_lead_astray() -> None:
     raw = b'  {\n "a"  :\t1 ,\n\n "b" : [ 1 ,\n { "a" : 2, "a" :\n "x" } ] }\n'
     with pytest.raises(UserError, match=r"it, line 6: b\[1\]\.a holds 'x', where a whole number is wanted"):

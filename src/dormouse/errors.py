@@ -42,7 +42,12 @@ def reason(error: BaseException, letters: int = 300) -> str:
         said = " ".join(str(error).split())[:letters]
     except Exception:  # of a plug-in, whose text is its own
         said = ""
-    return (said or type(error).__name__).encode("utf-8", "backslashreplace").decode()
+    return utf8(said or type(error).__name__)
+
+
+def utf8(text: str) -> str:
+    """A text with halves of characters written out: the name of a file holds some that is no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def with_type(error: BaseException, letters: int = 300) -> str:

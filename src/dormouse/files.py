@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dormouse.errors import UserError
+from dormouse.errors import UserError, utf8
 
 LONG_DEAD = 3600.0
 """Seconds after which a half-written file is one that a killed process left."""
@@ -62,11 +62,22 @@ def swapped(path: Path) -> Iterator[Path]:
                 left.unlink()
 
 
+def refuse_odd_name(folder: Path, remedy: str) -> None:
+    """
+    Raises:
+        UserError: the whole path of a folder is no UTF-8: no file that names it could be read back.
+    """
+    if (whole := os.path.realpath(folder)) != utf8(whole):
+        raise UserError(f"the name of {utf8(whole)} is no UTF-8", remedy)
+
+
 def refuse_unwritable(out: Path) -> None:
     """
     Raises:
-        UserError: what stands above a folder that is to be made, or is there, is no folder to write to.
+        UserError: what stands above a folder that is to be made, or is there, is no folder to write to; or its name is
+            no UTF-8.
     """
+    refuse_odd_name(out, "name another one with --out")
     above = next(folder for folder in (out, *out.parents) if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise UserError(f"{out} cannot be made: {above} is not a folder to write to", "name another one with --out")

@@ -2,7 +2,7 @@
 
 A type is a dataclass, or a list or a mapping of such. Reading is strict: a number is no text, a key is known, numbers
 are finite, nothing is nested deeper than 200. Whatever is wrong with a file is one UserError with the file, the line
-and the field. Writing is strict too: what is no finite number never goes out.
+and the field. Writing is strict too: what is no finite number never goes out, nor half of a character.
 """
 
 from __future__ import annotations
@@ -19,27 +19,37 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
-from dormouse.errors import UserError
+from dormouse.errors import UserError, utf8
 
 T = TypeVar("T")
 
 
 def _finite(said: JsonValue) -> JsonValue:
-    if place := infinite(said):
+    if place := _place_of(_is_infinite, said):
         raise ValueError(f"{place} is no finite number")
     return said
 
 
-def infinite(said: object, place: str = "it") -> str:
-    """Where JSON data holds a number that JSON has no word for; "" where it holds none."""
-    if isinstance(said, float):
-        return "" if math.isfinite(said) else place
+def _is_infinite(said: object) -> bool:
+    return isinstance(said, float) and not math.isfinite(said)
+
+
+def _is_half(said: object) -> bool:
+    """Whether a text holds half of a character, which UTF-8 has no bytes for."""
+    return isinstance(said, str) and said != utf8(said)
+
+
+def _place_of(is_odd: Callable[[object], bool], said: object, place: str = "it") -> str:
+    """Where JSON data holds a value, or a key, that is odd; "" where it holds none."""
     inner: Iterable[tuple[object, object]] = ()
     if isinstance(said, Mapping):
         inner = said.items()
     elif isinstance(said, list | tuple):
         inner = enumerate(said)
-    return next((found for key, one in inner if (found := infinite(one, f"{place}[{shown(key)}]"))), "")
+    elif is_odd(said):
+        return place
+    places = ((f"{place}[{shown(key)}]", key, one) for key, one in inner)
+    return next((found for at, key, one in places if (found := at if is_odd(key) else _place_of(is_odd, one, at))), "")
 
 
 Json = Annotated[JsonValue, AfterValidator(_finite)]
@@ -235,12 +245,20 @@ def json_text(said: object, indent: int | None = None, ascii_only: bool = True) 
     """Values of our types, or of plain JSON data, as JSON.
 
     Raises:
-        UserError: a number in it is not finite, for which JSON has no word.
+        UserError: a number in it is not finite, for which JSON has no word; or a text holds half of a character, as the
+            name of a file does that is no UTF-8.
     """
     try:
-        return json.dumps(said, default=_plain, allow_nan=False, indent=indent, ensure_ascii=ascii_only)
+        text = json.dumps(said, default=_plain, allow_nan=False, indent=indent, ensure_ascii=ascii_only)
+        may_have_half = ascii_only and "\\ud" in text
+        (json.dumps(said, default=_plain, ensure_ascii=False) if may_have_half else text).encode()
+        return text
+    except UnicodeEncodeError as error:
+        place = _place_of(_is_half, json.loads(json.dumps(said, default=_plain)))
+        what = f"a text that is to be written holds half of a character: {place}"
+        raise UserError(what, "write whole characters; name files and folders in UTF-8") from error
     except ValueError as error:
-        place = infinite(json.loads(json.dumps(said, default=_plain)))
+        place = _place_of(_is_infinite, json.loads(json.dumps(said, default=_plain)))
         what = f"a number that is to be written is not finite: {place}" if place else f"it cannot be written: {error}"
         raise UserError(what, "its model or its training has diverged: use a lower learning rate") from error
 
@@ -267,7 +285,7 @@ def write_json_lines(path: Path, rows: Iterable[object], more: bool = False) -> 
 
     Raises:
         OSError: it cannot be written.
-        UserError: a number is not finite.
+        UserError: see `json_text`.
     """
     with path.open("a" if more else "w", encoding="utf-8") as file:
         file.writelines(json_text(row, ascii_only=False) + "\n" for row in rows)

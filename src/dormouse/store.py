@@ -26,7 +26,7 @@ from pathlib import Path
 
 from dormouse import locks
 from dormouse.entry import ENTRIES, Entry, examine, write_manifest
-from dormouse.errors import DivergedError, DormouseWarning, UserError, refusal
+from dormouse.errors import DivergedError, DormouseWarning, UserError, refusal, utf8
 from dormouse.files import fsync, mode_of
 from dormouse.json_files import json_text
 
@@ -79,7 +79,7 @@ class Store:
                 "have whoever made it let you read it (chmod -R a+rX), or use a store of your own: --store",
             )
         moved = self.root / DAMAGED / f"{key}.{time.time_ns()}"
-        why = ", ".join(f"{fault.file}: {fault.why}" for fault in faults) or "nobody knows"
+        why = utf8(", ".join(f"{fault.file}: {fault.why}" for fault in faults) or "nobody knows")
         try:
             folder.rename(moved)
             self._audit("set aside", kind=kind, key=key, why=why, to=moved.name)

@@ -668,3 +668,15 @@ def test_two_forms_of_a_study_are_not_run_into_one_folder(shared: Store, tmp_pat
             pass
     with in_use(shared, out, "c", ["base", "y"]):
         pass
+
+
+def test_two_processes_may_stand_at_two_looks(shared: Store, tmp_path: Path) -> None:
+    """The second to come to a sequential study was refused, as it begins with fewer seeds than the first is at; and
+    what only the later look needs stays needed."""
+    out = tmp_path / "runs" / "c"
+    with in_use(shared, out, "c", ["base"], "form"):
+        with in_use(shared, out, "c", ["base", "x"], "form"), in_use(shared, out, "c", ["base"], "form"):
+            (there,) = [one for one in references(shared) if one.name == "c"]
+            assert there.needs == {"base", "x"}
+        with pytest.raises(UserError, match="another form"), in_use(shared, out, "c", ["base"], "other"):
+            pass

@@ -100,13 +100,15 @@ def open_store(folder: str | Path | None) -> Store:
     """The finished stages in a folder; by default `$DORMOUSE_HOME/store`.
 
     Raises:
-        UserError: it is no folder.
+        UserError: it is no folder, or its name is no UTF-8.
     """
+    from dormouse.files import refuse_odd_name
     from dormouse.lm.folders import home
 
     path = Path(folder or home() / "store")
     if os.path.exists(path) and not path.is_dir():
         raise UserError(f"the store {path} is no folder", "name another with --store or DORMOUSE_HOME")
+    refuse_odd_name(path, "name another with --store or DORMOUSE_HOME")
     return Store(path)
 
 

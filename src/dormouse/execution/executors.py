@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
-from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError, is_out_of_memory
+from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError, is_out_of_memory, utf8
 from dormouse.execution.journal import Journal, why
 from dormouse.execution.stage import Stage
 from dormouse.json_files import json_text
@@ -186,7 +186,7 @@ def build(job: Job, root: Path, report: Report, journal: Journal) -> list[Failur
             raise
         except BaseException as error:  # a panic in Rust and a plug-in that leaves (`sys.exit`) are no Exceptions
             failure = _failure(stage, error)
-            journal.write("failed", stage, error=why(error), traceback=traceback.format_exc(limit=-8))
+            journal.write("failed", stage, error=why(error), traceback=utf8(traceback.format_exc(limit=-8)))
             report("failed", stage.name, why(error))
             failures.append(failure)
             if failure.fatal:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dormouse.errors import UserError, with_type
+from dormouse.errors import UserError, utf8, with_type
 from dormouse.execution.estimate import NO_TIME, Span, counted, duration
 from dormouse.execution.stage import Stage
 from dormouse.json_files import Json, json_text, parse
@@ -103,7 +103,7 @@ def why(error: BaseException) -> str:
     """An error in one line, for the journal."""
     if isinstance(error, KeyboardInterrupt):
         return f"stopped by {error or 'Ctrl-C'}"
-    return " ".join(error.what.split())[:500] if isinstance(error, UserError) else with_type(error, 500)
+    return utf8(" ".join(error.what.split())[:500]) if isinstance(error, UserError) else with_type(error, 500)
 
 
 def read_journal(path: Path) -> list[PlannedLine | JournalLine]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from dormouse.errors import UserError
@@ -12,6 +13,7 @@ from dormouse.execution.executors import Watcher, homeless
 from dormouse.execution.journal import JOURNAL, Journal, why
 from dormouse.execution.scheduler import make_executor, slots, work_through
 from dormouse.execution.stage import Stage
+from dormouse.json_files import digest
 from dormouse.lm import zoo
 from dormouse.organisms.micro import MICRO
 from dormouse.pipeline.folder import begin, claim_folder, write_out
@@ -52,17 +54,21 @@ def run_study(
     refuse_launched()
     _refuse_absent(design, executor)
     claim_folder(out, design.study.name)
-    for look in range(design.looks):
-        plans = make_plans(
-            design.at_look(look),
-            store,
-            lambda name: zoo.resolve(name, watcher.say),
-            lambda name: zoo.folder_of(name, watcher.say),
-        )
-        for line in row_lines(plans) if look == 0 else ():
-            watcher.say(line)
-        # before it is asked what is there: it may be pruned meanwhile
-        with in_use(store, out, design.study.name, _needs(plans)):
+    form = ""
+    with ExitStack() as using:  # from the first look to the last
+        for look in range(design.looks):
+            plans = make_plans(
+                design.at_look(look),
+                store,
+                lambda name: zoo.resolve(name, watcher.say),
+                lambda name: zoo.folder_of(name, watcher.say),
+            )
+            for line in row_lines(plans) if look == 0 else ():
+                watcher.say(line)
+            # before it is asked what is there: it may be pruned meanwhile
+            needs = _needs(plans)
+            form = form or digest(sorted(needs))
+            using.enter_context(in_use(store, out, design.study.name, needs, form))
             if isinstance(watcher, LiveWatcher):
                 watcher.follow(plans, store, out)
             if not _run(plans, text, out, store, watcher, workers, executor):

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dormouse import locks
@@ -38,17 +38,22 @@ class Reference:
 
 @dataclass(frozen=True)
 class ReferenceFile:
-    """What stands in such a file. `time` is when the study last began (seconds since 1970), `needs` are keys."""
+    """What stands in such a file. `time` is when the study last began (seconds since 1970), `needs` are keys, `form` is
+    a hash that two forms of a study do not share."""
 
     name: str
     out: Path
     time: int
     needs: tuple[str, ...]
+    form: str = ""
 
 
 @contextmanager
-def in_use(store: Store, out: Path, name: str, needs: Collection[str]) -> Iterator[None]:
+def in_use(store: Store, out: Path, name: str, needs: Collection[str], form: str = "") -> Iterator[None]:
     """Put down that the study in a run folder needs these keys. As long as this lasts, the study cannot be pruned.
+
+    Args:
+        form: the same for every look at a sequential study, each of which needs more; by default a hash of the keys.
 
     A store that may only be read is left as it is: nobody can delete from it with the same permissions.
 
@@ -56,12 +61,13 @@ def in_use(store: Store, out: Path, name: str, needs: Collection[str]) -> Iterat
         StoreError: the store takes nothing.
     """
     out = Path(os.path.realpath(out))
-    said = ReferenceFile(name, out, round(time.time()), tuple(sorted(needs)))
+    keys = tuple(sorted(needs))
+    said = ReferenceFile(name, out, round(time.time()), keys, form or digest(keys))
     path = store.root / STUDIES / f"{digest(str(out))}.json"
     with ExitStack() as held:
         try:
             with references_locked(store):
-                _refuse_other(path, said)
+                said = _with_others(path, said)
                 file = held.enter_context(path.with_suffix(".lock").open("a+"))
                 locks.flock(file, locks.LOCK_SH)
                 scratch = path.with_suffix(".part")
@@ -75,19 +81,22 @@ def in_use(store: Store, out: Path, name: str, needs: Collection[str]) -> Iterat
         yield
 
 
-def _refuse_other(path: Path, said: ReferenceFile) -> None:
-    """Several processes may run one study into one folder; not two forms of it, of which each would write a part.
+def _with_others(path: Path, said: ReferenceFile) -> ReferenceFile:
+    """What to put down beside those who run the study too, perhaps at another look. Several processes may run one study
+    into one folder; not two forms of it, of which each would write a part.
 
     Raises:
         UserError: another form of the study is being run into the folder.
     """
     if not path.is_file() or not runs(Reference(said.name, said.out, frozenset(), path)):
-        return
-    if set(read_json(path, ReferenceFile).needs) != set(said.needs):
+        return said
+    there = read_json(path, ReferenceFile)
+    if there.form != said.form:
         raise UserError(
             f"another form of '{said.name}' is being run into {said.out}",
             "wait for it, or name another folder with --out: what both need is done once all the same",
         )
+    return replace(said, needs=tuple(sorted({*there.needs, *said.needs})))
 
 
 @contextmanager

@@ -109,9 +109,14 @@ def with_overrides(text: str, overrides: Overrides) -> str:
 
 def with_origin(text: str, folder: Path) -> str:
     """The text of a study as it is kept in the folder of its results, to be run from there too: where it names files of
-    `folder`, a first line says where they are. Without any it is as it was written."""
+    `folder`, a first line says where they are. Without any it is as it was written.
+
+    Raises:
+        UserError: the name of such a folder is no UTF-8.
+    """
     if _origin(text) or not any(_lies_in(folder, value) for value in _words(top_level(text))):
         return text
+    refuse_odd_name(folder, "rename it, or name the files of the study by whole paths elsewhere")
     return f"{ORIGIN}{folder.resolve()}\n{text}"
 
 
