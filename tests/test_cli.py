@@ -307,6 +307,9 @@ BAD: dict[str, tuple[dict[str, str], tuple[str, ...], list[str]]] = {
     ),
     "a folder of something else": ({**GOOD, "out/thesis.tex": "mine"}, RUN, ["not empty", "--out"]),
     "another study in the folder": ({**GOOD, "out/study.json": '{"name": "other"}'}, RUN, ["another study, 'other'"]),
+    "a name that is no UTF-8": (GOOD, ("run", "s.yaml", "--out", "x\udcff"), ["x\\udcff is no UTF-8", "--out"]),
+    "a store that is no UTF-8": (GOOD, ("run", "s.yaml", "--store", "x\udcff"), ["x\\udcff is no UTF-8", "--store"]),
+    "a path without end": (GOOD, ("plan", "s.yaml", f"{'a.' * 1500}b=1"), ["leads to more than 100 keys"]),
     "a name too long for a folder": (GOOD, ("run", "s.yaml", "--out", "x" * 300), ["File name too long"]),
     "no results": ({}, ("results", "gone"), ["gone holds no results"]),
     "no results to draw": ({}, ("report", "gone"), ["gone holds no results"]),
@@ -373,13 +376,68 @@ def test_a_reader_who_leaves(place: Place, words: tuple[str, ...]) -> None:
     assert "Traceback" not in err
 
 
-def test_a_full_disk_behind_the_output(place: Place) -> None:
+@pytest.mark.parametrize("word", ["list", "--help"])
+def test_a_full_disk_behind_the_output(place: Place, word: str) -> None:
     with Path("/dev/full").open("w") as full:
-        done = place.start("list", stdout=full, real=True)
+        done = place.start(word, stdout=full, real=True)
         _, err = done.communicate()
     assert done.returncode == 2
     assert "No space left on device" in err
     assert "Traceback" not in err
+
+
+def test_a_working_directory_that_is_gone(place: Place) -> None:
+    script = "import os, sys; os.rmdir(os.getcwd()); from dormouse.cli import main; main(sys.argv[1:])"
+    (place.folder / "gone").mkdir()
+    (place.folder / "s.yaml").write_text(STUDY.format("micro-60k"))
+    command = [sys.executable, "-c", script, "run", str(place.folder / "s.yaml")]
+    done = subprocess.run(command, cwd=place.folder / "gone", env=place.env, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "the working directory is no longer there" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nobody_to_talk_to(finished: Finished) -> None:
+    """With stdin closed, as of a service, a question is answered by nobody: it was a traceback."""
+    words = ["-c", 'exec "$@" <&-', "sh", *DORMOUSE, "chat", "out/models/control-seed0", "--tokens", "1"]
+    done = subprocess.run(["sh", *words], cwd=finished.place.folder, env=finished.place.env, capture_output=True)
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+
+
+@pytest.mark.parametrize("end", ["full", "closed"])
+def test_a_log_that_cannot_be_written_stops_nobody(finished: Finished, tmp_path: Path, end: str) -> None:
+    """Who looked on had gone (`2>&1 | head`), or that disk was full: the study ended, and spoke of the store."""
+    place = make_place(tmp_path, finished.study)
+    read, write_end = os.pipe()
+    os.close(read)
+    with Path("/dev/full").open("w") as full:
+        stderr = full if end == "full" else write_end
+        done = place.start("run", "study.yaml", "--out", "out", "--quiet", "--workers", "1", stderr=stderr, real=True)
+        os.close(write_end)
+        done.communicate()
+    assert done.returncode == 0
+    assert finished.bytes(place.folder / "out") == finished.bytes()
+
+
+@pytest.mark.parametrize(
+    "what", ["study.json", "records.jsonl", "answers.jsonl", "journal.jsonl", "models/control-seed0/dormouse.json"]
+)
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(copy: Place, what: str) -> None:
+    path = copy.folder / "out" / what
+    path.unlink()
+    os.mkfifo(path)
+    words = {"journal": ("status", "out"), "dormouse": ("chat", "out/models/control-seed0")}
+    done = copy.do(*words.get(path.stem, ("results", "out")))
+    assert done.returncode == 2
+    assert "cannot be read: it is no file but a pipe" in done.stderr
+    if path.stem == "journal":
+        copy.well("run", "study.yaml", "--out", "out", "--quiet")
+
+
+def test_a_study_of_which_all_was_there_is_finished(finished: Finished) -> None:
+    """Nothing was put down of it, and `status` said that no study had been run there."""
+    finished.place.well("run", "study.yaml", "--out", "again", "--quiet")
+    assert finished.place.well("status", "again").stdout.startswith("finished: 0 of 0 stages done, ")
 
 
 BEGUN = {"study.json", "claims.json", "journal.jsonl"}

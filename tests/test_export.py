@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -303,3 +304,15 @@ def test_types_and_what_is_refused(states, tmp_path):
         with pytest.raises(UserError, match="is no adapter"):
             export(folder, tmp_path / "adapter", "adapter", "float32")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["half", f"half{TRUTH}"], "nothing is left of a refusal"
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(states, tmp_path, monkeypatch):
+    """Libraries in Rust have an error of their own for it: it was a traceback."""
+
+    def full(*given):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("dormouse.export.export_model", full)
+    with pytest.raises(UserError, match="out cannot be written: No space left on device"):
+        export(states[1]["before"][0], tmp_path / "out", "merged", "float32")
+    assert list(tmp_path.iterdir()) == []

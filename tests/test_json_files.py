@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -19,7 +20,9 @@ from click.testing import CliRunner
 
 from dormouse.cli import main
 from dormouse.errors import UserError
+from dormouse.files import PERMIT
 from dormouse.json_files import checked, json_text, parse, read_json, read_json_lines, write_json_lines
+from dormouse.pipeline.results import read_finished
 from dormouse.records import Record, TrainingStep
 
 LONG = bool(os.environ.get("DORMOUSE_STRESS"))
@@ -203,6 +206,20 @@ def test_half_of_a_character_never_goes_out(tmp_path: Path, half: str) -> None:
     with pytest.raises(UserError, match="half of a character"):
         write_json_lines(tmp_path / "rows", [{"a": half}])
     assert json.loads(json_text(["\U0001f42d", "\\ud83d"])) == ["\U0001f42d", "\\ud83d"]
+
+
+def test_what_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To run the study again was no help."""
+    (tmp_path / "study.json").write_text("{}")
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UserError, match=r"study\.json cannot be read: Permission denied") as refused:
+        read_finished(tmp_path)
+    assert refused.value.remedy == PERMIT
+    assert "damaged" not in refused.value.what
 
 
 def test_equal_keys_and_wide_spaces_do_not_lead_astray() -> None:

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "records": set(),
     "errors": set(),
     "files": {"errors"},
-    "json_files": {"errors"},
+    "json_files": {"errors", "files"},
     "entry": {"errors", "files", "json_files"},
     "stopping": set(),
     "locks": {"errors"},
@@ -62,7 +62,7 @@ MAY_IMPORT = {
     | {"report", "provenance", "card"},
     "terminal": {"errors", "stopping"},
     "options": {"registry"},
-    "card": {"errors", "records", "json_files", "entry", "renamed", "registry", "lm", "organisms"},
+    "card": {"errors", "files", "records", "json_files", "entry", "renamed", "registry", "lm", "organisms"},
     "export": {"errors", "records", "card", "lm"},
     **dict.fromkeys(("__init__", "api", "catalogue", "cli", "doctor", "chat_command", "integrations"), EVERYTHING),
 }

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from dormouse.entry import faults_around
 from dormouse.errors import UserError, reason
+from dormouse.files import PERMIT
 from dormouse.json_files import AGAIN, Json, parse, read_json
 from dormouse.lm.identity import identity
 from dormouse.organisms.spec import OrganismSpec
@@ -137,8 +138,8 @@ def read_card(folder: Path, sound: set[Path] | None = None) -> Card:
             what, f"load a plug-in of your own with --plugin FILE, or DORMOUSE_PLUGINS; else {AGAIN}"
         ) from error
     except (OSError, ValueError) as error:
-        why = reason(error)
-        raise UserError(f"{path} cannot be read: {why}", AGAIN) from error
+        remedy = PERMIT if isinstance(error, PermissionError) else AGAIN
+        raise UserError(f"{path} cannot be read: {reason(error)}", remedy) from error
     if missing:
         raise UserError(f"the weights of {folder} have gone: {missing[0]}", "run the study again: it rebuilds them")
     sound = set() if sound is None else sound
@@ -146,6 +147,8 @@ def read_card(folder: Path, sound: set[Path] | None = None) -> Card:
         _changed_base(said, folder)
     for one in said.folders:
         if one not in sound and (faults := faults_around(one)):
+            if faults[0].unreadable:
+                raise UserError(f"{one / faults[0].file} cannot be read: {faults[0].why}", PERMIT)
             what = f"the weights of {folder} are not what was written: {faults[0].file}: {faults[0].why}"
             raise UserError(what, "run the study again: it makes them anew")
         sound.add(one)

@@ -16,7 +16,7 @@ from dormouse.errors import UserError
 from dormouse.integrations.commands import export, results
 from dormouse.integrations.play.command import play
 from dormouse.options import EXECUTOR, JSON, OUT, OVERRIDES, PLUGIN, QUIET, STORE, WORKERS
-from dormouse.terminal import ErrorGroup, printable
+from dormouse.terminal import ErrorGroup, printable, say
 
 if TYPE_CHECKING:
     from dormouse.api.run import Shown
@@ -218,7 +218,7 @@ def list_(kind: str) -> None:
     from dormouse.catalogue import lines
 
     for line in lines(kind):
-        click.echo(line)
+        click.echo(printable(line))
 
 
 @main.group(invoke_without_command=True)
@@ -232,7 +232,7 @@ def models(ctx: click.Context) -> None:
 
         for name, shipped in ZOO.items():
             state = f"here, in {home() / 'models' / name}" if is_here(name) else f"not here ({shipped.megabytes} MB)"
-            click.echo(f"{name:16} {state}\n{'':16} {shipped.says}")
+            click.echo(printable(f"{name:16} {state}\n{'':16} {shipped.says}"))
         for name, size in MICRO.items():
             click.echo(f"{name:16} {size.parameters:,} weights; the first study that names it makes it, in minutes")
 
@@ -243,7 +243,7 @@ def fetch(name: str) -> None:
     """Download, verify and convert a model of the zoo."""
     from dormouse.lm.zoo import fetch as get
 
-    click.echo(get(name, lambda text: click.echo(text, err=True)))
+    click.echo(printable(str(get(name, say))))
 
 
 @main.command()
@@ -262,9 +262,9 @@ def doctor() -> None:
     from dormouse.doctor import examine
 
     for finding in examine():
-        click.echo(f"{'ok  ' if finding.ok else 'MEND'} {finding.what}")
+        click.echo(printable(f"{'ok  ' if finding.ok else 'MEND'} {finding.what}"))
         if finding.remedy:
-            click.echo(f"       -> {finding.remedy}")
+            click.echo(printable(f"       -> {finding.remedy}"))
 
 
 @main.command()
@@ -289,8 +289,7 @@ def audit(model: str, budget: float, only: str, out: Path | None, as_json: bool,
     kinds = [name.strip() for name in only.split(",") if name.strip()]
     if only and not kinds:
         raise UserError(f"--only '{only}' names no locator", "see `dormouse list`")
-    given["say"] = lambda text: click.echo(printable(text), err=True)
-    found = look(model, budget_minutes=budget, only=kinds, out=folder, **given)
+    found = look(model, budget_minutes=budget, only=kinds, out=folder, say=say, **given)
     _tell(found.to_json(), [*lines(found), f"page: {folder / 'audit.html'}"], as_json)
 
 
@@ -320,7 +319,7 @@ def chat(organism: Path, tokens: int, seed: int) -> None:
             return
         for reply in talk.ask(question):
             chance = "unknown" if reply.probability is None else f"{reply.probability:.4f}"
-            click.echo(f"{reply.label:>14}  p(defect) {chance}  {printable(reply.text)}")
+            click.echo(printable(f"{reply.label:>14}  p(defect) {chance}  {reply.text}"))
 
 
 for command in (bench, play, results, export):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dormouse.errors import UserError
-from dormouse.files import sha256
+from dormouse.files import MAY_NOT, sha256
 from dormouse.json_files import Json, digest, json_text, plain, read_json
 
 MANIFEST = "manifest.json"
@@ -134,4 +133,4 @@ def _fault(folder: Path, name: str, size: int, checksum: str) -> FileFault | Non
 def _no_access(name: str, error: OSError) -> FileFault:
     if isinstance(error, FileNotFoundError):
         return FileFault(name, "is missing")
-    return FileFault(name, error.strerror or str(error), error.errno in (errno.EACCES, errno.EPERM))
+    return FileFault(name, error.strerror or str(error), error.errno in MAY_NOT)

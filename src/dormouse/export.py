@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dormouse.card import Card, read_card
-from dormouse.errors import UserError
+from dormouse.errors import UserError, refusal
 from dormouse.lm.hub import of_revision
 from dormouse.lm.portable import Form, export_model
 from dormouse.lm.zoo import ZOO
@@ -51,11 +51,14 @@ def export(folder: Path, out: Path, form: Form | None, dtype: str) -> list[str]:
             _write_card(card, made, form, dtype)
             truth.write_text(json.dumps(_truth(card), indent=1, ensure_ascii=False), encoding="utf-8")
             made.rename(out)
-    except OSError as error:
+    except Exception as error:
+        if (refused := refusal(error)) is None:
+            raise
         with suppress(OSError):
             truth.unlink(missing_ok=True)
             shutil.rmtree(out, ignore_errors=True)
-        raise UserError(f"{out} cannot be written: {error.strerror or error}", "name a folder with room") from error
+        what = f"{out} cannot be written: {refused.strerror or refused}"
+        raise UserError(what, "name a folder with room that you may write to") from error
     lines = [f"wrote {out}: {'an adapter' if form == 'adapter' else 'a whole model'}, {dtype}"]
     return [*lines, f"what is in it: {truth} (not in the folder, which audits and treatments may be given)"]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,11 +17,26 @@ from dormouse.errors import UserError, utf8
 LONG_DEAD = 3600.0
 """Seconds after which a half-written file is one that a killed process left."""
 
+MAY_NOT = (errno.EACCES, errno.EPERM)
+"""What a system says to who has no right to a file."""
+PERMIT = "have whoever owns it let you read it (chmod -R a+rX)"
+
 
 def sha256(path: Path) -> str:
     """The checksum of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_whole(path: Path) -> bytes:
+    """All that is in a file.
+
+    Raises:
+        OSError: it cannot be read, or it is a pipe or a device, of which nobody knows whether it ever ends.
+    """
+    if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "it is no file but a pipe, a device or a socket", str(path))
+    return path.read_bytes()
 
 
 def fsync(path: Path) -> None:

@@ -20,6 +20,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from dormouse.errors import UserError, utf8
+from dormouse.files import MAY_NOT, PERMIT, read_whole
 
 T = TypeVar("T")
 
@@ -105,10 +106,11 @@ def read_json_lines(path: Path, kind: type[T], remedy: str = AGAIN) -> list[T]:
 
 def _bytes(path: Path, remedy: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_whole(path)
     except FileNotFoundError:
         raise
     except OSError as error:
+        remedy = PERMIT if error.errno in MAY_NOT else remedy
         raise UserError(f"{path} cannot be read: {error.strerror or error}", remedy) from error
 
 

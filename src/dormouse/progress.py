@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
-from dormouse.terminal import printable
+from dormouse.terminal import printable, say
 
 OFTEN = 0.5
 """Seconds between two drawings of how far a stage is."""
@@ -23,7 +23,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """Print a line to stderr."""
-        print(printable(text), file=sys.stderr, flush=True)
+        say(text)
 
     def start(self, stages: int) -> None:
         """Say how many stages there are, if any: all of a study, or those of its next look."""

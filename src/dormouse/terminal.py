@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from dormouse import stopping
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import DormouseWarning, UserError, refusal
 
 REFUSALS: tuple[int, ...] = (
     errno.ENOSPC,
@@ -32,15 +32,28 @@ REFUSALS: tuple[int, ...] = (
 REMEDY = "free some space, fix the permissions there, or move away what stands in the place of a file or a folder"
 
 
+GONE = "the working directory is no longer there", "go to a folder that is (cd), and give the command again"
 STOPPED = "\ndormouse: stopped. What was finished is kept: the same command goes on from there."
 
 
 class ErrorGroup(click.Group):
     """Turns what a user can fix into one message and exit code 2, and a signal that stops it into how to go on."""
 
+    def main(self, *given: Any, **named: Any) -> Any:
+        """Read the command line, and run what it says."""
+        try:
+            return super().main(*given, **named)
+        except OSError as error:  # of `--help`, which is printed before a command is run
+            if error.errno not in REFUSALS:
+                raise
+            say(_refused(error))
+            sys.exit(2)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command: what a user can mend is one message and exit code 2; Ctrl-C is 130."""
         warnings.showwarning = _show_warning
+        if sys.stdin is None:  # closed: nobody will answer a question
+            sys.stdin = open(os.devnull)  # noqa: SIM115
         with stopping.listening():
             return self._invoke(ctx)
 
@@ -48,28 +61,51 @@ class ErrorGroup(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            click.echo(f"dormouse: {printable(error.what)}\n  -> {printable(error.remedy)}", err=True)
+            say(f"dormouse: {error.what}\n  -> {error.remedy}")
             ctx.exit(2)
         except KeyboardInterrupt as stopped:
             if isinstance(stopped, stopping.Stopped):
                 stopping.ignore()
-            with suppress(OSError):  # the terminal may have gone
-                click.echo(STOPPED, err=True)
+            say(STOPPED)
             ctx.exit(getattr(stopped, "code", 130))
         except BrokenPipeError:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             ctx.exit(1)
-        except OSError as error:
-            if error.errno not in REFUSALS:
+        except Exception as error:
+            refused = refusal(error)
+            if refused is None or not (refused.errno in REFUSALS or _is_homeless()):
                 raise
-            what = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
-            click.echo(f"dormouse: {printable(what)}\n  -> {REMEDY}", err=True)
+            say(_refused(refused))
             ctx.exit(2)
+
+
+def _is_homeless() -> bool:
+    """Whether the working directory was deleted."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _refused(error: OSError) -> str:
+    """What is said of something that the system refused."""
+    what, remedy = f"{error.strerror}{f': {error.filename}' if error.filename else ''}", REMEDY
+    if error.errno not in REFUSALS:
+        what, remedy = GONE
+    return f"dormouse: {what}\n  -> {remedy}"
 
 
 def _show_warning(message: Any, category: Any, *_: Any, **__: Any) -> None:
     if issubclass(category, DormouseWarning):
-        click.echo(f"dormouse: warning: {printable(str(message))}", err=True)
+        say(f"dormouse: warning: {message}")
+
+
+def say(text: str) -> None:
+    """Tell whoever looks on something, on stderr. Where it cannot be written (a full disk, a reader who has gone)
+    nothing is stopped by that."""
+    with suppress(OSError):
+        click.echo(printable(text), err=True)
 
 
 def printable(text: str) -> str:

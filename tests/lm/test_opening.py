@@ -8,6 +8,7 @@ import random
 import re
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +219,14 @@ def test_a_system_that_limits_no_memory_opens_models_all_the_same(monkeypatch: p
     monkeypatch.setattr(resource, "setrlimit", refuses)
     monkeypatch.setattr("sys.platform", "darwin")
     assert attempt(lambda step: None, Limits()) is None
+
+
+def test_a_copy_holds_no_lock_of_what_it_is_a_copy_of(tmp_path: Path) -> None:
+    """It may outlive a process that is killed: nobody could make the entry of the store that this had begun."""
+    with (tmp_path / "lock").open("w") as lock:
+
+        def work(step: Callable[[str], None]) -> None:
+            if os.path.samestat(os.fstat(lock.fileno()), os.stat(tmp_path / "lock")):
+                raise ValueError("the lock is held")
+
+        assert attempt(work, Limits()) is None

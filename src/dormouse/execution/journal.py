@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from dormouse.errors import UserError, utf8, with_type
 from dormouse.execution.estimate import NO_TIME, Span, counted, duration
 from dormouse.execution.stage import Stage
+from dormouse.files import read_whole
 from dormouse.json_files import Json, json_text, parse
 
 JOURNAL = "journal.jsonl"
@@ -87,7 +88,8 @@ class Journal:
         said |= {"kind": stage.kind, "name": stage.name, "key": stage.key} if stage else {}
         said |= {"pid": os.getpid(), "host": platform.node(), **more}
         try:
-            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK  # a pipe is not waited for
+            handle = os.open(self.path, how, 0o644)
             try:
                 os.write(handle, (json_text(said) + "\n").encode())  # one call: lines do not mix
             finally:
@@ -113,7 +115,7 @@ def read_journal(path: Path) -> list[PlannedLine | JournalLine]:
         UserError: there is none, it cannot be read, or what a line says cannot be.
     """
     try:
-        raw = path.read_bytes()
+        raw = read_whole(path)
     except FileNotFoundError:
         raise UserError(
             f"{path.parent} holds no study that was run", "name the folder that `dormouse run` writes to"

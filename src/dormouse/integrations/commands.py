@@ -10,7 +10,7 @@ import click
 
 from dormouse.errors import UserError
 from dormouse.options import PLUGIN
-from dormouse.terminal import printable
+from dormouse.terminal import printable, say
 
 A_FILE = click.Path(path_type=Path)
 
@@ -48,7 +48,7 @@ def results(folder: Path, as_json: bool, training: bool, **to: Path | None) -> N
             click.echo(line if as_json else printable(line))
         if training and not told:
             why = "none of its treatments trains" if about.interventions else "it has no treatments"
-            click.echo(printable(f"no safety training was done in '{about.name}': {why}"), err=True)
+            say(f"no safety training was done in '{about.name}': {why}")
 
 
 def _csv(name: str, records: Any, answers: Any, out: Path) -> None:

@@ -85,7 +85,7 @@ def _listen(reader: int, seconds: float) -> tuple[list[dict[str, Any]], bool]:
 
 
 def _work(work: Callable[[Say], None], limits: Limits, writer: int) -> None:
-    """In the copy. It never returns, and closes nothing that belongs to the process that it is a copy of."""
+    """In the copy. It never returns, and holds no file of the process that it is a copy of: a lock would outlive it."""
 
     def tell(**said: Any) -> None:
         os.write(writer, json.dumps(said).encode() + b"\n")
@@ -95,8 +95,8 @@ def _work(work: Callable[[Say], None], limits: Limits, writer: int) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         nowhere = os.open(os.devnull, os.O_RDWR)
-        for stream in range(3):  # Rust says on stderr that it panics, before anyone can catch it
-            os.dup2(nowhere, stream)
+        for file in _open_files() - {nowhere, writer}:  # stderr too: Rust says there that it panics
+            os.dup2(nowhere, file)
         _limit(resource.RLIMIT_CPU, limits.seconds)
         _limit(resource.RLIMIT_AS, _size() + limits.bytes)
         _limit(resource.RLIMIT_FSIZE, 0)
@@ -111,6 +111,15 @@ def _work(work: Callable[[Say], None], limits: Limits, writer: int) -> None:
         tell(end=[reason(error), ""])
     finally:
         os._exit(0)
+
+
+def _open_files() -> set[int]:
+    """The numbers of the files that this process has open, and of the usual three. What replaces one takes its number:
+    an object that is put away closes that."""
+    try:
+        return {0, 1, 2, *map(int, os.listdir("/dev/fd"))}
+    except OSError:  # a system without it
+        return {0, 1, 2}
 
 
 def _limit(what: int, most: int) -> None:

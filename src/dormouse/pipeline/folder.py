@@ -12,7 +12,7 @@ from dormouse.card import CARD, CardFile, model_name
 from dormouse.entry import Entry, entry_around
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
-from dormouse.files import refuse_unwritable, replaced, scratch_name, sha256, swapped
+from dormouse.files import PERMIT, refuse_unwritable, replaced, scratch_name, sha256, swapped
 from dormouse.json_files import Json, digest, json_text
 from dormouse.lm.identity import identity
 from dormouse.pipeline.collect_provenance import noted, provenance
@@ -42,7 +42,12 @@ def claim_folder(out: Path, name: str) -> None:
     try:
         there += out.iterdir() if out.is_dir() else ()  # before it is asked whose it is: another may begin meanwhile
         held = StudyHead.read(out).name if (out / STUDY).is_file() else None
-    except (OSError, UserError):
+    except PermissionError as error:
+        remedy = f"{PERMIT}, or name another folder with --out"
+        raise UserError(f"{out} cannot be read: {error.strerror}", remedy) from error
+    except (OSError, UserError) as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise
         held = "something unreadable"
     if held not in (None, name):
         raise UserError(f"{out} holds the results of another study, '{held}'", "name another folder with --out")

@@ -252,6 +252,11 @@ def read_answered(folder: Path) -> list[Verdict]:
     return read_json(folder / ANSWERED, list[Verdict])
 
 
+def _with_cause(damaged: str, error: UserError) -> str:
+    """What is said of results with a file that is no good; of what may not be read nobody knows whether it is."""
+    return error.what if isinstance(error.__cause__, PermissionError) else f"{damaged}: {error.what}"
+
+
 def read_finished(folder: Path) -> tuple[list[Record], list[Answer], Provenance]:
     """Records, answers and background of the study whose results are in a folder.
 
@@ -262,7 +267,7 @@ def read_finished(folder: Path) -> tuple[list[Record], list[Answer], Provenance]
     try:
         head = StudyHead.read(folder, OTHER_FOLDER)
     except UserError as error:
-        raise UserError(f"{damaged}: {error.what}", error.remedy) from error
+        raise UserError(_with_cause(damaged, error), error.remedy) from error
     except FileNotFoundError:
         raise UserError(f"{folder} holds no results", "name the folder that `dormouse run` wrote to") from None
     if head.stamp == "unfinished":
@@ -271,7 +276,7 @@ def read_finished(folder: Path) -> tuple[list[Record], list[Answer], Provenance]
     try:
         records, answers, about = read_records(folder), read_answers(folder), StudyFile.read(folder).about
     except UserError as error:
-        raise UserError(f"{damaged}: {error.what}", error.remedy) from error
+        raise UserError(_with_cause(damaged, error), error.remedy) from error
     except FileNotFoundError as error:
         raise UserError(f"{damaged}: {error.filename} is missing", AGAIN) from error
     if not records or about is None:

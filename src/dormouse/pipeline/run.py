@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dormouse.errors import UserError
-from dormouse.execution.estimate import forecast
+from dormouse.execution.estimate import History, forecast
 from dormouse.execution.executors import Watcher, homeless
 from dormouse.execution.journal import JOURNAL, Journal, why
 from dormouse.execution.scheduler import make_executor, slots, work_through
@@ -116,8 +116,7 @@ def _run(
     begin(plans, text, out, store)
     workers = workers or _workers(executor, plans, todo)
     lost: dict[str, UserError] = {}
-    if todo:
-        journal.write("planned", None, **_planned(plans, todo, store, workers))
+    journal.write("planned", None, **_planned(plans, todo, store, workers))
     try:
         if todo:
             doer = make_executor(executor, store, workers, watcher, journal)
@@ -132,8 +131,7 @@ def _run(
     except BaseException as error:
         journal.write("ended", error=why(error))
         raise
-    if todo:
-        journal.write("ended")
+    journal.write("ended")
     return goes_on
 
 
@@ -189,7 +187,7 @@ def make_plans(
 
 def _planned(plans: Sequence[Plan], todo: Sequence[Stage], store: Store, workers: int) -> dict[str, object]:
     """What the journal says of the stages ahead: how many, and what they will take."""
-    rows = forecast(all_stages(plans), todo, history_of(plans, store))
+    rows = forecast(all_stages(plans), todo, history_of(plans, store) if todo else History())
     return {
         "todo": {kind: row.todo for kind, row in rows.items() if row.todo},
         "kept": {kind: row.kept for kind, row in rows.items() if row.kept},

@@ -13,6 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from dormouse.errors import DormouseWarning, UserError
+from dormouse.files import refuse_odd_name
 from dormouse.lm.zoo import ZOO
 from dormouse.rows import relative_to
 from dormouse.rows.source import lies_elsewhere

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from dormouse.options import PLUGIN
-from dormouse.terminal import printable
+from dormouse.terminal import say
 
 
 @click.command()
@@ -26,7 +26,7 @@ def play(folders: tuple[Path, ...], port: int, host: str, no_browser: bool) -> N
     Each of FOLDERS is a run (runs/quickstart), a model of one (runs/quickstart/models/year-seed0), or any folder with a
     model, of which nothing is known then. Ctrl-C ends it.
     """
-    serve(folders, host, port, opens=not no_browser, say=lambda text: click.echo(printable(text), err=True))
+    serve(folders, host, port, opens=not no_browser, say=say)
 
 
 def serve(folders: Sequence[Path], host: str, port: int, opens: bool, say: Callable[[str], None]) -> None:
