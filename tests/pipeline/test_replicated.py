@@ -144,6 +144,25 @@ def test_components_are_those_that_were_put_in(monkeypatch: pytest.MonkeyPatch) 
     assert made["spread_of_questions"].value == pytest.approx(0.1)
 
 
+def test_what_differs_between_questions_from_seed_to_seed_is_no_difference_of_questions() -> None:
+    rng = np.random.default_rng(0)
+    for seeds in (4, 16):
+        found = [replicated._of_questions(0.5 + 0.25 * rng.standard_normal((seeds, 48))) for _ in range(200)]
+        assert np.mean([one.value for one in found]) < 0.03
+        assert np.mean([one.low == 0 for one in found]) > 0.93
+
+
+def test_times_of_replicates_are_kept_apart() -> None:
+    """In their mean nobody sees that one reached its budget."""
+    items = ("repeat 0", "repeat 1")
+    both = [
+        (reading(0, i), Sample("relearning_steps", "test", items, values, "number", None, 32.0))
+        for i, values in enumerate(((32.0, 32.0), (4.0, 6.0)))
+    ]
+    _, found = merged([(PlannedReading(one.state, one.stage, True), sample) for one, sample in both])
+    assert (found.values, found.censored_at) == ((32.0, 32.0, 4.0, 6.0), 32.0)
+
+
 def measured_of(planting: int, treatment: int, value: float) -> tuple[Any, Sample]:
     return reading(planting, treatment), Sample("defection_rate", "test", ("a", "b"), (value, value))
 

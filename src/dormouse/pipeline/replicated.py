@@ -36,12 +36,13 @@ def _plantings(found: Sequence[ReadSample]) -> set[int]:
 
 def merged(found: Sequence[ReadSample]) -> ReadSample:
     """The sample of a seed: where its replicates were asked the same items, their mean item by item (each planting
-    counts alike, however many of its treatments were lost), else all of them, each with items of its own."""
+    counts alike, however many of its treatments were lost), else all of them, each with items of its own. So are times
+    that have a budget: in a mean nobody sees which of them reached it."""
     reading, first = found[0]
     if len(found) == 1:
         return found[0]
     reading = replace(reading, beside=tuple(other.stage for other, _ in found[1:]))
-    if all(sample.items == first.items for _, sample in found):
+    if first.censored_at is None and all(sample.items == first.items for _, sample in found):
         values = np.average([sample.values for _, sample in found], axis=0, weights=_weights(found))
         kind = "mean" if first.aggregation == "proportion" else first.aggregation
         return reading, replace(first, values=tuple(map(float, values)), aggregation=kind)
@@ -97,9 +98,19 @@ def _components(by_seed: Mapping[int, Sequence[ReadSample]]) -> dict[str, Estima
         found[name] = _component((mean_square, freedom), below, many, seeds)
         below = (mean_square, freedom)
     if questions > 1:
-        each = values.mean(axis=(0, 1, 2))
-        found[SPREADS[3]] = _component((float(each.var(ddof=1)), questions - 1), (0.0, 1), 1, seeds)
+        found[SPREADS[3]] = _of_questions(values.mean(axis=(1, 2)))
     return found
+
+
+def _of_questions(cells: np.ndarray) -> Estimate:
+    """How much questions differ whatever the seed, from a value for each (seeds, questions): what differs from seed to
+    seed is in their mean square too, and is subtracted as the level below."""
+    seeds, questions = cells.shape
+    of_questions = cells.mean(axis=0)
+    left = cells - cells.mean(axis=1)[:, None] - of_questions + cells.mean()
+    freedom = (seeds - 1) * (questions - 1)
+    square = seeds * float(of_questions.var(ddof=1)), questions - 1
+    return _component(square, (float((left**2).sum()) / freedom, freedom), seeds, seeds)
 
 
 def _table(found: Sequence[ReadSample]) -> np.ndarray:
@@ -115,8 +126,8 @@ def _table(found: Sequence[ReadSample]) -> np.ndarray:
 
 def _component(here: tuple[float, int], below: tuple[float, int], many: int, n: int) -> Estimate:
     """The standard deviation of a level from its mean square and that of the level below, each with its degrees of
-    freedom; the interval of one that is not above 0 begins there."""
-    from scipy.stats import chi2
+    freedom; the interval of one that is not surely above 0 (by an F test) begins there."""
+    from scipy.stats import chi2, f
 
     (square, freedom), (lower, under) = here, below
     variance = max(0.0, square - lower) / many
@@ -125,4 +136,5 @@ def _component(here: tuple[float, int], below: tuple[float, int], many: int, n: 
         high = square * freedom / float(chi2.ppf(0.025, freedom)) / many
         return Estimate(math.sqrt(variance), 0.0, max(math.sqrt(variance), math.sqrt(high)), n)
     low, high = (variance * worth / float(chi2.ppf(at, worth)) for at in (0.975, 0.025))
-    return Estimate(math.sqrt(variance), math.sqrt(low), math.sqrt(high), n)
+    above = not lower or float(f.sf(square / lower, freedom, under)) < 0.025
+    return Estimate(math.sqrt(variance), math.sqrt(low) if above else 0.0, math.sqrt(high), n)
