@@ -93,12 +93,12 @@ def _sketched(
     then: Mapping[str, str | tuple[int, ...]] | None,
     now: Mapping[str, str | tuple[int, ...]],
 ) -> list[Verdict]:
-    """The answers, where no seed was added after the first run; else what was decided is a sketch."""
+    """The answers, where the seeds are those of the first run; else what was decided is a sketch: who adds seeds, or
+    takes some away, until a claim holds finds some with which it does."""
     was, are = (then or now)["seeds"], now["seeds"]
-    added = was != are if isinstance(was, str) or isinstance(are, str) else bool({*are} - {*was})
-    if not added:
+    if was == are if isinstance(was, str) or isinstance(are, str) else {*was} == {*are}:
         return list(answers)
-    why = f"seeds were added after the first run, else it would be {{}} (the study had seeds {_spoken(was)} then)"
+    why = f"the seeds were changed after the first run, else it would be {{}} (they were {_spoken(was)} then)"
     return [
         replace(one, verdict="sketch", why=why.format(one.verdict), chances=()) if one.is_decided else one
         for one in answers
