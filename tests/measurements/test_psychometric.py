@@ -69,8 +69,8 @@ def test_placements_of_unequal_groups_give_the_auroc_and_delongs_variance():
     values = np.array(_placements(found, defects))
     assert values.mean() == pytest.approx(roc_auc_score(defects, found))
     wins = np.array([[(x > y) + 0.5 * (x == y) for y in found[~defects]] for x in found[defects]])
-    variance = wins.mean(axis=1).var() / 12 + wins.mean(axis=0).var() / 38
-    assert values.var() / 50 == pytest.approx(variance)
+    variance = wins.mean(axis=1).var(ddof=1) / 12 + wins.mean(axis=0).var(ddof=1) / 38
+    assert values.var(ddof=1) / 50 == pytest.approx(variance)
 
 
 @pytest.mark.parametrize("n", [4, 5, 48, 200])

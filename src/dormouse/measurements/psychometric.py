@@ -74,7 +74,7 @@ class Psychometric(Measurement):
         for name, values in zip(("psychometric_threshold", "psychometric_slope"), _curve(odds, found), strict=True):
             if values:
                 samples.append(Sample(name, "unseen_cues", named, values, aggregation="number"))
-        if 0 < (oracle >= 0.5).sum() < len(oracle):
+        if 1 < (oracle >= 0.5).sum() < len(oracle) - 1:  # of one scenario nobody knows how much such differ
             samples.append(Sample("oracle_auroc", "unseen_cues", named, _placements(found, oracle >= 0.5)))
         return Measured(tuple(samples))
 
@@ -100,13 +100,15 @@ def _bins(odds: np.ndarray) -> list[np.ndarray]:
 
 
 def _placements(found: np.ndarray, defects: np.ndarray) -> tuple[float, ...]:
-    """Values, one an item, whose mean is the AUROC and whose variance is DeLong's (1988), for groups of any sizes."""
+    """Values, one an item, whose mean is the AUROC and whose variance is DeLong's (1988), for groups of any sizes from
+    two: the variance in each has one degree of freedom less than the group has items, as that of all values has."""
     high, low = found[defects][:, None], found[~defects][None, :]
     wins = (high > low) + 0.5 * (high == low)
     area, n = float(wins.mean()), len(found)
     values = np.empty(n)
-    values[defects] = area + (wins.mean(axis=1) - area) * n / defects.sum()
-    values[~defects] = area + (wins.mean(axis=0) - area) * n / (~defects).sum()
+    for here, placed in ((defects, wins.mean(axis=1)), (~defects, wins.mean(axis=0))):
+        many = int(here.sum())
+        values[here] = area + (placed - area) * n / many * np.sqrt((n - 1) / n * many / (many - 1))
     return tuple(map(float, values))
 
 
