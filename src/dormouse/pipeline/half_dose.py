@@ -23,7 +23,7 @@ def dose_records(design: Design, model: str, arms: Arms) -> list[Record]:
     """`ed50` and `ed50_each` of every series of doses, at the end of the arm with the largest; and the exponent of
     series that differ in the number of triggers, where the largest number is."""
     doses = _Doses(design, arms)
-    series = [one for one in dose_series(design.parts) if one.end.model == model]
+    series = [one for one in dose_series(design.parts, design.origins) if one.end.model == model]
     found = {id(one): doses.halves(one) for one in series}
     records = [made for one in series for made in doses.half_records(one, found[id(one)])]
     for some in growing(series):

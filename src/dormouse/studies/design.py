@@ -137,7 +137,7 @@ class Design:
     @cached_property
     def _of_doses(self) -> Mapping[Arm, Mapping[str, tuple[Arm, ...]]]:
         """What follows from the doses of a series, where its largest dose is (see `doses`), and from which arms."""
-        series = dose_series(self.parts)
+        series = dose_series(self.parts, self.origins)
         found = {one.end: dict.fromkeys(HALF, tuple(one.doses.values())) for one in series}
         for some in growing(series):
             found[some[-1].end][EXPONENT] = tuple(arm for one in some for arm in one.doses.values())

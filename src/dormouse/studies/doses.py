@@ -11,10 +11,14 @@ from dormouse.json_files import Json
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.exposure import Exposure
 from dormouse.studies.arms import Arm
+from dormouse.studies.pairing import Origins
 
 HALF = ("ed50", "ed50_each")
 EXPONENT = "carry_over_exponent"
 
+
+CHOICES = ("organism.steps", "trigger.seed")
+"""What may differ between organisms for the sake of the number of their triggers, and may be crossed with it too."""
 
 ArmParts = tuple[OrganismSpec, tuple[Intervention, ...]]
 """What the organism of an arm is, and what it goes through."""
@@ -43,8 +47,12 @@ class Series:
         return self.doses[max(self.doses)]
 
 
-def dose_series(arms: Mapping[Arm, ArmParts]) -> list[Series]:
-    """The series of a study with two doses at least. The dose is that of the one part of a chain that shows any."""
+def dose_series(arms: Mapping[Arm, ArmParts], origins: Mapping[Arm, Origins]) -> list[Series]:
+    """The series of a study with two doses at least. The dose is that of the one part of a chain that shows any.
+
+    Args:
+        origins: what the organism of each arm was made from.
+    """
     doses: dict[tuple[str, str, str], dict[float, Arm]] = {}
     triggers: dict[tuple[str, str, str], float] = {}
     for arm, (organism, chain) in arms.items():
@@ -52,19 +60,23 @@ def dose_series(arms: Mapping[Arm, ArmParts]) -> list[Series]:
             dose, of, treatment = place
             key = (arm.model, arm.organism, treatment)
             doses.setdefault(key, {})[dose], triggers[key] = arm, of
+    whole = {key: dict(sorted(some.items())) for key, some in doses.items() if len(some) > 1}
+    first = {key: next(iter(some.values())) for key, some in whole.items()}
     return [
-        Series(dict(sorted(some.items())), triggers[key], _but_for_triggers(arms[some[min(some)]][0]), key[2])
-        for key, some in doses.items()
-        if len(some) > 1
+        Series(some, triggers[key], _but_for_triggers(arms[first[key]][0], origins[first[key]]), key[2])
+        for key, some in whole.items()
     ]
 
 
 def growing(series: list[Series]) -> Iterator[list[Series]]:
-    """Series that differ in the number of their triggers alone, two at least, from the fewest."""
-    alike: dict[tuple[str, str, str], dict[float, Series]] = {}
+    """Series that differ in the number of their triggers alone, two at least, from the fewest. None where two have the
+    same number: they differ in something else."""
+    alike: dict[tuple[str, str, str], list[Series]] = {}
     for one in series:
-        alike.setdefault((one.end.model, one.organism, one.treatment), {})[one.triggers] = one
-    yield from ([found[n] for n in sorted(found)] for found in alike.values() if len(found) > 1)
+        alike.setdefault((one.end.model, one.organism, one.treatment), []).append(one)
+    for found in alike.values():
+        if len(found) > 1 and len({one.triggers for one in found}) == len(found):
+            yield sorted(found, key=lambda one: one.triggers)
 
 
 def _place(organism: OrganismSpec, chain: Sequence[Intervention]) -> tuple[float, float, str] | None:
@@ -82,8 +94,10 @@ def _place(organism: OrganismSpec, chain: Sequence[Intervention]) -> tuple[float
     return dose, exposure.triggers, json.dumps(said, sort_keys=True)
 
 
-def _but_for_triggers(organism: OrganismSpec) -> str:
-    """What an organism is, without how many triggers it has, and without how long it is planted for that reason."""
+def _but_for_triggers(organism: OrganismSpec, origins: Origins) -> str:
+    """What an organism is, without how many triggers it has, and without how long it is planted, and how they are
+    drawn, for that reason: where a study crosses these, they are choices of their own."""
     said: dict[str, Json] = organism.model_dump(mode="json", exclude={"trigger", "steps"})
     trigger = {key: value for key, value in organism.trigger.spec().items() if key not in ("n", "seed")}
-    return json.dumps([said, trigger], sort_keys=True)
+    chosen = {axis: value for axis, value in origins["organism"].axes.items() if axis in CHOICES}
+    return json.dumps([said, trigger, chosen], sort_keys=True)
