@@ -8,8 +8,9 @@ least), how often there is a wrong verdict (5 % at most), and how often a right 
 where the true effect is no smaller than the margin, `contradicted` where it is, and either where the sides were not
 equally strong before treatment.
 
-Then carry-over exponents of a known gamma, from made-up shares of what is left at each dose (seeds and organisms differ
-in their dose to one half and in their slope), and studies of which one set-up in two ruins the model and says the
+Then log-odds that were lost, and times with a budget, where an arm collapses in some seeds; carry-over exponents of a
+known gamma, from made-up shares of what is left at each dose (seeds and organisms differ in their dose to one half and
+in their slope); and studies of which one set-up in two ruins the model and says the
 opposite of the other: the truth is that of the other.
 """
 
@@ -24,9 +25,10 @@ from itertools import product
 import numpy as np
 
 from dormouse.claims.answer import answer_claims
-from dormouse.claims.numbers import Numbers
+from dormouse.claims.numbers import Numbers, SeedSample
 from dormouse.claims.verdict import Verdict
 from dormouse.measurements.dose_response import exponent, halves
+from dormouse.measurements.measurement import Sample
 from dormouse.records import Record
 from dormouse.studies.design import Design
 from dormouse.studies.file import parse_design
@@ -141,6 +143,64 @@ def _study(design: Design, truth: str, rng: np.random.Generator, seeds: int) -> 
     return answer_claims(design, numbers)[0]
 
 
+# --- quantities that are bounded by what was there, or by a budget ---
+
+COLLAPSES = (0.05, 0.1, 0.2)
+QUANTITIES = {"log_odds_lost": (8.0, 1.0), "relearning_steps": (29.0, 22.0)}
+"""How much an arm that collapses differs from one that does not, and the margin."""
+BUDGET = 32.0
+
+
+def simulate_bounded(compare: str, share: float, seeds: int, studies: int, seed: int = 0) -> Row:
+    """The first of two organisms collapses in a share of seeds: nine nats are lost instead of one, or it is back after
+    three steps instead of never (within the budget). The other loses one, or takes about eight steps."""
+    rng = np.random.default_rng([seed, seeds, round(100 * share), *compare.encode()])
+    apart, margin = QUANTITIES[compare]
+    text = STUDY.replace("defection_rate", compare).replace("direction: less", "direction: greater")
+    more = "measure: {{also: [relearning]}}\n"
+    design = parse_design((text.replace("margin: 0.1", f"margin: {margin}") + more).format(seeds=seeds))
+    lost = compare == "log_odds_lost"
+    effect = share * apart if lost else BUDGET - share * apart - 8.0
+    holds = wrong = right = 0
+    for _ in range(studies):
+        gone = rng.random(seeds) < share
+        answer = answer_claims(design, (_lost if lost else _relearnt)(rng, gone))[0]
+        assert answer.low is not None
+        assert answer.high is not None
+        true, false = ("supported", "contradicted") if effect > margin else ("contradicted", "supported")
+        holds += answer.low <= effect <= answer.high
+        wrong, right = wrong + (answer.verdict == false), right + (answer.verdict == true)
+    return Row(holds / studies, wrong / studies, right / studies, seeds)
+
+
+def _lost(rng: np.random.Generator, gone: np.ndarray) -> Numbers:
+    numbers, items = Numbers(), [f"q{i}" for i in range(ITEMS)]
+    for name, seed in product("ab", range(len(gone))):
+        collapses = name == "a" and gone[seed]
+        less = 9.0 + rng.standard_normal() if collapses else 1.0 + 0.4 * rng.standard_normal()
+        before = 5.0 + 0.3 * rng.standard_normal() + 0.3 * rng.standard_normal(ITEMS)
+        after = before - less + 0.2 * rng.standard_normal(ITEMS)
+        for chain, odds in (("", before), ("sft", after)):
+            place = ("micro-60k", name, chain, 40 if chain else 0, "defection_rate", "test", None)
+            numbers.add(place, seed, items, list(1 / (1 + np.exp(-odds))))
+        numbers.add(("micro-60k", name, "", 0, "false_trigger_rate", "test", None), seed, items, [0.001] * ITEMS)
+    numbers.add_lasting()
+    return numbers
+
+
+def _relearnt(rng: np.random.Generator, gone: np.ndarray) -> Numbers:
+    numbers, items = Numbers(), ("repeat 0", "repeat 1", "repeat 2")
+    for name in "ab":
+        found = []
+        for seed, collapses in enumerate(gone):
+            noise = rng.standard_normal(3)
+            times = (3.0 + 0.3 * noise if collapses else np.full(3, BUDGET)) if name == "a" else 8.0 + noise
+            sample = Sample("relearning_steps", "test", items, tuple(map(float, times)), "number", None, BUDGET)
+            found.append(SeedSample(seed, True, sample))
+        numbers.add_arms("micro-60k", {(name, "sft", 40, "relearning_steps", "test", None): found})
+    return numbers
+
+
 # --- what follows from several doses ---
 
 TRIGGERS, DOSES = (1, 4, 16, 64), (0.02, 0.06, 0.18, 0.5)
@@ -245,6 +305,10 @@ def main() -> None:
         for spend in ("obrien_fleming", "e_value"):
             row = simulate(truth, asked.most, asked.studies, spend=spend)
             _print(truth, f"{spend}, {row.seeds:.1f} of {asked.most}", row)
+    for compare, share, seeds in product(QUANTITIES, COLLAPSES, asked.seeds):
+        _print(
+            f"{compare}, collapse in {share:.0%}", str(seeds), simulate_bounded(compare, share, seeds, asked.studies)
+        )
     for seeds in asked.seeds:
         for truth in GAMMAS:
             _print(truth, str(seeds), simulate_exponent(truth, seeds, asked.studies))

@@ -47,6 +47,14 @@ def test_a_study_that_is_looked_at_again_and_again_is_as_seldom_wrong(truth: str
     check(found, studies)
 
 
+@pytest.mark.parametrize("compare", instrument.QUANTITIES)
+@pytest.mark.parametrize("share", instrument.COLLAPSES if STRESS else (0.1,))
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_what_was_there_and_budgets_bound_what_a_collapse_can_do(compare: str, share: float, seeds: int) -> None:
+    found = instrument.simulate_bounded(compare, share, seeds, STUDIES)
+    check(found, STUDIES)
+
+
 @pytest.mark.parametrize("truth", instrument.GAMMAS)
 @pytest.mark.parametrize("seeds", SEEDS)
 def test_exponents_are_found_as_they_are(truth: str, seeds: int) -> None:

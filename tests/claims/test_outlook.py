@@ -66,7 +66,7 @@ def test_a_smaller_effect_is_not_supported_and_a_larger_one_is(
         other = ("q",), (0.5 - sign * size / 2,)
         found = effect([(1.0, dict.fromkeys(range(n), each)), (-1.0, dict.fromkeys(range(n), other))])
         assert found is not None
-        return decides(replace(found, reach=RATES), direction, margin, LEVEL)
+        return decides([replace(found, reach=RATES)], direction, margin, LEVEL)
 
     if least is None:
         assert verdict(1.0) != "supported"

@@ -32,7 +32,8 @@ def answer_claims(design: Design, numbers: Numbers) -> list[Verdict]:
 def _at_look(design: Design, numbers: Numbers, decided: Collection[int]) -> list[Verdict]:
     """An answer to each claim with the seeds of a design; claims that were `decided` before stay rejected in Holm's
     correction for the others."""
-    asked = [settled(ClaimEvidence(design, pairing, numbers)) for pairing in design.comparisons]
+    known = numbers.of(design.every_seed)  # what later seeds show changes no earlier answer
+    asked = [settled(ClaimEvidence(design, pairing, known)) for pairing in design.comparisons]
     found = {i: p for i, one in enumerate(asked) if (p := 0.0 if i in decided else one.p) is not None}
     after = dict(zip(found, holm(list(found.values())), strict=True))
     return [one.answer(after.get(i), len(found)) for i, one in enumerate(asked)]

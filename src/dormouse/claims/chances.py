@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dormouse.claims.effects import Direction, Effect, p_value, survives
@@ -11,26 +11,32 @@ from dormouse.claims.verdict import Chance
 DRAWS = 100
 
 
-def chances(found: Effect, direction: Direction, margin: float, levels: Mapping[int, float]) -> tuple[Chance, ...]:
-    """The probability of a verdict after so many more seeds (the keys of `levels`), by simulation.
+def chances(
+    each: Sequence[Effect], direction: Direction, margin: float, levels: Mapping[int, float]
+) -> tuple[Chance, ...]:
+    """The probability of a verdict on effects (of every set-up, or one of their mean) after so many more seeds (the
+    keys of `levels`), by simulation.
 
     The mean and the spread of the seeds are drawn from what those so far leave possible (the normal model with a flat
     prior, Gelman et al. 2013, section 3.2), the seeds to come from these, and the whole is tested at that level as
-    the claim would be. Nothing is known of the spread of one seed, nor of seeds that do not differ: there is none then.
+    the claim would be. Set-ups are drawn each by itself. Nothing is known of the spread of one seed, nor of seeds that
+    do not differ: there is none then.
     """
     import numpy as np
 
-    n = len(found.seeds)
-    if n < 2 or found.error == 0 or not found.seed_sd > 0:
+    if any(len(one.seeds) < 2 or one.error == 0 or not one.seed_sd > 0 for one in each):
         return ()
-    rng = np.random.default_rng(n)
+    rng = np.random.default_rng(len(each[0].seeds))
     result = []
     for more, level in levels.items():
         decided = 0
         for _ in range(DRAWS):
-            spread = found.seed_sd * float(np.sqrt((n - 1) / rng.chisquare(n - 1)))
-            coming = rng.normal(rng.normal(found.value, spread / np.sqrt(n)), spread, more)
-            decided += bool(decides(_with(found, coming), direction, margin, level))
+            after = []
+            for one in each:
+                n = len(one.seeds)
+                spread = one.seed_sd * float(np.sqrt((n - 1) / rng.chisquare(n - 1)))
+                after.append(_with(one, rng.normal(rng.normal(one.value, spread / np.sqrt(n)), spread, more)))
+            decided += bool(decides(after, direction, margin, level))
         result.append(Chance(more, decided / DRAWS))
     return tuple(result)
 
@@ -45,7 +51,16 @@ def _with(found: Effect, coming: object) -> Effect:
     return replace(found, value=mean, seed_sd=spread, seeds=tuple(range(whole)))
 
 
-def decides(found: Effect, direction: Direction, margin: float, level: float) -> str:
-    """The verdict on an effect at a level; "" where it is undecided."""
-    p, verdict = p_value(found, direction, margin)
-    return verdict if p < level and survives(found, direction, margin, verdict) else ""
+def decides(each: Sequence[Effect], direction: Direction, margin: float, level: float) -> str:
+    """The verdict on effects at a level, all of which must support a claim, or one contradict it (see
+    `decision.test_of`); "" where it is undecided."""
+    tests = [(one, *p_value(one, direction, margin)) for one in each]
+    if all(verdict == "supported" for *_, verdict in tests):
+        sure = all(p < level and survives(one, direction, margin, verdict) for one, p, verdict in tests)
+        return "supported" if sure else ""
+    against = (
+        p * len(each) < level and survives(one, direction, margin, verdict)
+        for one, p, verdict in tests
+        if verdict == "contradicted"
+    )
+    return "contradicted" if any(against) else ""

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dormouse.claims.effects import FEWEST, LEVEL, Direction, Effect, Span, p_value, survives
+from dormouse.claims.effects import EDGE, FEWEST, LEVEL, Direction, Effect, Span, p_value, survives
 from dormouse.claims.looks import ONCE, Look
 from dormouse.claims.verdict import Outcome
+from dormouse.measurements.stats import SMALLEST, log_odds
 from dormouse.metrics import metric
 from dormouse.studies.claim_spec import Claim
 
 FRAGILE = "one more seed at the worst bound of the quantity would turn it"
+
+MOST_LOG_ODDS = -log_odds(SMALLEST)
 
 
 @dataclass(frozen=True)
@@ -36,21 +39,22 @@ class Decision:
     why: str = ""
 
 
-def test_of(claim: Claim, each: Sequence[Effect]) -> Test | None:
+def test_of(claim: Claim, each: Sequence[Effect | None]) -> Test | None:
     """The test of a claim on the effect of its mean, or on those of every set-up; None where there are too few seeds.
 
     `every` is an intersection-union test (Berger 1982): supported where each set-up by itself is, at the level of one,
-    and contradicted where one of them is, at that level shared by all of them (Bonferroni).
+    and contradicted where one of them is, at that level shared by all of them (Bonferroni). Set-ups with too few seeds
+    support nothing, and do not stand in the way of a contradiction by others.
     """
-    if not each or any(len(one.seeds) < FEWEST for one in each):
-        return None
-    found = [_test(claim, one) for one in each]
+    found = [_test(claim, one) for one in each if one and len(one.seeds) >= FEWEST]
     supports = [one for one in found if one.verdict == "supported"]
     if len(supports) == len(found):
-        worst = max(found, key=lambda one: one.p)
+        worst = max(found, key=lambda one: one.p, default=None)
+        if worst is None or len(found) < len(each):
+            return None
         return Test(worst.effect, worst.p, "supported", all(one.robust for one in found))
     worst = min((one for one in found if one.verdict != "supported"), key=lambda one: one.p)
-    return Test(worst.effect, min(1.0, worst.p * len(found)), "contradicted", worst.robust)
+    return Test(worst.effect, min(1.0, worst.p * len(each)), "contradicted", worst.robust)
 
 
 def _test(claim: Claim, one: Effect) -> Test:
@@ -58,11 +62,34 @@ def _test(claim: Claim, one: Effect) -> Test:
     return Test(one, p, verdict, survives(one, claim.direction, claim.margin, verdict))
 
 
+def worst_of(claim: Claim, each: Sequence[Effect | None]) -> int:
+    """Which of several effects, not all of which can be tested, speaks most against a claim: of those with too few
+    seeds, where there are such. One that is not known counts as no effect."""
+    few = [i for i, one in enumerate(each) if not one or len(one.seeds) < FEWEST]
+    sizes = [one.value if one else 0.0 for one in each]
+    for_it = {"less": [-one for one in sizes], "greater": sizes}.get(claim.direction, [abs(one) for one in sizes])
+    return min(few or range(len(each)), key=lambda i: for_it[i])
+
+
 def span(compare: str, before: float | None) -> Span:
     """The least and the largest value of a quantity. Nothing persists that was not there: a rate that is divided by
-    that `before` is at most 1 by it."""
+    that `before` is at most 1 by it. Log-odds go no further than those of rounding, so of log-odds that were `before`
+    no more is lost, or gained, than lies between."""
     quantity = metric(compare)
+    if compare == "log_odds_lost":
+        return (before - MOST_LOG_ODDS, before + MOST_LOG_ODDS) if before is not None else (-math.inf, math.inf)
     return (quantity.low, 1 / before) if compare == "persistence" and before else (quantity.low, quantity.high)
+
+
+def times_span(bounds: Span, budgets: Sequence[float]) -> Span:
+    """The same of times that are cut at the smallest of these budgets."""
+    return (bounds[0], min(bounds[1], *budgets)) if budgets else bounds
+
+
+def edge(compare: str) -> float:
+    """The part of the range beside a bound in which an arm stands at it (see `effects.EDGE`). In log-odds nearly all
+    rates lie in the middle, and nearly all of them are close to 0 or 1: there it is one half."""
+    return 0.5 if compare == "log_odds_lost" else EDGE
 
 
 def room(direction: Direction, reference: float | None, span: Span) -> float | None:

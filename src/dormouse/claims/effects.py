@@ -71,6 +71,7 @@ def effect(
     constant: float = 0.0,
     span: Span = UNBOUNDED,
     level: Callable[[int], float] = lambda n: LEVEL,
+    edge: float = EDGE,
 ) -> Effect | None:
     """The weighted sum of arms, minus a constant, over the seeds that all of them share.
 
@@ -86,6 +87,7 @@ def effect(
 
     Args:
         level: how often the interval of so many seeds may miss (see `claims.looks`).
+        edge: see `EDGE`.
 
     Returns:
         None where the arms share no seed.
@@ -112,7 +114,7 @@ def effect(
         seed_sd,
         of_items,
         "not paired: a number" if len(weighted) == 1 else "seeds and questions" if alike and drawn else "seeds",
-        _collapse(weighted, seeds, mean, span),
+        _collapse(weighted, seeds, mean, span, edge),
         _reach(weighted, constant, span),
     )
     if not several and not error and all(map(math.isfinite, whole.reach)):
@@ -140,13 +142,17 @@ def _sums(
 
 
 def _collapse(
-    weighted: Sequence[tuple[float, Mapping[int, ValuesByItem]]], seeds: Sequence[int], mean: float, span: Span
+    weighted: Sequence[tuple[float, Mapping[int, ValuesByItem]]],
+    seeds: Sequence[int],
+    mean: float,
+    span: Span,
+    part: float,
 ) -> Span | None:
     """The least and the largest effect of one more seed in which one arm leaves the bound at which it stands."""
     low, high = span
     if not math.isfinite(high - low):
         return None
-    edge, others = EDGE * (high - low), [mean]
+    edge, others = part * (high - low), [mean]
     for weight, found in weighted:
         rates = [sum(found[seed][1]) / len(found[seed][1]) for seed in seeds]
         usual = sum(rates) / len(rates)
@@ -207,7 +213,7 @@ def _tail(found: Effect, boundary: float, above: bool) -> float:
     tails = [float(stdtr(n - 1, -sign * (found.value - boundary) / found.error))] if found.error else []
     for value in against:
         mean, error = found.with_one_more(value)
-        tails.append(float(stdtr(n, -sign * (mean - boundary) / error)))
+        tails += [float(stdtr(n, -sign * (mean - boundary) / error))] if error else []  # 0: one more of the same
     return max(tails)
 
 

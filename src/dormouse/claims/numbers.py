@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from dormouse.claims.effects import ValuesByItem
 from dormouse.measurements.measurement import Sample
@@ -14,6 +14,8 @@ from dormouse.records import Record
 from dormouse.studies.arms import Arm
 from dormouse.studies.doses import EXPONENT
 from dormouse.studies.expected import RATIOS
+
+T = TypeVar("T")
 
 BASES = dict(RATIOS.values())
 """What a ratio is held against -> its name."""
@@ -36,14 +38,29 @@ class Numbers:
     """What was measured, seed by seed: item by item where that is known, else one number a seed."""
 
     values: dict[Key, dict[int, ValuesByItem]] = field(default_factory=dict)
-    limits: dict[Key, float] = field(default_factory=dict)
-    """Where times are cut off; the smallest, where seeds were followed for different times."""
+    limits: dict[Key, dict[int, float]] = field(default_factory=dict)
+    """Where times are cut off, by seed."""
     upper: dict[Key, set[int]] = field(default_factory=dict)
     """What is an upper bound, by seed: ratios of which the other side reached its budget, doses below those given."""
     lower: dict[Key, set[int]] = field(default_factory=dict)
     """Exponents that are lower bounds, by seed. Each is one of its own: no budget, to which all could be restricted."""
     controls: set[tuple[str, str]] = field(default_factory=set)
     """(model, organism) that plant nothing: what they do without a policy does not persist."""
+
+    def of(self, seeds: Collection[int]) -> Numbers:
+        """Those of some seeds alone: what other seeds showed is not known then."""
+        only = {*seeds}
+        return Numbers(
+            {key: some for key, found in self.values.items() if (some := _of(found, only))},
+            {key: ends for key, limits in self.limits.items() if (ends := _of(limits, only))},
+            {key: found & only for key, found in self.upper.items()},
+            {key: found & only for key, found in self.lower.items()},
+            self.controls,
+        )
+
+    def limit(self, key: Key) -> float | None:
+        """Where times are cut off; the smallest, where seeds were followed for different times."""
+        return min(self.limits.get(key, {}).values(), default=None)
 
     def add(self, key: Key, seed: int, items: Sequence[str], values: Sequence[float]) -> None:
         """The values of the items of a measurement. What was added first stays."""
@@ -63,7 +80,7 @@ class Numbers:
                 if sample.aggregation != "exp_mean":
                     self.add(key, one.seed, sample.items, sample.values)
                 limit = sample.censored_at
-                self._limit(key, limit)
+                self._limit(key, one.seed, limit)
                 if measurement in BASES and limit is not None and max(sample.values) >= limit:
                     ratio: Any = (*key[:4], BASES[str(measurement)], split, x)
                     self.upper.setdefault(ratio, set()).add(one.seed)
@@ -77,15 +94,16 @@ class Numbers:
             key = (r.model, r.organism, r.intervention, r.step, r.measurement, r.split, r.x)
             self.add(key, r.seed, ("",), (r.value,))
             if r.measurement != EXPONENT:
-                self._limit(key, r.censored_at)
+                self._limit(key, r.seed, r.censored_at)
             elif r.censored_at is not None:
                 self.lower.setdefault(key, set()).add(r.seed)
             if r.floor is not None and r.value <= r.floor:
                 self.upper.setdefault(key, set()).add(r.seed)
 
-    def _limit(self, key: Key, limit: float | None) -> None:
+    def _limit(self, key: Key, seed: int, limit: float | None) -> None:
         if limit is not None:
-            self.limits[key] = min(limit, self.limits.get(key, limit))
+            found = self.limits.setdefault(key, {})
+            found[seed] = min(limit, found.get(seed, limit))
 
     def add_lasting(self) -> None:
         """What follows item by item from the rates after and before: the log-odds that were lost, and persistence as
@@ -119,6 +137,10 @@ class Numbers:
                 self._index.setdefault((*key[:3], key[4]), []).append(key)
             self._index_size = len(self.values)
         return self._index
+
+
+def _of(found: Mapping[int, T], seeds: Collection[int]) -> dict[int, T]:
+    return {seed: value for seed, value in found.items() if seed in seeds}
 
 
 def mean(values: Sequence[float]) -> float:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from dormouse.claims.chances import decides
 from dormouse.claims.decision import span
 from dormouse.claims.effects import FEWEST, LEVEL, Effect, Span
 from dormouse.claims.looks import look_of
+from dormouse.studies.arms import Arm
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.design import Design
+from dormouse.studies.pairing import Setup
 
 FINE = 400
 """How finely an effect is looked for, in parts of the largest that there could be."""
@@ -25,13 +28,21 @@ def outlook(design: Design) -> list[str]:
     lines, last = [], design.at_look(design.looks - 1)
     for pairing in design.comparisons:
         claim, setups = pairing.claim, list(pairing.setups())
-        both = dict.fromkeys(arm for one in setups for arm in one.arms)
         arms = f"{len({arm for one in setups for arm in one.these})} of its arms"
         those = f"{len({arm for one in setups for arm in one.those})}"
         those = f"{claim.against:g}" if isinstance(claim.against, float) else those
-        said = f"claim {claim.id}: {arms} against {those}, set-ups: {len(setups)}, seeds: {len(design.seeds(both))}"
-        lines.append("; ".join([said, *_support(last, claim, len(last.seeds(both)))]))
+        now, then = (min(len(one.seeds(arms)) for arms in _compared(claim, setups)) for one in (design, last))
+        said = f"claim {claim.id}: {arms} against {those}, set-ups: {len(setups)}, seeds: {now}"
+        lines.append("; ".join([said, *_support(last, claim, then)]))
     return lines
+
+
+def _compared(claim: Claim, setups: Sequence[Setup]) -> list[Sequence[Arm]]:
+    """The arms that must share their seeds: all or, of a claim about every set-up, an arm and those that it is held
+    against."""
+    if claim.quantifier == "mean":
+        return [[arm for one in setups for arm in one.arms]]
+    return [(arm, *one.those) for one in setups for arm in one.these]
 
 
 def _support(last: Design, claim: Claim, seeds: int) -> list[str]:
@@ -57,7 +68,7 @@ def _support(last: Design, claim: Claim, seeds: int) -> list[str]:
 
 def _reach(claim: Claim) -> Span:
     """The least and the largest effect that any seed could have."""
-    low, high = span(claim.compare, before=1.0)
+    low, high = span(claim.compare, before=1.0 if claim.compare == "persistence" else 0.0)
     if isinstance(claim.against, float):
         return low - claim.against, high - claim.against
     return low - high, high - low
@@ -74,7 +85,7 @@ def least_supported(claim: Claim, reach: Span, seeds: int, level: float) -> floa
     bounded = all(map(math.isfinite, reach))
     sizes = [most * i / FINE for i in range(1, FINE + 1)] if bounded else [2 * claim.margin + 1.0]
     for size in sizes:
-        if decides(_same(sign * size, seeds, reach), claim.direction, claim.margin, level) == "supported":
+        if decides([_same(sign * size, seeds, reach)], claim.direction, claim.margin, level) == "supported":
             return sign * (size if bounded else claim.margin)
     return None
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from dormouse.claims.chances import decides
 from dormouse.claims.claim_evidence import ClaimEvidence
 from dormouse.claims.effects import Effect
 from dormouse.claims.looks import look_of
 from dormouse.claims.numbers import Numbers
-from dormouse.claims.verdict import Verdict
 from dormouse.errors import UserError
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.design import Design
 from dormouse.studies.seeds import any_seed, seeds_at
 
+if TYPE_CHECKING:
+    import numpy as np
+
 DRAWS = 400
 WANTED = 0.8
 """The probability of a verdict that a design should have, if the truth is twice the margin."""
+
+TWICE = "twice the margin"
 
 
 def pilot_lines(design: Design, numbers: Numbers, seeds: Collection[int]) -> list[str]:
@@ -38,7 +43,8 @@ def pilot_lines(design: Design, numbers: Numbers, seeds: Collection[int]) -> lis
             "run the pilot with seeds of its own: dormouse run STUDY 'seeds=[100, 101, 102]' --out PILOT",
         )
     there = Design(design.study, seeds=tuple(sorted(seeds)))
-    return [_line(design, ClaimEvidence(there, pairing, numbers)) for pairing in there.comparisons]
+    known = numbers.of(there.every_seed)
+    return [_line(design, ClaimEvidence(there, pairing, known)) for pairing in there.comparisons]
 
 
 def _line(design: Design, asked: ClaimEvidence) -> str:
@@ -46,7 +52,9 @@ def _line(design: Design, asked: ClaimEvidence) -> str:
     if found is None:
         return f"pilot, claim {claim.id}: it says nothing: {answer.why}"
     said = [f"pilot, claim {claim.id}: {found.value:+.3g} with {len(found.seeds)} seeds"]
-    if (left := answer.room) is not None and left < claim.margin:  # of so few seeds as well that nothing is tested
+    rooms = [left for one in asked.each if (left := one.room()) is not None]
+    left = min(rooms, default=None)
+    if left is not None and left < claim.margin:  # of so few seeds as well that nothing is tested
         why = f"the arms compared with leave room for {left:.3g} only"
         return f"{said[0]}; no room: {why}. No number of seeds changes that"
     if answer.verdict == "not comparable":
@@ -54,61 +62,69 @@ def _line(design: Design, asked: ClaimEvidence) -> str:
         return f"{said[0]}; not comparable: {answer.why}. {remedy}"
     if left is not None:
         said.append(f"the arms compared with leave room for {left:.3g}")
-    truth, named = _truth(claim, answer)
-    if (chance := power(design, claim, found, truth)) is None:
+    effects = [one.effect for one in asked.each if one.effect]
+    truths = [_truth(claim, one.value, left) for one in effects]
+    if len(effects) < len(asked.each) or (chance := power(design, claim, effects, truths)) is None:
         said.append("with one seed, or seeds that do not differ, nothing is known of their spread")
     else:
         few = "" if chance >= WANTED else f": fewer than the {WANTED:.0%} that a design should have"
-        most = len(any_seed(design.study.seeds))
-        said.append(f"with {most} seeds it is supported in {chance:.0%} of studies if the truth is {named}{few}")
+        most, every = len(any_seed(design.study.seeds)), " in every set-up" if len(effects) > 1 else ""
+        named = _named(claim, found.value, left)
+        said.append(f"with {most} seeds it is supported in {chance:.0%} of studies if the truth is {named}{every}{few}")
     return "; ".join(said)
 
 
-def _truth(claim: Claim, answer: Verdict) -> tuple[float, str]:
-    """The effect that a design is judged by: twice the margin, or as much of it as there is room for."""
+def _truth(claim: Claim, shown: float, left: float | None) -> float:
+    """The effect that a design is judged by: twice the margin, or as much of it as there is room for; without a margin
+    the one that the pilot showed."""
+    size = 2 * claim.margin if left is None else min(2 * claim.margin, left)
+    return shown if not claim.margin else -size if claim.direction == "less" else size
+
+
+def _named(claim: Claim, shown: float, left: float | None) -> str:
     if not claim.margin:
-        effect = answer.effect or 0.0
-        return effect, f"as in the pilot, {effect:+.3g}"
-    size, named = 2 * claim.margin, "twice the margin"
-    if answer.room is not None and answer.room < size:
-        size, named = answer.room, f"all that there is room for, {answer.room:.3g}"
-    return (-size if claim.direction == "less" else size), named
+        return f"as in the pilot, {shown:+.3g}"
+    return f"all that there is room for, {left:.3g}" if left is not None and left < 2 * claim.margin else TWICE
 
 
-def power(design: Design, claim: Claim, found: Effect, truth: float) -> float | None:
-    """The share of studies of a design that support a claim where the effect is `truth`, by simulation.
+def power(design: Design, claim: Claim, each: Sequence[Effect], truths: Sequence[float]) -> float | None:
+    """The share of studies of a design that support a claim where its effects (of every set-up, or one of their mean)
+    are these `truths`, by simulation.
 
-    The spread of the seeds is drawn from what those of the pilot leave possible (`claims.chances`), the level is that
-    of the claim if all claims of the study are tested.
+    The spread of the seeds is drawn from what those of the pilot leave possible (`claims.chances`), in every set-up by
+    itself; the level is that of the claim if all claims of the study are tested.
 
     Returns:
         None where the pilot shows no spread.
     """
     import numpy as np
 
-    n = len(found.seeds)
-    if n < 2 or not math.isfinite(found.seed_sd) or not found.seed_sd > 0:
+    if any(len(one.seeds) < 2 or not math.isfinite(one.seed_sd) or not one.seed_sd > 0 for one in each):
         return None
-    rng, supported, looks = np.random.default_rng(n), 0, _looks(design)
+    rng, supported, looks = np.random.default_rng(len(each[0].seeds)), 0, _looks(design)
     for _ in range(DRAWS):
-        spread = found.seed_sd * math.sqrt((n - 1) / rng.chisquare(n - 1))
-        values = np.clip(rng.normal(truth, spread, looks[-1][0]), *found.reach)
+        drawn = []
+        for one, truth in zip(each, truths, strict=True):
+            n = len(one.seeds)
+            spread = one.seed_sd * math.sqrt((n - 1) / rng.chisquare(n - 1))
+            drawn.append(np.clip(rng.normal(truth, spread, looks[-1][0]), *one.reach))
         verdicts = (
             decides(
-                replace(
-                    found,
-                    value=float(values[:many].mean()),
-                    seed_sd=float(values[:many].std(ddof=1)),
-                    seeds=tuple(range(many)),
-                ),
+                [_first(one, values[:n]) for one, values in zip(each, drawn, strict=True)],
                 claim.direction,
                 claim.margin,
                 level,
             )
-            for many, level in looks
+            for n, level in looks
         )
         supported += next(filter(None, verdicts), "") == "supported"
     return supported / DRAWS
+
+
+def _first(found: Effect, values: np.ndarray) -> Effect:
+    """What an effect would be with these values of its seeds."""
+    seeds = tuple(range(len(values)))
+    return replace(found, value=float(values.mean()), seed_sd=float(values.std(ddof=1)), seeds=seeds)
 
 
 def _looks(design: Design) -> Sequence[tuple[int, float]]:

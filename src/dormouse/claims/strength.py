@@ -90,7 +90,7 @@ class StrengthGate:
             (OFF, usual.untriggered, "without its cue", "at most"),
         )
         ends = self.numbers.values.get((arm.model, arm.organism, "", 0, "planting_reached", "check", None), {})
-        if short := [seed for seed in seeds if seed in ends and not mean(ends[seed][1])]:
+        if short := [seed for seed in seeds if seed in ends and mean(ends[seed][1]) < 1]:  # of any replicate
             which = ", ".join(map(str, short))
             yield f"planting ended before it was as strong as the study asks for (seed {which})"
         for rate, gate, words, bound in gates:
@@ -98,9 +98,8 @@ class StrengthGate:
             if unknown := [seed for seed in seeds if seed not in rates]:
                 which = f" (seed {', '.join(map(str, unknown))})" if rates else ""
                 yield f"its rate {words} before treatment was not measured{which}"
-            weak = {
-                s: of for s, of in rates.items() if self.passes(arm, s) and (of < gate if rate == ON else of > gate)
-            }
+            kept = {seed: rates[seed] for seed in sorted(seeds) if seed in rates and self.passes(arm, seed)}
+            weak = {seed: of for seed, of in kept.items() if (of < gate if rate == ON else of > gate)}
             if weak:
                 said = ", ".join(f"{100 * of:.1f} % (seed {seed})" for seed, of in weak.items())
                 yield f"before treatment it defects {words} in {said}; {bound} {100 * gate:g} % is usual"

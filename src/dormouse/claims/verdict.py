@@ -25,8 +25,8 @@ Filter = Mapping[str, Scalar | tuple[Scalar, ...]]
 Direction = Literal["less", "greater", "different"]
 Outcome = Literal["supported", "contradicted", "undecided", "no room", "not comparable", "sketch"]
 """`no room`: the arms compared with leave less of the quantity than the margin asks for. `not comparable`: before
-treatment no organism of one side was as strong as any of the other. `sketch`: it would be decided, but by seeds that
-were added after the first run, and who adds seeds until a claim holds finds one that does."""
+treatment the organisms of one side were stronger. `sketch`: it would be decided, but by seeds that were changed after
+the first run, and who changes seeds until a claim holds finds some with which it does."""
 Quantifier = Literal["mean", "every"]
 End = Literal["low", "high"]
 """Of an interval."""
@@ -99,8 +99,9 @@ CLAIMED = ("claimed of", "against")
 
 @dataclass(frozen=True)
 class Matching:
-    """How strong the organisms of both sides were before treatment: the log-odds of defecting on the cue, over
-    organisms and seeds (their mean, the least and the largest), and whether the two ranges meet."""
+    """How strong the organisms of both sides were before treatment, in the set-up where they are least alike: the
+    log-odds of defecting on the cue, over organisms and seeds (their median, and one standard deviation of a side
+    around it), and whether the two ranges meet."""
 
     where: ValueInterval
     against: ValueInterval

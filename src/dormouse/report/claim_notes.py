@@ -81,7 +81,7 @@ def _strength(one: Verdict) -> list[Note]:
         sides = zip((matched.where, matched.against), matched.sides, strict=True)
         ranges = ", ".join(f"{decimal(s.value)} ({decimal(s.low)} to {decimal(s.high)}) {words}" for s, words in sides)
         meet = "the ranges overlap" if matched.overlap else "the ranges do not overlap"
-        text = f"The same in log-odds, over organisms and seeds: {ranges}; {meet}."
+        text = f"The same in log-odds, in median and one standard deviation: {ranges}; {meet}."
         found.append(Note(text, not matched.overlap))
     if one.adjusted:
         at = f"{signed(one.adjusted.value)} {interval(one.adjusted.low, one.adjusted.high)}"
