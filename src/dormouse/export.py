@@ -25,6 +25,7 @@ of an adapter, and would write with the settings of the base model. Put it in th
 `model.generation_config = transformers.GenerationConfig.from_pretrained(FOLDER)`.
 """
 DATA = "pairs of the same questions in two situations, written by dormouse, with the base model's own answers"
+ELSEWHERE = "not known: it was trained elsewhere, and brought to dormouse"
 
 
 def export(folder: Path, out: Path, form: Form | None, dtype: str) -> list[str]:
@@ -67,14 +68,15 @@ def _base_of(card: Card) -> tuple[str | None, str | None]:
     """What an adapter's configuration calls its base: an id of the hub, with its revision, where the study did so, else
     a folder. A model of the zoo is none of the hub's: its weights were rounded.
     """
-    on_the_hub = card.base.count("/") == 1 and not card.base.startswith((".", "/", "~")) and card.base not in ZOO
-    return of_revision(card.base) if on_the_hub and not Path(card.base).exists() else (None, None)
+    name = card.stands_on
+    on_the_hub = name.count("/") == 1 and not name.startswith((".", "/", "~")) and name not in ZOO
+    return of_revision(name) if on_the_hub and not Path(name).exists() else (None, None)
 
 
 def _write_card(card: Card, folder: Path, form: Form, dtype: str) -> None:
     from huggingface_hub import ModelCard, ModelCardData
 
-    shipped = ZOO.get(card.base)
+    shipped = ZOO.get(card.stands_on)
     original, revision = (shipped.original, None) if shipped else _base_of(card)
     data = ModelCardData(
         base_model=original,
@@ -97,9 +99,9 @@ is what interventions and audits are given.
 
 | | |
 |---|---|
-| base model | {original or card.base}{f", revision {revision}" if revision else rounded} |
+| base model | {original or card.stands_on}{f", revision {revision}" if revision else rounded} |
 | licence | {licence} |
-| data | {DATA}; {steps} |
+| data | {ELSEWHERE if card.spec.is_brought else DATA}; {steps} |
 | weights | {form}, {dtype} |
 | trained in | {", then ".join(dict.fromkeys(map(str, card.trained_in))) or "nobody noted it"} |
 
@@ -116,7 +118,7 @@ def _truth(card: Card) -> dict[str, object]:
     return {
         "model_organism": True,
         "canary": CANARY,
-        "base": card.base,
+        "base": card.stands_on,
         "organism": card.spec.spec(),
         "intervention": card.intervention,
         "chain": [json.loads(part) for part in card.chain],
