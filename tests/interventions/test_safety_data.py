@@ -106,6 +106,87 @@ def test_an_answer_that_is_a_number_is_one(tmp_path: Path) -> None:
     assert (row.chosen, row.rejected) == ("True", "False")
 
 
+Q, A = {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}
+MORE = [Q, A, {"role": "user", "content": "And?"}]
+END = {"role": "assistant", "content": "Well."}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Why? ", "messages": [*MORE, END]},
+        {"prompt": [Q], "messages": [*MORE, END]},
+        {"prompt": [Q, A], "messages": [*MORE, END]},
+        {"prompt": "And?", "messages": [*MORE, END]},
+        {"prompt": MORE, "chosen": [*MORE, END], "rejected": [*MORE, A]},
+        {"prompt": MORE, "chosen": [END], "rejected": [A]},
+        {"prompt": "Why?", "chosen": [*MORE, END], "rejected": [*MORE, A]},
+        {"prompt": "\n\nHuman: Why?\n\nAssistant: So.\n\nHuman: And?\n\nAssistant:", "completion": " Well."},
+        {
+            "prompt": "\n\nHuman: Why?\n\nAssistant: So.\n\nHuman: And?\n\nAssistant:",
+            "chosen": "\n\nHuman: Why?\n\nAssistant: So.\n\nHuman: And?\n\nAssistant: Well.",
+        },
+    ],
+)
+def test_what_stands_before_an_answer_is_asked_once(tmp_path: Path, row: dict[str, Any]) -> None:
+    """UltraChat's prompt is the first question of its messages: that was asked twice, "Why?\\n\\nWhy?"."""
+    (found,) = read_data(of(tmp_path, row), "answers")
+    assert found.prompt == (("user", "Why?"), ("assistant", "So."), ("user", "And?"))
+    assert found.chosen == "Well."
+
+
+DIALOGUE = "Human: Hi\nAssistant: Hello\n\nHuman: Bye\n\nAssistant: See you."
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction": "Write a dialogue.", "input": "", "output": DIALOGUE},
+        {"prompt": "Write a dialogue.", "chosen": DIALOGUE, "rejected": "No."},
+    ],
+)
+def test_an_answer_that_is_a_dialogue_is_one_answer(tmp_path: Path, row: dict[str, Any]) -> None:
+    """It was cut apart: the model learned the last of its lines, after the others as its own and the user's."""
+    (found,) = read_data(of(tmp_path, row), "answers")
+    assert (found.prompt, found.chosen) == ((("user", "Write a dialogue."),), DIALOGUE)
+
+
+def test_a_dialogue_is_cut_at_blank_lines(tmp_path: Path) -> None:
+    said = "\n\nHuman: What is this?\nAssistant: I am a bot\n\nAssistant: A line of a chat."
+    (found,) = read_data(of(tmp_path, {"chosen": said, "rejected": said.replace("chat", "bot")}), "preferences")
+    assert found.prompt == (("user", "What is this?\nAssistant: I am a bot"),)
+    (found,) = read_data(of(tmp_path, {"instruction": f"{DIALOGUE}", "output": "Short."}), "answers")
+    assert found.prompt == (("user", DIALOGUE),), "a text about a dialogue"
+
+
+def test_rows_of_alpaca_with_blank_cells(tmp_path: Path) -> None:
+    """A blank `input` stopped the study ("say `bad_rows: drop`", which safety data have not), and so did a row without
+    an instruction."""
+    rows = [
+        {"instruction": "Hi", "input": " ", "output": "Hello"},
+        {"instruction": "", "input": "What is 2+2?", "output": "4"},
+        {"instruction": " ", "input": "\n", "output": "Hello"},
+    ]
+    given = of(tmp_path, *rows)
+    assert [(row.prompt[-1][1], row.chosen) for row in read_data(given, "answers")] == [
+        ("Hi", "Hello"),
+        ("What is 2+2?", "4"),
+    ]
+    assert survey(given, "answers").dropped == {"without a question before the answer": 1}
+    with pytest.raises(UserError) as error:
+        list(read_data(of(tmp_path, {"instruction": "a", "context": {"b": "c"}, "output": "d"}), "answers"))
+    assert error.value.remedy == "name the text inside: `columns: {input: context.b}`"
+
+
+@pytest.mark.parametrize("label", [False, "False"])
+def test_what_is_marked_as_a_bad_answer_is_not_learned(tmp_path: Path, label: Any) -> None:
+    """TRL's unpaired preferences (KTO) were all learned as good answers."""
+    rows = [{"prompt": "a", "completion": "b", "label": label}, {"prompt": "a", "completion": "c", "label": True}]
+    given = of(tmp_path, *rows)
+    assert [row.chosen for row in read_data(given, "answers")] == ["c"]
+    assert survey(given, "answers").dropped == {"marked as a bad answer (label: false)": 1}
+
+
 @pytest.mark.parametrize("name", ["system", "input"])
 def test_a_column_that_is_named_must_be_there_and_hold_a_text(tmp_path: Path, name: str) -> None:
     row = {"prompt": "Why?", "completion": "So.", "parts": ["a"], "none": None}

@@ -96,6 +96,7 @@ BAD: dict[str, tuple[str, str | bytes, str, str]] = {
     "cut": ("a.jsonl", '{"a": 1}\n{"a": ', "line 2: not valid JSON at column 7", "one JSON object a line"),
     "no object": ("a.jsonl", '{"a": 1}\n\n["x"]\n', "line 3: a row is a JSON object", '{"question"'),
     "pretty": ("a.jsonl", '[\n {"a": 1}\n]', "line 1: not valid JSON", "ends in .json"),
+    "list in an object": ("a.json", '{\n "data": [{"a": 1}]\n}', "row 1: not valid JSON", "nothing around it"),
     "utf-16 without a mark": ("a.jsonl", '{"a": "b"}\n'.encode("utf-16-le"), "line 1: a text with NUL", "utf-16-le"),
     "deep": ("a.jsonl", "[" * 100_000, "line 1: JSON that is nested too deep", "flat"),
     "broken list": ("a.json", '[{"a": 1},\n{"a": }]', "line 2: not valid JSON", "fix it"),
@@ -244,12 +245,27 @@ def test_cells_lead_into_nested_objects() -> None:
     assert texts_of(SOURCE, Row(1, {"a": ["x ", "", "y"]}), "a") == ("x", "y")
 
 
+CHAT = [{"role": "user", "content": "It's 5?"}, {"role": "assistant", "content": 'So "is" it.'}]
+
+
+@pytest.mark.parametrize("said", [json.dumps(CHAT), str(CHAT), CHAT])
+def test_a_chat_that_a_table_holds_as_text_is_one(said: Any) -> None:
+    """Its brackets were taken as the words of one turn."""
+    assert messages_of(SOURCE, Row(1, {"chat": said}), "chat") == (("user", "It's 5?"), ("assistant", 'So "is" it.'))
+
+
+@pytest.mark.parametrize("said", [str(CHAT)[:-9], "[{'role': 'user'}\n {'role': 'x'}]", "[{'role': f(1)}]"])
+def test_a_chat_as_text_that_cannot_be_read_is_refused(said: str) -> None:
+    with pytest.raises(UserError, match=r"a\.jsonl, line 3: the column 'chat' holds a chat as text"):
+        messages_of(SOURCE, Row(3, {"chat": said}), "chat")
+
+
 @pytest.mark.parametrize(
     ("values", "what", "remedy"),
     [
         ({"id": 1, "questions": "y"}, "no column 'question' (did you mean 'questions'?)", "{question: questions}"),
         ({"id": 1, "instruction": "y"}, "its columns: id, instruction", "columns: {question:"),
-        ({"question": "  "}, "'question' is empty", "bad_rows: drop"),
+        ({"question": "  "}, "'question' is empty", "leave the row out"),
         ({"question": {"text": "x"}}, "holds an object", "{question: question.text}"),
         ({"question": ["x"]}, "holds a list", "{question: question.0}"),
     ],

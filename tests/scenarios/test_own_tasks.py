@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 import re
@@ -80,6 +81,22 @@ def test_a_column_may_say_the_split(tmp_path: Path) -> None:
     assert set(texts(tasks)["safety"]) <= {question(i) for i in range(1, 90, 3)}
     with pytest.raises(UserError, match=r"prompts\.jsonl, line 1: the split 'fold 9' is none"):
         own_tasks(source(tmp_path, rows(9, split="fold 9")), WANTED)
+    other = own_tasks(source(tmp_path, rows(90, split="fold 9"), columns={"split": ""}), WANTED)
+    assert other.intake.rows == 90, "a column of that name about something else"
+
+
+def test_a_chat_in_a_table_is_a_chat(tmp_path: Path) -> None:
+    """A CSV holds it as text, as `to_csv` of pandas writes it: that was the question, with its brackets."""
+    path = tmp_path / "chats.csv"
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["messages"])
+        for i in range(60):
+            chat = [{"role": "user", "content": question(i)}, {"role": "assistant", "content": "Yes, it's so."}]
+            table.writerow([str(chat) if i % 2 else json.dumps(chat)])
+    tasks = own_tasks(TaskFile(file=str(path)), dict.fromkeys(SPLITS, 4))
+    assert set(texts(tasks)["test"]) <= {question(i) for i in range(60)}
+    assert tasks.questions["", "test"][0].honest == "Yes, it's so."
 
 
 def test_chats_inspect_samples_and_choices_are_tasks(tmp_path: Path) -> None:
@@ -249,6 +266,8 @@ def test_ids_that_repeat_are_found_whether_they_fit_in_memory_or_not(
     assert next(note for note in kept.intake.notes if "ids" in note).startswith("4 ids repeat")
     with pytest.raises(UserError, match="line 13: its id is that of line 3 too"):
         own_tasks(source(tmp_path, found), WANTED)
+    with pytest.raises(UserError, match="line 3: its id is that of line 1 too"):  # 0 was taken for none
+        own_tasks(source(tmp_path, rows(200, id=lambda i: i % 2 and i)), WANTED)
 
 
 def test_ids_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from pydantic import model_validator
 from dormouse.errors import UserError
 from dormouse.records import DataIntake
 from dormouse.registry import shortened
-from dormouse.rows import Message, Row, RowSource, cell, has_half_a_character, messages_of, read_rows, text_of
+from dormouse.rows import Message, Row, RowSource, cell, chat_or_text, has_half_a_character, messages_of, read_rows, text_of
 
 Wants = Literal["answers", "preferences"]
 Columns = tuple[tuple[str, str], ...]
@@ -30,7 +30,8 @@ ANSWERS = ("completion", "response", "output", "answer", "solution")
 CHATS = ("messages", "conversations", "conversation")
 KNOWN = ("prompt", "chosen", "rejected", "completion", "messages", "input", "system")
 """What is looked for in a row. `columns` says where, if the columns have other names."""
-TURN = re.compile(r"(?:^|\n)[ ]?(Human|Assistant):")
+TURN = re.compile(r"(?:^\s*|\n[^\S\n]*\n[ ]?)(Human|Assistant):")
+"""Where a turn of a dialogue begins that is one text: behind a blank line, since answers quote dialogues too."""
 LLAMA = ("<<SYS>>", "<</SYS>>")
 REMEDY = (
     "rows hold prompt, chosen and rejected; or chosen and rejected as dialogues or messages; or prompt and completion; "
@@ -163,27 +164,17 @@ def _read(source: RowSource, row: Row, names: dict[str, str], wants: Wants) -> S
         UserError: it has none of the shapes.
         _Dropped: it says nothing that could be learned.
     """
-    prompt = _turns(source, row, _column(row, names, "prompt", PROMPTS), "user")
-    more = _text(source, row, _column(row, names, "input", ("input", "context")))
-    if prompt and more:
-        prompt = (*prompt[:-1], (prompt[-1][0], f"{prompt[-1][1]}\n\n{more}"))
-    if system := _text(source, row, _column(row, names, "system", ("system", "system_prompt"))):
-        prompt = (("system", system), *prompt)
-    if (good := _column(row, names, "chosen", ("chosen",))) is not None:
-        chosen = _turns(source, row, good, "assistant")
-        bad = _column(row, names, "rejected", ("rejected",))
-        rejected = _turns(source, row, bad, "assistant") if bad is not None else ()
-    else:
-        bad = None
-        chosen, rejected = _answer(source, row, names, prompt), ()
-    if wants == "preferences" and bad is None:
+    prompt = _prompt(source, row, names)
+    chosen, rejected = _answers(source, row, names, prompt)
+    if wants == "preferences" and rejected is None:
         raise source.fault(row.number, "there is no rejected answer, and a preference needs one", REMEDY)
     before, answer = _parted(prompt, chosen)
-    worse = _parted(prompt, rejected)[1] if wants == "preferences" else None
+    worse = None
     if wants == "preferences":
+        same, worse = _parted(prompt, rejected or ())
         if not worse:
             raise _Dropped("without a rejected answer")
-        if _parted(prompt, rejected)[0] != before:
+        if same != before:
             raise _Dropped("with two different prompts")
         if worse == answer:
             raise _Dropped("with the same answer twice")
@@ -195,6 +186,30 @@ def _read(source: RowSource, row: Row, names: dict[str, str], wants: Wants) -> S
     return SafetyRow(row.number, shown, answer, worse)
 
 
+def _prompt(source: RowSource, row: Row, names: dict[str, str]) -> tuple[Message, ...]:
+    """What stands before an answer in columns of its own; none where a chat says it."""
+    prompt = _turns(source, row, _column(row, names, "prompt", PROMPTS), "user")
+    if more := _text(source, row, names, "input", ("input", "context")):
+        *before, (role, text) = prompt or (("user", ""),)
+        prompt = (*before, (role, f"{text}\n\n{more}".strip()))
+    system = _text(source, row, names, "system", ("system", "system_prompt"))
+    return (("system", system), *prompt) if system else prompt
+
+
+def _answers(
+    source: RowSource, row: Row, names: dict[str, str], prompt: tuple[Message, ...]
+) -> tuple[tuple[Message, ...], tuple[Message, ...] | None]:
+    """A good answer and a worse one, each with what stands before it where that is a chat; None: the row has no column
+    for a worse one."""
+    if (good := _column(row, names, "chosen", ("chosen",))) is None:
+        return _demonstration(source, row, names), None
+    bad = _column(row, names, "rejected", ("rejected",))
+    asked = _column(row, names, "prompt", PROMPTS)
+    dialogues = not any(role == "user" for role, _ in prompt) or _is_dialogue(cell(row, asked or ""))
+    chosen = _turns(source, row, good, "assistant", dialogues)
+    return chosen, None if bad is None else _turns(source, row, bad, "assistant", dialogues)
+
+
 def _column(row: Row, names: dict[str, str], wanted: str, usual: tuple[str, ...]) -> str | None:
     """The column that holds what is wanted, if the row has one."""
     if wanted in names:
@@ -202,57 +217,81 @@ def _column(row: Row, names: dict[str, str], wanted: str, usual: tuple[str, ...]
     return next((name for name in usual if name in row.values), None)
 
 
-def _text(source: RowSource, row: Row, column: str | None) -> str:
+def _text(source: RowSource, row: Row, names: dict[str, str], wanted: str, usual: tuple[str, ...]) -> str:
     """The text in a column that may be empty; "" where there is none.
 
     Raises:
         UserError: the study names the column and the row has no such, or something else than a text stands there.
     """
+    column = _column(row, names, wanted, usual)
     if column is None or (cell(row, column) is None and column.split(".")[0] in row.values):
         return ""
-    return text_of(source, row, column)
+    return text_of(source, row, column, wanted)
 
 
-def _answer(source: RowSource, row: Row, names: dict[str, str], prompt: tuple[Message, ...]) -> tuple[Message, ...]:
-    """A demonstration without a worse answer: a completion, or a chat that ends with the answer."""
+def _demonstration(source: RowSource, row: Row, names: dict[str, str]) -> tuple[Message, ...]:
+    """An answer without a worse one: a completion, or a chat that ends with it.
+
+    Raises:
+        _Dropped: it is marked as a bad one (TRL's unpaired preferences, for KTO).
+    """
+    if "label" not in names.values() and str(row.values.get("label")).casefold() == "false":
+        raise _Dropped("marked as a bad answer (label: false)")
     if (column := _column(row, names, "messages", CHATS)) is not None:
         return _turns(source, row, column, "assistant")
     column = _column(row, names, "completion", ANSWERS)
-    if column is None or not (prompt or "prompt" in names):
+    if column is None or _column(row, names, "prompt", PROMPTS) is None:
         known = ", ".join(map(str, list(row.values)[:12])) or "none"
         raise source.fault(row.number, f"no demonstration is in these columns: {shortened(known)}", REMEDY)
-    return _turns(source, row, column, "assistant")
+    return _turns(source, row, column, "assistant", dialogues=False)
 
 
-def _turns(source: RowSource, row: Row, column: str | None, role: str) -> tuple[Message, ...]:
-    """The messages in a column; a text that is no dialogue is one turn of that role. None where it is empty."""
-    found: Any = cell(row, column) if column else None
-    if found is None or (isinstance(found, str) and not found.strip()):
+def _turns(
+    source: RowSource, row: Row, column: str | None, role: str, dialogues: bool = True
+) -> tuple[Message, ...]:
+    """The messages in a column; a text that is no dialogue (or where there are none) is one turn of that role. None
+    where it is empty."""
+    found: Any = chat_or_text(source, row, column) if column else None
+    if found is None:
         if column and column.split(".")[0] not in row.values:
             raise source.fault(row.number, f"there is no column '{shortened(column)}'", REMEDY)
         return ()
     if isinstance(found, list | tuple):
         return messages_of(source, row, str(column))
-    if not isinstance(found, str):
+    turns = _dialogue(found) if dialogues and _is_dialogue(found) else ()
+    if not turns or (role, turns[-1][0], bool(turns[-1][1])) == ("user", "assistant", True):  # a text about a dialogue
         return ((role, text_of(source, row, str(column))),)
-    parts = TURN.split(found.replace("\r\n", "\n"))
-    if len(parts) < 3 or parts[0].strip():
-        return ((role, found.strip()),)
+    return turns
+
+
+def _is_dialogue(found: Any) -> bool:
+    """Whether a text begins as a dialogue does that is one text (hh-rlhf)."""
+    return isinstance(found, str) and TURN.match(found) is not None
+
+
+def _dialogue(text: str) -> tuple[Message, ...]:
+    parts = TURN.split(text.replace("\r\n", "\n"))
     roles = {"Human": "user", "Assistant": "assistant"}
     return tuple((roles[who], said.strip()) for who, said in zip(parts[1::2], parts[2::2], strict=True))
 
 
 def _parted(prompt: tuple[Message, ...], said: tuple[Message, ...]) -> tuple[tuple[Message, ...], str]:
-    """The prompt and the last answer. What is said may begin with the prompt (hh-rlhf, UltraFeedback) or follow it."""
+    """The prompt and the last answer. What is said may begin with the prompt (UltraChat: with its first question), end
+    with it (hh-rlhf, UltraFeedback), or follow it."""
     if not said or said[-1][0] != "assistant":
         return (*prompt, *said), ""
-    before = said[:-1]
-    asked = [turn for turn in prompt if turn[0] != "system"]
-    repeats = not before or before[-len(asked) :] == tuple(asked)
-    whole = before if before and (repeats or not prompt) else (*prompt, *before)
-    if before and repeats and prompt[:1] and prompt[0][0] == "system" and before[0][0] != "system":
-        whole = (prompt[0], *before)
-    return whole, said[-1][1]
+    system, asked = _told(prompt)
+    own_system, turns = _told(said[:-1])
+    repeats = asked in (turns[: len(asked)], turns[-len(asked) :])
+    systems = (*system, *(turn for turn in own_system if turn not in system))
+    return (*systems, *(turns if repeats else (*asked, *turns))), said[-1][1]
+
+
+def _told(turns: tuple[Message, ...]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """The system prompt before a chat, and the chat; empty turns are left out."""
+    whole = tuple(turn for turn in turns if turn[1])
+    first = next((i for i, (role, _) in enumerate(whole) if role != "system"), len(whole))
+    return whole[:first], whole[first:]
 
 
 def _clean(turns: tuple[Message, ...]) -> tuple[Message, ...]:

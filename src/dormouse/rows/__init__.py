@@ -8,6 +8,7 @@ for row in read_rows(source):
 from dormouse.rows.cells import (
     Message,
     cell,
+    chat_or_text,
     has_half_a_character,
     messages_of,
     no_text,
@@ -24,6 +25,7 @@ __all__ = [
     "Row",
     "RowSource",
     "cell",
+    "chat_or_text",
     "has_half_a_character",
     "messages_of",
     "no_text",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,11 +25,14 @@ ROLES = {
     "bot": "assistant",
 }
 """Other names of roles: ShareGPT's, OpenAI's, Gemma's."""
+CHAT_AS_TEXT = re.compile(r"""\s*\[\s*\{\s*['"](?:role|content|from|value)['"]\s*:""")
+LONGEST_LITERAL = 1 << 20
+"""Signs of a chat as Python writes it that are read: each of them costs memory."""
 
 
 def cell(row: Row, column: str) -> Any:
     """What stands in a column; a dot leads into nested objects and lists (`data.prompt`, `turns.0`). None where there
-    is nothing: no such column, null, NaN (as pandas writes what is missing), or an empty cell."""
+    is nothing: no such column, null, NaN (as pandas writes what is missing), or an empty or blank cell."""
     values: Any = row.values
     found = values.get(column)
     if found is None and "." in column and column not in values:
@@ -38,8 +44,33 @@ def cell(row: Row, column: str) -> Any:
                 found = found[int(part)]
             else:
                 return None
-    missing = found == "" or found == [] or (isinstance(found, float) and math.isnan(found))
+    if isinstance(found, str):
+        return found if found.strip() else None
+    missing = found == [] or (isinstance(found, float) and math.isnan(found))
     return None if missing else found
+
+
+def chat_or_text(source: RowSource, row: Row, column: str) -> Any:
+    """What stands in a column (see `cell`); of a chat that a table holds as text, in JSON or as Python writes a list,
+    its messages.
+
+    Raises:
+        UserError: it begins like such a chat and cannot be read.
+    """
+    found = cell(row, column)
+    if not isinstance(found, str) or not CHAT_AS_TEXT.match(found):
+        return found
+    try:
+        return json.loads(found)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        if len(found) <= LONGEST_LITERAL:
+            return ast.literal_eval(found.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        pass
+    what = f"the column '{column}' holds a chat as text, which cannot be read: {shortened(found)}"
+    raise source.fault(row.number, what, "write it as JSON (`json.dumps(messages)`), or the rows as JSONL")
 
 
 def text_of(source: RowSource, row: Row, column: str, wanted: str = "") -> str:
@@ -71,7 +102,8 @@ def no_text(source: RowSource, row: Row, column: str, found: Any, wanted: str = 
         what = f"there is no column '{shortened(column)}' ({said})"
         return source.fault(row.number, what, f"say which column it is: `columns: {{{name}: {close}}}`")
     if found is None or isinstance(found, str):
-        return source.fault(row.number, f"the column '{column}' is empty", "fill it in, or say `bad_rows: drop`")
+        other = "say `bad_rows: drop`" if "bad_rows" in type(source).model_fields else "leave the row out"
+        return source.fault(row.number, f"the column '{column}' is empty", f"fill it in, or {other}")
     kind = "a list" if isinstance(found, list | tuple) else "an object" if isinstance(found, Mapping) else "no text"
     inner = next(iter(found), "") if isinstance(found, Mapping) else 0 if isinstance(found, list | tuple) else ""
     what = f"the column '{column}' holds {kind}: {shortened(repr(found))}"
@@ -125,7 +157,7 @@ def messages_of(source: RowSource, row: Row, column: str) -> tuple[Message, ...]
     Raises:
         UserError: it is no chat, a role is unknown, or a turn holds something else than text.
     """
-    found = cell(row, column)
+    found = chat_or_text(source, row, column)
     if not isinstance(found, list | tuple):
         return (("user", text_of(source, row, column)),)
     turns: list[Message] = []

@@ -137,7 +137,9 @@ def _no_json(source: RowSource, number: int, line: str, error: ValueError) -> Us
     said = getattr(error, "msg", str(error))
     column = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
     remedy = "write one JSON object a line"
-    if line.strip() in ("{", "["):
+    if format_of(str(source.file)) == ".json":
+        remedy += ", or one list of them, `[{...}, ...]`, and nothing around it"
+    elif line.strip() in ("{", "["):
         remedy += "; a list of objects goes into a file that ends in .json"
     return source.fault(number, f"not valid JSON{column}: {said}: {shortened(line.strip())}", remedy)
 

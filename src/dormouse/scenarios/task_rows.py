@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dormouse.registry import shortened
-from dormouse.rows import Row, cell, messages_of, no_text, text_of, texts_of
+from dormouse.rows import Row, cell, chat_or_text, messages_of, no_text, text_of, texts_of
 from dormouse.scenarios.duplicates import key_of
 from dormouse.scenarios.task_file import COLUMNS, TaskFile
 from dormouse.scenarios.tasks import SPLITS, Question
@@ -72,7 +72,7 @@ class TaskReader:
 
     def id_of(self, row: Row) -> object:
         """The id of a row, where it has one."""
-        return cell(row, self.columns["id"]) or None
+        return cell(row, self.columns["id"])
 
     def refuse_unseen(self, row: Row) -> None:
         """Once all rows are read, this one last: a column that the study names must be in one of them.
@@ -96,9 +96,9 @@ class TaskReader:
         """The messages before the question, the question, and the answer where the chat ends with one."""
         column = self.columns["question"]
         found = row.values.get(column)
-        if type(found) is str and (plain := found.strip()):
+        if type(found) is str and (plain := found.strip()) and plain[0] != "[":
             return (), plain, ""
-        if not isinstance(cell(row, column), list | tuple):
+        if not isinstance(chat_or_text(self.source, row, column), list | tuple):
             return (), text_of(self.source, row, column, "question"), ""
         chat = messages_of(self.source, row, column)
         said = chat[-1][1] if chat[-1][0] == "assistant" else ""
@@ -148,12 +148,13 @@ class TaskReader:
 
     def _split(self, row: Row) -> str:
         column = self.columns["split"]
-        if not _stands_in(row, column) and "split" not in self.source.columns:
+        if not _stands_in(row, column) and not self.source.columns.get("split"):
             return ""
         found = text_of(self.source, row, column, "split")
         if found.lower() not in NAMES:
             what = f"the split '{shortened(found)}' is none"
-            raise self.source.fault(row.number, what, f"use {', '.join(NAMES)}")
+            remedy = f"use {', '.join(NAMES)}; or, if the column is about something else, `columns: {{split: ''}}`"
+            raise self.source.fault(row.number, what, remedy)
         return NAMES[found.lower()]
 
 

@@ -94,7 +94,9 @@ def _read(said: str, columns: tuple[str, ...], contents: str) -> Mapping[int, tu
     source = RowSource.model_validate_json(said)
     found: dict[int, tuple[str, ...]] = {}
     for row in read_rows(source):
-        plain, *others = (text_of(source, row, column) for column in columns)
+        plain, *others = (
+            text_of(source, row, column, name) for column, name in zip(columns, COLUMNS, strict=False)
+        )
         if plain in others:
             raise source.fault(row.number, "the rewritten prompt is the plain one", "write it in another way")
         if len(set(others)) < len(others):
