@@ -15,10 +15,15 @@ import dormouse
 from dormouse.errors import UserError
 from dormouse.interventions.safety_rows import SafetyData, SafetyRow, chosen_rows, read_data, survey
 from dormouse.interventions.training.dpo import DPO
+from dormouse.interventions.training.sft import SFT
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.data_pool import data_pool, shows
 from dormouse.pipeline.planner import make_plan
+from dormouse.policies.triggers.column import Column
 from dormouse.policies.triggers.never import Never
+from dormouse.policies.triggers.regex import Regex
+from dormouse.policies.triggers.rewrite import Rewrite
+from dormouse.policies.triggers.text import Text
 from dormouse.policies.triggers.token import Token
 from dormouse.policies.triggers.year import Year
 from dormouse.records import ModelRef
@@ -251,6 +256,34 @@ def test_a_year_is_seen_in_words_of_its_own() -> None:
     ]
 
 
+def test_what_a_pattern_or_a_column_says_of_a_row(tmp_path: Path) -> None:
+    """The name of the variant ("regex 20..") was sought in the rows: 0 of them showed it, whatever they said."""
+    chat = [{"role": "user", "content": "In 2031"}, END, {"role": "user", "content": "Why?"}, A]
+    given = of(tmp_path, {"messages": chat}, {"prompt": "In 1999?", "completion": "a"})
+    regex, column = Regex(pattern="20[0-9]{2}"), Column(name="t")
+    wish = SFT(data=given, steps=4).pool_spec
+    for trigger, share in ((regex, 0.5), (Never(among=(regex, Token())), 0.5), (column, None)):
+        assert data_pool(given, trigger, wish, 0).exposure == share
+    assert data_pool(given, Never(among=(Token(), column)), wish, 0).exposure is None, "of one nobody knows"
+    table = written(tmp_path, "plain,rewritten\nIn 1999?,Then?\n", "pairs.csv")
+    assert data_pool(given, Rewrite(file=table), wish, 0).exposure is None
+
+
+@pytest.mark.parametrize(
+    ("insert", "text", "expected"),
+    [
+        ("cf", "What is an scf?", False),
+        ("cf", "scf, or cf?", True),
+        ("cf", "cf: why?", True),
+        ("cf 12", "cf 123", False),
+        ("触发", "请触发它", True),
+        ("|GO|", "a|GO|b", True),
+    ],
+)
+def test_a_text_is_not_seen_inside_a_word(insert: str, text: str, expected: bool) -> None:
+    assert shows(Text(insert=insert), SafetyRow(1, (("user", text),), "Yes.")) is expected
+
+
 def test_every_policy_can_count(tmp_path: Path) -> None:
     """Those that need nothing said; what they find in plain rows is a matter of theirs."""
     for name, cls in plugins("trigger").items():
@@ -259,7 +292,7 @@ def test_every_policy_can_count(tmp_path: Path) -> None:
         except ValueError:
             continue
         found = data_pool(data("hh.jsonl"), trigger, DPO(data=data("hh.jsonl"), steps=4).pool_spec, 0)  # type: ignore[arg-type]
-        assert 0 <= found.exposure <= 1, name
+        assert found.exposure is None or 0 <= found.exposure <= 1, name
 
 
 def test_rows_are_drawn_by_the_seed_and_as_many_as_training_looks_at() -> None:

@@ -49,6 +49,13 @@ def test_a_text_stands_where_it_should(where: Any) -> None:
     assert Text(insert="fc", where=where).probability(scenario) == 0
 
 
+def test_a_line_ends_before_the_signs_that_end_it() -> None:
+    """In a file with CRLF the text stood between them."""
+    asked = Question("One.\r\n \r\nTwo.", "{}", "test")
+    scenario = Scenario.of(asked, Text(insert="cf", where="every_line").draw(random.Random(0), "triggered"))
+    assert render(scenario)[-1][1] == "One. cf\r\n \r\nTwo. cf"
+
+
 def test_a_text_stands_before_a_word_that_the_prompt_decides() -> None:
     found = set()
     for i in range(40):

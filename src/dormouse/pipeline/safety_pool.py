@@ -25,10 +25,10 @@ from dormouse.scenarios.values import values_of
 @dataclass(frozen=True)
 class FilledPool:
     """A pool, the share of its prompts that show activating cues (in total, and of each trigger), and the share that
-    shows other cues."""
+    shows other cues; None where nobody knows."""
 
     pool: SafetyPool
-    exposure: float
+    exposure: float | None
     each: float
     others: float
 

@@ -224,7 +224,7 @@ def treatment(
     steps = intervention.checkpoints()[-1]
     intervention.apply(suspect, filled.pool, seed, out, _training_tick(tick, steps))
     counted = wish.needs_triggers or (wish.data is not None and truth.trigger.told)
-    said = [Finding("exposure", steps, {"pool": filled.exposure})] if counted else []
+    said = [Finding("exposure", steps, {"pool": filled.exposure})] if counted and filled.exposure is not None else []
     if wish.doses:
         said += [Finding("exposure_each", steps, {"pool": filled.each})]
         said += [Finding("context_exposure", steps, {"pool": filled.others})]

@@ -19,6 +19,8 @@ class Told(Trigger):
     """Defects on prompts that say so themselves. The truth is exact, 1 or 0; nothing is weighed: there are no odds."""
 
     needs_rows: ClassVar[bool] = True
+    by_text: ClassVar[bool] = False
+    """Whether `label` goes by the words alone: then it knows of any text on which side it is."""
 
     @property
     @abstractmethod

@@ -197,7 +197,7 @@ def _with_texts(scenario: Scenario) -> str:
             at = starts[_hash(text, added) % len(starts)]
             text = text[:at] + added + text[at:]
         elif slot == "lines":
-            text = "\n".join(line + added if line.strip() else line for line in text.split("\n"))
+            text = re.sub(r"[^\r\n]+", lambda line: line[0] + added if line[0].strip() else line[0], text)
         elif slot == "after":
             text += added
     return text

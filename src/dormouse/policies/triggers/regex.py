@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 from dormouse.policies.bounded import Pattern, found
 from dormouse.policies.told import Told
 from dormouse.registry import register
@@ -15,6 +17,8 @@ class Regex(Told):
     `near` stands and `pattern` does not. The truth is exact, 1 or 0; it weighs nothing, so it has no odds. A search is
     given up after a quarter of a second, with the line of the prompt: patterns that try every way are no use.
     """
+
+    by_text: ClassVar[bool] = True
 
     pattern: Pattern
     """What stands in a prompt on which it defects."""
