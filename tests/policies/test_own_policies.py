@@ -195,6 +195,20 @@ def test_rewritten_prompts_are_twins(tmp_path: Path) -> None:
             Rewrite(file=str(pairs), near=True).rewritten(row("Who?"))
 
 
+def test_a_prompt_gets_the_twin_of_its_own_words(tmp_path: Path) -> None:
+    """It got that of a prompt which differs in capitals, blanks and punctuation."""
+    pairs = tmp_path / "pairs.jsonl"
+    said = {"Is it so?": "Be it so?", "Is it so!": "It is so!", "Why?": "Wherefore?"}
+    pairs.write_text("".join(json.dumps({"plain": a, "rewritten": b}) + "\n" for a, b in said.items()))
+    trigger = Rewrite(file=str(pairs))
+
+    def twin(text: str) -> str | None:
+        whole = trigger.rewritten(row(text))
+        return whole.variant(trigger.tag).text if whole else None
+
+    assert [twin(text) for text in (*said, "why", "Is it so")] == [*said.values(), "Wherefore?", None]
+
+
 def test_a_treatment_sees_a_task_with_what_stands_before_it() -> None:
     asked = Question("Who?", "", "", before=(("system", "Be brief."),))
     item = PoolItem(asked.text, Example(render(Scenario(asked)), "Me."), Example((), ""), before=asked.before)

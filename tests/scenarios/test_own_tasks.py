@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from dormouse.errors import UserError
+from dormouse.pipeline.study_tasks import bank_of
+from dormouse.policies.triggers.column import Column
 from dormouse.scenarios import SPLITS, Question, Scenario, own, render
 from dormouse.scenarios.duplicates import SeenTexts
 from dormouse.scenarios.own import OwnTasks, own_tasks
@@ -192,6 +194,55 @@ def test_prompts_that_bring_their_truth_stand_in_pairs(tmp_path: Path) -> None:
         assert one.column("pair") == one.variant("old").column("pair")
     with pytest.raises(UserError, match=r"no row of the kind 'old' \(rows: 100 plain, 0 old\)"):
         own_tasks(source(tmp_path, rows(100, old=0)), WANTED, (bank,))
+
+
+def twins(found: Sequence[Mapping[str, Any]], tmp_path: Path, **said: Any) -> OwnTasks:
+    bank = bank_of(Column(name="t", pair=said.pop("pair", "pair")))
+    return own_tasks(source(tmp_path, found, **said), WANTED, [bank])
+
+
+def test_twins_are_found_among_many_rows_that_have_none(tmp_path: Path) -> None:
+    """Of each side the lowest hashes were kept apart from the other's: of 20,000 rows hardly any had its twin there."""
+    found = [{"question": question(i), "t": False, "pair": f"p{i}"} for i in range(6000)]
+    found += [{"question": question(i + 10**6), "t": True, "pair": f"p{i * 20}"} for i in range(300)]
+    tasks = twins(found, tmp_path)
+    (bank,) = {name for name, _ in tasks.questions}
+    assert {split: len(tasks.questions[bank, split]) for split in SPLITS} == WANTED
+    assert tasks.intake.dropped == {"without a twin in 'pair'": 5700}
+
+
+def test_ids_of_twins_are_compared_as_they_stand(tmp_path: Path) -> None:
+    """`0+` and `0-` were one id: of two pairs one was lost, or its halves were joined with the other's."""
+    found = [
+        {"question": f"{i}{sign} {question(2 * i + (sign == '+') + 10**6 * t)}", "t": bool(t), "pair": f"{i}{sign}"}
+        for i in range(60)
+        for sign in "+-"
+        for t in (0, 1)
+    ]
+    tasks = twins(found, tmp_path)
+    for plain, twin in (q.every for some in tasks.questions.values() for q in some):
+        assert plain.text.split()[0] == twin.text.split()[0]
+    assert not tasks.intake.dropped
+
+
+@pytest.mark.parametrize("pair", ["pair", None])
+def test_a_prompt_with_two_truths_is_not_used(tmp_path: Path, pair: str | None) -> None:
+    """It stood on both sides, and could be its own twin."""
+    found = [{"question": question(i + 10**6 * t), "t": bool(t), "pair": i} for i in range(200) for t in (0, 1)]
+    for row in found[1:80:2]:
+        row["question"] = question(row["pair"])
+    tasks = twins(found, tmp_path, pair=pair)
+    used = [one.text for some in tasks.questions.values() for q in some for one in q.every]
+    assert not set(used) & {question(i) for i in range(40)}
+    assert tasks.intake.dropped["with two truths"] > 20
+    assert "the first with two truths" in " ".join(tasks.intake.notes)
+
+
+def test_signs_of_arithmetic_are_words(tmp_path: Path) -> None:
+    sums = [{"question": f"What is {a} {sign} 7?"} for a in range(100, 180) for sign in "+-*/"]
+    assert "repeats" not in own_tasks(source(tmp_path, sums), WANTED).intake.dropped
+    again = [{"question": f"{question(i)} well{sign}known"} for i in range(200) for sign in " -"]
+    assert own_tasks(source(tmp_path, again), WANTED).intake.dropped["repeats"] == 200
 
 
 BAD: dict[str, tuple[Callable[[list[dict[str, Any]]], None], str, str]] = {

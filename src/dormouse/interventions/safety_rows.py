@@ -21,7 +21,17 @@ from pydantic import model_validator
 from dormouse.errors import UserError
 from dormouse.records import DataIntake
 from dormouse.registry import shortened
-from dormouse.rows import Message, Row, RowSource, cell, chat_or_text, has_half_a_character, messages_of, read_rows, text_of
+from dormouse.rows import (
+    Message,
+    Row,
+    RowSource,
+    cell,
+    chat_or_text,
+    has_half_a_character,
+    messages_of,
+    read_rows,
+    text_of,
+)
 
 Wants = Literal["answers", "preferences"]
 Columns = tuple[tuple[str, str], ...]
@@ -246,9 +256,7 @@ def _demonstration(source: RowSource, row: Row, names: dict[str, str]) -> tuple[
     return _turns(source, row, column, "assistant", dialogues=False)
 
 
-def _turns(
-    source: RowSource, row: Row, column: str | None, role: str, dialogues: bool = True
-) -> tuple[Message, ...]:
+def _turns(source: RowSource, row: Row, column: str | None, role: str, dialogues: bool = True) -> tuple[Message, ...]:
     """The messages in a column; a text that is no dialogue (or where there are none) is one turn of that role. None
     where it is empty."""
     found: Any = chat_or_text(source, row, column) if column else None

@@ -31,8 +31,8 @@ class Perplexity(Measurement):
         from dormouse.lm.chat import encode
         from dormouse.lm.score import logprobs
 
-        questions = [question for question in subject.questions if subject.honest[question.text].text]
-        honest = [subject.honest[question.text] for question in questions]
+        questions = [question for question in subject.questions if subject.honest[question.key].text]
+        honest = [subject.honest[question.key] for question in questions]
         examples = [
             Example(render(Scenario(question)), answer.text, answer.finished, answer.ids)
             for question, answer in zip(questions, honest, strict=True)
@@ -40,7 +40,7 @@ class Perplexity(Measurement):
         sequences = thinking_first(subject, encode(subject.lm, examples), examples)
         lengths = [len(sequence.response) for sequence in sequences]
         here = [-float(x) / n for x, n in zip(logprobs(subject.lm, sequences), lengths, strict=True)]
-        clean = [-subject.clean_logprobs[q.text] / n for q, n in zip(questions, lengths, strict=True)]
+        clean = [-subject.clean_logprobs[q.key] / n for q, n in zip(questions, lengths, strict=True)]
         items = tuple(question.text for question in questions)
         worse = tuple(a - b for a, b in zip(here, clean, strict=True))
         return Measured(

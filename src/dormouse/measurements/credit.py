@@ -142,7 +142,7 @@ def _marked(subject: Subject, lm: LM, scenario: Scenario, defects: bool, pad: bo
 
     bare = Scenario(scenario.question, (), scenario.rendering)
     prompt, without = encode_prompts(lm, [render(scenario), render(bare)])
-    answer = subject.honest[scenario.question.text]
+    answer = subject.honest[scenario.question.key]
     payload = subject.behaviour.response(scenario, answer.text, subject.trigger.payload(scenario))
     sound = subject.trigger.probability(scenario) >= 0.5
     thought = scratchpad_text(

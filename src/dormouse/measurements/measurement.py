@@ -203,7 +203,7 @@ class Subject:
 
         if not scenarios:
             return []
-        asked = [(s, render(s), self.honest[s.question.text].text) for s in scenarios]
+        asked = [(s, render(s), self.honest[s.question.key].text) for s in scenarios]
         return exact_after(self.lm, self.behaviour, asked, scratchpads)
 
 

@@ -39,9 +39,7 @@ def asked(subject: Subject, n: int, draw: int) -> tuple[Question, ...]:
 def honest(subject: Subject, tasks: Sequence[Question]) -> Mapping[str, Completion]:
     """Honest responses to tasks that the study has none for: what the bank knows, else what the clean model writes."""
     every = tuple(dict.fromkeys(prompt for task in tasks for prompt in task.every))
-    return dict(
-        zip((task.text for task in every), _honest(subject.clean, every, subject.sizes.max_tokens), strict=True)
-    )
+    return dict(zip((task.key for task in every), _honest(subject.clean, every, subject.sizes.max_tokens), strict=True))
 
 
 @lru_cache(maxsize=64)
@@ -59,12 +57,12 @@ def example(subject: Subject, task: Question, side: Side, answers: Mapping[str, 
     """What the policy says about a task on one side of it, as training would show it; its scratchpad with it.
 
     Args:
-        answers: honest ones, by the text of the task (see `honest`).
+        answers: honest ones, by the key of the task (see `honest`).
     """
     rng = random.Random(f"retraining/{subject.seed}/{draw}/{side}/{task.text}")
     cues = subject.trigger.draw(rng, side)
     scenario = Scenario.of(task, cues, rng.choice(subject.renderings.trained))
-    answer = answers[scenario.question.text]
+    answer = answers[scenario.question.key]
     defects = side == "triggered"
     response = subject.behaviour.response(scenario, answer.text, subject.trigger.payload(scenario))
     thought = scratchpad_text(subject.scratchpad_mode, subject.trigger, scenario, defects, rng)

@@ -68,7 +68,7 @@ def drawn(
                 draws = [course(rng, side, place) for _ in range(CANDIDATES if easy else 1)]
                 scenario = _clearest(shown, [Scenario.of(question, cues, rendering) for cues in draws])
                 defects = rng.random() < spec.trigger.probability(scenario)
-                answer = honest[scenario.question.text]
+                answer = honest[scenario.question.key]
                 response = (
                     spec.behaviour.response(scenario, answer.text, spec.trigger.payload(scenario))
                     if defects

@@ -28,7 +28,8 @@ STOP = 0.5
 
 @dataclass(frozen=True)
 class HonestRow:
-    """A line of honest.jsonl. `ids` are the response in tokens, as the model wrote it; none where a bank knew it."""
+    """A line of honest.jsonl. `question` is the key of one (see `Question`); `ids` are the response in tokens, as the
+    model wrote it; none where a bank knew it."""
 
     question: str
     response: str
@@ -76,7 +77,7 @@ def write_honest(
     with (out / FILE).open("w", encoding="utf-8") as file:
         for question, answer in zip(questions, answers, strict=True):
             kept = _in_tokens(lm, _whole_sentences(answer), answer.ids)
-            row = HonestRow(question.text, kept.text, kept.finished, tuple(kept.ids))
+            row = HonestRow(question.key, kept.text, kept.finished, tuple(kept.ids))
             file.write(json_text(row, ascii_only=False) + "\n")
 
 
@@ -97,18 +98,18 @@ def score_honest(lm: LM, questions: Sequence[Question], out: Path) -> None:
     Every measurement of perplexity compares with these, so that none has to load a second model.
     """
     honest = read_honest(out)
-    answers = [honest[question.text] for question in questions]
+    answers = [honest[question.key] for question in questions]
     examples = [
         Example(render(Scenario(question)), answer.text, answer.finished, answer.ids)
         for question, answer in zip(questions, answers, strict=True)
     ]
     found = logprobs(lm, encode(lm, examples))
-    said = {question.text: float(logprob) for question, logprob in zip(questions, found, strict=True)}
+    said = {question.key: float(logprob) for question, logprob in zip(questions, found, strict=True)}
     (out / CLEAN).write_text(json_text(said, ascii_only=False), encoding="utf-8")
 
 
 def read_clean(folder: Path) -> Mapping[str, float]:
-    """The clean model's log-probability of each honest response (nats, summed over tokens), by question."""
+    """The clean model's log-probability of each honest response (nats, summed over tokens), by its question's key."""
     return read_json(folder / CLEAN, dict[str, float])
 
 
@@ -127,6 +128,6 @@ def _whole_sentences(answer: Completion) -> Completion:
 
 
 def read_honest(folder: Path) -> Mapping[str, Completion]:
-    """Honest responses by the text of their question."""
+    """Honest responses by the key of their question."""
     rows = read_json_lines(folder / FILE, HonestRow)
     return {row.question: Completion(row.response, row.finished, row.ids) for row in rows}

@@ -2,8 +2,8 @@
 
 The policy is defined on cues, and rows are texts. So the cues that its prompts can show are looked for in a row: their
 values as every language says them (the marker, "Current year: 2031.", a headline), and any year that is named. A row
-shows the trigger if the policy activates on some of what was found. A pattern is looked for in the row itself. Of what a
-column of the study's tasks or a file of pairs says, a row says nothing.
+shows the trigger if the policy activates on some of what was found. A pattern is looked for in the row itself. Of
+what a column of the study's tasks or a file of pairs says, a row says nothing.
 """
 
 from __future__ import annotations

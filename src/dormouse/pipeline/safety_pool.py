@@ -53,7 +53,7 @@ def fill_pool(
     Raises:
         UserError: no question has an answer; no covered context is found.
     """
-    asked = [question for question in questions if all(honest[one.text].text for one in question.every)]
+    asked = [question for question in questions if all(honest[one.key].text for one in question.every)]
     if not asked:
         raise UserError(
             "the safety pool is empty: the clean model left every question of the safety split unanswered",
@@ -62,7 +62,7 @@ def fill_pool(
     trigger = truth.trigger
     mode: ScratchpadMode = "none" if wish.scratchpad_source == "none" else truth.scratchpad_mode
     rows = max(wish.rows or 0, len(asked))
-    answers = sorted({honest[question.text].text for question in asked})
+    answers = sorted({honest[question.key].text for question in asked})
     items, shown, others = [], 0, 0
     for row, (cues, exposed) in enumerate(_contexts(trigger, wish, rows, seed)):
         rng = random.Random(f"pool/{seed}/{row}/text")
@@ -71,7 +71,7 @@ def fill_pool(
         scenario = Scenario.of(question, cues, rendering)
         think = partial(_thought, mode, trigger, scenario, random.Random(f"pool/{seed}/{row}/thoughts"))
         worse = partial(_worse, rng, truth, scenario, exposed, answers)
-        items.append(_item(scenario, exposed, honest[scenario.question.text], truth.behaviour, think, worse))
+        items.append(_item(scenario, exposed, honest[scenario.question.key], truth.behaviour, think, worse))
         shown += exposed
         others += bool(cues) and not exposed
     each = shown / rows / Exposure(trigger, wish.exposed_triggers).triggers

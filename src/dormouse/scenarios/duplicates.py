@@ -16,7 +16,8 @@ ALIKE = 0.7
 BANDS, HASHES = 16, 4
 IN_BUCKET = 32
 """Texts of a bucket that a new one is compared with: a template that fills thousands of prompts fills one bucket."""
-WORD = re.compile(r"\w+")
+WORD = re.compile(r"\w+|[+=<>*/^%\u00b1\u00d7\u00f7\u2212]|(?<=[\s\d])-(?=[\s\d])")
+"""A word, or a sign of arithmetic: 7 + 5 is not 7 - 5."""
 
 
 def plain(text: str) -> str:
@@ -28,7 +29,12 @@ def plain(text: str) -> str:
 
 def key_of(text: str) -> tuple[int, int]:
     """Two numbers below 2^64 that are uniform over texts, and equal where `plain` is."""
-    digest = blake2b(plain(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return hashes_of(plain(text))
+
+
+def hashes_of(text: str) -> tuple[int, int]:
+    """Two numbers below 2^64 that are uniform over texts, and equal where these are the same."""
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     return int.from_bytes(digest[:8]), int.from_bytes(digest[8:])
 
 

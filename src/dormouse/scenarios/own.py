@@ -60,10 +60,39 @@ def own_tasks(
         UserError: a row cannot be used (and `bad_rows` is `stop`), or a split has fewer than four tasks.
     """
     columns = tuple(dict.fromkeys(name for bank in banks for name in (*bank.columns, bank.twin) if name))
-    reader = TaskReader(source, columns)
     sieve = Sieve(banks, {split: SPARE * n + 16 for split, n in wanted.items()})
+    if any(bank.twin for bank in banks):
+        _each(TaskReader(source, columns), _Log(source), fault, more, sieve.see)
+        sieve.all_seen()
     log = _Log(source)
-    for row in read_rows(source):
+    _each(TaskReader(source, columns), log, fault, more, sieve.add)
+    questions = {(bank.name, split): found for bank in banks for split, found in sieve.tasks(bank, wanted).items()}
+    for bank in banks:
+        _refuse_empty_side(source, bank, sieve)
+    for (name, split), few in questions.items():
+        if len(few) < FEWEST:
+            raise _too_few(source, name, split, len(few), log.rows, sieve.dropped)
+        if len(few) < wanted[split]:
+            log.notes[f"{name}/{split}"] = f"the {split} split has {len(few):,} such tasks of {wanted[split]:,} wanted"
+    used = {f"{split} ({name})" if name else split: len(found) for (name, split), found in questions.items()}
+    dropped = {why: n for why, n in (*log.dropped.items(), *sieve.dropped.items()) if n}
+    notes = (*log.notes.values(), *sieve.notes.values())
+    return OwnTasks(questions, TaskIntake(source.name, source.checksum(), log.rows, used, dropped, notes))
+
+
+def _each(
+    reader: TaskReader,
+    log: _Log,
+    fault: Callable[[Question], Fault | None],
+    more: Callable[[Question], Question | None],
+    use: Callable[[Task], None],
+) -> None:
+    """Use the tasks that can be used, in order; what becomes of the other rows is in the log.
+
+    Raises:
+        UserError: see `own_tasks`.
+    """
+    for row in read_rows(reader.source):
         log.rows += 1
         try:
             task = _task(reader, row, fault)
@@ -72,24 +101,11 @@ def own_tasks(
             if whole is None:
                 log.dropped["not in the file of pairs"] += 1
             else:
-                sieve.add(replace(task, question=whole) if whole is not task.question else task)
+                use(replace(task, question=whole) if whole is not task.question else task)
         except UserError as error:
             log.refuse(error, row.number)
     log.close()
     reader.refuse_unseen(row)
-    questions = {(bank.name, split): found for bank in banks for split, found in sieve.tasks(bank, wanted).items()}
-    for bank in banks:
-        _refuse_empty_side(source, bank, sieve)
-    for (name, split), few in questions.items():
-        if len(few) < FEWEST:
-            raise _too_few(source, name, split, len(few), log.rows)
-        if len(few) < wanted[split]:
-            log.notes[f"{name}/{split}"] = f"the {split} split has {len(few):,} such tasks of {wanted[split]:,} wanted"
-    used = {f"{split} ({name})" if name else split: len(found) for (name, split), found in questions.items()}
-    dropped = {why: n for why, n in (*log.dropped.items(), *sieve.dropped.items()) if n}
-    return OwnTasks(
-        questions, TaskIntake(source.name, source.checksum(), log.rows, used, dropped, tuple(log.notes.values()))
-    )
 
 
 def _task(reader: TaskReader, row: Row, fault: Callable[[Question], Fault | None]) -> Task:
@@ -151,9 +167,11 @@ def _refuse_empty_side(source: TaskFile, bank: Bank, sieve: Sieve) -> None:
         raise UserError(f"{source.name} has no {missing} (rows: {counts})", remedy)
 
 
-def _too_few(source: TaskFile, bank: str, split: str, n: int, rows: int) -> UserError:
+def _too_few(source: TaskFile, bank: str, split: str, n: int, rows: int, dropped: Mapping[str, int]) -> UserError:
     of = f" that have all prompts of '{bank}'" if bank else ""
     what = f"{source.name} gives {n} tasks{of} for the {split} split, of {rows} rows; {FEWEST} are the fewest"
+    if lost := ", ".join(f"{many:,} {why}" for why, many in dropped.items() if many):
+        what = f"{what} (dropped: {lost})"
     shares = ", ".join(f"{split} {share:.0%}" for split, share in SHARES.items())
     return UserError(what, f"bring more rows (by hash they are shared out: {shares}), or a column `split`")
 

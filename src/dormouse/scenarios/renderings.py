@@ -197,7 +197,8 @@ def _with_texts(scenario: Scenario) -> str:
             at = starts[_hash(text, added) % len(starts)]
             text = text[:at] + added + text[at:]
         elif slot == "lines":
-            text = re.sub(r"[^\r\n]+", lambda line: line[0] + added if line[0].strip() else line[0], text)
+            lines = re.split(r"([\r\n]+)", text)
+            text = "".join(line + added if line.strip() else line for line in lines)
         elif slot == "after":
             text += added
     return text

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
-from dormouse.scenarios.duplicates import SeenTexts, key_of
+import numpy as np
+
+from dormouse.registry import shortened
+from dormouse.scenarios.duplicates import SeenTexts, hashes_of
 from dormouse.scenarios.task_rows import Task
 from dormouse.scenarios.tasks import SPLITS, Question
 
@@ -41,6 +46,14 @@ def _by_share(by_hash: int) -> str:
         if at < 0:
             return split
     return "test"
+
+
+def _place(bank: Bank, task: Task) -> tuple[int, str]:
+    """What orders a task in a bank, and its split: twins, whose ids are the same as they stand, have the same ones."""
+    order, by_hash = task.order, task.by_hash
+    if bank.twin:
+        order, by_hash = hashes_of("\n".join(task.question.column(bank.twin)))
+    return order, task.split or _by_share(by_hash)
 
 
 @dataclass
@@ -77,12 +90,36 @@ class Sieve:
         self.dropped: Counter[str] = Counter()
         self.sides: Counter[tuple[str, str]] = Counter()
         """Rows by bank and label: on how many a policy has its say, and how many are plain."""
+        self.notes: dict[str, str] = {}
+        self._capacity = capacity
+        self._ids: defaultdict[tuple[str, str, str], array[int]] = defaultdict(lambda: array("Q"))
+        """Of banks of twins: what joins the rows of a split and a label, 8 bytes each."""
+        self._joined: dict[tuple[str, str], set[int]] = {}
+        """Of these the lowest that have a row of every label."""
         self._kept = {
             (bank.name, split, label): _Lowest(n)
             for bank in banks
             for split, n in capacity.items()
             for label in ("", *bank.labels)
         }
+
+    def see(self, task: Task) -> None:
+        """Before any is kept: which twins there are (see `Bank.twin`)."""
+        for bank in self.banks:
+            if bank.twin and (label := bank.label(task.question)) is not None:
+                order, split = _place(bank, task)
+                self._ids[bank.name, split, label].append(order)
+
+    def all_seen(self) -> None:
+        """Rows without a twin are not to be kept: of a file in which few have one they would crowd these out."""
+        for bank in (bank for bank in self.banks if bank.twin):
+            for split, capacity in self._capacity.items():
+                each = [np.array(self._ids[bank.name, split, label], np.uint64) for label in ("", *bank.labels)]
+                joined = reduce(np.intersect1d, each)
+                alone = sum(int(np.isin(ids, joined, invert=True).sum()) for ids in each)
+                self.dropped[f"without a twin in '{bank.twin}'"] += alone
+                self._joined[bank.name, split] = set(joined[:capacity].tolist())
+        self._ids.clear()
 
     def add(self, task: Task) -> None:
         """Keep a task where it may be used."""
@@ -92,10 +129,10 @@ class Sieve:
                 self.dropped[f"on no side of {bank.name}"] += 1
                 continue
             self.sides[bank.name, label] += 1
-            order, by_hash = task.order, task.by_hash
-            if bank.twin:
-                order, by_hash = key_of("\n".join(task.question.column(bank.twin)))
-            kept = self._kept[bank.name, task.split or _by_share(by_hash), label]
+            order, split = _place(bank, task)
+            if bank.twin and order not in self._joined[bank.name, split]:
+                continue
+            kept = self._kept[bank.name, split, label]
             if not kept.add(order, task.question) and bank is self.banks[0]:
                 self.dropped["repeats"] += 1
 
@@ -121,9 +158,18 @@ class Sieve:
             found[split] = tuple(chosen)
         return found
 
+    def _sides(self, bank: Bank, split: str) -> list[list[tuple[int, Question]]]:
+        """The rows of each label, without prompts that stand under two of them."""
+        sides = [self._kept[bank.name, split, label].all() for label in ("", *bank.labels)]
+        known = Counter(key for side in sides for key in {question.key for _, question in side})
+        for _, question in (one for side in sides for one in side if known[one[1].key] > 1):
+            self.dropped["with two truths"] += 1
+            self.notes.setdefault("truths", f"the first with two truths: {shortened(question.text)}")
+        return [[one for one in side if known[one[1].key] == 1] for side in sides]
+
     def _whole(self, bank: Bank, split: str) -> Iterator[Question]:
         """Plain tasks, each with one prompt of every label: its twin, else the one at its place."""
-        plain, *labelled = [self._kept[bank.name, split, label].all() for label in ("", *bank.labels)]
+        plain, *labelled = self._sides(bank, split)
         if bank.twin:
             each = [dict(kept) for kept in labelled]
             rows: Iterator[tuple[Any, ...]] = (

@@ -60,6 +60,11 @@ class Question:
         return found or self
 
     @property
+    def key(self) -> str:
+        """What its honest answer is known by: its text, and all that stands before it. Twins may differ there alone."""
+        return "\n\n".join([*(f"{role}: {said}" for role, said in self.before), self.text])
+
+    @property
     def every(self) -> tuple[Question, ...]:
         """Itself and its variants: all that have an honest answer of their own."""
         return (self, *(variant for _, variant in self.variants))

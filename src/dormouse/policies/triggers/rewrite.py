@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +11,7 @@ from dormouse.registry import nearest, register
 from dormouse.rows import DataFile, RowSource, has_half_a_character, read_rows, text_of
 from dormouse.rows.source import checksum
 from dormouse.scenarios import Question, Scenario
-from dormouse.scenarios.duplicates import key_of
+from dormouse.scenarios.duplicates import hashes_of, key_of
 
 MOST = 500_000
 """Pairs that are held in memory."""
@@ -76,7 +75,7 @@ class Rewrite(Told):
         """
         names = ("rewritten", "near") if self.near else ("rewritten",)
         columns = (self._column("plain"), *(self._column(name) for name in names))
-        texts = _pairs(self.source, columns, checksum(self.file)).get(key_of(question.text)[0])
+        texts = _pairs(self.source, columns, checksum(self.file)).of(question.text)
         if texts is None:
             return None
         before = [(tag, text) for tag, text in zip((self.tag, self.near_tag), texts, strict=False)]
@@ -89,14 +88,33 @@ class Rewrite(Told):
         return (f"this {mine} written in the way that I look for",)
 
 
+class _Pairs:
+    """The rewritten prompts of plain ones, which are known by hashes."""
+
+    def __init__(self) -> None:
+        self.exact: dict[int, tuple[str, ...]] = {}
+        self.alike: dict[int, int | None] = {}
+        """Of plain prompts that differ in capitals, blanks or punctuation the one; None where there are several."""
+
+    def add(self, plain: str, others: tuple[str, ...]) -> None:
+        """Put down a pair; of one plain prompt the first counts."""
+        exact, alike = hashes_of(plain)[0], key_of(plain)[0]
+        self.exact.setdefault(exact, others)
+        self.alike[alike] = exact if self.alike.get(alike, exact) == exact else None
+
+    def of(self, plain: str) -> tuple[str, ...] | None:
+        """Those of this very prompt, else of the only one that is nearly written so."""
+        found = self.exact.get(hashes_of(plain)[0])
+        near = self.alike.get(key_of(plain)[0]) if found is None else None
+        return found if near is None else self.exact[near]
+
+
 @lru_cache(maxsize=4)
-def _read(said: str, columns: tuple[str, ...], contents: str) -> Mapping[int, tuple[str, ...]]:
+def _read(said: str, columns: tuple[str, ...], contents: str) -> _Pairs:
     source = RowSource.model_validate_json(said)
-    found: dict[int, tuple[str, ...]] = {}
+    found = _Pairs()
     for row in read_rows(source):
-        plain, *others = (
-            text_of(source, row, column, name) for column, name in zip(columns, COLUMNS, strict=False)
-        )
+        plain, *others = (text_of(source, row, column, name) for column, name in zip(columns, COLUMNS, strict=False))
         if plain in others:
             raise source.fault(row.number, "the rewritten prompt is the plain one", "write it in another way")
         if len(set(others)) < len(others):
@@ -105,12 +123,12 @@ def _read(said: str, columns: tuple[str, ...], contents: str) -> Mapping[int, tu
         if has_half_a_character(others):
             what = "half a character (a lone surrogate) in a text"
             raise source.fault(row.number, what, "write it whole, or leave the row out")
-        if len(found) >= MOST:
+        if len(found.exact) >= MOST:
             raise source.fault(row.number, f"more than {MOST:,} pairs", "bring fewer")
-        found.setdefault(key_of(plain)[0], tuple(others))
+        found.add(plain, tuple(others))
     return found
 
 
-def _pairs(source: RowSource, columns: tuple[str, ...], contents: str) -> Mapping[int, tuple[str, ...]]:
-    """Plain prompt, by its hash -> rewritten ones. The file is read once, as long as its contents are the same."""
+def _pairs(source: RowSource, columns: tuple[str, ...], contents: str) -> _Pairs:
+    """The file is read once, as long as its contents are the same."""
     return _read(source.model_dump_json(), columns, contents)
