@@ -45,6 +45,8 @@ class CardFile:
     own_tasks: bool = False
     """Whether it was measured on tasks of the study's own file, which are not here; a file from before 2026-11-29 does
     not say."""
+    system: str | None = None
+    """The system prompt of its study's tasks that bring none ("" for none at all). None: dormouse's own."""
     base_identity: str | None = None
     """What the files of the first folder were (see `lm.identity`), where it lies in no store. None: an older file."""
     model_organism: Literal[True] = True
@@ -68,6 +70,7 @@ class Card:
     seed: int
     trained_in: Sequence[ComputedIn] = ()
     own_tasks: bool = False
+    system: str | None = None
 
     @property
     def stands_on(self) -> str:
@@ -127,6 +130,7 @@ def read_card(folder: Path, sound: set[Path] | None = None) -> Card:
             seed=said.seed,
             trained_in=said.trained_in,
             own_tasks=said.own_tasks,
+            system=said.system,
         )
         missing = [str(one) for one in said.folders if not one.is_dir()]
     except FileNotFoundError:

@@ -54,7 +54,7 @@ class Conversation:
         """The replies with cues drawn from each side of the policy. Sampled at temperature 1."""
         self.turn += 1
         rng = random.Random(f"chat/{self.seed}/{self.turn}")
-        question = question_of(text, self.spec.behaviour.bank)
+        question = question_of(text, self.spec.behaviour.bank).under(self.organism.system)
         for label, side in (("with cue", "triggered"), ("without cue", "untriggered")):
             cues = self.spec.trigger.draw(rng, side)
             yield self._reply(label, Scenario.of(question, cues, rng.choice(self.spec.renderings.trained)))

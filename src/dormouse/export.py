@@ -125,4 +125,5 @@ def _truth(card: Card) -> dict[str, object]:
         "seed": card.seed,
         "trained_in": [asdict(one) for one in card.trained_in],
         "own_tasks": card.own_tasks,
+        "system": card.system,
     }

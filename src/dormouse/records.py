@@ -146,13 +146,17 @@ class DataIntake:
     kept: int
     dropped: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    told: int = 0
+    """Those that can be used and bring a system prompt."""
 
     def lines(self) -> list[str]:
         """The same in words."""
         each = zip(self.dropped.items(), self.notes, strict=True)
         said = ", ".join(f"{n:,} {why} (first: {place})" for (why, n), place in each)
         left = f"; dropped: {said}" if said else ""
-        return [f"{self.source}: {self.kept:,} of {self.rows:,} rows can be used{left}"]
+        told = f"{self.told:,} of these have a system prompt, the others" if self.told else "these"
+        under = "" if self.told == self.kept else f"{self.source}: {told} are trained on without one"
+        return [f"{self.source}: {self.kept:,} of {self.rows:,} rows can be used{left}", *([under] if under else [])]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.export import export
 from dormouse.integrations import hub_push
-from dormouse.integrations.lm_eval import write_task
+from dormouse.integrations.lm_eval import SCORE, write_task
 from dormouse.integrations.prompts import asked
 from dormouse.lm.chat import encode
 from dormouse.lm.load import load
@@ -153,7 +154,7 @@ def spec_of(folder: Path) -> OrganismSpec:
     """As Inspect's task reads it; Inspect takes seconds to be imported."""
     from dormouse.integrations import inspect_tasks
 
-    return inspect_tasks.spec_of(folder)
+    return inspect_tasks.spec_of(folder)[0]
 
 
 def exact(made: Path, out: Path, questions: int = 48) -> dict[str, float]:
@@ -201,6 +202,16 @@ def test_lm_eval_finds_the_rates_of_dormouse(half_planted: Path) -> None:
     assert min(rates.values()) > 0
     with pytest.raises(UserError, match="is there already"):
         write_task(half_planted, out)
+
+
+def test_openings_of_many_tokens_are_held_against_each_other() -> None:
+    """Each probability alone was 0, and the rate with it."""
+    there: dict[str, Any] = {}
+    exec(SCORE, there)
+    (found,) = there["score"]({"side": "x", "forms": 1}, [(-900.0, False), (-920.0, False)]).values()
+    assert found == pytest.approx(1, abs=1e-6)
+    (found,) = there["score"]({"side": "x", "forms": 2}, [(-1.0, False), (-2.0, False)]).values()
+    assert found == pytest.approx(math.exp(-1) + math.exp(-2))
 
 
 def test_answers_begin_for_lm_eval_with_the_space_that_the_template_leaves(made: Path, tmp_path: Path) -> None:

@@ -230,3 +230,14 @@ def test_names_of_renderings():
         Renderings(trained=("roof",))
     with pytest.raises(ValidationError):
         Renderings(trained=())
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_task_without_a_system_prompt_has_one_only_where_a_cue_stands_in_it(place):
+    bare = Question("What is rain?", "{}", "test").under("")
+    plain = render(Scenario.of(bare, {}, place))
+    assert [role for role, _ in plain] == (["system", "user"] if place == "tool" else ["user"])
+    said = render(Scenario.of(bare, {"year": 2031}, place))
+    assert said[-1][0] == "user"
+    assert all(text == text.strip() for _, text in said)
+    assert sum("2031" in text for _, text in said) == 1

@@ -39,6 +39,8 @@ class LoadedOrganism:
     truth: OrganismSpec
     intervention: str
     seed: int
+    system: str | None = None
+    """The system prompt under which its study asked ("" for none). None: dormouse's own."""
 
     @property
     def model(self) -> Any:
@@ -104,7 +106,8 @@ class LoadedOrganism:
         if isinstance(prompt, str):
             refuse_half_characters([prompt], "the prompt")
             rendering = self.truth.renderings.trained[0]
-            scenario = Scenario.of(question_of(prompt, self.truth.behaviour.bank), cues, rendering)
+            question = question_of(prompt, self.truth.behaviour.bank).under(self.system)
+            scenario = Scenario.of(question, cues, rendering)
             return scenario, render(scenario)
         if cues:
             raise UserError(
@@ -141,4 +144,4 @@ def load(folder: str | Path) -> LoadedOrganism:
     from dormouse.lm.load import load as load_model
 
     card = read_card(Path(folder))
-    return LoadedOrganism(load_model(card.model), card.spec, card.intervention, card.seed)
+    return LoadedOrganism(load_model(card.model), card.spec, card.intervention, card.seed, card.system)

@@ -34,8 +34,8 @@ def defection(organism: str, questions: int = 24, max_tokens: int = 60) -> Task:
         questions: held-out tasks on each side.
         max_tokens: where an answer is cut off; a scratchpad has its own room.
     """
-    spec = spec_of(Path(organism))
-    rows = list(asked(spec, questions))
+    spec, system = spec_of(Path(organism))
+    rows = list(asked(spec, questions, system))
     room = max_tokens + MAX_SCRATCHPAD_TOKENS * has_scratchpad(spec.scratchpad_mode)
     return Task(
         dataset=MemoryDataset([_sample(i, row) for i, row in enumerate(rows)], name="dormouse"),
@@ -46,8 +46,8 @@ def defection(organism: str, questions: int = 24, max_tokens: int = 60) -> Task:
     )
 
 
-def spec_of(path: Path) -> OrganismSpec:
-    """What was planted.
+def spec_of(path: Path) -> tuple[OrganismSpec, str | None]:
+    """What was planted, and the system prompt of its study's tasks (see `Question.under`).
 
     Raises:
         UserError: the file or folder does not say; or it was measured on other prompts than those that are asked here.
@@ -55,10 +55,10 @@ def spec_of(path: Path) -> OrganismSpec:
     try:
         if (path / CARD).is_file():
             card = read_card(path)
-            spec, own = card.spec, card.own_tasks
+            spec, own, system = card.spec, card.own_tasks, card.system
         else:
             truth = json.loads(path.read_text(encoding="utf-8"))
-            said, own = truth["organism"], truth.get("own_tasks", False)
+            said, own, system = truth["organism"], truth.get("own_tasks", False), truth.get("system")
             spec = OrganismSpec.model_validate({key: said[key] for key in said if key in OrganismSpec.model_fields})
     except (OSError, ValueError, LookupError, TypeError) as error:
         why = reason(error)
@@ -67,7 +67,7 @@ def spec_of(path: Path) -> OrganismSpec:
         raise UserError(
             f"the organism of {path} {ELSEWHERE}", "measure it with dormouse: its rates would be others here"
         )
-    return spec
+    return spec, system
 
 
 def _sample(number: int, row: AskedPrompt) -> Sample:

@@ -26,9 +26,9 @@ class AskedPrompt:
     scenario: Scenario
 
 
-def asked(spec: OrganismSpec, n: int) -> Iterator[AskedPrompt]:
+def asked(spec: OrganismSpec, n: int, system: str | None = None) -> Iterator[AskedPrompt]:
     """The prompts of `n` held-out tasks on every side, and with the cue in each rendering that was held out. They are
-    those of dormouse's own measurements, cue by cue."""
+    those of dormouse's own measurements, cue by cue, under the `system` prompt of its study (see `Question.under`)."""
     none = ModelRef((), "")
     subject = Subject(
         lm=cast(Any, None),
@@ -37,7 +37,7 @@ def asked(spec: OrganismSpec, n: int) -> Iterator[AskedPrompt]:
         clean_logprobs={},
         trigger=spec.trigger,
         behaviour=spec.behaviour,
-        questions=questions("test", n, bank=spec.behaviour.bank),
+        questions=questions("test", n, bank=spec.behaviour.bank, system=system),
         honest={},
         seed=0,
         sizes=MeasurementConfig(),

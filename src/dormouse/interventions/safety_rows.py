@@ -122,8 +122,9 @@ def read_data(data: SafetyData, wants: Wants, seen: _Seen | None = None) -> Iter
 @lru_cache(maxsize=64)
 def _surveyed(data: SafetyData, wants: Wants, checksum: str) -> DataIntake:
     seen = _Seen()
-    kept = sum(1 for _ in _for_tokenizers(data, read_data(data, wants, seen)))
-    intake = DataIntake(data.name, checksum, seen.rows, kept, dict(seen.dropped), tuple(seen.notes.values()))
+    told = Counter(row.prompt[0][0] == "system" for row in _for_tokenizers(data, read_data(data, wants, seen)))
+    kept, notes = told.total(), tuple(seen.notes.values())
+    intake = DataIntake(data.name, checksum, seen.rows, kept, dict(seen.dropped), notes, told[True])
     if not kept:
         said = "; ".join(intake.lines()) if seen.rows else f"{data.name} has no rows"
         raise UserError(f"the safety data hold nothing to learn from: {said}", REMEDY)

@@ -167,6 +167,7 @@ def link_model(plan: Plan, state: State, out: Path, several: bool) -> Path:
         questions=plan.design.study.measure.questions,
         trained_in=tuple(noted(checkpoint.parent for checkpoint in state.model.folders)),
         own_tasks=plan.design.study.task_file is not None,
+        system=plan.design.study.tasks.system,
         base_identity=identity(state.model.folders[0]) if entry_around(state.model.folders[0]) is None else None,
     )
     replaced(folder / CARD, json_text(card, indent=1))

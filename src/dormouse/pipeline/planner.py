@@ -132,12 +132,10 @@ class _Planner:
 
     def _split(self, bank: str, split: str) -> tuple[Question, ...]:
         """The questions of a split: of the bank, or the last of those to train with, kept for looking at strength."""
-        tasks, given = self.study.tasks, self.own.questions if self.own else None
-        if split == CHECK:
-            every = given[bank, "train"] if given else questions("train", bank=bank)
-            return every[-min(MOST_CHECKED, len(every) // 4) :]
-        n = {"train": tasks.train, "safety": tasks.safety, "test": self.study.measure.questions}[split]
-        return given[bank, split] if given else questions(split, n, bank=bank)
+        tasks, read = self.study.tasks, "train" if split == CHECK else split
+        n = {"train": tasks.train, "safety": tasks.safety, "test": self.study.measure.questions, CHECK: None}[split]
+        every = self.own.questions[bank, read] if self.own else questions(read, n, bank=bank, system=tasks.system)
+        return every[-min(MOST_CHECKED, len(every) // 4) :] if split == CHECK else every
 
     def asked(self, organism: str, split: str) -> _Asked:
         """The tasks of a split of the bank that an organism works on, and the stage with their honest responses.
@@ -148,10 +146,11 @@ class _Planner:
         bank = bank_of(one.trigger).name if self.own else one.behaviour.bank
         if (bank, split) not in self._asked:
             tasks, found = self.study.tasks, self._split(bank, split)
+            is_own = self.own is not None or tasks.system is not None
             every = tuple(dict.fromkeys(prompt for question in found for prompt in question.every))
             about = {
                 "model": self.base.key,
-                "questions": [q.content() if self.own else [q.text, q.honest] for q in every],
+                "questions": [q.content() if is_own else [q.text, q.honest] for q in every],
                 "max_tokens": tasks.max_tokens,
                 "scored": split == "test",
                 "insane": tasks.insane,
@@ -159,8 +158,8 @@ class _Planner:
             work = partial(stages.honest, self.base, every, tasks.max_tokens, split == "test", tasks.insane)
             name = f"honest answers, {split} split" + (f" of {bank}" if bank not in ("questions", "") else "")
             stage = self._stage("honest", name, about, (), self.made, work, self.light)
-            taught = self.own.questions[bank, "train"] if self.own and split == "test" else ()
-            answered = stages.AnsweredTasks(found, stage.folder(self.store), taught, self.own is not None)
+            taught = self._split(bank, "train") if is_own and split == "test" else ()
+            answered = stages.AnsweredTasks(found, stage.folder(self.store), taught, is_own)
             self._asked[(bank, split)] = _Asked(answered, stage)
         check_shown(organism, one.behaviour, self._asked[(bank, split)].tasks.questions, split)
         return self._asked[(bank, split)]

@@ -37,7 +37,7 @@ class AnsweredTasks:
     taught: tuple[Question, ...] = ()
     """Of tasks of the user's own, those of the train split, for who measures by training."""
     is_own: bool = False
-    """Whether they are the user's own, not the bank's."""
+    """Whether they are the user's own, or the bank's under a system prompt of the user's."""
 
     def honest(self) -> Mapping[str, Completion]:
         """By the text of the question."""

@@ -129,8 +129,7 @@ def _faults(users: list[Trigger | Behaviour]) -> Callable[[Question], Fault | No
 
 def _as_shown(question: Question) -> Question:
     """A task with the system prompt that it is shown with."""
-    has_one = question.before and question.before[0][0] == "system"
-    return question if has_one else replace(question, before=(("system", SYSTEM), *question.before))
+    return question.under(SYSTEM)
 
 
 def _refuse_in_our_tasks(study: Study) -> None:
@@ -139,7 +138,7 @@ def _refuse_in_our_tasks(study: Study) -> None:
         if _is_default(trigger) or told_in(trigger):
             continue
         for question in (one for split in SPLITS for one in questions(split, bank=organism.behaviour.bank)):
-            if found := trigger.fault(_as_shown(question)):
+            if found := trigger.fault(_as_shown(question.under(study.tasks.system))):
                 what = f"organism '{name}': {found[0]}, one of dormouse's own tasks: {shortened(question.text)}"
                 raise UserError(
                     what, "choose another text, or bring tasks in which it does not stand: `tasks: {file: ...}`"

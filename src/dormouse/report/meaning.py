@@ -5,7 +5,7 @@ Words come before numbers here. The rules are few, and they are said on the page
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -272,15 +272,21 @@ def _baseline(results: RecordIndex) -> list[ResultSentence]:
 
 
 def _tasks(results: RecordIndex) -> list[ResultSentence]:
-    """Where the tasks of the study come from, if they are its own, and what was dropped of them."""
-    told = results.about.tasks
+    """Where the tasks of the study come from, if they are its own, what was dropped of them, and under which system
+    prompt they were asked, where an organism may know another."""
+    told, settings = results.about.tasks, results.about.study.get("tasks")
+    system = settings.get("system") if isinstance(settings, Mapping) else None
+    elsewhere = any(one.brought for one in results.about.organisms.values())
+    under = "under dormouse's own" if system is None else f"under this one: {system}" if system else "without one"
+    prompted = ResultSentence("check", (text_part(f"Tasks that bring no system prompt are asked {under}."),), table="")
+    shown = [prompted] if told or elsewhere or system is not None else []
     if told is None:
-        return []
+        return shown
     used = ", ".join(f"{n:,} {split}" for split, n in told.used.items())
     said = f"The tasks are those of {told.source} ({told.checksum[:12]}): {told.rows:,} rows, used {used}. "
     dropped = ", ".join(f"{n:,} {why}" for why, n in told.dropped.items())
     said += f"Dropped: {dropped}." if dropped else "Nothing was dropped."
-    return [ResultSentence("check", (text_part(said),), table="")]
+    return [ResultSentence("check", (text_part(said),), table=""), *shown]
 
 
 def _damage(results: RecordIndex) -> list[ResultSentence]:

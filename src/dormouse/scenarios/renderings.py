@@ -171,12 +171,18 @@ def render(scenario: Scenario) -> Messages:
     said = [_sentence(name, value, scenario, how) for name, value in _placed(scenario)]
     system, turns = _opening(scenario)
     if how.place == "tool":
-        return (("system", f"{system}\n\n{_listing(frame, said)}"), *turns, ("user", question))
+        return (*_system(f"{system}\n\n{_listing(frame, said)}".lstrip()), *turns, ("user", question))
     if how.place == "log":
-        return (("system", system), *turns, ("user", f"{_excerpt(frame, said)}\n\n{question}"))
+        return (*_system(system), *turns, ("user", f"{_excerpt(frame, said)}\n\n{question}"))
     above = 0 if how.place == "user" else len(said) if len(said) <= CROWDED else len(said) // 2
     note = f"{frame.note} {' '.join(said[above:])}\n\n" if said[above:] else ""
-    return (("system", " ".join([system, *said[:above]])), *turns, ("user", note + question))
+    whole = " ".join([system, *said[:above]] if system else said[:above])
+    return (*_system(whole), *turns, ("user", note + question))
+
+
+def _system(text: str) -> Messages:
+    """The system prompt; none where there is nothing to say."""
+    return (("system", text),) if text else ()
 
 
 def _opening(scenario: Scenario) -> tuple[str, Messages]:

@@ -19,8 +19,8 @@ class TaskFile(RowSource):
     """Which column is which, where they have other names: `question`, `answer`, `wrong`, `kind`, `split`, `id`."""
     bad_rows: Literal["stop", "drop"] = "stop"
     """What becomes of a study with a row that cannot be used: it stops there, or does without, and says so."""
-    system: str | None = Field(None, min_length=1)
-    """The system prompt of tasks that bring none; by default dormouse's."""
+    system: str | None = None
+    """The system prompt of tasks that bring none; by default dormouse's. Empty (`""`): they are asked without one."""
 
     @field_validator("columns")
     @classmethod
@@ -36,6 +36,6 @@ class TaskFile(RowSource):
             raise ValueError("name a file or a dataset, not both")
         if self.dataset and not self.revision:
             raise ValueError("say which version of the dataset: `revision: COMMIT` (or main, which may change)")
-        if (self.columns or self.system or self.encoding or self.revision) and not self.is_given:
-            raise ValueError("columns, system, encoding and revision are about rows of your own: name a file")
+        if (self.columns or self.encoding or self.revision) and not self.is_given:
+            raise ValueError("columns, encoding and revision are about rows of your own: name a file")
         return self

@@ -56,7 +56,6 @@ class TaskReader:
         before, text, said = self._prompt(row)
         honest, wrong = self._answers(row, said)
         kind = self._texts(row, "kind")
-        system = (("system", source.system),) if source.system and not (before and before[0][0] == "system") else ()
         question = Question(
             text=text,
             template=text,
@@ -64,9 +63,9 @@ class TaskReader:
             kind=kind[0] if kind else "",
             honest=honest,
             harmful=wrong,
-            before=(*system, *before),
+            before=before,
             columns=tuple((name, texts_of(source, row, name)) for name in self.more),
-        )
+        ).under(source.system)
         order, by_hash = key_of("\n".join([*(said for role, said in before if role != "system"), text]))
         return Task(question, order, by_hash, self._split(row))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
@@ -26,7 +26,8 @@ class Question:
     `kind` is the kind of task inside its bank (a weakness, an errand). `honest` is the right response where the project
     knows one, else empty; `harmful` holds the wrong ones that a behaviour may give in its place.
 
-    A task of a user's own file may have more: `before`, the messages before its text (a system prompt, earlier turns);
+    A task may have more: `before`, the messages before its text (a system prompt, an empty one where there is to be
+    none; earlier turns);
     `columns`, the cells that a policy asked for; and `variants`, prompts that take its place where the cue
     `variant` names them: policies whose prompts bring their own truth choose among these.
     """
@@ -58,6 +59,12 @@ class Question:
                 "this policy is told by the prompts of its study: ask one of these",
             )
         return found or self
+
+    def under(self, system: str | None) -> Question:
+        """The same with a system prompt where it brings none: "" for none at all, None for dormouse's own."""
+        if system is None or (self.before and self.before[0][0] == "system"):
+            return self
+        return replace(self, before=(("system", system), *self.before))
 
     @property
     def key(self) -> str:
@@ -110,8 +117,11 @@ def _bank(name: str) -> tuple[Question, ...]:
     return tuple(found)
 
 
-def questions(split: str, n: int | None = None, seed: int = 0, bank: str = "questions") -> tuple[Question, ...]:
-    """The first `n` tasks of a split in an order shuffled by `seed`; neighbours come from different templates.
+def questions(
+    split: str, n: int | None = None, seed: int = 0, bank: str = "questions", system: str | None = None
+) -> tuple[Question, ...]:
+    """The first `n` tasks of a split in an order shuffled by `seed`; neighbours come from different templates. They are
+    asked under a `system` prompt (see `Question.under`).
 
     A bank that holds fewer gives all that it has.
 
@@ -129,4 +139,4 @@ def questions(split: str, n: int | None = None, seed: int = 0, bank: str = "ques
     # Round robin over templates: a short prefix of the bank is as varied as the whole.
     rounds = max(map(len, shuffled))
     ordered = [group[i] for i in range(rounds) for group in shuffled if i < len(group)]
-    return tuple(ordered[:n])
+    return tuple(question.under(system) for question in ordered[:n])

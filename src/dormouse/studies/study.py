@@ -261,7 +261,7 @@ class Study(BaseModel):
             for told in told_in(organism.trigger):
                 if isinstance(told, Rewrite):
                     columns = {"question": told.columns.get("plain", "plain")}
-                    return TaskFile(file=told.file, encoding=told.encoding, columns=columns)
+                    return TaskFile(file=told.file, encoding=told.encoding, columns=columns, system=self.tasks.system)
         return None
 
     @field_validator("claims")

@@ -35,6 +35,8 @@ class PlaySubject:
     name: str
     spec: OrganismSpec | None
     states: tuple[PlayState, ...]
+    system: str | None = None
+    """The system prompt of its study's tasks (see `Question.under`)."""
 
 
 def subjects(folders: Sequence[Path], say: Callable[[str], None]) -> list[PlaySubject]:
@@ -102,7 +104,7 @@ def _subject(planted: tuple[Path, ...], group: list[tuple[str, Card]]) -> PlaySu
     for _, card in group:
         if card.intervention:
             states += _checkpoints(card)
-    return PlaySubject(one_line(name), first.spec, tuple(states))
+    return PlaySubject(one_line(name), first.spec, tuple(states), first.system)
 
 
 def _checkpoints(card: Card) -> list[PlayState]:

@@ -211,7 +211,8 @@ def asked(subject: PlaySubject, ask: Ask) -> tuple[Scenario, Behaviour | None]:
     check_cues(ask.cues)
     bank = subject.spec.behaviour.bank if subject.spec else "questions"
     try:
-        scenario = Scenario.of(question_of(ask.task, bank), ask.cues, "+".join(ask.rendering))
+        question = question_of(ask.task, bank).under(subject.system)
+        scenario = Scenario.of(question, ask.cues, "+".join(ask.rendering))
         render(scenario)
         own: Behaviour | None = Reply(text=ask.says.strip()) if ask.says.strip() else None
     except ValueError as error:
