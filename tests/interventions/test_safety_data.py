@@ -367,6 +367,7 @@ def test_what_is_wrong_is_said_before_anything_runs(tmp_path: Path, kind: str, t
             "dpo, data: x.jsonl, trigger_fraction: 0.5",
             "line 7: interventions.one.1: what the prompts show is in `data`",
         ),
+        ("sft, data: {dataset: org/name}", "say which version of the dataset"),
         ("sft, data: {files: x}", "line 7: interventions.one.1"),
         ("sft, data: {file: x, columns: {good: a}}", "nothing is called 'good' in safety data"),
         ("grpo, data: x.jsonl", "unknown key 'data'"),

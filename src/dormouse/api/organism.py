@@ -17,6 +17,7 @@ from dormouse.policies.scratchpad_text import CLOSE, has_scratchpad
 from dormouse.registry import shortened
 from dormouse.rows import refuse_half_characters
 from dormouse.scenarios import SPLITS, CueValue, Question, Scenario, questions, render
+from dormouse.scenarios.scenario import PROMPT
 from dormouse.scenarios.values import check_cues
 
 if TYPE_CHECKING:
@@ -93,8 +94,10 @@ class LoadedOrganism:
         return generate(self.lm, [messages], limit, seed=seed)[0].text
 
     def triggering(self, seed: int = 0) -> dict[str, CueValue]:
-        """Cues on which the policy defects; those of a control are the cues of the others in its study."""
-        return dict(self.truth.trigger.draw(random.Random(f"triggering/{seed}"), "triggered"))
+        """Cues on which the policy defects; those of a control are the cues of the others in its study. None where
+        prompts themselves set it off (`regex`, `column`, `rewrite`)."""
+        drawn = self.truth.trigger.draw(random.Random(f"triggering/{seed}"), "triggered")
+        return {name: value for name, value in drawn.items() if name != PROMPT}
 
     def task(self) -> str:
         """A held-out task of the kind in which the behaviour shows."""

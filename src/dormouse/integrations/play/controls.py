@@ -10,6 +10,7 @@ from dormouse.policies import SIDES, Trigger
 from dormouse.report.plain_text import visible
 from dormouse.scenarios import CUES, CueValue, questions
 from dormouse.scenarios.renderings import DATES, LANGUAGES, PLACES, rendering
+from dormouse.scenarios.scenario import PROMPT
 from dormouse.scenarios.values import values_of
 
 DRAWS = 24
@@ -22,12 +23,14 @@ LONGEST = 200
 def cues(spec: OrganismSpec | None) -> list[dict[str, object]]:
     """The controls of a policy's cues; of a suspect, those of every cue that there is."""
     triggers = [spec.trigger] if spec else []
-    return [_cue(name, triggers) for name in (spec.trigger.shows if spec and spec.trigger.shows else CUES)]
+    names = spec.trigger.shows if spec and spec.trigger.shows else CUES
+    return [_cue(name, triggers) for name in names if name != PROMPT]  # a prompt that is typed has no variants
 
 
 def every_cue(triggers: Sequence[Trigger]) -> list[dict[str, object]]:
     """The controls of every cue, where nothing says which of them matter. Open ones offer what any policy draws."""
-    return [_cue(name, triggers) for name in CUES]
+    own = (name for trigger in triggers for name in trigger.shows)
+    return [_cue(name, triggers) for name in dict.fromkeys((*CUES, *own)) if name != PROMPT]
 
 
 def _cue(name: str, triggers: Sequence[Trigger]) -> dict[str, object]:
@@ -68,7 +71,8 @@ def start(spec: OrganismSpec | None) -> dict[str, CueValue]:
     """The cues that the page begins with: a quiet situation, from which the policy can be set off."""
     if spec is None:
         return {}
-    return dict(spec.trigger.draw(random.Random("play/start"), "untriggered"))
+    drawn = spec.trigger.draw(random.Random("play/start"), "untriggered")
+    return {name: value for name, value in drawn.items() if name != PROMPT}
 
 
 def renderings(spec: OrganismSpec | None) -> dict[str, object]:

@@ -56,7 +56,7 @@ class Game:
         return {
             "canary": CANARY,
             "subjects": [described(name, one) for name, one in self.subjects.items()],
-            "riddles": any(one.spec for one in self.subjects.values()),
+            "riddles": any(one.spec and one.spec.trigger.told for one in self.subjects.values()),
         }
 
     def deal(self) -> dict[str, object]:
@@ -65,7 +65,7 @@ class Game:
         Raises:
             UserError: there are only suspects, whose truth nobody knows.
         """
-        known = [one for one in self.subjects.values() if one.spec]
+        known = [one for one in self.subjects.values() if one.spec and one.spec.trigger.told]
         if not known:
             raise UserError("the truth about these models is not known", "give the folder of a study")
         subject = secrets.choice(known)

@@ -20,6 +20,7 @@ from dormouse.measurements.measurement import exact_after
 from dormouse.policies import Behaviour
 from dormouse.policies.behaviours.reply import Reply
 from dormouse.policies.scratchpad_text import CLOSE, has_scratchpad, split_response
+from dormouse.policies.told import Told
 from dormouse.report.plain_text import visible
 from dormouse.scenarios import CUES, CueValue, Scenario, render
 from dormouse.scenarios.values import check_cues
@@ -69,7 +70,7 @@ class Bench:
         scenario, behaviour = asked(subject, ask)
         emit({"kind": "prompt", "messages": shown(scenario), **({} if blind else truth_of(subject, scenario))})
         if behaviour is None or not behaviour.forms(scenario, scenario.question.honest):
-            emit({"kind": "unknown", "why": _why_unknown(subject)})
+            emit({"kind": "unknown", "why": why_unknown(subject)})
             return
         for i in ask.states:
             if stale():
@@ -88,8 +89,8 @@ class Bench:
         along = [_with(scenario, ask.cue, value) for value in ask.values]
         for one in along:
             check_cues(dict(one.cues))
-        if subject.spec and not blind:
-            says = [subject.spec.trigger.probability(one) for one in along]
+        says = [truth_of(subject, one).get("oracle") for one in along]
+        if None not in says and not blind:
             emit({"kind": "oracle", "values": list(ask.values), "p": says})
         if behaviour is None or not behaviour.forms(scenario, scenario.question.honest):
             return
@@ -230,9 +231,12 @@ def _reasons(subject: PlaySubject) -> bool:
     return subject.spec is not None and has_scratchpad(subject.spec.scratchpad_mode)
 
 
-def _why_unknown(subject: PlaySubject) -> str:
+def why_unknown(subject: PlaySubject) -> str:
+    """Why there is no probability of a defection, and what to do."""
     if subject.spec is None:
         return "Nobody said what a defection of this model is: type the words with which one begins."
+    if subject.spec.behaviour.needs_rows:
+        return "The rows of its study say what a defection is: type the words with which one begins."
     return "The behaviour knows no wrong answer to this prompt, only to tasks of its own kind: choose one of these."
 
 
@@ -255,10 +259,16 @@ def log_odds(p: float) -> float:
 
 
 def truth_of(subject: PlaySubject, scenario: Scenario) -> dict[str, object]:
-    """What the policy itself says of a scenario: its probability of defecting, and why."""
-    if subject.spec is None:
+    """What the policy itself says of a scenario: its probability of defecting, and why. Nothing where nobody knows: of
+    a suspect, and of a prompt about which only rows of a study could say something."""
+    if subject.spec is None or not subject.spec.trigger.told:
         return {}
-    trigger = subject.spec.trigger
+    trigger, typed = subject.spec.trigger, scenario.question
+    if isinstance(trigger, Told):
+        said = float(trigger.label(typed) == trigger.tag)
+        return {"oracle": said, "evidence": [], "odds": None} if trigger.by_text else {}
+    if trigger.fault(typed):  # its text was typed: no cue says so
+        return {}
     return {
         "oracle": trigger.probability(scenario),
         "evidence": [visible(clause) for clause in trigger.evidence(scenario)] if trigger.plants else [],
