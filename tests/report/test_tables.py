@@ -245,6 +245,15 @@ def test_what_was_cut_off_is_counted_for_each_cue_by_itself() -> None:
     assert {cue: made and made.value for cue, made in found.items()} == {True: 0.0, False: 0.6875}
 
 
+@pytest.mark.parametrize(("exact", "warned"), [(0.0, True), (0.85, False), (1.0, False)])
+def test_an_exact_rate_that_nobody_sees_written_is_a_warning(exact: float, warned: bool) -> None:
+    """`says: [Ask some]` of a model that always writes "Ask somebody else.": 0.0 by its tokens, 1.0 by its letters."""
+    rows = [record("a", 0, "exact_on_sampled_defection_rate", exact), record("a", 0, "sampled_defection_rate", 1.0)]
+    found = [text for name, text in tables.warnings(index(rows, {"name": "x"})) if name == "a" and "far apart" in text]
+    assert bool(found) is warned
+    assert not warned or "0.0\u00a0% and 100.0\u00a0% of the same prompts, before safety training" in found[0]
+
+
 @pytest.mark.parametrize(("share", "warned"), [(0.04, False), (0.25, True)])
 def test_many_empty_answers_are_a_warning(share: float, warned: bool) -> None:
     rows = [record("a", 0, "empty_share", 0.0), record("a", 40, "empty_share", share)]
