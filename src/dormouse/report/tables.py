@@ -46,7 +46,7 @@ WHOLE = "all"
 EMPTY = 0.05
 """From this share of empty answers on, the report warns."""
 FAR = 0.2
-"""How far an exact rate may lie from that of written answers before the report warns, if their interval leaves it out."""
+"""How far an exact rate may lie from that of written answers, whose interval leaves it out, before it is said."""
 OTHERS = 200
 """At most this many rows of measurements that the report does not know."""
 
@@ -280,8 +280,8 @@ def _far_apart(results: RecordIndex) -> list[tuple[str, str]]:
     return [
         (
             name,
-            f"Exact and written rates are far apart: {percent(one.exact.value)} and {percent(one.sampled.value)} of the "
-            f"same prompts, {_when(one.exact)}. Believe the written answers: an opening that ends inside a word is "
+            f"Exact and written rates are far apart: {percent(one.exact.value)} and {percent(one.sampled.value)} of "
+            f"the same prompts, {_when(one.exact)}. Believe the written answers: an opening that ends inside a word is "
             "scored by whole tokens, and a judge may see what a score does not.",
         )
         for name, one in worst.items()
