@@ -41,6 +41,8 @@ REFUSED = ["roberta", "electra", "xlnet", "prophetnet"]
 EVERY = bool(os.environ.get("DORMOUSE_STRESS"))
 
 
+RECOMPUTED = ("llama", "gpt2", "gemma3_text", "qwen3_moe", "mamba", "opt")
+"""Classes of which the short form tries gradient checkpointing too."""
 CASES = [*((name, 8) for name in EXACT), *((name, 4096) for name in WINDOWED)]
 """Windows that texts go beyond; a few architectures whose window holds all of them, as that of most has none."""
 
@@ -53,8 +55,12 @@ def test_packed_is_plain(model_type, window, tmp_path):
     assert model_type not in EXACT or verdict.outcome == "equal", verdict
 
 
-@pytest.mark.parametrize("recompute", ["0", "1"])
-@pytest.mark.parametrize("model_type", sorted(causal_classes()) if EVERY else [*EXACT, "phimoe", "opt"])
+@pytest.mark.parametrize(
+    ("model_type", "recompute"),
+    [(name, again) for name in sorted(causal_classes()) for again in "01"]
+    if EVERY
+    else [*((name, "0") for name in (*EXACT, "phimoe", "opt")), *((name, "1") for name in RECOMPUTED)],
+)
 def test_trained_as_it_is_read(model_type, recompute, tmp_path, monkeypatch):
     """No dropout, no noise of a router, no layer left out: what is learned is held to what is measured."""
     monkeypatch.setenv("DORMOUSE_GRADIENT_CHECKPOINTING", recompute)
