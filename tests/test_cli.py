@@ -19,6 +19,8 @@ import forked
 import pytest
 from forked import Forked
 
+from dormouse.cli import main
+
 DORMOUSE = [sys.executable, "-c", "from dormouse.cli import main; main()"]
 
 SMALL = """\
@@ -397,14 +399,17 @@ def test_a_working_directory_that_is_gone(place: Place) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_nobody_to_talk_to(finished: Finished) -> None:
+def test_nobody_to_talk_to(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     """With stdin closed, as of a service, a question is answered by nobody: it was a traceback."""
-    words = ["-c", 'exec "$@" <&-', "sh", *DORMOUSE, "chat", "out/models/control-seed0", "--tokens", "1"]
-    done = subprocess.run(["sh", *words], cwd=finished.place.folder, env=finished.place.env, capture_output=True)
-    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    monkeypatch.setenv("DORMOUSE_HOME", str(finished.place.home))
+    monkeypatch.chdir(finished.place.folder)
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SystemExit) as end:
+        main(["chat", "out/models/control-seed0", "--tokens", "1"])
+    assert end.value.code == 0
 
 
-@pytest.mark.parametrize("end", ["full", "closed"])
+@pytest.mark.parametrize("end", ["closed", "full"] if os.environ.get("DORMOUSE_STRESS") else ["closed"])
 def test_a_log_that_cannot_be_written_stops_nobody(copy: Place, end: str) -> None:
     """Who looked on had gone (`2>&1 | head`), or that disk was full: the study ended, and spoke of the store. Its
     models are there already: what it measures is told."""
