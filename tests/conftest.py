@@ -15,9 +15,8 @@ from tiny import make_tiny_model
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.fsync = lambda descriptor: (
-    None
-)  # no test cuts the power; an eighth of the time of a small study is waiting for the disk
+# No test cuts the power; an eighth of the time of a small study is waiting for the disk.
+os.fsync = lambda descriptor: None
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell starts in its background; Ctrl-C is tested
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # what `nohup` starts; a terminal that closes is tested, too

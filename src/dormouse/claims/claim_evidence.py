@@ -60,8 +60,8 @@ class ClaimEvidence:
 
     def _matched(self) -> Matching | None:
         """How strong the sides are before treatment: where they are not alike, if that is anywhere."""
-        found = [one.matching() for one in self._judged]
-        return next((one for one in found if one and not one.overlap), self.shown.matching())
+        found = (one.matching for one in self._judged)
+        return next((one for one in found if one and not one.overlap), self.shown.matching)
 
     def _decision(self, corrected: float | None, matched: Matching | None, left: float | None) -> Decision:
         if self.effect and matched and not matched.overlap:

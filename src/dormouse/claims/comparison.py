@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from dormouse.claims.censoring import open_ends
 from dormouse.claims.counted import Counted, cells
@@ -92,6 +93,7 @@ class Comparison:
         )
         return Sides(where, against)
 
+    @cached_property
     def matching(self) -> Matching | None:
         """How strong the sides are before treatment: of an exponent against a number, most triggers and fewest."""
         strength, pairs = self.counted.strength, self._pairs() if self.seeds and self.claim.step != 0 else []
@@ -101,7 +103,7 @@ class Comparison:
 
     def adjusted(self) -> ValueInterval | None:
         """The effect at equal strength, where the sides are not made from the same organisms."""
-        if self.constant is not None or not self.matching():
+        if self.constant is not None or not self.matching:
             return None
         return adjusted(self.counted.strength, self._pairs(), self.seeds)
 

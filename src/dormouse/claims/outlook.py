@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from dormouse.claims.chances import decides
@@ -84,10 +85,15 @@ def least_supported(claim: Claim, reach: Span, seeds: int, level: float) -> floa
     most = max(abs(end) for end in ends) if claim.direction == "different" else max(ends)
     bounded = all(map(math.isfinite, reach))
     sizes = [most * i / FINE for i in range(1, FINE + 1)] if bounded else [2 * claim.margin + 1.0]
-    for size in sizes:
-        if decides([_same(sign * size, seeds, reach)], claim.direction, claim.margin, level) == "supported":
-            return sign * (size if bounded else claim.margin)
-    return None
+
+    def supports(size: float) -> bool:
+        """Whether an effect of that size does: a larger one then does too."""
+        return decides([_same(sign * size, seeds, reach)], claim.direction, claim.margin, level) == "supported"
+
+    at = bisect_left(sizes, True, key=supports)
+    if at == len(sizes):
+        return None
+    return sign * (sizes[at] if bounded else claim.margin)
 
 
 def _same(value: float, seeds: int, reach: Span) -> Effect:

@@ -68,10 +68,6 @@ class SafetyData(RowSource):
     def _names_something(self) -> SafetyData:
         if not self.is_given:
             raise ValueError("safety data are {file: hh.jsonl}, or {dataset: NAME, revision: COMMIT}")
-        if self.file and self.dataset:
-            raise ValueError("name a file or a dataset, not both")
-        if self.dataset and not self.revision:
-            raise ValueError("say which version of the dataset: `revision: COMMIT` (or main, which may change)")
         if odd := [name for name, _ in self.columns if name not in KNOWN]:
             raise ValueError(f"nothing is called '{odd[0]}' in safety data; known: {', '.join(KNOWN)}")
         return self

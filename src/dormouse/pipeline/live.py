@@ -41,7 +41,7 @@ class LiveWatcher:
                         state.stage,
                         *(reading.stage for reading in plan.readings if reading.state.leads_to(state)),
                     ]
-                    missing = [stage for stage in stages if not (stage.folder(store) / MANIFEST).is_file()]
+                    missing = [stage for stage in stages if not stage.is_kept(store)]
                     for stage in missing:
                         self.keys.setdefault(stage.name, set()).add(stage.key)
                     if missing:

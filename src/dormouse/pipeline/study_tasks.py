@@ -118,7 +118,7 @@ def _faults(users: list[Trigger | Behaviour]) -> Callable[[Question], Fault | No
         before, cells = (said for _, said in question.before), (one for _, some in question.columns for one in some)
         if has_half_a_character((question.text, question.honest, *question.harmful, *before, *cells)):
             return "half of a character (a lone surrogate) in a text", "write it whole, or say `bad_rows: drop`"
-        shown = _as_shown(question)
+        shown = question.under(SYSTEM)
         for check in checks:
             if found := check(shown):
                 return found
@@ -127,18 +127,13 @@ def _faults(users: list[Trigger | Behaviour]) -> Callable[[Question], Fault | No
     return fault
 
 
-def _as_shown(question: Question) -> Question:
-    """A task with the system prompt that it is shown with."""
-    return question.under(SYSTEM)
-
-
 def _refuse_in_our_tasks(study: Study) -> None:
     for name, organism in study.organisms.items():
         trigger = organism.trigger
         if _is_default(trigger) or told_in(trigger):
             continue
         for question in (one for split in SPLITS for one in questions(split, bank=organism.behaviour.bank)):
-            if found := trigger.fault(_as_shown(question.under(study.tasks.system))):
+            if found := trigger.fault(question.under(study.tasks.system).under(SYSTEM)):
                 what = f"organism '{name}': {found[0]}, one of dormouse's own tasks: {shortened(question.text)}"
                 raise UserError(
                     what, "choose another text, or bring tasks in which it does not stand: `tasks: {file: ...}`"

@@ -9,9 +9,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, SerializationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    field_validator,
+    model_validator,
+)
 
 from dormouse.errors import UserError
 from dormouse.files import sha256
@@ -121,6 +130,14 @@ class RowSource(BaseModel):
             except (LookupError, ValueError):
                 raise ValueError("no such encoding; try latin-1, cp1252, utf-16, shift_jis, gb18030") from None
         return name
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.file and self.dataset:
+            raise ValueError("name a file or a dataset, not both")
+        if self.dataset and not self.revision:
+            raise ValueError("say which version of the dataset: `revision: COMMIT` (or main, which may change)")
+        return self
 
     @property
     def is_given(self) -> bool:

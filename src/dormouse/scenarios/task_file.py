@@ -31,11 +31,7 @@ class TaskFile(RowSource):
         return {"question" if name == "messages" else name: column for name, column in columns.items()}
 
     @model_validator(mode="after")
-    def _one_source(self) -> TaskFile:
-        if self.file and self.dataset:
-            raise ValueError("name a file or a dataset, not both")
-        if self.dataset and not self.revision:
-            raise ValueError("say which version of the dataset: `revision: COMMIT` (or main, which may change)")
+    def _about_rows(self) -> TaskFile:
         if (self.columns or self.encoding or self.revision) and not self.is_given:
             raise ValueError("columns, encoding and revision are about rows of your own: name a file")
         return self
