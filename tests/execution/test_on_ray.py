@@ -28,16 +28,13 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    """One for all tests of this module: it takes seconds to begin. Its workers find the modules of these tests."""
+    """One for all tests of this module: it takes seconds to begin. Its workers find the modules of these tests by the
+    environment in which it begins: those of a `runtime_env` would be begun beside the first, which nobody then needs."""
     here = Path(__file__).parent
     path = os.pathsep.join(filter(None, [str(here), str(here.parent), os.environ.get("PYTHONPATH")]))
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=80 * 2**20,
-        runtime_env={"env_vars": {"PYTHONPATH": path, "DORMOUSE_HOME": os.environ["DORMOUSE_HOME"]}},
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80 * 2**20)
     yield
     ray.shutdown()
 
