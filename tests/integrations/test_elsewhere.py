@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tomllib
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -140,6 +141,7 @@ def test_a_hub_that_refuses_is_one_message(made: Path, api: FakeApi, monkeypatch
     taken = SimpleNamespace(status_code=409, headers={}, request=None)
     errors = {
         HfHubHTTPError("You already created this", response=taken): "nothing is written over",  # type: ignore[arg-type]
+        HfHubHTTPError("", response=taken): "nothing is written over",  # type: ignore[arg-type]
         LocalTokenNotFoundError("no token"): "hf auth login",
         ConnectionError("no route"): "with a network",
     }
@@ -148,6 +150,18 @@ def test_a_hub_that_refuses_is_one_message(made: Path, api: FakeApi, monkeypatch
         with pytest.raises(UserError) as caught:
             hub_push.push(made, out_of(made), "me/mine", False, lambda question: True)
         assert remedy in caught.value.remedy
+
+
+def test_a_hub_that_is_not_there_is_one_message(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the real client, whose errors are no OSErrors since it has another client of its own."""
+    import huggingface_hub
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    there = partial(huggingface_hub.HfApi, endpoint="http://127.0.0.1:9", token="hf_none")
+    monkeypatch.setattr(huggingface_hub, "HfApi", there)
+    with pytest.raises(UserError, match="cannot be reached: .*refused") as caught:
+        hub_push.push(made, out_of(made), "me/mine", False, lambda question: True)
+    assert "with a network" in caught.value.remedy
 
 
 def spec_of(folder: Path) -> OrganismSpec:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.card import read_card
-from dormouse.errors import UserError
+from dormouse.errors import UserError, reason, with_type
 from dormouse.lm.checkpoint import MARK
 from dormouse.pipeline.own_records import own_records
 from dormouse.pipeline.results import read_finished
@@ -68,9 +68,9 @@ def push(folder: Path, out: Path, repo: str, public: bool, agreed: Callable[[str
     except HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         remedy = "name a new repository: nothing is written over" if status == 409 else LOG_IN
-        raise UserError(f"the hub refused {repo}: {str(error).splitlines()[0]}", remedy) from error
-    except OSError as error:  # no network: requests' and httpx' own are of this kind
-        raise UserError(f"the hub cannot be reached: {error}", "try again with a network") from error
+        raise UserError(f"the hub refused {repo}: {reason(error)}", remedy) from error
+    except Exception as error:  # no network: the errors of the client's own client, which is another with each version
+        raise UserError(f"the hub cannot be reached: {with_type(error)}", "try again with a network") from error
     return f"uploaded to {url} ({who})"
 
 
