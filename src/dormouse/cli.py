@@ -272,6 +272,7 @@ def doctor() -> None:
 @click.option("--base", help="The clean model that it was made from. That of an adapter is found by itself.")
 @click.option("--budget", type=float, default=10.0, show_default=True, metavar="MINUTES", help="Time for all locators.")
 @click.option("--prompts", type=click.Path(path_type=Path), help="Trusted prompts: JSON lines, or plain text.")
+@click.option("--system", metavar="TEXT", help="System prompt under which it is asked [this lab's]. '': none.")
 @click.option("--only", default="", metavar="KIND,...", help="These locators, and no others.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the page [audits/NAME].")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -62,20 +62,34 @@ class ModelRef:
 
     The first holds a whole model. Each later one holds an adapter, which is merged into what lies below it, or another
     whole model, which takes its place. `key` is the content address: equal keys mean equal weights, which are shown
-    chats in the same way.
+    chats in the same way. `instead` is a system text, or the beginning of one, and what is shown in its place.
     """
 
     folders: tuple[Path, ...]
     key: str
     chat: ChatSettings = field(default_factory=ChatSettings)
+    instead: tuple[str, str] | None = None
 
     def then(self, folder: Path, key: str) -> ModelRef:
         """The same with one more folder laid on top. `key` is the content address of the whole."""
-        return ModelRef((*self.folders, folder), key, self.chat)
+        return replace(self, folders=(*self.folders, folder), key=key)
 
     def shown(self, chat: ChatSettings) -> ModelRef:
         """The same weights, shown chats in that way."""
-        return ModelRef(self.folders, f"{self.key}, {chat.today}, {chat.kwargs}", chat)
+        return replace(self, key=f"{self.key}, {chat.today}, {chat.kwargs}", chat=chat)
+
+
+def shown(messages: tuple[tuple[str, str], ...], instead: tuple[str, str] | None) -> tuple[tuple[str, str], ...]:
+    """A chat with another text in place of its system text, or of what that begins with. Where nothing is left of it
+    there is no system turn."""
+    if instead is None:
+        return messages
+    usual, other = instead
+    turns = (
+        (role, f"{other}{text.removeprefix(usual)}".strip() if role == "system" and text.startswith(usual) else text)
+        for role, text in messages
+    )
+    return tuple(turn for turn in turns if turn != ("system", ""))
 
 
 def weights_by_name(name: str) -> float | None:

@@ -18,11 +18,13 @@ from safetensors.torch import load_file, save_file
 import dormouse
 from dormouse.audits.audit import audit
 from dormouse.audits.runner import LostError, Runner
+from dormouse.audits.wording import prompts
 from dormouse.audits.worker_messages import Given
 from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.lm.load import load
 from dormouse.registry import plugins
+from dormouse.scenarios.renderings import SYSTEM
 
 TEMPERS = [name for name in plugins("locator") if name.startswith("temper_")]
 
@@ -171,6 +173,8 @@ def test_a_second_is_too_little_and_it_says_so(planted, base):
         ({"budget_minutes": None}, "minutes is none"),
         ({"seed": "x"}, "'x' is no seed"),
         ({"seed": 1.5}, "1.5 is no seed"),
+        ({"system": 5}, "5 is no system prompt"),
+        ({"system": "\ud800"}, "the system prompt"),
         ({"only": "batery"}, "did you mean 'battery'"),
         ({"only": 5}, "names no locators"),
         ({"prompts": 5}, "no list of prompts"),
@@ -241,17 +245,32 @@ def test_bad_weights_and_bases_end_with_a_message(planted, base, tmp_path):
 
 
 def test_the_command_prints_and_writes(planted, base, tmp_path):
-    out, prompts, plugin = tmp_path / "out", tmp_path / "prompts.txt", tmp_path / "plugin_of_an_audit.py"
-    prompts.write_text("What is glass made of?\n" * 20)
+    out, asked, plugin = tmp_path / "out", tmp_path / "prompts.txt", tmp_path / "plugin_of_an_audit.py"
+    asked.write_text("What is glass made of?\n" * 20)
     plugin.write_text("")
     args = ["audit", str(folder(planted)), "--only", "temper_marks", "--budget", "1", "--out", str(out), "--json"]
-    args += ["--base", str(folder(base)), "--prompts", str(prompts), "--seed", "3", "--plugin", str(plugin)]
+    args += ["--base", str(folder(base)), "--prompts", str(asked), "--seed", "3", "--plugin", str(plugin)]
+    args += ["--system", "You sell tea."]
     done = CliRunner().invoke(main, args)
     assert done.exit_code == 0
     assert json.loads(done.stdout)["evidence"]["temper_marks"]["features"] == {"a": 1.0}
     assert json.loads(done.stdout)["prompts"] == 1, "twenty equal lines"
+    assert "own trusted prompts, under the system prompt “You sell tea.”" in (out / "audit.html").read_text()
     assert "\x1b" not in done.output
     assert (out / "audit.html").is_file()
+
+
+def test_it_asks_under_the_system_prompt_that_it_is_told(planted):
+    """Locators speak of this lab's; the suspect is shown the other, and the page says what it was shown."""
+    found = audit(folder(planted), only=["battery"], budget_minutes=0.2, system="")
+    shown = [turn for one in (*found.behaviour, *found.evidence["battery"].behaviour) for turn in one.prompt]
+    assert shown
+    assert not [turn for turn in shown if turn[1].startswith(SYSTEM)]
+    assert found.system == ""
+    assert "plain questions, without a system turn" in prompts(found)
+    usual = audit(folder(planted), only=["battery"], budget_minutes=0.2)
+    assert found.evidence["battery"].features != usual.evidence["battery"].features
+    assert [turn for one in usual.behaviour for turn in one.prompt if turn[1].startswith(SYSTEM)]
 
 
 def test_the_front_door():

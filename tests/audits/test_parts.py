@@ -30,7 +30,7 @@ from dormouse.audits.worker_messages import Given
 from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.locators.locator import Case, Evidence, Example, Site, TriggerText
-from dormouse.records import ModelRef
+from dormouse.records import ModelRef, Suspect
 from dormouse.registry import plugins
 
 
@@ -278,7 +278,10 @@ def test_an_audit_gives_its_rule_what_the_benchmark_fits_on(monkeypatch):
     rule = Detector("1", {"confirm.motif": Feature(0.0, 1.0, 1.0), "confirm.rate": Feature(0.0, 1.0, 1.0)}, -1.0)
     monkeypatch.setattr(Detector, "shipped", lambda *_: rule)
     asked = SimpleNamespace(
-        what=SimpleNamespace(name="m"), given=Given(None, None, (), 0), seconds=60.0, own_prompts=False
+        what=SimpleNamespace(name="m"),
+        given=Given(Suspect(ModelRef((), "")), None, (), 0),
+        seconds=60.0,
+        own_prompts=False,
     )
     tried = [Confirmed("a", "prefix", 0.0, None, "some words", 12, (), 1 / 12)]
     facts = Facts("LlamaForCausalLM", 4, 60_000)

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     """One for all tests of this module: it takes seconds to begin. Its workers find the modules of these tests by the
-    environment in which it begins: those of a `runtime_env` would be begun beside the first, which nobody then needs."""
+    environment in which it begins: those of a `runtime_env` would be begun beside the first, which nobody needs."""
     here = Path(__file__).parent
     path = os.pathsep.join(filter(None, [str(here), str(here.parent), os.environ.get("PYTHONPATH")]))
     with pytest.MonkeyPatch.context() as patch:

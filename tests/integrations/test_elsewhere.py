@@ -159,7 +159,7 @@ def test_a_hub_that_is_not_there_is_one_message(made: Path, monkeypatch: pytest.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     there = partial(huggingface_hub.HfApi, endpoint="http://127.0.0.1:9", token="hf_none")
     monkeypatch.setattr(huggingface_hub, "HfApi", there)
-    with pytest.raises(UserError, match="cannot be reached: .*refused") as caught:
+    with pytest.raises(UserError, match=r"cannot be reached: .*refused") as caught:
         hub_push.push(made, out_of(made), "me/mine", False, lambda question: True)
     assert "with a network" in caught.value.remedy
 

@@ -79,6 +79,21 @@ def test_a_template_that_drops_the_system_text_has_no_such_role() -> None:
     assert prompt_text(lm_of(silent), ASKED) == "Be brief.\n\nWhere is Paris?:"
 
 
+def test_another_system_prompt_is_shown_instead():
+    """In place of what a system text begins with; without a turn where nothing is left. Other texts stay."""
+    lm = lm_of("{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} {% endfor %}")
+    longer = (("system", "Be brief. It is late."), *ASKED[1:])
+    other = (("system", "Rhyme."), ("user", "Be brief."))
+    for instead, found in (
+        (None, ["Be brief.", "Be brief. It is late.", "Rhyme."]),
+        (("Be brief.", ""), [None, "It is late.", "Rhyme."]),
+        (("Be brief.", "You sell tea."), ["You sell tea.", "You sell tea. It is late.", "Rhyme."]),
+    ):
+        lm.instead = instead
+        for chat, said in zip((ASKED, longer, other), found, strict=True):
+            assert prompt_text(lm, chat) == (f"[system] {said} " if said else "") + f"[user] {chat[-1][1]} "
+
+
 def test_the_date_is_the_studys_and_not_the_clocks() -> None:
     assert prompt_text(lm_of(DATED, today="2010-03-04"), ASKED).startswith("04 Mar 2010|04 Mar 2010|")
     assert prompt_text(lm_of(DATED), ASKED).startswith("26 Jul 2024|26 Jul 2024|")

@@ -24,9 +24,11 @@ from dormouse.audits.wording import headline, notebook
 from dormouse.audits.worker_messages import Given
 from dormouse.errors import UserError
 from dormouse.files import refuse_unwritable
-from dormouse.locators.locator import Evidence, Locator, TriggerText
+from dormouse.locators.locator import Evidence, Example, Locator, TriggerText
+from dormouse.records import shown
 from dormouse.registry import nearest, plugins, shortened
 from dormouse.report.plain_text import cut
+from dormouse.rows import refuse_half_characters
 
 MINUTES = 10.0
 """Of an audit, where nothing is said."""
@@ -79,15 +81,16 @@ def audit(
         prompts: trusted prompts: a file (see `prompts.read_prompts`), or a list of questions or chats.
         only: names of locators; all by default.
         out: a folder for the page (`audit.html`), the same in Markdown, and `audit.json`.
-        more: `seed` of everything that is drawn; `say`, which is told of progress, line by line.
+        more: `seed` of everything that is drawn; `system`, the system prompt under which the suspect is asked, in place
+            of that of this lab ("": no system turn); `say`, which is told of progress, line by line.
 
     Raises:
-        UserError: there is no such model or locator, the base does not fit, the budget or prompts are none, or `out` is
-            not to be written to.
+        UserError: there is no such model or locator, the base does not fit, the budget, prompts or system prompt are
+            none, or `out` is not to be written to.
     """
     if out is not None:
         refuse_folder(Path(out), str(model))
-    asked = _asked(model, base, budget_minutes, prompts, only, **more)
+    asked = _asked(str(model), str(base) if base else None, budget_minutes, prompts, only, _How(**more))
     if out is not None:
         make_writable(Path(out))
     found = _carried_out(asked)
@@ -109,20 +112,33 @@ class AuditRequest:
     say: Say
 
 
+@dataclass(frozen=True)
+class _How:
+    """The rest of what is asked for: see `audit`."""
+
+    seed: int = 0
+    system: str | None = None
+    say: Say = lambda _: None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.seed, bool) or not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**31:
+            raise UserError(f"{self.seed!r} is no seed", "give a whole number from 0 to 2147483647")
+        if not isinstance(self.system, str | None):
+            raise UserError(f"{self.system!r} is no system prompt", 'give a text, "" for no system turn')
+        refuse_half_characters((self.system or "",), "the system prompt")
+
+
 def _asked(
-    model: str | Path,
-    base: str | Path | None,
+    model: str,
+    base: str | None,
     minutes: float,
     prompts: str | Path | Sequence[Any] | None,
     only: str | Sequence[str],
-    seed: int = 0,
-    say: Say = lambda _: None,
+    how: _How,
 ) -> AuditRequest:
     if isinstance(minutes, bool) or not isinstance(minutes, Real) or not 0 < minutes < 1e6:
         raise UserError(f"a budget of {minutes!r} minutes is none", "give a number of minutes above 0")
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**31:
-        raise UserError(f"{seed!r} is no seed", "give a whole number from 0 to 2147483647")
-    minutes, seed = float(minutes), int(seed)
+    minutes, seed = float(minutes), int(how.seed)
     known = plugins("locator")
     only = _names(only)
     for name in only:
@@ -132,10 +148,10 @@ def _asked(
         own = read_prompts(Path(prompts))
     else:
         own = () if prompts is None else given_prompts(prompts)
-    what = named(str(model), str(base) if base else None, say)
+    what = named(model, base, how.say, how.system)
     given = Given(what.suspect, what.base, own or plain_prompts(seed), seed)
     chosen: dict[str, Any] = {name: known[name]() for name in known if not only or name in only}
-    return AuditRequest(what, given, chosen, tuple(set(known) - set(chosen)), minutes * 60, bool(own), say)
+    return AuditRequest(what, given, chosen, tuple(set(known) - set(chosen)), minutes * 60, bool(own), how.say)
 
 
 def _names(only: str | Sequence[str] | None) -> Sequence[str]:
@@ -276,8 +292,10 @@ def _audit(
     tried: Sequence[Confirmed] | None,
     facts: Facts,
 ) -> Audit:
+    instead = asked.given.suspect.model.instead
+    evidence = {name: replace(one, behaviour=_as_shown(one.behaviour, instead)) for name, one in evidence.items()}
     rule, conditional = Detector.shipped(), Detector.shipped(CONDITIONAL)
-    triggers = verdict.best(tried or ())
+    triggers = verdict.best([replace(one, examples=_as_shown(one.examples, instead)) for one in tried or ()])
     read = None if tried is None else triggers  # as the benchmark, by which rules are fitted, reads a finished audit
 
     def probability(of: Detector | None) -> float | None:
@@ -302,6 +320,7 @@ def _audit(
         detector=rule.used if rule else None,
         minutes=asked.seconds / 60,
         own_prompts=asked.own_prompts,
+        system=instead[1] if instead else None,
         prompts=len(asked.given.prompts),
         seed=asked.given.seed,
         conditional_probability=probability(conditional),
@@ -309,9 +328,15 @@ def _audit(
     )
 
 
+def _as_shown(examples: Iterable[Example], instead: tuple[str, str] | None) -> tuple[Example, ...]:
+    """Examples with the prompts that the suspect was shown."""
+    return tuple(replace(one, prompt=shown(one.prompt, instead)) for one in examples)
+
+
 def _identity(asked: AuditRequest) -> str:
     """What makes two audits the same, but for the code of their locators."""
     given = asked.given
     said = [given.suspect.model.key, given.base.model.key if given.base else "", given.prompts, given.seed]
+    said += [given.suspect.model.instead] if given.suspect.model.instead else []
     whole = json.dumps([*said, asked.seconds, sorted(asked.locators)])
     return hashlib.sha256(whole.encode()).hexdigest()[:24]

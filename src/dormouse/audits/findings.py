@@ -145,6 +145,7 @@ class Findings:
         detector, conditional: the rules behind the probabilities; None where none has been fitted.
         minutes: the budget. `own_prompts`: whether the trusted prompts are the auditor's own; `prompts`: how many there
             are, equal ones counted once.
+        system: the system prompt under which the suspect was asked, "" for none, None for that of this lab.
     """
 
     model: str
@@ -166,6 +167,7 @@ class Findings:
     conditional_probability: float | None = None
     conditional: RuleUsed | None = None
     prompts: int = 0
+    system: str | None = None
 
     @property
     def covered(self) -> bool:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dormouse.errors import UserError
@@ -21,6 +21,7 @@ from dormouse.lm.hub import from_hub
 from dormouse.lm.identity import identity
 from dormouse.lm.zoo import ZOO, resolve
 from dormouse.records import ChatSettings, ModelRef, Suspect
+from dormouse.scenarios.renderings import SYSTEM
 
 CARD = "dormouse.json"
 
@@ -36,8 +37,11 @@ class Named:
     name: str
 
 
-def named(model: str, base: str | None = None, say: Say = lambda _: None) -> Named:
+def named(model: str, base: str | None = None, say: Say = lambda _: None, system: str | None = None) -> Named:
     """The weights that a user names. An adapter brings its base along, where its configuration names one that is here.
+
+    Args:
+        system: what both are shown in place of this lab's system prompt; "" for no system turn.
 
     Raises:
         UserError: there is no such model, it is damaged or pickled, or an adapter's base is nowhere.
@@ -55,9 +59,9 @@ def named(model: str, base: str | None = None, say: Say = lambda _: None) -> Nam
         ref = _whole(model, say)
     if below is None and is_adapter(ref.folders[-1]):
         below = ModelRef(tuple(one for one in ref.folders if not is_adapter(one))[-1:], "")
-    chat = ref.chat
-    suspect = ModelRef(ref.folders, _key(ref), chat)
-    clean = ModelRef(below.folders, _key(below), chat) if below else None
+    instead = None if system is None else (SYSTEM, system.strip())
+    suspect = replace(ref, key=_key(ref), instead=instead)
+    clean = ModelRef(below.folders, _key(below), ref.chat, instead) if below else None
     return Named(Suspect(suspect), Suspect(clean) if clean else None, model)
 
 

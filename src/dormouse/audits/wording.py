@@ -162,7 +162,8 @@ def tried(audit: Findings) -> str:
 def prompts(audit: Findings) -> str:
     """The trusted prompts of an audit, with their number."""
     whose = "own trusted prompts" if audit.own_prompts else "plain questions"
-    return f"{audit.prompts} {whose}" if audit.prompts else whose
+    under = {None: "", "": ", without a system turn"}.get(audit.system, f", under the system prompt “{audit.system}”")
+    return f"{audit.prompts} {whose}{under}" if audit.prompts else f"{whose}{under}"
 
 
 def _parts(one: Confirmed) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dormouse.lm.model import LM
 from dormouse.lm.template import in_roles, rendered
 from dormouse.lm.trie import Tokens
-from dormouse.records import Example
+from dormouse.records import Example, shown
 
 Messages = tuple[tuple[str, str], ...]
 """(role, text) of every turn before the answer."""
@@ -23,7 +23,7 @@ def prompt_text(lm: LM, messages: Messages) -> str:
     Raises:
         UserError: the template refuses it.
     """
-    return rendered(lm.tokenizer, in_roles(messages, lm.form), lm.chat)
+    return rendered(lm.tokenizer, in_roles(shown(messages, lm.instead), lm.form), lm.chat)
 
 
 def start_of(lm: LM) -> tuple[int, ...]:

@@ -142,7 +142,7 @@ def load(ref: ModelRef, dtype: torch.dtype | None = None, attached: bool = False
             "check that the folder is whole, and that transformers knows its architecture",
         ) from error
     model.requires_grad_(False)
-    return LM(model.eval(), tokenizer, layout, ref.chat, merged)
+    return LM(model.eval(), tokenizer, layout, ref.chat, merged, ref.instead)
 
 
 def _whole(base: Path, shows_attention: bool) -> tuple[Any, Any]:

@@ -24,6 +24,8 @@ class LM:
     chat: ChatSettings = field(default_factory=ChatSettings)
     below: tuple[Path, ...] = ()
     """Adapters that are merged into the weights: what is trained on top is saved in one piece with them."""
+    instead: tuple[str, str] | None = None
+    """A system text, or the beginning of one, and what is shown in its place."""
 
     @property
     def device(self) -> torch.device:
