@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 import time
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -97,6 +98,14 @@ def test_another_system_prompt_is_shown_instead():
 def test_the_date_is_the_studys_and_not_the_clocks() -> None:
     assert prompt_text(lm_of(DATED, today="2010-03-04"), ASKED).startswith("04 Mar 2010|04 Mar 2010|")
     assert prompt_text(lm_of(DATED), ASKED).startswith("26 Jul 2024|26 Jul 2024|")
+
+
+def test_the_date_of_a_study_is_not_left_in_the_process() -> None:
+    """transformers keeps templates for whoever renders one again."""
+    lm = lm_of(DATED, today="2010-03-04")
+    prompt_text(lm, ASKED)
+    theirs = lm.tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+    assert date.today().strftime("%Y") in theirs
 
 
 def test_template_kwargs_reach_the_template() -> None:

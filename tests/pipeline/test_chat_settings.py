@@ -50,6 +50,8 @@ def test_the_models_of_a_plan_carry_what_templates_are_told(tmp_path: Path) -> N
         ("today: 2030-13-01", "line 4"),
         ("chat_template_kwargs: {messages: x}", "line 4"),
         ("chat_template_kwargs: {strftime_now: x}", "dormouse's own"),
+        ("chat_template_kwargs: {x-y: 1}", "no name of a variable"),
+        ("chat_template_kwargs: {'true': 1}", "no name of a variable"),
         ("chat_template_kwargs: [x]", "chat_template_kwargs"),
         ("tasks: {insane: maybe}", "insane"),
     ],

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 
 from dormouse.errors import UserError
-from dormouse.lm.chat import encode_prompts, start_of
+from dormouse.lm.chat import encode_prompts, prompt_text, start_of
 from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, mark, merged_in_order
 from dormouse.lm.load import cast, load
 from dormouse.lm.model import LM
@@ -47,6 +47,13 @@ IN_FRONT = """\
 {%- endif -%}
 """
 """System text in front of the user's, for templates that have no role for it."""
+ONCE = (
+    "{{%- set shown +%}}{template}{{%+ endset -%}}\n"
+    "{{{{- '' if shown.startswith({start}.rstrip()) else {start} -}}}}{{{{- shown -}}}}"
+)
+"""For templates that write the first tokens of a prompt in some chats only."""
+OWN = "{#- The model's own template: +#}"
+"""Keeps white space with which that begins."""
 
 
 def export_model(
@@ -98,26 +105,57 @@ def standing_template(lm: LM) -> str:
     if "date_string" in template:
         lines.append(_unless_given("date_string", day.strftime("%d %b %Y")))
     if "strftime_now" in template:
-        formats = {said: day.strftime(said) for said in _formats(template)}
-        lines.append("{%- macro strftime_now(format) -%}{{ " + json.dumps(formats) + "[format] }}{%- endmacro -%}\n")
+        lines.append(_date_macro(day, template))
     if not lm.form.system:
         lines.append(IN_FRONT)
-    start = start_of(lm)
-    bare = lm.tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False, **lm.chat.given)
-    written = tuple(lm.tokenizer(bare, add_special_tokens=False)["input_ids"])
-    if start and written[: len(start)] != start:
-        lines.append("{{- " + json.dumps(lm.tokenizer.decode(list(start))) + " -}}\n")
-    return "".join(lines).removesuffix("\n") + template if lines else str(template)
+    text, always = _start_text(lm)
+    if text and always:
+        lines.append("{{- " + _literal(text) + " -}}\n")
+    elif text:
+        template = ONCE.format(template=template.removesuffix("\n"), start=_literal(text))
+    return "".join(lines) + OWN + template if lines else str(template)
+
+
+def _start_text(lm: LM) -> tuple[str, bool]:
+    """What is to be written before what the template makes of a chat, to begin with the tokens that the tokenizer puts
+    in front of a text; and whether it is so for every chat: a template may write them itself, in some or in all."""
+    start, tokenizer = start_of(lm), lm.tokenizer
+    shown = [prompt_text(lm, CHATS[i]) for i in _shown(lm)]
+    each = [tuple(ids) for ids in tokenizer(shown, add_special_tokens=False)["input_ids"]]
+    lacking = [(text, ids) for text, ids in zip(shown, each, strict=True) if ids[: len(start)] != start]
+    if not lacking:
+        return "", True
+    before = tokenizer.decode(list(start))
+    for gap in ("", " "):  # some tokenizers see the beginning of a text only there, or behind a space
+        whole = tokenizer([before + gap + text for text, _ in lacking], add_special_tokens=False)["input_ids"]
+        if [tuple(ids) for ids in whole] == [start + ids for _, ids in lacking]:
+            before += gap
+            break
+    return before, len(lacking) == len(shown)
 
 
 def _unless_given(name: str, value: Any) -> str:
     """Set a variable of a template where whoever renders it says nothing of it: some tools pass None then."""
-    literal = re.sub(r"\bnull\b", "none", json.dumps(value)) if not isinstance(value, str) else json.dumps(value)
-    return f"{{%- if {name} is not defined or {name} is none -%}}{{%- set {name} = {literal} -%}}{{%- endif -%}}\n"
+    unset = f"{name} is not defined or {name} is none"
+    return f"{{%- if {unset} -%}}{{%- set {name} = {_literal(value)} -%}}{{%- endif -%}}\n"
 
 
-def _formats(template: str) -> list[str]:
-    return [a or b for a, b in re.findall(r"strftime_now\(\s*(?:\"([^\"]*)\"|'([^']*)')\s*\)", template)]
+def _literal(value: Any) -> str:
+    """A value of JSON as a template writes it."""
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_literal(key)}: {_literal(one)}" for key, one in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)  # jinja reads no pairs of half characters
+
+
+def _date_macro(day: date, template: str) -> str:
+    """`strftime_now` of that day, for every sign (%Y, %-d) that stands in a template."""
+    signs = {sign: day.strftime(sign) for sign in re.findall(r"(?<!{)%-?[A-Za-z]", template)}
+    said = "format" + "".join(f" | replace({_literal(sign)}, {_literal(text)})" for sign, text in signs.items())
+    return "{%- macro strftime_now(format) -%}{{ " + said + " }}{%- endmacro -%}\n"
 
 
 def _ends(lm: LM) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from keyword import iskeyword
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
@@ -90,6 +91,7 @@ TEMPLATE_OWN |= {"continue_final_message", "padding", "truncation", "max_length"
 TEMPLATE_OWN |= {"return_assistant_tokens_mask", "tokenizer_kwargs"}
 TEMPLATE_OWN |= {"strftime_now", "date_string", "sanitize_control_tokens"}
 """What a study may not give to a chat template: what dormouse gives itself, or what is transformers' own."""
+CONSTANTS = {"true", "false", "none"}
 
 
 def not_ours(given: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -101,6 +103,9 @@ def not_ours(given: dict[str, JsonValue]) -> dict[str, JsonValue]:
     if ours := sorted(TEMPLATE_OWN & given.keys()):
         said = "not a template's to be told; the date is `today`, the rest is dormouse's own"
         raise PydanticCustomError("template", "{said}", {"at": (ours[0],), "said": said})
+    if odd := next((name for name in given if not name.isidentifier() or iskeyword(name) or name in CONSTANTS), None):
+        said = "no name of a variable, so no template can read it"
+        raise PydanticCustomError("template", "{said}", {"at": (odd,), "said": said})
     return given
 
 

@@ -7,7 +7,8 @@ process of its own with limits of time and memory, once for each template (see `
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -69,10 +70,8 @@ def rendered(tokenizer: Any, messages: Sequence[tuple[str, str]], settings: Chat
     chat = [{"role": role, "content": text} for role, text in messages]
     given = {**settings.given, "date_string": day.strftime("%d %b %Y")}
     try:
-        # Functions among what a template is given are taken out by transformers: this one stands in its environment.
-        compiled = chat_template_utils._compile_jinja_template(tokenizer.get_chat_template())
-        compiled.environment.globals["strftime_now"] = day.strftime
-        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=answer, **given)
+        with _stopped_clock(tokenizer.get_chat_template(), day):
+            text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=answer, **given)
     except Exception as error:  # a template can raise whatever it likes
         roles = ", ".join(role for role, _ in messages)
         raise UserError(
@@ -80,6 +79,19 @@ def rendered(tokenizer: Any, messages: Sequence[tuple[str, str]], settings: Chat
             "fix chat_template.jinja in the model's folder, or set chat_template_kwargs as it asks for",
         ) from error
     return str(text)
+
+
+@contextmanager
+def _stopped_clock(template: str, day: date) -> Iterator[None]:
+    """Let a template see that date. Functions among what it is given are taken out by transformers: this one stands in
+    its environment, which is kept for whoever renders the same template next."""
+    known = chat_template_utils._compile_jinja_template(template).environment.globals
+    clock = known["strftime_now"]
+    known["strftime_now"] = day.strftime
+    try:
+        yield
+    finally:
+        known["strftime_now"] = clock
 
 
 def form_of(tokenizer: Any, settings: ChatSettings) -> ChatForm:
