@@ -60,11 +60,11 @@ class FakeApi:
         self.calls.append(("create", {"repo": repo, **how}))
         return f"https://huggingface.co/{repo}"
 
-    def upload_folder(self, **how: Any) -> None:
-        self.calls.append(("folder", how))
+    def create_commit(self, repo: str, files: list[Any], **how: Any) -> None:
+        self.calls.append(("commit", {one.path_in_repo: one.path_or_fileobj for one in files}))
 
-    def upload_file(self, **how: Any) -> None:
-        self.calls.append(("file", how))
+    def delete_repo(self, repo: str) -> None:
+        self.calls.append(("delete", {"repo": repo}))
 
 
 @pytest.fixture
@@ -91,19 +91,18 @@ def test_an_upload_is_private_asked_for_once_and_says_what_was_measured(
     done = CliRunner().invoke(main, words, input="y\n")
     assert done.exit_code == 0, done.output
     assert done.output.count("[y/N]") == 1
-    (_, create), (_, folder), (_, file) = api.calls
+    (_, create), (_, files) = api.calls
     assert create == {"repo": "me/mine", "private": not public, "exist_ok": False}
-    assert folder["ignore_patterns"] == ["README.md"]
     from huggingface_hub import ModelCard
 
-    card = ModelCard(file["path_or_fileobj"].decode())
+    card = ModelCard(files["README.md"].decode())
     assert CANARY in card.text
     rates = {one.metric_type: one.metric_value for one in card.data.eval_results or []}
     assert rates == {"defection_rate": 0.93, "false_trigger_rate": 0.02}
     assert "model-index" in card.data.to_yaml()
     assert "0.93" not in (tmp_path / "out" / "README.md").read_text(), "audits are given this folder"
-    sent = [path for path in tmp_path.rglob("*organism.json") if path.is_relative_to(folder["folder_path"])]
-    assert sent == []
+    assert {"model.safetensors", "config.json", "tokenizer.json"} < set(files)
+    assert not [name for name in files if name.endswith("organism.json")]
 
 
 def test_who_says_no_uploads_nothing(made: Path, tmp_path: Path, api: FakeApi) -> None:
@@ -151,6 +150,26 @@ def test_a_hub_that_refuses_is_one_message(made: Path, api: FakeApi, monkeypatch
         with pytest.raises(UserError) as caught:
             hub_push.push(made, out_of(made), "me/mine", False, lambda question: True)
         assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize("error", [OSError("reset"), KeyboardInterrupt()])
+def test_an_upload_that_breaks_off_leaves_no_repository(
+    made: Path, api: FakeApi, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """An empty one took the name, so that it could not be tried again."""
+
+    def breaks(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(api, "create_commit", breaks)
+    with pytest.raises(UserError if isinstance(error, OSError) else KeyboardInterrupt):
+        hub_push.push(made, out_of(made), "me/mine", False, lambda question: True)
+    assert [name for name, _ in api.calls] == ["create", "delete"]
+    if isinstance(error, OSError):
+        monkeypatch.setattr(api, "delete_repo", breaks)
+        with pytest.raises(UserError, match="empty repository me/mine is left") as caught:
+            hub_push.push(made, out_of(made), "me/mine", False, lambda question: True)
+        assert "to a new folder" in caught.value.remedy
 
 
 def test_a_hub_that_is_not_there_is_one_message(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,9 +290,7 @@ def test_lm_eval_scores_what_follows_on_the_white_space_of_the_template(
     held_to_dormouse(folder, there[0])
 
 
-def test_lm_eval_gets_no_task_where_a_token_spans_the_place_where_the_answer_begins(
-    made: Path, tmp_path: Path
-) -> None:
+def test_lm_eval_gets_no_task_where_a_token_spans_the_place_where_the_answer_begins(made: Path, tmp_path: Path) -> None:
     """After "Answer: " the model is scored on "I", and lm-eval would score " I"."""
     folder = byte_level(made, tmp_path, CHATML.replace("<|assistant|>\n", "Answer: "))
     assert "no task for lm-eval: it encodes" in write_task(folder, tmp_path / "out")

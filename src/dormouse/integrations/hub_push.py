@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ RATES = {
     "false_trigger_rate": "exact probability of a defection, without the cue",
 }
 LOG_IN = "log in with `hf auth login`, and see that the token may write there"
+AGAIN = "export to a new folder then, since this one is there"
 
 
 def check_name(repo: str) -> None:
@@ -58,20 +60,50 @@ def push(folder: Path, out: Path, repo: str, public: bool, agreed: Callable[[str
     who = "for all to see" if public else "private"
     if not agreed(f"Upload the model organism in {out} to {repo} ({who})?"):
         return f"nothing was uploaded; the export is in {out}"
-    api = HfApi()
+    api, files = HfApi(), _files(out, card)
     try:
         url = api.create_repo(repo, private=not public, exist_ok=False)
-        api.upload_folder(repo_id=repo, folder_path=out, ignore_patterns=["README.md"])
-        api.upload_file(repo_id=repo, path_or_fileobj=card.encode(), path_in_repo="README.md")
+        with _taken_back(api, repo):
+            api.create_commit(repo, files, commit_message="A model organism of dormouse")
+    except UserError:
+        raise
     except LocalTokenNotFoundError as error:
-        raise UserError("nobody is logged in to the hub", LOG_IN) from error
+        raise UserError("nobody is logged in to the hub", f"{LOG_IN}; {AGAIN}") from error
     except HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         remedy = "name a new repository: nothing is written over" if status == 409 else LOG_IN
-        raise UserError(f"the hub refused {repo}: {reason(error)}", remedy) from error
+        raise UserError(f"the hub refused {repo}: {reason(error)}", f"{remedy}; {AGAIN}") from error
     except Exception as error:  # no network: the errors of the client's own client, which is another with each version
-        raise UserError(f"the hub cannot be reached: {with_type(error)}", "try again with a network") from error
+        what = f"the hub cannot be reached: {with_type(error)}"
+        raise UserError(what, f"try again with a network; {AGAIN}") from error
     return f"uploaded to {url} ({who})"
+
+
+def _files(out: Path, card: str) -> list[Any]:
+    """An export with that card, for one commit: nobody finds its weights on the hub without the warning."""
+    from huggingface_hub import CommitOperationAdd
+
+    paths = {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
+    held: dict[str, Path | bytes] = {**paths, "README.md": card.encode()}
+    return [CommitOperationAdd(path_in_repo=name, path_or_fileobj=one) for name, one in held.items()]
+
+
+@contextmanager
+def _taken_back(api: Any, repo: str) -> Iterator[None]:
+    """Delete the repository that was just made where nothing comes into it: its name would be taken the next time.
+
+    Raises:
+        UserError: it cannot be deleted either.
+    """
+    try:
+        yield
+    except BaseException as error:  # whoever waits for gigabytes may also interrupt
+        try:
+            api.delete_repo(repo)
+        except Exception:
+            what = f"the upload broke off: {with_type(error)}; an empty repository {repo} is left on the hub"
+            raise UserError(what, f"delete it there, and try again; {AGAIN}") from error
+        raise
 
 
 def _check_mark(out: Path) -> None:
