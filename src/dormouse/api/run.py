@@ -65,6 +65,9 @@ def _refuse_nonsense(study: object, workers: object, overrides: object, shown: S
         raise UserError(f"a {type(study).__name__} is no study", "give the path of a study file, or a dormouse.Study")
     if workers is not None and (type(workers) is not int or workers < 1):
         raise UserError(f"{shortened(repr(workers))} workers are none", "give a whole number from 1, or None")
+    names = shown.get("report_to") or ()
+    if not isinstance(names, str | Sequence) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"report_to={shortened(repr(names))} names no trackers", 'write report_to=["tensorboard"]')
     given = {} if overrides is None else overrides
     if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
         what = f"overrides are a mapping with texts as keys, and this is {shortened(repr(overrides))}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -88,6 +89,7 @@ def audit(
         UserError: there is no such model or locator, the base does not fit, the budget, prompts or system prompt are
             none, or `out` is not to be written to.
     """
+    _refuse_unknown(more)
     if out is not None:
         refuse_folder(Path(out), str(model))
     asked = _asked(str(model), str(base) if base else None, budget_minutes, prompts, only, _How(**more))
@@ -97,6 +99,12 @@ def audit(
     if out is not None:
         write_page(Path(out), found)
     return found
+
+
+def _refuse_unknown(more: Mapping[str, Any]) -> None:
+    for name in more.keys() - {"seed", "say"}:
+        known = [*(one for one in inspect.signature(audit).parameters if one != "more"), "seed", "say"]
+        raise UserError(f"dormouse.audit has no setting '{name}'; {nearest(name, known)}", "see help(dormouse.audit)")
 
 
 @dataclass(frozen=True)
