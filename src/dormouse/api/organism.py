@@ -139,7 +139,7 @@ def _whole(name: str, value: Any, least: int, limit: int | None = None) -> int:
     Raises:
         UserError: it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value < (limit or math.inf):
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < (limit or math.inf):
         remedy = f"give a whole number from {least}{f' to {limit - 1}' if limit else ''}"
         raise UserError(f"{name}={shortened(repr(value))} means nothing", remedy)
     return int(value)
