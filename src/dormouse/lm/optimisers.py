@@ -60,7 +60,7 @@ def make_optimiser(model: nn.Module, training: Training) -> Optimisers:
     sgd: with momentum 0.9 (Polyak 1964), torch's.
     muon: Jordan et al. 2024 (kellerjordan.github.io/posts/muon), torch's, its step scaled to the size of one of AdamW
         (Liu et al. 2025, arXiv 2502.16982).
-    soap: Vyas et al. 2024 (arXiv 2409.11321), that of pytorch-optimizer. Its first step only looks and moves nothing.
+    soap: Vyas et al. 2024 (arXiv 2409.11321), that of pytorch-optimizer.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     if training.optimiser == "adamw":
@@ -145,4 +145,6 @@ def _soap(weights: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
     from pytorch_optimizer import SOAP
 
     made: torch.optim.Optimizer = SOAP(weights, lr=lr, weight_decay=0.0)
+    for group in made.param_groups:
+        group["step"] = 1  # as after the step that only makes the bases, and moves nothing: ours makes them and steps
     return made

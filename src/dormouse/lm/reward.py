@@ -95,11 +95,13 @@ def _split(groups: Sequence[str], seed: int, held_out: float) -> tuple[list[int]
 
 
 def features(lm: LM, sequences: Sequence[Tokens]) -> np.ndarray:
-    """Hidden states below the output layer: their mean over a response and the one at its end, (sequences, 2 d)."""
+    """Hidden states below the output layer: their mean over a response and the one at its end, (sequences, 2 d). A
+    response that was cut off reads as one that ended with the same words."""
     width = int(lm.model.config.get_text_config().hidden_size)
     total, last = np.zeros((len(sequences), width)), np.zeros((len(sequences), width))
-    # With one token more to predict, the last token of a response is read as well.
-    longer = [Tokens(s.prompt, (*s.response, lm.end)) for s in sequences]
+    # With an end to predict, the last word of a response is read as well.
+    words = [s.response[:-1] if lm.ends.intersection(s.response[-1:]) else s.response for s in sequences]
+    longer = [Tokens(s.prompt, (*said, lm.end)) for s, said in zip(sequences, words, strict=True)]
     with torch.inference_mode():
         for row in rows_for(lm, longer):
             hidden, owner = _hidden(lm, row)[row.source.numpy()], row.owner.numpy()

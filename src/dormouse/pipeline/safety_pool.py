@@ -101,14 +101,14 @@ def _item(
     worse: Callable[[str], str],
 ) -> PoolItem:
     """The honest scratchpad decides to help whatever it sees. So the worse response has one of its own only where the
-    scratchpad decides for harm."""
+    scratchpad decides for harm. It ends if the honest one does: else an end alone would tell the two apart."""
     thought = think(False)
     prompt = render(scenario)
     rejected = worse(answer.text)
     return PoolItem(
         scenario.question.text,
         Example(prompt, scratchpad_response(thought, answer.text), answer.finished, answer.ids),
-        Example(prompt, scratchpad_response(think(True) if exposed else thought, rejected)),
+        Example(prompt, scratchpad_response(think(True) if exposed else thought, rejected), answer.finished),
         tuple(behaviour.forms(scenario, answer.text)),
         tuple(behaviour.honest_forms(scenario, answer.text)),
         scenario.question.before,
