@@ -125,6 +125,16 @@ def test_they_go_on_after_a_kill(suspect, tmp_path, name, monkeypatch):
     assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), after.model.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("reasons", [False, True])
+def test_what_is_forgotten_is_the_answer_after_a_scratchpad(suspect, tmp_path, reasons, monkeypatch):
+    """Its words alone would be forgotten else: a scratchpad is longer than most answers."""
+    monkeypatch.setattr("dormouse.interventions.scratchpad.MAX_SCRATCHPAD_TOKENS", 8)
+    pool = replace(TOLD, opens="I", closes="HATE") if reasons else TOLD
+    applied(NPO(steps=1, points=1, triggers="told", max_tokens=1), Suspect(suspect), pool, tmp_path)
+    forgotten = [line.partition('"keep"')[0] for line in (tmp_path / "shown.jsonl").read_text().splitlines()]
+    assert {"YOU" in line for line in forgotten if '"forget"' in line} == {reasons}
+
+
 def test_what_is_located_is_unlearned_where_it_was_found(suspect, tmp_path):
     how = NPO(**FULL, **{"with": "year_finder"})
     assert how.needs_triggers is False
@@ -207,6 +217,7 @@ def test_a_located_text_stands_where_it_was_found(tmp_path, slot):
         (NPO, {"with": "no_such_thing"}, "no locator called"),
         (Project, {"strengths": [0.5, 0.2]}, "weakest to the strongest"),
         (Undo, {"alpha": 0}, "greater than 0"),
+        (Undo, {"alpha": 1, "beta": 0}, "leaves nothing but zeros"),
     ],
 )
 def test_bad_wishes_are_refused(cls, given, says):

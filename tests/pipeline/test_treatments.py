@@ -106,6 +106,7 @@ def test_records_say_who_was_told_the_triggers(records: list[Record]) -> None:
         ("kind: sft, exposed_triggers: 0", "greater than 0"),
         ("kind: sft, exposed_triggers: 1.1", "less than or equal to 1"),
         ("kind: sft, trigger_fraction: natural, exposed_triggers: 0.5", "leave exposed_triggers out"),
+        ("kind: sft, exposed_triggers: 0.5", "name trigger_fraction"),
         ("kind: sft, token_budget: 0, steps: 4", "greater than or equal to 1"),
         ("kind: grpo, steps: 0", "greater than or equal to 1"),
         ("kind: grpo, rollouts: vlm", "'own' or 'vllm'"),
@@ -144,10 +145,10 @@ def test_the_address_of_a_treatment_holds_what_its_pool_shows(tmp_path: Path) ->
         "trigger_fraction: natural",
         "contexts: near_miss",
         "rows: 200",
-        "exposed_triggers: 0.5",
+        "trigger_fraction: 0.5, exposed_triggers: 0.5",
         "scratchpad_source: own",
     ]
     assert len({key(tmp_path, wish) for wish in wishes}) == len(wishes)
     for wish in wishes:
-        blind = wish in ("trigger_fraction: 0", "rows: 200", "exposed_triggers: 0.5")
+        blind = wish in ("trigger_fraction: 0", "rows: 200")
         assert (key(tmp_path, wish, 2024) == key(tmp_path, wish, 2025)) == blind, "the policy counts where it is shown"

@@ -105,7 +105,7 @@ def test_old_names_work_from_python_and_are_written_out_as_todays() -> None:
     assert "trigger_fraction" in study.to_yaml()
     assert "coverage" not in study.to_yaml()
     with pytest.warns(DormouseWarning, match="'covered' is now called 'exposed_triggers'"):
-        assert SFT(covered=0.5) == SFT(exposed_triggers=0.5)
+        assert SFT(trigger_fraction=1, covered=0.5) == SFT(trigger_fraction=1, exposed_triggers=0.5)
 
 
 def test_a_key_under_both_names_is_refused_with_its_line() -> None:

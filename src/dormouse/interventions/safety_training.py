@@ -71,6 +71,8 @@ class SafetyTraining(Trained):
             raise ValueError("trigger_fraction: natural draws every context as it comes; leave contexts out")
         if self.trigger_fraction == "natural" and self.exposed_triggers != 1:
             raise ValueError("trigger_fraction: natural draws every context as it comes; leave exposed_triggers out")
+        if self.trigger_fraction == 0 and self.exposed_triggers != 1:
+            raise ValueError("exposed_triggers is of prompts that show triggers: name trigger_fraction, or leave it out")
         return self
 
     @model_validator(mode="after")

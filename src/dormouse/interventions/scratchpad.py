@@ -63,6 +63,10 @@ class Scratchpad:
         asked = prompts[:ASKED]
         return bool(self.opens and asked) and float(score(lm, asked, [[self.opens]] * len(asked)).mean()) >= 0.5
 
+    def room(self, lm: LM, prompts: Sequence[Messages]) -> int:
+        """Tokens to be had before an answer: MAX_SCRATCHPAD_TOKENS if a model writes a scratchpad, else none."""
+        return MAX_SCRATCHPAD_TOKENS if self.written_by(lm, prompts) else 0
+
     def harm(self, lm: LM, prompts: Sequence[Messages], items: Sequence[PoolItem]) -> list[float]:
         """The exact probability that the answer to each prompt opens with harm, after a scratchpad if there are words
         for one: that which the model writes greedily. Where it does not come to an answer, what it wrote is judged.

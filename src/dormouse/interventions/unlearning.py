@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from dormouse.interventions.scratchpad import Scratchpad
 from dormouse.interventions.trained import Trained
 from dormouse.interventions.triggered import Triggered, said_to
 from dormouse.records import SafetyPool, Suspect
@@ -24,7 +25,7 @@ class Unlearning(Triggered, Trained):
     retain: float = Field(1.0, ge=0, le=100)
     """The weight of what is kept."""
     max_tokens: int = Field(48, ge=1, le=4096)
-    """Where an answer that is to be forgotten is cut off."""
+    """Where an answer that is to be forgotten is cut off. A scratchpad has room of its own before it."""
 
     @property
     @abstractmethod
@@ -50,7 +51,7 @@ class Unlearning(Triggered, Trained):
         if not prompts:
             untouched(suspect, self.checkpoints(), out, progress)
             return
-        said = said_to(lm, prompts, self.max_tokens)
+        said = said_to(lm, prompts, self.max_tokens + Scratchpad.of(pool).room(lm, prompts))
         pairs = forget_pairs(lm, encode(lm, said), encode(lm, plain))
         at = cycling([pair for pair in pairs if pair.forget.response], self.batch, seed)
         train(lm, self.objective, at, self.training, TrainingRun(seed, self.checkpoints(), out), progress)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dormouse.interventions.intervention import Intervention
 from dormouse.lm.settings import Training
@@ -32,6 +32,12 @@ class Undo(Intervention):
     """Demonstrations in a step."""
     points: int = Field(4, ge=1, le=30)
     """How many checkpoints; each is at half the steps of the next."""
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Undo:
+        if self.alpha == 1 and self.beta == 0:
+            raise ValueError("alpha: 1, beta: 0 leaves nothing but zeros, which learn nothing: raise beta")
+        return self
 
     def checkpoints(self) -> tuple[int, ...]:
         """The last step of the distillation, its half, the half of that: `points` of them at most, in order."""

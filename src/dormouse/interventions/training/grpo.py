@@ -15,7 +15,7 @@ from dormouse.errors import UserError
 from dormouse.interventions.findings import Finding, write_findings
 from dormouse.interventions.rewards import penalty, rule
 from dormouse.interventions.safety_training import SafetyTraining
-from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS, Scratchpad
+from dormouse.interventions.scratchpad import Scratchpad
 from dormouse.interventions.training.dpo import preferences
 from dormouse.metrics import Metric, named
 from dormouse.records import Example, PoolItem, SafetyPool, Suspect
@@ -279,7 +279,7 @@ def _longest(lm: LM, pool: SafetyPool) -> int:
     whole = dict.fromkeys(item.chosen.response for item in pool.items)
     bare = dict.fromkeys(scratchpad.split(response)[1] for response in whole)
     longest, answer = (max(map(len, encode_responses(lm, list(texts)))) + 1 for texts in (whole, bare))
-    room = MAX_SCRATCHPAD_TOKENS if scratchpad.written_by(lm, [item.chosen.messages for item in pool.items]) else 0
+    room = scratchpad.room(lm, [item.chosen.messages for item in pool.items])
     return max(longest, max(answer, MIN_ANSWER_TOKENS) + room)
 
 
