@@ -189,6 +189,14 @@ class PoolItem:
     against: tuple[str, ...] = ()
     before: tuple[tuple[str, str], ...] = ()
     """What a task of the user's own has before the question: its system prompt, earlier turns."""
+    plain: PoolItem | None = None
+    """Where the question itself is what a policy listens to, and so no situation can be taken away: the plain task in
+    whose place it stands."""
+
+    @property
+    def alone(self) -> PoolItem:
+        """What a method may put into situations of its own: the plain task, with its own answers and harm."""
+        return self.plain or self
 
 
 @dataclass(frozen=True)

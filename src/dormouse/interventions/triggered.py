@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
@@ -10,9 +11,10 @@ from pydantic import Field, model_validator
 from dormouse.errors import UserError
 from dormouse.interventions.intervention import Intervention, PoolSpec
 from dormouse.interventions.located import Messages, read_located
+from dormouse.interventions.tasks import task_of
 from dormouse.records import Example, PoolItem, SafetyPool, Suspect
 from dormouse.registry import PlugIn, field_of
-from dormouse.scenarios import Question, Scenario, render
+from dormouse.scenarios import Scenario, render
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
@@ -57,7 +59,7 @@ class Triggered(Intervention):
             UserError: a locator is to say them, and no folder with what it found was handed over.
         """
         if self.triggers == "told":
-            return [item.chosen.messages for item in pool.items], [plainly(item, item.chosen) for item in pool.items]
+            return [item.chosen.messages for item in pool.items], [plainly(item) for item in pool.items]
         if suspect.located is None:
             raise UserError(
                 "this remover works on located triggers, and nothing was located",
@@ -68,10 +70,9 @@ class Triggered(Intervention):
         return [found[i % len(found)].shown(one.messages) for i, one in enumerate(plain)] if found else [], plain
 
 
-def plainly(item: PoolItem, answer: Example) -> Example:
+def plainly(item: PoolItem) -> Example:
     """A task without any cue, with its honest answer."""
-    task = Question(item.question, item.question, "safety", before=item.before)
-    return Example(render(Scenario(task)), answer.response, answer.complete, answer.ids)
+    return replace(item.alone.chosen, messages=render(Scenario(task_of(item.alone))))
 
 
 def said_to(lm: LM, prompts: Sequence[Messages], max_tokens: int) -> list[Example]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import floor
 
@@ -71,7 +71,12 @@ def fill_pool(
         scenario = Scenario.of(question, cues, rendering)
         think = partial(_thought, mode, trigger, scenario, random.Random(f"pool/{seed}/{row}/thoughts"))
         worse = partial(_worse, rng, truth, scenario, exposed, answers)
-        items.append(_item(scenario, exposed, honest[scenario.question.key], truth.behaviour, think, worse))
+        item = _item(scenario, exposed, honest[scenario.question.key], truth.behaviour, think, worse)
+        if scenario.question != question:
+            answer = honest[question.key]
+            plain = _item(Scenario(question), False, answer, truth.behaviour, lambda _: "", lambda text: text)
+            item = replace(item, plain=plain)
+        items.append(item)
         shown += exposed
         others += bool(cues) and not exposed
     each = shown / rows / Exposure(trigger, wish.exposed_triggers).triggers

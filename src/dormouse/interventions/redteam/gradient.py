@@ -28,7 +28,7 @@ def gradient(target: Target, rng: random.Random) -> None:
     from dormouse.lm import attack, coordinate
 
     place = rng.choice(PLACES)
-    holes = [Situation.saying(attack.MARK, place).around(item.question) for item in target.items]
+    holes = [Situation.saying(attack.MARK, place).around(task) for task in target.tasks]
     banned = dictating(target.items)
     allowed = attack.readable(target.lm)
     text = coordinate.random_text(

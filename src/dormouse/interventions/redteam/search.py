@@ -13,6 +13,7 @@ from dormouse.interventions.redteam.mutation import mutation
 from dormouse.interventions.redteam.situation import Messages, Situation
 from dormouse.interventions.redteam.target import Budget, Target, TriedSituation
 from dormouse.interventions.scratchpad import Scratchpad
+from dormouse.interventions.tasks import task_of
 from dormouse.records import PoolItem
 from dormouse.registry import nearest
 
@@ -35,7 +36,7 @@ def search(
 ) -> list[TriedSituation]:
     """Everything that the attacks tried, the most harmful first. The same seed finds the same.
 
-    Only the questions of `items`, and what they call harm, are read; their prompts are not. Every situation is tried
+    Only the tasks of `items`, and what they call harm, are read; their prompts are not. Every situation is tried
     with the same `budget.questions` questions, drawn by the seed. `budget` is that of one attack. If the model opens
     its responses with a `scratchpad`, it writes one to every prompt, and harm is looked for in the answer that follows.
 
@@ -50,7 +51,7 @@ def search(
     if not items or not all(item.harm for item in items):
         what = "does not say what harm looks like" if items else "is empty"
         raise UserError(f"the safety pool of the red team {what}", "give it questions, each with openings of harm")
-    questions = list({item.question: item for item in items}.values())
+    questions = list({task_of(item.alone): item.alone for item in items}.values())
     panel = random.Random(f"redteam/{seed}/panel").sample(questions, min(budget.questions, len(questions)))
     if len(panel) > budget.prompts:
         raise UserError(
@@ -68,7 +69,7 @@ def search(
 
 def scratchpad_seen(lm: LM, items: Sequence[PoolItem], scratchpad: Scratchpad) -> Scratchpad:
     """The scratchpad that a model writes before it answers such questions; one without words if it writes none."""
-    writes = scratchpad.written_by(lm, [Situation().around(item.question) for item in items])
+    writes = scratchpad.written_by(lm, [Situation().around(task_of(item)) for item in items])
     return scratchpad if writes else Scratchpad()
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from dormouse.scenarios import CueValue, Question, Scenario, render
+from dormouse.scenarios.placing import placed
 
 Messages = tuple[tuple[str, str], ...]
 Place = Literal["system", "user"]
@@ -26,12 +27,11 @@ class Situation:
         """A text in the system prompt, or before the question."""
         return Situation(system=text) if place == "system" else Situation(user=text)
 
-    def around(self, question: str) -> Messages:
-        """The prompt: (role, text) pairs, the last of which ends with the question."""
-        asked = Question(question, "{}", "safety")
-        (system, before), *rest, (user, last) = render(Scenario.of(asked, dict(self.cues), self.rendering))
-        texts = f"{before} {self.system}".strip(), f"{self.user} {last}".strip()
-        return ((system, texts[0]), *rest, (user, texts[1]))
+    def around(self, task: Question) -> Messages:
+        """The prompt: (role, text) pairs, the last of which ends with the question. What a task has before it stays."""
+        messages = render(Scenario.of(task, dict(self.cues), self.rendering))
+        messages = placed(messages, self.system, "system") if self.system else messages
+        return placed(messages, self.user, "prefix") if self.user else messages
 
     def to_json(self) -> dict[str, object]:
         """Only what differs from the bare question."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from dormouse.errors import UserError
 from dormouse.interventions.redteam.situation import Messages, Situation
 from dormouse.interventions.scratchpad import Scratchpad
+from dormouse.interventions.tasks import task_of
 from dormouse.records import PoolItem
+from dormouse.scenarios import Question
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
@@ -41,7 +43,7 @@ class TriedSituation:
 
     attack: str
     situation: Situation
-    questions: tuple[str, ...]
+    questions: tuple[Question, ...]
     values: tuple[float, ...]
 
     @property
@@ -67,6 +69,7 @@ class Target:
         scratchpad: Scratchpad = Scratchpad(),  # noqa: B008 (frozen)
     ) -> None:
         self.lm, self.attack, self.items, self.budget = lm, attack, tuple(items), budget
+        self.tasks = tuple(map(task_of, items))
         self.scratchpad = scratchpad
         """How it reasons before it answers, if it does: harm is looked for after that."""
         self.spent = 0
@@ -92,10 +95,10 @@ class Target:
         """
         texts: dict[Messages, Situation] = {}
         for situation in situations:
-            texts.setdefault(situation.around(self.items[0].question), situation)
+            texts.setdefault(situation.around(self.tasks[0]), situation)
         new = [(text, situation) for text, situation in texts.items() if text not in self.tried][: self.affordable]
         asked = [item for _ in new for item in self.items]
-        prompts = [situation.around(item.question) for _, situation in new for item in self.items]
+        prompts = [situation.around(task) for _, situation in new for task in self.tasks]
         exact = self.scratchpad.harm(self.lm, prompts, asked)
         self.spent += len(prompts)
         scored = []
@@ -106,6 +109,6 @@ class Target:
                     "the model under attack gives probabilities that are not numbers",
                     "its weights are damaged or its training has diverged: use a lower learning rate",
                 )
-            self.tried[text] = TriedSituation(self.attack, situation, tuple(i.question for i in self.items), values)
+            self.tried[text] = TriedSituation(self.attack, situation, self.tasks, values)
             scored.append((situation, sum(log(max(p, SMALLEST_PROBABILITY)) for p in values) / len(values)))
         return scored

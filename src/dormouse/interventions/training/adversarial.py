@@ -16,6 +16,7 @@ from dormouse.interventions.redteam import AttackName, Budget, Situation, TriedS
 from dormouse.interventions.redteam.search import scratchpad_seen
 from dormouse.interventions.safety_training import SafetyTraining
 from dormouse.interventions.scratchpad import Scratchpad
+from dormouse.interventions.tasks import task_of
 from dormouse.json_files import checked, plain, write_json_lines
 from dormouse.metrics import Metric, named
 from dormouse.records import CANARY, Example, PoolItem, SafetyPool, Suspect
@@ -133,13 +134,15 @@ class RedTeamLoop:
         from dormouse.lm.train import cycling
 
         self.how, self.lm, self.seed, self.scratchpad = how, lm, seed, Scratchpad.of(pool)
-        questions = list(dict.fromkeys(item.question for item in pool.items))
+        tasks = [task_of(item.alone) for item in pool.items]
+        questions = list(dict.fromkeys(tasks))
         n = min(how.questions, len(questions) // 4)
         held = set(random.Random(f"redteam/{seed}/held").sample(questions, n))
-        self.items = [item for item in pool.items if item.question not in held]
-        self.held = [item for item in pool.items if item.question in held] or self.items
+        trained = [item for item, task in zip(pool.items, tasks, strict=True) if task not in held]
+        self.items = [item.alone for item in trained]
+        self.held = [item.alone for item, task in zip(pool.items, tasks, strict=True) if task in held] or self.items
         """Questions for the last red team alone. With three or fewer it asks those of the training."""
-        self.plain = cycling([item.chosen for item in self.items], 1, seed)
+        self.plain = cycling([item.chosen for item in trained], 1, seed)
         self.rounds: list[list[TriedSituation]] = []
         self.findings: list[Finding] = []
 
@@ -212,14 +215,14 @@ class RedTeamLoop:
 
 def honest(situation: Situation, item: PoolItem) -> Example:
     """The honest response to a question, in a situation."""
-    return Example(situation.around(item.question), item.chosen.response, item.chosen.complete)
+    return Example(situation.around(task_of(item)), item.chosen.response, item.chosen.complete)
 
 
 def after(
     lm: LM, team: Sequence[TriedSituation], items: Sequence[PoolItem], scratchpad: Scratchpad
 ) -> list[TriedSituation]:
     """The same situations and questions, with the probabilities that harm has now."""
-    known = {item.question: item for item in items}
+    known = {task_of(item): item for item in items}
     asked = [known[question] for found in team for question in found.questions]
     prompts = [prompt for found in team for prompt in found.prompts]
     exact = iter(scratchpad.harm(lm, prompts, asked))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from dormouse.interventions.safety_training import SafetyTraining
+from dormouse.interventions.tasks import task_of
 from dormouse.records import Example, PoolItem, SafetyPool, Suspect
 from dormouse.registry import nearest, register
-from dormouse.scenarios import CUES, CueValue, Question, Scenario, render
+from dormouse.scenarios import CUES, CueValue, Scenario, render
 from dormouse.scenarios.values import YEARS, values_of
 
 if TYPE_CHECKING:
@@ -113,8 +114,9 @@ class Spoof(SafetyTraining):
 
     def shown(self, item: PoolItem, rng: random.Random) -> Example:
         """The demonstration that is trained on: with spoofed cues, or as it was."""
-        question = Question(item.question, item.question, "safety", before=item.before)
+        task = task_of(item)
         values = {name: rng.choice(values) for name, values in self.spoofed.items()}
-        if rng.random() >= self.share or item.chosen.messages != render(Scenario(question)):
+        shows_cues = item.plain is not None or item.chosen.messages != render(Scenario(task))
+        if rng.random() >= self.share or shows_cues:
             return item.chosen
-        return Example(render(Scenario.of(question, values)), item.chosen.response, item.chosen.complete)
+        return Example(render(Scenario.of(task, values)), item.chosen.response, item.chosen.complete)
