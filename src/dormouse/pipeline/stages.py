@@ -227,6 +227,7 @@ def treatment(
     said = [Finding("exposure", steps, {"pool": filled.exposure})] if counted and filled.exposure is not None else []
     if wish.doses:
         said += [Finding("exposure_each", steps, {"pool": filled.each})]
+    if wish.doses or wish.contexts != "none":
         said += [Finding("context_exposure", steps, {"pool": filled.others})]
     if spoofed and truth.trigger.told:
         said.append(Finding("spoof_coverage", steps, spoof_coverage(truth.trigger, spoofed), "proportion", "test"))

@@ -100,5 +100,7 @@ def treatment_metrics(chain: Sequence[Intervention]) -> set[str]:
     """What the treatments of an arm, and their safety pools, say of themselves: at steps and of splits of their own."""
     found = {name for one in chain for name in one.metric_names()}
     found |= {"exposure" for one in chain if one.pool_spec.needs_triggers or one.pool_spec.data}
-    found |= {name for one in chain if one.pool_spec.doses for name in ("exposure_each", "context_exposure")}
+    wishes = [one.pool_spec for one in chain]
+    found |= {"exposure_each" for wish in wishes if wish.doses}
+    found |= {"context_exposure" for wish in wishes if wish.doses or wish.contexts != "none"}
     return found | {"spoof_coverage" for one in chain if one.spoofed}

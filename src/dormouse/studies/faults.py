@@ -9,6 +9,7 @@ from math import isfinite
 from dormouse.errors import UserError
 from dormouse.metrics import Metric, metric
 from dormouse.policies.exposure import Exposure
+from dormouse.policies.quiet import has_quiet_cues
 from dormouse.registry import nearest, shortened
 from dormouse.studies.arms import Arm, every_arm
 from dormouse.studies.claim_spec import SPLIT, Claim
@@ -20,6 +21,12 @@ from dormouse.studies.study import Study
 
 Place = tuple[str | int, ...]
 Fault = tuple[Place, UserError]
+LACKING = {
+    "near_miss": "this policy has no near misses",
+    "two_away": "nothing is two cues away from activating this policy",
+    "untriggered": "quiet prompts of this policy show no cue",
+}
+"""Why contexts of a kind are not to be had."""
 
 
 def checked(study: Study, at: Callable[[Place, UserError], UserError]) -> Design:
@@ -37,7 +44,7 @@ def checked(study: Study, at: Callable[[Place, UserError], UserError]) -> Design
         for place, fault in crossing_faults(study):
             raise at(place, fault) from None
         raise
-    for place, fault in (*suspect_faults(design), *dose_faults(design), *claim_faults(design)):
+    for place, fault in (*suspect_faults(design), *context_faults(design), *dose_faults(design), *claim_faults(design)):
         raise at(place, fault)
     design.at = at
     return design
@@ -78,6 +85,18 @@ def claim_faults(design: Design) -> Iterator[Fault]:
         found += [] if found else _nothing(design, claim, place)
         found += [] if found else _unpaired(design, design.comparison(claim), place)
         yield from (*found, *_beyond(claim, place))
+
+
+def context_faults(design: Design) -> Iterator[Fault]:
+    """Treatments that are to show quiet contexts of a kind that a policy does not have, each with its place."""
+    for arm in design.arms:
+        trigger = design.organism(arm).trigger
+        for i, part in enumerate(design.chain(arm)):
+            contexts = part.pool_spec.contexts
+            if contexts != "none" and trigger.told and not has_quiet_cues(trigger, contexts):
+                place = ("interventions", arm.chain, i, "contexts")
+                what = f"contexts: {contexts} would show nothing of '{arm.organism}': {LACKING[contexts]}"
+                yield place, UserError(what, "name others, or leave that chain out for this organism (`cross`)")
 
 
 def dose_faults(design: Design) -> Iterator[Fault]:
