@@ -7,7 +7,7 @@ import inspect
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -102,8 +102,9 @@ def audit(
 
 
 def _refuse_unknown(more: Mapping[str, Any]) -> None:
-    for name in more.keys() - {"seed", "say"}:
-        known = [*(one for one in inspect.signature(audit).parameters if one != "more"), "seed", "say"]
+    said = [one.name for one in fields(_How)]
+    for name in more.keys() - set(said):
+        known = [*(one for one in inspect.signature(audit).parameters if one != "more"), *said]
         raise UserError(f"dormouse.audit has no setting '{name}'; {nearest(name, known)}", "see help(dormouse.audit)")
 
 
@@ -345,6 +346,5 @@ def _identity(asked: AuditRequest) -> str:
     """What makes two audits the same, but for the code of their locators."""
     given = asked.given
     said = [given.suspect.model.key, given.base.model.key if given.base else "", given.prompts, given.seed]
-    said += [given.suspect.model.instead] if given.suspect.model.instead else []
-    whole = json.dumps([*said, asked.seconds, sorted(asked.locators)])
+    whole = json.dumps([*said, *filter(None, [given.suspect.model.instead]), asked.seconds, sorted(asked.locators)])
     return hashlib.sha256(whole.encode()).hexdigest()[:24]
