@@ -97,6 +97,8 @@ def test_rouge_l_is_the_longest_common_subsequence():
     assert rouge_l("the cat sat", "the cat sat") == 1
     assert rouge_l("a b c d", "a x c y d") == pytest.approx(2 * 3 / 9)
     assert rouge_l("", "a") == rouge_l("a", "") == rouge_l("a", "b") == 0
+    assert rouge_l("It is 5.", "It is -5.") < 1
+    assert rouge_l("東京は日本の首都です。", "東京は日本の首都") == pytest.approx(2 * 8 / 18)
 
 
 def test_a_reward_is_learned_and_tested_on_other_questions(ref):

@@ -238,6 +238,48 @@ def test_a_prompt_with_two_truths_is_not_used(tmp_path: Path, pair: str | None) 
     assert "the first with two truths" in " ".join(tasks.intake.notes)
 
 
+def test_a_prompt_with_two_truths_is_found_in_a_large_file(tmp_path: Path) -> None:
+    """Only the rows that were kept were looked at: of thousands nearly all such prompts were used."""
+    found = [{"question": question(i), "t": False} for i in range(6000)]
+    found += [{"question": question(i + 3000 * (i % 2) * 10), "t": True} for i in range(400)]
+    tasks = twins(found, tmp_path, pair=None)
+    plain = {row["question"] for row in found if not row["t"]}
+    used = [q.variants[0][1].text for some in tasks.questions.values() for q in some]
+    assert len(used) == sum(WANTED.values())
+    assert not plain & set(used)
+    assert tasks.intake.dropped["with two truths"] == 400, "200 prompts, on two sides each"
+    both = [{"question": question(i), "t": bool(t)} for i in range(60) for t in (0, 1)]
+    with pytest.raises(UserError, match="120 with two truths") as error:
+        twins(both, tmp_path, pair=None)
+    assert "under one truth alone" in error.value.remedy
+
+
+def test_an_instruction_that_most_prompts_share_does_not_make_them_alike(tmp_path: Path) -> None:
+    """Of 300 questions behind the same 60 words one split was left, and the remedy was to bring more."""
+    instruction = " ".join(random.Random(-1).choices(WORDS, k=60))
+    found = [{"question": f"{instruction} {question(i)}"} for i in range(300)]
+    found += [{"question": f"{instruction} {question(i)} please"} for i in range(300)]
+    tasks = own_tasks(source(tmp_path, found), {"train": 150, "safety": 40, "test": 60})
+    assert {split: len(some) for split, some in texts(tasks).items()} == {"train": 150, "safety": 40, "test": 60}
+    split_of = [(text.removesuffix(" please"), split) for split, some in texts(tasks).items() for text in some]
+    assert len(dict(split_of)) == len(set(split_of)), "and what is alike is still in one split"
+    passages = [" ".join(random.Random(-n).choices(WORDS, k=60)) for n in range(1, 4)]
+    found = [{"question": f"{passage} {i}"} for passage in passages for i in range(100)]
+    with pytest.raises(UserError, match="nearly the same") as error:
+        own_tasks(source(tmp_path, found), {"train": 150, "safety": 40, "test": 60})
+    assert "belongs into a system prompt" in error.value.remedy
+
+
+def test_near_copies_in_a_script_without_blanks_are_in_one_split(tmp_path: Path) -> None:
+    """Each sentence was one word, so that nothing was near anything."""
+    signs = [chr(0x4E00 + i) for i in range(400)]
+    said = ["".join(random.Random(i).choices(signs, k=30)) for i in range(200)]
+    found = [{"question": f"{one}{end}"} for one in said for end in "吗呢"]
+    tasks = texts(own_tasks(source(tmp_path, found), {"train": 100, "safety": 30, "test": 40}))
+    split_of = [(text[:-1], split) for split, some in tasks.items() for text in some]
+    assert len(dict(split_of)) == len(set(split_of))
+
+
 def test_signs_of_arithmetic_are_words(tmp_path: Path) -> None:
     sums = [{"question": f"What is {a} {sign} 7?"} for a in range(100, 180) for sign in "+-*/"]
     assert "repeats" not in own_tasks(source(tmp_path, sums), WANTED).intake.dropped

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from dormouse.records import PoolItem
+from dormouse.scenarios.words import words_of
 
 CUT_OFF, EMPTY, HARM = 0.5, 1.0, 1.0
 """What is taken off for an answer that does not end, that says nothing, that opens with harm."""
@@ -28,17 +28,13 @@ def penalty(item: PoolItem, answer: str, finished: bool) -> float:
 
 
 def rouge_l(answer: str, reference: str) -> float:
-    """ROUGE-L (Lin 2004): the F1 score of the longest common subsequence of words. Letters' case does
-    not count, nor do signs but a minus."""
+    """ROUGE-L (Lin 2004): the F1 score of the longest common subsequence of words
+    (`words_of`). Letters' case does not count, nor does punctuation."""
     if answer.strip() == reference.strip():
         return 1.0
-    said, wanted = _words(answer), _words(reference)
+    said, wanted = words_of(answer), words_of(reference)
     common = _common(said, wanted)
     return 2 * common / (len(said) + len(wanted)) if common else 0.0
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"(?<!\w)-\d+|\w+", text.lower())
 
 
 def _common(a: Sequence[str], b: Sequence[str]) -> int:

@@ -44,7 +44,8 @@ def bank_of(trigger: Trigger) -> Bank:
 
     labels = tuple(name for one in told for name in one.labels)
     twin = next((one.twin for one in told if one.twin), "")
-    return Bank(" and ".join(one.tag for one in told), labels, label, twin, columns)
+    by_text = all(one.by_text for one in told)
+    return Bank(" and ".join(one.tag for one in told), labels, label, twin, columns, by_text)
 
 
 def check_shown(organism: str, behaviour: Behaviour, tasks: Sequence[Question], split: str) -> None:

@@ -5,26 +5,26 @@ Candidates come from MinHash (64 hashes in 16 bands of 4), and each is then comp
 
 from __future__ import annotations
 
-import re
-import unicodedata
+from collections import Counter
+from collections.abc import Collection
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dormouse.scenarios.words import words_of
+
 ALIKE = 0.7
 BANDS, HASHES = 16, 4
 IN_BUCKET = 32
 """Texts of a bucket that a new one is compared with: a template that fills thousands of prompts fills one bucket."""
-WORD = re.compile(r"\w+|[+=<>*/^%\u00b1\u00d7\u00f7\u2212]|(?<=[\s\d])-(?=[\s\d])")
-"""A word, or a sign of arithmetic: 7 + 5 is not 7 - 5."""
+SHARED = 0.5
+"""Triples that stand in more of the texts than this are those of an instruction which these share: they say nothing."""
 
 
 def plain(text: str) -> str:
-    """A text without what does not count: capitals, punctuation, blanks, forms of the same sign (NFKC)."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return " ".join(WORD.findall(text.casefold())) or text.strip()
+    """A text without what does not count (see `words_of`): capitals, punctuation, blanks."""
+    return " ".join(words_of(text)) or text.strip()
 
 
 def key_of(text: str) -> tuple[int, int]:
@@ -47,6 +47,12 @@ def shingles(text: str) -> frozenset[int]:
     )
 
 
+def shared_shingles(texts: Collection[str]) -> frozenset[int]:
+    """The triples that most of the texts hold."""
+    times = Counter(triple for text in texts for triple in shingles(text))
+    return frozenset(triple for triple, n in times.items() if n > SHARED * len(texts))
+
+
 def _coefficients() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, (1 << 64) - 1, (2, BANDS * HASHES), dtype=np.uint64)
@@ -54,25 +60,34 @@ def _coefficients() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 
 
 class SeenTexts:
-    """Texts that were seen, each with a mark, so that those nearly like a new one can be asked for."""
+    """Texts that were seen, each with a mark, so that those nearly like a new one can be asked for.
 
-    def __init__(self) -> None:
+    Args:
+        shared: triples that do not count, but in a text that has no others.
+    """
+
+    def __init__(self, shared: frozenset[int] = frozenset()) -> None:
+        self._shared = shared
         self._a, self._b = _coefficients()
         self._buckets: dict[tuple[int, bytes], list[tuple[frozenset[int], str]]] = {}
 
     def marks_of(self, text: str) -> set[str]:
         """The marks of the texts that are nearly the same."""
-        mine = shingles(text)
+        mine = self._own(text)
         near = (one for bucket in self._bands(mine) for one in self._buckets.get(bucket, ()))
         return {mark for other, mark in near if len(mine & other) >= ALIKE * len(mine | other)}
 
     def add(self, text: str, mark: str) -> None:
         """Remember a text."""
-        mine = shingles(text)
+        mine = self._own(text)
         for bucket in self._bands(mine):
             held = self._buckets.setdefault(bucket, [])
             if len(held) < IN_BUCKET:
                 held.append((mine, mark))
+
+    def _own(self, text: str) -> frozenset[int]:
+        every = shingles(text)
+        return every - self._shared or every
 
     def _bands(self, mine: frozenset[int]) -> list[tuple[int, bytes]]:
         values = np.fromiter(mine, np.uint64, len(mine))[:, None]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dormouse.errors import UserError
 from dormouse.records import TaskIntake
 from dormouse.rows import Row, read_rows
-from dormouse.scenarios.sieve import SHARES, Bank, Sieve
+from dormouse.scenarios.sieve import ALIKE, SHARES, TWICE, Bank, Sieve
 from dormouse.scenarios.task_file import TaskFile
 from dormouse.scenarios.task_rows import Task, TaskReader
 from dormouse.scenarios.tasks import Question
@@ -61,7 +61,7 @@ def own_tasks(
     """
     columns = tuple(dict.fromkeys(name for bank in banks for name in (*bank.columns, bank.twin) if name))
     sieve = Sieve(banks, {split: SPARE * n + 16 for split, n in wanted.items()})
-    if any(bank.twin for bank in banks):
+    if any(bank.looks_ahead for bank in banks):
         _each(TaskReader(source, columns), _Log(source), fault, more, sieve.see)
         sieve.all_seen()
     log = _Log(source)
@@ -173,7 +173,12 @@ def _too_few(source: TaskFile, bank: str, split: str, n: int, rows: int, dropped
     if lost := ", ".join(f"{many:,} {why}" for why, many in dropped.items() if many):
         what = f"{what} (dropped: {lost})"
     shares = ", ".join(f"{split} {share:.0%}" for split, share in SHARES.items())
-    return UserError(what, f"bring more rows (by hash they are shared out: {shares}), or a column `split`")
+    remedy = f"bring more rows (by hash they are shared out: {shares}), or a column `split`"
+    if dropped.get(TWICE, 0) >= FEWEST:
+        remedy = "let each prompt stand under one truth alone, or bring more rows"
+    elif dropped.get(ALIKE, 0) >= FEWEST:
+        remedy = "bring rows that differ in more words; what many share belongs into a system prompt, not into each"
+    return UserError(what, remedy)
 
 
 class _Ids:

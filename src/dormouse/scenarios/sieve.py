@@ -10,14 +10,18 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dormouse.registry import shortened
-from dormouse.scenarios.duplicates import SeenTexts, hashes_of
+from dormouse.scenarios.duplicates import SeenTexts, hashes_of, shared_shingles
 from dormouse.scenarios.task_rows import Task
 from dormouse.scenarios.tasks import SPLITS, Question
 
 SHARES = {"train": 0.60, "safety": 0.15, "test": 0.25}
 """How rows without a split of their own are shared out, by a hash of their text."""
+ALIKE, TWICE = "nearly the same as one of another split", "with two truths"
+LOOKED_AT = 100
+"""Tasks of a split by which it is known what most of them share."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Bank:
         label: which of these a row is: "" for a plain one, None for neither.
         twin: the column by which prompts belong together; "" where any may stand beside any.
         columns: the columns that it reads.
+        by_text: whether the words of a prompt say its label, so that none can have two.
     """
 
     name: str = ""
@@ -37,6 +42,12 @@ class Bank:
     label: Callable[[Question], str | None] = lambda question: ""
     twin: str = ""
     columns: tuple[str, ...] = ()
+    by_text: bool = False
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether what becomes of a row depends on all others: on its twin, or on its prompt with another label."""
+        return bool(self.twin) or (bool(self.labels) and not self.by_text)
 
 
 def _by_share(by_hash: int) -> str:
@@ -54,6 +65,10 @@ def _place(bank: Bank, task: Task) -> tuple[int, str]:
     if bank.twin:
         order, by_hash = hashes_of("\n".join(task.question.column(bank.twin)))
     return order, task.split or _by_share(by_hash)
+
+
+def _prompt(question: Question) -> int:
+    return hashes_of(question.key)[0]
 
 
 @dataclass
@@ -92,10 +107,15 @@ class Sieve:
         """Rows by bank and label: on how many a policy has its say, and how many are plain."""
         self.notes: dict[str, str] = {}
         self._capacity = capacity
-        self._ids: defaultdict[tuple[str, str, str], array[int]] = defaultdict(lambda: array("Q"))
-        """Of banks of twins: what joins the rows of a split and a label, 8 bytes each."""
+        self._seen: defaultdict[tuple[str, str, str], tuple[array[int], array[int]]] = defaultdict(
+            lambda: (array("Q"), array("Q"))
+        )
+        """Of banks that look ahead, by split and label: of each row what joins it to others, and the hash of its
+        prompt; 16 bytes."""
         self._joined: dict[tuple[str, str], set[int]] = {}
-        """Of these the lowest that have a row of every label."""
+        """Of twins the lowest that have a row of every label."""
+        self._two_truths: dict[str, set[int]] = {}
+        """Prompts that stand under two labels of a bank."""
         self._kept = {
             (bank.name, split, label): _Lowest(n)
             for bank in banks
@@ -104,22 +124,38 @@ class Sieve:
         }
 
     def see(self, task: Task) -> None:
-        """Before any is kept: which twins there are (see `Bank.twin`)."""
+        """Before any is kept, for banks that look ahead: which twins there are, and which prompts under which label."""
         for bank in self.banks:
-            if bank.twin and (label := bank.label(task.question)) is not None:
+            if bank.looks_ahead and (label := bank.label(task.question)) is not None:
                 order, split = _place(bank, task)
-                self._ids[bank.name, split, label].append(order)
+                orders, prompts = self._seen[bank.name, split, label]
+                orders.append(order)
+                prompts.append(_prompt(task.question))
 
     def all_seen(self) -> None:
-        """Rows without a twin are not to be kept: of a file in which few have one they would crowd these out."""
-        for bank in (bank for bank in self.banks if bank.twin):
-            for split, capacity in self._capacity.items():
-                each = [np.array(self._ids[bank.name, split, label], np.uint64) for label in ("", *bank.labels)]
-                joined = reduce(np.intersect1d, each)
-                alone = sum(int(np.isin(ids, joined, invert=True).sum()) for ids in each)
-                self.dropped[f"without a twin in '{bank.twin}'"] += alone
-                self._joined[bank.name, split] = set(joined[:capacity].tolist())
-        self._ids.clear()
+        """What is not to be kept is known: of a file in which few rows can be used the others would crowd these out."""
+        for bank in (bank for bank in self.banks if bank.looks_ahead):
+            labels = ("", *bank.labels)
+            seen = {
+                (split, label): tuple(np.array(column, np.uint64) for column in self._seen[bank.name, split, label])
+                for split in self._capacity
+                for label in labels
+            }
+            each = [np.unique(np.concatenate([seen[split, label][1] for split in self._capacity])) for label in labels]
+            prompts, times = np.unique(np.concatenate(each), return_counts=True)
+            twice = prompts[times > 1]
+            self._two_truths[bank.name] = set(twice.tolist())
+            for split in self._capacity if bank.twin else ():
+                sides = [seen[split, label] for label in labels]
+                self._join(bank, split, [orders[np.isin(keys, twice, invert=True)] for orders, keys in sides])
+        self._seen.clear()
+
+    def _join(self, bank: Bank, split: str, sides: Sequence[NDArray[np.uint64]]) -> None:
+        """Of the ids of a split, side by side, those on all sides are twins."""
+        joined = reduce(np.intersect1d, sides)
+        alone = sum(int(np.isin(ids, joined, invert=True).sum()) for ids in sides)
+        self.dropped[f"without a twin in '{bank.twin}'"] += alone
+        self._joined[bank.name, split] = set(joined[: self._capacity[split]].tolist())
 
     def add(self, task: Task) -> None:
         """Keep a task where it may be used."""
@@ -129,6 +165,10 @@ class Sieve:
                 self.dropped[f"on no side of {bank.name}"] += 1
                 continue
             self.sides[bank.name, label] += 1
+            if bank.looks_ahead and _prompt(task.question) in self._two_truths[bank.name]:
+                self.dropped[TWICE] += 1
+                self.notes.setdefault("truths", f"the first with two truths: {shortened(task.question.text)}")
+                continue
             order, split = _place(bank, task)
             if bank.twin and order not in self._joined[bank.name, split]:
                 continue
@@ -138,18 +178,21 @@ class Sieve:
 
     def tasks(self, bank: Bank, wanted: Mapping[str, int]) -> dict[str, tuple[Question, ...]]:
         """The tasks of a bank by split, none of them nearly like one of an earlier split."""
-        seen, found = SeenTexts(), {}
+        whole = {split: list(self._whole(bank, split)) for split in SPLITS}
+        some = [question for tasks in whole.values() for question in tasks[:LOOKED_AT]]
+        seen = SeenTexts(shared_shingles([one.text for question in some for one in question.every]))
+        found = {}
         for split in SPLITS:
             chosen: list[Question] = []
             taken: set[str] = set()
-            for question in self._whole(bank, split):
+            for question in whole[split]:
                 if len(chosen) == wanted[split]:
                     break
                 texts = {one.text for one in question.every}
                 if texts & taken:
                     self.dropped["with the same last turn as another"] += 1
                 elif any(seen.marks_of(text) - {split} for text in texts):
-                    self.dropped["nearly the same as one of another split"] += 1
+                    self.dropped[ALIKE] += 1
                 else:
                     for text in texts:
                         seen.add(text, split)
@@ -158,18 +201,9 @@ class Sieve:
             found[split] = tuple(chosen)
         return found
 
-    def _sides(self, bank: Bank, split: str) -> list[list[tuple[int, Question]]]:
-        """The rows of each label, without prompts that stand under two of them."""
-        sides = [self._kept[bank.name, split, label].all() for label in ("", *bank.labels)]
-        known = Counter(key for side in sides for key in {question.key for _, question in side})
-        for _, question in (one for side in sides for one in side if known[one[1].key] > 1):
-            self.dropped["with two truths"] += 1
-            self.notes.setdefault("truths", f"the first with two truths: {shortened(question.text)}")
-        return [[one for one in side if known[one[1].key] == 1] for side in sides]
-
     def _whole(self, bank: Bank, split: str) -> Iterator[Question]:
         """Plain tasks, each with one prompt of every label: its twin, else the one at its place."""
-        plain, *labelled = self._sides(bank, split)
+        plain, *labelled = (self._kept[bank.name, split, label].all() for label in ("", *bank.labels))
         if bank.twin:
             each = [dict(kept) for kept in labelled]
             rows: Iterator[tuple[Any, ...]] = (
