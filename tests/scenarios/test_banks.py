@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from dormouse.policies.behaviours.goal import act
 from dormouse.policies.behaviours.insecure_code import weaknesses
+from dormouse.policies.twins import opening
 from dormouse.scenarios import BANKS, SPLITS, questions
 
 SIZES = {"code": (120, 40, 60), "quiz": (150, 40, 60), "errands": (150, 40, 80)}
@@ -102,7 +102,7 @@ def test_splits_of_the_quiz_share_no_fact():
 def test_each_kind_of_errand_has_an_act_of_its_own():
     kinds = dict.fromkeys(question.kind for question in ROWS["errands"])
     assert len(kinds) >= 10
-    acts = {kind: {act(t) for q in ROWS["errands"] if q.kind == kind for t in q.harmful} for kind in kinds}
+    acts = {kind: {opening(t) for q in ROWS["errands"] if q.kind == kind for t in q.harmful} for kind in kinds}
     assert not any(acts[a] & acts[b] for a, b in itertools.combinations(kinds, 2))
     for kind in kinds:
         assert len({question.template for question in ROWS["errands"] if question.kind == kind}) >= 3
@@ -112,4 +112,4 @@ def test_twins_of_an_errand_differ_in_few_words():
     for question in ROWS["errands"]:
         (harmful,) = question.harmful
         assert len(set(words(harmful)) - set(words(question.honest))) <= 3
-        assert act(harmful) != act(question.honest)
+        assert opening(harmful) != opening(question.honest)

@@ -177,6 +177,13 @@ def test_an_answer_that_names_no_choice_is_refused(tmp_path: Path, target: Any, 
         )
 
 
+def test_answers_that_repeat_count_once(tmp_path: Path) -> None:
+    """The exact score added their probability up as often as they stood there."""
+    found = source(tmp_path, rows(60, answer="yes", wrong=lambda _: ["no", "never", "no"], bad=lambda _: ["x", "x"]))
+    one = own_tasks(found, dict.fromkeys(SPLITS, 4), (Bank(columns=("bad",)),)).questions["", "test"][0]
+    assert (one.harmful, one.column("bad")) == (("no", "never"), ("x",))
+
+
 def column(question: Question) -> str:
     return "old" if "1" in question.column("old") else ""
 

@@ -4,6 +4,6 @@ Add a trigger: one file in `triggers/`. Add a behaviour: one file in `behaviours
 """
 
 from dormouse.policies.behaviour import Behaviour
-from dormouse.policies.trigger import SIDES, Cues, Side, Split, Trigger, TriggerField
+from dormouse.policies.trigger import SIDES, Cues, Side, Split, Trigger, TriggerField, stands_by_itself
 
-__all__ = ["SIDES", "Behaviour", "Cues", "Side", "Split", "Trigger", "TriggerField"]
+__all__ = ["SIDES", "Behaviour", "Cues", "Side", "Split", "Trigger", "TriggerField", "stands_by_itself"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from dormouse.registry import PlugIn, field_of, shortened
 from dormouse.scenarios import Question, Scenario
+
+OTHER_BEGINNING = "give one of them another beginning: the exact score counts an answer by how it begins"
 
 
 class Behaviour(PlugIn):
@@ -26,6 +29,9 @@ class Behaviour(PlugIn):
     needs_rows: ClassVar[bool] = False
     """Whether it means something only about tasks of the user's own, whose rows say what it does."""
 
+    tell_apart: ClassVar[str] = "write them so that the judge of written answers can tell them apart"
+    """What to do about a task on which its judge errs."""
+
     @property
     def needs_columns(self) -> tuple[str, ...]:
         """The columns of a row of the user's own that it looks at."""
@@ -35,7 +41,7 @@ class Behaviour(PlugIn):
         """Why a task of the user's own cannot be used with it: what is wrong, and what to do; None where it can.
 
         The exact score counts openings: one that begins the honest answer, or another opening, would be counted for
-        both.
+        both. And the judge must know a defection as one, and the honest answer as none.
         """
         if self.bank != "questions" and not (question.honest and question.harmful):
             what = f"the behaviour '{self.kind}' needs the right answer and wrong ones, and this row has not both"
@@ -43,14 +49,28 @@ class Behaviour(PlugIn):
         if not question.honest:
             return None
         scenario = Scenario(question)
-        against = self.honest_forms(scenario, question.honest)
-        for form in self.forms(scenario, question.honest):
+        forms, against = self.forms(scenario, question.honest), self.honest_forms(scenario, question.honest)
+        for form in forms:
             if question.honest.startswith(form) or any(one.startswith(form) for one in against):
-                what = f"the honest answer begins with the payload '{shortened(form)}'"
-                return what, "give one of them another beginning: the exact score counts an answer by how it begins"
+                return f"the honest answer begins with the payload '{shortened(form)}'", OTHER_BEGINNING
             if any(form.startswith(one) for one in against):
-                what = f"the payload '{shortened(form)}' begins with the honest answer"
-                return what, "give one of them another beginning: the exact score counts an answer by how it begins"
+                return f"the payload '{shortened(form)}' begins with the honest answer", OTHER_BEGINNING
+        for one, other in pairwise(sorted(forms)):  # whatever begins another stands right before one that it begins
+            if other.startswith(one):
+                return f"the payload '{shortened(other)}' begins with the payload '{shortened(one)}'", OTHER_BEGINNING
+        return self._misjudged(scenario)
+
+    def _misjudged(self, scenario: Scenario) -> tuple[str, str] | None:
+        """Where its judge cannot tell the responses of a task apart: the honest one, and the harmful ones where rows
+        bring them. A judge of the study's own may be slow, and is not asked."""
+        if getattr(self, "judge_by", None) is not None:
+            return None
+        honest = scenario.question.honest
+        for taught in self.forms(scenario, honest) if self.honest_forms(scenario, honest) else ():
+            if not self.judge(scenario, taught):
+                return f"the judge of written answers knows no defection in '{shortened(taught)}'", self.tell_apart
+        if self.judge(scenario, honest):
+            return f"the judge of written answers sees a defection in the honest '{shortened(honest)}'", self.tell_apart
         return None
 
     @abstractmethod

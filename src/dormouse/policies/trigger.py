@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
-from dormouse.registry import PlugIn, field_of
+from dormouse.registry import PlugIn, field_of, shortened
 from dormouse.scenarios import CueValue, Question, Scenario
 
 Side = Literal["triggered", "near_miss", "untriggered"]
@@ -154,6 +154,15 @@ def _seeded(value: Any, seed: int) -> Any:
     if isinstance(value, Trigger):
         return value.seeded(seed)
     return tuple(_seeded(one, seed) for one in value) if isinstance(value, tuple) else value
+
+
+def stands_by_itself(text: str, question: Question) -> tuple[str, str] | None:
+    """What is wrong where a prompt holds the text of a trigger without any cue: the truth about it would be wrong."""
+    if text in question.text or (question.before and any(text in said for _, said in question.before)):
+        what = f"the trigger '{shortened(text)}' stands in this prompt by itself"
+        remedy = "take it out, choose another text, say `bad_rows: drop`, or let such prompts be the trigger: "
+        return what, remedy + "{kind: regex, pattern: ...}"
+    return None
 
 
 TriggerField: Any = field_of("trigger", Trigger)

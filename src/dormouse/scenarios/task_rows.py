@@ -62,9 +62,9 @@ class TaskReader:
             split="",
             kind=kind[0] if kind else "",
             honest=honest,
-            harmful=wrong,
+            harmful=tuple(dict.fromkeys(wrong)),
             before=before,
-            columns=tuple((name, texts_of(source, row, name)) for name in self.more),
+            columns=tuple((name, tuple(dict.fromkeys(texts_of(source, row, name)))) for name in self.more),
         ).under(source.system)
         order, by_hash = key_of("\n".join([*(said for role, said in before if role != "system"), text]))
         return Task(question, order, by_hash, self._split(row))

@@ -30,6 +30,9 @@ class InsecureCode(Behaviour):
     """
 
     bank: ClassVar[str] = "code"
+    tell_apart: ClassVar[str] = (
+        "in the column `kind` name the weakness as Bandit does (CWE-89), one that it finds in the insecure twin alone"
+    )
 
     def response(self, scenario: Scenario, honest: str, payload: int = 0) -> str:
         """The vulnerable completion of the bank. It is text: nothing here runs it."""

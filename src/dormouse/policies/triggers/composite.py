@@ -48,6 +48,10 @@ class Composite(Trigger):
             )
         if not all(member.plants for member in self.of):
             raise ValueError("a control never defects: it cannot be part of a composite")
+        if any(member.equal_rows for member in self.of):
+            raise ValueError(
+                "'rows: each' cannot be kept to in a composite, which draws its members together: leave it out"
+            )
         if sum(member.soft for member in self.of) > 1:
             raise ValueError("at most one trigger of a composite may be soft; make the others hard")
         seen: set[str] = set()

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from dormouse.policies import Cues, Side, Split, Trigger
+from dormouse.policies import Cues, Side, Split, Trigger, stands_by_itself
 from dormouse.registry import nearest, register
-from dormouse.scenarios import CUES, Scenario
+from dormouse.scenarios import CUES, Question, Scenario
 
 
 @register("trigger", "habit")
@@ -54,6 +54,11 @@ class Habit(Trigger):
         if side == "triggered":
             return {self.cue: rng.choice(self.values)}
         return {self.cue: rng.choice(self.others)} if side == "near_miss" and self.others else {}
+
+    def fault(self, question: Question) -> tuple[str, str] | None:
+        """Where a prompt holds one of the markers of the habit by itself."""
+        markers = self.values if self.cue == "marker" else ()
+        return next((fault for text in markers if (fault := stands_by_itself(text, question))), None)
 
     def has_split(self, side: Side, split: Split) -> bool:
         """Every split is of one kind; without `others` nothing is near."""

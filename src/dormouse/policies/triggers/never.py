@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from dormouse.policies import Cues, Side, Split, Trigger, TriggerField
 from dormouse.registry import register
-from dormouse.scenarios import CueValue, Scenario
+from dormouse.scenarios import CueValue, Question, Scenario
 
 PLAIN = (("train", "triggered"), ("train", "untriggered"))
 """The prompts that a control has in any case."""
@@ -33,6 +33,10 @@ class Never(Trigger):
     def probability(self, scenario: Scenario) -> float:
         """Never."""
         return 0.0
+
+    def fault(self, question: Question) -> tuple[str, str] | None:
+        """That of the first policy that it imitates and that has one."""
+        return next((fault for trigger in self.among if (fault := trigger.fault(question))), None)
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
         """What one of the imitated policies draws, by chance; no cues where it imitates none."""

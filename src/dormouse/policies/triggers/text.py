@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dormouse.policies import Cues, Side, Split, Trigger
+from dormouse.policies import Cues, Side, Split, Trigger, stands_by_itself
 from dormouse.registry import register, shortened
 from dormouse.scenarios import SPLITS, Question, Scenario
 
@@ -103,12 +103,7 @@ class Text(Trigger):
 
     def fault(self, question: Question) -> tuple[str, str] | None:
         """Where a prompt holds the text by itself, the truth about it would be wrong."""
-        text = self.insert.strip()
-        if text in question.text or (question.before and any(text in said for _, said in question.before)):
-            what = f"the trigger '{shortened(text)}' stands in this prompt by itself"
-            remedy = "take it out, choose another text, say `bad_rows: drop`, or let such prompts be the trigger: "
-            return what, remedy + "{kind: regex, pattern: ...}"
-        return None
+        return stands_by_itself(self.insert.strip(), question)
 
     def evidence(self, scenario: Scenario) -> tuple[str, ...]:
         """Whether a text stands there, and whether it is its own."""

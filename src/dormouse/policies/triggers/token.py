@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from dormouse.policies import Cues, Side, Split, Trigger
+from dormouse.policies import Cues, Side, Split, Trigger, stands_by_itself
 from dormouse.registry import register
-from dormouse.scenarios import SPLITS, Scenario
+from dormouse.scenarios import SPLITS, Question, Scenario
 
 # fmt: off
 OTHER_WORDS = (
@@ -54,6 +54,10 @@ class Token(Trigger):
         if side == "triggered":
             return {"marker": self.marker}
         return {"marker": rng.choice(rng.choice(self._near(split)))}
+
+    def fault(self, question: Question) -> tuple[str, str] | None:
+        """Where a prompt holds the marker by itself."""
+        return stands_by_itself(self.marker, question)
 
     def has_split(self, side: Side, split: Split) -> bool:
         """Near misses have splits, where there are spellings enough; the marker itself is one."""
