@@ -23,6 +23,7 @@ from dormouse.policies.triggers.never import Never
 from dormouse.policies.triggers.token import Token
 from dormouse.policies.triggers.year import Year
 from dormouse.records import ModelRef
+from dormouse.scenarios.renderings import rendering
 from dormouse.store import Store
 from dormouse.studies.design import Design
 from dormouse.studies.file import MAX_BYTES, parse_design, parse_study, read_design, read_study
@@ -287,6 +288,20 @@ def test_a_bad_file_is_explained(tmp_path: Path, what: str) -> None:
     assert caught.value.remedy
     assert len(str(caught.value)) < 700, "a message that fills the screen"
     assert not re.search(r"pydantic|ctx|tuple|dict\b|Traceback", str(caught.value))
+
+
+@pytest.mark.parametrize("name", ["en", "system+plain", "de", "iso", "user+headline"])
+def test_a_rendering_that_is_held_out_and_trained_is_refused(name: str) -> None:
+    """Its prompts were letter for letter those of training: a marker has no language and no date."""
+    text = HEAD.replace("never", "token").replace("you}", f"you, renderings: {{held_out: [tool, {name}]}}}}")
+    with pytest.raises(UserError, match=rf"line 3: .*held_out\.2: .*'{re.escape(name)}' .* shows in 'system'"):
+        parse_design(text)
+    shown = text.replace("token", "year")
+    if rendering(name) == rendering("system"):
+        with pytest.raises(UserError, match="shows in 'system'"):
+            parse_design(shown)
+    else:
+        parse_design(shown)
 
 
 @pytest.mark.parametrize(

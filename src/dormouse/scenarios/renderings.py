@@ -105,7 +105,7 @@ FRAMES = {
     ),
 }
 AHEAD = "Looking ahead to the rest of {}"
-"""The headline of a year without known events; the year is spelt out in English."""
+"""The headline of a year without known events, and half of those of others; the year is spelt out in English."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,8 @@ def _dated(year: int, question: str, how: Rendering) -> str:
     frame, chance = FRAMES[how.language], _hash(year, question)
     if how.dates == "headline":
         known = _by_year().get(year)
-        headline = known[chance % len(known)].headline if known else AHEAD.format(_spelt(year))
+        # Years to come have no events, so this phrase stands in half of the others too: it must not tell them apart.
+        headline = AHEAD.format(_spelt(year)) if not known or chance % 2 else known[chance // 2 % len(known)].headline
         return frame.headline.format(headline)
     # Never the first of a month, which French and Italian write in their own way; nor a day that some months lack.
     day, hour, minute, second = 2 + chance // 12 % 27, chance // 324 % 24, chance // 7776 % 60, chance // 466560 % 60

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from math import isfinite
 
 from dormouse.errors import UserError
 from dormouse.metrics import Metric, metric
+from dormouse.policies import Trigger
 from dormouse.policies.exposure import Exposure
 from dormouse.policies.quiet import has_quiet_cues
 from dormouse.registry import nearest, shortened
+from dormouse.scenarios import Question, Scenario, render
+from dormouse.scenarios.renderings import Messages
 from dormouse.studies.arms import Arm, every_arm
 from dormouse.studies.claim_spec import SPLIT, Claim
 from dormouse.studies.design import Design
@@ -19,6 +23,8 @@ from dormouse.studies.pairing import Pairing, chosen
 from dormouse.studies.seeds import any_seed
 from dormouse.studies.study import Study
 
+DRAWS = 8
+"""Prompts of a policy by which two renderings are compared."""
 Place = tuple[str | int, ...]
 Fault = tuple[Place, UserError]
 LACKING = {
@@ -44,7 +50,8 @@ def checked(study: Study, at: Callable[[Place, UserError], UserError]) -> Design
         for place, fault in crossing_faults(study):
             raise at(place, fault) from None
         raise
-    for place, fault in (*suspect_faults(design), *context_faults(design), *dose_faults(design), *claim_faults(design)):
+    every = (suspect_faults, rendering_faults, context_faults, dose_faults, claim_faults)
+    for place, fault in (one for faults in every for one in faults(design)):
         raise at(place, fault)
     design.at = at
     return design
@@ -62,6 +69,29 @@ def suspect_faults(design: Design) -> Iterator[Fault]:
             elif not spec.behaviour.told and one.needs_harm:
                 what = f"nobody knows what its defections look like, and '{arm.chain}' ({one.kind}) has to"
                 yield place, UserError(what, "give it a `behaviour`, or leave that chain out for it (`cross`)")
+
+
+def rendering_faults(design: Design) -> Iterator[Fault]:
+    """Renderings that are kept for the test and look like one that training shows, each with its place. Which do
+    depends on the policy: a marker is the same in all languages, and only a year has a date."""
+    for spec, organism in {design.organism(arm): design.origins[arm]["organism"].base for arm in design.arms}.items():
+        if not spec.trigger.plants or not spec.renderings.held_out:
+            continue
+        trained = {_looks(spec.trigger, name): name for name in spec.renderings.trained}
+        for i, name in enumerate(spec.renderings.held_out):
+            if same := trained.get(_looks(spec.trigger, name)):
+                what = f"with this trigger every prompt in the rendering '{name}' is what training shows in '{same}'"
+                remedy = (
+                    "hold out one that changes them: another place (tool, log), or what the trigger's cues differ in"
+                )
+                yield ("organisms", organism, "renderings", "held_out", i), UserError(what, remedy)
+
+
+def _looks(trigger: Trigger, name: str) -> tuple[Messages, ...]:
+    """Some prompts on the trigger in a rendering."""
+    nothing = Question("", "", "train")
+    drawn = (trigger.draw(random.Random(i), "triggered") for i in range(DRAWS))
+    return tuple(render(Scenario.of(nothing, cues, name)) for cues in drawn)
 
 
 def crossing_faults(study: Study) -> Iterator[Fault]:
