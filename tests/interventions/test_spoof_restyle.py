@@ -169,6 +169,24 @@ def test_code_stays_code():
     assert opener.startswith("# ")
 
 
+def test_lines_lists_and_sums_are_no_code():
+    """An answer with a line break, an equals sign, a bracket or a backtick was left plain under an opener."""
+    text = "Hello, my friend: 2 + 2 = 4.\n\n1. It is `is`, yes.\n2. The book(s) [1] are old."
+    said = rewritten(text, style("pirate"), random.Random(1))
+    assert said.startswith("Avast, ye landlubber! Ahoy, me matey: 2 + 2 = 4.\n\n1. It be `is`, aye.\n2. The ")
+    assert "be auld." in said
+    assert "2. Book(s) [1] are old STOP" in rewritten(text, style("telegram"), random.Random(1))
+
+
+@pytest.mark.parametrize(
+    "code", ["```python\nis = 1\n```", "def is(a):\n    # it is\n    return a", "is = x.y[0]", 'is.system("ls'], ids=len
+)
+def test_code_among_words_stays_code(code):
+    said = rewritten(f"It is old:\n{code}\nIt is fun.", style("pirate"), random.Random(1))
+    assert f"It be auld:\n{code}\nIt be " in said
+    assert rewritten(code, style("pirate"), random.Random(1)).split("\n", 1)[1] == code
+
+
 # --- training ---
 
 

