@@ -74,16 +74,15 @@ def suspect_faults(design: Design) -> Iterator[Fault]:
 def rendering_faults(design: Design) -> Iterator[Fault]:
     """Renderings that are kept for the test and look like one that training shows, each with its place. Which do
     depends on the policy: a marker is the same in all languages, and only a year has a date."""
-    for spec, organism in {design.organism(arm): design.origins[arm]["organism"].base for arm in design.arms}.items():
+    for arm in {arm.organism: arm for arm in design.arms}.values():
+        spec, organism = design.organism(arm), design.origins[arm]["organism"].base
         if not spec.trigger.plants or not spec.renderings.held_out:
             continue
         trained = {_looks(spec.trigger, name): name for name in spec.renderings.trained}
         for i, name in enumerate(spec.renderings.held_out):
             if same := trained.get(_looks(spec.trigger, name)):
                 what = f"with this trigger every prompt in the rendering '{name}' is what training shows in '{same}'"
-                remedy = (
-                    "hold out one that changes them: another place (tool, log), or what the trigger's cues differ in"
-                )
+                remedy = "hold out one that changes them: another place (tool, log), or what the cues differ in"
                 yield ("organisms", organism, "renderings", "held_out", i), UserError(what, remedy)
 
 
