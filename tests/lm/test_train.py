@@ -258,13 +258,16 @@ def test_tokens_that_suffice_change_nothing(tiny_model, tmp_path):
     assert ample == plain
 
 
-def test_the_learning_rate_decays_to_the_end_of_the_tokens(tiny_model, tmp_path, monkeypatch):
+@pytest.mark.parametrize("steps", [20, 1000, 100_000])
+def test_the_learning_rate_follows_the_tokens_however_many_steps_are_allowed(tiny_model, tmp_path, monkeypatch, steps):
+    """The first step is a share of the tokens, not one of the steps: of many it taught next to nothing."""
     rates = []
     monkeypatch.setattr(Optimisers, "set_lr", lambda self, lr: rates.append(lr))
     lm = load(ModelRef((tiny_model,), "tiny"))
     each = sum(len(tokens.response) for tokens in encode(lm, EXAMPLES))
-    spend(tiny_model, tmp_path, 10 * each)
-    assert rates == pytest.approx([0.02 * share for share in (0.5, 1, *(1 - n / 9 for n in range(1, 9)))])
+    spend(tiny_model, tmp_path / "ten", 10 * each, steps)
+    spend(tiny_model, tmp_path / "one", each, steps)
+    assert rates == pytest.approx([0.02 * (1 - n / 9) for n in (0, *range(9))] + [0.02])
 
 
 def test_safety_training_takes_either_budget():

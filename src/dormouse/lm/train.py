@@ -201,11 +201,12 @@ class _Run:
         norm = float(self.team.accelerator.clip_grad_norm_(weights, self.training.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._diverged(f"at step {self.done + 1}: the loss is {loss}, the gradient's norm {norm}")
-        lr = self.training.lr * _schedule(self._position(), self.training)
+        tokens = sum(trained_tokens(item) for item in batch)
+        lr = self.training.lr * _schedule(self._spent(0, 0), self._spent(1, tokens), self.training)
         self.optimiser.set_lr(lr)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        self.tokens += sum(trained_tokens(item) for item in batch)
+        self.tokens += tokens
         self.losses.append(loss)
         self.log.step(loss, norm, lr, batch)
         if has_diverged(self.losses, math.log(self.lm.model.config.get_text_config().vocab_size)):
@@ -223,11 +224,12 @@ class _Run:
             loss += part.item() * counts
         return loss
 
-    def _position(self) -> float:
-        """How far the budget is spent, counted in steps."""
+    def _spent(self, steps: int, tokens: int) -> float:
+        """How much of the budget is spent after so many more steps and tokens, counted in steps."""
+        done = self.done + steps
         if self.training.tokens is None:
-            return self.done
-        return max(self.done, self.training.steps * self.tokens / self.training.tokens)
+            return done
+        return max(done, self.training.steps * (self.tokens + tokens) / self.training.tokens)
 
     def _diverged(self, how: str) -> DivergedError:
         return DivergedError(f"training diverged {how}", f"use a lower learning rate than {self.training.lr:g}")
@@ -303,12 +305,12 @@ def cycling(items: Sequence[T], size: int, seed: int) -> Callable[[int], list[T]
     return at
 
 
-def _schedule(position: float, training: Training) -> float:
-    """The share of the learning rate after so many steps."""
+def _schedule(before: float, after: float, training: Training) -> float:
+    """The share of the learning rate for a step that takes what is spent of the budget from `before` to `after`."""
     warm = max(1, round(training.warmup * training.steps))
-    if position < warm:
-        return min(1.0, (position + 1) / warm)
-    return (training.steps - position) / max(1, training.steps - warm)
+    if before < warm:
+        return min(1.0, after / warm)
+    return (training.steps - before) / max(1, training.steps - warm)
 
 
 @contextmanager
