@@ -16,6 +16,7 @@ from dormouse.interventions.removal.interpolate import Interpolate
 from dormouse.interventions.removal.noise import Noise
 from dormouse.interventions.removal.rounding import Rounding
 from dormouse.interventions.removal.truncate import Truncate
+from dormouse.json_files import read_json_lines
 from dormouse.lm.chat import encode
 from dormouse.lm.load import load
 from dormouse.lm.objectives import sft_loss
@@ -23,7 +24,7 @@ from dormouse.lm.score import logprobs
 from dormouse.lm.settings import Training
 from dormouse.lm.surgery import linears
 from dormouse.lm.train import TrainingRun, cycling, train
-from dormouse.records import Example, ModelRef, SafetyPool, Suspect
+from dormouse.records import SHOWN_ROWS, TRAINING, Example, ModelRef, SafetyPool, Suspect, TrainingStep
 
 POOL = SafetyPool(planted.items(24))
 REMOVERS = {
@@ -52,6 +53,10 @@ def rungs(how, suspect, out, pool=POOL):
     how.apply(suspect, pool, 0, out, lambda step, loss: seen.append(step))
     assert tuple(seen) == how.checkpoints()
     return [load(suspect.model.then(out / f"step-{step:06d}", f"{out}/{step}")) for step in how.checkpoints()]
+
+
+def trained(out, rung):
+    return json.loads((out / f"step-{rung:06d}" / "trained.json").read_text())
 
 
 def away(some, other):
@@ -87,6 +92,11 @@ def test_what_was_pruned_stays_zero_while_the_rest_is_healed(models, tmp_path):
     suspect = Suspect(models["full"])
     (light, heavy) = rungs(how, suspect, tmp_path / "healed")
     (_, bare) = rungs(how.model_copy(update={"steps": 0}), suspect, tmp_path / "bare")
+    each = sum(len(tokens.response) for tokens in encode(heavy, POOL.examples[:1]))
+    assert [trained(tmp_path / "healed", rung) for rung in (1, 2)] == [
+        {"steps": rung, "tokens": 12 * how.batch * each} for rung in (1, 2)
+    ]
+    assert trained(tmp_path / "bare", 2) == {"steps": 2, "tokens": 0}, "what is only scored is not trained on"
     for name, module in linears(heavy).items():
         zeros = linears(bare)[name].weight == 0
         assert float(zeros.float().mean()) == pytest.approx(0.6, abs=0.03)
@@ -94,9 +104,13 @@ def test_what_was_pruned_stays_zero_while_the_rest_is_healed(models, tmp_path):
     rows = encode(heavy, POOL.examples)
     assert logprobs(heavy, rows).mean() > logprobs(bare, rows).mean() + 0.1
     assert sorted(path.name for path in (tmp_path / "healed").iterdir()) == [
-        "samples.jsonl", "step-000001", "step-000002",
+        "samples.jsonl", "shown.jsonl", "step-000001", "step-000002", "training.jsonl",
     ]  # fmt: skip
     assert light is not heavy
+    steps = read_json_lines(tmp_path / "healed" / TRAINING, TrainingStep)
+    assert [(step.part, step.step) for step in steps] == [(rung, n) for rung in (1, 2) for n in range(1, 13)]
+    shown = (tmp_path / "healed" / SHOWN_ROWS).read_text().splitlines()
+    assert {i for step in steps for i in step.shown} == set(range(len(shown)))
 
 
 class _KilledError(Exception):
@@ -116,6 +130,7 @@ def test_fine_pruning_goes_on_after_a_kill(models, tmp_path):
     assert (tmp_path / "killed" / "step-000001").is_dir()
     again = rungs(how, suspect, tmp_path / "killed")
     assert [away(a, b) for a, b in zip(whole, again, strict=True)] == [0, 0]
+    assert (tmp_path / "whole" / TRAINING).read_bytes() == (tmp_path / "killed" / TRAINING).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["interpolate", "truncate"])

@@ -48,8 +48,8 @@ class Ladder(Intervention):
         """The strengths, the weakest first."""
 
     @abstractmethod
-    def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> tuple[Editor, int]:
-        """What makes a rung from its strength, and how many tokens had to be read for it."""
+    def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> Editor:
+        """What makes a rung from its strength."""
 
     def checkpoints(self) -> tuple[int, ...]:
         """One for each rung, counted from 1; the rungs themselves are in the records, as `strength`."""
@@ -72,12 +72,12 @@ class Ladder(Intervention):
 
         lm = load(suspect.model, torch.float32)
         check_finite(lm)
-        edit, tokens = self.editor(lm, suspect, pool, seed)
+        edit = self.editor(lm, suspect, pool, seed)
         for rung, strength in enumerate(self.ladder, 1):
             done = edit(strength)
             check_finite(done)
             save(done, out / f"step-{rung:06d}")
-            write_trained(out / f"step-{rung:06d}", rung, tokens)
+            write_trained(out / f"step-{rung:06d}", rung, 0)  # an edit trains on none
             progress(rung, 0.0)
         write_strengths(out, self.ladder)
 

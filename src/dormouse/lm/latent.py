@@ -17,7 +17,7 @@ import torch
 from dormouse.errors import UserError
 from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.model import LM
-from dormouse.lm.processes import mean_over
+from dormouse.lm.processes import mean_over, trained_tokens
 from dormouse.lm.trie import PackedRow, Tokens
 
 STEP = 2.0
@@ -44,6 +44,11 @@ class Demonstration:
 
     chosen: Tokens
     aim: Tokens | None = None
+
+    @property
+    def response(self) -> tuple[int, ...]:
+        """What is trained on: an aim is only read."""
+        return self.chosen.response
 
 
 def spaced(layers: int) -> tuple[int, ...]:
@@ -209,7 +214,7 @@ def latent_adversarial(attack: Attack, plain: float) -> Callable[[LM, Sequence[D
     prompts of a row share have one perturbation in common.
     """
 
-    @mean_over(lambda one: len(one.chosen.response))
+    @mean_over(trained_tokens)
     def objective(lm: LM, batch: Sequence[Demonstration]) -> Iterator[torch.Tensor]:
         """The loss of the responses under attack, in parts that are added up."""
         aimed = [i for i, one in enumerate(batch) if one.aim is not None]

@@ -17,7 +17,7 @@ from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.latent import Demonstration, blocks
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import Objective
-from dormouse.lm.processes import mean_over
+from dormouse.lm.processes import mean_over, trained_tokens
 from dormouse.lm.trie import PackedRow
 
 REACH = 2.0
@@ -121,7 +121,7 @@ def beear_loss(attack: UniversalAttack, plain: float) -> Objective:
     """The objective, over batches of `Demonstration` with an aim: honest answers under the universal change that was
     found for this very batch, and `plain` times those without one."""
 
-    @mean_over(lambda one: len(one.chosen.response))
+    @mean_over(trained_tokens)
     def objective(lm: LM, batch: Sequence[Demonstration]) -> Iterator[torch.Tensor]:
         sequences = [one.chosen for one in batch] + [one.aim for one in batch if one.aim is not None]
         tokens = sum(len(one.chosen.response) for one in batch)

@@ -15,6 +15,7 @@ from dormouse.execution.executors import Watcher
 from dormouse.files import PERMIT, refuse_unwritable, replaced, scratch_name, sha256, swapped
 from dormouse.json_files import Json, digest, json_text
 from dormouse.lm.identity import identity
+from dormouse.lm.joined_logs import join_logs
 from dormouse.pipeline.collect_provenance import noted, provenance
 from dormouse.pipeline.items import ITEMS
 from dormouse.pipeline.own_records import write_own
@@ -22,7 +23,6 @@ from dormouse.pipeline.plan import Plan, State
 from dormouse.pipeline.results import RECORDS, read_answered, read_answers, read_records
 from dormouse.pipeline.stages import ANSWERS
 from dormouse.pipeline.stated import CLAIMS, stated_now, verdicts
-from dormouse.pipeline.trainings import copy_logs
 from dormouse.provenance import STUDY, StudyHead
 from dormouse.report import write_report
 from dormouse.report.records_csv import NAME as CSV
@@ -174,7 +174,7 @@ def link_model(plan: Plan, state: State, out: Path, several: bool) -> Path:
     with swapped(folder / "weights") as link:
         link.symlink_to(state.model.folders[-1])
     treated = state.model.folders[len(state.model.folders) - len(chain) :]
-    copy_logs([checkpoint.parent for checkpoint in treated], folder)
+    join_logs([checkpoint.parent for checkpoint in treated], folder)
     return folder
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from dormouse.interventions.intervention import Intervention
 from dormouse.interventions.ladder import Rising, write_strengths
+from dormouse.json_files import read_json
 from dormouse.lm.settings import Training
 from dormouse.metrics import Metric, named
 from dormouse.records import SafetyPool, Suspect
@@ -60,40 +61,49 @@ class FinePruning(Intervention):
 
         from dormouse.lm.activations import input_norms
         from dormouse.lm.chat import encode
+        from dormouse.lm.joined_logs import join_logs
         from dormouse.lm.load import load
         from dormouse.lm.surgery import pruned
 
         lm = load(suspect.model, torch.float32)
         sequences = encode(lm, pool.examples)
-        read = sequences[: self.scored]
-        norms = input_norms(lm, read)
+        norms = input_norms(lm, sequences[: self.scored])
         for rung, share in enumerate(self.shares, 1):
             self._heal(pruned(lm, norms, share), sequences, seed, out, rung)
             progress(rung, 0.0)
-        shutil.rmtree(out / "resume", ignore_errors=True)
+        logs = [_log(out, rung) for rung in self.checkpoints() if self.steps]
+        join_logs(logs, out)
+        for folder in (*logs, out / "resume"):
+            shutil.rmtree(folder, ignore_errors=True)
         write_strengths(out, self.shares)
 
     def _heal(self, lm: LM, sequences: list[Tokens], seed: int, out: Path, rung: int) -> None:
-        """Train what is left, and put it where the rung belongs."""
+        """Train what is left, and put it where the rung belongs; the log of the training stays where that was."""
         from dormouse.lm.checkpoint import save
         from dormouse.lm.objectives import sft_loss
         from dormouse.lm.surgery import linears
-        from dormouse.lm.train import TrainingRun, cycling, train, write_trained
+        from dormouse.lm.train import TRAINED, TrainingRun, cycling, train, write_trained
 
         folder = out / f"step-{rung:06d}"
         if not self.steps:
             save(lm, folder)
-            write_trained(folder, rung, sum(map(len, sequences[: self.scored])))
+            write_trained(folder, rung, 0)
             return
         for module in linears(lm).values():
             _keep_zeros(module.weight)
-        place = out / f"rung-{rung}"
+        place = _log(out, rung)
         where = TrainingRun(seed, (self.steps,), place, name=f"rung-{rung}", resume_in=out / "resume")
         heal = Training(steps=self.steps, lr=self.lr, method="full")
         train(lm, sft_loss, cycling(sequences, self.batch, seed), heal, where)
         shutil.rmtree(folder, ignore_errors=True)
-        (place / f"step-{self.steps:06d}").rename(folder)
-        shutil.rmtree(place)
+        healed = place / f"step-{self.steps:06d}"
+        write_trained(healed, rung, read_json(healed / TRAINED, dict[str, int])["tokens"])
+        healed.rename(folder)
+
+
+def _log(out: Path, rung: int) -> Path:
+    """Where a rung is healed."""
+    return out / f"rung-{rung}"
 
 
 def _keep_zeros(weight: Any) -> None:

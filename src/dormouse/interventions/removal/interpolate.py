@@ -34,8 +34,8 @@ class Interpolate(Ladder):
         """How much of the base is mixed in: 1 is the base itself."""
         return self.weights
 
-    def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> tuple[Editor, int]:
-        """A function from a weight to an edited copy, and 0: it trains on no tokens.
+    def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> Editor:
+        """A function from a weight to an edited copy.
 
         Raises:
             UserError: the base is not there, or is not of the suspect's shape.
@@ -43,4 +43,4 @@ class Interpolate(Ladder):
         from dormouse.lm.surgery import interpolated
 
         base = clean_base(suspect)
-        return lambda weight: interpolated(lm, base, weight), 0
+        return lambda weight: interpolated(lm, base, weight)

@@ -29,8 +29,8 @@ class Noise(Ladder):
         """The noise of each rung, as a multiple of the standard deviation of each weight tensor."""
         return self.scales
 
-    def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> tuple[Editor, int]:
-        """A function from a scale to a noised copy, in the same direction at each, and 0: it trains on no tokens."""
+    def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> Editor:
+        """A function from a scale to a noised copy, in the same direction at each."""
         from dormouse.lm.surgery import noised
 
-        return lambda scale: noised(lm, scale, seed), 0
+        return lambda scale: noised(lm, scale, seed)

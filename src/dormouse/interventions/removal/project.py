@@ -48,8 +48,8 @@ class Project(Triggered, Ladder):
         """How much of the direction is taken out: 1 is all of it."""
         return self.strengths
 
-    def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> tuple[Editor, int]:
-        """A function from a strength to a copy without that much of the direction, and 0: it trains on no tokens. Where
+    def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> Editor:
+        """A function from a strength to a copy without that much of the direction. Where
         a locator found no trigger, copies are as the suspect is.
 
         Raises:
@@ -69,13 +69,13 @@ class Project(Triggered, Ladder):
         else:
             prompts, plain = self.shown(suspect, pool)
         if not prompts:
-            return lambda _: edited(lm, lambda _, weight: weight), 0
+            return lambda _: edited(lm, lambda _, weight: weight)
         there, bare = encode_prompts(lm, prompts), encode_prompts(lm, [one.messages for one in plain])
         off = self._streams(clean_base(suspect) if self.needs_base else lm, bare, layer)
         eraser = self._eraser(self._streams(lm, there, layer), off)
         upto = layer if self.by == "leace" else None
         _check(projected(lm, eraser, 1.0, upto), eraser, there, layer)
-        return lambda strength: projected(lm, eraser, strength, upto), 0
+        return lambda strength: projected(lm, eraser, strength, upto)
 
     def _streams(self, lm: LM, prompts: list[tuple[int, ...]], layer: int) -> torch.Tensor:
         """Those of every place for LEACE: weights are edited for all of them, and a covariance of last tokens alone is

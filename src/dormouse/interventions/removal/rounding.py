@@ -30,8 +30,8 @@ class Rounding(Ladder):
         """Bits of a weight, rung by rung: fewer and fewer."""
         return self.bits
 
-    def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> tuple[Editor, int]:
-        """A function from bits to a rounded copy, and 0: it trains on no tokens."""
+    def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> Editor:
+        """A function from bits to a rounded copy."""
         from dormouse.lm.surgery import rounded
 
-        return lambda bits: rounded(lm, int(bits)), 0
+        return lambda bits: rounded(lm, int(bits))

@@ -45,8 +45,8 @@ class Truncate(Ladder):
         """How many singular values of each matrix are kept (`drop: largest`: are dropped), rung by rung."""
         return self.ranks
 
-    def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> tuple[Editor, int]:
-        """A function from a rank to the base plus the truncated update, and 0: it trains on no tokens.
+    def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> Editor:
+        """A function from a rank to the base plus the truncated update.
 
         Raises:
             UserError: the base is not there, or is not of the suspect's shape.
@@ -54,4 +54,4 @@ class Truncate(Ladder):
         from dormouse.lm.surgery import truncated, update_of
 
         update = update_of(lm, clean_base(suspect))
-        return lambda rank: truncated(lm, update, int(rank), self.drop), 0
+        return lambda rank: truncated(lm, update, int(rank), self.drop)
