@@ -50,6 +50,19 @@ def test_prompt_places_are_those_of_prompts(lm):
     assert int(within.sum()) == len({prompt[:n] for prompt in longest for n in range(1, len(prompt) + 1)})
 
 
+def test_the_radius_is_that_of_tokens_alone(lm):
+    """Padding has a length too: a batch with one long prompt had a ball of another size."""
+    prompts = [tuple(range(10, 14)), tuple(range(20, 24)), tuple(range(30, 70))]
+    lm = replace(lm, layout=replace(lm.layout, rows="padded"))
+    (row,) = rows_for(lm, [Tokens(prompt, (5, 7)) for prompt in prompts])
+    lengths = lm.model.get_input_embeddings().weight[torch.tensor(sum(prompts, ()))].norm(dim=-1)
+    perturbation = Perturbation(lm, row, Attack((0,), 0.5, 1))
+    with perturbation.applied():
+        response_logprobs(lm, row)
+    assert not row.real.all()
+    assert float(perturbation.radii[0]) == pytest.approx(0.5 * float(lengths.median()), rel=1e-5)
+
+
 def test_it_stays_in_its_ball_and_makes_matters_worse(lm):
     row, perturbation = perturbed(lm)
     with torch.no_grad():

@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity
 from dormouse.lm import surgery
 from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.chat import encode
-from dormouse.lm.consistency import Streams, crow_loss, real_places
+from dormouse.lm.consistency import Streams, crow_loss
 from dormouse.lm.distil import distil_loss
 from dormouse.lm.latent import Demonstration, blocks
 from dormouse.lm.layout import Layout
@@ -90,7 +90,7 @@ def test_inconsistency_is_that_of_the_hidden_states(lm):
         hook.remove()
     states = [lm.model.get_input_embeddings()(row.ids), *hidden]
     wanted = torch.stack([(1 - cosine_similarity(a, b, dim=-1)).mean() for a, b in itertools.pairwise(states)])
-    assert streams.inconsistency(real_places(row)).item() == pytest.approx(float(wanted.mean()), rel=1e-4)
+    assert streams.inconsistency(row.real).item() == pytest.approx(float(wanted.mean()), rel=1e-4)
     assert not any(block._forward_hooks or block._forward_pre_hooks for block in blocks(lm))
 
 

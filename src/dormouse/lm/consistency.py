@@ -18,7 +18,7 @@ from dormouse.lm.latent import blocks
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import Objective
 from dormouse.lm.processes import mean_over, trained_tokens
-from dormouse.lm.trie import PackedRow, Tokens
+from dormouse.lm.trie import Tokens
 
 
 class Streams:
@@ -65,11 +65,6 @@ class Streams:
         return torch.stack([(1 - cosine_similarity(a, b, dim=-1, eps=1e-8))[real].mean() for a, b in pairs]).mean()
 
 
-def real_places(row: PackedRow) -> torch.Tensor:
-    """(R, T), bool: which places of a row hold a token."""
-    return torch.arange(row.ids.shape[1])[None] < row.lengths[:, None]
-
-
 def crow_loss(alpha: float, epsilon: float) -> Objective:
     """`sft_loss` plus `alpha` times the inconsistency under the worst step of the embeddings, over batches of `Tokens`.
 
@@ -81,7 +76,7 @@ def crow_loss(alpha: float, epsilon: float) -> Objective:
     def objective(lm: LM, batch: Sequence[Tokens]) -> Iterator[torch.Tensor]:
         tokens = sum(len(sequence.response) for sequence in batch)
         for row in rows_for(lm, batch):
-            real, part = real_places(row).to(lm.device), len(row.target) / tokens
+            real, part = row.real.to(lm.device), len(row.target) / tokens
             streams = Streams(lm)
             with streams.watched():
                 response_logprobs(lm, row)

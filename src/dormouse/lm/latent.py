@@ -197,10 +197,10 @@ class Perturbation:
 
 
 def prompt_places(row: PackedRow) -> torch.Tensor:
-    """(R, T, 1): 1 where a row holds a token of a prompt (or padding), 0 where it holds one of a response."""
+    """(R, T, 1): 1 where a row holds a token of a prompt, 0 where it holds one of a response, or padding."""
     first = torch.ones(len(row.owner), dtype=torch.bool)
     first[1:] = row.owner[1:] != row.owner[:-1]  # reads the last token of the prompt
-    within = torch.ones(row.ids.numel())
+    within = row.real.cpu().flatten().float()
     within[row.keep[row.source[~first]]] = 0.0
     within[row.keep[row.source[first]]] = 1.0
     return within.view(*row.ids.shape, 1)

@@ -41,6 +41,11 @@ class PackedRow:
     owner: torch.Tensor
     apart: bool = False
 
+    @property
+    def real(self) -> torch.Tensor:
+        """(R, T), bool: which places hold a token, and no padding."""
+        return torch.arange(self.ids.shape[1], device=self.lengths.device)[None] < self.lengths[:, None]
+
     def to(self, device: torch.device) -> PackedRow:
         """The same on a device."""
         moved: dict[str, Any] = {
