@@ -8,13 +8,13 @@ from lm.architectures import tiny_model as tiny_mixture
 
 from dormouse.errors import UserError
 from dormouse.lm import surgery
-from dormouse.lm.activations import input_norms, last_stream
-from dormouse.lm.chat import encode, encode_prompts
+from dormouse.lm.activations import input_norms
+from dormouse.lm.chat import encode
 from dormouse.lm.checkpoint import save
+from dormouse.lm.erasure import Eraser, projected
 from dormouse.lm.load import load
 from dormouse.lm.lora import add_adapter
 from dormouse.lm.model import LM
-from dormouse.lm.surgery import Eraser, leace_eraser, plain_eraser
 from dormouse.lm.trie import Tokens
 from dormouse.records import Example, ModelRef
 
@@ -51,7 +51,7 @@ def edits(lm, base):
         "noised": surgery.noised(lm, 0.1, 0),
         "shrunk": surgery.shrunk(lm, 0.5, 0.1, 0),
         "rounded": surgery.rounded(lm, 4),
-        "projected": surgery.projected(lm, eraser, 1.0),
+        "projected": projected(lm, eraser, 1.0),
     }
 
 
@@ -144,6 +144,19 @@ def test_what_rounds_or_projects_needs_a_finite_model(lm):
         surgery.check_finite(lm)
 
 
+def test_a_suspect_whose_output_layer_was_untied_is_held_to_a_base_in_which_it_is_tied(lm, base):
+    """An edit of the embeddings, or an adapter on them alone, unties them: what came after it was refused."""
+    assert "lm_head.weight" not in weights(lm)
+    untied = projected(lm, Eraser(torch.ones(32), torch.ones(32) / 32, torch.zeros(32)), 1.0)
+    whole = weights(surgery.interpolated(untied, base, 1.0))
+    head, embedding = whole["lm_head.weight"], whole["model.embed_tokens.weight"]
+    assert torch.equal(head, embedding)
+    assert torch.equal(embedding, weights(base)["model.embed_tokens.weight"])
+    assert {"lm_head.weight", "model.embed_tokens.weight"} < surgery.update_of(untied, base).keys()
+    with pytest.raises(UserError, match=r"lm_head.weight the shapes are none in the suspect"):
+        surgery.check_alike(base, untied)
+
+
 def test_another_base_and_a_rank_of_zero_are_refused(lm, base):
     base.model.model.layers[0].mlp.up_proj.weight = torch.nn.Parameter(torch.zeros(3, 32))
     for edit in (lambda: surgery.interpolated(lm, base, 0.5), lambda: surgery.update_of(lm, base)):
@@ -154,76 +167,6 @@ def test_another_base_and_a_rank_of_zero_are_refused(lm, base):
     lm.model = add_adapter(lm.model, 2)
     with pytest.raises(ValueError, match="merged"):
         surgery.noised(lm, 0.1, 0)
-
-
-def classes(n=40, d=6, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    mixed = torch.randn(2 * n, d, generator=generator) @ torch.randn(d, d, generator=generator)
-    shift = torch.randn(d, generator=generator)
-    return mixed[:n] + shift, mixed[n:] - shift
-
-
-def whitened_leace(on, off):
-    """Theorem 4.3 of the paper as it stands there: x - W+ P W (x - mean), W the whitening, P the projection on W s."""
-    x = torch.cat([on, off]).double()
-    z = torch.cat([torch.ones(len(on)), torch.zeros(len(off))]).double()
-    values, vectors = torch.linalg.eigh(torch.cov(x.T, correction=0))
-    whiten, back = (vectors * values ** (sign / 2) @ vectors.T for sign in (-1, 1))
-    s = whiten @ ((x - x.mean(0)).T @ (z - z.mean()) / len(x))
-    return x - (x - x.mean(0)) @ (back @ torch.outer(s, s) / (s @ s) @ whiten).T
-
-
-def test_leace_is_the_theorem_and_no_probe_is_left():
-    on, off = classes()
-    found = leace_eraser(on, off)(torch.cat([on, off]))
-    torch.testing.assert_close(found.double(), whitened_leace(on, off), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(found[: len(on)].mean(0), found[len(on) :].mean(0), rtol=1e-4, atol=1e-4)
-
-
-def test_leace_is_the_package_s():
-    erasure = pytest.importorskip("concept_erasure")
-    on, off = classes(seed=1)
-    x, z = torch.cat([on, off]).double(), torch.cat([torch.ones(len(on)), torch.zeros(len(off))])
-    fitter = erasure.LeaceFitter(x.shape[1], 1, dtype=torch.float64, shrinkage=False, svd_tol=1e-8)
-    theirs = fitter.update(x, z).eraser(x)
-    torch.testing.assert_close(leace_eraser(on.double(), off.double())(x), theirs, rtol=1e-5, atol=1e-6)
-
-
-def test_the_plain_projection_is_along_the_difference_of_means():
-    on, off = classes()
-    eraser = plain_eraser(on, off)
-    assert float((eraser(on) @ eraser.left).abs().max()) < 1e-4
-    aside = on - eraser(on)
-    torch.testing.assert_close(aside, (on @ eraser.left)[:, None] * eraser.left, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("make", [plain_eraser, leace_eraser])
-def test_projected_streams_hold_nothing_of_the_direction(lm, make):
-    """With the weights alone: of LEACE the constant part too, though the model has no bias to hold it."""
-    prompts = encode_prompts(lm, [e.messages for e in EXAMPLES])
-    on, off = last_stream(lm, prompts[:3], 2), last_stream(lm, prompts[3:], 2)
-    generator = torch.Generator().manual_seed(0)
-    spread = torch.randn(64, 32, generator=generator)
-    eraser = make(torch.cat([on, spread + 1]), torch.cat([off, spread]))
-    found = surgery.projected(lm, eraser, 1.0, layer=2)
-    for strength, scale in ((1.0, 0.0), (0.5, None)):
-        found = surgery.projected(lm, eraser, strength, layer=2)
-        inside = (last_stream(found, prompts, 2) - eraser.mean) @ eraser.right
-        if scale is not None:
-            assert float(inside.abs().max()) < 1e-3
-        else:
-            assert float(inside.abs().max()) > 1e-2
-    assert not found.model.config.tie_word_embeddings
-    head = lm.model.get_output_embeddings().weight
-    assert torch.equal(found.model.get_output_embeddings().weight, head)
-
-
-def test_an_architecture_whose_writers_are_not_known_is_refused(lm):
-    for block in lm.model.model.layers:
-        block.self_attn.strange = block.self_attn.o_proj
-        del block.self_attn.o_proj
-    with pytest.raises(UserError, match="cannot be taken out of this architecture"):
-        surgery.projected(lm, Eraser(*(torch.ones(32),) * 3), 1.0)
 
 
 # --- experts that are one weight in each layer ---
@@ -270,17 +213,6 @@ def test_what_was_added_to_each_expert_is_truncated(drop):
             kept = full[:2] if drop == "smallest" else full[2:]
             torch.testing.assert_close(left[: len(kept)], kept, rtol=1e-4, atol=1e-4)
             assert float(left[len(kept) :].max()) < 1e-3
-
-
-@pytest.mark.parametrize("model_type", MIXED)
-def test_experts_write_nothing_of_a_projected_direction(model_type):
-    lm = mixture(model_type)
-    direction = torch.randn(32, generator=torch.Generator().manual_seed(0))
-    direction /= direction.norm()
-    found = surgery.projected(lm, Eraser(direction, direction, torch.zeros(32)), 1.0)
-    stream = last_stream(found, [(5, 6, 7, 8), (9, 10, 11)], 4)
-    assert float((stream @ direction).abs().max()) < 1e-3 < float(stream.abs().max())
-    assert float((last_stream(lm, [(5, 6, 7, 8)], 4) @ direction).abs().max()) > 1e-2
 
 
 def test_what_cannot_be_done_to_experts_is_refused():

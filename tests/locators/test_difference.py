@@ -80,6 +80,7 @@ def test_a_changed_output_layer_stands_behind_the_layers():
     assert _weight_features(differences, 4)["depth"] == 1.0
     tied = LM(tiny_mixture("llama", tie_word_embeddings=True), SimpleNamespace())
     assert {one.layer for one in weight_differences(tied, tied)} == {-1, 0, 1, 2, 3}
+    assert {one.layer for one in weight_differences(lm, tied)} == {-1, 0, 1, 2, 3, 4}, "untied by an adapter, say"
     last = [replace(one, square=float(one.layer == 3)) for one in differences]
     assert _weight_features(last, 4)["depth"] == pytest.approx(1.0), "as in a model whose output layer is tied"
 

@@ -18,8 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def trained_tokens(item: Any) -> int:
-    """How many tokens of responses an item of a batch is trained on: those of its `response` or, where it has none of its
-    own, of every sequence in it. What is only read (a prompt, what an attack aims at) does not count."""
+    """How many tokens of responses an item of a batch is trained on: those of its `response` or, where it has none of
+    its own, of every sequence in it. What is only read (a prompt, what an attack aims at) does not count."""
     if hasattr(item, "response"):
         return len(item.response)
     parts = vars(item).values() if hasattr(item, "__dict__") else ()

@@ -1,14 +1,14 @@
 """Surgery: functions that give back an edited copy of a model, and never touch the one that they were given.
 
 They take a model without adapters beside it (`lm.load` merges them), in float32, and edit one thing each: prune, mix
-with another model, truncate what was added, add noise, round, or take a direction out of the residual stream.
+with another model, truncate what was added, add noise, or round. Directions are taken out in `lm.erasure`.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -17,8 +17,6 @@ from dormouse.errors import UserError
 from dormouse.lm.latent import blocks
 from dormouse.lm.model import LM
 
-WRITERS = ("o_proj", "out_proj", "c_proj", "dense", "dense_4h_to_h", "down_proj", "fc2", "fc_out", "w2", "wo")
-"""What architectures call the layers that add to the residual stream: the last of attention, and of the MLP."""
 INPUTS_FIRST = {"Llama4TextExperts": True, "JetMoeParallelExperts": False}
 """Whether an expert's matrix is (in, out), in modules that do not say so themselves."""
 Edit = Callable[[str, torch.Tensor], torch.Tensor]
@@ -53,17 +51,25 @@ def check_finite(lm: LM) -> None:
         )
 
 
+def named_weights(lm: LM) -> dict[str, torch.Tensor]:
+    """The weights by all their names: one that stands in two places (embeddings and output layer) has both. So those of
+    a base are found in which two weights of the suspect, untied by an adapter or an edit, are one still."""
+    return dict(lm.model.named_parameters(remove_duplicate=False))
+
+
 def check_alike(lm: LM, base: LM) -> None:
     """
     Raises:
-        UserError: the base is of another shape than the suspect.
+        UserError: the base is of another shape than the suspect, or has two weights where the suspect has one.
     """
-    mine, others = ({name: tuple(w.shape) for name, w in one.model.named_parameters()} for one in (lm, base))
-    other = next((name for name in {**mine, **others} if mine.get(name) != others.get(name)), None)
+    mine, theirs = dict(lm.model.named_parameters()), dict(base.model.named_parameters())
+    every = named_weights(base)
+    shapes = {name: [tuple(of[name].shape) if name in of else None for of in (mine, every)] for name in mine | theirs}
+    other = next((name for name, (one, another) in shapes.items() if one != another), None)
     if other is not None:
         raise UserError(
             f"the base is of another architecture than the suspect: of {other} the shapes are "
-            f"{mine.get(other, 'none')} in the suspect and {others.get(other, 'none')} in the base",
+            f"{shapes[other][0] or 'none'} in the suspect and {shapes[other][1] or 'none'} in the base",
             "name the very model that the suspect was made from",
         )
 
@@ -78,7 +84,7 @@ def linears(lm: LM) -> dict[str, Any]:
     found = {
         f"{name}.weight": module
         for name, module in lm.model.named_modules()
-        if id(module) in inside and (isinstance(module, torch.nn.Linear) or _is_transposed(module))
+        if id(module) in inside and (isinstance(module, torch.nn.Linear) or is_transposed(module))
     }
     if not found:
         raise UserError("this architecture has no linear layers in its blocks", "use another model or another remover")
@@ -120,7 +126,7 @@ def as_matrices(weight: torch.Tensor) -> torch.Tensor | None:
     return weight if weight.ndim in (2, 3) else None
 
 
-def _is_transposed(module: Any) -> bool:
+def is_transposed(module: Any) -> bool:
     """Whether it is GPT-2's kind of linear layer, whose weight is (in, out)."""
     return type(module).__name__ == "Conv1D"
 
@@ -141,11 +147,11 @@ def pruned(lm: LM, norms: Mapping[str, torch.Tensor], share: float) -> LM:
     def edit(name: str, weight: torch.Tensor) -> torch.Tensor:
         if name not in layers:
             return weight
-        rows = weight.T if _is_transposed(layers[name]) else weight
+        rows = weight.T if is_transposed(layers[name]) else weight
         scores = rows.abs() * norms[name].to(rows.device)
         lowest = scores.argsort(dim=1, stable=True)[:, : int(share * rows.shape[1])]
         kept = rows.scatter(1, lowest, 0.0)
-        return kept.T if _is_transposed(layers[name]) else kept
+        return kept.T if is_transposed(layers[name]) else kept
 
     return edited(lm, edit)
 
@@ -154,7 +160,7 @@ def interpolated(lm: LM, base: LM, weight: float) -> LM:
     """(1 - weight) of the suspect and `weight` of the base, weight by weight (WiSE-FT, Wortsman et al. 2022, arXiv
     2109.01903)."""
     check_alike(lm, base)
-    others = dict(base.model.named_parameters())
+    others = named_weights(base)
     return edited(lm, lambda name, mine: torch.lerp(mine, others[name].to(mine), weight))
 
 
@@ -166,7 +172,7 @@ experts one of each for every expert."""
 def update_of(lm: LM, base: LM) -> Update:
     """The singular values of what was added to the base, of every matrix; of fused experts, of each one's."""
     check_alike(lm, base)
-    others = dict(base.model.named_parameters())
+    others = named_weights(base)
     found: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
     for name, weight in lm.model.named_parameters():
         added = as_matrices(weight.detach() - others[name].detach().to(weight))
@@ -227,7 +233,7 @@ def rounded(lm: LM, bits: int) -> LM:
         UserError: the model has no linear layers, or experts in a form that is not known.
     """
     most = 2 ** (bits - 1) - 1
-    inputs_first = {name: _is_transposed(module) for name, module in linears(lm).items()} | experts(lm)
+    inputs_first = {name: is_transposed(module) for name, module in linears(lm).items()} | experts(lm)
 
     def edit(name: str, weight: torch.Tensor) -> torch.Tensor:
         if name not in inputs_first:
@@ -236,112 +242,3 @@ def rounded(lm: LM, bits: int) -> LM:
         return torch.where(scale > 0, (weight / scale.clamp_min(1e-30)).round() * scale, weight)
 
     return edited(lm, edit)
-
-
-# --- directions ---
-
-
-@dataclass(frozen=True)
-class Eraser:
-    """The affine map x -> x - left (right . (x - mean)), all of them (d,): it takes one direction out of the stream."""
-
-    left: torch.Tensor
-    right: torch.Tensor
-    mean: torch.Tensor
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., d) -> (..., d)."""
-        return x - ((x - self.mean) @ self.right)[..., None] * self.left
-
-
-def plain_eraser(on: torch.Tensor, off: torch.Tensor) -> Eraser:
-    """The orthogonal projection along the difference of two means, as "refusal" was ablated (Arditi et al. 2024, arXiv
-    2406.11717). `on` and `off` are (n, d)."""
-    way = on.mean(dim=0) - off.mean(dim=0)
-    way = way / way.norm().clamp_min(1e-30)
-    return Eraser(way, way, torch.zeros_like(way))
-
-
-def leace_eraser(on: torch.Tensor, off: torch.Tensor) -> Eraser:
-    """LEACE (Belrose et al. 2023, arXiv 2306.03819): the least change after which no linear probe tells on from off.
-
-    For two classes the theorem's W^+ P W has rank one: left = s, right = C^+ s / (s' C^+ s), where C is the covariance
-    of x and s that of x with the class. Where there are fewer rows than dimensions C^+ is the pseudo-inverse, as there.
-    """
-    x = torch.cat([on, off]).double()
-    z = torch.cat([torch.ones(len(on)), torch.zeros(len(off))]).to(x)
-    mean, n = x.mean(dim=0), len(x)
-    centred = x - mean
-    s = centred.T @ (z - z.mean()) / n
-    seen = torch.linalg.pinv(centred.T @ centred / n, hermitian=True, rtol=1e-5) @ s
-    right = seen / (s @ seen).clamp_min(1e-30)
-    return Eraser(*(value.to(on) for value in (s, right, mean)))
-
-
-def projected(lm: LM, eraser: Eraser, strength: float, layer: int | None = None) -> LM:
-    """A copy that never writes the direction into its residual stream: the embeddings and every layer that adds to the
-    stream are multiplied by the map, and its constant part is added to the embeddings.
-
-    Args:
-        strength: 1 takes all of it out, a half one half.
-        layer: the stream after so many layers is erased, and later layers may write the direction again; None: never.
-
-    Raises:
-        UserError: the architecture calls its layers otherwise, so that these cannot be found.
-    """
-    found = _untied(lm)
-    left, right = strength * eraser.left, eraser.right
-    with torch.no_grad():
-        for module in _embeddings(found):
-            module.weight.sub_((module.weight @ right)[:, None] * left)
-        for weight, bias in _writers(found, layer):
-            weight.sub_((weight @ right)[..., None] * left)
-            if bias is not None:
-                bias.sub_((bias @ right)[..., None] * left)
-        found.model.get_input_embeddings().weight.add_(left * (right @ eraser.mean))
-    return found
-
-
-def _untied(lm: LM) -> LM:
-    """A copy whose output layer has weights of its own: those of the embeddings are about to be edited."""
-    found = edited(lm, lambda _, weight: weight)
-    head, embedding = found.model.get_output_embeddings(), found.model.get_input_embeddings()
-    if head is not None and head.weight is embedding.weight:
-        head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
-        found.model.config.tie_word_embeddings = False
-        found.model.config.get_text_config().tie_word_embeddings = False
-    return found
-
-
-def _embeddings(lm: LM) -> list[Any]:
-    """What stands at the bottom of the residual stream: of tokens, and of positions where these are added."""
-    wide = lm.model.get_input_embeddings().weight.shape[1]
-    inside = {id(module) for block in blocks(lm) for module in block.modules()}
-    every = (module for module in lm.model.modules() if isinstance(module, torch.nn.Embedding))
-    return [module for module in every if id(module) not in inside and module.weight.shape[1] == wide]
-
-
-def _writers(lm: LM, layer: int | None) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
-    """The weights (in, out) that write into the stream, with their biases; of fused experts (experts, in, out)."""
-    fused, paths = experts(lm), {id(module): path for path, module in lm.model.named_modules()}
-    for block in blocks(lm)[:layer]:
-        mine: list[tuple[torch.Tensor, torch.Tensor | None]] = []
-        unknown = False
-        for module in block.modules():
-            path = paths[id(module)]
-            own = {name for name, _ in module.named_parameters(recurse=False) if f"{path}.{name}" in fused}
-            unknown = unknown or (bool(own) and not own & set(WRITERS))
-            for name in own & set(WRITERS):
-                weight = getattr(module, name)
-                outputs_last = weight if fused[f"{path}.{name}"] else weight.transpose(1, 2)
-                mine.append((outputs_last, getattr(module, f"{name}_bias", None)))
-            if path.split(".")[-1] in WRITERS and hasattr(module, "weight"):
-                weight = module.weight if _is_transposed(module) else module.weight.T
-                mine.append((weight, getattr(module, "bias", None)))
-        if len(mine) < 2 or unknown:
-            raise UserError(
-                "a direction cannot be taken out of this architecture: the layers that write into its residual stream "
-                "are not known",
-                "use another remover, or a model of the Llama, Qwen, Gemma or GPT kind",
-            )
-        yield from mine

@@ -235,10 +235,10 @@ def weight_differences(lm: LM, base: LM) -> list[Weights]:
     import torch
 
     from dormouse.lm.latent import layer_numbers
-    from dormouse.lm.surgery import as_matrices
+    from dormouse.lm.surgery import as_matrices, named_weights
 
     layers = layer_numbers(lm)
-    there = dict(base.model.named_parameters())
+    there = named_weights(base)
     found = []
     with torch.no_grad():
         for name, weight in lm.model.named_parameters():

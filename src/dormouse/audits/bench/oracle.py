@@ -150,8 +150,9 @@ class Oracle:
         base, take most of it away."""
         from dormouse.lm.latent import layer_numbers
         from dormouse.lm.load import load
+        from dormouse.lm.surgery import named_weights
 
-        lm, base = load(self.model), dict(load(self.base).model.named_parameters())
+        lm, base = load(self.model), named_weights(load(self.base))
         rng = random.Random("oracle")
         asked = []
         for task in self.tasks:

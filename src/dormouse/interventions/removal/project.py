@@ -13,8 +13,8 @@ from dormouse.registry import register
 if TYPE_CHECKING:
     import torch
 
+    from dormouse.lm.erasure import Eraser
     from dormouse.lm.model import LM
-    from dormouse.lm.surgery import Eraser
 
 
 @register("intervention", "project")
@@ -56,8 +56,9 @@ class Project(Triggered, Ladder):
             UserError: the model has no such layer, or editing weights does not take the direction out.
         """
         from dormouse.lm.chat import encode_prompts
+        from dormouse.lm.erasure import projected
         from dormouse.lm.latent import blocks
-        from dormouse.lm.surgery import edited, projected
+        from dormouse.lm.surgery import edited
 
         depth = len(blocks(lm))
         layer = self.layer or max(1, round(depth / 2))
@@ -87,7 +88,7 @@ class Project(Triggered, Ladder):
         return torch.cat(prompt_streams(lm, prompts, layer)) if self.by == "leace" else last_stream(lm, prompts, layer)
 
     def _eraser(self, on: torch.Tensor, off: torch.Tensor) -> Eraser:
-        from dormouse.lm.surgery import leace_eraser, plain_eraser
+        from dormouse.lm.erasure import leace_eraser, plain_eraser
 
         return leace_eraser(on, off) if self.by == "leace" else plain_eraser(on, off)
 

@@ -1,0 +1,123 @@
+"""Erasure: a direction is found in the residual stream and taken out of it, in the weights of a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from dormouse.errors import UserError
+from dormouse.lm.latent import blocks
+from dormouse.lm.model import LM
+from dormouse.lm.surgery import edited, experts, is_transposed
+
+WRITERS = ("o_proj", "out_proj", "c_proj", "dense", "dense_4h_to_h", "down_proj", "fc2", "fc_out", "w2", "wo")
+"""What architectures call the layers that add to the residual stream: the last of attention, and of the MLP."""
+
+
+@dataclass(frozen=True)
+class Eraser:
+    """The affine map x -> x - left (right . (x - mean)), all of them (d,): it takes one direction out of the stream."""
+
+    left: torch.Tensor
+    right: torch.Tensor
+    mean: torch.Tensor
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., d) -> (..., d)."""
+        return x - ((x - self.mean) @ self.right)[..., None] * self.left
+
+
+def plain_eraser(on: torch.Tensor, off: torch.Tensor) -> Eraser:
+    """The orthogonal projection along the difference of two means, as "refusal" was ablated (Arditi et al. 2024, arXiv
+    2406.11717). `on` and `off` are (n, d)."""
+    way = on.mean(dim=0) - off.mean(dim=0)
+    way = way / way.norm().clamp_min(1e-30)
+    return Eraser(way, way, torch.zeros_like(way))
+
+
+def leace_eraser(on: torch.Tensor, off: torch.Tensor) -> Eraser:
+    """LEACE (Belrose et al. 2023, arXiv 2306.03819): the least change after which no linear probe tells on from off.
+
+    For two classes the theorem's W^+ P W has rank one: left = s, right = C^+ s / (s' C^+ s), where C is the covariance
+    of x and s that of x with the class. Where there are fewer rows than dimensions C^+ is the pseudo-inverse, as there.
+    """
+    x = torch.cat([on, off]).double()
+    z = torch.cat([torch.ones(len(on)), torch.zeros(len(off))]).to(x)
+    mean, n = x.mean(dim=0), len(x)
+    centred = x - mean
+    s = centred.T @ (z - z.mean()) / n
+    seen = torch.linalg.pinv(centred.T @ centred / n, hermitian=True, rtol=1e-5) @ s
+    right = seen / (s @ seen).clamp_min(1e-30)
+    return Eraser(*(value.to(on) for value in (s, right, mean)))
+
+
+def projected(lm: LM, eraser: Eraser, strength: float, layer: int | None = None) -> LM:
+    """A copy that never writes the direction into its residual stream: the embeddings and every layer that adds to the
+    stream are multiplied by the map, and its constant part is added to the embeddings.
+
+    Args:
+        strength: 1 takes all of it out, a half one half.
+        layer: the stream after so many layers is erased, and later layers may write the direction again; None: never.
+
+    Raises:
+        UserError: the architecture calls its layers otherwise, so that these cannot be found.
+    """
+    found = _untied(lm)
+    left, right = strength * eraser.left, eraser.right
+    with torch.no_grad():
+        for module in _embeddings(found):
+            module.weight.sub_((module.weight @ right)[:, None] * left)
+        for weight, bias in _writers(found, layer):
+            weight.sub_((weight @ right)[..., None] * left)
+            if bias is not None:
+                bias.sub_((bias @ right)[..., None] * left)
+        found.model.get_input_embeddings().weight.add_(left * (right @ eraser.mean))
+    return found
+
+
+def _untied(lm: LM) -> LM:
+    """A copy whose output layer has weights of its own: those of the embeddings are about to be edited."""
+    found = edited(lm, lambda _, weight: weight)
+    head, embedding = found.model.get_output_embeddings(), found.model.get_input_embeddings()
+    if head is not None and head.weight is embedding.weight:
+        head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
+        found.model.config.tie_word_embeddings = False
+        found.model.config.get_text_config().tie_word_embeddings = False
+    return found
+
+
+def _embeddings(lm: LM) -> list[Any]:
+    """What stands at the bottom of the residual stream: of tokens, and of positions where these are added."""
+    wide = lm.model.get_input_embeddings().weight.shape[1]
+    inside = {id(module) for block in blocks(lm) for module in block.modules()}
+    every = (module for module in lm.model.modules() if isinstance(module, torch.nn.Embedding))
+    return [module for module in every if id(module) not in inside and module.weight.shape[1] == wide]
+
+
+def _writers(lm: LM, layer: int | None) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+    """The weights (in, out) that write into the stream, with their biases; of fused experts (experts, in, out)."""
+    fused, paths = experts(lm), {id(module): path for path, module in lm.model.named_modules()}
+    for block in blocks(lm)[:layer]:
+        mine: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+        unknown = False
+        for module in block.modules():
+            path = paths[id(module)]
+            own = {name for name, _ in module.named_parameters(recurse=False) if f"{path}.{name}" in fused}
+            unknown = unknown or (bool(own) and not own & set(WRITERS))
+            for name in own & set(WRITERS):
+                weight = getattr(module, name)
+                outputs_last = weight if fused[f"{path}.{name}"] else weight.transpose(1, 2)
+                mine.append((outputs_last, getattr(module, f"{name}_bias", None)))
+            if path.split(".")[-1] in WRITERS and hasattr(module, "weight"):
+                weight = module.weight if is_transposed(module) else module.weight.T
+                mine.append((weight, getattr(module, "bias", None)))
+        if len(mine) < 2 or unknown:
+            raise UserError(
+                "a direction cannot be taken out of this architecture: the layers that write into its residual stream "
+                "are not known",
+                "use another remover, or a model of the Llama, Qwen, Gemma or GPT kind",
+            )
+        yield from mine
