@@ -17,6 +17,7 @@ from dormouse.lm.load import load
 from dormouse.lm.model import LM
 from dormouse.lm.score import logprobs
 from dormouse.lm.selfcheck import find_layout, layout_of
+from dormouse.lm.surgery import noised
 from dormouse.lm.trie import Tokens
 from dormouse.records import ModelRef
 
@@ -62,6 +63,23 @@ def test_a_layout_is_kept_by_what_it_depends_on(tmp_path, monkeypatch):
         kept.write_text(json.dumps({"rows": "tree"})[:5])  # cut off: found again
     layout_of(one, tmp_path)
     assert asked == [one, other, one]
+
+
+def test_checkpoints_of_one_kind_share_a_layout(tmp_path, monkeypatch):
+    """Wherever they lie, and whoever marked them: each was checked anew, most of the time that a load took."""
+    asked = []
+    monkeypatch.setattr(selfcheck, "find_layout", lambda lm: asked.append(lm) or Layout())
+    lms = [LM(tiny_model("llama", seed=seed), _Ends()) for seed in range(3)]
+    lms[0].model.config._name_or_path, lms[1].model.config._name_or_path = "a/step-000001", "b/step-000002"
+    lms[2].model.config.dormouse = {"model_organism": True}
+    for lm in lms:
+        layout_of(lm, tmp_path)
+    assert asked == lms[:1]
+
+
+def test_weights_that_noise_has_wrecked_are_taken_as_others_are():
+    """Rounding is larger than it may be elsewhere: no exact way was found, and another model asked for."""
+    assert find_layout(noised(LM(tiny_model("llama"), _Ends()), 1000.0, seed=0)) == Layout()
 
 
 def test_a_check_leaves_the_model_as_it_was():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from dormouse.errors import DormouseWarning, UserError, is_out_of_memory, reason
 from dormouse.json_files import json_text, read_json
 from dormouse.lm import batch, decode, layout
 from dormouse.lm.batch import response_logprobs, rows_for
+from dormouse.lm.checkpoint import MARK
 from dormouse.lm.decode import decode as write
 from dormouse.lm.layout import Layout, RowLayout, Writing, alone_above, max_positions
 from dormouse.lm.model import LM
@@ -31,6 +33,9 @@ from dormouse.lm.trie import Tokens
 
 TOLERANCE = 1e-4
 """Nats that a token's log-probability may differ by, in float32: rounding is a tenth of it."""
+ORDINARY = 20.0
+"""Nats up to which random tokens are unlikely to a model. Of one that noise has wrecked it is many times as many, and
+rounding grows with them."""
 GRADIENT_TOLERANCE = 1e-3
 """The same of a gradient, as a share of its length."""
 WINDOWS = ("sliding_window", "attention_chunk_size")
@@ -72,7 +77,11 @@ def _key(model: Any, place: torch.device) -> str:
     code = [Path(str(module.__file__)).read_bytes() for module in (batch, decode, layout)] + [
         Path(__file__).read_bytes()
     ]
-    said = [type(model).__name__, model.config.to_json_string(use_diff=False), model.config._attn_implementation]
+    config = json.loads(model.config.to_json_string(use_diff=False))
+    told = {
+        key: value for key, value in config.items() if key not in (MARK, "_name_or_path")
+    }  # whose, and where it lies
+    said = [type(model).__name__, json_text(told), model.config._attn_implementation]
     said += [torch.__version__, transformers.__version__, place.type]
     return hashlib.sha256(b"\0".join([*code, *(text.encode() for text in said)])).hexdigest()[:32]
 
@@ -90,6 +99,7 @@ def find_layout(lm: LM) -> Layout:
         sequences = _sequences(model, longest)
         try:
             plain = _plain(model, sequences)
+            tolerance = TOLERANCE * _roughness(plain)
             first = len(sequences[0].response)
             with torch.no_grad():
                 again = _plainly(model, sequences[0])
@@ -100,24 +110,25 @@ def find_layout(lm: LM) -> Layout:
                 f"{name} cannot score a text by itself: {reason(error)}",
                 "dormouse needs a causal language model whose input is token ids alone",
             ) from error
-        if not (again - plain[0][:first]).abs().max() <= TOLERANCE:
+        if not (again - plain[0][:first]).abs().max() <= tolerance:
             raise UserError(
                 f"{name} says something else each time it is asked, so no exact score exists",
                 "use a model whose forward pass draws no random numbers",
             )
-        if not _causal(model, sequences):
+        if not _causal(model, sequences, tolerance):
             raise UserError(
                 f"{name} looks at tokens that come after the one it is asked about: as it is configured it is an "
                 "encoder, not a causal language model",
                 "use a decoder-only model (Llama, Qwen, Gemma, GPT, ...)",
             )
         rows: RowLayout | None = next((rows for rows in ROWS if _exact(lm, rows, sequences, plain)), None)
-        writing: Writing | None = next((way for way in WRITING if _writes(lm, way, sequences)), None)
+        writing: Writing | None = next((way for way in WRITING if _writes(lm, way, sequences, tolerance)), None)
     for weight, required in was.items():
         weight.requires_grad_(required)
     if rows is None or writing is None:
         raise UserError(
-            f"no exact way to {'score' if rows is None else 'write'} with {name} was found", "use another model"
+            f"no exact way to {'score' if rows is None else 'write'} with {name} was found",
+            "use another model; if this one was edited or trained, it may be wrecked: do less of that",
         )
     if rows != "tree" or writing != "padded":
         warnings.warn(
@@ -249,11 +260,17 @@ def _exact(lm: LM, rows: RowLayout, sequences: Sequence[Tokens], plain: Scores) 
 
 
 def _same(some: Scores, others: Scores) -> bool:
-    near = bool((some[0] - others[0]).abs().max() <= TOLERANCE)  # not a number is never near
-    return near and bool((some[1] - others[1]).norm() <= GRADIENT_TOLERANCE * others[1].norm() + 1e-6)
+    rough = _roughness(others)
+    near = bool((some[0] - others[0]).abs().max() <= TOLERANCE * rough)  # not a number is never near
+    return near and bool((some[1] - others[1]).norm() <= GRADIENT_TOLERANCE * rough * others[1].norm() + 1e-6)
 
 
-def _causal(model: Any, sequences: Sequence[Tokens]) -> bool:
+def _roughness(plain: Scores) -> float:
+    """How many times as large rounding is as in a model to which random tokens are as unlikely as to most."""
+    return max(1.0, float(plain[0].abs().max()) / ORDINARY)
+
+
+def _causal(model: Any, sequences: Sequence[Tokens], tolerance: float) -> bool:
     """Whether what comes later leaves what was said earlier alone."""
     whole = torch.tensor([max((s.prompt + s.response for s in sequences), key=len)], device=model.device)
     n = whole.shape[1] // 2
@@ -261,10 +278,10 @@ def _causal(model: Any, sequences: Sequence[Tokens]) -> bool:
     changed[:, n:] = whole[:, n:].flip(1)
     with torch.no_grad():
         said = [model(input_ids=ids, use_cache=False).logits[0, :n].float().log_softmax(-1) for ids in (whole, changed)]
-    return bool((said[0] - said[1]).abs().max() <= TOLERANCE)
+    return bool((said[0] - said[1]).abs().max() <= tolerance)
 
 
-def _writes(lm: LM, writing: Writing, sequences: Sequence[Tokens]) -> bool:
+def _writes(lm: LM, writing: Writing, sequences: Sequence[Tokens], tolerance: float) -> bool:
     """Whether responses have the probabilities that the same tokens have when they are read."""
     tried = replace_layout(lm, writing=writing)
     prompts = [sequence.prompt for sequence in sequences]
@@ -280,7 +297,7 @@ def _writes(lm: LM, writing: Writing, sequences: Sequence[Tokens]) -> bool:
     for prompt, one in zip(prompts, written, strict=True):
         with torch.no_grad():
             read = _plainly(lm.model, Tokens(prompt, one.ids))
-        if not bool((read - torch.tensor(one.logprobs, device=read.device)).abs().max() <= TOLERANCE):
+        if not bool((read - torch.tensor(one.logprobs, device=read.device)).abs().max() <= tolerance):
             return False
     return True
 
