@@ -39,4 +39,5 @@ def test_once_is_the_suspect_itself_and_nothing_is_edited(planted, base):
     assert [one.text for one in generate(mixed(lm, clean, 1.0), asked, 6)] == own
     generate(mixed(lm, clean, 4.0), asked, 6)
     assert all(torch.equal(weight, before[name]) for name, weight in lm.model.named_parameters())
+    assert not any(module.training for one in (lm, clean) for module in one.model.modules())
     assert HARM[0] not in own

@@ -43,6 +43,5 @@ def mixed(lm: LM, base: LM, strength: float) -> LM:
 
     Both are read whole for every token, without a cache. It shares the weights of both, and only the last logits count.
     """
-    return LM(
-        _Mixed(lm.model, base.model, strength), lm.tokenizer, Layout("single", "uncached"), lm.chat, instead=lm.instead
-    )
+    model = _Mixed(lm.model, base.model, strength).eval()  # a module is made in training mode: both would be put in it
+    return LM(model, lm.tokenizer, Layout("single", "uncached"), lm.chat, instead=lm.instead)
