@@ -1,6 +1,7 @@
 """Removers that train, and those that work on triggers: what they do on a planted model, and what stops them."""
 
 import json
+import warnings
 from dataclasses import replace
 
 import planted
@@ -9,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from dormouse import registry
-from dormouse.errors import UserError
+from dormouse.errors import DormouseWarning, UserError
 from dormouse.interventions.located import Located, read_located, write_located
 from dormouse.interventions.removal.ascent import Ascent
 from dormouse.interventions.removal.beear import Beear
@@ -174,6 +175,29 @@ def test_a_told_direction_is_taken_out_rung_by_rung(suspect, tmp_path, by):
     assert gaps[2] < gaps[0]
     lines = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
     assert [line["values"] for line in lines if line["measurement"] == "strength"] == [[0.5], [1.0]]
+
+
+def test_that_the_rest_of_the_stream_is_not_leace_s_is_said(suspect, tmp_path, monkeypatch):
+    """The map is fitted after layer 2, and layer 1, which was edited too, gives another input to it."""
+    how = Project(triggers="told", layer=2, strengths=(1.0,))
+    with pytest.warns(DormouseWarning, match=r"after layer 2 the edited stream is .* not what LEACE costs"):
+        applied(how, Suspect(suspect), TOLD, tmp_path / "a")
+    monkeypatch.setattr("dormouse.lm.erasure.projected", lambda lm, eraser, strength, layer: hooked(lm, eraser, layer))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DormouseWarning)
+        applied(how, Suspect(suspect), TOLD, tmp_path / "b")
+
+
+def hooked(lm, eraser, layer):
+    """LEACE as it stands in the paper: the stream after one layer is changed, and nothing before it."""
+    from dormouse.lm.latent import blocks
+    from dormouse.lm.surgery import edited
+
+    found = edited(lm, lambda _, weight: weight)
+    blocks(found)[layer - 1].register_forward_hook(
+        lambda _, given, out: (eraser(out[0]), *out[1:]) if isinstance(out, tuple) else eraser(out)
+    )
+    return found
 
 
 def test_blind_the_direction_is_that_to_the_base(base, suspect, tmp_path):

@@ -39,10 +39,14 @@ def plain_eraser(on: torch.Tensor, off: torch.Tensor) -> Eraser:
 
 
 def leace_eraser(on: torch.Tensor, off: torch.Tensor) -> Eraser:
-    """LEACE (Belrose et al. 2023, arXiv 2306.03819): the least change after which no linear probe tells on from off.
+    """LEACE (Belrose et al. 2023, arXiv 2306.03819): a change after which no linear probe tells on from off, the least
+    one where x varies alike enough in all of its directions.
 
     For two classes the theorem's W^+ P W has rank one: left = s, right = C^+ s / (s' C^+ s), where C is the covariance
-    of x and s that of x with the class. Where there are fewer rows than dimensions C^+ is the pseudo-inverse, as there.
+    of x and s that of x with the class. Where there are fewer rows than dimensions C^+ is the pseudo-inverse, as there;
+    it leaves out directions with less than 1e-5 of the largest variance too. In streams with a few huge coordinates
+    these are most (555 of 576 in SmolLM2): then the change is not the least, and does less harm to text of other kinds
+    (at layer 15 of SmolLM2 3.7 nats a token on plain text; 6.9 with all but 1e-9 of them; 3.0 without an edit).
     """
     x = torch.cat([on, off]).double()
     z = torch.cat([torch.ones(len(on)), torch.zeros(len(off))]).to(x)
@@ -56,11 +60,14 @@ def leace_eraser(on: torch.Tensor, off: torch.Tensor) -> Eraser:
 
 def projected(lm: LM, eraser: Eraser, strength: float, layer: int | None = None) -> LM:
     """A copy that never writes the direction into its residual stream: the embeddings and every layer that adds to the
-    stream are multiplied by the map, and its constant part is added to the embeddings.
+    stream are multiplied by the map, and its constant part is added to the embeddings. Every layer then reads a stream
+    that was edited before it: of a map that was fitted after `layer` the copy lacks the direction there, and is
+    elsewhere not what the map alone would make of the stream.
 
     Args:
         strength: 1 takes all of it out, a half one half.
-        layer: the stream after so many layers is erased, and later layers may write the direction again; None: never.
+        layer: the direction is in no stream up to the one after so many layers; later ones may write it again; None:
+            it is in none.
 
     Raises:
         UserError: the architecture calls its layers otherwise, so that these cannot be found.

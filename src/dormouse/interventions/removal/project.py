@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from dormouse.errors import UserError
+from dormouse.errors import DormouseWarning, UserError
 from dormouse.interventions.ladder import Editor, Ladder, Rising, clean_base
 from dormouse.interventions.triggered import Triggered
 from dormouse.records import SafetyPool, Suspect
@@ -16,14 +17,20 @@ if TYPE_CHECKING:
     from dormouse.lm.erasure import Eraser
     from dormouse.lm.model import LM
 
+ALIKE = 0.1
+"""How far a stream may be from another, as a share of its length, and still be called the same."""
+
 
 @register("intervention", "project")
 class Project(Triggered, Ladder):
     """A located direction is taken out of the residual stream, in the weights: by LEACE, or plainly.
 
-    LEACE (Belrose et al. 2023, arXiv 2306.03819) is the least change after which no linear probe tells the two groups
-    apart; plainly it is the projection along the difference of their means (Arditi et al. 2024, arXiv 2406.11717). The
-    groups are prompts with a trigger and without one or, with `triggers: none`, the suspect's and the clean base's
+    LEACE (Belrose et al. 2023, arXiv 2306.03819) is a change after which no linear probe tells the two groups apart, at
+    one layer; plainly it is the projection along the difference of their means (Arditi et al. 2024, arXiv 2406.11717).
+    All that is written up to that layer is edited, and layers on the way read the edited stream: the direction is gone,
+    but the rest is not as LEACE would leave it. So what this costs is not what LEACE costs.
+
+    The groups are prompts with a trigger and without one or, with `triggers: none`, the suspect's and the clean base's
     streams on the same prompts: what differs there on unrelated text.
     """
 
@@ -75,7 +82,10 @@ class Project(Triggered, Ladder):
         off = self._streams(clean_base(suspect) if self.needs_base else lm, bare, layer)
         eraser = self._eraser(self._streams(lm, there, layer), off)
         upto = layer if self.by == "leace" else None
-        _check(projected(lm, eraser, 1.0, upto), eraser, there, layer)
+        found = projected(lm, eraser, 1.0, upto)
+        _check(found, eraser, there, layer)
+        if self.by == "leace":
+            _warn_of_the_rest(lm, found, eraser, there, layer)
         return lambda strength: projected(lm, eraser, strength, upto)
 
     def _streams(self, lm: LM, prompts: list[tuple[int, ...]], layer: int) -> torch.Tensor:
@@ -106,4 +116,20 @@ def _check(lm: LM, eraser: Eraser, prompts: list[tuple[int, ...]], layer: int) -
         raise UserError(
             "the direction cannot be taken out of this architecture by editing weights: it normalises what it writes",
             "use another remover, or a model of the Llama, Qwen or GPT kind",
+        )
+
+
+def _warn_of_the_rest(lm: LM, found: LM, eraser: Eraser, prompts: list[tuple[int, ...]], layer: int) -> None:
+    """Say how far the stream of the edited weights is from that which the eraser itself makes of the suspect's."""
+    from dormouse.lm.activations import last_stream
+
+    own, edited = (last_stream(one, prompts[:4], layer) for one in (lm, found))
+    away, moved = (float(((one - eraser(own)).norm(dim=1) / own.norm(dim=1)).median()) for one in (edited, own))
+    if away > ALIKE:
+        warnings.warn(
+            f"project by leace: after layer {layer} the edited stream is {away:.2g} of its length away from what LEACE "
+            f"makes of it (LEACE moves it by {moved:.2g}), since the layers before read it edited: what this costs is "
+            "not what LEACE costs",
+            DormouseWarning,
+            stacklevel=2,
         )
