@@ -367,13 +367,34 @@ def test_many_processes_build_once(store: Store, processes: int) -> None:
 def test_a_disk_that_refuses_while_building(store: Store, number: int) -> None:
     def build(folder: Path) -> None:
         fill(folder)
-        raise OSError(number, os.strerror(number))
+        raise OSError(number, os.strerror(number), *([str(folder / "a")] if number == errno.EACCES else []))
 
     with pytest.raises(UserError) as caught:
         store.get("kind", "k1", {}, build)
     assert os.strerror(number) in caught.value.what
     assert str(store.root) in caught.value.what
     assert "DORMOUSE_HOME" in caught.value.remedy
+    assert leftovers(store) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "/nonexistent/words.txt"),
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        PermissionError(errno.EACCES, "Permission denied", "/root/teacher.jsonl"),
+        OSError(errno.ENOSPC, "No space left on device", "/dev/shm/semaphore"),
+        RuntimeError("No such file or directory (os error 2)"),
+    ],
+)
+def test_what_is_refused_to_a_stage_is_not_refused_to_the_store(store: Store, error: Exception) -> None:
+    def build(folder: Path) -> None:
+        fill(folder)
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        store.get("kind", "k1", {}, build)
+    assert caught.value is error
     assert leftovers(store) == []
 
 

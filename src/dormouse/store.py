@@ -16,6 +16,7 @@ then read. An entry whose files do not fit their checksums is set aside and buil
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -27,7 +28,7 @@ from pathlib import Path
 from dormouse import locks
 from dormouse.entry import ENTRIES, Entry, examine, write_manifest
 from dormouse.errors import DivergedError, DormouseWarning, UserError, refusal, utf8
-from dormouse.files import fsync, mode_of
+from dormouse.files import MAY_NOT, fsync, mode_of
 from dormouse.json_files import json_text
 
 RESUME = "resume"
@@ -35,7 +36,8 @@ RESUME = "resume"
 its process was killed: resume points of trainings. It is deleted when the entry is finished."""
 LOCKS, SCRATCH, DAMAGED, TRASH, STUDIES = "locks", "scratch", "damaged", "trash", "studies"
 AUDIT = "audit.jsonl"
-
+TAKES_NOTHING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+"""What a disk that takes nothing more says to who writes to it."""
 
 Build = Callable[[Path], None]
 
@@ -80,11 +82,9 @@ class Store:
             )
         moved = self.root / DAMAGED / f"{key}.{time.time_ns()}"
         why = utf8(", ".join(f"{fault.file}: {fault.why}" for fault in faults) or "nobody knows")
-        try:
+        with self._usable():
             folder.rename(moved)
             self._audit("set aside", kind=kind, key=key, why=why, to=moved.name)
-        except OSError as error:
-            raise unusable(self.root, error) from error
         warnings.warn(
             f"the store entry {folder} is damaged ({why}); it was set aside and is made again",
             DormouseWarning,
@@ -126,35 +126,72 @@ class Store:
         scratch, resume = self.root / SCRATCH / f"{key}.{os.getpid()}", self.root / RESUME / key
         started = time.time()
         try:
-            for left in (self.root / SCRATCH).glob(f"{key}.*"):  # of dead builders: the lock is ours
-                shutil.rmtree(left)
-            self._forget_finished()
-            scratch.mkdir()
-            resume.mkdir(exist_ok=True)
-            (scratch / RESUME).symlink_to(Path("..") / ".." / RESUME / key)
-            build(scratch)
-            (scratch / RESUME).unlink(missing_ok=True)
-            manifest = write_manifest(scratch, kind, key, about, time.time() - started)
-            for path in [*scratch.rglob("*"), scratch]:
-                path.chmod(mode_of(path))
-                fsync(path)
-            final = self.place(kind, key)
-            final.parent.mkdir(exist_ok=True)
-            scratch.rename(final)
-            fsync(final.parent)
+            with self._usable():
+                self._make_room(key, scratch, resume)
+            self._fill(build, scratch)
+            with self._usable():
+                (scratch / RESUME).unlink(missing_ok=True)
+                manifest = write_manifest(scratch, kind, key, about, time.time() - started)
+                final = self._put(scratch, kind, key)
             shutil.rmtree(resume, ignore_errors=True)
         except DivergedError:
             shutil.rmtree(resume, ignore_errors=True)
             raise
-        except UserError:  # it may pass: no memory, another device, a file that cannot be read
-            raise
-        except Exception as error:
-            if (refused := refusal(error)) is None:
-                raise
-            raise unusable(self.root, refused) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return Entry(final, manifest)
+
+    def _make_room(self, key: str, scratch: Path, resume: Path) -> None:
+        """Under the lock, so that what others left of the entry is of dead builders."""
+        for left in (self.root / SCRATCH).glob(f"{key}.*"):
+            shutil.rmtree(left)
+        self._forget_finished()
+        scratch.mkdir()
+        resume.mkdir(exist_ok=True)
+        (scratch / RESUME).symlink_to(Path("..") / ".." / RESUME / key)
+
+    def _fill(self, build: Build, scratch: Path) -> None:
+        """Do a stage's own work, and tell a disk that is full from a file of the stage's own that cannot be read."""
+        try:
+            build(scratch)
+        except UserError:
+            raise
+        except Exception as error:
+            refused = refusal(error)
+            if refused is None or not self._is_about_us(refused):
+                raise
+            raise unusable(self.root, refused) from error
+
+    def _is_about_us(self, refused: OSError) -> bool:
+        """Whether the store is what the operating system refused to somebody at work in it. Who writes is rarely told
+        the name of the file."""
+        if not isinstance(refused.filename, str | bytes | os.PathLike):
+            return refused.errno in TAKES_NOTHING
+        ours = Path(os.fsdecode(refused.filename)).resolve().is_relative_to(self.root.resolve())
+        return ours and refused.errno in (*TAKES_NOTHING, *MAY_NOT)
+
+    def _put(self, scratch: Path, kind: str, key: str) -> Path:
+        """Have what was built reach the disk, and then its place."""
+        for path in [*scratch.rglob("*"), scratch]:
+            path.chmod(mode_of(path))
+            fsync(path)
+        final = self.place(kind, key)
+        final.parent.mkdir(exist_ok=True)
+        scratch.rename(final)
+        fsync(final.parent)
+        return final
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """For the store's own work: what the operating system refuses there is refused to every stage."""
+        try:
+            yield
+        except OSError as error:
+            raise unusable(self.root, error) from error
+
+    def was_cut_off(self, key: str) -> bool:
+        """Whether a process was killed while it built the entry, and nobody has begun it again."""
+        return any((self.root / SCRATCH).glob(f"{key}.*")) and not self.busy(key)
 
     def _forget_finished(self) -> None:
         """Delete what was left for stages to go on from whose entries are there by now."""
@@ -202,13 +239,11 @@ class Store:
 
     @contextmanager
     def _lock(self, key: str) -> Iterator[None]:
-        try:
+        with self._usable():
             for name in (ENTRIES, LOCKS, SCRATCH, RESUME, DAMAGED, TRASH):  # the last for a prune on a full disk
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             file = (self.root / LOCKS / key).open("w")
             locks.flock(file, locks.LOCK_EX)
-        except OSError as error:
-            raise unusable(self.root, error) from error
         with file:
             yield
 

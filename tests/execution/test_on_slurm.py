@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
@@ -92,6 +95,53 @@ def test_what_submitit_does_not_know_is_one_message(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("DORMOUSE_SLURM", "partitoin=gpu")
     with pytest.raises(UserError, match="the cluster does not take a job"):
         through(diamonds(Store(tmp_path), 1), Store(tmp_path), kind="slurm")
+
+
+def test_a_job_that_cannot_be_looked_at_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dormouse.execution.on_slurm import OnSlurm, _Running
+
+    class Stale:
+        def done(self) -> bool:
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+        def cancel(self, check: bool) -> None:
+            pass
+
+    monkeypatch.setattr("dormouse.execution.on_slurm.OFTEN", 0.02)
+    monkeypatch.setenv("DORMOUSE_SUBMITIT", "debug")
+    executor, future = OnSlurm(tmp_path, 1, 1, Told(), NO_JOURNAL), Future[list[Failure]]()
+    executor.running[future] = _Running([], Stale(), tmp_path)  # reports that are a folder: no news
+    with pytest.raises(OSError, match="Stale"):
+        future.result(timeout=20)
+    executor.close()
+
+
+def test_a_job_whose_time_ends_is_put_into_the_queue_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With submitit's own 3 times a long training came to no end; after the last it says what to do."""
+    from submitit.core.utils import UncompletedJobError
+
+    from dormouse.execution import on_slurm
+
+    asked: list[dict[str, int]] = []
+    monkeypatch.setattr(on_slurm.submitit, "AutoExecutor", lambda *_, cluster, **more: asked.append(more))
+    for said in ("", "max_num_timeout=7"):
+        monkeypatch.setenv("DORMOUSE_SLURM", said)
+        on_slurm.OnSlurm(tmp_path, 1, 1, Told(), NO_JOURNAL).close()
+    assert asked == [{"slurm_max_num_timeout": on_slurm.OFTEN_ENOUGH}, {"slurm_max_num_timeout": 7}]
+
+    def ended(*_: object) -> None:
+        raise UncompletedJobError("Job not requeued because: timed-out too many times.")
+
+    before = signal.signal(signal.SIGUSR2, ended)
+    try:
+        on_slurm._leave_when_requeued()
+        with pytest.raises(UserError, match="timed-out too many times") as caught:
+            signal.raise_signal(signal.SIGUSR2)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert "timeout_min" in caught.value.remedy
 
 
 @STRESS

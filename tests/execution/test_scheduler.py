@@ -2,16 +2,18 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import signal
 import time
+import warnings
 from functools import partial
 from pathlib import Path
 
 import pytest
 from watching import Told
 
-from dormouse.errors import UserError
+from dormouse.errors import DormouseWarning, UserError
 from dormouse.execution.journal import JOURNAL, NO_JOURNAL, Journal, JournalLine, read_journal
 from dormouse.execution.scheduler import DEATHS, _jobs, make_executor, work_through
 from dormouse.execution.stage import Stage
@@ -60,6 +62,17 @@ def fill_disk(out: Path, tick) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def read_nothing(out: Path, tick) -> None:
+    Path("/nonexistent/words.txt").read_text()
+
+
+def warn(out: Path, tick) -> None:
+    tick(0.5, "half")
+    if multiprocessing.parent_process():
+        warnings.warn("take care", DormouseWarning, stacklevel=1)
+    (out / "names").write_text('"warned"')
+
+
 def swallow(out: Path, tick) -> None:
     """What some libraries do while they are imported."""
     try:
@@ -101,7 +114,7 @@ def test_parents_come_first_whatever_the_number_of_workers(tmp_path, workers):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("fault", [refuse, break_down, panic, leave])
+@pytest.mark.parametrize("fault", [refuse, break_down, panic, leave, read_nothing])
 def test_a_stage_that_fails_stops_only_what_stands_on_it(tmp_path, workers, fault):
     store, told, journal = Store(tmp_path / "store"), Told(), Journal(tmp_path / JOURNAL)
     lost = through(diamonds(store, 3, top=fault), store, workers, told=told, journal=journal)
@@ -143,6 +156,30 @@ def test_what_kills_its_worker_every_time_is_given_up(tmp_path):
     assert set(lost) == {"a0", "b0", "c0", "d0"}
     assert "killed" in lost["a0"].what
     assert store.find("part", "d1")
+
+
+def test_only_what_was_begun_is_blamed_for_a_death(tmp_path):
+    """And what failed before it, in the same process, says why."""
+    store, told = Store(tmp_path / "store"), Told()
+    about = {"state": "one model"}
+    works = {"fails": refuse, "kills": partial(die, 99, tmp_path / "counter"), "works": partial(join, (), "works")}
+    lost = through([Stage("part", name, name, about, (), work) for name, work in works.items()], store, told=told)
+    assert set(lost) == {"fails", "kills"}
+    assert lost["fails"].what == "it cannot be done"
+    assert f"killed {DEATHS} times" in lost["kills"].what
+    assert not [text for text in told.said if "fails" in text or "works" in text]
+
+
+@pytest.mark.filterwarnings("error::dormouse.errors.DormouseWarning")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_watcher_that_breaks_down_stops_nothing(tmp_path, workers, capsys):
+    class Broken(Told):
+        def tick(self, name, share, text):
+            raise ZeroDivisionError("no bar")
+
+    store = Store(tmp_path)
+    assert not through([*diamonds(store, 1), Stage("part", "w", "w", {}, (), warn)], store, workers, told=Broken())
+    assert "no bar" in capsys.readouterr().err
 
 
 def test_stages_share_the_memory_there_is(tmp_path, monkeypatch):

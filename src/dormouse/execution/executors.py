@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
-from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError, is_out_of_memory, utf8
+from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError, is_out_of_memory, reason, refusal, utf8
 from dormouse.execution.journal import Journal, why
 from dormouse.execution.stage import Stage
 from dormouse.json_files import json_text
@@ -148,11 +148,19 @@ def refuse_homeless(stages: Sequence[Stage]) -> None:
 
 
 def tell(watcher: Watcher, what: str, *details: Any) -> None:
-    """Pass on to a watcher what a worker said: the name of one of its methods, or `warn`, and the details."""
-    if what == "warn":
-        warnings.warn(details[0], DormouseWarning, stacklevel=1)
-    else:
-        getattr(watcher, what)(*details)
+    """Pass on to a watcher what a worker said: the name of one of its methods, or `warn`, and the details.
+
+    It raises nothing. A watcher that breaks down, and a warning that is made an error (`pytest -W error`), would end
+    the thread that listens to workers, and with it all that is reported later.
+    """
+    try:
+        if what == "warn":
+            warnings.warn(details[0], DormouseWarning, stacklevel=1)
+        else:
+            getattr(watcher, what)(*details)
+    except Exception as error:
+        with suppress(OSError, ValueError):  # stderr may be closed
+            print(f"dormouse: {reason(error)}", file=sys.stderr)
 
 
 def set_deterministic(threads: int) -> None:
@@ -203,7 +211,11 @@ def _failure(stage: Stage, error: BaseException) -> Failure:
         return Failure(stage.key, error, fatal=isinstance(error, StoreError))
     if is_out_of_memory(error):
         return Failure(stage.key, UserError(why(error), MORE_MEMORY))
-    remedy = f"the journal ({platform.node()}, process {os.getpid()}) holds the traceback: please report it as a bug"
+    traceback_at = f"the journal ({platform.node()}, process {os.getpid()}) holds the traceback"
+    if refused := refusal(error):
+        remedy = f"see why the system refuses that ({os.strerror(refused.errno or 0)}); {traceback_at}"
+    else:
+        remedy = f"{traceback_at}: please report it as a bug"
     return Failure(stage.key, UserError(why(error), remedy))
 
 

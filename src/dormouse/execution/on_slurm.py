@@ -45,6 +45,10 @@ OFTEN = 1.0
 """Seconds between two looks at the jobs, and between two reports of how far a stage is."""
 OWN = ("timeout_min", "gpus_per_node", "mem_gb")
 """Settings that submitit knows under the same name for every cluster; all others are Slurm's."""
+TIMEOUTS = "slurm_max_num_timeout"
+"""How often a job whose time ends is put into the queue again. submitit is told it apart from all other settings."""
+OFTEN_ENOUGH = 100
+"""A job that ended so often gets to no resume point in its time: submitit's own 3 is what a long training needs."""
 
 
 class OnSlurm:
@@ -59,7 +63,8 @@ class OnSlurm:
         (self.root / "entries").mkdir(parents=True, exist_ok=True)  # by which jobs know it
         self.journal = Journal(journal.path.resolve() if journal.path else None)
         self.folder = self.root / "slurm" / f"{platform.node()}.{os.getpid()}.{time.time_ns()}"
-        self.executor = submitit.AutoExecutor(self.folder, cluster=os.environ.get(CLUSTER) or None)
+        timeouts = {TIMEOUTS: self.settings.pop(TIMEOUTS, OFTEN_ENOUGH)}
+        self.executor = submitit.AutoExecutor(self.folder, cluster=os.environ.get(CLUSTER) or None, **timeouts)
         self.running: dict[Future[list[Failure]], _Running] = {}
         self.number, self.lost, self.closing = 0, False, threading.Event()
         self.looker = threading.Thread(target=self._look, daemon=True)
@@ -100,9 +105,15 @@ class OnSlurm:
         """Now and then pass on what jobs report, and see which have ended."""
         while not self.closing.wait(OFTEN):
             for future, running in list(self.running.items()):
-                ended = running.began.done()  # first: what it has written by then is whole
-                for report in running.news():
-                    tell(self.watcher, *report)
+                try:
+                    ended = running.began.done()  # first: what it has written by then is whole
+                    for report in running.news():
+                        tell(self.watcher, *report)
+                except Exception as error:  # else who waits for the job would never hear of it
+                    self.lost = True
+                    del self.running[future]
+                    future.set_exception(error)
+                    continue
                 if ended:
                     del self.running[future]
                     self._end(future, running)
@@ -136,7 +147,7 @@ class _Running:
             with self.reports.open("rb") as file:
                 file.seek(self.read)
                 whole, end, _ = file.read().rpartition(b"\n")
-        except FileNotFoundError:
+        except OSError:  # it is not there yet, or a shared file system is out of step: they are news and no more
             return []
         self.read += len(whole) + len(end)
         return [json.loads(line) for line in whole.splitlines()]
@@ -191,11 +202,16 @@ def _leave_when_requeued() -> None:
         return
 
     def requeue(*signalled: Any) -> None:
-        """What submitit does, and then the end."""
+        """What submitit does, and then the end; where it puts the job into no queue any more, the stage fails."""
         try:
             before(*signalled)
         except SystemExit:
             os._exit(0)
+        except UncompletedJobError as error:
+            raise UserError(
+                f"Slurm ended its job, which is not put into the queue again: {reason(error)}",
+                f"raise timeout_min or max_num_timeout in {SETTINGS}; the same command goes on from there",
+            ) from error
 
     signal.signal(number, requeue)
 

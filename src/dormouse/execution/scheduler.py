@@ -18,6 +18,8 @@ RANK = {"base": 0, "honest": 1, "organism": 2, "brought": 2, "taught": 2, "locat
 """What others wait for goes first."""
 DEATHS = 3
 """A stage whose process was killed so often is given up: it may need more memory than there is."""
+ELSEWHERE = "have its job ask for more memory (on Slurm `mem_gb` in DORMOUSE_SLURM)"
+"""What helps on a cluster, where every job has memory of its own."""
 
 
 def slots(kind: str, stages: Sequence[Stage]) -> int:
@@ -122,22 +124,22 @@ class _Work:
         self.ahead -= {stage.key for stage in job} - {stage.key for stage in left}
         if not left:
             return
-        worst = left[0]  # the one it was about
+        worst = next((stage for stage in left if self.store.was_cut_off(stage.key)), left[0])
+        rest = [stage for stage in left if stage is not worst]  # by itself, or it would take them along once more
         self.deaths[worst.key] += 1
         if self.deaths[worst.key] >= DEATHS:
-            error = UserError(
-                f"its process was killed {DEATHS} times (out of memory?)",
-                "with --workers 1 it has all the memory; the same command goes on from there",
-            )
+            remedy = ELSEWHERE if self.executor.memory == float("inf") else "with --workers 1 it has all the memory"
+            what = f"its process was killed {DEATHS} times (out of memory?)"
+            error = UserError(what, f"{remedy}; the same command goes on from there")
             self.journal.write("failed", worst, error=error.what)
             self.watcher.failed(worst.name, error.what)
             self.ahead.discard(worst.key)
             self._lose(worst.key, error)
-            left = left[1:]
         else:
             self.watcher.say(f"a worker process was killed (out of memory?): {worst.name} is begun again")
-        if left:
-            self.waiting.insert(0, left)
+            self.waiting.insert(0, [worst])
+        if rest:
+            self.waiting.insert(0, rest)
 
     def _lose(self, key: str, error: UserError) -> None:
         """Put down a stage as lost, and all that stands on it."""
