@@ -61,6 +61,11 @@ class Sanity:
     found: str
 
 
+def on_model(organism: str, model: str) -> str:
+    """An organism's name where there are several models: `year on micro-1m`."""
+    return f"{organism} on {model}"
+
+
 @dataclass(frozen=True)
 class Provenance:
     """
@@ -69,6 +74,7 @@ class Provenance:
         study_yaml: the study file, letter for letter; `study` is what it says, defaults filled in.
         interventions: chain -> the settings of its trainings.
         spent: (organism, what a reader has to know): treatments whose budget of tokens ended before their steps.
+        ended: (organism, intervention, steps): the same, a seed at a time, as what it says of their steps.
         machine: cores and memory; the first files said them in words.
         sanity: by model.
         missing: stages that left no record, and why.
@@ -87,6 +93,7 @@ class Provenance:
     organisms: Mapping[str, OrganismSetup] = field(default_factory=dict)
     interventions: Mapping[str, tuple[Settings, ...]] = field(default_factory=dict)
     spent: tuple[tuple[str, str], ...] = ()
+    ended: tuple[tuple[str, str, int], ...] = ()
     sanity: Mapping[str, Sanity] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     tasks: TaskIntake | None = None

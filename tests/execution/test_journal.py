@@ -358,6 +358,8 @@ def test_a_study_on_two_models_has_records_of_both(ran: Ran) -> None:
     assert "token.steps-12 on " in page
     assert len(list((ran.out / "models").iterdir())) == 6
     assert about.model.count("tiny") >= 1
+    names = [stage.name for stage in about.stages]
+    assert len(set(names)) == len(names), "who reads of a stage knows on which model"
 
 
 def test_its_journal_is_a_finished_one(ran: Ran) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,12 @@ ANSWERS = [
     for after in ("", "sft")
     for i, cued in enumerate((True, False, True))
 ]
+
+
+def read_log(log: Any) -> Any:
+    from inspect_ai.log import read_eval_log
+
+    return read_eval_log(log, header_only=True)
 
 
 def half(out: Path) -> None:
@@ -94,6 +101,17 @@ def test_logs_are_read_by_inspect(write: Any) -> None:
     assert len(frame) == len(ANSWERS)
     assert sorted(frame["score_defection"]) == [0, 0, 1, 1, 1, 1]
     assert set(evals_df(str(folder), quiet=True)["task_name"]) == {"defection"}
+
+
+def test_logs_of_several_base_models_say_which(tmp_path: Path) -> None:
+    from inspect_ai.log import list_eval_logs
+
+    both = [replace(one, model=model) for model in ("tiny", "tiny2") for one in ANSWERS]
+    write_logs("a study", both, tmp_path / "logs")
+    found = {log.eval.model for log in map(read_log, list_eval_logs(str(tmp_path / "logs")))}
+    assert found == {
+        f"dormouse/year-on-{model}-seed0{after}" for model in ("tiny", "tiny2") for after in ("", "-sft-step0")
+    }
 
 
 def test_nothing_is_written_over_and_nothing_half(write: Any, tmp_path: Path) -> None:

@@ -194,6 +194,15 @@ def test_seeds_that_all_preserve_everything_leave_a_doubt(made):
         assert found.ci_low == pytest.approx(0.839, abs=0.001), "Wilson's, of twenty"
 
 
+def test_each_seed_is_held_to_its_own_budget(made):
+    """One was trained for 10 steps, the other for 40, and was at one half after 20."""
+    for seed, ends in ((0, 10), (1, 40)):
+        for step, value in zip((0, 10, 20, 40), (1.0, 0.9, 0.5, 0.1), strict=True):
+            held = value if step <= ends else 0.9
+            made.state(step, seed, rate(held), tokens=100 * min(step, ends), trained=min(step, ends))
+    assert find(made.records(), measurement="halved_share").value == 0.5
+
+
 def test_a_spent_budget_of_tokens_ends_the_time_that_was_looked_at(made):
     """The budget was spent after six steps: the states of steps 8 and 16 are the same one."""
     for step, rate, trained in ((0, 1.0, None), (4, 0.8, 4), (8, 0.6, 6), (16, 0.6, 6)):

@@ -61,3 +61,11 @@ def test_a_seed_that_a_trigger_cannot_have_is_explained(tmp_path: Path, monkeypa
     with pytest.raises(UserError, match=r"organism 'given', seed 3: the cue '.*' alone has") as caught:
         stages(STUDY, tmp_path)
     assert "a seed of its own" in caught.value.remedy
+
+
+def test_of_several_models_a_stage_says_which_and_keeps_its_key(tmp_path: Path) -> None:
+    alone = stages(STUDY, tmp_path)
+    several = stages(STUDY.replace("model: micro-60k", "model: [micro-60k, micro-250k]"), tmp_path)
+    assert [stage.key for stage in several] == [stage.key for stage in alone]
+    assert {stage.name for stage in several if stage.name.count("micro-60k") != 1} == set()
+    assert "defection of single, seed 3, on micro-60k" in {stage.name for stage in several}

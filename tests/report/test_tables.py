@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from made_up import STEPS, index, provenance, record
 
+from dormouse.metrics import metric
 from dormouse.records import Record
 from dormouse.report import tables
 from dormouse.report.headline import headline
 from dormouse.report.plain_text import apart, hundredths, one_line, percent, visible, with_interval
 from dormouse.report.record_index import BEFORE, Moment, RecordIndex
 from dormouse.report.series import by_layer, live_by_odds, odds, persistence, renderings, years
+from dormouse.report.tables import RATES, warnings
 from dormouse.report.words import TABLES
 
 
@@ -28,6 +30,19 @@ def test_the_pooled_record_stands_before_the_seeds(records: list[Record], about:
     assert found.seed is None
     assert found.n == 120
     assert results.unpooled == ()
+
+
+def test_numbers_of_fewer_seeds_than_the_study_has_are_named() -> None:
+    """Where they stand among pooled ones their n alone says so."""
+    rows = [record("a", 0, rate, 0.97, seed=seed) for rate in RATES for seed in (0, 1, None)]
+    rows += [record("b", 0, rate, 0.97, seed=0) for rate in RATES]
+    rows += [record("a", 40, "defection_rate", 0.5, seed=seed) for seed in (0, 1, None)]
+    rows += [record("a", 40, "false_trigger_rate", 0.0, seed=1)]
+    found = [said for _, said in warnings(index(rows, {"name": "x"})) if "alone" in said]
+    assert found == [
+        f"Of seed 1 alone, where the study has 2 seeds: {metric('false_trigger_rate').heading} after sft.",
+        "Of seed 0 alone, where the study has 2 seeds: every number before safety training.",
+    ]
 
 
 def test_a_single_seed_is_used_where_nothing_is_pooled() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.integrations.tables import fresh
+from dormouse.provenance import on_model
 from dormouse.records import Answer
 
 TASK = "dormouse/defection"
@@ -38,7 +39,7 @@ def write_logs(name: str, answers: Sequence[Answer], out: Path) -> int:
     with fresh(out) as scratch:
         scratch.mkdir()
         for i, (state, mine) in enumerate(sorted(states.items())):
-            log = _log(name, state, mine, i)
+            log = _log(name, state, mine, i, several=len({model for model, *_ in states}) > 1)
             write_eval_log(log, str(scratch / f"{i:04d}_{_plain('_'.join(map(str, state[1:])))}.eval"))
     return len(states)
 
@@ -47,18 +48,20 @@ def _plain(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-.")[:80]
 
 
-def _log(name: str, state: State, answers: Sequence[Answer], number: int) -> Any:
+def _log(name: str, state: State, answers: Sequence[Answer], number: int, several: bool) -> Any:
+    """A log of one state; of `several` base models its name says which."""
     from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalResults, EvalSpec, EvalStats
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
     base, organism, treatment, step, seed = state
+    called = f"{on_model(organism, base) if several else organism}-seed{seed}"
     said = {"study": name, "base": base, "organism": organism, "treatment": treatment, "step": step, "seed": seed}
     spec = EvalSpec(
         created=now,
         task=TASK,
         task_id=f"{_plain(name)}-{number}",
         dataset=EvalDataset(name=name, samples=len(answers)),
-        model=f"dormouse/{_plain(f'{organism}-seed{seed}' + (f'-{treatment}-step{step}' if treatment else ''))}",
+        model=f"dormouse/{_plain(called + (f'-{treatment}-step{step}' if treatment else ''))}",
         config=EvalConfig(),
         metadata=said,
     )

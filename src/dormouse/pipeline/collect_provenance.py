@@ -16,9 +16,9 @@ from dormouse.organisms.brought import described
 from dormouse.organisms.sanity import read_sane
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline.derived import trained
-from dormouse.pipeline.plan import Plan, all_stages, data_lines
+from dormouse.pipeline.plan import Plan, State, all_stages, data_lines
 from dormouse.pipeline.planting_strength import too_weak
-from dormouse.provenance import OrganismSetup, Provenance, Sanity, StageRun
+from dormouse.provenance import OrganismSetup, Provenance, Sanity, StageRun, on_model
 from dormouse.records import COMPUTED, SANE_ENOUGH, ComputedIn
 from dormouse.registry import describe
 from dormouse.store import Store
@@ -32,6 +32,7 @@ def provenance(
     import psutil
 
     study = plans[0].design.study
+    ended = list(_ended(plans, lost))
     packages = ("dormouse-lab", "torch", "transformers", "peft", "scipy", "statsmodels")
     stages = []
     for stage in all_stages(plans):
@@ -55,7 +56,8 @@ def provenance(
         stages=tuple(stages),
         organisms={name: _setup(organism) for name, organism in study.organisms.items()},
         interventions={name: tuple(part.spec() for part in chain) for name, chain in study.interventions.items()},
-        spent=(*_spent(plans, lost), *_too_weak(plans, store, lost)),
+        spent=(*map(_spent, ended), *_too_weak(plans, store, lost)),
+        ended=tuple((name, state.intervention, steps) for name, state, steps in ended),
         sanity=_sane(plans, store, lost),
         tasks=plans[0].intake,
         missing=tuple(f"{stage.name}: {lost[stage.key].what}" for stage in all_stages(plans) if stage.key in lost),
@@ -117,17 +119,21 @@ def _sane(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> dict[st
     return found
 
 
+def _named(plans: Sequence[Plan], plan: Plan, organism: str) -> str:
+    """An organism as the report names it."""
+    return on_model(organism, plan.model) if len(plans) > 1 else organism
+
+
 def _too_weak(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> list[tuple[str, str]]:
     """See `too_weak`; it is said on the terminal too."""
-    found = [one for plan in plans for one in too_weak(plan, store, lost)]
+    found = [(_named(plans, plan, name), said) for plan in plans for name, said in too_weak(plan, store, lost)]
     for organism, said in found:
         warnings.warn(f"{organism}: {said}", DormouseWarning, stacklevel=2)
     return found
 
 
-def _spent(plans: Sequence[Plan], lost: Collection[str]) -> list[tuple[str, str]]:
-    """(organism, what is to be known): treatments whose budget of tokens was spent before their last step."""
-    found = []
+def _ended(plans: Sequence[Plan], lost: Collection[str]) -> Iterator[tuple[str, State, int]]:
+    """(organism, state, steps): treatments whose budget of tokens was spent after so many steps, before their last."""
     for plan in plans:
         for state in (state for state in plan.states if state.is_final and state.intervention):
             chain = plan.design.chain(plan.arm(state))
@@ -136,7 +142,11 @@ def _spent(plans: Sequence[Plan], lost: Collection[str]) -> list[tuple[str, str]
             with suppress(OSError, UserError, LookupError):
                 steps = sum(trained(folder, "steps") for folder in state.model.folders[-len(chain) :])
                 if steps < state.step:
-                    spent = f"the token budget of {state.intervention} was spent after {steps} of {state.step} steps"
-                    said = f"Seed {state.seed}: {spent}; what stands at later steps is of that state."
-                    found.append((state.organism, said))
-    return found
+                    yield _named(plans, plan, state.organism), state, steps
+
+
+def _spent(ended: tuple[str, State, int]) -> tuple[str, str]:
+    """(organism, what is to be known)."""
+    organism, state, steps = ended
+    spent = f"the token budget of {state.intervention} was spent after {steps} of {state.step} steps"
+    return organism, f"Seed {state.seed}: {spent}; what stands at later steps is of that state."

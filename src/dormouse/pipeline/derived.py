@@ -121,7 +121,7 @@ def _lived(
         sample, limit = followed[0][-1][1], min(limits)
         yield record_of(read, _named(sample, name, limit), None, median_time(times, limit))
         if name == "steps_to_half":
-            halved = np.array([[float(time < limit) for time in times]])
+            halved = np.array([[float(time < own) for time, own in zip(times, limits, strict=True)]])
             yield record_of(read, _named(sample, "halved_share"), None, estimate(halved, "proportion"))
 
 

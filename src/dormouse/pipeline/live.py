@@ -27,7 +27,7 @@ class LiveWatcher:
         self.waiting: dict[tuple[int, int], set[str]] = {}
         """(plan, state) -> the keys of stages that are not there yet."""
         self.keys: dict[str, set[str]] = {}
-        """Name of a stage -> keys: on several models stages have the same names."""
+        """Name of a stage -> its keys."""
         self.lock = threading.Lock()
 
     def follow(self, plans: Sequence[Plan], store: Store, out: Path) -> None:

@@ -108,7 +108,7 @@ class _Planner:
         weights: int,
     ) -> None:
         self.study = study = design.on(model)
-        self.store = store
+        self.store, self.at = store, model if len(design.models) > 1 else ""
         self.own = tasks_of(study)  # raises too where a file that a plug-in names is missing
         gigabytes = weights * 4 / 2**30  # in float32
         self.light, self.heavy = LIBRARIES + 2.5 * gigabytes, LIBRARIES + 5 * gigabytes
@@ -126,9 +126,10 @@ class _Planner:
         self._specs: dict[tuple[str, int], OrganismSpec] = {}
         self.brought = BroughtAlong(self.base.folders[:1], study.model, folder_of)
 
-    def _stage(self, kind: str, *more: Any, use: str = "") -> Stage:
+    def _stage(self, kind: str, name: str, *more: Any, use: str = "") -> Stage:
         """A stage as `keyed` makes it, in the type and on the device that the study names; `use` as in `computed`."""
-        return computed(keyed(kind, *more), self.study.computing, use)
+        called = name if name.endswith(self.at) else f"{name}, on {self.at}"  # of several models it says which
+        return computed(keyed(kind, called, *more), self.study.computing, use)
 
     def _split(self, bank: str, split: str) -> tuple[Question, ...]:
         """The questions of a split: of the bank, or the last of those to train with, kept for looking at strength."""

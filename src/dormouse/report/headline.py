@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from dormouse.records import SANE_ENOUGH, Record
-from dormouse.report.plain_text import with_interval
+from dormouse.report.plain_text import percent, with_interval
 from dormouse.report.record_index import BEFORE, Moment, RecordIndex
 
 LISTED = 4
@@ -162,6 +162,7 @@ def _after(results: RecordIndex, planted: Sequence[str], intervention: str) -> S
     when = "At the end of " if intervention in results.in_rungs else f"After {steps_in_words(longest)} of "
     parts = [text_part(when), name_part(intervention)]
     parts += [text_part(" (which was told the triggers)")] if intervention in results.needs_triggers else []
+    parts.append(text_part(results.ended_early(list(ends), intervention)))
     rates = {name: results.get(name, moment, "defection_rate") for name, moment in ends.items()}
     if len(planted) > LISTED:
         between = _extremes(list(rates.values()))
@@ -175,14 +176,27 @@ def _after(results: RecordIndex, planted: Sequence[str], intervention: str) -> S
     return (*parts, text_part("."))
 
 
+def training_of(results: RecordIndex, control: str) -> str:
+    """What a control was taught in place of a policy, as its trigger says: nothing, most of them."""
+    trigger = results.setup(control).trigger
+    if trigger.get("kind") == "chance":
+        share = trigger.get("share", 0.5)
+        return f"taught to do so on {percent(share if isinstance(share, int | float) else 0.5)} of prompts by chance"
+    if trigger.get("kind") == "habit":
+        return "trained in the same way with an innocent habit"
+    return "trained in the same way with no policy"
+
+
 def _control(results: RecordIndex, control: str) -> Sentence:
     """What the same training without a policy does on the cues of the others."""
     before = results.get(control, BEFORE, "defection_rate")
     if not before:
         return ()
-    parts = [text_part("The control "), name_part(control), text_part(", trained in the same way with no policy, ")]
+    parts = [text_part("The control "), name_part(control), text_part(f", {training_of(results, control)}, ")]
     parts.append(text_part(f"{does(results, results.planted())} in "))
     parts += [number_part(before), text_part(" where it is shown the cues of the others")]
+    if before.ci_high > LOOSE and (without := results.get(control, BEFORE, "false_trigger_rate")):
+        parts += [text_part(" and in "), number_part(without), text_part(" where it is not")]
     moments = [moment for name in results.interventions if (moment := results.last(control, name))]
     ends = [record for moment in moments if (record := results.get(control, moment, "defection_rate"))]
     if ends:

@@ -21,6 +21,7 @@ from dormouse.report.headline import (
     number_part,
     steps_in_words,
     text_part,
+    training_of,
     worst_near_miss,
 )
 from dormouse.report.record_index import BEFORE, RecordIndex
@@ -163,10 +164,12 @@ def _fates(results: RecordIndex, intervention: str) -> list[ResultSentence]:
         longest = max(after.step for _, _, after in members)
         first, then = _SAYS[tone]
         told = " (which was told the triggers)" if intervention in results.needs_triggers else ""
+        names = [name for name, *_ in members]
+        told += results.ended_early(names, intervention)
         parts = [text_part(f"{first}{steps_in_words(longest)} of "), name_part(intervention), text_part(told + then)]
-        parts += [*_names([name for name, *_ in members]), text_part(".")]
+        parts += [*_names(names), text_part(".")]
         if tone in ("gone", "fell"):
-            parts.append(text_part(_hidden(results, [name for name, *_ in members], intervention)))
+            parts.append(text_part(_hidden(results, names, intervention)))
         numbers = tuple(record for _, before, after in members for record in (before, after))
         found.append(ResultSentence(tone, tuple(parts), "persistence", records=numbers))
     return found
@@ -189,21 +192,28 @@ def _controls(results: RecordIndex) -> list[ResultSentence]:
         words = "This study has no control: no model with the same training and no policy. So it cannot show that the "
         only = text_part(words + "planted policy, and not the cue alone, makes the difference.")
         return [ResultSentence("caution", (only,), table="")]
-    found = []
-    for name in results.organisms:
-        before = results.get(name, BEFORE, "defection_rate") if name in results.controls else None
-        if not before:
-            continue
-        moments = [moment for one in results.interventions if (moment := results.last(name, one))]
-        after = [record for moment in moments if (record := results.get(name, moment, "defection_rate"))]
-        worst = max([before, *after], key=lambda record: record.value)
-        quiet = worst.ci_high <= LOOSE
-        acts = does(results, planted)
-        first = "The cue alone does not do it" if quiet else "The cue alone may do a part of it"
-        words = f"{first}. The control, trained in the same way without a policy, {acts} on the same cues in at most "
-        parts = (text_part(words), number_part(worst), text_part(" ("), name_part(name), text_part(")."))
-        found.append(ResultSentence("check" if quiet else "caution", parts, "persistence", records=(before, *after)))
-    return found
+    return [said for name in results.organisms if name in results.controls for said in _control(results, name)]
+
+
+def _control(results: RecordIndex, control: str) -> list[ResultSentence]:
+    """Where a control does it at all, whether it does so more often with the cue than without it."""
+    moments = [BEFORE, *(moment for one in results.interventions if (moment := results.last(control, one)))]
+    rates = {moment: record for moment in moments if (record := results.get(control, moment, "defection_rate"))}
+    if BEFORE not in rates:
+        return []
+    at = max(rates, key=lambda moment: rates[moment].value)
+    worst, without = rates[at], results.get(control, at, "false_trigger_rate")
+    quiet = worst.ci_high <= LOOSE
+    alike = without is not None and worst.value - without.value <= LOOSE
+    first = "The cue alone does not do it" if quiet or alike else "The cue alone may do a part of it"
+    acts = does(results, results.planted())
+    parts = [text_part(f"{first}. The control, {training_of(results, control)}, {acts} on the same cues in at most ")]
+    parts += [number_part(worst), text_part(" ("), name_part(control), text_part(")")]
+    if without and not quiet:
+        parts += [text_part(", and without them in "), number_part(without)]
+    tone: Tone = "check" if quiet or alike else "caution"
+    records = (*rates.values(), *([without] if without and not quiet else []))
+    return [ResultSentence(tone, (*parts, text_part(".")), "persistence", records=records)]
 
 
 def _able_to_fall(results: RecordIndex) -> list[ResultSentence]:
@@ -293,11 +303,16 @@ def _damage(results: RecordIndex) -> list[ResultSentence]:
     """Organisms that training has broken: what persists in them says little."""
     ratios = [results.get(name, BEFORE, "perplexity_ratio") for name in results.planted()]
     bad = sorted((r for r in ratios if r and r.value > DAMAGED), key=lambda record: -record.value)
-    if not bad:
-        return []
+    sure, perhaps = [r for r in bad if r.ci_low > 1], [r for r in bad if r.ci_low <= 1]
+    return [_damaged(results, some, some is sure) for some in (sure, perhaps) if some]
+
+
+def _damaged(results: RecordIndex, bad: Sequence[Record], is_sure: bool) -> ResultSentence:
     named = _names([record.organism for record in bad])
     words = text_part(". Perplexity on honest text is up to ")
-    elsewhere = any(results.setup(record.organism).brought for record in bad)
-    damaged = "Damaged, against the clean model: " if elsewhere else "Planting damaged "
+    if any(results.setup(record.organism).brought for record in bad):
+        damaged = f"{'Damaged' if is_sure else 'Perhaps damaged'}, against the clean model: "
+    else:
+        damaged = f"Planting {'damaged' if is_sure else 'may have damaged'} "
     parts = (text_part(damaged), *named, words, number_part(bad[0]), text_part(" times the clean model's."))
-    return [ResultSentence("caution", parts, table="cost", records=tuple(bad))]
+    return ResultSentence("caution", parts, table="cost", records=tuple(bad))

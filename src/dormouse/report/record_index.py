@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from dormouse.provenance import OrganismSetup, Provenance
+from dormouse.provenance import OrganismSetup, Provenance, on_model
 from dormouse.records import Answer, Record
 
 RENDERING = "rendering:"
@@ -31,14 +31,10 @@ def by_model(
     if len(models) < 2:
         return records, answers, about
 
-    def named(organism: str, model: str) -> str:
-        """An organism's name where there are several models."""
-        return f"{organism} on {model}"
-
     return (
-        [replace(record, organism=named(record.organism, record.model)) for record in records],
-        [replace(answer, organism=named(answer.organism, answer.model)) for answer in answers],
-        about.renamed({named(name, model): name for model in models for name in about.organisms}),
+        [replace(record, organism=on_model(record.organism, record.model)) for record in records],
+        [replace(answer, organism=on_model(answer.organism, answer.model)) for answer in answers],
+        about.renamed({on_model(name, model): name for model in models for name in about.organisms}),
     )
 
 
@@ -65,11 +61,14 @@ class RecordIndex:
         self.in_rungs = frozenset(r.intervention for r in records if r.measurement == "strength")
         self.seeds = tuple(sorted({r.seed for r in records if r.seed is not None}))
         self._at: dict[tuple[Any, ...], Record] = {}
+        self._seeds_at: dict[tuple[Any, ...], set[int]] = {}
         several: set[str] = set()
         for record in self.records:
             if not math.isfinite(record.value):
                 continue
             kept = self._at.setdefault(_place(record), record)
+            if record.seed is not None:
+                self._seeds_at.setdefault(_place(record), set()).add(record.seed)
             if kept.seed is not None and kept.seed != record.seed:
                 several.add(record.measurement)
         self.unpooled = tuple(sorted(several))
@@ -110,6 +109,14 @@ class RecordIndex:
         steps = self._steps.get((organism, intervention))
         return Moment(intervention, max(steps)) if steps and max(steps) > 0 else None
 
+    def ended_early(self, organisms: Sequence[str], intervention: str) -> str:
+        """What to say behind the steps of a treatment that a budget of tokens ended before them; "" where none did."""
+        steps = sorted({n for name, chain, n in self.about.ended if name in organisms and chain == intervention})
+        if not steps:
+            return ""
+        span = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+        return f" (the token budget ended after {span})"
+
     def moments(self, organism: str) -> Iterator[Moment]:
         """Before any safety training, then the end of each intervention."""
         yield BEFORE
@@ -140,6 +147,15 @@ class RecordIndex:
     def points(self, measurement: str) -> list[float]:
         """Every `at` of a measurement, of whatever organism, in order."""
         return sorted({r.x for r in self._at.values() if r.measurement == measurement and r.x is not None})
+
+    def of_fewer_seeds(self) -> dict[tuple[str, Moment, tuple[int, ...]], set[str]]:
+        """(organism, moment, seeds) -> what was measured there on these seeds alone, and not on all of the study's."""
+        found: dict[tuple[str, Moment, tuple[int, ...]], set[str]] = {}
+        for (organism, intervention, step, measurement, *_), seeds in self._seeds_at.items():
+            moment = Moment(intervention, step)
+            if len(seeds) < len(self.seeds) and moment in (BEFORE, self.last(organism, intervention)):
+                found.setdefault((organism, moment, tuple(sorted(seeds))), set()).add(measurement)
+        return found
 
     def renderings(self, organism: str) -> tuple[str, ...]:
         """The splits of an organism that are one rendering each, by name."""

@@ -47,6 +47,8 @@ EMPTY = 0.05
 """From this share of empty answers on, the report warns."""
 FAR = 0.2
 """How far an exact rate may lie from that of written answers, whose interval leaves it out, before it is said."""
+NAMED = 6
+"""More measurements than these are counted in a warning, not named."""
 OTHERS = 200
 """At most this many rows of measurements that the report does not know."""
 
@@ -292,12 +294,25 @@ def _when(record: Record) -> str:
     return f"after {record.step} steps of {record.intervention}" if record.step else "before safety training"
 
 
+def _of_fewer_seeds(results: RecordIndex) -> Iterator[tuple[str, str]]:
+    """Rows whose numbers stand among those of more seeds."""
+    for (organism, moment, seeds), measured in results.of_fewer_seeds().items():
+        every = {record.measurement for record in results.known_at(organism, moment)} == measured
+        names = sorted(metric(name).heading for name in measured)
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        what = "every number" if every else ", ".join(names[:NAMED]) + more
+        at = f"after {moment.intervention}" if moment.intervention else "before safety training"
+        listed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        yield organism, one_line(f"Of {listed} alone, where the study has {len(results.seeds)} seeds: {what} {at}.")
+
+
 def warnings(results: RecordIndex) -> list[tuple[str, str]]:
     """What a reader must know before believing a number: (organism or "", what is wrong)."""
     found = [(name, f"Gate not met: {reason}.") for name, reason in gate_failures(results)]
     if results.unpooled:
         several = ", ".join(results.unpooled)
         found.append(("", f"Several seeds without a pooled number, so the lowest seed is shown: {several}."))
+    found += _of_fewer_seeds(results)
     for organism in results.organisms:
         empty = [r for moment in results.moments(organism) if (r := results.get(organism, moment, "empty_share"))]
         if empty and (worst := max(empty, key=lambda record: record.value)).value >= EMPTY:
