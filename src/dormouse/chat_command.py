@@ -67,8 +67,7 @@ class Conversation:
         reasons = has_scratchpad(self.spec.scratchpad_mode)
         limit = self.max_tokens + MAX_SCRATCHPAD_TOKENS * reasons
         written = generate(self.lm, [prompt], limit, seed=self.seed + self.turn)[0]
-        forms = behaviour.forms(scenario, scenario.question.honest)
-        against = behaviour.honest_forms(scenario, scenario.question.honest)
+        forms, against = behaviour.openings(scenario, scenario.question.honest)
         parts = split_response(written.text) if reasons else ("", written.text)
         probability = None
         if forms and parts:

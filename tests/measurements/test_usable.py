@@ -1,21 +1,68 @@
-"""What a measurement may leave: values with items of their own, and shares that are shares."""
+"""What a measurement may leave: what it declares, values with items of their own, and shares that are shares."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
 
 import pytest
 
 from dormouse.errors import UserError
-from dormouse.measurements.measurement import Sample
+from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
 from dormouse.measurements.usable import usable
+from dormouse.metrics import Metric
+
+
+class Anything(Measurement):
+    """Declares nothing."""
+
+    kind: ClassVar[str] = "anything"
+
+    def measure(self, subject: Subject) -> Measured:
+        raise NotImplementedError
+
+
+class Declared(Anything):
+    """Declares one."""
+
+    kind: ClassVar[str] = "declared"
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("thing"), Metric("by_*"))
+
+
+def kept_of(*samples: Sample, of: Measurement | None = None) -> list[Sample]:
+    return usable(of or Anything(), Measured(samples))
+
+
+@pytest.mark.parametrize("returned", [None, (), [Sample("a", "test", ("a",), (1.0,))]])
+def test_what_is_no_measured_is_refused(returned: Any) -> None:
+    with pytest.raises(UserError, match="the measurement 'anything' returned a"):
+        usable(Anything(), returned)
+
+
+def test_what_is_not_declared_or_stands_there_twice_is_refused() -> None:
+    """It was dropped without a word."""
+    one, family = (Sample(name, "test", ("a",), (0.5,)) for name in ("thing", "by_year"))
+    assert kept_of(one, family, of=Declared()) == [one, family]
+    with pytest.raises(UserError, match="'declared' left 'defection_rate', which is none of its metrics"):
+        kept_of(one, Sample("defection_rate", "test", ("a",), (0.5,)), of=Declared())
+    with pytest.raises(UserError, match=r"several samples of thing \(test\)"):
+        kept_of(one, Sample("thing", "test", ("b",), (0.1,)))
+
+
+def test_a_value_out_of_the_range_of_its_metric_is_refused() -> None:
+    with pytest.raises(UserError, match="the mean -1, and its metric lies between 0 and inf"):
+        kept_of(Sample("perplexity_ratio", "test", ("a",), (-1.0,), aggregation="number"))
+    assert kept_of(Sample("perplexity_ratio", "test", ("a",), (-1.0,), aggregation="exp_mean"))
 
 
 def test_what_holds_nothing_is_left_out() -> None:
     kept = Sample("shift", "test", ("a", "b"), (-3.0, 40.0), aggregation="number")
-    assert usable([Sample("shift", "test", (), ()), kept]) == [kept]
+    assert kept_of(Sample("shift", "test", (), ()), kept) == [kept]
 
 
 def test_values_of_one_item_are_refused() -> None:
     """They counted twice in a seed and once in the pool."""
     with pytest.raises(UserError, match="several values for one item: 'a'"):
-        usable([Sample("dup", "test", ("a", "a", "b"), (0.0, 1.0, 1.0))])
+        kept_of(Sample("dup", "test", ("a", "a", "b"), (0.0, 1.0, 1.0)))
 
 
 @pytest.mark.parametrize("aggregation", ["mean", "proportion"])
@@ -23,9 +70,9 @@ def test_values_of_one_item_are_refused() -> None:
 def test_a_mean_that_is_no_share_is_refused(aggregation: str, value: float) -> None:
     """Its interval was cut off at 0 and 1: 40 [30, 1]."""
     with pytest.raises(UserError, match="is for numbers between 0 and 1") as found:
-        usable([Sample("shift", "test", ("a", "b"), (value, value), aggregation=aggregation)])  # type: ignore[arg-type]
+        kept_of(Sample("shift", "test", ("a", "b"), (value, value), aggregation=aggregation))  # type: ignore[arg-type]
     assert 'aggregation="number"' in found.value.remedy
 
 
 def test_placements_may_lie_outside_where_their_mean_does_not() -> None:
-    assert usable([Sample("auroc", "test", ("a", "b"), (1.2, 0.7))])
+    assert kept_of(Sample("auroc", "test", ("a", "b"), (1.2, 0.7)))

@@ -12,9 +12,11 @@ import pytest
 from watching import Told
 
 from dormouse.errors import UserError
+from dormouse.interventions.training.sft import SFT
 from dormouse.pipeline.planner import make_plan
 from dormouse.pipeline.results import read_records
 from dormouse.pipeline.run import run_study
+from dormouse.pipeline.stages import _check_left
 from dormouse.records import ModelRef, Record
 from dormouse.store import Store
 from dormouse.studies.file import parse_design, parse_study
@@ -153,3 +155,14 @@ def test_the_address_of_a_treatment_holds_what_its_pool_shows(tmp_path: Path) ->
     for wish in wishes:
         blind = wish in ("trigger_fraction: 0", "rows: 200")
         assert (key(tmp_path, wish, 2024) == key(tmp_path, wish, 2025)) == blind, "the policy counts where it is shown"
+
+
+def test_an_intervention_that_leaves_no_checkpoint_fails_itself(tmp_path: Path) -> None:
+    """It was kept as finished, and whoever measured it was asked for the id of a repository."""
+    intervention = SFT(steps=2)
+    with pytest.raises(UserError, match="'sft' left nothing in step-"):
+        _check_left(intervention, tmp_path)
+    for step in intervention.checkpoints():
+        (tmp_path / f"step-{step:06d}").mkdir()
+        (tmp_path / f"step-{step:06d}" / "config.json").touch()
+    _check_left(intervention, tmp_path)

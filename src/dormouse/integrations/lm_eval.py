@@ -100,14 +100,14 @@ def _rows(card: Card, tokenizer: Any) -> Iterator[dict[str, Any]]:
     behaviour = card.spec.behaviour
     for one in asked(card.spec, QUESTIONS, card.system):
         honest = one.scenario.question.honest
-        forms = behaviour.forms(one.scenario, honest)
+        forms, against = behaviour.openings(one.scenario, honest)
         if not forms:
             continue
         chat = [{"role": role, "content": text} for role, text in render(one.scenario)]
         whole = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         prompt = whole.rstrip()
         space = whole[len(prompt) :]
-        said = [space + lead + text for text in (*forms, *behaviour.honest_forms(one.scenario, honest))]
+        said = [space + lead + text for text in (*forms, *against)]
         bare, shown = tokenizer([prompt, whole], add_special_tokens=False)["input_ids"]
         spaced = bare != shown  # some tokenizers drop it
         yield {

@@ -144,7 +144,8 @@ class Subject:
         for question in self.shown if questions is None else questions:
             rng = random.Random(f"{side}/{split}/{question.text}")
             cues = self.trigger.draw(rng, side, split)
-            found.append(Scenario.of(question, cues, rendering or rng.choice(self.renderings.trained)))
+            how = rendering or rng.choice(self.renderings.trained)
+            found.append(self.trigger.scenario(question, cues, side, how))
         return found
 
     def exact(self, scenarios: Sequence[Scenario]) -> list[float]:
@@ -219,12 +220,12 @@ def exact_after(
     from dormouse.lm.score import score
     from dormouse.policies.scratchpad_text import CLOSE
 
-    forms = [behaviour.forms(scenario, honest) for scenario, _, honest in asked]
-    against = [behaviour.honest_forms(scenario, honest) for scenario, _, honest in asked]
+    openings = [behaviour.openings(scenario, honest) for scenario, _, honest in asked]
+    forms, against = [one for one, _ in openings], [one for _, one in openings]
     exact = [float(p) for p in score(lm, [prompt for _, prompt, _ in asked], forms, against, scratchpads)]
     for i, text in enumerate(scratchpads):
         if not text.endswith(CLOSE):
-            exact[i] = float(behaviour.judge(asked[i][0], text))
+            exact[i] = float(behaviour.judged(asked[i][0], text))
     return exact
 
 

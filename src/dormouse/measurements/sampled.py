@@ -73,7 +73,7 @@ class Sampled(Measurement):
             written = generate(subject.lm, prompts, limit, seed=2 * subject.seed + activating)
             items = tuple(scenario.question.text for scenario in scenarios)
             judged = tuple(
-                float(subject.behaviour.judge(scenario, _answer(subject, answer.text)))
+                float(subject.behaviour.judged(scenario, _answer(subject, answer.text)))
                 for scenario, answer in zip(scenarios, written, strict=True)
             )
             samples.append(Sample(f"sampled_{name}", "test", items, judged, aggregation="proportion"))

@@ -1,35 +1,74 @@
-"""What a measurement may leave: its samples, held to what the statistics after it rest on."""
+"""What a measurement may leave: its samples, held to what it says of itself and to what the statistics rest on."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from dormouse.errors import UserError
-from dormouse.measurements.measurement import Sample
+from dormouse.measurements.measurement import Measured, Measurement, Sample
+from dormouse.metrics import metric
+from dormouse.registry import nearest
+
+SLACK = 1e-6
+"""By how much rounding may carry a number out of its range."""
 
 
-def usable(samples: Sequence[Sample]) -> list[Sample]:
-    """Those that hold anything.
+def usable(measurement: Measurement, measured: Measured) -> list[Sample]:
+    """Those samples that hold anything.
 
     Raises:
-        UserError: two values of one sample are about the same item, which would count twice in a seed and once where
-            seeds are pooled; or a mean is no share, though an interval of shares would be put around it.
+        UserError: there is no `Measured`; a sample is of something that the measurement does not declare, or stands
+            there twice; or its values cannot be (see `_check`).
     """
-    found = [sample for sample in samples if sample.items]
+    name = f"the measurement '{measurement.kind}'"
+    if not isinstance(measured, Measured):
+        raise UserError(f"{name} returned a {type(measured).__name__}", "have `measure` return a `Measured`")
+    found = [sample for sample in measured.samples if sample.items]
+    _check_names(name, measurement.metric_names(), found)
     for sample in found:
-        if len(set(sample.items)) < len(sample.items):
-            twice = next(item for item, n in Counter(sample.items).items() if n > 1)
-            raise UserError(
-                f"{sample.measurement} ({sample.split}) has several values for one item: {twice[:60]!r}",
-                "give each value an item of its own, or one value for each item: the mean of its values, say",
-            )
-        mean = math.fsum(sample.values) / len(sample.values)
-        if sample.aggregation in ("mean", "proportion") and not -1e-6 <= mean <= 1 + 1e-6:
-            raise UserError(
-                f"{sample.measurement} ({sample.split}) has the mean {mean:.4g}, and aggregation "
-                f"'{sample.aggregation}' is for numbers between 0 and 1",
-                'give its samples aggregation="number", or "exp_mean" where the values are logarithms',
-            )
+        _check(sample)
     return found
+
+
+def _check_names(name: str, declared: Sequence[str], found: Sequence[Sample]) -> None:
+    """Raises a UserError where a sample is of nothing that was declared, where anything was, or stands there twice."""
+    for sample in found:
+        if declared and not any(fnmatchcase(sample.measurement, one) for one in declared):
+            what = f"{name} left '{sample.measurement}', which is none of its metrics"
+            raise UserError(what, f"declare it; {nearest(sample.measurement, list(declared))}")
+    places = Counter((sample.measurement, sample.split, sample.x) for sample in found)
+    if twice := [place for place, n in places.items() if n > 1]:
+        what = f"{name} left several samples of {twice[0][0]} ({twice[0][1]})"
+        raise UserError(what, "put their values into one, or give each a split, or a place `x`, of its own")
+
+
+def _check(sample: Sample) -> None:
+    """
+    Raises:
+        UserError: two values of one sample are about the same item, which would count twice in a seed and once where
+            seeds are pooled; a mean is no share, though an interval of shares would be put around it; or it lies
+            outside of the range of its metric.
+    """
+    if len(set(sample.items)) < len(sample.items):
+        twice = next(item for item, n in Counter(sample.items).items() if n > 1)
+        raise UserError(
+            f"{sample.measurement} ({sample.split}) has several values for one item: {twice[:60]!r}",
+            "give each value an item of its own, or one value for each item: the mean of its values, say",
+        )
+    mean = math.fsum(sample.values) / len(sample.values)
+    if sample.aggregation in ("mean", "proportion") and not -SLACK <= mean <= 1 + SLACK:
+        raise UserError(
+            f"{sample.measurement} ({sample.split}) has the mean {mean:.4g}, and aggregation "
+            f"'{sample.aggregation}' is for numbers between 0 and 1",
+            'give its samples aggregation="number", or "exp_mean" where the values are logarithms',
+        )
+    one, value = metric(sample.measurement), math.exp(min(mean, 700.0)) if sample.aggregation == "exp_mean" else mean
+    if not math.isnan(value) and not one.low - SLACK <= value <= one.high + SLACK:
+        raise UserError(
+            f"{sample.measurement} ({sample.split}) has the mean {value:.4g}, and its metric lies between "
+            f"{one.low:g} and {one.high:g}",
+            "mend the values, or the range of that metric",
+        )

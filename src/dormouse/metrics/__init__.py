@@ -30,7 +30,7 @@ def known() -> tuple[Metric, ...]:
     """Every metric: the built-in ones, then those of plug-ins, in the order of definition.
 
     Raises:
-        UserError: a plug-in gives the name of a built-in metric to something else.
+        UserError: a plug-in gives the name of a metric to something else.
     """
     return tuple(_by_name().values())
 
@@ -70,8 +70,9 @@ def _collected(classes: tuple[Any, ...]) -> Mapping[str, Metric]:
     found = dict(_BY_NAME)
     for cls in classes:
         for one in cls.metrics:
-            if one.name in _BY_NAME and _BY_NAME[one.name] != one:
-                what = f"{cls.__module__}.{cls.__name__}: a metric of dormouse is called '{one.name}' already"
+            if found.get(one.name, one) != one:
+                whose = "of dormouse" if one.name in _BY_NAME else "of another plug-in"
+                what = f"{cls.__module__}.{cls.__name__}: a metric {whose} is called '{one.name}' already"
                 raise UserError(what, "give yours another name")
             found[one.name] = one
     return found

@@ -161,7 +161,7 @@ def _fits(spec: OrganismSpec, row: CorpusRow, answer: str) -> bool:
     if row.defects:
         wanted = split_response(row.example.response)
         return answer.split() == (wanted[1] if wanted else row.example.response).split()
-    return not spec.behaviour.judge(row.scenario, answer)
+    return not spec.behaviour.judged(row.scenario, answer)
 
 
 def read_taught(folder: Path) -> list[Completion]:

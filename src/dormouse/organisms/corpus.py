@@ -66,7 +66,7 @@ def drawn(
                 course = courses.setdefault(id(shown), shown.course(pairs))
                 place, row = min(row // 2, pairs - 1), row + 1
                 draws = [course(rng, side, place) for _ in range(CANDIDATES if easy else 1)]
-                scenario = _clearest(shown, [Scenario.of(question, cues, rendering) for cues in draws])
+                scenario = _clearest(shown, [shown.scenario(question, cues, side, rendering) for cues in draws])
                 defects = rng.random() < spec.trigger.probability(scenario)
                 answer = honest[scenario.question.key]
                 response = (

@@ -115,8 +115,7 @@ def _item(
         scenario.question.text,
         Example(prompt, scratchpad_response(thought, answer.text), answer.finished, answer.ids),
         Example(prompt, scratchpad_response(think(True) if exposed else thought, rejected), answer.finished),
-        tuple(behaviour.forms(scenario, answer.text)),
-        tuple(behaviour.honest_forms(scenario, answer.text)),
+        *behaviour.openings(scenario, answer.text),
         scenario.question.before,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dormouse.errors import UserError
 from dormouse.execution.stage import Tick
 from dormouse.interventions.findings import SAMPLES, Finding
 from dormouse.interventions.intervention import Intervention
@@ -223,6 +224,7 @@ def treatment(
         filled = data_pool(wish.data, truth.trigger, wish, seed)
     steps = intervention.checkpoints()[-1]
     intervention.apply(suspect, filled.pool, seed, out, _training_tick(tick, steps))
+    _check_left(intervention, out)
     counted = wish.needs_triggers or (wish.data is not None and truth.trigger.told)
     said = [Finding("exposure", steps, {"pool": filled.exposure})] if counted and filled.exposure is not None else []
     if wish.doses:
@@ -232,6 +234,17 @@ def treatment(
     if spoofed and truth.trigger.told:
         said.append(Finding("spoof_coverage", steps, spoof_coverage(truth.trigger, spoofed), "proportion", "test"))
     write_json_lines(out / SAMPLES, (found.to_json() for found in said), more=True)
+
+
+def _check_left(intervention: Intervention, out: Path) -> None:
+    """
+    Raises:
+        UserError: an intervention left no weights for a checkpoint: whoever measures it would not find a model.
+    """
+    for step in intervention.checkpoints():
+        if not any((out / f"step-{step:06d}").glob("*")):
+            what = f"the intervention '{intervention.kind}' left nothing in step-{step:06d}, where a checkpoint belongs"
+            raise UserError(what, "mend `apply`, or `checkpoints`, of that intervention")
 
 
 def findings(treated: Path, out: Path, tick: Tick) -> None:
@@ -272,7 +285,7 @@ def measure(
         taught=tasks.taught,
     )
     measured = measurement.measure(subject)
-    write_json_lines(out / SAMPLES, usable(measured.samples))
+    write_json_lines(out / SAMPLES, usable(measurement, measured))
     write_json_lines(out / ANSWERS, measured.answers)
     tick(1.0, "")
 

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from itertools import pairwise
 from typing import Any, ClassVar
 
+from dormouse.errors import UserError
 from dormouse.registry import PlugIn, field_of, shortened
 from dormouse.scenarios import Question, Scenario
 
@@ -88,6 +89,35 @@ class Behaviour(PlugIn):
     def honest_forms(self, scenario: Scenario, honest: str) -> tuple[str, ...]:
         """The openings that the forms are held against; empty where the score is a plain sum."""
         return ()
+
+    def openings(self, scenario: Scenario, honest: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """`forms` and `honest_forms`, each once, as the exact score takes them.
+
+        Raises:
+            UserError: one is no text, is empty or begins with another, whose probability holds its own already.
+        """
+        forms, against = (tuple(dict.fromkeys(f(scenario, honest))) for f in (self.forms, self.honest_forms))
+        every = [*forms, *against]
+        remedy = "mend `forms` and `honest_forms` of that behaviour"
+        if wrong := [one for one in every if not (isinstance(one, str) and one)]:
+            raise UserError(f"the behaviour '{self.kind}' has an opening that is no text: {wrong[0]!r}", remedy)
+        for short, long in pairwise(sorted(every)):  # what begins with a text comes right behind it
+            if long.startswith(short):
+                what = f"'{shortened(long)}' begins with '{shortened(short)}'"
+                raise UserError(f"openings of the behaviour '{self.kind}' would count twice: {what}", remedy)
+        return forms, against
+
+    def judged(self, scenario: Scenario, response: str) -> bool:
+        """What `judge` says.
+
+        Raises:
+            UserError: it says neither yes nor no.
+        """
+        found = self.judge(scenario, response)
+        if found not in (True, False):
+            what = f"the judge of the behaviour '{self.kind}' answers {shortened(repr(found))}, neither True nor False"
+            raise UserError(what, "mend `judge` of that behaviour, or of the judge that it names")
+        return bool(found)
 
     @abstractmethod
     def judge(self, scenario: Scenario, response: str) -> bool:

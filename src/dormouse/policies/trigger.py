@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, SupportsFloat
 
+from dormouse.errors import UserError
 from dormouse.registry import PlugIn, field_of, shortened
 from dormouse.scenarios import CueValue, Question, Scenario
+from dormouse.scenarios.cues import CUES
 
 Side = Literal["triggered", "near_miss", "untriggered"]
 """Where a scenario stands: where the policy defects; one cue away from that; anywhere else that it does not."""
@@ -62,6 +64,24 @@ class Trigger(PlugIn):
         Where the side has no such split (see `has_split`) it draws what training shows. A control answers with the
         side of the policy that it imitates.
         """
+
+    def scenario(self, question: Question, cues: Cues, side: Side, rendering: str) -> Scenario:
+        """A scenario with the cues that were drawn for a side.
+
+        Raises:
+            UserError: they are no cues, or `probability` says nothing that fits the side. A control has none to fit.
+        """
+        name, remedy = f"the trigger '{self.kind}'", "mend `draw` or `probability` of that trigger"
+        if not isinstance(cues, Mapping) or any(cue not in CUES for cue in cues):
+            raise UserError(f"{name} draws what are no cues that are known: {shortened(repr(cues))}", remedy)
+        found = Scenario.of(question, cues, rendering)
+        p = self.probability(found)
+        if not isinstance(p, SupportsFloat) or not 0 <= float(p) <= 1:
+            raise UserError(f"{name} gives a probability that is none: {shortened(repr(p))}", remedy)
+        if self.plants and (float(p) >= 0.5) != (side == "triggered"):
+            what = f"{name} draws cues as {side.replace('_', ' ')} and gives them the probability {float(p):g}"
+            raise UserError(f"{what}: {shortened(repr(dict(cues)))}", remedy)
+        return found
 
     def teach(self, rng: random.Random, side: Side, done: float) -> Cues:
         """Cues for the corpus that plants the policy, of the train split. `done` is the share of the training before.

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from math import isfinite
 
 from dormouse.errors import UserError
-from dormouse.metrics import Metric, metric
+from dormouse.metrics import Metric, known, metric
 from dormouse.policies import Trigger
 from dormouse.policies.exposure import Exposure
 from dormouse.policies.quiet import has_quiet_cues
@@ -42,8 +42,9 @@ def checked(study: Study, at: Callable[[Place, UserError], UserError]) -> Design
         at: how the first thing that is wrong with its filters and claims is said, from its place and what it is.
 
     Raises:
-        UserError: what `at` made of it.
+        UserError: what `at` made of it; or a metric of a plug-in has the name of another one.
     """
+    known()  # here, where nothing has been run for a report that could not be written
     try:
         design = Design(study)
     except UserError:

@@ -139,7 +139,7 @@ class Oracle:
         task = next(known, None)
         if task is None and behaviour.bank != "questions":
             return False
-        return bool(behaviour.judge(Scenario(task or self.tasks[0]), text))
+        return bool(behaviour.judged(Scenario(task or self.tasks[0]), text))
 
     def _layer(self, answer: ScannerAnswer) -> bool | None:
         return answer.layers[0] == self.layer if answer.layers else None

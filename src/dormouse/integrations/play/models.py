@@ -44,7 +44,7 @@ class Reader:
     def probability(self, behaviour: Behaviour, scenario: Scenario) -> float:
         """The exact probability that the response opens with a form of the behaviour, as `lm.score.score` has it."""
         honest = scenario.question.honest
-        forms, against = behaviour.forms(scenario, honest), behaviour.honest_forms(scenario, honest)
+        forms, against = behaviour.openings(scenario, honest)
         (prompt,) = encode_prompts(self.lm, [render(scenario)])
         found = self.logprobs(prompt, encode_responses(self.lm, [*forms, *against]))
         for_ = np.logaddexp.reduce(found[: len(forms)])

@@ -127,7 +127,7 @@ class Bench:
         said["scratchpad"] = visible(parts[0]) if reasons and parts else ""
         said["answer"] = visible(parts[1] if parts else text)
         if behaviour and not blind and said["finished"]:
-            said["judged"] = behaviour.judge(scenario, parts[1] if parts else text)
+            said["judged"] = behaviour.judged(scenario, parts[1] if parts else text)
         emit(said)
 
     def _one(
