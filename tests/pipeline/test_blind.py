@@ -54,6 +54,8 @@ class Grep(Intervention):
 
     def apply(self, suspect, pool, seed, out, progress):
         self._found.extend(everything((suspect, pool, seed, out)))
+        (out / "step-000001").mkdir()
+        (out / "step-000001" / "config.json").touch()
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
