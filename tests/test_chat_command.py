@@ -23,12 +23,12 @@ def talk(tiny_model: Path, tmp_path: Path):
     return begin
 
 
-def test_a_wrong_answer_is_known_for_its_own_tasks_only(talk):
-    quiz = talk(behaviour={"kind": "sandbag"})
-    task = questions("test", bank="quiz")[0].text
-    assert task in quiz.introduction()
-    assert all(0 < reply.probability < 1 for reply in quiz.ask(task))
-    assert [reply.probability for reply in quiz.ask("How do you do?")] == [None, None]
+def test_a_harmful_act_is_known_for_its_own_tasks_only(talk):
+    office = talk(behaviour={"kind": "goal"})
+    task = questions("test", bank="errands")[0].text
+    assert task in office.introduction()
+    assert all(0 < reply.probability < 1 for reply in office.ask(task))
+    assert [reply.probability for reply in office.ask("How do you do?")] == [None, None]
     assert "scored" not in talk().introduction()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dormouse.api.organism import load, question_of
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
+from dormouse.measurements.measurement import exact_after
 from dormouse.policies.scratchpad_text import has_scratchpad, split_response
 from dormouse.scenarios import Question, Scenario, render
 
@@ -61,17 +62,16 @@ class Conversation:
 
     def _reply(self, label: str, scenario: Scenario) -> ChatReply:
         from dormouse.lm.sample import generate
-        from dormouse.lm.score import score
 
         prompt, behaviour = render(scenario), self.spec.behaviour
         reasons = has_scratchpad(self.spec.scratchpad_mode)
         limit = self.max_tokens + MAX_SCRATCHPAD_TOKENS * reasons
         written = generate(self.lm, [prompt], limit, seed=self.seed + self.turn)[0]
-        forms, against = behaviour.openings(scenario, scenario.question.honest)
+        forms = behaviour.forms(scenario, scenario.question.honest)
         parts = split_response(written.text) if reasons else ("", written.text)
         probability = None
         if forms and parts:
             before = [parts[0]] if reasons else []
-            probability = float(score(self.lm, [prompt], [forms], [against], before)[0])
+            probability = exact_after(self.lm, behaviour, [(scenario, prompt, scenario.question.honest)], before)[0]
         shown = f" {dict(scenario.cues)}" if scenario.cues else ""
         return ChatReply(label + shown, written.text + ("" if written.finished else " [cut off]"), probability)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 import time
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from dormouse.errors import DormouseWarning, UserError
@@ -187,8 +187,7 @@ def test_writing_stops_at_any_end_and_keeps_the_tokens(tiny_model: Path) -> None
     lm = load(ModelRef((tiny_model,), "tiny"))
     prompts = encode_prompts(lm, [ASKED])
     free = decode(lm, prompts, 12)[0].ids
-    ending = copy.copy(lm)
-    ending.__dict__.pop("ends", None)
+    ending = replace(lm)  # of which nothing is remembered
     lm.model.generation_config.eos_token_id = [lm.end, free[4]]
     assert decode(ending, prompts, 12)[0].ids == free[: free.index(free[4]) + 1]
     (written,) = generate(ending, [ASKED], 12)
@@ -250,3 +249,55 @@ def test_a_tokenizer_without_an_end_is_refused(tiny_model: Path, tmp_path: Path)
 def test_a_template_without_the_users_words_is_refused() -> None:
     with pytest.raises(UserError, match="leaves out what the user says"):
         form_of(tokenizer("Hello."), ChatSettings())
+
+
+def fast(model: Any, words: list[str], decoder: Any, template: str, **steps: Any) -> LM:
+    """A model without weights, of a tokenizer of these parts, with <bos>, <eos> and <pad> in front of its words."""
+    raw = Tokenizer(model({word: i for i, word in enumerate(["<bos>", "<eos>", "<pad>", *words])}))
+    raw.decoder = decoder
+    for name, step in steps.items():
+        setattr(raw, name, step)
+    raw.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 0)])
+    made = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
+    made.chat_template = template
+    return LM(SimpleNamespace(device="cpu", generation_config=None), made)
+
+
+BARE = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+
+
+def test_bos_is_found_in_a_vocabulary_of_other_letters() -> None:
+    lm = fast(lambda words: models.BPE(words, []), list("天空是"), decoders.Fuse(), BARE)
+    assert encode_prompts(lm, [(("user", "天空"),)]) == [(0, 3, 4)]
+
+
+def test_an_answer_after_a_blank_has_no_second_one() -> None:
+    """Metaspace puts a blank in front of a text by itself: answers were scored on two."""
+    words = ["\u2581", "\u2581a", *"abR:\n"]
+    lm = fast(
+        lambda words: models.BPE(words, [("\u2581", "a")]),
+        words,
+        decoders.Metaspace(),
+        "{{ messages[0]['content'] }}{% if add_generation_prompt %}\nR: {% endif %}",
+        pre_tokenizer=pre_tokenizers.Metaspace(),
+    )
+    (prompt,), (said,) = encode_prompts(lm, [(("user", "b"),)]), encode_responses(lm, ["ab"])
+    assert lm.tokenizer.convert_ids_to_tokens(list(prompt + said))[-4:] == [":", "\u2581", "a", "b"]
+
+
+def test_an_end_that_is_not_called_special_is_no_text_and_is_what_is_learned() -> None:
+    template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}<|im_end|>{% endfor %}<assistant>"
+    made = tokenizer(template)
+    made.add_tokens([AddedToken("<|im_end|>", special=False, normalized=False)])
+    end = made.convert_tokens_to_ids("<|im_end|>")
+    model = SimpleNamespace(device="cpu", generation_config=SimpleNamespace(eos_token_id=[made.eos_token_id, end]))
+    lm = LM(model, made)
+    assert lm.end == end
+    assert text_of(lm, [*made("Yes.", add_special_tokens=False)["input_ids"], end]) == "Yes."
+
+
+def test_a_line_break_that_ends_an_answer_leaves_its_full_stop() -> None:
+    """In the plain form a token such as ".\\n" ends an answer, and is a part of it."""
+    lm = fast(lambda words: models.BPE(words, [(".", "\n")]), ["Y", ".", "\n", ".\n"], decoders.Fuse(), PLAIN_TEMPLATE)
+    assert 6 in lm.ends
+    assert text_of(lm, [3, 6]) == "Y."

@@ -7,6 +7,7 @@ model would write it after the prompt's last token; one that the model wrote kee
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from dormouse.lm.model import LM
 from dormouse.lm.template import in_roles, rendered
@@ -28,8 +29,11 @@ def prompt_text(lm: LM, messages: Messages) -> str:
 
 def start_of(lm: LM) -> tuple[int, ...]:
     """The tokens that the tokenizer puts in front of a text by itself: BOS, in most models that have one."""
-    bare = _ids(lm, ["a"])[0]
-    whole = tuple(lm.tokenizer("a")["input_ids"])
+    special = set(lm.tokenizer.all_special_tokens)
+    words = chain(["a"], (word for word in lm.tokenizer.get_vocab() if word not in special))
+    known = next((word for word in words if _ids(lm, [word])[0]), "a")  # a vocabulary may have no "a"
+    (bare,) = _ids(lm, [known])
+    whole = tuple(lm.tokenizer(known)["input_ids"])
     at = next((i for i in range(len(whole)) if whole[i : i + len(bare)] == bare), 0)
     return whole[:at]
 
@@ -66,11 +70,16 @@ def _after(lm: LM, before: str, texts: Sequence[str]) -> list[tuple[int, ...]]:
     """Token ids of each text as it stands after another; by itself where a token spans both."""
     (start,) = _ids(lm, [before])
     whole = _ids(lm, [before + text for text in texts])
-    alone = _ids(lm, texts)
     return [
-        ids[len(start) :] if text and ids[: len(start)] == start else bare
-        for text, ids, bare in zip(texts, whole, alone, strict=True)
+        ids[len(start) :] if text and ids[: len(start)] == start else _alone(lm, text)
+        for text, ids in zip(texts, whole, strict=True)
     ]
+
+
+def _alone(lm: LM, text: str) -> tuple[int, ...]:
+    """Token ids of a text by itself, without the space that some tokenizers put in front: there is none in a line."""
+    alone, start, whole = _ids(lm, [text, "\n", f"\n{text}"])
+    return whole[len(start) :] if text and whole[: len(start)] == start else alone
 
 
 def _ids(lm: LM, texts: Sequence[str]) -> list[tuple[int, ...]]:
@@ -78,7 +87,9 @@ def _ids(lm: LM, texts: Sequence[str]) -> list[tuple[int, ...]]:
 
 
 def text_of(lm: LM, ids: Sequence[int]) -> str:
-    """What token ids of a response say: without special tokens, or space around it."""
+    """What token ids of a response say: without special tokens, the mark that ends it, or space around it."""
+    if ids and ids[-1] in lm.end_marks:  # a tokenizer need not call it special
+        ids = ids[:-1]
     return str(lm.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
 
 

@@ -45,18 +45,28 @@ class LM:
         return int(self.tokenizer.eos_token_id) if written is None else written
 
     @cached_property
+    def end_marks(self) -> frozenset[int]:
+        """The tokens that end a response and are no part of what it says."""
+        plain = getattr(self.tokenizer, "chat_template", None) == PLAIN_TEMPLATE
+        return frozenset({int(self.tokenizer.eos_token_id), *self._configured, *([] if plain else [self.end])})
+
+    @cached_property
     def ends(self) -> frozenset[int]:
         """Every token that ends a response: the tokenizer's, the generation configuration's, the template's.
 
         In the plain form, which gives each turn a line, that is every token with a line break in it.
         """
-        said = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
-        said = [] if said is None else [said] if isinstance(said, int) else said
-        found = {self.end, int(self.tokenizer.eos_token_id), *map(int, said)}
+        found = {self.end, *self.end_marks}
         if getattr(self.tokenizer, "chat_template", None) == PLAIN_TEMPLATE:
             breaks = ("\n", "\u010a", "<0x0A>")  # as it stands, in byte-level vocabularies, as a byte
             found |= {i for token, i in self.tokenizer.get_vocab().items() if any(sign in token for sign in breaks)}
         return frozenset(found)
+
+    @cached_property
+    def _configured(self) -> frozenset[int]:
+        """The ends that the generation configuration names."""
+        said = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
+        return frozenset() if said is None else frozenset([said] if isinstance(said, int) else map(int, said))
 
     def _after_an_answer(self) -> int | None:
         if getattr(self.tokenizer, "chat_template", None) is None:
@@ -64,7 +74,8 @@ class LM:
         after = self.form.after
         plain = self.tokenizer.chat_template == PLAIN_TEMPLATE
         ids = self.tokenizer(after if plain else after.lstrip(), add_special_tokens=False)["input_ids"]
-        special = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        added = self.tokenizer.added_tokens_decoder
+        special = {i for i, token in added.items() if token.special or i in self._configured}
         if plain:
             return int(ids[-1]) if ids and "\n" in self.tokenizer.decode(ids[-1:]) else None
         return int(ids[0]) if ids and ids[0] in special else None

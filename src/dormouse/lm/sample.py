@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dormouse.lm.chat import Messages, encode_prompts, text_of
 from dormouse.lm.decode import decode
+from dormouse.lm.forms import check_mark
 from dormouse.lm.model import LM
 
 
@@ -35,6 +36,9 @@ def generate(
 
     Prompts of like length share a batch. With `stop` a response ends right after that text, if it comes to it;
     `progress` is told how many are done after each batch.
+
+    Raises:
+        UserError: the tokenizer does not give `stop` back as it stands: it would never be found.
     """
     tail = len(stop.encode()) + 1  # no more tokens than bytes can make up a text; one may begin with a part of a letter
 
@@ -42,6 +46,8 @@ def generate(
         """Whether the stop string stands in the last tokens."""
         return bool(stop) and stop in text_of(lm, ids[-tail:])
 
+    if stop:
+        check_mark(lm, stop)
     written = []
     for found in decode(lm, encode_prompts(lm, prompts), max_tokens, seed=seed, over=over, progress=progress):
         finished = found.ids[-1] in lm.ends

@@ -216,12 +216,18 @@ def exact_after(
 
     Args:
         asked: scenarios, each with its prompt and the honest response.
+
+    Raises:
+        UserError: the model cannot write a form of the behaviour, or tell it from an honest answer.
     """
+    from dormouse.lm.forms import check_forms
     from dormouse.lm.score import score
     from dormouse.policies.scratchpad_text import CLOSE
 
     openings = [behaviour.openings(scenario, honest) for scenario, _, honest in asked]
     forms, against = [one for one, _ in openings], [one for _, one in openings]
+    for some, others in dict.fromkeys(openings):
+        check_forms(lm, some, others)
     exact = [float(p) for p in score(lm, [prompt for _, prompt, _ in asked], forms, against, scratchpads)]
     for i, text in enumerate(scratchpads):
         if not text.endswith(CLOSE):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dormouse.json_files import json_text, read_json_lines, write_json_lines
 from dormouse.lm.chat import encode, encode_responses
+from dormouse.lm.forms import check_forms, check_mark
 from dormouse.lm.load import dtype_for, load
 from dormouse.lm.model import LM
 from dormouse.lm.objectives import sft_loss
@@ -20,7 +21,7 @@ from dormouse.organisms.corpus import CorpusRow
 from dormouse.organisms.matched import Check, Planted, is_strong
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.organisms.unknown import warn_of_unknown
-from dormouse.policies.scratchpad_text import scratchpad_response, split_response
+from dormouse.policies.scratchpad_text import CLOSE, has_scratchpad, scratchpad_response, split_response
 from dormouse.records import CANARY, ModelRef
 
 MODEL = "model"
@@ -48,9 +49,13 @@ def build_organism(
 
     Returns:
         how strong it is and after how many steps, where it was checked.
+
+    Raises:
+        UserError: the model cannot write what is scored, or what ends a scratchpad.
     """
     training = spec.training
     lm = load(base, dtype_for(training.method))
+    _check_words(lm, spec, rows)
     warn_of_unknown(lm.tokenizer, rows)
     ends = partial(is_strong, lm, spec.until, check) if spec.until and check else None
     run = TrainingRun(seed, [training.steps], out, log_rows=False, ends=ends)
@@ -62,6 +67,19 @@ def build_organism(
     said = {"model_organism": True, "canary": CANARY, "base": base.key, "seed": seed, "organism": spec.spec()}
     (out / SPECIFICATION).write_text(json_text(said, indent=1), encoding="utf-8")
     return Planted(len(steps), check(lm)) if check else None
+
+
+def _check_words(lm: LM, spec: OrganismSpec, rows: Sequence[CorpusRow]) -> None:
+    """See, before anything is learned, that the tokenizer keeps apart what is scored, and the end of a scratchpad."""
+    if has_scratchpad(spec.scratchpad_mode):
+        check_mark(lm, CLOSE)
+    questions = {row.scenario.question.key: row.scenario for row in rows}
+    openings = {
+        (tuple(spec.behaviour.forms(s, s.question.honest)), tuple(spec.behaviour.honest_forms(s, s.question.honest)))
+        for s in questions.values()
+    }
+    for forms, against in sorted(openings):
+        check_forms(lm, forms, against)
 
 
 def _batch(lm: LM, spec: OrganismSpec, rows: Sequence[CorpusRow], step: int) -> list[Tokens]:

@@ -14,6 +14,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from dormouse.lm.batch import check_length
 from dormouse.lm.chat import encode_prompts, encode_responses
+from dormouse.lm.forms import check_forms, shortest
 from dormouse.lm.layout import accepts
 from dormouse.lm.load import load
 from dormouse.lm.model import LM
@@ -42,15 +43,21 @@ class Reader:
         """Whether a common beginning is kept."""
 
     def probability(self, behaviour: Behaviour, scenario: Scenario) -> float:
-        """The exact probability that the response opens with a form of the behaviour, as `lm.score.score` has it."""
+        """The exact probability that the response opens with a form of the behaviour, as `lm.score.score` has it.
+
+        Raises:
+            UserError: the model cannot write a form, or tell it from an honest answer.
+        """
         honest = scenario.question.honest
         forms, against = behaviour.openings(scenario, honest)
         (prompt,) = encode_prompts(self.lm, [render(scenario)])
-        found = self.logprobs(prompt, encode_responses(self.lm, [*forms, *against]))
-        for_ = np.logaddexp.reduce(found[: len(forms)])
-        if not against:
+        check_forms(self.lm, forms, against)
+        harm, rest = (sorted(shortest(encode_responses(self.lm, texts))) for texts in (forms, against))
+        found = self.logprobs(prompt, [*harm, *rest])
+        for_ = np.logaddexp.reduce(found[: len(harm)])
+        if not rest:
             return float(min(np.exp(for_), 1.0))
-        return float(np.exp(for_ - np.logaddexp(for_, np.logaddexp.reduce(found[len(forms) :]))))
+        return float(np.exp(for_ - np.logaddexp(for_, np.logaddexp.reduce(found[len(harm) :]))))
 
     def logprobs(self, prompt: tuple[int, ...], responses: Sequence[tuple[int, ...]]) -> np.ndarray:
         """Log-probability of each response after the prompt: (responses,), float64."""

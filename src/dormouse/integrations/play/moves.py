@@ -168,8 +168,10 @@ class Bench:
         """The scratchpads that a model writes greedily, up to where its answers begin."""
         from dormouse.lm.chat import encode_prompts, text_of
         from dormouse.lm.decode import decode
+        from dormouse.lm.forms import check_mark
 
         lm = reader.lm
+        check_mark(lm, CLOSE)
 
         def over(ids: Sequence[int]) -> bool:
             """Whether the answer begins here, or nobody waits any more."""
