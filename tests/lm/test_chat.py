@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import warnings
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -22,7 +23,7 @@ from dormouse.lm.limits import Limits
 from dormouse.lm.load import load
 from dormouse.lm.model import LM
 from dormouse.lm.sample import generate
-from dormouse.lm.template import PLAIN_TEMPLATE, form_of
+from dormouse.lm.template import PLAIN_TEMPLATE, form_of, tell_of
 from dormouse.records import ChatSettings, Example, ModelRef
 
 ASKED = (("system", "Be brief."), ("user", "Where is Paris?"))
@@ -235,6 +236,31 @@ def test_a_missing_system_role_is_said(tiny_model: Path, tmp_path: Path, monkeyp
     (folder / "chat_template.jinja").write_text(NO_SYSTEM)
     with pytest.warns(DormouseWarning, match="no system role"):
         load(ModelRef((folder,), "no system"))
+
+
+CHATML = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{% if m['role'] == 'assistant' and HISTORY %}<think>\n\n</think>\n\n{% endif %}"
+    "{{ m['content'] }}<end>{% endfor %}{% if add_generation_prompt %}<|assistant|>PROMPT{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "history", "said"),
+    [
+        ("<think>\n", "false", "opens a thought before each answer ('<think>'): answers are scored inside it"),
+        ("[THINK]", "false", "opens a thought before each answer ('[THINK]'): answers are scored inside it"),
+        ("", "true", r"puts '<think>\n\n</think>' in front of an answer, and answers are scored without it"),
+        ("<think>\n\n</think>\n\n", "true", None),
+        ("", "false", None),
+    ],
+)
+def test_thoughts_of_a_template_are_said(prompt: str, history: str, said: str | None) -> None:
+    form = form_of(tokenizer(CHATML.replace("PROMPT", prompt).replace("HISTORY", history)), ChatSettings())
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        tell_of(form, Path("here"))
+    assert [str(one.message).partition(" in here ")[2].partition(";")[0] for one in told] == ([said] if said else [])
+    assert all("enable_thinking: false" in str(one.message) for one in told)
 
 
 def test_a_tokenizer_without_an_end_is_refused(tiny_model: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ process of its own with limits of time and memory, once for each template (see `
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,9 @@ ends every other turn.
 """
 LONGEST = 100_000
 """Characters that a template may make of two short messages."""
+OPEN_THOUGHT = re.compile(r"[<\[][^\W\d_]*(?:think|thought|reason)[^\W\d_]*[>\]]\s*\Z", re.IGNORECASE)
+"""A tag that a prompt ends in, and that the model is to close."""
+NO_THOUGHTS = "if the template can do without, say so (chat_template_kwargs: {enable_thinking: false})"
 SYSTEM, ASKED, ANSWERED = "Sys-tem-text.", "Us-er-text.", "An-swer."
 
 
@@ -52,12 +56,15 @@ class ChatForm:
         before: what it writes before an answer, after the last turn ("<|im_start|>assistant\\n").
         lead: the white space with which it lets an answer begin.
         after: what it writes after one.
+        skipped: what else it puts in front of an answer, which no prompt has and no answer is scored after: marks of an
+            empty thought.
     """
 
     system: bool
     before: str
     lead: str
     after: str
+    skipped: str
 
 
 def rendered(tokenizer: Any, messages: Sequence[tuple[str, str]], settings: ChatSettings, answer: bool = True) -> str:
@@ -119,7 +126,8 @@ def form_of(tokenizer: Any, settings: ChatSettings) -> ChatForm:
         whole = ""
     start, answer, after = whole.rpartition(ANSWERED)
     lead = start[len(asked) :] if answer and start.startswith(asked) else ""
-    return ChatForm(system, before, "" if lead.strip() else lead, after if answer else "")
+    skipped = lead.strip()
+    return ChatForm(system, before, "" if skipped else lead, after if answer else "", skipped)
 
 
 def in_roles(messages: Sequence[tuple[str, str]], form: ChatForm) -> Sequence[tuple[str, str]]:
@@ -160,10 +168,14 @@ def check_template(tokenizer: Any, settings: ChatSettings, where: Path) -> None:
 
 
 def tell_of(form: ChatForm, where: Path) -> None:
-    """Warn, once a process, of what a template lacks."""
+    """Warn, once a process, of what a template lacks, and of thoughts that it opens or leaves out."""
     if not form.system:
-        warnings.warn(
-            f"the chat template of the model in {where} has no system role: that text goes in front of the user's",
-            DormouseWarning,
-            stacklevel=2,
-        )
+        _warn(where, "has no system role: that text goes in front of the user's")
+    if thought := OPEN_THOUGHT.search(form.before):
+        _warn(where, f"opens a thought before each answer ({thought[0].strip()!r}): answers are scored inside it; {NO_THOUGHTS}")
+    elif form.skipped:
+        _warn(where, f"puts {form.skipped[:80]!r} in front of an answer, and answers are scored without it; {NO_THOUGHTS}")
+
+
+def _warn(where: Path, what: str) -> None:
+    warnings.warn(f"the chat template of the model in {where} {what}", DormouseWarning, stacklevel=3)
