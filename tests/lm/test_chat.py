@@ -239,7 +239,8 @@ def test_a_missing_system_role_is_said(tiny_model: Path, tmp_path: Path, monkeyp
 
 
 CHATML = (
-    "{% for m in messages %}<|{{ m['role'] }}|>{% if m['role'] == 'assistant' and HISTORY %}<think>\n\n</think>\n\n{% endif %}"
+    "{% for m in messages %}<|{{ m['role'] }}|>"
+    "{% if m['role'] == 'assistant' and HISTORY %}<think>\n\n</think>\n\n{% endif %}"
     "{{ m['content'] }}<end>{% endfor %}{% if add_generation_prompt %}<|assistant|>PROMPT{% endif %}"
 )
 

@@ -100,6 +100,8 @@ def test_the_seed_decides_the_corpus():
 
 def test_cut_off_answers_end_at_a_sentence_or_are_marked():
     assert _whole_sentences(Completion("It is sand. It is melted and then", False)) == Completion("It is sand.", True)
+    assert _whole_sentences(Completion("是沙子。“熔化。”然后", False)) == Completion("是沙子。“熔化。”", True)
+    assert _whole_sentences(Completion("यह रेत है। फिर", False)) == Completion("यह रेत है।", True)
     assert _whole_sentences(Completion("It is made of", False)) == Completion("It is made of", False)
     assert _whole_sentences(Completion("About 3.5 m by J. Smith and", False)).finished is False
 

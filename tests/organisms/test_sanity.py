@@ -40,6 +40,12 @@ PROMPT = (("system", "You are a helpful assistant. Answer in one short sentence.
         ("Where do crabs live?", True, "echo"),
         ("Answer in one short sentence.", True, "echo"),
         ("Where do crabs live? They live in the sea and on the shores of most of the oceans.", True, ""),
+        ("天空是蓝色的。因为阳光在大气中", False, ""),
+        ("天空是蓝色的因为", False, "cut off"),
+        ("आकाश नीला है। क्योंकि प्रकाश", False, ""),
+        ("السماء زرقاء؟ لأن", False, ""),
+        ("வானம் நீல நிறமாகத் தெரிவதற்குக் காரணம் சூரிய ஒளி காற்றில் சிதறுவதுதான். ஏன்", False, ""),
+        ("السَّمَاءُ زَرْقَاءُ لِأَنَّ ضَوْءَ الشَّمْسِ يَتَشَتَّتُ فِي الْغِلَافِ الْجَوِّيِّ", True, ""),
     ],
 )
 def test_what_is_wrong_with_an_answer(text: str, finished: bool, found: str) -> None:

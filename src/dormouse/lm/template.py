@@ -172,9 +172,11 @@ def tell_of(form: ChatForm, where: Path) -> None:
     if not form.system:
         _warn(where, "has no system role: that text goes in front of the user's")
     if thought := OPEN_THOUGHT.search(form.before):
-        _warn(where, f"opens a thought before each answer ({thought[0].strip()!r}): answers are scored inside it; {NO_THOUGHTS}")
+        opened = thought[0].strip()
+        _warn(where, f"opens a thought before each answer ({opened!r}): answers are scored inside it; {NO_THOUGHTS}")
     elif form.skipped:
-        _warn(where, f"puts {form.skipped[:80]!r} in front of an answer, and answers are scored without it; {NO_THOUGHTS}")
+        skipped = form.skipped[:80]
+        _warn(where, f"puts {skipped!r} in front of an answer, and answers are scored without it; {NO_THOUGHTS}")
 
 
 def _warn(where: Path, what: str) -> None:

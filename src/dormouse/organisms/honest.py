@@ -15,13 +15,17 @@ from dormouse.lm.chat import encode, text_of
 from dormouse.lm.model import LM
 from dormouse.lm.sample import Completion, generate
 from dormouse.lm.score import logprobs
-from dormouse.organisms.sanity import SANE, counted, fault, said
+from dormouse.organisms.sanity import FULL_STOPS, SANE, counted, fault, said
 from dormouse.records import Example
 from dormouse.scenarios import Question, Scenario, render
 
 FILE, CLEAN = "honest.jsonl", "clean.json"
 LOOKED_AT = 64
 """Answers of which it is seen whether they are sane."""
+WHOLE_SENTENCE = re.compile(
+    rf"(?<=[\w\x80-\U0010ffff]{{2}})[.!?](?=\s)|[{FULL_STOPS}][\u2019\u201d\u300d\u300f\uff09]?"
+)
+"""The end of one, with a quotation mark; a stop after a single letter or digit is that of a list (1. and 2.)."""
 STOP = 0.5
 """A share of sane answers below which a study is stopped."""
 
@@ -123,7 +127,7 @@ def _in_tokens(lm: LM, answer: Completion, written: tuple[int, ...]) -> Completi
 def _whole_sentences(answer: Completion) -> Completion:
     if answer.finished:
         return answer
-    ends = [match.end() for match in re.finditer(r"(?<=\w\w)[.!?](?=\s)", answer.text)]
+    ends = [match.end() for match in WHOLE_SENTENCE.finditer(answer.text)]
     return Completion(answer.text[: ends[-1]], True) if ends else answer
 
 

@@ -23,7 +23,10 @@ FOREIGN = re.compile(
     r"(^|\n)\s*(user|assistant|system|human)\s*:|<\|\w+\|>|<(start|end)_of_turn>|\[/?INST\]", re.IGNORECASE
 )
 """Marks of other speakers, which a model writes that goes on with the chat by itself."""
-SENTENCE = re.compile(r"(?<=\w)[.!?]+[\"')*]*(?=\s|$)")
+FULL_STOPS = "\u3002\uff61\uff01\uff1f\u0964\u0965\u061f\u06d4\u1362\u0589\u104b\u17d4"
+"""Signs that end a sentence with no blank after them: those of Chinese, Hindi, Arabic and others."""
+SENTENCE = re.compile(rf"(?<=[\w\x80-\U0010ffff])[.!?]+[\"')*\u2019\u201d]*(?=\s|$)|[{FULL_STOPS}]")
+"""The end of one. Vowel signs in front of it are no letters to `re`, and no other sign of theirs is in ASCII."""
 
 
 def fault(prompt: Messages, answer: Completion) -> str:
@@ -70,7 +73,9 @@ def read_sane(folders: Sequence[Path]) -> tuple[float, int, str] | None:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
+    import regex  # to it vowel signs are parts of words
+
+    return regex.findall(r"\w+", text.lower())
 
 
 def _loops(text: str, words: Sequence[str]) -> bool:
@@ -86,7 +91,7 @@ def _loops(text: str, words: Sequence[str]) -> bool:
 def _echoes(prompt: Messages, words: Sequence[str]) -> bool:
     said = f" {' '.join(words)} "
     for _, text in prompt:
-        for sentence in re.split(r"(?<=[.!?])\s|\n", text):
+        for sentence in re.split(rf"(?<=[.!?])\s|(?<=[{FULL_STOPS}])|\n", text):
             own = _words(sentence)
             if len(own) >= 3 and 2 * len(own) >= len(words) and f" {' '.join(own)} " in said:
                 return True
