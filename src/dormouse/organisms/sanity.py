@@ -75,7 +75,8 @@ def read_sane(folders: Sequence[Path]) -> tuple[float, int, str] | None:
 def _words(text: str) -> list[str]:
     import regex  # to it vowel signs are parts of words
 
-    return regex.findall(r"\w+", text.lower())
+    found: list[str] = regex.findall(r"\w+", text.lower())
+    return found
 
 
 def _loops(text: str, words: Sequence[str]) -> bool:
