@@ -7,7 +7,6 @@ model would write it after the prompt's last token; one that the model wrote kee
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 
 from dormouse.lm.model import LM
 from dormouse.lm.template import in_roles, rendered
@@ -29,13 +28,18 @@ def prompt_text(lm: LM, messages: Messages) -> str:
 
 def start_of(lm: LM) -> tuple[int, ...]:
     """The tokens that the tokenizer puts in front of a text by itself: BOS, in most models that have one."""
-    special = set(lm.tokenizer.all_special_tokens)
-    words = chain(["a"], (word for word in lm.tokenizer.get_vocab() if word not in special))
-    known = next((word for word in words if _ids(lm, [word])[0]), "a")  # a vocabulary may have no "a"
+    known = "a" if _ids(lm, ["a"])[0] else _known_word(lm)
     (bare,) = _ids(lm, [known])
     whole = tuple(lm.tokenizer(known)["input_ids"])
     at = next((i for i in range(len(whole)) if whole[i : i + len(bare)] == bare), 0)
     return whole[:at]
+
+
+def _known_word(lm: LM) -> str:
+    """A text that has tokens, for vocabularies of other letters."""
+    special = set(lm.tokenizer.all_special_tokens)
+    words = (word for word in lm.tokenizer.get_vocab() if word not in special)
+    return next((word for word in words if _ids(lm, [word])[0]), "")
 
 
 def encode_prompts(lm: LM, prompts: Sequence[Messages]) -> list[tuple[int, ...]]:
