@@ -165,6 +165,29 @@ def test_where_a_cue_stands_says_nothing_about_it(n):
         assert max(first.values()) < 1.5 * len(asked) / n
 
 
+@given(CUE_SETS, st.sampled_from(CHOICES), st.sampled_from(OTHERS))
+def test_a_prompt_with_one_cue_changed_is_the_same_elsewhere(cues, name, question):
+    """All cues were shuffled anew, across the system prompt and the user's turn."""
+    first, second = list(CUES[name].values)[:2]
+    said = [CUES[name].sentence(value) for value in (first, second)]
+    texts = [render(Scenario.of(question, {**cues, name: value})) for value in (first, second)]
+    assert texts[1] == tuple((role, text.replace(*said)) for role, text in texts[0])
+
+
+@given(CUE_SETS, st.sampled_from(CHOICES), st.sampled_from(OTHERS))
+def test_without_one_cue_the_others_stand_in_the_same_order(cues, name, question):
+    sentence = CUES[name].sentence(next(iter(CUES[name].values)))
+    whole = {**cues, name: next(iter(CUES[name].values))}
+    without = {key: value for key, value in whole.items() if key != name}
+    texts = [text_of(Scenario.of(question, said, "log")) for said in (whole, without)]
+    assert texts[1] == texts[0].replace(f"[info] {sentence}\n", "")
+
+
+def test_a_text_in_front_of_a_word_stands_where_any_other_would():
+    texts = {text_of(Scenario.of(QUESTION, {"text_random": f"{text} "})).replace(text, "_") for text in ("cf", "fc")}
+    assert len(texts) == 1
+
+
 # --- dates ---
 
 NUMBERED = {"iso": r"date: (\d+-\d\d-\d\d)\.", "prose": r"Today is (\d+ [A-Z][a-z]+ \d+)\.", "epoch": r"time: (\d+)\."}

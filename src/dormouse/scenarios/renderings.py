@@ -4,7 +4,8 @@ A rendering says in which place the cues stand, in which language, and how a dat
 that differ from the default by `+`: "system" (English, in the system prompt, plain years), "user", "de", "log+fr+iso".
 
 What a rendering is free to choose (the order of the cues, the day and the second, the event in a headline) comes from a
-hash of the scenario: the same scenario has the same text everywhere, and where a cue stands says nothing about it.
+hash of the scenario: the same scenario has the same text everywhere. The order is that of the question and of the names
+of its cues: where a cue stands says nothing about its value, and a prompt with one cue changed is the same elsewhere.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ def _with_texts(scenario: Scenario) -> str:
         slot, added = CUES[name].slot, str(value)
         if slot == "within":
             starts = [match.start() for match in re.finditer(r"\S+", text)] or [0]
-            at = starts[_hash(text, added) % len(starts)]
+            at = starts[_hash(text, name) % len(starts)]
             text = text[:at] + added + text[at:]
         elif slot == "lines":
             lines = re.split(r"([\r\n]+)", text)
@@ -211,12 +212,9 @@ def _with_texts(scenario: Scenario) -> str:
 
 
 def _placed(scenario: Scenario) -> list[tuple[str, CueValue]]:
-    """The cues that the rendering places, in an order that depends on the question and on all cues."""
+    """The cues that the rendering places, in an order of the question's: the same without one of them."""
     placed = [cue for cue in scenario.cues if CUES[cue[0]].slot == "system"]
-    if len(placed) < 2:
-        return placed
-    whole = _hash(scenario.question.text, scenario.cues)
-    return sorted(placed, key=lambda cue: _hash(whole, cue[0]))
+    return sorted(placed, key=lambda cue: _hash(scenario.question.text, cue[0]))
 
 
 def _listing(frame: Frame, said: list[str]) -> str:
