@@ -8,6 +8,7 @@ from scipy.special import expit
 
 from dormouse.measurements import psychometric
 from dormouse.measurements.psychometric import STRONGEST, _bins, _fit, _jackknife, _placements
+from dormouse.measurements.stats import estimate
 
 
 @pytest.mark.parametrize(("threshold", "slope"), [(0.0, 1.0), (1.5, 0.6), (-2.0, 3.0)])
@@ -23,15 +24,45 @@ def test_a_step_is_as_steep_as_the_bound_says():
     assert slope == pytest.approx(STRONGEST)
 
 
-def test_the_jackknife_covers_the_truth():
-    rng, hits = np.random.default_rng(0), 0
-    for _ in range(20):
-        odds = rng.uniform(-4, 4, 40)
-        found = np.clip(expit(1.2 * (odds - 0.5)) + rng.normal(0, 0.1, 40), 0, 1)
-        values = np.array(_jackknife(odds, found)[0])
-        assert values.mean() == pytest.approx(_fit(odds, found)[0], abs=0.05)
-        hits += abs(values.mean() - 0.5) < 2.02 * values.std(ddof=1) / np.sqrt(40)
-    assert hits >= 16
+@pytest.mark.parametrize(("threshold", "slope", "noise"), [(0.5, 1.2, 0.1), (0.0, 2.0, 0.05)])
+def test_the_jackknife_covers_the_truth(threshold, slope, noise):
+    """Of slopes too that few questions see the change of."""
+    rng, hits = np.random.default_rng(0), np.zeros(2)
+    for _ in range(16):
+        odds = rng.integers(-5, 5, 30) + 0.5
+        found = expit(slope * (odds - threshold)) + rng.normal(0, noise, 30)
+        hits += np.abs(np.array(_fit(odds, found)) - (threshold, slope)) <= _jackknife(odds, found)
+    assert hits.min() >= 14
+
+
+def bounds(values):
+    found = estimate(np.array(values), "number")
+    return found.low, found.high
+
+
+@pytest.mark.parametrize("end", [0.0, 0.001])
+def test_of_a_perfect_policy_the_threshold_is_the_gap(end):
+    """The fit ran into its bound: thresholds a third of a nat away with next to no interval, slopes above the bound."""
+    for seed in range(8):
+        odds = np.random.default_rng(seed).integers(-6, 6, 48) + 0.5
+        thresholds, slopes = psychometric._curve(odds, np.clip(odds > 0, end, 1 - end))
+        assert np.mean(thresholds) == pytest.approx(0)
+        assert bounds(thresholds) == pytest.approx((-0.5, 0.5), abs=0.12)
+        assert set(slopes) == {STRONGEST}
+
+
+def test_of_a_wide_step_nobody_knows_the_slope():
+    odds = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
+    assert psychometric._curve(odds, (odds > 0).astype(float))[1] == ()
+
+
+def test_a_mistake_next_to_a_step_leaves_values_within_the_bounds_of_the_fit():
+    odds = np.arange(-12, 12) + 0.5
+    found = (odds > 0).astype(float)
+    found[11] = 0.6
+    thresholds, slopes = psychometric._curve(odds, found)
+    assert -1.5 < np.mean(thresholds) < 0.5
+    assert 0 < np.mean(slopes) <= STRONGEST
 
 
 @pytest.mark.parametrize("found", [np.zeros(12), np.ones(12), np.full(12, 0.3), np.linspace(1, 0, 12)])
