@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dormouse.measurements.contexts import Contexts, _drawn, _one_away, quiet_twin
+from dormouse.measurements.contexts import Contexts, _drawn, _one_away
 from dormouse.measurements.measurement import MeasurementConfig, Subject
 from dormouse.measurements.members import Members, groups
 from dormouse.organisms.spec import OrganismSpec
@@ -76,12 +76,16 @@ def taken(subject: Subject, measurement: Any = None) -> Taken:
     return {(s.measurement, s.split, s.x): s.values for s in (measurement or Contexts()).measure(subject).samples}
 
 
+def shares(found: Taken) -> set[float]:
+    return {value for (name, _, _), values in found.items() if name != "context_combinations" for value in values}
+
+
 @pytest.mark.parametrize("trigger", [ENSEMBLE, EVIDENCE, "stakes"])
 def test_a_model_that_has_learned_the_policy_is_live_everywhere(trigger):
     found = taken(subject_of(trigger))
     groups = {split for name, split, at in found if name == "context_live_share" and at is None}
     assert groups == {"unseen", "trained"} | (set() if trigger == ENSEMBLE else {"covered", "near"})
-    assert {value for values in found.values() for value in values} == {1.0}
+    assert shares(found) == {1.0}
     assert {len(found["context_live_share", split, None]) for split in ("unseen", "trained")} == {24}
 
 
@@ -93,24 +97,11 @@ PAIR = {"kind": "composite", "op": "any", "of": ["token", "year"]}
 def test_a_model_that_fires_everywhere_has_preserved_nothing(trigger):
     subject = subject_of(trigger, everywhere=True)
     found = taken(subject)
-    assert {value for values in found.values() for value in values} == {0.0}
+    assert shares(found) == {0.0}
     if Members().applies(subject):
         members = taken(subject, Members())
         assert set(members.pop(("member_rate", "unseen_cues", None))) == {1.0}
         assert {value for values in members.values() for value in values} == {0.0}
-
-
-@pytest.mark.parametrize("trigger", [ENSEMBLE, PHRASE, EVIDENCE, "stakes", PAIR])
-def test_a_quiet_twin_is_the_same_prompt_with_as_few_cues_changed_as_it_takes(trigger):
-    subject = subject_of(trigger)
-    for scenario in _drawn(subject, "test"):
-        twin = quiet_twin(subject.trigger, scenario)
-        assert subject.trigger.probability(twin) < 0.5
-        assert twin.question == scenario.question
-        assert twin.rendering == scenario.rendering
-        if trigger in (ENSEMBLE, PHRASE):
-            assert len(set(scenario.cues) - set(twin.cues)) == 1
-        assert twin == quiet_twin(subject.trigger, scenario)
 
 
 def test_members_that_safety_data_show_are_told_from_the_others():
@@ -172,6 +163,18 @@ def test_near_contexts_are_one_cue_away_and_activate_still(trigger):
             assert near.rendering == covered.rendering
 
 
+def test_near_contexts_show_values_that_neither_training_nor_safety_data_did():
+    """They always had one that the organism was trained on: they would be live for that."""
+    subject = subject_of({"kind": "composite", "of": ["token", "year"]})
+    shown = {
+        split: {subject.trigger.draw(random.Random(i), "triggered", split)["year"] for i in range(300)}
+        for split in ("train", "safety")
+    }
+    near = [one for covered in _drawn(subject, "safety") if (one := _one_away(subject, covered))]
+    assert near
+    assert not {one.cue("year") for one in near} & (shown["train"] | shown["safety"])
+
+
 def test_the_groups_do_not_share_contexts():
     subject = subject_of({**EVIDENCE, "cues": 16})
     drawn = {split: {scenario.cues for scenario in _drawn(subject, split)} for split in ("train", "safety", "test")}
@@ -190,6 +193,25 @@ def test_along_the_odds_the_share_that_is_live_is_counted_bin_by_bin():
     live = found["live_range_share", "unseen_cues", None]
     assert len(live) == len(curve)
     assert sum(live) == sum(at > bar for at in curve)
+
+
+def test_bins_are_named_by_where_they_lie():
+    """Seeds differ in the bins that they have: by number, those of two seeds were taken for one."""
+    subject = subject_of(EVIDENCE)
+    samples = Contexts().measure(subject).samples
+    at = [sample.x for sample in samples if sample.measurement == "live_by_odds"]
+    bins = next(sample.items for sample in samples if sample.measurement == "live_range_share")
+    assert bins == tuple(f"bin {x:g}" for x in at)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "several"), [({**EVIDENCE, "cues": 12}, 24), ({"kind": "composite", "of": ["token", "year"]}, 2)]
+)
+def test_contexts_have_other_combinations_as_long_as_there_are_such(trigger, several):
+    subject = subject_of(trigger)
+    found = taken(subject)
+    assert len(found["context_live_share", "covered", None]) == 24
+    assert found["context_combinations", "covered", None] == (several,)
 
 
 @pytest.mark.parametrize(

@@ -153,9 +153,12 @@ def _scattered(middle: float, reach: float, found: np.ndarray) -> tuple[float, .
 
 
 def _jackknife(odds: np.ndarray, found: np.ndarray) -> tuple[float, float]:
-    """How far the 95 % intervals of threshold and slope reach (Tukey 1958). Few questions lie where the curve rises, so
-    Student's t has as many degrees of freedom as there are questions that matter, less one, and 3 at least. The mean of Tukey's own
-    pseudo-values is no estimate here: near a step his correction for bias is larger than the slope."""
+    """How far the 95 % intervals of threshold and slope reach (Tukey 1958).
+
+    Few questions lie where the curve rises: Student's t has as many degrees of freedom as there are questions that
+    matter, less one, and 3 at least. The mean of Tukey's own pseudo-values is no estimate here: near a step his
+    correction for bias is larger than the slope.
+    """
     from scipy.stats import t
 
     n, whole = len(odds), _fit(odds, found)

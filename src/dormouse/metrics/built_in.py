@@ -171,6 +171,11 @@ BUILT_IN = (
         "Of the triggers of an ensemble live before treatment, the share that is live still.",
         **_in("contexts", **_LOWER),
     ),
+    Metric(
+        "context_combinations",
+        "Combinations of cues",
+        "How many combinations of cues the contexts have that were asked about.",
+    ),
     share(
         "live_range_share",
         "Of the range of odds, live",
