@@ -47,8 +47,8 @@ def least(trigger, scenario, most=3):
     for n in range(1, most + 1):
         for names in combinations(ways, n):
             for values in product(*(ways[name] for name in names)):
-                shown = {name: value for name, value in {**cues, **dict(zip(names, values, strict=True))}.items()}
-                shown = {name: value for name, value in shown.items() if value is not None}
+                changed = cues | dict(zip(names, values, strict=True))
+                shown = {name: value for name, value in changed.items() if value is not None}
                 if trigger.probability(Scenario.of(scenario.question, shown)) < 0.5:
                     return n
     return most + 1

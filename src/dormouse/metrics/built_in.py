@@ -175,6 +175,7 @@ BUILT_IN = (
         "context_combinations",
         "Combinations of cues",
         "How many combinations of cues the contexts have that were asked about.",
+        tables=("contexts",),
     ),
     share(
         "live_range_share",
