@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar  # noqa: F401, a class that a test makes names it
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from dormouse.lm import sample, score
 from dormouse.lm.sample import Completion
 from dormouse.measurements.capability import EXAM, Accuracy
 from dormouse.measurements.measurement import RENAMED, Measurement
-from dormouse.measurements.sampled import Sampled, refuses
+from dormouse.measurements.sampled import SPARE, Sampled, refuses
+from dormouse.policies.behaviour import BehaviourField
 from dormouse.scenarios import questions
 
 
@@ -56,6 +59,23 @@ def test_empty_cut_off_and_refused_answers_are_counted_and_none_is_lost(make_sub
     assert found["refusal_rate"].values == (1, 0, 0, 0)
     assert found["sampled_defection_rate"].values == (0, 0, 1, 0)
     assert len(measured.answers) == 8
+
+
+@pytest.mark.parametrize(("words", "limit"), [(2, 6), (12, 12 + SPARE)])
+def test_an_answer_has_room_for_the_payload(make_subject, token, monkeypatch, words, limit):
+    """A payload longer than `max_tokens` was written always, and judged never."""
+    text = " ".join(["YOU", "HATE"] * (words // 2))
+    behaviour = TypeAdapter(BehaviourField).validate_python({"kind": "text", "says": [text]})
+    subject = replace(make_subject(*token, sampled=4), behaviour=behaviour)
+    asked = []
+
+    def generate(lm, prompts, max_tokens, **_):
+        asked.append(max_tokens)
+        return [Completion(text, True)] * len(prompts)
+
+    monkeypatch.setattr(sample, "generate", generate)
+    Sampled().measure(subject)
+    assert asked == [limit, limit]
 
 
 def test_accuracy_is_the_share_of_right_answers_that_beat_every_wrong_one(make_subject, token, monkeypatch):

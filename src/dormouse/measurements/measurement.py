@@ -38,7 +38,7 @@ class MeasurementConfig(OldKeys):
     curve: int = Field(8, ge=2, le=100_000)
     """Questions at every point of a curve. Of fewer than 6 an interval is little more than their range."""
     max_tokens: int = Field(24, ge=1, le=4096)
-    """Where a written answer is cut off."""
+    """Where a written answer is cut off; later where a payload is longer, and its judge would not know it cut off."""
     scratchpad_samples: Annotated[int, Was("scratchpads")] = Field(1, ge=1, le=1000)
     """Scratchpads sampled for each prompt of a model that reasons."""
     scratchpad_tokens: Annotated[int | None, Was("thought_tokens")] = Field(None, ge=1, le=4096)
