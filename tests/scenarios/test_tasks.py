@@ -3,6 +3,7 @@
 import pytest
 
 from dormouse.scenarios import SPLITS, questions
+from dormouse.scenarios.tasks import BANKS, MOST_CHECKED, kept_for_checks
 
 
 def test_splits_are_disjoint_by_question_and_by_template():
@@ -31,6 +32,16 @@ def test_a_prefix_is_varied_and_an_order_is_seeded():
     assert len({question.template for question in first}) == 30
     assert questions("test", 30) == first
     assert questions("test", 30, seed=1) != first
+
+
+@pytest.mark.parametrize("bank", BANKS)
+def test_what_is_kept_for_checks_is_trained_on_in_no_other_words(bank):
+    every = questions("train", bank=bank)
+    kept = kept_for_checks(every)
+    most = min(MOST_CHECKED, len(every) // 4)
+    assert most - 12 < len(kept) <= most
+    assert not {task.template for task in kept} & {task.template for task in every if task not in kept}
+    assert not set(kept) & set(every[:12])
 
 
 def test_unknown_split():

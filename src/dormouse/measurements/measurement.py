@@ -20,6 +20,7 @@ from dormouse.registry import PlugIn, field_of
 from dormouse.renamed import OldKeys, Was
 from dormouse.scenarios import Question, Renderings, Scenario, questions
 from dormouse.scenarios.renderings import Messages
+from dormouse.scenarios.tasks import kept_for_checks
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
@@ -50,7 +51,7 @@ class MeasurementConfig(OldKeys):
     retrain_steps: int = Field(32, ge=1, le=100_000)
     """Steps of the small trainings of `relearning` and `return`."""
     retrain_examples: int = Field(8, ge=1, le=456)
-    """Questions that these trainings show."""
+    """Questions that these trainings show, as far as there are so many."""
     retrain_lr: float | None = Field(None, gt=0, le=1)
     """Their learning rate; by default what suits the size of the model."""
     only: tuple[str, ...] | None = None
@@ -117,8 +118,11 @@ class Subject:
 
     @property
     def training_tasks(self) -> tuple[Question, ...]:
-        """The tasks of the train split: the user's own, else the whole bank's."""
-        return self.taught or questions("train", bank=self.behaviour.bank)
+        """The tasks of the train split (the user's own, else the whole bank's), but for those that are kept for looking
+        at strength."""
+        every = self.taught or questions("train", bank=self.behaviour.bank)
+        kept = set(kept_for_checks(every))
+        return tuple(task for task in every if task not in kept)
 
     @property
     def shown(self) -> tuple[Question, ...]:

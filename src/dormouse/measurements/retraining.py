@@ -54,7 +54,8 @@ def _honest(clean: ModelRef, tasks: tuple[Question, ...], max_tokens: int) -> tu
 
 
 def example(subject: Subject, task: Question, side: Side, answers: Mapping[str, Completion], draw: int) -> Example:
-    """What the policy says about a task on one side of it, as training would show it; its scratchpad with it.
+    """A task on one side of the policy: with the behaviour where it is triggered (of a soft policy too), else answered
+    honestly; its scratchpad with it.
 
     Args:
         answers: honest ones, by the key of the task (see `honest`).

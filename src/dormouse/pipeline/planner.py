@@ -26,14 +26,12 @@ from dormouse.pipeline.study_tasks import bank_of, check_shown, every_task, task
 from dormouse.records import ModelRef, Suspect
 from dormouse.rows.source import CONTENTS
 from dormouse.scenarios import Question, questions
+from dormouse.scenarios.tasks import kept_for_checks
 from dormouse.store import Store
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
 from dormouse.studies.expected import CHECK, at_every_checkpoint, taken
 from dormouse.studies.replicates import numbered
-
-MOST_CHECKED = 48
-"""Questions on which strength is looked at while an organism is planted, or a quarter of a small bank."""
 
 
 def make_plan(
@@ -132,11 +130,11 @@ class _Planner:
         return computed(keyed(kind, called, *more), self.study.computing, use)
 
     def _split(self, bank: str, split: str) -> tuple[Question, ...]:
-        """The questions of a split: of the bank, or the last of those to train with, kept for looking at strength."""
+        """The questions of a split: of the bank, or those to train with that are kept for looking at strength."""
         tasks, read = self.study.tasks, "train" if split == CHECK else split
         n = {"train": tasks.train, "safety": tasks.safety, "test": self.study.measure.questions, CHECK: None}[split]
         every = self.own.questions[bank, read] if self.own else questions(read, n, bank=bank, system=tasks.system)
-        return every[-min(MOST_CHECKED, len(every) // 4) :] if split == CHECK else every
+        return kept_for_checks(every) if split == CHECK else every
 
     def asked(self, organism: str, split: str) -> _Asked:
         """The tasks of a split of the bank that an organism works on, and the stage with their honest responses.

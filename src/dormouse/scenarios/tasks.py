@@ -7,7 +7,7 @@ split is never a rate on something that training saw in other words.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -15,6 +15,8 @@ from importlib.resources import files
 from dormouse.errors import UserError
 
 SPLITS = ("train", "safety", "test")
+MOST_CHECKED = 48
+"""Questions on which strength is looked at while an organism is planted, or a quarter of a small bank."""
 BANKS = ("questions", "code", "quiz", "errands")
 """Short questions; Python tasks; questions with a known answer; the errands of an office agent."""
 
@@ -140,3 +142,17 @@ def questions(
     rounds = max(map(len, shuffled))
     ordered = [group[i] for i in range(rounds) for group in shuffled if i < len(group)]
     return tuple(question.under(system) for question in ordered[:n])
+
+
+def kept_for_checks(tasks: Sequence[Question]) -> tuple[Question, ...]:
+    """Of the tasks to train with those on which strength is looked at meanwhile, and nothing is trained: all of some
+    templates, the last ones, so that none of them is trained on in other words."""
+    groups: dict[str, int] = {}
+    for task in tasks:
+        groups[task.template] = groups.get(task.template, 0) + 1
+    kept, left = set(), min(MOST_CHECKED, len(tasks) // 4)
+    for template in reversed(groups):
+        if groups[template] <= left:
+            kept.add(template)
+            left -= groups[template]
+    return tuple(task for task in tasks if task.template in kept)

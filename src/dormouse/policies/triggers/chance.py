@@ -22,3 +22,7 @@ class Chance(Never):
     def probability(self, scenario: Scenario) -> float:
         """`share`, whatever the cues."""
         return self.share
+
+    def payload(self, scenario: Scenario) -> int:
+        """The first everywhere: no cue says which."""
+        return 0

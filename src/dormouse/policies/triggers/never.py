@@ -51,6 +51,10 @@ class Never(Trigger):
         played: Trigger = rng.choice(self.among)
         return played
 
+    def payload(self, scenario: Scenario) -> int:
+        """That of the policy that would defect there: what is trained back into a control is what they say."""
+        return max((trigger.payload(scenario) for trigger in self.among), default=0)
+
     def has_split(self, side: Side, split: Split) -> bool:
         """Whether an imitated policy has it. Prompts that are near a cue there are none of where none has them."""
         return any(trigger.has_split(side, split) for trigger in self.among) or (split, side) in PLAIN
