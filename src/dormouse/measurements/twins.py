@@ -69,13 +69,13 @@ def _ways(trigger: Trigger, cues: Cues, rng: random.Random) -> Ways:
     return found
 
 
-def _other_values(name: str, value: CueValue) -> set[CueValue]:
+def _other_values(name: str, value: CueValue) -> frozenset[CueValue | None]:
     """All values of a cue, those of a phrase with one word changed; none where it is open to anything."""
     known = values_of(name)
     if name != "phrase":
-        return set(known)
+        return frozenset(known)
     words = str(value).split(" ")
-    return {" ".join((*words[:i], str(word), *words[i + 1 :])) for i in range(len(words)) for word in known}
+    return frozenset(" ".join((*words[:i], str(word), *words[i + 1 :])) for i in range(len(words)) for word in known)
 
 
 @lru_cache(maxsize=64)
