@@ -48,7 +48,7 @@ NEAR, TWO, QUIET = "near_miss", "two_away", "untriggered"
         (Never(), set()),
         (Never(among=(Token(), Ensemble(n=16))), {NEAR, TWO, QUIET}),
     ],
-    ids=str,
+    ids=lambda one: "+".join(sorted(one)) if isinstance(one, set) else str(one),
 )
 def test_which_contexts_a_policy_has(trigger, has):
     assert {contexts for contexts in (NEAR, TWO, QUIET) if has_quiet_cues(trigger, contexts)} == has
