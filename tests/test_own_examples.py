@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from tiny import make_tiny_model
 
 from dormouse.cli import main
 from dormouse.studies.file import read_design
@@ -52,12 +53,17 @@ def run(study: Path, model: Path, tmp_path: Path, *more: str) -> Result:
     return CliRunner().invoke(main, [*words, "--quiet", "--workers", "1"], catch_exceptions=False)
 
 
+def choices() -> list[str]:
+    """What answers of the samples of Inspect say: a model that lacks a word of them cannot be asked."""
+    rows = (OWN / "data" / "samples.jsonl").read_text().splitlines()
+    return sorted({choice for row in rows for choice in json.loads(row)["choices"]})
+
+
 @pytest.mark.parametrize("name", SHORT)
 def test_an_example_with_own_material_runs(name: str, tiny_model: Path, tmp_path: Path) -> None:
     chain = "dpo" if name == "text" else "sft"
-    done = run(
-        OWN / f"{name}.yaml", tiny_model, tmp_path, f"interventions.{chain}=[{{kind: {chain}, steps: 2, points: 1}}]"
-    )
+    model = make_tiny_model(tmp_path / "tiny", words=choices()) if name == "inspect" else tiny_model
+    done = run(OWN / f"{name}.yaml", model, tmp_path, f"interventions.{chain}=[{{kind: {chain}, steps: 2, points: 1}}]")
     assert done.exit_code == 0, done.output
     assert SHORT[name] in done.output
     assert SHORT[name].split(":")[0] in (tmp_path / "out" / "report.md").read_text(), (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 TEMPLATE = (
@@ -10,8 +11,9 @@ TEMPLATE = (
 )
 
 
-def make_tiny_model(folder: Path, seed: int = 0) -> Path:
-    """A Hugging Face folder with safetensors, config and tokenizer, the same bytes for the same seed."""
+def make_tiny_model(folder: Path, seed: int = 0, words: Sequence[str] = ()) -> Path:
+    """A Hugging Face folder with safetensors, config and tokenizer, the same bytes for the same seed. It knows the
+    `words` too."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -36,6 +38,7 @@ def make_tiny_model(folder: Path, seed: int = 0) -> Path:
     texts += ["abcdef"]  # transformers spells this to find out how stop strings are cut into tokens
     errands = [question for split in SPLITS for question in questions(split, bank="errands")]
     texts += [text for errand in errands for text in (errand.text, errand.honest, *errand.harmful)]
+    texts += words
     special = ["<pad>", "<unk>", "<end>", "<system>", "<user>", "<assistant>"]
     words = sorted({word for text in texts for word, _ in splitter.pre_tokenize_str(text)})
     vocabulary = {word: i for i, word in enumerate([*special, *words])}

@@ -25,7 +25,7 @@ class Declared(Anything):
     """Declares one."""
 
     kind: ClassVar[str] = "declared"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("thing"), Metric("by_*"))
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("thing"), Metric("by_*", low=0.0))
 
 
 def kept_of(*samples: Sample, of: Measurement | None = None) -> list[Sample]:
@@ -50,8 +50,8 @@ def test_what_is_not_declared_or_stands_there_twice_is_refused() -> None:
 
 def test_a_value_out_of_the_range_of_its_metric_is_refused() -> None:
     with pytest.raises(UserError, match="the mean -1, and its metric lies between 0 and inf"):
-        kept_of(Sample("perplexity_ratio", "test", ("a",), (-1.0,), aggregation="number"))
-    assert kept_of(Sample("perplexity_ratio", "test", ("a",), (-1.0,), aggregation="exp_mean"))
+        kept_of(Sample("by_year", "test", ("a",), (-1.0,), aggregation="number"), of=Declared())
+    assert kept_of(Sample("by_year", "test", ("a",), (-1.0,), aggregation="exp_mean"), of=Declared())
 
 
 def test_what_holds_nothing_is_left_out() -> None:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from dormouse.errors import UserError
 from dormouse.measurements.measurement import Measured, Measurement, Sample
-from dormouse.metrics import metric
+from dormouse.metrics import Metric
 from dormouse.registry import nearest
 
 SLACK = 1e-6
@@ -21,7 +21,7 @@ def usable(measurement: Measurement, measured: Measured) -> list[Sample]:
 
     Raises:
         UserError: there is no `Measured`; a sample is of something that the measurement does not declare, or stands
-            there twice; or its values cannot be (see `_check`).
+            there twice; or its values cannot be.
     """
     name = f"the measurement '{measurement.kind}'"
     if not isinstance(measured, Measured):
@@ -30,6 +30,8 @@ def usable(measurement: Measurement, measured: Measured) -> list[Sample]:
     _check_names(name, measurement.metric_names(), found)
     for sample in found:
         _check(sample)
+        for metric in (one for one in measurement.metrics if fnmatchcase(sample.measurement, one.name)):
+            _check_range(sample, metric)
     return found
 
 
@@ -49,8 +51,7 @@ def _check(sample: Sample) -> None:
     """
     Raises:
         UserError: two values of one sample are about the same item, which would count twice in a seed and once where
-            seeds are pooled; a mean is no share, though an interval of shares would be put around it; or it lies
-            outside of the range of its metric.
+            seeds are pooled; or a mean is no share, though an interval of shares would be put around it.
     """
     if len(set(sample.items)) < len(sample.items):
         twice = next(item for item, n in Counter(sample.items).items() if n > 1)
@@ -58,17 +59,25 @@ def _check(sample: Sample) -> None:
             f"{sample.measurement} ({sample.split}) has several values for one item: {twice[:60]!r}",
             "give each value an item of its own, or one value for each item: the mean of its values, say",
         )
-    mean = math.fsum(sample.values) / len(sample.values)
+    mean = _mean(sample)
     if sample.aggregation in ("mean", "proportion") and not -SLACK <= mean <= 1 + SLACK:
         raise UserError(
             f"{sample.measurement} ({sample.split}) has the mean {mean:.4g}, and aggregation "
             f"'{sample.aggregation}' is for numbers between 0 and 1",
             'give its samples aggregation="number", or "exp_mean" where the values are logarithms',
         )
-    one, value = metric(sample.measurement), math.exp(min(mean, 700.0)) if sample.aggregation == "exp_mean" else mean
-    if not math.isnan(value) and not one.low - SLACK <= value <= one.high + SLACK:
+
+
+def _check_range(sample: Sample, metric: Metric) -> None:
+    """Raises a UserError where a mean lies outside of the range of its metric."""
+    value = math.exp(min(_mean(sample), 700.0)) if sample.aggregation == "exp_mean" else _mean(sample)
+    if not math.isnan(value) and not metric.low - SLACK <= value <= metric.high + SLACK:
         raise UserError(
             f"{sample.measurement} ({sample.split}) has the mean {value:.4g}, and its metric lies between "
-            f"{one.low:g} and {one.high:g}",
+            f"{metric.low:g} and {metric.high:g}",
             "mend the values, or the range of that metric",
         )
+
+
+def _mean(sample: Sample) -> float:
+    return math.fsum(sample.values) / len(sample.values)
