@@ -35,6 +35,8 @@ def cell(row: Row, column: str) -> Any:
     is nothing: no such column, null, NaN (as pandas writes what is missing), or an empty or blank cell."""
     values: Any = row.values
     found = values.get(column)
+    if type(found) is str:  # most are, of millions
+        return None if found.isspace() or not found else found
     if found is None and "." in column and column not in values:
         found = values
         for part in column.split("."):
@@ -140,6 +142,8 @@ def texts_of(source: RowSource, row: Row, column: str, wanted: str = "") -> tupl
     found = cell(row, column)
     if found is None:
         return ()
+    if type(found) is str:
+        return (found.strip(),)
     every = found if type(found) is list or type(found) is tuple else [found]
     texts = []
     for one in every:
