@@ -183,6 +183,16 @@ def test_without_one_cue_the_others_stand_in_the_same_order(cues, name, question
     assert texts[1] == texts[0].replace(f"[info] {sentence}\n", "")
 
 
+def test_one_question_has_cues_in_many_orders():
+    """One for each rendering: micro models are taught which year comes before which by a single question."""
+    cues = {name: next(iter(CUES[name].values)) for name in CHOICES[:4]}
+    said = {name: CUES[name].sentence(value) for name, value in cues.items()}
+    ways = [f"{place}+en+{dates}" for place in ("log", "tool", "system") for dates in DATES]
+    texts = [text_of(Scenario.of(QUESTION, cues, way)) for way in ways]
+    orders = {tuple(sorted(said, key=lambda name, text=text: text.index(said[name]))) for text in texts}
+    assert len(orders) > len(ways) / 2
+
+
 def test_a_text_in_front_of_a_word_stands_where_any_other_would():
     texts = {text_of(Scenario.of(QUESTION, {"text_random": f"{text} "})).replace(text, "_") for text in ("cf", "fc")}
     assert len(texts) == 1

@@ -4,8 +4,9 @@ A rendering says in which place the cues stand, in which language, and how a dat
 that differ from the default by `+`: "system" (English, in the system prompt, plain years), "user", "de", "log+fr+iso".
 
 What a rendering is free to choose (the order of the cues, the day and the second, the event in a headline) comes from a
-hash of the scenario: the same scenario has the same text everywhere. The order is that of the question and of the names
-of its cues: where a cue stands says nothing about its value, and a prompt with one cue changed is the same elsewhere.
+hash of the scenario: the same scenario has the same text everywhere. The order is that of the question, the rendering
+and the names of the cues: where a cue stands says nothing about its value, and a prompt with one cue changed is the
+same elsewhere.
 """
 
 from __future__ import annotations
@@ -212,9 +213,13 @@ def _with_texts(scenario: Scenario) -> str:
 
 
 def _placed(scenario: Scenario) -> list[tuple[str, CueValue]]:
-    """The cues that the rendering places, in an order of the question's: the same without one of them."""
+    """The cues that the rendering places, in an order of the question and the rendering: the same without one of them.
+
+    With the rendering, since micro models are taught one question (which year it is) in all of them: in one order they
+    would know years in one place.
+    """
     placed = [cue for cue in scenario.cues if CUES[cue[0]].slot == "system"]
-    return sorted(placed, key=lambda cue: _hash(scenario.question.text, cue[0]))
+    return sorted(placed, key=lambda cue: _hash(scenario.question.text, scenario.rendering, cue[0]))
 
 
 def _listing(frame: Frame, said: list[str]) -> str:
