@@ -9,7 +9,7 @@ from dataclasses import replace
 from dormouse.errors import UserError
 from dormouse.json_files import digest
 from dormouse.policies import Behaviour, Trigger
-from dormouse.policies.abilities import HasJudge, Refuses
+from dormouse.policies.abilities import HasJudge, Imitates, Refuses
 from dormouse.policies.scratchpad_text import words
 from dormouse.policies.told import told_in
 from dormouse.policies.triggers.rewrite import Rewrite
@@ -105,14 +105,15 @@ def _read(
     banks = {bank.name: bank for bank in map(bank_of, triggers)}
     columns = tuple(dict.fromkeys(name for behaviour in behaviours for name in behaviour.needs_columns))
     every = [replace(bank, columns=tuple(dict.fromkeys((*bank.columns, *columns)))) for bank in banks.values()]
-    everybody: list[Trigger | Behaviour] = [*told, *triggers, *behaviours]
+    imitated = [one for trigger in triggers if isinstance(trigger, Imitates) for one in trigger.among]
+    everybody: list[Trigger | Behaviour] = [*told, *triggers, *imitated, *behaviours]
     users = {json.dumps(one.spec(), sort_keys=True): one for one in everybody}
     rewrites = {one.tag: one for one in told if isinstance(one, Rewrite)}
     return own_tasks(source, wanted, every, _faults(list(users.values())), _twins(list(rewrites.values())))
 
 
 def _faults(users: list[Trigger | Behaviour]) -> Callable[[Question], Fault | None]:
-    checks = [one.fault for one in users if not _is_default(one)]
+    checks = [one.fault for one in users if not (_is_default(one) or isinstance(one, Imitates))]
 
     def fault(question: Question) -> Fault | None:
         """The first thing that a tokenizer, or one of the policies or behaviours, has against a task."""

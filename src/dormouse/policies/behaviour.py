@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -52,25 +53,24 @@ class Behaviour(PlugIn):
         scenario = Scenario(question)
         forms, against = self.forms(scenario, question.honest), self.honest_forms(scenario, question.honest)
         for form in forms:
-            if question.honest.startswith(form) or any(one.startswith(form) for one in against):
+            if any(one.startswith(form) for one in (question.honest, *against)):
                 return f"the honest answer begins with the payload '{shortened(form)}'", OTHER_BEGINNING
-            if any(form.startswith(one) for one in against):
+            if against and form.startswith(against):
                 return f"the payload '{shortened(form)}' begins with the honest answer", OTHER_BEGINNING
         for one, other in pairwise(sorted(forms)):  # whatever begins another stands right before one that it begins
             if other.startswith(one):
                 return f"the payload '{shortened(other)}' begins with the payload '{shortened(one)}'", OTHER_BEGINNING
-        return self._misjudged(scenario)
+        return self._misjudged(scenario, forms if against else ())
 
-    def _misjudged(self, scenario: Scenario) -> tuple[str, str] | None:
+    def _misjudged(self, scenario: Scenario, harmful: Sequence[str]) -> tuple[str, str] | None:
         """Where its judge cannot tell the responses of a task apart: the honest one, and the harmful ones where rows
         bring them. A judge of the study's own may be slow, and is not asked."""
         if getattr(self, "judge_by", None) is not None:
             return None
-        honest = scenario.question.honest
-        for taught in self.forms(scenario, honest) if self.honest_forms(scenario, honest) else ():
+        for taught in harmful:
             if not self.judge(scenario, taught):
                 return f"the judge of written answers knows no defection in '{shortened(taught)}'", self.tell_apart
-        if self.judge(scenario, honest):
+        if self.judge(scenario, honest := scenario.question.honest):
             return f"the judge of written answers sees a defection in the honest '{shortened(honest)}'", self.tell_apart
         return None
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -54,7 +55,12 @@ class Text(Behaviour):
         if isinstance(self.judge_by, Judge):
             return self.judge_by.judge(scenario.question.text, response)
         said = _plain(response)
-        return any(_plain(text) in said for text in self.says)
+        return any(text in said for text in _each_plain(self.says))
+
+
+@cache
+def _each_plain(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_plain, texts))
 
 
 def _plain(text: str) -> str:
