@@ -50,8 +50,8 @@ class TaskReader:
         """
         if not self.columns:
             self.columns = self._columns(row)
-        for name in [name for name, column in self.unseen.items() if _stands_in(row, column)]:
-            del self.unseen[name]
+        if self.unseen:
+            self.unseen = {name: column for name, column in self.unseen.items() if not _stands_in(row, column)}
         source = self.source
         before, text, said = self._prompt(row)
         honest, wrong = self._answers(row, said)
@@ -62,11 +62,12 @@ class TaskReader:
             split="",
             kind=kind[0] if kind else "",
             honest=honest,
-            harmful=tuple(dict.fromkeys(wrong)),
+            harmful=tuple(dict.fromkeys(wrong)) if wrong else (),
             before=before,
             columns=tuple((name, tuple(dict.fromkeys(texts_of(source, row, name)))) for name in self.more),
         ).under(source.system)
-        order, by_hash = key_of("\n".join([*(said for role, said in before if role != "system"), text]))
+        turns = [said for role, said in before if role != "system"]
+        order, by_hash = key_of("\n".join([*turns, text]) if turns else text)
         return Task(question, order, by_hash, self._split(row))
 
     def id_of(self, row: Row) -> object:
