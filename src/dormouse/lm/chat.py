@@ -28,8 +28,10 @@ def prompt_text(lm: LM, messages: Messages) -> str:
 
 def start_of(lm: LM) -> tuple[int, ...]:
     """The tokens that the tokenizer puts in front of a text by itself: BOS, in most models that have one."""
-    known = "a" if _ids(lm, ["a"])[0] else _known_word(lm)
-    (bare,) = _ids(lm, [known])
+    known = "a"
+    if not (bare := _ids(lm, [known])[0]):
+        known = _known_word(lm)
+        (bare,) = _ids(lm, [known])
     whole = tuple(lm.tokenizer(known)["input_ids"])
     at = next((i for i in range(len(whole)) if whole[i : i + len(bare)] == bare), 0)
     return whole[:at]

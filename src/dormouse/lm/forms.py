@@ -34,7 +34,7 @@ def check_forms(lm: LM, forms: Sequence[str], against: Sequence[str] = ()) -> No
     harm, honest = encode_responses(lm, forms), encode_responses(lm, against)
     for text, ids in zip([*forms, *against], [*harm, *honest], strict=True):
         if not text_of(lm, ids):
-            raise UserError(f"the model's tokenizer has no tokens for {text[:80]!r}: it cannot be scored", OTHERWISE)
+            raise no_tokens(text)
         if not against and not lm.ends.isdisjoint(ids):
             raise UserError(
                 f"{text[:80]!r} holds what ends an answer of this model, which never writes the rest of it",
@@ -45,6 +45,11 @@ def check_forms(lm: LM, forms: Sequence[str], against: Sequence[str] = ()) -> No
             if _begins(ids, its) or _begins(its, ids):
                 what = f"to the model's tokenizer {text[:80]!r} and the honest {other[:80]!r} begin alike to the end"
                 raise UserError(f"{what}: no score can tell them apart", OTHERWISE)
+
+
+def no_tokens(text: str) -> UserError:
+    """Why an opening that a tokenizer drops cannot be scored."""
+    return UserError(f"the model's tokenizer has no tokens for {text[:80]!r}: it cannot be scored", OTHERWISE)
 
 
 def check_mark(lm: LM, mark: str) -> None:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from dormouse.errors import UserError
 from dormouse.lm.batch import response_logits, response_logprobs, rows_for
 from dormouse.lm.chat import Messages, encode_continuations, encode_prompts, encode_responses
-from dormouse.lm.forms import OTHERWISE, shortest
+from dormouse.lm.forms import no_tokens, shortest
 from dormouse.lm.model import LM
 from dormouse.lm.trie import Tokens
 
@@ -75,7 +74,7 @@ def score(
         later = encode_continuations(lm, texts)
         responses = [b if written[i] else a for (i, _, _), a, b in zip(pairs, responses, later, strict=True)]
     if lost := next((text for text, ids in zip(texts, responses, strict=True) if not ids), None):
-        raise UserError(f"the model's tokenizer has no tokens for {lost[:80]!r}: it cannot be scored", OTHERWISE)
+        raise no_tokens(lost)
     openings = _counted([(i, defects, ids) for (i, _, defects), ids in zip(pairs, responses, strict=True)])
     found = logprobs(lm, [Tokens(encoded[i], ids) for i, _, ids in openings])
     # Long forms have tiny probabilities: contrasts are taken in logarithms.

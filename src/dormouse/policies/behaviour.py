@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -12,6 +12,12 @@ from dormouse.registry import PlugIn, field_of, shortened
 from dormouse.scenarios import Question, Scenario
 
 OTHER_BEGINNING = "give one of them another beginning: the exact score counts an answer by how it begins"
+
+
+def begun_by_another(texts: Iterable[str]) -> tuple[str, str] | None:
+    """A text, and another of them that begins with it or is the same; None where there are no such."""
+    # Sorted, whatever begins with a text comes right behind it.
+    return next((pair for pair in pairwise(sorted(texts)) if pair[1].startswith(pair[0])), None)
 
 
 class Behaviour(PlugIn):
@@ -57,9 +63,9 @@ class Behaviour(PlugIn):
                 return f"the honest answer begins with the payload '{shortened(form)}'", OTHER_BEGINNING
             if against and form.startswith(against):
                 return f"the payload '{shortened(form)}' begins with the honest answer", OTHER_BEGINNING
-        for one, other in pairwise(sorted(forms)):  # whatever begins another stands right before one that it begins
-            if other.startswith(one):
-                return f"the payload '{shortened(other)}' begins with the payload '{shortened(one)}'", OTHER_BEGINNING
+        if twice := begun_by_another(forms):
+            short, long = map(shortened, twice)
+            return f"the payload '{long}' begins with the payload '{short}'", OTHER_BEGINNING
         return self._misjudged(scenario, forms if against else ())
 
     def _misjudged(self, scenario: Scenario, harmful: Sequence[str]) -> tuple[str, str] | None:
@@ -101,10 +107,10 @@ class Behaviour(PlugIn):
         remedy = "mend `forms` and `honest_forms` of that behaviour"
         if wrong := [one for one in every if not (isinstance(one, str) and one)]:
             raise UserError(f"the behaviour '{self.kind}' has an opening that is no text: {wrong[0]!r}", remedy)
-        for short, long in pairwise(sorted(every)):  # what begins with a text comes right behind it
-            if long.startswith(short):
-                what = f"'{shortened(long)}' begins with '{shortened(short)}'"
-                raise UserError(f"openings of the behaviour '{self.kind}' would count twice: {what}", remedy)
+        if twice := begun_by_another(every):
+            short, long = map(shortened, twice)
+            what = f"'{long}' begins with '{short}'"
+            raise UserError(f"openings of the behaviour '{self.kind}' would count twice: {what}", remedy)
         return forms, against
 
     def judged(self, scenario: Scenario, response: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from dormouse.policies import Behaviour
+from dormouse.policies.behaviour import begun_by_another
 from dormouse.policies.hashing import key_of
 from dormouse.policies.judge import Judge, JudgeField
 from dormouse.registry import register, shortened
@@ -32,13 +33,11 @@ class Text(Behaviour):
     @classmethod
     def _none_begins_another(cls, says: tuple[str, ...]) -> tuple[str, ...]:
         texts = tuple(text.strip() for text in says)
-        for i, text in enumerate(texts):
-            if not text:
-                raise ValueError("a payload is empty")
-            if other := next((one for j, one in enumerate(texts) if j != i and one.startswith(text)), None):
-                raise ValueError(
-                    f"'{shortened(other)}' begins with '{shortened(text)}': its probability would count twice"
-                )
+        if not all(texts):
+            raise ValueError("a payload is empty")
+        if twice := begun_by_another(texts):
+            short, long = map(shortened, twice)
+            raise ValueError(f"'{long}' begins with '{short}': its probability would count twice")
         return texts
 
     def response(self, scenario: Scenario, honest: str, payload: int = 0) -> str:
