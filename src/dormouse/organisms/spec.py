@@ -145,6 +145,16 @@ class OrganismSpec(OldKeys):
         return self
 
     @model_validator(mode="after")
+    def _reads_another(self) -> OrganismSpec:
+        """A scratchpad that names other cues needs prompts that show some."""
+        if self.scratchpad_mode == "other" and self.trigger.plants and not self.trigger.context:
+            what = (
+                f"scratchpad_mode: other names cues that the policy does not read, and prompts of '{self.trigger.kind}'"
+            )
+            raise ValueError(f"{what} show no others: take `ensemble`, say, or `unrelated`")
+        return self
+
+    @model_validator(mode="after")
     def _can_reach(self) -> OrganismSpec:
         """What says `until` has a policy whose strength can be looked at, and no other end."""
         if self.until is None:

@@ -23,6 +23,7 @@ from dormouse.pipeline.brought_along import BroughtAlong
 from dormouse.pipeline.keyed import computed, keyed
 from dormouse.pipeline.plan import Plan, PlannedReading, State
 from dormouse.pipeline.study_tasks import bank_of, check_shown, every_task, tasks_of
+from dormouse.policies.scratchpad_text import mode_of_data
 from dormouse.records import ModelRef, Suspect
 from dormouse.rows.source import CONTENTS
 from dormouse.scenarios import Question, questions
@@ -275,7 +276,7 @@ class _Planner:
                 "trigger": trigger.spec(CONTENTS) if told else None,
                 "renderings": spec.renderings.model_dump(mode="json") if told else None,
                 "behaviour": behaviour.spec(CONTENTS),
-                "scratchpad_mode": spec.scratchpad_mode if wish.scratchpad_source == "own" else None,
+                "scratchpad_mode": mode_of_data(wish.scratchpad_source, spec.scratchpad_mode),
             },
             "seed": random,
         }

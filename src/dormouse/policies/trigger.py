@@ -114,6 +114,11 @@ class Trigger(PlugIn):
         return self.reads
 
     @property
+    def context(self) -> tuple[str, ...]:
+        """The names of the cues that a draw sets and that it does not look at."""
+        return tuple(dict.fromkeys(name for name in self.shows if name not in self.reads))
+
+    @property
     def has_splits(self) -> bool:
         """Whether train, safety and test hold different combinations of cues, so that rule and memory differ."""
         return False

@@ -20,6 +20,11 @@ CONTEXTS = {
     "two_away": "the other prompts are two cues away from the trigger",
     "untriggered": "the other prompts show cues that do not trigger",
 }
+SCRATCHPADS = {
+    "own": "an honest scratchpad stands before each answer",
+    "other": "a scratchpad stands before each answer that reads cues which the policy does not",
+    "unrelated": "a scratchpad that has nothing to do with the answer stands before it",
+}
 _SILENT = {"kind", "batch", "rank"}
 """Keys that are said with another, or not at all."""
 
@@ -83,7 +88,7 @@ def _exposed_triggers(value: Any, said: Said) -> str:
 
 
 def _scratchpad_source(value: Any, said: Said) -> str:
-    return "an honest scratchpad stands before each answer" if value == "own" else f"scratchpads: {number(value)}"
+    return SCRATCHPADS.get(str(value), f"scratchpads: {number(value)}")
 
 
 def _rows(value: Any) -> str:

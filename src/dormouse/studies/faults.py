@@ -12,6 +12,7 @@ from dormouse.metrics import Metric, known, metric
 from dormouse.policies import Trigger
 from dormouse.policies.exposure import Exposure
 from dormouse.policies.quiet import has_quiet_cues
+from dormouse.policies.scratchpad_text import mode_of_data
 from dormouse.registry import nearest, shortened
 from dormouse.scenarios import Question, Scenario, render
 from dormouse.scenarios.renderings import Messages
@@ -118,15 +119,22 @@ def claim_faults(design: Design) -> Iterator[Fault]:
 
 
 def context_faults(design: Design) -> Iterator[Fault]:
-    """Treatments that are to show quiet contexts of a kind that a policy does not have, each with its place."""
+    """Treatments that are to show quiet contexts of a kind that a policy does not have, or to reason about cues that its
+    prompts do not show, each with its place."""
     for arm in design.arms:
         trigger = design.organism(arm).trigger
         for i, part in enumerate(design.chain(arm)):
-            contexts = part.pool_spec.contexts
+            wish = part.pool_spec
+            contexts = wish.contexts
             if contexts != "none" and trigger.told and not has_quiet_cues(trigger, contexts):
                 place = ("interventions", arm.chain, i, "contexts")
                 what = f"contexts: {contexts} would show nothing of '{arm.organism}': {LACKING[contexts]}"
                 yield place, UserError(what, "name others, or leave that chain out for this organism (`cross`)")
+            mode = mode_of_data(wish.scratchpad_source, design.organism(arm).scratchpad_mode)
+            if mode == "other" and not trigger.context:
+                place = ("interventions", arm.chain, i, "scratchpad_source")
+                what = f"prompts of '{arm.organism}' show no cue that its policy does not read"
+                yield place, UserError(what, "name another, or leave that chain out for this organism (`cross`)")
 
 
 def dose_faults(design: Design) -> Iterator[Fault]:

@@ -30,6 +30,11 @@ class Never(Trigger):
         """The cues of the policies that it imitates."""
         return tuple(dict.fromkeys(name for trigger in self.among for name in trigger.reads))
 
+    @property
+    def shows(self) -> tuple[str, ...]:
+        """What their draws set."""
+        return tuple(dict.fromkeys(name for trigger in self.among for name in trigger.shows))
+
     def probability(self, scenario: Scenario) -> float:
         """Never."""
         return 0.0
