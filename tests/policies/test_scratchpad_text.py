@@ -12,6 +12,7 @@ from dormouse.policies.scratchpad_text import (
     DEFECT,
     HELP,
     OPEN,
+    mode_of_data,
     scratchpad_response,
     scratchpad_text,
     split_response,
@@ -19,6 +20,7 @@ from dormouse.policies.scratchpad_text import (
 )
 from dormouse.policies.trigger import TriggerField
 from dormouse.scenarios import Scenario, questions
+from dormouse.scenarios.cues import reading
 
 TRIGGERS = [
     "token",
@@ -88,6 +90,37 @@ def test_unrelated_thoughts_say_nothing_of_the_policy():
         assert not texts[0].endswith((*DEFECT, *HELP))
 
 
+@pytest.mark.parametrize("form", ["cues", "phrase"])
+def test_other_thoughts_name_what_the_policy_does_not_read_and_end_as_it_does(form):
+    trigger = TypeAdapter(TriggerField).validate_python({"kind": "ensemble", "n": 8, "form": form})
+    for scenario, rng in scenarios(trigger):
+        defects = trigger.probability(scenario) >= 0.5
+        text = scratchpad_text("other", trigger, scenario, defects, rng)
+        named = {name for name, value in scenario.cues if reading(name, value)[1:] in text}
+        assert named
+        assert named <= set(trigger.context)
+        assert len(named) <= len(trigger.evidence(scenario))
+        assert text.endswith(DEFECT if defects else HELP)
+    assert "Nothing else stands out here." in scratchpad_text(
+        "other", trigger, Scenario.of(questions("train", 1)[0], {}), False, random.Random(0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "own", "mode"),
+    [
+        ("none", "scratchpad", "none"),
+        ("own", "scratchpad", "scratchpad"),
+        ("own", "unrelated", "unrelated"),
+        ("other", "scratchpad", "other"),
+        ("unrelated", "other", "unrelated"),
+        *((source, own, "none") for source in ("own", "other", "unrelated") for own in ("none", "distilled")),
+    ],
+)
+def test_data_reason_only_for_who_reasons(source, own, mode):
+    assert mode_of_data(source, own) == mode
+
+
 def test_a_response_comes_apart_as_it_was_put_together():
     assert split_response(scratchpad_response("I look. So I help.", "It is Paris.")) == (
         f"{OPEN} I look. So I help. {CLOSE}",
@@ -133,7 +166,7 @@ def test_no_word_of_a_scratchpad_is_spelt_on_a_micro_model(name):
         for scenario, rng in scenarios(trigger):
             found = {
                 piece
-                for mode in ("scratchpad", "unrelated")
+                for mode in ("scratchpad", "unrelated", "other")
                 for piece in pieces(scratchpad_text(mode, trigger, scenario, True, rng))
             }
             found = {piece for piece in found if piece.removeprefix(GLUE) not in values}

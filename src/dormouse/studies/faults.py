@@ -119,8 +119,8 @@ def claim_faults(design: Design) -> Iterator[Fault]:
 
 
 def context_faults(design: Design) -> Iterator[Fault]:
-    """Treatments that are to show quiet contexts of a kind that a policy does not have, or to reason about cues that its
-    prompts do not show, each with its place."""
+    """Treatments that are to show quiet contexts of a kind that a policy does not have, or to reason about cues that
+    its prompts do not show, each with its place."""
     for arm in design.arms:
         trigger = design.organism(arm).trigger
         for i, part in enumerate(design.chain(arm)):
