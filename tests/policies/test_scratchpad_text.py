@@ -114,6 +114,7 @@ def test_other_thoughts_name_what_the_policy_does_not_read_and_end_as_it_does(fo
         ("own", "unrelated", "unrelated"),
         ("other", "scratchpad", "other"),
         ("unrelated", "other", "unrelated"),
+        ("scratchpad", "other", "scratchpad"),
         *((source, own, "none") for source in ("own", "other", "unrelated") for own in ("none", "distilled")),
     ],
 )

@@ -21,6 +21,8 @@ from dormouse.policies.trigger import SIDES, Trigger
 from dormouse.scenarios import Question, Scenario
 
 ScratchpadMode = Literal["none", "scratchpad", "distilled", "unrelated", "other"]
+ScratchpadSource = Literal["none", "own", "scratchpad", "unrelated", "other"]
+"""What safety data hold before each answer: nothing, a scratchpad in the organism's own manner, or one of that mode."""
 OPEN, CLOSE = "Thoughts:", "Answer:"
 
 OPENINGS = (
@@ -54,7 +56,7 @@ def has_scratchpad(mode: ScratchpadMode) -> bool:
     return mode in ("scratchpad", "unrelated", "other")
 
 
-def mode_of_data(source: Literal["none", "own", "other", "unrelated"], own: ScratchpadMode) -> ScratchpadMode:
+def mode_of_data(source: ScratchpadSource, own: ScratchpadMode) -> ScratchpadMode:
     """Of which mode the scratchpads in safety data are, for an organism that has those of its `own`: any only if it
     writes some."""
     if source == "none" or not has_scratchpad(own):

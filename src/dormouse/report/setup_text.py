@@ -22,6 +22,7 @@ CONTEXTS = {
 }
 SCRATCHPADS = {
     "own": "an honest scratchpad stands before each answer",
+    "scratchpad": "a scratchpad stands before each answer that reads what the policy reads",
     "other": "a scratchpad stands before each answer that reads cues which the policy does not",
     "unrelated": "a scratchpad that has nothing to do with the answer stands before it",
 }
