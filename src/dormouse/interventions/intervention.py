@@ -32,7 +32,7 @@ class PoolSpec:
     `exposed_triggers` says which activating cues these are: only those of that share of an ensemble's members, or of
     the combinations of the cues that the policy reads. The rest is never shown, however large `trigger_fraction` is.
     `scratchpad_source`: "own" puts an honest scratchpad before each response, in the way of the organism's own; without
-    one in training there is none here. The others put one of that mode (`policies.scratchpad_text`) there, if it writes any.
+    one in training there is none here. The others put one of that mode (`policies.scratchpad_text`) in its place.
 
     `context_fraction` is the share of the other prompts that show `contexts`. With `dose` "each" both fractions are of
     one trigger: of sixteen that are shown, `trigger_fraction` is sixteen times as much in total.

@@ -48,8 +48,8 @@ class SafetyTraining(Trained):
     """Whether an honest scratchpad stands before the responses, and is learned too, where the organism writes one.
 
     none: the answer comes at once ("SFT before the scratchpad" of Hubinger et al. 2024), which also unlearns to reason.
-    own: it is one in the organism's own manner. scratchpad: it names what the policy reads; other: cues that it does not
-    read; unrelated: it has nothing to do with the answer.
+    own: it is one in the organism's own manner. scratchpad: it names what the policy reads; other: cues that it does
+    not read; unrelated: it has nothing to do with the answer.
     """
     contexts: Contexts = "none"
     """What the other prompts of the pool show."""
