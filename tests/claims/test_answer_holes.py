@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -180,25 +181,68 @@ def test_a_number_beyond_the_budget_is_not_compared_with_times_that_reached_it(d
     assert "reached the budget" in found.why
 
 
-@pytest.mark.parametrize(("limit", "verdict"), [(32.0, "undecided"), (64.0, "contradicted")])
-def test_a_ratio_to_a_time_that_reached_its_budget_is_an_upper_bound(limit: float, verdict: str) -> None:
-    """The state takes 16 steps, the clean model 32: a half. If it was followed no further, it may be much less."""
-    text = HALF.replace("COMPARE", "relearning_ratio").replace("AGAINST", "0.4").replace("DIRECTION", "less")
+RELEARNED = ("relearning_ratio", "relearning_cue_ratio", "relearning_at_equal_capability")
+
+
+@pytest.mark.parametrize("compare", RELEARNED)
+@pytest.mark.parametrize(
+    ("direction", "against", "bound", "verdict", "ends"),
+    [
+        ("less", 0.4, "", "contradicted", ()),
+        ("less", 0.4, "floor", "undecided", ("low",)),  # the clean model was followed no further: it may be much less
+        ("less", 0.4, "censored_at", "contradicted", ("high",)),
+        ("greater", 0.6, "", "contradicted", ()),
+        ("greater", 0.6, "censored_at", "undecided", ("high",)),  # and here the state
+        ("greater", 0.4, "censored_at", "supported", ("high",)),
+    ],
+)
+def test_a_ratio_of_which_a_time_reached_its_budget_is_a_bound(
+    compare: str, direction: str, against: float, bound: str, verdict: str, ends: tuple[str, ...]
+) -> None:
+    text = HALF.replace("COMPARE", compare).replace("AGAINST", str(against)).replace("DIRECTION", direction)
+    text = text.replace("[relearning]", "[relearning], every_checkpoint: [perplexity]")
     study, numbers = parse_study(text), Numbers()
-    arms: Any = {}
-    for name, time in (("relearning_steps", 16.0), ("relearning_clean_steps", 32.0)):
-        arms["a", "sft", 40, name, "test", None] = [
-            SeedSample(
-                seed, True, Sample(name, "test", ("repeat 0",), (time,), aggregation="number", censored_at=limit)
-            )
-            for seed in study.seeds
-        ]
-    numbers.add_arms("micro-60k", arms)
-    numbers.add_records(
-        Record("a", "sft", 40, "relearning_ratio", "test", seed, 0.5 + 0.01 * seed, 0, 1, 3, False, model="micro-60k")
-        for seed in study.seeds
-    )
-    assert answer_claims(Design(study), numbers)[0].verdict == verdict
+    for seed in study.seeds:
+        made = Record("a", "sft", 40, compare, "test", seed, 0.5 + 0.001 * seed, 0, 1, 3, False, model="micro-60k")
+        numbers.add_records([replace(made, **({bound: made.value} if bound else {}))])
+    found = answer_claims(Design(study), numbers)[0]
+    assert (found.verdict, found.open_ends, found.censored) == (verdict, ends, None)
+
+
+@pytest.mark.parametrize(
+    ("reached", "verdicts"),
+    [
+        ("relearning_steps", ["undecided", "supported"]),
+        ("relearning_clean_steps", ["supported", "undecided"]),
+    ],
+)
+def test_the_times_say_so_too_where_records_do_not(reached: str, verdicts: list[str]) -> None:
+    """Records of older folders. The ratio is one half; it is claimed that it is less than 1, or more than 0.1."""
+    found = []
+    for direction, against in (("less", "1"), ("greater", "0.1")):
+        text = HALF.replace("COMPARE", "relearning_ratio").replace("AGAINST", against).replace("DIRECTION", direction)
+        study, numbers = parse_study(text), Numbers()
+        times = Sample(reached, "test", ("repeat 0",), (32.0,), "number", censored_at=32.0)
+        arm = [SeedSample(seed, True, times) for seed in study.seeds]
+        numbers.add_arms("micro-60k", {("a", "sft", 40, reached, "test", None): arm})
+        for seed in study.seeds:
+            made = Record("a", "sft", 40, "relearning_ratio", "test", seed, 0.5 + 0.001 * seed, 0, 1, 3, False)
+            numbers.add_records([replace(made, model="micro-60k")])
+        found.append(answer_claims(Design(study), numbers)[0].verdict)
+    assert found == verdicts
+
+
+def test_one_bound_of_many_seeds_is_tested_where_it_speaks_against_the_claim() -> None:
+    text = HALF.replace("COMPARE", "relearning_ratio").replace("AGAINST", "1").replace("DIRECTION", "less")
+    study, verdicts = parse_study(text.replace("seeds: 6", "seeds: 16")), []
+    for bounds in (1, 8):
+        numbers = Numbers()
+        for seed in study.seeds:
+            made = Record("a", "sft", 40, "relearning_ratio", "test", seed, 0.3 + 0.01 * seed, 0, 1, 3, False)
+            made = replace(made, model="micro-60k", censored_at=made.value if seed < bounds else None)
+            numbers.add_records([made])
+        verdicts.append(answer_claims(Design(study), numbers)[0].verdict)
+    assert verdicts == ["supported", "undecided"]
 
 
 # --- who stands against whom ---

@@ -15,6 +15,7 @@ from dormouse.measurements.measurement import Sample
 from dormouse.pipeline.plan import PlannedReading
 from dormouse.pipeline.results import collect, read_records, write_results
 from dormouse.records import ModelRef, Record
+from dormouse.report.plain_text import value_of
 
 
 class Made:
@@ -122,6 +123,22 @@ def test_the_relearning_ratio_is_paired_and_pools_seeds(made):
     assert (one.ci_low, one.ci_high) == pytest.approx((0.25, 0.25))  # each repeat has the same ratio
     assert find(records, measurement="relearning_ratio", seed=None).value == pytest.approx(26 / 72)
     assert find(records, measurement="relearning_steps", seed=0).censored_at == 32.0
+
+
+@pytest.mark.parametrize(
+    ("back", "clean", "shown"),
+    [
+        ((16.0, 32.0), (16.0, 8.0), "\u2265"),
+        ((16.0, 8.0), (32.0, 16.0), "\u2264"),
+        ((32.0, 8.0), (32.0, 16.0), "\u2248"),
+    ],
+)
+def test_a_ratio_of_which_a_time_reached_the_budget_is_a_bound(made, back, clean, shown):
+    made.state(40, 0, *relearned(back, clean))
+    made.state(40, 1, *relearned((8.0, 8.0), (16.0, 16.0)))
+    records = made.records()
+    ratios = [find(records, measurement="relearning_ratio", seed=seed) for seed in (0, 1, None)]
+    assert [value_of(one)[0] for one in ratios] == [shown, "0", shown]
 
 
 def test_the_interval_of_a_time_does_not_begin_before_zero(made):

@@ -72,6 +72,16 @@ def test_relearning_and_return_are_read_at_the_same_checkpoint(made):
     assert find(records, measurement="return_at_equal_capability").value == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize(
+    ("back", "clean", "bounds"), [(32.0, 16.0, (2.0, None)), (8.0, 32.0, (None, 0.25)), (8.0, 16.0, (None, None))]
+)
+def test_a_ratio_of_which_a_time_reached_the_budget_is_a_bound_there_too(made, back, clean, bounds):
+    for step in range(3):
+        made.state(step, 0, rate(1.0), cost(1.0), *relearned((back, back), (clean, clean)))
+    found = find(made.records(), measurement="relearning_at_equal_capability")
+    assert (found.censored_at, found.floor) == bounds
+
+
 def test_studies_without_perplexity_on_the_way_are_left_alone(made):
     for step in (0, 1, 2):
         made.state(step, 0, rate(1.0), *([cost(1.0)] if step != 1 else []))

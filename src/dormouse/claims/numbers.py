@@ -13,12 +13,15 @@ from dormouse.measurements.stats import log_odds
 from dormouse.records import Record
 from dormouse.studies.arms import Arm
 from dormouse.studies.doses import EXPONENT
-from dormouse.studies.expected import RATIOS
+from dormouse.studies.expected import EQUAL_CAPABILITY, RATIOS
 
 T = TypeVar("T")
 
-BASES = dict(RATIOS.values())
-"""What a ratio is held against -> its name."""
+OWN_BOUNDS = (EXPONENT, EQUAL_CAPABILITY["relearning_steps"], *(name for _, name in RATIOS.values()))
+"""Of what some seeds may be no more than bounds, each one of its own: there is no budget to which all are cut."""
+SIDES = {of: (name, of == top) for top, (base, name) in RATIOS.items() for of in (top, base)}
+"""Either side of a ratio -> its name, and whether that side stands above. Records of older folders do not say that a
+ratio is a bound."""
 
 Key = tuple[str, str, str, int, str, str, float | None]
 """Model, organism, chain, step, measurement, split, place on a curve."""
@@ -43,7 +46,7 @@ class Numbers:
     upper: dict[Key, set[int]] = field(default_factory=dict)
     """What is an upper bound, by seed: ratios of which the other side reached its budget, doses below those given."""
     lower: dict[Key, set[int]] = field(default_factory=dict)
-    """Exponents that are lower bounds, by seed. Each is one of its own: no budget, to which all could be restricted."""
+    """Which of OWN_BOUNDS are lower bounds, by seed: ratios of which this side reached its budget, and exponents."""
     controls: set[tuple[str, str]] = field(default_factory=set)
     """(model, organism) that plant nothing: what they do without a policy does not persist."""
 
@@ -81,9 +84,10 @@ class Numbers:
                     self.add(key, one.seed, sample.items, sample.values)
                 limit = sample.censored_at
                 self._limit(key, one.seed, limit)
-                if measurement in BASES and limit is not None and max(sample.values) >= limit:
-                    ratio: Any = (*key[:4], BASES[str(measurement)], split, x)
-                    self.upper.setdefault(ratio, set()).add(one.seed)
+                if measurement in SIDES and limit is not None and max(sample.values) >= limit:
+                    name, above = SIDES[str(measurement)]
+                    bounds, ratio = self.lower if above else self.upper, (*key[:4], name, split, x)
+                    bounds.setdefault(ratio, set()).add(one.seed)
         self.add_lasting()
 
     def add_records(self, records: Iterable[Record]) -> None:
@@ -93,7 +97,7 @@ class Numbers:
                 continue
             key = (r.model, r.organism, r.intervention, r.step, r.measurement, r.split, r.x)
             self.add(key, r.seed, ("",), (r.value,))
-            if r.measurement != EXPONENT:
+            if r.measurement not in OWN_BOUNDS:
                 self._limit(key, r.seed, r.censored_at)
             elif r.censored_at is not None:
                 self.lower.setdefault(key, set()).add(r.seed)

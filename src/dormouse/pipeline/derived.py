@@ -180,4 +180,14 @@ def _ratios(arms: Arms) -> Iterator[Record]:
             limit = found[0][1].censored_at
             if base.mean() > 0 and (limit is None or min(top.min(), base.min()) < limit):
                 readings = [reading for (reading, _), _ in some]
-                yield record_of(readings, _named(found[0][1], name), seed, estimate_ratio(top, base))
+                made = record_of(readings, _named(found[0][1], name), seed, estimate_ratio(top, base))
+                yield bounded(made, *([pair[side][1] for pair in some] for side in (0, 1)))
+
+
+def bounded(made: Record, top: Sequence[Sample], base: Sequence[Sample]) -> Record:
+    """The record of a ratio of times: it is that or more where a time above reached its budget, that or less where one
+    below did. Where both did it is neither, and has both bounds."""
+    more, less = (
+        any(one.censored_at is not None and max(one.values) >= one.censored_at for one in side) for side in (top, base)
+    )
+    return replace(made, censored_at=made.value if more else None, floor=made.value if less else None)

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pooled, stack
-from dormouse.pipeline.derived import Arms, ReadSample, record_of, trained_since
+from dormouse.pipeline.derived import Arms, ReadSample, bounded, record_of, trained_since
 from dormouse.records import Record
 from dormouse.studies.expected import EQUAL_CAPABILITY, FRONTIER, RATIOS, REACHED
 
@@ -95,11 +95,12 @@ def _named(
         return
     clean = others[RATIOS[name][0]]
     for seeds in _groups(at):
-        mine = stack([_values(found[at[seed]][seed]) for seed in seeds])
-        theirs = stack([_values(clean[at[seed]][seed]) for seed in seeds])
-        budget = found[at[seeds[0]]][seeds[0]][1].censored_at
+        read = [[of[at[seed]][seed] for seed in seeds] for of in (found, clean)]
+        mine, theirs = (stack([_values(one) for one in side]) for side in read)
+        budget = read[0][0][1].censored_at
         if theirs.mean() > 0 and (budget is None or min(mine.min(), theirs.min()) < budget):
-            yield _one(way, at, seeds, called, estimate_ratio(mine, theirs))
+            made = _one(way, at, seeds, called, estimate_ratio(mine, theirs))
+            yield bounded(made, *([sample for _, sample in side] for side in read))
 
 
 def _records(

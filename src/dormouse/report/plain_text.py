@@ -83,10 +83,11 @@ def is_share(record: Record) -> bool:
 
 
 def _or_more(record: Record, value: float) -> str:
-    """The sign before a number that stands for itself or anything above it, or below it."""
-    if record.floor is not None and value <= record.floor:
-        return f"\u2264{_SPACE}"
-    return f"\u2265{_SPACE}" if record.censored_at is not None and value >= record.censored_at else ""
+    """The sign before a number that stands for itself or anything above it, or below it, or for either."""
+    less = record.floor is not None and value <= record.floor
+    more = record.censored_at is not None and value >= record.censored_at
+    sign = {(True, False): "\u2264", (False, True): "\u2265", (True, True): "\u2248"}.get((less, more), "")
+    return f"{sign}{_SPACE}" if sign else ""
 
 
 def _number(record: Record, value: float) -> str:

@@ -144,7 +144,9 @@ TABLES = {
         "A few examples of the policy are trained back in, into the model and into the clean one that never had it. "
         "Steps until the rate with the cue is one half; and until it is one half above the rate without the cue. A "
         "ratio of 1 is what removal gives; far below 1 something was left to build on. A number marked \u2265 is the "
-        "budget; a mean over repeats counts those that did not get there with the budget.",
+        "budget; a mean over repeats counts those that did not get there with the budget. So a ratio is that or more "
+        "(\u2265) where the model did not get there in some repeat, that or less (\u2264) where the clean one did not, "
+        "and a rough one (\u2248) where both happened.",
     ),
     "return": (
         "Does it come back?",
