@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 
 from dormouse.claims.bounded import settled
 from dormouse.claims.claim_evidence import ClaimEvidence
+from dormouse.claims.decision import Corrected
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.verdict import Verdict
 from dormouse.studies.design import Design
@@ -35,7 +36,8 @@ def _at_look(design: Design, numbers: Numbers, decided: Collection[int]) -> list
     known = numbers.of(design.every_seed)  # what later seeds show changes no earlier answer
     asked = [settled(ClaimEvidence(design, pairing, known)) for pairing in design.comparisons]
     found = {i: p for i, one in enumerate(asked) if (p := 0.0 if i in decided else one.p) is not None}
-    after = dict(zip(found, holm(list(found.values())), strict=True))
+    signs = [0.0 if i in decided else asked[i].p_sign for i in found]
+    after = dict(zip(found, map(Corrected, holm(list(found.values())), holm(signs)), strict=True))
     return [one.answer(after.get(i), len(found)) for i, one in enumerate(asked)]
 
 

@@ -9,7 +9,7 @@ from dormouse.claims.chances import chances
 from dormouse.claims.comparison import Comparison
 from dormouse.claims.counted import Counted, arms_of, cells
 from dormouse.claims.curve import curve
-from dormouse.claims.decision import FRAGILE, Decision, decide, test_of, worst_of
+from dormouse.claims.decision import FRAGILE, Corrected, Decision, decide, test_of, worst_of
 from dormouse.claims.effects import FEWEST
 from dormouse.claims.looks import later, look_of, look_taken
 from dormouse.claims.numbers import Numbers
@@ -54,6 +54,11 @@ class ClaimEvidence:
         return self.look.p(self.test.p, len(self.test.effect.seeds)) if self.test else None
 
     @property
+    def p_sign(self) -> float:
+        """Likewise what the test says of the sign."""
+        return self.look.p(self.test.p_sign, len(self.test.effect.seeds)) if self.test else 1.0
+
+    @property
     def _judged(self) -> Sequence[Comparison]:
         """Those on which a verdict rests: on each, where each has to support the claim; else on the shown one."""
         return self.each if self.test and self.test.verdict == "supported" else [self.shown]
@@ -63,10 +68,10 @@ class ClaimEvidence:
         found = (one.matching for one in self._judged)
         return next((one for one in found if one and not one.overlap), self.shown.matching)
 
-    def _decision(self, corrected: float | None, matched: Matching | None, left: float | None) -> Decision:
+    def _decision(self, corrected: Corrected | None, matched: Matching | None, left: float | None) -> Decision:
         if self.effect and matched and not matched.overlap:
             return Decision("not comparable", why=UNMATCHED)
-        decision = decide(self.claim, self.test, corrected, left, self.look)
+        decision = decide(self.claim, self.test, corrected, left)
         would = self.test.verdict if self.test and decision.why == FRAGILE else decision.outcome
         if not self.settled and any(one.hides(would) for one in self._judged):  # see `bounded`
             return Decision("undecided", why=HIDDEN)
@@ -78,8 +83,8 @@ class ClaimEvidence:
             return replace(decision, why=self._why())
         return decision
 
-    def answer(self, corrected: float | None, comparisons: int) -> Verdict:
-        """The verdict by a p-value that was `corrected` for so many `comparisons` (None: nothing was tested)."""
+    def answer(self, corrected: Corrected | None, comparisons: int) -> Verdict:
+        """The verdict by p-values that were `corrected` for so many `comparisons` (None: nothing was tested)."""
         claim, found, counted, shown = self.claim, self.effect, self.counted, self.shown
         left, matched = shown.room(), self._matched()
         decision = self._decision(corrected, matched, left)
@@ -110,7 +115,7 @@ class ClaimEvidence:
             paired=found.paired if found else "",
             test="t" if self.test else None,
             p=self.p,
-            p_corrected=corrected,
+            p_corrected=corrected.p if corrected else None,
             comparisons=comparisons,
             look=look_taken(self.design),
             chances=self._chances(decision),

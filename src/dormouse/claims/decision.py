@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dormouse.claims.effects import EDGE, FEWEST, LEVEL, Direction, Effect, Span, p_value, survives
-from dormouse.claims.looks import ONCE, Look
 from dormouse.claims.verdict import Outcome
 from dormouse.measurements.stats import SMALLEST, log_odds
 from dormouse.metrics import metric
@@ -28,6 +27,18 @@ class Test:
     verdict: str
     robust: bool
     """Whether that verdict survives one more seed at the worst bound."""
+    p_sign: float
+    """The p of what it says of the sign: of the other one than is claimed where it contradicts, else `p`."""
+    turned: bool = False
+    """Whether the other sign survives one more seed at the worst bound."""
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """The p of a test, and of what it says of the sign, corrected for all claims of the study."""
+
+    p: float
+    sign: float
 
 
 @dataclass(frozen=True)
@@ -52,14 +63,19 @@ def test_of(claim: Claim, each: Sequence[Effect | None]) -> Test | None:
         worst = max(found, key=lambda one: one.p, default=None)
         if worst is None or len(found) < len(each):
             return None
-        return Test(worst.effect, worst.p, "supported", all(one.robust for one in found))
+        return replace(worst, robust=all(one.robust for one in found))
     worst = min((one for one in found if one.verdict != "supported"), key=lambda one: one.p)
-    return Test(worst.effect, min(1.0, worst.p * len(each)), "contradicted", worst.robust)
+    return replace(worst, p=min(1.0, worst.p * len(each)), p_sign=min(1.0, worst.p_sign * len(each)))
 
 
 def _test(claim: Claim, one: Effect) -> Test:
     p, verdict = p_value(one, claim.direction, claim.margin)
-    return Test(one, p, verdict, survives(one, claim.direction, claim.margin, verdict))
+    test = Test(one, p, verdict, survives(one, claim.direction, claim.margin, verdict), p)
+    if verdict == "supported" or claim.direction == "different":
+        return test
+    p, sign = p_value(one, claim.direction, 0.0)
+    turned = sign == "contradicted"
+    return replace(test, p_sign=p if turned else 1.0, turned=turned and survives(one, claim.direction, 0.0, sign))
 
 
 def worst_of(claim: Claim, each: Sequence[Effect | None]) -> int:
@@ -101,29 +117,14 @@ def room(direction: Direction, reference: float | None, span: Span) -> float | N
     return left if math.isfinite(left) else None
 
 
-def decide(claim: Claim, test: Test | None, corrected: float | None, left: float | None, look: Look = ONCE) -> Decision:
-    """The outcome of a claim whose sides are comparable.
-
-    Args:
-        corrected: its p, corrected for all claims of the study.
-        left: see `room`.
-        look: how a single test decides.
-    """
-    decided = test is not None and corrected is not None and corrected < LEVEL
-    if test and decided and test.verdict == "contradicted" and _opposite(claim, test.effect, look):
-        return Decision("contradicted", "opposite") if test.robust else Decision("undecided", why=FRAGILE)
+def decide(claim: Claim, test: Test | None, corrected: Corrected | None, left: float | None) -> Decision:
+    """The outcome of a claim whose sides are comparable. `left`: see `room`."""
+    if test and corrected and test.turned and corrected.sign < LEVEL:
+        return Decision("contradicted", "opposite")
     if test and left is not None and left < claim.margin:
         return Decision("no room", why=f"the arms compared with leave room for {left:.3g} only")
-    if not test or not decided:
+    if not test or not corrected or corrected.p >= LEVEL:
         return Decision("undecided")
     if not test.robust:
         return Decision("undecided", why=FRAGILE)
     return Decision("supported") if test.verdict == "supported" else Decision("contradicted", "smaller")
-
-
-def _opposite(claim: Claim, found: Effect, look: Look) -> bool:
-    """Whether the effect surely has the other sign than the claimed one."""
-    if claim.direction == "different":
-        return False
-    p, verdict = p_value(found, claim.direction, 0.0)
-    return verdict == "contradicted" and look.p(p, len(found.seeds)) < LEVEL

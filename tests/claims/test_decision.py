@@ -1,0 +1,71 @@
+"""From effects to outcomes: what is said of the sign is held to all that a verdict is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from dormouse.claims import decision
+from dormouse.claims.answer import holm
+from dormouse.claims.decision import Corrected, decide
+from dormouse.claims.effects import UNBOUNDED, Effect, Span, effect
+from dormouse.studies.claim_spec import Claim
+
+
+def claimed(margin: float, quantifier: str = "mean") -> Claim:
+    said = {"id": "c", "says": "s", "compare": "defection_rate", "where": {"organism": "a"}, "against": 0.5}
+    return Claim.model_validate({**said, "direction": "less", "margin": margin, "quantifier": quantifier})
+
+
+def shown(mean: float, spread: float, n: int, span: Span = UNBOUNDED) -> Effect:
+    values = mean + spread * norm.ppf((np.arange(n) + 0.5) / n)
+    found = effect([(1.0, {seed: (("",), (float(value),)) for seed, value in enumerate(values)})], 0.0, span)
+    assert found is not None
+    return found
+
+
+def outcome(each: list[Effect], claims: int = 1, margin: float = 0.2) -> tuple[str, str]:
+    """Of the first of several claims with the same effects."""
+    claim = claimed(margin, "every" if len(each) > 1 else "mean")
+    test = decision.test_of(claim, each)
+    assert test is not None
+    corrected = Corrected(holm([test.p] * claims)[0], holm([test.p_sign] * claims)[0])
+    found = decide(claim, test, corrected, None)
+    return found.outcome, found.contradiction
+
+
+def test_the_other_sign_is_corrected_for_the_number_of_claims_and_set_ups() -> None:
+    """Its p is about 0.01."""
+    one = shown(0.02, 0.025, 14)
+    assert outcome([one]) == ("contradicted", "opposite")
+    assert outcome([one], claims=20) == ("contradicted", "smaller")
+    assert outcome([one] * 8) == ("contradicted", "smaller")
+    assert outcome([shown(0.2, 0.025, 14)] * 8, claims=20) == ("contradicted", "opposite")
+
+
+def test_the_other_sign_survives_one_more_seed() -> None:
+    assert outcome([shown(0.02, 0.005, 14, (-1.0, 1.0))]) == ("contradicted", "smaller")
+    assert outcome([shown(0.1, 0.005, 14, (-1.0, 1.0))]) == ("contradicted", "opposite")
+
+
+def test_without_a_margin_what_contradicts_has_the_other_sign() -> None:
+    assert outcome([shown(0.1, 0.005, 14, (-1.0, 1.0))], margin=0.0) == ("contradicted", "opposite")
+    assert outcome([shown(0.02, 0.005, 14, (-1.0, 1.0))], margin=0.0) == ("undecided", "")
+
+
+@pytest.mark.parametrize("setups", [1, 8])
+def test_no_effect_is_rarely_said_to_be_the_other_way(setups: int) -> None:
+    """In twenty claims of a study, or in one about each of eight set-ups: in no more than five studies of a hundred."""
+    rng, wrong, claims = np.random.default_rng(0), 0, 20 if setups == 1 else 1
+    for _ in range(60):
+        tests = []
+        for _ in range(claims):
+            cells = [rng.normal(0.5, 0.05, 12) for _ in range(setups)]
+            each = [effect([(1.0, {s: (("",), (float(v),)) for s, v in enumerate(c)})], 0.5) for c in cells]
+            tests.append(decision.test_of(claimed(0.2, "every" if setups > 1 else "mean"), each))
+        signs = holm([one.p_sign for one in tests if one])
+        ps = holm([one.p for one in tests if one])
+        found = [decide(claimed(0.2), one, Corrected(*of), None) for one, *of in zip(tests, ps, signs, strict=True)]
+        wrong += any(one.contradiction == "opposite" for one in found)
+    assert wrong <= 6
