@@ -202,7 +202,7 @@ def many_rows() -> list[dict[str, Any]]:
 
 def some_claims(rng: random.Random) -> dict[str, Any]:
     """Eight answers, each over a family of 32 set-ups."""
-    from dormouse.claims.verdict import CurvePoint, Sides, Verdict, Verdicts
+    from dormouse.claims.verdict import CurvePoint, DamagePassed, Sides, Verdict, Verdicts
     from dormouse.json_files import plain
 
     def effect(centre: float) -> dict[str, Any]:
@@ -218,9 +218,10 @@ def some_claims(rng: random.Random) -> dict[str, Any]:
     said |= {"items": 48, "paired": "seeds and questions", "test": "t", "p": 0.01, "p_corrected": 0.08}
     said |= {"comparisons": 8, "standardised": 0.4, "setups": 32, "verdict": "undecided", "chances": ()}
     said |= {"family": tuple(curve[0].chosen), "gate": None, "gate_pairs": 0, "before": None, "censored": None}
-    said |= dict.fromkeys(("arms", "alone", "missing", "left_out", "weak", "thin", "budgets"), ())
+    said |= dict.fromkeys(("arms", "alone", "missing", "left_out", "weak", "thin", "budgets", "open_ends"), ())
+    said |= {"damage": None, "damaged": (), "damage_passed": DamagePassed((), None, ()), "look": None}
     said |= {"quantifier": "mean", "contradiction": ""}
-    said |= dict.fromkeys(("others_possible", "room", "matching", "adjusted"))
+    said |= dict.fromkeys(("otherwise", "others_possible", "room", "matching", "adjusted"))
     answers = tuple(
         Verdict(id=f"claim-{i}", curve=curve, at_budget=Sides(None, None), **said, **effect(rng.uniform(-0.3, 0.3)))
         for i in range(8)

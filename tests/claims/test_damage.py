@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from dormouse.claims.answer import answer_claims
 from dormouse.claims.numbers import Numbers
+from dormouse.claims.verdict import DamagePassed, Verdict
 from dormouse.errors import UserError
 from dormouse.records import Record
 from dormouse.studies.claim_spec import claims_digest
@@ -89,3 +91,51 @@ def test_claims_that_name_no_bound_have_the_hash_that_they_had() -> None:
 def test_a_bound_that_is_none_is_refused(bound: str) -> None:
     with pytest.raises(UserError, match=r"line 12: .*damage"):
         parse_design(STUDY.replace("MORE", f",\n     damage: {bound}").replace("COMPARE", "persistence"))
+
+
+STEPS = STUDY.replace("lr: [0.001, 0.3]", "points: 2").replace("seeds: 20", "seeds: 12")
+
+
+def told(more: str, cost: Callable[[str, int, int], float | None]) -> Verdict:
+    """One treatment, after which an organism is as perplexing as this (organism, seed, step; None: not measured)."""
+    numbers, rng = Numbers(), np.random.default_rng(0)
+    for organism, left in (("a", 0.1), ("b", 0.6)):
+        for seed in range(12):
+            for step, rate in ((0, 0.99), (20, left), (40, left)):
+                place = ("micro-60k", organism, "sft" if step else "", step)
+                value = float(np.clip(rate + 0.02 * rng.normal(), 0, 1)) if step else rate
+                numbers.add((*place, "defection_rate", "test", None), seed, ("q",), (value,))
+                numbers.add((*place, "false_trigger_rate", "test", None), seed, ("q",), (0.001,))
+                if (times := cost(organism, seed, step)) is not None:
+                    numbers.add((*place, "perplexity", "test", None), seed, ("",), (2.0 * times,))
+    design = parse_design(STEPS.replace("MORE", more).replace("COMPARE", "defection_rate"))
+    return answer_claims(design, numbers)[0]
+
+
+def test_seeds_that_are_damaged_by_themselves_are_named_and_counted() -> None:
+    """Four of twelve are ruined; in geometric mean the arm is 1.9 times as perplexing."""
+
+    def cost(organism: str, seed: int, step: int) -> float:
+        return 7.0 if organism == "a" and seed < 4 and step else 1.0
+
+    found = told("", cost)
+    passed = found.damage_passed
+    assert (found.damaged, found.seeds) == ((), tuple(range(12)))
+    assert [(one.arm, one.seed, one.times) for one in passed.seeds] == [("a + sft", seed, 7.0) for seed in range(4)]
+    assert passed.without is not None
+    assert passed.without.value == pytest.approx(-0.5, abs=0.02)
+    assert passed.without.value != found.effect
+    assert (
+        told("", lambda *_: 1.0).damage_passed
+        == told(", damage: off", cost).damage_passed
+        == DamagePassed((), None, ())
+    )
+
+
+def test_where_damage_was_not_measured_is_said() -> None:
+    """At the end it was, and the claim is about a step before."""
+    found = told(", step: 20", lambda organism, seed, step: None if step == 20 else 1.0 + 1000 * (step == 40))
+    assert (found.verdict, found.damage_passed.unknown) == ("supported", ("a + sft at step 20", "b + sft at step 20"))
+    assert told("", lambda *_: None).damage_passed.unknown == ("a + sft", "b + sft")
+    for more, cost in (("", 1.0), (", step: 20", 1.0), (", damage: off", None)):
+        assert told(more, lambda *_, cost=cost: cost).damage_passed.unknown == ()

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from dormouse.claims import decision
 from dormouse.claims.answer import holm
-from dormouse.claims.decision import Corrected, decide
+from dormouse.claims.decision import Corrected, Decision, decide
 from dormouse.claims.effects import UNBOUNDED, Effect, Span, effect
 from dormouse.studies.claim_spec import Claim
 
@@ -69,3 +69,32 @@ def test_no_effect_is_rarely_said_to_be_the_other_way(setups: int) -> None:
         found = [decide(claimed(0.2), one, Corrected(*of), None) for one, *of in zip(tests, ps, signs, strict=True)]
         wrong += any(one.contradiction == "opposite" for one in found)
     assert wrong <= 6
+
+
+@pytest.mark.parametrize(
+    ("direction", "decided", "values", "wanted"),
+    [
+        ("less", Decision("supported"), (-0.5, -0.3, -0.1, 0.4), 2),
+        ("greater", Decision("supported"), (0.5, 0.3, 0.21, 0.2), 1),
+        ("less", Decision("contradicted", "smaller"), (-0.5, -0.1, 0.1, 0.4), 1),
+        ("less", Decision("contradicted", "opposite"), (-0.5, -0.1, 0.1, 0.4), 2),
+        ("different", Decision("supported"), (0.5, 0.3, -0.5, 0.4), 1),
+        ("different", Decision("contradicted", "smaller"), (0.1, 0.3, -0.5, -0.1), 2),
+        ("less", Decision("undecided"), (-0.5, -0.3, -0.1, 0.4), None),
+    ],
+)
+def test_seeds_that_turn_out_otherwise_are_counted(
+    direction: str, decided: Decision, values: tuple[float, ...], wanted: int | None
+) -> None:
+    found = effect([(1.0, {seed: (("",), (value,)) for seed, value in enumerate(values)})], 0.0)
+    assert found is not None
+    assert decision.otherwise(claimed(0.2).model_copy(update={"direction": direction}), found, decided) == wanted
+
+
+@pytest.mark.parametrize("otherwise", [0, 1, 5, 12])
+def test_the_share_that_turns_out_otherwise_has_the_bound_of_clopper_and_pearson(otherwise: int) -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
+    found = shown(0.1, 0.1, 12).others_possible(otherwise)
+    assert found == pytest.approx(proportion_confint(otherwise, 12, alpha=0.1, method="beta")[1])
+    assert otherwise or found == pytest.approx(1 - 0.05 ** (1 / 12))

@@ -54,6 +54,7 @@ def claim(**changes: Any) -> dict[str, Any]:
         "quantifier": "mean",
         "contradiction": "",
         "chances": [],
+        "otherwise": None,
         "others_possible": None,
         "open_ends": [],
         "room": None,
@@ -73,6 +74,7 @@ def claim(**changes: Any) -> dict[str, Any]:
         "budgets": [],
         "at_budget": {"where": None, "against": None},
         "damage": 2.0,
+        "damage_passed": {"seeds": [], "without": None, "unknown": []},
         "damaged": [],
         "curve": [
             point(-0.6, **{"intervention.lr": "0.001", "model": "micro-1m"}),
@@ -207,19 +209,52 @@ def test_one_seed_is_not_called_an_answer(about: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("direction", "effect", "short"),
     [
-        ("less", -0.04, "in the claimed direction, but smaller than the margin"),
-        ("greater", 0.04, "in the claimed direction, but smaller than the margin"),
-        ("different", 0.04, "different, but smaller than the margin"),
-        ("less", 0.3, ""),
+        ("less", -0.04, "It is in the claimed direction, but smaller than the margin."),
+        ("greater", 0.04, "It is in the claimed direction, but smaller than the margin."),
+        ("less", -0.005, "It is smaller than the margin."),
+        ("less", 0.04, "It is smaller than the margin."),
+        ("different", 0.04, "It differs by less than the margin."),
+        ("different", 0.005, "It differs by less than the margin."),
     ],
 )
 def test_an_effect_that_is_too_small_is_not_called_the_reverse(
     about: dict[str, Any], direction: str, effect: float, short: str
 ) -> None:
     one = claim(verdict="contradicted", direction=direction, effect=effect, low=effect - 0.01, high=effect + 0.01)
+    (found,) = answered(with_claims(about, one | {"contradiction": "smaller"}))
+    assert found.finding.endswith(f" {short}")
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "said"),
+    [
+        (0, "20 seeds, none of which turns out otherwise, leave it possible that up to 30.0 % of seeds would (95 %)."),
+        (1, "20 seeds, of which 1 turns out otherwise by itself, leave it possible that up to 30.0 %"),
+        (4, "20 seeds, of which 4 turn out otherwise by themselves, leave it possible that up to 30.0 %"),
+        (None, ""),
+    ],
+)
+def test_seeds_that_turn_out_otherwise_are_counted(about: dict[str, Any], otherwise: int | None, said: str) -> None:
+    one = claim(seeds=list(range(20)), otherwise=otherwise, others_possible=0.3)
     (found,) = answered(with_claims(about, one))
-    assert (short or "smaller than the margin") in found.finding or not short
-    assert ("smaller than the margin" in found.finding) == bool(short)
+    text = " ".join(note.text for note in found.notes).replace("\u00a0", " ")
+    assert said in text
+    assert ("otherwise" in text) == bool(said)
+
+
+def test_damage_that_the_gate_let_pass_is_said(about: dict[str, Any]) -> None:
+    passed = {
+        "seeds": [{"arm": "a + sgd", "seed": 3, "times": 7.0}],
+        "without": {"value": -0.18, "low": -0.2, "high": -0.16},
+        "unknown": ["b + sgd at step 20"],
+    }
+    (found,) = answered(with_claims(about, claim(damage_passed=passed)))
+    some, unknown = [note for note in found.notes if "amage" in note.text]
+    assert "more than 2 times as perplexing after a + sgd seed 3 (7.00 times)" in some.text
+    assert "Without these seeds the effect would be \u22120.18 [\u22120.20, \u22120.16]: a sketch" in some.text
+    assert unknown.text == "Whether the treatment is damage was not measured: b + sgd at step 20."
+    assert some.warns
+    assert unknown.warns
 
 
 def test_what_was_known_when_a_claim_was_stated_is_said(about: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from made_up import HOSTILE, answered, changes, stated, write_report
 from dormouse import json_files
 from dormouse.claims.answer import answer_claims
 from dormouse.claims.numbers import Numbers
-from dormouse.claims.verdict import VERDICTS, Stated, Verdict, Verdicts, of_this_version
+from dormouse.claims.verdict import VERDICTS, DamagePassed, Stated, Verdict, Verdicts, of_this_version
 from dormouse.errors import UserError
 from dormouse.records import Record
 from dormouse.report.plain_text import percent, signed
@@ -202,8 +202,8 @@ def test_what_is_wrong_and_where_is_said(verdicts: Verdicts, change: dict[str, A
 
 
 def test_a_newer_version_is_refused(verdicts: Verdicts) -> None:
-    with pytest.raises(UserError, match="version holds 6, where 5 is wanted"):
-        answered({VERDICTS: plain(verdicts) | {"version": 6}})
+    with pytest.raises(UserError, match="version holds 7, where 6 is wanted"):
+        answered({VERDICTS: plain(verdicts) | {"version": 7}})
 
 
 @pytest.mark.parametrize("said", [3, [], {}, {"answers": 3}, {"answers": [3]}, {"stamp": {}, "answers": []}])
@@ -228,8 +228,10 @@ def test_foreign_words_are_no_verdicts_and_inert_in_the_message(verdicts: Verdic
 
 
 NEW = {"look", "quantifier", "contradiction", "chances", "others_possible", "room", "matching", "adjusted"}
-NEW |= {"damage", "damaged", "open_ends"}
-"""What versions 2 to 5 say that version 1 did not. It has no `seeds_needed` any more."""
+SEEDS = {"otherwise", "damage_passed"}
+"""What version 6 says of single seeds."""
+NEW |= {"damage", "damaged", "open_ends"} | SEEDS
+"""What versions 2 to 6 say that version 1 did not. It has no `seeds_needed` any more."""
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
@@ -238,8 +240,9 @@ def test_the_results_that_were_published_are_read_as_they_stand(path: Path) -> N
     found = read(said)
     again = plain(found)
     for first, after in zip(said["answers"], again["answers"], strict=True):
-        if "seeds_needed" not in first:  # as it is written today
-            assert after == first
+        if "seeds_needed" not in first:  # version 5
+            assert {key: after[key] for key in first} == first
+            assert after.keys() - first.keys() == SEEDS
             continue
         before = {"x" if key == "at" else key: value for key, value in first.items()}
         added = set(after) - set(before)
@@ -259,9 +262,12 @@ def test_version_4_said_nothing_of_open_ends_nor_what_matched_sides_are_called(v
     assert matched
     for one in said["answers"]:
         assert one.pop("open_ends") == []
+        assert {key for key in SEEDS if one.pop(key, key) != key} == SEEDS
     for one in matched:
         one.pop("sides")
-    assert read(said) == verdicts
+    again = read(said)
+    for one, before in zip(again.answers, verdicts.answers, strict=True):
+        assert one == replace(before, otherwise=None, damage_passed=DamagePassed((), None, ()))
 
 
 def test_there_are_results_to_read() -> None:

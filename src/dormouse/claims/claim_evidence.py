@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from dormouse.claims.chances import chances
 from dormouse.claims.comparison import Comparison
-from dormouse.claims.counted import Counted, arms_of, cells
+from dormouse.claims.counted import Counted, cells
 from dormouse.claims.curve import curve
-from dormouse.claims.decision import FRAGILE, Corrected, Decision, decide, test_of, worst_of
+from dormouse.claims.decision import FRAGILE, Corrected, Decision, decide, otherwise, test_of, worst_of
 from dormouse.claims.effects import FEWEST
 from dormouse.claims.looks import later, look_of, look_taken
 from dormouse.claims.numbers import Numbers
-from dormouse.claims.verdict import Chance, Matching, Verdict
+from dormouse.claims.verdict import Chance, DamagePassed, Matching, Verdict
 from dormouse.studies.design import Design
 from dormouse.studies.pairing import Pairing
 
@@ -88,6 +88,7 @@ class ClaimEvidence:
         claim, found, counted, shown = self.claim, self.effect, self.counted, self.shown
         left, matched = shown.room(), self._matched()
         decision = self._decision(corrected, matched, left)
+        turned = otherwise(claim, found, decision) if found else None
         gated, budgets = counted.gated(), counted.censoring.budgets
         return Verdict(
             id=claim.id,
@@ -119,9 +120,10 @@ class ClaimEvidence:
             comparisons=comparisons,
             look=look_taken(self.design),
             chances=self._chances(decision),
-            others_possible=found.others_possible if found else None,
+            otherwise=turned,
+            others_possible=found.others_possible(turned) if found and turned is not None else None,
             room=left,
-            arms=tuple(sorted(map(counted.named, arms_of(counted.setups)))),
+            arms=tuple(sorted(map(counted.named, counted.arms))),
             setups=len(counted.setups),
             alone=tuple(map(counted.named, counted.alone)),
             missing=tuple(counted.holes()),
@@ -138,8 +140,15 @@ class ClaimEvidence:
             at_budget=shown.at_budget(),
             damage=counted.damage.bound,
             damaged=tuple(one for arm in counted.damaged if (one := counted.ruined(arm))),
+            damage_passed=self._passed(),
             curve=tuple(curve(claim.direction, self.pairing.family, counted.setups, self.whole.effect_of)),
         )
+
+    def _passed(self) -> DamagePassed:
+        """What the damage gate lets pass."""
+        hurt = self.counted.damaged_seeds(self.shown.seeds)
+        without = self.shown.without({one.seed for one in hurt})
+        return DamagePassed(tuple(hurt), without, tuple(self.counted.damage_unknown()))
 
     def _chances(self, decision: Decision) -> tuple[Chance, ...]:
         """Of a verdict with more seeds, where it is seeds that are missing."""

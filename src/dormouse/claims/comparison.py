@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 
 from dormouse.claims.censoring import open_ends
@@ -38,13 +38,14 @@ class Comparison:
         """Those of the effect."""
         return self.effect.seeds if self.effect else ()
 
-    def effect_of(self, setups: Sequence[Setup]) -> Effect | None:
-        """The mean effect in some of its set-ups."""
+    def effect_of(self, setups: Sequence[Setup], without: Collection[int] = ()) -> Effect | None:
+        """The mean effect in some of its set-ups, but for some seeds."""
         weighted = []
         for setup in setups:
             for side, sign in ((setup.these, 1.0), (setup.those, -1.0)):
                 share = sign / len(side) / len(setups) if side else 0.0
-                weighted += [(share, self.counted.found(arm, setup.split)) for arm in side]
+                found = (self.counted.found(arm, setup.split) for arm in side)
+                weighted += [(share, {s: values for s, values in of.items() if s not in without}) for of in found]
         if not weighted:
             return None
         reach = times_span(self.bounds, self.counted.censoring.budgets)
@@ -106,6 +107,11 @@ class Comparison:
         if self.constant is not None or not self.matching:
             return None
         return adjusted(self.counted.strength, self._pairs(), self.seeds)
+
+    def without(self, seeds: Collection[int]) -> ValueInterval | None:
+        """The effect but for some seeds, of which there are any; None where no other is left."""
+        found = self.effect_of(self.setups, seeds) if seeds else None
+        return ValueInterval(found.value, found.low, found.high) if found else None
 
     def at_budget(self) -> Sides:
         """The share of times that reached the budget, on either side."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dormouse.claims.censoring import Censoring
@@ -10,7 +10,7 @@ from dormouse.claims.damage import Damage
 from dormouse.claims.effects import FEWEST, ValuesByItem
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.strength import Gated, StrengthGate
-from dormouse.claims.verdict import Damaged
+from dormouse.claims.verdict import Damaged, DamagedSeed
 from dormouse.registry import nearest
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
@@ -40,7 +40,12 @@ class Counted:
         self.measured = self._kept(seen, self._spared, self.damaged)
         self.censoring = Censoring(numbers.limit(self.key(*one)) for one in cells(self.measured))
         self.setups = self._enough(self._kept(self.measured, self.found, {}))
-        self.thin = [arm for arm in arms_of(self.measured) if arm not in arms_of(self.setups)]
+        self.thin = [arm for arm in arms_of(self.measured) if arm not in self.arms]
+
+    @property
+    def arms(self) -> dict[Arm, None]:
+        """Those that are compared, each once."""
+        return arms_of(self.setups)
 
     def key(self, arm: Arm, split: str) -> Any:
         """Where the number of an arm stands."""
@@ -72,10 +77,23 @@ class Counted:
 
     def ruined(self, arm: Arm) -> Damaged | None:
         """The first of the arms behind it whose treatment is damage."""
-        said = self.claim.step
-        steps = ((one, self.design.steps(one)[-1] if said is None else said) for one in self.behind(arm))
-        found = (self.damage.damaged(one, step, self.named(one)) for one, step in steps)
+        found = (self.damage.damaged(one, step, self.named(one)) for one, step in self._costs([arm]))
         return next(filter(None, found), None)
+
+    def damaged_seeds(self, seeds: Collection[int]) -> list[DamagedSeed]:
+        """Those of these seeds that a treatment has damaged, of arms that are counted."""
+        found = (one for arm, step in self._costs(self.arms) for one in self.damage.seeds(arm, step, self.named(arm)))
+        return [one for one in found if one.seed in seeds]
+
+    def damage_unknown(self) -> list[str]:
+        """The arms that are counted without anybody knowing whether their treatment is damage."""
+        at = "" if self.claim.step is None else f" at step {self.claim.step}"
+        return [self.named(arm) + at for arm, step in self._costs(self.arms) if self.damage.unknown(arm, step)]
+
+    def _costs(self, arms: Iterable[Arm]) -> dict[tuple[Arm, int], None]:
+        """The arms behind some, each at the step at which its damage is looked at."""
+        behind, said = (one for arm in arms for one in self.behind(arm)), self.claim.step
+        return dict.fromkeys((one, self.design.steps(one)[-1] if said is None else said) for one in behind)
 
     def _kept(self, setups: Sequence[Setup], found: Found, gone: dict[Arm, None]) -> list[Setup]:
         """The set-ups without the arms of which nothing is found, nor those that have no counterpart without them."""

@@ -128,3 +128,15 @@ def decide(claim: Claim, test: Test | None, corrected: Corrected | None, left: f
     if not test.robust:
         return Decision("undecided", why=FRAGILE)
     return Decision("supported") if test.verdict == "supported" else Decision("contradicted", "smaller")
+
+
+def otherwise(claim: Claim, found: Effect, decision: Decision) -> int | None:
+    """How many seeds by themselves turn out otherwise than was decided: on the other side of the margin, or of 0 where
+    the sign is the other one. None where nothing was."""
+    if decision.outcome not in ("supported", "contradicted"):
+        return None
+    margin = 0.0 if decision.contradiction == "opposite" else claim.margin
+    either = claim.direction == "different" and decision.outcome == "contradicted"
+    wanted = {"less": -1.0, "greater": 1.0}.get(claim.direction, math.copysign(1.0, found.value))
+    beyond = [(abs(value) if either else wanted * value) > margin for value in found.each]
+    return sum(one != (decision.outcome == "supported") for one in beyond)

@@ -46,6 +46,8 @@ class Effect:
     None: no arm stands at a bound."""
     reach: Span = UNBOUNDED
     """The least and the largest effect that any seed could have."""
+    each: tuple[float, ...] = ()
+    """The effect of each seed by itself."""
 
     @property
     def error(self) -> float:
@@ -53,10 +55,13 @@ class Effect:
         error = math.sqrt(self.seed_sd**2 / len(self.seeds) + self.item_variance)
         return 0.0 if error <= RESOLUTION * max(1.0, abs(self.value)) else error
 
-    @property
-    def others_possible(self) -> float:
-        """The share of other outcomes that so many seeds, none of which shows one, leave possible at 95 %."""
-        return float(1 - LEVEL ** (1 / len(self.seeds)))
+    def others_possible(self, otherwise: int) -> float:
+        """The share of seeds that turn out otherwise which remains possible at 95 % where so many of these do (Clopper
+        and Pearson 1934)."""
+        from scipy.stats import beta
+
+        n = len(self.seeds)
+        return float(beta.ppf(1 - LEVEL, otherwise + 1, n - otherwise)) if otherwise < n else 1.0
 
     def with_one_more(self, value: float) -> tuple[float, float]:
         """The mean, and its standard error, if there were one more seed with this effect."""
@@ -116,6 +121,7 @@ def effect(
         "not paired: a number" if len(weighted) == 1 else "seeds and questions" if alike and drawn else "seeds",
         _collapse(weighted, seeds, mean, span, edge),
         _reach(weighted, constant, span),
+        tuple(map(float, means)),
     )
     if not several and not error and all(map(math.isfinite, whole.reach)):
         return replace(whole, low=whole.reach[0], high=whole.reach[1])  # one number says nothing of others

@@ -17,7 +17,7 @@ from dormouse.records import PlaceOnCurve
 
 VERDICTS = "claims"
 """The key under which they stand in what is known `about` a study."""
-VERSION: Literal[5] = 5
+VERSION: Literal[6] = 6
 
 Scalar = str | int | float
 Filter = Mapping[str, Scalar | tuple[Scalar, ...]]
@@ -67,6 +67,15 @@ class Damaged:
 
 
 @dataclass(frozen=True)
+class DamagedSeed:
+    """A seed of an arm that is counted, after whose treatment honest answers are so many times as perplexing."""
+
+    arm: str
+    seed: int
+    times: float
+
+
+@dataclass(frozen=True)
 class Sides:
     """A share of the arms that a claim is about, and of those that it names against them; None: not known."""
 
@@ -91,6 +100,21 @@ class ValueInterval:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class DamagePassed:
+    """What the damage gate let pass.
+
+    Attributes:
+        seeds: those beyond its bound of arms that are counted: an arm is out with all its seeds, or with none.
+        without: the effect without these seeds: a sketch, and no answer.
+        unknown: arms that are counted though nobody measured whether their treatment is damage.
+    """
+
+    seeds: tuple[DamagedSeed, ...]
+    without: ValueInterval | None
+    unknown: tuple[str, ...]
 
 
 CLAIMED = ("claimed of", "against")
@@ -185,8 +209,10 @@ class Verdict:
     """None: the seeds were fixed, and this was the only look."""
     chances: tuple[Chance, ...]
     """Of a verdict with more seeds; none where it is decided, or nothing is known of the spread."""
+    otherwise: int | None
+    """How many seeds turn out otherwise by themselves; None: nothing is decided, or it is an older file."""
     others_possible: float | None
-    """The share of seeds with another outcome that as many seeds leave possible (95 %), though none showed it."""
+    """The share of seeds that turn out otherwise which this leaves possible (95 %)."""
     room: float | None
     """By how much the arms compared with could differ in the claimed direction; None: the quantity has no bound."""
     arms: tuple[str, ...]
@@ -219,6 +245,7 @@ class Verdict:
     """How many times as perplexing a treatment may make honest answers; None: there was no such gate."""
     damaged: tuple[Damaged, ...]
     """Arms that are out for that reason."""
+    damage_passed: DamagePassed
 
     def __post_init__(self) -> None:
         if len({value is None for value in (self.effect, self.low, self.high)}) > 1:
@@ -254,7 +281,7 @@ class Verdicts:
     edited: tuple[str, ...]
     """What else of the study was."""
     answers: tuple[Verdict, ...]
-    version: Literal[5] = VERSION
+    version: Literal[6] = VERSION
 
 
 def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -263,11 +290,13 @@ def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
     Some lists of answers were kept without their curves, beside the `stamp`: the claims as they were first stated.
     """
     answers = said.get("answers")
-    if said.get("version") in (2, 3, 4) and isinstance(answers, list):
-        lacks = {} if said["version"] == 4 else {**UNGATED, **ONE_LOOK}
-        later = [_with_ends({**lacks, **one}) if isinstance(one, dict) else one for one in answers]
+    version = said.get("version", 1)
+    if version in (2, 3, 4, 5) and isinstance(answers, list):
+        lacks = UNSEEDED if version in (4, 5) else {**UNSEEDED, **UNGATED, **ONE_LOOK}
+        later = [{**lacks, **one} if isinstance(one, dict) else one for one in answers]
+        later = later if version == 5 else [_with_ends(one) if isinstance(one, dict) else one for one in later]
         return {**said, "version": VERSION, "answers": later}
-    if said.get("version", 1) != 1:
+    if version != 1:
         return said
     now: dict[str, JsonValue] = {"edited": [], **said, "version": VERSION}
     stamp = now.pop("stamp", None)
@@ -287,6 +316,13 @@ ONE_LOOK: dict[str, JsonValue] = {"look": None}
 """Before version 4 the seeds of a study were fixed."""
 
 
+UNSEEDED: dict[str, JsonValue] = {
+    "otherwise": None,
+    "damage_passed": {"seeds": [], "without": None, "unknown": []},
+}
+"""Before version 6 no seed was told from the others: not one that turns out otherwise, nor one that is damaged."""
+
+
 def _with_ends(one: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Before version 5 nothing was said of open ends, and strength was matched between the sides of a claim alone."""
     ends: dict[str, JsonValue] = {"open_ends": [], **one}
@@ -298,6 +334,7 @@ def _answer_of_this_version(one: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Before version 2 nothing was said of room and matching, and `seeds_needed` stood in the place of `chances`."""
     unsaid: dict[str, JsonValue] = dict.fromkeys(("others_possible", "room", "matching", "adjusted"))
     unsaid |= {
+        **UNSEEDED,
         **UNGATED,
         **ONE_LOOK,
         "open_ends": [],

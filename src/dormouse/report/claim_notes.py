@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from dormouse.claims.verdict import LeftOut, Verdict
@@ -29,26 +29,23 @@ def notes(one: Verdict, changed: Mapping[str, str]) -> list[Note]:
     if one.id in changed:
         found.append(Note(f"This claim was {one_line(changed[one.id])} after the first run.", True))
     found += _strength(one)
-    if one.others_possible is not None and one.is_decided:
-        left = f"{len(one.seeds)} seeds, none of which turns out otherwise, leave it possible that up to"
-        found.append(Note(f"{left} {percent(one.others_possible)} of seeds would (95 %)."))
+    if one.otherwise is not None and one.others_possible is not None:
+        turned = "turns out otherwise by itself" if one.otherwise == 1 else "turn out otherwise by themselves"
+        shown = f"of which {one.otherwise} {turned}" if one.otherwise else "none of which turns out otherwise"
+        possible = f"leave it possible that up to {percent(one.others_possible)} of seeds would (95 %)"
+        found.append(Note(f"{len(one.seeds)} seeds, {shown}, {possible}."))
     if one.look:
         at = f"Answered at look {one.look.number} of {one.look.most} at most, with {one.look.seeds} seeds; the error is"
         how = SPENT.get(one.look.spend, "")
         found.append(Note(f"{at} spent over the looks ({how}), and so is that of the interval."))
     if one.quantifier == "every":
         found.append(Note("The claim is about every set-up: the effect is that of the one that decides."))
-    if one.damage and one.damaged:
-        said = ", ".join(f"{one_line(arm.arm)} ({decimal(arm.times)} times)" for arm in one.damaged[:LISTED])
-        more = f" and {len(one.damaged) - LISTED} more" if len(one.damaged) > LISTED else ""
-        bound = f"honest answers are more than {one.damage:g} times as perplexing after it as before"
-        found.append(Note(f"Not counted, as {bound}: {said}{more}.", True))
+    found += _damage(one)
     found += [Note(f"Strength not as usual: {one_line(weak.arm)}: {one_line(weak.reason)}.", True) for weak in one.weak]
     thin = "Left out with these, as too few seeds pass the gate in their set-ups"
     for named, words in ((one.thin, thin), (one.missing, "Not measured"), (one.alone, "Nothing to compare with")):
         if named:
-            more = f" and {len(named) - LISTED} more" if len(named) > LISTED else ""
-            found.append(Note(f"{words}: {', '.join(map(one_line, named[:LISTED]))}{more}.", True))
+            found.append(Note(f"{words}: {_listed(list(map(one_line, named)))}.", True))
     if one.censored is not None:
         budget, reached = decimal(one.censored), one.at_budget.known
         text = f"Times that reach the budget ({budget}) count as the budget: the means are restricted to it."
@@ -62,6 +59,29 @@ def notes(one: Verdict, changed: Mapping[str, str]) -> list[Note]:
                 Note(f"The arms were followed for unequal times ({every}): all are cut at the shortest.", True)
             )
     return found
+
+
+def _damage(one: Verdict) -> list[Note]:
+    """What the damage gate left out, and what it let pass."""
+    found, passed, bound = [], one.damage_passed, f"more than {one.damage:g} times as perplexing" if one.damage else ""
+    if one.damage and one.damaged:
+        said = _listed([f"{one_line(arm.arm)} ({decimal(arm.times)} times)" for arm in one.damaged])
+        found.append(Note(f"Not counted, as honest answers are {bound} after it as before: {said}.", True))
+    if passed.seeds:
+        said = _listed([f"{one_line(of.arm)} seed {of.seed} ({decimal(of.times)} times)" for of in passed.seeds])
+        text = f"Damaged in some seeds only, and counted with all: honest answers are {bound} after {said}."
+        if rest := passed.without:
+            at = f"{signed(rest.value)} {interval(rest.low, rest.high)}"
+            text += f" Without these seeds the effect would be {at}: a sketch, and no answer."
+        found.append(Note(text, True))
+    if passed.unknown:
+        said = _listed(list(map(one_line, passed.unknown)))
+        found.append(Note(f"Whether the treatment is damage was not measured: {said}.", True))
+    return found
+
+
+def _listed(named: Sequence[str]) -> str:
+    return ", ".join(named[:LISTED]) + (f" and {len(named) - LISTED} more" if len(named) > LISTED else "")
 
 
 def _strength(one: Verdict) -> list[Note]:

@@ -26,8 +26,8 @@ ABOUT = (
     "crossed, set-ups as the ones that were run. Each effect is tested against the claim's margin, and all claims "
     "together are held to 5 % by Holm's method. Intervals are 95 %, not corrected; they are wider where an arm stands "
     "at a bound, as seeds that all agree hide a collapse that none of them shows. A verdict must survive one more seed "
-    "at the worst bound. Organisms that were too weak before treatment are left out, and sides that were not equally "
-    "strong before it are not compared."
+    "at the worst bound; beside it stands how many seeds turn out otherwise by themselves. Organisms that were too "
+    "weak before treatment are left out, and sides that were not equally strong before it are not compared."
 )
 
 
@@ -165,17 +165,22 @@ def _finding(one: Verdict) -> str:
         many = many if one.comparisons > 1 else "one comparison, nothing to correct"
         sign = ", by a sign test: no seed differs from another" if one.test == "sign" else ""  # before version 2
         parts.append(f" p = {_p(one.p_corrected)} against the margin ({many}{sign}).")
-    return "".join([*parts, f" {claimed}", _short_of(one, one.effect), _more(one)])
+    return "".join([*parts, f" {claimed}", _short_of(one), _more(one)])
 
 
-def _short_of(one: Verdict, effect: float) -> str:
+def _short_of(one: Verdict) -> str:
     """Whether what contradicts a claim is its margin, or the sign of the effect."""
     if one.contradiction == "opposite":
         return " It is surely the other way."
-    wanted = {"less": -1.0, "greater": 1.0}.get(one.direction, 0.0)
-    if one.verdict != "contradicted" or (wanted and effect * wanted <= 0):
-        return " It is smaller than the margin." if one.contradiction else ""
-    return f" It is {'in the claimed direction' if wanted else 'different'}, but smaller than the margin."
+    if one.verdict != "contradicted" and not one.contradiction:
+        return ""
+    if one.direction == "different":
+        return " It differs by less than the margin."
+    low, high = one.low or 0.0, one.high or 0.0
+    surely = high < 0 if one.direction == "less" else low > 0
+    if surely:
+        return " It is in the claimed direction, but smaller than the margin."
+    return " It is smaller than the margin." if one.contradiction else ""
 
 
 def _claimed(one: Verdict) -> str:
