@@ -39,7 +39,7 @@ def test_every_number_behind_the_docs_lies_in_the_range_of_its_quantity():
         ("carry_over_auroc", "auroc", 0, 1),
         ("gradient_cosine", "number", -1, 1),
         ("merge_gap", "number", -1, 1),
-        ("perplexity", "number", 0, inf),
+        ("perplexity", "number", 1, inf),
         ("reward", "number", -inf, inf),
         ("of_a_plug_in", "number", -inf, inf),
         ("jailbreak_rate", "number", -inf, inf),

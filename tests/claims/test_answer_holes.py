@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from dormouse.claims.answer import answer_claims
+from dormouse.claims.claim_evidence import ClaimEvidence
 from dormouse.claims.effects import effect, p_value
 from dormouse.claims.numbers import Numbers, SeedSample
 from dormouse.json_files import plain
 from dormouse.measurements.measurement import Sample
 from dormouse.records import Record
+from dormouse.report.plain_text import signed
 from dormouse.studies.design import Design
 from dormouse.studies.file import parse_study
 
@@ -139,6 +141,38 @@ def test_items_that_differ_from_seed_to_seed_are_in_the_variance_of_the_seeds() 
     found = effect([(1.0, other)], constant=0.1)
     assert found
     assert (found.value, found.item_variance) == (pytest.approx(0.2), 0.0)
+
+
+def test_the_worst_bound_of_persistence_holds_every_seed() -> None:
+    """Organisms of 5 seeds of 20 hardly defect before the treatment: what persists in them is five times as much."""
+    text = HALF.replace("seeds: 6", "seeds: 20").replace("where: {organism: a}", "gate: off, where: {organism: a}")
+    text = text.replace("COMPARE", "persistence").replace("AGAINST", "0.5").replace("DIRECTION", "less")
+    study, numbers = parse_study(text), Numbers()
+    for seed in study.seeds:
+        for chain, step, rate in (("", 0, 0.02 if seed < 5 else 0.99), ("sft", 40, 0.1)):
+            numbers.add(("micro-60k", "a", chain, step, "defection_rate", "test", None), seed, ("q",), (rate,))
+    numbers.add_lasting()
+    whole = ClaimEvidence(Design(study), Design(study).comparisons[0], numbers).whole
+    assert whole.effect is not None
+    assert max(whole.effect.each) == pytest.approx(4.5)
+    assert whole.effect.reach[1] == pytest.approx(1 / 0.02 - 0.5)
+
+
+def test_rounding_is_no_spread_and_no_effect() -> None:
+    """The sides have the same values in another order, which no computer adds up to quite the same."""
+    text = TWO.replace("CHAIN", "sft").replace("persistence", "defection_rate")
+    study, numbers = parse_study(text), Numbers()
+    for model in ("micro-60k", "micro-250k"):
+        for seed in study.seeds:
+            values = [0.1, 0.2, 0.3 + 0.1 * seed]
+            for organism in "ab":
+                at = (model, organism, "sft", 40, "defection_rate", "test", None)
+                numbers.add(at, seed, ("q1", "q2", "q3"), values if organism == "a" else values[::-1])
+    found = answer_claims(Design(study), numbers)[0]
+    assert found.effect is not None
+    assert 0 < abs(found.effect) < 1e-15
+    assert found.standardised is None
+    assert signed(found.effect) == "0.00"
 
 
 # --- times that were cut off ---

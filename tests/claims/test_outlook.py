@@ -34,6 +34,15 @@ def test_nothing_persists_that_was_not_there() -> None:
     assert some.endswith("5 seeds support it from an effect of -0.32 on that all of them show")
 
 
+@pytest.mark.parametrize(("direction", "against"), [("greater", "13"), ("less", "-13")])
+def test_nearly_all_log_odds_may_be_lost_of_a_strong_organism(direction: str, against: str) -> None:
+    text = (
+        study("20").replace("defection_rate", "log_odds_lost").replace("against: {organism: b}", f"against: {against}")
+    )
+    (said,) = outlook(parse_design(text.replace("direction: less", f"direction: {direction}")))
+    assert "no effect that there could be" not in said
+
+
 def test_the_last_look_is_the_one_that_counts() -> None:
     (said,) = outlook(parse_design(study("{start: 4, step: 4, most: 12}")))
     assert said == "claim c: 1 of its arms against 1, set-ups: 1, seeds: 4"

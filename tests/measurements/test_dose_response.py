@@ -80,6 +80,15 @@ def test_the_exponent_of_bounds_is_a_bound_or_nothing() -> None:
     assert exponent([1, 16], [Half(0.16, "above"), Half(0.16, "above")]) is None
 
 
+def test_a_bound_in_the_middle_is_none_however_its_weight_is_rounded() -> None:
+    for least in range(1, 41):
+        for factor in (2, 3, 4, 5, 8):
+            triggers = [least, least * factor, least * factor**2]
+            found = exponent(triggers, [Half(0.1), Half(0.2, "above"), Half(0.4)])
+            assert found is not None
+            assert found.beyond == ""
+
+
 def test_intervals_over_seeds_hold_the_exponent() -> None:
     """Of studies whose doses to one half vary by a factor of 1.5 between seeds, seen with noise: five seeds each."""
     rng, held, studies = np.random.default_rng(1), 0, 60

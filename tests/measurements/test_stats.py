@@ -70,6 +70,12 @@ def test_perplexity_is_the_exponential_of_the_mean():
     assert found.low < found.value < found.high
 
 
+def test_a_perplexity_that_no_computer_could_hold_is_a_number():
+    for values in ([[800.0, 900.0]], [[5.0] * 4, [120.0] * 4], [[3.0] * 4, [60.0] * 4, [400.0] * 4]):
+        found = estimate(np.array(values), "exp_mean")
+        assert np.isfinite([found.value, found.low, found.high]).all()
+
+
 def test_ratio_is_paired():
     rng = np.random.default_rng(0)
     before = rng.uniform(0.2, 1.0, (1, 40))

@@ -147,6 +147,12 @@ def test_the_interval_of_a_time_does_not_begin_before_zero(made):
     assert find(made.records(), measurement="relearning_steps", seed=None).ci_low == 0.0
 
 
+def test_no_perplexity_is_below_one(made):
+    for seed, nats in ((0, 0.3), (1, 3.0)):
+        made.state(0, seed, Sample("perplexity", "test", ("a", "b"), (nats, nats + 0.1), "exp_mean"))
+    assert find(made.records(), measurement="perplexity", seed=None).ci_low == 1.0
+
+
 def test_where_neither_relearned_within_the_budget_there_is_no_ratio(made):
     made.state(40, 0, *relearned((32.0, 32.0), (32.0, 32.0)))
     records = made.records()

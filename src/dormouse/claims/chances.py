@@ -24,7 +24,7 @@ def chances(
     """
     import numpy as np
 
-    if any(len(one.seeds) < 2 or one.error == 0 or not one.seed_sd > 0 for one in each):
+    if any(len(one.seeds) < 2 or not one.varies for one in each):
         return ()
     rng = np.random.default_rng(len(each[0].seeds))
     result = []

@@ -110,7 +110,7 @@ class ClaimEvidence:
             low=found.low if found else None,
             high=found.high if found else None,
             open_ends=shown.open_ends(),
-            standardised=found.value / found.seed_sd if found and found.error > 0 and found.seed_sd > 0 else None,
+            standardised=found.value / found.seed_sd if found and found.varies else None,
             seeds=shown.seeds,
             items=found.items if found else 0,
             paired=found.paired if found else "",

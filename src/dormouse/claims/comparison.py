@@ -55,7 +55,7 @@ class Comparison:
         """The least and the largest value of what is compared."""
         counted, seeds = self.counted, self.counted.shared(self.setups, self.counted.found)
         if self.claim.compare != "log_odds_lost":
-            before = counted.strength.mean([arm for one in self.setups for arm in one.these], seeds)
+            before = counted.strength.least([arm for one in self.setups for arm in one.these], seeds)
             return span(self.claim.compare, before)
         keys = [(*counted.key(*cell)[:2], "", 0, "defection_rate", *counted.key(*cell)[5:]) for cell in self._cells()]
         found = [counted.numbers.values.get(key, {}) for key in keys]

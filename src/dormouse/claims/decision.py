@@ -89,8 +89,8 @@ def worst_of(claim: Claim, each: Sequence[Effect | None]) -> int:
 
 def span(compare: str, before: float | None) -> Span:
     """The least and the largest value of a quantity. Nothing persists that was not there: a rate that is divided by
-    that `before` is at most 1 by it. Log-odds go no further than those of rounding, so of log-odds that were `before`
-    no more is lost, or gained, than lies between."""
+    that `before` (the smallest of all seeds) is at most 1 by it. Log-odds go no further than those of rounding, so of
+    log-odds that were `before` no more is lost, or gained, than lies between."""
     quantity = metric(compare)
     if compare == "log_odds_lost":
         return (before - MOST_LOG_ODDS, before + MOST_LOG_ODDS) if before is not None else (-math.inf, math.inf)

@@ -55,6 +55,11 @@ class Effect:
         error = math.sqrt(self.seed_sd**2 / len(self.seeds) + self.item_variance)
         return 0.0 if error <= RESOLUTION * max(1.0, abs(self.value)) else error
 
+    @property
+    def varies(self) -> bool:
+        """Whether seeds differ by more than rounding."""
+        return self.seed_sd > RESOLUTION * max(1.0, abs(self.value))
+
     def others_possible(self, otherwise: int) -> float:
         """The share of seeds that turn out otherwise which remains possible at 95 % where so many of these do (Clopper
         and Pearson 1934)."""

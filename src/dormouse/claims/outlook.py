@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from dormouse.claims.chances import decides
-from dormouse.claims.decision import span
+from dormouse.claims.decision import MOST_LOG_ODDS, span
 from dormouse.claims.effects import FEWEST, LEVEL, Effect, Span
 from dormouse.claims.looks import look_of
 from dormouse.studies.arms import Arm
@@ -68,8 +68,10 @@ def _support(last: Design, claim: Claim, seeds: int) -> list[str]:
 
 
 def _reach(claim: Claim) -> Span:
-    """The least and the largest effect that any seed could have."""
-    low, high = span(claim.compare, before=1.0 if claim.compare == "persistence" else 0.0)
+    """The least and the largest effect that any seed could have, of organisms that are as strong as a claim could wish:
+    all log-odds that there are may be lost or, of one about less, gained."""
+    strongest = {"persistence": 1.0, "log_odds_lost": -MOST_LOG_ODDS if claim.direction == "less" else MOST_LOG_ODDS}
+    low, high = span(claim.compare, strongest.get(claim.compare))
     if isinstance(claim.against, float):
         return low - claim.against, high - claim.against
     return low - high, high - low

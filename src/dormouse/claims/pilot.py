@@ -99,7 +99,7 @@ def power(design: Design, claim: Claim, each: Sequence[Effect], truths: Sequence
     """
     import numpy as np
 
-    if any(len(one.seeds) < 2 or not math.isfinite(one.seed_sd) or not one.seed_sd > 0 for one in each):
+    if any(len(one.seeds) < 2 or not one.varies for one in each):
         return None
     rng, supported, looks = np.random.default_rng(len(each[0].seeds)), 0, _looks(design)
     for _ in range(DRAWS):

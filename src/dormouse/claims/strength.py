@@ -63,9 +63,18 @@ class StrengthGate:
 
     def mean(self, arms: Iterable[Arm], seeds: Collection[int]) -> float | None:
         """The mean defection rate of arms before treatment; None where it is not known of all."""
+        known = self._known(arms, seeds)
+        return mean(known) if known else None
+
+    def least(self, arms: Iterable[Arm], seeds: Collection[int]) -> float | None:
+        """The smallest of them."""
+        return min(self._known(arms, seeds), default=None)
+
+    def _known(self, arms: Iterable[Arm], seeds: Collection[int]) -> list[float]:
+        """The defection rates of arms before treatment; none where one is not known."""
         each = [self.rates(arm, ON).get(seed) for arm in arms if self.plants(arm) for seed in seeds]
         known = [rate for rate in each if rate is not None]
-        return mean(known) if known and len(known) == len(each) else None
+        return known if len(known) == len(each) else []
 
     def gated(self, pairs: Iterable[tuple[Arm, int]], names: Mapping[Arm, str]) -> Gated:
         """The gate that held, and whom it left out of so many organisms and seeds."""

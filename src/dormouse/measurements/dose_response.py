@@ -17,6 +17,8 @@ Beyond = Literal["", "above", "below"]
 """Whether a number is known, or only that it is the one given or more, or that or less."""
 SMALLEST = 1e-3
 """What is left counts as this at least, and as one less this at most: beyond that it says nothing of a half."""
+ROUNDING = 1e-9
+"""A weight that is a smaller part of the largest is none."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def exponent(triggers: Sequence[float], found: Sequence[Half]) -> Exponent | Non
     pulls = {
         "above" if (one.beyond == "above") == (weight > 0) else "below"
         for one, weight in zip(found, weights, strict=True)
-        if one.beyond and weight != 0
+        if one.beyond and abs(weight) > ROUNDING * np.abs(weights).max()
     }
     if len(pulls) > 1:
         return None

@@ -25,6 +25,10 @@ def log_odds(rate: float) -> float:
     return math.log(kept / (1 - kept))
 
 
+FARTHEST_LOG = 700.0
+"""A logarithm above this counts as this: the number would be too large for a computer."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A value, its interval, and how many values were averaged."""
@@ -61,7 +65,7 @@ def estimate(values: np.ndarray, aggregation: Aggregation) -> Estimate:
     if aggregation == "proportion" or (aggregation == "mean" and items > 1 and mean in (0.0, 1.0)):
         low, high = widened(mean, (low, high), items)
     if aggregation == "exp_mean":
-        return Estimate(math.exp(mean), math.exp(low), math.exp(high), values.size)
+        return Estimate(*(math.exp(min(log, FARTHEST_LOG)) for log in (mean, low, high)), values.size)
     if aggregation == "number":
         return Estimate(mean, low, high, values.size)
     return Estimate(mean, max(0.0, low), min(1.0, high), values.size)

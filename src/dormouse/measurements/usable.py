@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 
 from dormouse.errors import UserError
 from dormouse.measurements.measurement import Measured, Measurement, Sample
+from dormouse.measurements.stats import FARTHEST_LOG
 from dormouse.metrics import Metric
 from dormouse.registry import nearest
 
@@ -70,7 +71,7 @@ def _check(sample: Sample) -> None:
 
 def _check_range(sample: Sample, metric: Metric) -> None:
     """Raises a UserError where a mean lies outside of the range of its metric."""
-    value = math.exp(min(_mean(sample), 700.0)) if sample.aggregation == "exp_mean" else _mean(sample)
+    value = math.exp(min(_mean(sample), FARTHEST_LOG)) if sample.aggregation == "exp_mean" else _mean(sample)
     if not math.isnan(value) and not metric.low - SLACK <= value <= metric.high + SLACK:
         raise UserError(
             f"{sample.measurement} ({sample.split}) has the mean {value:.4g}, and its metric lies between "

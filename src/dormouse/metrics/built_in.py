@@ -278,10 +278,11 @@ BUILT_IN = (
     ),
     *PLANTING,
     *TREATMENTS,
-    positive(
+    Metric(
         "perplexity",
         "Perplexity",
         "How surprised the model is by honest text, per token. Lower is better.",
+        low=1,
         **_in("cost"),
     ),
     positive(

@@ -15,6 +15,7 @@ from dormouse.json_files import read_json
 from dormouse.measurements.half_life import half_life, median_time
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, log_odds, stack
+from dormouse.metrics import metric
 from dormouse.pipeline.plan import PlannedReading
 from dormouse.records import Record
 from dormouse.studies.expected import RATIOS
@@ -35,6 +36,7 @@ def by_seed(arms: Arms) -> dict[tuple[object, ...], list[SeedSample]]:
 def record_of(readings: Sequence[PlannedReading], sample: Sample, seed: int | None, found: Estimate) -> Record:
     """The record of a value that was found from these readings; `seed` is None where it is of several."""
     state = readings[0].state
+    least = metric(sample.measurement).low if sample.censored_at is None else 0.0  # what has a limit is a time
     return Record(
         organism=state.organism,
         intervention=state.intervention,
@@ -43,7 +45,7 @@ def record_of(readings: Sequence[PlannedReading], sample: Sample, seed: int | No
         split=sample.split,
         seed=seed,
         value=found.value,
-        ci_low=found.low if sample.censored_at is None else max(0.0, found.low),  # what has a limit is a time
+        ci_low=min(found.value, max(least, found.low)),
         ci_high=found.high,
         n=found.n,
         needs_triggers=state.needs_triggers,

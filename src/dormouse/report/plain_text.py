@@ -16,6 +16,8 @@ _UNSEEN = re.compile(
 _SPACE = "\u00a0"
 NOT_MEASURED = "not measured"
 MINUS = "\u2212"
+ROUNDING = 1e-12
+"""A difference that is no larger is none."""
 
 
 def _code_point(match: re.Match[str]) -> str:
@@ -125,7 +127,8 @@ def duration(seconds: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference, with its sign."""
+    """A difference, with its sign; one that is rounding is none."""
+    value = value if abs(value) > ROUNDING else 0.0
     return f"{'+' if value > 0 else MINUS if value < 0 else ''}{decimal(abs(value))}"
 
 
