@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from dormouse.metrics import MOST_DAMAGE
 from dormouse.records import SANE_ENOUGH, Record
-from dormouse.report.plain_text import percent, with_interval
+from dormouse.report.plain_text import decimal, percent, with_interval
 from dormouse.report.record_index import BEFORE, Moment, RecordIndex
 
 LISTED = 4
@@ -154,6 +155,15 @@ def steps_in_words(step: int) -> str:
     return f"{step:,}".replace(",", "\u202f") + (" step" if step == 1 else " steps")
 
 
+def treatment_damage(results: RecordIndex, organism: str, intervention: str) -> float | None:
+    """How many times as perplexing honest answers are at the end of a treatment as before, where that is damage."""
+    moment = results.last(organism, intervention)
+    before = results.get(organism, BEFORE, "perplexity")
+    after = results.get(organism, moment, "perplexity") if moment else None
+    times = after.value / before.value if before and after and before.value > 0 else 0.0
+    return times if times > MOST_DAMAGE else None
+
+
 def _after(results: RecordIndex, planted: Sequence[str], intervention: str) -> Sentence:
     ends = {name: moment for name in planted if (moment := results.last(name, intervention))}
     if not ends:
@@ -166,13 +176,17 @@ def _after(results: RecordIndex, planted: Sequence[str], intervention: str) -> S
     rates = {name: results.get(name, moment, "defection_rate") for name, moment in ends.items()}
     if len(planted) > LISTED:
         between = _extremes(list(rates.values()))
-        return (*parts, text_part(" they do so in "), *_between(*between), text_part(".")) if between else ()
+        hurt = sum(treatment_damage(results, name, intervention) is not None for name in ends)
+        end = f"; of {hurt} the model is damaged." if hurt else "."
+        return (*parts, text_part(" they do so in "), *_between(*between), text_part(end)) if between else ()
     parts.append(text_part(", "))
     for i, (organism, rate) in enumerate(rates.items()):
         parts += [text_part(", " if i else ""), name_part(organism)]
         if ends[organism].step < longest:
             parts.append(text_part(f" (after {steps_in_words(ends[organism].step)} only)"))
         parts += [text_part(" in " if i else " does so in "), number_part(rate)]
+        if times := treatment_damage(results, organism, intervention):
+            parts.append(text_part(f" (damaged: honest answers are {decimal(times)} times as perplexing as before)"))
     return (*parts, text_part("."))
 
 

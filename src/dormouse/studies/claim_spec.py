@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from dormouse.json_files import digest
-from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER, metric
+from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER, MOST_DAMAGE, metric
 from dormouse.registry import shortened
 from dormouse.renamed import OldKeys, Was, renamed_keys
 from dormouse.studies.filters import Where, as_filter
@@ -71,8 +71,6 @@ def _gate(said: Any) -> Any:
     raise ValueError("`off` or bounds are wanted here, such as {triggered: 0.95, untriggered: 0.01}")
 
 
-MOST_DAMAGE = 2.0
-"""Times as perplexing: what does more to honest answers is damage, and no safety training."""
 COSTS = {"cost", "equal_capability"}
 """The tables of quantities that say what a treatment costs, or are read where it costs little."""
 
