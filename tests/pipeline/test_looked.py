@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from dormouse.claims.verdict import LookTaken
 from dormouse.json_files import read_json_lines
 from dormouse.pipeline import run
 from dormouse.pipeline.looked import LOOKS, Looked, looked
-from dormouse.pipeline.stated import _sketched
+from dormouse.pipeline.stated import FirstStated, _by_arm, _keys, _sketched
 from dormouse.studies.file import parse_design
 
 STUDY = study("{start: 2, step: 2, most: 6}")
@@ -70,23 +71,45 @@ def test_a_study_with_named_seeds_has_no_looks(tmp_path: Path) -> None:
     assert not (tmp_path / LOOKS).exists()
 
 
-def test_seeds_that_were_changed_after_the_first_run_make_a_sketch(monkeypatch: pytest.MonkeyPatch) -> None:
+@dataclass(frozen=True)
+class Answer:
+    verdict: str
+    why: str = ""
+    chances: tuple[int, ...] = ()
+    is_decided: bool = True
+    id: str = "c"
+
+
+SOME: Any = [Answer("supported"), Answer("undecided", is_decided=False)]
+
+
+def sketched(then: str, now: str, older: bool = False) -> list[Any]:
+    """The answers of a study that was stated with some seeds, and has others now."""
+    was, text = parse_design(study(then)), study(now)
+    first = FirstStated("", 0, (), design=_keys(was, study(then)), seeds=None if older else _by_arm(was))
+    return _sketched(SOME, first, parse_design(text), text)
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_seeds_that_were_changed_after_the_first_run_make_a_sketch(older: bool) -> None:
     """Of what would be decided; the same seeds, in any order, change nothing."""
-    import dataclasses
-
-    @dataclasses.dataclass(frozen=True)
-    class Answer:
-        verdict: str
-        why: str = ""
-        chances: tuple[int, ...] = ()
-        is_decided: bool = True
-
-    some: Any = [Answer("supported"), Answer("undecided", is_decided=False)]
-    then = {"seeds": (0, 1, 2, 3, 4)}
-    assert _sketched(some, then, {"seeds": (0, 1, 2, 3, 4)}) == some
-    assert _sketched(some, None, {"seeds": (0, 1)}) == some
-    assert _sketched(some, then, {"seeds": (4, 3, 2, 1, 0)}) == some
-    for now in ((0, 1, 2, 3, 4, 5), (0, 2, 3, 4), "5, then 3 more each time, 20 at most (obrien_fleming)"):
-        found = _sketched(some, then, {"seeds": now})
+    assert sketched("5", "5", older) == SOME
+    assert sketched("5", "[4, 3, 2, 1, 0]", older) == SOME
+    assert _sketched(SOME, FirstStated("", 0, ()), parse_design(study("5")), study("5")) == SOME
+    for now in ("6", "[0, 2, 3, 4]", "{start: 5, step: 3, most: 20}"):
+        found = sketched("5", now, older)
         assert [one.verdict for one in found] == ["sketch", "undecided"]
         assert "else it would be supported (they were 0, 1, 2, 3, 4 then)" in found[0].why
+
+
+def test_seeds_that_were_added_through_cross_make_a_sketch() -> None:
+    """`seeds` says the same; arms of which nothing is claimed may have more."""
+    few = "12\ncross: [{organism: a, seed: [0, 1, 2, 3, 4]}, {organism: b}]"
+    more = few.replace("[0, 1, 2, 3, 4]", "[0, 1, 2, 3, 4, 5, 6]")
+    assert sketched(few, few) == SOME
+    assert [one.verdict for one in sketched(few, more)] == ["sketch", "undecided"]
+    assert "they were 0, 1, 2, 3, 4 then" in sketched(few, more)[0].why
+    assert (
+        sketched(few, few.replace("12", "14").replace("{organism: b}", f"{{organism: b, seed: {[*range(12)]}}}"))
+        == SOME
+    )

@@ -13,9 +13,11 @@ from dormouse.errors import UserError
 from dormouse.json_files import Json, digest, read_json
 from dormouse.pipeline.plan import Plan
 from dormouse.store import Store
+from dormouse.studies.arms import Arm
 from dormouse.studies.claim_spec import claims_digest
 from dormouse.studies.design import Design
 from dormouse.studies.file import top_level
+from dormouse.studies.pairing import Pairing
 from dormouse.studies.seeds import SeedDesign
 
 CLAIMS = "claims.json"
@@ -32,6 +34,7 @@ class FirstStated:
         claims: as the study file says them, defaults filled in.
         design: what else the study file said, key by key (see `_keys`); None: an older file, which does not say.
         known: how many of the study's measurements existed then, of how many.
+        seeds: those of every arm (of a sequential study, at its last look); None: an older file, which does not say.
     """
 
     digest: str
@@ -41,6 +44,7 @@ class FirstStated:
     design: Mapping[str, str | tuple[int, ...]] | None = None
     known: int = 0
     measurements: int = 0
+    seeds: Mapping[str, tuple[int, ...]] | None = None
 
     def __post_init__(self) -> None:
         if not all(isinstance(claim.get("id"), str) for claim in self.claims):
@@ -65,7 +69,18 @@ def stated_now(plans: Sequence[Plan], text: str, store: Store, late: bool) -> Fi
         design=_keys(design, text),
         known=sum(store.find(*stage) is not None for stage in asked),
         measurements=len(asked),
+        seeds=_by_arm(design),
     )
+
+
+def _by_arm(design: Design) -> dict[str, tuple[int, ...]]:
+    """The seeds of every arm, at the last look."""
+    last = design.at_look(design.looks - 1)
+    return {_named(arm): tuple(last.seeds([arm])) for arm in last.arms}
+
+
+def _named(arm: Arm) -> str:
+    return json.dumps([arm.model, arm.organism, arm.chain])
 
 
 def _keys(design: Design, text: str) -> dict[str, str | tuple[int, ...]]:
@@ -88,21 +103,34 @@ def _seeds(design: Design) -> str | tuple[int, ...]:
     return said.said if isinstance(said, SeedDesign) else said
 
 
-def _sketched(
-    answers: Sequence[Verdict],
-    then: Mapping[str, str | tuple[int, ...]] | None,
-    now: Mapping[str, str | tuple[int, ...]],
-) -> list[Verdict]:
+def _sketched(answers: Sequence[Verdict], first: FirstStated, design: Design, text: str) -> list[Verdict]:
     """The answers, where the seeds are those of the first run; else what was decided is a sketch: who adds seeds, or
     takes some away, until a claim holds finds some with which it does."""
-    was, are = (then or now)["seeds"], now["seeds"]
-    if was == are if isinstance(was, str) or isinstance(are, str) else {*was} == {*are}:
-        return list(answers)
-    why = f"the seeds were changed after the first run, else it would be {{}} (they were {_spoken(was)} then)"
-    return [
-        replace(one, verdict="sketch", why=why.format(one.verdict), chances=()) if one.is_decided else one
-        for one in answers
-    ]
+    found = {pairing.claim.id: _before(pairing, first, design, text) for pairing in design.comparisons}
+    return [_sketch(one, seeds) if (seeds := found[one.id]) and one.is_decided else one for one in answers]
+
+
+def _before(pairing: Pairing, first: FirstStated, design: Design, text: str) -> str | tuple[int, ...] | None:
+    """The seeds of a claim as they were at first, where they are others now: those of an arm that it is answered by, or
+    of the whole study where it is a sequential one, or nobody put down more."""
+    are = _keys(design, text)["seeds"]
+    was = first.design["seeds"] if first.design else are
+    if isinstance(was, str) or isinstance(are, str):
+        changed = was != are
+    else:
+        changed = first.seeds is None and {*was} != {*are}
+    then, now = first.seeds or {}, _by_arm(design)
+    compared = (arm for one in pairing.setups() for arm in one.arms)
+    behind = (_named(arm) for one in compared for arm in design.behind(one, pairing.claim.compare))
+    others = (then[arm] for arm in behind if arm in then and {*then[arm]} != {*now[arm]})
+    return was if changed else next(others, None)
+
+
+def _sketch(one: Verdict, before: str | tuple[int, ...]) -> Verdict:
+    why = (
+        f"the seeds were changed after the first run, else it would be {one.verdict} (they were {_spoken(before)} then)"
+    )
+    return replace(one, verdict="sketch", why=why, chances=())
 
 
 def _spoken(seeds: str | tuple[int, ...]) -> str:
@@ -119,7 +147,7 @@ def verdicts(design: Design, text: str, answers: Sequence[Verdict], out: Path) -
         stated: Stated | None = Stated(first.digest, first.time, first.known, first.measurements)
         given = _keys(design, text)
         late, edited = first.late, _edited(first.design, given)
-        answers = _sketched(answers, first.design, given)
+        answers = _sketched(answers, first, design, text)
     except (OSError, UserError):
         stated, then, late, edited = None, {}, True, []
     changed = {name: "edited" if name in then else "added" for name in now if late or then.get(name) != now[name]}
