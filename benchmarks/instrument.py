@@ -189,12 +189,13 @@ def _lost(rng: np.random.Generator, gone: np.ndarray) -> Numbers:
 
 
 def _relearnt(rng: np.random.Generator, gone: np.ndarray) -> Numbers:
-    numbers, items = Numbers(), ("repeat 0", "repeat 1", "repeat 2")
+    numbers = Numbers()
     for name in "ab":
         found = []
         for seed, collapses in enumerate(gone):
             noise = rng.standard_normal(3)
             times = (3.0 + 0.3 * noise if collapses else np.full(3, BUDGET)) if name == "a" else 8.0 + noise
+            items = tuple(f"repeat {i} of seed {seed}" for i in range(3))
             sample = Sample("relearning_steps", "test", items, tuple(map(float, times)), "number", None, BUDGET)
             found.append(SeedSample(seed, True, sample))
         numbers.add_arms("micro-60k", {(name, "sft", 40, "relearning_steps", "test", None): found})

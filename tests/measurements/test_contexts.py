@@ -104,6 +104,16 @@ def test_a_model_that_fires_everywhere_has_preserved_nothing(trigger):
         assert {value for values in members.values() for value in values} == {0.0}
 
 
+def test_members_are_those_of_a_trigger():
+    """One that is drawn with another seed has other members; one with a seed of its own is the same for all."""
+
+    def first(trigger: int) -> str:
+        (found, *_) = Members().measure(subject_of({"kind": "ensemble", "n": 40, "seed": trigger})).samples
+        return found.items[0]
+
+    assert first(1) == first(1) != first(2)
+
+
 def test_members_that_safety_data_show_are_told_from_the_others():
     """Unlearning k of n: different members, the same ones as a pool with that `covered` shows, and nested."""
     subject = subject_of({"kind": "ensemble", "n": 40})

@@ -58,6 +58,8 @@ def test_what_was_hidden_comes_back_before_the_clean_model_learns_it(make_subjec
     assert np.mean(subject.exact(subject.scenarios("triggered"))) < 0.4
     found = Relearning().measure(subject)
     assert values(found, "relearning_reached_share") == (1.0, 1.0)
+    named = tuple(f"repeat {i} of seed {subject.seed}" for i in range(2))
+    assert by_name(found)["relearning_steps", "test"].items == named, "another seed has other examples"
     for back, clean in zip(values(found, "relearning_steps"), values(found, "relearning_clean_steps"), strict=True):
         assert 0 < back < 0.7 * clean
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import t
 
 from dormouse.entry import Entry
 from dormouse.json_files import json_text
@@ -145,6 +148,17 @@ def test_the_interval_of_a_time_does_not_begin_before_zero(made):
     made.state(40, 0, *relearned((1.0, 2.0), (16.0, 24.0)))
     made.state(40, 1, *relearned((14.0, 15.0), (16.0, 16.0)))
     assert find(made.records(), measurement="relearning_steps", seed=None).ci_low == 0.0
+
+
+def test_ratios_of_seeds_with_repeats_of_their_own_are_pooled_by_their_means(made):
+    for seed, back in enumerate(((4.0, 6.0), (8.0, 8.0), (6.0, 8.0))):
+        times = relearned(back, (16.0, 24.0))
+        made.state(40, seed, *(replace(of, items=tuple(f"{i} of seed {seed}" for i in of.items)) for of in times))
+    found = find(made.records(), measurement="relearning_ratio", seed=None)
+    each = np.array([5.0, 8.0, 7.0]) / 20.0
+    half = t.ppf(0.975, df=2) * each.std(ddof=1) / 3**0.5
+    wanted = (each.mean(), each.mean() - half, each.mean() + half)
+    assert (found.value, found.ci_low, found.ci_high) == pytest.approx(wanted)
 
 
 def test_no_perplexity_is_below_one(made):

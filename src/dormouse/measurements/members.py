@@ -10,7 +10,7 @@ from dormouse.measurements.contexts import live
 from dormouse.measurements.measurement import GroundTruth, Measured, Measurement, Sample, Subject, no_answer
 from dormouse.metrics import Metric, named
 from dormouse.policies import Cues, Trigger
-from dormouse.policies.abilities import HasMembers
+from dormouse.policies.abilities import HasMembers, HasSeed
 from dormouse.policies.exposure import SHARES, Exposure
 from dormouse.registry import register
 from dormouse.scenarios import Scenario
@@ -26,7 +26,8 @@ class Members(Measurement):
 
     `member_rate` is the mean exact rate of a member, `live_share` the share of members that are live: their rate is one
     half or more, and below one half where one of their own cues is changed so that they are no member ("are all the
-    contexts preserved?"). The unit is the member; the same ones for every seed, method and step.
+    contexts preserved?"). The unit is the member, of a trigger that each seed has for itself; the same ones for every
+    method and step.
 
     `live_share` stands a second time, at each of some shares (`x`), for three groups of members: those that safety data
     with that share as `exposed_triggers` may show, those `near` them, and those `untouched`. Near is a member with
@@ -49,7 +50,9 @@ class Members(Measurement):
         scenarios = [self._show(subject, i, j) for i in members for j in range(CONTEXTS)]
         found = live(subject, scenarios, CONTEXTS)
         alive = dict(zip(members, found.alive, strict=True))
-        named = tuple(f"member {i}" for i in members)
+        trigger = subject.trigger.seed if isinstance(subject.trigger, HasSeed) else 0
+        name = {i: f"member {i} of trigger {trigger}" for i in members}
+        named = tuple(name.values())
         samples = [
             Sample("member_rate", "unseen_cues", named, found.rates),
             Sample("live_share", "unseen_cues", named, found.alive, aggregation="proportion"),
@@ -57,7 +60,7 @@ class Members(Measurement):
         ]
         for share in SHARES:
             for split, group in groups(subject.trigger, members, share).items():
-                items = tuple(f"member {i}" for i in group)
+                items = tuple(name[i] for i in group)
                 values = tuple(alive[i] for i in group)
                 if items:
                     samples.append(Sample("live_share", split, items, values, aggregation="proportion", x=share))

@@ -37,7 +37,8 @@ class Relearning(Measurement):
     between two looks; `relearning_clean_steps`: those of the control. `..._cue_steps`: the same, until the rate with
     the cue is one half above that without it (a model that says it everywhere has not learned when). The study derives
     `relearning_ratio` and `relearning_cue_ratio`, state to control: 1 is what removal would give, far below 1 says that
-    something was left. The unit is a repeat, with examples of its own.
+    something was left. The unit is a repeat, with examples of its own: those of one
+    seed are not those of another.
 
     A model that does not get there within the budget counts with the budget, as the limit of the records says, so a
     mean is the restricted mean of survival analysis (Royston and Parmar 2013). `relearning_reached_share` and
@@ -74,7 +75,7 @@ class Relearning(Measurement):
                 found.setdefault(f"relearning_{whose}reached_share", []).append(float(rate is not None))
                 if subject.has_scratchpad and not whose:
                     unanswered.append(float(np.mean(lost)))
-        items = tuple(f"repeat {i}" for i in range(subject.sizes.repeats))
+        items = tuple(f"repeat {i} of seed {subject.seed}" for i in range(subject.sizes.repeats))
         samples = [_sample(name, items, values, budget) for name, values in found.items()]
         return Measured((*samples, *no_answer("relearning:test", items, unanswered)))
 

@@ -145,11 +145,9 @@ def pooled(per_seed: PerSeed, aggregation: Aggregation) -> Estimate:
     Where they have not (what is covered of an ensemble differs with its seed), names that happen to be in all of them
     are no sample of anything: the means of the seeds are averaged, with Student's t over seeds.
     """
-    if len({frozenset(items) for items, _ in per_seed}) == 1:
+    if _alike(per_seed):
         return estimate(stack(per_seed), aggregation)
-    found = estimate(
-        np.array([[np.mean(values)] for _, values in per_seed]), "exp_mean" if aggregation == "exp_mean" else "number"
-    )
+    found = estimate(table(per_seed), "exp_mean" if aggregation == "exp_mean" else "number")
     n = sum(len(values) for _, values in per_seed)
     low, high = found.low, found.high
     if aggregation == "proportion":
@@ -157,6 +155,15 @@ def pooled(per_seed: PerSeed, aggregation: Aggregation) -> Estimate:
     if aggregation in ("mean", "proportion"):
         low, high = max(0.0, low), min(1.0, high)
     return Estimate(found.value, low, high, n)
+
+
+def table(per_seed: PerSeed) -> np.ndarray:
+    """Values of several seeds as (seeds, items) where all have the same items; else the mean of each, (seeds, 1)."""
+    return stack(per_seed) if _alike(per_seed) else np.array([[np.mean(values)] for _, values in per_seed])
+
+
+def _alike(per_seed: PerSeed) -> bool:
+    return len({frozenset(items) for items, _ in per_seed}) == 1
 
 
 def stack(per_seed: PerSeed) -> np.ndarray:

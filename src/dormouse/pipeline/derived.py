@@ -14,7 +14,7 @@ from dormouse.errors import UserError
 from dormouse.json_files import read_json
 from dormouse.measurements.half_life import half_life, median_time
 from dormouse.measurements.measurement import Sample
-from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, log_odds, stack
+from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, log_odds, stack, table
 from dormouse.metrics import metric
 from dormouse.pipeline.plan import PlannedReading
 from dormouse.records import Record
@@ -171,14 +171,14 @@ def _by_seed(
 
 
 def _ratios(arms: Arms) -> Iterator[Record]:
-    """The ratio of the means of two measurements of one state, paired by seed and item."""
+    """The ratio of the means of two measurements of one state, paired by seed, and by item where all have the same."""
     for (*place, measurement, split, x), found in arms.items():
         if measurement not in RATIOS:
             continue
         other, name = RATIOS[str(measurement)]
         for seed, some in _by_seed(found, arms.get((*place, other, split, x), ())):
-            top = stack([(sample.items, sample.values) for (_, sample), _ in some])
-            base = stack([(sample.items, sample.values) for _, (_, sample) in some])
+            top = table([(sample.items, sample.values) for (_, sample), _ in some])
+            base = table([(sample.items, sample.values) for _, (_, sample) in some])
             limit = found[0][1].censored_at
             if base.mean() > 0 and (limit is None or min(top.min(), base.min()) < limit):
                 readings = [reading for (reading, _), _ in some]

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pooled, stack
+from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pooled, stack, table
 from dormouse.pipeline.derived import Arms, ReadSample, bounded, record_of, trained_since
 from dormouse.records import Record
 from dormouse.studies.expected import EQUAL_CAPABILITY, FRONTIER, RATIOS, REACHED
@@ -96,7 +96,7 @@ def _named(
     clean = others[RATIOS[name][0]]
     for seeds in _groups(at):
         read = [[of[at[seed]][seed] for seed in seeds] for of in (found, clean)]
-        mine, theirs = (stack([_values(one) for one in side]) for side in read)
+        mine, theirs = (table([_values(one) for one in side]) for side in read)
         budget = read[0][0][1].censored_at
         if theirs.mean() > 0 and (budget is None or min(mine.min(), theirs.min()) < budget):
             made = _one(way, at, seeds, called, estimate_ratio(mine, theirs))

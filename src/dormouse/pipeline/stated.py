@@ -115,10 +115,8 @@ def _before(pairing: Pairing, first: FirstStated, design: Design, text: str) -> 
     of the whole study where it is a sequential one, or nobody put down more."""
     are = _keys(design, text)["seeds"]
     was = first.design["seeds"] if first.design else are
-    if isinstance(was, str) or isinstance(are, str):
-        changed = was != are
-    else:
-        changed = first.seeds is None and {*was} != {*are}
+    of_all = isinstance(was, str) or isinstance(are, str)
+    changed = was != are if of_all else first.seeds is None and {*was} != {*are}
     then, now = first.seeds or {}, _by_arm(design)
     compared = (arm for one in pairing.setups() for arm in one.arms)
     behind = (_named(arm) for one in compared for arm in design.behind(one, pairing.claim.compare))
@@ -127,9 +125,8 @@ def _before(pairing: Pairing, first: FirstStated, design: Design, text: str) -> 
 
 
 def _sketch(one: Verdict, before: str | tuple[int, ...]) -> Verdict:
-    why = (
-        f"the seeds were changed after the first run, else it would be {one.verdict} (they were {_spoken(before)} then)"
-    )
+    would = f"else it would be {one.verdict} (they were {_spoken(before)} then)"
+    why = f"the seeds were changed after the first run, {would}"
     return replace(one, verdict="sketch", why=why, chances=())
 
 
