@@ -6,7 +6,8 @@ Each study holds its own claims to 5 % together (Holm). Over all studies that is
 five would be found. So here stands, beside each p, the least false-discovery rate at which the claim would be among
 those found, over all claims that were tested: if claims go together or are independent (Benjamini and Hochberg 1995),
 and whatever their dependence (Benjamini and Yekutieli 2001; claims of one study share their arms). Claims of which
-nothing was tested (too few seeds, nothing to compare) are listed too, without one.
+nothing was tested (too few seeds, nothing to compare) are listed too, without one. Those of `hidden`, `exposure` and
+`removal` are not: of three seeds or one, they have no published answers, and would be undecided.
 """
 
 from __future__ import annotations
