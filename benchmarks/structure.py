@@ -13,11 +13,24 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Set
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src" / "dormouse"
 PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "adding-a-measurement.md"
 LOOSE = re.compile(r"(?:dict|Mapping)\[str, Any\]")
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A file, taken apart once."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """All that is in a file, as `ast.walk` has it."""
+    return tuple(ast.walk(parsed(path)))
 
 
 def module(path: Path) -> str:
@@ -31,7 +44,7 @@ def imports(source: Path = SOURCE) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for name, path in files.items():
         found[name] = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             if isinstance(node, ast.Import):
                 found[name] |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -72,7 +85,7 @@ def circles(graph: Mapping[str, Set[str]]) -> list[list[str]]:
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
     for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             if isinstance(node, ast.FunctionDef):
                 yield f"{path.relative_to(SOURCE)}:{node.lineno} {node.name}", node
 
@@ -89,7 +102,7 @@ def public_functions() -> Iterator[tuple[str, ast.FunctionDef]]:
                 yield f"{place}:{node.lineno} {node.name}", node
 
     for path in sorted(SOURCE.rglob("*.py")):
-        yield from inside(ast.parse(path.read_text(encoding="utf-8")).body, str(path.relative_to(SOURCE)))
+        yield from inside(parsed(path).body, str(path.relative_to(SOURCE)))
 
 
 def doubles() -> list[str]:
@@ -97,7 +110,7 @@ def doubles() -> list[str]:
     kinds may share a name."""
     found: dict[str, int] = {}
     for path in SOURCE.rglob("*.py"):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in parsed(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 plugin = any("register(" in ast.unparse(one) for one in node.decorator_list)
                 found[node.name] = found.get(node.name, 0) + (not plugin)

@@ -78,7 +78,7 @@ def imports(path: Path) -> list[tuple[int, str]]:
     """(line, module) of every import in a file, inside functions too, relative ones made absolute."""
     package = ["dormouse", *path.relative_to(SOURCE).parts[:-1]]
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in structure.nodes(path):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -138,13 +138,12 @@ def test_every_public_function_says_what_it_does() -> None:
 
 def test_words_about_a_constant_stand_right_under_it() -> None:
     """Those that stand apart are soon taken for those of the next one. (A comment for ruff may stand between.)"""
-    texts = {path.name: path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py")}
     apart = []
-    for name, text in texts.items():
-        for before, node in pairwise(ast.parse(text).body if '\n\n"""' in text else ()):
+    for path in FILES:
+        for before, node in pairwise(structure.parsed(path).body):
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
                 named = isinstance(before, ast.Assign | ast.AnnAssign | ast.AugAssign)
-                apart += [] if named and node.lineno <= (before.end_lineno or 0) + 2 else [f"{name}:{node.lineno}"]
+                apart += [] if named and node.lineno <= (before.end_lineno or 0) + 2 else [f"{path.name}:{node.lineno}"]
     assert apart == []
 
 

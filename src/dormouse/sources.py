@@ -113,31 +113,42 @@ def _is_plugin(root: Any) -> bool:
     )
 
 
-_KEPT: dict[str, dict[Symbol, _Reached]] = {}
-"""What dormouse's own code comes to, under the checksum of its files: that outlasts `forget`."""
+_KEPT: dict[Symbol, tuple[str, _Reached]] = {}
+"""What dormouse's own code comes to, with what it was found in (see `_stamp`): that outlasts `forget`."""
 
 
 @cache
 def _reached(symbol: Symbol) -> _Reached:
     if symbol.top != OWN:
         return _all_reached(symbol)
-    if _tree() not in _KEPT:
-        _KEPT.clear()
-    kept = _KEPT.setdefault(_tree(), {})
-    if symbol not in kept:
-        reached = _all_reached(symbol)
-        reached.libraries = {used.top for used in reached.uses} - {OWN}
-        reached.uses = list(dict.fromkeys(used for used in reached.uses if used.top == OWN))
-        kept[symbol] = reached
-    return kept[symbol]
+    stamp, kept = _stamp(symbol.module), _KEPT.get(symbol)
+    if kept and kept[0] == stamp:
+        return kept[1]
+    reached = _all_reached(symbol)
+    reached.libraries = {used.top for used in reached.uses} - {OWN}
+    reached.uses = list(dict.fromkeys(used for used in reached.uses if used.top == OWN))
+    _KEPT[symbol] = (stamp, reached)
+    return reached
 
 
 @cache
-def _tree() -> str:
-    """A checksum of all files of dormouse: 20 ms, where to take its code apart takes a second."""
+def _stamp(module: str) -> str:
+    """All that is read to know what a name of a module of dormouse comes to: its file, which other modules there are,
+    and the files that are no code."""
+    beside, code = _tree()
+    file = _file(module)
+    return f"{beside} {code.get(file, '') if file else ''}"
+
+
+@cache
+def _tree() -> tuple[str, Mapping[Path, str]]:
+    """The files of dormouse: a checksum of the names of all and of what is in those that are no code, and one of each
+    that is. It takes 20 ms, where to take all code apart takes a second."""
     root = Path(packages.__file__).parent
     files = sorted(path for path in root.rglob("*") if path.suffix != ".pyc" and path.is_file())
-    return _digest([(str(path.relative_to(root)), packages.checksum(path)) for path in files])
+    code = {path: packages.checksum(path) for path in files if path.suffix == ".py"}
+    names = [(str(path.relative_to(root)), "" if path in code else packages.checksum(path)) for path in files]
+    return _digest(names), code
 
 
 def _all_reached(symbol: Symbol) -> _Reached:

@@ -64,7 +64,7 @@ def test_a_smaller_effect_is_not_supported_and_a_larger_one_is(
     direction: str, sign: int, n: int, margin: float
 ) -> None:
     """Held to what the claims' own code makes of seeds that all show it."""
-    from dormouse.claims.chances import decides
+    from dormouse.claims.effects import p_value, survives
 
     claim = parse_design(study("5")).claims[0]
     claim = claim.model_copy(update={"direction": direction, "margin": margin})
@@ -75,7 +75,9 @@ def test_a_smaller_effect_is_not_supported_and_a_larger_one_is(
         other = ("q",), (0.5 - sign * size / 2,)
         found = effect([(1.0, dict.fromkeys(range(n), each)), (-1.0, dict.fromkeys(range(n), other))])
         assert found is not None
-        return decides([replace(found, reach=RATES)], direction, margin, LEVEL)
+        found = replace(found, reach=RATES)
+        p, verdict = p_value(found, direction, margin)
+        return verdict if p < LEVEL and survives(found, direction, margin, verdict) else ""
 
     if least is None:
         assert verdict(1.0) != "supported"

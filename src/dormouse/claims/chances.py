@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from dormouse.claims.effects import Direction, Effect, p_value, survives
+from dormouse.claims.effects import Direction, Effect, Effects, p_values, survive
 from dormouse.claims.verdict import Chance
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DRAWS = 100
 
@@ -29,38 +33,43 @@ def chances(
     rng = np.random.default_rng(len(each[0].seeds))
     result = []
     for more, level in levels.items():
-        decided = 0
-        for _ in range(DRAWS):
-            after = []
-            for one in each:
-                n = len(one.seeds)
-                spread = one.seed_sd * float(np.sqrt((n - 1) / rng.chisquare(n - 1)))
-                after.append(_with(one, rng.normal(rng.normal(one.value, spread / np.sqrt(n)), spread, more)))
-            decided += bool(decides(after, direction, margin, level))
-        result.append(Chance(more, decided / DRAWS))
+        drawn = [[_draw(one, more, rng) for one in each] for _ in range(DRAWS)]
+        after = [_with(one, np.array(coming)) for one, coming in zip(each, zip(*drawn, strict=True), strict=True)]
+        supported, contradicted = outcomes(after, direction, margin, level)
+        result.append(Chance(more, int((supported | contradicted).sum()) / DRAWS))
     return tuple(result)
 
 
-def _with(found: Effect, coming: object) -> Effect:
+def _draw(found: Effect, more: int, rng: np.random.Generator) -> np.ndarray:
+    """So many seeds that are like those so far."""
+    n = len(found.seeds)
+    spread = found.seed_sd * math.sqrt((n - 1) / rng.chisquare(n - 1))
+    return rng.normal(rng.normal(found.value, spread / math.sqrt(n)), spread, more)
+
+
+def _with(found: Effect, coming: np.ndarray) -> Effects:
+    """What an effect would be with more seeds: (draws, seeds)."""
     import numpy as np
 
-    new, n = np.clip(np.asarray(coming), *found.reach), len(found.seeds)
-    whole, squares = n + len(new), (n - 1) * found.seed_sd**2 + n * found.value**2 + float((new**2).sum())
-    mean = float((n * found.value + new.sum()) / whole)
-    spread = float(np.sqrt(max(0.0, squares - whole * mean**2) / (whole - 1)))
-    return replace(found, value=mean, seed_sd=spread, seeds=tuple(range(whole)))
+    new, n = np.clip(coming, *found.reach), len(found.seeds)
+    whole, squares = n + new.shape[1], (n - 1) * found.seed_sd**2 + n * found.value**2 + (new**2).sum(axis=1)
+    means = (n * found.value + new.sum(axis=1)) / whole
+    spreads = np.sqrt(np.maximum(0.0, squares - whole * means**2) / (whole - 1))
+    return found.many(means, spreads, whole)
 
 
-def decides(each: Sequence[Effect], direction: Direction, margin: float, level: float) -> str:
-    """The verdict on effects at a level, all of which must support a claim, or one contradict it (see
-    `decision.test_of`); "" where it is undecided."""
-    tests = [(one, *p_value(one, direction, margin)) for one in each]
-    if all(verdict == "supported" for *_, verdict in tests):
-        sure = all(p < level and survives(one, direction, margin, verdict) for one, p, verdict in tests)
-        return "supported" if sure else ""
-    against = (
-        p * len(each) < level and survives(one, direction, margin, verdict)
-        for one, p, verdict in tests
-        if verdict == "contradicted"
+def outcomes(
+    each: Sequence[Effects], direction: Direction, margin: float, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where effects at a level support a claim, and where they contradict it: all must support it, or one contradict
+    it (see `decision.test_of`)."""
+    import numpy as np
+
+    tests = [(*p_values(one, direction, margin), one) for one in each]
+    robust = [survive(one, direction, margin, supports) for _, supports, one in tests]
+    every = np.logical_and.reduce([supports for _, supports, _ in tests])
+    sure = np.logical_and.reduce([(p < level) & holds for (p, _, _), holds in zip(tests, robust, strict=True)])
+    against = np.logical_or.reduce(
+        [~supports & (p * len(each) < level) & holds for (p, supports, _), holds in zip(tests, robust, strict=True)]
     )
-    return "contradicted" if any(against) else ""
+    return every & sure, ~every & against

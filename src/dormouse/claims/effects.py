@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import ArrayLike
 
 LEVEL = 0.05
 FEWEST = 4
@@ -52,8 +53,7 @@ class Effect:
     @property
     def error(self) -> float:
         """The standard error of the mean: 0 where no seed and no question differs from another."""
-        error = math.sqrt(self.seed_sd**2 / len(self.seeds) + self.item_variance)
-        return 0.0 if error <= RESOLUTION * max(1.0, abs(self.value)) else error
+        return float(self.many(self.value, self.seed_sd).errors())
 
     @property
     def varies(self) -> bool:
@@ -70,10 +70,46 @@ class Effect:
 
     def with_one_more(self, value: float) -> tuple[float, float]:
         """The mean, and its standard error, if there were one more seed with this effect."""
-        n = len(self.seeds)
-        spread = 0.0 if math.isnan(self.seed_sd) else (n - 1) * self.seed_sd**2
-        squares = spread + n / (n + 1) * (value - self.value) ** 2
-        return (n * self.value + value) / (n + 1), math.sqrt(squares / n / (n + 1) + self.item_variance)
+        mean, error = self.many(self.value, self.seed_sd).with_one_more(value)
+        return float(mean), float(error)
+
+    def many(self, means: ArrayLike, sds: ArrayLike, seeds: int | None = None) -> Effects:
+        """Effects that differ from this one in their mean, in the spread of their seeds, and in how many these are."""
+        import numpy as np
+
+        n = len(self.seeds) if seeds is None else seeds
+        return Effects(np.asarray(means), np.asarray(sds), n, self.item_variance, self.collapse, self.reach)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Many effects at once, with the same number of seeds and the same bounds: of one after another each would take as
+    long as all of these together."""
+
+    means: np.ndarray
+    sds: np.ndarray
+    """Of the seeds of each."""
+    n: int
+    """How many seeds."""
+    item_variance: float
+    collapse: Span | None
+    reach: Span
+
+    def errors(self) -> np.ndarray:
+        """See `Effect.error`."""
+        import numpy as np
+
+        errors = np.sqrt(self.sds**2 / self.n + self.item_variance)
+        return np.where(errors <= RESOLUTION * np.maximum(1.0, abs(self.means)), 0.0, errors)
+
+    def with_one_more(self, value: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Effect.with_one_more`."""
+        import numpy as np
+
+        n = self.n
+        spread = np.where(np.isnan(self.sds), 0.0, (n - 1) * self.sds**2)
+        squares = spread + n / (n + 1) * (value - self.means) ** 2
+        return (n * self.means + value) / (n + 1), np.sqrt(squares / n / (n + 1) + self.item_variance)
 
 
 def effect(
@@ -201,43 +237,60 @@ def p_value(found: Effect, direction: Direction, margin: float) -> tuple[float, 
     t = n, or (n - 1) / 2 where there are no bounds, about the p of an exact sign test; and there is no jump from seeds
     that all agree to seeds that nearly do.
     """
+    p, supports = p_values(found.many(found.value, found.seed_sd), direction, margin)
+    return float(p), "supported" if supports else "contradicted"
+
+
+def p_values(found: Effects, direction: Direction, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same of many effects: (p, whether a small p supports)."""
+    import numpy as np
+
     if direction == "different":
-        outside = min(_tail(found, margin, above=True), _tail(found, -margin, above=False))
-        inside = max(_tail(found, margin, above=False), _tail(found, -margin, above=True))
-        return min(1.0, 2 * min(outside, inside)), "supported" if outside <= inside else "contradicted"
+        outside = np.minimum(_tails(found, margin, above=True), _tails(found, -margin, above=False))
+        inside = np.maximum(_tails(found, margin, above=False), _tails(found, -margin, above=True))
+        return np.minimum(1.0, 2 * np.minimum(outside, inside)), outside <= inside
     boundary = -margin if direction == "less" else margin
-    above, below = _tail(found, boundary, above=True), _tail(found, boundary, above=False)
-    supports = below if direction == "less" else above
-    return min(1.0, 2 * min(above, below)), "supported" if supports < 0.5 else "contradicted"
+    above, below = _tails(found, boundary, above=True), _tails(found, boundary, above=False)
+    return np.minimum(1.0, 2 * np.minimum(above, below)), (below if direction == "less" else above) < 0.5
 
 
-def _tail(found: Effect, boundary: float, above: bool) -> float:
+def _tails(found: Effects, boundary: float, above: bool) -> np.ndarray:
     """One-sided p of "the effect is above (below) the boundary": how rarely such a mean comes from the boundary."""
+    import numpy as np
     from scipy.special import stdtr
 
-    sign, n = 1 if above else -1, len(found.seeds)
-    if abs(found.value - boundary) <= RESOLUTION:
-        return 0.5
+    sign, n = 1 if above else -1, found.n
     bounded = all(map(math.isfinite, found.reach))
-    against = [boundary if bounded else 2 * boundary - found.value]
+    against: list[float | np.ndarray] = [boundary if bounded else 2 * boundary - found.means]
     against += [found.collapse[0 if above else 1]] if found.collapse else []
-    tails = [float(stdtr(n - 1, -sign * (found.value - boundary) / found.error))] if found.error else []
-    for value in against:
-        mean, error = found.with_one_more(value)
-        tails += [float(stdtr(n, -sign * (mean - boundary) / error))] if error else []  # 0: one more of the same
-    return max(tails)
+    means_and_errors = [(n - 1, found.means, found.errors()), *((n, *found.with_one_more(value)) for value in against)]
+    tail = np.zeros_like(found.means)
+    for df, means, errors in means_and_errors:
+        some = errors > 0  # 0: one more of the same
+        distance = -sign * (means - boundary) / np.where(some, errors, 1.0)
+        tail = np.maximum(tail, np.where(some, stdtr(df, distance), 0.0))
+    return np.where(abs(found.means - boundary) <= RESOLUTION, 0.5, tail)
 
 
 def survives(found: Effect, direction: Direction, margin: float, verdict: str) -> bool:
     """Whether the effect stays on the side of the margin where the verdict has it, with one more seed at the worst
     bound that the quantity has. Where it has none, that is not asked."""
+    import numpy as np
+
+    many = found.many(found.value, found.seed_sd)
+    return bool(survive(many, direction, margin, np.asarray(verdict == "supported")))
+
+
+def survive(found: Effects, direction: Direction, margin: float, supported: np.ndarray) -> np.ndarray:
+    """The same of many effects, with verdicts that are `supported` or, where not, contradicted."""
+    import numpy as np
+
     worst = [found.with_one_more(end)[0] for end in found.reach if math.isfinite(end)]
     if len(worst) < 2:
-        return True
+        return np.full_like(supported, True)
     low, high = worst
     if direction == "different":
-        inside = -margin < low and high < margin
-        return inside if verdict == "contradicted" else high < -margin or low > margin
+        return np.where(supported, (high < -margin) | (low > margin), (-margin < low) & (high < margin))
     boundary = -margin if direction == "less" else margin
-    below = (direction == "less") == (verdict == "supported")
-    return high < boundary if below else low > boundary
+    below = supported if direction == "less" else ~supported
+    return np.where(below, high < boundary, low > boundary)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 
-from dormouse.claims.chances import decides
+from dormouse.claims.chances import outcomes
 from dormouse.claims.decision import MOST_LOG_ODDS, span
-from dormouse.claims.effects import FEWEST, LEVEL, Effect, Span
+from dormouse.claims.effects import FEWEST, LEVEL, Effects, Span
 from dormouse.claims.looks import look_of
 from dormouse.studies.arms import Arm
 from dormouse.studies.claim_spec import Claim
@@ -82,22 +81,15 @@ def least_supported(claim: Claim, reach: Span, seeds: int, level: float) -> floa
 
     Where a quantity has no bounds any effect beyond the margin does, or none, and the margin itself is given.
     """
+    import numpy as np
+
     sign = -1.0 if claim.direction == "less" else 1.0
     ends = [sign * end for end in reach]
     most = max(abs(end) for end in ends) if claim.direction == "different" else max(ends)
     bounded = all(map(math.isfinite, reach))
-    sizes = [most * i / FINE for i in range(1, FINE + 1)] if bounded else [2 * claim.margin + 1.0]
-
-    def supports(size: float) -> bool:
-        """Whether an effect of that size does: a larger one then does too."""
-        return decides([_same(sign * size, seeds, reach)], claim.direction, claim.margin, level) == "supported"
-
-    at = bisect_left(sizes, True, key=supports)
-    if at == len(sizes):
+    sizes = most * np.arange(1, FINE + 1) / FINE if bounded else np.array([2 * claim.margin + 1.0])
+    same = Effects(sign * sizes, np.zeros(len(sizes)), seeds, 0.0, None, reach)  # with every seed, and every question
+    supports, _ = outcomes([same], claim.direction, claim.margin, level)
+    if not supports.any():
         return None
-    return sign * (sizes[at] if bounded else claim.margin)
-
-
-def _same(value: float, seeds: int, reach: Span) -> Effect:
-    """An effect that is the same with every seed, and every question."""
-    return Effect(value, value, value, tuple(range(seeds)), 0, 0.0, 0.0, "seeds", None, reach)
+    return sign * (float(sizes[supports.argmax()]) if bounded else claim.margin)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dormouse.claims.chances import decides
+from dormouse.claims.chances import outcomes
 from dormouse.claims.claim_evidence import ClaimEvidence
-from dormouse.claims.effects import Effect
+from dormouse.claims.effects import Effect, Effects
 from dormouse.claims.looks import look_of
 from dormouse.claims.numbers import Numbers
 from dormouse.errors import UserError
@@ -101,30 +100,27 @@ def power(design: Design, claim: Claim, each: Sequence[Effect], truths: Sequence
 
     if any(len(one.seeds) < 2 or not one.varies for one in each):
         return None
-    rng, supported, looks = np.random.default_rng(len(each[0].seeds)), 0, _looks(design)
-    for _ in range(DRAWS):
-        drawn = []
-        for one, truth in zip(each, truths, strict=True):
-            n = len(one.seeds)
-            spread = one.seed_sd * math.sqrt((n - 1) / rng.chisquare(n - 1))
-            drawn.append(np.clip(rng.normal(truth, spread, looks[-1][0]), *one.reach))
-        verdicts = (
-            decides(
-                [_first(one, values[:n]) for one, values in zip(each, drawn, strict=True)],
-                claim.direction,
-                claim.margin,
-                level,
-            )
-            for n, level in looks
-        )
-        supported += next(filter(None, verdicts), "") == "supported"
-    return supported / DRAWS
+    rng, looks = np.random.default_rng(len(each[0].seeds)), _looks(design)
+
+    def draw(one: Effect, truth: float) -> np.ndarray:
+        """The seeds of a study."""
+        n = len(one.seeds)
+        spread = one.seed_sd * math.sqrt((n - 1) / rng.chisquare(n - 1))
+        return np.clip(rng.normal(truth, spread, looks[-1][0]), *one.reach)
+
+    drawn = [[draw(one, truth) for one, truth in zip(each, truths, strict=True)] for _ in range(DRAWS)]
+    by_effect = [np.array(seeds) for seeds in zip(*drawn, strict=True)]
+    ended = holds = np.zeros(DRAWS, bool)
+    for n, level in looks:
+        first = [_first(one, seeds[:, :n]) for one, seeds in zip(each, by_effect, strict=True)]
+        supported, contradicted = outcomes(first, claim.direction, claim.margin, level)
+        holds, ended = holds | (supported & ~ended), ended | supported | contradicted
+    return int(holds.sum()) / DRAWS
 
 
-def _first(found: Effect, values: np.ndarray) -> Effect:
-    """What an effect would be with these values of its seeds."""
-    seeds = tuple(range(len(values)))
-    return replace(found, value=float(values.mean()), seed_sd=float(values.std(ddof=1)), seeds=seeds)
+def _first(found: Effect, seeds: np.ndarray) -> Effects:
+    """What an effect would be with these values of its seeds: (draws, seeds)."""
+    return found.many(seeds.mean(axis=1), seeds.std(axis=1, ddof=1), seeds.shape[1])
 
 
 def _looks(design: Design) -> Sequence[tuple[int, float]]:

@@ -34,10 +34,14 @@ class StrengthGate:
 
     def __init__(self, design: Design, numbers: Numbers, bounds: Gate | None) -> None:
         self.numbers, self.bounds, self.plants = numbers, bounds, design.plants
+        self.known: dict[tuple[str, str, str], Mapping[int, float]] = {}
 
-    def rates(self, arm: Arm, measurement: str) -> dict[int, float]:
-        """A rate of an organism before treatment, seed by seed."""
-        return {seed: mean(values) for seed, values in self._before(arm, measurement)}
+    def rates(self, arm: Arm, measurement: str) -> Mapping[int, float]:
+        """A rate of an organism before treatment, seed by seed. It is asked for again and again."""
+        place = (arm.model, arm.organism, measurement)
+        if place not in self.known:
+            self.known[place] = {seed: mean(values) for seed, values in self._before(arm, measurement)}
+        return self.known[place]
 
     def log_odds(self, arm: Arm) -> dict[int, float]:
         """The log-odds of defecting on the cue before treatment, in mean over questions as planting to a strength has
