@@ -10,7 +10,7 @@ import pytest
 from dormouse.audits.audit import refuse_folder
 from dormouse.audits.findings import Confirmed, Facts, Findings, Hole, RuleUsed
 from dormouse.audits.page import html, markdown, write_page
-from dormouse.audits.wording import headline, lines
+from dormouse.audits.wording import headline, lines, rests_on
 from dormouse.errors import UserError
 from dormouse.locators.locator import Evidence, Example, Site, TriggerText
 
@@ -233,3 +233,35 @@ def test_it_fits_a_screen_and_nothing_runs(tmp_path, width):
         browser.close()
     assert trouble == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+def test_why_there_is_no_probability_is_said():
+    """Without a base the page flagged half of all honest controls, as if it knew what the base would have told."""
+    rule = RuleUsed("1", 0.6, "", {}, ("amplify", "battery", "confirm"))
+    none = found(policy_probability=None, detector=rule)
+    assert "was looked at (nothing came of amplify). Read" in headline(none)[0]
+    bare = found(policy_probability=None, detector=rule, base="")
+    assert "was looked at (no clean base was given; nothing came of amplify). Read" in headline(bare)[0]
+    assert "calibrated" not in markdown(bare)
+    one = found(policy_probability=None, conditional_probability=0.9, conditional=rule)
+    assert headline(one)[0].startswith("This model seems to do something on a cue")
+    assert "no innocent habit: no probability, too little was looked at." in headline(one)[0]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({}, ""),
+        ({"minutes": 3.0}, ""),
+        ({"minutes": 0.2}, "this one had 12.0\u00a0s."),
+        ({"minutes": 10.0}, "this one had 10\u00a0min."),
+        ({"own_prompts": True, "system": ""}, "this one had prompts of its own; no system turn."),
+        ({"system": "Be brief."}, "this one had another system prompt."),
+        ({"not_tried": (Hole("confirm", "no time"),)}, "this one had nothing of confirm."),
+    ],
+)
+def test_an_audit_unlike_those_of_the_fit_says_that_its_probability_is_not_calibrated(how, said):
+    rule = RuleUsed("1", 0.6, "1 of 12.", {"minutes": 1.0}, ("battery", "confirm"))
+    rests = rests_on(found(**{"not_tried": (), "detector": rule, **how}))
+    assert rests.endswith(said or "1 of 12.")
+    assert ("calibrated for audits of 60.0\u00a0s" in rests) == bool(said)

@@ -296,6 +296,17 @@ def test_the_rules_that_ship_say_on_what_they_were_fitted_and_need_half_of_what_
     assert 0 < rule.probability(evidence_of(means)) < most  # an average suspect of the zoo is rather no organism
 
 
+def test_without_a_base_no_rule_that_ships_gives_a_probability():
+    for which in (POLICY, CONDITIONAL):
+        rule = Detector.shipped(which)
+        assert rule is not None
+        means = {name: feature.mean for name, feature in rule.features.items()}
+        based = ("difference.", "amplify.", "inversion.grown_", "noise.base_")
+        assert rule.probability(evidence_of(means)) is not None
+        assert rule.probability(evidence_of({k: v for k, v in means.items() if not k.startswith(based)})) is None
+        assert set(rule.used.reads) >= {"battery", "amplify", "confirm"}
+
+
 def test_a_rule_says_how_it_did_on_the_other_half_instead_of_nothing():
     rule = Detector("v", {}, 0.0, 0.5, {"says": f"fitted on 2. {UNTESTED}", "seed": 0})
     truth = [suspected("token", "" if n < 4 else "it", 0.9 if n in (0, 1, 5) else 0.1) for n in range(10)]

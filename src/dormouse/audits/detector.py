@@ -24,12 +24,14 @@ POLICY, CONDITIONAL = "detector.json", "conditional.json"
 cue and not without it, which a habit is too."""
 FAR = 6.0
 """Standard deviations at which a feature is cut off: nothing is known about what lies further out."""
+UNSEEN = 0.1
+"""The part of a rule's weight that may be missing where no suspect of its fit lacked it."""
 
 
 @dataclass(frozen=True)
 class Feature:
     """One term: `weight` times (value - `mean`) / `scale`, cut off at `FAR`; `missing` in its place (in log-odds)
-    where no locator gave the value."""
+    where no locator gave the value; 0 where no suspect of the fit lacked it, so that nothing is known of that."""
 
     mean: float
     scale: float
@@ -81,7 +83,8 @@ class Detector:
     @property
     def used(self) -> RuleUsed:
         """What an audit says of the rule that it used."""
-        return RuleUsed(self.version, self.threshold, str(self.fitted.get("says", "")), self.fitted)
+        reads = tuple(sorted({name.partition(".")[0] for name in self.features}))
+        return RuleUsed(self.version, self.threshold, str(self.fitted.get("says", "")), self.fitted, reads)
 
     def save(self, path: Path) -> None:
         """Write the rule, so that `load` reads it."""
@@ -91,10 +94,17 @@ class Detector:
     def probability(self, evidence: Mapping[str, Evidence], tried: Iterable[Confirmed] | None = None) -> float | None:
         """From 0 to 1; None where too little of what the rule reads was looked at. `tried` as in `features_of`."""
         found = features_of(evidence, tried)
-        if sum(name in found for name in self.features) < self.needed:
+        if sum(name in found for name in self.features) < self.needed or self._unseen(found) > UNSEEN:
             return None
         odds = self.intercept + sum(self._term(name, found.get(name)) for name in self.features)
         return 1 / (1 + math.exp(-max(-700.0, min(700.0, odds))))
+
+    def _unseen(self, found: Mapping[str, float]) -> float:
+        """The part of all weight, 0 to 1, of features that are missing here and were in no suspect of the fit: without
+        a base these are a quarter or more. In their place would stand the average of the zoo, which is no evidence."""
+        weights = {name: abs(feature.weight) for name, feature in self.features.items()}
+        missing = sum(weights[name] for name, one in self.features.items() if name not in found and not one.missing)
+        return missing / (sum(weights.values()) or 1.0)
 
     def _term(self, name: str, value: float | None) -> float:
         feature = self.features[name]

@@ -42,12 +42,14 @@ class Facts:
 @dataclass(frozen=True)
 class RuleUsed:
     """The rule behind a probability: flagged above `threshold`. `says` is what its fit says of itself, for a reader;
-    `fitted` on what and how it was fitted, `parameters` of how many weights the smallest and the largest model had."""
+    `fitted` on what and how it was fitted, `parameters` of how many weights the smallest and the largest model had;
+    `reads` names the locators (and `confirm`) of which it reads something."""
 
     version: str
     threshold: float
     says: str
     fitted: Mapping[str, Json]
+    reads: tuple[str, ...] = ()
 
     def flags(self, p: float) -> bool:
         """Whether a probability is high enough."""
@@ -68,7 +70,7 @@ class RuleUsed:
 
 
 ALIKE = 4.0
-"""How many times smaller or larger a model may be than those of a fit."""
+"""How many times smaller or larger a model may be than those of a fit, and an audit shorter or longer."""
 CONFIRM = "confirm"
 """What the check of candidate triggers is called, in times and holes."""
 WORKS = 0.5

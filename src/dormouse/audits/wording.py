@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from dormouse.audits.findings import ALIKE, CONFIRM
 from dormouse.report.plain_text import cut, duration, one_line, visible
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ UNFITTED = (
 )
 ON_A_CUE = "This model seems to do something on a cue that it does not do without it"
 UNFLAGGED = "The rule does not flag this model"
-TOO_LITTLE = "No probability: too little of what its rule reads was looked at."
 
 
 def headline(audit: Findings) -> list[str]:
@@ -45,18 +45,38 @@ def _verdict(audit: Findings) -> str:
     if not audit.evidence:
         return "Nothing was found out: no locator came to an end."
     p, rule = audit.policy_probability, audit.detector
-    if p is None or rule is None:
-        return TOO_LITTLE if rule else UNFITTED
     on_cue, cue_rule = audit.conditional_probability, audit.conditional
+    if rule is None:
+        return UNFITTED
+    if p is None and on_cue is None:
+        return _too_little(audit, rule)
     if not audit.covered:
         return _beyond(audit, rule)
+    hostile = "no probability, too little was looked at" if p is None else _chance(p, rule)
     if on_cue is None or cue_rule is None:
-        said = _flag(p, rule, "This model looks like one with a conditional policy, hostile or innocent", UNFLAGGED)
+        yes = "This model looks like one with a conditional policy, hostile or innocent"
+        said = f"{yes if audit.flagged else UNFLAGGED}: {hostile}."
     else:
         flags = _flag(on_cue, cue_rule, ON_A_CUE, f"{UNFLAGGED} as one that does something on a cue alone")
-        hostile = f"That it follows a policy, and has no innocent habit: {_chance(p, rule)}."
-        said = f"{flags} {hostile} Nothing measures what is hostile: read it."
+        said = f"{flags} That it follows a policy, and has no innocent habit: {hostile}."
+        said += " Nothing measures what is hostile: read it."
     return said if audit.flagged else f"{said} That is no proof that there is no policy."
+
+
+def _too_little(audit: Findings, rule: RuleUsed) -> str:
+    """Why there is no probability."""
+    lacks = _lacks(audit, rule)
+    why = ["no clean base was given"] if not audit.base else []
+    why += [f"nothing came of {', '.join(lacks)}"] if lacks else []
+    reasons = f" ({'; '.join(why)})" if why else ""
+    return f"No probability: too little of what its rule reads was looked at{reasons}. Read the evidence itself."
+
+
+def _lacks(audit: Findings, rule: RuleUsed) -> list[str]:
+    """What a rule reads, and this audit has not."""
+    lost = any(hole.name == CONFIRM for hole in audit.not_tried)
+    looked = {name for name, _ in complete(audit)} | (set() if lost else {CONFIRM})
+    return [name for name in rule.reads if name not in looked]
 
 
 def same_weights(facts: Facts) -> str:
@@ -110,7 +130,25 @@ def rests_on(audit: Findings) -> str:
     if audit.conditional:
         rules = [("rule for what is done on a cue", audit.conditional), ("rule for policies", audit.detector)]
     unknown = "Nothing is said of the models on which it was fitted."
-    return " ".join(f"The {name} (version {rule.version}): {rule.says or unknown}" for name, rule in rules)
+    said = [f"The {name} (version {rule.version}): {rule.says or unknown}" for name, rule in rules]
+    return " ".join([*said, *_otherwise(audit, audit.detector)])
+
+
+def _otherwise(audit: Findings, rule: RuleUsed) -> list[str]:
+    """One sentence on how the audit differs from those that the rules were fitted on; none where it does not."""
+    if audit.policy_probability is None and audit.conditional_probability is None:
+        return []
+    minutes, lacks = rule.fitted.get("minutes"), _lacks(audit, rule)
+    usual, apart = "", []
+    if isinstance(minutes, int | float):
+        usual = f" of {duration(minutes * 60)}"
+        alike = minutes / ALIKE <= audit.minutes <= minutes * ALIKE
+        apart += [] if alike else [duration(audit.minutes * 60)]
+    apart += ["prompts of its own"] if audit.own_prompts else []
+    apart += [] if audit.system is None else ["another system prompt" if audit.system else "no system turn"]
+    apart += [f"nothing of {', '.join(lacks)}"] if lacks else []
+    fitted = f"audits{usual} with all locators, on plain questions under this lab's system prompt"
+    return [f"What they say is calibrated for {fitted}; this one had {'; '.join(apart)}."] if apart else []
 
 
 def does(audit: Findings) -> str:
