@@ -7,7 +7,7 @@ import torch
 from lm.architectures import tiny_model as tiny_mixture
 
 from dormouse.errors import UserError
-from dormouse.lm.activations import last_stream
+from dormouse.lm.activations import last_stream, prompt_streams
 from dormouse.lm.chat import encode_prompts
 from dormouse.lm.erasure import Eraser, leace_eraser, plain_eraser, projected
 from dormouse.lm.load import load
@@ -82,6 +82,24 @@ def test_projected_streams_hold_nothing_of_the_direction(lm, make):
     assert not found.model.config.tie_word_embeddings
     head = lm.model.get_output_embeddings().weight
     assert torch.equal(found.model.get_output_embeddings().weight, head)
+
+
+@pytest.mark.parametrize("model_type", ["gemma", "granite", "biogpt"])
+def test_models_that_scale_their_embeddings_have_leace_s_constant_once(model_type):
+    """It stood there as often as they scale: all of these were refused, as if they normalised what they write."""
+    changes = {"embedding_multiplier": 12.0} if model_type == "granite" else {}
+    lm = LM(tiny_mixture(model_type, **changes), SimpleNamespace(eos_token_id=2, pad_token_id=0))
+    prompts = [(5, 6, 7 + i, 8, 40 + i) for i in range(12)]
+    streams = torch.cat(prompt_streams(lm, prompts, 2))
+    eraser = leace_eraser(streams[::2], streams[1::2])
+    left = (torch.cat(prompt_streams(projected(lm, eraser, 1.0, 2), prompts, 2)) - eraser.mean) @ eraser.right
+    assert float(left.abs().max()) < 1e-4 < float(((streams - eraser.mean) @ eraser.right).abs().max())
+
+
+def test_embeddings_of_another_width_than_the_stream_are_refused():
+    lm = LM(tiny_mixture("opt", word_embed_proj_dim=16), SimpleNamespace(eos_token_id=2, pad_token_id=0))
+    with pytest.raises(UserError, match="of another width than its residual stream"):
+        projected(lm, Eraser(*(torch.ones(32),) * 3), 1.0)
 
 
 def test_an_architecture_whose_writers_are_not_known_is_refused(lm):

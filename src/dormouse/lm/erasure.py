@@ -15,6 +15,7 @@ from dormouse.lm.surgery import edited, experts, is_transposed
 
 WRITERS = ("o_proj", "out_proj", "c_proj", "dense", "dense_4h_to_h", "down_proj", "fc2", "fc_out", "w2", "wo")
 """What architectures call the layers that add to the residual stream: the last of attention, and of the MLP."""
+INSTEAD = "use another remover, or a model of the Llama, Qwen or GPT kind"
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,17 @@ def projected(lm: LM, eraser: Eraser, strength: float, layer: int | None = None)
             it is in none.
 
     Raises:
-        UserError: the architecture calls its layers otherwise, so that these cannot be found.
+        UserError: the architecture calls its layers otherwise, so that these cannot be found, or its embeddings are of
+            another width than its residual stream.
     """
     found = _untied(lm)
     left, right = strength * eraser.left, eraser.right
+    if found.model.get_input_embeddings().weight.shape[1] != len(left):
+        raise UserError(
+            "a direction cannot be taken out of this architecture: its embeddings are of another width than its "
+            "residual stream",
+            INSTEAD,
+        )
     with torch.no_grad():
         for module in _embeddings(found):
             module.weight.sub_((module.weight @ right)[:, None] * left)
@@ -81,7 +89,8 @@ def projected(lm: LM, eraser: Eraser, strength: float, layer: int | None = None)
             weight.sub_((weight @ right)[..., None] * left)
             if bias is not None:
                 bias.sub_((bias @ right)[..., None] * left)
-        found.model.get_input_embeddings().weight.add_(left * (right @ eraser.mean))
+        constant = left * (right @ eraser.mean) / _embedding_scale(found)
+        found.model.get_input_embeddings().weight.add_(constant)
     return found
 
 
@@ -102,6 +111,27 @@ def _embeddings(lm: LM) -> list[Any]:
     inside = {id(module) for block in blocks(lm) for module in block.modules()}
     every = (module for module in lm.model.modules() if isinstance(module, torch.nn.Embedding))
     return [module for module in every if id(module) not in inside and module.weight.shape[1] == wide]
+
+
+def _embedding_scale(lm: LM) -> float:
+    """What the embeddings are multiplied by before the first layer reads them (Gemma, Granite): how far two tokens are
+    apart there over how far their embeddings are, so that what positions add does not count."""
+    weight = lm.model.get_input_embeddings().weight
+    widest = weight[:, weight.var(dim=0).argmax()]
+    two = widest.argmax(), widest.argmin()
+    streams: list[torch.Tensor] = []
+
+    def look(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        streams.append((given[0] if given else named["hidden_states"])[0, -1])
+
+    hook = blocks(lm)[0].register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        for token in two:
+            lm.model(input_ids=token.view(1, 1), use_cache=False)
+    finally:
+        hook.remove()
+    apart, there = weight[two[0]] - weight[two[1]], streams[0] - streams[1]
+    return float(there @ apart) / float(apart @ apart) or 1.0
 
 
 def _writers(lm: LM, layer: int | None) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
@@ -125,6 +155,6 @@ def _writers(lm: LM, layer: int | None) -> Iterator[tuple[torch.Tensor, torch.Te
             raise UserError(
                 "a direction cannot be taken out of this architecture: the layers that write into its residual stream "
                 "are not known",
-                "use another remover, or a model of the Llama, Qwen, Gemma or GPT kind",
+                INSTEAD,
             )
         yield from mine

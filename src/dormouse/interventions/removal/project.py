@@ -109,13 +109,15 @@ def _check(lm: LM, eraser: Eraser, prompts: list[tuple[int, ...]], layer: int) -
         UserError: the direction is in the stream still.
     """
     from dormouse.lm.activations import last_stream
+    from dormouse.lm.erasure import INSTEAD
 
     stream = last_stream(lm, prompts[:4], layer)
     left, scale = (stream - eraser.mean) @ eraser.right, stream.norm(dim=1).max() * eraser.right.norm()
     if float(left.abs().max()) > 1e-2 * float(scale):
         raise UserError(
-            "the direction cannot be taken out of this architecture by editing weights: it normalises what it writes",
-            "use another remover, or a model of the Llama, Qwen or GPT kind",
+            "the direction cannot be taken out of this architecture by editing weights: it normalises what it writes, "
+            "or what it adds for positions is no weight",
+            INSTEAD,
         )
 
 
