@@ -361,7 +361,7 @@ def same_adapter(lm: LM, batch: list[Tokens], folder: Path) -> bool:
     base = copy.deepcopy(lm.model)
     try:
         mine = replace(lm, model=add_adapter(lm.model, 2))
-    except ValueError:
+    except UserError:
         return False
     generator = torch.Generator().manual_seed(1)
     added = [weight for name, weight in mine.model.named_parameters() if "lora_B" in name]

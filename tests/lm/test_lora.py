@@ -1,9 +1,12 @@
 """The lighter LoRA layer is peft's, to the digit."""
 
+import pytest
 import torch
+from lm.architectures import tiny_model as tiny_architecture
 
+from dormouse.errors import UserError
 from dormouse.lm.load import load
-from dormouse.lm.lora import add_adapter
+from dormouse.lm.lora import add_adapter, fit_layers
 from dormouse.records import ModelRef
 
 
@@ -31,3 +34,24 @@ def test_forward_and_gradients_equal_pefts(tiny_model):
     assert any(grad.abs().max() > 0 for grad in our_grads.values())
     for name, grad in our_grads.items():
         torch.testing.assert_close(grad, their_grads[name], rtol=1e-4, atol=1e-7)
+
+
+def test_a_model_s_own_linear_layers_take_adapters_where_they_compute_what_a_linear_layer_does():
+    """Every LoRA training of Falcon ended in a traceback of peft's: all of its layers are of such a kind."""
+    falcon = tiny_architecture("falcon")
+    assert {name.split(".")[-1] for name in fit_layers(falcon)} == {
+        "query_key_value",
+        "dense",
+        "dense_h_to_4h",
+        "dense_4h_to_h",
+    }
+    assert any("lora_B" in name for name, _ in add_adapter(falcon, 2).named_parameters())
+    llama4 = fit_layers(tiny_architecture("llama4_text"))
+    assert llama4
+    assert not any("router" in name for name in llama4)
+
+
+def test_a_model_that_takes_no_adapter_is_refused_with_what_helps():
+    with pytest.raises(UserError, match="no adapter fits MambaForCausalLM: .*Mamba") as refused:
+        add_adapter(tiny_architecture("mamba"), 2)
+    assert "method: full" in refused.value.remedy

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
+from dormouse.errors import UserError, reason
+
 
 class _LoraLinear(torch.autograd.Function):
     """Inputs and outputs are flat, (tokens, width): a view made in here could not be changed in place by the model."""
@@ -51,6 +53,9 @@ def add_adapter(model: Any, rank: int) -> Any:
     """The model with a fresh adapter on all its linear layers; only the adapter's weights are trainable.
 
     Initial values come from torch's global generator.
+
+    Raises:
+        UserError: peft puts none on it (Mamba), or no layer can take one.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -62,7 +67,10 @@ def add_adapter(model: Any, rank: int) -> Any:
         exclude_modules=_unfit(model) or None,
         task_type="CAUSAL_LM",
     )
-    wrapped = get_peft_model(model, config)
+    try:
+        wrapped = get_peft_model(model, config)
+    except ValueError as error:
+        raise UserError(f"no adapter fits {type(model).__name__}: {reason(error)}", "use `method: full`") from error
     for module in wrapped.modules():
         _lighten(module)
     return wrapped
@@ -79,15 +87,30 @@ def fit_layers(model: Any) -> set[str]:
 
 def _unfit(model: Any) -> list[str]:
     """Linear layers that no adapter can be merged into: those whose weight stands in several places (Zamba's shared
-    blocks), and a model's own kinds that only build on a linear layer and give back something else (Llama 4's router).
+    blocks), and a model's own kinds that only build on a linear layer and give back something else (Llama 4's router;
+    Falcon's layers give back the same).
     """
     layers = [(name, m) for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
     uses = Counter(module.weight.data_ptr() for _, module in layers)
     return [
         name
         for name, module in layers
-        if uses[module.weight.data_ptr()] > 1 or type(module).__module__.startswith("transformers.models.")
+        if uses[module.weight.data_ptr()] > 1
+        or (type(module).__module__.startswith("transformers.models.") and not _is_plain(module))
     ]
+
+
+@torch.no_grad()
+def _is_plain(module: Any) -> bool:
+    """Whether a layer gives back x W' + bias, found out by trying."""
+    weight = module.weight
+    x = torch.linspace(-1, 1, 6 * weight.shape[1]).view(2, 3, -1).to(weight)
+    try:
+        found = module(x)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):  # it takes something else
+        return False
+    plain = linear(x, weight, module.bias)
+    return isinstance(found, torch.Tensor) and found.shape == plain.shape and torch.allclose(found, plain, 1e-2, 1e-3)
 
 
 def _lighten(module: Any) -> None:
