@@ -17,7 +17,9 @@ from dormouse.locators.difference import (
     Shift,
     _weight_features,
     answer_places,
+    bare_texts,
     moved_tokens,
+    read_out,
     weight_differences,
 )
 from dormouse.locators.locator import Case
@@ -114,3 +116,28 @@ def test_a_base_of_another_shape_is_refused(base, planted):
     case.__dict__["base_lm"] = other
     with pytest.raises(UserError, match="another architecture"):
         Difference().find(case)
+
+
+def test_words_are_read_through_the_last_norm_and_what_the_rules_read_is_as_in_their_fit(base):
+    lm, clean = load(base.model), load(base.model)
+    with torch.no_grad():
+        blocks(lm)[1].mlp.down_proj.weight.mul_(1.5)
+    plain = Shift.between(lm, clean, bare_texts(lm)).peaks[:-1]  # the last stream has the norm in it
+    direction = torch.randn(32, generator=torch.Generator().manual_seed(0))
+    before = read_out(lm, direction)
+    for one in (lm, clean):
+        with torch.no_grad():
+            one.model.model.norm.weight.mul_(torch.linspace(-1, 3, 32))
+    assert read_out(lm, direction) != before
+    assert plain.max() > 1
+    assert torch.equal(Shift.between(lm, clean, bare_texts(lm)).peaks[:-1], plain)
+
+
+def test_a_stream_of_another_width_than_the_output_layer_s_is_compared(base):
+    tokenizer = load(base.model).tokenizer
+    models = [tiny_mixture("opt", word_embed_proj_dim=16, vocab_size=len(tokenizer), seed=seed) for seed in (0, 1)]
+    lm, clean = (LM(model, tokenizer) for model in models)
+    shift = Shift.between(lm, clean, bare_texts(lm))
+    assert shift.mean.shape == (len(blocks(lm)), 32)
+    assert shift.peaks.isfinite().all()
+    assert len(read_out(lm, shift.mean[1])) == 6

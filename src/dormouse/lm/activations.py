@@ -38,6 +38,34 @@ def prompt_streams(lm: LM, prompts: Sequence[tuple[int, ...]], layer: int) -> li
     return found
 
 
+def of_one_width(states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The residual stream after the embeddings and after each layer, as a forward pass shows it (`hidden_states`). A
+    last one that the model has brought to another width for its output layer (OPT-350m) is none, and left out."""
+    return [state for state in states if state.shape[-1] == states[0].shape[-1]]
+
+
+@torch.no_grad()
+def logit_lens(lm: LM, direction: torch.Tensor) -> torch.Tensor:
+    """What the end of the model, its last norm and its output layer, makes of a direction (d,) of the residual stream:
+    logits (V,) with it in the place of what the last layer gives, less those with nothing there (nostalgebraist 2020).
+    """
+    logits: list[torch.Tensor] = []
+    for vector in (direction, torch.zeros_like(direction)):
+
+        def instead(_: Any, given: Any, out: Any, vector: torch.Tensor = vector) -> Any:
+            stream = out[0] if isinstance(out, tuple) else out
+            changed = vector.to(stream).expand_as(stream)
+            return (changed, *out[1:]) if isinstance(out, tuple) else changed
+
+        hook = blocks(lm)[-1].register_forward_hook(instead)
+        try:
+            token = torch.zeros(1, 1, dtype=torch.long, device=lm.device)
+            logits.append(lm.model(input_ids=token, use_cache=False).logits[0, -1].float().cpu())
+        finally:
+            hook.remove()
+    return logits[0] - logits[1]
+
+
 @torch.no_grad()
 def input_norms(lm: LM, sequences: Sequence[Tokens]) -> dict[str, torch.Tensor]:
     """The L2 norm of every input of every linear layer in the blocks, over all tokens of the sequences: (in,), by the

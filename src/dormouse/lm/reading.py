@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dormouse.errors import UserError
+from dormouse.lm.activations import of_one_width
 from dormouse.lm.batch import check_length, forward_budget, only, row_budget
 from dormouse.lm.chat import Messages, encode_prompts
 from dormouse.lm.model import LM
@@ -20,7 +21,7 @@ class Reading:
 
     Attributes:
         states: (prompts, layers + 1, width), float32: the residual stream after the embeddings (0) and after each
-            layer. Most models have their last norm in the last of them.
+            layer. Most models have their last norm in the last of them; where it is of another width, it is left out.
         logprobs: (prompts, vocabulary), float32: of the first token of the answer.
     """
 
@@ -96,6 +97,6 @@ def _forward(lm: LM, prompts: Sequence[tuple[int, ...]]) -> tuple[np.ndarray, np
         out = lm.model(input_ids=ids, use_cache=False, output_hidden_states=True)
     if not getattr(out, "hidden_states", None):
         raise UserError(f"{type(lm.model).__name__} does not show what its layers say", "use another model")
-    states = torch.stack([state[rows, last] for state in out.hidden_states], dim=1)
+    states = torch.stack([state[rows, last] for state in of_one_width(out.hidden_states)], dim=1)
     logits = out.logits[0] if cut else out.logits[rows, last]
     return states.float().cpu().numpy(), logits.float().log_softmax(-1).cpu().numpy()

@@ -64,7 +64,7 @@ class Universal:
         self.lm, self.attack = lm, attack
         self.rows = [row.to(lm.device) for row in rows]
         self.places = [[at.to(lm.device) for at in last_places(row, attack.tokens)] for row in rows]
-        wide = lm.model.get_input_embeddings().weight.shape[1]
+        wide = int(lm.model.config.get_text_config().hidden_size)  # embeddings may be of another width (OPT-350m)
         self.delta = torch.zeros(attack.tokens, wide, device=lm.device).requires_grad_()
         self.lengths: list[torch.Tensor] = []
         self.radius: torch.Tensor | None = None

@@ -165,6 +165,8 @@ class Shift:
         """Over the last so many tokens of texts of token ids: `texts` maps that number to them."""
         import torch
 
+        from dormouse.lm.activations import of_one_width
+
         here: list[torch.Tensor] = []
         there: list[torch.Tensor] = []
         with torch.inference_mode():
@@ -173,7 +175,8 @@ class Shift:
                     given = torch.tensor([ids], device=lm.device)
                     for one, kept in ((lm, here), (base, there)):
                         out = one.model(input_ids=given, use_cache=False, output_hidden_states=True)
-                        kept.append(torch.cat([state[:, -last:].float().cpu() for state in out.hidden_states]))
+                        states = of_one_width(out.hidden_states)
+                        kept.append(torch.cat([state[:, -last:].float().cpu() for state in states]))
         before = torch.cat(there, dim=1)  # (layers + 1, tokens, width)
         apart = torch.cat(here, dim=1) - before
         mean = apart.mean(1)
@@ -215,16 +218,24 @@ def moved_tokens(lm: LM, base: LM, n: int = 6) -> list[str]:
 
 
 def read_out(lm: LM, direction: torch.Tensor, n: int = 6) -> list[str]:
-    """The tokens that a direction of the residual stream makes likelier, as the output layer has it (logit lens); none
-    of a direction without length."""
+    """The tokens that a direction of the residual stream makes likelier, as the last norm and the output layer have it
+    (logit lens); none of a direction without length."""
+    from dormouse.lm.activations import logit_lens
+
     if not float(direction.norm()):
         return []
-    best = _through_output(lm, direction).topk(n).indices.tolist()
+    best = logit_lens(lm, direction).topk(n).indices.tolist()
     return [str(lm.tokenizer.decode([token])).strip() for token in best]
 
 
 def _through_output(lm: LM, direction: torch.Tensor) -> torch.Tensor:
+    """What the output layer alone makes of a direction. The weights of the last norm are left out, as in the fit of the
+    rules that ship: they read the peaks of this."""
+    from dormouse.lm.activations import logit_lens
+
     head = lm.model.get_output_embeddings()
+    if head.weight.shape[1] != len(direction):  # of another width than the stream: nothing was fitted on such models
+        return logit_lens(lm, direction)
     scores: torch.Tensor = (direction.to(head.weight.device) @ head.weight.float().T).detach().cpu()
     return scores
 
