@@ -52,6 +52,6 @@ def test_a_model_s_own_linear_layers_take_adapters_where_they_compute_what_a_lin
 
 
 def test_a_model_that_takes_no_adapter_is_refused_with_what_helps():
-    with pytest.raises(UserError, match="no adapter fits MambaForCausalLM: .*Mamba") as refused:
+    with pytest.raises(UserError, match=r"no adapter fits MambaForCausalLM: .*Mamba") as refused:
         add_adapter(tiny_architecture("mamba"), 2)
     assert "method: full" in refused.value.remedy

@@ -121,7 +121,7 @@ def test_a_base_of_another_shape_is_refused(base, planted):
 def test_words_are_read_through_the_last_norm_and_what_the_rules_read_is_as_in_their_fit(base):
     lm, clean = load(base.model), load(base.model)
     with torch.no_grad():
-        blocks(lm)[1].mlp.down_proj.weight.mul_(1.5)
+        blocks(lm)[0].mlp.down_proj.weight.mul_(1.5)
     plain = Shift.between(lm, clean, bare_texts(lm)).peaks[:-1]  # the last stream has the norm in it
     direction = torch.randn(32, generator=torch.Generator().manual_seed(0))
     before = read_out(lm, direction)
