@@ -152,6 +152,18 @@ def test_what_ends_well_says_nothing() -> None:
     assert attempt(lambda step: step("only"), Limits()) is None
 
 
+def test_a_child_is_heard_where_many_files_are_open() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, before[1]))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert attempt(lambda step: step("only"), Limits()) is None
+    finally:
+        for file in held:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 # --- what may come from a configuration ------------------------------------------------------------------------------
 
 CAUSAL: list[type[PreTrainedConfig]] = sorted(set(AutoModelForCausalLM._model_mapping.keys()), key=lambda c: c.__name__)

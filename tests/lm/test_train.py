@@ -386,6 +386,7 @@ DAMAGES = {
     "no tensors": lambda point: next(point.glob("state-*.safetensors")).unlink(),
     "an empty point": lambda point: (point / "point.json").write_text(""),
     "a point of null": lambda point: (point / "point.json").write_text("null"),
+    "a point nested deep": lambda point: (point / "point.json").write_text("[" * 100_000 + "]" * 100_000),
     "a checkpoint": lambda point: flip(point / "step-000003" / "model.safetensors"),
     "no checkpoint": lambda point: shutil.rmtree(point / "step-000003"),
 }

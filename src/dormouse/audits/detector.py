@@ -77,7 +77,7 @@ class Detector:
             said = json.loads(source.read_text(encoding="utf-8"))
             terms = {name: Feature(**term) for name, term in said.pop("features").items()}
             return Detector(features=terms, **said)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"{source} is no detector: {error}", "fit it again, or install dormouse again") from error
 
     @property

@@ -29,7 +29,7 @@ class Kept:
         try:
             said = json.loads(self._file(locator, candidates).read_text(encoding="utf-8"))
             return from_json(said["evidence"]), float(said["seconds"])
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
 
     def write(self, locator: Locator, evidence: Evidence, seconds: float, given: Sequence[TriggerText] = ()) -> None:

@@ -113,7 +113,7 @@ def _check_mark(out: Path) -> None:
         said = json.loads((out / name).read_text(encoding="utf-8")).get(MARK) or {}
         marked = said.get("model_organism") is True and said.get("canary") == CANARY
         marked = marked and CANARY in (out / "README.md").read_text(encoding="utf-8")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         marked = False
     if not marked:
         raise UserError(

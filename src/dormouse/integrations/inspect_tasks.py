@@ -70,7 +70,7 @@ def spec_of(path: Path) -> tuple[OrganismSpec, str | None]:
             truth = json.loads(path.read_text(encoding="utf-8"))
             said, own, system = truth["organism"], truth.get("own_tasks", False), truth.get("system")
             spec = OrganismSpec.model_validate({key: said[key] for key in said if key in OrganismSpec.model_fields})
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         why = reason(error)
         raise UserError(f"{path} does not say what was planted: {why}", "name OUT.organism.json") from error
     if own:

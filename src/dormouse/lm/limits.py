@@ -74,8 +74,10 @@ def attempt(work: Callable[[Say], None], limits: Limits) -> Fault | None:
 def _listen(reader: int, seconds: float) -> tuple[list[dict[str, Any]], bool]:
     """The lines that come from a pipe until it is closed or the last of them has come, and whether it took too long."""
     until, raw = time.monotonic() + seconds, b""
+    readable = select.poll()  # `select.select` knows no file of a number above 1,023
+    readable.register(reader)
     while (left := until - time.monotonic()) > 0:
-        if not select.select([reader], [], [], left)[0]:
+        if not readable.poll(left * 1000):
             break
         part = os.read(reader, 65_536)
         raw += part

@@ -127,7 +127,7 @@ class Resume:
             if any(_checksums(self.folder / step) != files for step, files in said["checkpoints"].items()):
                 raise ValueError("the checksum of a checkpoint fails")
             state = _put_back(said["state"], load_file(self.folder / name))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError):
             self._warn("is damaged")
             return None
         return state, said["finished"], said["checkpoints"], name
