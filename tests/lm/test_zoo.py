@@ -88,11 +88,11 @@ def pickled(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"weight": [1.0]}))
 
 
-def shards(folder: Path, named: Any = None, present: tuple[int, ...] = (1, 2)) -> None:
+def shards(folder: Path, named: Any = None, present: tuple[int, ...] = (1, 2), held: str = "ab") -> None:
     (folder / "model.safetensors").unlink()
     names = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
     for i in present:
-        (folder / names[i - 1]).write_bytes(tensors(a=[0, 4]))
+        (folder / names[i - 1]).write_bytes(tensors(**{held[i - 1]: [0, 4]}))
     index = {"weight_map": {"a": names[0], "b": names[1]} if named is None else named}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
@@ -147,6 +147,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "pickled": (pickled, r"pickled \(pytorch_model\.bin\)"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), r"no \*\.safetensors"),
     "a shard missing": (lambda f: shards(f, present=(1,)), "half-copied: model-00002-of-00002.safetensors missing"),
+    "a tensor in two shards": (lambda f: shards(f, held="aa"), "00002-of-00002.safetensors holds a, and so does ano"),
     "shards outside": (lambda f: shards(f, {"a": "../model.safetensors"}), "half-copied"),
     "shards without an index": (shards_without_index, "half-copied: model.safetensors.index.json missing"),
     "an index of a list": (lambda f: shards(f, ["a"]), "index.json names no weights"),

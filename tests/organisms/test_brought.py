@@ -9,13 +9,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import peft
 import pytest
 import yaml
+from broken_folders import Change, holds, link, pipe, sparse
 from elsewhere import sampled, sharp_base, with_peft, with_trl
 
 import dormouse
 from dormouse.errors import UserError
+from dormouse.lm import opening
 from dormouse.lm.adapters import adapter_text
+from dormouse.lm.limits import Fault
 from dormouse.lm.load import load
 from dormouse.organisms.brought import Brought, bring, find
 from dormouse.organisms.spec import OrganismSpec
@@ -350,6 +354,48 @@ def test_a_template_alone_is_laid_over_the_tokenizer_of_the_base(base: Path, tmp
     assert tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False).startswith("X <user>")
 
 
+def test_a_template_that_is_no_text_is_said(base: Path, tmp_path: Path) -> None:
+    adapter = other(base, tmp_path / "adapter")
+    shutil.copy(base / "tokenizer_config.json", adapter)
+    (adapter / "chat_template.jinja").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"adapter/chat_template.jinja cannot be read: .*utf-8"):
+        bring(brought(base, adapter), ModelRef((base,), "base"), tmp_path)
+
+
+SIZES = [
+    ({"peft_type": "VERA", "r": 10**8, "projection_prng_key": 0, "save_projection": True}, "can't allocate memory"),
+    ({"peft_type": "LOHA", "r": 300_000, "alpha": 1}, r"to hold [\d,]{11,} numbers, and the model holds \d+,"),
+]
+
+
+@pytest.mark.parametrize(("said", "why"), SIZES)
+def test_an_adapter_is_laid_over_an_empty_model_first(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], why: str
+) -> None:
+    """In a process with limits: its configuration says what room peft makes for it, whatever its weights are."""
+    monkeypatch.setattr(peft.PeftModel, "from_pretrained", lambda *_: pytest.fail("laid over the model itself"))
+    adapter = other(base, tmp_path / "adapter")
+    says(**said)(adapter, base)
+    with pytest.raises(UserError, match=rf"adapter cannot be laid over its model: .*{why}"):
+        load(ModelRef((base, adapter), "audited"))
+    with pytest.raises(UserError, match=rf"adapter cannot be laid over its model: .*{why}"):
+        bring(brought(base, adapter), ModelRef((base,), "base"), tmp_path)
+
+
+def test_an_adapter_that_was_sound_is_not_laid_over_an_empty_model_again(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = other(base, tmp_path / "adapter")
+    load(ModelRef((base, adapter), "audited"))
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "attempt", lambda *_: pytest.fail("opened again"))
+        load(ModelRef((base, adapter), "audited"))
+    says(lora_dropout=0.5)(adapter, base)
+    monkeypatch.setattr(opening, "attempt", lambda *_: Fault("", "seen"))
+    with pytest.raises(UserError, match="seen"):
+        load(ModelRef((base, adapter), "audited"))
+
+
 def test_what_is_wrong_beside_an_adapter_is_said_of_its_folder(base: Path, tmp_path: Path) -> None:
     adapter = other(base, tmp_path / "adapter")
     for path in base.glob("*token*"):
@@ -375,6 +421,10 @@ def says(**settings: Any) -> Any:
         path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
 
     return change
+
+
+def beside(*changes: Change) -> Any:
+    return lambda adapter, base: [change(adapter) for change in changes]
 
 
 def cut(adapter: Path, base: Path) -> None:
@@ -409,6 +459,15 @@ REFUSED = [
     (says(target_modules=["q_proj", 5]), "target_modules in {}/adapter_config.json is"),
     (says(rank_pattern=["q_proj"]), "rank_pattern in {}/adapter_config.json is"),
     (says(layer_replication=[[0, 2], [1, 2]]), "uses layers of its model several times over"),
+    (says(megatron_config={"a": 1}, megatron_core="transformers.x"), "is one for Megatron"),
+    (says(peft_type="SHADOW", shadow_model="org/name"), "is of the kind SHADOW, which is no change of weights"),
+    (says(init_lora_weights="pissa_niter_1000000000"), "init_lora_weights in {}/adapter_config.json is 'pissa_niter_"),
+    (says(init_lora_weights="loftq", loftq_config={"loftq_iter": 10**9}), "loftq_iter in {}/adapter_config.json is 1,"),
+    (beside(pipe("tokenizer.json")), "{}/tokenizer.json is no file but a pipe"),
+    (beside(pipe("chat_template.jinja")), "{}/chat_template.jinja is no file but a pipe"),
+    (beside(link("tokenizer_config.json", "/dev/zero")), "{}/tokenizer_config.json is no file but a pipe, a device"),
+    (beside(pipe("adapter_config.json")), "{}/adapter_config.json is no file but a pipe"),
+    (beside(holds("notes.txt", b""), sparse("notes.txt", 300 * 10**9)), "{}/notes.txt is larger than 250,000"),
 ]
 
 

@@ -13,13 +13,22 @@ from typing import Any
 from dormouse.errors import UserError
 from dormouse.files import sha256
 from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, tensors_of
-from dormouse.lm.configuration import read_config
-from dormouse.lm.folders import describing, headers
+from dormouse.lm.configuration import everything, read_config
+from dormouse.lm.folders import check_kinds, describing, headers
 from dormouse.lm.identity import identity
 from dormouse.lm.zoo import ZOO, hub_id
 
-BESIDE = {"PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT", "XLORA"}
+BESIDE = {
+    *("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT", "XLORA"),
+    *("CARTRIDGE", "LILY", "POLY", "SHADOW"),
+}
 """Kinds that are no change of the weights: they stand beside the model, or change with the prompt."""
+MORE = {
+    "alora_invocation_tokens": "is an activated LoRA, which changes weights from a certain token on",
+    "layer_replication": "uses layers of its model several times over (layer_replication)",
+    "megatron_config": "is one for Megatron, whose code peft would import (megatron_config)",
+}
+"""Keys of adapters that are more than a change of weights, where they hold something: what such an adapter is."""
 TO_PLAIN = "merge it into its base model where it was trained (peft: merge_and_unload), and name the merged model"
 ANOTHER = (
     "name the model that it was trained on with `model:`; if that is the same one under another name, write it into "
@@ -41,6 +50,16 @@ def _are_numbers(value: object) -> bool:
     return value is None or (isinstance(value, dict) and all(_is_number(x, int | float) for x in value.values()))
 
 
+STARTS = re.compile(r"gaussian|orthogonal|eva|olora|corda|loftq|lora_ga|mica|pissa(_niter_\d{1,2})?", re.IGNORECASE)
+"""What peft calls the ways in which a LoRA adapter may begin. It begins anew whenever it is loaded."""
+REPEATS, MOST_REPEATS = re.compile(r"\w*(niter|_iter|_terms)|depth"), 100
+"""Keys that say how often something is done for each matrix, and how often that may be."""
+
+
+def _is_start(value: object) -> bool:
+    return value is None or isinstance(value, bool) or (isinstance(value, str) and bool(STARTS.fullmatch(value)))
+
+
 REVISION = re.compile(r"(?!.*\.\.)[\w.-]+(/[\w.-]+)*")
 TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "peft_type": ("the kind of adapter, such as LORA", lambda value: isinstance(value, str) and bool(value)),
@@ -54,6 +73,7 @@ TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "rank_pattern": ("a rank for each name", _are_numbers),
     "revision": ("a branch, a tag or a commit", lambda value: value is None or bool(REVISION.fullmatch(str(value)))),
     "alpha_pattern": ("a number for each name", _are_numbers),
+    "init_lora_weights": ("true, false or a way to begin that peft has, such as gaussian", _is_start),
 }
 """What may stand in an adapter's configuration: in words, and as a function of the value (None: nothing)."""
 LONGEST = 200
@@ -66,6 +86,7 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: it is not.
     """
+    check_kinds(folder)
     try:
         said = read_config(folder / ADAPTER)
     except FileNotFoundError:
@@ -83,12 +104,8 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     if kind in BESIDE:
         what = f"the adapter in {folder} is of the kind {kind}, which is no change of weights"
         raise UserError(what, "use an adapter that peft can merge: LoRA, DoRA, LoHa, LoKr, OFT, IA3, VeRA, ...")
-    if said.get("alora_invocation_tokens"):
-        what = f"the adapter in {folder} is an activated LoRA, which changes weights from a certain token on"
-        raise UserError(what, "use an adapter that peft can merge")
-    if said.get("layer_replication"):
-        what = f"the adapter in {folder} uses layers of its model several times over (layer_replication)"
-        raise UserError(what, "use an adapter that peft can merge")
+    if more := next((key for key in MORE if said.get(key)), None):
+        raise UserError(f"the adapter in {folder} {MORE[more]}", "use an adapter that peft can merge")
     headers([folder / WEIGHTS])
     if kind == "LORA":
         _check_rank(said, folder)
@@ -104,6 +121,10 @@ def _check_types(said: Mapping[str, Any], folder: Path) -> None:
         if not fits(said.get(key)):
             is_there = f"is {repr(said[key])[:60]}" if key in said else "is missing"
             raise UserError(f"{key} in {folder / ADAPTER} {is_there}", f"it has to be {wanted}: copy the adapter again")
+    for key, value in everything(said):
+        if REPEATS.fullmatch(key) and _is_number(value, int | float) and value > MOST_REPEATS:
+            what = f"{key} in {folder / ADAPTER} is {value:,}, and it is done so often whenever the adapter is loaded"
+            raise UserError(what, f"it may be {MOST_REPEATS} at most")
 
 
 def _check_rank(said: Mapping[str, Any], folder: Path) -> None:
@@ -160,9 +181,6 @@ def base_of(adapter: Path) -> str | None:
 
 
 def _base_name(adapter: Path) -> str | None:
-    if os.path.exists(adapter / ADAPTER) and not os.path.isfile(adapter / ADAPTER):  # whose end nobody may ever see
-        what = f"{adapter / ADAPTER} is no file but a pipe, a device or a socket"
-        raise UserError(what, "copy the adapter again")
     name = check_adapter(adapter).get("base_model_name_or_path")
     return name if isinstance(name, str) and name else None
 

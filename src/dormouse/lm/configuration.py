@@ -57,6 +57,8 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ValueError(f"it is longer than {BYTES:,} bytes")
     try:
         found = json.loads(raw.decode("utf-8"), parse_constant=_constant)
+        for _ in everything(found):  # as whoever reads it will: some versions of `json` go deeper than Python
+            pass
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     return found if isinstance(found, dict) else {}
@@ -77,7 +79,7 @@ def refuse_code(said: Mapping[str, Any], path: Path, tensors: int) -> None:
     Raises:
         UserError: see above.
     """
-    for key, value in _everything(said):
+    for key, value in everything(said):
         if value in (None, {}, [], ""):
             continue
         if CODE.fullmatch(key):
@@ -124,17 +126,17 @@ def _method(value: Any) -> str:
     return f" by {name}{f' to {bits}' if bits else ''}" if name.isprintable() and name else ""
 
 
-def _everything(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def everything(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Every key and its value, at any depth; what is in a list stands under the key of the list, and under FREE keys
     all is free."""
     if isinstance(value, Mapping):
         if key:
             yield key, value
         for name, inner in value.items():
-            yield from _everything(inner, key if FREE.fullmatch(key) else str(name))
+            yield from everything(inner, key if FREE.fullmatch(key) else str(name))
     elif isinstance(value, list):
         for inner in value:
-            yield from _everything(inner, key)
+            yield from everything(inner, key)
     else:
         yield key, value
 

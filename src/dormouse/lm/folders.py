@@ -84,7 +84,7 @@ def check_folder(folder: Path) -> list[Path]:
         raise UserError(f"{folder} is not a folder", "name a folder with config.json and *.safetensors")
     if (folder / "adapter_config.json").is_file():
         raise UserError(f"{folder} holds an adapter, not a whole model", "merge it into its base model first")
-    _check_kinds(folder)
+    check_kinds(folder)
     config = _json(folder / "config.json", folder)
     if (folder / "tokenizer_config.json").is_file() and "auto_map" in _json(folder / "tokenizer_config.json", folder):
         raise UserError(
@@ -143,7 +143,7 @@ def _no_weights(folder: Path) -> UserError:
     return UserError(f"there are no *.safetensors in {folder}", "copy the weights there, or name another folder")
 
 
-def _check_kinds(folder: Path) -> None:
+def check_kinds(folder: Path) -> None:
     """See that a folder holds files and folders and nothing that never ends, or is read once, or is too large.
 
     Raises:
@@ -192,11 +192,14 @@ def headers(shards: Iterable[Path]) -> dict[str, tuple[str, int]]:
     """Every tensor in some safetensors files: its type and how many numbers it has. Reads no weights.
 
     Raises:
-        UserError: a file is damaged.
+        UserError: a file is damaged, or two hold a tensor of one name, of which either may be loaded.
     """
     found: dict[str, tuple[str, int]] = {}
     for shard in shards:
-        found |= _header(shard)
+        here = _header(shard)
+        if twice := sorted(found.keys() & here):
+            raise UserError(f"{shard} holds {twice[0]}, and so does another file of its model", "copy the model again")
+        found |= here
     return found
 
 

@@ -24,7 +24,7 @@ from dormouse.lm.checks import check_chats, check_leftovers, check_model
 from dormouse.lm.configuration import set_ours
 from dormouse.lm.folders import home
 from dormouse.lm.model import LM
-from dormouse.lm.opening import SAFE, configuration, open_first, read_tokenizer
+from dormouse.lm.opening import SAFE, configuration, lay_first, open_first, read_tokenizer
 from dormouse.lm.patterns import refuse_endless
 from dormouse.lm.selfcheck import layout_of
 from dormouse.lm.settings import AUTO, Computing
@@ -193,11 +193,13 @@ def attach(model: Any, adapter: Path) -> Any:
     """A model with an adapter beside its weights.
 
     Raises:
-        UserError: layers of the adapter are not in the model, or a pattern for their names comes to no end.
+        UserError: layers of the adapter are not in the model, a pattern for their names comes to no end, or peft cannot
+            make room for it (see `lay_first`).
     """
     from peft import PeftModel
 
     refuse_endless(adapter_config(adapter), [name for name, _ in model.named_modules()], adapter)
+    lay_first(adapter, model, home() / "opened")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         attached = PeftModel.from_pretrained(model, adapter)

@@ -226,8 +226,8 @@ def _tokenizer(folder: Path) -> dict[str, Any]:
     said = _json(folder / "tokenizer_config.json")
     whole = _json(folder / "tokenizer.json")
     found: dict[str, Any] = {key: _text(said.get(key)) for key in SAID}
-    template = (folder / TEMPLATE).read_text("utf-8") if (folder / TEMPLATE).is_file() else said.get("chat_template")
-    found["template"] = template
+    template = _read(folder / TEMPLATE)
+    found["template"] = said.get("chat_template") if template is None else template
     if whole:
         model, added, merges = whole.get("model"), whole.get("added_tokens"), None
         if isinstance(model, dict):
@@ -246,13 +246,23 @@ def _text(token: Any) -> Any:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if (text := _read(path)) is None:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}", "copy the model again") from error
     return said if isinstance(said, dict) else {}
+
+
+def _read(path: Path) -> str | None:
+    """The text of a file; None where there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "copy the model again") from error
 
 
 def _refuse_other_words(lm: LM, base: ModelRef) -> None:
