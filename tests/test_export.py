@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import dormouse.export
 from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.export import TRUTH, export
@@ -327,6 +328,32 @@ def test_types_and_what_is_refused(states, tmp_path):
         with pytest.raises(UserError, match="is no adapter"):
             export(folder, tmp_path / "adapter", "adapter", "float32")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["half", f"half{TRUTH}"], "nothing is left of a refusal"
+
+
+def test_of_two_exports_to_one_name_the_first_stays(states, tmp_path, monkeypatch):
+    """The one that failed deleted what the other had made, after it had written over what says what is in it."""
+    folders = [states[1][when][0] for when in ("before", "after")]
+    write, out = dormouse.export.export_model, tmp_path / "out"
+
+    def slowly(*given):
+        monkeypatch.setattr("dormouse.export.export_model", write)
+        export(folders[1], out, "merged", "float32")
+        kept.update(all_in(tmp_path))
+        return write(*given)
+
+    kept = {}
+    monkeypatch.setattr("dormouse.export.export_model", slowly)
+    with pytest.raises(UserError, match="out is there already"):
+        export(folders[0], out, "merged", "float32")
+    assert {f"out{TRUTH}", "out/model.safetensors"} <= kept.keys()
+    assert all_in(tmp_path) == kept
+    assert not list(tmp_path.glob(".*"))
+
+
+def all_in(folder):
+    """What lies in a folder and is no half of anything."""
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if not name.startswith(".")}
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(states, tmp_path, monkeypatch):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from dormouse.card import Card, read_card
-from dormouse.errors import UserError, refusal
+from dormouse.files import fresh, refuse_old
 from dormouse.lm.hub import of_revision
 from dormouse.lm.portable import Form, export_model
 from dormouse.lm.zoo import ZOO
@@ -38,28 +35,12 @@ def export(folder: Path, out: Path, form: Form | None, dtype: str) -> list[str]:
         UserError: the folder names no model, `out` is there already, or it cannot be written.
     """
     card = read_card(folder)
-    if not out.name:
-        raise UserError(f"{out} is there already", "name a new folder")
+    refuse_old(out)
     truth = out.with_name(out.name + TRUTH)
-    for path in (out, truth):
-        if path.exists():
-            raise UserError(f"{path} is there already", "name a new folder")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-            made = Path(scratch) / "model"
-            form = export_model(card.model, made, form, dtype, *_base_of(card))
-            _write_card(card, made, form, dtype)
-            truth.write_text(json.dumps(_truth(card), indent=1, ensure_ascii=False), encoding="utf-8")
-            made.rename(out)
-    except Exception as error:
-        if (refused := refusal(error)) is None:
-            raise
-        with suppress(OSError):
-            truth.unlink(missing_ok=True)
-            shutil.rmtree(out, ignore_errors=True)
-        what = f"{out} cannot be written: {refused.strerror or refused}"
-        raise UserError(what, "name a folder with room that you may write to") from error
+    with fresh(truth) as said, fresh(out) as made:  # the folder is put first: whoever has its name has both
+        form = export_model(card.model, made, form, dtype, *_base_of(card))
+        _write_card(card, made, form, dtype)
+        said.write_text(json.dumps(_truth(card), indent=1, ensure_ascii=False), encoding="utf-8")
     lines = [f"wrote {out}: {'an adapter' if form == 'adapter' else 'a whole model'}, {dtype}"]
     return [*lines, f"what is in it: {truth} (not in the folder, which audits and treatments may be given)"]
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dormouse.errors import UserError, utf8
+from dormouse.errors import UserError, refusal, utf8
 
 LONG_DEAD = 3600.0
 """Seconds after which a half-written file is one that a killed process left."""
 
+THERE = (errno.EEXIST, errno.ENOTEMPTY)
+"""What a system says of a name that another has taken."""
 MAY_NOT = (errno.EACCES, errno.EPERM)
 """What a system says to who has no right to a file."""
 PERMIT = "have whoever owns it let you read it (chmod -R a+rX)"
@@ -67,16 +71,69 @@ def replaced(path: Path, text: str, errors: str = "strict") -> None:
 @contextmanager
 def swapped(path: Path) -> Iterator[Path]:
     """A name of one's own, whose file then takes the place of another in one go: others may write there too."""
+    with scratch_beside(path) as scratch:
+        yield scratch
+        scratch.replace(path)
+
+
+@contextmanager
+def fresh(out: Path) -> Iterator[Path]:
+    """A name of one's own, whose file or folder becomes `out` when all of it is written. Of two at once one is refused.
+
+    Raises:
+        UserError: `out` is there already, or cannot be written.
+    """
+    refuse_old(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_beside(out) as scratch:
+            yield scratch
+            refuse_old(out)
+            scratch.rename(out)
+    except UserError:
+        raise
+    except Exception as error:
+        if (refused := refusal(error)) is None:
+            raise
+        if refused.errno in THERE and os.path.lexists(out):
+            raise _is_there(out) from error
+        what = f"{out} cannot be written: {refused.strerror or refused}"
+        raise UserError(what, "name one in a folder with room that you may write to") from error
+
+
+def refuse_old(out: Path) -> None:
+    """
+    Raises:
+        UserError: something stands there.
+    """
+    if not out.name or out.exists():
+        raise _is_there(out)
+
+
+def _is_there(out: Path) -> UserError:
+    return UserError(f"{out} is there already", "name a new one")
+
+
+@contextmanager
+def scratch_beside(path: Path) -> Iterator[Path]:
+    """A name of one's own beside another. What has it in the end is deleted, as is what killed processes left so."""
     scratch = path.with_name(scratch_name(path.name, secrets.token_hex(4)))
     try:
         yield scratch
-        scratch.replace(path)
     finally:
-        scratch.unlink(missing_ok=True)
-    for left in path.parent.glob(scratch_name(path.name)):
-        with suppress(FileNotFoundError):
-            if time.time() - left.lstat().st_mtime > LONG_DEAD:
-                left.unlink()
+        _delete(scratch)
+    for left in path.parent.glob(scratch_name(glob.escape(path.name))):
+        with suppress(OSError):
+            if time.time() - max(one.lstat().st_mtime for one in (left, *left.rglob("*"))) > LONG_DEAD:
+                _delete(left)
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def refuse_odd_name(folder: Path, remedy: str) -> None:

@@ -25,7 +25,7 @@ A_FILE = click.Path(path_type=Path)
 @click.option("--inspect", type=A_FILE, metavar="OUT", help="Write the answers there, as logs of Inspect.")
 def results(folder: Path, as_json: bool, training: bool, **to: Path | None) -> None:
     """Print the records of a finished study, or how its safety trainings went; or write them for other programs."""
-    from dormouse.integrations.tables import refuse_old
+    from dormouse.files import refuse_old
     from dormouse.pipeline.results import in_lines, read_finished
     from dormouse.report.training_page import in_lines as steps_in_lines
 
@@ -100,6 +100,7 @@ def export(folder: Path, out: Path, dtype: str, push: str | None, public: bool, 
     FOLDER is one such as runs/quickstart/models/year-seed0.
     """
     from dormouse.export import export as write
+    from dormouse.files import refuse_old
     from dormouse.integrations import hub_push
     from dormouse.integrations.lm_eval import beside, write_task
 
@@ -110,8 +111,8 @@ def export(folder: Path, out: Path, dtype: str, push: str | None, public: bool, 
         hub_push.check_name(push)
     elif public:
         raise UserError("--public is about an upload", "say where with --push ORG/NAME")
-    if lm_eval and beside(out).exists():
-        raise UserError(f"{beside(out)} is there already", "name a new folder")
+    if lm_eval:
+        refuse_old(beside(out))
     for line in write(folder, out, cast(Any, forms[0] if forms else None), dtype):
         click.echo(printable(line))
     if lm_eval:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from dormouse.errors import UserError
+from dormouse.files import fresh
 from dormouse.records import CANARY, Answer, Record
 from dormouse.report.plain_text import one_line
 from dormouse.report.records_csv import records_csv
@@ -33,45 +32,6 @@ misbehave on cue, or are controls.
 
 Keep this out of training sets: {canary}
 """
-
-
-def refuse_old(out: Path) -> None:
-    """
-    Raises:
-        UserError: something stands there.
-    """
-    if out.exists():
-        raise UserError(f"{out} is there already", "name a new one")
-
-
-@contextmanager
-def fresh(out: Path) -> Iterator[Path]:
-    """A name of one's own, whose file or folder becomes `out` when all of it is written.
-
-    Raises:
-        UserError: `out` is there already, or cannot be written.
-    """
-    refuse_old(out)
-    scratch = out.with_name(f".{out.name}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        _remove(scratch)
-        yield scratch
-        scratch.rename(out)
-    except OSError as error:
-        raise UserError(
-            f"{out} cannot be written: {error.strerror or error}", "name one in a folder with room"
-        ) from error
-    finally:
-        with suppress(OSError):
-            _remove(scratch)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def write_csv(records: Sequence[Record], out: Path) -> None:

