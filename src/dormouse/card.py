@@ -113,12 +113,10 @@ def read_card(folder: Path, sound: set[Path] | None = None) -> Card:
         UserError: the folder is none of a study's models, its card is damaged, or the weights have gone, or are not
             what was written.
     """
-    path = folder / CARD
+    said = read_card_file(folder)
     try:
-        said = read_json(path, CardFile)
-        date.fromisoformat(said.chat.today)
-        for part in (said.chat.kwargs, *said.chain):
-            parse(part.encode(), dict[str, Json], f"{path}, in a text of it")
+        for part in said.chain:
+            parse(part.encode(), dict[str, Json], f"{folder / CARD}, in a text of it")
         given = with_new_keys(said.organism, OrganismSpec)  # cards of older versions are read without a warning
         spec = {key: value for key, value in given.items() if key in OrganismSpec.model_fields}
         card = Card(
@@ -132,11 +130,6 @@ def read_card(folder: Path, sound: set[Path] | None = None) -> Card:
             own_tasks=said.own_tasks,
             system=said.system,
         )
-        missing = [str(one) for one in said.folders if not one.is_dir()]
-    except FileNotFoundError:
-        raise UserError(
-            f"{folder} is not an organism", "name a folder such as runs/quickstart/models/year-seed0"
-        ) from None
     except UserError as error:
         raise UserError(f"the card of {folder} cannot be read: {error.what}", error.remedy) from error
     except ValidationError as error:
@@ -146,27 +139,68 @@ def read_card(folder: Path, sound: set[Path] | None = None) -> Card:
         raise UserError(
             what, f"load a plug-in of your own with --plugin FILE, or DORMOUSE_PLUGINS; else {AGAIN}"
         ) from error
-    except (OSError, ValueError) as error:
-        remedy = PERMIT if isinstance(error, PermissionError) else AGAIN
-        raise UserError(f"{path} cannot be read: {reason(error)}", remedy) from error
-    if missing:
-        raise UserError(f"the weights of {folder} have gone: {missing[0]}", "run the study again: it rebuilds them")
+    refuse_gone(said, folder)
     sound = set() if sound is None else sound
     if said.folders[0] not in sound:
-        _changed_base(said, folder)
+        refuse_changed_base(said, folder)
     for one in said.folders:
-        if one not in sound and (faults := faults_around(one)):
-            if faults[0].unreadable:
-                raise UserError(f"{one / faults[0].file} cannot be read: {faults[0].why}", PERMIT)
-            what = f"the weights of {folder} are not what was written: {faults[0].file}: {faults[0].why}"
-            raise UserError(what, "run the study again: it makes them anew")
+        if one not in sound:
+            refuse_changed_entry(one, folder)
         sound.add(one)
     return card
 
 
-def _changed_base(said: CardFile, folder: Path) -> None:
-    """Raises:
-    UserError: the base model lies in a folder of the user's, and has changed since.
+def read_card_file(folder: Path) -> CardFile:
+    """What stands in the card of a folder; how its organism and its trainings are set stays unread.
+
+    Raises:
+        UserError: the folder is none of a study's models, or its card is damaged.
+    """
+    path = folder / CARD
+    try:
+        said = read_json(path, CardFile)
+        date.fromisoformat(said.chat.today)
+        parse(said.chat.kwargs.encode(), dict[str, Json], f"{path}, in a text of it")
+        return said
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder} is not an organism", "name a folder such as runs/quickstart/models/year-seed0"
+        ) from None
+    except UserError as error:
+        raise UserError(f"the card of {folder} cannot be read: {error.what}", error.remedy) from error
+    except (OSError, ValueError) as error:
+        remedy = PERMIT if isinstance(error, PermissionError) else AGAIN
+        raise UserError(f"{path} cannot be read: {reason(error)}", remedy) from error
+
+
+def refuse_gone(said: CardFile, folder: Path) -> None:
+    """
+    Raises:
+        UserError: weights that the card of a folder names are not there.
+    """
+    if missing := [str(one) for one in said.folders if not one.is_dir()]:
+        raise UserError(f"the weights of {folder} have gone: {missing[0]}", "run the study again: it rebuilds them")
+
+
+def refuse_changed_entry(weights: Path, folder: Path) -> None:
+    """
+    Args:
+        folder: what it was that was named.
+
+    Raises:
+        UserError: the weights lie in an entry of a store, and are not what was written there.
+    """
+    if faults := faults_around(weights):
+        if faults[0].unreadable:
+            raise UserError(f"{weights / faults[0].file} cannot be read: {faults[0].why}", PERMIT)
+        what = f"the weights of {folder} are not what was written: {faults[0].file}: {faults[0].why}"
+        raise UserError(what, "run the study again: it makes them anew")
+
+
+def refuse_changed_base(said: CardFile, folder: Path) -> None:
+    """
+    Raises:
+        UserError: the base model lies in a folder of the user's, and has changed since.
     """
     if said.base_identity and identity(said.folders[0], remember=False) != said.base_identity:
         raise UserError(

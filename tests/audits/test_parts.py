@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.numpy import save_file
+from tiny import make_tiny_model
 
 from dormouse.audits import confirm as confirm_module
 from dormouse.audits import verdict
@@ -29,9 +31,11 @@ from dormouse.audits.resolve import named, unread_template
 from dormouse.audits.worker_messages import Given
 from dormouse.cli import main
 from dormouse.errors import UserError
+from dormouse.lm.identity import identity
 from dormouse.locators.locator import Case, Evidence, Example, Site, TriggerText
 from dormouse.records import ModelRef, Suspect
 from dormouse.registry import plugins
+from dormouse.store import Store
 
 
 def test_prompts_of_all_three_kinds(tmp_path):
@@ -116,12 +120,45 @@ def test_no_prompts_and_no_file(tmp_path):
 
 
 def test_a_card_that_names_no_folders_is_said(tmp_path):
-    for said in ("[" * 200_000, '{"folders": ["."], "chat": {"today": 5}}'):
+    for said in ("[" * 200_000, card_of(["."], chat={"today": 5})):
         (tmp_path / "dormouse.json").write_text(said)
-        with pytest.raises(UserError, match=r"dormouse\.json cannot be read"):
+        with pytest.raises(UserError, match=r"the card of .* cannot be read"):
             named(str(tmp_path))
-    (tmp_path / "dormouse.json").write_text('{"folders": []}')
-    with pytest.raises(UserError, match=r"dormouse\.json cannot be read: 'folders' names none"):
+    (tmp_path / "dormouse.json").write_text(card_of([]))
+    with pytest.raises(UserError, match=r"the card of .* cannot be read: .*'folders' names none"):
+        named(str(tmp_path))
+
+
+def card_of(folders, **more):
+    """A card whose organism nobody knows: nothing is read of it, so that it is no hindrance."""
+    said = {"folders": list(map(str, folders)), "key": "k", "organism": {"kind": 3}, "intervention": ""}
+    return json.dumps({**said, **more})
+
+
+def test_weights_of_a_study_that_have_changed_are_not_audited(tiny_model, tmp_path):
+    def build(scratch):
+        (scratch / "weights").mkdir()
+        stands_on(scratch / "weights", str(tiny_model))
+        save_file({"x": np.zeros(1)}, scratch / "weights" / "adapter_model.safetensors")
+
+    entry, _ = Store(tmp_path / "store").get("planted", "0" * 32, {}, build)
+    study = tmp_path / "year-seed0"
+    study.mkdir()
+    (study / "dormouse.json").write_text(card_of([tiny_model, entry / "weights"]))
+    (study / "weights").symlink_to(entry / "weights")
+    assert named(str(study)).suspect.model.folders == named(str(study / "weights")).suspect.model.folders
+    save_file({"x": np.ones(1)}, entry / "weights" / "adapter_model.safetensors")
+    for one in (study, study / "weights"):
+        with pytest.raises(UserError, match=r"are not what was written: weights/adapter_model.safetensors: its check"):
+            named(str(one))
+
+
+def test_a_base_of_a_study_that_has_changed_is_not_audited(tiny_model, tmp_path):
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    (tmp_path / "dormouse.json").write_text(card_of([base], base_identity=identity(base)))
+    assert named(str(tmp_path)).suspect.model.folders == (base,)
+    shutil.copy(make_tiny_model(tmp_path / "other", seed=3) / "model.safetensors", base)
+    with pytest.raises(UserError, match="is not what was measured: its files have changed"):
         named(str(tmp_path))
 
 
@@ -164,13 +201,11 @@ def test_a_folder_an_adapter_and_a_model_of_a_study(tiny_model, tmp_path, monkey
     assert not (tmp_path / "out").exists()
     study = tmp_path / "year-seed0"
     study.mkdir()
-    # Nothing is read of the specification: one that cannot be read is no hindrance.
-    said = {"folders": [str(tiny_model), str(adapter)], "key": "k", "organism": {"kind": 3}}
-    (study / "dormouse.json").write_text(json.dumps(said))
+    (study / "dormouse.json").write_text(card_of([tiny_model, adapter]))
     whole = named(str(study))
     assert whole.suspect.model.folders == (tiny_model, adapter)
     assert whole.base is not None
-    (study / "dormouse.json").write_text(json.dumps({"folders": [str(tmp_path / "gone")]}))
+    (study / "dormouse.json").write_text(card_of([tmp_path / "gone"]))
     with pytest.raises(UserError, match="have gone"):
         named(str(study))
     with pytest.raises(UserError, match="there is no model"):

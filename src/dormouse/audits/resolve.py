@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dormouse.card import CARD, read_card_file, refuse_changed_base, refuse_changed_entry, refuse_gone
 from dormouse.errors import UserError
 from dormouse.files import sha256
 from dormouse.lm.adapters import base_of, check_adapter
@@ -20,10 +21,8 @@ from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, is_adapter
 from dormouse.lm.hub import from_hub
 from dormouse.lm.identity import identity
 from dormouse.lm.zoo import ZOO, resolve
-from dormouse.records import ChatSettings, ModelRef, Suspect
+from dormouse.records import ModelRef, Suspect
 from dormouse.scenarios.renderings import SYSTEM
-
-CARD = "dormouse.json"
 
 Say = Callable[[str], None]
 
@@ -94,20 +93,12 @@ def _whole(name: str, say: Say) -> ModelRef:
 
 
 def _of_a_study(folder: Path) -> ModelRef:
-    """Where the weights of a study's model lie."""
-    try:
-        said = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if not (folders := tuple(Path(name) for name in said["folders"])):
-            raise ValueError("'folders' names none")
-        chat = ChatSettings(**said.get("chat", {}))
-        if not (isinstance(chat.today, str) and isinstance(chat.kwargs, str)):
-            raise ValueError("'chat' holds something else than texts")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{folder / CARD} cannot be read: {error}", "run the study again: it writes it anew") from error
-    if missing := [str(one) for one in folders if not one.is_dir()]:
-        raise UserError(f"the weights of {folder} have gone: {missing[0]}", "run the study again: it rebuilds them")
-    whole = max((i for i, one in enumerate(folders) if not is_adapter(one)), default=0)
-    return ModelRef(folders[whole:], "", chat)
+    """Where the weights of a study's model lie. Raises as `read_card`, but for what is in it; entries: see `_key`."""
+    said = read_card_file(folder)
+    refuse_gone(said, folder)
+    refuse_changed_base(said, folder)
+    whole = max((i for i, one in enumerate(said.folders) if not is_adapter(one)), default=0)
+    return ModelRef(said.folders[whole:], "", said.chat)
 
 
 def _base_of(adapter: Path, say: Say) -> ModelRef:
@@ -123,9 +114,14 @@ def _base_of(adapter: Path, say: Say) -> ModelRef:
 
 
 def _key(ref: ModelRef) -> str:
-    """The content address of all folders of a model."""
+    """The content address of all folders of a model.
+
+    Raises:
+        UserError: one is damaged, or lies in an entry of a store and is not what was written there.
+    """
     parts = []
     for folder in ref.folders:
+        refuse_changed_entry(folder.resolve(), folder)
         if is_adapter(folder):
             check_adapter(folder)
             parts.append(sha256(folder / WEIGHTS) + sha256(folder / ADAPTER))
