@@ -284,3 +284,13 @@ def test_why_there_is_nothing_to_draw(results: dm.Results) -> None:
         plot(
             [*results.records, replace(before[0], split="odd", measurement="x")], results.about, "defection_rate", "odd"
         )
+
+
+def test_the_store_has_a_whole_path(tmp_path, monkeypatch):
+    """Links and cards of results keep it: a relative one was a dead link."""
+    from dormouse.api.run import open_store
+
+    monkeypatch.chdir(tmp_path)
+    assert open_store("mine").root == tmp_path / "mine"
+    monkeypatch.setenv("DORMOUSE_HOME", "home")
+    assert open_store(None).root == tmp_path / "home" / "store"

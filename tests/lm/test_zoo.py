@@ -515,6 +515,9 @@ def test_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert zoo.home() == tmp_path / ".cache" / "dormouse"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DORMOUSE_HOME", "mine")
+    assert zoo.home() == tmp_path / "mine"
 
 
 def test_weights_that_do_not_fit_their_header(folder: Path) -> None:

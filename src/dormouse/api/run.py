@@ -108,7 +108,7 @@ def open_store(folder: str | Path | None) -> Store:
     from dormouse.files import refuse_odd_name
     from dormouse.lm.folders import home
 
-    path = Path(folder or home() / "store")
+    path = Path(folder or home() / "store").absolute()
     if os.path.exists(path) and not path.is_dir():
         raise UserError(f"the store {path} is no folder", "name another with --store or DORMOUSE_HOME")
     refuse_odd_name(path, "name another with --store or DORMOUSE_HOME")

@@ -29,11 +29,12 @@ OTHERS = ("BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64")
 
 
 def home() -> Path:
-    """Where models and the store live: $DORMOUSE_HOME, else dormouse/ in the user's cache folder."""
+    """Where models and the store live: $DORMOUSE_HOME, else dormouse/ in the user's cache folder. Links and cards of
+    results keep the path, so it is a whole one."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     told = os.environ.get("DORMOUSE_HOME")
     try:
-        return Path(told).expanduser() if told else cache.expanduser() / "dormouse"
+        return (Path(told).expanduser() if told else cache.expanduser() / "dormouse").absolute()
     except RuntimeError as error:
         raise UserError(f"there is no folder for models: {error}", "set DORMOUSE_HOME to a folder") from error
 

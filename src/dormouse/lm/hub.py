@@ -25,7 +25,7 @@ def cached(name: str) -> Path | None:
 
     plain, revision = of_revision(name)
     try:
-        return Path(snapshot_download(plain, revision=revision, allow_patterns=WANTED, local_files_only=True))
+        return Path(snapshot_download(plain, revision=revision, allow_patterns=WANTED, local_files_only=True)).absolute()
     except Exception:  # not there, not all of it, or no name of the hub's
         return None
 
@@ -53,7 +53,7 @@ def from_hub(name: str, say: Say = lambda _: None, instead: str = "") -> Path:
     say(f"fetching {name} from the Hugging Face hub")
     plain, revision = of_revision(name)
     try:
-        return Path(snapshot_download(plain, revision=revision, allow_patterns=WANTED))
+        return Path(snapshot_download(plain, revision=revision, allow_patterns=WANTED)).absolute()
     except Exception as error:
         raise UserError(*_not_given(plain, revision, error, instead)) from error
 
