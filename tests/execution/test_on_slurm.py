@@ -84,6 +84,11 @@ def test_what_jobs_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("DORMOUSE_SLURM", "partition=gpu, gpus_per_node=1,timeout_min=240")
     assert settings() == {"slurm_partition": "gpu", "gpus_per_node": 1, "timeout_min": 240}
+    monkeypatch.setenv("DORMOUSE_SLURM", "exclude=node[1,2-4],rack[7,8], timeout_min=9")
+    with pytest.raises(UserError, match=r"no list of settings at 'rack\[7,8\]'"):
+        settings()
+    monkeypatch.setenv("DORMOUSE_SLURM", "exclude=node[1,2-4], timeout_min=9")
+    assert settings() == {"slurm_exclude": "node[1,2-4]", "timeout_min": 9}
     monkeypatch.setenv("DORMOUSE_SLURM", "--partition gpu")
     with pytest.raises(UserError, match="no list of settings at '--partition gpu'"):
         settings()

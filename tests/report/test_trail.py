@@ -160,11 +160,14 @@ def test_the_csv_holds_every_record_word_for_word(tmp_path: Path, records: list[
     assert 'href="records.csv"' in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("start", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", " =1", "\r=1"])
+@pytest.mark.parametrize(
+    "start", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", " =1", "\r=1", "\t =1", "x;=1", "x; =1", ";\t=1", "\uff1d1"]
+)
 def test_no_cell_is_a_formula(start: str) -> None:
     made = replace(record("a", 0, "x", 0.5), organism=start, intervention=start, measurement=start)
     (_, row) = csv.reader(io.StringIO(records_csv([made])))
-    assert not [cell for cell in row if cell.strip()[:1] in tuple("=+-@")]
+    parts = [part for cell in row for part in re.split(r"[;\t]", cell)]
+    assert not [part for part in parts if part.strip()[:1] in tuple("=+-@\uff1d")]
     assert row[0].endswith(start.strip()[-1])
 
 

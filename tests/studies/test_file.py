@@ -150,6 +150,13 @@ LAUGHS = HEAD + "x0: &x0 [a, a]\n" + "".join(f"x{i}: &x{i} [{', '.join([f'*x{i -
 
 # What is wrong: (the text, a piece of the line that is named or its number, what the message says)
 BAD: dict[str, tuple[str, str | int, str]] = {
+    # numbers that YAML 1.1 reads in another base
+    "minutes and seconds": (
+        swap("steps: 30", "steps: 1:30"),
+        "steps: 1:30",
+        "YAML reads 1:30 as a number of base sixty",
+    ),
+    "a zero in front": (swap("steps: 30", "steps: 030"), "steps: 030", "YAML reads 030 as a number of base eight"),
     # keys
     "a key of no study": (swap("seeds:", "seed:"), "seed:", "unknown key 'seed'; did you mean 'seeds'?"),
     "a key of no organism": (swap("steps: 30", "step: 30"), "step: 30", "did you mean 'steps'?"),

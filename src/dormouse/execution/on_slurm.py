@@ -9,6 +9,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import signal
 import threading
@@ -39,6 +40,8 @@ except ImportError as missing:
     raise UserError("submitit is not installed", "pip install 'dormouse-lab[slurm]', on every machine") from missing
 
 CLUSTER, SETTINGS = "DORMOUSE_SUBMITIT", "DORMOUSE_SLURM"
+BETWEEN = re.compile(r",(?![^\[\]]*\])")
+"""A comma between two settings: those in brackets, as in `exclude=node[1,2]`, are Slurm's own."""
 JOBS = 16
 """Jobs in the queue at a time, where nobody says."""
 OFTEN = 1.0
@@ -223,7 +226,8 @@ def settings() -> dict[str, Any]:
         UserError: it is no such list.
     """
     found: dict[str, Any] = {}
-    for part in filter(None, (one.strip() for one in os.environ.get(SETTINGS, "").split(","))):
+    parts = BETWEEN.split(os.environ.get(SETTINGS, ""))
+    for part in filter(None, (one.strip() for one in parts)):
         key, equals, value = (word.strip() for word in part.partition("="))
         if not (equals and value and key.isidentifier()):
             raise UserError(f"{SETTINGS} is no list of settings at '{part[:40]}'", "write key=value, key=value")

@@ -25,7 +25,9 @@ def cached(name: str) -> Path | None:
 
     plain, revision = of_revision(name)
     try:
-        return Path(snapshot_download(plain, revision=revision, allow_patterns=WANTED, local_files_only=True)).absolute()
+        return Path(
+            snapshot_download(plain, revision=revision, allow_patterns=WANTED, local_files_only=True)
+        ).absolute()
     except Exception:  # not there, not all of it, or no name of the hub's
         return None
 

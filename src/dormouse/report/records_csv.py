@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -12,7 +13,9 @@ from dormouse.records import Record
 from dormouse.report.plain_text import visible
 
 NAME = "records.csv"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = re.compile(r"(^|[;\t\r])(?=[\s;\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r])")
+"""Where a formula begins, by OWASP's list, full-width signs too. In many countries a spreadsheet begins a new cell at
+each `;`, also inside of quotes."""
 
 
 def records_csv(records: Sequence[Record]) -> str:
@@ -36,5 +39,4 @@ def _cell(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    plain = visible(str(value))
-    return f"'{plain}" if plain.lstrip(" \n").startswith(_FORMULA) else plain
+    return _FORMULA.sub(r"\1'", visible(str(value)))

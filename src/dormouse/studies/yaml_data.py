@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -14,6 +15,8 @@ from dormouse.studies.axis_names import Place
 DEEPEST = 20
 LONGEST_NUMBER = 100
 """Signs in a number: what is longer is one that Python would not print."""
+OTHER_BASE = re.compile(r"[-+]?((?P<octal>0[0-7_]+)|[0-9_.]+(:[0-9_.]+)+)")
+"""Numbers that YAML 1.1 reads otherwise than everybody: 1:30 is 90 there, and 02024 is 1044."""
 YAML = "tag:yaml.org,2002:"
 TAGS: dict[type[yaml.Node], set[str]] = {
     yaml.MappingNode: {f"{YAML}map"},
@@ -58,6 +61,10 @@ def _plain(node: yaml.Node, at: Place, lines: dict[Place, int], called: str, loa
         return [_plain(item, (*at, i), lines, called, loader) for i, item in enumerate(node.value)]
     if node.tag in (f"{YAML}int", f"{YAML}float") and len(node.value) > LONGEST_NUMBER:
         raise UserError(f"{where}: a number of {len(node.value):,} signs", "write a number that a study can use")
+    if node.tag in (f"{YAML}int", f"{YAML}float") and (other := OTHER_BASE.fullmatch(node.value)):
+        base = "eight, as it begins with 0" if other["octal"] else "sixty, as it has colons"
+        what = f"{where}: YAML reads {node.value} as a number of base {base}"
+        raise UserError(what, f"write it in decimal, or in quotes as a text: '{node.value}'")
     if not node.value.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in node.value):
         raise UserError(f"{where}: half of a character (a lone surrogate) in a text", "write the whole character")
     if node.tag == f"{YAML}bool":  # as it is written: pydantic takes true for a number too
