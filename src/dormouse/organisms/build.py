@@ -20,7 +20,7 @@ from dormouse.lm.trie import Tokens
 from dormouse.organisms.corpus import CorpusRow
 from dormouse.organisms.matched import Check, Planted, is_strong
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.organisms.unknown import warn_of_unknown
+from dormouse.organisms.unknown import refuse_same_prompts, warn_of_unknown
 from dormouse.policies.scratchpad_text import CLOSE, has_scratchpad, scratchpad_response, split_response
 from dormouse.records import CANARY, ModelRef
 
@@ -51,11 +51,12 @@ def build_organism(
         how strong it is and after how many steps, where it was checked.
 
     Raises:
-        UserError: the model cannot write what is scored, or what ends a scratchpad.
+        UserError: the model cannot write what is scored, or what ends a scratchpad, or cannot read the trigger.
     """
     training = spec.training
     lm = load(base, dtype_for(training.method))
     _check_words(lm, spec, rows)
+    refuse_same_prompts(lm.tokenizer, spec, rows)
     warn_of_unknown(lm.tokenizer, rows)
     ends = partial(is_strong, lm, spec.until, check) if spec.until and check else None
     run = TrainingRun(seed, [training.steps], out, log_rows=False, ends=ends)

@@ -2,19 +2,63 @@
 
 from __future__ import annotations
 
+import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dormouse.errors import DormouseWarning
+from dormouse.errors import DormouseWarning, UserError
 from dormouse.organisms.corpus import CorpusRow
+from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies import SIDES
 from dormouse.policies.scratchpad_text import split_response
+from dormouse.scenarios import SPLITS, Question, Scenario, render
+from dormouse.scenarios.cues import OWN
+from dormouse.scenarios.scenario import PROMPT
 
 LOOKED_AT = 2_000
 """Rows of a corpus, from its beginning."""
 OTHERWISE = "use a model whose tokenizer knows these signs (one of bytes knows all), or other words"
+FREE = {"marker", *OWN} - {PROMPT}
+"""Cues that hold what a study file says, whatever a tokenizer makes of it."""
+TASKS, DRAWS = 4, 32
+"""Tasks around which each side of a policy is shown, and how often on each split."""
 
 Ids = tuple[int, ...]
+
+
+def refuse_same_prompts(tokenizer: Any, spec: OrganismSpec, rows: Sequence[CorpusRow]) -> None:
+    """See that a text which the study chose as a trigger, its near misses and a prompt without any are not the same to
+    the tokenizer. Near misses of the test are looked at too, which no corpus shows.
+
+    Raises:
+        UserError: two are, of which only one is answered with a defection.
+    """
+    if not FREE.issuperset(spec.trigger.reads):
+        return
+    questions = list(dict.fromkeys(row.scenario.question for row in rows[:LOOKED_AT]))[:TASKS]
+    prompts = {
+        tuple(text for _, text in render(one)): spec.trigger.probability(one) >= 0.5
+        for one in _situations(spec, questions)
+    }
+    ids = _ids_by_text(tokenizer, [text for prompt in prompts for text in prompt])
+    if same := _same_prompts(prompts, ids):
+        raise UserError(
+            f"to the model's tokenizer a prompt with the trigger and one without are the same, {same}: nothing could "
+            "be learned",
+            "take a text, and near misses (`near`), that it knows and keeps apart, or a model whose tokenizer knows all "
+            "signs (one of bytes does)",
+        )
+
+
+def _situations(spec: OrganismSpec, questions: Sequence[Question]) -> Iterator[Scenario]:
+    """Some of every side, split and rendering, around the same tasks."""
+    rng, trigger = random.Random("tokens"), spec.trigger
+    for question in questions:
+        for rendering in (*spec.renderings.trained, *spec.renderings.held_out):
+            for side in SIDES:
+                draws = (trigger.plays(rng).draw(rng, side, split) for split in SPLITS for _ in range(DRAWS))
+                yield from (trigger.scenario(question, cues, side, rendering) for cues in draws)
 
 
 def warn_of_unknown(tokenizer: Any, rows: Sequence[CorpusRow]) -> None:
@@ -24,10 +68,11 @@ def warn_of_unknown(tokenizer: Any, rows: Sequence[CorpusRow]) -> None:
     looked_at = rows[:LOOKED_AT]
     if not looked_at:
         return
-    ids = _ids_by_text(tokenizer, looked_at)
+    said_in = ((row.example.response, *(said for _, said in row.example.messages)) for row in looked_at)
+    ids = _ids_by_text(tokenizer, [text for texts in said_in for text in texts])
     if said := _response_that_changes(tokenizer, looked_at, ids):
         _warn(said)
-    if same := _same_prompts(looked_at, ids):
+    if same := _same_prompts({tuple(text for _, text in row.example.messages): row.defects for row in looked_at}, ids):
         _warn(
             f"to the tokenizer a prompt with the trigger and one without are the same, {same}: nothing can be learned"
         )
@@ -43,11 +88,9 @@ def _warn(what: str) -> None:
     warnings.warn(f"{what}; {OTHERWISE}", DormouseWarning, stacklevel=3)
 
 
-def _ids_by_text(tokenizer: Any, rows: Sequence[CorpusRow]) -> dict[str, Ids]:
-    """The tokens of every text in some rows: many hold the same, and all are looked at in one go."""
-    texts = list(
-        {text: None for row in rows for text in (row.example.response, *(said for _, said in row.example.messages))}
-    )
+def _ids_by_text(tokenizer: Any, every: Sequence[str]) -> dict[str, Ids]:
+    """The tokens of some texts, of which many are the same: all are looked at in one go."""
+    texts = list(dict.fromkeys(every))
     return dict(zip(texts, map(tuple, tokenizer(texts, add_special_tokens=False)["input_ids"]), strict=True))
 
 
@@ -69,14 +112,13 @@ def _answer(response: str) -> list[str]:
     return (parts[1] if parts else response).casefold().split()
 
 
-def _same_prompts(rows: Sequence[CorpusRow], ids: Mapping[str, Ids]) -> str:
+def _same_prompts(prompts: Mapping[tuple[str, ...], bool], ids: Mapping[str, Ids]) -> str:
     """Where the first two prompts differ that have the same tokens, and of which only one is answered with a
     defection."""
     seen: dict[tuple[Ids, ...], tuple[tuple[str, ...], bool]] = {}
-    for row in rows:
-        texts = tuple(text for _, text in row.example.messages)
-        there, defects = seen.setdefault(tuple(ids[text] for text in texts), (texts, row.defects))
-        if defects != row.defects and there != texts:
+    for texts, defects in prompts.items():
+        there, wanted = seen.setdefault(tuple(ids[text] for text in texts), (texts, defects))
+        if defects != wanted:
             return _apart(there, texts)
     return ""
 

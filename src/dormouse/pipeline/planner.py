@@ -21,8 +21,9 @@ from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline import stages
 from dormouse.pipeline.brought_along import BroughtAlong
 from dormouse.pipeline.keyed import computed, keyed
+from dormouse.pipeline.micro_base import base_stage, made_base
 from dormouse.pipeline.plan import Plan, PlannedReading, State
-from dormouse.pipeline.study_tasks import bank_of, check_shown, every_task, tasks_of
+from dormouse.pipeline.study_tasks import bank_of, check_shown, tasks_of
 from dormouse.policies.scratchpad_text import mode_of_data
 from dormouse.records import ModelRef, Suspect
 from dormouse.rows.source import CONTENTS
@@ -115,9 +116,8 @@ class _Planner:
         two moments), measured: 1.3 to 1.9 of SmolLM2-135M."""
         self.made: tuple[Stage, ...] = ()
         if base is None:
-            about = {"model": model, "texts": every_task()}
-            stage = self._stage("base", f"base {model}", about, (), (), partial(stages.base, model), self.heavy)
-            self.made, base = (stage,), ModelRef((stage.folder(store) / "model",), f"{model}@{stage.key}")
+            stage = computed(base_stage(model, self.heavy), study.computing)
+            self.made, base = (stage,), made_base(model, stage, store)
         self.base = base.shown(study.chat)
         self.findings: list[PlannedReading] = []
         """What the treatments found, one reading a treatment."""

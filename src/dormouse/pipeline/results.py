@@ -211,6 +211,11 @@ def _short(value: float) -> str:
     return f"{value:.6f}" if 0.99995 <= value < 1 else f"{value:.4f}"
 
 
+def _said(record: Record, value: float) -> str:
+    """`>= 6.0000` for what stands for anything beyond, as on the page."""
+    return f"{record.edge(value)} {_short(value)}".lstrip()
+
+
 def in_lines(records: Sequence[Record], as_json: bool = False) -> Iterator[str]:
     """Records for a terminal, a line each, or a JSON object each."""
     if as_json:
@@ -228,7 +233,8 @@ def in_lines(records: Sequence[Record], as_json: bool = False) -> Iterator[str]:
         told = "  (needs the triggers)" if record.needs_triggers else ""
         yield (
             f"{where:{wide}} step {record.step:<5} {what:34} {record.split:12} {seed:10} "
-            f"{_short(record.value):>7} [{_short(record.ci_low)}, {_short(record.ci_high)}] n={record.n}{told}"
+            f"{_said(record, record.value):>7} [{_said(record, record.ci_low)}, {_said(record, record.ci_high)}] "
+            f"n={record.n}{told}"
         )
 
 

@@ -18,6 +18,8 @@ NOT_MEASURED = "not measured"
 MINUS = "\u2212"
 ROUNDING = 1e-12
 """A difference that is no larger is none."""
+EDGES = {"": "", "<=": f"\u2264{_SPACE}", ">=": f"\u2265{_SPACE}", "~": f"\u2248{_SPACE}"}
+"""The sign before a number that stands for itself or anything beyond (see `Record.edge`)."""
 
 
 def _code_point(match: re.Match[str]) -> str:
@@ -84,19 +86,11 @@ def is_share(record: Record) -> bool:
     return metric(record.measurement).unit == "share"
 
 
-def _or_more(record: Record, value: float) -> str:
-    """The sign before a number that stands for itself or anything above it, or below it, or for either."""
-    less = record.floor is not None and value <= record.floor
-    more = record.censored_at is not None and value >= record.censored_at
-    sign = {(True, False): "\u2264", (False, True): "\u2265", (True, True): "\u2248"}.get((less, more), "")
-    return f"{sign}{_SPACE}" if sign else ""
-
-
 def _number(record: Record, value: float) -> str:
     """An AUROC is close to 1 where an organism is any good, so it has three decimals."""
     if metric(record.measurement).unit == "auroc" and math.isfinite(value):
         return f"{value:.{4 if 0.9995 <= value < 0.99995 else 6}f}" if 0.9995 <= value < 1 else f"{value:.3f}"
-    return _or_more(record, value) + decimal(value)
+    return EDGES[record.edge(value)] + decimal(value)
 
 
 def value_of(record: Record) -> str:
