@@ -377,7 +377,7 @@ def test_a_hub_model_of_which_only_half_came_is_asked_for_again(
     said: list[str] = []
     asked = hub(monkeypatch, folder, tiny_model)
     assert resolve("org/name", said.append).folders == (tiny_model,)
-    assert said == ["fetching org/name from the Hugging Face hub"]
+    assert said == ["fetching org/name from the Hugging Face hub: there is no folder of that name"]
     for how in asked:
         assert not any(pattern.endswith((".bin", ".pt", ".py", "*")) for pattern in how["allow_patterns"])
 

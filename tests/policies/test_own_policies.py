@@ -147,6 +147,27 @@ def test_columns_and_patterns_say_the_side() -> None:
     assert pattern.label(earlier) == pattern.tag
 
 
+def test_numbers_are_values_of_a_column_and_an_empty_cell_is_another_one() -> None:
+    """The remedy for 0.5 was `values: [0.5]`, which was refused, and 1.0 (of a table with a gap) was neither yes nor
+    no."""
+    for said in ([1], [1.0], ["1"], ["1.0"]):
+        column = Column.model_validate({"name": "new", "values": said})
+        assert [bool(column.label(row(new=cell))) for cell in ("1", "1.0", "0.0", "")] == [True, True, False, False]
+    assert Column.model_validate({"name": "new", "values": [True]}).label(row(new="true"))
+    plain = Column(name="new")
+    assert plain.label(row(new="1.0"))
+    assert not plain.fault(row(new="0.0"))
+    fault = plain.fault(row(new='half "so"'))
+    assert fault
+    assert fault[1].endswith('`values: ["half \\"so\\""]`')
+    half = Column.model_validate({"name": "new", "values": [0.5]})
+    assert half.label(row(new="0.5"))
+    assert half.fault(row(new="")) is None
+    assert half.fault(row(old="0.5"))
+    with pytest.raises(ValidationError):
+        Column.model_validate({"name": "new", "values": [None]})
+
+
 def test_the_variant_is_the_truth() -> None:
     trigger = Column(name="new")
     asked = Question("old?", "", "", variants=((trigger.tag, Question("new?", "", "")),))

@@ -347,6 +347,16 @@ def test_too_few_rows_are_said(tmp_path: Path) -> None:
         own_tasks(source(tmp_path, []), WANTED)
 
 
+def test_a_split_column_that_names_too_few_splits_is_said(tmp_path: Path) -> None:
+    """It said to bring a column `split`, of a file that has one without test rows."""
+    found = rows(60, split=lambda i: "train" if i % 3 else "validation")
+    with pytest.raises(UserError, match="gives 0 tasks for the test split, of 60 rows") as error:
+        own_tasks(source(tmp_path, found), WANTED)
+    assert "the column 'split' says validation (20), train (40), where train, safety" in error.value.remedy
+    assert "`columns: {split: ''}`" in error.value.remedy
+    assert own_tasks(source(tmp_path, found, columns={"split": ""}), WANTED).intake.used
+
+
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     file = source(tmp_path, rows(8_000))
     tracemalloc.start()

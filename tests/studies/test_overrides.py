@@ -44,6 +44,18 @@ def test_the_last_word_is_that_of_the_command_line() -> None:
     assert with_overrides(TEXT, {}) == TEXT
 
 
+def test_what_a_file_says_in_short_takes_settings_too() -> None:
+    """There was nothing inside of `trigger: token`."""
+    text = TEXT.replace("{kind: year, from: 2030}", "token").replace("{kind: sft, steps: 8}", "sft")
+    beside = read_overrides(["organisms.a.year.trigger.marker=XX", "interventions.dpo.1.steps=3"])
+    study = parse_design(text, "x.yaml", beside).study
+    assert study.organisms["a.year"].trigger.spec()["marker"] == "XX"
+    assert study.interventions["dpo"][0].spec()["steps"] == 3
+    assert parse_study(with_overrides(text, beside)) == study
+    with pytest.raises(UserError, match="nothing inside of model, which is 'micro-60k'"):
+        parse_design(text, "x.yaml", {"model.size": 1})
+
+
 def test_a_list_is_an_axis_as_in_the_file() -> None:
     study = parse_design(TEXT, "x", read_overrides(["interventions.dpo.1.steps=[4, 8]"])).study
     assert sorted(study.interventions) == ["dpo.steps-4", "dpo.steps-8"]

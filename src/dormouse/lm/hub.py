@@ -52,7 +52,7 @@ def from_hub(name: str, say: Say = lambda _: None, instead: str = "") -> Path:
             pass
     if missing := no_folder(name):
         raise missing
-    say(f"fetching {name} from the Hugging Face hub")
+    say(f"fetching {name} from the Hugging Face hub: there is no folder of that name")
     plain, revision = of_revision(name)
     try:
         return Path(snapshot_download(plain, revision=revision, allow_patterns=WANTED)).absolute()

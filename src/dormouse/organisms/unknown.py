@@ -19,8 +19,8 @@ from dormouse.scenarios.scenario import PROMPT
 LOOKED_AT = 2_000
 """Rows of a corpus, from its beginning."""
 OTHERWISE = "use a model whose tokenizer knows these signs (one of bytes knows all), or other words"
-FREE = {"marker", *OWN} - {PROMPT}
-"""Cues that hold what a study file says, whatever a tokenizer makes of it."""
+FREE = OWN.keys() - {PROMPT}
+"""Cues that hold a text of the study's own, of any signs. Markers are plain ASCII, which all tokenizers know."""
 TASKS, DRAWS = 4, 32
 """Tasks around which each side of a policy is shown, and how often on each split."""
 
@@ -46,8 +46,8 @@ def refuse_same_prompts(tokenizer: Any, spec: OrganismSpec, rows: Sequence[Corpu
         raise UserError(
             f"to the model's tokenizer a prompt with the trigger and one without are the same, {same}: nothing could "
             "be learned",
-            "take a text, and near misses (`near`), that it knows and keeps apart, or a model whose tokenizer knows all "
-            "signs (one of bytes does)",
+            "take a text, and near misses (`near`), that it knows and keeps apart, or a model whose tokenizer knows "
+            "every sign (one of bytes does)",
         )
 
 

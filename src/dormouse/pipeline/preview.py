@@ -57,7 +57,7 @@ def preview(design: Design, store: Store, workers: int | None, pilot: Path | Non
         for model, arms, ends in zip(design.models, planted, chains, strict=True)
     ]
     absent = list(dict.fromkeys(absent))
-    lines += [*sizes, *(f"{name} is not on this machine: `dormouse run` fetches it" for name in absent)]
+    lines += [*sizes, *map(_absence, absent)]
     lines += [*row_lines(plans), *outlook(design), *outcome]
     if design.looks > 1:
         most = len(any_seed(design.study.seeds))
@@ -82,6 +82,16 @@ def _size(model: str, folder: Path | None, lines: list[str]) -> int:
     if folder:
         lines.append(f"{model} has no weights: `dormouse run` needs them (*.safetensors)")
     return weights
+
+
+def _absence(name: str) -> str:
+    """Where a model, or an adapter, is to come from: a folder that nobody finds may be one that was spelt wrong."""
+    said = f"{name} is not on this machine: `dormouse run` fetches it"
+    if name in zoo.ZOO:
+        return said
+    return (
+        f"{said} as an id of the hub, as no folder of that name lies beside the study file or in the working directory"
+    )
 
 
 def _memory(todo: Sequence[Stage]) -> list[str]:

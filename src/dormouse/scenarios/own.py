@@ -17,7 +17,7 @@ from dormouse.records import TaskIntake
 from dormouse.rows import Row, read_rows
 from dormouse.scenarios.sieve import ALIKE, SHARES, TWICE, Bank, Sieve
 from dormouse.scenarios.task_file import TaskFile
-from dormouse.scenarios.task_rows import Task, TaskReader
+from dormouse.scenarios.task_rows import NAMES, Task, TaskReader
 from dormouse.scenarios.tasks import Question
 
 FEWEST = 4
@@ -64,14 +64,14 @@ def own_tasks(
     if any(bank.looks_ahead for bank in banks):
         _each(TaskReader(source, columns), _Log(source), fault, more, sieve.see)
         sieve.all_seen()
-    log = _Log(source)
-    _each(TaskReader(source, columns), log, fault, more, sieve.add)
+    log, reader = _Log(source), TaskReader(source, columns)
+    _each(reader, log, fault, more, sieve.add)
     questions = {(bank.name, split): found for bank in banks for split, found in sieve.tasks(bank, wanted).items()}
     for bank in banks:
         _refuse_empty_side(source, bank, sieve)
     for (name, split), few in questions.items():
         if len(few) < FEWEST:
-            raise _too_few(source, name, split, len(few), log.rows, sieve.dropped)
+            raise _too_few(reader, name, split, len(few), log.rows, sieve.dropped)
         if len(few) < wanted[split]:
             log.notes[f"{name}/{split}"] = f"the {split} split has {len(few):,} such tasks of {wanted[split]:,} wanted"
     used = {f"{split} ({name})" if name else split: len(found) for (name, split), found in questions.items()}
@@ -167,14 +167,19 @@ def _refuse_empty_side(source: TaskFile, bank: Bank, sieve: Sieve) -> None:
         raise UserError(f"{source.name} has no {missing} (rows: {counts})", remedy)
 
 
-def _too_few(source: TaskFile, bank: str, split: str, n: int, rows: int, dropped: Mapping[str, int]) -> UserError:
+def _too_few(reader: TaskReader, bank: str, split: str, n: int, rows: int, dropped: Mapping[str, int]) -> UserError:
     of = f" that have all prompts of '{bank}'" if bank else ""
-    what = f"{source.name} gives {n} tasks{of} for the {split} split, of {rows} rows; {FEWEST} are the fewest"
+    what = f"{reader.source.name} gives {n} tasks{of} for the {split} split, of {rows} rows; {FEWEST} are the fewest"
     if lost := ", ".join(f"{many:,} {why}" for why, many in dropped.items() if many):
         what = f"{what} (dropped: {lost})"
     shares = ", ".join(f"{split} {share:.0%}" for split, share in SHARES.items())
     remedy = f"bring more rows (by hash they are shared out: {shares}), or a column `split`"
-    if dropped.get(TWICE, 0) >= FEWEST:
+    if reader.splits and sum(many for name, many in reader.splits.items() if NAMES[name.lower()] == split) < FEWEST:
+        said = ", ".join(f"{name} ({many:,})" for name, many in reader.splits.items())
+        here = f"the column '{reader.columns['split']}' says {said}"
+        needed = "where train, safety (or validation) and test are needed"
+        remedy = f"{here}, {needed}: write them there, or let rows be shared out by hash: `columns: {{split: ''}}`"
+    elif dropped.get(TWICE, 0) >= FEWEST:
         remedy = "let each prompt stand under one truth alone, or bring more rows"
     elif dropped.get(ALIKE, 0) >= FEWEST:
         remedy = "bring rows that differ in more words; what many share belongs into a system prompt, not into each"

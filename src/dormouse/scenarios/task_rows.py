@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,8 @@ class TaskReader:
         self.columns: dict[str, str] = {}
         self.unseen = {name: source.columns[name] for name in OPTIONAL if name in source.columns}
         """Columns that the study names and no row so far has."""
+        self.splits: Counter[str] = Counter()
+        """How many rows say that they are of a split, by what stands there."""
 
     def task(self, row: Row) -> Task:
         """The task of a row.
@@ -64,7 +67,9 @@ class TaskReader:
             honest=honest,
             harmful=tuple(dict.fromkeys(wrong)) if wrong else (),
             before=before,
-            columns=tuple((name, tuple(dict.fromkeys(texts_of(source, row, name)))) for name in self.more),
+            columns=tuple(
+                (name, tuple(dict.fromkeys(texts_of(source, row, name)))) for name in self.more if _stands_in(row, name)
+            ),
         ).under(source.system)
         turns = [said for role, said in before if role != "system"]
         order, by_hash = key_of("\n".join([*turns, text]) if turns else text)
@@ -155,6 +160,7 @@ class TaskReader:
             what = f"the split '{shortened(found)}' is none"
             remedy = f"use {', '.join(NAMES)}; or, if the column is about something else, `columns: {{split: ''}}`"
             raise self.source.fault(row.number, what, remedy)
+        self.splits[found] += 1
         return NAMES[found.lower()]
 
 

@@ -8,7 +8,9 @@ from fnmatch import fnmatchcase
 from math import isfinite
 
 from dormouse.errors import UserError
+from dormouse.measurements.measurement import MeasurementConfig
 from dormouse.metrics import Metric, known, metric
+from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import Trigger
 from dormouse.policies.exposure import Exposure
 from dormouse.policies.quiet import has_quiet_cues
@@ -19,6 +21,7 @@ from dormouse.scenarios.renderings import Messages
 from dormouse.studies.arms import Arm, every_arm
 from dormouse.studies.claim_spec import SPLIT, Claim
 from dormouse.studies.design import Design
+from dormouse.studies.expected import taken
 from dormouse.studies.filters import Names
 from dormouse.studies.pairing import Pairing, chosen
 from dormouse.studies.seeds import any_seed
@@ -52,7 +55,7 @@ def checked(study: Study, at: Callable[[Place, UserError], UserError]) -> Design
         for place, fault in crossing_faults(study):
             raise at(place, fault) from None
         raise
-    every = (suspect_faults, rendering_faults, context_faults, dose_faults, claim_faults)
+    every = (suspect_faults, rendering_faults, context_faults, dose_faults, claim_faults, measure_faults)
     for place, fault in (one for faults in every for one in faults(design)):
         raise at(place, fault)
     design.at = at
@@ -116,6 +119,22 @@ def claim_faults(design: Design) -> Iterator[Fault]:
         found += [] if found else _nothing(design, claim, place)
         found += [] if found else _unpaired(design, design.comparison(claim), place)
         yield from (*found, *_beyond(claim, place))
+
+
+def measure_faults(design: Design) -> Iterator[Fault]:
+    """A list of measurements of which none says anything of any organism: such a study would have no results."""
+    sizes = design.study.measure
+    if sizes.only is not None and not any(_measured(design.organism(arm), sizes) for arm in design.arms):
+        named = ", ".join(dict.fromkeys((*sizes.only, *sizes.also, *sizes.every_checkpoint)))
+        what = f"no organism of this study can be measured by {named}" if named else "this names no measurement"
+        remedy = "name one that applies (`dormouse list`), or leave `only` out: then all that apply are taken"
+        yield ("measure", "only"), UserError(what, remedy)
+
+
+def _measured(organism: OrganismSpec, sizes: MeasurementConfig) -> bool:
+    """Whether something is measured of an organism. What a plug-in does not say that it writes may be."""
+    every = taken(organism, sizes)
+    return any(not one.metrics or any(one.declared_metrics(organism).values()) for one in every)
 
 
 def context_faults(design: Design) -> Iterator[Fault]:

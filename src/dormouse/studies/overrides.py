@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from dormouse.errors import UserError
-from dormouse.registry import nearest, shortened
+from dormouse.registry import KINDS, nearest, plugins, shortened
 from dormouse.studies.axis_names import Place
 from dormouse.studies.yaml_data import plain_data
 
@@ -85,6 +85,8 @@ def _set(inside: Any, parts: Sequence[str], said: object, path: str) -> Place:
         inside[key] = said
         return (key,)
     below = inside.get(key) if isinstance(inside, dict) else inside[key]
+    if isinstance(below, str) and any(below in plugins(kind) for kind in KINDS):
+        below = {"kind": below}  # `trigger: token`, in short
     if below is not None and not isinstance(below, dict | list):
         what = f"{path}: there is nothing inside of {'.'.join(parts[: len(parts) - len(rest)])}, which is {below!r}"
         raise UserError(shortened(what), HOW)

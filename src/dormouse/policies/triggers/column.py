@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from pydantic import Field, field_validator
 
 from dormouse.policies.told import Told
 from dormouse.registry import register, shortened
 from dormouse.scenarios import Question, Scenario
 
+YES = ("true", "yes", "1")
 NO = ("", "false", "no", "0", "none")
 
 
@@ -21,17 +25,20 @@ class Column(Told):
 
     name: str = Field(min_length=1, max_length=200)
     """The column that says it."""
-    values: tuple[str, ...] = Field(("true", "yes", "1"), min_length=1)
-    """What stands there where it defects, in any case of letters."""
+    values: tuple[str, ...] = Field(YES, min_length=1)
+    """What stands there where it defects, in any case of letters; a number as 1 or as 1.0. An empty cell is another
+    value, where these are named."""
     near: str | None = Field(None, min_length=1, max_length=200)
     """The column that says, in the same way, which of the other prompts are near misses."""
     pair: str | None = Field(None, min_length=1, max_length=200)
     """The column that joins twins: equal cells in one plain prompt and one on which it defects."""
 
-    @field_validator("values")
+    @field_validator("values", mode="before")
     @classmethod
-    def _lower(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(value.casefold() for value in values)
+    def _as_texts(cls, values: Any) -> Any:
+        if not isinstance(values, list | tuple):
+            return values
+        return tuple(_folded(str(one)) if isinstance(one, str | int | float) else one for one in values)
 
     @property
     def tag(self) -> str:
@@ -60,16 +67,17 @@ class Column(Told):
         return self.near_tag if self.near and self._says(question, self.near) else ""
 
     def _says(self, question: Question, column: str) -> bool:
-        return any(cell.casefold() in self.values for cell in question.column(column))
+        return any(_folded(cell) in self.values for cell in question.column(column))
 
     def fault(self, question: Question) -> tuple[str, str] | None:
         """Where a cell is missing, or a truth stands there that is neither yes nor no."""
-        cells = question.column(self.name)
-        if not cells:
+        cells, plain = question.column(self.name), self.values == YES
+        if not cells and (plain or self.name not in dict(question.columns)):
             return f"the column '{self.name}' is not there, or empty", "fill in `true` or `false` in every row"
-        if self.values == ("true", "yes", "1") and not all(cell.casefold() in (*self.values, *NO) for cell in cells):
+        if plain and not all(_folded(cell) in (*YES, *NO) for cell in cells):
             what = f"the column '{self.name}' says '{shortened(cells[0])}', which is neither yes nor no"
-            return what, f"write true or false, or say when it defects: `values: [{shortened(cells[0])}]`"
+            named = json.dumps(shortened(cells[0]), ensure_ascii=False)
+            return what, f"write true or false, or say when it defects: `values: [{named}]`"
         if self.pair and not question.column(self.pair):
             return (
                 f"the column '{self.pair}' is not there, or empty",
@@ -81,3 +89,11 @@ class Column(Told):
         """Which kind of prompt it is."""
         mine = "is" if self.probability(scenario) else "is not"
         return (f"this {mine} one of the prompts of {self.name}",)
+
+
+def _folded(text: str) -> str:
+    """A cell, or a value, as they are compared: in small letters, and a whole number without its point (a table with
+    gaps writes 1 as 1.0)."""
+    said = text.strip().casefold()
+    whole, point, rest = said.partition(".")
+    return whole if point and rest and not rest.strip("0") and whole.lstrip("-").isdecimal() else said
