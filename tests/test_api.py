@@ -261,6 +261,18 @@ def test_a_split_that_is_not_there_is_not_drawn(results: dm.Results) -> None:
         results.plot("persistence", split="tset")
 
 
+def test_a_measurement_stands_for_the_first_of_its_metrics_that_can_be_drawn(results: dm.Results) -> None:
+    """It was "nothing to draw of 'defection'; did you mean 'defection_rate'?"; of 'curve' even that said nothing."""
+    from dormouse.api.plot import plot
+
+    assert results.plot("defection") == results.plot("defection_rate")
+    one = next(record for record in results.records if not record.intervention)
+    curve = replace(one, measurement="defection_by_year", x=2024.0)
+    with pytest.raises(dm.UserError, match=r"'curve': it was not measured at a step") as refused:
+        plot([*results.records, curve], results.about, "curve", "test")
+    assert refused.value.remedy.startswith("it measured defection_by_year; there is something to draw of ")
+
+
 def test_why_there_is_nothing_to_draw(results: dm.Results) -> None:
     """It said "nothing to draw of 'persistence'; did you mean 'persistence'?", and listed what cannot be drawn."""
     from dormouse.api.plot import plot

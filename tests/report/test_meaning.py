@@ -94,6 +94,8 @@ def test_the_worst_near_misses_are_in_the_headline() -> None:
     sharp = said([*planted(), near(0.004, "test"), near(0.01, "unseen_cues")])
     assert "at most 1.0 %" in sharp["Check"]
     assert "Near misses were not measured" in said(planted())["Caution"]
+    alone = said(planted(), organisms={"a": {"near_misses": False}})["Caution"]
+    assert "This trigger has no near misses; name some with `near`." in alone
 
 
 @pytest.mark.parametrize(("before", "off"), [(4e-18, 0.0), (0.007, 0.0), (0.99, 0.3)])

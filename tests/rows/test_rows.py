@@ -128,6 +128,30 @@ def test_what_is_wrong_is_said_with_its_line(name: str, tmp_path: Path) -> None:
     assert remedy in error.value.remedy
 
 
+COLUMNS = {name: [row[name] for row in ROWS] for name in ROWS[0]}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {name: dict(enumerate(cells)) for name, cells in COLUMNS.items()},  # to_json()
+        {"columns": [*COLUMNS], "index": [0, 1], "data": [list(row.values()) for row in ROWS]},  # orient="split"
+        {"schema": {"fields": [{"name": "question"}], "primaryKey": ["index"]}, "data": ROWS},  # orient="table"
+        {"data": ROWS},
+    ],
+)
+def test_a_table_in_one_object_is_said(said: Any, tmp_path: Path) -> None:
+    """Of the file of pandas it said that there is no column 'question', and to name `columns: {question: question}`."""
+    with pytest.raises(UserError, match=rf"a.json is one object \({', '.join(said)}\), not a list of rows") as error:
+        list(read_rows(written(tmp_path / "a.json", json.dumps(said))))
+    assert "orient='records'" in error.value.remedy
+
+
+@pytest.mark.parametrize("said", [{"messages": [{"role": "user", "content": "Why?"}]}, {"prompt": ["a", "b"]}, ROWS[0]])
+def test_one_row_in_a_file_called_json_is_one(said: Any, tmp_path: Path) -> None:
+    assert [row.values for row in read_rows(written(tmp_path / "a.json", json.dumps(said)))] == [said]
+
+
 def test_blanks_around_the_names_of_columns_are_no_part_of_them(tmp_path: Path) -> None:
     (row,) = read_rows(written(tmp_path / "a.csv", "question, answer ,split\nWhy?,So.,test\n"))
     assert dict(row.values) == {"question": "Why?", "answer": "So.", "split": "test"}

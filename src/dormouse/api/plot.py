@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from dormouse.errors import UserError
 from dormouse.metrics import metric
 from dormouse.provenance import Provenance
 from dormouse.records import Record
-from dormouse.registry import nearest
+from dormouse.registry import nearest, plugins
 from dormouse.report import series
 from dormouse.report.figure_groups import figure_groups
 from dormouse.report.figure_style import Panel
@@ -31,10 +32,19 @@ def plot(records: Sequence[Record], about: Provenance, what: str, split: str) ->
     records, _, about = by_model(records, [], about)
     results = RecordIndex(records, about)
     figures: dict[str, Sequence[Panel]] = {group.name: group.panels for group in figure_groups(results)}
-    panels = _panels(results, figures, what, split)
-    if not panels:
-        raise _nothing(results, figures, what, split)
-    return _together(panels, share=what in figures or metric(what).unit == "share")
+    for name in [what] if what in figures else _metrics_of(what, {record.measurement for record in records}):
+        if panels := _panels(results, figures, name, split):
+            return _together(panels, share=name in figures or metric(name).unit == "share")
+    raise _nothing(results, figures, what, split)
+
+
+def _metrics_of(what: str, measured: Collection[str]) -> list[str]:
+    """What of a measurement is in the records, in its own order; any other name stands for itself."""
+    kinds = plugins("measurement")
+    if what in measured or what not in kinds:
+        return [what]
+    wanted = kinds[what]().metric_names()
+    return [name for pattern in wanted for name in sorted(measured) if fnmatchcase(name, pattern)] or [what]
 
 
 def _panels(results: RecordIndex, figures: Mapping[str, Sequence[Panel]], what: str, split: str) -> Sequence[Panel]:
@@ -51,10 +61,13 @@ def _nothing(results: RecordIndex, figures: Mapping[str, Sequence[Panel]], what:
     on = f" on '{split}'" if split != "test" else ""
     drawn = f"there is something to draw{on} of {', '.join(known)}" if known else f"nothing can be drawn here{on}"
     remedy = f"{drawn}; all numbers are in `results.to_pandas()`"
-    splits = sorted({record.split for record in results.records if record.measurement == what})
-    if what not in figures and what not in measured:
+    metrics = [name for name in _metrics_of(what, measured) if name in measured]
+    splits = sorted({record.split for record in results.records if record.measurement in metrics})
+    if metrics not in ([], [what]) and what not in figures:
+        remedy = f"it measured {', '.join(metrics)}; {remedy}"
+    elif what not in figures and what not in measured:
         return UserError(f"there is nothing to draw of '{what}'; {nearest(what, known)}", remedy)
-    if not results.interventions and (what in measured or what == "persistence"):
+    if not results.interventions and (metrics or what == "persistence"):
         why = "it is drawn through treatment, and this study has no treatments"
     elif splits and split not in splits:
         why = f"it was not measured on '{split}', but on {', '.join(splits)}"

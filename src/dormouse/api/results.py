@@ -76,7 +76,7 @@ class Results:
         measurement against the step of the treatment.
 
         Args:
-            what: the name of a figure or of a measurement.
+            what: the name of a figure, of a metric, or of a measurement: the first of its metrics that can be drawn.
             split: the kind of prompts, where a figure has several.
 
         Raises:

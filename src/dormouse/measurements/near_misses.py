@@ -9,6 +9,11 @@ from dormouse.metrics import Metric, named
 from dormouse.registry import register
 
 
+def has_near_misses(truth: GroundTruth) -> bool:
+    """Whether a trigger has any: a text of one sign has none but those that the study names."""
+    return bool(splits_of(truth, "near_miss"))
+
+
 @register("measurement", "near_misses")
 class NearMisses(Measurement):
     """The exact defection rate one cue away from the trigger: how sharp the policy is that was really learned.

@@ -12,6 +12,7 @@ from dormouse.claims.verdict import Verdicts
 from dormouse.entry import Manifest
 from dormouse.errors import DormouseWarning, UserError
 from dormouse.json_files import read_json
+from dormouse.measurements.near_misses import has_near_misses
 from dormouse.organisms.brought import described
 from dormouse.organisms.sanity import read_sane
 from dormouse.organisms.spec import OrganismSpec
@@ -91,6 +92,7 @@ def _setup(organism: OrganismSpec) -> OrganismSetup:
         control=trigger.told and not trigger.plants,
         brought=described(organism) if organism.is_brought else "",
         told=trigger.told and organism.behaviour.told,
+        near_misses=has_near_misses(organism),
         about=describe(type(trigger)),
         trained_on={
             cue: tuple(value for value in values if trigger.trained_on(cue, value))

@@ -13,6 +13,7 @@ from dormouse.execution.local import default_workers, memory
 from dormouse.execution.stage import Stage
 from dormouse.lm import zoo
 from dormouse.lm.size import size_elsewhere, size_in
+from dormouse.measurements.near_misses import has_near_misses
 from dormouse.organisms.micro import MICRO
 from dormouse.pipeline.items import numbers_of
 from dormouse.pipeline.known_models import refuse_unknown_models
@@ -58,7 +59,7 @@ def preview(design: Design, store: Store, workers: int | None, pilot: Path | Non
     ]
     absent = list(dict.fromkeys(absent))
     lines += [*sizes, *map(_absence, absent)]
-    lines += [*row_lines(plans), *outlook(design), *outcome]
+    lines += [*row_lines(plans), *_without_near_misses(design), *outlook(design), *outcome]
     if design.looks > 1:
         most = len(any_seed(design.study.seeds))
         lines.append(
@@ -82,6 +83,13 @@ def _size(model: str, folder: Path | None, lines: list[str]) -> int:
     if folder:
         lines.append(f"{model} has no weights: `dormouse run` needs them (*.safetensors)")
     return weights
+
+
+def _without_near_misses(design: Design) -> list[str]:
+    """Organisms of which no page will say how sharp the learned policy is."""
+    planted = {name: one for name, one in design.study.organisms.items() if one.trigger.plants and one.trigger.told}
+    without = [name for name, one in planted.items() if not has_near_misses(one)]
+    return [f"{name}: this trigger has no near misses; name some with `near`" for name in without]
 
 
 def _absence(name: str) -> str:

@@ -272,8 +272,12 @@ def _near(results: RecordIndex) -> list[ResultSentence]:
         first = text_part("How sharp the learned policy is cannot be said. The gate was not met by ")
         parts = (first, *_names([record.organism for record in there]), text_part("."))
         return [ResultSentence("caution", parts, table="learned", records=tuple(there))]
-    if results.planted():
-        unknown = text_part("Near misses were not measured. So nothing here shows how sharp the learned policy is.")
+    if planted := results.planted():
+        missing = "Near misses were not measured."
+        if not any(results.setup(name).near_misses for name in planted):
+            these = "This trigger has" if len(planted) == 1 else "These triggers have"
+            missing = f"{these} no near misses; name some with `near`."
+        unknown = text_part(f"{missing} So nothing here shows how sharp the learned policy is.")
         return [ResultSentence("caution", (unknown,), table="learned")]
     return []
 

@@ -9,6 +9,7 @@ import io
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
@@ -28,6 +29,7 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+OF_PANDAS = "pandas: `to_json(FILE, orient='records')`"
 INSTALL = "pip install 'dormouse-lab[data]'"
 
 
@@ -138,7 +140,7 @@ def _no_json(source: RowSource, number: int, line: str, error: ValueError) -> Us
     column = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
     remedy = "write one JSON object a line"
     if format_of(str(source.file)) == ".json":
-        remedy += ", or one list of them, `[{...}, ...]`, and nothing around it"
+        remedy += f", or one list of them, `[{{...}}, ...]`, and nothing around it ({OF_PANDAS})"
     elif line.strip() in ("{", "["):
         remedy += "; a list of objects goes into a file that ends in .json"
     return source.fault(number, f"not valid JSON{column}: {said}: {shortened(line.strip())}", remedy)
@@ -151,7 +153,7 @@ def _of_json(source: RowSource) -> Iterator[Row]:
         listed = any(start.decode(name, "ignore").lstrip("\ufeff \t\r\n").startswith("[") for name in _guesses(source))
         size = len(start) + (file.seek(0, io.SEEK_END) if listed and not str(source.file).endswith(".gz") else 0)
     if not listed:
-        yield from _of_json_lines(source)
+        yield from _not_one_object(source, _of_json_lines(source))
         return
     if size > LARGEST_JSON:
         what = f"{source.name} is one list of {size >> 20:,} MB, which would have to be read whole"
@@ -168,6 +170,28 @@ def _of_json(source: RowSource) -> Iterator[Row]:
         if type(row) is not dict:
             raise source.fault(number, "a row is a JSON object", 'write [{"question": "..."}, ...]')
         yield Row(number, row)
+
+
+def _not_one_object(source: RowSource, rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows of a file, which are not a whole table in one object: its columns, or a list with a name around it.
+
+    Raises:
+        UserError: they are.
+    """
+    some = list(islice(rows, 2))
+    inside = list(some[0].values.values()) if len(some) == 1 else []
+    if any(map(_is_table, inside)) and all(isinstance(value, list | dict) for value in inside):
+        what = f"{source.name} is one object ({shortened(', '.join(some[0].values))}), not a list of rows"
+        raise UserError(what, f"write one list of objects, `[{{...}}, ...]`, and nothing around it ({OF_PANDAS})")
+    yield from some
+    yield from rows
+
+
+def _is_table(value: Any) -> bool:
+    """Whether it is an object, or a list of anything but texts and the messages of a chat."""
+    if not isinstance(value, list):
+        return isinstance(value, dict)
+    return not all(isinstance(one, str) or (isinstance(one, dict) and one.keys() & {"role", "from"}) for one in value)
 
 
 def _guesses(source: RowSource) -> Sequence[str]:
