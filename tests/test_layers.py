@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "syntax": {"packages"},
     "packages": {"errors", "files"},
     "metrics": {"errors", "registry"},
+    "arguments": {"errors", "registry"},
     "store": GROUND,
     "scenarios": GROUND,
     "policies": GROUND | {"scenarios"},

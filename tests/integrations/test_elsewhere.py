@@ -114,6 +114,9 @@ def test_who_says_no_uploads_nothing(made: Path, tmp_path: Path, api: FakeApi) -
         done = CliRunner().invoke(main, ["export", str(made), str(tmp_path / "new"), *words])
         assert done.exit_code == 2
     assert not (tmp_path / "new").exists()
+    again = CliRunner().invoke(main, ["export", str(made), str(tmp_path / "out"), "--push", "me/mine"])
+    assert again.exit_code == 2
+    assert "out is there already\n  -> name a new folder: what is uploaded is exported anew" in again.output
 
 
 def test_what_has_lost_its_mark_is_not_uploaded(made: Path, tmp_path: Path, api: FakeApi) -> None:

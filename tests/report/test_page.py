@@ -228,6 +228,20 @@ def test_warnings_are_visible(tmp_path: Path, records: list[Record], about: dict
     assert "Read the answers" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+def test_rows_of_tables_say_that_a_budget_ended_before_their_step(
+    tmp_path: Path, records: list[Record], about: dict[str, Any]
+) -> None:
+    """Only the sentences said it; the table had "after 40 steps"."""
+    write_report(tmp_path, records, [], about | {"ended": [["deployment", "sft", 25]]})
+    lines = (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
+    told = [line for line in lines if line.startswith("| `deployment`") and "(the token budget ended after 25)" in line]
+    assert told
+    assert all("after 40 steps of" in line for line in told)
+    assert not [line for line in lines if line.startswith("| `year`") and "token budget" in line]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<code>sft</code> (the token budget ended after 25)" in page
+
+
 @pytest.mark.parametrize("keep", ["nothing", "records", "answers", "all"])
 def test_every_part_may_be_absent(tmp_path: Path, records: list[Record], answers: list[Answer], keep: str) -> None:
     some = records if keep in ("records", "all") else []

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dormouse.arguments import seed_of, whole
 from dormouse.card import read_card
 from dormouse.errors import UserError
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 Prompt = str | Sequence[Mapping[str, str]]
 """A question, or a whole chat up to an answer: messages with `role` and `content`."""
-SEEDS = 2**31
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class LoadedOrganism:
         """
         from dormouse.lm.sample import generate
 
-        scratchpads, seed = _whole("scratchpads", scratchpads, 1), _whole("seed", seed, 0, SEEDS)
+        scratchpads, seed = whole("scratchpads", scratchpads, 1), seed_of(seed)
         scenario, messages = self._asked(prompt, cues)
         behaviour, honest = self.truth.behaviour, scenario.question.honest
         if not behaviour.forms(scenario, honest):
@@ -91,7 +89,7 @@ class LoadedOrganism:
         """What it writes: greedily, or sampled at temperature 1 with a seed. Prompt, cues, errors: see `p_defect`."""
         from dormouse.lm.sample import generate
 
-        max_tokens, seed = _whole("max_tokens", max_tokens, 1), None if seed is None else _whole("seed", seed, 0, SEEDS)
+        max_tokens, seed = whole("max_tokens", max_tokens, 1), None if seed is None else seed_of(seed)
         _, messages = self._asked(prompt, cues)
         limit = max_tokens + MAX_SCRATCHPAD_TOKENS * has_scratchpad(self.truth.scratchpad_mode)
         return generate(self.lm, [messages], limit, seed=seed)[0].text
@@ -131,18 +129,6 @@ class LoadedOrganism:
             raise UserError("a chat ends before an answer, and this one ends with the assistant's turn", "leave it out")
         refuse_half_characters((text for _, text in messages), "the chat")
         return Scenario.of(question_of(last, self.truth.behaviour.bank), {}), messages
-
-
-def _whole(name: str, value: Any, least: int, limit: int | None = None) -> int:
-    """A whole number, Python's or numpy's, from `least` and below `limit`.
-
-    Raises:
-        UserError: it is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < (limit or math.inf):
-        remedy = f"give a whole number from {least}{f' to {limit - 1}' if limit else ''}"
-        raise UserError(f"{name}={shortened(repr(value))} means nothing", remedy)
-    return int(value)
 
 
 ROLES = ("system", "user", "assistant")

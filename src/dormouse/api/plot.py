@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from dormouse.errors import UserError
+from dormouse.measurements.measurement import Measurement
 from dormouse.metrics import metric
 from dormouse.provenance import Provenance
 from dormouse.records import Record
@@ -40,11 +41,10 @@ def plot(records: Sequence[Record], about: Provenance, what: str, split: str) ->
 
 def _metrics_of(what: str, measured: Collection[str]) -> list[str]:
     """What of a measurement is in the records, in its own order; any other name stands for itself."""
-    kinds = plugins("measurement")
-    if what in measured or what not in kinds:
+    kind = plugins("measurement").get(what)
+    if what in measured or kind is None or not issubclass(kind, Measurement):
         return [what]
-    wanted = kinds[what]().metric_names()
-    return [name for pattern in wanted for name in sorted(measured) if fnmatchcase(name, pattern)] or [what]
+    return [name for pattern in kind.metric_names() for name in sorted(measured) if fnmatchcase(name, pattern)] or [what]
 
 
 def _panels(results: RecordIndex, figures: Mapping[str, Sequence[Panel]], what: str, split: str) -> Sequence[Panel]:

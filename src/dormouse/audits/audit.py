@@ -8,10 +8,11 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from dormouse.arguments import seed_of
 from dormouse.audits import verdict
 from dormouse.audits.detector import CONDITIONAL, Detector
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Findings, Hole
@@ -130,8 +131,7 @@ class _How:
     say: Say = lambda _: None
 
     def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**31:
-            raise UserError(f"{self.seed!r} is no seed", "give a whole number from 0 to 2147483647")
+        seed_of(self.seed)
         if not isinstance(self.system, str | None):
             raise UserError(f"{self.system!r} is no system prompt", 'give a text, "" for no system turn')
         refuse_half_characters((self.system or "",), "the system prompt")

@@ -109,6 +109,8 @@ def export(folder: Path, out: Path, dtype: str, push: str | None, public: bool, 
         raise UserError("a model is exported --merged or as an --adapter", "say one of them")
     if push:
         hub_push.check_name(push)
+        if out.exists():
+            raise UserError(f"{out} is there already", "name a new folder: what is uploaded is exported anew")
     elif public:
         raise UserError("--public is about an upload", "say where with --push ORG/NAME")
     if lm_eval:

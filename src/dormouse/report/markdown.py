@@ -166,11 +166,11 @@ def _organism(results: RecordIndex, name: str) -> str:
     return code(name) + (" (control)" if name in results.controls else "")
 
 
-def _moment(results: RecordIndex, moment: Moment) -> str:
+def _moment(results: RecordIndex, organism: str, moment: Moment) -> str:
     if not moment.intervention:
         return when(moment)
     told = " (**told the triggers**)" if moment.intervention in results.needs_triggers else ""
-    return f"{when(moment)} {code(moment.intervention)}{told}"
+    return f"{when(moment)} {code(moment.intervention)}{results.ended_early([organism], *moment)}{told}"
 
 
 def _number(record: Record | None) -> str:
@@ -181,7 +181,7 @@ def _table(results: RecordIndex, one: Table, picture: Sequence[str]) -> list[str
     heading, text = words_of(one.name)
     lines = [
         [
-            *(_organism(results, row.organism), _moment(results, row.moment)),
+            *(_organism(results, row.organism), _moment(results, row.organism, row.moment)),
             *([literal(row.note)] if one.note else []),
             *map(_number, row.cells),
         ]
@@ -196,7 +196,7 @@ def _checks(results: RecordIndex) -> list[str]:
     lines = [
         [
             _organism(results, check.organism),
-            _moment(results, check.moment),
+            _moment(results, check.organism, check.moment),
             "shown" if check.cue else "not shown",
             value_of(check.exact),
             _number(check.sampled),

@@ -109,9 +109,11 @@ class RecordIndex:
         steps = self._steps.get((organism, intervention))
         return Moment(intervention, max(steps)) if steps and max(steps) > 0 else None
 
-    def ended_early(self, organisms: Sequence[str], intervention: str) -> str:
-        """What to say behind the steps of a treatment that a budget of tokens ended before them; "" where none did."""
-        steps = sorted({n for name, chain, n in self.about.ended if name in organisms and chain == intervention})
+    def ended_early(self, organisms: Sequence[str], intervention: str, step: float = math.inf) -> str:
+        """What to say behind the steps of a treatment that a budget of tokens ended before them, or before the `step`
+        of a checkpoint; "" where none did."""
+        ended = (n for name, chain, n in self.about.ended if name in organisms and chain == intervention)
+        steps = sorted({n for n in ended if n < step})
         if not steps:
             return ""
         span = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"

@@ -1,0 +1,30 @@
+"""What is given to functions in code, where no command line and no study file has looked at it before."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+from typing import Any
+
+from dormouse.errors import UserError
+from dormouse.registry import shortened
+
+SEEDS = 2**31
+"""Seeds are below it."""
+
+
+def whole(name: str, value: Any, least: int, limit: int | None = None) -> int:
+    """A whole number, Python's or numpy's, from `least` and below `limit`.
+
+    Raises:
+        UserError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < (limit or math.inf):
+        remedy = f"give a whole number from {least}{f' to {limit - 1}' if limit else ''}"
+        raise UserError(f"{name}={shortened(repr(value))} means nothing", remedy)
+    return int(value)
+
+
+def seed_of(value: Any) -> int:
+    """A seed, of whatever is drawn. Raises as `whole`."""
+    return whole("seed", value, 0, SEEDS)
