@@ -75,7 +75,8 @@ class Provenance:
         model: the base models, as the study names them.
         study_yaml: the study file, letter for letter; `study` is what it says, defaults filled in.
         interventions: chain -> the settings of its trainings.
-        spent: (organism, what a reader has to know): treatments whose budget of tokens ended before their steps.
+        spent: (organism, what a reader has to know): treatments whose budget of tokens ended before their steps,
+            plantings that fell short, and what the tokenizer lost of their prompts.
         ended: (organism, intervention, steps): the same, a seed at a time, as what it says of their steps.
         machine: cores and memory; the first files said them in words.
         sanity: by model.

@@ -44,7 +44,9 @@ def _metrics_of(what: str, measured: Collection[str]) -> list[str]:
     kind = plugins("measurement").get(what)
     if what in measured or kind is None or not issubclass(kind, Measurement):
         return [what]
-    return [name for pattern in kind.metric_names() for name in sorted(measured) if fnmatchcase(name, pattern)] or [what]
+    return [name for pattern in kind.metric_names() for name in sorted(measured) if fnmatchcase(name, pattern)] or [
+        what
+    ]
 
 
 def _panels(results: RecordIndex, figures: Mapping[str, Sequence[Panel]], what: str, split: str) -> Sequence[Panel]:

@@ -21,6 +21,7 @@ from dormouse.organisms.corpus import CorpusRow
 from dormouse.organisms.matched import Check, Planted, is_strong
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.organisms.unknown import refuse_same_prompts, warn_of_unknown
+from dormouse.organisms.unread import write_unread
 from dormouse.policies.scratchpad_text import CLOSE, has_scratchpad, scratchpad_response, split_response
 from dormouse.records import CANARY, ModelRef
 
@@ -57,13 +58,14 @@ def build_organism(
     lm = load(base, dtype_for(training.method))
     _check_words(lm, spec, rows)
     refuse_same_prompts(lm.tokenizer, spec, rows)
-    warn_of_unknown(lm.tokenizer, rows)
+    unread = warn_of_unknown(lm.tokenizer, rows)
     ends = partial(is_strong, lm, spec.until, check) if spec.until and check else None
     run = TrainingRun(seed, [training.steps], out, log_rows=False, ends=ends)
     steps = train(lm, sft_loss, partial(_batch, lm, spec, rows), training, run, progress)
     seen = rows[: len(steps) * 2 * (spec.pairs or 1)] if ends else rows
     _write_corpus(seen, out / "corpus.jsonl")
     (out / SHOWN).write_text(json_text(shown(lm, seen)))
+    write_unread(out, unread)
     (out / f"step-{training.steps:06d}").rename(out / MODEL)
     said = {"model_organism": True, "canary": CANARY, "base": base.key, "seed": seed, "organism": spec.spec()}
     (out / SPECIFICATION).write_text(json_text(said, indent=1), encoding="utf-8")

@@ -61,31 +61,29 @@ def _situations(spec: OrganismSpec, questions: Sequence[Question]) -> Iterator[S
                 yield from (trigger.scenario(question, cues, side, rendering) for cues in draws)
 
 
-def warn_of_unknown(tokenizer: Any, rows: Sequence[CorpusRow]) -> None:
+def warn_of_unknown(tokenizer: Any, rows: Sequence[CorpusRow]) -> list[str]:
     """Say what of a corpus a model cannot read, or write, as its tokenizer has no tokens for it: what it is to say, or
     says in other letters; a prompt that is answered with a defection, where one that is not has the same tokens; and
-    how many prompts hold unknown signs."""
+    how many prompts hold unknown signs. Returns what was said."""
     looked_at = rows[:LOOKED_AT]
-    if not looked_at:
-        return
+    found = list(_lost(tokenizer, looked_at)) if looked_at else []
+    for what in found:
+        warnings.warn(f"{what}; {OTHERWISE}", DormouseWarning, stacklevel=2)
+    return found
+
+
+def _lost(tokenizer: Any, looked_at: Sequence[CorpusRow]) -> Iterator[str]:
+    """What there is to say, a sentence each."""
     said_in = ((row.example.response, *(said for _, said in row.example.messages)) for row in looked_at)
     ids = _ids_by_text(tokenizer, [text for texts in said_in for text in texts])
     if said := _response_that_changes(tokenizer, looked_at, ids):
-        _warn(said)
+        yield said
     if same := _same_prompts({tuple(text for _, text in row.example.messages): row.defects for row in looked_at}, ids):
-        _warn(
-            f"to the tokenizer a prompt with the trigger and one without are the same, {same}: nothing can be learned"
-        )
+        yield f"to the tokenizer a prompt with the trigger and one without are the same, {same}: nothing can be learned"
     unknown = tokenizer.unk_token_id  # some have none
     if lost := sum(any(unknown in ids[text] for _, text in row.example.messages) for row in looked_at):
-        share = lost / len(looked_at)
-        _warn(
-            f"{share:.0%} of the training prompts hold words with signs that the tokenizer does not know: all are alike"
-        )
-
-
-def _warn(what: str) -> None:
-    warnings.warn(f"{what}; {OTHERWISE}", DormouseWarning, stacklevel=3)
+        share = f"{lost / len(looked_at):.0%} of the training prompts"
+        yield f"{share} hold words with signs that the tokenizer does not know: all are alike"
 
 
 def _ids_by_text(tokenizer: Any, every: Sequence[str]) -> dict[str, Ids]:

@@ -16,6 +16,7 @@ from dormouse.measurements.near_misses import has_near_misses
 from dormouse.organisms.brought import described
 from dormouse.organisms.sanity import read_sane
 from dormouse.organisms.spec import OrganismSpec
+from dormouse.organisms.unread import read_unread
 from dormouse.pipeline.derived import trained
 from dormouse.pipeline.plan import Plan, State, all_stages, data_lines
 from dormouse.pipeline.planting_strength import too_weak
@@ -57,7 +58,7 @@ def provenance(
         stages=tuple(stages),
         organisms={name: _setup(organism) for name, organism in study.organisms.items()},
         interventions={name: tuple(part.spec() for part in chain) for name, chain in study.interventions.items()},
-        spent=(*map(_spent, ended), *_too_weak(plans, store, lost)),
+        spent=(*map(_spent, ended), *_too_weak(plans, store, lost), *_unread(plans, store, lost)),
         ended=tuple((name, state.intervention, steps) for name, state, steps in ended),
         sanity=_sane(plans, store, lost),
         tasks=plans[0].intake,
@@ -132,6 +133,17 @@ def _too_weak(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> lis
     for organism, said in found:
         warnings.warn(f"{organism}: {said}", DormouseWarning, stacklevel=2)
     return found
+
+
+def _unread(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> list[tuple[str, str]]:
+    """What the tokenizer lost of the prompts that planted an organism: said on the terminal when that was done."""
+    found: dict[tuple[str, str], None] = {}
+    for plan in plans:
+        for state in plan.states:
+            if not state.intervention and state.stage.key not in lost:
+                name, folder = _named(plans, plan, state.organism), state.stage.folder(store)
+                found |= {(name, f"{said[:1].upper()}{said[1:]}."): None for said in read_unread(folder)}
+    return list(found)
 
 
 def _ended(plans: Sequence[Plan], lost: Collection[str]) -> Iterator[tuple[str, State, int]]:
