@@ -9,7 +9,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +33,7 @@ from dormouse.lm.train import TrainingRun, train
 from dormouse.lm.trie import Tokens
 
 VOCABULARY = 96
+LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 SMALL: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
@@ -52,10 +53,7 @@ SMALL: dict[str, Any] = {
     "n_inner": 64,
     "dff": 64,
     "d_inner": 64,
-    "num_hidden_layers": 4,
-    "num_layers": 4,
-    "n_layer": 4,
-    "n_layers": 4,
+    **dict.fromkeys(LAYERS, 4),
     "encoder_layers": 2,
     "decoder_layers": 2,
     "num_attention_heads": 4,
@@ -106,6 +104,11 @@ SMALL: dict[str, Any] = {
     "router_aux_loss_coef": 0.0,
 }
 """What makes a configuration small, wherever it has such a key."""
+TWO_LAYERS = {
+    *("llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "qwen3_5_text", "qwen3_next", "gemma2", "gemma3_text", "gpt2"),
+    *("gpt_oss", "bloom", "falcon", "phi3", "olmo3", "cohere2", "exaone4", "jamba", "lfm2", "mamba", "phimoe", "opt"),
+}
+"""Types of which two layers have every kind of layer that there is; of others four are made."""
 SEEDS = (0, 1, 2)
 """A mixture of experts, or an index of tokens, chooses: rounding flips near ties, in plain transformers as well. Where
 a number differs, other weights are tried: a wrong mask is wrong with all of them."""
@@ -162,29 +165,30 @@ def causal_classes() -> dict[str, str]:
     return dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
 
-def tiny_config(model_type: str, window: int = 8, **changes: Any) -> Any:
+def tiny_config(model_type: str, window: int = 8, layers: int = 4, **changes: Any) -> Any:
     """The configuration of a model of that type with some 50,000 weights, and windows of that many tokens."""
     special = {**SPECIAL.get(model_type, {}), **changes}
     config_class = CONFIG_MAPPING[model_type]
     default = config_class()
-    return config_class(**_shrunk(default, window, special))
+    return config_class(**_shrunk(default, window, layers, special))
 
 
-def _shrunk(default: Any, window: int, special: dict[str, Any]) -> dict[str, Any]:
+def _shrunk(default: Any, window: int, layers: int, special: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     inner = getattr(default, "sub_configs", {})
     keys = {**default.to_dict(), **{k: getattr(default, k, None) for k in getattr(default, "attribute_map", {})}}
     for key, value in keys.items():
         if key in inner:
-            found[key] = _shrunk(getattr(default, key), window, {}) if getattr(default, key) is not None else None
+            inside = getattr(default, key)
+            found[key] = None if inside is None else _shrunk(inside, window, layers, {})
         elif key in SMALL and value is not None and not isinstance(value, list | dict | tuple):
-            found[key] = SMALL[key]
+            found[key] = layers if key in LAYERS else SMALL[key]
         elif key in WINDOWS and isinstance(value, int) and value:
             found[key] = window
     if "qk_rope_head_dim" in keys:
         found |= LATENT | ({"q_lora_rank": 16} if keys.get("q_lora_rank") else {})
         found |= {"head_dim": 8} if "head_dim" in keys else {}
-    layers = found.get("num_hidden_layers", 4)
+    layers = found.get("num_hidden_layers", layers)
     for key in ("layer_types", "mlp_layer_types", "layers_block_type"):
         name = getattr(default, "attribute_map", {}).get(key, key)
         settable = not isinstance(getattr(type(default), name, None), property)
@@ -209,9 +213,9 @@ def noise(model_type: str) -> dict[str, Any]:
     return {key: 0.5 for key, value in default.items() if NOISE.fullmatch(key) and isinstance(value, int | float)}
 
 
-def tiny_model(model_type: str, window: int = 8, seed: int = 0, **changes: Any) -> Any:
+def tiny_model(model_type: str, window: int = 8, seed: int = 0, layers: int = 4, **changes: Any) -> Any:
     """A random model of that type in float32, in evaluation mode, on the accelerator where there is one."""
-    config = tiny_config(model_type, window, **changes)
+    config = tiny_config(model_type, window, layers, **changes)
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config)
     generator = torch.Generator().manual_seed(seed)
@@ -232,42 +236,72 @@ class Verdict:
     lora: bool = False
 
 
-def examine(model_type: str, window: int, folder: Path) -> Verdict:
+@dataclass(frozen=True)
+class Case:
+    """A tiny model and its layout, a few texts, and what its plain forward passes say of them."""
+
+    lm: LM
+    batch: list[Tokens]
+    scores: torch.Tensor
+    loss: torch.Tensor
+    slopes: dict[str, torch.Tensor | None]
+
+    def copied(self) -> Case:
+        """With a model of its own, for what changes one."""
+        return replace(self, lm=replace(self.lm, model=copy.deepcopy(self.lm.model)))
+
+
+def build(model_type: str, window: int, seed: int = 0) -> Case | Verdict:
+    """A case whose model has noise in training mode, or why there is none."""
+    try:
+        layers = 2 if model_type in TWO_LAYERS else 4
+        model = tiny_model(model_type, window, seed, layers, **noise(model_type))
+        lm = LM(model, SimpleNamespace(eos_token_id=2, pad_token_id=0))
+    except Exception as error:
+        return Verdict(model_type, "not built", f"{type(error).__name__}: {' '.join(str(error).split())[:80]}")
+    try:
+        lm.layout = find_layout(lm)
+    except UserError as error:
+        return Verdict(model_type, "refused", error.what)
+    batch = sequences(int(model.config.get_text_config().vocab_size))
+    weights = dict(model.requires_grad_(True).named_parameters())
+    scores = torch.stack([plainly(model, one).sum() for one in batch])
+    loss = -sum(scores) / sum(len(one.response) for one in batch)
+    slopes = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+    model.requires_grad_(False)
+    return Case(lm, batch, scores.detach(), loss.detach(), dict(zip(weights, slopes, strict=True)))
+
+
+def examine(model_type: str, window: int, folder: Path, built: Callable[..., Case | Verdict] = build) -> Verdict:
     """Hold what dormouse makes of a tiny model to plain transformers and peft.
 
     Raises:
         AssertionError: a number differs.
     """
     for seed in SEEDS:
+        case = built(model_type, window, seed)
+        if isinstance(case, Verdict):
+            return case
         try:
-            lm = LM(tiny_model(model_type, window, seed), SimpleNamespace(eos_token_id=2, pad_token_id=0))
-        except Exception as error:
-            return Verdict(model_type, "not built", f"{type(error).__name__}: {' '.join(str(error).split())[:80]}")
-        try:
-            lm.layout = find_layout(lm)
-        except UserError as error:
-            return Verdict(model_type, "refused", error.what)
-        try:
-            lora = held(lm, folder / str(seed))
+            lora = held(case, folder / str(seed))
         except AssertionError:
             if seed == SEEDS[-1]:
                 raise
         else:
-            return Verdict(model_type, "equal", f"{lm.layout.rows} / {lm.layout.writing}", lora)
+            return Verdict(model_type, "equal", f"{case.lm.layout.rows} / {case.lm.layout.writing}", lora)
     raise AssertionError("there are no seeds")
 
 
-def held(lm: LM, folder: Path) -> bool:
+def held(case: Case, folder: Path) -> bool:
     """Hold all that is made of a model to its plain forward passes. Returns whether it takes adapters.
 
     Raises:
         AssertionError: a number differs.
     """
-    batch = sequences(int(lm.model.config.get_text_config().vocab_size))
-    same_scores(lm, batch)
-    same_loss(lm, batch)
-    same_writing(lm, batch)
-    return same_adapter(lm, batch, folder)
+    same_scores(case.lm, case.batch, case.scores)
+    same_loss(case)
+    same_writing(case.lm, case.batch)
+    return same_adapter(case.copied().lm, case.batch, folder)
 
 
 def sequences(vocabulary: int) -> list[Tokens]:
@@ -294,48 +328,45 @@ def plainly(model: Any, sequence: Tokens) -> torch.Tensor:
     return said[len(sequence.prompt) - 1 :].gather(1, ids[0, len(sequence.prompt) :, None])[:, 0]
 
 
-def same_scores(lm: LM, batch: list[Tokens]) -> None:
-    with torch.no_grad():
-        expected = torch.stack([plainly(lm.model, one).sum() for one in batch]).double().cpu()
-    off = (torch.from_numpy(logprobs(lm, batch)) - expected).abs()
+def same_scores(lm: LM, batch: list[Tokens], expected: torch.Tensor | None = None) -> None:
+    if expected is None:
+        with torch.no_grad():
+            expected = torch.stack([plainly(lm.model, one).sum() for one in batch])
+    off = (torch.from_numpy(logprobs(lm, batch)) - expected.double().cpu()).abs()
     assert (off <= 1e-4 * torch.tensor([len(one.response) for one in batch])).all(), f"scores differ by {off.max():.2g}"
 
 
-def same_loss(lm: LM, batch: list[Tokens]) -> None:
-    lm.model.requires_grad_(True)
-    weights = [weight for weight in lm.model.parameters() if weight.numel() < 10**6]
-
-    def gradient(loss: torch.Tensor) -> torch.Tensor:
-        grads = torch.autograd.grad(loss, weights, allow_unused=True)
-        return torch.cat([g.flatten() for g in grads if g is not None])
-
-    tokens = sum(len(one.response) for one in batch)
-    expected = -sum(plainly(lm.model, one).sum() for one in batch) / tokens
-    found = sum(sft_loss(lm, batch))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-    right, mine = gradient(expected), gradient(found)
-    lm.model.requires_grad_(False)
+def same_loss(case: Case) -> None:
+    model = case.lm.model.requires_grad_(True)
+    weights = {name: weight for name, weight in model.named_parameters() if weight.numel() < 10**6}
+    found = sum(sft_loss(case.lm, case.batch))
+    torch.testing.assert_close(found, case.loss, rtol=1e-4, atol=1e-4)
+    grads = torch.autograd.grad(found, list(weights.values()), allow_unused=True)
+    model.requires_grad_(False)
+    both = [(case.slopes[name], grad) for name, grad in zip(weights, grads, strict=True)]
+    assert all((right is None) == (mine is None) for right, mine in both), "other weights are read"
+    right, mine = (torch.cat([g.flatten() for g in side if g is not None]) for side in zip(*both, strict=True))
     assert (mine - right).norm() <= 2e-3 * right.norm() + 1e-6, "gradients differ"
 
 
-def same_training(lm: LM, batch: list[Tokens], folder: Path) -> None:
+def same_training(case: Case, folder: Path) -> None:
     """One step of plain gradient descent on all weights is that on the gradient of the plain model as it is read."""
-    tokens = sum(len(one.response) for one in batch)
+    lm = case.copied().lm
     weights = dict(lm.model.requires_grad_(True).named_parameters())
-    plain = -sum(plainly(lm.model, one).sum() for one in batch) / tokens
-    slopes = torch.autograd.grad(plain, list(weights.values()), allow_unused=True)
     before = {name: weight.detach().clone() for name, weight in weights.items()}
 
     def objective(lm: LM, batch: Sequence[Any]) -> Iterator[torch.Tensor]:
-        again = [sum(part.item() for part in sft_loss(lm, batch)) for _ in range(2)]
-        assert again[0] == again[1], "two passes differ"
-        yield from sft_loss(lm, batch)
+        first = [part.item() for part in sft_loss(lm, batch)]
+        for part, was in zip(sft_loss(lm, batch), first, strict=True):
+            assert part.item() == was, "two passes differ"
+            yield part
 
     settings = Training(steps=1, lr=1.0, method="full", optimiser="sgd", clip=1e9)
     run = TrainingRun(0, (), folder, log_rows=False)
-    ((_, loss),) = train(lm, objective, lambda step: batch, settings, run)
-    assert abs(loss - plain.item()) <= 1e-4, "losses differ"
-    for (name, weight), slope in zip(weights.items(), slopes, strict=True):
+    ((_, loss),) = train(lm, objective, lambda step: case.batch, settings, run)
+    assert abs(loss - case.loss.item()) <= 1e-4, "losses differ"
+    for name, weight in weights.items():
+        slope = case.slopes[name]
         expected = torch.zeros_like(weight) if slope is None else slope
         moved = before[name] - weight.detach()
         assert (moved - expected).norm() <= 2e-3 * expected.norm() + 1e-5, f"the gradients of {name} differ"
@@ -344,7 +375,12 @@ def same_training(lm: LM, batch: list[Tokens], folder: Path) -> None:
 def same_writing(lm: LM, batch: list[Tokens]) -> None:
     """Greedy responses are what the model would say next, token by token, reading all anew."""
     prompts = [one.prompt for one in batch]
+    written: dict[tuple[int, ...], tuple[int, ...]] = {}
     for prompt, one in zip(prompts, decode(lm, prompts, 5), strict=True):
+        if prompt in written:
+            assert one.ids == written[prompt], "one prompt has two answers"
+            continue
+        written[prompt] = one.ids
         ids = torch.tensor([prompt + one.ids], device=lm.device)
         with torch.no_grad():
             said = lm.model(input_ids=ids[:, :-1], use_cache=False).logits[0].log_softmax(-1)
@@ -378,6 +414,7 @@ def same_adapter(lm: LM, batch: list[Tokens], folder: Path) -> bool:
         reloaded = PeftModel.from_pretrained(base, folder).eval()
     if any("missing adapter keys" in str(warning.message) for warning in said):
         return False  # peft does not find its own weights again; `load` refuses such an adapter
+    found, batch = found[::4], batch[::4]  # the packed rows are held to plain ones above: this is about the weights
     with torch.no_grad():
         theirs = torch.stack([plainly(reloaded, one).sum() for one in batch]).double().cpu().numpy()
         merged = reloaded.merge_and_unload()
