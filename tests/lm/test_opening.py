@@ -32,7 +32,7 @@ SECONDS = 20
 
 @pytest.fixture(autouse=True)
 def _limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(opening, "LIMITS", Limits(seconds=20 if LONG else 3, bytes=1_500_000_000))
+    monkeypatch.setattr(opening, "LIMITS", Limits(seconds=20 if LONG else 2, bytes=1_500_000_000))
     monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
 
 
@@ -121,7 +121,7 @@ def panic() -> None:
 
 DEEDS = {
     "grows": (grow, "too much memory: more than 0.2 GB"),
-    "spins": (spin, "no end within 1 seconds"),
+    "spins": (spin, "no end within 0.2 seconds"),
     "sleeps": (lambda: time.sleep(60), "no end within 2 seconds"),
     "writes": (write, "File too large"),
     "panics": (panic, "panicked at src/lib.rs"),
@@ -141,7 +141,8 @@ def test_what_a_child_may_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         does()
 
     before = psutil.Process().children()
-    fault = attempt(work, Limits(seconds=1, wall=2.0 if deed == "sleeps" else 60.0, bytes=200_000_000))
+    seconds, wall = 0.2 if deed == "spins" else 20, 2.0 if deed == "sleeps" else 60.0
+    fault = attempt(work, Limits(seconds, wall, bytes=200_000_000))
     assert fault is not None
     assert (fault.step, message in fault.what) == ("second", True), fault
     assert not (tmp_path / "written").exists() or not (tmp_path / "written").read_text()

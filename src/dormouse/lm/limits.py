@@ -7,6 +7,7 @@ a stranger's file decides about, and what it says is all that comes back.
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import select
@@ -29,7 +30,7 @@ Say = Callable[[str], None]
 class Limits:
     """Seconds of processor time, seconds in all, and bytes beside what this process has already."""
 
-    seconds: int = 20
+    seconds: float = 20
     wall: float = 90.0
     bytes: int = 3_000_000_000
 
@@ -66,7 +67,7 @@ def attempt(work: Callable[[Say], None], limits: Limits) -> Fault | None:
     if said and "end" in said[-1]:
         return Fault(step, *said[-1]["end"]) if said[-1]["end"] else None
     ended = os.waitstatus_to_exitcode(status)
-    if late or ended == -signal.SIGXCPU:
+    if late or ended in (-signal.SIGXCPU, -signal.SIGPROF):
         return Fault(step, f"it comes to no end within {limits.wall if late else limits.seconds:g} seconds")
     return Fault(step, f"the process that opens it ends with signal {-ended}")
 
@@ -99,7 +100,9 @@ def _work(work: Callable[[Say], None], limits: Limits, writer: int) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for file in _open_files() - {nowhere, writer}:  # stderr too: Rust says there that it panics
             os.dup2(nowhere, file)
-        _limit(resource.RLIMIT_CPU, limits.seconds)
+        _limit(resource.RLIMIT_CPU, math.ceil(limits.seconds))
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, limits.seconds)  # the limit above knows whole seconds alone
         _limit(resource.RLIMIT_AS, _size() + limits.bytes)
         _limit(resource.RLIMIT_FSIZE, 0)
         _limit(resource.RLIMIT_CORE, 0)
