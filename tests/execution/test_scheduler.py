@@ -85,14 +85,16 @@ def swallow(out: Path, tick) -> None:
 
 
 def diamonds(store: Store, n: int, top=None) -> list[Stage]:
-    """n independent diamonds of four stages, parents first. `top` takes the place of the first stage's work."""
+    """n independent diamonds of four stages, parents first. `top` takes the place of the work of the first stage, of
+    the first diamond or of each that it names."""
+    tops = top if isinstance(top, dict) else {0: top} if top else {}
     stages = []
     for i in range(n):
         made: dict[str, Stage] = {}
         for name, parents in (("a", ()), ("b", ("a",)), ("c", ("a",)), ("d", ("b", "c"))):
             above = tuple(made[p] for p in parents)
             work = partial(join, tuple(p.folder(store) for p in above), f"{name}{i}")
-            work = top if top and not i and not parents else work
+            work = work if parents else tops.get(i, work)
             made[name] = Stage("part", f"{name}{i}", f"{name}{i}", {}, above, work)
         stages += made.values()
     return stages
