@@ -173,6 +173,15 @@ def test_replicates_that_are_all_lost_in_part_have_no_components() -> None:
     assert replicated._components({0: of_seed, 1: of_seed}) == {}
 
 
+def test_questions_that_differ_from_seed_to_seed_have_no_spread_of_their_own() -> None:
+    def of(seed: int) -> Any:
+        items = (f"a of {seed}", f"b of {seed}")
+        return [(reading(i, 0), Sample("defection_rate", "test", items, (0.1 * i, 0.3))) for i in (0, 1)]
+
+    alike, others = replicated._components({0: of(0), 1: of(0)}), replicated._components({0: of(0), 1: of(1)})
+    assert alike.keys() - others.keys() == {"spread_of_questions"}
+
+
 def test_a_seed_that_lost_a_planting_is_left_out_of_that_arm_alone() -> None:
     """After a treatment there was one planting, before it two: their ratio was of different policies."""
     of = ("defection_rate", "test", None)

@@ -97,7 +97,8 @@ def _components(by_seed: Mapping[int, Sequence[ReadSample]]) -> dict[str, Estima
     for name, mean_square, freedom, many in levels:
         found[name] = _component((mean_square, freedom), below, many, seeds)
         below = (mean_square, freedom)
-    if questions > 1:
+    asked = {sample.items for some in by_seed.values() for _, sample in some}
+    if questions > 1 and len(asked) == 1:  # others are in the spread of seeds
         found[SPREADS[3]] = _of_questions(values.mean(axis=(1, 2)))
     return found
 
