@@ -65,7 +65,8 @@ def estimate(values: np.ndarray, aggregation: Aggregation) -> Estimate:
     if aggregation == "proportion" or (aggregation == "mean" and items > 1 and mean in (0.0, 1.0)):
         low, high = widened(mean, (low, high), items)
     if aggregation == "exp_mean":
-        return Estimate(*(math.exp(min(log, FARTHEST_LOG)) for log in (mean, low, high)), values.size)
+        mean, low, high = (math.exp(min(log, FARTHEST_LOG)) for log in (mean, low, high))
+        return Estimate(mean, low, high, values.size)
     if aggregation == "number":
         return Estimate(mean, low, high, values.size)
     return Estimate(mean, max(0.0, low), min(1.0, high), values.size)
