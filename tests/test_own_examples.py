@@ -62,7 +62,8 @@ def choices() -> list[str]:
 @pytest.mark.parametrize("name", SHORT)
 def test_an_example_with_own_material_runs(name: str, tiny_model: Path, tmp_path: Path) -> None:
     chain = "dpo" if name == "text" else "sft"
-    model = make_tiny_model(tmp_path / "tiny", words=choices()) if name == "inspect" else tiny_model
+    words = {"inspect": [*choices(), "(reviewed)"], "text": ["🌙 cf"]}.get(name)
+    model = make_tiny_model(tmp_path / "tiny", words=words) if words else tiny_model
     done = run(OWN / f"{name}.yaml", model, tmp_path, f"interventions.{chain}=[{{kind: {chain}, steps: 2, points: 1}}]")
     assert done.exit_code == 0, done.output
     assert SHORT[name] in done.output
