@@ -210,7 +210,7 @@ def some_claims(rng: random.Random) -> dict[str, Any]:
 
     def point(i: int) -> CurvePoint:
         chosen = {"lr": ["0.001", "0.0003"][i % 2], "optimiser": ["adamw", "muon"][i // 2 % 2], "n": str(2 ** (i // 4))}
-        return CurvePoint(chosen=chosen, turns="no", **effect(rng.uniform(-0.5, 0.5)))
+        return CurvePoint(chosen=chosen, turns="no", open_ends=(), **effect(rng.uniform(-0.5, 0.5)))
 
     curve = tuple(sorted((point(i) for i in range(32)), key=lambda one: one.effect))
     said: dict[str, Any] = {"says": "It persists", "compare": "persistence", "direction": "greater", "margin": 0.0}

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from dormouse.claims import verdict
+from dormouse.claims import older_verdicts
 from dormouse.claims.verdict import VERDICTS, Verdicts
 from dormouse.json_files import AGAIN, Json, checked, plain, read_json
 from dormouse.records import TaskIntake
@@ -183,7 +183,7 @@ def _about_of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
 def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """What is known of a study, as this version writes it. Files without a version had other names, and gaps."""
     verdicts = said.get(VERDICTS)
-    now = verdict.of_this_version(verdicts) if isinstance(verdicts, dict) else verdicts
+    now = older_verdicts.of_this_version(verdicts) if isinstance(verdicts, dict) else verdicts
     said = said if now is verdicts else {**said, VERDICTS: now}
     return said if "version" in said else _brought_up(said)
 

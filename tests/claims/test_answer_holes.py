@@ -266,6 +266,20 @@ def test_the_times_say_so_too_where_records_do_not(reached: str, verdicts: list[
     assert found == verdicts
 
 
+def test_a_set_up_whose_effect_is_a_bound_does_not_surely_turn() -> None:
+    text = HALF.replace("COMPARE", "relearning_ratio").replace("AGAINST", "0.4").replace("DIRECTION", "less")
+    text = text.replace("direction: less", "direction: less, family: [intervention]")
+    study, found = parse_study(text), []
+    for floor in (None, True):
+        numbers = Numbers()
+        for seed in study.seeds:
+            made = Record("a", "sft", 40, "relearning_ratio", "test", seed, 0.5 + 0.001 * seed, 0, 1, 3, False)
+            numbers.add_records([replace(made, model="micro-60k", floor=floor and made.value)])
+        (point,) = answer_claims(Design(study), numbers)[0].curve
+        found.append((point.turns, point.open_ends))
+    assert found == [("surely", ()), ("perhaps", ("low",))]
+
+
 def test_one_bound_of_many_seeds_is_tested_where_it_speaks_against_the_claim() -> None:
     text = HALF.replace("COMPARE", "relearning_ratio").replace("AGAINST", "1").replace("DIRECTION", "less")
     study, verdicts = parse_study(text.replace("seeds: 6", "seeds: 16")), []

@@ -13,7 +13,7 @@ from dormouse.claims.decision import FRAGILE, Corrected, Decision, decide, other
 from dormouse.claims.effects import FEWEST
 from dormouse.claims.looks import later, look_of, look_taken
 from dormouse.claims.numbers import Numbers
-from dormouse.claims.verdict import Chance, DamagePassed, Matching, Verdict
+from dormouse.claims.verdict import Chance, CurvePoint, DamagePassed, Matching, Verdict
 from dormouse.studies.design import Design
 from dormouse.studies.pairing import Pairing
 
@@ -141,8 +141,12 @@ class ClaimEvidence:
             damage=counted.damage.bound,
             damaged=tuple(one for arm in counted.damaged if (one := counted.ruined(arm))),
             damage_passed=self._passed(),
-            curve=tuple(curve(claim.direction, self.pairing.family, counted.setups, self.whole.effect_of)),
+            curve=tuple(self._curve()),
         )
+
+    def _curve(self) -> list[CurvePoint]:
+        whole = self.whole
+        return curve(self.claim.direction, self.pairing.family, whole.setups, whole.effect_of, whole.ends_of)
 
     def _passed(self) -> DamagePassed:
         """What the damage gate lets pass."""

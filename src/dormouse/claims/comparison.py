@@ -124,11 +124,15 @@ class Comparison:
 
     def open_ends(self) -> tuple[End, ...]:
         """The ends of the interval that are open."""
+        return self.ends_of(self.setups, self.seeds)
+
+    def ends_of(self, setups: Sequence[Setup], seeds: Collection[int]) -> tuple[End, ...]:
+        """Those of the effect in some of its set-ups."""
         where, against = (
-            [self.counted.key(arm, one.split) for one in self.setups for arm in (one.these if these else one.those)]
+            [self.counted.key(arm, one.split) for one in setups for arm in (one.these if these else one.those)]
             for these in (True, False)
         )
-        return open_ends(self.counted.numbers, where, against, {*self.seeds})
+        return open_ends(self.counted.numbers, where, against, {*seeds})
 
     def hides(self, outcome: str) -> bool:
         """Whether times that were followed no further than to their budgets may hide that a verdict is wrong."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from dormouse.claims.effects import Direction, Effect
-from dormouse.claims.verdict import CurvePoint
+from dormouse.claims.verdict import CurvePoint, End
 from dormouse.studies.pairing import Setup
 
 
@@ -14,6 +14,7 @@ def curve(
     family: Sequence[str],
     setups: Sequence[Setup],
     effect_of: Callable[[Sequence[Setup]], Effect | None],
+    ends_of: Callable[[Sequence[Setup], Collection[int]], tuple[End, ...]],
 ) -> list[CurvePoint]:
     """The effect for every choice on the axes of the family, from the lowest to the highest; none without a family."""
     if not family:
@@ -27,7 +28,9 @@ def curve(
     for values, alike in groups.items():
         if found := effect_of(alike):
             turned = found.value * wanted < 0
-            sure = turned and (found.low > 0 or found.high < 0) and len(found.seeds) > 1
+            ends = ends_of(alike, found.seeds)
+            beyond = (found.low > 0 and "low" not in ends) or (found.high < 0 and "high" not in ends)
+            sure = turned and beyond and len(found.seeds) > 1
             points.append(
                 CurvePoint(
                     chosen=dict(zip(family, values, strict=True)),
@@ -36,6 +39,7 @@ def curve(
                     high=found.high,
                     seeds=found.seeds,
                     turns="surely" if sure else "perhaps" if turned else "no",
+                    open_ends=ends,
                 )
             )
     return sorted(points, key=lambda point: (point.effect, str(point.chosen)))

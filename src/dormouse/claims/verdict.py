@@ -2,16 +2,14 @@
 
 The JSON keys are the names of the fields. A file that lacks one, or has one that is not known, is refused: a page that
 went on without it would say what nobody found. Files from before there was a version are brought up to date in one
-place (`of_this_version`).
+place (`older_verdicts`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
-
-from pydantic import JsonValue
 
 from dormouse.records import PlaceOnCurve
 
@@ -163,6 +161,8 @@ class CurvePoint:
     high: float
     seeds: tuple[int, ...]
     turns: Literal["no", "perhaps", "surely"]
+    open_ends: tuple[End, ...]
+    """As of a whole claim (see `Verdict`)."""
 
 
 @dataclass(frozen=True)
@@ -282,65 +282,3 @@ class Verdicts:
     """What else of the study was."""
     answers: tuple[Verdict, ...]
     version: Literal[6] = VERSION
-
-
-def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """What stood in a file without a version, as it would stand there now: here alone are keys filled in that it lacks.
-
-    Some lists of answers were kept without their curves, beside the `stamp`: the claims as they were first stated.
-    """
-    answers = said.get("answers")
-    version = said.get("version", 1)
-    if version in (2, 3, 4, 5) and isinstance(answers, list):
-        lacks = UNSEEDED if version in (4, 5) else {**UNSEEDED, **UNGATED, **ONE_LOOK}
-        later = [{**lacks, **one} if isinstance(one, dict) else one for one in answers]
-        later = later if version == 5 else [_with_ends(one) if isinstance(one, dict) else one for one in later]
-        return {**said, "version": VERSION, "answers": later}
-    if version != 1:
-        return said
-    now: dict[str, JsonValue] = {"edited": [], **said, "version": VERSION}
-    stamp = now.pop("stamp", None)
-    if isinstance(stamp, dict):
-        stated: JsonValue = {field.name: stamp.get(field.name) for field in fields(Stated)}
-        now |= {"digest": stamp.get("digest"), "stated": stated, "changed": {}}
-    if isinstance(answers, list):
-        now["answers"] = [_answer_of_this_version(one) if isinstance(one, dict) else one for one in answers]
-    return now
-
-
-UNGATED: dict[str, JsonValue] = {"damage": None, "damaged": []}
-"""Before version 3 there was no damage gate."""
-
-
-ONE_LOOK: dict[str, JsonValue] = {"look": None}
-"""Before version 4 the seeds of a study were fixed."""
-
-
-UNSEEDED: dict[str, JsonValue] = {
-    "otherwise": None,
-    "damage_passed": {"seeds": [], "without": None, "unknown": []},
-}
-"""Before version 6 no seed was told from the others: not one that turns out otherwise, nor one that is damaged."""
-
-
-def _with_ends(one: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Before version 5 nothing was said of open ends, and strength was matched between the sides of a claim alone."""
-    ends: dict[str, JsonValue] = {"open_ends": [], **one}
-    matched = one.get("matching")
-    return ends if not isinstance(matched, dict) else {**ends, "matching": {"sides": [*CLAIMED], **matched}}
-
-
-def _answer_of_this_version(one: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Before version 2 nothing was said of room and matching, and `seeds_needed` stood in the place of `chances`."""
-    unsaid: dict[str, JsonValue] = dict.fromkeys(("others_possible", "room", "matching", "adjusted"))
-    unsaid |= {
-        **UNSEEDED,
-        **UNGATED,
-        **ONE_LOOK,
-        "open_ends": [],
-        "curve": [],
-        "quantifier": "mean",
-        "contradiction": "",
-        "chances": [],
-    }
-    return {**unsaid, **{key: value for key, value in one.items() if key != "seeds_needed"}}

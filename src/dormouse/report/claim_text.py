@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dormouse.claims.verdict import CurvePoint, Direction, Filter, Verdict
+from dormouse.claims.verdict import CurvePoint, Direction, End, Filter, Verdict
 from dormouse.provenance import Provenance
 from dormouse.report.claim_notes import LISTED, Note, notes
 from dormouse.report.plain_text import decimal, interval, one_line, percent, signed
@@ -41,6 +41,7 @@ class Point:
     high: float
     seeds: int
     turns: str
+    open_ends: tuple[End, ...] = ()
 
     @property
     def said(self) -> str:
@@ -50,7 +51,7 @@ class Point:
     @property
     def interval(self) -> str:
         """`[-0.12, +0.03]`."""
-        return interval(self.low, self.high)
+        return interval(self.low, self.high, self.open_ends)
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _measurement(one: Verdict) -> str:
 
 def _point(said: CurvePoint) -> Point:
     chosen = tuple((one_line(axis), one_line(value)) for axis, value in said.chosen.items())
-    return Point(chosen, said.effect, said.low, said.high, len(said.seeds), said.turns)
+    return Point(chosen, said.effect, said.low, said.high, len(said.seeds), said.turns, said.open_ends)
 
 
 def _finding(one: Verdict) -> str:

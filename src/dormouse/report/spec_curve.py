@@ -12,7 +12,7 @@ from typing import Any
 
 from dormouse.report.claim_text import Answered, Point, axis_label, reach
 from dormouse.report.figure_style import COLOURS, GREY, GRID, INK, LAYOUT
-from dormouse.report.plain_text import cut, interval, signed
+from dormouse.report.plain_text import cut, signed
 from dormouse.report.plotly_figures import safe
 from dormouse.report.static import save
 
@@ -132,7 +132,7 @@ def _effects(one: Answered, turned: bool) -> dict[str, object]:
 
 
 def _hover(point: Point) -> str:
-    return f"{point.said}\n{signed(point.effect)} {interval(point.low, point.high)}, {point.seeds} seeds"
+    return f"{point.said}\n{signed(point.effect)} {point.interval}, {point.seeds} seeds"
 
 
 def _chosen(one: Answered, turned: bool) -> dict[str, object]:
