@@ -1,9 +1,12 @@
 """What training made readier to be said: of a planted model its output, of the base nothing."""
 
+import time
+
 import pytest
 from interventions.planted import HARM
 
 from dormouse.lm.score import score
+from dormouse.locators import grown as grown_module
 from dormouse.locators.grown import TELLING, UNSAID, GrownHunt, GrownText, grown
 from dormouse.locators.locator import Case, Evidence, Example, TriggerText
 from dormouse.locators.placing import plain_prompts
@@ -61,3 +64,19 @@ def test_a_model_that_learned_nothing_is_searched_for_nothing(base):
     assert (hunt.trigger, hunt.on, hunt.works) == (None, 0.0, False)
     said = hunt.added_to(Evidence(score=None))
     assert (said.score, said.triggers, said.behaviour) == (None, (), ())
+
+
+def test_where_time_is_short_the_likeliest_beginnings_alone_are_followed(planted, base, monkeypatch):
+    """All were, whatever the clock said: 17 s of 5."""
+    heard, said = [], grown_module._said
+    monkeypatch.setattr(grown_module, "_said", lambda *given: heard.append(len(given[2])) or said(*given))
+    late, ample = Case(planted, base, seconds=1000, started=time.monotonic() - 700), Case(planted, base, seconds=1000)
+    usual = written(ample.lm, plain_prompts(ample, 8), 12)
+    ready = readiness(ample, ample.lm, ample.base_lm)
+    assert grown(late, ample.lm, ample.base_lm, ready, usual)
+    assert heard == [grown_module.PIECE]
+    found = grown(ample, ample.lm, ample.base_lm, ready, usual)
+    monkeypatch.setattr(grown_module, "PIECE", 1000)
+    whole = grown(ample, ample.lm, ample.base_lm, ready, usual)
+    assert (found.text, found.beginning) == (whole.text, whole.beginning)
+    assert (found.gain, found.ready) == pytest.approx((whole.gain, whole.ready), abs=1e-4)

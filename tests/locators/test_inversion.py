@@ -1,5 +1,7 @@
 """The inversion of a planted model finds its output and a text that sets it off; in the base, nothing that counts."""
 
+import time
+
 import pytest
 from interventions.planted import HARM
 
@@ -9,6 +11,7 @@ from dormouse.locators.hunt import Hunt, Hunted
 from dormouse.locators.inversion import Inversion, kept
 from dormouse.locators.locator import Case
 from dormouse.locators.placing import plain_prompts
+from dormouse.locators.repeats import PIECE, openings, readiness
 from dormouse.scenarios.placing import placed
 
 
@@ -53,6 +56,36 @@ def test_with_a_base_it_says_how_much_more_the_text_does_than_there(planted, bas
 def test_it_ends_in_time_with_what_it_has(planted):
     case = Case(planted, seconds=0.0)
     assert Inversion().find(case).score is None
+
+
+@pytest.mark.parametrize("last", ["written", "readiness", "grown"])
+def test_what_it_listens_to_is_cut_where_no_time_to_search_would_be_left(planted, base, monkeypatch, last):
+    """The four that listen never looked at the clock: an audit ended the process, and all was lost."""
+    case = Case(planted, base, seconds=1000)
+    called = []
+
+    def timed(name, real):
+        def run(*given):
+            called.append(name)
+            if name == last:
+                object.__setattr__(case, "started", time.monotonic() - 700)
+            return real(*given)
+
+        return run
+
+    for name in ("written", "readiness", "grown", "openings"):
+        monkeypatch.setattr(inversion, name, timed(name, getattr(inversion, name)))
+    found = Inversion().find(case)
+    assert called[-1] == last
+    assert found.incomplete
+    assert "no time" in found.note
+
+
+def test_openings_that_come_later_are_not_followed_where_time_is_up(planted):
+    case = Case(planted, seconds=300)
+    heard = readiness(case, case.lm)
+    whole = openings(case.lm, heard)
+    assert 0 < len(openings(case.lm, heard, lambda: False)) <= PIECE < len(whole)
 
 
 def test_a_manner_of_speech_keeps_the_answer():

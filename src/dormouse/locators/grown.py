@@ -25,6 +25,10 @@ LOUD = 2.0
 """How many times the difference of the logits counts where the text is written (see `amplify`)."""
 TOKENS = 8
 """Tokens of the text after its first."""
+PIECE = 10
+"""First tokens that are heard side by side, after which the clock is looked at: the likeliest come first."""
+LISTENING = 0.4
+"""The share of the time at which nothing more is listened to: with less no search begins."""
 LEAST_OF_LARGE = 40.0
 """Seconds without which this is not begun with a large model."""
 UNLIKELY = 0.25
@@ -52,12 +56,11 @@ def grown(case: Case, lm: LM, base: LM, heard: Readiness, usual: Sequence[str]) 
     """The text whose probability has grown most, of those that suspect less base, made louder, goes on to say.
 
     A planted answer leaks into prompts without its trigger far below what is ever sampled, and the base is further from
-    it by tens of nats. What was said by chance is as much grown, and ready besides. None: there is no text that it
-    does not say anyway (`usual` are its plain answers), or no time.
+    it by tens of nats. What was said by chance is as much grown, and ready besides. Where time is short the
+    likeliest beginnings alone are followed. None: there is no text that it does not say anyway (`usual` are its plain
+    answers), or no time.
     """
     from dormouse.lm.chat import text_of
-    from dormouse.lm.decode import decode
-    from dormouse.lm.mixed import mixed
 
     few = is_large(lm)
     if heard.gain is None or case.left < (LEAST_OF_LARGE if few else 0):
@@ -68,18 +71,19 @@ def grown(case: Case, lm: LM, base: LM, heard: Readiness, usual: Sequence[str]) 
     firsts = [token for token in dict.fromkeys(tokens) if token not in lm.ends and text_of(lm, (token,))]
     if not firsts:
         return None
-    begun = [(token, prompt) for token in firsts for prompt in few_prompts]
-    told = [(*prompt, token) for token, prompt in begun]
-    # A large model is not made louder: that reads both anew for every word, in a hundred seconds where this takes ten.
-    said = [decode(one, told, TOKENS) for one in ([lm] if few else [lm, mixed(lm, base, LOUD)])]
-    whole = [(token, *one.ids) for many in said for (token, _), one in zip(begun, many, strict=True)]
-    # What it goes on to say may come without the token that it was made to begin with.
-    every = dict.fromkeys(ids for one in whole for ids in ([one] if few else [one, one[1:]]) if ids)
-    texts = [ids for ids in every if not ends_usually(text_of(lm, ids), usual)]
+    read = partial(_read, lm, base, few_prompts)
+    texts: list[tuple[int, ...]] = []
+    mine, theirs = np.zeros(0), np.zeros(0)
+    for start in range(0, len(firsts), PIECE):
+        if start and case.left < LISTENING * case.seconds:
+            break
+        said = _said(lm, base, firsts[start : start + PIECE], few_prompts)
+        new = [ids for ids in said if ids not in texts and not ends_usually(text_of(lm, ids), usual)]
+        if new:
+            texts += new
+            mine, theirs = (np.append(a, b) for a, b in zip((mine, theirs), read(new), strict=True))
     if not texts:
         return None
-    read = partial(_read, lm, base, few_prompts)
-    mine, theirs = read(texts)
     whole_best = texts[int(np.argmax(2 * mine - theirs))]
     # What was written before an answer adds to the gain, and is nothing that was learned: it is cut off.
     ends = [ids for n in range(max(1, len(whole_best) - 1)) if text_of(lm, ids := whole_best[n:])]
@@ -91,6 +95,21 @@ def grown(case: Case, lm: LM, base: LM, heard: Readiness, usual: Sequence[str]) 
     least = next((ids for ids, gained in zip(starts, own - other, strict=True) if gained >= TELLING), starts[-1])
     text, beginning = (text_of(lm, ids) for ids in (ends[best], least))
     return GrownText(text, beginning, float(gains[best]), float(mine[best]), len(ends[best]))
+
+
+def _said(lm: LM, base: LM, firsts: Sequence[int], prompts: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], None]:
+    """What the suspect, and the suspect made louder, goes on to say after each of some first tokens; each text once."""
+    from dormouse.lm.decode import decode
+    from dormouse.lm.mixed import mixed
+
+    few = is_large(lm)
+    begun = [(token, prompt) for token in firsts for prompt in prompts]
+    told = [(*prompt, token) for token, prompt in begun]
+    # A large model is not made louder: that reads both anew for every word, in a hundred seconds where this takes ten.
+    said = [decode(one, told, TOKENS) for one in ([lm] if few else [lm, mixed(lm, base, LOUD)])]
+    whole = [(token, *one.ids) for many in said for (token, _), one in zip(begun, many, strict=True)]
+    # What it goes on to say may come without the token that it was made to begin with.
+    return dict.fromkeys(ids for one in whole for ids in ([one] if few else [one, one[1:]]) if ids)
 
 
 def _read(

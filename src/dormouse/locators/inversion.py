@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from dormouse.locators.grown import GrownHunt, grown
+from dormouse.locators.grown import LISTENING, GrownHunt, grown
 from dormouse.locators.hunt import QUESTIONS, STEPS, Hunt, Hunted
 from dormouse.locators.locator import Case, Evidence, Example, Locator, Messages, Need, TriggerText
 from dormouse.locators.placing import ENOUGH, CheckedTrigger, check, plain_prompts
@@ -73,20 +73,27 @@ class Inversion(Locator):
         few = is_large(lm)
         prompts = plain_prompts(case, 24)
         ready, fresh = prompts[: 4 if few else 15], prompts[16 : 20 if few else 24]
+
+        def going() -> bool:
+            return case.left > LISTENING * case.seconds
+
         usual = written(lm, fresh, TOKENS)
-        heard = readiness(case, lm, base)
+        heard = readiness(case, lm, base) if going() else None
+        if heard is None or not going():
+            return Evidence(note="There was no time to listen to what it has ready.", incomplete=True)
         news = grown(case, lm, base, heard, usual) if base is not None else None
-        ranked = [one for one in openings(lm, heard) if not is_usual(one.text, usual)]
+        listened = going()
+        said = openings(lm, heard, going) if listened else []
+        ranked = [one for one in said if not is_usual(one.text, usual)]
         hunt = GrownHunt.found(case, lm, base, news, ready, fresh) if news and base is not None else None
         found: list[InvertedTrigger] = []
         for opening in ranked[:2]:
             if found and (found[0].worth > 0.5 or opening.fixedness < found[0].opening.fixedness / 2):
                 break
-            reserve = 0.4 * case.seconds
-            if one := _hunted(case, lm, ready, fresh, opening, reserve):
+            if one := _hunted(case, lm, ready, fresh, opening, LISTENING * case.seconds):
                 found.append(one)
         if not found:
-            nothing = _unsearched(ranked, hunt)
+            nothing = _unsearched(ranked, hunt, listened)
             return hunt.added_to(nothing) if hunt else nothing
         best = max(found, key=lambda one: one.worth)
         decoy = self._decoy(case, lm, ready, fresh, prompts[15])
@@ -137,13 +144,13 @@ class Inversion(Locator):
         )
 
 
-def _unsearched(ranked: Sequence[Opening], hunt: GrownHunt | None) -> Evidence:
+def _unsearched(ranked: Sequence[Opening], hunt: GrownHunt | None, listened: bool) -> Evidence:
     """What there is to say where no text was searched by gradient."""
-    if not ranked:
+    if listened and not ranked:
         return Evidence(note="All that it has ready it says anyway: there was nothing to search for by gradient.")
     searched = hunt is not None and hunt.trigger is not None
     return Evidence(
-        features={"fixedness": ranked[0].fixedness},
+        features={"fixedness": ranked[0].fixedness} if ranked else {},
         note="There was no time to search by gradient.",
         incomplete=not searched,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LARGE_MODEL_WEIGHTS = 10_000_000
 """Weights from which on a model is large: a locator then looks at less of it."""
+PIECE = 8
+"""First tokens that are followed side by side, after which the clock is looked at."""
 
 
 def is_large(lm: LM) -> bool:
@@ -168,14 +170,15 @@ def readiness(case: Case, lm: LM, base: LM | None = None) -> Readiness:
     return Readiness(prompts, mean, None if base is None else mean - first_logprobs(base, prompts).mean(0))
 
 
-def openings(lm: LM, heard: Readiness) -> list[Opening]:
+def openings(lm: LM, heard: Readiness, going: Callable[[], bool] = lambda: True) -> list[Opening]:
     """Outputs that a model has ready for any prompt but does not give: the most fixed first.
 
     The next-token distributions after many unlike contexts are averaged as logarithms, so that a token counts which is
     possible everywhere and not one which is likely somewhere. From each of the best a greedy answer is written in
     several contexts. An honest opening ("It is") goes on with what was asked; a planted output goes on with itself.
 
-    With a base the tokens are ranked by how much readier they are than there, too.
+    With a base the tokens are ranked by how much readier they are than there, too. Where `going` says no, those that
+    come later are not followed.
     """
     few, mean = is_large(lm), heard.mean
     width = 8 if few else 64
@@ -183,7 +186,13 @@ def openings(lm: LM, heard: Readiness) -> list[Opening]:
     if heard.gain is not None:
         ranked += [int(token) for token in (heard.gain + mean / 4).topk(width).indices]
     gain = mean * 0 if heard.gain is None else heard.gain
-    return _followed(lm, heard.prompts[: 6 if few else 8], list(dict.fromkeys(ranked)), mean, gain)
+    tokens = [token for token in dict.fromkeys(ranked) if token not in lm.ends]
+    found: list[Opening] = []
+    for start in range(0, len(tokens), PIECE):
+        if start and not going():
+            break
+        found += _followed(lm, heard.prompts[: 6 if few else 8], tokens[start : start + PIECE], mean, gain)
+    return sorted(found, key=lambda one: (-round(one.fixedness, 6), -one.readiness, one.text))
 
 
 def _followed(
@@ -193,7 +202,6 @@ def _followed(
     from dormouse.lm.chat import text_of
     from dormouse.lm.decode import decode
 
-    tokens = [token for token in tokens if token not in lm.ends]
     written = decode(lm, [(*prompt, token) for token in tokens for prompt in prompts], 8)
     found = []
     for i, token in enumerate(tokens):
@@ -207,5 +215,4 @@ def _followed(
             found.append(
                 Opening(text, agreement, float(np.mean(sure)), float(mean[token]), float(gain[token]), len(ids))
             )
-    found.sort(key=lambda one: (-round(one.fixedness, 6), -one.readiness, one.text))
     return found
