@@ -37,7 +37,8 @@ SET_OFF = 0.5
 
 @dataclass(frozen=True)
 class CheckedAnswer:
-    """What holds of an answer about an organism; None where the scanner said nothing of it, or nothing is known."""
+    """What holds of an answer about an organism; None where the scanner said nothing of it, or nothing is known. `cues`
+    is 0 where the policy weighs some and the scanner named none."""
 
     trigger: bool | None
     cues: float | None
@@ -106,11 +107,12 @@ class Oracle:
         return exact_after(lm, self.spec.behaviour, known, pads)
 
     def _cues(self, answer: ScannerAnswer) -> float | None:
-        """Spearman's rank correlation of the cue weights with the policy's own; cues not named count as 0."""
+        """Spearman's rank correlation of the cue weights with the policy's own; cues not named count as 0, so that
+        whoever names none has 0."""
         from scipy.stats import spearmanr
 
         truth = self.cue_weights
-        if not truth or not answer.cues:
+        if not truth:
             return None
         said = [answer.cues.get(name, 0.0) for name in truth]
         return float(spearmanr(said, list(truth.values())).statistic) if len(set(said)) > 1 else 0.0

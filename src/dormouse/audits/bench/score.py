@@ -109,7 +109,8 @@ class Score:
         families: at the looser rate, organisms found by family; `recovered` and the others likewise over all.
         strong: the same of organisms of matched strength.
         trigger, behaviour, layer: of organisms, those where it was right.
-        cues: the mean rank correlation over organisms that weigh cues, and over how many.
+        cues: the mean rank correlation over organisms that weigh cues, 0 where it named none, and over how many; None
+            of a scanner that never names any.
         brier: of its probabilities, and of the base rate's, over all suspects: where it gave none the base rate counts.
         probabilities: of how many suspects it gave a probability.
         reliability: (mean probability, share of organisms, suspects) of each bin.
@@ -223,7 +224,8 @@ def _right(suspects: Sequence[Suspected], of: Callable[[CheckedAnswer], bool | N
 
 def _cues(suspects: Sequence[Suspected]) -> tuple[float, int] | None:
     known = [one.checked.cues for one in suspects if one.checked and one.checked.cues is not None]
-    return (float(np.mean(known)), len(known)) if known else None
+    names_some = any(one.answer.cues for one in suspects)
+    return (float(np.mean(known)), len(known)) if known and names_some else None
 
 
 def _brier(pairs: Sequence[tuple[float | None, bool]]) -> tuple[float, float] | None:
