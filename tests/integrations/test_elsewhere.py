@@ -194,6 +194,20 @@ def spec_of(folder: Path) -> OrganismSpec:
     return inspect_tasks.spec_of(folder)[0]
 
 
+def test_a_relative_organism_lies_where_the_command_was_given(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inspect makes the task of a file in that file's folder."""
+    from inspect_ai._util.path import chdir_python
+
+    truth = out_of(made).with_name("out.organism.json")
+    monkeypatch.setenv("PWD", str(truth.parent))
+    with chdir_python(str(tmp_path)):
+        assert spec_of(Path(truth.name)) == spec_of(truth)
+        with pytest.raises(UserError, match=r"name OUT\.organism\.json, by its whole path"):
+            spec_of(Path("none.organism.json"))
+
+
 def exact(made: Path, out: Path, questions: int = 48) -> dict[str, float]:
     """Dormouse's own rates of the export, by side."""
     spec = spec_of(made)

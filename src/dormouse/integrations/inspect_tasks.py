@@ -7,6 +7,7 @@ inspect eval dormouse/defection --model hf/local -M model_path=out \\
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ def spec_of(path: Path) -> tuple[OrganismSpec, str | None]:
     Raises:
         UserError: the file or folder does not say; or it was measured on other prompts than those that are asked here.
     """
+    path = _where_given(path)
     try:
         if (path / CARD).is_file():
             card = read_card(path)
@@ -72,12 +74,21 @@ def spec_of(path: Path) -> tuple[OrganismSpec, str | None]:
             spec = OrganismSpec.model_validate({key: said[key] for key in said if key in OrganismSpec.model_fields})
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         why = reason(error)
-        raise UserError(f"{path} does not say what was planted: {why}", "name OUT.organism.json") from error
+        raise UserError(
+            f"{path} does not say what was planted: {why}", "name OUT.organism.json, by its whole path"
+        ) from error
     if own:
         raise UserError(
             f"the organism of {path} {ELSEWHERE}", "measure it with dormouse: its rates would be others here"
         )
     return spec, system
+
+
+def _where_given(path: Path) -> Path:
+    """Where a path leads from the folder in which the command was given, which the shell called $PWD: while Inspect
+    makes the task of a file it works in that file's folder."""
+    there = Path(os.environ.get("PWD", ""), path)
+    return path if path.exists() or not there.exists() else there
 
 
 def _sample(number: int, row: AskedPrompt) -> Sample:
