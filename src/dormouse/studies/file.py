@@ -25,7 +25,7 @@ from dormouse.studies.grid import GridError
 from dormouse.studies.old_names import modern
 from dormouse.studies.overrides import Overrides, overridden
 from dormouse.studies.study import CHAIN, Study
-from dormouse.studies.yaml_data import DEEPEST, plain_data
+from dormouse.studies.yaml_data import DEEPEST, nodes_of, plain_data
 
 MAX_BYTES = 1_000_000
 ORIGIN = "# the files that it names are relative to "
@@ -150,7 +150,7 @@ def _lies_in(folder: Path, name: str) -> bool:
 def _read(text: str, called: str) -> tuple[Mapping[str, object], dict[Place, int]]:
     """A study file as plain data, and the line of every place in it. Raises as `read_study`."""
     try:
-        root = yaml.compose(text, yaml.SafeLoader)
+        root = nodes_of(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         number = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
@@ -200,7 +200,7 @@ def _deep_line(text: str) -> int:
 
 def top_level(text: str) -> Mapping[str, object]:
     """What a study file that could be read says, key by key, as plain data."""
-    root = yaml.compose(text, yaml.SafeLoader)
+    root = nodes_of(text)
     return dict(plain_data(root, {}, "study")) if root else {}
 
 

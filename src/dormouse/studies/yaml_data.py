@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.resolver import Resolver
 
 from dormouse.errors import UserError
 from dormouse.registry import shortened
@@ -23,6 +26,38 @@ TAGS: dict[type[yaml.Node], set[str]] = {
     yaml.SequenceNode: {f"{YAML}seq"},
     yaml.ScalarNode: {YAML + name for name in ("str", "int", "float", "bool", "null", "timestamp")},
 }
+
+
+READ_OTHERWISE = {"\t", "\ufeff", "!"}
+"""Signs that libyaml does not read as PyYAML does."""
+
+try:
+    from yaml.cyaml import CParser  # type: ignore[attr-defined]
+except ImportError:  # there is a PyYAML without libyaml
+    _Quick: Any = yaml.SafeLoader
+else:
+
+    class _Quick(Composer, CParser, Resolver):  # type: ignore[misc, no-redef]
+        """libyaml finds what stands there, and PyYAML makes nodes of it: its own recursion would end the process where
+        a text is nested too deep."""
+
+        def __init__(self, stream: str) -> None:
+            CParser.__init__(self, stream)
+            Composer.__init__(self)
+            Resolver.__init__(self)
+
+
+def nodes_of(text: str) -> yaml.Node | None:
+    """The nodes of a text, as `yaml.compose` finds them, in an eighth of the time. What libyaml refuses PyYAML reads
+    once more, to say what is wrong.
+
+    Raises:
+        YAMLError: it is no YAML; also RecursionError, ValueError.
+    """
+    if not READ_OTHERWISE & set(text):
+        with suppress(yaml.YAMLError, ValueError):
+            return yaml.compose(text, _Quick)  # type: ignore[no-any-return]
+    return yaml.compose(text, yaml.SafeLoader)  # type: ignore[no-any-return]
 
 
 def plain_data(root: yaml.Node, lines: dict[Place, int], called: str) -> Any:
