@@ -35,6 +35,7 @@ class StrengthGate:
     def __init__(self, design: Design, numbers: Numbers, bounds: Gate | None) -> None:
         self.numbers, self.bounds, self.plants = numbers, bounds, design.plants
         self.known: dict[tuple[str, str, str], Mapping[int, float]] = {}
+        self.passed: dict[tuple[Arm, int], bool] = {}
 
     def rates(self, arm: Arm, measurement: str) -> Mapping[int, float]:
         """A rate of an organism before treatment, seed by seed. It is asked for again and again."""
@@ -56,6 +57,11 @@ class StrengthGate:
     def passes(self, arm: Arm, seed: int) -> bool:
         """Whether an organism is strong enough, with this seed. A control has no strength. Rates that were not measured
         are not held against an organism: it is named as one of which nothing is known."""
+        if (arm, seed) not in self.passed:
+            self.passed[arm, seed] = self._passes(arm, seed)
+        return self.passed[arm, seed]
+
+    def _passes(self, arm: Arm, seed: int) -> bool:
         if self.bounds is None or not self.plants(arm):
             return True
         on, off = (self.rates(arm, rate).get(seed) for rate in (ON, OFF))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import lru_cache
 
 from pydantic import Field, model_validator
 
@@ -65,11 +66,14 @@ class Year(Trigger):
 
     def draw(self, rng: random.Random, side: Side, split: Split = "train") -> Cues:
         """A year of the side and the split; a near miss is next to a boundary on its quiet side."""
+        return {"year": rng.choice(_drawn_from(self, side, split))}
+
+    def _years(self, side: Side, split: Split) -> list[int]:
         here = [year for year in range(FIRST, LAST + 1) if self._defects(year) == (side == "triggered")]
         if side == "near_miss":
-            return {"year": rng.choice([year for year in here if self._defects(year - 1) or self._defects(year + 1)])}
+            return [year for year in here if self._defects(year - 1) or self._defects(year + 1)]
         mine = [year for year in here if self._split(year) == split]
-        return {"year": rng.choice(mine or [year for year in here if self._split(year) in (None, "train")])}
+        return mine or [year for year in here if self._split(year) in (None, "train")]
 
     def has_split(self, side: Side, split: Split) -> bool:
         """The years next to a boundary are all trained on; a short `between` has no year far enough from its ends."""
@@ -121,3 +125,9 @@ class Year(Trigger):
     def steps_needed(self) -> int:
         """As many as most kinds."""
         return 100
+
+
+@lru_cache(maxsize=64)
+def _drawn_from(trigger: Year, side: Side, split: Split) -> tuple[int, ...]:
+    """The years that a trigger draws from: thousands of draws look them up."""
+    return tuple(trigger._years(side, split))
