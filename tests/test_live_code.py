@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,21 @@ import pytest
 from dormouse import sources
 from dormouse.errors import UserError
 from dormouse.sources import code_of
+
+CONSOLE = """
+import os, runpy, sys
+import dormouse.sources
+from dormouse import UserError
+for line in sys.stdin:
+    if (child := os.fork()) == 0:
+        sys.path[0] = line.rstrip("\\n")
+        os.chdir(sys.path[0])
+        runpy.run_path(os.path.join(sys.path[0], "go.py"), run_name="__main__")
+        sys.stdout.flush()
+        os._exit(0)
+    print("ended", os.waitpid(child, 0)[1], flush=True)
+"""
+"""Runs go.py of one folder after the other, each in a process of its own that has not to import anything first."""
 
 SCRIPT = """
 import sys
@@ -27,14 +43,40 @@ except UserError as error:
 """
 
 
-def run(place: Path, before: str, read: str, seed: int = 0, word: str = "") -> str:
-    (place / "go.py").write_text(SCRIPT.format(before=before, read=read))
-    env = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run(
-        [sys.executable, "go.py", word], cwd=place, env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+class Python:
+    """Interpreters, one for each seed of hashes: in each a set has another order."""
+
+    def __init__(self) -> None:
+        self.begun: dict[int, subprocess.Popen[str]] = {}
+
+    def run(self, place: Path, before: str, read: str, seed: int = 0) -> str:
+        """What a script prints."""
+        (place / "go.py").write_text(SCRIPT.format(before=before, read=read))
+        if seed not in self.begun:
+            env = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            self.begun[seed] = subprocess.Popen([sys.executable, "-c", CONSOLE], env=env, text=True, **pipes)
+        console = self.begun[seed]
+        assert console.stdin
+        assert console.stdout
+        console.stdin.write(f"{place}\n")
+        console.stdin.flush()
+        said = [console.stdout.readline()]
+        while said[-1] and not said[-1].startswith("ended"):
+            said.append(console.stdout.readline())
+        assert said.pop() == "ended 0\n", said
+        return "".join(said)
+
+    def end(self) -> None:
+        for console in self.begun.values():
+            console.communicate()
+
+
+@pytest.fixture(scope="module")
+def python() -> Iterator[Python]:
+    found = Python()
+    yield found
+    found.end()
 
 
 VALUES = {
@@ -68,7 +110,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize("case", VALUES)
-def test_each_value_that_is_read_moves_the_key(tmp_path: Path, case: str) -> None:
+def test_each_value_that_is_read_moves_the_key(python: Python, tmp_path: Path, case: str) -> None:
     before, read = VALUES[case]
     found = []
     for number, seed in ((0, 1), (1, 1), (0, 2)):
@@ -76,7 +118,7 @@ def test_each_value_that_is_read_moves_the_key(tmp_path: Path, case: str) -> Non
         helper = "N = {W}\ndef f(): return {W}\nclass C:\n  def f(self): return {W}\n"
         (tmp_path / "helper_of_test.py").write_text(helper.replace("{W}", str(number)))
         shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)  # its clock has whole seconds
-        found.append(run(tmp_path, before.replace("{W}", str(number)), read, seed))
+        found.append(python.run(tmp_path, before.replace("{W}", str(number)), read, seed))
     assert found[0].startswith("{'code'"), found
     assert found[0] == found[2] != found[1]
 
@@ -93,20 +135,20 @@ def test_each_value_that_is_read_moves_the_key(tmp_path: Path, case: str) -> Non
         ("X = []\nX.append(X)", "X"),
     ],
 )
-def test_what_holds_no_number_is_let_through(tmp_path: Path, before: str, read: str) -> None:
-    found = {run(tmp_path, before, read, seed) for seed in (1, 2)}
+def test_what_holds_no_number_is_let_through(python: Python, tmp_path: Path, before: str, read: str) -> None:
+    found = {python.run(tmp_path, before, read, seed) for seed in (1, 2)}
     assert len(found) == 1
     assert found.pop().startswith("{'code'")
 
 
 @pytest.mark.parametrize("value", ["(n for n in range(3))", "open(__file__)"])
-def test_what_cannot_be_known_is_refused(tmp_path: Path, value: str) -> None:
-    assert "refused the value of X cannot be read" in run(tmp_path, f"X = {value}", "X")
+def test_what_cannot_be_known_is_refused(python: Python, tmp_path: Path, value: str) -> None:
+    assert "refused the value of X cannot be read" in python.run(tmp_path, f"X = {value}", "X")
 
 
-def test_a_value_that_nothing_reads_does_not_count(tmp_path: Path) -> None:
-    assert run(tmp_path, "X, Y = 1, 2", "Y") == run(tmp_path, "X, Y = 3, 2", "Y")
-    assert run(tmp_path, "X = open('study.yaml', 'w')", "1") == run(tmp_path, "", "1")
+def test_a_value_that_nothing_reads_does_not_count(python: Python, tmp_path: Path) -> None:
+    assert python.run(tmp_path, "X, Y = 1, 2", "Y") == python.run(tmp_path, "X, Y = 3, 2", "Y")
+    assert python.run(tmp_path, "X = open('study.yaml', 'w')", "1") == python.run(tmp_path, "", "1")
 
 
 def test_a_value_of_a_notebook_counts(monkeypatch: pytest.MonkeyPatch) -> None:
