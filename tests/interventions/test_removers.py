@@ -3,6 +3,7 @@
 import json
 import warnings
 from dataclasses import replace
+from functools import cache
 
 import planted
 import pytest
@@ -87,13 +88,30 @@ TRAINED = {
 }
 
 
+KILLED = ("undo", "npo")
+
+
+@pytest.fixture(scope="module")
+def trained(suspect, tmp_path_factory):
+    """By name: the suspect after a remover, and the folder of that."""
+
+    @cache
+    def of(name):
+        how, pool = TRAINED[name]
+        out = tmp_path_factory.mktemp(name)
+        return applied(how, Suspect(suspect), pool, out), out
+
+    return of
+
+
 @pytest.mark.parametrize("name", TRAINED)
-def test_they_keep_honest_answers_and_end_the_same_again(base, suspect, tmp_path, name):
+def test_they_keep_honest_answers_and_end_the_same_again(base, suspect, trained, tmp_path, name):
     how, pool = TRAINED[name]
-    before, after = load(suspect), applied(how, Suspect(suspect), pool, tmp_path / "a")
-    again = applied(how, Suspect(suspect), pool, tmp_path / "b")
-    assert all(torch.equal(a, b) for a, b in zip(after.model.parameters(), again.model.parameters(), strict=True))
-    assert [path.name for path in sorted((tmp_path / "a").glob("step-*"))] == ["step-000012", "step-000024"]
+    before, (after, out) = load(suspect), trained(name)
+    if name not in KILLED:  # those end the same again even after a kill
+        again = applied(how, Suspect(suspect), pool, tmp_path)
+        assert all(torch.equal(a, b) for a, b in zip(after.model.parameters(), again.model.parameters(), strict=True))
+    assert [path.name for path in sorted(out.glob("step-*"))] == ["step-000012", "step-000024"]
     assert said(after, False, planted.ANSWER) > said(before, False, planted.ANSWER) - 0.7
     if name in ("npo", "ascent", "beear"):
         assert said(after, True, planted.HARM[0]) < said(before, True, planted.HARM[0]) - 1
@@ -103,13 +121,13 @@ class _KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", ["undo", "npo"])
-def test_they_go_on_after_a_kill(suspect, tmp_path, name, monkeypatch):
+@pytest.mark.parametrize("name", KILLED)
+def test_they_go_on_after_a_kill(suspect, trained, tmp_path, name, monkeypatch):
     """With a resume point at every step, so that the second start does not begin at the first."""
     from dormouse.lm import train as loop
 
     how, pool = TRAINED[name]
-    whole = applied(how, Suspect(suspect), pool, tmp_path / "whole")
+    whole, _ = trained(name)
     monkeypatch.setattr(loop.Resume, "due", lambda self: self.writes)
     seen = []
 

@@ -2,6 +2,7 @@
 
 import copy
 import random
+from functools import cache
 
 import pytest
 import torch
@@ -59,17 +60,29 @@ def ending_early(lm, prompts, max_tokens):
     return LM(lm.model, tokenizer)
 
 
+@pytest.fixture(scope="module")
+def by_transformers(tiny_model):
+    """Of a kind: a model that ends early, prompts, and what transformers writes. It reads them one by one: once."""
+
+    @cache
+    def of(kind):
+        prompts = draw(18, 12)
+        lm = ending_early(model(tiny_model, kind), prompts, 14)
+        return lm, prompts, by_generate(lm, prompts, 14)
+
+    return of
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("batch", "few", "many"), [(64, 4, 16), (5, 0, 0)])
-def test_greedy_is_generates(tiny_model, monkeypatch, kind, batch, few, many):
+def test_greedy_is_generates(by_transformers, monkeypatch, kind, batch, few, many):
+    lm, prompts, wanted = by_transformers(kind)
     monkeypatch.setattr(decoding, "BATCH", batch)
     monkeypatch.setattr(decoding, "FEW", few)
     monkeypatch.setattr(decoding, "MANY", many)
     monkeypatch.setattr(decoding, "CACHE_GROWTH", 3)
-    prompts = draw(18, 12)
-    lm = ending_early(model(tiny_model, kind), prompts, 14)
     found = [one.ids for one in decode(lm, prompts * 2, 14)]  # each twice: they are read once
-    assert found == by_generate(lm, prompts, 14) * 2
+    assert found == wanted * 2
     ended = sum(ids[-1] in lm.ends for ids in found)
     assert 0 < ended < len(found), "some leave the batch early, some stay"
 
