@@ -420,7 +420,7 @@ def test_a_log_that_cannot_be_written_stops_nobody(copy: Place, end: str) -> Non
     os.close(read)
     with Path("/dev/full").open("w") as full:
         stderr = full if end == "full" else write_end
-        done = copy.start(*words, stderr=stderr, real=True)
+        done = copy.start(*words, stderr=stderr)
         os.close(write_end)
         done.communicate()
     assert done.returncode == 0

@@ -59,7 +59,8 @@ class Place:
 
     def files(self) -> dict[str, int]:
         """Everything that is here, with the time of its change."""
-        return {str(path): path.lstat().st_mtime_ns for path in sorted(self.folder.rglob("*"))}
+        inside = (os.path.join(at, name) for at, *both in os.walk(self.folder) for names in both for name in names)
+        return {path: os.lstat(path).st_mtime_ns for path in inside}
 
     def rows(self, name: str) -> list[Any]:
         return [json.loads(line) for line in (self.folder / name).read_text(encoding="utf-8").splitlines()]

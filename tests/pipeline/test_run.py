@@ -42,6 +42,13 @@ def small_text(study_text: str) -> str:
     return study_text.replace("max_tokens: 6}\n", "max_tokens: 4, only: [defection]}\n")
 
 
+def without(text: str, *starts: str) -> str:
+    """A study without some of its lines."""
+    left = [line for line in text.splitlines(keepends=True) if not line.startswith(starts)]
+    assert len(left) == len(text.splitlines()) - len(starts)
+    return "".join(left)
+
+
 def test_a_stage_that_fails_leaves_a_hole(small_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = stages.organism
 
@@ -124,6 +131,7 @@ def test_a_folder_is_of_the_study_as_it_stands(small_text: str, tmp_path: Path) 
     def run(text: str) -> None:
         run_study(parse_design(text, "study.yaml"), text, out, store, Told(), 1)
 
+    small_text = without(small_text, "  control:")
     run(small_text)
     models = {path.name for path in (out / "models").iterdir()}
     assert "year-seed0-sft" in models
@@ -135,7 +143,7 @@ def test_a_folder_is_of_the_study_as_it_stands(small_text: str, tmp_path: Path) 
     (out / "records.csv").unlink()
     run(small_text)
     assert {name: (out / name).read_bytes() for name in kept} == kept
-    run("".join(line for line in small_text.splitlines(keepends=True) if not line.startswith("  year:")))
+    run(without(small_text, "  year:"))
     assert {path.name for path in (out / "models").iterdir()} == {name for name in models if "year" not in name}
 
 
@@ -148,7 +156,7 @@ def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
 def test_a_base_that_changed_since_is_noticed(small_text: str, tiny_model: Path, tmp_path: Path) -> None:
     """`chat` and `export` took the weights of another model for those that were measured."""
     mine = shutil.copytree(tiny_model, tmp_path / "mine")
-    text = small_text.replace(str(tiny_model), str(mine))
+    text = without(small_text.replace(str(tiny_model), str(mine)), "  year:", "  control:", "interventions:", "  sft:")
     run_study(parse_design(text, "study.yaml"), text, tmp_path / "out", Store(tmp_path / "store"), Told(), 1)
     folder = tmp_path / "out" / "models" / "deployment-seed0"
     read_card(folder)
