@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from two_arms import study
 
 from dormouse.claims.effects import LEVEL, effect
-from dormouse.claims.outlook import least_supported, outlook
+from dormouse.claims.outlook import outlook, supported
 from dormouse.studies.file import parse_design
 
 RATES = (-1.0, 1.0)
@@ -22,16 +20,16 @@ def test_what_the_seeds_could_support_is_said() -> None:
     (few,) = outlook(parse_design(study("3")))
     assert few.endswith("seeds: 3; fewer than 4 seeds decide nothing")
     (some,) = outlook(parse_design(study("5")))
-    assert some.endswith("seeds: 5; 5 seeds support it from an effect of -0.32 on that all of them show")
+    assert "seeds: 5; 5 seeds support it from an effect of -0.32 on that all of them show; but from -0.5 on" in some
     floor = study("5").replace("against: {organism: b}", "against: 0.06").replace("margin: 0.1", "margin: 0")
     (none,) = outlook(parse_design(floor))
-    assert none.endswith("; 5 seeds support no effect that there could be; 16, looked at once, could support one")
+    assert none.endswith("; 5 seeds support no effect that there could be; 50, looked at once, could support one")
 
 
 def test_nothing_persists_that_was_not_there() -> None:
     """Persistence has no upper bound of its own: of what was planted in full it is at most 1."""
     (some,) = outlook(parse_design(study("5").replace("defection_rate", "persistence")))
-    assert some.endswith("5 seeds support it from an effect of -0.32 on that all of them show")
+    assert "5 seeds support it from an effect of -0.32 on that all of them show; but from -0.5 on" in some
 
 
 @pytest.mark.parametrize(("direction", "against"), [("greater", "13"), ("less", "-13")])
@@ -57,31 +55,43 @@ def test_where_many_claims_share_the_error_few_seeds_support_one_only_late() -> 
     assert all(line.endswith(late) for line in said)
 
 
+def test_an_arm_at_a_bound_may_leave_it_and_that_takes_more_seeds() -> None:
+    """An effect of which all seeds show everything was told to need eight seeds, and was undecided with eight."""
+    text = study("8").replace("margin: 0.1", "margin: 0.3")
+    (some,) = outlook(parse_design(text))
+    assert "8 seeds support it from an effect of -0.46 on that all of them show" in some
+    least = "from -0.5 on an arm stands at a bound, which it might leave"
+    assert some.endswith(f"{least}: that takes 11 seeds, looked at once, to support")
+    (control,) = outlook(parse_design(text.replace("against: {organism: b}", "against: 0.5")))
+    assert control.endswith("8 seeds support no effect that there could be; 15, looked at once, could support one")
+
+
 @pytest.mark.parametrize(("direction", "sign"), [("less", -1), ("greater", 1), ("different", 1)])
 @settings(max_examples=10, deadline=None)
 @given(n=st.integers(4, 20), margin=st.sampled_from([0.0, 0.1, 0.3]))
-def test_a_smaller_effect_is_not_supported_and_a_larger_one_is(
-    direction: str, sign: int, n: int, margin: float
-) -> None:
+def test_what_is_said_of_each_effect_is_what_becomes_of_it(direction: str, sign: int, n: int, margin: float) -> None:
     """Held to what the claims' own code makes of seeds that all show it."""
     from dormouse.claims.effects import p_value, survives
 
     claim = parse_design(study("5")).claims[0]
     claim = claim.model_copy(update={"direction": direction, "margin": margin})
-    least = least_supported(claim, RATES, n, LEVEL)
+    sizes, supports = supported(claim, RATES, n, LEVEL)
 
     def verdict(size: float) -> str:
-        each = ("q",), (0.5 + sign * size / 2,)
-        other = ("q",), (0.5 - sign * size / 2,)
-        found = effect([(1.0, dict.fromkeys(range(n), each)), (-1.0, dict.fromkeys(range(n), other))])
+        """Of arms as far from their bounds as they can be: in the middle, then one at the edge, then both."""
+        upper = 0.5 + size / 2 if size <= 0.5 else max(0.75, size)
+        each, other = ((("q",), (one,)) for one in (upper, upper - size))
+        weights = [(sign * 1.0, dict.fromkeys(range(n), each)), (-sign * 1.0, dict.fromkeys(range(n), other))]
+        found = effect(weights, span=(0.0, 1.0))
         assert found is not None
-        found = replace(found, reach=RATES)
         p, verdict = p_value(found, direction, margin)
         return verdict if p < LEVEL and survives(found, direction, margin, verdict) else ""
 
-    if least is None:
-        assert verdict(1.0) != "supported"
-    else:
-        assert sign * least > margin
-        assert verdict(min(1.0, abs(least) + 0.01)) == "supported"
-        assert verdict(abs(least) - 0.02) != "supported"
+    for size, holds in list(zip(sizes, supports, strict=True))[7::28]:
+        assert holds == (verdict(abs(size)) == "supported"), size
+
+
+def test_arms_that_are_averaged_move_an_effect_less() -> None:
+    claim = parse_design(study("5").replace("margin: 0.1", "margin: 0.3")).claims[0]
+    alone, of_four = (supported(claim, RATES, 8, LEVEL, weight)[1].sum() for weight in (1.0, 0.25))
+    assert alone < of_four

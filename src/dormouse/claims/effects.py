@@ -92,7 +92,7 @@ class Effects:
     n: int
     """How many seeds."""
     item_variance: float
-    collapse: Span | None
+    collapse: tuple[ArrayLike, ArrayLike] | None
     reach: Span
 
     def errors(self) -> np.ndarray:
@@ -102,11 +102,11 @@ class Effects:
         errors = np.sqrt(self.sds**2 / self.n + self.item_variance)
         return np.where(errors <= RESOLUTION * np.maximum(1.0, abs(self.means)), 0.0, errors)
 
-    def with_one_more(self, value: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def with_one_more(self, value: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """See `Effect.with_one_more`."""
         import numpy as np
 
-        n = self.n
+        n, value = self.n, np.asarray(value)
         spread = np.where(np.isnan(self.sds), 0.0, (n - 1) * self.sds**2)
         squares = spread + n / (n + 1) * (value - self.means) ** 2
         return (n * self.means + value) / (n + 1), np.sqrt(squares / n / (n + 1) + self.item_variance)
@@ -261,7 +261,7 @@ def _tails(found: Effects, boundary: float, above: bool) -> np.ndarray:
 
     sign, n = 1 if above else -1, found.n
     bounded = all(map(math.isfinite, found.reach))
-    against: list[float | np.ndarray] = [boundary if bounded else 2 * boundary - found.means]
+    against: list[ArrayLike] = [boundary if bounded else 2 * boundary - found.means]
     against += [found.collapse[0 if above else 1]] if found.collapse else []
     means_and_errors = [(n - 1, found.means, found.errors()), *((n, *found.with_one_more(value)) for value in against)]
     tail = np.zeros_like(found.means)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dormouse.claims.chances import outcomes
-from dormouse.claims.decision import MOST_LOG_ODDS, span
+from dormouse.claims.decision import MOST_LOG_ODDS, edge, span
 from dormouse.claims.effects import FEWEST, LEVEL, Effects, Span
 from dormouse.claims.looks import look_of
 from dormouse.studies.arms import Arm
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.design import Design
 from dormouse.studies.pairing import Setup
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FINE = 400
 """How finely an effect is looked for, in parts of the largest that there could be."""
@@ -33,7 +37,7 @@ def outlook(design: Design) -> list[str]:
         those = f"{claim.against:g}" if isinstance(claim.against, float) else those
         now, then = (min(len(one.seeds(arms)) for arms in _compared(claim, setups)) for one in (design, last))
         said = f"claim {claim.id}: {arms} against {those}, set-ups: {len(setups)}, seeds: {now}"
-        lines.append("; ".join([said, *_support(last, claim, then)]))
+        lines.append("; ".join([said, *_support(last, claim, then, _weight(claim, setups))]))
     return lines
 
 
@@ -45,7 +49,14 @@ def _compared(claim: Claim, setups: Sequence[Setup]) -> list[Sequence[Arm]]:
     return [(arm, *one.those) for one in setups for arm in one.these]
 
 
-def _support(last: Design, claim: Claim, seeds: int) -> list[str]:
+def _weight(claim: Claim, setups: Sequence[Setup]) -> float:
+    """The weight of the arm that counts most in an effect: of arms that are averaged one alone moves it less."""
+    if claim.quantifier == "every":
+        return 1.0
+    return max(1 / len(side) for one in setups for side in (one.these, one.those) if side) / len(setups)
+
+
+def _support(last: Design, claim: Claim, seeds: int, weight: float) -> list[str]:
     """Which effects could support a claim at the last look, with so many seeds, were they the same with all of them.
 
     Nothing is said where nearly all could that are beyond the margin. With Holm's correction the surest of all claims
@@ -55,15 +66,32 @@ def _support(last: Design, claim: Claim, seeds: int) -> list[str]:
         return [f"fewer than {FEWEST} seeds decide nothing"]
     reach, claims = _reach(claim), len(last.claims)
     alone = look_of(last.study.seeds, last.look).level(seeds)
-    among = alone / claims
-    if (least := least_supported(claim, reach, seeds, among)) is not None:
-        told = abs(least) - claim.margin > UNSAID * (reach[1] - reach[0])
-        return [f"{seeds} seeds support it from an effect of {least:+.2g} on that all of them show"] if told else []
-    late = claims > 1 and least_supported(claim, reach, seeds, alone) is not None
+    sizes, supports = supported(claim, reach, seeds, alone / claims, weight)
+    later = [supported(claim, reach, n, LEVEL / claims, weight)[1] for n in range(seeds + 1, FARTHEST)]
+    if supports.any():
+        first = int(supports.argmax())
+        least = sizes[first] if _bounded(reach) else math.copysign(claim.margin, sizes[first])
+        told = abs(least) - claim.margin > UNSAID * (reach[1] - reach[0]) or not supports[-1]
+        if not told:
+            return []
+        said = f"{seeds} seeds support it from an effect of {least:+.2g} on that all of them show"
+        return [said, *_at_a_bound(sizes[first:], supports[first:], seeds, later)]
+    late = claims > 1 and supported(claim, reach, seeds, alone, weight)[1].any()
     fail = "support it only after other claims are decided" if late else "support no effect that there could be"
-    some = (n for n in range(seeds + 1, FARTHEST) if least_supported(claim, reach, n, LEVEL / claims) is not None)
+    some = (n for n, ones in enumerate(later, seeds + 1) if ones.any())
     more = next((f"; {n}, looked at once, could support one" for n in some), "")
     return [f"{seeds} seeds {fail}{more}"]
+
+
+def _at_a_bound(sizes: np.ndarray, supports: np.ndarray, seeds: int, later: Sequence[np.ndarray]) -> list[str]:
+    """What is said where larger effects are not supported, as an arm stands at a bound then and may leave it. `later`:
+    what more seeds support, one after another."""
+    if supports.all():
+        return []
+    at = sizes[int(supports.argmin())]
+    some = (n for n, ones in enumerate(later, seeds + 1) if ones[-len(supports) :].all())
+    more = next((f"{n} seeds, looked at once," for n in some), f"more than {FARTHEST} seeds")
+    return [f"but from {at:+.2g} on an arm stands at a bound, which it might leave: that takes {more} to support"]
 
 
 def _reach(claim: Claim) -> Span:
@@ -76,20 +104,41 @@ def _reach(claim: Claim) -> Span:
     return low - high, high - low
 
 
-def least_supported(claim: Claim, reach: Span, seeds: int, level: float) -> float | None:
-    """The smallest effect that supports a claim at a level, were it the same with every seed; None: none could.
+def supported(
+    claim: Claim, reach: Span, seeds: int, level: float, weight: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Effects in the claimed direction, smallest first, and whether each supports a claim at a level, were it the same
+    with every seed.
 
-    Where a quantity has no bounds any effect beyond the margin does, or none, and the margin itself is given.
+    `weight` is that of the arm that counts most. Of a quantity without bounds there is one effect: any beyond the
+    margin supports a claim, or none.
     """
     import numpy as np
 
     sign = -1.0 if claim.direction == "less" else 1.0
     ends = [sign * end for end in reach]
     most = max(abs(end) for end in ends) if claim.direction == "different" else max(ends)
-    bounded = all(map(math.isfinite, reach))
-    sizes = most * np.arange(1, FINE + 1) / FINE if bounded else np.array([2 * claim.margin + 1.0])
-    same = Effects(sign * sizes, np.zeros(len(sizes)), seeds, 0.0, None, reach)  # with every seed, and every question
-    supports, _ = outcomes([same], claim.direction, claim.margin, level)
-    if not supports.any():
-        return None
-    return sign * (float(sizes[supports.argmax()]) if bounded else claim.margin)
+    sizes = most * np.arange(1, FINE + 1) / FINE if _bounded(reach) else np.array([2 * claim.margin + 1.0])
+    values = sign * sizes
+    left = values + weight * (_left(claim, values, reach) - values) if _bounded(reach) else values
+    collapse = np.minimum(values, left), np.maximum(values, left)
+    same = Effects(values, np.zeros(len(sizes)), seeds, 0.0, collapse, reach)  # with every seed, and every question
+    return values, outcomes([same], claim.direction, claim.margin, level)[0]
+
+
+def _left(claim: Claim, values: np.ndarray, reach: Span) -> np.ndarray:
+    """What each effect is with one more seed in which an arm leaves the bound at which it stands (see
+    `effects.effect`), of arms that lie as far from their bounds as they can; itself where none has to stand at one."""
+    import numpy as np
+
+    (low, high), part = reach, edge(claim.compare)
+    if isinstance(claim.against, float):
+        beside = part * (high - low)
+        return np.asarray(np.where(values > high - beside, low, np.where(values < low + beside, high, values)))
+    sizes = abs(values)
+    gone = np.maximum(-part * high, sizes - high)
+    return np.asarray(np.sign(values) * np.where(sizes <= (1 - 2 * part) * high, sizes, gone))
+
+
+def _bounded(reach: Span) -> bool:
+    return all(map(math.isfinite, reach))
