@@ -550,7 +550,7 @@ CALLS = (
     everywhere("store", good("quickstart", "measure", "/out")),
     everywhere("store --json", good(check=told(studies=1))),
     everywhere("store --store home/store", good("quickstart", check=of_named_store(whatever))),
-    everywhere("store --store gone --json", bad("there is no store in gone")),
+    everywhere("store --store gone --json", bad("there is no store in /")),
     Call("store check", good("0 damaged"), good("0 damaged"), Ends(1, ("1 damaged", "-> "))),
     Call("store check --json", good(check=told(damaged=0)), good(check=told(damaged=0)), Ends(1, (), told(damaged=1))),
     Call("store check --store home/store", *[good("0 damaged")] * 2, Ends(1, ("damaged: honest/",))),

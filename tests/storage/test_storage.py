@@ -365,8 +365,8 @@ def test_any_prune_deletes_what_fits_and_nothing_that_is_needed(tmp_path: Path, 
         (("--older", "-3"), ["'-3' is no age"]),
         (("--older", "nan"), ["no age"]),
         (("--study", "a", "--unused"), ["never unused"]),
-        (("--unused", "--store", "gone"), ["no store in gone", "--store"]),
-        (("--unused", "--store", "runs"), ["no store in runs"]),
+        (("--unused", "--store", "gone"), ["there is no store in /", "/gone\n", "--store"]),
+        (("--unused", "--store", "runs"), ["there is no store in /", "/runs\n"]),
     ],
 )
 def test_one_message(shared: Store, words: tuple[str, ...], says: list[str]) -> None:
