@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dormouse.claims.chances import outcomes
@@ -67,11 +67,11 @@ def _support(last: Design, claim: Claim, seeds: int, weight: float) -> list[str]
     reach, claims = _reach(claim), len(last.claims)
     alone = look_of(last.study.seeds, last.look).level(seeds)
     sizes, supports = supported(claim, reach, seeds, alone / claims, weight)
-    later = [supported(claim, reach, n, LEVEL / claims, weight)[1] for n in range(seeds + 1, FARTHEST)]
+    later = (supported(claim, reach, n, LEVEL / claims, weight)[1] for n in range(seeds + 1, FARTHEST))
     if supports.any():
         first = int(supports.argmax())
         least = sizes[first] if _bounded(reach) else math.copysign(claim.margin, sizes[first])
-        told = abs(least) - claim.margin > UNSAID * (reach[1] - reach[0]) or not supports[-1]
+        told = abs(least) - claim.margin > UNSAID * (reach[1] - reach[0]) or not supports[first:].all()
         if not told:
             return []
         said = f"{seeds} seeds support it from an effect of {least:+.2g} on that all of them show"
@@ -83,7 +83,7 @@ def _support(last: Design, claim: Claim, seeds: int, weight: float) -> list[str]
     return [f"{seeds} seeds {fail}{more}"]
 
 
-def _at_a_bound(sizes: np.ndarray, supports: np.ndarray, seeds: int, later: Sequence[np.ndarray]) -> list[str]:
+def _at_a_bound(sizes: np.ndarray, supports: np.ndarray, seeds: int, later: Iterator[np.ndarray]) -> list[str]:
     """What is said where larger effects are not supported, as an arm stands at a bound then and may leave it. `later`:
     what more seeds support, one after another."""
     if supports.all():
