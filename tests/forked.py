@@ -92,13 +92,19 @@ def _become(
     how, what, *rest = words
     sys.argv = [how, *rest]
     sys.path[:0] = ["", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    if how == "-m":
-        sys.modules.pop(what, None)
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
-    else:
-        main = types.ModuleType("__main__")
-        sys.modules["__main__"] = main
-        exec(compile(what, "<string>", "exec"), main.__dict__)
+    try:
+        if how == "-m":
+            sys.modules.pop(what, None)
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        else:
+            main = types.ModuleType("__main__")
+            sys.modules["__main__"] = main
+            exec(compile(what, "<string>", "exec"), main.__dict__)
+    finally:
+        try:
+            sys.stderr.flush()
+        except OSError:  # Python ends all the same; a process of multiprocessing would not
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 class Forked(subprocess.Popen[str]):
