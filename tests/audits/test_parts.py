@@ -466,7 +466,9 @@ def test_a_process_is_left_as_it_was_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = random.random(), torch.get_num_threads()
     random.seed(3)
+    torch.set_deterministic_debug_mode("warn")
     with left_as_found(5):
+        torch.set_deterministic_debug_mode("error")
         drawn = random.random(), float(np.random.random()), float(torch.rand(()))
         torch.set_grad_enabled(False)
         torch.set_default_dtype(torch.float64)
@@ -476,6 +478,8 @@ def test_a_process_is_left_as_it_was_found(tmp_path, monkeypatch):
     assert torch.get_default_dtype() == torch.float32
     assert Path.cwd() == tmp_path
     assert "LEFT_BEHIND" not in os.environ
+    assert torch.get_deterministic_debug_mode() == 1, "it warns, as before, and does not raise"
+    torch.set_deterministic_debug_mode("default")
     assert random.random() == random.Random(3).random()
     assert torch.get_num_threads() == before[1]
     with left_as_found(5):

@@ -18,7 +18,7 @@ def left_as_found(seed: int) -> Iterator[None]:
 
     here, environment, states = Path.cwd(), dict(os.environ), (random.getstate(), np.random.get_state())
     gradients, kind, device = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device()
-    threads, exact = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, exact = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     with torch.random.fork_rng(devices=[]):
         try:
             random.seed(seed)
@@ -31,7 +31,7 @@ def left_as_found(seed: int) -> Iterator[None]:
             if torch.get_default_device() != device:
                 torch.set_default_device(device)
             torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(exact)
+            torch.set_deterministic_debug_mode(exact)
             random.setstate(states[0])
             np.random.set_state(states[1])
             os.chdir(here)
