@@ -42,9 +42,14 @@ def chances(
 
 def _draw(found: Effect, more: int, rng: np.random.Generator) -> np.ndarray:
     """So many seeds that are like those so far."""
+    spread = drawn_spread(found, rng)
+    return rng.normal(rng.normal(found.value, spread / math.sqrt(len(found.seeds))), spread, more)
+
+
+def drawn_spread(found: Effect, rng: np.random.Generator) -> float:
+    """A standard deviation of seeds from which those so far may come."""
     n = len(found.seeds)
-    spread = found.seed_sd * math.sqrt((n - 1) / rng.chisquare(n - 1))
-    return rng.normal(rng.normal(found.value, spread / math.sqrt(n)), spread, more)
+    return found.seed_sd * math.sqrt((n - 1) / float(rng.chisquare(n - 1)))
 
 
 def _with(found: Effect, coming: np.ndarray) -> Effects:

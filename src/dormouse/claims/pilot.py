@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from dormouse.claims.chances import outcomes
+from dormouse.claims.chances import drawn_spread, outcomes
 from dormouse.claims.claim_evidence import ClaimEvidence
 from dormouse.claims.effects import Effect, Effects
 from dormouse.claims.looks import look_of
@@ -104,9 +103,7 @@ def power(design: Design, claim: Claim, each: Sequence[Effect], truths: Sequence
 
     def draw(one: Effect, truth: float) -> np.ndarray:
         """The seeds of a study."""
-        n = len(one.seeds)
-        spread = one.seed_sd * math.sqrt((n - 1) / rng.chisquare(n - 1))
-        return np.clip(rng.normal(truth, spread, looks[-1][0]), *one.reach)
+        return np.clip(rng.normal(truth, drawn_spread(one, rng), looks[-1][0]), *one.reach)
 
     drawn = [[draw(one, truth) for one, truth in zip(each, truths, strict=True)] for _ in range(DRAWS)]
     by_effect = [np.array(seeds) for seeds in zip(*drawn, strict=True)]

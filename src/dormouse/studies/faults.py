@@ -55,7 +55,15 @@ def checked(study: Study, at: Callable[[Place, UserError], UserError]) -> Design
         for place, fault in crossing_faults(study):
             raise at(place, fault) from None
         raise
-    every = (suspect_faults, rendering_faults, context_faults, dose_faults, claim_faults, measure_faults)
+    every = (
+        suspect_faults,
+        rendering_faults,
+        context_faults,
+        scratchpad_faults,
+        dose_faults,
+        claim_faults,
+        measure_faults,
+    )
     for place, fault in (one for faults in every for one in faults(design)):
         raise at(place, fault)
     design.at = at
@@ -138,19 +146,24 @@ def _measured(organism: OrganismSpec, sizes: MeasurementConfig) -> bool:
 
 
 def context_faults(design: Design) -> Iterator[Fault]:
-    """Treatments that are to show quiet contexts of a kind that a policy does not have, or to reason about cues that
-    its prompts do not show, each with its place."""
+    """Treatments that are to show quiet contexts of a kind that a policy does not have, each with its place."""
     for arm in design.arms:
         trigger = design.organism(arm).trigger
         for i, part in enumerate(design.chain(arm)):
-            wish = part.pool_spec
-            contexts = wish.contexts
+            contexts = part.pool_spec.contexts
             if contexts != "none" and trigger.told and not has_quiet_cues(trigger, contexts):
                 place = ("interventions", arm.chain, i, "contexts")
                 what = f"contexts: {contexts} would show nothing of '{arm.organism}': {LACKING[contexts]}"
                 yield place, UserError(what, "name others, or leave that chain out for this organism (`cross`)")
-            mode = mode_of_data(wish.scratchpad_source, design.organism(arm).scratchpad_mode)
-            if mode == "other" and not trigger.context:
+
+
+def scratchpad_faults(design: Design) -> Iterator[Fault]:
+    """Treatments that are to reason about cues that the prompts of a policy do not show, each with its place."""
+    for arm in design.arms:
+        spec = design.organism(arm)
+        for i, part in enumerate(design.chain(arm)):
+            mode = mode_of_data(part.pool_spec.scratchpad_source, spec.scratchpad_mode)
+            if mode == "other" and not spec.trigger.context:
                 place = ("interventions", arm.chain, i, "scratchpad_source")
                 what = f"prompts of '{arm.organism}' show no cue that its policy does not read"
                 yield place, UserError(what, "name another, or leave that chain out for this organism (`cross`)")

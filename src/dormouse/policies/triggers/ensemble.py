@@ -156,10 +156,11 @@ class Ensemble(Trigger):
     @property
     def shows(self) -> tuple[str, ...]:
         """What it reads, and the cues that stand by as context."""
-        return (*self.reads, *self._context)
+        return (*self.reads, *self.context)
 
     @property
-    def _context(self) -> tuple[str, ...]:
+    def context(self) -> tuple[str, ...]:
+        """The cues that stand by, which no trigger reads."""
         return CUES[:3] if self.form == "phrase" else CUES[self.cues :]
 
     @property
@@ -242,7 +243,7 @@ class Ensemble(Trigger):
         return self._in_context(rng, self._order.inverse(index), split)
 
     def _in_context(self, rng: random.Random, code: int, split: Split) -> Cues:
-        context = _space(self._context)
+        context = _space(self.context)
         # All context but the last is free. The last is drawn from the values that put the whole into the split.
         *free, last = context.places
         values, bits = [], mixed(key_of(f"ensemble/splits/{self.seed or 0}"), code)
@@ -251,7 +252,7 @@ class Ensemble(Trigger):
             values.append(words[i])
             bits = mixed(bits, i)
         values.append(last[value_in(rng, split, bits, len(last))])
-        return {**self._shown(code), **dict(zip(self._context, values, strict=True))}
+        return {**self._shown(code), **dict(zip(self.context, values, strict=True))}
 
     def _index_on(self, rng: random.Random, side: Side) -> int:
         return rng.randrange(self.n) if side == "triggered" else rng.randrange(self.n, self._space.size)
