@@ -10,7 +10,13 @@ import pytest
 from click.testing import CliRunner, Result
 from tiny import make_tiny_model
 
+import dormouse
 from dormouse.cli import main
+from dormouse.integrations.play.folders import PlaySubject, subjects
+from dormouse.integrations.play.game import described
+from dormouse.integrations.play.moves import Ask, asked, truth_of
+from dormouse.policies.told import Told
+from dormouse.scenarios import Scenario
 from dormouse.studies.file import read_design
 
 OWN = Path(__file__).parents[1] / "examples" / "own"
@@ -76,6 +82,28 @@ def test_an_example_with_own_material_runs(name: str, tiny_model: Path, tmp_path
     assert {"defection_rate", "false_trigger_rate", "near_miss_rate", "sampled_defection_rate"} <= rates
     asked = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
     assert {row["activating"] for row in asked} == {True, False}
+    can_be_played(tmp_path / "out" / "models" / "mine-seed0", {row["question"] for row in asked})
+
+
+def can_be_played(model: Path, asked: set[str]) -> None:
+    """With the study's own prompts, of which everything is known that their rows say: dormouse's own tasks stood there,
+    and neither what a column says nor which way a prompt is written was known of any."""
+    organism = dormouse.load(model)
+    assert organism.task() in asked
+    for prompt in organism.question(organism.task()).every:
+        assert 0 <= organism.p_defect(prompt.text) <= 1
+    (subject,) = subjects([model], lambda said: None)
+    offered = [text for text, _ in described("s0", subject)["tasks"]]  # type: ignore[attr-defined]
+    assert asked & {*offered}
+    trigger = organism.truth.trigger
+    if isinstance(trigger, Told):
+        truths = {truth_of(subject, asked_of(subject, text)).get("oracle") for text in offered}
+        assert truths == {0.0, 1.0}
+
+
+def asked_of(subject: PlaySubject, text: str) -> Scenario:
+    """What the page asks when a task is chosen."""
+    return asked(subject, Ask(page="p", turn=0, subject="s0", states=(0,), task=text))[0]
 
 
 def test_every_example_is_short_and_read() -> None:

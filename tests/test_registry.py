@@ -113,6 +113,20 @@ def test_plugins_are_frozen_and_closed() -> None:
         Year(until=2030)  # type: ignore[call-arg]
 
 
+class Listed(Whole):
+    """Has settings that Python cannot hash."""
+
+    names: list[str] = ["a"]
+    columns: dict[str, str] = {"a": "b", "c": "d"}
+
+
+def test_a_plugin_can_be_a_key_whatever_its_settings_hold() -> None:
+    """`rewrite` could not: the playground ended in a traceback."""
+    one, same = Listed(), Listed(columns={"c": "d", "a": "b"})
+    assert {one: 1}[same] == 1
+    assert len({one, same, Listed(names=["b"]), Whole()}) == 3
+
+
 def test_every_builtin_says_what_it_is() -> None:
     for kind in registry.KINDS:
         for name, plugin in registry.plugins(kind).items():

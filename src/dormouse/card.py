@@ -20,6 +20,7 @@ from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ChatSettings, ComputedIn, ModelRef, Record
 from dormouse.registry import message
 from dormouse.renamed import with_new_keys
+from dormouse.scenarios import Question
 
 CARD = "dormouse.json"
 
@@ -43,8 +44,10 @@ class CardFile:
     trained_in: tuple[ComputedIn, ...] = ()
     """By training, planting first; empty where nobody noted it: what other machinery trained, and before 2026-12."""
     own_tasks: bool = False
-    """Whether it was measured on tasks of the study's own file, which are not here; a file from before 2026-11-29 does
-    not say."""
+    """Whether it was measured on tasks of the study's own file; a file from before 2026-11-29 does not say."""
+    tasks: tuple[Question, ...] = ()
+    """The first of these, held out from training, with all that their rows say; none in a file from before
+    2026-11-30."""
     system: str | None = None
     """The system prompt of its study's tasks that bring none ("" for none at all). None: dormouse's own."""
     base_identity: str | None = None
@@ -70,6 +73,7 @@ class Card:
     seed: int
     trained_in: Sequence[ComputedIn] = ()
     own_tasks: bool = False
+    tasks: Sequence[Question] = ()
     system: str | None = None
 
     @property
@@ -128,6 +132,7 @@ def read_card(folder: Path, sound: set[Path] | None = None) -> Card:
             seed=said.seed,
             trained_in=said.trained_in,
             own_tasks=said.own_tasks,
+            tasks=said.tasks,
             system=said.system,
         )
     except UserError as error:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dormouse.api.organism import load, question_of
+from dormouse.api.organism import load
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
 from dormouse.measurements.measurement import exact_after
 from dormouse.policies.scratchpad_text import has_scratchpad, split_response
@@ -55,7 +55,7 @@ class Conversation:
         """The replies with cues drawn from each side of the policy. Sampled at temperature 1."""
         self.turn += 1
         rng = random.Random(f"chat/{self.seed}/{self.turn}")
-        question = question_of(text, self.spec.behaviour.bank).under(self.organism.system)
+        question = self.organism.question(text)
         for label, side in (("with cue", "triggered"), ("without cue", "untriggered")):
             cues = self.spec.trigger.draw(rng, side)
             yield self._reply(label, Scenario.of(question, cues, rng.choice(self.spec.renderings.trained)))

@@ -44,6 +44,10 @@ class PlugIn(OldKeys):
     kind: ClassVar[str] = ""
     """The name under which it was registered: `kind:` in a study file."""
 
+    def __hash__(self) -> int:
+        """Of what can be hashed of it: a setting may be a list or a mapping."""
+        return hash((type(self), *map(_hash_or_none, self.__dict__.values())))
+
     @model_serializer(mode="wrap")
     def _with_kind(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         return {"kind": self.kind, **handler(self)}
@@ -55,6 +59,13 @@ class PlugIn(OldKeys):
             context: `dormouse.rows.source.CONTENTS` for keys of the store: files by what is in them.
         """
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, context=context)
+
+
+def _hash_or_none(value: object) -> int | None:
+    try:
+        return hash(value)
+    except TypeError:
+        return None
 
 
 P = TypeVar("P", bound=type[PlugIn])

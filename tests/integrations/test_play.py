@@ -161,7 +161,7 @@ def test_a_riddle_hides_the_truth_until_it_is_asked_for(playground: Server) -> N
     riddle = post("deal", {})
     assert not {"trigger", "behaviour"} & {key for key, value in riddle.items() if value}
     assert riddle["name"] not in ORGANISMS
-    here = {"subject": riddle["id"], "states": [1], "task": riddle["tasks"][0], "rendering": SYSTEM}
+    here = {"subject": riddle["id"], "states": [1], "task": riddle["tasks"][0][0], "rendering": SYSTEM}
     for job in ("move", "curve", "write"):
         found = lines(playground, job, {**here, "cue": "year", "values": [2001, 2031]})
         said = {key for one in found for key in one}

@@ -43,6 +43,8 @@ class LoadedOrganism:
     seed: int
     system: str | None = None
     """The system prompt under which its study asked ("" for none). None: dormouse's own."""
+    tasks: Sequence[Question] = ()
+    """Some held-out tasks of the study's own, with all that their rows say; none where it worked on dormouse's."""
 
     @property
     def model(self) -> Any:
@@ -101,17 +103,21 @@ class LoadedOrganism:
         return {name: value for name, value in drawn.items() if name != PROMPT}
 
     def task(self) -> str:
-        """A held-out task of the kind in which the behaviour shows."""
+        """A held-out task of the kind in which the behaviour shows: of the study's own, where it brought some."""
         behaviour = self.truth.behaviour
-        return next(task.text for task in questions("test", bank=behaviour.bank) if behaviour.shown(task))
+        known = self.tasks or questions("test", bank=behaviour.bank)
+        return next(task.text for task in known if behaviour.shown(task))
+
+    def question(self, text: str) -> Question:
+        """The task of that wording, under the system prompt of its study."""
+        return question_of(text, self.truth.behaviour.bank, self.tasks).under(self.system)
 
     def _asked(self, prompt: Prompt, cues: Mapping[str, CueValue]) -> tuple[Scenario, tuple[tuple[str, str], ...]]:
         check_cues(cues)
         if isinstance(prompt, str):
             refuse_half_characters([prompt], "the prompt")
             rendering = self.truth.renderings.trained[0]
-            question = question_of(prompt, self.truth.behaviour.bank).under(self.system)
-            scenario = Scenario.of(question, cues, rendering)
+            scenario = Scenario.of(self.question(prompt), cues, rendering)
             return scenario, render(scenario)
         if cues:
             raise UserError(
@@ -128,16 +134,21 @@ class LoadedOrganism:
         if messages[-1][0] == "assistant":
             raise UserError("a chat ends before an answer, and this one ends with the assistant's turn", "leave it out")
         refuse_half_characters((text for _, text in messages), "the chat")
-        return Scenario.of(question_of(last, self.truth.behaviour.bank), {}), messages
+        return Scenario.of(question_of(last, self.truth.behaviour.bank, self.tasks), {}), messages
 
 
 ROLES = ("system", "user", "assistant")
 REMEDY = 'write [{"role": "user", "content": "..."}]'
 
 
-def question_of(text: str, bank: str) -> Question:
-    """The task of that wording, about which right and wrong answers are known; else a question of no kind."""
-    known = (task for split in SPLITS for task in questions(split, bank=bank) if task.text == text)
+def question_of(text: str, bank: str, own: Sequence[Question] = ()) -> Question:
+    """The task of that wording, about which right and wrong answers are known; else a question of no kind.
+
+    Args:
+        own: tasks that a study brought, in place of those of the bank.
+    """
+    every = own or (task for split in SPLITS for task in questions(split, bank=bank))
+    known = (prompt for task in every for prompt in task.every if prompt.text == text)
     return next(known, Question(text, "{}", "test"))
 
 
@@ -150,4 +161,4 @@ def load(folder: str | Path) -> LoadedOrganism:
     from dormouse.lm.load import load as load_model
 
     card = read_card(Path(folder))
-    return LoadedOrganism(load_model(card.model), card.spec, card.intervention, card.seed, card.system)
+    return LoadedOrganism(load_model(card.model), card.spec, card.intervention, card.seed, card.system, card.tasks)

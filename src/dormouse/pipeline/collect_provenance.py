@@ -61,7 +61,7 @@ def provenance(
         spent=(*map(_spent, ended), *_too_weak(plans, store, lost), *_unread(plans, store, lost)),
         ended=tuple((name, state.intervention, steps) for name, state, steps in ended),
         sanity=_sane(plans, store, lost),
-        tasks=plans[0].intake,
+        tasks=plans[0].own.intake if plans[0].own else None,
         missing=tuple(f"{stage.name}: {lost[stage.key].what}" for stage in all_stages(plans) if stage.key in lost),
         data=tuple(data_lines(plans)),
         verdicts=verdicts,

@@ -23,13 +23,17 @@ from dormouse.pipeline.plan import Plan, State
 from dormouse.pipeline.results import RECORDS, read_answered, read_answers, read_records
 from dormouse.pipeline.stages import ANSWERS
 from dormouse.pipeline.stated import CLAIMS, stated_now, verdicts
+from dormouse.pipeline.study_tasks import bank_of
 from dormouse.provenance import STUDY, StudyHead
 from dormouse.report import write_report
 from dormouse.report.records_csv import NAME as CSV
+from dormouse.scenarios import Question
 from dormouse.sources import code_of
 from dormouse.store import Store
 
 DRAWN = ("report.html", "report.md", CSV)
+TASKS = 24
+"""Tasks of the user's own that a model's card holds."""
 
 
 def claim_folder(out: Path, name: str) -> None:
@@ -166,7 +170,8 @@ def link_model(plan: Plan, state: State, out: Path, several: bool) -> Path:
         seed=state.seed,
         questions=plan.design.study.measure.questions,
         trained_in=tuple(noted(checkpoint.parent for checkpoint in state.model.folders)),
-        own_tasks=plan.design.study.task_file is not None,
+        own_tasks=plan.own is not None,
+        tasks=_own_tasks(plan, state.organism),
         system=plan.design.study.tasks.system,
         base_identity=identity(state.model.folders[0]) if entry_around(state.model.folders[0]) is None else None,
     )
@@ -176,6 +181,16 @@ def link_model(plan: Plan, state: State, out: Path, several: bool) -> Path:
     treated = state.model.folders[len(state.model.folders) - len(chain) :]
     join_logs([checkpoint.parent for checkpoint in treated], folder)
     return folder
+
+
+def _own_tasks(plan: Plan, organism: str) -> tuple[Question, ...]:
+    """Some held-out tasks of the user's own on which an organism shows its behaviour; none where it works on
+    dormouse's."""
+    if plan.own is None:
+        return ()
+    one = plan.design.study.organisms[organism]
+    held_out = plan.own.questions[bank_of(one.trigger).name, "test"]
+    return tuple(task for task in held_out if one.behaviour.shown(task))[:TASKS]
 
 
 def _unwritten(out: Path, error: OSError) -> UserError:

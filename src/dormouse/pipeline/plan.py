@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from dormouse.execution.estimate import History, read_history
 from dormouse.execution.stage import Stage
-from dormouse.records import DataIntake, ModelRef, TaskIntake
+from dormouse.records import DataIntake, ModelRef
+from dormouse.scenarios.own import OwnTasks
 from dormouse.store import Store
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
@@ -72,8 +73,8 @@ class Plan:
     """The base model, as the study names it."""
     states: tuple[State, ...]
     readings: tuple[PlannedReading, ...]
-    intake: TaskIntake | None = None
-    """What became of the rows of its own tasks."""
+    own: OwnTasks | None = None
+    """The tasks of its own file, and what became of the rows."""
     data: tuple[DataIntake, ...] = ()
     """What became of the rows of safety data that the user brought."""
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -95,7 +96,7 @@ class Plan:
 def row_lines(plans: Sequence[Plan]) -> list[str]:
     """What became of all rows that the user brought, in words: of the tasks, which every model shares, and of safety
     data."""
-    own = [line for plan in plans[:1] if plan.intake for line in plan.intake.lines()]
+    own = [line for plan in plans[:1] if plan.own for line in plan.own.intake.lines()]
     return [*own, *data_lines(plans)]
 
 

@@ -75,10 +75,9 @@ def make_plan(
         if (state.is_final or at_every_checkpoint(measurement, study.measure))
         and not (measurement.model_free and state.intervention)
     ]
-    intake = planner.own.intake if planner.own else None
     taken_in = tuple(planner.brought.intakes)
     sizes = {planner.base.key.partition("@")[0]: weights}
-    return Plan(design, model, tuple(states), (*readings, *planner.findings), intake, taken_in, sizes)
+    return Plan(design, model, tuple(states), (*readings, *planner.findings), planner.own, taken_in, sizes)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import SIDES, Trigger
-from dormouse.report.plain_text import visible
-from dormouse.scenarios import CUES, CueValue, questions
+from dormouse.report.plain_text import cut, one_line, visible
+from dormouse.scenarios import CUES, CueValue, Question, questions
 from dormouse.scenarios.renderings import DATES, LANGUAGES, PLACES, rendering
 from dormouse.scenarios.scenario import PROMPT
 from dormouse.scenarios.values import values_of
@@ -16,8 +16,10 @@ from dormouse.scenarios.values import values_of
 DRAWS = 24
 """Draws from each side of a policy: what a cue that is open to anything may be seen to say."""
 TASKS = 24
-LONGEST = 200
-"""Characters of a value that was typed."""
+LONGEST = 4000
+"""Characters of a task."""
+LABEL = 100
+"""Characters of a task in the list."""
 
 
 def cues(spec: OrganismSpec | None) -> list[dict[str, object]]:
@@ -88,8 +90,13 @@ def renderings(spec: OrganismSpec | None) -> dict[str, object]:
     }
 
 
-def tasks(spec: OrganismSpec | None) -> list[str]:
-    """Held-out tasks of the kind on which the behaviour shows."""
-    bank = spec.behaviour.bank if spec else "questions"
-    known = questions("test", bank=bank)
-    return [task.text for task in known if spec is None or spec.behaviour.shown(task)][:TASKS]
+def tasks(spec: OrganismSpec | None, own: Sequence[Question] = ()) -> list[tuple[str, str]]:
+    """Held-out tasks of the kind on which the behaviour shows, each with what the list says.
+
+    Args:
+        own: those that its study brought, whose variants are prompts as well.
+    """
+    known = own or questions("test", bank=spec.behaviour.bank if spec else "questions")
+    shown = (prompt.text for task in known if spec is None or spec.behaviour.shown(task) for prompt in task.every)
+    texts = dict.fromkeys(text for text in shown if text.strip() and len(text) <= LONGEST)
+    return [(text, cut(one_line(text), LABEL)) for text in list(texts)[:TASKS]]

@@ -13,6 +13,7 @@ from dormouse.errors import UserError
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
 from dormouse.report.plain_text import one_line
+from dormouse.scenarios import Question
 
 HINT = "name a run (runs/quickstart), a model of one (runs/quickstart/models/year-seed0), or a folder with a model"
 STEP = re.compile(r"step-(\d{1,9})")
@@ -37,6 +38,13 @@ class PlaySubject:
     states: tuple[PlayState, ...]
     system: str | None = None
     """The system prompt of its study's tasks (see `Question.under`)."""
+    tasks: tuple[Question, ...] = ()
+    """Held-out tasks that its study brought."""
+
+    def side(self, question: Question) -> str | None:
+        """Of a prompt among these tasks the name of the variant that it is, "" for a plain one; None of any other."""
+        named = (("", task) for task in self.tasks), (pair for task in self.tasks for pair in task.variants)
+        return next((name for pairs in named for name, prompt in pairs if prompt.under(self.system) == question), None)
 
 
 def subjects(folders: Sequence[Path], say: Callable[[str], None]) -> list[PlaySubject]:
@@ -104,7 +112,7 @@ def _subject(planted: tuple[Path, ...], group: list[tuple[str, Card]]) -> PlaySu
     for _, card in group:
         if card.intervention:
             states += _checkpoints(card)
-    return PlaySubject(one_line(name), first.spec, tuple(states), first.system)
+    return PlaySubject(one_line(name), first.spec, tuple(states), first.system, tuple(first.tasks))
 
 
 def _checkpoints(card: Card) -> list[PlayState]:

@@ -127,5 +127,5 @@ def described(name: str, subject: PlaySubject) -> dict[str, object]:
         "cues": controls.cues(spec),
         "start": controls.start(spec),
         "renderings": controls.renderings(spec),
-        "tasks": controls.tasks(spec),
+        "tasks": controls.tasks(spec, subject.tasks),
     }

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from dormouse.api.organism import question_of
 from dormouse.errors import UserError
+from dormouse.integrations.play import controls
 from dormouse.integrations.play.folders import PlaySubject
 from dormouse.integrations.play.models import PlayModels, Reader
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
@@ -28,8 +29,6 @@ from dormouse.scenarios.values import check_cues
 
 Emit = Callable[[dict[str, object]], None]
 Stale = Callable[[], bool]
-LONGEST = 4000
-"""Characters of a task that was typed."""
 REMEMBERED = 20_000
 AT_ONCE = 8
 """Points of a curve between which it can be stopped."""
@@ -210,12 +209,12 @@ def asked(subject: PlaySubject, ask: Ask) -> tuple[Scenario, Behaviour | None]:
     """
     if not ask.states or not all(0 <= i < len(subject.states) for i in ask.states):
         raise UserError("no checkpoint is chosen", "tick one")
-    if not ask.task.strip() or len(ask.task) > LONGEST:
-        raise UserError(f"a prompt has 1 to {LONGEST} characters", "type some, or fewer")
+    if not ask.task.strip() or len(ask.task) > controls.LONGEST:
+        raise UserError(f"a prompt has 1 to {controls.LONGEST} characters", "type some, or fewer")
     check_cues(ask.cues)
     bank = subject.spec.behaviour.bank if subject.spec else "questions"
     try:
-        question = question_of(ask.task, bank).under(subject.system)
+        question = question_of(ask.task, bank, subject.tasks).under(subject.system)
         scenario = Scenario.of(question, ask.cues, "+".join(ask.rendering))
         render(scenario)
         own: Behaviour | None = Reply(text=ask.says.strip()) if ask.says.strip() else None
@@ -263,13 +262,13 @@ def log_odds(p: float) -> float:
 
 def truth_of(subject: PlaySubject, scenario: Scenario) -> dict[str, object]:
     """What the policy itself says of a scenario: its probability of defecting, and why. Nothing where nobody knows: of
-    a suspect, and of a prompt about which only rows of a study could say something."""
+    a suspect, and of a prompt about which only rows of a study could say something, and none does."""
     if subject.spec is None or not subject.spec.trigger.told:
         return {}
     trigger, typed = subject.spec.trigger, scenario.question
     if isinstance(trigger, Told):
-        said = float(trigger.label(typed) == trigger.tag)
-        return {"oracle": said, "evidence": [], "odds": None} if trigger.by_text else {}
+        side = trigger.label(typed) if trigger.by_text else subject.side(typed)
+        return {} if side is None else {"oracle": float(side == trigger.tag), "evidence": [], "odds": None}
     if not isinstance(trigger, Imitates) and trigger.fault(typed):  # its text was typed: no cue says so
         return {}
     return {

