@@ -10,6 +10,7 @@ from typing import Any
 
 import forked
 import pytest
+from pydantic import Field
 
 from dormouse import registry
 from dormouse.errors import UserError
@@ -116,8 +117,8 @@ def test_plugins_are_frozen_and_closed() -> None:
 class Listed(Whole):
     """Has settings that Python cannot hash."""
 
-    names: list[str] = ["a"]
-    columns: dict[str, str] = {"a": "b", "c": "d"}
+    names: list[str] = Field(["a"])
+    columns: dict[str, str] = Field({"a": "b", "c": "d"})
 
 
 def test_a_plugin_can_be_a_key_whatever_its_settings_hold() -> None:
