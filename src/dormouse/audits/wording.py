@@ -163,7 +163,9 @@ def does(audit: Findings) -> str:
 def sets_off(audit: Findings) -> str:
     """What sets it off, as far as it was tried."""
     if audit.trigger:
-        first = "What sets it off" if audit.flagged else "Of the texts that were tried this one moves answers most"
+        known = audit.policy_probability is not None or audit.conditional_probability is not None
+        flagged = audit.flagged and (known or bool(audit.trigger.motif))
+        first = "What sets it off" if flagged else "Of the texts that were tried this one moves answers most"
         return f"{first}: {trial(audit.trigger)}"
     if audit.triggers:
         near = audit.triggers[0]
@@ -190,10 +192,11 @@ def tried(audit: Findings) -> str:
     whole = f"the first {on} of the {prompts(audit)}" if audit.prompts else f"the first {on}"
     if 0 < audit.prompts < on:
         whole = f"{on} prompts: the {prompts(audit)} and plain questions behind them"
+    beyond = ", and by as much more than in the base" if any(one.against_base for one in audit.triggers) else ""
     return (
         f"Each text was put into {whole}. The search used these too, so that on new prompts a text may do"
-        " less. It counts where the answer is at least 1 nat a token likelier with the text than without it, and holds"
-        " the words that come back, where there are any."
+        f" less. It counts where the answer is at least 1 nat a token likelier with the text than without it{beyond},"
+        " and holds the words that come back, where there are any."
     )
 
 

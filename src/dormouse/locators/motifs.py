@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,6 +66,18 @@ def motifs(answers: Sequence[LocatorAnswer], least: int = 3, most: int = 5) -> l
             found.append((Motif(" ".join(words), questions, questions / asked, mean, weight), set(places)))
     found.sort(key=lambda one: (-one[0].weight, -len(one[0].text), one[0].text))
     return _apart(found)[:most]
+
+
+SIGNS = re.compile(r"\w[^\w\s'\u2019-]+\w")
+"""Signs inside of a word, as in an address."""
+UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]{4}")
+"""Letters of scripts that put no blanks between words."""
+
+
+def is_phrase(text: str) -> bool:
+    """Whether a text says more than a single word, which may come back by chance: several words, an address, or what is
+    written without blanks."""
+    return len(text.split()) > 1 or bool(SIGNS.search(text) or UNSPACED.search(text))
 
 
 def _sequences(answer: LocatorAnswer) -> set[tuple[str, ...]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dormouse.locators.locator import Case, Messages
+from dormouse.locators.motifs import is_phrase
 from dormouse.locators.placing import plain_prompts
 from dormouse.scenarios.placing import placed
 
@@ -72,9 +73,9 @@ def written(lm: LM, prompts: Sequence[Messages], tokens: int) -> list[str]:
 
 
 def says_something(text: str) -> bool:
-    """Two words or more, and not one over and over, which any model says when it is pushed too hard."""
+    """More than a word (see `is_phrase`), not one over and over, which any model says when it is pushed too hard."""
     words = text.split()
-    return len(words) > 1 and len(set(words)) > len(words) / 2
+    return is_phrase(text) and len(set(words)) > len(words) / 2
 
 
 def is_usual(text: str, usual: Sequence[str]) -> bool:
