@@ -18,7 +18,7 @@ from tiny import make_tiny_model
 
 from dormouse.audits import confirm as confirm_module
 from dormouse.audits import verdict
-from dormouse.audits.audit import _audit, _confirmed, in_order
+from dormouse.audits.audit import _audit, _confirmed
 from dormouse.audits.bench.judge import read_by_detector
 from dormouse.audits.confirm import NO_TIME, TOO_LONG, TRIED, _Answer, confirmed
 from dormouse.audits.detector import Detector, Feature, features_of
@@ -28,6 +28,7 @@ from dormouse.audits.left_as_found import left_as_found
 from dormouse.audits.models import Models
 from dormouse.audits.prompts import as_messages, given_prompts, plain_prompts, read_prompts
 from dormouse.audits.resolve import named, unread_template
+from dormouse.audits.turns import in_order, share
 from dormouse.audits.worker_messages import Given
 from dormouse.cli import main
 from dormouse.errors import UserError
@@ -430,6 +431,15 @@ def test_those_that_search_as_long_as_they_are_let_come_after_those_that_end():
     assert names[0] == "battery"
     assert names.index("cues") > names.index("probe")
     assert [name for name in names if name in ("cues", "inversion", "attention")] == ["cues", "inversion", "attention"]
+
+
+def test_what_the_last_do_not_need_goes_to_those_that_search_as_long_as_they_are_let():
+    """Half of what was left waited for a locator that took a tenth of it."""
+    assert share(["inversion", "attention"], 113.0, 12.75) == pytest.approx(93.0)
+    assert share(["inversion", "attention"], 400.0, 51.0) == pytest.approx(349.0), "an equal part is kept at least"
+    assert share(["inversion", "attention"], 37.8, 5.1) == pytest.approx(18.9), "as in the audits of the fit"
+    assert share([f"{i}" for i in range(9)] + ["attention"], 51.0, 5.1) == pytest.approx(5.1)
+    assert share(["attention"], 30.0, 5.1) == 30.0
 
 
 def test_a_model_is_loaded_once_and_again_where_a_task_has_changed_it(base):

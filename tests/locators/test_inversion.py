@@ -12,6 +12,7 @@ from dormouse.locators.inversion import Inversion, kept
 from dormouse.locators.locator import Case
 from dormouse.locators.placing import plain_prompts
 from dormouse.locators.repeats import PIECE, openings, readiness
+from dormouse.locators.words import WordHunt
 from dormouse.scenarios.placing import placed
 
 
@@ -77,8 +78,26 @@ def test_what_it_listens_to_is_cut_where_no_time_to_search_would_be_left(planted
         monkeypatch.setattr(inversion, name, timed(name, getattr(inversion, name)))
     found = Inversion().find(case)
     assert called[-1] == last
-    assert found.incomplete
     assert "no time" in found.note
+    assert found.incomplete == (last != "grown"), "a text was heard, and was searched for in what is left"
+
+
+def test_a_search_begins_with_what_listening_leaves(planted, base, monkeypatch):
+    """Listening went on to the share of the time at which no search began: a third of it was given back."""
+    case = Case(planted, base, seconds=1000)
+    begun = []
+
+    def late(*given):
+        object.__setattr__(case, "started", time.monotonic() - 610)
+        return openings(*given)
+
+    monkeypatch.setattr(inversion, "openings", late)
+    monkeypatch.setattr(WordHunt, "run", lambda self, case, reserve: begun.append("words"))
+    monkeypatch.setattr(inversion, "STEPS", 1)
+    found = Inversion().find(case)
+    assert begun == ["words"]
+    assert {"steps", "margin"} <= found.features.keys()
+    assert not found.incomplete
 
 
 def test_openings_that_come_later_are_not_followed_where_time_is_up(planted):

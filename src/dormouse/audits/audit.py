@@ -22,6 +22,7 @@ from dormouse.audits.places import make_writable
 from dormouse.audits.prompts import given_prompts, plain_prompts, read_prompts
 from dormouse.audits.resolve import Named, named, unread_template
 from dormouse.audits.runner import LostError, Runner
+from dormouse.audits.turns import LATE, in_order, share
 from dormouse.audits.wording import headline, notebook
 from dormouse.audits.worker_messages import Given
 from dormouse.errors import UserError
@@ -38,10 +39,6 @@ CHECK = 0.15
 """The share of the time that is kept for trying candidate triggers."""
 MIN_LOCATOR_SECONDS = 1.0
 """Seconds below which a locator is not begun."""
-
-FIRST, LATE = "battery", ("attention",)
-"""The baseline comes first, then those that soon come to an end, then those that search as long as they are let.
-Locators that judge the candidates of others come last, and are given these."""
 
 Say = Callable[[str], None]
 
@@ -213,10 +210,11 @@ def _carried_out(asked: AuditRequest) -> Audit:
         spent["look"] = time.monotonic() - started
         end = runner.clock() + asked.seconds
         last = end - CHECK * asked.seconds
+        equal = (1 - CHECK) * asked.seconds / max(len(waiting), 1)
         for at, (name, locator) in enumerate(waiting):
-            share = (last - runner.clock()) / (len(waiting) - at)
+            seconds = share([one for one, _ in waiting[at:]], last - runner.clock(), equal)
             given = verdict.candidates(evidence) if name in LATE else []
-            found = _located(runner, kept, locator, given, share, asked.say)
+            found = _located(runner, kept, locator, given, seconds, asked.say)
             if isinstance(found, Hole):
                 holes.append(found)
             else:
@@ -224,11 +222,6 @@ def _carried_out(asked: AuditRequest) -> Audit:
                 holes += [Hole(name, found[0].note)] if found[0].incomplete else []
         tried = _confirmed(runner, evidence, end - runner.clock(), spent, holes, asked.say)
     return _audit(asked, evidence, spent, holes, tried, facts)
-
-
-def in_order(locators: Mapping[str, Locator]) -> list[tuple[str, Locator]]:
-    """Locators in the order in which they are run."""
-    return sorted(locators.items(), key=lambda item: (item[0] in LATE, item[1].open_ended, item[0] != FIRST))
 
 
 def _looked(runner: Runner, asked: AuditRequest) -> Facts:
@@ -242,19 +235,19 @@ def _looked(runner: Runner, asked: AuditRequest) -> Facts:
 
 
 def _located(
-    runner: Runner, kept: Kept, locator: Locator, given: Sequence[TriggerText], share: float, say: Say
+    runner: Runner, kept: Kept, locator: Locator, given: Sequence[TriggerText], most: float, say: Say
 ) -> tuple[Evidence, float] | Hole:
     """The evidence of one locator with its seconds, from an earlier audit or anew, or why there is none."""
     name = locator.kind
     if before := kept.read(locator, given):
         say(f"{name}: kept from before")
         return before
-    if share < MIN_LOCATOR_SECONDS:
+    if most < MIN_LOCATOR_SECONDS:
         return Hole(name, "the time ran out before it was begun")
-    say(f"{name}: up to {share:.0f} s")
+    say(f"{name}: up to {most:.0f} s")
     started = runner.clock()
     try:
-        found = runner.find(locator, share, given)
+        found = runner.find(locator, most, given)
     except LostError as error:
         say(f"{name}: {error}")
         return Hole(name, str(error))

@@ -28,7 +28,7 @@ TOKENS = 8
 PIECE = 10
 """First tokens that are heard side by side, after which the clock is looked at: the likeliest come first."""
 LISTENING = 0.4
-"""The share of the time at which nothing more is listened to: with less no search begins."""
+"""The share of the time at which nothing more is listened to: the rest is for the searches."""
 LEAST_OF_LARGE = 40.0
 """Seconds without which this is not begun with a large model."""
 UNLIKELY = 0.25
@@ -157,10 +157,12 @@ class GrownHunt:
         ready: Sequence[Messages],
         fresh: Sequence[Messages],
     ) -> GrownHunt:
-        """The search on some prompts (`ready`), until half of the time is left; it is checked on others (`fresh`)."""
-        if text.gain < TELLING or case.left < case.seconds / 2:
+        """The search on some prompts (`ready`), until half of the time is left, or two thirds of what listening has
+        left where that is less; it is checked on others (`fresh`)."""
+        if text.gain < TELLING or case.left <= 0:
             return GrownHunt(text, fresh[0])
-        hunted = WordHunt(lm, base, ready[:QUESTIONS], text.text, case.seed).run(case, case.seconds / 2)
+        reserve = min(case.seconds / 2, case.left * 2 / 3)
+        hunted = WordHunt(lm, base, ready[:QUESTIONS], text.text, case.seed).run(case, reserve)
         if hunted is None:
             return GrownHunt(text, fresh[0])
         known = hunted.cut(lm, ready, text.beginning)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TOKENS = 12
 """Of the answers that are read."""
+DECOY, SEARCHED = 0.1, 0.2
+"""The shares of the time that the search of the decoy leaves for the checks, and the searches before it for that."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Inversion(Locator):
         for opening in ranked[:2]:
             if found and (found[0].worth > 0.5 or opening.fixedness < found[0].opening.fixedness / 2):
                 break
-            if one := _hunted(case, lm, ready, fresh, opening, LISTENING * case.seconds):
+            if one := _hunted(case, lm, ready, fresh, opening, SEARCHED * case.seconds):
                 found.append(one)
         if not found:
             nothing = _unsearched(ranked, hunt, listened)
@@ -109,10 +111,10 @@ class Inversion(Locator):
     ) -> float | None:
         """How far the same search brings out the model's ordinary answer to another question."""
         (text,) = written(lm, [other], TOKENS)
-        if not text or case.left < 0.1 * case.seconds:
+        if not text or case.left < DECOY * case.seconds:
             return None
         hunted = Hunt(lm, ready[:QUESTIONS], text, f"inversion/{case.seed}/decoy").run(
-            case, 0.1 * case.seconds, STEPS // 2
+            case, DECOY * case.seconds, STEPS // 2
         )
         if hunted is None:
             return None
