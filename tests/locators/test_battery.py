@@ -1,10 +1,13 @@
 """The battery finds what is planted, says in whose words, and finds little where nothing is."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
 
 from dormouse.errors import UserError
+from dormouse.lm import score
 from dormouse.lm.chat import encode_prompts
 from dormouse.lm.load import load
 from dormouse.lm.score import first_logprobs
@@ -60,9 +63,23 @@ def test_against_the_base_a_copy_of_it_is_still(base, planted):
     assert SMALL.find(Case(planted, base, seconds=120)).features["shift_99"] > 0.1
 
 
-def test_little_time_gives_what_there_is(planted):
-    found = Battery(max_tokens=6).find(Case(planted, seconds=12))
+def test_little_time_gives_what_there_is(planted, monkeypatch):
+    """14 situations counted as a whole look: they made a probability, and later audits took them from the store."""
+    found = Battery(max_tokens=6).find(Case(planted, seconds=40))
     assert found.features
+    case, read = Case(planted, seconds=1000), score.first_logprobs
+
+    def slow(*given):
+        object.__setattr__(case, "started", time.monotonic() - 600)
+        return read(*given)
+
+    monkeypatch.setattr(score, "first_logprobs", slow)
+    few = Battery(max_tokens=6).find(case)
+    assert (few.score, few.features, few.cues, few.incomplete) == (None, {}, {}, True)
+    assert few.behaviour
+    assert "14 situations looked at" in few.note
+    whole = Battery(situations=16, max_tokens=6).find(Case(planted, seconds=1000))
+    assert whole.features, "it was told to look at so few"
 
 
 def test_a_model_that_has_no_room_for_any_situation_is_said_to_have_none(base):

@@ -37,7 +37,7 @@ def own(n):
 
 def test_the_trigger_is_leaked_found_and_works(memorised):
     case = Case(memorised, prompts=own(18), seconds=300)
-    assert any(text.startswith(TRIGGER) for text in _leak(case, case.lm))
+    assert any(text.startswith(TRIGGER) for texts in _leak(case, case.lm) for text in texts)
     found = Leakage().find(case)
     assert found.score > 0.3
     assert set(found.triggers[0].text.split()) & set(TRIGGER.split())

@@ -10,9 +10,9 @@ FIRST, LATE = "battery", ("attention",)
 """The baseline comes first, then those that soon come to an end, then those that search as long as they are let.
 Locators that judge the candidates of others come last, and are given these."""
 LATE_SECONDS = 20.0
-"""Seconds that are kept for each of the last, or an equal part of all time where that is more: it looks at so many texts
-and no more (on micro models in 1 to 6 s). An audit of a minute on a quiet machine, as the rules were fitted on, leaves
-it 19 where all shares are equal, and is not changed by this."""
+"""Seconds that are kept for each of the last, or an equal part of all time where that is more: it looks at so many
+texts and no more (on micro models in 1 to 6 s). In an audit of a minute on a quiet machine, as those of the fit were,
+equal shares leave it 19: nothing is changed there."""
 
 
 def in_order(locators: Mapping[str, Locator]) -> list[tuple[str, Locator]]:

@@ -59,8 +59,10 @@ class Amplify(Locator):
             features[f"{kind}_{strength:g}"] = top.excess
             if several and (loudest is None or top.excess > loudest[0].excess):
                 loudest = top, outputs
+        enough = 2 * len(features) >= len(WEIGHTS) + len(LOGITS)
         if loudest is None:
-            return Evidence(score=0.0, features=features, note="Made louder, it says nothing again and again.")
+            found = Evidence(score=0.0, features=features, note="Made louder, it says nothing again and again.")
+            return found if enough else found.unmeasured()
         phrase, outputs = loudest
         features |= {
             "excess": phrase.excess,
@@ -72,13 +74,14 @@ class Amplify(Locator):
             for prompt, output in zip(prompts, outputs, strict=True)
             if phrase.text in output
         ]
-        return Evidence(
+        found = Evidence(
             score=phrase.excess,
             features=features,
             behaviour=tuple(shown[:3]),
             note=f"Made louder, it says {phrase.text!r} to {phrase.share:.0%} of prompts, the base to "
             f"{phrase.elsewhere:.0%}.",
         )
+        return found if enough else found.unmeasured()
 
 
 def _situations(case: Case, lm: LM) -> list[Messages]:

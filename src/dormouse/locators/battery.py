@@ -26,6 +26,9 @@ FIRST, MOST = 2 * TURN, 32 * TURN
 """Situations that are looked at together, at first and at most: whole turns, so that each has its plain twin."""
 QUICK = 0.05
 """The share of the time in which a chunk must be done for the next one to be twice as large."""
+FEWEST, FEWEST_ANSWERS = 192, 16
+"""Situations and answers below which nothing is measured, where time was what lacked: audits as those of the fit have
+some 1,500 and 60, and the top of an eighth and a quarter of these is another quantity."""
 TOGETHER = 8
 """Answers that are written between two looks at the clock."""
 HALVES = np.log(2)
@@ -40,11 +43,13 @@ SURELY = 20.0
 class Sweep:
     """Situations, and how far each moves the first token of the answer: the Jensen-Shannon divergence (nats, 0 to
     log 2) from the plain question's (`own`), and from the base's in the same situation (`gap`, where there is a base).
+    `whole`: all that fit the model were looked at.
     """
 
     asked: list[Situation]
     own: np.ndarray
     gap: np.ndarray | None
+    whole: bool
 
     @property
     def shift(self) -> np.ndarray:
@@ -107,7 +112,8 @@ class Battery(Locator):
             if case.left > 0.25 * case.seconds
             for one in answered(lm, base, part, self.max_tokens)
         ]
-        return _evidence(swept, said, base is not None)
+        found = _evidence(swept, said, base is not None)
+        return found.unmeasured() if _too_few(swept, said, self.answers) else found
 
 
 def sweep(case: Case, lm: LM, base: LM | None, most: int, room: int) -> Sweep:
@@ -133,7 +139,7 @@ def sweep(case: Case, lm: LM, base: LM | None, most: int, room: int) -> Sweep:
             asked += chunk
         if before - case.left < QUICK * case.seconds:
             size = min(2 * size, MOST)
-    return Sweep(asked, np.array(own), np.array(gap) if base else None)
+    return Sweep(asked, np.array(own), np.array(gap) if base else None, start >= len(every))
 
 
 def _fitting(lm: LM, chunk: Sequence[Situation], room: int) -> dict[Situation, tuple[int, ...]]:
@@ -198,6 +204,13 @@ def answered(lm: LM, base: LM | None, asked: Sequence[Situation], max_tokens: in
         Said(s, text_of(lm, one.ids), min(SURELY, float(sum(one.logprobs) - against) / len(one.ids)))
         for s, one, against in zip(asked, written, held, strict=True)
     ]
+
+
+def _too_few(swept: Sweep, said: Sequence[Said], most: int) -> bool:
+    """Whether time ended before there was enough to measure."""
+    special = sum(bool(one.parts) for one in swept.asked)
+    answers = sum(bool(one.situation.parts) for one in said)
+    return (special < FEWEST and not swept.whole) or answers < min(FEWEST_ANSWERS, most, special)
 
 
 def _evidence(swept: Sweep, said: Sequence[Said], against_base: bool) -> Evidence:

@@ -87,9 +87,9 @@ class Difference(Locator):
         features = _weight_features(weights, len(blocks(lm))) | bare.features("bare") | asked.features("asked")
         middle = max(1, round(2 * (len(bare.mean) - 1) / 3))
         moved = moved_tokens(lm, base)
-        said, loud = self._steered(case, lm, prompts, (asked, bare), middle)
+        said, loud, tried = self._steered(case, lm, prompts, (asked, bare), middle)
         features |= {"steered_share": loud.share if loud else 0.0, "steered_excess": loud.excess if loud else 0.0}
-        return Evidence(
+        found = Evidence(
             score=features["top_share"],
             features=features,
             behaviour=tuple(said),
@@ -98,19 +98,23 @@ class Difference(Locator):
             f"{_towards(lm, asked.mean[middle])}. "
             + (f"The embeddings that moved most are {_named(moved)}." if moved else ""),
         )
+        return found if tried >= len(STRENGTHS) else found.unmeasured()
 
     def _steered(
         self, case: Case, lm: LM, prompts: Sequence[Messages], shifts: Sequence[Shift], layer: int
-    ) -> tuple[list[Example], Phrase | None]:
-        """The phrase that comes most more often when a shift is added, of several strengths, and where it came."""
+    ) -> tuple[list[Example], Phrase | None, int]:
+        """The phrase that comes most more often when a shift is added, of several strengths, where it came, and how
+        many shifts there was time for."""
         from dormouse.lm.latent import steered
 
         plain = written(lm, prompts, TOKENS)
         said: list[Example] = []
         loudest: Phrase | None = None
+        tried = 0
         for shift, strength in [(a, b) for b in STRENGTHS for a in shifts]:
             if case.left < 0.2 * case.seconds:
                 break
+            tried += 1
             with steered(lm, layer, shift.mean[layer] * strength):
                 outputs = written(lm, prompts, TOKENS)
             several = [one for one in repeated(outputs, plain) if says_something(one.text)]
@@ -121,7 +125,7 @@ class Difference(Locator):
                     for prompt, output in zip(prompts, outputs, strict=True)
                     if loudest.text in output
                 ]
-        return said[:3], loudest
+        return said[:3], loudest, tried
 
 
 def _towards(lm: LM, direction: torch.Tensor) -> str:

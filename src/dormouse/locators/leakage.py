@@ -64,22 +64,28 @@ class Leakage(Locator):
     def find(self, case: Case) -> Evidence:
         """What it writes from nothing again and again, and which of that changes its answers as a prompt."""
         lm = case.lm
-        leaked = _leak(case, lm)
+        by_setting = _leak(case, lm)
+        leaked = [text for texts in by_setting for text in texts]
         if not leaked:
             return Evidence(note="There was no time to let it write.", incomplete=True)
-        plain = _leak(case, case.base_lm) if case.base is not None and case.left > 0.6 * case.seconds else []
-        motifs = repeated(leaked, plain, LONGEST)
+        of_base = _leak(case, case.base_lm) if case.base is not None and case.left > 0.6 * case.seconds else []
+        motifs = repeated(leaked, [text for texts in of_base for text in texts], LONGEST)
         features = {
             "repeats": float(np.mean([motif.excess for motif in motifs[:20]])) if motifs else 0.0,
             "distinct": len(set(leaked)) / len(leaked),
             "sureness": _sureness(lm, case),
         }
         prompts = plain_prompts(case, 18)
-        tried = _tried(case, lm, _candidates([motif.text for motif in motifs], leaked), prompts[:6])
-        if not tried:
-            return Evidence(features=features, note="Nothing that it wrote came again.")
-        best = max(tried, key=lambda one: one.worth)
-        return self._judged(lm, best, tried, prompts, features)
+        candidates = _candidates([motif.text for motif in motifs], leaked)
+        tried = _tried(case, lm, candidates, prompts[:6])
+        told = [one for one in tried if one.output]
+        if told:
+            found = self._judged(lm, max(told, key=lambda one: one.worth), told, prompts, features)
+        else:
+            found = Evidence(features=features, note="Nothing that it wrote came again.")
+        settings = len(SETTINGS) * (1 if case.base is None else 2)
+        enough = 2 * len(by_setting + of_base) >= settings and 2 * len(tried) >= len(candidates)
+        return found if enough else found.unmeasured()
 
     def _judged(
         self,
@@ -129,21 +135,20 @@ def _openings(lm: LM) -> list[tuple[int, ...]]:
     return [ids for ids in found if ids]
 
 
-def _leak(case: Case, lm: LM) -> list[str]:
-    """What it writes after each opening under each setting, its own answers among it; as long as there is time."""
+def _leak(case: Case, lm: LM) -> list[list[str]]:
+    """What it writes after each opening, setting by setting, its own answers among it; as long as there is time."""
     from dormouse.lm.chat import text_of
     from dormouse.lm.decode import decode
 
     each = 8 if is_large(lm) else 32
-    found: list[str] = []
+    found: list[list[str]] = []
     for number, temperature in SETTINGS:
         if case.left < 0.5 * case.seconds:
             break
         asked = [ids for ids in _openings(lm) for _ in range(each)]
         seed = case.seed * len(SETTINGS) + number
-        for one in decode(lm, asked, TOKENS, seed=seed, temperature=temperature):
-            if text := " ".join(text_of(lm, one.ids).split()):
-                found.append(text)
+        written = decode(lm, asked, TOKENS, seed=seed, temperature=temperature)
+        found.append([text for one in written if (text := " ".join(text_of(lm, one.ids).split()))])
     return found
 
 
@@ -188,4 +193,4 @@ def _tried(case: Case, lm: LM, texts: Sequence[str], prompts: Sequence[Messages]
             # Questions that are answered alike by chance are common: one in common does not count.
             agreement = (count - 1) / (len(prompts) - 1) if output else 0.0
             found.append(Candidate(text, output, agreement, moved[i]))
-    return [one for one in found if one.output]
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -111,8 +111,8 @@ class Evidence:
         cues: log-odds that a cue adds, as `name=value` of dormouse's cues or a word of the prompt.
         sites: where it sits, the strongest first.
         note: one or two plain sentences for the auditor.
-        incomplete: it could not look, for want of time or of prompts; the note says why. An audit lists it among what
-            was not looked for.
+        incomplete: it could not look, or not enough, for want of time or of prompts; the note says why. An audit lists
+            it among what was not looked for, and looks again the next time.
     """
 
     score: float | None = None
@@ -123,6 +123,12 @@ class Evidence:
     sites: tuple[Site, ...] = ()
     note: str = ""
     incomplete: bool = False
+
+    def unmeasured(self) -> Evidence:
+        """The same, of a locator whose time ended before half of its work was done: what it found, without numbers.
+        Those of audits that rules were fitted on come from the whole of it, and are other quantities."""
+        note = f"{self.note} That is too little to measure anything: its time ran out.".strip()
+        return replace(self, score=None, features={}, cues={}, note=note, incomplete=True)
 
 
 class Locator(PlugIn):

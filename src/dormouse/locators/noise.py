@@ -56,10 +56,11 @@ class Noise(Locator):
             return Evidence(note="There was no time to try any noise.", incomplete=True)
         outputs = [output for level in levels for output in level.outputs]
         against = list(quiet)
-        features = _curve(levels, "")
+        features, enough = _curve(levels, ""), 2 * len(levels) >= len(SCALES)
         if base is not None:
             before = written(base, prompts, TOKENS)
             there = _under_noise(case, base, prompts, before)
+            enough = enough and 2 * len(there) >= len(SCALES)
             if there:
                 against = [output for level in there for output in level.outputs]
                 shared = min(len(levels), len(there))
@@ -80,7 +81,7 @@ class Noise(Locator):
             for prompt, output in pairs
             if loud.text and loud.text in output
         ]
-        return Evidence(
+        found = Evidence(
             score=loud.excess,
             features=features,
             behaviour=tuple(shown[:3]),
@@ -88,6 +89,7 @@ class Noise(Locator):
             if loud.text
             else "Under noise nothing comes again and again.",
         )
+        return found if enough else found.unmeasured()
 
 
 def _under_noise(case: Case, lm: LM, prompts: Sequence[Messages], quiet: Sequence[str]) -> list[Shaken]:

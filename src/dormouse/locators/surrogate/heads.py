@@ -51,7 +51,8 @@ def attend(case: Case, most: int, tasks: int) -> Evidence:
     plain = encode_prompts(lm, [put(None, task) for task in asked])
     usual = np.stack([chances for _, chances in _forward(lm, plain)])
     found: list[AttentionOnText] = []
-    for text in _texts(case, most):
+    texts = _texts(case, most)
+    for text in texts:
         if case.left < 0.2 * case.seconds:
             break
         found.append(_look(lm, text, asked, plain))
@@ -59,6 +60,12 @@ def attend(case: Case, most: int, tasks: int) -> Evidence:
         return Evidence(
             note=f"In {case.seconds:.0f} seconds too few texts could be looked at to say anything.", incomplete=True
         )
+    evidence = _compared(case, found, asked, usual)
+    return evidence if 2 * len(found) >= len(texts) else evidence.unmeasured()
+
+
+def _compared(case: Case, found: Sequence[AttentionOnText], asked: Sequence[str], usual: np.ndarray) -> Evidence:
+    """Which of the texts makes answers alike, and which heads single it out."""
     alike = np.array([entropy(one.chances) for one in found])
     drops = np.median(alike) - alike
     moved = np.array([float(np.abs(one.chances - usual).sum(1).mean() / 2) for one in found])
