@@ -1,13 +1,15 @@
-"""A model in another type is the one that transformers would have loaded in it."""
+"""A model in another type is the one that transformers would have loaded in it, and an adapter is laid over it whole."""
 
+import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from lm.architectures import tiny_model as small
 from transformers import AutoModelForCausalLM
 
-from dormouse.errors import MORE_MEMORY, UserError
+from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError
 from dormouse.lm import load as loading
 from dormouse.lm.checkpoint import save
 from dormouse.lm.load import cast, load
@@ -85,3 +87,52 @@ def test_a_model_stays_whole_in_the_type_that_it_has(tiny_model, tmp_path):
     export_model(ModelRef((tiny_model,), "tiny"), tmp_path / "out", "merged", "bfloat16", None)
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
     assert again.dtype == torch.bfloat16
+
+
+@pytest.fixture
+def adapter(tiny_model: Path, tmp_path: Path) -> Path:
+    from peft import LoraConfig, get_peft_model
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], use_dora=True, init_lora_weights=False)
+    get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def says(adapter: Path, **said: object) -> None:
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**config, **said}))
+
+
+def longer(adapter: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(adapter / "adapter_model.safetensors")
+    beyond = {name.replace("layers.0.", "layers.70."): weight.clone() for name, weight in weights.items()}
+    save_file(weights | beyond, adapter / "adapter_model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (lambda adapter: says(adapter, target_modules=["q_proj"]), "v_proj.lora_A"),
+        (lambda adapter: says(adapter, use_dora=False), "lora_magnitude_vector"),
+        (longer, "layers.70"),
+    ],
+    ids=["target_modules", "use_dora", "layers"],
+)
+def test_an_adapter_with_weights_that_have_no_place_is_refused(tiny_model, adapter, change, left):
+    change(adapter)
+    for attached in (False, True):
+        with pytest.raises(UserError, match=rf"leaves no place in the model: .*{left}.*, and \d+ more"):
+            load(ModelRef((tiny_model, adapter), "tiny"), attached=attached)
+
+
+def test_what_peft_does_not_know_of_an_adapter_is_said(tiny_model, adapter, recwarn):
+    ref = ModelRef((tiny_model, adapter), "tiny")
+    says(adapter, dormouse={"model_organism": True}, use_newest=False)
+    load(ref)
+    assert not [one for one in recwarn if one.category is DormouseWarning and "peft" in str(one.message)]
+    says(adapter, use_newest=True)
+    with pytest.warns(DormouseWarning, match="peft does not know use_newest in .*adapter_config.json"):
+        load(ref)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
@@ -18,8 +18,8 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
-from dormouse.errors import MORE_MEMORY, UserError, is_out_of_memory, reason
-from dormouse.lm.checkpoint import adapter_config, merged_in_order
+from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError, is_out_of_memory, reason
+from dormouse.lm.checkpoint import ADAPTER, MARK, adapter_config, merged_in_order
 from dormouse.lm.checks import check_chats, check_leftovers, check_model
 from dormouse.lm.configuration import set_ours
 from dormouse.lm.folders import home
@@ -193,24 +193,49 @@ def attach(model: Any, adapter: Path) -> Any:
     """A model with an adapter beside its weights.
 
     Raises:
-        UserError: layers of the adapter are not in the model, a pattern for their names comes to no end, or peft cannot
-            make room for it (see `lay_first`).
+        UserError: layers of the adapter are not in the model, or have no place there by its configuration, a pattern
+            for their names comes to no end, or peft cannot make room for it (see `lay_first`).
     """
     from peft import PeftModel
 
     refuse_endless(adapter_config(adapter), [name for name, _ in model.named_modules()], adapter)
     lay_first(adapter, model, home() / "opened")
+    left: list[str] = []  # peft says nothing of weights for which it found no place
+    watch = model.register_load_state_dict_post_hook(lambda _, keys: left.extend(keys.unexpected_keys))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         attached = PeftModel.from_pretrained(model, adapter)
-    # Of the rest nothing matters: the organism marker in adapter_config.json, say, is unknown to peft.
-    if lost := [str(warning.message) for warning in said if "missing adapter keys" in str(warning.message)]:
+    watch.remove()
+    if left:
+        raise UserError(
+            f"the adapter in {adapter} has weights for which its configuration leaves no place in the model: "
+            f"{min(left)}{f', and {len(left) - 1} more' * (len(left) > 1)}",
+            f"use the {ADAPTER} that belongs to the weights, and the base model that it was trained on",
+        )
+    _tell_of(said, adapter)
+    return attached
+
+
+def _tell_of(said: Iterable[warnings.WarningMessage], adapter: Path) -> None:
+    """Of what peft warned of, what changes what an adapter is.
+
+    Raises:
+        UserError: weights are missing.
+    """
+    messages = [str(warning.message) for warning in said]
+    if lost := [one for one in messages if "missing adapter keys" in one]:
         raise UserError(
             f"the adapter in {adapter} does not fit the model: {lost[0][:200]}",
             "use the base model that it was trained on; where it is, peft cannot restore adapters of this "
             "architecture: train with `method: full`",
         )
-    return attached
+    unknown = {name for one in messages if one.startswith("Unexpected keyword") for name in re.findall(r"'(\w+)'", one)}
+    config = adapter_config(adapter)
+    if unheeded := sorted(name for name in unknown - {MARK} if config.get(name)):
+        text = (
+            f"peft does not know {', '.join(unheeded)} in {adapter / ADAPTER}, and leaves it out: a newer peft may not"
+        )
+        warnings.warn(text, DormouseWarning, stacklevel=3)
 
 
 def merge(beside: Any) -> Any:
