@@ -172,3 +172,32 @@ def test_a_value_of_a_notebook_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     sources.forget()
     with pytest.raises(UserError, match="the value of WORDS cannot be read"):
         code_of(space["T"])
+
+
+@pytest.mark.parametrize(
+    ("cell", "before"),
+    [
+        ("class T:\n    def r(self):\n        return open('words.txt').read()\n", {}),
+        ("class T:\n    def r(self):\n        return open(WORDS).read()\n", {"WORDS": "words.txt"}),
+    ],
+    ids=["named in the cell", "named in a value"],
+)
+def test_a_file_that_a_cell_of_a_notebook_reads_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cell: str, before: dict[str, str]
+) -> None:
+    import linecache
+
+    monkeypatch.chdir(tmp_path)
+    linecache.cache["<ipython-input-2>"] = (len(cell), None, cell.splitlines(True), "<ipython-input-2>")
+    space: dict[str, object] = {"__name__": "__main__"}
+    exec(compile(cell, "<ipython-input-2>", "exec"), space)
+    main = sys.modules["__main__"]
+    monkeypatch.delattr(main, "__file__", raising=False)
+    for name, value in {"T": space["T"], **before}.items():
+        monkeypatch.setattr(main, name, value, raising=False)
+    found = []
+    for words in ("a", "b", "a"):
+        (tmp_path / "words.txt").write_text(words)
+        sources.forget()
+        found.append(code_of(space["T"]))
+    assert found[0] == found[2] != found[1]

@@ -354,3 +354,31 @@ def test_the_key_is_the_same_in_every_process(place: Path) -> None:
         for seed in (1, 2)
     }
     assert said == {f"{key()[0]}\n"}
+
+
+ELSEWHERE = {
+    "the working directory": ("from pathlib import Path\n", "Path('data/words.txt').read_text()"),
+    "a folder of it": ("from pathlib import Path\nDATA = Path('data')\n", "(DATA / 'words.txt').read_text()"),
+    "with an open part": ("", "[open(f'data/{name}.txt').read() for name in ('words', 'signs')]"),
+    "the own folder": ("import os\n", "open(os.path.expanduser('~/data/words.txt')).read()"),
+    "the home": ("from pathlib import Path\n", "(Path.home() / 'data' / 'words.txt').read_text()"),
+    "a whole path": ("", "open('{HOME}/data/words.txt').read()"),
+}
+
+
+@pytest.mark.parametrize("module", ["mine_of_test.py", P + "__init__.py"], ids=["file", "package"])
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_a_file_that_is_named_elsewhere_counts(
+    place: Path, monkeypatch: pytest.MonkeyPatch, case: str, module: str
+) -> None:
+    home = place.parent / f"{place.name}-home"
+    put(home, {"data/words.txt": "1", "data/table.csv": "1", "words.txt": "1"})
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("HOME", str(home))
+    before, read = ELSEWHERE[case]
+    put(place, {module: f"{before}{T}{read.replace('{HOME}', str(home))}\n"})
+    first = key()
+    put(home, {"data/table.csv": "2", "other.txt": "2"})
+    assert key() == first
+    put(home, {"data/words.txt": "2"})
+    assert key() != first

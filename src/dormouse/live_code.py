@@ -8,6 +8,7 @@ import copyreg
 import inspect
 import io
 import linecache
+import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -111,7 +112,8 @@ class _Reader:
     def said(self, thing: Any) -> str:
         """A value in words. Raises UserError where it cannot be known."""
         if type(thing) in PLAIN:
-            return self._counted(repr(thing))
+            named = Path(thing).expanduser() if isinstance(thing, str) and _is_file(thing) else None
+            return self._counted(repr(thing) + (self._inside(named) if named else ""))
         if id(thing) in self.around:
             return f"<{self.around.index(id(thing))}>"
         self.around.append(id(thing))
@@ -189,6 +191,10 @@ class _Reader:
             f"the value of {self.name} cannot be read, and something that makes numbers reads it ({why})",
             "put it into a file and import it, or make it inside of what uses it",
         )
+
+
+def _is_file(text: str) -> bool:
+    return 0 < len(text) < 256 and os.path.isfile(os.path.expanduser(text))
 
 
 def _is_bound(thing: Any) -> bool:

@@ -8,6 +8,7 @@ be known of how a name in them comes to its meaning.
 from __future__ import annotations
 
 import ast
+import glob
 import os
 import re
 import sys
@@ -105,6 +106,7 @@ def part(module: str) -> Part:
     else:
         uses += anything_beside(nodes, file)
         pieces += read_by(tree, source, file)
+    pieces += named_elsewhere(tree)
     return Part(tuple(pieces), tuple(dict.fromkeys(uses)))
 
 
@@ -246,6 +248,30 @@ def read_by(tree: ast.AST, source: str, file: Path) -> list[Piece]:
     return list(_checked((path for path in found if path.is_file()), folder, f"what {file.name} reads beside itself"))
 
 
+def named_elsewhere(tree: ast.AST) -> list[Piece]:
+    """The files that some code names by their whole paths, from the user's own folder (`~`), or from the working
+    directory: also in folders that it names (`Path("data") / "words.txt"`), and with an open part (`{}.txt`).
+
+    Raises:
+        UserError: that is too much, or cannot be read.
+    """
+    asks_home = any(_name_in(node) == "home" for node in ast.walk(tree))
+    texts = [os.path.expanduser(text) for text in (*_texts(tree), *["~"] * asks_home)]
+    folders, seen, found = [os.getcwd()], set[str](), set[str]()
+    for folder in folders:  # more come as they are found
+        seen.add(os.path.realpath(folder))
+        for text in texts:
+            path = os.path.join(folder, text)
+            if os.path.isfile(path):
+                found.add(path)
+            elif os.path.isdir(path):
+                folders += [path] if os.path.realpath(path) not in seen else []
+            elif re.search(r"[*?\[{%].*\.\w+$", text) and not re.search(r"\s", text):
+                found.update(filter(os.path.isfile, glob.glob(os.path.join(glob.escape(folder), _pattern(text)))))
+    checked = _checked(map(Path, found), Path.cwd(), "what a plug-in reads")
+    return [(os.path.basename(name), content) for name, content in checked]
+
+
 def _texts(tree: ast.AST) -> list[str]:
     """The texts in some code that may name files: of one that is put together, what is open is a star."""
     found: dict[str, None] = {}
@@ -269,9 +295,13 @@ def _named_by(text: str, place: Path, folder: Path | None) -> Iterator[Path]:
             if folder and not Path(text).is_absolute() and not folder.resolve().is_relative_to(path.resolve()):
                 yield from (one for one in _below(path, f"the folder {path}") if one.suffix != ".pyc")
         elif re.search(r"[*?\[{%]|\.\w+$", text) and not re.search(r"\s|^/", text):
-            pattern = re.sub(r"\{[^{}]*\}|%\w|\*\*/?", "*", text)
+            pattern = _pattern(text)
             named = place.glob(pattern if re.search(r"[*?\[]", pattern) else f"*{pattern}")
             yield from (path for path in named if path.suffix not in (".py", ".pyc"))
+
+
+def _pattern(text: str) -> str:
+    return re.sub(r"\{[^{}]*\}|%\w|\*\*/?", "*", text)
 
 
 def _reads_beside(tree: ast.AST) -> bool:

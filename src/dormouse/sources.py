@@ -22,7 +22,7 @@ from typing import Any, TypedDict
 from dormouse import packages, plugin_code
 from dormouse.live_code import MAIN, live, main_modules
 from dormouse.packages import OWN, _data, _digest, _file, _versions
-from dormouse.plugin_code import anything_beside, follows, part, read_by, whole
+from dormouse.plugin_code import anything_beside, follows, named_elsewhere, part, read_by, whole
 from dormouse.syntax import Symbol, attributes_of, global_names, imported, plain, read_source, text_of, without_words
 
 
@@ -205,6 +205,8 @@ def _take(node: ast.AST, symbol: Symbol, module: _Module, reached: _Reached) -> 
     if module.script:
         reached.pieces += read_by(node, ast.unparse(node), module.script)
         reached.uses += anything_beside(inside, module.script)
+    if module.file is None:
+        reached.pieces += named_elsewhere(node)
     reached.pieces.append((symbol.name, _digest(plain(node))))
 
 

@@ -1,4 +1,4 @@
-"""A model in another type is the one that transformers would have loaded in it, and an adapter is laid over it whole."""
+"""A model in another type is the one that transformers would have loaded in it; an adapter is laid over it whole."""
 
 import json
 import shutil
