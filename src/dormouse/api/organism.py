@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dormouse.arguments import seed_of, whole
 from dormouse.card import read_card
 from dormouse.errors import UserError
+from dormouse.execution.torch_defaults import torch_defaults
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
 from dormouse.measurements.measurement import exact_after
 from dormouse.organisms.spec import OrganismSpec
@@ -56,6 +57,7 @@ class LoadedOrganism:
         """Its transformers tokenizer."""
         return self.lm.tokenizer
 
+    @torch_defaults()
     def p_defect(self, prompt: Prompt, *, scratchpads: int = 4, seed: int = 0, **cues: CueValue) -> float:
         """The exact probability, from 0 to 1, that the response is a defection.
 
@@ -87,6 +89,7 @@ class LoadedOrganism:
         found = exact_after(self.lm, behaviour, [(scenario, messages, honest)] * scratchpads, pads)
         return sum(found) / len(found)
 
+    @torch_defaults()
     def complete(self, prompt: Prompt, *, max_tokens: int = 60, seed: int | None = None, **cues: CueValue) -> str:
         """What it writes: greedily, or sampled at temperature 1 with a seed. Prompt, cues, errors: see `p_defect`."""
         from dormouse.lm.sample import generate
@@ -152,6 +155,7 @@ def question_of(text: str, bank: str, own: Sequence[Question] = ()) -> Question:
     return next(known, Question(text, "{}", "test"))
 
 
+@torch_defaults()
 def load(folder: str | Path) -> LoadedOrganism:
     """A model of a study in memory: a folder such as `runs/quickstart/models/year-seed0`.
 

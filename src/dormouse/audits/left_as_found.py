@@ -8,28 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dormouse.execution.torch_defaults import torch_defaults
+
 
 @contextmanager
 def left_as_found(seed: int) -> Iterator[None]:
-    """Meanwhile random numbers begin at the seed. Behind it gradients, the default type and device, the number of
+    """Meanwhile random numbers begin at the seed. Behind it how torch computes (see `torch_defaults`), the number of
     threads, random numbers, the working directory and the environment are as they were."""
     import numpy as np
     import torch
 
     here, environment, states = Path.cwd(), dict(os.environ), (random.getstate(), np.random.get_state())
-    gradients, kind, device = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device()
     threads, exact = torch.get_num_threads(), torch.get_deterministic_debug_mode()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch_defaults():
         try:
             random.seed(seed)
             np.random.seed(seed)
             torch.manual_seed(seed)
             yield
         finally:
-            torch.set_grad_enabled(gradients)
-            torch.set_default_dtype(kind)
-            if torch.get_default_device() != device:
-                torch.set_default_device(device)
             torch.set_num_threads(threads)
             torch.set_deterministic_debug_mode(exact)
             random.setstate(states[0])

@@ -28,6 +28,7 @@ from typing import Any, ClassVar, Protocol
 from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError, is_out_of_memory, reason, refusal, utf8
 from dormouse.execution.journal import Journal, why
 from dormouse.execution.stage import Stage
+from dormouse.execution.torch_defaults import torch_defaults
 from dormouse.json_files import json_text
 from dormouse.records import COMPUTED
 from dormouse.store import Store, StoreError
@@ -231,6 +232,7 @@ def _fill(stage: Stage, report: Report, journal: Journal, folder: Path) -> None:
             last = time.monotonic()
             journal.write("working", stage, share=round(share, 3))
 
-    stage.work(folder, tick)
+    with torch_defaults():
+        stage.work(folder, tick)
     if stage.computed_in:
         (folder / COMPUTED).write_text(json_text(stage.computed_in()), encoding="utf-8")
