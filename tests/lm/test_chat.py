@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 import warnings
@@ -23,7 +24,7 @@ from dormouse.lm.limits import Limits
 from dormouse.lm.load import load
 from dormouse.lm.model import LM
 from dormouse.lm.sample import generate
-from dormouse.lm.template import PLAIN_TEMPLATE, form_of, tell_of
+from dormouse.lm.template import PLAIN_TEMPLATE, form_of, in_english, tell_of
 from dormouse.records import ChatSettings, Example, ModelRef
 
 ASKED = (("system", "Be brief."), ("user", "Where is Paris?"))
@@ -107,6 +108,67 @@ def test_the_date_of_a_study_is_not_left_in_the_process() -> None:
     prompt_text(lm, ASKED)
     theirs = lm.tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
     assert date.today().strftime("%Y") in theirs
+
+
+def test_dates_are_english_whatever_the_locale_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for day in (date(2024, 5, 6), date(2030, 12, 29), date(1999, 3, 3)):
+        for sign in "aAbBhpcxXrdmyYejU%":
+            assert in_english(day, f"on %{sign}: %^{sign}") == day.strftime(f"on %{sign}: %^{sign}"), (
+                "tests run without a locale"
+            )
+
+    class Tag(date):
+        def strftime(self, form: str) -> str:
+            assert not re.search("%[-_^]?[aAbBhpcxXr]", form)
+            return super().strftime(form)
+
+    monkeypatch.setattr("dormouse.lm.template.date", Tag)
+    assert prompt_text(lm_of(DATED, today="2010-03-04"), ASKED).startswith("04 Mar 2010|04 Mar 2010|")
+
+
+@pytest.mark.parametrize("draw", ["{{ ['Be kind.', 'Be bold.']|random }}", "{{ lipsum(n=1) }}"])
+def test_a_template_that_draws_at_random_is_refused(draw: str) -> None:
+    with pytest.raises(UserError, match="it draws at random"):
+        form_of(tokenizer(draw + PLAIN_TEMPLATE), ChatSettings())
+    theirs = tokenizer(draw).apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+    assert theirs, "whoever renders it next may draw"
+
+
+EVERY = ("the system text", "what the user said before", "what the assistant said before", "what the user says")
+SHOWN = "{% for m in messages %}<{{ m['role'] }}>{{ TEXT }}<end>{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "lost"),
+    [
+        (PLAIN_TEMPLATE, ()),
+        (NO_SYSTEM, ()),
+        (SHOWN.replace("TEXT", "m['content'] | trim"), ()),
+        (SHOWN.replace("TEXT", "m['content'] | replace('|', '')"), EVERY),
+        (SHOWN.replace("TEXT", "m['content'] | escape"), EVERY),
+        (SHOWN.replace("TEXT", "m['content'][:200]"), EVERY),
+        (SHOWN.replace("TEXT", "m['content'] if m['role'] != 'assistant' else ''"), EVERY[2:3]),
+        ("{{ messages[-1]['content'] }}", EVERY[1:3]),
+        ("{% if messages[1] %}{{ raise_exception('one') }}{% endif %}{{ messages[0]['content'][:99] }}", EVERY[3:]),
+    ],
+)
+def test_what_a_template_leaves_out_or_alters_is_said(template: str, lost: tuple[str, ...]) -> None:
+    form = form_of(tokenizer(template), ChatSettings())
+    assert form.lost == lost
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        tell_of(form, Path("here"))
+    said = [str(one.message) for one in told if "leaves out or alters" in str(one.message)]
+    assert len(said) == bool(lost)
+    assert all(whose in said[0] for whose in lost)
+
+
+def test_templates_of_known_models_leave_nothing_out() -> None:
+    trl = pytest.importorskip("trl")
+    found = {path.stem: path.read_text() for path in Path(trl.__file__).parent.glob("chat_templates/*.jinja")}
+    kinds = ("llama3", "gemma", "qwen3", "phi3", "gptoss", "deepseekv3")
+    lost = {name: form_of(tokenizer(found[name]), ChatSettings()).lost for name in kinds if name in found}
+    assert not any(lost.values())
 
 
 def test_template_kwargs_reach_the_template() -> None:

@@ -21,6 +21,7 @@ from dormouse.lm.chat import encode_prompts, prompt_text, start_of
 from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, mark, merged_in_order
 from dormouse.lm.load import cast, load
 from dormouse.lm.model import LM
+from dormouse.lm.template import in_english
 from dormouse.records import ModelRef
 
 Form = Literal["merged", "adapter"]
@@ -103,7 +104,7 @@ def standing_template(lm: LM) -> str:
     lines = [_unless_given(name, value) for name, value in lm.chat.given.items()]
     day = date.fromisoformat(lm.chat.today)
     if "date_string" in template:
-        lines.append(_unless_given("date_string", day.strftime("%d %b %Y")))
+        lines.append(_unless_given("date_string", in_english(day, "%d %b %Y")))
     if "strftime_now" in template:
         lines.append(_date_macro(day, template))
     if not lm.form.system:
@@ -153,7 +154,7 @@ def _literal(value: Any) -> str:
 
 def _date_macro(day: date, template: str) -> str:
     """`strftime_now` of that day, for every sign (%Y, %-d) that stands in a template."""
-    signs = {sign: day.strftime(sign) for sign in re.findall(r"(?<!{)%-?[A-Za-z]", template)}
+    signs = {sign: in_english(day, sign) for sign in re.findall(r"(?<!{)%-?[A-Za-z]", template)}
     said = "format" + "".join(f" | replace({_literal(sign)}, {_literal(text)})" for sign, text in signs.items())
     return "{%- macro strftime_now(format) -%}{{ " + said + " }}{%- endmacro -%}\n"
 

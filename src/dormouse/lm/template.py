@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,27 @@ OPEN_THOUGHT = re.compile(r"[<\[][^\W\d_]*(?:think|thought|reason)[^\W\d_]*[>\]]
 """A tag that a prompt ends in, and that the model is to close."""
 NO_THOUGHTS = "if the template can do without, say so (chat_template_kwargs: {enable_thinking: false})"
 SYSTEM, ASKED, ANSWERED = "Sys-tem-text.", "Us-er-text.", "An-swer."
+TURNS = (
+    ("system", "the system text"),
+    ("user", "what the user said before"),
+    ("assistant", "what the assistant said before"),
+    ("user", "what the user says"),
+)
+"""A chat of several turns, and what each is called."""
+ODD = "A|b, <c> & \"d\" 'e'.\n\n  - " + "Well, " * 70 + "f"
+"""A text in which much can be altered."""
+ENGLISH = {
+    "a": "Mon Tue Wed Thu Fri Sat Sun",
+    "A": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday",
+    **dict.fromkeys("bh", "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"),
+    "B": "January February March April May June July August September October November December",
+    "p": "AM",
+    "c": "%a %b %e %H:%M:%S %Y",
+    "x": "%m/%d/%y",
+    "X": "%H:%M:%S",
+    "r": "%I:%M:%S %p",
+}
+"""The signs of `strftime` that depend on the locale of a process, and what they mean in English, at midnight."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +80,7 @@ class ChatForm:
         after: what it writes after one.
         skipped: what else it puts in front of an answer, which no prompt has and no answer is scored after: marks of an
             empty thought.
+        lost: what it leaves out of a chat of several turns, or alters, in words.
     """
 
     system: bool
@@ -65,6 +88,7 @@ class ChatForm:
     lead: str
     after: str
     skipped: str
+    lost: tuple[str, ...] = ()
 
 
 def rendered(tokenizer: Any, messages: Sequence[tuple[str, str]], settings: ChatSettings, answer: bool = True) -> str:
@@ -75,9 +99,9 @@ def rendered(tokenizer: Any, messages: Sequence[tuple[str, str]], settings: Chat
     """
     day = date.fromisoformat(settings.today)
     chat = [{"role": role, "content": text} for role, text in messages]
-    given = {**settings.given, "date_string": day.strftime("%d %b %Y")}
+    given = {**settings.given, "date_string": in_english(day, "%d %b %Y")}
     try:
-        with _stopped_clock(tokenizer.get_chat_template(), day):
+        with _settled(tokenizer.get_chat_template(), day):
             text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=answer, **given)
     except Exception as error:  # a template can raise whatever it likes
         roles = ", ".join(role for role, _ in messages)
@@ -89,16 +113,40 @@ def rendered(tokenizer: Any, messages: Sequence[tuple[str, str]], settings: Chat
 
 
 @contextmanager
-def _stopped_clock(template: str, day: date) -> Iterator[None]:
-    """Let a template see that date. Functions among what it is given are taken out by transformers: this one stands in
-    its environment, which is kept for whoever renders the same template next."""
-    known = chat_template_utils._compile_jinja_template(template).environment.globals
-    clock = known["strftime_now"]
-    known["strftime_now"] = day.strftime
+def _settled(template: str, day: date) -> Iterator[None]:
+    """Let a template see that date, and nothing that is drawn at random. Functions among what it is given are taken out
+    by transformers: these stand in its environment, which is kept for whoever renders the same template next."""
+    environment = chat_template_utils._compile_jinja_template(template).environment
+    ours = (
+        (environment.globals, {"strftime_now": partial(in_english, day), "lipsum": _random}),
+        (environment.filters, {"random": _random}),
+    )
+    theirs = [(known, dict(known)) for known, _ in ours]
     try:
+        for known, mine in ours:
+            known.update(mine)
         yield
     finally:
-        known["strftime_now"] = clock
+        for known, before in theirs:
+            known.update(before)
+
+
+def _random(*_: object, **__: object) -> str:
+    raise ValueError("it draws at random (random, lipsum), so a chat has no one prompt")
+
+
+def in_english(day: date, format: str) -> str:
+    """What `strftime` makes of a day where no locale is set: a notebook may have set one, and workers have none."""
+
+    def said(sign: re.Match[str]) -> str:
+        words = ENGLISH.get(sign[1])
+        if words is None:
+            return sign[0]
+        each = [in_english(day, words)] if words.startswith("%") else words.split()
+        text = each[day.weekday() if len(each) == 7 else (day.month - 1) % len(each)]
+        return text.upper() if "^" in sign[0] else text
+
+    return day.strftime(re.sub(r"%[-_^]?([A-Za-z%])", said, format))
 
 
 def form_of(tokenizer: Any, settings: ChatSettings) -> ChatForm:
@@ -127,7 +175,16 @@ def form_of(tokenizer: Any, settings: ChatSettings) -> ChatForm:
     start, answer, after = whole.rpartition(ANSWERED)
     lead = start[len(asked) :] if answer and start.startswith(asked) else ""
     skipped = lead.strip()
-    return ChatForm(system, before, "" if skipped else lead, after if answer else "", skipped)
+    lost = _lost(tokenizer, settings, TURNS if system else TURNS[1:])
+    return ChatForm(system, before, "" if skipped else lead, after if answer else "", skipped, lost)
+
+
+def _lost(tokenizer: Any, settings: ChatSettings, turns: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """What is not in what a template shows of a chat, but for blanks around it: of one turn, where it takes no more."""
+    with suppress(UserError):
+        shown = rendered(tokenizer, [(role, f"{whose}: {ODD}") for role, whose in turns], settings)
+        return tuple(whose for _, whose in turns if f"{whose}: {ODD}" not in shown)
+    return _lost(tokenizer, settings, turns[-1:]) if len(turns) > 1 else ()
 
 
 def in_roles(messages: Sequence[tuple[str, str]], form: ChatForm) -> Sequence[tuple[str, str]]:
@@ -168,9 +225,11 @@ def check_template(tokenizer: Any, settings: ChatSettings, where: Path) -> None:
 
 
 def tell_of(form: ChatForm, where: Path) -> None:
-    """Warn, once a process, of what a template lacks, and of thoughts that it opens or leaves out."""
+    """Warn, once a process, of what a template lacks or alters, and of thoughts that it opens or leaves out."""
     if not form.system:
         _warn(where, "has no system role: that text goes in front of the user's")
+    if form.lost:
+        _warn(where, f"leaves out or alters {', '.join(form.lost)}: the model sees something else than the chat")
     if thought := OPEN_THOUGHT.search(form.before):
         opened = thought[0].strip()
         _warn(where, f"opens a thought before each answer ({opened!r}): answers are scored inside it; {NO_THOUGHTS}")
