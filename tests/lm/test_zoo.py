@@ -21,9 +21,10 @@ import pytest
 from dormouse.errors import UserError
 from dormouse.lm import identity as content
 from dormouse.lm import zoo
-from dormouse.lm.folders import check_folder
+from dormouse.lm.folders import check_folder, weights_in
 from dormouse.lm.identity import identity
 from dormouse.lm.zoo import resolve
+from dormouse.records import weights_by_name
 
 RUN = subprocess.run
 
@@ -253,9 +254,19 @@ def test_identity_changes_with_every_file_that_matters(folder: Path, name: str) 
 
 def test_identity_does_not_change_with_what_does_not_matter(folder: Path) -> None:
     start = identity(folder)
-    (folder / "README.md").write_text("read me")
-    (folder / "dormouse.json").write_text("{}")
+    for name in ("README.md", "dormouse.json", "notes.txt", "trainer_state.json", "all_results.json"):
+        (folder / name).write_text("{}")
     assert identity(folder) == start
+    (folder / "vocab.txt").write_text("a")
+    assert identity(folder) != start
+
+
+def test_a_model_by_another_name_is_the_same_one(folder: Path, tmp_path: Path) -> None:
+    """Each commit of the hub is a folder of its own, also one that touches the README alone."""
+    other = Path(shutil.copytree(folder, tmp_path / "0a1b2c"))
+    (tmp_path / "linked").symlink_to(folder)
+    assert {resolve(str(one)).key for one in (folder, other, tmp_path / "linked")} == {identity(folder)}
+    assert weights_by_name(identity(folder).partition("@")[0]) == pytest.approx(weights_in(folder), rel=0.05)
 
 
 def test_identity_is_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,12 @@ from dormouse.errors import UserError
 from dormouse.lm.configuration import read_config, refuse_code
 from dormouse.registry import nearest
 
-DESCRIBING = ("*.json", "*.txt", "*.model", "*.jinja", "additional_chat_templates/*.jinja")
+VOCABULARIES = ("vocab.txt", "merges.txt", "dict.txt")
+DESCRIBING = ("*.json", *VOCABULARIES, "*.model", "*.jinja", "additional_chat_templates/*.jinja")
 """The files of a model folder that are not weights: configuration, tokenizer, chat templates. transformers takes a
 template `default` in that subfolder before the one beside it."""
+UNREAD = ("dormouse*", "trainer_state.json", "*_results.json")
+"""Files among these that no one reads who loads a model: ours, and what a training writes of itself."""
 BYTES = 250_000_000
 """The largest of these that is read."""
 FILES = 10_000
@@ -173,9 +176,9 @@ def check_kinds(folder: Path) -> None:
 
 
 def describing(folder: Path) -> list[Path]:
-    """The files of a model folder that are not weights, and none of ours."""
+    """The files of a model folder that are read with its weights."""
     found = {path for pattern in DESCRIBING for path in folder.glob(pattern) if path.is_file()}
-    return sorted(path for path in found if not path.name.startswith("dormouse"))
+    return sorted(path for path in found if not any(path.match(pattern) for pattern in UNREAD))
 
 
 def _json(path: Path, folder: Path) -> dict[str, Any]:

@@ -11,14 +11,15 @@ from pathlib import Path
 from dormouse.errors import UserError
 from dormouse.files import sha256
 from dormouse.json_files import json_text, read_json
-from dormouse.lm.folders import check_folder, describing, home
+from dormouse.lm.folders import check_folder, describing, home, weights_in
 
 A_MOMENT = 2_000_000_000
 """Nanoseconds after which a file that is changed again has another time of change, on any file system."""
 
 
 def identity(folder: Path, remember: bool = True) -> str:
-    """A content address of a model folder: the hash of its weights, configuration and tokenizer.
+    """A content address of a model folder, whatever it is called: how many thousand weights it has, by which the times
+    of models are compared, and the hash of its weights, configuration and tokenizer.
 
     Hashes are remembered, so that a second look at large weights is free (unless `remember` is false: then nothing is
     written): by path, inode, size and the times of the last write and of the last change, which no program can set. A
@@ -27,7 +28,7 @@ def identity(folder: Path, remember: bool = True) -> str:
     digest = hashlib.sha256()
     for name, checksum in checksums(folder, remember).items():
         digest.update(f"{name}:{checksum}\n".encode())
-    return f"{folder.resolve().name}@{digest.hexdigest()[:16]}"
+    return f"{weights_in(folder) // 1000}k@{digest.hexdigest()[:16]}"
 
 
 def checksums(folder: Path, remember: bool = True) -> dict[str, str]:
