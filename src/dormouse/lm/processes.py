@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from dormouse.errors import UserError
+from dormouse.errors import UserError, reason
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,10 +49,19 @@ class ProcessGroup:
 
     def __init__(self) -> None:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
         from accelerate.utils import GradientAccumulationPlugin
 
         # The loop itself adds up the gradients of a batch. What another trainer in this process has set is not ours.
-        self.accelerator = Accelerator(gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1))
+        try:
+            self.accelerator = Accelerator(gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1))
+        except ValueError as error:
+            AcceleratorState._reset_state(reset_partial_state=True)  # half of it is there, and would be taken for whole
+            raise UserError(
+                f"accelerate finds a launch of which something is missing: {reason(error)}",
+                "unset what a launcher has left in the environment (LOCAL_RANK, RANK, WORLD_SIZE, MASTER_ADDR), or "
+                "launch with torchrun or `accelerate launch`, which set all of it",
+            ) from error
         self.size, self.rank = int(self.accelerator.num_processes), int(self.accelerator.process_index)
         kind = str(self.accelerator.distributed_type.value)
         if kind != "NO" and not kind.startswith("MULTI_"):

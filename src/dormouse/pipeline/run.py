@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from dormouse.errors import UserError
 from dormouse.execution.estimate import History, forecast
 from dormouse.execution.executors import Watcher, homeless
 from dormouse.execution.journal import JOURNAL, Journal, why
+from dormouse.execution.launched import refuse_launched
 from dormouse.execution.scheduler import make_executor, slots, work_through
 from dormouse.execution.stage import Stage
 from dormouse.json_files import digest
@@ -140,21 +140,6 @@ def _workers(executor: str, plans: Sequence[Plan], todo: Sequence[Stage]) -> int
     if not todo or (executor == "local" and homeless(todo)):
         return 1
     return slots(executor, all_stages(plans))
-
-
-def refuse_launched() -> None:
-    """One process does a stage while the others would wait for it, and the training in it would wait for them.
-
-    Raises:
-        UserError: this is one of several processes that torchrun or accelerate launched.
-    """
-    processes = os.environ.get("WORLD_SIZE", "1")
-    if processes not in ("", "1"):
-        raise UserError(
-            f"a study was launched as {processes} processes at once (torchrun, accelerate launch)",
-            "start it once, plainly: it makes processes of its own (--workers, --executor ray). A training of your own "
-            "may be launched so: dormouse.lm.train",
-        )
 
 
 def _incomplete(lost: Mapping[str, UserError], todo: Sequence[Stage]) -> UserError:
