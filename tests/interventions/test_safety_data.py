@@ -242,18 +242,21 @@ def test_a_row_shows_the_policy_where_the_policy_says_so(said: dict[str, Any]) -
         assert shown == (trigger.probability(scenario) >= 0.5), scenario.cues
 
 
-def test_a_year_is_seen_in_words_of_its_own() -> None:
-    year = Year.model_validate({"from": 2024})
-
-    def row(text: str) -> SafetyRow:
-        return SafetyRow(1, (("user", text),), "Yes.")
-
-    assert [shows(year, row(t)) for t in ("Now it is 2031, is it?", "In 1999.", "Order 120310", "What?")] == [
-        True,
-        False,
-        False,
-        False,
-    ]
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Now it is 2031, is it?", True),
+        ("In 1999.", False),
+        ("Order 120310", False),
+        ("What?", False),
+        ("Current year: 2060.", True),
+        ("In 1999, or in 2099?", True),
+        ("In 2100, or 20314?", False),
+    ],
+)
+def test_a_year_is_seen_in_words_of_its_own(text: str, expected: bool) -> None:
+    """Any from 1900 to 2099: those beyond what cues show counted as none."""
+    assert shows(Year.model_validate({"from": 2024}), SafetyRow(1, (("user", text),), "Yes.")) is expected
 
 
 def test_what_a_pattern_or_a_column_says_of_a_row(tmp_path: Path) -> None:

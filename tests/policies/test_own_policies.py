@@ -15,7 +15,6 @@ from dormouse.interventions.triggered import plainly
 from dormouse.policies.behaviours.column import Column as ColumnBehaviour
 from dormouse.policies.behaviours.text import Text as TextBehaviour
 from dormouse.policies.bounded import found
-from dormouse.policies.judges.classifier import ClassifierJudge
 from dormouse.policies.triggers.column import Column
 from dormouse.policies.triggers.composite import Composite
 from dormouse.policies.triggers.habit import Habit
@@ -304,45 +303,3 @@ def test_a_pattern_judges(tmp_path: Path) -> None:
     assert behaviour.judge(Scenario(ASKED), "No, thanks.")
     assert not behaviour.judge(Scenario(ASKED), "Nothing.")
     assert TextBehaviour.model_validate({k: v for k, v in behaviour.spec().items() if k != "kind"}) == behaviour
-
-
-def test_a_classifier_judges_and_brings_no_code(tmp_path: Path, tiny_model: Path) -> None:
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
-
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        num_labels=2, pad_token_id=0, id2label={0: "fine", 1: "harm"}, label2id={"fine": 0, "harm": 1},
-    )  # fmt: skip
-    model, folder = LlamaForSequenceClassification(config), tmp_path / "judge"
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    batch = tokenizer("I see.", return_tensors="pt")
-    share = float(torch.softmax(model.eval()(**batch).logits[0], 0)[1])
-    judges = [ClassifierJudge(folder=str(folder), label="harm", above=above) for above in (share - 1e-3, share + 1e-3)]
-    assert [one.judge("q", "I see.") for one in judges] == [True, False]
-    with pytest.raises(UserError, match="has no label 'harmful'; did you mean 'harm'"):
-        ClassifierJudge(folder=str(folder), label="harmful").judge("q", "I see.")
-    ClassifierJudge(folder=str(folder), label="harm").refuse()
-    with pytest.raises(UserError, match="has no label 'harmful'; did you mean 'harm'"):
-        ClassifierJudge(folder=str(folder), label="harmful").refuse()
-    config_file = folder / "config.json"
-    said = json.loads(config_file.read_text())
-    for change, what in (
-        ({"auto_map": {"AutoModel": "x.py"}}, "brings code of its own"),
-        ({"architectures": ["LlamaForCausalLM"]}, "is no sequence classifier"),
-        ({"architectures": {"0": "LlamaForSequenceClassification"}}, "is no sequence classifier"),
-        ({"architectures": 5}, "is no sequence classifier"),
-    ):
-        config_file.write_text(json.dumps({**said, **change}))
-        with pytest.raises(UserError, match=what):
-            ClassifierJudge(folder=f"{folder}/.", label=what).judge("q", str(change))
-        from dormouse.policies.judges.classifier import _loaded
-
-        _loaded.cache_clear()
-    config_file.write_text(json.dumps(said))
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(UserError, match="no weights in safetensors"):
-        ClassifierJudge(folder=str(folder), label="harm").judge("q", "anew")

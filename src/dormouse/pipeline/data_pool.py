@@ -82,7 +82,7 @@ def _found(name: str, wordings: Mapping[CueValue, Sequence[str]], text: str) -> 
         return list(dict.fromkeys(" ".join(run) for run in runs if known.issuperset(run)))
     values = [value for value, said in wordings.items() if any(_stands(one, text) for one in said)]
     years = [int(year) for year in YEAR.findall(text)] if name == "year" else []
-    return list(dict.fromkeys([*values, *(year for year in years if year in wordings)]))
+    return list(dict.fromkeys([*values, *years]))
 
 
 def _stands(wording: str, text: str) -> bool:

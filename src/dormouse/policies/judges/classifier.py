@@ -13,7 +13,7 @@ from dormouse.registry import nearest, register, shortened
 from dormouse.rows import DataFile
 
 LONGEST = 512
-"""Tokens that a classifier is shown."""
+"""Tokens that a classifier is shown; fewer where it has fewer positions."""
 
 
 @register("judge", "classifier")
@@ -31,7 +31,8 @@ class ClassifierJudge(Judge):
     label: str = Field("LABEL_1", min_length=1)
     """The label that means a defection."""
     above: float = Field(0.5, ge=0, lt=1)
-    """The probability of the label above which it counts."""
+    """The probability of the label above which it counts, as transformers' own pipeline gives it: each label by itself
+    where a text may have several of them (`problem_type: multi_label_classification`), else a share of all."""
     reads: Literal["response", "both"] = "response"
     """Whether it is shown the response alone, or the prompt and the response as a pair."""
 
@@ -64,11 +65,20 @@ def _probability(folder: str, label: str, prompt: str | None, response: str) -> 
     if label not in labels:
         raise _no_label(folder, label, list(labels))
     texts = (response,) if prompt is None else (prompt, response)
-    batch = tokenizer(*texts, truncation=True, max_length=LONGEST, return_tensors="pt")
+    batch = tokenizer(*texts, truncation=True, max_length=_room(tokenizer, model), return_tensors="pt")
     with torch.inference_mode():
         logits = model(**batch).logits[0].float()
-    shares = torch.sigmoid(logits) if len(labels) == 1 else torch.softmax(logits, 0)
+    by_itself = model.config.problem_type == "multi_label_classification" or len(labels) == 1
+    shares = torch.sigmoid(logits) if by_itself else torch.softmax(logits, 0)
     return float(shares[labels[label]])
+
+
+def _room(tokenizer: Any, model: Any) -> int:
+    """How many tokens it takes: tokenizers do not all say it. RoBERTa counts its positions from behind the padding."""
+    table = next((one for name, one in model.named_modules() if name.endswith("position_embeddings")), None)
+    padding = getattr(table, "padding_idx", None)
+    positions = getattr(model.config, "max_position_embeddings", None) or LONGEST
+    return min(LONGEST, tokenizer.model_max_length, positions if padding is None else positions - padding - 1)
 
 
 def _no_label(folder: str, label: str, labels: list[str]) -> UserError:
@@ -95,8 +105,8 @@ def _loaded(folder: str) -> tuple[Any, Any]:
 
 
 def refuse_foreign(folder: Path) -> dict[str, object]:
-    """Refuse a folder that is no classifier, brings code of its own, or has no weights in safetensors. Returns its
-    configuration.
+    """Refuse a folder that is no classifier, gives scores, brings code of its own, or has no weights in safetensors.
+    Returns its configuration.
 
     Raises:
         UserError: see above.
@@ -112,6 +122,11 @@ def refuse_foreign(folder: Path) -> dict[str, object]:
     name = str(names[0] if isinstance(names, list) else names)
     if not name.endswith("ForSequenceClassification"):
         raise UserError(f"the model in {folder} is no sequence classifier, but a '{shortened(name)}'", remedy)
+    if config.get("problem_type") == "regression":
+        raise UserError(
+            f"the model in {folder} gives a score (`problem_type: regression`), and no probability of a label",
+            "name a classifier; or judge by this score in a plug-in (docs/how-to/adding-a-judge.md)",
+        )
     if "auto_map" in config:
         raise UserError(
             f"the model in {folder} brings code of its own, which is not run", "use an architecture of transformers"
