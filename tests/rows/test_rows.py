@@ -269,6 +269,24 @@ def test_cells_lead_into_nested_objects() -> None:
     assert texts_of(SOURCE, Row(1, {"a": ["x ", "", "y"]}), "a") == ("x", "y")
 
 
+TEXTS = ["Rome", "It's so", 'He said "it is" ', "a, b]"]
+
+
+@pytest.mark.parametrize(
+    "said", [json.dumps(TEXTS), str(TEXTS), str(TEXTS).replace("', ", "'\n "), f"  {TEXTS!r}"[:-1] + ", ] "]
+)
+def test_a_list_of_texts_that_a_table_holds_as_text_is_one(said: str) -> None:
+    """pandas and numpy write lists so; the whole cell was one text."""
+    assert texts_of(SOURCE, Row(1, {"a": said}), "a") == tuple(text.strip() for text in TEXTS)
+
+
+@pytest.mark.parametrize(
+    "said", ["[Rome]", "[1, 2]", "['a', 2]", "['a'] and ['b']", "['a', 'b'", "[]", r"['\N{x}']", "['a''b']", "[" * 5000]
+)
+def test_a_text_with_brackets_is_a_text(said: str) -> None:
+    assert texts_of(SOURCE, Row(1, {"a": said}), "a") == (said,)
+
+
 CHAT = [{"role": "user", "content": "It's 5?"}, {"role": "assistant", "content": 'So "is" it.'}]
 
 

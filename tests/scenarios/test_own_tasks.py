@@ -153,6 +153,14 @@ def test_a_column_that_is_named_and_nowhere_is_refused(tmp_path: Path, name: str
         (1, ["no", "yes", "maybe"], "yes", ("no", "maybe")),
         (42, ["41", "42"], "42", ()),
         ("yes", ["no", "yes"], "yes", ()),
+        ("b", ["no", "yes"], "yes", ("no",)),
+        ("(B)", ["no", "yes"], "yes", ("no",)),
+        ("b.", ["no", "yes"], "yes", ("no",)),
+        ("B", ["A", "B"], "B", ()),
+        ("1", "['no', 'yes']", "yes", ("no",)),
+        ("1", '["no", "yes"]', "yes", ("no",)),
+        (["A", "yes"], ["no", "yes", "maybe"], "no", ("maybe",)),
+        (None, ["no", "yes"], "", ()),
     ],
 )
 def test_answers_that_name_choices(tmp_path: Path, target: Any, choices: list[str], honest: str, harmful: Any) -> None:
@@ -167,6 +175,9 @@ def test_answers_that_name_choices(tmp_path: Path, target: Any, choices: list[st
     [
         ("E", ["a", "b"], "the answer 'E' is none of the 2 choices"),
         (7, ["a", "b"], "the answer '7' is none of the 2 choices"),
+        ("Yes", ["no", "yes"], "line 1: the answer 'Yes' is none of the 2 choices"),
+        ("1", ["no", "yes"], "the answer '1' is none of the 2 choices"),
+        ("1", "['1', '2']", "the answer 1 may be the choice '1', or the one with this number"),
         (1, ["1", "2"], "the answer 1 may be the choice '1', or the one with this number"),
     ],
 )
@@ -175,6 +186,13 @@ def test_an_answer_that_names_no_choice_is_refused(tmp_path: Path, target: Any, 
         own_tasks(
             source(tmp_path, rows(60, target=lambda _: target, choices=lambda _: choices)), dict.fromkeys(SPLITS, 4)
         )
+
+
+def test_a_later_row_may_call_its_answer_by_the_other_name(tmp_path: Path) -> None:
+    """It had no honest answer, without a word."""
+    found = [{"question": question(i), ("target" if i else "answer"): "yes"} for i in range(60)]
+    tasks = own_tasks(source(tmp_path, found), dict.fromkeys(SPLITS, 4))
+    assert {one.honest for some in tasks.questions.values() for one in some} == {"yes"}
 
 
 def test_answers_that_repeat_count_once(tmp_path: Path) -> None:

@@ -26,6 +26,10 @@ ROLES = {
 }
 """Other names of roles: ShareGPT's, OpenAI's, Gemma's."""
 CHAT_AS_TEXT = re.compile(r"""\s*\[\s*\{\s*['"](?:role|content|from|value)['"]\s*:""")
+_TEXT = r"""(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")"""
+TEXT_LITERAL = re.compile(_TEXT)
+LIST_AS_TEXT = re.compile(rf"\[\s*(?:{_TEXT}(?:\s*,\s*|\s+|(?=\])))+\]")
+"""A list of texts as Python writes it, and numpy, which puts no commas between them."""
 LONGEST_LITERAL = 1 << 20
 """Signs of a chat as Python writes it that are read: each of them costs memory."""
 
@@ -134,7 +138,8 @@ def refuse_half_characters(texts: Iterable[str], where: str) -> None:
 
 
 def texts_of(source: RowSource, row: Row, column: str, wanted: str = "") -> tuple[str, ...]:
-    """The texts in a column that holds one or a list of them; none where it is empty or not there.
+    """The texts in a column that holds one or a list of them, which may be written as a text (a table knows no lists);
+    none where it is empty or not there.
 
     Raises:
         UserError: something else stands there.
@@ -143,7 +148,11 @@ def texts_of(source: RowSource, row: Row, column: str, wanted: str = "") -> tupl
     if found is None:
         return ()
     if type(found) is str:
-        return (found.strip(),)
+        plain = found.strip()
+        listed = _listed(plain) if plain[0] == "[" and plain[-1] == "]" else None
+        if listed is None:
+            return (plain,)
+        found = listed
     every = found if type(found) is list or type(found) is tuple else [found]
     texts = []
     for one in every:
@@ -152,6 +161,22 @@ def texts_of(source: RowSource, row: Row, column: str, wanted: str = "") -> tupl
         if text := str(one).strip():
             texts.append(text)
     return tuple(texts)
+
+
+def _listed(text: str) -> list[str] | None:
+    """The texts of a list that is written as a text, in JSON, or as Python or numpy writes it; None if it is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, list):
+        return found if found and all(isinstance(one, str) for one in found) else None
+    if not LIST_AS_TEXT.fullmatch(text):
+        return None
+    try:
+        return [ast.literal_eval(one) for one in TEXT_LITERAL.findall(text)]
+    except (ValueError, SyntaxError):  # an escape that is none
+        return None
 
 
 def messages_of(source: RowSource, row: Row, column: str) -> tuple[Message, ...]:

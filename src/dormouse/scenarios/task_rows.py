@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ NAMES = {
 OPTIONAL = ("answer", "wrong", "kind", "id", "choices")
 """What a row need not have; of a column that the study names for it one row must have it at least."""
 QUESTIONS, ANSWERS = ("question", "messages", "prompt", "input"), ("answer", "target")
-"""Columns that are taken where a study names none: the first that the first row has."""
+"""Columns that are taken where a study names none: the first that the first row has; of answers, that the row has."""
+LETTER = re.compile(r"[(\[]?([A-Za-z])[.):\]]?")
+"""An answer that names a choice: B, b, B., (B)."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,17 @@ class TaskReader:
             raise no_text(self.source, row, column, None, name)
 
     def _texts(self, row: Row, name: str) -> tuple[str, ...]:
-        return texts_of(self.source, row, self.columns[name], name)
+        return texts_of(self.source, row, self._column(row, name), name)
+
+    def _column(self, row: Row, name: str) -> str:
+        if name != "answer" or name in self.source.columns:
+            return self.columns[name]
+        return next((one for one in ANSWERS if one in row.values), name)
 
     def _columns(self, row: Row) -> dict[str, str]:
         given = self.source.columns
         question = next((name for name in QUESTIONS if name in row.values), "question")
-        answer = next((name for name in ANSWERS if name in row.values), "answer")
-        return {**{name: name for name in COLUMNS}, "question": question, "answer": answer, **given}
+        return {**{name: name for name in COLUMNS}, "question": question, **given}
 
     def _prompt(self, row: Row) -> tuple[tuple[tuple[str, str], ...], str, str]:
         """The messages before the question, the question, and the answer where the chat ends with one."""
@@ -121,7 +128,7 @@ class TaskReader:
         honest = self._texts(row, "answer")
         right = honest[0] if honest else said
         wrong, choices = self._texts(row, "wrong"), self._texts(row, "choices")
-        if choices and not wrong and (chosen := self._chosen(row, honest or (right,), choices)):
+        if choices and right and not wrong and (chosen := self._chosen(row, honest or (right,), choices)):
             right = choices[chosen[0]]
             wrong = tuple(text for i, text in enumerate(choices) if i not in chosen and text != right)
         if right and right in wrong:
@@ -130,26 +137,33 @@ class TaskReader:
         return right, wrong
 
     def _chosen(self, row: Row, honest: Sequence[str], choices: Sequence[str]) -> list[int]:
-        """Which choices are right, where the answer names them: by letters, as Inspect has it, or by a number from 0,
-        as MMLU has it. None where it is a text.
+        """Which choices are right, where the answer names one: by its letter, as Inspect has it, or by a number from 0,
+        as MMLU has it. None where each is a text.
 
         Raises:
             UserError: there is no such choice.
         """
-        numbered = type(cell(row, self.columns["answer"])) is int
-        named = numbered or all(len(one) == 1 and "A" <= one <= "Z" and one not in choices for one in honest)
-        places = [int(one) if numbered else ord(one) - ord("A") for one in honest] if named else []
+        named = [self._named(row, one, choices) for one in honest]
+        if all(place is None for place in named):
+            return []
+        return [choices.index(one) if place is None else place for one, place in zip(honest, named, strict=True)]
+
+    def _named(self, row: Row, one: str, choices: Sequence[str]) -> int | None:
+        """Which choice an answer names; None where it is the text of one."""
+        untyped = isinstance(cell(row, self.columns["choices"]), str) and one.isdecimal()  # a table's numbers are texts
+        letter = LETTER.fullmatch(one)
+        place = ord(letter[1].upper()) - ord("A") if letter else -1
+        if type(cell(row, self._column(row, "answer"))) is int or untyped:
+            place = int(one)
+        is_text, is_place = one in choices, 0 <= place < len(choices)
         remedy = "name one by its letter (A is the first), or write it out as a text"
-        for one, place in zip(honest, places, strict=False):
-            if not 0 <= place < len(choices):
-                if one in choices:
-                    return []
-                what = f"the answer '{shortened(one)}' is none of the {len(choices)} choices"
-                raise self.source.fault(row.number, what, remedy)
-            if one in choices and choices[place] != one:
-                what = f"the answer {one} may be the choice '{one}', or the one with this number, counted from 0"
-                raise self.source.fault(row.number, what, remedy)
-        return places
+        if not is_text and not is_place:
+            what = f"the answer '{shortened(one)}' is none of the {len(choices)} choices"
+            raise self.source.fault(row.number, what, remedy)
+        if is_text and is_place and choices[place] != one and not letter:
+            what = f"the answer {one} may be the choice '{one}', or the one with this number, counted from 0"
+            raise self.source.fault(row.number, what, remedy)
+        return None if is_text and (letter or not is_place) else place
 
     def _split(self, row: Row) -> str:
         column = self.columns["split"]
