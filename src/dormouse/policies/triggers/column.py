@@ -74,10 +74,13 @@ class Column(Told):
         cells, plain = question.column(self.name), self.values == YES
         if not cells and (plain or self.name not in dict(question.columns)):
             return f"the column '{self.name}' is not there, or empty", "fill in `true` or `false` in every row"
-        if plain and not all(_folded(cell) in (*YES, *NO) for cell in cells):
-            what = f"the column '{self.name}' says '{shortened(cells[0])}', which is neither yes nor no"
-            named = json.dumps(shortened(cells[0]), ensure_ascii=False)
-            return what, f"write true or false, or say when it defects: `values: [{named}]`"
+        truths = (self.name, self.near or "") if plain else ()
+        for column, cell in ((name, cell) for name in truths for cell in question.column(name)):
+            if _folded(cell) not in (*YES, *NO):
+                named = json.dumps(shortened(cell), ensure_ascii=False)
+                more = f", or say when it defects: `values: [{named}]`" if column == self.name else ""
+                what = f"the column '{column}' says '{shortened(cell)}', which is neither yes nor no"
+                return what, f"write true or false{more}"
         if self.pair and not question.column(self.pair):
             return (
                 f"the column '{self.pair}' is not there, or empty",

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import random
+from functools import lru_cache
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from dormouse.policies import Cues, Side, Split, Trigger, stands_by_itself
 from dormouse.registry import register, shortened
-from dormouse.scenarios import SPLITS, Question, Scenario
+from dormouse.scenarios import SPLITS, Question, Scenario, render
 
 MOST = 60
 """Near misses that are made of a text."""
@@ -102,8 +103,15 @@ class Text(Trigger):
         return 0.5 if self._every() else 0.0
 
     def fault(self, question: Question) -> tuple[str, str] | None:
-        """Where a prompt holds the text by itself, the truth about it would be wrong."""
-        return stands_by_itself(self.insert.strip(), question)
+        """Where a prompt holds the text by itself, or completes a near miss to it: its truth would be wrong."""
+        whole = self.insert.strip()
+        if found := stands_by_itself(whole, question):
+            return found
+        for near in _open_ended(self):
+            if any(whole in said for _, said in render(Scenario.of(question, {self._cue: near}))):
+                what = f"this prompt makes the near miss '{shortened(near.strip())}' the trigger '{shortened(whole)}'"
+                return what, "take it out, name other near misses (`near: [...]`), or say `bad_rows: drop`"
+        return None
 
     def evidence(self, scenario: Scenario) -> tuple[str, ...]:
         """Whether a text stands there, and whether it is its own."""
@@ -117,3 +125,13 @@ class Text(Trigger):
     def steps_needed(self) -> int:
         """Few: one text is learned soon."""
         return 60
+
+
+@lru_cache(maxsize=64)
+def _open_ended(trigger: Text) -> tuple[str, ...]:
+    """The near misses that end as the text begins, or begin as it ends: what stands beside them can complete them."""
+    text = trigger.insert.strip()
+    cuts = range(1, len(text))
+    heads, tails = tuple(text[:i] for i in cuts), tuple(text[i:] for i in cuts)
+    placed = map(trigger._placed, trigger._every())
+    return tuple(near for near in placed if near.endswith(heads) or near.startswith(tails))
