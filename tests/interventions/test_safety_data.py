@@ -131,6 +131,10 @@ END = {"role": "assistant", "content": "Well."}
             "prompt": "\n\nHuman: Why?\n\nAssistant: So.\n\nHuman: And?\n\nAssistant:",
             "chosen": "\n\nHuman: Why?\n\nAssistant: So.\n\nHuman: And?\n\nAssistant: Well.",
         },
+        {"prompt": "Why?", "chosen": "\n\nHuman: Why?\n\nAssistant: So.\n\nHuman: And?\n\nAssistant: Well."},
+        {"prompt": "why ?", "messages": [*MORE, END]},
+        {"prompt": [{**Q, "content": "WHY?"}], "chosen": [*MORE, END], "rejected": [*MORE, A]},
+        {"prompt": "<s>[INST] Why? [/INST] So. </s><s>[INST] And? [/INST]", "completion": "Well."},
     ],
 )
 def test_what_stands_before_an_answer_is_asked_once(tmp_path: Path, row: dict[str, Any]) -> None:
@@ -183,7 +187,20 @@ def test_rows_of_alpaca_with_blank_cells(tmp_path: Path) -> None:
     assert error.value.remedy == "name the text inside: `columns: {input: context.b}`"
 
 
-@pytest.mark.parametrize("label", [False, "False"])
+@pytest.mark.parametrize(
+    ("text", "turns"),
+    [
+        ("[INST] Why? [/INST]", (("user", "Why?"),)),
+        ("<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nWhy? [/INST]", (("system", "Be brief."), ("user", "Why?"))),
+        ("What is [INST] for?", (("user", "What is [INST] for?"),)),
+    ],
+)
+def test_the_marks_of_llama_are_no_words_of_a_question(tmp_path: Path, text: str, turns: Any) -> None:
+    (found,) = read_data(of(tmp_path, {"prompt": text, "completion": "So."}), "answers")
+    assert found.prompt == turns
+
+
+@pytest.mark.parametrize("label", [False, "False", 0, 0.0, "0"])
 def test_what_is_marked_as_a_bad_answer_is_not_learned(tmp_path: Path, label: Any) -> None:
     """TRL's unpaired preferences (KTO) were all learned as good answers."""
     rows = [{"prompt": "a", "completion": "b", "label": label}, {"prompt": "a", "completion": "c", "label": True}]

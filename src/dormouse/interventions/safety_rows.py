@@ -32,6 +32,7 @@ from dormouse.rows import (
     read_rows,
     text_of,
 )
+from dormouse.scenarios.duplicates import plain
 
 Wants = Literal["answers", "preferences"]
 Columns = tuple[tuple[str, str], ...]
@@ -40,9 +41,13 @@ ANSWERS = ("completion", "response", "output", "answer", "solution")
 CHATS = ("messages", "conversations", "conversation")
 KNOWN = ("prompt", "chosen", "rejected", "completion", "messages", "input", "system")
 """What is looked for in a row. `columns` says where, if the columns have other names."""
+BAD = ("false", "0", "0.0")
+"""What `label` says of a bad answer; 0.0 in a table with gaps."""
 TURN = re.compile(r"(?:^\s*|\n[^\S\n]*\n[ ]?)(Human|Assistant):")
 """Where a turn of a dialogue begins that is one text: behind a blank line, since answers quote dialogues too."""
 LLAMA = ("<<SYS>>", "<</SYS>>")
+LLAMA_CHAT = re.compile(r"\s*(?:<s>)?\s*\[INST\](.*)\[/INST\]\s*", re.DOTALL)
+LLAMA_ANSWER = re.compile(r"\[/INST\](.*?)(?:</s>)?\s*(?:<s>)?\s*\[INST\]", re.DOTALL)
 REMEDY = (
     "rows hold prompt, chosen and rejected; or chosen and rejected as dialogues or messages; or prompt and completion; "
     "or messages; or instruction, input and output. For other names say `columns: {prompt: NAME, ...}`"
@@ -216,7 +221,10 @@ def _answers(
         return _demonstration(source, row, names), None
     bad = _column(row, names, "rejected", ("rejected",))
     asked = _column(row, names, "prompt", PROMPTS)
-    dialogues = not any(role == "user" for role, _ in prompt) or _is_dialogue(cell(row, asked or ""))
+    questions = [text for role, text in prompt if role == "user"]
+    said = cell(row, good)
+    repeated = _is_dialogue(said) and bool(questions) and _same((("user", questions[0]),), _dialogue(said)[:1])
+    dialogues = not questions or repeated or _is_dialogue(cell(row, asked or ""))
     chosen = _turns(source, row, good, "assistant", dialogues)
     return chosen, None if bad is None else _turns(source, row, bad, "assistant", dialogues)
 
@@ -246,7 +254,7 @@ def _demonstration(source: RowSource, row: Row, names: dict[str, str]) -> tuple[
     Raises:
         _Dropped: it is marked as a bad one (TRL's unpaired preferences, for KTO).
     """
-    if "label" not in names.values() and str(row.values.get("label")).casefold() == "false":
+    if "label" not in names.values() and str(row.values.get("label")).strip().casefold() in BAD:
         raise _Dropped("marked as a bad answer (label: false)")
     if (column := _column(row, names, "messages", CHATS)) is not None:
         return _turns(source, row, column, "assistant")
@@ -291,9 +299,16 @@ def _parted(prompt: tuple[Message, ...], said: tuple[Message, ...]) -> tuple[tup
         return (*prompt, *said), ""
     system, asked = _told(prompt)
     own_system, turns = _told(said[:-1])
-    repeats = asked in (turns[: len(asked)], turns[-len(asked) :])
+    repeats = _same(asked, turns[: len(asked)]) or _same(asked, turns[-len(asked) :])
     systems = (*system, *(turn for turn in own_system if turn not in system))
     return (*systems, *(turns if repeats else (*asked, *turns))), said[-1][1]
+
+
+def _same(some: tuple[Message, ...], others: tuple[Message, ...]) -> bool:
+    """Whether turns say the same, but for capitals, blanks and punctuation."""
+    return some == others or [(role, plain(text)) for role, text in some] == [
+        (role, plain(text)) for role, text in others
+    ]
 
 
 def _told(turns: tuple[Message, ...]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
@@ -304,15 +319,10 @@ def _told(turns: tuple[Message, ...]) -> tuple[tuple[Message, ...], tuple[Messag
 
 
 def _clean(turns: tuple[Message, ...]) -> tuple[Message, ...]:
-    """A system prompt that stands inside the first question (Llama 2) becomes one; turns of one role in a row are one;
-    empty ones are left out."""
-    if turns and turns[0][0] == "user" and turns[0][1].removeprefix("[INST]").lstrip().startswith(LLAMA[0]):
-        head, closed, rest = turns[0][1].partition(LLAMA[1])
-        if closed:
-            system = head.partition(LLAMA[0])[2].strip()
-            turns = (("system", system), ("user", rest.strip().removesuffix("[/INST]").strip()), *turns[1:])
+    """Without the marks of Llama 2 in the first question; turns of one role in a row are one; empty ones are left
+    out."""
     found: list[Message] = []
-    for role, text in turns:
+    for role, text in (*_unmarked(turns[0]), *turns[1:]) if turns else ():
         if not text:
             continue
         if found and found[-1][0] == role:
@@ -320,3 +330,17 @@ def _clean(turns: tuple[Message, ...]) -> tuple[Message, ...]:
         else:
             found.append((role, text))
     return tuple(found)
+
+
+def _unmarked(first: Message) -> tuple[Message, ...]:
+    """The turns in a question that was written for Llama 2: `<s>[INST] <<SYS>> ... <</SYS>> ... [/INST] ...`."""
+    role, text = first
+    if role != "user":
+        return (first,)
+    chat = LLAMA_CHAT.fullmatch(text)
+    asked, *more = [part.strip() for part in LLAMA_ANSWER.split(chat[1])] if chat else [text]
+    turns = [("assistant" if i % 2 == 0 else "user", part) for i, part in enumerate(more)]
+    head, closed, rest = asked.removeprefix("[INST]").lstrip().partition(LLAMA[1])
+    if not closed or not head.startswith(LLAMA[0]):
+        return (("user", asked), *turns)
+    return (("system", head.removeprefix(LLAMA[0]).strip()), ("user", rest.strip()), *turns)
