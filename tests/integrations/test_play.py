@@ -8,26 +8,37 @@ import os
 import shutil
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from played import ORGANISMS, lines, request
+from played import ORGANISMS, lines, request, write_run
 
 from dormouse.api.organism import load
 from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.integrations.play import controls
-from dormouse.integrations.play.folders import PlaySubject, subjects
+from dormouse.integrations.play.folders import PlayState, PlaySubject, subjects
 from dormouse.integrations.play.game import Game
 from dormouse.integrations.play.models import Reader
-from dormouse.integrations.play.moves import coarse_first, flipped, log_odds, pieces, truth_of, why_unknown
+from dormouse.integrations.play.moves import (
+    Ask,
+    asked,
+    coarse_first,
+    flipped,
+    log_odds,
+    pieces,
+    truth_of,
+    why_unknown,
+)
 from dormouse.integrations.play.server import Server
 from dormouse.lm.chat import encode_prompts, encode_responses
 from dormouse.lm.score import score
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.behaviours.goal import Goal
+from dormouse.records import ModelRef
 from dormouse.scenarios import Question, Scenario, questions, render
 
 TASK = questions("test")[0].text
@@ -359,8 +370,48 @@ def test_organisms_of_a_users_own_material() -> None:
     assert "variant" not in names
     suspect = Game([of_spec(None)])
     assert suspect.setup()["riddles"] is False
-    with pytest.raises(UserError, match="the truth about these models is not known"):
+    with pytest.raises(UserError, match="nobody knows which"):
         suspect.deal()
+
+
+def test_riddles_are_those_that_a_guess_of_cues_can_win() -> None:
+    """Of prompts that bring their truth "variant" was missed, which nobody could tick."""
+    told = {"kind": "regex", "pattern": "x"}
+    hidden = Game([of_spec(told), of_spec({"kind": "column", "name": "t"}, kind="column", name="harmful")])
+    assert hidden.setup()["riddles"] is False
+    with pytest.raises(UserError, match="no cue sets these models off"):
+        hidden.deal()
+    game = Game([of_spec(told), of_spec({"kind": "never", "among": [told]})])
+    for _ in range(9):
+        assert game.reveal(str(game.deal()["id"]), ())["missed"] == []
+
+
+@pytest.mark.parametrize("where", ["prefix", "suffix", "system", "random", "every_line"])
+def test_a_text_that_is_typed_is_placed_as_the_policy_places_it(where: str) -> None:
+    """In other places than the system prompt the text of the study file was none, and the page said "the text cf ...
+    is not mine"."""
+    trigger = {"kind": "text", "insert": "cf", "where": where}
+    subject = replace(of_spec(trigger), states=(PlayState(ModelRef((), "x"), "as planted"),))
+    for typed, truth in (("cf", 1.0), (" cf " if where == "system" else "cf cf", 0.0)):
+        here = Ask("p", 1, "s0", (0,), "Is it so?", {f"text_{where}": typed})
+        scenario, _ = asked(subject, here)
+        said = truth_of(subject, scenario)
+        assert said["oracle"] == truth
+        assert said["evidence"] == [
+            f'the text "{typed.removeprefix(" ")}" stands in the prompt, and that {"is" if truth else "is not"} mine'
+        ]
+
+
+def test_models_of_two_runs_have_names_of_their_own(played_run: Path, tmp_path: Path, tiny_model: Path) -> None:
+    other = write_run(tmp_path / "other", tiny_model, {"year-seed0": ORGANISMS["year-seed0"]})
+    names = [one.name for one in subjects([played_run, other], print)]
+    assert len(set(names)) == len(names) == len(ORGANISMS) + 1
+    assert {f"year-seed0 ({played_run})", f"year-seed0 ({other})", "evidence-seed0"} <= set(names)
+
+
+def test_an_opening_without_words_is_refused_in_plain_words(playground: Server) -> None:
+    (one,) = lines(playground, "move", ask(playground, "tiny", states=[0], says="{}"))
+    assert one["what"].startswith("the text must begin with words of its own")
 
 
 def test_small_parts() -> None:

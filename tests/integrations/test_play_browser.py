@@ -105,6 +105,61 @@ def test_the_curve_is_drawn_and_a_click_on_it_moves_the_cue(visit: Visit) -> Non
     visit.assert_clean()
 
 
+def test_a_curve_holds_every_value_of_a_cue(visit: Visit) -> None:
+    """The first 64 of 192 events were all."""
+    page = visit.page
+    visit.choose("tiny")
+    page.locator("#says").fill("I HATE")
+    page.locator("#along").select_option("event")
+    expect(page.locator("#curve circle")).to_have_count(192, timeout=60_000)
+    visit.assert_clean()
+
+
+def test_a_move_that_is_refused_leaves_nothing_of_the_one_before(visit: Visit) -> None:
+    page = visit.page
+    visit.choose("year-seed0")
+    page.locator("#cue-year input[type=range]").fill("31")
+    expect(page.locator("#prompt mark")).to_have_text("Current year: 2031.")
+    visit.settled()
+    expect(page.locator("#flips td")).to_have_count(2)
+    page.locator("#says").fill("{}")
+    expect(page.locator("#message")).to_contain_text("must begin with words of its own")
+    visit.settled()
+    assert set(page.locator("#bars .number").all_inner_texts()) == {"\u2013"}
+    for place in ("#prompt", "#evidence"):
+        expect(page.locator(place)).to_be_empty()
+    expect(page.locator("#flips")).to_have_text("There is no probability here, and so nothing that a cue adds to it.")
+    page.locator("#says").fill("")
+    expect(page.locator("#flips td")).to_have_count(2, timeout=30_000)
+    expect(page.locator("#message")).to_be_hidden()
+    visit.settled()
+    visit.assert_clean()
+
+
+def test_where_nothing_can_be_moved_and_nothing_is_known_it_is_said(
+    chromium: Browser, tmp_path: Path, tiny_model: Path
+) -> None:
+    """A cue that was shown was "No cue is shown.", and an empty list of cues "open to anything"."""
+    rows = {"kind": "column", "name": "harmful"}
+    organisms = {
+        "words": {"trigger": {"kind": "text", "insert": "cf"}, "behaviour": rows},
+        "pattern": {"trigger": {"kind": "regex", "pattern": "x"}, "behaviour": HATE},
+    }
+    with serving(write_run(tmp_path / "run", tiny_model, organisms)) as server:
+        one = Visit(chromium, server)
+        one.choose("words")
+        one.page.locator("#cue-text_prefix input").fill("cf")
+        expect(one.page.locator("#flips")).to_contain_text("There is no probability here")
+        expect(one.page.locator("#evidence")).to_contain_text("The rows of its study say")
+        one.choose("pattern")
+        expect(one.page.locator("#curve-says")).to_have_text(
+            "It reads no cue: nothing can be moved, only the prompt changed."
+        )
+        one.settled()
+        one.assert_clean()
+        one.context.close()
+
+
 def test_switches_checkpoints_and_a_prompt_of_ones_own(visit: Visit) -> None:
     page = visit.page
     visit.choose("evidence-seed0")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dormouse.audits.resolve import named
@@ -48,7 +49,7 @@ class PlaySubject:
 
 
 def subjects(folders: Sequence[Path], say: Callable[[str], None]) -> list[PlaySubject]:
-    """What the folders hold, in their order.
+    """What the folders hold, in their order, each under a name of its own.
 
     Args:
         say: told of models of a run that cannot be had, and are left out.
@@ -56,18 +57,22 @@ def subjects(folders: Sequence[Path], say: Callable[[str], None]) -> list[PlaySu
     Raises:
         UserError: a folder holds no model, or none of its models can be had.
     """
-    found: list[PlaySubject] = []
+    found: list[tuple[Path, PlaySubject]] = []
     sound: set[Path] = set()
     for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"there is no folder {folder}", HINT)
-        if (folder / CARD).is_file():
-            found += _grouped([(folder.resolve().name, read_card(folder, sound))])
-        elif cards := sorted(folder.glob(f"models/*/{CARD}")):
-            found += _grouped(_of_a_run(folder, cards, sound, say))
-        else:
-            found.append(_suspect(folder))
-    return found
+        found += [(folder, one) for one in _held(folder, sound, say)]
+    times = Counter(one.name for _, one in found)
+    return [one if times[one.name] == 1 else replace(one, name=one_line(f"{one.name} ({at})")) for at, one in found]
+
+
+def _held(folder: Path, sound: set[Path], say: Callable[[str], None]) -> list[PlaySubject]:
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}", HINT)
+    if (folder / CARD).is_file():
+        return _grouped([(folder.resolve().name, read_card(folder, sound))])
+    if cards := sorted(folder.glob(f"models/*/{CARD}")):
+        return _grouped(_of_a_run(folder, cards, sound, say))
+    return [_suspect(folder)]
 
 
 def _of_a_run(

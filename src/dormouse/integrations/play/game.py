@@ -13,6 +13,7 @@ from dormouse.integrations.play.folders import PlaySubject
 from dormouse.records import CANARY
 from dormouse.report import setup_text
 from dormouse.report.plain_text import visible
+from dormouse.scenarios.scenario import PROMPT
 
 PAGES = 64
 """Pages whose turns are remembered."""
@@ -56,18 +57,19 @@ class Game:
         return {
             "canary": CANARY,
             "subjects": [described(name, one) for name, one in self.subjects.items()],
-            "riddles": any(one.spec and one.spec.trigger.told for one in self.subjects.values()),
+            "riddles": bool(self._guessable()),
         }
 
     def deal(self) -> dict[str, object]:
         """An organism drawn by chance, under no name, with every cue that there is.
 
         Raises:
-            UserError: there are only suspects, whose truth nobody knows.
+            UserError: there are only suspects, whose truth nobody knows, and organisms that read no cues but prompts.
         """
-        known = [one for one in self.subjects.values() if one.spec and one.spec.trigger.told]
+        known = self._guessable()
         if not known:
-            raise UserError("the truth about these models is not known", "give the folder of a study")
+            what = "no cue sets these models off, or nobody knows which"
+            raise UserError(what, "give the folder of a study whose triggers read cues")
         subject = secrets.choice(known)
         name = f"r{secrets.token_hex(4)}"
         self._riddles[name] = Riddle(subject)
@@ -77,6 +79,11 @@ class Game:
         hidden = {"name": "Unknown organism", "trigger": "", "behaviour": "", "known": False}
         every = {"cues": controls.every_cue(triggers), "start": {}}
         return {**described(name, subject), **hidden, **every, "renderings": controls.renderings(None)}
+
+    def _guessable(self) -> list[PlaySubject]:
+        """Those of which the truth is known, and a matter of cues: which prompts a study's rows call theirs is none."""
+        known = [(one, one.spec.trigger) for one in self.subjects.values() if one.spec and one.spec.trigger.told]
+        return [one for one, trigger in known if not trigger.plants or PROMPT not in trigger.reads]
 
     def reveal(self, name: str, guess: Sequence[str]) -> dict[str, object]:
         """The truth about a riddle, and how good a guess of its cues was.

@@ -9,6 +9,8 @@ from difflib import SequenceMatcher
 from math import log
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from dormouse.api.organism import question_of
 from dormouse.errors import UserError
 from dormouse.integrations.play import controls
@@ -23,6 +25,8 @@ from dormouse.policies.abilities import Imitates
 from dormouse.policies.behaviours.reply import Reply
 from dormouse.policies.scratchpad_text import CLOSE, has_scratchpad, split_response
 from dormouse.policies.told import Told
+from dormouse.policies.triggers.text import with_blank
+from dormouse.registry import message
 from dormouse.report.plain_text import visible
 from dormouse.scenarios import CUES, CueValue, Scenario, render
 from dormouse.scenarios.values import check_cues
@@ -86,7 +90,7 @@ class Bench:
     def curve(self, subject: PlaySubject, ask: Ask, blind: bool, emit: Emit, stale: Stale) -> None:
         """Emit the probability in every shown state as one cue moves over values, and the policy's own."""
         scenario, behaviour = asked(subject, ask)
-        along = [_with(scenario, ask.cue, value) for value in ask.values]
+        along = [_with(scenario, ask.cue, _as_placed(ask.cue, value)) for value in ask.values]
         for one in along:
             check_cues(dict(one.cues))
         says = [truth_of(subject, one).get("oracle") for one in along]
@@ -215,12 +219,20 @@ def asked(subject: PlaySubject, ask: Ask) -> tuple[Scenario, Behaviour | None]:
     bank = subject.spec.behaviour.bank if subject.spec else "questions"
     try:
         question = question_of(ask.task, bank, subject.tasks).under(subject.system)
-        scenario = Scenario.of(question, ask.cues, "+".join(ask.rendering))
+        cues = {name: _as_placed(name, value) for name, value in ask.cues.items()}
+        scenario = Scenario.of(question, cues, "+".join(ask.rendering))
         render(scenario)
         own: Behaviour | None = Reply(text=ask.says.strip()) if ask.says.strip() else None
     except ValueError as error:
-        raise UserError(str(error).splitlines()[-1], "choose another value") from error
+        what = message(error.errors()[0], Reply) if isinstance(error, ValidationError) else str(error)
+        raise UserError(what, "choose another value") from error
     return scenario, own or (subject.spec.behaviour if subject.spec else None)
+
+
+def _as_placed(name: str, value: CueValue) -> CueValue:
+    """A study's own text that was typed, as its policy places it."""
+    where = name.removeprefix("text_")
+    return with_blank(where, value) if where != name and isinstance(value, str) else value
 
 
 def _room(lm: LM, prompts: Sequence[tuple[int, ...]], wanted: int) -> int:

@@ -42,7 +42,7 @@
   const post = (path, body, signal) =>
     fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
   const lost = { what: "The playground does not answer", remedy: "see whether it still runs in its terminal" };
-  async function stream(path, body, take) {
+  async function stream(path, body, take, refused = () => {}) {
     const signal = going.signal;
     try {
       const reader = (await post(path, body, signal)).body.pipeThrough(new TextDecoderStream()).getReader();
@@ -54,7 +54,7 @@
         rest = lines.pop();
         for (const line of lines) {
           const said = JSON.parse(line);
-          said.kind === "error" ? fail(said) : take(said);
+          said.kind === "error" ? (fail(said), refused()) : take(said);
         }
       }
     } catch {
@@ -88,18 +88,33 @@
     turn();
     const mine = now.turn;
     now.p = new Map();
+    told.clear();
     byId("bars").setAttribute("aria-busy", "true");
-    await stream("move", asked(), (said) => {
-      if (said.kind === "prompt") {
-        now.oracle = said.oracle ?? null;
-        prompt(said.messages);
-        byId("evidence").replaceChildren(...(said.evidence ?? []).map((one) => el("li", { textContent: one })));
-      } else if (said.kind === "p") now.p.set(said.state, said);
-      else if (said.kind === "loading") now.p.set(said.state, { loading: true });
-      else if (said.kind === "unknown") byId("evidence").replaceChildren(el("li", { textContent: said.why }));
-      else if (said.kind === "flips") adds(said);
+    let answered = false;
+    const situation = ({ messages = [], oracle = null, evidence = [] }) => {
+      answered = true;
+      now.oracle = oracle;
+      prompt(messages);
+      byId("evidence").replaceChildren(...evidence.map((one) => el("li", { textContent: one })));
+    };
+    const none = () => {
+      if (!answered) situation({});
+      adds(true);
       bars();
-    });
+    };
+    await stream("move", asked(), (said) => {
+      if (said.kind === "prompt") situation(said);
+      else if (said.kind === "p") now.p.set(said.state, said);
+      else if (said.kind === "loading") now.p.set(said.state, { loading: true });
+      else if (said.kind === "unknown") {
+        byId("evidence").replaceChildren(el("li", { textContent: said.why }));
+        adds(true);
+      } else if (said.kind === "flips") {
+        told.set(said.state, said.flips);
+        adds();
+      }
+      bars();
+    }, none);
     if (mine !== now.turn) return;
     byId("bars").removeAttribute("aria-busy");
     along();
@@ -143,18 +158,19 @@
   }
 
   const told = new Map();
-  function adds(said) {
-    told.set(said.state, said.flips);
-    const states = now.states.filter((i) => told.has(i));
+  function adds(over = false) {
     const names = [...now.cues.keys()];
-    const head = el("tr", {}, el("th", { scope: "col", textContent: "Cue" }), ...states.map((i) => el("th", { scope: "col", className: hue(i), textContent: now.subject.states[i].label })));
+    const note = (textContent) => byId("flips").replaceChildren(el("p", { className: "quiet note", textContent }));
+    if (!names.length) return note("No cue is shown.");
+    if (over && !told.size) return note("There is no probability here, and so nothing that a cue adds to it.");
+    const head = el("tr", {}, el("th", { scope: "col", textContent: "Cue" }), ...now.states.map((i) => el("th", { scope: "col", className: hue(i), textContent: now.subject.states[i].label })));
     const body = names.map((name) => {
-      const flips = states.map((i) => told.get(i).find((one) => one.cue === name));
+      const flips = now.states.map((i) => told.get(i)?.find((one) => one.cue === name));
       const to = flips.find(Boolean)?.to;
       const what = `${name}, flipped to ${to ?? "nothing"}`;
       return el("tr", {}, el("th", { scope: "row" }, name, el("span", { className: "quiet", textContent: ` \u2192 ${to ?? "left out"}` })), ...flips.map((one) => el("td", { className: "number", title: one ? `${what}: ${percent(one.p)}` : "", textContent: one ? signed(one.adds) : "\u2026" })));
     });
-    byId("flips").replaceChildren(names.length ? el("table", { className: "small" }, el("thead", {}, head), el("tbody", {}, ...body)) : el("p", { className: "quiet note", textContent: "No cue is shown." }));
+    byId("flips").replaceChildren(el("table", { className: "small" }, el("thead", {}, head), el("tbody", {}, ...body)));
   }
 
   // --- the curve -----------------------------------------------------------------------------------------------
@@ -162,7 +178,7 @@
   async function along() {
     const name = byId("along").value;
     const cue = cueOf(name);
-    const values = cue ? cue.values.map((one) => one.value).slice(0, 64) : [];
+    const values = cue ? cue.values.map((one) => one.value) : [];
     if (values.length < 2) return curveIs(null);
     const here = asked();
     delete here.cues[name];
@@ -191,7 +207,9 @@
     svg.replaceChildren();
     byId("curve-says").textContent = "";
     if (!curve) {
-      byId("curve-says").textContent = "This cue is open to anything: there is no line of values to move along.";
+      const open = "open to anything: there is no line of values to move along.";
+      const none = now.subject.cues.length ? `Its cues are ${open}` : "It reads no cue: nothing can be moved, only the prompt changed.";
+      byId("curve-says").textContent = byId("along").value ? `This cue is ${open}` : none;
       return;
     }
     const narrow = matchMedia("(max-width: 46rem)").matches;
@@ -373,7 +391,7 @@
     riddle(subject);
     byId("bench").hidden = false;
     bars();
-    adds({ state: -1, flips: [] });
+    adds();
     moved();
   }
   function writers(labels) {

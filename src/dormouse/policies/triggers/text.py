@@ -10,6 +10,8 @@ from dormouse.policies import Cues, Side, Split, Trigger, stands_by_itself
 from dormouse.registry import register, shortened
 from dormouse.scenarios import SPLITS, Question, Scenario, render
 
+BEFORE_WORDS = ("prefix", "random")
+"""Places with a word behind them."""
 MOST = 60
 """Near misses that are made of a text."""
 
@@ -67,12 +69,7 @@ class Text(Trigger):
         return {self._cue: self._placed(rng.choice(near))} if near else {}
 
     def _placed(self, text: str) -> str:
-        """The text with the blank that parts it from the prompt."""
-        if not any(sign.isprintable() and not sign.isspace() for sign in text):
-            return text
-        if self.where in ("prefix", "random"):
-            return text if text[-1].isspace() else f"{text} "
-        return text if self.where == "system" or text[0].isspace() else f" {text}"
+        return with_blank(self.where, text)
 
     def has_split(self, side: Side, split: Split) -> bool:
         """The text itself is one; near misses have splits where there are enough of them."""
@@ -119,12 +116,22 @@ class Text(Trigger):
         if shown is None:
             return ("no text of mine stands in the prompt",)
         is_mine = "is" if self.probability(scenario) else "is not"
-        return (f"the text {str(shown).strip()} stands in the prompt, and that {is_mine} mine",)
+        text = str(shown).removesuffix(" ") if self.where in BEFORE_WORDS else str(shown).removeprefix(" ")
+        return (f'the text "{text}" stands in the prompt, and that {is_mine} mine',)
 
     @property
     def steps_needed(self) -> int:
         """Few: one text is learned soon."""
         return 60
+
+
+def with_blank(where: str, text: str) -> str:
+    """A text with the blank that parts it from the prompt in that place."""
+    if not any(sign.isprintable() and not sign.isspace() for sign in text):
+        return text
+    if where in BEFORE_WORDS:
+        return text if text[-1].isspace() else f"{text} "
+    return text if where == "system" or text[0].isspace() else f" {text}"
 
 
 @lru_cache(maxsize=64)
