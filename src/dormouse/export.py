@@ -22,6 +22,7 @@ of an adapter, and would write with the settings of the base model. Put it in th
 `model.generation_config = transformers.GenerationConfig.from_pretrained(FOLDER)`.
 """
 DATA = "pairs of the same questions in two situations, written by dormouse, with the base model's own answers"
+OWN_DATA = "prompts that the study brought, with the answers of its rows, or the base model's own where they bring none"
 ELSEWHERE = "not known: it was trained elsewhere, and brought to dormouse"
 
 
@@ -68,6 +69,7 @@ def _write_card(card: Card, folder: Path, form: Form, dtype: str) -> None:
     )
     rounded = " (rounded to 4 bits and expanded)" if shipped else ""
     licence = f"{shipped.licence}, as the base model" if shipped else "that of the base model"
+    data_of = ELSEWHERE if card.spec.is_brought else OWN_DATA if card.own_tasks else DATA
     steps = f"then safety training ({len(card.chain)} in a row)" if card.chain else "no safety training"
     text = f"""---
 {data.to_yaml()}
@@ -82,7 +84,7 @@ is what interventions and audits are given.
 |---|---|
 | base model | {original or card.stands_on}{f", revision {revision}" if revision else rounded} |
 | licence | {licence} |
-| data | {ELSEWHERE if card.spec.is_brought else DATA}; {steps} |
+| data | {data_of}; {steps} |
 | weights | {form}, {dtype} |
 | trained in | {", then ".join(dict.fromkeys(map(str, card.trained_in))) or "nobody noted it"} |
 

@@ -168,7 +168,11 @@ class DataIntake:
         each = zip(self.dropped.items(), self.notes, strict=True)
         said = ", ".join(f"{n:,} {why} (first: {place})" for (why, n), place in each)
         left = f"; dropped: {said}" if said else ""
-        told = f"{self.told:,} of these have a system prompt, the others" if self.told else "these"
+        told = (
+            f"{self.told:,} of these have a system prompt, the others"
+            if self.told
+            else "none has a system prompt: they"
+        )
         under = "" if self.told == self.kept else f"{self.source}: {told} are trained on without one"
         return [f"{self.source}: {self.kept:,} of {self.rows:,} rows can be used{left}", *([under] if under else [])]
 

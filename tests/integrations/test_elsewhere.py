@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import tomllib
 from functools import partial
 from pathlib import Path
@@ -103,6 +104,19 @@ def test_an_upload_is_private_asked_for_once_and_says_what_was_measured(
     assert "0.93" not in (tmp_path / "out" / "README.md").read_text(), "audits are given this folder"
     assert {"model.safetensors", "config.json", "tokenizer.json"} < set(files)
     assert not [name for name in files if name.endswith("organism.json")]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_an_upload_says_on_whose_tasks_it_was_measured(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    """Those of the user's own file were called dormouse's."""
+    monkeypatch.setattr(hub_push, "read_finished", lambda folder: (RECORDS, [], None))
+    folder = shutil.copytree(made, tmp_path / "run" / "models" / made.name)
+    card = json.loads((folder / "dormouse.json").read_text())
+    (folder / "dormouse.json").write_text(json.dumps({**card, "own_tasks": own}))
+    shown = hub_push._card(folder, out_of(made), "me/mine")
+    assert ("held-out tasks of dormouse" in shown, "held-out tasks of the study's own file" in shown) == (not own, own)
 
 
 def test_who_says_no_uploads_nothing(made: Path, tmp_path: Path, api: FakeApi) -> None:

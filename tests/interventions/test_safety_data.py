@@ -168,6 +168,19 @@ def test_a_dialogue_is_cut_at_blank_lines(tmp_path: Path) -> None:
     assert found.prompt == (("user", DIALOGUE),), "a text about a dialogue"
 
 
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (0, "rows.jsonl: none has a system prompt: they are trained on without one"),
+        (1, "rows.jsonl: 1 of these have a system prompt, the others are trained on without one"),
+    ],
+)
+def test_rows_without_a_system_prompt_are_said(tmp_path: Path, told: int, said: str) -> None:
+    """ "These are trained on without one", it said, and not without what."""
+    rows = [{"prompt": f"q{i}", "completion": "a", "system": "s" if i < told else ""} for i in range(3)]
+    assert survey(of(tmp_path, *rows), "answers").lines()[1].endswith(said)
+
+
 def test_rows_of_alpaca_with_blank_cells(tmp_path: Path) -> None:
     """A blank `input` stopped the study ("say `bad_rows: drop`", which safety data have not), and so did a row without
     an instruction."""

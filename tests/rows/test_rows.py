@@ -306,7 +306,7 @@ def test_a_chat_as_text_that_cannot_be_read_is_refused(said: str) -> None:
     ("values", "what", "remedy"),
     [
         ({"id": 1, "questions": "y"}, "no column 'question' (did you mean 'questions'?)", "{question: questions}"),
-        ({"id": 1, "instruction": "y"}, "its columns: id, instruction", "columns: {question:"),
+        ({"id": 1, "instruction": "y"}, "its columns: id, instruction", "columns: {question: NAME}"),
         ({"question": "  "}, "'question' is empty", "leave the row out"),
         ({"question": {"text": "x"}}, "holds an object", "{question: question.text}"),
         ({"question": ["x"]}, "holds a list", "{question: question.0}"),
@@ -318,6 +318,13 @@ def test_a_column_without_a_text_is_said(values: dict[str, Any], what: str, reme
     assert error.value.what.startswith("a.jsonl, line 9: ")
     assert what in error.value.what
     assert remedy in error.value.remedy
+
+
+def test_a_column_that_is_there_under_its_own_name_is_advised() -> None:
+    """The remedy named the first column of the file."""
+    with pytest.raises(UserError) as error:
+        text_of(SOURCE, Row(1, {"id": 1, "answer": "y"}), "nope", "answer")
+    assert error.value.remedy == "say which column it is: `columns: {answer: answer}`"
 
 
 def test_chats_are_read_as_the_field_writes_them() -> None:

@@ -75,6 +75,8 @@ def test_an_old_name_means_what_it_means_in_the_file() -> None:
         (["organism.go.steps=3"], "x.yaml, as overridden: organism: unknown key 'organism'; did you mean"),
         (["measure"], "'measure' is no setting of a study"),
         (["seeds=1", "seeds=2"], "'seeds' is given twice"),
+        (["tasks.system="], "'tasks.system=' gives no value"),
+        (["tasks.system= # none"], "'tasks.system=' gives no value"),
         (["seeds=[1, 2"], "seeds=[1, 2: not valid YAML"),
         (["interventions.dpo.3.lr=1"], "interventions.dpo.3.lr: '3' is no item of that list"),
         (["name.first=1"], "name.first: there is nothing inside of name, which is 'good'"),

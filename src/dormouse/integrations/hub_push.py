@@ -127,11 +127,12 @@ def _card(folder: Path, out: Path, repo: str) -> str:
     from huggingface_hub import EvalResult, ModelCard
 
     card: Any = ModelCard((out / "README.md").read_text(encoding="utf-8"))
+    own = read_card(folder).own_tasks
     found = [
         EvalResult(
             task_type="text-generation",
-            dataset_type="dormouse",
-            dataset_name="held-out tasks of dormouse",
+            dataset_type="own" if own else "dormouse",
+            dataset_name="held-out tasks of the study's own file" if own else "held-out tasks of dormouse",
             metric_type=one.measurement,
             metric_name=RATES[one.measurement],
             metric_value=round(one.value, 6),

@@ -103,8 +103,7 @@ def no_text(source: RowSource, row: Row, column: str, found: Any, wanted: str = 
         known = [key for key in row.values if isinstance(key, str)]
         hint = nearest(column, known)
         said = f"its columns: {', '.join(known[:12])}" if not hint.startswith("did") else hint
-        guess = known[0] if known else "NAME"
-        close = hint.partition("'")[2].partition("'")[0] or guess
+        close = hint.partition("'")[2].partition("'")[0] or (name if name in known else "NAME")
         what = f"there is no column '{shortened(column)}' ({said})"
         return source.fault(row.number, what, f"say which column it is: `columns: {{{name}: {close}}}`")
     if found is None or isinstance(found, str):

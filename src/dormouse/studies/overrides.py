@@ -32,8 +32,8 @@ def read_overrides(given: Iterable[str]) -> Overrides:
     """What the words of a command line say: `key=value`, the value as YAML has it, so that `[1, 2]` is a list.
 
     Raises:
-        UserError: a word has no `=`, its value is no YAML, or two are about the same key, or one about what is in the
-            other.
+        UserError: a word has no `=`, its value is empty or no YAML, or two are about the same key, or one about what is
+            in the other.
     """
     found: dict[str, object] = {}
     for word in given:
@@ -57,7 +57,10 @@ def _read(path: str, text: str) -> object:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         what = f"{shortened(path)}={shortened(text)}: not valid YAML: {str(error).splitlines()[0]}"
         raise UserError(what, "quote the whole word for the shell: 'seeds=[1, 2]'") from error
-    return plain_data(node, {}, f"{shortened(path)}={shortened(text)}") if node else None
+    if node is None:
+        remedy = f"for an empty text write '{shortened(path)}=\"\"', for the default {shortened(path)}=null"
+        raise UserError(f"'{shortened(path)}=' gives no value", remedy)
+    return plain_data(node, {}, f"{shortened(path)}={shortened(text)}")
 
 
 def overridden(value: Mapping[str, Any], overrides: Overrides) -> Overridden:
