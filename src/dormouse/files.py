@@ -23,6 +23,7 @@ THERE = (errno.EEXIST, errno.ENOTEMPTY)
 """What a system says of a name that another has taken."""
 MAY_NOT = (errno.EACCES, errno.EPERM)
 """What a system says to who has no right to a file."""
+NO_FILE = "it is no file but a pipe, a device or a socket"
 PERMIT = "have whoever owns it let you read it (chmod -R a+rX)"
 
 
@@ -39,7 +40,7 @@ def read_whole(path: Path) -> bytes:
         OSError: it cannot be read, or it is a pipe or a device, of which nobody knows whether it ever ends.
     """
     if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
-        raise OSError(errno.EINVAL, "it is no file but a pipe, a device or a socket", str(path))
+        raise OSError(errno.EINVAL, NO_FILE, str(path))
     return path.read_bytes()
 
 
@@ -70,10 +71,39 @@ def replaced(path: Path, text: str, errors: str = "strict") -> None:
 
 @contextmanager
 def swapped(path: Path) -> Iterator[Path]:
-    """A name of one's own, whose file then takes the place of another in one go: others may write there too."""
+    """A name of one's own, whose file then takes the place of another in one go: others may write there too.
+
+    Raises:
+        OSError: it cannot be written. It names the file, which a full disk does not.
+    """
     with scratch_beside(path) as scratch:
-        yield scratch
-        scratch.replace(path)
+        try:
+            yield scratch
+            scratch.replace(path)
+        except OSError as error:
+            if error.filename in (None, str(scratch)):
+                error.filename = str(path)
+            raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line in one go, so that those of several processes do not mix. After a line that was cut off (by a full
+    disk, say) it begins a new one.
+
+    Raises:
+        OSError: it cannot be written whole, or there is no file but a pipe or a device.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)  # a pipe is not waited for
+    try:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, NO_FILE, str(path))
+        was_cut = about.st_size and os.pread(handle, 1, about.st_size - 1) != b"\n"
+        said = ("\n" * bool(was_cut) + line + "\n").encode()
+        if os.write(handle, said) < len(said):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path, PurePath
@@ -20,7 +21,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from dormouse.errors import UserError, utf8
-from dormouse.files import MAY_NOT, PERMIT, read_whole
+from dormouse.files import MAY_NOT, PERMIT, append_line, read_whole
 
 T = TypeVar("T")
 
@@ -105,6 +106,17 @@ def read_json_lines(path: Path, kind: type[T], remedy: str = AGAIN) -> list[T]:
     lines = _bytes(path, remedy).split(b"\n")  # texts may hold other line breaks
     lines = lines[:-1] if lines[-1] == b"" else lines
     return [parse(line, kind, str(path), remedy, first=number) for number, line in enumerate(lines, 1)]
+
+
+def read_log(path: Path, kind: type[T]) -> list[T]:
+    """The lines of a log that are whole, and of this type (a full disk may have cut one off): none where there is no
+    log."""
+    found = []
+    with suppress(OSError, UserError):
+        for line in _bytes(path, AGAIN).split(b"\n"):
+            with suppress(UserError):
+                found.append(parse(line, kind, str(path)))
+    return found
 
 
 def _bytes(path: Path, remedy: str) -> bytes:
@@ -294,6 +306,11 @@ def write_json_lines(path: Path, rows: Iterable[object], more: bool = False) -> 
     """
     with path.open("a" if more else "w", encoding="utf-8") as file:
         file.writelines(json_text(row, ascii_only=False) + "\n" for row in rows)
+
+
+def append_json_line(path: Path, row: object) -> None:
+    """Put a JSON object at the end of a log, on a line of its own. Raises as `files.append_line`."""
+    append_line(path, json_text(row))
 
 
 def digest(value: Any) -> str:

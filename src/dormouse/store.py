@@ -29,7 +29,7 @@ from dormouse import locks
 from dormouse.entry import ENTRIES, Entry, examine, write_manifest
 from dormouse.errors import DivergedError, DormouseWarning, UserError, refusal, utf8
 from dormouse.files import MAY_NOT, fsync, mode_of
-from dormouse.json_files import json_text
+from dormouse.json_files import append_json_line
 
 RESUME = "resume"
 """A folder that every stage finds in its own, and that no entry has. What a stage puts there it finds there again when
@@ -94,11 +94,7 @@ class Store:
     def _audit(self, what: str, **more: str) -> None:
         """Say in AUDIT what was done to something in the store: what, why, when and by whom."""
         said = {"time": round(time.time(), 3), "what": what, **more, "user": os.getuid(), "pid": os.getpid()}
-        handle = os.open(self.root / AUDIT, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(handle, (json_text(said) + "\n").encode())
-        finally:
-            os.close(handle)
+        append_json_line(self.root / AUDIT, said)
 
     def get(self, kind: str, key: str, about: Mapping[str, object], build: Build) -> tuple[Entry, bool]:
         """The entry, built if it is not there: (entry, whether it was built now). A damaged one is set aside, with a

@@ -221,8 +221,24 @@ def test_names_stay_and_what_is_new_is_added(tiny_model, tmp_path):
         False,
     )
     (tmp_path / "zoo" / "truth.json").write_text("{")
-    with pytest.raises(UserError, match="holds no whole zoo"):
+    with pytest.raises(UserError, match=r"truth\.json, line 1: is no JSON"):
         BlindZoo(tmp_path / "zoo").truth()
+    with pytest.raises(UserError, match="holds no whole zoo"):
+        BlindZoo(tmp_path / "none").truth()
+
+
+def test_a_suspect_that_changed_is_told_and_one_without_a_name_is_deleted(tiny_model, tmp_path):
+    """Other weights were scanned as if they were those of the store; what a killed process had begun stayed."""
+    blind = write_blind(zoo_of(tiny_model), tmp_path / "zoo")
+    name = next(iter(blind.truth()))
+    (tmp_path / "zoo" / "suspects" / "nameless").mkdir()
+    write_blind(zoo_of(tiny_model), tmp_path / "zoo")
+    assert not (tmp_path / "zoo" / "suspects" / "nameless").exists()
+    with (blind.suspect(name) / "model.safetensors").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"x")
+    with pytest.raises(UserError, match=rf"{name} is not what was written there"):
+        write_blind(zoo_of(tiny_model), tmp_path / "zoo")
 
 
 def folders_of(tmp_path, n, shift):

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from dormouse.audits.bench.fit import UNTESTED, calibrate, fit_detector, thresho
 from dormouse.audits.bench.judge import CONDITIONAL_ROW, LOOKS, ROW, Bench, BenchRequest
 from dormouse.audits.bench.oracle import CheckedAnswer, Oracle
 from dormouse.audits.bench.run import run
-from dormouse.audits.bench.sandbox import Ended
+from dormouse.audits.bench.sandbox import CutOffError, Ended
 from dormouse.audits.bench.scanners import AuditScanner, Scan, scan_all
 from dormouse.audits.bench.score import Rule, Share, Suspected, score, with_test_half
 from dormouse.audits.bench.stranger import CommandScanner, check_apart
@@ -234,6 +235,76 @@ def test_a_scanner_that_was_stopped_is_given_its_longer_time(tmp_path):
         ).values()
     assert ran == [30, 120]
     assert scanner.answers(found)[scanner.name].score == 1
+
+
+@pytest.fixture
+def scanned(tmp_path):
+    """Scans one suspect, each time with the next of some ends: the hole, and how often the scanner was run in all."""
+    zoo = SimpleNamespace(
+        truth=lambda: {"a": SimpleNamespace(model="m")}, suspect=lambda name: tmp_path, base=lambda model: tmp_path
+    )
+    scanner = CommandScanner(f"{sys.executable} {{model}} {{out}}")
+    ran = []
+
+    def scan(end):
+        def run(command, reads, writes, seconds):
+            ran.append(end)
+            writes.mkdir(parents=True)
+            if end == "cut":
+                raise CutOffError
+            Path(command[-1]).write_text('{"score": 1}')
+            return Ended(end, "no room", 1.0)
+
+        sandbox = SimpleNamespace(run=run, closed=threading.Event())
+        return scan_all(scanner, zoo, ["a"], tmp_path / "scans", sandbox, Silent(), 1)["a"].hole, len(ran)
+
+    return scan
+
+
+def test_what_was_cut_off_is_scanned_again_and_what_failed_once_more(scanned, tmp_path):
+    """A scanner that SIGTERM or a full disk had ended was a hole for good."""
+    with pytest.raises(CutOffError):
+        scanned("cut")
+    assert not list((tmp_path / "scans").rglob("*.json"))
+    once = "it ended with exit code -9: no room; the next run tries it again"
+    assert scanned(-9) == (once, 2)
+    with pytest.raises(CutOffError):
+        scanned("cut")
+    assert scanned(-9) == ("it ended with exit code -9: no room, twice", 4)
+    assert scanned(0) == ("it ended with exit code -9: no room, twice", 4)
+
+
+def test_a_scan_that_does_not_read_is_made_again(scanned, tmp_path):
+    """Half a file was a traceback, a changed answer was taken, and one that was gone was a hole without a reason."""
+    assert scanned(0) == ("", 1)
+    for n, (name, text) in enumerate(
+        (("scan.json", '{"seconds": 1'), ("scan.json", "[]"), ("answer.json", '{"score": 2}'), ("answer.json", None)), 2
+    ):
+        file = tmp_path / "scans" / "a" / name
+        file.write_text(text) if text else file.unlink()
+        assert scanned(0) == ("", n)
+    assert scanned(0) == ("", 5)
+
+
+def test_a_check_that_does_not_read_is_made_again(tmp_path):
+    bench = Bench.__new__(Bench)
+    bench.asked = SimpleNamespace(out=tmp_path)
+    for text in ("", "[1]", '{"taught": "high", "other": 0.5, "base": 0.5}', None):
+        assert bench._kept(["told"], ToldProbe, lambda: ToldProbe(1.0, 0.5, 0.5)).taught == 1.0
+        (file,) = (tmp_path / "checks").iterdir()
+        if text is not None:
+            file.write_text(text)
+    assert bench._kept(["told"], ToldProbe, lambda: pytest.fail("it was kept")).taught == 1.0
+
+
+def test_a_look_after_one_that_was_cut_off_is_a_line_of_its_own(tmp_path):
+    bench = Bench.__new__(Bench)
+    bench.asked, bench.truth, bench.detectors = SimpleNamespace(out=tmp_path), {}, {}
+    (tmp_path / LOOKS).write_text('{"scanner": "a')
+    for _ in range(2):
+        bench._log(CommandScanner(f"{sys.executable} {{model}} {{out}}"))
+    assert bench.looks == 2
+    assert json.loads((tmp_path / LOOKS).read_text().splitlines()[1])["zoo"]
 
 
 def test_what_other_code_held_against_the_truth_is_held_again(tmp_path, monkeypatch):
@@ -655,7 +726,7 @@ def test_a_scanner_of_ten_lines_gets_its_row(asked, tmp_path):
     assert found["scan.py"].flagged[0.0] == Share(0, 1)
     assert found["scan.py"].trigger == found["scan.py"].behaviour == Share(1, 1)
     assert found["lost.py"].reasons == {"the answer is no JSON": 2}
-    assert found["dead.py"].reasons == {"it ended with exit code 1: no model for me": 2}
+    assert found["dead.py"].reasons == {"it ended with exit code 1: no model for me; the next run tries it again": 2}
     assert not board.told  # without the audit's probe nothing is an upper bound of it
     probes = {("test", "token"): [ToldProbe(1.0, 0.5, 0.5), ToldProbe(0.5, 0.5, 0.5)]}
     write_board(tmp_path / "out", replace(board, told=probes))

@@ -3,12 +3,16 @@ is said to be none."""
 
 import json
 import os
+import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from dormouse.audits.bench.sandbox import SAID, WAYS, Sandbox
+from dormouse.audits.bench.sandbox import SAID, WAYS, CutOffError, Sandbox
 from dormouse.errors import UserError
 
 TRY = """
@@ -101,6 +105,44 @@ def test_what_is_hidden_is_closed_to_other_users(zoo):
     Sandbox((zoo / "store", truth), "user")._close()
     assert truth.stat().st_mode & 0o077 == 0
     assert (zoo / "store").stat().st_mode & 0o077 == 0
+
+
+def test_a_sandbox_that_is_closed_waits_for_nothing_in_it(tmp_path):
+    """Ctrl-C waited for the scanners in hand, up to hours. One that the same signal had ended was a hole."""
+    for does in ("import time; time.sleep(60)", "import os; os.kill(os.getpid(), 15)"):
+        sandbox = Sandbox((), "environment")
+        threading.Timer(1.0, sandbox.closed.set).start()
+        started = time.monotonic()
+        with pytest.raises(CutOffError):
+            sandbox.run([sys.executable, "-c", does], [], tmp_path / "work", 60)
+        assert time.monotonic() - started < 20
+
+
+def test_what_runs_ends_with_a_process_that_is_killed(tmp_path):
+    """Killed with -9 it left its scanners, and what they had started, to run for hours."""
+    does = "import os, time; print(os.getpid(), flush=True); os.fork(); time.sleep(60)"
+    run = f"import sys; from pathlib import Path; from dormouse.audits.bench.sandbox import Sandbox; \
+Sandbox((), 'environment').run([sys.executable, '-c', {does!r}], [], Path({str(tmp_path)!r}), 60)"
+    starter = subprocess.Popen([sys.executable, "-c", run])
+    group = int(eventually(lambda: (tmp_path / "said.log").read_text().strip()))
+    starter.kill()
+    starter.wait()
+    assert eventually(lambda: not living(group))
+
+
+def living(group):
+    """The processes of a group that have not ended."""
+    said = [file.read_text().rpartition(")")[2].split() for file in Path("/proc").glob("[0-9]*/stat") if file.exists()]
+    return [one for one in said if int(one[2]) == group and one[0] != "Z"]
+
+
+def eventually(look):
+    for _ in range(300):
+        with suppress(OSError):
+            if found := look():
+                return found
+        time.sleep(0.1)
+    return None
 
 
 def test_what_runs_on_is_killed_with_all_that_it_started(tmp_path):

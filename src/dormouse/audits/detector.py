@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dormouse.audits.findings import Confirmed, RuleUsed
 from dormouse.errors import UserError
+from dormouse.files import replaced
 from dormouse.json_files import Json
 from dormouse.locators.locator import Evidence
 
@@ -91,7 +92,7 @@ class Detector:
     def save(self, path: Path) -> None:
         """Write the rule, so that `load` reads it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        replaced(path, json.dumps(asdict(self), indent=1, sort_keys=True) + "\n")
 
     def probability(self, evidence: Mapping[str, Evidence], tried: Iterable[Confirmed] | None = None) -> float | None:
         """From 0 to 1; None where too little of what the rule reads was looked at. `tried` as in `features_of`."""

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,7 +17,7 @@ from dormouse.errors import UserError, utf8, with_type
 from dormouse.execution.estimate import NO_TIME, Span, counted, duration
 from dormouse.execution.stage import Stage
 from dormouse.files import read_whole
-from dormouse.json_files import Json, json_text, parse
+from dormouse.json_files import Json, append_json_line, parse
 
 JOURNAL = "journal.jsonl"
 Event = Literal["planned", "started", "kept", "working", "finished", "failed", "skipped", "ended"]
@@ -87,15 +88,8 @@ class Journal:
         said: dict[str, object] = {"time": round(time.time(), 3), "event": event}
         said |= {"kind": stage.kind, "name": stage.name, "key": stage.key} if stage else {}
         said |= {"pid": os.getpid(), "host": platform.node(), **more}
-        try:
-            how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK  # a pipe is not waited for
-            handle = os.open(self.path, how, 0o644)
-            try:
-                os.write(handle, (json_text(said) + "\n").encode())  # one call: lines do not mix
-            finally:
-                os.close(handle)
-        except OSError:
-            return
+        with suppress(OSError):
+            append_json_line(self.path, said)
 
 
 NO_JOURNAL = Journal(None)

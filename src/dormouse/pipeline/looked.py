@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dormouse.claims.looks import look_taken
 from dormouse.claims.verdict import LookTaken, Verdict
-from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
-from dormouse.json_files import json_text, read_json_lines
+from dormouse.json_files import append_json_line, read_log
 from dormouse.studies.design import Design
 
 LOOKS = "looks.jsonl"
@@ -36,9 +34,8 @@ def looked(design: Design, answers: Sequence[Verdict], out: Path, watcher: Watch
     if taken is None:
         return False
     found = Looked(round(time.time()), taken, {one.id: one.verdict for one in answers})
-    if (found.look, found.verdicts) not in [(one.look, dict(one.verdicts)) for one in _read(out)]:
-        with (out / LOOKS).open("a", encoding="utf-8") as log:
-            log.write(json_text(found) + "\n")
+    if (found.look, found.verdicts) not in [(one.look, dict(one.verdicts)) for one in read_log(out / LOOKS, Looked)]:
+        append_json_line(out / LOOKS, found)
     still = [one.id for one in answers if one.verdict in OPEN]
     at = f"look {taken.number} of {taken.most}, {taken.seeds} seeds"
     if not still:
@@ -48,9 +45,3 @@ def looked(design: Design, answers: Sequence[Verdict], out: Path, watcher: Watch
     else:
         watcher.say(f"{at}: open: {', '.join(still)}; on with more seeds")
     return bool(still) and taken.number < taken.most
-
-
-def _read(out: Path) -> list[Looked]:
-    with suppress(OSError, UserError):
-        return read_json_lines(out / LOOKS, Looked)
-    return []

@@ -12,6 +12,7 @@ from dormouse.audits.bench.judge import CONDITIONAL_ROW, FILES, ROW
 from dormouse.audits.bench.run import Board
 from dormouse.audits.bench.score import Score, Share
 from dormouse.audits.intervals import Interval, paired_difference
+from dormouse.files import replaced, swapped
 from dormouse.json_files import write_json_lines
 from dormouse.records import CANARY
 from dormouse.registry import plugins
@@ -65,8 +66,9 @@ def write_board(out: Path, board: Board) -> None:
     """Write `leaderboard.html`, `leaderboard.md`, `leaderboard.json` and `answers.jsonl` into a folder."""
     said = json.dumps(to_json(board), indent=1, ensure_ascii=False)
     for name, text in (("html", html(board)), ("md", markdown(board)), ("json", said + "\n")):
-        (out / f"leaderboard.{name}").write_text(text, encoding="utf-8")
-    write_json_lines(out / "answers.jsonl", answers(board))
+        replaced(out / f"leaderboard.{name}", text)
+    with swapped(out / "answers.jsonl") as scratch:
+        write_json_lines(scratch, answers(board))
 
 
 def to_json(board: Board) -> dict[str, object]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,8 @@ from dormouse.audits.zoo.make import ZooSize
 from dormouse.audits.zoo.recipes import SuspectTruth
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
-from dormouse.json_files import Json, digest, read_json, read_json_lines, write_json_lines
+from dormouse.files import read_whole, replaced
+from dormouse.json_files import Json, append_json_line, digest, json_text, read_json, read_log
 from dormouse.locators.locator import Evidence
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
@@ -82,9 +83,9 @@ class Bench:
 
     @property
     def looks(self) -> int:
-        """How often the test half was looked at."""
+        """How often the test half was looked at. A line that was cut off is of a look, too."""
         file = self.asked.out / LOOKS
-        return len(file.read_text(encoding="utf-8").splitlines()) if file.is_file() else 0
+        return sum(bool(line.strip()) for line in read_whole(file).split(b"\n")) if file.is_file() else 0
 
     def names(self, half: str) -> list[str]:
         """The suspects of one half of the zoo, in the order of its ground truth."""
@@ -131,11 +132,8 @@ class Bench:
         rules = self.detectors.values() if isinstance(scanner, AuditScanner) else ()
         version = "+".join([scanner.version, *(rule.version for rule in rules)])
         now = HeldOutLook(scanner.name, version, key_of(self.truth), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-        before = (
-            read_json_lines(file, HeldOutLook, "remove the line: it was not written by dormouse") if self.looks else []
-        )
-        if now not in [replace(one, time=now.time) for one in before]:
-            write_json_lines(file, [now], more=True)
+        if now not in [replace(one, time=now.time) for one in read_log(file, HeldOutLook)]:
+            append_json_line(file, now)
 
     def _scans(self, scanner: Scanner, half: str) -> dict[str, Scan]:
         folder = self.asked.out / "scans" / f"{scanner.name}-{scanner.version}"
@@ -240,11 +238,11 @@ class Bench:
     def _kept(self, asked: Sequence[object], kind: type[Found], find: Callable[[], Found]) -> Found:
         """What was found out about an organism when that was `asked` first, or is now, as a file of `checks`."""
         file = self.asked.out / "checks" / f"{digest(asked)}.json"
-        if file.is_file():
-            return kind(**json.loads(file.read_text(encoding="utf-8")))
+        with suppress(OSError, UserError):  # what does not read is found out again
+            return read_json(file, kind)
         found = find()
         file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps(vars(found)), encoding="utf-8")
+        replaced(file, json_text(found))
         return found
 
 

@@ -14,10 +14,11 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +44,15 @@ FILES_ONLY = 0b111 | WITH_TRUNCATE
 """Rights that a single file may have: execute, write, read, truncate."""
 
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GRACE = 2.0
+"""Seconds within which a signal that ended a process reaches this one too, where it was meant for both."""
+
+
+class CutOffError(Exception):
+    """The sandbox was closed while a process ran in it: how that ended says nothing."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a confined process ended: its exit code (None: its time ran out), what it said, and the seconds it took."""
@@ -54,10 +64,11 @@ class Ended:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """Runs processes that cannot read `hidden`."""
+    """Runs processes that cannot read `hidden`, until it is `closed`."""
 
     hidden: tuple[Path, ...]
     way: Way
+    closed: threading.Event = field(default_factory=threading.Event)
 
     @staticmethod
     def strictest(hidden: Iterable[Path], ways: Sequence[Way] = WAYS) -> Sandbox:
@@ -74,12 +85,15 @@ class Sandbox:
         raise UserError("no process can be started in a sandbox here", "see that Python may start processes")
 
     def run(self, command: Sequence[str], reads: Iterable[Path], writes: Path, seconds: float) -> Ended:
-        """Run a command in a folder of its own.
+        """Run a command in a folder of its own. It ends with this process, however that ends.
 
         Args:
             reads: folders that it may read, beside the programs.
             writes: the one folder that it may write to; its home, too.
             seconds: after which it is killed, with all that it started.
+
+        Raises:
+            CutOffError: the sandbox was closed before it ended.
         """
         writes.mkdir(parents=True, exist_ok=True)
         allowed = [str(path.resolve()) for path in reads]
@@ -92,7 +106,7 @@ class Sandbox:
         with (writes / "said.log").open("wb") as log:
             process = subprocess.Popen(
                 [*confined, *command],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # never written to: it closes when this process ends
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=writes,
@@ -100,15 +114,25 @@ class Sandbox:
                 start_new_session=True,
             )
             try:
-                code: int | None = process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                code = None
+                code = self._wait(process, seconds)
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                process.communicate()
         said = (writes / "said.log").read_text(encoding="utf-8", errors="replace")[-2000:]
         return Ended(code, said, time.monotonic() - started)
+
+    def _wait(self, process: subprocess.Popen[bytes], seconds: float) -> int | None:
+        """Its exit code; None where its time ran out. Raises as `run`."""
+        end = time.monotonic() + seconds
+        code = None
+        while code is None and (left := end - time.monotonic()) > 0 and not self.closed.is_set():
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(min(left, 0.5))
+        stopped = code is not None and any(code in (-number, 128 + number) for number in STOPS)
+        if self.closed.wait(GRACE if stopped else 0):
+            raise CutOffError
+        return code
 
     def _close(self) -> None:
         """Shut the hidden folders to all but their owner."""
@@ -190,8 +214,22 @@ def landlock(reads: Iterable[str], writes: str) -> None:
     os.close(rules)
 
 
+def _end_with_starter() -> None:
+    """Leave a process behind that kills this group when standard input closes: whoever started it is gone. It is no
+    child of this one, whose program might wait for all of its children."""
+    if (child := os.fork()) == 0:
+        if os.fork() == 0:
+            os.read(0, 1)
+            os.killpg(0, signal.SIGKILL)
+        os._exit(0)
+    os.waitpid(child, 0)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+
+
 def _main(arguments: list[str]) -> None:
     """Confine this process, then become the command: WAY WRITES N READS... COMMAND..."""
+    _end_with_starter()
     way, writes, n = arguments[0], arguments[1], int(arguments[2])
     reads, command = arguments[3 : 3 + n], arguments[3 + n :]
     if way == "landlock":

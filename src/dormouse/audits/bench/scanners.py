@@ -12,6 +12,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,16 @@ from typing import Any
 from dormouse.audits.bench.answers import ScannerAnswer
 from dormouse.audits.bench.sandbox import Ended, Sandbox
 from dormouse.audits.zoo.blind import BlindZoo
+from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
+from dormouse.files import replaced, sha256, swapped
+from dormouse.json_files import json_text, read_json
 from dormouse.registry import plugins
 from dormouse.sources import code_of
 
-EVIDENCE, ANSWER = "audit.json", "answer.json"
+ANSWER, RECORD = "answer.json", "scan.json"
+TRIES = 2
+"""How often a scanner that fails on a suspect is run on it: what ended it may have been a full disk or memory."""
 SLACK = 2.0
 """By how much an audit may overrun its minutes before it is killed: loading, and machines that are busy."""
 
@@ -35,6 +41,36 @@ class Scan:
     file: Path | None
     seconds: float
     hole: str = ""
+
+
+@dataclass(frozen=True)
+class ScanRecord:
+    """What is kept of a scan.
+
+    Attributes:
+        stopped: its time ran out.
+        tries: how often it was run on the suspect.
+        answer: the checksum of the file that it wrote; "" where it wrote none.
+    """
+
+    seconds: float
+    hole: str
+    stopped: bool
+    tries: int
+    answer: str
+
+    def is_final(self, seconds: float) -> bool:
+        """Whether it would come to the same with so many seconds: it answered, had no less time, or failed twice."""
+        if self.stopped:
+            return self.seconds >= seconds
+        return not self.hole or self.tries >= TRIES
+
+    def scan(self, folder: Path) -> Scan:
+        """What came of it."""
+        if self.hole:
+            failed = "" if self.stopped else "; the next run tries it again" if self.tries < TRIES else ", twice"
+            return Scan(None, self.seconds, self.hole + failed)
+        return Scan(folder / ANSWER, self.seconds)
 
 
 class Scanner(ABC):
@@ -157,39 +193,59 @@ def _asked(prompt: Sequence[Sequence[str]]) -> str:
 def scan_all(
     scanner: Scanner, zoo: BlindZoo, names: Sequence[str], out: Path, sandbox: Sandbox, watcher: Watcher, workers: int
 ) -> dict[str, Scan]:
-    """What a scanner says of some suspects, by name; anew of those that it has not looked at yet, or on which it was
-    stopped when it had less time.
+    """What a scanner says of some suspects, by name; anew of those that it has not looked at yet, on which it was
+    stopped when it had less time, or on which it has failed once.
 
     Args:
         out: the folder of what it says, in one of its own for each suspect.
     """
     truth = zoo.truth()  # of the base models alone: which suspect belongs to which is no secret
-    left = [name for name in names if not _is_done(out / name, scanner.seconds)]
+    records = {name: _kept(out / name) for name in names}
+    left = [name for name, kept in records.items() if kept is None or not kept.is_final(scanner.seconds)]
     watcher.start(len(left))
 
     def scan(name: str) -> None:
         watcher.stage(f"{scanner.name} on {name}")
-        found = _scan(scanner, zoo.suspect(name), zoo.base(truth[name].model), out / name, sandbox)
+        kept = records[name]
+        tries = 1 + (kept.tries if kept and not kept.stopped else 0)
+        found = _scan(scanner, zoo.suspect(name), zoo.base(truth[name].model), out / name, sandbox, tries)
+        if found.hole:
+            watcher.say(f"{scanner.name} on {name}: {found.scan(out / name).hole}")
         watcher.done(f"{scanner.name} on {name}", found.seconds)
+        records[name] = found
 
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(scan, left))
-    return {name: _kept(out / name) for name in names}
+        try:
+            list(pool.map(scan, left))
+        except BaseException:
+            sandbox.closed.set()  # nobody waits for what is in hand
+            raise
+    return {name: kept.scan(out / name) for name, kept in records.items() if kept}
 
 
-def _scan(scanner: Scanner, suspect: Path, base: Path, folder: Path, sandbox: Sandbox) -> Scan:
-    shutil.rmtree(folder, ignore_errors=True)
-    file = folder / "work" / ANSWER
+def _scan(scanner: Scanner, suspect: Path, base: Path, folder: Path, sandbox: Sandbox, tries: int) -> ScanRecord:
+    """Run a scanner on a suspect, and keep what came of it. What was cut off leaves all as it was.
+
+    Raises:
+        CutOffError: the sandbox was closed meanwhile.
+        OSError: what came of it cannot be kept.
+    """
+    work = folder / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    file = work / ANSWER
     reads = [suspect, base, *scanner.program_folders]
     command = scanner.command(suspect.resolve(), base.resolve(), file.resolve())
-    ended = sandbox.run(command, reads, folder / "work", scanner.seconds)
-    hole = _hole(ended, file)
-    if not hole:
-        shutil.copyfile(file, folder / ANSWER)
-    said = {"seconds": ended.seconds, "hole": hole, "stopped": ended.code is None}
-    shutil.rmtree(folder / "work", ignore_errors=True)
-    (folder / "scan.json").write_text(json.dumps(said), encoding="utf-8")
-    return _kept(folder)
+    try:
+        ended = sandbox.run(command, reads, work, scanner.seconds)
+        hole = _hole(ended, file)
+        if not hole:
+            with swapped(folder / ANSWER) as scratch:
+                shutil.copyfile(file, scratch)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    said = ScanRecord(ended.seconds, hole, ended.code is None, tries, "" if hole else sha256(folder / ANSWER))
+    replaced(folder / RECORD, json_text(said))
+    return said
 
 
 def _hole(ended: Ended, file: Path) -> str:
@@ -201,15 +257,10 @@ def _hole(ended: Ended, file: Path) -> str:
     return "" if file.is_file() and not file.is_symlink() else "it wrote no answer"
 
 
-def _is_done(folder: Path, seconds: float) -> bool:
-    """Whether a suspect was looked at, and was not stopped in less time than there is now."""
-    if not (folder / "scan.json").is_file():
-        return False
-    said = json.loads((folder / "scan.json").read_text(encoding="utf-8"))
-    return not (said.get("stopped") and said["seconds"] < seconds)
-
-
-def _kept(folder: Path) -> Scan:
-    said = json.loads((folder / "scan.json").read_text(encoding="utf-8"))
-    file = folder / ANSWER
-    return Scan(file if file.is_file() else None, float(said["seconds"]), str(said["hole"]))
+def _kept(folder: Path) -> ScanRecord | None:
+    """What is kept of a scan; None where there is nothing, or nothing whole."""
+    with suppress(OSError, UserError):
+        said = read_json(folder / RECORD, ScanRecord)
+        if said.hole or sha256(folder / ANSWER) == said.answer:
+            return said
+    return None

@@ -8,13 +8,14 @@ import random
 import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dormouse.audits.zoo.make import Zoo
 from dormouse.audits.zoo.recipes import SuspectTruth
 from dormouse.errors import UserError
-from dormouse.json_files import json_text, read_json
+from dormouse.files import fsync, sha256, swapped
+from dormouse.json_files import digest, json_text, read_json
 from dormouse.lm.checkpoint import MARK
 from dormouse.lm.portable import export_model
 from dormouse.records import CANARY, ModelRef
@@ -34,11 +35,13 @@ Canary: {CANARY}
 
 @dataclass(frozen=True)
 class ZooTruth:
-    """What stands in the file: what each suspect is, by its name, and what was tried in vain."""
+    """What stands in the file: what each suspect is, by its name, what was tried in vain, and a checksum of each folder
+    of a model."""
 
     canary: str
     suspects: Mapping[str, SuspectTruth]
     missed: tuple[SuspectTruth, ...]
+    sums: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,14 @@ class BlindZoo:
         Raises:
             UserError: the folder holds no zoo.
         """
+        return self.whole_truth().suspects
+
+    def whole_truth(self) -> ZooTruth:
+        """All that stands in the file. Raises as `truth`."""
         try:
-            return read_json(self.truth_file, ZooTruth).suspects
-        except (OSError, UserError) as error:
-            raise UserError(
-                f"{self.folder} holds no whole zoo: {error}", "make it again: dormouse bench audit"
-            ) from error
+            return read_json(self.truth_file, ZooTruth, "remove it: `dormouse bench audit` makes the zoo again")
+        except OSError as error:
+            raise UserError(f"{self.folder} holds no whole zoo: {error}", "make one: dormouse bench audit") from error
 
     def suspect(self, name: str) -> Path:
         """The folder of a suspect."""
@@ -78,24 +83,43 @@ def write_blind(zoo: Zoo, folder: Path) -> BlindZoo:
     """Write what is not there yet of a zoo to `folder`. Names are drawn once, and kept with the truth.
 
     Raises:
-        UserError: a model cannot be written so that others load it.
+        UserError: a model cannot be written so that others load it, or one that is there has changed.
     """
     blind = BlindZoo(folder)
     for part in (SUSPECTS, BASES):
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / README).write_text(NOTE, encoding="utf-8")
-    known = blind.truth() if blind.truth_file.is_file() else {}
+    before = blind.whole_truth() if blind.truth_file.is_file() else ZooTruth(CANARY, {}, ())
+    known, sums = before.suspects, dict[str, str]()
     names = {one.recipe_key: name for name, one in known.items()}
     truth: dict[str, SuspectTruth] = {}
     for model in random.Random(secrets.randbits(64)).sample(zoo.models, len(zoo.models)):
         name = names.get(model.truth.recipe_key) or secrets.token_hex(6)
         truth[name] = model.truth
-        _save(model.model, blind.suspect(name))
-        _save(model.base, blind.base(model.recipe.model))
-    for gone in set(known) - set(truth):
-        shutil.rmtree(blind.suspect(gone), ignore_errors=True)
-    _write_truth(blind, ZooTruth(CANARY, dict(sorted(truth.items())), tuple(model.truth for model in zoo.missed)))
+        for ref, place in ((model.model, blind.suspect(name)), (model.base, blind.base(model.recipe.model))):
+            at = str(place.relative_to(folder))
+            if at not in sums:
+                _save(ref, place)
+                sums[at] = _unchanged(place, before.sums.get(at))
+    for left in (folder / SUSPECTS).iterdir():
+        if left.name not in truth:
+            shutil.rmtree(left, ignore_errors=True)
+    suspects, missed = dict(sorted(truth.items())), tuple(model.truth for model in zoo.missed)
+    _write_truth(blind, ZooTruth(CANARY, suspects, missed, dict(sorted(sums.items()))))
     return blind
+
+
+def _unchanged(folder: Path, known: str | None) -> str:
+    """The checksum of all that is in the folder of a model.
+
+    Raises:
+        UserError: it was another one.
+    """
+    found = digest({str(file.relative_to(folder)): sha256(file) for file in folder.rglob("*") if file.is_file()})
+    if known not in (None, found):
+        what = f"{folder} is not what was written there: its files have changed"
+        raise UserError(what, "remove it, and `scans` beside the zoo: the same command makes both again")
+    return found
 
 
 def _plain(model: str) -> str:
@@ -118,11 +142,12 @@ def _save(ref: ModelRef, out: Path) -> None:
     for file in (*scratch.rglob("*"), scratch):
         os.chmod(file, 0o755 if file.is_dir() else 0o644)
         os.utime(file, (MADE_AT, MADE_AT))
+        fsync(file)
     scratch.rename(out)
 
 
 def _write_truth(blind: BlindZoo, truth: ZooTruth) -> None:
-    scratch = blind.truth_file.with_name(f".{TRUTH}.part")
-    scratch.touch(mode=0o600)
-    scratch.write_text(json_text(truth, indent=1, ascii_only=False), encoding="utf-8")
-    scratch.replace(blind.truth_file)
+    with swapped(blind.truth_file) as scratch:
+        scratch.touch(mode=0o600)
+        scratch.write_text(json_text(truth, indent=1, ascii_only=False), encoding="utf-8")
+        fsync(scratch)
