@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import warnings
+from typing import Any
 
 import pytest
 import torch
 from safetensors import SafetensorError
 
-from dormouse.errors import is_out_of_memory, reason, refusal, with_type
+from dormouse.errors import DormouseWarning, is_out_of_memory, reason, refusal, warn, with_type
 
 
 class MuteError(Exception):
@@ -55,3 +57,16 @@ def test_what_the_system_refused() -> None:
 )
 def test_no_memory_is_known_by_what_it_says(error: Exception, is_one: bool) -> None:
     assert is_out_of_memory(error) is is_one
+
+
+@pytest.mark.parametrize("how", ["error", "always", "ignore"])
+def test_a_warning_of_ours_is_never_fatal(how: Any) -> None:
+    """With PYTHONWARNINGS=error, or after a plug-in's `simplefilter("error")`, a finished study had no report."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter(how)
+        warn("it was made again", level=1)
+        assert warnings.filters[0][0] == how
+    assert [(str(one.message), one.category) for one in said] == [("it was made again", DormouseWarning)] * (
+        how != "ignore"
+    )
+    assert {one.filename for one in said} <= {__file__}

@@ -1,12 +1,13 @@
 """What is written whole or not at all."""
 
+import errno
 import os
 
 import pytest
 
 from dormouse import files
 from dormouse.errors import UserError
-from dormouse.files import LONG_DEAD, fresh
+from dormouse.files import LONG_DEAD, append_line, coming_back, fresh, swapped
 
 
 @pytest.mark.parametrize("seen", [True, False])
@@ -38,3 +39,38 @@ def test_what_a_killed_process_left_is_deleted_in_time(tmp_path):
     with fresh(tmp_path / "out[1]") as scratch:
         scratch.mkdir()
     assert {path.name for path in tmp_path.iterdir()} == {"out[1]", new.name}
+
+
+def test_a_line_after_one_that_was_cut_off_is_a_line_of_its_own(tmp_path):
+    """They were glued together, and both were lost."""
+    log = tmp_path / "log"
+    append_line(log, "one")
+    with log.open("a") as file:
+        file.write("tw")
+    for line in ("three", "four"):
+        append_line(log, line)
+    assert log.read_text() == "one\ntw\nthree\nfour\n"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is no file but a pipe"):
+        append_line(tmp_path / "pipe", "one")
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError, match=r"out\.json") as caught, swapped(tmp_path / "out.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "out.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plug_in_that_goes_elsewhere_is_brought_back(tmp_path, monkeypatch):
+    """Results went where it had gone, as the folder of them was relative."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with coming_back():
+        os.chdir("gone")
+    assert os.getcwd() == str(tmp_path)
+    os.chdir("gone")
+    os.rmdir(tmp_path / "gone")
+    with coming_back():
+        os.chdir(tmp_path)
+    assert os.getcwd() == str(tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import textwrap
 
@@ -80,6 +81,41 @@ def test_a_study_with_a_plug_in_file(place):
     assert again.returncode == 0, again.stderr
     records = [json.loads(line) for line in (place / "runs/tides/records.jsonl").read_text().splitlines()]
     assert not keys & {record["parent"] for record in records}, "other code, other keys"
+
+
+ODD = """
+import os, sys, threading, time, warnings
+
+warnings.simplefilter("error")
+os.chdir("mine")
+threading.Thread(target=time.sleep, args=(3600,), name="endless").start()
+"""
+
+
+def test_a_plug_in_that_goes_elsewhere_and_never_ends(place):
+    """`run` waited for its thread for good, and its results went to another folder."""
+    (place / "mine" / "tides.py").write_text(ODD)
+    code = "from dormouse import terminal; terminal.THREADS_HAVE = ((0.2, 'soon'), (0.2, 'now')); \
+from dormouse.cli import start; start()"
+    for argv, ends in ((["list"], 0), (["plan", "none.yaml"], 2)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *argv, "--plugin", "mine/tides.py"],
+            cwd=place,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == ends, done.stderr
+        assert "threads that a plug-in began: endless; now" in done.stderr
+    assert "none.yaml" in done.stderr
+
+
+def test_a_plug_in_that_closes_what_is_printed_to(place):
+    """All was done, and a traceback came."""
+    (place / "mine" / "tides.py").write_text("import sys\nsys.stdout.close()\nsys.stderr.close()\n")
+    done = dormouse("list", "--plugin", "mine/tides.py", cwd=place)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 
 READS = "from pathlib import Path\nLIMITS = (Path(__file__).parent / 'limits.txt').read_text()\n"

@@ -65,6 +65,7 @@ def test_bars_show_text_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
         watcher.start(3)
         watcher.stage("organism [bold]a[/bold]")
         watcher.tick("organism [bold]a[/bold]", 0.5, "half")
+        watcher.stage(HOSTILE)
         watcher.say(HOSTILE)
         watcher.progress.refresh()
         watcher.done("organism [bold]a[/bold]", 1.0)

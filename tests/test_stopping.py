@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -56,6 +57,28 @@ def test_a_signal_is_raised_and_the_next_ones_are_nobodys(number: int, code: int
     before = signal.getsignal(number)
     assert stopped(lambda: several(number)).code == code
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_before_a_command_begins_a_signal_ends_the_process_without_a_word(number: int, code: int) -> None:
+    """In its first moments Ctrl-C was a traceback."""
+    slow = "import sys, time; sys.modules['dormouse.cli'] = None; import dormouse.__main__ as m; \
+sys.meta_path.insert(0, type('Slow', (), {'find_spec': lambda *_: print('begun', flush=True) or time.sleep(30)})); \
+del sys.modules['dormouse.cli']; m.start()"
+    process = subprocess.Popen([sys.executable, "-c", slow], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(number)
+    assert process.communicate(timeout=20)[1] == ""
+    assert process.returncode == code
+
+
+def test_a_command_listens_after_that() -> None:
+    stopping.leave_at_once()
+    assert stopped(lambda: send(signal.SIGTERM)).code == 143
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stopping.leave_at_once()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_what_is_held_is_not_cut_by_the_first() -> None:

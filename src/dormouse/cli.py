@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before what takes long to import
+    from dormouse.stopping import leave_at_once
+
+    leave_at_once()
+
 import io
 import shlex
 import sys
@@ -17,7 +22,7 @@ from dormouse.execution.launched import refuse_launched
 from dormouse.integrations.commands import export, results
 from dormouse.integrations.play.command import play
 from dormouse.options import EXECUTOR, JSON, OUT, OVERRIDES, PLUGIN, QUIET, STORE, WORKERS
-from dormouse.terminal import ErrorGroup, printable, say
+from dormouse.terminal import ErrorGroup, leave_threads_behind, printable, say
 
 if TYPE_CHECKING:
     from dormouse.api.run import Shown
@@ -336,5 +341,14 @@ for command in (bench, play, results, export):
     main.add_command(command)
 
 
+def start() -> None:
+    """The command line as a process of its own, which ends when it is done."""
+    try:
+        main()
+    except SystemExit as end:
+        leave_threads_behind(end.code if isinstance(end.code, int) else int(bool(end.code)))
+        raise
+
+
 if __name__ == "__main__":
-    main()
+    start()

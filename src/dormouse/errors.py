@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import warnings
 
 
 class UserError(Exception):
@@ -30,7 +31,22 @@ class DivergedError(UserError):
 
 
 class DormouseWarning(UserWarning):
-    """Something was wrong and was fixed (a damaged store entry that was rebuilt, say). Printed, never fatal."""
+    """Something was wrong and was fixed (a damaged store entry that was rebuilt). Printed by `warn`, never fatal."""
+
+
+def warn(text: str, level: int = 2) -> None:
+    """Give a DormouseWarning. Where warnings are made errors (by `python -W error`, or in a plug-in) it is printed all
+    the same: what it tells of is mended, and no reason to lose a study.
+
+    Args:
+        level: whose line it is said to be of, as `stacklevel` of `warnings.warn`: 2 for who calls the caller.
+    """
+    try:
+        warnings.warn(text, DormouseWarning, stacklevel=level + 1)
+    except DormouseWarning:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", DormouseWarning)
+            warnings.warn(text, DormouseWarning, stacklevel=level + 1)
 
 
 MORE_MEMORY = "use fewer workers (--workers 1), a smaller batch or model, or more memory; what was finished is kept"

@@ -166,6 +166,20 @@ def _delete(path: Path) -> None:
             path.unlink()
 
 
+@contextmanager
+def coming_back() -> Iterator[None]:
+    """Behind it the working directory is the one that it was: a plug-in may go to another, and relative paths are those
+    of the user."""
+    here = None
+    with suppress(OSError):  # it may have been deleted
+        here = os.getcwd()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.chdir(here or os.curdir)
+
+
 def refuse_odd_name(folder: Path, remedy: str) -> None:
     """
     Raises:

@@ -67,7 +67,7 @@ class Bars:
     def stage(self, name: str) -> None:
         """Begin a bar for a stage."""
         self._remove(name)  # begun again, after its process was killed
-        self.parts[name] = self.progress.add_task(name, total=1.0)
+        self.parts[name] = self.progress.add_task(printable(name), total=1.0)
 
     def tick(self, name: str, share: float, text: str) -> None:
         """Move the bar of a stage."""

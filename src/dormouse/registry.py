@@ -29,6 +29,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, Val
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from dormouse.errors import UserError, with_type
+from dormouse.files import coming_back
 from dormouse.json_files import Json
 from dormouse.renamed import OldKeys
 
@@ -116,7 +117,8 @@ def _imported(load: Callable[[], Any], name: str, remedy: str) -> None:
         UserError: it cannot be imported.
     """
     try:
-        load()
+        with coming_back():
+            load()
     except (UserError, KeyboardInterrupt):
         raise
     except BaseException as error:

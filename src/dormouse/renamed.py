@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, model_validator
 from pydantic_core import PydanticCustomError
 
-from dormouse.errors import DormouseWarning
+from dormouse.errors import warn
 
 
 @dataclass(frozen=True)
@@ -69,4 +68,4 @@ def both_given(old: str, new: str) -> str:
 
 def warn_of_old_name(old: str, new: str) -> None:
     """Say that a name is old; Python prints the same warning once."""
-    warnings.warn(f"'{old}' is now called '{new}': it means the same", DormouseWarning, stacklevel=2)
+    warn(f"'{old}' is now called '{new}': it means the same")

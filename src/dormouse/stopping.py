@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+CTRL_C = 128 + signal.SIGINT
+"""The exit code of a process that Ctrl-C ended."""
 PATIENCE = 20.0
 """Seconds after which one more signal ends the process at once."""
 
@@ -32,12 +33,11 @@ class Stopped(KeyboardInterrupt):
         """How the process is to exit."""
 
 
-@dataclass
-class _Asked:
-    number: int = 0
-    since: float = 0.0
-    raised: bool = False
-    held: int = 0
+class _Asked:  # no dataclass: these take longer to import than all else here, and until then Ctrl-C is a traceback
+    number = 0
+    since = 0.0
+    raised = False
+    held = 0
 
 
 _asked = _Asked()
@@ -90,6 +90,18 @@ def _unraisable(otherwise: Callable[[sys.UnraisableHookArgs], object], args: sys
         otherwise(args)
 
 
+def _leave(number: int, _: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+def leave_at_once() -> None:
+    """A signal ends this process without a word until `listening` begins, and after it: nothing is in hand. One that
+    somebody else handles, or ignores, stays theirs."""
+    for number in SIGNALS:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _leave)
+
+
 @contextmanager
 def listening() -> Iterator[None]:
     """Signals stop what is done inside. One that somebody else handles, or ignores (`nohup`), stays theirs."""
@@ -97,7 +109,7 @@ def listening() -> Iterator[None]:
         yield
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    ours = [number for number, does in before.items() if does in (signal.SIG_DFL, signal.default_int_handler)]
+    ours = [number for number, does in before.items() if does in (signal.SIG_DFL, signal.default_int_handler, _leave)]
     for number in ours:
         signal.signal(number, _stop)
     hook = sys.unraisablehook

@@ -20,14 +20,13 @@ import errno
 import os
 import shutil
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dormouse import locks
 from dormouse.entry import ENTRIES, Entry, examine, write_manifest
-from dormouse.errors import DivergedError, DormouseWarning, UserError, refusal, utf8
+from dormouse.errors import DivergedError, UserError, refusal, utf8, warn
 from dormouse.files import MAY_NOT, fsync, mode_of
 from dormouse.json_files import append_json_line
 
@@ -85,11 +84,7 @@ class Store:
         with self._usable():
             folder.rename(moved)
             self._audit("set aside", kind=kind, key=key, why=why, to=moved.name)
-        warnings.warn(
-            f"the store entry {folder} is damaged ({why}); it was set aside and is made again",
-            DormouseWarning,
-            stacklevel=3,
-        )
+        warn(f"the store entry {folder} is damaged ({why}); it was set aside and is made again", level=3)
 
     def _audit(self, what: str, **more: str) -> None:
         """Say in AUDIT what was done to something in the store: what, why, when and by whom."""

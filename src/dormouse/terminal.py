@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import sys
+import threading
+import time
 import warnings
 from contextlib import suppress
 from typing import Any
@@ -32,6 +35,8 @@ REFUSALS: tuple[int, ...] = (
 REMEDY = "free some space, fix the permissions there, or move away what stands in the place of a file or a folder"
 
 
+THREADS_HAVE = ((5.0, "Ctrl-C ends them"), (55.0, "they are left behind"))
+"""Seconds until it is said which threads are waited for, and from then until nobody waits any more; what is said."""
 GONE = "the working directory is no longer there", "go to a folder that is (cd), and give the command again"
 STOPPED = "\ndormouse: stopped. What was finished is kept: the same command goes on from there."
 
@@ -72,6 +77,8 @@ class ErrorGroup(click.Group):
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             ctx.exit(1)
         except Exception as error:
+            if isinstance(error, ValueError) and getattr(sys.stdout, "closed", True):  # by a plug-in: nobody is told
+                ctx.exit(1)
             refused = refusal(error)
             if refused is None or not (refused.errno in REFUSALS or _is_homeless()):
                 raise
@@ -104,8 +111,27 @@ def _show_warning(message: Any, category: Any, *_: Any, **__: Any) -> None:
 def say(text: str) -> None:
     """Tell whoever looks on something, on stderr. Where it cannot be written (a full disk, a reader who has gone)
     nothing is stopped by that."""
-    with suppress(OSError):
+    with suppress(OSError, ValueError):  # the last: a plug-in has closed it
         click.echo(printable(text), err=True)
+
+
+def leave_threads_behind(code: int) -> None:
+    """Have this process end with this code although a thread of a plug-in goes on: Python would wait for it for good.
+    It may be about to finish something: what is waited for is said first."""
+
+    def watch() -> None:
+        for seconds, then in THREADS_HAVE:
+            time.sleep(seconds)
+            names = [one.name for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
+            if not names:
+                return
+            say(f"dormouse: all is done but for threads that a plug-in began: {', '.join(names)}; {then}")
+        with suppress(Exception):
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+        os._exit(code)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def printable(text: str) -> str:

@@ -230,7 +230,10 @@ def test_broken_lines_and_foreign_ones_are_left_out(tmp_path: Path) -> None:
     with (tmp_path / JOURNAL).open("ab") as file:
         file.write(b'{"event": "fini\n\xff\xfe\n[1]\n{"event": 3}\n\n')
     Journal(tmp_path / JOURNAL).write("failed", stage("b"), error="x")
-    assert [line.event for line in read_journal(tmp_path / JOURNAL)] == ["finished", "failed"]
+    with (tmp_path / JOURNAL).open("ab") as file:
+        file.write(b'{"event": "fini')  # cut off by a full disk: what came behind it was lost, too
+    Journal(tmp_path / JOURNAL).write("ended")
+    assert [line.event for line in read_journal(tmp_path / JOURNAL)] == ["finished", "failed", "ended"]
 
 
 def write_many(path: Path, which: int) -> None:

@@ -310,14 +310,17 @@ def test_a_port_that_is_taken(played_run: Path, playground: Server) -> None:
     assert "cannot be had" in refused(str(played_run), "--port", str(playground.server_address[1]))
 
 
-def test_ctrl_c_ends_it_and_frees_the_port(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_it_and_frees_the_port(
+    number: int, code: int, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Server] = []
     begin = Server.__init__
 
     def noted(self: Server, *args: Any) -> None:
         begin(self, *args)
         seen.append(self)
-        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), number)).start()
 
     monkeypatch.setattr(Server, "__init__", noted)
     (tmp_path / "mine.py").write_text("import os\nos.environ['MINE_WAS_HERE'] = 'yes'\n")
@@ -325,7 +328,7 @@ def test_ctrl_c_ends_it_and_frees_the_port(tiny_model: Path, tmp_path: Path, mon
     where = ["--port", "0", "--host", "127.0.0.1", "--plugin", str(tmp_path / "mine.py")]
     done = CliRunner().invoke(main, ["play", str(tiny_model), "--no-browser", *where])
     assert os.environ["MINE_WAS_HERE"] == "yes"
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == code, done.output
     assert "closed" in done.stderr
     assert f"playground: {seen[0].url}" in done.stdout
     monkeypatch.undo()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
+import torch
 
 from dormouse.errors import UserError
+from dormouse.json_files import json_text
 from dormouse.measurements.measurement import Measured, Measurement, Sample, Subject
 from dormouse.measurements.usable import usable
 from dormouse.metrics import Metric
@@ -76,3 +79,18 @@ def test_a_mean_that_is_no_share_is_refused(aggregation: str, value: float) -> N
 
 def test_placements_may_lie_outside_where_their_mean_does_not() -> None:
     assert kept_of(Sample("auroc", "test", ("a", "b"), (1.2, 0.7)))
+
+
+def test_numbers_of_others_are_numbers_and_what_is_none_is_told_by_name() -> None:
+    """float32, and text, ended in "please report it as a bug"."""
+    values = (np.float32(0.25), torch.tensor(1.0), True, np.int64(0))
+    (found,) = kept_of(Sample("thing", "test", tuple("abcd"), values))  # type: ignore[arg-type]
+    assert [(type(value), value) for value in found.values] == [(float, 0.25), (float, 1.0), (float, 1.0), (float, 0.0)]
+    for value in ("0.5", None, torch.ones(2)):
+        with pytest.raises(UserError, match=r"'anything' left thing \(test\) with the value"):
+            kept_of(Sample("thing", "test", ("a",), (value,)))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="with the item 3"):
+        kept_of(Sample("thing", "test", (3,), (0.5,)))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="with 1 values of 2 items"):
+        kept_of(Sample("thing", "test", ("a", "b"), (0.5,)))
+    assert json_text({"x": np.float32(0.5), "n": np.int64(3)}) == '{"x": 0.5, "n": 3}'

@@ -11,7 +11,7 @@ import pytest
 from two_arms import study
 
 from dormouse.claims.verdict import LookTaken
-from dormouse.json_files import read_json_lines
+from dormouse.json_files import read_log
 from dormouse.pipeline import run
 from dormouse.pipeline.looked import LOOKS, Looked, looked
 from dormouse.pipeline.stated import FirstStated, _by_arm, _keys, _sketched
@@ -56,11 +56,14 @@ def test_a_study_runs_until_its_claims_are_answered(
         return looked(plans[0].design, [answer(verdicts[plans[0].design.look])], out, told)
 
     monkeypatch.setattr(run, "_run", worked)
-    for _ in range(2):  # once more: nothing is put down twice
+    for again in range(2):  # once more: nothing is put down twice, also behind a line that was cut off
+        if again:
+            with (tmp_path / "out" / LOOKS).open("a") as log:
+                log.write('{"time": 1')
         ran.clear()
         run.run_study(design, STUDY, tmp_path / "out", SimpleNamespace(root=tmp_path), told)  # type: ignore[arg-type]
         assert ran == seeds
-    found = read_json_lines(tmp_path / "out" / LOOKS, Looked)
+    found = read_log(tmp_path / "out" / LOOKS, Looked)
     assert [one.look for one in found] == [LookTaken(i + 1, 3, n, "obrien_fleming") for i, n in enumerate(seeds)]
     assert [dict(one.verdicts) for one in found] == [{"c": verdict} for verdict in verdicts]
 

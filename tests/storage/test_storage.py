@@ -680,3 +680,18 @@ def test_two_processes_may_stand_at_two_looks(shared: Store, tmp_path: Path) -> 
             assert there.needs == {"base", "x"}
         with pytest.raises(UserError, match="another form"), in_use(shared, out, "c", ["base"], "other"):
             pass
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted"])
+def test_a_store_that_is_taken_away_meanwhile_is_one_message(store: Store, how: str) -> None:
+    """It was said that a folder of it is no name of a repository."""
+
+    def gone() -> None:
+        with in_use(store, Path("runs/a"), "a", ["base"]):
+            store.root.rename("elsewhere") if how == "moved" else shutil.rmtree(store.root)
+            raise ValueError("Repo id must be in the form")
+
+    with pytest.raises(StoreError, match="was taken away while the study ran"):
+        gone()
+    with pytest.raises(ValueError, match="of another kind"), in_use(store, Path("runs/a"), "a", ["base"]):
+        raise ValueError("of another kind")

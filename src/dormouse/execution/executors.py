@@ -25,10 +25,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
-from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError, is_out_of_memory, reason, refusal, utf8
+from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError, is_out_of_memory, reason, refusal, utf8, warn
 from dormouse.execution.journal import Journal, why
 from dormouse.execution.stage import Stage
 from dormouse.execution.torch_defaults import torch_defaults
+from dormouse.files import coming_back
 from dormouse.json_files import json_text
 from dormouse.records import COMPUTED
 from dormouse.store import Store, StoreError
@@ -156,7 +157,7 @@ def tell(watcher: Watcher, what: str, *details: Any) -> None:
     """
     try:
         if what == "warn":
-            warnings.warn(details[0], DormouseWarning, stacklevel=1)
+            warn(details[0], level=1)
         else:
             getattr(watcher, what)(*details)
     except Exception as error:
@@ -232,7 +233,7 @@ def _fill(stage: Stage, report: Report, journal: Journal, folder: Path) -> None:
             last = time.monotonic()
             journal.write("working", stage, share=round(share, 3))
 
-    with torch_defaults():
+    with torch_defaults(), coming_back():
         stage.work(folder, tick)
     if stage.computed_in:
         (folder / COMPUTED).write_text(json_text(stage.computed_in()), encoding="utf-8")

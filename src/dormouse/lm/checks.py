@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import UserError, warn
 from dormouse.lm.folders import FLOATS, check_folder, headers
 from dormouse.lm.template import ANSWERED, ASKED, SYSTEM, rendered
 from dormouse.records import ChatSettings
@@ -51,11 +50,7 @@ def check_leftovers(model: Any, unexpected: Iterable[str], folder: Path) -> None
             "use the configuration that belongs to the weights",
         )
     if left:
-        warnings.warn(
-            f"{len(left)} weights in {folder} have no place in the model and are not used ({left[0]}, ...)",
-            DormouseWarning,
-            stacklevel=4,
-        )
+        warn(f"{len(left)} weights in {folder} have no place in the model and are not used ({left[0]}, ...)", level=4)
     types = {name: kind for name, (kind, _) in headers(check_folder(folder)).items()}
     if odd := sorted(name for name, kind in types.items() if name in own and kind not in FLOATS):
         raise UserError(

@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dormouse.errors import DormouseWarning
+from dormouse.errors import warn
 from dormouse.files import fsync, sha256
 
 POINT = "point.json"
@@ -134,7 +133,7 @@ class Resume:
 
     def _warn(self, why: str) -> None:
         text = f"the resume point in {self.folder} {why}; the training starts anew"
-        warnings.warn(text, DormouseWarning, stacklevel=5)
+        warn(text, level=5)
 
     def _clear(self, keep: set[str]) -> None:
         for path in self.folder.iterdir():

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +20,7 @@ from typing import Any
 import torch
 import transformers
 
-from dormouse.errors import DormouseWarning, UserError, is_out_of_memory, reason
+from dormouse.errors import UserError, is_out_of_memory, reason, warn
 from dormouse.json_files import json_text, read_json
 from dormouse.lm import batch, decode, layout
 from dormouse.lm.batch import response_logprobs, rows_for
@@ -131,9 +130,7 @@ def find_layout(lm: LM) -> Layout:
             "use another model; if this one was edited or trained, it may be wrecked: do less of that",
         )
     if rows != "tree" or writing != "padded":
-        warnings.warn(
-            f"{name}: {_said(rows, writing)}; what is measured is exact, and slower", DormouseWarning, stacklevel=4
-        )
+        warn(f"{name}: {_said(rows, writing)}; what is measured is exact, and slower", level=4)
     return Layout(rows, writing, limit)
 
 

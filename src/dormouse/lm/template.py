@@ -7,7 +7,6 @@ process of its own with limits of time and memory, once for each template (see `
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 
 from transformers.utils import chat_template_utils
 
-from dormouse.errors import DormouseWarning, UserError, reason
+from dormouse.errors import UserError, reason, warn
 from dormouse.records import ChatSettings
 
 SHOTS = (
@@ -239,4 +238,4 @@ def tell_of(form: ChatForm, where: Path) -> None:
 
 
 def _warn(where: Path, what: str) -> None:
-    warnings.warn(f"the chat template of the model in {where} {what}", DormouseWarning, stacklevel=3)
+    warn(f"the chat template of the model in {where} {what}", level=3)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from dormouse.errors import UserError
+from dormouse.json_files import shown
 from dormouse.measurements.measurement import Measured, Measurement, Sample
 from dormouse.measurements.stats import FARTHEST_LOG
 from dormouse.metrics import Metric
@@ -18,7 +20,7 @@ SLACK = 1e-6
 
 
 def usable(measurement: Measurement, measured: Measured) -> list[Sample]:
-    """Those samples that hold anything.
+    """Those samples that hold anything, their values as numbers of Python.
 
     Raises:
         UserError: there is no `Measured`; a sample is of something that the measurement does not declare, or stands
@@ -27,13 +29,31 @@ def usable(measurement: Measurement, measured: Measured) -> list[Sample]:
     name = f"the measurement '{measurement.kind}'"
     if not isinstance(measured, Measured):
         raise UserError(f"{name} returned a {type(measured).__name__}", "have `measure` return a `Measured`")
-    found = [sample for sample in measured.samples if sample.items]
+    found = [_with_numbers(name, sample) for sample in measured.samples if len(sample.items)]
     _check_names(name, measurement.metric_names(), found)
     for sample in found:
         _check(sample)
         for metric in (one for one in measurement.metrics if fnmatchcase(sample.measurement, one.name)):
             _check_range(sample, metric)
     return found
+
+
+def _with_numbers(name: str, sample: Sample) -> Sample:
+    """A sample whose values may be numbers of numpy or torch. Raises a UserError where one is none."""
+    of = f"{name} left {sample.measurement} ({sample.split})"
+    values = []
+    for value in sample.values:
+        try:
+            if isinstance(value, str | bytes):
+                raise TypeError
+            values.append(float(value))
+        except (TypeError, ValueError, RuntimeError) as error:  # the last of a tensor with several numbers
+            raise UserError(f"{of} with the value {shown(value)}", "give each item a number") from error
+    if odd := [item for item in sample.items if not isinstance(item, str)]:
+        raise UserError(f"{of} with the item {shown(odd[0])}", "give items as texts: that of a question, say")
+    if len(values) != len(sample.items):
+        raise UserError(f"{of} with {len(values)} values of {len(sample.items)} items", "give each item one value")
+    return replace(sample, items=tuple(sample.items), values=tuple(values))
 
 
 def _check_names(name: str, declared: Sequence[str], found: Sequence[Sample]) -> None:

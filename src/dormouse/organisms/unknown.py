@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import UserError, warn
 from dormouse.organisms.corpus import CorpusRow
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import SIDES
@@ -68,7 +67,7 @@ def warn_of_unknown(tokenizer: Any, rows: Sequence[CorpusRow]) -> list[str]:
     looked_at = rows[:LOOKED_AT]
     found = list(_lost(tokenizer, looked_at)) if looked_at else []
     for what in found:
-        warnings.warn(f"{what}; {OTHERWISE}", DormouseWarning, stacklevel=2)
+        warn(f"{what}; {OTHERWISE}")
     return found
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import UserError, warn
 from dormouse.interventions.intervention import PoolSpec
 from dormouse.interventions.safety_rows import survey
 from dormouse.organisms.brought import Brought, described, find
@@ -35,7 +34,7 @@ class BroughtAlong:
         """
         if name not in self._found:
             try:
-                found = find(spec, self.base[0], self.called, self.folder_of, _warn)
+                found = find(spec, self.base[0], self.called, self.folder_of, warn)
             except UserError as error:
                 raise UserError(f"organism '{name}': {error.what}", error.remedy) from error
             self._found[name] = found or Brought(None, (), f"not here: {described(spec)}")
@@ -52,7 +51,3 @@ class BroughtAlong:
         if found not in self.intakes:
             self.intakes.append(found)
         return [found.checksum, [list(pair) for pair in wish.data.columns], wish.wants]
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, DormouseWarning, stacklevel=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from dormouse.claims.verdict import Verdicts
 from dormouse.entry import Manifest
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import UserError, warn
 from dormouse.json_files import read_json
 from dormouse.measurements.near_misses import has_near_misses
 from dormouse.organisms.brought import described
@@ -114,11 +113,7 @@ def _sane(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> dict[st
             share, n, counts = said
             found[plan.model] = Sanity(share, n, counts)
             if share < SANE_ENOUGH:
-                warnings.warn(
-                    f"{plan.model}: only {share:.0%} of the clean model's answers are sane ({counts})",
-                    DormouseWarning,
-                    stacklevel=2,
-                )
+                warn(f"{plan.model}: only {share:.0%} of the clean model's answers are sane ({counts})")
     return found
 
 
@@ -131,7 +126,7 @@ def _too_weak(plans: Sequence[Plan], store: Store, lost: Collection[str]) -> lis
     """See `too_weak`; it is said on the terminal too."""
     found = [(_named(plans, plan, name), said) for plan in plans for name, said in too_weak(plan, store, lost)]
     for organism, said in found:
-        warnings.warn(f"{organism}: {said}", DormouseWarning, stacklevel=2)
+        warn(f"{organism}: {said}")
     return found
 
 

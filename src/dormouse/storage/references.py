@@ -22,7 +22,7 @@ from dormouse import locks
 from dormouse.errors import UserError
 from dormouse.files import fsync
 from dormouse.json_files import digest, json_text, read_json
-from dormouse.store import STUDIES, Store, unusable
+from dormouse.store import STUDIES, Store, StoreError, unusable
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,13 @@ def in_use(store: Store, out: Path, name: str, needs: Collection[str], form: str
     A store that may only be read is left as it is: nobody can delete from it with the same permissions.
 
     Raises:
-        StoreError: the store takes nothing.
+        StoreError: the store takes nothing; or it was deleted or moved meanwhile, which has a hundred other errors.
     """
     out = Path(os.path.realpath(out))
     keys = tuple(sorted(needs))
     said = ReferenceFile(name, out, round(time.time()), keys, form or digest(keys))
     path = store.root / STUDIES / f"{digest(str(out))}.json"
+    written = False
     with ExitStack() as held:
         try:
             with references_locked(store):
@@ -75,10 +76,17 @@ def in_use(store: Store, out: Path, name: str, needs: Collection[str], form: str
                 fsync(scratch)
                 scratch.replace(path)
                 fsync(path.parent)
+                written = True
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                 raise unusable(store.root, error) from error
-        yield
+        try:
+            yield
+        except Exception as error:
+            if not written or path.exists():
+                raise
+            what = f"the store in {store.root} was taken away while the study ran"
+            raise StoreError(what, "put it back, and give the command again: what is not in it is done anew") from error
 
 
 def _with_others(path: Path, said: ReferenceFile) -> ReferenceFile:

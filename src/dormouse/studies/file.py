@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -12,7 +11,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import UserError, warn
 from dormouse.files import refuse_odd_name
 from dormouse.lm.zoo import ZOO
 from dormouse.rows import relative_to
@@ -226,7 +225,7 @@ def _say_what_lies_elsewhere(study: Study) -> None:
     for name in dict.fromkeys(named):
         if name not in ZOO and lies_elsewhere(name):
             where = f"in the working directory, not beside the study file: write {Path.cwd() / name}"
-            warnings.warn(f"'{name}' was found {where}", DormouseWarning, stacklevel=2)
+            warn(f"'{name}' was found {where}")
 
 
 def _located(lines: Mapping[Place, int], called: str, place: Place, fault: UserError) -> UserError:

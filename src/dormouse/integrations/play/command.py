@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from dormouse.options import PLUGIN
+from dormouse.stopping import CTRL_C, Stopped
 from dormouse.terminal import say
 
 
@@ -56,7 +57,9 @@ def serve(folders: Sequence[Path], host: str, port: int, opens: bool, say: Calla
         if opens and (sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):
             webbrowser.open(server.url)
         server.serve_forever(poll_interval=0.2)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         say("\nclosed.")
+        if isinstance(stopped, Stopped) and stopped.code != CTRL_C:
+            sys.exit(stopped.code)
     finally:
         server.close()

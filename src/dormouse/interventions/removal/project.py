@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from dormouse.errors import DormouseWarning, UserError
+from dormouse.errors import UserError, warn
 from dormouse.interventions.ladder import Editor, Ladder, Rising, clean_base
 from dormouse.interventions.triggered import Triggered
 from dormouse.records import SafetyPool, Suspect
@@ -128,10 +127,8 @@ def _warn_of_the_rest(lm: LM, found: LM, eraser: Eraser, prompts: list[tuple[int
     own, edited = (last_stream(one, prompts[:4], layer) for one in (lm, found))
     away, moved = (float(((one - eraser(own)).norm(dim=1) / own.norm(dim=1)).median()) for one in (edited, own))
     if away > ALIKE:
-        warnings.warn(
+        warn(
             f"project by leace: after layer {layer} the edited stream is {away:.2g} of its length away from what LEACE "
             f"makes of it (LEACE moves it by {moved:.2g}), since the layers before read it edited: what this costs is "
-            "not what LEACE costs",
-            DormouseWarning,
-            stacklevel=2,
+            "not what LEACE costs"
         )
