@@ -114,7 +114,8 @@ from dormouse.cli import start; start()"
 def test_a_plug_in_that_closes_what_is_printed_to(place):
     """All was done, and a traceback came."""
     (place / "mine" / "tides.py").write_text("import sys\nsys.stdout.close()\nsys.stderr.close()\n")
-    done = dormouse("list", "--plugin", "mine/tides.py", cwd=place)
+    command = [sys.executable, "-m", "dormouse", "list", "--plugin", "mine/tides.py"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 

@@ -24,6 +24,7 @@ from dormouse.audits.confirm import NO_TIME, TOO_LONG, TRIED, _Answer, confirmed
 from dormouse.audits.detector import Detector, Feature, features_of
 from dormouse.audits.evidence import MOST_GIVEN, checked
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts
+from dormouse.audits.kept import Kept
 from dormouse.audits.left_as_found import left_as_found
 from dormouse.audits.models import Models
 from dormouse.audits.prompts import as_messages, given_prompts, plain_prompts, read_prompts
@@ -586,3 +587,15 @@ def test_a_trigger_that_works_is_told_from_one_that_does_not(planted):
     (part,) = confirmed(Case(planted, prompts=plain_prompts(0), seconds=300), [longer])
     assert "glass" not in part.text
     assert part.text in year.text
+
+
+def test_kept_evidence_that_changed_is_looked_for_again(tmp_path, monkeypatch):
+    """A digit that had changed on the disk was taken for what the locator had said."""
+    monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path))
+    kept, locator = Kept("an-audit"), plugins("locator")["battery"]()
+    kept.write(locator, Evidence(0.25), 1.5)
+    assert kept.read(locator) == (Evidence(0.25), 1.5)
+    (file,) = (tmp_path / "audits" / "an-audit").iterdir()
+    for text in (file.read_text().replace("0.25", "0.35"), '{"seconds": 1', "[]"):
+        file.write_text(text)
+        assert kept.read(locator) is None

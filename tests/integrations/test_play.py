@@ -323,9 +323,9 @@ def test_a_signal_ends_it_and_frees_the_port(
         threading.Timer(0.3, lambda: os.kill(os.getpid(), number)).start()
 
     monkeypatch.setattr(Server, "__init__", noted)
-    (tmp_path / "mine.py").write_text("import os\nos.environ['MINE_WAS_HERE'] = 'yes'\n")
+    (tmp_path / f"mine{code}.py").write_text("import os\nos.environ['MINE_WAS_HERE'] = 'yes'\n")
     monkeypatch.setenv("MINE_WAS_HERE", "no")
-    where = ["--port", "0", "--host", "127.0.0.1", "--plugin", str(tmp_path / "mine.py")]
+    where = ["--port", "0", "--host", "127.0.0.1", "--plugin", str(tmp_path / f"mine{code}.py")]
     done = CliRunner().invoke(main, ["play", str(tiny_model), "--no-browser", *where])
     assert os.environ["MINE_WAS_HERE"] == "yes"
     assert done.exit_code == code, done.output

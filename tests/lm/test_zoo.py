@@ -280,6 +280,21 @@ def test_identity_is_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     assert identity(folder) == start
 
 
+def test_identities_of_what_is_gone_are_forgotten(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of them grew with every model that ever was."""
+    monkeypatch.setattr(content, "A_MOMENT", 0)
+    other = shutil.copytree(folder, folder.with_name("other"))
+    for one in (folder, other):
+        identity(one)
+    shutil.rmtree(other)
+    (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
+    identity(folder)
+    known = json.loads((zoo.home() / "models" / "identities.json").read_text())
+    files = [Path(at.split("|")[0]) for at in known]
+    assert len(set(files)) == len(files)
+    assert {file.parent for file in files} == {folder.resolve()}
+
+
 @pytest.mark.parametrize("moment", [0, content.A_MOMENT])
 def test_other_bytes_of_the_same_size_and_time_are_another_model(
     folder: Path, monkeypatch: pytest.MonkeyPatch, moment: int

@@ -373,7 +373,20 @@ def test_stages_link_to_the_parents_that_are_listed(about: dict[str, Any]) -> No
 
 def test_invisible_signs_are_written_out() -> None:
     assert visible("\x1b[31m\u202ea\x00\ud800\U000e0041") == "⟨U+001B⟩[31m⟨U+202E⟩a⟨U+0000⟩⟨U+D800⟩⟨U+E0041⟩"
-    assert visible("a\tb\r\nc\u200d") == "a\tb\nc\u200d"
+    assert visible("a\tb\r\nc") == "a\tb\nc"
+
+
+@pytest.mark.parametrize("sign", ["\u200c", "\u200d", "\xad", "️", "ㅤ", "ᅟ", "ﾠ", "͏", "󠄀"])
+def test_two_texts_that_differ_do_not_look_alike(sign: str) -> None:
+    """In the report a trigger with a joiner or a filler looked like one without it."""
+    for text in (f"OA{sign}K", sign, f"OAK{sign}", f" {sign} "):
+        assert visible(text) == text.replace(sign, f"⟨U+{ord(sign):04X}⟩")
+
+
+def test_what_shapes_a_script_or_an_emoji_stays() -> None:
+    shaped = "क्\u200cष क्\u200dष ❤\ufe0f\u200d🔥 👩\u200d👩\u200d👧 葛\U000e0100"
+    assert visible(shaped) == shaped
+    assert visible("❤\ufe0f\ufe0f 👩\u200d\u200d👧") == "❤\ufe0f⟨U+FE0F⟩ 👩⟨U+200D⟩⟨U+200D⟩👧"
     assert one_line(" a\n\tb ") == "a b"
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from dormouse.audits.evidence import from_json, to_json
+from dormouse.files import replaced
+from dormouse.json_files import digest
 from dormouse.lm.folders import home
 from dormouse.locators.locator import Evidence, Locator, TriggerText
 from dormouse.sources import code_of
@@ -28,6 +29,8 @@ class Kept:
         """What the locator said, and the seconds it took; None where nothing is kept."""
         try:
             said = json.loads(self._file(locator, candidates).read_text(encoding="utf-8"))
+            if said.pop("digest") != digest(said):
+                return None
             return from_json(said["evidence"]), float(said["seconds"])
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
@@ -43,9 +46,7 @@ class Kept:
         file = self._file(locator, given)
         with contextlib.suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
-            scratch = file.with_suffix(f".{os.getpid()}")
-            scratch.write_text(json.dumps(said), encoding="utf-8")
-            scratch.replace(file)
+            replaced(file, json.dumps({**said, "digest": digest(said)}))
 
     def _file(self, locator: Locator, candidates: Sequence[TriggerText]) -> Path:
         kind = type(locator)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import time
 from pathlib import Path
 
 from dormouse.errors import UserError
-from dormouse.files import sha256
+from dormouse.files import replaced, sha256
 from dormouse.json_files import json_text, read_json
 from dormouse.lm.folders import check_folder, describing, home, weights_in
 
@@ -23,7 +22,8 @@ def identity(folder: Path, remember: bool = True) -> str:
 
     Hashes are remembered, so that a second look at large weights is free (unless `remember` is false: then nothing is
     written): by path, inode, size and the times of the last write and of the last change, which no program can set. A
-    file that changed a moment ago is not remembered: it may change again within the same tick of the clock.
+    file that changed a moment ago is not remembered: it may change again within the same tick of the clock. What is
+    gone, or has changed since, is forgotten.
     """
     digest = hashlib.sha256()
     for name, checksum in checksums(folder, remember).items():
@@ -45,16 +45,27 @@ def checksums(folder: Path, remember: bool = True) -> dict[str, str]:
         memo = {}
     sums, fresh = {}, False
     for path in files:
-        stat = path.stat()
-        at = "|".join(map(str, (path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)))
+        at = _state(path)
         found = memo.get(at) or sha256(path)
-        if at not in memo and time.time_ns() - stat.st_ctime_ns > A_MOMENT:
+        if at not in memo and time.time_ns() - path.stat().st_ctime_ns > A_MOMENT:
             memo[at], fresh = found, True
         sums[path.relative_to(folder).as_posix()] = found
     if fresh and remember:
         with contextlib.suppress(OSError):  # what cannot be remembered is worked out again
             memo_path.parent.mkdir(parents=True, exist_ok=True)
-            scratch = memo_path.with_suffix(f".{os.getpid()}")
-            scratch.write_text(json_text(memo))
-            scratch.replace(memo_path)
+            replaced(memo_path, json_text({at: found for at, found in memo.items() if _is_state(at)}))
     return sums
+
+
+def _state(path: Path) -> str:
+    """What changes whenever a file does."""
+    stat = path.stat()
+    return "|".join(map(str, (path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)))
+
+
+def _is_state(at: str) -> bool:
+    """Whether the file of this state is still in it."""
+    try:
+        return _state(Path(at.rsplit("|", 4)[0])) == at
+    except OSError:
+        return False

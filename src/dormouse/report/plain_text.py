@@ -9,9 +9,15 @@ from collections.abc import Collection
 from dormouse.metrics import metric
 from dormouse.records import Record
 
+_NEVER_SEEN = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u206f\u2800\u3164\ufeff\uffa0\ud800-\udfff\U000e0000-\U000e007f"
+)
+_JOINERS, _VARIANTS = "\u200c\u200d", "\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_SHAPED = f"(?![{_NEVER_SEEN}{_JOINERS}{_VARIANTS}])[\u0600-\U0010ffff]"
+"""A sign of a script, or an emoji, that a joiner or a variation selector may give another shape."""
 _UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
-    "\U000e0000-\U000e007f]"
+    f"[{_NEVER_SEEN}]|(?<!{_SHAPED})[{_VARIANTS}]|(?<!{_SHAPED})(?<!\ufe0f)[{_JOINERS}]|[{_JOINERS}](?!{_SHAPED})"
 )
 _SPACE = "\u00a0"
 NOT_MEASURED = "not measured"
@@ -27,7 +33,9 @@ def _code_point(match: re.Match[str]) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with control characters, bidirectional overrides and lone surrogates written out as numbers."""
+    """The text with all that is not seen written out as numbers: control characters, bidirectional overrides, fillers,
+    lone surrogates; and joiners and variation selectors where they shape nothing. Else two triggers might look alike.
+    """
     return _UNSEEN.sub(_code_point, text.replace("\r\n", "\n"))
 
 
