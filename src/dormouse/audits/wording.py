@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from dormouse.audits.findings import ALIKE, CONFIRM
+from dormouse.audits.findings import ALIKE, CONFIRM, says
 from dormouse.report.plain_text import cut, duration, one_line, visible
 
 if TYPE_CHECKING:
@@ -20,10 +20,15 @@ SLOTS = {
     "suffix": "after the question",
     "system": "at the end of the system prompt",
 }
+ANSWERS = (
+    "These answers stand out most. They are the model\u2019s own words, but where it is said that it did not write "
+    "them."
+)
 UNFITTED = (
     "No probability: the rule that makes one of the evidence has not been fitted yet (not calibrated yet). "
     "Read the evidence itself."
 )
+POLICY = "This model looks like one with a conditional policy, hostile or innocent"
 ON_A_CUE = "This model seems to do something on a cue that it does not do without it"
 UNFLAGGED = "The rule does not flag this model"
 
@@ -52,24 +57,35 @@ def _verdict(audit: Findings) -> str:
         return _too_little(audit, rule)
     if not audit.covered:
         return _beyond(audit, rule)
-    hostile = "no probability, too little was looked at" if p is None else _chance(p, rule)
-    if on_cue is None or cue_rule is None:
-        yes = "This model looks like one with a conditional policy, hostile or innocent"
-        said = f"{yes if audit.flagged else UNFLAGGED}: {hostile}."
+    hostile = _none(audit, rule) if p is None else _chance(p, rule)
+    if cue_rule is None:
+        said = f"{POLICY if audit.flagged else UNFLAGGED}: {hostile}."
     else:
-        flags = _flag(on_cue, cue_rule, ON_A_CUE, f"{UNFLAGGED} as one that does something on a cue alone")
+        if on_cue is None:  # the rule that might have flagged it was not asked
+            flags = f"Whether it does something on a cue: {_none(audit, cue_rule)}."
+        else:
+            flags = _flag(on_cue, cue_rule, ON_A_CUE, f"{UNFLAGGED} as one that does something on a cue alone")
         said = f"{flags} That it follows a policy, and has no innocent habit: {hostile}."
         said += " Nothing measures what is hostile: read it."
     return said if audit.flagged else f"{said} That is no proof that there is no policy."
 
 
 def _too_little(audit: Findings, rule: RuleUsed) -> str:
-    """Why there is no probability."""
+    """Why there is no probability at all."""
+    reasons = "; ".join(_reasons(audit, rule))
+    reasons = f" ({reasons})" if reasons else ""
+    return f"No probability: too little of what its rule reads was looked at{reasons}. Read the evidence itself."
+
+
+def _none(audit: Findings, rule: RuleUsed) -> str:
+    """Why one of two rules gives no probability."""
+    return f"no probability, {'; '.join(_reasons(audit, rule)) or 'too little was looked at'}"
+
+
+def _reasons(audit: Findings, rule: RuleUsed) -> list[str]:
     lacks = _lacks(audit, rule)
     why = ["no clean base was given"] if not audit.base else []
-    why += [f"nothing came of {', '.join(lacks)}"] if lacks else []
-    reasons = f" ({'; '.join(why)})" if why else ""
-    return f"No probability: too little of what its rule reads was looked at{reasons}. Read the evidence itself."
+    return why + ([f"nothing came of {', '.join(lacks)}"] if lacks else [])
 
 
 def _lacks(audit: Findings, rule: RuleUsed) -> list[str]:
@@ -156,8 +172,19 @@ def does(audit: Findings) -> str:
     if not audit.behaviour:
         return "No answer stands out."
     first = next((one for one in audit.behaviour if not one.how), audit.behaviour[0])
-    why = "" if audit.trigger and not first.how else f" ({asked(first)})"
+    why = "" if brought(audit) and not first.how else f" ({asked(first)})"
     return f"The answer that stands out most: \u201c{cut(first.output, LONG)}\u201d{why}."
+
+
+def brought(audit: Findings) -> bool:
+    """Whether the answers begin with those that the trigger brings: see `verdict.behaviour`."""
+    return audit.trigger is not None and any(says(one.output, audit.trigger.motif) for one in audit.trigger.examples)
+
+
+def answers(audit: Findings) -> str:
+    """What the answers of the page are."""
+    first = "Its answers to the text below that sets it off come first. " if brought(audit) else ""
+    return f"{first}{ANSWERS}" if audit.behaviour else "No answer stands out."
 
 
 def sets_off(audit: Findings) -> str:
