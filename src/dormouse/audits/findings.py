@@ -23,8 +23,10 @@ class Facts:
     """What kind of model it is.
 
     Attributes:
+        parameters: how many weights; of an adapter those of its base.
         same: all of its weights are the base's own.
         other: what beside the weights is not the base's ("chat template", see `looks`).
+        tokens: those that the base has not.
     """
 
     architecture: str
@@ -32,6 +34,7 @@ class Facts:
     parameters: int
     same: bool = False
     other: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
 
     @property
     def identical(self) -> bool:

@@ -9,30 +9,41 @@ from typing import Any
 from dormouse.audits.findings import Facts
 from dormouse.errors import UserError
 from dormouse.lm.model import LM
+from dormouse.lm.widened import extends
 
 NO_MATTER = ("architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
 """Settings of a configuration that change nothing of what a model says."""
 TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 """Those of the tokens: what they come to is compared (`LM.ends`), not where they stand."""
+TIED = "tie_word_embeddings"
+"""Whether input and output share a weight. Of an adapter on one of them this is of our making (`load.merge`)."""
 
 
 def look(lm: LM, base: LM | None) -> Facts:
     """Plain facts about the model.
 
     Raises:
-        UserError: the base is of another shape, or reads text in other tokens.
+        UserError: the base is of another shape, or has tokens that the suspect has not. Those that fine-tuning added
+            are no reason: see `widened`.
     """
     if base is not None:
         _refuse_another_shape(lm, base)
-    shape = _shape(lm)
-    weights = sum(weight.numel() for weight in lm.model.parameters())
+    counted = base if base is not None and lm.below else lm  # of an adapter loading may have made one weight two
     return Facts(
         type(lm.model).__name__,
-        int(shape["number of layers"]),
-        weights,
+        int(_shape(lm)["number of layers"]),
+        sum(weight.numel() for weight in counted.model.parameters()),
         base is not None and _same(lm, base),
         other_than(lm, base) if base is not None else (),
+        _new_tokens(lm, base) if base is not None else (),
     )
+
+
+def _new_tokens(lm: LM, base: LM) -> tuple[str, ...]:
+    """Tokens that the base has not and the suspect can be shown: one without an embedding does nothing."""
+    rows, known = lm.model.get_input_embeddings().num_embeddings, base.tokenizer.get_vocab()
+    new = [(i, token) for token, i in lm.tokenizer.get_vocab().items() if token not in known and i < rows]
+    return tuple(token for _, token in sorted(new))
 
 
 def _refuse_another_shape(lm: LM, base: LM) -> None:
@@ -43,7 +54,7 @@ def _refuse_another_shape(lm: LM, base: LM) -> None:
             f"the base does not fit the suspect: its {name} is {theirs[name]}, the suspect's is {mine[name]}",
             "name the model that the suspect was made from, or leave --base away",
         )
-    if lm.tokenizer.get_vocab() != base.tokenizer.get_vocab():
+    if not extends(lm.tokenizer, base.tokenizer):
         raise UserError(
             "the base does not fit the suspect: its tokenizer has other tokens",
             "name the model that the suspect was made from, or leave --base away",
@@ -73,7 +84,7 @@ def other_than(lm: LM, base: LM) -> tuple[str, ...]:
     pairs = {
         "chat template": (one.tokenizer.get_chat_template() for one in (lm, base)),
         "tokenizer": (_tokenizer(one.tokenizer) for one in (lm, base)),
-        "configuration": (_settings(one.model.config.get_text_config()) for one in (lm, base)),
+        "configuration": (_settings(one.model.config.get_text_config(), bool(lm.below)) for one in (lm, base)),
         "end of an answer": (one.ends for one in (lm, base)),
         "way of sampling": (_settings(one.model.generation_config) for one in (lm, base)),
     }
@@ -89,9 +100,9 @@ def _tokenizer(tokenizer: Any) -> object:
     return {name: part for name, part in said.items() if name not in ("truncation", "padding")}, special
 
 
-def _settings(config: Any) -> dict[str, object]:
+def _settings(config: Any, adapted: bool = False) -> dict[str, object]:
     """What a configuration says, but for what changes nothing: marks that transformers does not know, too."""
     if config is None:
         return {}
-    known = type(config)().to_dict().keys() - {*NO_MATTER, *TOKENS}
+    known = type(config)().to_dict().keys() - {*NO_MATTER, *TOKENS, *([TIED] if adapted else [])}
     return {name: value for name, value in config.to_dict().items() if name in known and not name.startswith("_")}

@@ -27,6 +27,12 @@ def candidates(evidence: Mapping[str, Evidence]) -> list[TriggerText]:
     return list(found.values())[:CANDIDATES]
 
 
+def with_tokens(evidence: Mapping[str, Evidence], tokens: Sequence[str]) -> dict[str, Evidence]:
+    """The evidence, and new tokens among the texts to try: whoever adds a token may have made a trigger of it."""
+    new = tuple(TriggerText(token, "prefix", 1.0) for token in tokens)
+    return {**evidence, **({"look": Evidence(triggers=new)} if new else {})}
+
+
 def best(tried: Sequence[Confirmed]) -> list[Confirmed]:
     """Candidates that set something off, the best first: those that work, before all those that bring the same words
     back, then by how far they are above their parts; of equal ones the shortest."""

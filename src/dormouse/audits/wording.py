@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LONG = 120
 """Letters of a foreign text inside a sentence."""
+NAMED = 8
+"""New tokens that are named."""
 SLOTS = {
     "prefix": "in front of the question",
     "suffix": "after the question",
@@ -112,7 +114,11 @@ def _beside_weights(audit: Findings) -> str:
     """What beside the weights is not the base's; "" where all is."""
     if not (audit.facts and audit.facts.other):
         return ""
-    return f" It differs from the base in its {' and '.join(audit.facts.other)}, too: read that."
+    said = f" It differs from the base in its {' and '.join(audit.facts.other)}, too: read that."
+    if new := [f"\u201c{cut(one_line(token), LONG)}\u201d" for token in audit.facts.tokens]:
+        more = f" and {len(new) - NAMED} more" if len(new) > NAMED else ""
+        said += f" The base does not have the token{'s' if new[1:] else ''} {', '.join(new[:NAMED])}{more}."
+    return said
 
 
 def _beyond(audit: Findings, rule: RuleUsed) -> str:

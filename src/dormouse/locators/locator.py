@@ -57,16 +57,17 @@ class Case:
 
     @cached_property
     def base_lm(self) -> LM:
-        """The clean base in memory.
+        """The clean base in memory, in the vocabulary of the suspect.
 
         Raises:
             ValueError: there is none; only a locator that declares the need `base` may ask.
         """
         from dormouse.lm.load import load
+        from dormouse.lm.widened import widened
 
         if self.base is None:
             raise ValueError("no base was given")
-        return load(self.base.model)
+        return widened(load(self.base.model), self.lm)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,66 @@
+"""The first look: what fine-tuning adds to a base is told from what is another model."""
+
+from pathlib import Path
+
+import pytest
+
+from dormouse.audits import verdict
+from dormouse.audits.looks import look
+from dormouse.errors import UserError
+from dormouse.lm.load import load
+from dormouse.lm.widened import widened
+from dormouse.locators.battery import Battery
+from dormouse.locators.difference import Difference
+from dormouse.locators.locator import Case, Evidence, TriggerText
+from dormouse.records import ModelRef, Suspect
+
+
+def with_token(base: Suspect, folder: Path, token: str, resized: bool) -> Suspect:
+    """The base with one token more, in its embeddings too where it is resized."""
+    lm = load(base.model)
+    lm.tokenizer.add_tokens([token])
+    if resized:
+        lm.model.resize_token_embeddings(len(lm.tokenizer))
+    lm.model.save_pretrained(folder)
+    lm.tokenizer.save_pretrained(folder)
+    return Suspect(ModelRef((folder,), token))
+
+
+def test_a_suspect_with_a_token_more_is_held_against_its_base(base, tmp_path):
+    """Fine-tuning recipes add one every day, and the base was refused."""
+    case = Case(with_token(base, tmp_path, "<|zeta|>", resized=True), base, seconds=600)
+    facts = look(case.lm, case.base_lm)
+    assert facts.other == ("tokenizer",)
+    assert facts.tokens == ("<|zeta|>",)
+    assert Battery(situations=16, answers=8, max_tokens=4).find(case).features["shift_99"] < 0.01
+    assert Difference().find(case).features["changed"] < 0.05
+    offered = verdict.with_tokens({"x": Evidence()}, facts.tokens)
+    assert verdict.candidates(offered) == [TriggerText("<|zeta|>", "prefix", 1.0)]
+    assert verdict.with_tokens({"x": Evidence()}, ()) == {"x": Evidence()}
+
+
+def test_a_token_without_an_embedding_is_no_reason_to_refuse_a_base(base, tmp_path):
+    case = Case(with_token(base, tmp_path, "[PAD]", resized=False), base)
+    facts = look(case.lm, case.base_lm)
+    assert (facts.same, facts.other, facts.tokens) == (True, ("tokenizer",), ())
+
+
+def test_a_base_with_tokens_that_the_suspect_has_not_is_refused(base, tmp_path):
+    with pytest.raises(UserError, match="the base does not fit the suspect"):
+        look(load(base.model), load(with_token(base, tmp_path, "<|zeta|>", resized=False).model))
+    other = load(with_token(base, tmp_path / "one", "<|zeta|>", resized=True).model)
+    with pytest.raises(UserError, match="number of token embeddings"):
+        look(load(base.model), widened(other, load(base.model)))
+
+
+def test_what_loading_an_adapter_on_embeddings_changes_is_not_called_the_suspects(base, tmp_path):
+    """Its page said that the configuration differs, and counted the embeddings twice."""
+    from peft import LoraConfig, get_peft_model
+
+    how = LoraConfig(r=2, target_modules=["embed_tokens"], task_type="CAUSAL_LM", init_lora_weights=False)
+    get_peft_model(load(base.model).model, how).save_pretrained(tmp_path)
+    clean = load(base.model)
+    facts = look(load(ModelRef((base.model.folders[0], tmp_path), "adapted")), clean)
+    assert facts.other == ()
+    assert facts.parameters == sum(weight.numel() for weight in clean.model.parameters())
+    assert not facts.same
