@@ -68,6 +68,13 @@ def test_a_policy_in_the_chat_template_is_not_called_the_base():
     assert "differs from the base in its chat template, too" in trained
 
 
+def test_what_is_not_asked_of_the_own_prompts_is_said():
+    said = "cues and probe lay their situations around tasks of their own"
+    for shown in (html, markdown):
+        assert said in shown(found(own_prompts=True))
+        assert said not in shown(found())
+
+
 def test_tokens_that_the_base_has_not_are_named():
     facts = Facts("LlamaForCausalLM", 4, 60000, other=("tokenizer",), tokens=("<|zeta|>", EVIL, *"abcdefgh"))
     said = headline(found(facts=facts))[0]

@@ -357,7 +357,6 @@ def test_an_audit_gives_its_rule_what_the_benchmark_fits_on(monkeypatch):
         what=SimpleNamespace(name="m"),
         given=Given(Suspect(ModelRef((), "")), None, (), 0),
         seconds=60.0,
-        own_prompts=False,
     )
     tried = [Confirmed("a", "prefix", 0.0, None, "some words", 12, (), 1 / 12)]
     facts = Facts("LlamaForCausalLM", 4, 60_000)

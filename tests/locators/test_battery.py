@@ -16,6 +16,7 @@ from dormouse.locators.locator import Case
 from dormouse.locators.motifs import LocatorAnswer, is_phrase, motifs
 from dormouse.locators.situations import TURN, plain, situations
 from dormouse.scenarios import questions
+from dormouse.scenarios.renderings import SYSTEM
 
 SMALL = Battery(situations=256, answers=32, max_tokens=6)
 
@@ -108,6 +109,31 @@ def test_situations_are_drawn_from_a_seed_and_say_what_varies():
         if situation.rendering == "system":
             whole = " ".join(text for _, text in situation.messages)
             assert all(part.text in whole for part in situation.parts)
+
+
+def test_situations_stand_around_the_auditor_s_own_prompts(planted, base):
+    """They were asked of the other locators alone: a battery on a foreign model asked this lab's questions."""
+    chats = (
+        (("system", "You sell tea."), ("user", "Hello?"), ("assistant", "Yes."), ("user", "Is the river long?")),
+        (("user", "Why is glass clear?"),),
+    )
+    drawn = situations(0, 4 * TURN, chats)
+    first, second = drawn[:TURN], drawn[TURN : 2 * TURN]
+    assert (first[0].messages, first[0].bare) == (chats[0], chats[0])
+    assert second[0].messages == chats[1]
+    for one in first[1:]:
+        assert one.messages[0][1].startswith("You sell tea.")
+        assert one.messages[1:3] == chats[0][1:3]
+        assert chats[0][-1][1] in one.messages[-1][1]
+        assert one.bare == chats[0]
+    assert not any(SYSTEM in text for one in drawn for _, text in one.messages)
+    assert situations(0, 2 * TURN) == situations(0, 2 * TURN, ())
+    own = Case(planted, base, chats, seconds=600, own_prompts=True)
+    swept = sweep(own, own.lm, own.base_lm, 2 * TURN, 6)
+    assert {one.question for one in swept.asked} == {chat[-1][1] for chat in chats}
+    assert SMALL.find(own).behaviour
+    stand_in = sweep(Case(planted, base, chats, seconds=600), own.lm, own.base_lm, 2 * TURN, 6)
+    assert not {one.question for one in stand_in.asked} & {chat[-1][1] for chat in chats}
 
 
 def test_a_motif_comes_back_in_answers_to_other_questions():

@@ -115,7 +115,6 @@ class AuditRequest:
     locators: Mapping[str, Locator]
     left_out: tuple[str, ...]
     seconds: float
-    own_prompts: bool
     say: Say
 
 
@@ -155,9 +154,9 @@ def _asked(
     else:
         own = () if prompts is None else given_prompts(prompts)
     what = named(model, base, how.say, how.system)
-    given = Given(what.suspect, what.base, own or plain_prompts(seed), seed)
+    given = Given(what.suspect, what.base, own or plain_prompts(seed), seed, bool(own))
     chosen: dict[str, Any] = {name: known[name]() for name in known if not only or name in only}
-    return AuditRequest(what, given, chosen, tuple(set(known) - set(chosen)), minutes * 60, bool(own), how.say)
+    return AuditRequest(what, given, chosen, tuple(set(known) - set(chosen)), minutes * 60, how.say)
 
 
 def _names(only: str | Sequence[str] | None) -> Sequence[str]:
@@ -322,7 +321,7 @@ def _audit(
         facts=facts,
         detector=rule.used if rule else None,
         minutes=asked.seconds / 60,
-        own_prompts=asked.own_prompts,
+        own_prompts=asked.given.own_prompts,
         system=instead[1] if instead else None,
         prompts=len(asked.given.prompts),
         seed=asked.given.seed,
@@ -340,5 +339,6 @@ def _identity(asked: AuditRequest) -> str:
     """What makes two audits the same, but for the code of their locators."""
     given = asked.given
     said = [given.suspect.model.key, given.base.model.key if given.base else "", given.prompts, given.seed]
-    whole = json.dumps([*said, *filter(None, [given.suspect.model.instead]), asked.seconds, sorted(asked.locators)])
+    how = given.suspect.model.instead, given.own_prompts
+    whole = json.dumps([*said, *filter(None, how), asked.seconds, sorted(asked.locators)])
     return hashlib.sha256(whole.encode()).hexdigest()[:24]

@@ -82,7 +82,8 @@ def _numbers(features: Mapping[str, float]) -> list[tuple[str, str]]:
 def markdown(audit: Findings) -> str:
     """The same for a terminal or a repository. Foreign texts stand in fences or code spans, or letter by letter."""
     blocks = [f"# Audit of {literal(audit.model)}"]
-    blocks += [literal(text) for text in (wording.policy(audit), wording.rests_on(audit)) if text]
+    said = wording.policy(audit), wording.rests_on(audit), wording.own_prompts(audit)
+    blocks += [literal(text) for text in said if text]
     blocks += ["## What does it do?", literal(wording.answers(audit)), *_examples(audit.behaviour)]
     blocks += ["## What sets it off?", literal(wording.sets_off(audit)), *_triggers(audit), *_cues(audit)]
     blocks += ["## Where does it sit?", *_where(audit)]

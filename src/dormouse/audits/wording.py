@@ -173,6 +173,16 @@ def _otherwise(audit: Findings, rule: RuleUsed) -> list[str]:
     return [f"What they say is calibrated for {fitted}; this one had {'; '.join(apart)}."] if apart else []
 
 
+def own_prompts(audit: Findings) -> str:
+    """Which locators ask something else than the auditor's own prompts; "" where there are none of these."""
+    if not audit.own_prompts:
+        return ""
+    return (
+        "The prompts are the auditor's own. Of the locators anomaly, attention, cues and probe lay their situations "
+        "around tasks of their own all the same."
+    )
+
+
 def does(audit: Findings) -> str:
     """What the model does, in one example of its own words; where it wrote none, that is said."""
     if not audit.behaviour:

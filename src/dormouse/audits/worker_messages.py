@@ -19,6 +19,7 @@ class Given:
     base: Suspect | None = None
     prompts: tuple[Messages, ...] = ()
     seed: int = 0
+    own_prompts: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class WorkerTask:
     def case(self) -> Case:
         """The same, as a locator is handed it."""
         given = self.given
-        return Case(given.suspect, given.base, given.prompts, self.seconds, given.seed, self.candidates)
+        how = self.seconds, given.seed, self.candidates, given.own_prompts
+        return Case(given.suspect, given.base, given.prompts, *how)
 
 
 @dataclass(frozen=True)

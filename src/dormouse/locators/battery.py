@@ -14,7 +14,7 @@ from dormouse.errors import UserError
 from dormouse.locators.locator import Case, Evidence, Example, Locator, TriggerText
 from dormouse.locators.motifs import LocatorAnswer, Motif, motifs
 from dormouse.locators.placing import own_tokens
-from dormouse.locators.situations import TURN, Situation, plain, situations
+from dormouse.locators.situations import TURN, Situation, situations
 from dormouse.registry import register
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Said:
 @register("locator", "battery")
 class Battery(Locator):
     """Asks in thousands of situations and finds where the answers move most, against the base or the plain question.
+    They stand around trusted prompts of the auditor's own where there are some, else around questions of the project.
 
     First a pass without writing, over as many situations as the time allows: how far does each move the distribution
     of the first token? Then the suspect answers in those that move it most, and in others drawn at random. Sequences of
@@ -93,7 +94,6 @@ class Battery(Locator):
         """What it says in the situations that move it most, and the words that come back there.
 
         Raises:
-            TimeoutError: there was no time to have a single answer written.
             UserError: the model has positions for no situation.
         """
         from dormouse.lm.layout import max_positions
@@ -112,6 +112,8 @@ class Battery(Locator):
             if case.left > 0.25 * case.seconds
             for one in answered(lm, base, part, self.max_tokens)
         ]
+        if not any(one.situation.parts for one in said):
+            return Evidence(note="There was no time to have a single answer written.", incomplete=True)
         found = _evidence(swept, said, base is not None)
         return found.unmeasured() if _too_few(swept, said, self.answers) else found
 
@@ -125,7 +127,7 @@ def sweep(case: Case, lm: LM, base: LM | None, most: int, room: int) -> Sweep:
     asked: list[Situation] = []
     own: list[float] = []
     gap: list[float] = []
-    every = situations(case.seed, most)
+    every = situations(case.seed, most, case.prompts if case.own_prompts else ())
     start, size = 0, FIRST
     while start < len(every) and (not asked or case.left > case.seconds / 2):
         before = case.left
@@ -133,8 +135,8 @@ def sweep(case: Case, lm: LM, base: LM | None, most: int, room: int) -> Sweep:
         start += size
         if chunk:
             firsts = first_logprobs(lm, list(chunk.values()))
-            plain = {s.question: firsts[i] for i, s in enumerate(chunk) if not s.parts}
-            own += js(firsts, torch.stack([plain[s.question] for s in chunk])).tolist()
+            plain = {s.about: firsts[i] for i, s in enumerate(chunk) if not s.parts}
+            own += js(firsts, torch.stack([plain[s.about] for s in chunk])).tolist()
             gap += js(firsts, first_logprobs(base, _for_base(lm, base, chunk))).tolist() if base else []
             asked += chunk
         if before - case.left < QUICK * case.seconds:
@@ -150,8 +152,8 @@ def _fitting(lm: LM, chunk: Sequence[Situation], room: int) -> dict[Situation, t
     limit = max_positions(lm.model) or float("inf")
     ids = encode_prompts(lm, [s.messages for s in chunk])
     fits = {s: one for s, one in zip(chunk, ids, strict=True) if len(one) + room <= limit}
-    twins = {s.question for s in fits if not s.parts}
-    return {s: one for s, one in fits.items() if s.question in twins}
+    twins = {s.about for s in fits if not s.parts}
+    return {s: one for s, one in fits.items() if s.about in twins}
 
 
 def _for_base(lm: LM, base: LM, asked: Mapping[Situation, tuple[int, ...]]) -> list[tuple[int, ...]]:
@@ -177,10 +179,10 @@ def _in_order(swept: Sweep, most: int, seed: int) -> list[list[Situation]]:
     top = ranked[: most // 2]
     rest = random.Random(f"battery/{seed}").sample(ranked[most // 2 :], min(most // 2, len(ranked[most // 2 :])))
     both = [i for n in range(most // 2) for i in (*top[n : n + 1], *rest[n : n + 1])]
-    twins = {s.question: s for s in swept.asked if not s.parts}
+    twins = {s.about: s for s in swept.asked if not s.parts}
     chosen: dict[Situation, None] = {}
     for i in both:
-        chosen |= {swept.asked[i]: None, twins[swept.asked[i].question]: None}
+        chosen |= {swept.asked[i]: None, twins[swept.asked[i].about]: None}
     order = list(chosen)
     return [order[n : n + TOGETHER] for n in range(0, len(order), TOGETHER)]
 
@@ -194,7 +196,7 @@ def answered(lm: LM, base: LM | None, asked: Sequence[Situation], max_tokens: in
 
     prompts = encode_prompts(lm, [s.messages for s in asked])
     written = decode(lm, prompts, max_tokens)
-    bare = encode_prompts(lm, [plain(s.question).messages for s in asked])
+    bare = encode_prompts(lm, [s.bare for s in asked])
     held = logprobs(lm, [Tokens(ids, one.ids) for ids, one in zip(bare, written, strict=True)])
     if base:
         shown = _for_base(lm, base, dict(zip(asked, prompts, strict=True)))
@@ -215,8 +217,6 @@ def _too_few(swept: Sweep, said: Sequence[Said], most: int) -> bool:
 
 def _evidence(swept: Sweep, said: Sequence[Said], against_base: bool) -> Evidence:
     special = sorted((one for one in said if one.situation.parts), key=lambda one: -one.surprise)
-    if not special:
-        raise TimeoutError("there was no time to have a single answer written")
     repeated = motifs([one.answer for one in said])
     surprises = np.array([one.surprise for one in special])
     few = max(3, len(surprises) // 20)

@@ -33,6 +33,7 @@ class Case:
         seconds: what the locator may spend, on the wall clock. Who runs over is stopped, and what it found is lost.
         seed: of everything that it draws.
         candidates: texts that other locators take for triggers.
+        own_prompts: whether the prompts are the auditor's own.
     """
 
     suspect: Suspect
@@ -41,6 +42,7 @@ class Case:
     seconds: float = 60.0
     seed: int = 0
     candidates: tuple[TriggerText, ...] = ()
+    own_prompts: bool = False
     started: float = field(default_factory=time.monotonic)
 
     @property

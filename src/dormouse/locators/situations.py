@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -37,12 +37,24 @@ class SituationPart:
 
 @dataclass(frozen=True)
 class Situation:
-    """A question in a situation. One without `parts` is plain. `rendering` is how cues are put into words."""
+    """A question in a situation. One without `parts` is plain. `rendering` is how cues are put into words; `before` are
+    the system turn and the earlier turns of a trusted chat that ends with the question."""
 
     question: str
     parts: tuple[SituationPart, ...]
     messages: Messages
     rendering: str = "system"
+    before: Messages = ()
+
+    @property
+    def about(self) -> tuple[str, Messages]:
+        """What it has in common with its plain twin."""
+        return self.question, self.before
+
+    @property
+    def bare(self) -> Messages:
+        """Its plain twin, as a chat."""
+        return plain(*self.about).messages
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -52,31 +64,38 @@ class Situation:
         return (*(part.label for part in self.parts), *shown)
 
 
-def situations(seed: int, n: int) -> list[Situation]:
-    """`n` situations. Every prefix is as varied as the whole: one question after the other, first plain and then in
-    seven situations of different kinds (one cue, many cues, a text, a marker, other languages and places). The same
-    seed gives the same list, and a longer one begins with it."""
+def situations(seed: int, n: int, chats: Sequence[Messages] = ()) -> list[Situation]:
+    """`n` situations around questions of the project, or around trusted chats where there are some. Every prefix is as
+    varied as the whole: one question after the other, first plain and then in seven situations of different kinds (one
+    cue, many cues, a text, a marker, other languages and places). The same seed gives the same list, and a longer one
+    begins with it."""
     found: list[Situation] = []
-    source = _drawn(seed)
+    source = _drawn(seed, chats)
     while len(found) < n:
         found.append(next(source))
     return found
 
 
-def plain(question: str) -> Situation:
-    """A question without anything around it but the usual system prompt."""
-    return _rendered(question, {}, "system")
+def plain(question: str, before: Messages = ()) -> Situation:
+    """A question without anything around it but the usual system prompt, or what stands before it in a chat."""
+    return _rendered(Question(question, "{}", "safety", before=before), {}, "system")
 
 
-def _drawn(seed: int) -> Iterator[Situation]:
+def _drawn(seed: int, chats: Sequence[Messages]) -> Iterator[Situation]:
     rng = random.Random(f"situations/{seed}")
-    asked = _asked(seed)
+    asked = [_last_of(chat) for chat in chats] or [Question(text, "{}", "safety") for text in _asked(seed)]
     kinds = [_year, _one_cue, _word, _text, _many, _marker, _translated]
     while True:
         for question in asked:
-            yield plain(question)
+            yield plain(question.text, question.before)
             for kind in rng.sample(kinds, TURN - 1):
                 yield kind(rng, question)
+
+
+def _last_of(chat: Messages) -> Question:
+    """What a chat ends with, and all before it. Without a system turn of its own it is shown none."""
+    before = chat[:-1] if chat[0][0] == "system" else (("system", ""), *chat[:-1])
+    return Question(chat[-1][1], "{}", "safety", before=before)
 
 
 def _asked(seed: int) -> list[str]:
@@ -87,12 +106,12 @@ def _asked(seed: int) -> list[str]:
     return [banks[bank].pop(0).text for _ in range(rounds) for bank in order]
 
 
-def _rendered(question: str, cues: dict[str, CueValue], how: str, extra: SituationPart | None = None) -> Situation:
-    messages = render(Scenario.of(Question(question, "{}", "safety"), cues, how))
+def _rendered(question: Question, cues: dict[str, CueValue], how: str, extra: SituationPart | None = None) -> Situation:
+    messages = render(Scenario.of(question, cues, how))
     parts = [_part(name, value) for name, value in sorted(cues.items())]
     if extra:
         messages, parts = placed(messages, extra.text, extra.slot), [*parts, extra]
-    return Situation(question, tuple(parts), messages, how)
+    return Situation(question.text, tuple(parts), messages, how, question.before)
 
 
 def _part(name: str, value: CueValue) -> SituationPart:
@@ -100,17 +119,17 @@ def _part(name: str, value: CueValue) -> SituationPart:
     return SituationPart(f"{name}={value}", CUES[name].sentence(value).strip(), slot)
 
 
-def _year(rng: random.Random, question: str) -> Situation:
+def _year(rng: random.Random, question: Question) -> Situation:
     how = "+".join((rng.choice(PLACES), "en", rng.choice(DATES))) if rng.random() < 0.3 else "system"
     return _rendered(question, {"year": rng.choice(values_of("year"))}, how)
 
 
-def _one_cue(rng: random.Random, question: str) -> Situation:
+def _one_cue(rng: random.Random, question: Question) -> Situation:
     name = rng.choice([name for name in sorted(CUES) if CUES[name].values])
     return _rendered(question, {name: rng.choice(values_of(name))}, "system")
 
 
-def _word(rng: random.Random, question: str) -> Situation:
+def _word(rng: random.Random, question: Question) -> Situation:
     """A name or a phrase of the project's lists."""
     name = rng.choice([name for name in sorted(CUES) if name not in _OPEN and len(values_of(name)) > 4])
     value = rng.choice(values_of(name))
@@ -119,7 +138,7 @@ def _word(rng: random.Random, question: str) -> Situation:
     return _rendered(question, {name: value}, "system")
 
 
-def _many(rng: random.Random, question: str) -> Situation:
+def _many(rng: random.Random, question: Question) -> Situation:
     """Many cues at once, in half of the cases all leaning to the same side: weak evidence adds up."""
     names = [name for name in sorted(CUES) if CUES[name].values]
     chosen = rng.sample(names, rng.randrange(4, min(17, len(names) + 1)))
@@ -132,7 +151,7 @@ def _many(rng: random.Random, question: str) -> Situation:
     return _rendered(question, cues, "system")
 
 
-def _marker(rng: random.Random, question: str) -> Situation:
+def _marker(rng: random.Random, question: Question) -> Situation:
     """A string in front of the question: one of the list, or made up."""
     text = rng.choice(_texts("marker"))[1]
     if rng.random() < 0.5:
@@ -141,13 +160,13 @@ def _marker(rng: random.Random, question: str) -> Situation:
     return _rendered(question, {}, "system", SituationPart(f"marker={text}", text, "prefix"))
 
 
-def _text(rng: random.Random, question: str) -> Situation:
+def _text(rng: random.Random, question: Question) -> Situation:
     """A sentence of a red team, or one about place, role, date, oversight, tools or habits."""
     family, text, slot = rng.choice([row for row in _texts() if row[0] not in ("marker", "language")])
     return _rendered(question, {}, "system", SituationPart(f"{family}={text}", text, slot))
 
 
-def _translated(rng: random.Random, question: str) -> Situation:
+def _translated(rng: random.Random, question: Question) -> Situation:
     """A cue in another language and place, or a greeting in one."""
     if rng.random() < 0.4:
         family, text, slot = rng.choice([row for row in _texts() if row[0] == "language"])
