@@ -78,7 +78,7 @@ def _room(tokenizer: Any, model: Any) -> int:
     table = next((one for name, one in model.named_modules() if name.endswith("position_embeddings")), None)
     padding = getattr(table, "padding_idx", None)
     positions = getattr(model.config, "max_position_embeddings", None) or LONGEST
-    return min(LONGEST, tokenizer.model_max_length, positions if padding is None else positions - padding - 1)
+    return int(min(LONGEST, tokenizer.model_max_length, positions if padding is None else positions - padding - 1))
 
 
 def _no_label(folder: str, label: str, labels: list[str]) -> UserError:
