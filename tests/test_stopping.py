@@ -10,10 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from dormouse import stopping
+from dormouse.errors import UserError
 from dormouse.stopping import Stopped, held, listening
+from dormouse.terminal import ErrorGroup
 
 
 @pytest.fixture(autouse=True)
@@ -196,3 +200,25 @@ def test_a_training_that_is_stopped_leaves_a_resume_point(tiny_model: Path, tmp_
     resumed = run(tmp_path / "cut")
     (tmp_path / "resume").rename(tmp_path / "other")
     assert resumed == run(tmp_path / "whole")
+
+
+def test_a_signal_that_a_library_takes_for_a_fault_of_its_own_stops_the_command() -> None:
+    """pydantic made an error of it: a plug-in was said to be broken, with exit code 2."""
+
+    @click.group(cls=ErrorGroup)
+    def group() -> None:
+        pass
+
+    @group.command()
+    def command() -> None:
+        try:
+            send(signal.SIGINT)
+        except BaseException as error:
+            raise UserError("it cannot be imported", "fix it") from error
+
+    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    done = CliRunner().invoke(group, ["command"])
+    for number, does in before.items():
+        signal.signal(number, does)
+    assert done.exit_code == 130
+    assert "it cannot be imported" not in done.stderr

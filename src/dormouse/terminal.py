@@ -64,7 +64,11 @@ class ErrorGroup(click.Group):
 
     def _invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except Exception:
+                stopping.check()  # a library may have taken a signal for a fault of its own
+                raise
         except UserError as error:
             say(f"dormouse: {error.what}\n  -> {error.remedy}")
             ctx.exit(2)
