@@ -65,6 +65,18 @@ def test_a_layout_is_kept_by_what_it_depends_on(tmp_path, monkeypatch):
     assert asked == [one, other, one]
 
 
+def test_a_model_without_weights_does_not_speak_for_its_kind(tmp_path):
+    """Where nothing is heard of other tokens every layout is exact: the fastest was kept for sound models too."""
+    empty, sound = LM(tiny_model("qwen3_5_text"), _Ends()), LM(tiny_model("qwen3_5_text"), _Ends())
+    with torch.no_grad():
+        for weight in empty.model.parameters():
+            weight.zero_()
+    assert layout_of(empty, tmp_path).rows == "tree"
+    with pytest.warns(DormouseWarning, match="each has its own"):
+        assert layout_of(sound, tmp_path).rows == "padded"
+    assert layout_of(empty, tmp_path).rows == "padded", "what was found of a sound one is kept"
+
+
 def test_checkpoints_of_one_kind_share_a_layout(tmp_path, monkeypatch):
     """Wherever they lie, and whoever marked them: each was checked anew, most of the time that a load took."""
     asked = []

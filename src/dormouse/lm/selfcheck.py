@@ -2,7 +2,7 @@
 
 A few sequences of random tokens, longer than the smallest window, are scored (loss and gradient) and continued, once
 through each layout from the fastest on and once by plain forward passes, a sequence each. What is found is kept by the
-hash of the configuration and of all code that it depends on: weights do not matter to it.
+hash of the configuration and of all code that it depends on: weights do not matter to it, if they show anything.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def layout_of(lm: LM, home: Path | None = None, place: torch.device | None = Non
     lm.model.to(place or here)
     found = find_layout(lm)
     lm.model.to(here)
-    if kept:
+    if kept and _listens(lm.model):
         with contextlib.suppress(OSError):  # what cannot be kept is found again
             kept.parent.mkdir(parents=True, exist_ok=True)
             scratch = kept.with_suffix(f".{os.getpid()}")
@@ -132,6 +132,16 @@ def find_layout(lm: LM) -> Layout:
     if rows != "tree" or writing != "padded":
         warn(f"{name}: {_said(rows, writing)}; what is measured is exact, and slower", level=4)
     return Layout(rows, writing, limit)
+
+
+def _listens(model: Any) -> bool:
+    """Whether what a model says depends on more than the token before. If not (its weights are zero, or wrecked), it is
+    the same in every layout, which says nothing of others of its kind."""
+    prompt, response = (text := _sequences(model, SHORT)[1]).prompt, text.response
+    turned = (*prompt[-2::-1], prompt[-1])
+    with torch.no_grad():
+        one, other = (_plainly(model, Tokens(before, response)) for before in (prompt, turned))
+    return bool((one - other).abs().max() > 10 * TOLERANCE)
 
 
 def _said(rows: RowLayout, writing: Writing) -> str:
