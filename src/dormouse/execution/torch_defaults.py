@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -13,7 +14,8 @@ def torch_defaults() -> Iterator[None]:
     import torch
 
     kind, device, gradients = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
-    products = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    backends: Any = torch.backends
+    products = (backends.cuda.matmul, backends.mkldnn.matmul)
     precisions = [one.fp32_precision for one in products]
     with ExitStack() as using:
         try:
