@@ -96,7 +96,7 @@ def test_a_plug_in_that_goes_elsewhere_and_never_ends(place):
     """`run` waited for its thread for good, and its results went to another folder."""
     (place / "mine" / "tides.py").write_text(ODD)
     code = "from dormouse import terminal; terminal.THREADS_HAVE = ((0.2, 'soon'), (0.2, 'now')); \
-from dormouse.cli import start; start()"
+from dormouse.__main__ import start; start()"
     for argv, ends in ((["list"], 0), (["plan", "none.yaml"], 2)):
         done = subprocess.run(
             [sys.executable, "-c", code, *argv, "--plugin", "mine/tides.py"],

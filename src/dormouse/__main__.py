@@ -8,9 +8,10 @@ from dormouse.stopping import leave_at_once
 def start() -> None:
     """Listen to signals, then import and run the command line."""
     leave_at_once()
-    from dormouse.cli import start
+    from dormouse.cli import main
+    from dormouse.terminal import as_process
 
-    start()
+    as_process(main)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from dormouse.execution.launched import refuse_launched
 from dormouse.integrations.commands import export, results
 from dormouse.integrations.play.command import play
 from dormouse.options import EXECUTOR, JSON, OUT, OVERRIDES, PLUGIN, QUIET, STORE, WORKERS
-from dormouse.terminal import ErrorGroup, leave_threads_behind, printable, say
+from dormouse.terminal import ErrorGroup, as_process, printable, say
 
 if TYPE_CHECKING:
     from dormouse.api.run import Shown
@@ -341,14 +341,5 @@ for command in (bench, play, results, export):
     main.add_command(command)
 
 
-def start() -> None:
-    """The command line as a process of its own, which ends when it is done."""
-    try:
-        main()
-    except SystemExit as end:
-        leave_threads_behind(end.code if isinstance(end.code, int) else int(bool(end.code)))
-        raise
-
-
 if __name__ == "__main__":
-    start()
+    as_process(main)

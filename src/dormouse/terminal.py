@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -119,7 +120,16 @@ def say(text: str) -> None:
         click.echo(printable(text), err=True)
 
 
-def leave_threads_behind(code: int) -> None:
+def as_process(main: Callable[[], object]) -> None:
+    """A command line as a process of its own, which ends when it is done."""
+    try:
+        main()
+    except SystemExit as end:
+        _leave_threads_behind(end.code if isinstance(end.code, int) else int(bool(end.code)))
+        raise
+
+
+def _leave_threads_behind(code: int) -> None:
     """Have this process end with this code although a thread of a plug-in goes on: Python would wait for it for good.
     It may be about to finish something: what is waited for is said first."""
 

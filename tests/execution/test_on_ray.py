@@ -16,6 +16,7 @@ from test_scheduler import diamonds, die, names, refuse, through
 from watching import Told
 
 from dormouse.errors import UserError
+from dormouse.execution import on_ray
 from dormouse.execution.scheduler import make_executor, slots, work_through
 from dormouse.execution.stage import Stage
 from dormouse.pipeline.run import run_study
@@ -36,7 +37,10 @@ def cluster():
         patch.setenv("PYTHONPATH", path)
         for name in ("start_log_monitor", "start_monitor", "start_api_server"):  # nobody asks them anything
             patch.setattr(f"ray._private.node.Node.{name}", lambda *_, **__: None)
+        ended = signal.getsignal(signal.SIGTERM)
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80 * 2**20)
+        assert signal.getsignal(signal.SIGTERM) is not ended
+        signal.signal(signal.SIGTERM, ended)
     yield
     ray.shutdown()
 
@@ -58,6 +62,16 @@ def test_it_does_what_one_process_does(tmp_path):
     assert len(told.done_) == 8
     files = [{str(p.relative_to(s.root)) for p in s.root.glob("entries/*/*/*")} for s in (there, here)]
     assert files[0] == files[1]
+
+
+def test_signals_stay_those_of_the_study(monkeypatch):
+    """Ray's own handler of SIGTERM ended a study with exit code 15, and without a word."""
+    ended = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(on_ray.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(on_ray.ray, "init", lambda **_: signal.signal(signal.SIGTERM, lambda *_: None))
+    monkeypatch.setattr(on_ray, "_ours", False)
+    on_ray._begin()
+    assert signal.getsignal(signal.SIGTERM) is ended
 
 
 STRESS = pytest.mark.skipif(

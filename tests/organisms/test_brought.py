@@ -476,7 +476,7 @@ REFUSED = [
     (beside(pipe("chat_template.jinja")), "{}/chat_template.jinja is no file but a pipe"),
     (beside(link("tokenizer_config.json", "/dev/zero")), "{}/tokenizer_config.json is no file but a pipe, a device"),
     (beside(pipe("adapter_config.json")), "{}/adapter_config.json is no file but a pipe"),
-    (beside(holds("notes.txt", b""), sparse("notes.txt", 300 * 10**9)), "{}/notes.txt is larger than 250,000"),
+    (beside(holds("vocab.txt", b""), sparse("vocab.txt", 300 * 10**9)), "{}/vocab.txt is larger than 250,000"),
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -140,12 +141,16 @@ def _begin() -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ended = signal.getsignal(signal.SIGTERM)  # Ray puts a handler of its own there, which ends a study without a word
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise UserError(
             f"the Ray cluster cannot be reached: {error}", "set RAY_ADDRESS to it, or unset it for one on this machine"
         ) from error
+    finally:
+        if ended is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ended)
     _ours = True
 
 
