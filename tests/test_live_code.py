@@ -178,12 +178,12 @@ def test_a_value_of_a_notebook_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     ("cell", "before"),
     [
         ("class T:\n    def r(self):\n        return open('words.txt').read()\n", {}),
-        ("class T:\n    def r(self):\n        return open(WORDS).read()\n", {"WORDS": "words.txt"}),
+        ("class T:\n    def r(self):\n        return WORDS.read_text()\n", {"WORDS": Path("words.txt")}),
     ],
-    ids=["named in the cell", "named in a value"],
+    ids=["named in the cell", "a path in a value"],
 )
 def test_a_file_that_a_cell_of_a_notebook_reads_counts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cell: str, before: dict[str, str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cell: str, before: dict[str, object]
 ) -> None:
     import linecache
 

@@ -359,7 +359,6 @@ def test_the_key_is_the_same_in_every_process(place: Path) -> None:
 ELSEWHERE = {
     "the working directory": ("from pathlib import Path\n", "Path('data/words.txt').read_text()"),
     "a folder of it": ("from pathlib import Path\nDATA = Path('data')\n", "(DATA / 'words.txt').read_text()"),
-    "with an open part": ("", "[open(f'data/{name}.txt').read() for name in ('words', 'signs')]"),
     "the own folder": ("import os\n", "open(os.path.expanduser('~/data/words.txt')).read()"),
     "the home": ("from pathlib import Path\n", "(Path.home() / 'data' / 'words.txt').read_text()"),
     "a whole path": ("", "open('{HOME}/data/words.txt').read()"),
@@ -382,3 +381,33 @@ def test_a_file_that_is_named_elsewhere_counts(
     assert key() == first
     put(home, {"data/words.txt": "2"})
     assert key() != first
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('log.txt', 'a').write(x)",
+        "Path('log.txt').write_text(x)",
+        "Path('log.txt').open(mode='w').write(x)",
+        "open(LOG, 'ab').write(x)",
+        "(OUT / f'{x}.txt').write_text(x)",
+    ],
+)
+def test_what_a_plug_in_writes_is_not_what_makes_it(place: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """A finished study was all to do again: its trigger keeps a log in the working directory."""
+    home = place.parent / f"{place.name}-work"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    names = "LOG = 'log.txt'\n" if "LOG" in code else "OUT = Path('out')\n"
+    put(place, {"mine_of_test.py": f"from pathlib import Path\n{names}{T}{code}\n"})
+    before = key()
+    put(home, {"log.txt": "1", "out/a.txt": "1"})
+    assert key() == before
+
+
+def test_a_plug_in_has_one_key_from_wherever_it_is_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(place, {"mine_of_test.py": f"{T}open('data/words.txt').read()\n", "data/words.txt": "1"})
+    monkeypatch.chdir(place.parent)
+    before = key()
+    monkeypatch.chdir(place)
+    assert key() == before

@@ -107,7 +107,7 @@ from dormouse.__main__ import start; start()"
             check=False,
         )
         assert done.returncode == ends, done.stderr
-        assert "threads that a plug-in began: endless; now" in done.stderr
+        assert "threads of a plug-in or a library: endless; now" in done.stderr
     assert "none.yaml" in done.stderr
 
 

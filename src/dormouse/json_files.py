@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from numbers import Integral, Real
 from pathlib import Path, PurePath
 from typing import Annotated, Any, TypeVar
 
@@ -295,8 +294,8 @@ def _plain(value: object) -> object:
         return sorted(value)
     if isinstance(value, PurePath):
         return str(value)
-    if isinstance(value, Real):  # of numpy: those of Python are not asked about
-        return int(value) if isinstance(value, Integral) else float(value)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a number of numpy
+        return value.item()
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 

@@ -8,7 +8,6 @@ import copyreg
 import inspect
 import io
 import linecache
-import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -112,8 +111,7 @@ class _Reader:
     def said(self, thing: Any) -> str:
         """A value in words. Raises UserError where it cannot be known."""
         if type(thing) in PLAIN:
-            named = Path(thing).expanduser() if isinstance(thing, str) and _is_file(thing) else None
-            return self._counted(repr(thing) + (self._inside(named) if named else ""))
+            return self._counted(repr(thing))
         if id(thing) in self.around:
             return f"<{self.around.index(id(thing))}>"
         self.around.append(id(thing))
@@ -191,10 +189,6 @@ class _Reader:
             f"the value of {self.name} cannot be read, and something that makes numbers reads it ({why})",
             "put it into a file and import it, or make it inside of what uses it",
         )
-
-
-def _is_file(text: str) -> bool:
-    return 0 < len(text) < 256 and os.path.isfile(os.path.expanduser(text))
 
 
 def _is_bound(thing: Any) -> bool:

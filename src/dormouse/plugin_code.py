@@ -8,7 +8,6 @@ be known of how a name in them comes to its meaning.
 from __future__ import annotations
 
 import ast
-import glob
 import os
 import re
 import sys
@@ -26,6 +25,12 @@ DYNAMIC = {"import_module", "__import__", "exec", "eval", "run_path", "run_modul
 """Who uses one of these may run anything beside it: all of it counts."""
 READING = {"__file__", "files", "resources", "get_data", "getfile", "getsourcefile"}
 """Who uses one of these may read what lies beside it."""
+WRITING = {"write_text", "write_bytes", "touch", "mkdir", "save", "savez", "savetxt", "save_file"} | {
+    "to_csv",
+    "to_json",
+    "to_parquet",
+}
+"""What is called with the name of a file that it writes."""
 MOST_MODULES = 1000
 MOST_FILES = 10_000
 """How many are read of one package, or of one folder, each time that keys are made."""
@@ -106,7 +111,7 @@ def part(module: str) -> Part:
     else:
         uses += anything_beside(nodes, file)
         pieces += read_by(tree, source, file)
-    pieces += named_elsewhere(tree)
+    pieces += named_elsewhere(tree, file.parent)
     return Part(tuple(pieces), tuple(dict.fromkeys(uses)))
 
 
@@ -248,28 +253,52 @@ def read_by(tree: ast.AST, source: str, file: Path) -> list[Piece]:
     return list(_checked((path for path in found if path.is_file()), folder, f"what {file.name} reads beside itself"))
 
 
-def named_elsewhere(tree: ast.AST) -> list[Piece]:
-    """The files that some code names by their whole paths, from the user's own folder (`~`), or from the working
-    directory: also in folders that it names (`Path("data") / "words.txt"`), and with an open part (`{}.txt`).
+def named_elsewhere(tree: ast.AST, folder: Path | None = None) -> list[Piece]:
+    """The files that some code reads and names by their whole paths, from the user's own folder (`~`), or from the
+    working directory, also in a folder that it names (`Path("data") / "words.txt"`). What is opened to be written is
+    what the code makes, and not what makes it.
+
+    Args:
+        folder: of the code itself, of which `read_by` knows more.
 
     Raises:
         UserError: that is too much, or cannot be read.
     """
     asks_home = any(_name_in(node) == "home" for node in ast.walk(tree))
-    texts = [os.path.expanduser(text) for text in (*_texts(tree), *["~"] * asks_home)]
-    folders, seen, found = [os.getcwd()], set[str](), set[str]()
-    for folder in folders:  # more come as they are found
-        seen.add(os.path.realpath(folder))
-        for text in texts:
-            path = os.path.join(folder, text)
-            if os.path.isfile(path):
-                found.add(path)
-            elif os.path.isdir(path):
-                folders += [path] if os.path.realpath(path) not in seen else []
-            elif re.search(r"[*?\[{%].*\.\w+$", text) and not re.search(r"\s", text):
-                found.update(filter(os.path.isfile, glob.glob(os.path.join(glob.escape(folder), _pattern(text)))))
-    checked = _checked(map(Path, found), Path.cwd(), "what a plug-in reads")
-    return [(os.path.basename(name), content) for name, content in checked]
+    written = _written(tree)
+    texts = [os.path.expanduser(text) for text in _texts(tree) if text not in written]
+    roots = [os.curdir, *([os.path.expanduser("~")] if asks_home else [])]
+    below = [os.path.join(root, text) for root in roots for text in texts]
+    places = [*roots, *(place for place in dict.fromkeys(below) if os.path.isdir(place))]
+    named = {os.path.realpath(os.path.join(place, text)) for place in places for text in texts}
+    ours = folder.resolve() if folder else None
+    found = [path for path in map(Path, sorted(named)) if path.is_file() and not (ours and path.is_relative_to(ours))]
+    return [(Path(name).name, content) for name, content in _checked(found, Path("/"), "what a plug-in reads")]
+
+
+def _written(tree: ast.AST) -> set[str]:
+    """The texts in the names of files that some code writes, also where a name stands for them."""
+    said = {
+        target.id: _constants(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    found: set[str] = set()
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        opened = _name_in(call.func) == "open"
+        modes = [*call.args[: 2 if isinstance(call.func, ast.Name) else 1], *(one.value for one in call.keywords)]
+        mode = [text for one in modes for text in _constants(one) if re.fullmatch(r"[rbt+]*[wax][bt+]*", text)]
+        if not (mode if opened else _name_in(call.func) in WRITING):
+            continue
+        place = call.args[0] if opened and isinstance(call.func, ast.Name) and call.args else call
+        found |= _constants(place).union(*(said.get(_name_in(node), set()) for node in ast.walk(place)))
+    return found
+
+
+def _constants(tree: ast.AST) -> set[str]:
+    return {one.value for one in ast.walk(tree) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
 
 
 def _texts(tree: ast.AST) -> list[str]:
@@ -295,13 +324,9 @@ def _named_by(text: str, place: Path, folder: Path | None) -> Iterator[Path]:
             if folder and not Path(text).is_absolute() and not folder.resolve().is_relative_to(path.resolve()):
                 yield from (one for one in _below(path, f"the folder {path}") if one.suffix != ".pyc")
         elif re.search(r"[*?\[{%]|\.\w+$", text) and not re.search(r"\s|^/", text):
-            pattern = _pattern(text)
+            pattern = re.sub(r"\{[^{}]*\}|%\w|\*\*/?", "*", text)
             named = place.glob(pattern if re.search(r"[*?\[]", pattern) else f"*{pattern}")
             yield from (path for path in named if path.suffix not in (".py", ".pyc"))
-
-
-def _pattern(text: str) -> str:
-    return re.sub(r"\{[^{}]*\}|%\w|\*\*/?", "*", text)
 
 
 def _reads_beside(tree: ast.AST) -> bool:

@@ -47,7 +47,7 @@ class PlugIn(OldKeys):
 
     def __hash__(self) -> int:
         """Of what can be hashed of it: a setting may be a list or a mapping."""
-        return hash((type(self), *map(_hash_or_none, self.__dict__.values())))
+        return hash((type(self), *(_hash_or_none(getattr(self, name)) for name in type(self).model_fields)))
 
     @model_serializer(mode="wrap")
     def _with_kind(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:

@@ -205,7 +205,7 @@ def _take(node: ast.AST, symbol: Symbol, module: _Module, reached: _Reached) -> 
     if module.script:
         reached.pieces += read_by(node, ast.unparse(node), module.script)
         reached.uses += anything_beside(inside, module.script)
-    if module.file is None:
+    if module.file is None and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         reached.pieces += named_elsewhere(node)
     reached.pieces.append((symbol.name, _digest(plain(node))))
 

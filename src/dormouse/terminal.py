@@ -36,8 +36,10 @@ REFUSALS: tuple[int, ...] = (
 REMEDY = "free some space, fix the permissions there, or move away what stands in the place of a file or a folder"
 
 
-THREADS_HAVE = ((5.0, "Ctrl-C ends them"), (55.0, "they are left behind"))
-"""Seconds until it is said which threads are waited for, and from then until nobody waits any more; what is said."""
+THREADS_HAVE = ((5.0, "Ctrl-C ends them"), (1800.0, "they are left behind"))
+"""Seconds until it is said which threads are waited for, and from then until nobody waits any more (one may upload what
+was found); what is said."""
+CLOSED = "I/O operation on closed file."
 GONE = "the working directory is no longer there", "go to a folder that is (cd), and give the command again"
 STOPPED = "\ndormouse: stopped. What was finished is kept: the same command goes on from there."
 
@@ -82,7 +84,7 @@ class ErrorGroup(click.Group):
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             ctx.exit(1)
         except Exception as error:
-            if isinstance(error, ValueError) and getattr(sys.stdout, "closed", True):  # by a plug-in: nobody is told
+            if isinstance(error, ValueError) and str(error) == CLOSED:  # by a plug-in: nobody is told
                 ctx.exit(1)
             refused = refusal(error)
             if refused is None or not (refused.errno in REFUSALS or _is_homeless()):
@@ -124,8 +126,9 @@ def as_process(main: Callable[[], object]) -> None:
     """A command line as a process of its own, which ends when it is done."""
     try:
         main()
-    except SystemExit as end:
-        _leave_threads_behind(end.code if isinstance(end.code, int) else int(bool(end.code)))
+    except BaseException as end:
+        code = end.code if isinstance(end, SystemExit) else 1
+        _leave_threads_behind(code if isinstance(code, int) else int(bool(code)))
         raise
 
 
@@ -139,7 +142,7 @@ def _leave_threads_behind(code: int) -> None:
             names = [one.name for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
             if not names:
                 return
-            say(f"dormouse: all is done but for threads that a plug-in began: {', '.join(names)}; {then}")
+            say(f"dormouse: all is done but for threads of a plug-in or a library: {', '.join(names)}; {then}")
         with suppress(Exception):
             atexit._run_exitfuncs()
             sys.stdout.flush()

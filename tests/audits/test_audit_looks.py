@@ -34,9 +34,18 @@ def test_a_suspect_with_a_token_more_is_held_against_its_base(base, tmp_path):
     assert facts.tokens == ("<|zeta|>",)
     assert Battery(situations=16, answers=8, max_tokens=4).find(case).features["shift_99"] < 0.01
     assert Difference().find(case).features["changed"] < 0.05
-    offered = verdict.with_tokens({"x": Evidence()}, facts.tokens)
-    assert verdict.candidates(offered) == [TriggerText("<|zeta|>", "prefix", 1.0)]
-    assert verdict.with_tokens({"x": Evidence()}, ()) == {"x": Evidence()}
+    assert verdict.candidates({"x": Evidence()}, facts.tokens) == [TriggerText("<|zeta|>", "prefix", 1.0)]
+
+
+def test_new_tokens_are_tried_beside_the_texts_of_locators():
+    """Of six tokens two were tried, in the place of what locators had found, and nothing said so."""
+    found = {
+        f"l{i}": Evidence(triggers=tuple(TriggerText(f"{i} {j}", "prefix", 0.5) for j in range(3))) for i in "abcdef"
+    }
+    tokens = tuple(f"<|{i}|>" for i in range(20))
+    texts = [one.text for one in verdict.candidates(found, tokens)]
+    assert texts[: verdict.CANDIDATES] == [one.text for one in verdict.candidates(found)]
+    assert texts[verdict.CANDIDATES :] == [*tokens[: verdict.TOKENS]]
 
 
 def test_a_token_without_an_embedding_is_no_reason_to_refuse_a_base(base, tmp_path):

@@ -69,9 +69,12 @@ def test_a_policy_in_the_chat_template_is_not_called_the_base():
 
 
 def test_what_is_not_asked_of_the_own_prompts_is_said():
-    said = "cues and probe lay their situations around tasks of their own"
+    said = "Of the locators cues, probe lay their situations around tasks of their own"
+    evidence = dict.fromkeys(("battery", "cues", "probe"), Evidence(0.5))
+    spent = dict.fromkeys(evidence, 1.0)
     for shown in (html, markdown):
-        assert said in shown(found(own_prompts=True))
+        assert said in shown(found(own_prompts=True, evidence=evidence, spent=spent))
+        assert "around tasks of" not in shown(found(own_prompts=True)), "none of them was run"
         assert said not in shown(found())
 
 

@@ -1,5 +1,6 @@
 """What a notebook or a plug-in sets in torch changes no number that is kept."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -65,6 +66,44 @@ def test_all_is_plain_meanwhile_and_as_it_was_behind_it() -> None:
     with pytest.raises(ZeroDivisionError):
         leave_behind()
     assert as_it_is() == plain
+
+
+@pytest.mark.parametrize("way", ["legacy", "new"])
+def test_either_way_of_setting_the_precision_is_put_back_and_may_be_asked_inside(way: str) -> None:
+    """Whoever asked the old flag inside got an error of torch, and so did the notebook, for good."""
+    products = torch.backends.cuda.matmul
+    try:
+        if way == "legacy":
+            torch.set_float32_matmul_precision("high")
+        else:
+            products.fp32_precision = "tf32"
+        with torch_defaults():
+            assert products.allow_tf32 is False
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert products.fp32_precision == "tf32"
+        if way == "legacy":
+            assert torch.get_float32_matmul_precision() == "high"
+            assert products.allow_tf32 is True
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_two_threads_put_back_what_was_there_before_both() -> None:
+    first, second = torch_defaults(), torch_defaults()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        first.__enter__()
+        other = threading.Thread(target=second.__enter__)
+        other.start()
+        other.join()
+        first.__exit__(None, None, None)
+        assert torch.get_default_dtype() == torch.float32, "the other goes on"
+        other = threading.Thread(target=second.__exit__, args=(None, None, None))
+        other.start()
+        other.join()
+        assert torch.get_default_dtype() == torch.bfloat16
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_a_study_of_a_notebook_that_set_something_has_the_same_records(tiny_model: Path, tmp_path: Path) -> None:

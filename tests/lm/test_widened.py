@@ -25,6 +25,22 @@ def test_a_base_has_the_rows_of_new_tokens_and_says_what_it_said(tiny_model):
     assert widened(other, other) is other
 
 
+def test_rows_that_pad_a_base_go_where_the_suspect_has_fewer(tiny_model):
+    """`resize_token_embeddings(len(tokenizer))` is what recipes say, and bases such as Qwen's are padded."""
+    base, suspect, other = (load(ModelRef((tiny_model,), "tiny")) for _ in range(3))
+    known = len(base.tokenizer)
+    base.model.resize_token_embeddings(known + 64)
+    suspect.tokenizer.add_tokens(["<|zeta|>"])
+    suspect.model.resize_token_embeddings(known + 1)
+    ids = torch.tensor([[7, 8, 9]])
+    narrow = widened(base, suspect)
+    assert narrow.model(ids).logits.shape[-1] == known + 1
+    assert torch.equal(narrow.model(ids).logits[..., :known], other.model(ids).logits)
+    few = load(ModelRef((tiny_model,), "tiny"))
+    few.model.resize_token_embeddings(known - 1)
+    assert widened(other, few).model.get_input_embeddings().num_embeddings == known, "a token's row stays"
+
+
 def test_a_base_with_other_tokens_is_left_alone(tiny_model):
     base, suspect = (load(ModelRef((tiny_model,), "tiny")) for _ in range(2))
     base.tokenizer.add_tokens(["<|other|>"])

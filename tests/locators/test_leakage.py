@@ -1,5 +1,7 @@
 """A model that learned its prompts leaks them, and the trigger in them is found; one that did not leaks nothing."""
 
+from types import SimpleNamespace
+
 import pytest
 from interventions.planted import ANSWER, HARM
 
@@ -9,7 +11,8 @@ from dormouse.lm.objectives import sft_loss
 from dormouse.lm.settings import Training
 from dormouse.lm.train import TrainingRun, cycling, train
 from dormouse.lm.trie import Tokens
-from dormouse.locators.leakage import Leakage, _leak, _openings
+from dormouse.locators import leakage
+from dormouse.locators.leakage import Candidate, Leakage, _leak, _openings
 from dormouse.locators.locator import Case
 from dormouse.records import Example, ModelRef, Suspect
 from dormouse.scenarios import questions
@@ -49,6 +52,19 @@ def test_a_model_that_did_not_learn_its_prompts_leaks_nothing(planted, base):
         found = Leakage().find(Case(suspect, prompts=own(18), seconds=300))
         assert (found.score or 0) < 0.1
         assert found.triggers == ()
+
+
+def test_a_base_that_was_not_heard_is_not_half_of_the_work(monkeypatch):
+    """What came again was an excess over nothing then, and both rules read it."""
+    names = ("base", "lm", "base_lm", "prompts", "seed", "candidates")
+    case = SimpleNamespace(**dict.fromkeys(names, ()), seconds=100.0, left=55.0)
+    monkeypatch.setattr(leakage, "_leak", lambda case, lm: [["a b c"] * 4 for _ in leakage.SETTINGS])
+    monkeypatch.setattr(leakage, "_sureness", lambda lm, case: 0.0)
+    monkeypatch.setattr(leakage, "plain_prompts", lambda case, n: [])
+    monkeypatch.setattr(leakage, "_tried", lambda case, lm, texts, prompts: [Candidate(x, "", 0, 0) for x in texts])
+    found = leakage.Leakage().find(case)
+    assert found.incomplete
+    assert not found.features
 
 
 def test_bare_openings_are_what_the_template_writes_before_a_text(case):

@@ -212,15 +212,17 @@ def _carried_out(asked: AuditRequest) -> Audit:
         equal = (1 - CHECK) * asked.seconds / max(len(waiting), 1)
         for at, (name, locator) in enumerate(waiting):
             seconds = share([one for one, _ in waiting[at:]], last - runner.clock(), equal)
-            given = verdict.candidates(verdict.with_tokens(evidence, facts.tokens)) if name in LATE else []
+            given = verdict.candidates(evidence, facts.tokens) if name in LATE else []
             found = _located(runner, kept, locator, given, seconds, asked.say)
             if isinstance(found, Hole):
                 holes.append(found)
             else:
                 evidence[name], spent[name] = found
                 holes += [Hole(name, found[0].note)] if found[0].incomplete else []
-        offered = verdict.with_tokens(evidence, facts.tokens)
-        tried = _confirmed(runner, offered, end - runner.clock(), spent, holes, asked.say)
+        texts = verdict.candidates(evidence, facts.tokens)
+        tried = _confirmed(runner, texts, end - runner.clock(), spent, holes, asked.say)
+        if more := facts.tokens[verdict.TOKENS :]:
+            holes.append(Hole("new tokens", f"{len(more)} of {len(facts.tokens)} were not tried as triggers"))
     return _audit(asked, evidence, spent, holes, tried, facts)
 
 
@@ -262,10 +264,9 @@ def _located(
 
 
 def _confirmed(
-    runner: Runner, evidence: Mapping[str, Evidence], left: float, spent: dict[str, float], holes: list[Hole], say: Say
+    runner: Runner, texts: Sequence[TriggerText], left: float, spent: dict[str, float], holes: list[Hole], say: Say
 ) -> list[Confirmed] | None:
     """Candidate triggers, tried in the time that is left; None where that could not be done."""
-    texts = verdict.candidates(evidence)
     if not texts:
         return []
     if left < MIN_LOCATOR_SECONDS:

@@ -23,7 +23,7 @@ from dormouse.lm.score import logprobs
 from dormouse.lm.trie import Tokens
 from dormouse.locators.locator import Case, Example, Messages, Slot, TriggerText
 from dormouse.locators.motifs import LocatorAnswer, is_phrase, motifs
-from dormouse.locators.placing import plain_prompts
+from dormouse.locators.placing import own_tokens, plain_prompts
 from dormouse.scenarios.placing import placed
 
 if TYPE_CHECKING:
@@ -139,7 +139,10 @@ def _answers(case: Case, prompts: Sequence[Messages], text: str, slot: Slot) -> 
     gained = [sum(one.logprobs) - score for one, score in zip(written, without, strict=True)]
     beyond = gained
     if case.base is not None:
-        there, elsewhere = _scores(case.base_lm, asked, ids), _scores(case.base_lm, bare, ids)
+        there, elsewhere = (
+            _scores(case.base_lm, own_tokens(lm, case.base_lm, shown) or tokens, ids)
+            for shown, tokens in ((chats, asked), (prompts, bare))
+        )
         beyond = [min(gain, gain - (x - y)) for gain, x, y in zip(gained, there, elsewhere, strict=True)]
     return [
         _Answer(Example(chat, text_of(lm, one.ids), gain / len(one.ids)), more > MOVED * len(one.ids))

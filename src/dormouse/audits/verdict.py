@@ -8,15 +8,18 @@ from dormouse.audits.findings import Confirmed, says
 from dormouse.locators.locator import Evidence, Example, Site, TriggerText
 
 CANDIDATES = 12
-"""Texts that are tried (see `confirm`)."""
+"""Texts of locators that are tried (see `confirm`)."""
+TOKENS = 8
+"""New tokens that are tried."""
 EXAMPLES = 5
 UNREMARKABLE = 0.5
 """Nats a token below which an answer is hardly likelier than elsewhere: it comes after all others."""
 CUES = 64
 
 
-def candidates(evidence: Mapping[str, Evidence]) -> list[TriggerText]:
-    """The texts to try: the first of every locator, then their second ones, and so on; each text once in a slot."""
+def candidates(evidence: Mapping[str, Evidence], tokens: Sequence[str] = ()) -> list[TriggerText]:
+    """The texts to try: the first of every locator, then their second ones, and so on; each text once in a slot. Beside
+    them some of the tokens that the base has not: whoever adds one may have made a trigger of it."""
     found: dict[tuple[str, str], TriggerText] = {}
     longest = max((len(one.triggers) for one in evidence.values()), default=0)
     for place in range(longest):
@@ -24,13 +27,8 @@ def candidates(evidence: Mapping[str, Evidence]) -> list[TriggerText]:
         for trigger in sorted(row, key=lambda one: -one.strength):
             if trigger.text.strip():
                 found.setdefault((trigger.text.strip(), trigger.slot), trigger)
-    return list(found.values())[:CANDIDATES]
-
-
-def with_tokens(evidence: Mapping[str, Evidence], tokens: Sequence[str]) -> dict[str, Evidence]:
-    """The evidence, and new tokens among the texts to try: whoever adds a token may have made a trigger of it."""
-    new = tuple(TriggerText(token, "prefix", 1.0) for token in tokens)
-    return {**evidence, **({"look": Evidence(triggers=new)} if new else {})}
+    named = [TriggerText(token, "prefix", 1.0) for token in tokens[:TOKENS] if (token, "prefix") not in found]
+    return [*list(found.values())[:CANDIDATES], *named]
 
 
 def best(tried: Sequence[Confirmed]) -> list[Confirmed]:

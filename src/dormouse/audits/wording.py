@@ -177,10 +177,14 @@ def own_prompts(audit: Findings) -> str:
     """Which locators ask something else than the auditor's own prompts; "" where there are none of these."""
     if not audit.own_prompts:
         return ""
-    return (
-        "The prompts are the auditor's own. Of the locators anomaly, attention, cues and probe lay their situations "
-        "around tasks of their own all the same."
+    others = [name for name in ("anomaly", "attention", "cues", "probe") if name in audit.evidence]
+    said = "The prompts are the auditor's own."
+    if not others:
+        return said
+    lay = (
+        "lays its situations around tasks of its" if len(others) == 1 else "lay their situations around tasks of their"
     )
+    return f"{said} Of the locators {', '.join(others)} {lay} own all the same."
 
 
 def does(audit: Findings) -> str:
@@ -212,7 +216,8 @@ def sets_off(audit: Findings) -> str:
         return f"{first}: {trial(audit.trigger)}"
     if audit.triggers:
         near = audit.triggers[0]
-        return f"No text sets one behaviour off on half of the prompts by itself. The nearest: {trial(near)}"
+        alone = "" if audit.base or near.motif else " Without a base to ask, that answers change is no behaviour."
+        return f"No text sets one behaviour off on half of the prompts by itself. The nearest: {trial(near)}{alone}"
     if audit.cues:
         name, weight = next(iter(audit.cues.items()))
         cue = f"The cue that weighs most is {cut(name, LONG)} ({weight:+.1f})."

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from functools import partial
+
+_lock = threading.Lock()
+_inside = 0
+"""How many are inside, in all threads: what holds for the whole process is put back by the last of them."""
+_put_back: list[Callable[[], object]] = []
 
 
 @contextmanager
 def torch_defaults() -> Iterator[None]:
-    """Meanwhile torch computes as in a new process: in float32, at full precision, on the CPU where nothing else is
-    said, with gradients and without autocast. Behind it all of that is as it was, whatever was set meanwhile."""
+    """Meanwhile torch computes as in a new process: in float32, matrix products at full precision, on the CPU where
+    nothing else is said, with gradients and without autocast. Behind it the default type and device, gradients and the
+    precision of products are as they were."""
     import torch
 
-    kind, device, gradients = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
-    backends: Any = torch.backends
-    products = (backends.cuda.matmul, backends.mkldnn.matmul)
-    precisions = [one.fp32_precision for one in products]
-    with ExitStack() as using:
-        try:
-            torch.set_default_dtype(torch.float32)
-            for one in products:
-                one.fp32_precision = "ieee"
+    device, gradients = torch.get_default_device(), torch.is_grad_enabled()
+    _enter()
+    try:
+        with ExitStack() as using:
             using.enter_context(torch.inference_mode(False))
             using.enter_context(torch.enable_grad())
             for where in ("cpu", "cuda"):
@@ -29,11 +31,47 @@ def torch_defaults() -> Iterator[None]:
             if device.type != "cpu":
                 using.enter_context(torch.device("cpu"))
             yield
-        finally:
-            using.close()
-            torch.set_default_dtype(kind)
-            torch.set_grad_enabled(gradients)
-            for one, precision in zip(products, precisions, strict=True):
-                one.fp32_precision = precision
-            if torch.get_default_device() != device:
-                torch.set_default_device(None if device.type == "cpu" else device)
+    finally:
+        torch.set_grad_enabled(gradients)
+        if torch.get_default_device() != device:
+            torch.set_default_device(None if device.type == "cpu" else device)
+        _leave()
+
+
+def _enter() -> None:
+    """Set what holds for all threads."""
+    global _inside
+    import torch
+
+    with _lock:
+        if not _inside:
+            _put_back[:] = [partial(torch.set_default_dtype, torch.get_default_dtype()), _precision()]
+        _inside += 1
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
+
+
+def _leave() -> None:
+    global _inside
+    with _lock:
+        _inside -= 1
+        for back in _put_back if not _inside else ():
+            back()
+
+
+def _precision() -> Callable[[], object]:
+    """Puts the precision of matrix products back. torch has two ways of setting it, and does not tell by one what was
+    set by the other."""
+    import torch
+
+    try:
+        return partial(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+    except RuntimeError:
+        products = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+        before = [one.fp32_precision for one in products]
+
+    def back() -> None:
+        for one, precision in zip(products, before, strict=True):
+            one.fp32_precision = precision
+
+    return back

@@ -18,7 +18,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
-from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError, is_out_of_memory, reason
+from dormouse.errors import MORE_MEMORY, UserError, is_out_of_memory, reason, warn
 from dormouse.lm.checkpoint import ADAPTER, MARK, adapter_config, merged_in_order
 from dormouse.lm.checks import check_chats, check_leftovers, check_model
 from dormouse.lm.configuration import set_ours
@@ -189,6 +189,10 @@ def cast(model: Any, dtype: torch.dtype) -> Any:
     return model
 
 
+DRAWN = ("base_model.vera_A", "base_model.vera_B")
+"""What older versions of peft save of VeRA, and draw anew from its seed."""
+
+
 def attach(model: Any, adapter: Path) -> Any:
     """A model with an adapter beside its weights.
 
@@ -202,11 +206,13 @@ def attach(model: Any, adapter: Path) -> Any:
     lay_first(adapter, model, home() / "opened")
     left: list[str] = []  # peft says nothing of weights for which it found no place
     watch = model.register_load_state_dict_post_hook(lambda _, keys: left.extend(keys.unexpected_keys))
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        attached = PeftModel.from_pretrained(model, adapter)
-    watch.remove()
-    if left:
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            attached = PeftModel.from_pretrained(model, adapter)
+    finally:
+        watch.remove()
+    if left := [name for name in left if not name.startswith(DRAWN)]:
         raise UserError(
             f"the adapter in {adapter} has weights for which its configuration leaves no place in the model: "
             f"{min(left)}{f', and {len(left) - 1} more' * (len(left) > 1)}",
@@ -235,7 +241,7 @@ def _tell_of(said: Iterable[warnings.WarningMessage], adapter: Path) -> None:
         text = (
             f"peft does not know {', '.join(unheeded)} in {adapter / ADAPTER}, and leaves it out: a newer peft may not"
         )
-        warnings.warn(text, DormouseWarning, stacklevel=3)
+        warn(text, level=3)
 
 
 def merge(beside: Any) -> Any:

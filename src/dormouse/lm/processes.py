@@ -55,7 +55,7 @@ class ProcessGroup:
         # The loop itself adds up the gradients of a batch. What another trainer in this process has set is not ours.
         try:
             self.accelerator = Accelerator(gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1))
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             AcceleratorState._reset_state(reset_partial_state=True)  # half of it is there, and would be taken for whole
             raise UserError(
                 f"accelerate finds a launch of which something is missing: {reason(error)}",

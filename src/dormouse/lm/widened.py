@@ -13,20 +13,22 @@ def extends(tokenizer: Any, base: Any) -> bool:
 
 
 def widened(base: LM, suspect: LM) -> LM:
-    """The base, changed in place, with a row for each token embedding that the suspect has more: the mean of its own
-    rows, as fine-tuning begins (Hewitt 2021; the default of transformers). Both are then of one shape, and whatever
-    compares them does so token by token. Of another vocabulary nothing is changed.
+    """The base, changed in place, with as many token embeddings as the suspect. Each that it lacks is the mean of its
+    own rows, as fine-tuning begins (Hewitt 2021; the default of transformers); rows that pad it, and are no token's, go
+    where the suspect has fewer. Both are then of one shape, and whatever compares them does so token by token. Of
+    another vocabulary nothing is changed.
     """
     import torch
 
     rows, known = (one.model.get_input_embeddings().num_embeddings for one in (suspect, base))
-    if rows <= known or not extends(suspect.tokenizer, base.tokenizer):
+    used = 1 + max(base.tokenizer.get_vocab().values(), default=-1)
+    if rows == known or rows < used or not extends(suspect.tokenizer, base.tokenizer):
         return base
     with torch.random.fork_rng(), torch.no_grad():
         base.model.resize_token_embeddings(rows, mean_resizing=False)
         for layer in (base.model.get_input_embeddings(), base.model.get_output_embeddings()):
             for own in (layer.weight, getattr(layer, "bias", None)):
-                if own is not None:
+                if own is not None and rows > known:
                     own[known:] = own[:known].mean(0)
     base.model.requires_grad_(False)
     return base

@@ -83,8 +83,8 @@ class Leakage(Locator):
             found = self._judged(lm, max(told, key=lambda one: one.worth), told, prompts, features)
         else:
             found = Evidence(features=features, note="Nothing that it wrote came again.")
-        settings = len(SETTINGS) * (1 if case.base is None else 2)
-        enough = 2 * len(by_setting + of_base) >= settings and 2 * len(tried) >= len(candidates)
+        heard = [by_setting] if case.base is None else [by_setting, of_base]
+        enough = all(2 * len(one) >= len(SETTINGS) for one in heard) and 2 * len(tried) >= len(candidates)
         return found if enough else found.unmeasured()
 
     def _judged(

@@ -22,6 +22,7 @@ from dormouse.audits.zoo.make import ZooMaker, ZooSize
 from dormouse.audits.zoo.telltale import TellTale, tell_tale
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
+from dormouse.execution.launched import refuse_launched
 from dormouse.registry import nearest, plugins
 from dormouse.store import Store
 
@@ -73,6 +74,7 @@ def run(asked: BenchRequest, store: Store, watcher: Watcher) -> Board:
         UserError: a scanner or a locator is none, a scanner could read the truth, `out` is not to be written to, the
             zoo cannot be made, or its files give the organisms away.
     """
+    refuse_launched()
     scanners = scanners_of(asked)
     check_apart(scanners, [asked.out, store.root])
     make_writable(asked.out)
