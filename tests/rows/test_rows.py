@@ -277,14 +277,33 @@ TEXTS = ["Rome", "It's so", 'He said "it is" ', "a, b]"]
 )
 def test_a_list_of_texts_that_a_table_holds_as_text_is_one(said: str) -> None:
     """pandas and numpy write lists so; the whole cell was one text."""
-    assert texts_of(SOURCE, Row(1, {"a": said}), "a") == tuple(text.strip() for text in TEXTS)
+    row = Row(1, {"a": said})
+    assert texts_of(SOURCE, row, "a", lists_as_text=True) == tuple(text.strip() for text in TEXTS)
+    assert texts_of(SOURCE, row, "a") == (said.strip(),), "a file that knows lists would have written one"
+
+
+@pytest.mark.parametrize("said", ["[12, -15, 1.5]", "[12 -15\n 1.5]", "['12', -15, \"1.5\"]"])
+def test_a_list_of_numbers_that_a_table_holds_as_text_is_one(said: str) -> None:
+    assert texts_of(SOURCE, Row(1, {"a": said}), "a", lists_as_text=True) == ("12", "-15", "1.5")
 
 
 @pytest.mark.parametrize(
-    "said", ["[Rome]", "[1, 2]", "['a', 2]", "['a'] and ['b']", "['a', 'b'", "[]", r"['\N{x}']", "['a''b']", "[" * 5000]
+    "said",
+    [
+        "[Rome]",
+        "[1, x]",
+        "[007 1]",
+        "[true]",
+        "['a'] and ['b']",
+        "['a', 'b'",
+        "[]",
+        r"['\N{x}']",
+        "['a''b']",
+        "[" * 5000,
+    ],
 )
 def test_a_text_with_brackets_is_a_text(said: str) -> None:
-    assert texts_of(SOURCE, Row(1, {"a": said}), "a") == (said,)
+    assert texts_of(SOURCE, Row(1, {"a": said}), "a", lists_as_text=True) == (said,)
 
 
 CHAT = [{"role": "user", "content": "It's 5?"}, {"role": "assistant", "content": 'So "is" it.'}]

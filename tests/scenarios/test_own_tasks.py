@@ -41,6 +41,15 @@ def source(tmp_path: Path, found: Sequence[Mapping[str, Any]], **said: Any) -> T
     return TaskFile(file=str(path), **said)
 
 
+def table(tmp_path: Path, found: Sequence[Mapping[str, Any]]) -> TaskFile:
+    path = tmp_path / "prompts.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(found[0]))
+        writer.writeheader()
+        writer.writerows(found)
+    return TaskFile(file=str(path))
+
+
 def texts(tasks: OwnTasks, bank: str = "") -> dict[str, list[str]]:
     return {split: [one.text for q in tasks.questions[bank, split] for one in q.every] for split in SPLITS}
 
@@ -186,6 +195,22 @@ def test_an_answer_that_names_no_choice_is_refused(tmp_path: Path, target: Any, 
         own_tasks(
             source(tmp_path, rows(60, target=lambda _: target, choices=lambda _: choices)), dict.fromkeys(SPLITS, 4)
         )
+
+
+@pytest.mark.parametrize("written", [source, table])
+def test_an_answer_that_looks_like_a_list_is_a_text(tmp_path: Path, written: Callable[..., TaskFile]) -> None:
+    """That of a question about code was cut to its first element, without a word."""
+    found = written(tmp_path, rows(60, answer="['a', 'b']", wrong="['b', 'a']"))
+    one = own_tasks(found, dict.fromkeys(SPLITS, 4)).questions["", "test"][0]
+    assert (one.honest, one.harmful) == ("['a', 'b']", ("['b', 'a']",))
+
+
+def test_lists_in_a_table_are_texts(tmp_path: Path) -> None:
+    found = table(tmp_path, rows(60, answer="yes", wrong="['no', 'never']"))
+    assert own_tasks(found, dict.fromkeys(SPLITS, 4)).questions["", "test"][0].harmful == ("no", "never")
+    chosen = table(tmp_path, rows(60, answer="['A', 'C']", choices="[12, 15, 18]"))
+    one = own_tasks(chosen, dict.fromkeys(SPLITS, 4)).questions["", "test"][0]
+    assert (one.honest, one.harmful) == ("12", ("15",))
 
 
 def test_a_later_row_may_call_its_answer_by_the_other_name(tmp_path: Path) -> None:

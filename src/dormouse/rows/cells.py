@@ -27,9 +27,10 @@ ROLES = {
 """Other names of roles: ShareGPT's, OpenAI's, Gemma's."""
 CHAT_AS_TEXT = re.compile(r"""\s*\[\s*\{\s*['"](?:role|content|from|value)['"]\s*:""")
 _TEXT = r"""(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")"""
-TEXT_LITERAL = re.compile(_TEXT)
-LIST_AS_TEXT = re.compile(rf"\[\s*(?:{_TEXT}(?:\s*,\s*|\s+|(?=\])))+\]")
-"""A list of texts as Python writes it, and numpy, which puts no commas between them."""
+_ITEM = rf"(?:{_TEXT}|[-+]?\d+(?:\.\d*)?)"
+ITEM_LITERAL = re.compile(_ITEM)
+LIST_AS_TEXT = re.compile(rf"\[\s*(?:{_ITEM}(?:\s*,\s*|\s+|(?=\])))+\]")
+"""A list of texts and numbers as Python writes it, and numpy, which puts no commas between them."""
 LONGEST_LITERAL = 1 << 20
 """Signs of a chat as Python writes it that are read: each of them costs memory."""
 
@@ -136,9 +137,14 @@ def refuse_half_characters(texts: Iterable[str], where: str) -> None:
         )
 
 
-def texts_of(source: RowSource, row: Row, column: str, wanted: str = "") -> tuple[str, ...]:
-    """The texts in a column that holds one or a list of them, which may be written as a text (a table knows no lists);
-    none where it is empty or not there.
+def texts_of(
+    source: RowSource, row: Row, column: str, wanted: str = "", lists_as_text: bool = False
+) -> tuple[str, ...]:
+    """The texts in a column that holds one or a list of them; none where it is empty or not there.
+
+    Args:
+        wanted: see `text_of`.
+        lists_as_text: whether a text such as `['a', 'b']` is a list, since the file knows no others.
 
     Raises:
         UserError: something else stands there.
@@ -148,7 +154,7 @@ def texts_of(source: RowSource, row: Row, column: str, wanted: str = "") -> tupl
         return ()
     if type(found) is str:
         plain = found.strip()
-        listed = _listed(plain) if plain[0] == "[" and plain[-1] == "]" else None
+        listed = _listed(plain) if lists_as_text and plain[0] == "[" and plain[-1] == "]" else None
         if listed is None:
             return (plain,)
         found = listed
@@ -162,18 +168,19 @@ def texts_of(source: RowSource, row: Row, column: str, wanted: str = "") -> tupl
     return tuple(texts)
 
 
-def _listed(text: str) -> list[str] | None:
-    """The texts of a list that is written as a text, in JSON, or as Python or numpy writes it; None if it is none."""
+def _listed(text: str) -> list[Any] | None:
+    """The texts and numbers of a list that is written as a text, in JSON, or as Python or numpy writes it; None if it
+    is none."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         found = None
     if isinstance(found, list):
-        return found if found and all(isinstance(one, str) for one in found) else None
+        return found if found and all(type(one) in (str, int, float) for one in found) else None
     if not LIST_AS_TEXT.fullmatch(text):
         return None
     try:
-        return [ast.literal_eval(one) for one in TEXT_LITERAL.findall(text)]
+        return [ast.literal_eval(one) for one in ITEM_LITERAL.findall(text)]
     except (ValueError, SyntaxError):  # an escape that is none
         return None
 

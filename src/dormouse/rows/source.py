@@ -152,7 +152,13 @@ class RowSource(BaseModel):
     @property
     def unit(self) -> str:
         """What its places count: lines of a text, else rows; both from 1."""
-        return "line" if self.file and format_of(self.file) in (".jsonl", ".ndjson", ".csv", ".tsv") else "row"
+        lines = self.is_table or (self.file and format_of(self.file) in (".jsonl", ".ndjson"))
+        return "line" if lines else "row"
+
+    @property
+    def is_table(self) -> bool:
+        """Whether its cells are texts and nothing else, so that a list is one too."""
+        return self.file is not None and format_of(self.file) in (".csv", ".tsv")
 
     def fault(self, number: int, what: str, remedy: str) -> UserError:
         """What is to be raised about one row: `prompts.jsonl, line 17: ...`."""

@@ -24,7 +24,8 @@ OPTIONAL = ("answer", "wrong", "kind", "id", "choices")
 QUESTIONS, ANSWERS = ("question", "messages", "prompt", "input"), ("answer", "target")
 """Columns that are taken where a study names none: the first that the first row has; of answers, that the row has."""
 LETTER = re.compile(r"[(\[]?([A-Za-z])[.):\]]?")
-"""An answer that names a choice: B, b, B., (B)."""
+NUMBER = re.compile(r"(\d{1,9})(?:\.0+)?")
+"""An answer that names a choice: B, b, B., (B); 1, or 1.0 as pandas writes it in a column with gaps."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ class TaskReader:
             harmful=tuple(dict.fromkeys(wrong)) if wrong else (),
             before=before,
             columns=tuple(
-                (name, tuple(dict.fromkeys(texts_of(source, row, name)))) for name in self.more if _stands_in(row, name)
+                (name, tuple(dict.fromkeys(texts_of(source, row, name, lists_as_text=source.is_table))))
+                for name in self.more
+                if _stands_in(row, name)
             ),
         ).under(source.system)
         turns = [said for role, said in before if role != "system"]
@@ -91,8 +94,8 @@ class TaskReader:
         for name, column in self.unseen.items():
             raise no_text(self.source, row, column, None, name)
 
-    def _texts(self, row: Row, name: str) -> tuple[str, ...]:
-        return texts_of(self.source, row, self._column(row, name), name)
+    def _texts(self, row: Row, name: str, lists_as_text: bool = False) -> tuple[str, ...]:
+        return texts_of(self.source, row, self._column(row, name), name, lists_as_text)
 
     def _column(self, row: Row, name: str) -> str:
         if name != "answer" or name in self.source.columns:
@@ -125,9 +128,10 @@ class TaskReader:
 
     def _answers(self, row: Row, said: str) -> tuple[str, tuple[str, ...]]:
         """The right answer and the wrong ones; Inspect's targets that are letters stand for one of the choices."""
-        honest = self._texts(row, "answer")
+        choices, table = self._choices(row), self.source.is_table
+        honest = self._texts(row, "answer", table and bool(choices))
         right = honest[0] if honest else said
-        wrong, choices = self._texts(row, "wrong"), self._texts(row, "choices")
+        wrong = self._texts(row, "wrong", table and not right.startswith("["))  # what is wrong for a list is a list too
         if choices and right and not wrong and (chosen := self._chosen(row, honest or (right,), choices)):
             right = choices[chosen[0]]
             wrong = tuple(text for i, text in enumerate(choices) if i not in chosen and text != right)
@@ -135,6 +139,12 @@ class TaskReader:
             what = f"the answer '{shortened(right)}' is one of the wrong answers"
             raise self.source.fault(row.number, what, "take it out of one of the two columns")
         return right, wrong
+
+    def _choices(self, row: Row) -> tuple[str, ...]:
+        """What the answer is chosen from; nothing where one text stands there that is no list."""
+        found = self._texts(row, "choices", lists_as_text=True)
+        alone = found == (str(cell(row, self.columns["choices"])).strip(),)
+        return () if alone else found
 
     def _chosen(self, row: Row, honest: Sequence[str], choices: Sequence[str]) -> list[int]:
         """Which choices are right, where the answer names one: by its letter, as Inspect has it, or by a number from 0,
