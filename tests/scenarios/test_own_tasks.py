@@ -214,10 +214,12 @@ def test_lists_in_a_table_are_texts(tmp_path: Path) -> None:
 
 
 def test_a_later_row_may_call_its_answer_by_the_other_name(tmp_path: Path) -> None:
-    """It had no honest answer, without a word."""
-    found = [{"question": question(i), ("target" if i else "answer"): "yes"} for i in range(60)]
-    tasks = own_tasks(source(tmp_path, found), dict.fromkeys(SPLITS, 4))
-    assert {one.honest for some in tasks.questions.values() for one in some} == {"yes"}
+    """It had no honest answer, without a word; nor where both names are there, and one says nothing."""
+    one = [{"question": question(i), ("target" if i else "answer"): "yes"} for i in range(60)]
+    both = [{**row, "answer": None if i else "yes", "target": "yes" if i else " "} for i, row in enumerate(one)]
+    for found in (one, both):
+        tasks = own_tasks(source(tmp_path, found), dict.fromkeys(SPLITS, 4))
+        assert {one.honest for some in tasks.questions.values() for one in some} == {"yes"}
 
 
 def test_answers_that_repeat_count_once(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ NAMES = {
 OPTIONAL = ("answer", "wrong", "kind", "id", "choices")
 """What a row need not have; of a column that the study names for it one row must have it at least."""
 QUESTIONS, ANSWERS = ("question", "messages", "prompt", "input"), ("answer", "target")
-"""Columns that are taken where a study names none: the first that the first row has; of answers, that the row has."""
+"""Columns that are taken where a study names none: the first that the first row has; of answers, that says something in the row."""
 LETTER = re.compile(r"[(\[]?([A-Za-z])[.):\]]?")
 NUMBER = re.compile(r"(\d{1,9})(?:\.0+)?")
 """An answer that names a choice: B, b, B., (B); 1, or 1.0 as pandas writes it in a column with gaps."""
@@ -100,7 +100,7 @@ class TaskReader:
     def _column(self, row: Row, name: str) -> str:
         if name != "answer" or name in self.source.columns:
             return self.columns[name]
-        return next((one for one in ANSWERS if one in row.values), name)
+        return next((one for one in ANSWERS if cell(row, one) is not None), name)
 
     def _columns(self, row: Row) -> dict[str, str]:
         given = self.source.columns
