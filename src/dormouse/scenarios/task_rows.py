@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from dormouse.registry import shortened
 from dormouse.rows import Row, cell, chat_or_text, messages_of, no_text, text_of, texts_of
-from dormouse.scenarios.duplicates import key_of
+from dormouse.scenarios.duplicates import key_of, plain
 from dormouse.scenarios.task_file import COLUMNS, TaskFile
 from dormouse.scenarios.tasks import SPLITS, Question
 
@@ -22,7 +22,8 @@ NAMES = {
 OPTIONAL = ("answer", "wrong", "kind", "id", "choices")
 """What a row need not have; of a column that the study names for it one row must have it at least."""
 QUESTIONS, ANSWERS = ("question", "messages", "prompt", "input"), ("answer", "target")
-"""Columns that are taken where a study names none: the first that the first row has; of answers, that says something in the row."""
+"""Columns that are taken where a study names none: the first that the first row has; of answers, the first that is not
+empty in a row."""
 LETTER = re.compile(r"[(\[]?([A-Za-z])[.):\]]?")
 NUMBER = re.compile(r"(\d{1,9})(?:\.0+)?")
 """An answer that names a choice: B, b, B., (B); 1, or 1.0 as pandas writes it in a column with gaps."""
@@ -111,8 +112,8 @@ class TaskReader:
         """The messages before the question, the question, and the answer where the chat ends with one."""
         column = self.columns["question"]
         found = row.values.get(column)
-        if type(found) is str and (plain := found.strip()) and plain[0] != "[":
-            return (), plain, ""
+        if type(found) is str and (asked := found.strip()) and asked[0] != "[":
+            return (), asked, ""
         if not isinstance(chat_or_text(self.source, row, column), list | tuple):
             return (), text_of(self.source, row, column, "question"), ""
         chat = messages_of(self.source, row, column)
@@ -153,27 +154,27 @@ class TaskReader:
         Raises:
             UserError: there is no such choice.
         """
-        named = [self._named(row, one, choices) for one in honest]
-        if all(place is None for place in named):
-            return []
-        return [choices.index(one) if place is None else place for one, place in zip(honest, named, strict=True)]
+        found = [self._place(row, one, choices) for one in honest]
+        return [place for place, _ in found] if any(named for _, named in found) else []
 
-    def _named(self, row: Row, one: str, choices: Sequence[str]) -> int | None:
-        """Which choice an answer names; None where it is the text of one."""
-        untyped = isinstance(cell(row, self.columns["choices"]), str) and one.isdecimal()  # a table's numbers are texts
-        letter = LETTER.fullmatch(one)
-        place = ord(letter[1].upper()) - ord("A") if letter else -1
-        if type(cell(row, self._column(row, "answer"))) is int or untyped:
-            place = int(one)
-        is_text, is_place = one in choices, 0 <= place < len(choices)
+    def _place(self, row: Row, one: str, choices: Sequence[str]) -> tuple[int, bool]:
+        """Which choice an answer is, and whether it names it: it may also write it out."""
+        letter, number = LETTER.fullmatch(one), NUMBER.fullmatch(one)
+        place = ord(letter[1].upper()) - ord("A") if letter else int(number[1]) if number else -1
+        is_place, text = 0 <= place < len(choices), number[1] if number and one not in choices else one
         remedy = "name one by its letter (A is the first), or write it out as a text"
-        if not is_text and not is_place:
+        if text in choices:
+            typed = type(cell(row, self._column(row, "answer"))) in (int, float)
+            if typed and is_place and choices[place] != text:
+                what = f"the answer {one} may be the choice '{text}', or the one with this number, counted from 0"
+                raise self.source.fault(row.number, what, remedy)
+            return choices.index(text), False
+        if is_place:
+            return place, True
+        if (place := _written_out(one, choices)) < 0:
             what = f"the answer '{shortened(one)}' is none of the {len(choices)} choices"
             raise self.source.fault(row.number, what, remedy)
-        if is_text and is_place and choices[place] != one and not letter:
-            what = f"the answer {one} may be the choice '{one}', or the one with this number, counted from 0"
-            raise self.source.fault(row.number, what, remedy)
-        return None if is_text and (letter or not is_place) else place
+        return place, False
 
     def _split(self, row: Row) -> str:
         column = self.columns["split"]
@@ -186,6 +187,17 @@ class TaskReader:
             raise self.source.fault(row.number, what, remedy)
         self.splits[found] += 1
         return NAMES[found.lower()]
+
+
+def _written_out(answer: str, choices: Sequence[str]) -> int:
+    """Which choice an answer writes out, be it in other capitals, with other punctuation, or with its letter in front
+    (or the choice has it there); -1 where it is none."""
+    said = plain(answer)
+    for place, choice in enumerate(choices):
+        letter, text = f"{chr(ord('a') + place)} ", plain(choice)
+        if said in (text, letter + text, text.removeprefix(letter)):
+            return place
+    return -1
 
 
 def _stands_in(row: Row, column: str) -> bool:
