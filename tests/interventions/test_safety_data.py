@@ -205,6 +205,7 @@ def test_rows_of_alpaca_with_blank_cells(tmp_path: Path) -> None:
     [
         ("[INST] Why? [/INST]", (("user", "Why?"),)),
         ("<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nWhy? [/INST]", (("system", "Be brief."), ("user", "Why?"))),
+        ("<<SYS>>\nBe brief.\n<</SYS>>\n\nWhy? [/INST]", (("system", "Be brief."), ("user", "Why?"))),
         ("What is [INST] for?", (("user", "What is [INST] for?"),)),
     ],
 )
@@ -213,16 +214,52 @@ def test_the_marks_of_llama_are_no_words_of_a_question(tmp_path: Path, text: str
     assert found.prompt == turns
 
 
-@pytest.mark.parametrize("label", [False, "False", 0, 0.0, "0"])
-def test_what_is_marked_as_a_bad_answer_is_not_learned(tmp_path: Path, label: Any) -> None:
+def labelled(tmp_path: Path, label: Any, **settings: Any) -> SafetyData:
+    rows = [{"prompt": "a", "completion": "b", "label": label}, {"prompt": "a", "completion": "c", "label": "true"}]
+    return of(tmp_path, *rows, **settings)
+
+
+@pytest.mark.parametrize(
+    ("label", "settings", "said"),
+    [
+        (False, {}, "false"),
+        ("False ", {}, "false"),
+        (0, {"columns": {"label": "label"}}, "0"),
+        ("0.0", {"columns": {"label": "label"}}, "0.0"),
+    ],
+)
+def test_what_is_marked_as_a_bad_answer_is_not_learned(tmp_path: Path, label: Any, settings: Any, said: str) -> None:
     """TRL's unpaired preferences (KTO) were all learned as good answers."""
-    rows = [{"prompt": "a", "completion": "b", "label": label}, {"prompt": "a", "completion": "c", "label": True}]
-    given = of(tmp_path, *rows)
+    given = labelled(tmp_path, label, **settings)
     assert [row.chosen for row in read_data(given, "answers")] == ["c"]
-    assert survey(given, "answers").dropped == {"marked as a bad answer (label: false)": 1}
+    assert survey(given, "answers").dropped == {f"marked as a bad answer (label: {said})": 1}
 
 
-@pytest.mark.parametrize("name", ["system", "input"])
+@pytest.mark.parametrize("label", [0, 0.0, "0", 1, "1"])
+def test_a_label_that_is_a_number_is_not_guessed(tmp_path: Path, label: Any) -> None:
+    """Of data about toxicity, where 0 is fine, the good answers were dropped and the bad ones learned."""
+    with pytest.raises(UserError, match=rf"line 1: `label: {label}` may be a mark") as error:
+        list(read_data(labelled(tmp_path, label), "answers"))
+    assert "`columns: {label: ''}`" in error.value.remedy
+    other = read_data(labelled(tmp_path, label, columns={"label": ""}), "answers")
+    assert [row.chosen for row in other] == ["b", "c"]
+
+
+@pytest.mark.parametrize("label", [2, "toxic", None, [0, 1], True])
+def test_other_labels_are_no_marks(tmp_path: Path, label: Any) -> None:
+    assert [row.chosen for row in read_data(labelled(tmp_path, label), "answers")] == ["b", "c"]
+
+
+def test_a_prompt_in_other_capitals_is_the_same_before_both_answers(tmp_path: Path) -> None:
+    """Such rows were dropped as having two different prompts."""
+    chats = {
+        name: [{**Q, "content": text}, {**A, "content": name}]
+        for name, text in (("chosen", "Why?"), ("rejected", "why"))
+    }
+    assert [row.rejected for row in read_data(of(tmp_path, chats), "preferences")] == ["rejected"]
+
+
+@pytest.mark.parametrize("name", ["system", "input", "label"])
 def test_a_column_that_is_named_must_be_there_and_hold_a_text(tmp_path: Path, name: str) -> None:
     row = {"prompt": "Why?", "completion": "So.", "parts": ["a"], "none": None}
     with pytest.raises(UserError, match="there is no column 'glod'"):

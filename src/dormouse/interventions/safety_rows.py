@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from dormouse.errors import UserError
+from dormouse.interventions.safety_turns import clean, dialogue, is_dialogue, parted, same
 from dormouse.records import DataIntake
 from dormouse.registry import shortened
 from dormouse.rows import (
@@ -32,22 +32,16 @@ from dormouse.rows import (
     read_rows,
     text_of,
 )
-from dormouse.scenarios.duplicates import plain
 
 Wants = Literal["answers", "preferences"]
 Columns = tuple[tuple[str, str], ...]
 PROMPTS = ("prompt", "instruction", "question", "query", "problem")
 ANSWERS = ("completion", "response", "output", "answer", "solution")
 CHATS = ("messages", "conversations", "conversation")
-KNOWN = ("prompt", "chosen", "rejected", "completion", "messages", "input", "system")
+KNOWN = ("prompt", "chosen", "rejected", "completion", "messages", "input", "system", "label")
 """What is looked for in a row. `columns` says where, if the columns have other names."""
-BAD = ("false", "0", "0.0")
-"""What `label` says of a bad answer; 0.0 in a table with gaps."""
-TURN = re.compile(r"(?:^\s*|\n[^\S\n]*\n[ ]?)(Human|Assistant):")
-"""Where a turn of a dialogue begins that is one text: behind a blank line, since answers quote dialogues too."""
-LLAMA = ("<<SYS>>", "<</SYS>>")
-LLAMA_CHAT = re.compile(r"\s*(?:<s>)?\s*\[INST\](.*)\[/INST\]\s*", re.DOTALL)
-LLAMA_ANSWER = re.compile(r"\[/INST\](.*?)(?:</s>)?\s*(?:<s>)?\s*\[INST\]", re.DOTALL)
+NUMBERS = ("0", "1", "0.0", "1.0")
+"""What a column `label` may say in place of false and true, and of classes too; 0.0 in a table with gaps."""
 REMEDY = (
     "rows hold prompt, chosen and rejected; or chosen and rejected as dialogues or messages; or prompt and completion; "
     "or messages; or instruction, input and output. For other names say `columns: {prompt: NAME, ...}`"
@@ -58,8 +52,8 @@ class SafetyData(RowSource):
     """Where the rows are, and what their columns are called where they have names of their own."""
 
     columns: Columns = ()
-    """What is wanted (`prompt`, `chosen`, `rejected`, `completion`, `messages`, `input`, `system`) and the column that
-    holds it."""
+    """What is wanted (`prompt`, `chosen`, `rejected`, `completion`, `messages`, `input`, `system`, `label`) and the
+    column that holds it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -113,10 +107,10 @@ def read_data(data: SafetyData, wants: Wants, seen: _Seen | None = None) -> Iter
         seen.rows += 1
         try:
             found = _read(data, row, names, wants)
-            same = hashlib.blake2b(repr((found.prompt, found.chosen, found.rejected)).encode(), digest_size=12).digest()
-            if same in seen.known:
+            mark = hashlib.blake2b(repr((found.prompt, found.chosen, found.rejected)).encode(), digest_size=12).digest()
+            if mark in seen.known:
                 raise _Dropped("like an earlier row")
-            seen.known.add(same)
+            seen.known.add(mark)
         except _Dropped as why:
             seen.dropped[str(why)] += 1
             seen.notes.setdefault(str(why), f"{data.unit} {row.number}")
@@ -184,19 +178,19 @@ def _read(source: RowSource, row: Row, names: dict[str, str], wants: Wants) -> S
     chosen, rejected = _answers(source, row, names, prompt)
     if wants == "preferences" and rejected is None:
         raise source.fault(row.number, "there is no rejected answer, and a preference needs one", REMEDY)
-    before, answer = _parted(prompt, chosen)
+    before, answer = parted(prompt, chosen)
     worse = None
     if wants == "preferences":
-        same, worse = _parted(prompt, rejected or ())
+        asked, worse = parted(prompt, rejected or ())
         if not worse:
             raise _Dropped("without a rejected answer")
-        if same != before:
+        if not same(asked, before):
             raise _Dropped("with two different prompts")
         if worse == answer:
             raise _Dropped("with the same answer twice")
     if not answer:
         raise _Dropped("without a good answer")
-    shown = _clean(before)
+    shown = clean(before)
     if not shown or shown[-1][0] != "user":
         raise _Dropped("without a question before the answer")
     return SafetyRow(row.number, shown, answer, worse)
@@ -223,8 +217,8 @@ def _answers(
     asked = _column(row, names, "prompt", PROMPTS)
     questions = [text for role, text in prompt if role == "user"]
     said = cell(row, good)
-    repeated = _is_dialogue(said) and bool(questions) and _same((("user", questions[0]),), _dialogue(said)[:1])
-    dialogues = not questions or repeated or _is_dialogue(cell(row, asked or ""))
+    repeated = is_dialogue(said) and bool(questions) and same((("user", questions[0]),), dialogue(said)[:1])
+    dialogues = not questions or repeated or is_dialogue(cell(row, asked or ""))
     chosen = _turns(source, row, good, "assistant", dialogues)
     return chosen, None if bad is None else _turns(source, row, bad, "assistant", dialogues)
 
@@ -252,10 +246,10 @@ def _demonstration(source: RowSource, row: Row, names: dict[str, str]) -> tuple[
     """An answer without a worse one: a completion, or a chat that ends with it.
 
     Raises:
-        _Dropped: it is marked as a bad one (TRL's unpaired preferences, for KTO).
+        UserError: there is none, or it cannot be known whether it is marked as a bad one.
+        _Dropped: it is.
     """
-    if "label" not in names.values() and str(row.values.get("label")).strip().casefold() in BAD:
-        raise _Dropped("marked as a bad answer (label: false)")
+    _refuse_bad(source, row, names)
     if (column := _column(row, names, "messages", CHATS)) is not None:
         return _turns(source, row, column, "assistant")
     column = _column(row, names, "completion", ANSWERS)
@@ -263,6 +257,26 @@ def _demonstration(source: RowSource, row: Row, names: dict[str, str]) -> tuple[
         known = ", ".join(map(str, list(row.values)[:12])) or "none"
         raise source.fault(row.number, f"no demonstration is in these columns: {shortened(known)}", REMEDY)
     return _turns(source, row, column, "assistant", dialogues=False)
+
+
+def _refuse_bad(source: RowSource, row: Row, names: dict[str, str]) -> None:
+    """Leave out an answer that `label` marks as a bad one (TRL's unpaired preferences, for KTO). Numbers mark it only
+    where the study names the column: 0 is what is fine in data about toxicity.
+
+    Raises:
+        UserError: it says 0 or 1, and the study does not name it.
+        _Dropped: it marks a bad one.
+    """
+    named = names.get("label")
+    if named == "" or (named is None and "label" in names.values()):
+        return
+    said = (_text(source, row, names, "label", ()) if named else str(cell(row, "label"))).strip().casefold()
+    if not named and said in NUMBERS:
+        remedy = "say `columns: {label: label}` where 0 marks bad answers, `columns: {label: ''}` where it does not"
+        what = f"`label: {said}` may be a mark of good and bad answers, or a class"
+        raise source.fault(row.number, what, f"{remedy}; or write true and false")
+    if said == "false" or (named and said in ("0", "0.0")):
+        raise _Dropped(f"marked as a bad answer ({named or 'label'}: {said})")
 
 
 def _turns(source: RowSource, row: Row, column: str | None, role: str, dialogues: bool = True) -> tuple[Message, ...]:
@@ -275,72 +289,7 @@ def _turns(source: RowSource, row: Row, column: str | None, role: str, dialogues
         return ()
     if isinstance(found, list | tuple):
         return messages_of(source, row, str(column))
-    turns = _dialogue(found) if dialogues and _is_dialogue(found) else ()
+    turns = dialogue(found) if dialogues and is_dialogue(found) else ()
     if not turns or (role, turns[-1][0], bool(turns[-1][1])) == ("user", "assistant", True):  # a text about a dialogue
         return ((role, text_of(source, row, str(column))),)
     return turns
-
-
-def _is_dialogue(found: Any) -> bool:
-    """Whether a text begins as a dialogue does that is one text (hh-rlhf)."""
-    return isinstance(found, str) and TURN.match(found) is not None
-
-
-def _dialogue(text: str) -> tuple[Message, ...]:
-    parts = TURN.split(text.replace("\r\n", "\n"))
-    roles = {"Human": "user", "Assistant": "assistant"}
-    return tuple((roles[who], said.strip()) for who, said in zip(parts[1::2], parts[2::2], strict=True))
-
-
-def _parted(prompt: tuple[Message, ...], said: tuple[Message, ...]) -> tuple[tuple[Message, ...], str]:
-    """The prompt and the last answer. What is said may begin with the prompt (UltraChat: with its first question), end
-    with it (hh-rlhf, UltraFeedback), or follow it."""
-    if not said or said[-1][0] != "assistant":
-        return (*prompt, *said), ""
-    system, asked = _told(prompt)
-    own_system, turns = _told(said[:-1])
-    repeats = _same(asked, turns[: len(asked)]) or _same(asked, turns[-len(asked) :])
-    systems = (*system, *(turn for turn in own_system if turn not in system))
-    return (*systems, *(turns if repeats else (*asked, *turns))), said[-1][1]
-
-
-def _same(some: tuple[Message, ...], others: tuple[Message, ...]) -> bool:
-    """Whether turns say the same, but for capitals, blanks and punctuation."""
-    return some == others or [(role, plain(text)) for role, text in some] == [
-        (role, plain(text)) for role, text in others
-    ]
-
-
-def _told(turns: tuple[Message, ...]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-    """The system prompt before a chat, and the chat; empty turns are left out."""
-    whole = tuple(turn for turn in turns if turn[1])
-    first = next((i for i, (role, _) in enumerate(whole) if role != "system"), len(whole))
-    return whole[:first], whole[first:]
-
-
-def _clean(turns: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Without the marks of Llama 2 in the first question; turns of one role in a row are one; empty ones are left
-    out."""
-    found: list[Message] = []
-    for role, text in (*_unmarked(turns[0]), *turns[1:]) if turns else ():
-        if not text:
-            continue
-        if found and found[-1][0] == role:
-            found[-1] = (role, f"{found[-1][1]}\n\n{text}")
-        else:
-            found.append((role, text))
-    return tuple(found)
-
-
-def _unmarked(first: Message) -> tuple[Message, ...]:
-    """The turns in a question that was written for Llama 2: `<s>[INST] <<SYS>> ... <</SYS>> ... [/INST] ...`."""
-    role, text = first
-    if role != "user":
-        return (first,)
-    chat = LLAMA_CHAT.fullmatch(text)
-    asked, *more = [part.strip() for part in LLAMA_ANSWER.split(chat[1])] if chat else [text]
-    turns = [("assistant" if i % 2 == 0 else "user", part) for i, part in enumerate(more)]
-    head, closed, rest = asked.removeprefix("[INST]").lstrip().partition(LLAMA[1])
-    if not closed or not head.startswith(LLAMA[0]):
-        return (("user", asked), *turns)
-    return (("system", head.removeprefix(LLAMA[0]).strip()), ("user", rest.strip()), *turns)
