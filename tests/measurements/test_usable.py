@@ -62,6 +62,14 @@ def test_what_holds_nothing_is_left_out() -> None:
     assert kept_of(Sample("shift", "test", (), ()), kept) == [kept]
 
 
+def test_items_and_values_may_come_from_anywhere() -> None:
+    """A generator ended in a bare TypeError."""
+    found = kept_of(Sample("shift", "test", (name for name in "ab"), (x for x in (0.0, 1.0))))  # type: ignore[arg-type]
+    assert found == [Sample("shift", "test", ("a", "b"), (0.0, 1.0))]
+    with pytest.raises(UserError, match="without a list of items or of values"):
+        kept_of(Sample("shift", "test", ("a",), 0.5))  # type: ignore[arg-type]
+
+
 def test_values_of_one_item_are_refused() -> None:
     """They counted twice in a seed and once in the pool."""
     with pytest.raises(UserError, match="several values for one item: 'a'"):

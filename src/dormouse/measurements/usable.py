@@ -29,7 +29,7 @@ def usable(measurement: Measurement, measured: Measured) -> list[Sample]:
     name = f"the measurement '{measurement.kind}'"
     if not isinstance(measured, Measured):
         raise UserError(f"{name} returned a {type(measured).__name__}", "have `measure` return a `Measured`")
-    found = [_with_numbers(name, sample) for sample in measured.samples if len(sample.items)]
+    found = [one for sample in measured.samples if (one := _with_numbers(name, sample)).items]
     _check_names(name, measurement.metric_names(), found)
     for sample in found:
         _check(sample)
@@ -39,21 +39,31 @@ def usable(measurement: Measurement, measured: Measured) -> list[Sample]:
 
 
 def _with_numbers(name: str, sample: Sample) -> Sample:
-    """A sample whose values may be numbers of numpy or torch. Raises a UserError where one is none."""
+    """A sample whose items and values may come from anywhere, numbers of numpy or torch too, as texts and numbers.
+
+    Raises:
+        UserError: they are none, or not as many.
+    """
     of = f"{name} left {sample.measurement} ({sample.split})"
+    try:
+        items, given = tuple(sample.items), tuple(sample.values)
+    except TypeError as error:
+        raise UserError(
+            f"{of} without a list of items or of values", "give both as lists, one value for each"
+        ) from error
     values = []
-    for value in sample.values:
+    for value in given:
         try:
             if isinstance(value, str | bytes):
                 raise TypeError
             values.append(float(value))
         except (TypeError, ValueError, RuntimeError) as error:  # the last of a tensor with several numbers
             raise UserError(f"{of} with the value {shown(value)}", "give each item a number") from error
-    if odd := [item for item in sample.items if not isinstance(item, str)]:
+    if odd := [item for item in items if not isinstance(item, str)]:
         raise UserError(f"{of} with the item {shown(odd[0])}", "give items as texts: that of a question, say")
-    if len(values) != len(sample.items):
-        raise UserError(f"{of} with {len(values)} values of {len(sample.items)} items", "give each item one value")
-    return replace(sample, items=tuple(sample.items), values=tuple(values))
+    if len(values) != len(items):
+        raise UserError(f"{of} with {len(values)} values of {len(items)} items", "give each item one value")
+    return replace(sample, items=items, values=tuple(values))
 
 
 def _check_names(name: str, declared: Sequence[str], found: Sequence[Sample]) -> None:
