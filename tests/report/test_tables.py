@@ -384,8 +384,11 @@ def test_two_texts_that_differ_do_not_look_alike(sign: str) -> None:
 
 
 def test_what_shapes_a_script_or_an_emoji_stays() -> None:
-    shaped = "क्\u200cष क्\u200dष ❤\ufe0f\u200d🔥 👩\u200d👩\u200d👧 葛\U000e0100"
+    shaped = (
+        "क्\u200cष क्\u200dष ❤\ufe0f\u200d🔥 👩\u200d👩\u200d👧 葛\U000e0100 1\ufe0f\u20e3 #\ufe0f\u20e3 ©\ufe0f ®\ufe0e"
+    )
     assert visible(shaped) == shaped
+    assert visible("1\ufe0f ©\u200d®") == "1⟨U+FE0F⟩ ©⟨U+200D⟩®"
     assert visible("❤\ufe0f\ufe0f 👩\u200d\u200d👧") == "❤\ufe0f⟨U+FE0F⟩ 👩⟨U+200D⟩⟨U+200D⟩👧"
     assert one_line(" a\n\tb ") == "a b"
 

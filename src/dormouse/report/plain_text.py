@@ -16,8 +16,11 @@ _NEVER_SEEN = (
 _JOINERS, _VARIANTS = "\u200c\u200d", "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _SHAPED = f"(?![{_NEVER_SEEN}{_JOINERS}{_VARIANTS}])[\u0600-\U0010ffff]"
 """A sign of a script, or an emoji, that a joiner or a variation selector may give another shape."""
+_DRAWN = "[\u00a9\u00ae](?=[\ufe0e\ufe0f])|[0-9#*](?=\ufe0f\u20e3)"
+"""Older signs that a variation selector makes an emoji of: copyright, registered, and keycaps."""
 _UNSEEN = re.compile(
-    f"[{_NEVER_SEEN}]|(?<!{_SHAPED})[{_VARIANTS}]|(?<!{_SHAPED})(?<!\ufe0f)[{_JOINERS}]|[{_JOINERS}](?!{_SHAPED})"
+    f"[{_NEVER_SEEN}]|(?<!{_SHAPED}|{_DRAWN})[{_VARIANTS}]"
+    f"|(?<!{_SHAPED})(?<!\ufe0f)[{_JOINERS}]|[{_JOINERS}](?!{_SHAPED})"
 )
 _SPACE = "\u00a0"
 NOT_MEASURED = "not measured"
