@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -120,9 +121,10 @@ def test_what_was_swallowed_is_asked_for_again() -> None:
 
 
 def test_a_signal_while_an_object_is_put_away_is_not_printed_and_asked_for_again(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python lets nothing through there: it printed a traceback ("Exception ignored in ...") and went on."""
+    """Python lets nothing through there: it printed a traceback ("Exception ignored in ...") and went on. What is put
+    away half closed, after the last word, said so as well."""
 
     class Dying:
         def __del__(self) -> None:
@@ -133,10 +135,19 @@ def test_a_signal_while_an_object_is_put_away_is_not_printed_and_asked_for_again
         del dying
         stopping.check()
 
-    before = sys.unraisablehook
+    class Closed:
+        def __del__(self) -> None:
+            raise OSError(fault, "closed already")
+
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
     assert stopped(put_away).code == 143
     assert "ignored" not in capsys.readouterr().err
-    assert sys.unraisablehook is before
+    fault = errno.EBADF
+    Closed()
+    assert "ignored" not in capsys.readouterr().err
+    fault = errno.EIO
+    Closed()
+    assert "ignored" in capsys.readouterr().err
 
 
 def test_putting_away_that_takes_too_long_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ everything is put away change nothing, unless that takes longer than PATIENCE.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -90,6 +91,13 @@ def _unraisable(otherwise: Callable[[sys.UnraisableHookArgs], object], args: sys
         otherwise(args)
 
 
+def _half_closed(otherwise: Callable[[sys.UnraisableHookArgs], object], args: sys.UnraisableHookArgs) -> None:
+    """A connection whose closing was cut by a signal is closed again when it is put away, which may be after the last
+    word."""
+    if not (isinstance(args.exc_value, OSError) and args.exc_value.errno == errno.EBADF):
+        otherwise(args)
+
+
 def _leave(number: int, _: FrameType | None) -> None:
     os._exit(128 + number)
 
@@ -117,7 +125,7 @@ def listening() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.unraisablehook = hook
+        sys.unraisablehook = partial(_half_closed, hook) if asked() else hook
         for number in ours:
             if signal.getsignal(number) is _stop:  # else they are ignored by now
                 signal.signal(number, before[number])

@@ -145,6 +145,9 @@ def missing(plans: Sequence[Plan], store: Store, verified: bool) -> list[Stage]:
     for plan in plans:
         for reading in plan.readings:
             need(reading.stage)
+        for stage in plan.stages():
+            if stage.kind == "honest":  # the page says how sane these are
+                need(stage)
         for state in plan.states:
             if state.is_final and not state.stage.folder(store).is_dir():  # nothing measures it now; `chat` reads it
                 need(state.stage)
