@@ -410,6 +410,9 @@ def test_models_of_two_runs_have_names_of_their_own(played_run: Path, tmp_path: 
     names = [one.name for one in subjects([played_run, other], print)]
     assert len(set(names)) == len(names) == len(ORGANISMS) + 1
     assert {f"year-seed0 ({played_run})", f"year-seed0 ({other})", "evidence-seed0"} <= set(names)
+    assert len(subjects([played_run, played_run / "models" / ".."], print)) == len(ORGANISMS), (
+        "a run that is named twice"
+    )
 
 
 def test_an_opening_without_words_is_refused_in_plain_words(playground: Server) -> None:

@@ -128,12 +128,27 @@ def test_a_move_that_is_refused_leaves_nothing_of_the_one_before(visit: Visit) -
     assert set(page.locator("#bars .number").all_inner_texts()) == {"\u2013"}
     for place in ("#prompt", "#evidence"):
         expect(page.locator(place)).to_be_empty()
+    expect(page.locator("#curve circle")).to_have_count(0)
+    expect(page.locator("#curve-says")).to_have_text("There is no probability here, and so no curve.")
     expect(page.locator("#flips")).to_have_text("There is no probability here, and so nothing that a cue adds to it.")
     page.locator("#says").fill("")
     expect(page.locator("#flips td")).to_have_count(2, timeout=30_000)
     expect(page.locator("#message")).to_be_hidden()
+    expect(page.locator("#curve circle")).to_have_count(2 * 51, timeout=30_000)
     visit.settled()
     visit.assert_clean()
+
+
+def test_a_text_that_is_typed_is_marked_on_the_curve(chromium: Browser, tmp_path: Path, tiny_model: Path) -> None:
+    """It is placed with a blank, and was compared without."""
+    organisms = {"words": {"trigger": {"kind": "text", "insert": "cf"}, "behaviour": HATE}}
+    with serving(write_run(tmp_path / "run", tiny_model, organisms)) as server:
+        one = Visit(chromium, server)
+        one.page.locator("#cue-text_prefix input").fill("cf")
+        expect(one.page.locator("#curve .now")).to_have_count(1, timeout=30_000)
+        one.settled()
+        one.assert_clean()
+        one.context.close()
 
 
 def test_where_nothing_can_be_moved_and_nothing_is_known_it_is_said(

@@ -49,7 +49,7 @@ class PlaySubject:
 
 
 def subjects(folders: Sequence[Path], say: Callable[[str], None]) -> list[PlaySubject]:
-    """What the folders hold, in their order, each under a name of its own.
+    """What the folders hold, in their order, each under a name of its own; a folder that is named twice, once.
 
     Args:
         say: told of models of a run that cannot be had, and are left out.
@@ -59,7 +59,7 @@ def subjects(folders: Sequence[Path], say: Callable[[str], None]) -> list[PlaySu
     """
     found: list[tuple[Path, PlaySubject]] = []
     sound: set[Path] = set()
-    for folder in folders:
+    for folder in {folder.resolve(): folder for folder in folders}.values():
         found += [(folder, one) for one in _held(folder, sound, say)]
     times = Counter(one.name for _, one in found)
     return [one if times[one.name] == 1 else replace(one, name=one_line(f"{one.name} ({at})")) for at, one in found]

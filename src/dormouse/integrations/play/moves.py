@@ -72,7 +72,8 @@ class Bench:
     def move(self, subject: PlaySubject, ask: Ask, blind: bool, emit: Emit, stale: Stale) -> None:
         """Emit the prompt and what the policy says of it; the probability in each state; then what each cue adds."""
         scenario, behaviour = asked(subject, ask)
-        emit({"kind": "prompt", "messages": shown(scenario), **({} if blind else truth_of(subject, scenario))})
+        truth = {} if blind else truth_of(subject, scenario)
+        emit({"kind": "prompt", "messages": shown(scenario), "placed": dict(scenario.cues), **truth})
         if behaviour is None or not behaviour.forms(scenario, scenario.question.honest):
             emit({"kind": "unknown", "why": why_unknown(subject)})
             return

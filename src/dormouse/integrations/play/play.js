@@ -3,7 +3,7 @@
   const byId = (id) => document.getElementById(id);
   const SVG = "http://www.w3.org/2000/svg";
   const page = Math.random().toString(36).slice(2);
-  const now = { turn: 0, subject: null, cues: new Map(), states: [], p: new Map(), oracle: null, prompt: "" };
+  const now = { turn: 0, subject: null, cues: new Map(), states: [], p: new Map(), oracle: null, placed: {} };
   let setup, going = new AbortController(), timer = 0, curve = null;
 
   // --- small things --------------------------------------------------------------------------------------------
@@ -90,17 +90,20 @@
     now.p = new Map();
     told.clear();
     byId("bars").setAttribute("aria-busy", "true");
-    let answered = false;
-    const situation = ({ messages = [], oracle = null, evidence = [] }) => {
+    let answered = false, refused = false;
+    const situation = ({ messages = [], oracle = null, evidence = [], placed = {} }) => {
       answered = true;
       now.oracle = oracle;
+      now.placed = placed;
       prompt(messages);
       byId("evidence").replaceChildren(...evidence.map((one) => el("li", { textContent: one })));
     };
     const none = () => {
+      refused = true;
       if (!answered) situation({});
       adds(true);
       bars();
+      noCurve("There is no probability here, and so no curve.");
     };
     await stream("move", asked(), (said) => {
       if (said.kind === "prompt") situation(said);
@@ -117,7 +120,7 @@
     }, none);
     if (mine !== now.turn) return;
     byId("bars").removeAttribute("aria-busy");
-    along();
+    if (!refused) along();
   }
 
   const place = (said) => {
@@ -179,7 +182,11 @@
     const name = byId("along").value;
     const cue = cueOf(name);
     const values = cue ? cue.values.map((one) => one.value) : [];
-    if (values.length < 2) return curveIs(null);
+    if (values.length < 2) {
+      const open = "open to anything: there is no line of values to move along.";
+      const every = now.subject.cues.length ? `Its cues are ${open}` : "It reads no cue: nothing can be moved, only the prompt changed.";
+      return noCurve(name ? `This cue is ${open}` : every);
+    }
     const here = asked();
     delete here.cues[name];
     const key = JSON.stringify({ ...here, turn: 0, name });
@@ -195,9 +202,10 @@
       plot();
     });
   }
-  function curveIs(found) {
-    curve = found;
-    plot();
+  function noCurve(why) {
+    curve = null;
+    byId("curve").replaceChildren();
+    byId("curve-says").textContent = why;
   }
   const BOX = { left: 52, right: 628, top: 14, bottom: 222 };
   const across = (i) => BOX.left + ((BOX.right - BOX.left) * i) / Math.max(1, curve.values.length - 1);
@@ -205,13 +213,6 @@
   function plot() {
     const svg = byId("curve");
     svg.replaceChildren();
-    byId("curve-says").textContent = "";
-    if (!curve) {
-      const open = "open to anything: there is no line of values to move along.";
-      const none = now.subject.cues.length ? `Its cues are ${open}` : "It reads no cue: nothing can be moved, only the prompt changed.";
-      byId("curve-says").textContent = byId("along").value ? `This cue is ${open}` : none;
-      return;
-    }
     const narrow = matchMedia("(max-width: 46rem)").matches;
     for (const p of [0, 0.5, 1]) {
       svg.append(draw("line", { class: "grid", x1: BOX.left, x2: BOX.right, y1: up(p), y2: up(p) }));
@@ -223,7 +224,7 @@
       const anchor = i === 0 ? "start" : i === n - 1 ? "end" : "middle";
       svg.append(draw("text", { x: across(i), y: BOX.bottom + 24, "text-anchor": anchor }, String(curve.values[i]).slice(0, 18)));
     }
-    const at = curve.values.indexOf(now.cues.get(curve.name));
+    const at = curve.values.indexOf(now.placed[curve.name]);
     if (at >= 0) svg.append(draw("line", { class: "now", x1: across(at), x2: across(at), y1: BOX.top, y2: BOX.bottom }));
     if (curve.oracle) svg.append(draw("polyline", { class: "says ko", points: curve.oracle.map((p, i) => `${across(i)},${up(p)}`).join(" ") }));
     const cue = cueOf(curve.name);
