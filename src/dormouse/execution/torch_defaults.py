@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 _lock = threading.Lock()
 _inside = 0
@@ -67,7 +68,8 @@ def _precision() -> Callable[[], object]:
     try:
         return partial(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
     except RuntimeError:
-        products = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+        backends: Any = torch.backends  # of which torch's types do not know all
+        products = (backends.cuda.matmul, backends.mkldnn.matmul)
         before = [one.fp32_precision for one in products]
 
     def back() -> None:
