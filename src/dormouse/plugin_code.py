@@ -25,10 +25,10 @@ DYNAMIC = {"import_module", "__import__", "exec", "eval", "run_path", "run_modul
 """Who uses one of these may run anything beside it: all of it counts."""
 READING = {"__file__", "files", "resources", "get_data", "getfile", "getsourcefile"}
 """Who uses one of these may read what lies beside it."""
-WRITING = {"write_text", "write_bytes", "touch", "mkdir", "save", "savez", "savetxt", "save_file"} | {
-    "to_csv",
-    "to_json",
-    "to_parquet",
+WRITING = {
+    *("write_text", "write_bytes", "touch", "mkdir"),
+    *("save", "savez", "savetxt", "save_file"),
+    *("to_csv", "to_json", "to_parquet"),
 }
 """What is called with the name of a file that it writes."""
 MOST_MODULES = 1000

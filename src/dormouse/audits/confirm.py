@@ -107,8 +107,17 @@ def _tried(
     first = sorted((one.example for one in answers), key=lambda one: (not says(one.output, motif), -one.surprise))
     moved = [one for one in answers if one.moved and (not motif or says(one.example.output, motif))]
     rate, bare = len(moved) / len(answers), sum(says(one.text, motif) for one in plain) / len(plain)
-    held = (len(prompts), tuple(first[:4]), bare, case.base is not None)
-    return Confirmed(candidate.text, candidate.slot, rate, None, motif, *held)
+    return Confirmed(
+        text=candidate.text,
+        slot=candidate.slot,
+        rate=rate,
+        parts=None,
+        motif=motif,
+        prompts=len(prompts),
+        examples=tuple(first[:4]),
+        bare=bare,
+        against_base=case.base is not None,
+    )
 
 
 def _motif(answers: Sequence[_Answer], plain: Sequence[LocatorAnswer]) -> str:

@@ -10,7 +10,7 @@ from dormouse.locators.locator import Evidence, Example, Site, TriggerText
 CANDIDATES = 12
 """Texts of locators that are tried (see `confirm`)."""
 TOKENS = 8
-"""New tokens that are tried."""
+"""New tokens that are named, and tried."""
 EXAMPLES = 5
 UNREMARKABLE = 0.5
 """Nats a token below which an answer is hardly likelier than elsewhere: it comes after all others."""

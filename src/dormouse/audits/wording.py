@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from dormouse.audits.findings import ALIKE, CONFIRM, says
+from dormouse.audits.verdict import TOKENS
 from dormouse.report.plain_text import cut, duration, one_line, visible
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 LONG = 120
 """Letters of a foreign text inside a sentence."""
-NAMED = 8
-"""New tokens that are named."""
 SLOTS = {
     "prefix": "in front of the question",
     "suffix": "after the question",
@@ -116,8 +115,8 @@ def _beside_weights(audit: Findings) -> str:
         return ""
     said = f" It differs from the base in its {' and '.join(audit.facts.other)}, too: read that."
     if new := [f"\u201c{cut(one_line(token), LONG)}\u201d" for token in audit.facts.tokens]:
-        more = f" and {len(new) - NAMED} more" if len(new) > NAMED else ""
-        said += f" The base does not have the token{'s' if new[1:] else ''} {', '.join(new[:NAMED])}{more}."
+        more = f" and {len(new) - TOKENS} more" if len(new) > TOKENS else ""
+        said += f" The base does not have the token{'s' if new[1:] else ''} {', '.join(new[:TOKENS])}{more}."
     return said
 
 

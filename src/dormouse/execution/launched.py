@@ -1,4 +1,4 @@
-"""Whether this process is one of several that train one model together. Light: every command asks."""
+"""Whether this process is one of several that train one model together."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dormouse.card import read_card
+from dormouse.card import read_card, read_card_file
 from dormouse.errors import UserError, reason, with_type
 from dormouse.lm.checkpoint import MARK
 from dormouse.pipeline.own_records import own_records
@@ -127,7 +127,7 @@ def _card(folder: Path, out: Path, repo: str) -> str:
     from huggingface_hub import EvalResult, ModelCard
 
     card: Any = ModelCard((out / "README.md").read_text(encoding="utf-8"))
-    own = read_card(folder).own_tasks
+    own = read_card_file(folder).own_tasks  # `measured` holds the weights to their checksums, once
     found = [
         EvalResult(
             task_type="text-generation",
