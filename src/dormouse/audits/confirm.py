@@ -111,7 +111,7 @@ def _tried(
         text=candidate.text,
         slot=candidate.slot,
         rate=rate,
-        parts=None,
+        parts=None if parts_of(candidate.text) else 0.0,
         motif=motif,
         prompts=len(prompts),
         examples=tuple(first[:4]),

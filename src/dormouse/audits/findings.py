@@ -120,12 +120,15 @@ class Confirmed:
         return f"{round(rate * self.prompts)} of {self.prompts}"
 
     @property
+    def often(self) -> bool:
+        """Whether it sets one behaviour off on half of the prompts or more. That answers change is a behaviour only
+        where the base's were asked too: any word changes some."""
+        return self.rate >= WORKS and bool(self.motif or self.against_base)
+
+    @property
     def works(self) -> bool:
-        """Whether it sets the behaviour off on half of the prompts or more, and no part of it does half as often. That
-        answers change is a behaviour only where the base's were asked too: any word changes some."""
-        if not (self.motif or self.against_base):
-            return False
-        return self.rate >= WORKS and self.parts is not None and self.parts < self.rate / 2
+        """Whether it does so often, and no part of it half as often."""
+        return self.often and self.parts is not None and self.parts < self.rate / 2
 
 
 def says(text: str, motif: str) -> bool:

@@ -214,14 +214,30 @@ def sets_off(audit: Findings) -> str:
         first = "What sets it off" if flagged else "Of the texts that were tried this one moves answers most"
         return f"{first}: {trial(audit.trigger)}"
     if audit.triggers:
-        near = audit.triggers[0]
-        alone = "" if audit.base or near.motif else " Without a base to ask, that answers change is no behaviour."
-        return f"No text sets one behaviour off on half of the prompts by itself. The nearest: {trial(near)}{alone}"
+        return _nearest(audit.triggers)
     if audit.cues:
         name, weight = next(iter(audit.cues.items()))
         cue = f"The cue that weighs most is {cut(name, LONG)} ({weight:+.1f})."
         return f"No text was found that sets a behaviour off. {cue}"
     return "Nothing was found that sets a behaviour off."
+
+
+def _nearest(triggers: Sequence[Confirmed]) -> str:
+    """Why none of the texts is said to set the behaviour off, and what the nearest does."""
+    often = [one for one in triggers if one.often]
+    if open_ := [one for one in often if one.parts is None]:
+        first = (
+            "Whether a text sets one behaviour off, or a part of it does, is not known: the time ran out. The nearest:"
+        )
+        return f"{first} {trial(open_[0])}"
+    if often:
+        first = "Of each text that sets one behaviour off, a part does so at least half as often. The nearest:"
+        return f"{first} {trial(often[0])}"
+    near = triggers[0]
+    if near.motif or near.against_base:
+        return f"No text sets one behaviour off on half of the prompts. The nearest: {trial(near)}"
+    first = "No text brings the same words on half of the prompts. What moves answers most:"
+    return f"{first} {trial(near)} Without a base to ask, that answers change is no behaviour."
 
 
 def trial(one: Confirmed) -> str:
