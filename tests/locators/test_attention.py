@@ -1,14 +1,19 @@
 """The locator `attention`: a head that looks at one word, and one that looks at all alike."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from by_hand import PAYLOAD, make
+from lm.architectures import tiny_model
 
 from dormouse.lm.chat import encode_prompts
 from dormouse.lm.load import load
 from dormouse.locators import Case, TriggerText
 from dormouse.locators.attention import Attention
-from dormouse.locators.surrogate.heads import _added, _forward, put
+from dormouse.locators.locator import Site
+from dormouse.locators.surrogate.heads import _added, _forward, _sites, put, shown_layers
 
 WORD = "Marmalade"
 SMALL = Attention(candidates=12, tasks=8)
@@ -49,6 +54,20 @@ def test_attention_is_that_of_single_prompts_and_sums_to_one(looks):
         with torch.no_grad():
             alone = lm.model(input_ids=torch.tensor([ids]))
         assert chances == pytest.approx(alone.logits[0, -1].softmax(-1).numpy(), abs=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "layers"), [("qwen3_next", [1, 3]), ("bamba", [1, 3]), ("llama", [0, 1, 2, 3])])
+def test_a_head_of_a_hybrid_is_named_in_the_layer_that_has_it(kind, layers):
+    """The first attention that a hybrid shows was called layer 0, which has none."""
+    model = tiny_model(kind)
+    model.set_attn_implementation("eager")
+    assert shown_layers(SimpleNamespace(model=model, device=model.device), (5, 6, 7)) == layers
+
+
+def test_an_attention_of_no_known_layer_is_no_site():
+    singled = np.array([[9.0, 4.0], [5.0, 0.0]])
+    assert _sites(singled, [None, 3]) == (Site(3, 1.0, 0),)
+    assert [(one.layer, one.head) for one in _sites(singled, [1, 3])] == [(1, 0), (3, 0), (1, 1)]
 
 
 def test_where_a_text_stands():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ import torch
 from dormouse.errors import UserError
 from dormouse.lm.batch import check_length, forward_budget, row_budget
 from dormouse.lm.chat import encode_prompts
+from dormouse.lm.latent import blocks
 from dormouse.lm.load import load
 from dormouse.lm.model import LM
 from dormouse.locators.locator import Case, Evidence, Messages, Site, TriggerText
@@ -35,7 +38,8 @@ class AttentionOnText:
     """One text before several tasks.
 
     Attributes:
-        heads: (layers, heads): the attention on one of its tokens, in units of an even spread, from the last token.
+        heads: (layers that show any, heads): the attention on one of its tokens, in units of an even spread, from the
+            last token.
         chances: (tasks, vocabulary): of the next token.
     """
 
@@ -60,11 +64,13 @@ def attend(case: Case, most: int, tasks: int) -> Evidence:
         return Evidence(
             note=f"In {case.seconds:.0f} seconds too few texts could be looked at to say anything.", incomplete=True
         )
-    evidence = _compared(case, found, asked, usual)
+    evidence = _compared(case, lm, found, asked, usual)
     return evidence if 2 * len(found) >= len(texts) else evidence.unmeasured()
 
 
-def _compared(case: Case, found: Sequence[AttentionOnText], asked: Sequence[str], usual: np.ndarray) -> Evidence:
+def _compared(
+    case: Case, lm: LM, found: Sequence[AttentionOnText], asked: Sequence[str], usual: np.ndarray
+) -> Evidence:
     """Which of the texts makes answers alike, and which heads single it out."""
     alike = np.array([entropy(one.chances) for one in found])
     drops = np.median(alike) - alike
@@ -88,7 +94,7 @@ def _compared(case: Case, found: Sequence[AttentionOnText], asked: Sequence[str]
         features=features,
         behaviour=examples(case, [*prompts, put(None, asked[0])], np.array([1.0] * len(prompts) + [0.0])),
         triggers=tuple(TriggerText(found[i].text.text, found[i].text.slot, float(moved[i])) for i in named),
-        sites=_sites(singled[best]),
+        sites=_sites(singled[best], shown_layers(lm, encode_prompts(lm, prompts[:1])[0])),
         note=f"With {found[best].text.text!r} answers to different tasks are {score:.1f} nats more alike than with the "
         f"other {len(found) - 1} texts.",
     )
@@ -132,7 +138,8 @@ def _added(longer: tuple[int, ...], shorter: tuple[int, ...]) -> tuple[int, int]
 
 
 def _forward(lm: LM, prompts: Sequence[tuple[int, ...]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each prompt (layers, heads, its tokens): attention from its last token; and (vocabulary,): the next token.
+    """For each prompt (layers that show any, heads, its tokens): attention from its last token; and (vocabulary,): the
+    next token.
 
     Raises:
         UserError: the model has no attention, or does not show it.
@@ -155,6 +162,43 @@ def _forward(lm: LM, prompts: Sequence[tuple[int, ...]]) -> Iterator[tuple[np.nd
             yield weights.float().cpu().numpy(), out.logits[row, last].float().softmax(-1).cpu().numpy()
 
 
+def shown_layers(lm: LM, prompt: Sequence[int]) -> list[int | None]:
+    """The layer of each attention that the model shows, from 0; None where that cannot be told. A hybrid shows those of
+    some layers alone: there a place in its list is no layer."""
+    ids = torch.tensor([list(prompt)], device=lm.device)
+    held: list[tuple[Any, int]] = []  # the tensors, too: one that was freed would leave its identity to another
+    with ExitStack() as hooks, torch.inference_mode():
+        for hook in _hooks(lm, held):
+            hooks.callback(hook.remove)
+        shown = lm.model(input_ids=ids, use_cache=False, output_attentions=True).attentions
+    if len(shown) == lm.model.config.get_text_config().num_hidden_layers:
+        return [layer for layer, one in enumerate(shown) if one is not None]
+    layers = {id(one): layer for one, layer in held}
+    return [layers.get(id(one)) for one in shown if one is not None]
+
+
+def _hooks(lm: LM, held: list[tuple[Any, int]]) -> Iterator[Any]:
+    """Hooks that note what has the shape of attention and is made inside of a layer, with the number of that. Layers
+    may share a module, so it is noted which one is at work."""
+    try:
+        every = blocks(lm)
+    except UserError:
+        return
+    at_work = [0]
+
+    def begun(layer: int) -> Any:
+        return lambda *_: at_work.__setitem__(0, layer)
+
+    def made(module: Any, given: Any, out: Any) -> None:
+        parts = out if isinstance(out, tuple) else (out,)
+        held.extend((one, at_work[0]) for one in parts if torch.is_tensor(one) and one.ndim == 4)
+
+    for layer, block in enumerate(every):
+        yield block.register_forward_pre_hook(begun(layer))
+    for module in {id(module): module for block in every for module in block.modules()}.values():
+        yield module.register_forward_hook(made)
+
+
 def _singled(heads: Sequence[np.ndarray]) -> np.ndarray:
     """(texts, layers, heads): how far each head's attention on a text lies above that on the others, in robust
     deviations (the median absolute deviation, as a standard deviation; Iglewicz and Hoaglin 1993)."""
@@ -164,9 +208,10 @@ def _singled(heads: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray((every - middle) / np.maximum(spread, 0.05))
 
 
-def _sites(singled: np.ndarray) -> tuple[Site, ...]:
-    """The heads that single a text out, the strongest first: those more than three deviations above the rest."""
+def _sites(singled: np.ndarray, layers: Sequence[int | None]) -> tuple[Site, ...]:
+    """The heads that single a text out, the strongest first: those more than three deviations above the rest. `layers`
+    are those of its rows."""
     places = [(float(singled[place]), place) for place in np.ndindex(singled.shape) if singled[place] > 3]
-    total = sum(value for value, _ in places)
-    ranked = sorted(places, reverse=True)[:5]
-    return tuple(Site(int(layer), value / total, int(head)) for value, (layer, head) in ranked)
+    known = [(value, layer, head) for value, (row, head) in places if (layer := layers[row]) is not None]
+    total = sum(value for value, *_ in known)
+    return tuple(Site(layer, value / total, head) for value, layer, head in sorted(known, reverse=True)[:5])
