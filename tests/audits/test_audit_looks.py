@@ -38,7 +38,8 @@ def test_a_suspect_with_a_token_more_is_held_against_its_base(base, tmp_path):
 
 
 def test_new_tokens_are_tried_beside_the_texts_of_locators():
-    """Of six tokens two were tried, in the place of what locators had found, and nothing said so."""
+    """Of six tokens two were tried, in the place of what locators had found, and nothing said so; and one that a
+    locator named behind the texts that are tried was not tried at all."""
     found = {
         f"l{i}": Evidence(triggers=tuple(TriggerText(f"{i} {j}", "prefix", 0.5) for j in range(3))) for i in "abcdef"
     }
@@ -46,6 +47,8 @@ def test_new_tokens_are_tried_beside_the_texts_of_locators():
     texts = [one.text for one in verdict.candidates(found, tokens)]
     assert texts[: verdict.CANDIDATES] == [one.text for one in verdict.candidates(found)]
     assert texts[verdict.CANDIDATES :] == [*tokens[: verdict.TOKENS]]
+    named = [one.text for one in verdict.candidates(found, ("f 2", "a 0"))]
+    assert (named[verdict.CANDIDATES :], "a 0" in named) == (["f 2"], True)
 
 
 def test_a_token_without_an_embedding_is_no_reason_to_refuse_a_base(base, tmp_path):

@@ -27,8 +27,9 @@ def candidates(evidence: Mapping[str, Evidence], tokens: Sequence[str] = ()) -> 
         for trigger in sorted(row, key=lambda one: -one.strength):
             if trigger.text.strip():
                 found.setdefault((trigger.text.strip(), trigger.slot), trigger)
-    named = [TriggerText(token, "prefix", 1.0) for token in tokens[:TOKENS] if (token, "prefix") not in found]
-    return [*list(found.values())[:CANDIDATES], *named]
+    tried = list(found.values())[:CANDIDATES]
+    there = {(one.text.strip(), one.slot) for one in tried}
+    return tried + [TriggerText(token, "prefix", 1.0) for token in tokens[:TOKENS] if (token, "prefix") not in there]
 
 
 def best(tried: Sequence[Confirmed]) -> list[Confirmed]:
