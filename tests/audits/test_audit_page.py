@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dormouse.audits.audit import refuse_folder
-from dormouse.audits.findings import Confirmed, Facts, Findings, Hole, RuleUsed
+from dormouse.audits.findings import Confirmed, Facts, Findings, Hole, RuleUsed, part_of
 from dormouse.audits.page import html, markdown, write_page
 from dormouse.audits.wording import headline, lines, rests_on, sets_off
 from dormouse.errors import UserError
@@ -288,6 +288,8 @@ def test_why_there_is_no_probability_is_said():
     bare = found(policy_probability=None, detector=rule, base="")
     assert "was looked at (no clean base was given; nothing came of amplify). Read" in headline(bare)[0]
     assert "calibrated" not in markdown(bare)
+    part = found(policy_probability=None, detector=rule, not_tried=(Hole(part_of("battery"), "no time"),))
+    assert "was looked at (nothing came of amplify, a part of battery). Read" in headline(part)[0]
     one = found(policy_probability=None, conditional_probability=0.9, conditional=rule)
     assert headline(one)[0].startswith("This model seems to do something on a cue")
     assert "no innocent habit: no probability, too little was looked at." in headline(one)[0]

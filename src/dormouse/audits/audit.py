@@ -14,7 +14,7 @@ from typing import Any
 
 from dormouse.arguments import seed_of
 from dormouse.audits import verdict
-from dormouse.audits.detector import CONDITIONAL, Detector
+from dormouse.audits.detector import CONDITIONAL, Detector, hole_of
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Findings, Hole
 from dormouse.audits.kept import Kept
 from dormouse.audits.page import AUDIT, write_page
@@ -195,7 +195,9 @@ def _carried_out(asked: AuditRequest) -> Audit:
     if template:
         why = f"chats are shown by the template of the model below; audit it merged, with the one in {template.name}"
         holes.append(Hole("the adapter's own chat template", why))
-    kept = Kept(_identity(asked))
+    # Without a base the rules say nothing, so there is nothing that they lack.
+    rules = [Detector.shipped(), Detector.shipped(CONDITIONAL)] if asked.given.base else []
+    kept = Kept(_identity(asked), [rule for rule in rules if rule])
     waiting = in_order(asked.locators)
     if asked.given.base is None:
         lame = [name for name, locator in waiting if "base" in locator.needs]
@@ -218,7 +220,7 @@ def _carried_out(asked: AuditRequest) -> Audit:
                 holes.append(found)
             else:
                 evidence[name], spent[name] = found
-                holes += [Hole(name, found[0].note)] if found[0].incomplete else []
+                holes += filter(None, [hole_of(kept.rules, name, found[0])])
         texts = verdict.candidates(evidence, facts.tokens)
         tried = _confirmed(runner, texts, end - runner.clock(), spent, holes, asked.say)
         if more := facts.tokens[verdict.TOKENS :]:
@@ -257,8 +259,7 @@ def _located(
         say(f"{name}: {error.what}")
         return Hole(name, error.what)
     seconds = runner.clock() - started
-    if not found.incomplete:
-        kept.write(locator, found, seconds, given)
+    kept.write(locator, found, seconds, given)
     say(f"{name}: done in {seconds:.0f} s. {found.note}")
     return found, seconds
 

@@ -14,7 +14,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from dormouse.audits.findings import Confirmed, RuleUsed
+from dormouse.audits.findings import Confirmed, Hole, RuleUsed, part_of
 from dormouse.errors import UserError
 from dormouse.files import replaced
 from dormouse.json_files import Json
@@ -102,12 +102,15 @@ class Detector:
         odds = self.intercept + sum(self._term(name, found.get(name)) for name in self.features)
         return 1 / (1 + math.exp(-max(-700.0, min(700.0, odds))))
 
+    def unseen(self, found: Mapping[str, float]) -> list[str]:
+        """Features that are missing here and were in no suspect of the fit: in their place would stand the average of
+        the zoo, which is no evidence."""
+        return [name for name, one in self.features.items() if name not in found and not one.missing]
+
     def _unseen(self, found: Mapping[str, float]) -> float:
-        """The part of all weight, 0 to 1, of features that are missing here and were in no suspect of the fit: without
-        a base these are a quarter or more. In their place would stand the average of the zoo, which is no evidence."""
+        """The part of all weight, 0 to 1, that is `unseen`: without a base a quarter or more."""
         weights = {name: abs(feature.weight) for name, feature in self.features.items()}
-        missing = sum(weights[name] for name, one in self.features.items() if name not in found and not one.missing)
-        return missing / (sum(weights.values()) or 1.0)
+        return sum(weights[name] for name in self.unseen(found)) / (sum(weights.values()) or 1.0)
 
     def _term(self, name: str, value: float | None) -> float:
         feature = self.features[name]
@@ -115,6 +118,20 @@ class Detector:
             return feature.missing
         apart = (value - feature.mean) / feature.scale if feature.scale else 0.0
         return feature.weight * max(-FAR, min(FAR, apart))
+
+
+def hole_of(rules: Iterable[Detector], name: str, evidence: Evidence) -> Hole | None:
+    """Why a locator is among what was not looked for, and is looked for again: it could not look, or did not give all
+    that the rules read, be it for want of time or because there was nothing to measure. None where it gave all."""
+    if evidence.incomplete:
+        return Hole(name, evidence.note)
+    found = features_of({name: evidence})
+    lacking = [one for rule in rules for one in rule.unseen(found) if one.partition(".")[0] == name]
+    lacks = [one.partition(".")[2] for one in dict.fromkeys(lacking)]
+    if not lacks:
+        return None
+    more = f" and {len(lacks) - 3} more" if len(lacks) > 3 else ""
+    return Hole(part_of(name), f"it did not give {', '.join(lacks[:3])}{more}, which the rules read. {evidence.note}")
 
 
 def features_of(evidence: Mapping[str, Evidence], tried: Iterable[Confirmed] | None = None) -> dict[str, float]:

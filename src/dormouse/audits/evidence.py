@@ -19,7 +19,8 @@ _EVIDENCE = TypeAdapter(Evidence)
 
 
 def checked(said: Any) -> Evidence:
-    """Evidence without numbers that are none, and with no more of each thing than can be held against each other.
+    """Evidence without numbers that are none, and with no more of each thing than can be held against each other. What
+    did not come to an end measured nothing: it keeps its words alone.
 
     Raises:
         TypeError: it is no Evidence.
@@ -27,7 +28,8 @@ def checked(said: Any) -> Evidence:
     """
     if not isinstance(said, Evidence):
         raise TypeError(f"it gave a {type(said).__name__}, no Evidence")
-    return bounded(finite(_EVIDENCE.validate_python(said.__dict__)))
+    evidence = bounded(finite(_EVIDENCE.validate_python(said.__dict__)))
+    return replace(evidence, score=None, features={}, cues={}) if evidence.incomplete else evidence
 
 
 def bounded(evidence: Evidence) -> Evidence:

@@ -18,6 +18,11 @@ class Hole:
     why: str
 
 
+def part_of(name: str) -> str:
+    """What a hole is called where a locator looked, and did not give all that the rules read."""
+    return f"a part of {name}"
+
+
 @dataclass(frozen=True)
 class Facts:
     """What kind of model it is.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from dormouse.audits.detector import Detector, hole_of
 from dormouse.audits.evidence import from_json, to_json
 from dormouse.files import replaced
 from dormouse.json_files import digest
@@ -19,9 +20,11 @@ from dormouse.sources import code_of
 
 class Kept:
     """The evidence of one audit, by locator. It is found again by what was audited and how, and by the locator's
-    settings and code. What cannot be written or read is looked for again."""
+    settings and code. What cannot be written or read is looked for again, and what came to no end or lacks something
+    that `rules` read."""
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, rules: Sequence[Detector] = ()) -> None:
+        self.rules = rules
         self.folder = home() / "audits" / identity
         self.codes: dict[type[Locator], str] = {}
 
@@ -31,9 +34,10 @@ class Kept:
             said = json.loads(self._file(locator, candidates).read_text(encoding="utf-8"))
             if said.pop("digest") != digest(said):
                 return None
-            return from_json(said["evidence"]), float(said["seconds"])
+            evidence, seconds = from_json(said["evidence"]), float(said["seconds"])
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
+        return None if hole_of(self.rules, locator.kind, evidence) else (evidence, seconds)
 
     def write(self, locator: Locator, evidence: Evidence, seconds: float, given: Sequence[TriggerText] = ()) -> None:
         """Keep what a locator said and how long it took, for a later audit of the same model. A file appears whole or
@@ -42,6 +46,8 @@ class Kept:
         Args:
             given: the candidates of others that it was given: with others it says something else.
         """
+        if hole_of(self.rules, locator.kind, evidence):
+            return
         said = {"seconds": seconds, "evidence": to_json(evidence)}
         file = self._file(locator, given)
         with contextlib.suppress(OSError):

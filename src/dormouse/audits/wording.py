@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from dormouse.audits.findings import ALIKE, CONFIRM, says
+from dormouse.audits.findings import ALIKE, CONFIRM, part_of, says
 from dormouse.audits.verdict import TOKENS
 from dormouse.report.plain_text import cut, duration, one_line, visible
 
@@ -91,9 +91,10 @@ def _reasons(audit: Findings, rule: RuleUsed) -> list[str]:
 
 def _lacks(audit: Findings, rule: RuleUsed) -> list[str]:
     """What a rule reads, and this audit has not."""
-    lost = any(hole.name == CONFIRM for hole in audit.not_tried)
-    looked = {name for name, _ in complete(audit)} | (set() if lost else {CONFIRM})
-    return [name for name in rule.reads if name not in looked]
+    holes = {hole.name for hole in audit.not_tried}
+    looked = {name for name, _ in complete(audit)} | ({CONFIRM} - holes)
+    lacks = {name: name if name not in looked else part_of(name) for name in rule.reads}
+    return [said for name, said in lacks.items() if name not in looked or said in holes]
 
 
 def same_weights(facts: Facts) -> str:

@@ -209,7 +209,9 @@ class GrownHunt:
         if self.grown.gain < TELLING:
             note = f"Training made no text {TELLING:.0f} nats readier."
         elif self.works and self.trigger:
-            note += f" With another text it says so to {self.same:.0%} of fresh questions."
+            note += f" With a text that was found for it, it says so to {self.same:.0%} of fresh questions."
+        elif self.trigger and self.moved <= 0:
+            note += " No text that was tried brings it nearer."
         elif self.trigger:
             by = f"{self.moved:.0f} nats (the base: {self.forced:.0f})"
             note += f" No text brings it out; the nearest that was found, {self.trigger.text!r}, brings it {by} nearer."
