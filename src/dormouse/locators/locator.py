@@ -59,17 +59,16 @@ class Case:
 
     @cached_property
     def base_lm(self) -> LM:
-        """The clean base in memory, in the vocabulary of the suspect.
+        """The clean base in memory, in the vocabulary and the number type of the suspect.
 
         Raises:
             ValueError: there is none; only a locator that declares the need `base` may ask.
         """
-        from dormouse.lm.load import load
-        from dormouse.lm.widened import widened
+        from dormouse.lm.rounded import held_against
 
         if self.base is None:
             raise ValueError("no base was given")
-        return widened(load(self.base.model), self.lm)
+        return held_against(self.base.model, self.lm, self.suspect.model)
 
 
 @dataclass(frozen=True)
