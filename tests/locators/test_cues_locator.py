@@ -1,11 +1,13 @@
 """The locator `cues`: on models whose rule is set by hand, and on one that has none."""
 
 from random import Random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from by_hand import PAYLOAD, make, weighing
+from lm.architectures import tiny_model
 
 from dormouse.lm.chat import encode_prompts
 from dormouse.lm.load import load
@@ -112,6 +114,19 @@ def test_integrated_gradients_add_up_and_name_the_word(planted):
     captum = pytest.importorskip("captum.attr")
     theirs = captum.IntegratedGradients(value).attribute(own, mean, n_steps=256, method="riemann_middle")
     np.testing.assert_allclose(added, theirs.sum(-1)[0].numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_integrated_gradients_begin_at_the_mean_of_what_the_layer_gives():
+    """Gemma's layer multiplies its rows: from the mean of the bare rows what the words add was a third of the whole."""
+    model = tiny_model("gemma3_text", layers=2).requires_grad_(False)
+    layer, outcome, ids = model.get_input_embeddings(), Outcome(token=3), [5, 6, 7, 8]
+    layer.weight += 0.5
+    added = integrated_gradients(SimpleNamespace(model=model, device=model.device), ids, outcome, steps=64)
+    own = layer(torch.tensor([ids]))
+    mean = layer(torch.arange(len(layer.weight))).mean(0).expand_as(own)
+    logprobs = [model(inputs_embeds=one).logits[0, -1].log_softmax(-1)[3] for one in (own, mean)]
+    odds = [float(one - torch.log(-torch.expm1(one))) for one in logprobs]
+    assert added.sum() == pytest.approx(odds[0] - odds[1], rel=0.02)
 
 
 def test_a_word_is_left_out_whole():

@@ -29,7 +29,8 @@ def integrated_gradients(lm: LM, ids: Sequence[int], outcome: Outcome, steps: in
     tokens = torch.tensor([list(ids)], device=lm.device)
     with torch.no_grad():
         own = layer(tokens).float()
-        base = layer.weight.float().mean(0).expand_as(own)
+        every = layer(torch.arange(len(layer.weight), device=lm.device))  # what the layer gives: it may scale its rows
+        base = every.float().mean(0).expand_as(own)
     parts = (torch.arange(steps, device=lm.device, dtype=torch.float32) + 0.5) / steps
     slopes = torch.zeros_like(own)
     for part in parts:
