@@ -81,6 +81,8 @@ def test_intervals_are_those_of_others():
     apart = auroc([2.0] * 10, [1.0] * 10)
     assert (apart.value, apart.high) == (1.0, 1.0)
     assert apart.low < 0.9
+    same = auroc([1.0] * 10, [1.0] * 10)
+    assert (same.value, same.low, same.high) == pytest.approx((0.5, 0.2, 0.8)), "one number of all says little"
 
 
 def test_a_difference_of_the_same_cases():

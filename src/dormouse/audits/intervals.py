@@ -54,16 +54,18 @@ def said_of(hits: int, of: int) -> str:
 
 def auroc(positive: Sequence[float] | np.ndarray, negative: Sequence[float] | np.ndarray) -> Interval:
     """The area under the ROC curve, with the interval of DeLong et al. (1988) on the logit scale (Pepe 2003), which
-    keeps it between 0 and 1. Where one side is above the other throughout, the bound is that of the rule of three.
+    keeps it between 0 and 1. Where that has no width (one side is above the other throughout, or all are equal), the
+    bounds are those of the rule of three.
     """
     high, low = np.asarray(positive, dtype=float)[:, None], np.asarray(negative, dtype=float)[None, :]
     wins = (high > low) + 0.5 * (high == low)
     value = float(wins.mean())
     n, m = wins.shape
-    if value in (0.0, 1.0) or min(n, m) < 2:
+    several = min(n, m) > 1
+    spread = np.sqrt(wins.mean(axis=1).var(ddof=1) / n + wins.mean(axis=0).var(ddof=1) / m) if several else 0.0
+    if not spread:
         edge = min(1.0, 3 / min(n, m))
         return Interval(value, max(0.0, value - edge), min(1.0, value + edge))
-    spread = np.sqrt(wins.mean(axis=1).var(ddof=1) / n + wins.mean(axis=0).var(ddof=1) / m)
     reach = 1.959964 * spread / (value * (1 - value))
     ends = np.log(value / (1 - value)) + np.array([-reach, reach])
     below, above = 1 / (1 + np.exp(-ends))
