@@ -146,10 +146,24 @@ def eventually(look):
 
 
 def test_what_runs_on_is_killed_with_all_that_it_started(tmp_path):
+    """What had gone into a session of its own, as servers do, slept on."""
     sandbox = Sandbox.strictest([tmp_path / "store"])
-    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
-    ended = sandbox.run([sys.executable, "-c", child], [], tmp_path / "work", 3)
-    assert ended.code is None
-    assert ended.seconds < 30
+    daemon = """
+import os, subprocess, sys, time
+if os.fork() == 0:
+    os.setsid()
+    open("pid", "w").write(str(os.getpid()))
+    time.sleep(60)
+while not os.path.exists("pid") or not os.path.getsize("pid"):
+    time.sleep(0.01)
+"""
+    waits = daemon + "subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    for does, seconds, code in ((waits, 3, None), (daemon, 60, 0)):
+        ended = sandbox.run([sys.executable, "-c", does], [], tmp_path / f"{code}", seconds)
+        assert ended.code == code
+        assert ended.seconds < 30
+        assert not living(int((tmp_path / f"{code}" / "pid").read_text()))
     failed = sandbox.run([sys.executable, "-c", "print('no model'); raise SystemExit(3)"], [], tmp_path / "w2", 60)
     assert (failed.code, failed.said.strip()) == (3, "no model")
+    ill = sandbox.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"], [], tmp_path / "w3", 60)
+    assert ill.code == -11

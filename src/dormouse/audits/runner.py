@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dormouse.audits.ending import end_all
 from dormouse.audits.findings import Confirmed, Facts
 from dormouse.audits.worker_messages import Given, WorkerReply, WorkerTask
 from dormouse.errors import UserError
@@ -155,8 +156,7 @@ class Runner:
 
     def _end(self) -> None:
         if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+            end_all(self.process.pid)
             self.process.wait()
             if self.process.stdin:
                 with contextlib.suppress(OSError):

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dormouse.audits.ending import adopt_orphans, end_descendants
 from dormouse.audits.evidence import checked
 from dormouse.audits.models import Models
 from dormouse.audits.worker_messages import WorkerReply, WorkerTask
@@ -29,6 +30,7 @@ def _ends_with(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(2)
+        end_descendants(os.getpid())
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -108,5 +110,6 @@ TASKS: Mapping[str, Callable[[WorkerTask], WorkerReply]] = {
 }
 
 if __name__ == "__main__":
+    adopt_orphans()
     _ends_with(os.getppid())
     serve()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dormouse.audits.ending import adopt_orphans, end_all, end_descendants
 from dormouse.errors import UserError
 
 Way = Literal["landlock", "user", "environment"]
@@ -45,6 +47,8 @@ FILES_ONLY = 0b111 | WITH_TRUNCATE
 
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+POLL = 0.05
+"""Seconds between two looks at whether a command has ended."""
 GRACE = 2.0
 """Seconds within which a signal that ended a process reaches this one too, where it was meant for both."""
 
@@ -116,8 +120,7 @@ class Sandbox:
             try:
                 code = self._wait(process, seconds)
             finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                end_all(process.pid)
                 process.communicate()
         said = (writes / "said.log").read_text(encoding="utf-8", errors="replace")[-2000:]
         return Ended(code, said, time.monotonic() - started)
@@ -214,22 +217,29 @@ def landlock(reads: Iterable[str], writes: str) -> None:
     os.close(rules)
 
 
-def _end_with_starter() -> None:
-    """Leave a process behind that kills this group when standard input closes: whoever started it is gone. It is no
-    child of this one, whose program might wait for all of its children."""
+def _in_a_child() -> None:
+    """Go on in a child. This process stays behind and ends as that does, with all that it has left; or when standard
+    input closes: whoever started it is gone."""
+    adopt_orphans()
     if (child := os.fork()) == 0:
-        if os.fork() == 0:
-            os.read(0, 1)
-            os.killpg(0, signal.SIGKILL)
-        os._exit(0)
-    os.waitpid(child, 0)
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
+        return
+    ended, status = 0, signal.SIGKILL.value
+    while not ended and not select.select([0], [], [], POLL)[0]:
+        ended, status = os.waitpid(child, os.WNOHANG)
+    end_descendants(os.getpid())
+    code = os.waitstatus_to_exitcode(status) if ended else -signal.SIGKILL
+    if code < 0:
+        with suppress(OSError):  # SIGKILL cannot be set
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
 
 
 def _main(arguments: list[str]) -> None:
-    """Confine this process, then become the command: WAY WRITES N READS... COMMAND..."""
-    _end_with_starter()
+    """In a confined child become the command: WAY WRITES N READS... COMMAND..."""
+    _in_a_child()
     way, writes, n = arguments[0], arguments[1], int(arguments[2])
     reads, command = arguments[3 : 3 + n], arguments[3 + n :]
     if way == "landlock":
