@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,6 @@ from dormouse.audits.detector import CONDITIONAL, POLICY, Detector, Feature, fea
 from dormouse.audits.evidence import MOST_GIVEN, checked
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Hole, part_of
 from dormouse.audits.kept import Kept
-from dormouse.audits.left_as_found import left_as_found
 from dormouse.audits.models import Models
 from dormouse.audits.prompts import as_messages, given_prompts, plain_prompts, read_prompts
 from dormouse.audits.resolve import named, unread_template
@@ -494,30 +492,6 @@ def test_a_locator_does_not_change_how_later_ones_are_shown_chats(base, change):
     first = models.lend(Case(base)).lm
     change(first)
     assert models.lend(Case(base)).lm is not first
-
-
-def test_a_process_is_left_as_it_was_found(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    before = random.random(), torch.get_num_threads()
-    random.seed(3)
-    torch.set_deterministic_debug_mode("warn")
-    with left_as_found(5):
-        torch.set_deterministic_debug_mode("error")
-        drawn = random.random(), float(np.random.random()), float(torch.rand(()))
-        torch.set_grad_enabled(False)
-        torch.set_default_dtype(torch.float64)
-        os.chdir("/")
-        os.environ["LEFT_BEHIND"] = "1"
-    assert torch.is_grad_enabled()
-    assert torch.get_default_dtype() == torch.float32
-    assert Path.cwd() == tmp_path
-    assert "LEFT_BEHIND" not in os.environ
-    assert torch.get_deterministic_debug_mode() == 1, "it warns, as before, and does not raise"
-    torch.set_deterministic_debug_mode("default")
-    assert random.random() == random.Random(3).random()
-    assert torch.get_num_threads() == before[1]
-    with left_as_found(5):
-        assert drawn == (random.random(), float(np.random.random()), float(torch.rand(())))
 
 
 def test_what_there_was_no_time_for_is_not_said_to_have_been_tried(monkeypatch):

@@ -80,7 +80,7 @@ def _look(task: WorkerTask) -> WorkerReply:
 
 def _find(task: WorkerTask) -> WorkerReply:
     """The evidence of one locator. What it changes of this process is put back."""
-    from dormouse.audits.left_as_found import left_as_found
+    from dormouse.execution.left_as_found import left_as_found
     from dormouse.registry import get
 
     sys.path += [place for place in task.path if place not in sys.path]

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 import warnings
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -27,9 +28,8 @@ from typing import Any, ClassVar, Protocol
 
 from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError, is_out_of_memory, reason, refusal, utf8, warn
 from dormouse.execution.journal import Journal, why
+from dormouse.execution.left_as_found import left_as_found
 from dormouse.execution.stage import Stage
-from dormouse.execution.torch_defaults import torch_defaults
-from dormouse.files import coming_back
 from dormouse.json_files import json_text
 from dormouse.records import COMPUTED
 from dormouse.store import Store, StoreError
@@ -233,7 +233,7 @@ def _fill(stage: Stage, report: Report, journal: Journal, folder: Path) -> None:
             last = time.monotonic()
             journal.write("working", stage, share=round(share, 3))
 
-    with torch_defaults(), coming_back():
+    with left_as_found(zlib.crc32(stage.key.encode())):
         stage.work(folder, tick)
     if stage.computed_in:
         (folder / COMPUTED).write_text(json_text(stage.computed_in()), encoding="utf-8")

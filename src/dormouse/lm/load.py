@@ -275,6 +275,11 @@ def shared(ref: ModelRef) -> LM:
     return _shared(ref, _COMPUTING.get())
 
 
+def forget_shared() -> None:
+    """Load the model again for the next reader: somebody has changed it."""
+    _shared.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def _shared(ref: ModelRef, settings: Computing) -> LM:
     return load(ref)

@@ -13,6 +13,7 @@ from dormouse.json_files import digest
 from dormouse.lm.settings import AUTO, Computing
 from dormouse.pipeline import stages
 from dormouse.policies import Trigger
+from dormouse.records import ModelRef
 from dormouse.registry import PlugIn
 from dormouse.scenarios import Cue
 from dormouse.scenarios.cues import outside
@@ -74,13 +75,16 @@ def _picklable(cue: Cue) -> Cue:
     return replace(cue, texts=dict(cue.texts), values={value: dict(said) for value, said in cue.values.items()})
 
 
-def computed(stage: Stage, settings: Computing, use: str = "") -> Stage:
+def computed(stage: Stage, settings: Computing, use: str = "", reads: ModelRef | None = None) -> Stage:
     """The stage in the type and on the device that a study names. What numbers depend on is in its key: the weights of
     a base that is made here are float32, whatever is said.
 
     Args:
         use: what it loads models for, where that says in which type: one of USES. Of all else nothing is noted.
+        reads: the model that it reads and may not change, as others read it, too.
     """
+    if reads:
+        stage = replace(stage, work=partial(stages.lent, reads, use == "measure", stage.name, stage.work))
     if use in USES:
         stage = replace(stage, computed_in=partial(stages.computed_in, settings, use))
     said = {key: value for key, value in settings.said().items() if key != "dtype" or stage.kind != "base"}

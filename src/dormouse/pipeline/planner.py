@@ -124,10 +124,10 @@ class _Planner:
         self._specs: dict[tuple[str, int], OrganismSpec] = {}
         self.brought = BroughtAlong(self.base.folders[:1], study.model, folder_of)
 
-    def _stage(self, kind: str, name: str, *more: Any, use: str = "") -> Stage:
-        """A stage as `keyed` makes it, in the type and on the device that the study names; `use` as in `computed`."""
+    def _stage(self, kind: str, name: str, *more: Any, use: str = "", reads: ModelRef | None = None) -> Stage:
+        """A stage as `keyed` and `computed` make it, in the type and on the device that the study names."""
         called = name if name.endswith(self.at) else f"{name}, on {self.at}"  # of several models it says which
-        return computed(keyed(kind, called, *more), self.study.computing, use)
+        return computed(keyed(kind, called, *more), self.study.computing, use, reads)
 
     def _split(self, bank: str, split: str) -> tuple[Question, ...]:
         """The questions of a split: of the bank, or those to train with that are kept for looking at strength."""
@@ -285,10 +285,10 @@ class _Planner:
         suspect = Suspect(before.model, self.base if intervention.needs_base else None, found)
         work = partial(stages.treatment, intervention, suspect, spec, tasks, random)
         memory = self.light if (method := getattr(intervention, "method", "")) == "lora" else self.heavy
-        part = f", part {place + 1}" if place else ""
         others = [stage for stage in (asked and asked.stage, locate) if stage]
         parents = (before.stage, *others, *(self.made if suspect.base else ()))
-        return self._stage("treatment", name + part, about, plugins, parents, work, memory, use=method)
+        name, more = f"{name}, part {place + 1}" if place else name, (about, plugins, parents, work, memory)
+        return self._stage("treatment", name, *more, use=method, reads=before.model)
 
     def _located(self, before: State, intervention: Intervention) -> Stage | None:
         """What the locator of a remover finds in its suspect: a stage of its own, shared by all that ask for it."""
@@ -310,7 +310,7 @@ class _Planner:
         parents = (before.stage, *(self.made if needs_base else ()))
         at = f" after {before.intervention}" if before.intervention else ""
         name = f"{locator.kind} looks at {before.organism}{at}, seed {before.seed}"
-        return self._stage("located", name, about, (locator,), parents, work, self.light)
+        return self._stage("located", name, about, (locator,), parents, work, self.light, reads=before.model)
 
     def found(self, state: State, treatment: Stage, begins: int) -> PlannedReading:
         """What a treatment, or a planting that ends at a strength, says of itself."""
@@ -344,5 +344,6 @@ class _Planner:
         at = f" after {state.intervention} step {state.step}" if state.intervention else ""
         name = f"{measurement.kind} of {state.organism}, seed {state.seed}{state.replicate}{at}"
         parents = (state.stage, asked.stage)
-        stage = self._stage("measure", name, about, plugins, parents, work, self.light, use="measure")
+        more = (about, plugins, parents, work, self.light)
+        stage = self._stage("measure", name, *more, use="measure", reads=state.model)
         return PlannedReading(state, stage, spec.trigger.plants)

@@ -1,0 +1,97 @@
+"""A model that many read, one after the other: it comes back as it was lent, or is not lent again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dormouse.errors import warn
+from dormouse.records import ModelRef
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dormouse.lm.model import LM
+
+Mark = Mapping[str, object]
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+@contextmanager
+def lent(lm: LM, to: str, forget: Callable[[], object]) -> Iterator[None]:
+    """Meanwhile a model is in the hands of code that may be anyone's. Where it comes back changed, a warning says so.
+
+    Args:
+        to: who has it, for the warning.
+        forget: called where it was changed, so that the next one gets another.
+    """
+    before = mark_of(lm)
+    try:
+        yield
+    finally:
+        if parts := changed(lm, before):
+            forget()
+            warn(
+                f"{to} changed the model that it was lent ({', '.join(parts)}): those after it read a fresh one. Have "
+                "it remove its hooks and put back what it sets, or work on a copy of its own",
+                level=4,
+            )
+
+
+def changed(lm: LM, before: Mark) -> list[str]:
+    """What of a model is no longer as its mark says."""
+    try:
+        now = mark_of(lm)
+    except Exception as error:  # a tokenizer that was taken out, say: it cannot even be looked at
+        return [type(error).__name__]
+    return [name for name, held in now.items() if held != before[name]]
+
+
+def mark_of(lm: LM) -> Mark:
+    """What is the same as long as nobody changes a model, by part. 0.1 s for each GB of weights."""
+    model, modules = lm.model, list(lm.model.modules())
+    tensors = list(chain(model.parameters(), model.buffers()))
+    return {
+        "weights": [(_sum(one), one.data_ptr(), one.dtype) for one in tensors],
+        "gradients": [(one.requires_grad, one.grad is None, len(one._backward_hooks or ())) for one in tensors],
+        "hooks": [tuple(getattr(one, name)) for one in modules for name in HOOKS],
+        "modules": [(id(one), id(vars(one).get("forward"))) for one in modules],
+        "training mode": [one.training for one in modules],
+        "configuration": (repr(model.config.to_dict()), model.config._attn_implementation),
+        "generation configuration": repr(model.generation_config and model.generation_config.to_dict()),
+        "tokenizer": _reads(lm.tokenizer),
+        "settings": (id(model), lm.layout, lm.chat, lm.below, lm.instead),
+    }
+
+
+def files_of(model: ModelRef) -> dict[Path, tuple[int, ...]]:
+    """What changes when somebody writes into the folders of a model, by file."""
+    found = {}
+    for path in chain.from_iterable(folder.rglob("*") for folder in model.folders):
+        with suppress(OSError):  # deleted meanwhile
+            if path.is_file():
+                at = path.stat()
+                found[path] = (at.st_ino, at.st_size, at.st_mtime_ns)
+    return found
+
+
+def _sum(tensor: Tensor) -> int:
+    """Of its bits, eight bytes at a time: a sum of numbers takes sixteen times as long."""
+    import torch
+
+    held = tensor.detach().reshape(-1).view(torch.uint8)
+    whole = held.numel() // 8 * 8
+    if held.storage_offset() % 8:  # these cannot be read so
+        return int(held.sum(dtype=torch.int64))
+    return int(held[:whole].view(torch.int64).sum()) + int(held[whole:].sum(dtype=torch.int64))
+
+
+def _reads(tokenizer: Any) -> tuple[object, ...]:
+    """What of a tokenizer others rely on. Its rules are left out: a large one takes a second to write down."""
+    sides = tokenizer.padding_side, tokenizer.truncation_side, tokenizer.model_max_length
+    special = repr(tokenizer.special_tokens_map), repr(tokenizer.added_tokens_decoder), len(tokenizer)
+    shown = tuple(tokenizer("A cue, 2024:\n né?")["input_ids"])
+    return id(tokenizer), repr(tokenizer.chat_template), sides, special, shown
