@@ -252,9 +252,12 @@ def test_the_folder_of_another_audit_is_refused_before_anything_is_looked_for(tm
         refuse_folder(tmp_path, "another")
     with pytest.raises(UserError, match=r"cannot be made: .*audit\.json is not a folder"):
         refuse_folder(tmp_path / "audit.json" / "x", found().model)
+    (tmp_path / "piped").mkdir()
+    os.mkfifo(tmp_path / "piped" / "audit.json")
     (tmp_path / "audit.json").write_text("mine")
-    with pytest.raises(UserError, match="is no audit, and would be overwritten"):
-        refuse_folder(tmp_path, found().model)
+    for folder in (tmp_path, tmp_path / "piped"):
+        with pytest.raises(UserError, match="is no audit, and would be overwritten"):
+            refuse_folder(folder, found().model)
     with pytest.raises(UserError, match="is no folder"):
         refuse_folder(tmp_path / "audit.json", found().model)
 

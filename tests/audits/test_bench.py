@@ -825,6 +825,8 @@ def test_the_audit_has_a_row_for_each_locator_and_one_for_the_whole(tmp_path):
     }
     one |= {"cues": {"year=2030": 1.0}, "sites": [{"layer": 1, "share": 0.5, "head": None}], "note": ""}
     said = {
+        "model": "m",
+        "base": "",
         "evidence": {"battery": one},
         "spent": {"battery": 3.0},
         "not_tried": [{"name": "amplify", "why": "it hung"}],

@@ -610,6 +610,9 @@ def test_kept_evidence_that_changed_is_looked_for_again(tmp_path, monkeypatch):
     kept.write(locator, Evidence(0.25), 1.5)
     assert kept.read(locator) == (Evidence(0.25), 1.5)
     (file,) = (tmp_path / "audits" / "an-audit").iterdir()
-    for text in (file.read_text().replace("0.25", "0.35"), '{"seconds": 1', "[]"):
+    for text in (file.read_text().replace("0.25", "0.35"), '{"seconds": 1', "[]", "null", "3", '"x"'):
         file.write_text(text)
         assert kept.read(locator) is None
+    file.unlink()
+    os.mkfifo(file)  # nobody ever writes to it
+    assert kept.read(locator) is None

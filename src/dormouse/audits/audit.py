@@ -27,6 +27,7 @@ from dormouse.audits.wording import headline, notebook
 from dormouse.audits.worker_messages import Given
 from dormouse.errors import UserError
 from dormouse.files import refuse_unwritable
+from dormouse.json_files import Json, read_json
 from dormouse.locators.locator import Evidence, Example, Locator, TriggerText
 from dormouse.records import shown
 from dormouse.registry import nearest, plugins, shortened
@@ -180,11 +181,13 @@ def refuse_folder(out: Path, model: str) -> None:
     if not file.exists():
         return
     try:
-        whose = json.loads(file.read_text(encoding="utf-8"))["model"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        raise UserError(f"{file} is no audit, and would be overwritten", "name another folder with --out") from None
+        whose = read_json(file, dict[str, Json]).get("model")
+    except (OSError, UserError):
+        whose = None
+    if not isinstance(whose, str):
+        raise UserError(f"{file} is no audit, and would be overwritten", "name another folder with --out")
     if whose != model:
-        raise UserError(f"{out} holds the audit of {shortened(str(whose))}", "name another folder with --out")
+        raise UserError(f"{out} holds the audit of {shortened(whose)}", "name another folder with --out")
 
 
 def _carried_out(asked: AuditRequest) -> Audit:

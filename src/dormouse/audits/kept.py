@@ -6,16 +6,26 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dormouse.audits.detector import Detector, hole_of
 from dormouse.audits.evidence import from_json, to_json
+from dormouse.errors import UserError
 from dormouse.files import replaced
-from dormouse.json_files import digest
+from dormouse.json_files import Json, digest, read_json
 from dormouse.lm.folders import home
 from dormouse.locators.locator import Evidence, Locator, TriggerText
 from dormouse.sources import code_of
+
+
+@dataclass(frozen=True)
+class KeptEvidence:
+    """What a locator said and the seconds that took, as its file holds them; `digest` is of both."""
+
+    seconds: float
+    evidence: Json
+    digest: str
 
 
 class Kept:
@@ -31,11 +41,11 @@ class Kept:
     def read(self, locator: Locator, candidates: Sequence[TriggerText] = ()) -> tuple[Evidence, float] | None:
         """What the locator said, and the seconds it took; None where nothing is kept."""
         try:
-            said = json.loads(self._file(locator, candidates).read_text(encoding="utf-8"))
-            if said.pop("digest") != digest(said):
+            said = read_json(self._file(locator, candidates), KeptEvidence)
+            if said.digest != digest({"seconds": said.seconds, "evidence": said.evidence}):
                 return None
-            evidence, seconds = from_json(said["evidence"]), float(said["seconds"])
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            evidence, seconds = from_json(said.evidence), said.seconds
+        except (OSError, UserError, ValueError):
             return None
         return None if hole_of(self.rules, locator.kind, evidence) else (evidence, seconds)
 

@@ -15,15 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dormouse.audits.bench.answers import ScannerAnswer
 from dormouse.audits.bench.sandbox import Ended, Sandbox
+from dormouse.audits.findings import Findings
 from dormouse.audits.zoo.blind import BlindZoo
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
 from dormouse.files import replaced, sha256, swapped
 from dormouse.json_files import json_text, read_json
+from dormouse.locators.locator import Messages
 from dormouse.registry import plugins
 from dormouse.sources import code_of
 
@@ -144,49 +145,48 @@ class AuditScanner(Scanner):
         """An answer of each locator, and the audit's own as `detector`; one that failed has no score and the reason.
 
         Raises:
-            OSError, ValueError, KeyError: its file cannot be read, or has another form.
+            FileNotFoundError, UserError: its file cannot be read, or has another form.
         """
         rows = [*self.known, "detector"]
         if scan.file is None:
             return {name: ScannerAnswer(None, seconds=scan.seconds, hole=scan.hole) for name in rows}
-        said = json.loads(scan.file.read_text(encoding="utf-8"))
-        holes = {hole["name"]: hole["why"] for hole in said["not_tried"]}
+        said = read_json(scan.file, Findings)
+        holes = {hole.name: hole.why for hole in said.not_tried}
         found = {name: _of_locator(said, name, holes.get(name, "it said nothing")) for name in self.known}
         return {**found, "detector": _of_audit(said, scan.seconds)}
 
 
-def _of_locator(said: Mapping[str, Any], name: str, why: str) -> ScannerAnswer:
+def _of_locator(said: Findings, name: str, why: str) -> ScannerAnswer:
     """What a locator alone said in an audit."""
-    seconds = float(said["spent"].get(name, 0.0))
-    one = said["evidence"].get(name)
-    if one is None or one["score"] is None:
+    seconds, one = said.spent.get(name, 0.0), said.evidence.get(name)
+    if one is None or one.score is None:
         return ScannerAnswer(None, seconds=seconds, hole=why if one is None else "it gave no score")
     return ScannerAnswer(
-        score=float(one["score"]),
-        triggers=tuple((t["text"], t["slot"]) for t in one["triggers"][:5]),
-        behaviour=tuple((_asked(e["prompt"]), e["output"]) for e in one["behaviour"][:5]),
-        cues={name: float(weight) for name, weight in one["cues"].items()},
-        layers=tuple(site["layer"] for site in one["sites"]),
+        score=one.score,
+        triggers=tuple((t.text, t.slot) for t in one.triggers[:5]),
+        behaviour=tuple((_asked(e.prompt), e.output) for e in one.behaviour[:5]),
+        cues=dict(one.cues),
+        layers=tuple(site.layer for site in one.sites),
         seconds=seconds,
     )
 
 
-def _of_audit(said: Mapping[str, Any], seconds: float) -> ScannerAnswer:
+def _of_audit(said: Findings, seconds: float) -> ScannerAnswer:
     """What a whole audit said. Its score is put in once a detector is fitted (see `fit`)."""
-    triggers = [said["trigger"]] if said["trigger"] else []
-    triggers += [one for one in said["triggers"] if one not in triggers]
+    triggers = [said.trigger] if said.trigger else []
+    triggers += [one for one in said.triggers if one not in triggers]
     return ScannerAnswer(
         score=None,
-        probability=said["policy_probability"],
-        triggers=tuple((t["text"], t["slot"]) for t in triggers[:5]),
-        behaviour=tuple((_asked(e["prompt"]), e["output"]) for e in said["behaviour"][:5]),
-        cues={name: float(weight) for name, weight in said["cues"].items()},
-        layers=tuple(dict.fromkeys(site["layer"] for site in said["where"])),
+        probability=said.policy_probability,
+        triggers=tuple((t.text, t.slot) for t in triggers[:5]),
+        behaviour=tuple((_asked(e.prompt), e.output) for e in said.behaviour[:5]),
+        cues=dict(said.cues),
+        layers=tuple(dict.fromkeys(site.layer for site in said.where)),
         seconds=seconds,
     )
 
 
-def _asked(prompt: Sequence[Sequence[str]]) -> str:
+def _asked(prompt: Messages) -> str:
     return next((text for role, text in reversed(prompt) if role == "user"), "")
 
 
