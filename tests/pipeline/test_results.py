@@ -141,3 +141,11 @@ def test_what_stands_for_anything_beyond_is_said_on_the_terminal():
     first, second = in_lines([late, early])
     assert ">= 6.0000 [>= 6.0000, >= 6.0000] n=4" in first
     assert "<= 0.5000 [<= 0.5000, >= 6.0000] n=4" in second
+
+
+def test_one_name_of_a_damaged_file_does_not_make_every_line_long():
+    """Each of hundreds of rows was filled up to the 100,000 letters of one."""
+    names = ("x" * 1000, "go")
+    long, short = in_lines([Record(name, "", 0, "perplexity", "test", 0, 1.0, 1.0, 1.0, 4, False) for name in names])
+    assert len(long) > 1000
+    assert len(short) < 300

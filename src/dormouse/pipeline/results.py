@@ -216,6 +216,10 @@ def _said(record: Record, value: float) -> str:
     return f"{record.edge(value)} {_short(value)}".lstrip()
 
 
+WIDEST = 160
+"""Letters to which the names of arms are filled up: one that is longer, of a damaged file, makes no other line long."""
+
+
 def in_lines(records: Sequence[Record], as_json: bool = False) -> Iterator[str]:
     """Records for a terminal, a line each, or a JSON object each."""
     if as_json:
@@ -226,7 +230,7 @@ def in_lines(records: Sequence[Record], as_json: bool = False) -> Iterator[str]:
         f"{r.organism}{f' + {r.intervention}' if r.intervention else ''}{f' on {r.model}' if several else ''}"
         for r in records
     ]
-    wide = max(map(len, arms), default=0)
+    wide = min(max(map(len, arms), default=0), WIDEST)
     for record, where in zip(records, arms, strict=True):
         what = record.measurement + (f" at {record.x:g}" if record.x is not None else "")
         seed = "all seeds" if record.seed is None else f"seed {record.seed}"

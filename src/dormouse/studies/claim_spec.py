@@ -79,9 +79,11 @@ def _damage(said: Any) -> Any:
     """`off`, which YAML reads as False, or a bound."""
     if said in ("off", "false"):
         return False
-    if said is True or (said is not None and said is not False and not isinstance(said, int | float)):
-        raise ValueError("`off` or a bound is wanted here: how many times as perplexing, such as 2")
-    return said if said is False or said is None else float(said)
+    if said is False or said is None:
+        return said
+    if isinstance(said, bool) or not isinstance(said, int | float) or not 1 <= said <= 1000:  # 0 is False to Literal
+        raise ValueError("`off` or a bound from 1 to 1000 is wanted here: how many times as perplexing, such as 2")
+    return float(said)
 
 
 class Claim(OldKeys):
