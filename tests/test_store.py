@@ -93,6 +93,15 @@ def test_a_stage_is_built_once(store: Store) -> None:
         assert entry.manifest.seconds >= 0
 
 
+def test_a_clock_that_is_put_back_makes_no_stage_quicker(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One took -3600 s, and so would all of its kind in what the next study was said to take."""
+
+    def put_back(folder: Path) -> None:
+        monkeypatch.setattr(time, "time", lambda: 1000.0)
+
+    assert 0 <= store.get("kind", "k1", {}, put_back)[0].manifest.seconds < 60
+
+
 def test_keys_and_kinds_do_not_mix(store: Store) -> None:
     store.get("kind", "k1", {}, fill)
     assert store.find("other", "k1") is None

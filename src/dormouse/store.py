@@ -115,14 +115,14 @@ class Store:
 
     def _build(self, kind: str, key: str, about: Mapping[str, object], build: Build) -> Entry:
         scratch, resume = self.root / SCRATCH / f"{key}.{os.getpid()}", self.root / RESUME / key
-        started = time.time()
+        started = time.monotonic()
         try:
             with self._usable():
                 self._make_room(key, scratch, resume)
             self._fill(build, scratch)
             with self._usable():
                 (scratch / RESUME).unlink(missing_ok=True)
-                manifest = write_manifest(scratch, kind, key, about, time.time() - started)
+                manifest = write_manifest(scratch, kind, key, about, time.monotonic() - started)
                 final = self._put(scratch, kind, key)
             shutil.rmtree(resume, ignore_errors=True)
         except DivergedError:
