@@ -93,15 +93,6 @@ def test_a_stage_is_built_once(store: Store) -> None:
         assert entry.manifest.seconds >= 0
 
 
-def test_a_clock_that_is_put_back_makes_no_stage_quicker(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One took -3600 s, and so would all of its kind in what the next study was said to take."""
-
-    def put_back(folder: Path) -> None:
-        monkeypatch.setattr(time, "time", lambda: 1000.0)
-
-    assert 0 <= store.get("kind", "k1", {}, put_back)[0].manifest.seconds < 60
-
-
 def test_keys_and_kinds_do_not_mix(store: Store) -> None:
     store.get("kind", "k1", {}, fill)
     assert store.find("other", "k1") is None
@@ -546,7 +537,7 @@ def test_what_is_set_aside_is_put_down(store: Store) -> None:
 def test_a_clock_that_goes_back_changes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.time, "time", iter(range(10_000, 0, -100)).__next__)
     entry, _ = store.get("kind", "k1", {}, fill)
-    assert entry.manifest.seconds < 0
+    assert 0 <= entry.manifest.seconds < 60, "estimates are made of it"
     assert not again(store).get("kind", "k1", {}, refuse)[1]
 
 
