@@ -78,6 +78,8 @@ WANTED = {
     **dict.fromkeys(("dict_type", "mapping_type", "dataclass_type", "dataclass_exact_type"), "an object"),
 }
 """Kind of fault, as pydantic calls it -> what should stand there."""
+MOST_FAULTS = 32
+"""How many of the faults of a text are looked at: one is shown, and to find the place of each takes a walk there."""
 KEYS = {"missing": "lacks the key", "unexpected_keyword_argument": "has a key that is not known,"}
 
 
@@ -172,14 +174,15 @@ def _read(kind: type[T], place: str, raw: bytes, remedy: str, first: int) -> T:
 
 def _fault(error: ValidationError, raw: bytes, place: str, first: int) -> str:
     """What is wrong, and where: of several faults the first; where a value may be of several types, what is deepest."""
-    faults = error.errors(include_url=False)
+    faults = error.errors(include_url=False)[:MOST_FAULTS]
     if faults[0]["type"] == "json_invalid":
         said = str(faults[0]["ctx"]["error"])
         at = re.search(r" at line (\d+) column (\d+)$", said)
         line, why = (int(at[1]), f"{said[: at.start()]}, column {at[2]}") if at else (1, said)
         return f"{place}, line {line + first - 1}: is no JSON: {why}"
     text = raw.decode()
-    found = [(one, _found(text, one["loc"][:-1] if one["type"] in KEYS else one["loc"])) for one in faults]
+    value, _ = DECODER.raw_decode(text, _skip(text, 0))
+    found = [(one, _found(text, value, one["loc"][:-1] if one["type"] in KEYS else one["loc"])) for one in faults]
     fault, at_ = max((one for one in found if one[1].path[: len(found[0][1].path)] == found[0][1].path), key=_depth)
     same = [one for one, there in found if there.path == at_.path]
     where = f"{place}, line {at_.line + first - 1}: {at_.name}".rstrip()
@@ -211,11 +214,11 @@ def _depth(one: tuple[Any, _JsonPlace]) -> int:
     return len(one[1].path)
 
 
-def _found(text: str, steps: Iterable[str | int]) -> _JsonPlace:
-    """The place in a JSON text to which steps lead. What is no key there is no step: it names a type in between."""
+def _found(text: str, value: Any, steps: Iterable[str | int]) -> _JsonPlace:
+    """The place in a JSON text, and in the value that it holds, to which steps lead. What is no key there is no step:
+    it names a type in between."""
     path: tuple[str | int, ...] = ()
     at, name, of = _skip(text, 0), "", ""
-    value, _ = DECODER.raw_decode(text, at)
     for step in steps:
         if isinstance(value, list) and isinstance(step, int) and step < len(value):
             name += f"[{step}]"
