@@ -13,6 +13,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -593,3 +594,16 @@ def test_what_became_of_a_fetched_model_is_seen(folder: Path, tmp_path: Path, mo
     ):
         (mine / zoo.MADE).write_text(json.dumps(said))
         assert zoo.changes("mine") == changed, said
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [('"dropout": 0.1', True), ('"dropout":1.0', True), ('"dropout": null', False), ('"dropout": 0.0', False)],
+)
+def test_a_tokenizer_that_draws_at_random_is_refused(tiny_model, tmp_path, said, refused):
+    """Its prompts were other tokens in each run, under one key."""
+    folder = tmp_path / "drawn"
+    shutil.copytree(tiny_model, folder)
+    (folder / "tokenizer.json").write_text(f'{{"model": {{"type": "BPE", {said}, "vocab": {{"dropout": 10}}}}}}')
+    with pytest.raises(UserError, match="splits texts at random") if refused else nullcontext():
+        identity(folder, remember=False)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import time
 from pathlib import Path
 
 from dormouse.errors import UserError
-from dormouse.files import replaced, sha256
+from dormouse.files import read_whole, replaced, sha256
 from dormouse.json_files import json_text, read_json
 from dormouse.lm.folders import check_folder, describing, home, weights_in
 
+DROPOUT = re.compile(rb'"dropout"\s*:\s*([0-9]+\.[0-9]*[1-9][0-9]*|[1-9][0-9]*\.[0-9]*)')
+"""Of a tokenizer, where it is none of 0: a word of that name in a vocabulary has a whole number."""
 A_MOMENT = 2_000_000_000
 """Nanoseconds after which a file that is changed again has another time of change, on any file system."""
 
@@ -35,9 +38,10 @@ def checksums(folder: Path, remember: bool = True) -> dict[str, str]:
     """The checksums of the weights, configuration and tokenizer in a model folder, by name, as `identity` finds them.
 
     Raises:
-        UserError: see `check_folder`.
+        UserError: see `check_folder`; or its tokenizer draws at random.
     """
     files = [*check_folder(folder), *describing(folder)]
+    _refuse_dropout(folder / "tokenizer.json")
     memo_path = home() / "models" / "identities.json"
     try:
         memo = read_json(memo_path, dict[str, str])
@@ -55,6 +59,19 @@ def checksums(folder: Path, remember: bool = True) -> dict[str, str]:
             memo_path.parent.mkdir(parents=True, exist_ok=True)
             replaced(memo_path, json_text({at: found for at, found in memo.items() if _is_state(at)}))
     return sums
+
+
+def _refuse_dropout(tokenizer: Path) -> None:
+    """
+    Raises:
+        UserError: it merges at random, as for training some do: the same text would be other tokens each time.
+    """
+    with contextlib.suppress(OSError):  # there need not be one
+        if found := DROPOUT.search(read_whole(tokenizer)):
+            raise UserError(
+                f"the tokenizer in {tokenizer} splits texts at random (dropout {found[1].decode()})",
+                'say "dropout": null there: that is for training, and no number could be made twice',
+            )
 
 
 def _state(path: Path) -> str:
