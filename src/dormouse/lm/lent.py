@@ -69,7 +69,7 @@ def mark_of(lm: LM) -> Mark:
 
 def files_of(model: ModelRef) -> dict[Path, tuple[int, ...]]:
     """What changes when somebody writes into the folders of a model, by file."""
-    found = {}
+    found: dict[Path, tuple[int, ...]] = {}
     for path in chain.from_iterable(folder.rglob("*") for folder in model.folders):
         with suppress(OSError):  # deleted meanwhile
             if path.is_file():
