@@ -266,6 +266,20 @@ def test_the_times_say_so_too_where_records_do_not(reached: str, verdicts: list[
     assert found == verdicts
 
 
+@pytest.mark.parametrize("organism", ["a", "b"])
+def test_times_of_which_both_reached_their_budget_have_no_ratio_and_no_bound(organism: str) -> None:
+    """Of one seed of the arm, or of another arm. All was paid for then, and the study ended in a traceback."""
+    text = HALF.replace("COMPARE", "relearning_ratio").replace("AGAINST", "1").replace("DIRECTION", "less")
+    study, numbers = parse_study(text), Numbers()
+    for name in ("relearning_steps", "relearning_clean_steps"):
+        sample = Sample(name, "test", ("repeat 0",), (32.0,), "number", censored_at=32.0)
+        numbers.add_arms("micro-60k", {(organism, "sft", 40, name, "test", None): [SeedSample(5, True, sample)]})
+    for seed in study.seeds[:5]:
+        made = Record("a", "sft", 40, "relearning_ratio", "test", seed, 0.3 + 0.01 * seed, 0, 1, 3, False)
+        numbers.add_records([replace(made, model="micro-60k")])
+    assert answer_claims(Design(study), numbers)[0].seeds == study.seeds[:5]
+
+
 def test_a_set_up_whose_effect_is_a_bound_does_not_surely_turn() -> None:
     text = HALF.replace("COMPARE", "relearning_ratio").replace("AGAINST", "0.4").replace("DIRECTION", "less")
     text = text.replace("direction: less", "direction: less, family: [intervention]")

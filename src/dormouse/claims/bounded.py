@@ -28,11 +28,10 @@ def settled(asked: ClaimEvidence) -> ClaimEvidence:
     boundary = -claim.margin if claim.direction == "less" else claim.margin
     below = found.value < boundary
     far, worse = asked.constant + 2 * boundary - found.value, max if below else min
-    values = dict(asked.numbers.values)
-    for key, seeds in (asked.numbers.lower if below else asked.numbers.upper).items():
-        if key[4] == claim.compare:
-            items = {seed: values[key][seed][0] for seed in seeds}
-            values[key] = values[key] | {s: (items[s], (worse(far, values[key][s][1][0]),)) for s in seeds}
+    values, bounds = dict(asked.numbers.values), asked.numbers.lower if below else asked.numbers.upper
+    for key, known in asked.numbers.values.items():
+        if key[4] == claim.compare and (seeds := bounds.get(key, set()) & known.keys()):  # a bound may have no value
+            values[key] = {**known, **{s: (known[s][0], (worse(far, known[s][1][0]),)) for s in seeds}}
     worst = ClaimEvidence(asked.design, asked.pairing, replace(asked.numbers, values=values)).test
     if worst and worst.verdict == test.verdict:
         asked.test, asked.settled = worst, True
