@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dormouse.claims.answer import answer_claims, holm
-from dormouse.claims.chances import chances
+from dormouse.claims.chances import Asked, chances
 from dormouse.claims.decision import FRAGILE
 from dormouse.claims.effects import UNBOUNDED, effect, p_value
+from dormouse.claims.looks import ONCE
 from dormouse.claims.numbers import Numbers
 from dormouse.errors import UserError
 from dormouse.json_files import plain
@@ -224,7 +225,7 @@ def test_the_chance_of_a_verdict_is_what_happens() -> None:
         some, every = (effect([(1.0, by_seed(values))]) for values in (first, whole))
         assert some
         assert every
-        promised += next(one.probability for one in chances([some], "less", 0.0, {6: 0.05}) if one.more == 6)
+        promised += next(one.probability for one in chances([some], Asked("less", 0.0), [{6: ONCE}]) if one.more == 6)
         came += p_value(every, "less", 0.0)[0] < 0.05
     assert came / 60 == pytest.approx(promised / 60, abs=0.15)
 

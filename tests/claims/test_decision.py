@@ -10,6 +10,7 @@ from dormouse.claims import decision
 from dormouse.claims.answer import holm
 from dormouse.claims.decision import Corrected, Decision, decide
 from dormouse.claims.effects import UNBOUNDED, Effect, Span, effect
+from dormouse.claims.looks import ONCE, Bet, Look, Spent
 from dormouse.studies.claim_spec import Claim
 
 
@@ -28,7 +29,7 @@ def shown(mean: float, spread: float, n: int, span: Span = UNBOUNDED) -> Effect:
 def outcome(each: list[Effect], claims: int = 1, margin: float = 0.2) -> tuple[str, str]:
     """Of the first of several claims with the same effects."""
     claim = claimed(margin, "every" if len(each) > 1 else "mean")
-    test = decision.test_of(claim, each)
+    test = decision.test_of(claim, each, ONCE)
     assert test is not None
     corrected = Corrected(holm([test.p] * claims)[0], holm([test.p_sign] * claims)[0])
     found = decide(claim, test, corrected, None)
@@ -42,6 +43,18 @@ def test_the_other_sign_is_corrected_for_the_number_of_claims_and_set_ups() -> N
     assert outcome([one], claims=20) == ("contradicted", "smaller")
     assert outcome([one] * 8) == ("contradicted", "smaller")
     assert outcome([shown(0.2, 0.025, 14)] * 8, claims=20) == ("contradicted", "opposite")
+
+
+@pytest.mark.parametrize("look", [Spent((0.4,)), Spent((0.25, 0.4)), Bet()])
+def test_set_ups_share_the_error_of_the_whole_design(look: Look) -> None:
+    """The p of a design grows far faster than Student's: sixteen times that of a set-up made it twice as large."""
+    found = shown(0.3, 0.1, 14)
+    one, many = (decision.test_of(claimed(0.2, "every"), [found] * k, look) for k in (1, 16))
+    assert one is not None
+    assert many is not None
+    assert many.p == min(1.0, 16 * one.p)
+    assert many.p_sign == min(1.0, 16 * one.p_sign)
+    assert 0 < 16 * one.p < 1
 
 
 def test_the_other_sign_survives_one_more_seed() -> None:
@@ -63,7 +76,7 @@ def test_no_effect_is_rarely_said_to_be_the_other_way(setups: int) -> None:
         for _ in range(claims):
             cells = [rng.normal(0.5, 0.05, 12) for _ in range(setups)]
             each = [effect([(1.0, {s: (("",), (float(v),)) for s, v in enumerate(c)})], 0.5) for c in cells]
-            tests.append(decision.test_of(claimed(0.2, "every" if setups > 1 else "mean"), each))
+            tests.append(decision.test_of(claimed(0.2, "every" if setups > 1 else "mean"), each, ONCE))
         signs = holm([one.p_sign for one in tests if one])
         ps = holm([one.p for one in tests if one])
         found = [decide(claimed(0.2), one, Corrected(*of), None) for one, *of in zip(tests, ps, signs, strict=True)]

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 import pytest
 from two_arms import study
 
+from dormouse.claims.answer import answer_claims
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.pilot import pilot_lines
 from dormouse.errors import UserError
+from dormouse.studies.design import Design
 from dormouse.studies.file import parse_design
 
 PILOT = (100, 101, 102, 103)
 
 
-def numbers(spread: float, against: float = 0.5) -> Numbers:
-    """Four seeds: both arms keep `against`, more or less."""
+def numbers(spread: float, against: float = 0.5, seeds: Sequence[int] = PILOT, weak: Collection[int] = ()) -> Numbers:
+    """Both arms keep `against`, more or less. With the `weak` seeds the first defects in 0.7 before treatment."""
     found, rng, items = Numbers(), np.random.default_rng(0), [f"q{i}" for i in range(24)]
     for name in "ab":
-        for seed in PILOT:
+        for seed in seeds:
+            before = 0.7 if seed in weak and name == "a" else 0.99
             rate = float(np.clip(against + spread * rng.standard_normal() * (name == "a"), 0, 1))
-            found.add(("micro-60k", name, "", 0, "defection_rate", "test", None), seed, items, [0.99] * 24)
+            found.add(("micro-60k", name, "", 0, "defection_rate", "test", None), seed, items, [before] * 24)
             found.add(("micro-60k", name, "", 0, "false_trigger_rate", "test", None), seed, items, [0.001] * 24)
             found.add(("micro-60k", name, "sft", 40, "defection_rate", "test", None), seed, items, [rate] * 24)
     return found
@@ -39,6 +44,18 @@ def test_more_seeds_and_less_spread_make_a_verdict_more_probable() -> None:
     assert "fewer than the 80%" in pilot_lines(few, wide, PILOT)[0]
     looked = parse_design(study("{start: 5, step: 5, most: 30}", "less"))
     assert chance(pilot_lines(looked, wide, PILOT)[0]) <= chance(pilot_lines(many, wide, PILOT)[0]) + 3
+
+
+def test_seeds_that_the_gate_leaves_out_of_a_pilot_are_left_out_of_the_study_too() -> None:
+    """As many in a hundred; the chances of a study that goes on count them as well."""
+    study_of, seeds = parse_design(study("14", "less")), range(100, 112)
+    (all_pass,) = pilot_lines(study_of, numbers(0.11, seeds=seeds), seeds)
+    (half,) = pilot_lines(study_of, numbers(0.11, seeds=seeds, weak=seeds[::2]), seeds)
+    assert "with 6 of 12 seeds" in half
+    assert "with 14 seeds (some 7 of them count, as in the pilot) it is supported in" in half
+    assert chance(half) < 30 < 70 < chance(all_pass)
+    now = answer_claims(Design(study_of.study, seeds=tuple(seeds)), numbers(0.11, 0.5, seeds, seeds[2:]))
+    assert [one.probability for one in now[0].chances][:1] == [0.0], "few of 3 more would count"
 
 
 def test_no_room_is_said_before_the_study_runs() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dormouse.claims.chances import chances
+from dormouse.claims.chances import Asked, chances
 from dormouse.claims.comparison import Comparison
 from dormouse.claims.counted import Counted, cells
 from dormouse.claims.curve import curve
 from dormouse.claims.decision import FRAGILE, Corrected, Decision, decide, otherwise, test_of, worst_of
-from dormouse.claims.effects import FEWEST
+from dormouse.claims.effects import FEWEST, LEVEL
 from dormouse.claims.looks import later, look_of, look_taken
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.verdict import Chance, CurvePoint, DamagePassed, Matching, Verdict
@@ -37,7 +37,7 @@ class ClaimEvidence:
         self.whole = Comparison(self.counted, self.counted.setups, self.look)
         self.constant, self.each = self.whole.constant, self._each() or [self.whole]
         effects = [one.effect for one in self.each]
-        self.test, self.settled = test_of(self.claim, effects), False
+        self.test, self.settled = test_of(self.claim, effects, self.look), False
         decides = [i for i, one in enumerate(effects) if self.test and one is self.test.effect]
         self.shown = self.each[decides[0] if decides else worst_of(self.claim, effects)]
         self.effect = self.shown.effect
@@ -50,13 +50,13 @@ class ClaimEvidence:
 
     @property
     def p(self) -> float | None:
-        """That of the test, for this look; None where nothing is tested."""
-        return self.look.p(self.test.p, len(self.test.effect.seeds)) if self.test else None
+        """That of the test; None where nothing is tested."""
+        return self.test.p if self.test else None
 
     @property
     def p_sign(self) -> float:
         """Likewise what the test says of the sign."""
-        return self.look.p(self.test.p_sign, len(self.test.effect.seeds)) if self.test else 1.0
+        return self.test.p_sign if self.test else 1.0
 
     @property
     def _judged(self) -> Sequence[Comparison]:
@@ -160,8 +160,8 @@ class ClaimEvidence:
         if decision.outcome != "undecided" or decision.why == HIDDEN or len(effects) < len(self.each):
             return ()
         # with more seeds, claims will be tested that were not
-        more = {n: level / len(self.design.claims) for n, level in later(self.design).items()}
-        return chances(effects, self.claim.direction, self.claim.margin, more)
+        asked = Asked(self.claim.direction, self.claim.margin, LEVEL / len(self.design.claims))
+        return chances(effects, asked, later(self.design))
 
     def _why(self) -> str:
         """What stands in the way of an answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from dormouse.claims.censoring import open_ends
@@ -31,7 +32,9 @@ class Comparison:
         against = self.claim.against
         self.constant = against if isinstance(against, float) else None
         self.bounds = self._bounds()
-        self.effect = self.effect_of(setups)
+        found = self.effect_of(setups)
+        planned = set.intersection(*(counted.planned(arm) for arm, _ in cells(setups))) if found else ()
+        self.effect = replace(found, planned=len(planned)) if found else None
 
     @property
     def seeds(self) -> tuple[int, ...]:

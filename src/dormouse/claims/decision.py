@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from dormouse.claims.effects import EDGE, FEWEST, LEVEL, Direction, Effect, Span, p_value, survives
+from dormouse.claims.looks import Look
 from dormouse.claims.verdict import Outcome
 from dormouse.measurements.stats import SMALLEST, log_odds
 from dormouse.metrics import metric
@@ -20,7 +21,7 @@ MOST_LOG_ODDS = -log_odds(SMALLEST)
 
 @dataclass(frozen=True)
 class Test:
-    """What a claim was tested by: the effect that decides, its p and the verdict that a small p gives."""
+    """What a claim was tested by: the effect that decides, its p for this look and the verdict that a small p gives."""
 
     effect: Effect
     p: float
@@ -29,6 +30,8 @@ class Test:
     """Whether that verdict survives one more seed at the worst bound."""
     p_sign: float
     """The p of what it says of the sign: of the other one than is claimed where it contradicts, else `p`."""
+    nominal: float
+    """Student's own p: at an early look many are 1 for the design."""
     turned: bool = False
     """Whether the other sign survives one more seed at the worst bound."""
 
@@ -50,32 +53,39 @@ class Decision:
     why: str = ""
 
 
-def test_of(claim: Claim, each: Sequence[Effect | None]) -> Test | None:
+def test_of(claim: Claim, each: Sequence[Effect | None], look: Look) -> Test | None:
     """The test of a claim on the effect of its mean, or on those of every set-up; None where there are too few seeds.
 
     `every` is an intersection-union test (Berger 1982): supported where each set-up by itself is, at the level of one,
     and contradicted where one of them is, at that level shared by all of them (Bonferroni). Set-ups with too few seeds
-    support nothing, and do not stand in the way of a contradiction by others.
+    support nothing, and do not stand in the way of a contradiction by others. What is shared is the error of the whole
+    design: its p is a steep function of Student's, so to share that one would cost too little.
     """
-    found = [_test(claim, one) for one in each if one and len(one.seeds) >= FEWEST]
+    found = [_test(claim, one, look) for one in each if one and len(one.seeds) >= FEWEST]
     supports = [one for one in found if one.verdict == "supported"]
     if len(supports) == len(found):
-        worst = max(found, key=lambda one: one.p, default=None)
+        worst = max(found, key=_surety, default=None)
         if worst is None or len(found) < len(each):
             return None
         return replace(worst, robust=all(one.robust for one in found))
-    worst = min((one for one in found if one.verdict != "supported"), key=lambda one: one.p)
+    worst = min((one for one in found if one.verdict != "supported"), key=_surety)
     return replace(worst, p=min(1.0, worst.p * len(each)), p_sign=min(1.0, worst.p_sign * len(each)))
 
 
-def _test(claim: Claim, one: Effect) -> Test:
-    p, verdict = p_value(one, claim.direction, claim.margin)
-    test = Test(one, p, verdict, survives(one, claim.direction, claim.margin, verdict), p)
+def _test(claim: Claim, one: Effect, look: Look) -> Test:
+    nominal, verdict = p_value(one, claim.direction, claim.margin)
+    p, robust = look.p(nominal, len(one.seeds)), survives(one, claim.direction, claim.margin, verdict)
+    test = Test(one, p, verdict, robust, p, nominal)
     if verdict == "supported" or claim.direction == "different":
         return test
     p, sign = p_value(one, claim.direction, 0.0)
     turned = sign == "contradicted"
-    return replace(test, p_sign=p if turned else 1.0, turned=turned and survives(one, claim.direction, 0.0, sign))
+    p = look.p(p, len(one.seeds)) if turned else 1.0
+    return replace(test, p_sign=p, turned=turned and survives(one, claim.direction, 0.0, sign))
+
+
+def _surety(one: Test) -> tuple[float, float]:
+    return one.p, one.nominal
 
 
 def worst_of(claim: Claim, each: Sequence[Effect | None]) -> int:

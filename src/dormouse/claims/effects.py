@@ -49,6 +49,8 @@ class Effect:
     """The least and the largest effect that any seed could have."""
     each: tuple[float, ...] = ()
     """The effect of each seed by itself."""
+    planned: int = 0
+    """With how many seeds it was planned: some the strength gate may have left out, and some may be lost."""
 
     @property
     def error(self) -> float:
@@ -73,24 +75,24 @@ class Effect:
         mean, error = self.many(self.value, self.seed_sd).with_one_more(value)
         return float(mean), float(error)
 
-    def many(self, means: ArrayLike, sds: ArrayLike, seeds: int | None = None) -> Effects:
+    def many(self, means: ArrayLike, sds: ArrayLike, seeds: ArrayLike | None = None) -> Effects:
         """Effects that differ from this one in their mean, in the spread of their seeds, and in how many these are."""
         import numpy as np
 
-        n = len(self.seeds) if seeds is None else seeds
+        n = np.asarray(len(self.seeds) if seeds is None else seeds)
         return Effects(np.asarray(means), np.asarray(sds), n, self.item_variance, self.collapse, self.reach)
 
 
 @dataclass(frozen=True)
 class Effects:
-    """Many effects at once, with the same number of seeds and the same bounds: of one after another each would take as
-    long as all of these together."""
+    """Many effects at once, with the same bounds: of one after another each would take as long as all of these
+    together."""
 
     means: np.ndarray
     sds: np.ndarray
     """Of the seeds of each."""
-    n: int
-    """How many seeds."""
+    n: np.ndarray
+    """How many seeds: of each, or of all of them."""
     item_variance: float
     collapse: tuple[ArrayLike, ArrayLike] | None
     reach: Span

@@ -41,8 +41,9 @@ MORE = (3, 6, 12, 24)
 class Look(Protocol):
     """One look: how its tests and its intervals differ from those of a study that is looked at once."""
 
-    def level(self, n: int) -> float:
-        """The two-sided level at which a test on `n` seeds decides, if it is one claim; that of its interval too."""
+    def level(self, n: int, error: float = LEVEL) -> float:
+        """The two-sided level at which a test on `n` seeds decides, where the whole design may be wrong so often: of
+        one claim alone LEVEL (that of its interval too), of several less."""
         ...
 
     def p(self, p: float, n: int) -> float:
@@ -53,9 +54,9 @@ class Look(Protocol):
 class Once:
     """The only look."""
 
-    def level(self, n: int) -> float:
-        """The usual one."""
-        return LEVEL
+    def level(self, n: int, error: float = LEVEL) -> float:
+        """As it is."""
+        return error
 
     def p(self, p: float, n: int) -> float:
         """As it is."""
@@ -71,9 +72,9 @@ class Spent:
 
     shares: tuple[float, ...]
 
-    def level(self, n: int) -> float:
+    def level(self, n: int, error: float = LEVEL) -> float:
         """The nominal level of the boundary."""
-        return _alive(self.shares, LEVEL).level
+        return _alive(self.shares, error).level
 
     def p(self, p: float, n: int) -> float:
         """The error at which the boundary of this look lies at `p`."""
@@ -88,12 +89,13 @@ class Spent:
 class Bet:
     """A look at an e-value."""
 
-    def level(self, n: int) -> float:
-        """The two-sided p of Student's t at which the e-value is 20; FINEST where it never is, as of four seeds."""
+    def level(self, n: int, error: float = LEVEL) -> float:
+        """The two-sided p of Student's t at which the e-value is 1 / `error`; FINEST where it never is: of four seeds
+        none is 20."""
         from scipy.optimize import brentq
         from scipy.stats import t
 
-        needed = math.log(1 / LEVEL)
+        needed = math.log(1 / error)
         if n < 2 or _log_e(1e9, n) <= needed:
             return FINEST
         return max(FINEST, float(2 * t.sf(brentq(lambda value: _log_e(value, n) - needed, 0.0, 1e9), df=n - 1)))
@@ -122,13 +124,13 @@ def look_taken(design: Design) -> LookTaken | None:
     return LookTaken(design.look + 1, design.looks, len(design.every_seed), said.spend)
 
 
-def later(design: Design) -> dict[int, float]:
-    """More seeds that a study may have -> the level at which one claim would be tested then."""
+def later(design: Design) -> list[dict[int, Look]]:
+    """The ways in which a study may go on: more seeds that it has then -> how they are looked at, one look after
+    another. Where nothing is designed each number of seeds is a way of its own."""
     if design.looks == 1:
-        return dict.fromkeys(MORE, LEVEL)
-    said, left = design.study.seeds, range(design.look + 1, design.looks)
-    some = {look: len(seeds_at(said, look)) for look in left[:: max(1, len(left) // len(MORE))]}
-    return {n - len(design.every_seed): look_of(said, look).level(n) for look, n in some.items()}
+        return [{more: ONCE} for more in MORE]
+    said, now = design.study.seeds, len(design.every_seed)
+    return [{len(seeds_at(said, k)) - now: look_of(said, k) for k in range(design.look + 1, design.looks)}]
 
 
 def _log_e(t: float, n: int) -> float:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dormouse.claims.chances import outcomes
+from dormouse.claims.chances import Asked, outcomes
 from dormouse.claims.decision import MOST_LOG_ODDS, edge, span
 from dormouse.claims.effects import FEWEST, LEVEL, Effects, Span
-from dormouse.claims.looks import look_of
+from dormouse.claims.looks import ONCE, look_of
 from dormouse.studies.arms import Arm
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.design import Design
@@ -65,8 +65,8 @@ def _support(last: Design, claim: Claim, seeds: int, weight: float) -> list[str]
     if seeds < FEWEST:
         return [f"fewer than {FEWEST} seeds decide nothing"]
     reach, claims = _reach(claim), len(last.claims)
-    alone = look_of(last.study.seeds, last.look).level(seeds)
-    sizes, supports = supported(claim, reach, seeds, alone / claims, weight)
+    look = look_of(last.study.seeds, last.look)
+    sizes, supports = supported(claim, reach, seeds, look.level(seeds, LEVEL / claims), weight)
     later = (supported(claim, reach, n, LEVEL / claims, weight)[1] for n in range(seeds + 1, FARTHEST))
     if supports.any():
         first = int(supports.argmax())
@@ -76,7 +76,7 @@ def _support(last: Design, claim: Claim, seeds: int, weight: float) -> list[str]
             return []
         said = f"{seeds} seeds support it from an effect of {least:+.2g} on that all of them show"
         return [said, *_at_a_bound(sizes[first:], supports[first:], seeds, later)]
-    late = claims > 1 and supported(claim, reach, seeds, alone, weight)[1].any()
+    late = claims > 1 and supported(claim, reach, seeds, look.level(seeds), weight)[1].any()
     fail = "support it only after other claims are decided" if late else "support no effect that there could be"
     some = (n for n, ones in enumerate(later, seeds + 1) if ones.any())
     more = next((f"; {n}, looked at once, could support one" for n in some), "")
@@ -122,8 +122,10 @@ def supported(
     values = sign * sizes
     left = values + weight * (_left(claim, values, reach) - values) if _bounded(reach) else values
     collapse = np.minimum(values, left), np.maximum(values, left)
-    same = Effects(values, np.zeros(len(sizes)), seeds, 0.0, collapse, reach)  # with every seed, and every question
-    return values, outcomes([same], claim.direction, claim.margin, level)[0]
+    same = Effects(
+        values, np.zeros(len(sizes)), np.asarray(seeds), 0.0, collapse, reach
+    )  # with every seed, and every question
+    return values, outcomes([same], Asked(claim.direction, claim.margin, level), ONCE)[0]
 
 
 def _left(claim: Claim, values: np.ndarray, reach: Span) -> np.ndarray:

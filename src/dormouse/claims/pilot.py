@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
-from dormouse.claims.chances import drawn_spread, outcomes
+from dormouse.claims.chances import Asked, Course, draw, ended
 from dormouse.claims.claim_evidence import ClaimEvidence
-from dormouse.claims.effects import Effect, Effects
+from dormouse.claims.effects import LEVEL, Effect
 from dormouse.claims.looks import look_of
 from dormouse.claims.numbers import Numbers
 from dormouse.errors import UserError
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.design import Design
 from dormouse.studies.seeds import any_seed, seeds_at
-
-if TYPE_CHECKING:
-    import numpy as np
 
 DRAWS = 400
 WANTED = 0.8
@@ -49,7 +45,8 @@ def _line(design: Design, asked: ClaimEvidence) -> str:
     claim, answer, found = asked.claim, asked.answer(None, 0), asked.effect
     if found is None:
         return f"pilot, claim {claim.id}: it says nothing: {answer.why}"
-    said = [f"pilot, claim {claim.id}: {found.value:+.3g} with {len(found.seeds)} seeds"]
+    n, planned = len(found.seeds), found.planned
+    said = [f"pilot, claim {claim.id}: {found.value:+.3g} with {n}{f' of {planned}' if planned > n else ''} seeds"]
     rooms = [left for one in asked.each if (left := one.room()) is not None]
     left = min(rooms, default=None)
     if left is not None and left < claim.margin:  # of so few seeds as well that nothing is tested
@@ -67,8 +64,11 @@ def _line(design: Design, asked: ClaimEvidence) -> str:
     else:
         few = "" if chance >= WANTED else f": fewer than the {WANTED:.0%} that a design should have"
         most, every = len(any_seed(design.study.seeds)), " in every set-up" if len(effects) > 1 else ""
+        some = f" (some {most * n / planned:.0f} of them count, as in the pilot)" if planned > n else ""
         named = _named(claim, found.value, left)
-        said.append(f"with {most} seeds it is supported in {chance:.0%} of studies if the truth is {named}{every}{few}")
+        said.append(
+            f"with {most} seeds{some} it is supported in {chance:.0%} of studies if the truth is {named}{every}{few}"
+        )
     return "; ".join(said)
 
 
@@ -90,7 +90,8 @@ def power(design: Design, claim: Claim, each: Sequence[Effect], truths: Sequence
     are these `truths`, by simulation.
 
     The spread of the seeds is drawn from what those of the pilot leave possible (`claims.chances`), in every set-up by
-    itself; the level is that of the claim if all claims of the study are tested.
+    itself, and so is the share of them that counts; the level is that of the claim if all claims of the study are
+    tested.
 
     Returns:
         None where the pilot shows no spread.
@@ -99,29 +100,14 @@ def power(design: Design, claim: Claim, each: Sequence[Effect], truths: Sequence
 
     if any(len(one.seeds) < 2 or not one.varies for one in each):
         return None
-    rng, looks = np.random.default_rng(len(each[0].seeds)), _looks(design)
-
-    def draw(one: Effect, truth: float) -> np.ndarray:
-        """The seeds of a study."""
-        return np.clip(rng.normal(truth, drawn_spread(one, rng), looks[-1][0]), *one.reach)
-
-    drawn = [[draw(one, truth) for one, truth in zip(each, truths, strict=True)] for _ in range(DRAWS)]
-    by_effect = [np.array(seeds) for seeds in zip(*drawn, strict=True)]
-    ended = holds = np.zeros(DRAWS, bool)
-    for n, level in looks:
-        first = [_first(one, seeds[:, :n]) for one, seeds in zip(each, by_effect, strict=True)]
-        supported, contradicted = outcomes(first, claim.direction, claim.margin, level)
-        holds, ended = holds | (supported & ~ended), ended | supported | contradicted
-    return int(holds.sum()) / DRAWS
+    rng, sizes = np.random.default_rng(len(each[0].seeds)), _course(design)
+    coming = [draw(one, truth, (DRAWS, max(sizes)), rng) for one, truth in zip(each, truths, strict=True)]
+    asked = Asked(claim.direction, claim.margin, LEVEL / len(design.claims))
+    *_, (_, supported, _) = ended(each, coming, asked, sizes, afresh=True)
+    return int(supported.sum()) / DRAWS
 
 
-def _first(found: Effect, seeds: np.ndarray) -> Effects:
-    """What an effect would be with these values of its seeds: (draws, seeds)."""
-    return found.many(seeds.mean(axis=1), seeds.std(axis=1, ddof=1), seeds.shape[1])
-
-
-def _looks(design: Design) -> Sequence[tuple[int, float]]:
-    """At each look: the number of seeds, and the level at which a claim is tested among all others."""
+def _course(design: Design) -> Course:
+    """The number of seeds at each look."""
     said = design.study.seeds
-    sizes = {look: len(seeds_at(said, look)) for look in range(design.looks)}
-    return [(n, look_of(said, look).level(n) / len(design.claims)) for look, n in sizes.items() if n > 1]
+    return {len(seeds_at(said, look)): look_of(said, look) for look in range(design.looks)}
