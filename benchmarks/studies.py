@@ -220,7 +220,7 @@ def some_claims(rng: random.Random) -> dict[str, Any]:
     said |= {"family": tuple(curve[0].chosen), "gate": None, "gate_pairs": 0, "before": None, "censored": None}
     said |= dict.fromkeys(("arms", "alone", "missing", "left_out", "weak", "thin", "budgets", "open_ends"), ())
     said |= {"damage": None, "damaged": (), "damage_passed": DamagePassed((), None, ()), "look": None}
-    said |= {"quantifier": "mean", "contradiction": ""}
+    said |= {"quantifier": "mean", "contradiction": "", "remedy": "seeds"}
     said |= dict.fromkeys(("otherwise", "others_possible", "room", "matching", "adjusted"))
     answers = tuple(
         Verdict(id=f"claim-{i}", curve=curve, at_budget=Sides(None, None), **said, **effect(rng.uniform(-0.3, 0.3)))

@@ -92,6 +92,10 @@ def test_a_set_up_that_is_not_counted_supports_nothing(case: str) -> None:
     said = answer(found)
     assert said.verdict == "undecided"
     assert said.why.endswith("of these does not: a + sft on micro-250k")
+    assert said.chances == (), "no number of seeds decides it: it was told that 100 % would"
+    assert said.remedy == ("perhaps seeds" if case == "thin" else "none")
+    (pilot,) = pilot_lines(parse_design(STUDY.replace("SEEDS", "[20, 21, 22, 23, 24]")), found, range(6))
+    assert pilot.endswith("not counted: a + sft on micro-250k, and without these it is undecided at best")
     assert answer(found, quantifier="mean").verdict == "supported", "what counts says so"
     turned = answer(numbers(lambda m, o, s: None if m == MODELS[1] else {"a": 0.7, "b": 0.3}[o]))
     assert turned.verdict == "contradicted", "one set-up is enough"

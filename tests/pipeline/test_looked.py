@@ -28,8 +28,11 @@ class Told:
         self.said.append(text)
 
 
+REMEDIES = {"undecided": "seeds", "not comparable": "perhaps seeds"}
+
+
 def answer(verdict: str) -> Any:
-    return SimpleNamespace(id="c", verdict=verdict)
+    return SimpleNamespace(id="c", verdict=verdict, remedy=REMEDIES.get(verdict, "none"))
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,7 @@ def answer(verdict: str) -> Any:
         (["undecided", "supported"], [2, 4]),
         (["not comparable", "contradicted"], [2, 4]),
         (["no room"], [2]),
+        (["undecided for ever"], [2]),
         (["undecided", "undecided", "undecided"], [2, 4, 6]),
     ],
 )

@@ -40,6 +40,7 @@ def claim(**changes: Any) -> dict[str, Any]:
         "family": ["intervention.lr", "model"],
         "verdict": "supported",
         "why": "",
+        "remedy": "none",
         "effect": -0.32,
         "low": -0.41,
         "high": -0.22,
@@ -90,6 +91,7 @@ UNDECIDED = claim(
     id="open",
     verdict="undecided",
     why="the effect is too close to the margin for so few seeds",
+    remedy="seeds",
     effect=-0.12,
     low=-0.4,
     high=0.16,
@@ -291,7 +293,7 @@ def test_many_setups_and_one_are_drawn(tmp_path: Path, about: dict[str, Any]) ->
         assert (tmp_path / f"{n}.png").stat().st_size > 2000
 
 
-OURS = ("verdict", "direction", "test", "turns", "quantifier", "contradiction")
+OURS = ("verdict", "remedy", "direction", "test", "turns", "quantifier", "contradiction")
 """Keys of which a page believes no word but those that it knows."""
 
 

@@ -203,8 +203,8 @@ def test_what_is_wrong_and_where_is_said(verdicts: Verdicts, change: dict[str, A
 
 
 def test_a_newer_version_is_refused(verdicts: Verdicts) -> None:
-    with pytest.raises(UserError, match="version holds 7, where 6 is wanted"):
-        answered({VERDICTS: plain(verdicts) | {"version": 7}})
+    with pytest.raises(UserError, match="version holds 8, where 7 is wanted"):
+        answered({VERDICTS: plain(verdicts) | {"version": 8}})
 
 
 @pytest.mark.parametrize("said", [3, [], {}, {"answers": 3}, {"answers": [3]}, {"stamp": {}, "answers": []}])
@@ -229,10 +229,10 @@ def test_foreign_words_are_no_verdicts_and_inert_in_the_message(verdicts: Verdic
 
 
 NEW = {"look", "quantifier", "contradiction", "chances", "others_possible", "room", "matching", "adjusted"}
-SEEDS = {"otherwise", "damage_passed"}
-"""What version 6 says of single seeds."""
+SEEDS = {"otherwise", "damage_passed", "remedy"}
+"""What versions 6 and 7 say of seeds."""
 NEW |= {"damage", "damaged", "open_ends"} | SEEDS
-"""What versions 2 to 6 say that version 1 did not. It has no `seeds_needed` any more."""
+"""What versions 2 to 7 say that version 1 did not. It has no `seeds_needed` any more."""
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)

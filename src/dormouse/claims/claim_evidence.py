@@ -14,6 +14,7 @@ from dormouse.claims.effects import FEWEST, LEVEL
 from dormouse.claims.looks import later, look_of, look_taken
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.verdict import Chance, CurvePoint, DamagePassed, Matching, Verdict
+from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
 from dormouse.studies.pairing import Pairing
 
@@ -68,17 +69,23 @@ class ClaimEvidence:
         found = (one.matching for one in self._judged)
         return next((one for one in found if one and not one.overlap), self.shown.matching)
 
+    @property
+    def lacks(self) -> list[Arm]:
+        """The arms that a claim about every set-up speaks of and that are not counted: without them nothing supports
+        it."""
+        return self.counted.uncounted() if self.claim.quantifier == "every" else []
+
     def _decision(self, corrected: Corrected | None, matched: Matching | None, left: float | None) -> Decision:
         if self.effect and matched and not matched.overlap:
-            return Decision("not comparable", why=UNMATCHED)
+            return Decision("not comparable", why=UNMATCHED, remedy="perhaps seeds")
         decision = decide(self.claim, self.test, corrected, left)
         would = self.test.verdict if self.test and decision.why == FRAGILE else decision.outcome
         if not self.settled and any(one.hides(would) for one in self._judged):  # see `bounded`
-            return Decision("undecided", why=HIDDEN)
-        if decision.outcome == "supported" and self.claim.quantifier == "every" and (out := self.counted.uncounted()):
-            return Decision(
-                "undecided", why=f"it holds in every set-up that counts, but of these does not: {', '.join(out)}"
-            )
+            return Decision("undecided", why=HIDDEN, remedy="perhaps seeds")
+        if decision.outcome == "supported" and (out := self.lacks):
+            named = ", ".join(map(self.counted.named, out))
+            why = f"it holds in every set-up that counts, but of these does not: {named}"
+            return Decision("undecided", why=why, remedy="perhaps seeds" if {*out} <= {*self.counted.thin} else "none")
         if decision.outcome == "undecided" and not decision.why:
             return replace(decision, why=self._why())
         return decision
@@ -87,9 +94,8 @@ class ClaimEvidence:
         """The verdict by p-values that were `corrected` for so many `comparisons` (None: nothing was tested)."""
         claim, found, counted, shown = self.claim, self.effect, self.counted, self.shown
         left, matched = shown.room(), self._matched()
-        decision = self._decision(corrected, matched, left)
-        turned = otherwise(claim, found, decision) if found else None
-        gated, budgets = counted.gated(), counted.censoring.budgets
+        decision, gated = self._decision(corrected, matched, left), counted.gated()
+        turned, budgets = otherwise(claim, found, decision) if found else None, counted.censoring.budgets
         return Verdict(
             id=claim.id,
             says=claim.says,
@@ -106,6 +112,7 @@ class ClaimEvidence:
             verdict=decision.outcome,
             contradiction=decision.contradiction,
             why=decision.why,
+            remedy=decision.remedy,
             effect=found.value if found else None,
             low=found.low if found else None,
             high=found.high if found else None,
@@ -157,10 +164,10 @@ class ClaimEvidence:
     def _chances(self, decision: Decision) -> tuple[Chance, ...]:
         """Of a verdict with more seeds, where it is seeds that are missing."""
         effects = [one.effect for one in self.each if one.effect]
-        if decision.outcome != "undecided" or decision.why == HIDDEN or len(effects) < len(self.each):
+        if decision.remedy != "seeds" or len(effects) < len(self.each):
             return ()
         # with more seeds, claims will be tested that were not
-        asked = Asked(self.claim.direction, self.claim.margin, LEVEL / len(self.design.claims))
+        asked = Asked(self.claim.direction, self.claim.margin, LEVEL / len(self.design.claims), not self.lacks)
         return chances(effects, asked, later(self.design))
 
     def _why(self) -> str:

@@ -141,11 +141,11 @@ class Counted:
             kept = [one for one in kept if one is not weakest]
         return kept or setups
 
-    def uncounted(self) -> list[str]:
+    def uncounted(self) -> list[Arm]:
         """The arms of which something is claimed that are not counted, on some split at least."""
         kept = {(arm, one.split) for one in self.setups for arm in one.these}
         asked = ((arm, split) for arm in self.pairing.these for split in self.claim.split)
-        return [self.named(arm) for arm in dict.fromkeys(arm for arm, split in asked if (arm, split) not in kept)]
+        return [*dict.fromkeys(arm for arm, split in asked if (arm, split) not in kept)]
 
     def holes(self) -> list[str]:
         """Arms that were not measured, and seeds of arms that were not."""

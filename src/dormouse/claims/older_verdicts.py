@@ -16,9 +16,11 @@ def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """
     answers = said.get("answers")
     version = said.get("version", 1)
+    if version == 6 and isinstance(answers, list):
+        return {**said, "version": VERSION, "answers": [_remedied(one) for one in answers]}
     if version in (2, 3, 4, 5) and isinstance(answers, list):
         lacks = UNSEEDED if version in (4, 5) else {**UNSEEDED, **UNGATED, **ONE_LOOK}
-        answers = [_with_ends_of_points(one) if isinstance(one, dict) else one for one in answers]
+        answers = [_with_ends_of_points(one) if isinstance(one, dict) else one for one in map(_remedied, answers)]
         later = [{**lacks, **one} if isinstance(one, dict) else one for one in answers]
         later = later if version == 5 else [_with_ends(one) if isinstance(one, dict) else one for one in later]
         return {**said, "version": VERSION, "answers": later}
@@ -30,7 +32,8 @@ def of_this_version(said: dict[str, JsonValue]) -> dict[str, JsonValue]:
         stated: JsonValue = {field.name: stamp.get(field.name) for field in fields(Stated)}
         now |= {"digest": stamp.get("digest"), "stated": stated, "changed": {}}
     if isinstance(answers, list):
-        now["answers"] = [_answer_of_this_version(one) if isinstance(one, dict) else one for one in answers]
+        known = map(_remedied, answers)
+        now["answers"] = [_answer_of_this_version(one) if isinstance(one, dict) else one for one in known]
     return now
 
 
@@ -47,6 +50,14 @@ UNSEEDED: dict[str, JsonValue] = {
     "damage_passed": {"seeds": [], "without": None, "unknown": []},
 }
 """Before version 6 no seed was told from the others: not one that turns out otherwise, nor one that is damaged."""
+
+
+def _remedied(one: JsonValue) -> JsonValue:
+    """Before version 7 nothing was said of what more seeds may change, and every study went on as if all of this."""
+    if not isinstance(one, dict):
+        return one
+    said = {"undecided": "seeds", "not comparable": "perhaps seeds"}.get(str(one.get("verdict")), "none")
+    return {"remedy": said, **one}
 
 
 def _with_ends(one: dict[str, JsonValue]) -> dict[str, JsonValue]:

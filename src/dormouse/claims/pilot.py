@@ -57,6 +57,11 @@ def _line(design: Design, asked: ClaimEvidence) -> str:
         return f"{said[0]}; not comparable: {answer.why}. {remedy}"
     if left is not None:
         said.append(f"the arms compared with leave room for {left:.3g}")
+    if out := asked.counted.uncounted():
+        least = ", and without these it is undecided at best" if asked.lacks else ""
+        said.append(f"not counted: {', '.join(map(asked.counted.named, out))}{least}")
+    if asked.lacks:
+        return "; ".join(said)
     effects = [one.effect for one in asked.each if one.effect]
     truths = [_truth(claim, one.value, left) for one in effects]
     if len(effects) < len(asked.each) or (chance := power(design, claim, effects, truths)) is None:

@@ -15,7 +15,7 @@ from dormouse.records import PlaceOnCurve
 
 VERDICTS = "claims"
 """The key under which they stand in what is known `about` a study."""
-VERSION: Literal[6] = 6
+VERSION: Literal[7] = 7
 
 Scalar = str | int | float
 Filter = Mapping[str, Scalar | tuple[Scalar, ...]]
@@ -25,6 +25,9 @@ Outcome = Literal["supported", "contradicted", "undecided", "no room", "not comp
 """`no room`: the arms compared with leave less of the quantity than the margin asks for. `not comparable`: before
 treatment the organisms of one side were stronger. `sketch`: it would be decided, but by seeds that were changed after
 the first run, and who changes seeds until a claim holds finds some with which it does."""
+Remedy = Literal["seeds", "perhaps seeds", "none"]
+"""Whether more seeds may change it. `perhaps seeds`: what hides an effect, tells sides apart or leaves an arm out
+may go with them; how probable that is, is not known."""
 Quantifier = Literal["mean", "every"]
 End = Literal["low", "high"]
 """Of an interval."""
@@ -190,6 +193,7 @@ class Verdict:
     contradiction: Literal["", "opposite", "smaller"]
     """Whether what contradicts it has the other sign, or is only smaller than the margin."""
     why: str
+    remedy: Remedy
     effect: float | None
     low: float | None
     high: float | None
@@ -281,4 +285,4 @@ class Verdicts:
     edited: tuple[str, ...]
     """What else of the study was."""
     answers: tuple[Verdict, ...]
-    version: Literal[6] = VERSION
+    version: Literal[7] = VERSION

@@ -14,8 +14,6 @@ from dormouse.json_files import append_json_line, read_log
 from dormouse.studies.design import Design
 
 LOOKS = "looks.jsonl"
-OPEN = ("undecided", "not comparable")
-"""What more seeds may change: with few of them even sides of like strength may not overlap."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +27,18 @@ class Looked:
 
 def looked(design: Design, answers: Sequence[Verdict], out: Path, watcher: Watcher) -> bool:
     """Put down a look in `out`, if it was not taken before with the same outcome. Returns whether the study goes on:
-    more seeds are designed, and a claim is open. One that has no room keeps nobody waiting."""
+    more seeds are designed, and may change the answer to a claim. One that has no room keeps nobody waiting, nor does
+    one about every set-up of which an arm does not count."""
     taken = look_taken(design)
     if taken is None:
         return False
     found = Looked(round(time.time()), taken, {one.id: one.verdict for one in answers})
     if (found.look, found.verdicts) not in [(one.look, dict(one.verdicts)) for one in read_log(out / LOOKS, Looked)]:
         append_json_line(out / LOOKS, found)
-    still = [one.id for one in answers if one.verdict in OPEN]
+    still = [one.id for one in answers if one.remedy != "none"]
     at = f"look {taken.number} of {taken.most}, {taken.seeds} seeds"
     if not still:
-        watcher.say(f"{at}: every claim is answered")
+        watcher.say(f"{at}: no claim is open that more seeds may decide")
     elif taken.number == taken.most:
         watcher.say(f"{at}: the last; open: {', '.join(still)}")
     else:
