@@ -8,7 +8,8 @@ least), how often there is a wrong verdict (5 % at most), and how often a right 
 where the true effect is no smaller than the margin, `contradicted` where it is, and either where the sides were not
 equally strong before treatment.
 
-Then log-odds that were lost, and times with a budget, where an arm collapses in some seeds; carry-over exponents of a
+Then log-odds that were lost, and times with a budget, where an arm collapses in some seeds; one organism against a
+number, where questions are few and differ (the truth is the margin: no verdict is right); carry-over exponents of a
 known gamma, from made-up shares of what is left at each dose (seeds and organisms differ in their dose to one half and
 in their slope); and studies of which one set-up in two ruins the model and says the
 opposite of the other: the truth is that of the other.
@@ -202,6 +203,31 @@ def _relearnt(rng: np.random.Generator, gone: np.ndarray) -> Numbers:
     return numbers
 
 
+# --- few questions ---
+
+QUESTIONS = (4, 8)
+
+
+def simulate_questions(questions: int, seeds: int, studies: int, seed: int = 0) -> Row:
+    """One organism against a number; the truth is the margin itself. Questions differ by more than seeds do, and there
+    are few of them: as of a curve over years."""
+    rng, names = np.random.default_rng([seed, seeds, questions]), [f"q{i}" for i in range(questions)]
+    design = parse_design(STUDY.format(seeds=seeds).replace("{organism: b}", "0.6").replace("0.1}", "0.1, gate: off}"))
+    holds = wrong = 0
+    for _ in range(studies):
+        numbers, own = Numbers(), 0.15 * rng.standard_normal(questions)
+        for one in range(seeds):
+            rate = 0.5 + own + 0.04 * rng.standard_normal() + 0.03 * rng.standard_normal(questions)
+            place = ("micro-60k", "a", "sft", 40, "defection_rate", "test", None)
+            numbers.add(place, one, names, list(np.clip(rate, 0, 1)))
+        answer = answer_claims(design, numbers)[0]
+        assert answer.low is not None
+        assert answer.high is not None
+        holds += answer.low <= -MARGIN <= answer.high
+        wrong += answer.verdict == "supported"
+    return Row(holds / studies, wrong / studies, 0.0, seeds)
+
+
 # --- what follows from several doses ---
 
 TRIGGERS, DOSES = (1, 4, 16, 64), (0.02, 0.06, 0.18, 0.5)
@@ -310,6 +336,9 @@ def main() -> None:
         _print(
             f"{compare}, collapse in {share:.0%}", str(seeds), simulate_bounded(compare, share, seeds, asked.studies)
         )
+    for questions, seeds in product(QUESTIONS, asked.seeds):
+        row = simulate_questions(questions, seeds, asked.studies)
+        _print(f"at the margin, {questions} questions that differ", str(seeds), row)
     for seeds in asked.seeds:
         for truth in GAMMAS:
             _print(truth, str(seeds), simulate_exponent(truth, seeds, asked.studies))

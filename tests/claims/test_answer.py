@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm, t
 
 from dormouse.claims.answer import answer_claims, holm
 from dormouse.claims.chances import Asked, chances
@@ -213,6 +214,23 @@ def test_seeds_at_a_bound_leave_a_collapse_possible_that_none_of_them_shows() ->
     assert middle
     assert middle.collapse is None
     assert middle.high - middle.low < 1e-6
+
+
+def test_the_degrees_of_freedom_are_those_of_the_sample_that_varies() -> None:
+    """Of twenty seeds that agree and four questions that do not (p was that of Student's t of twenty); never more than
+    those of the seeds."""
+    questions = -0.1 + 0.1 * norm.ppf((np.arange(4) + 0.5) / 4)
+    few, same, some = (
+        effect([(1.0, by_seed(values))], span=(-1.0, 1.0))
+        for values in (np.tile(questions, (20, 1)), np.full((4, 24), -0.1), np.tile(np.linspace(-0.2, 0, 24), (4, 1)))
+    )
+    assert few
+    assert few.high - few.value == pytest.approx(few.error * t.isf(0.025, 3))
+    assert p_value(few, "less", 0.0)[0] >= 2 * t.sf(0.1 / few.error, 3) - 1e-9
+    assert some
+    assert some.high - some.value == pytest.approx(some.error * t.isf(0.025, 3))
+    assert same
+    assert same.high == same.value
 
 
 def test_the_chance_of_a_verdict_is_what_happens() -> None:

@@ -55,6 +55,14 @@ def test_what_was_there_and_budgets_bound_what_a_collapse_can_do(compare: str, s
     check(found, STUDIES)
 
 
+@pytest.mark.parametrize("questions", instrument.QUESTIONS)
+@pytest.mark.parametrize("seeds", SEEDS if STRESS else (20,))
+def test_few_questions_make_a_wide_interval(questions: int, seeds: int) -> None:
+    """It was as narrow as if there were as many as seeds."""
+    studies = 400 if STRESS else 60
+    check(instrument.simulate_questions(questions, seeds, studies), studies)
+
+
 @pytest.mark.parametrize("truth", instrument.GAMMAS)
 @pytest.mark.parametrize("seeds", SEEDS)
 def test_exponents_are_found_as_they_are(truth: str, seeds: int) -> None:

@@ -76,6 +76,9 @@ def test_a_bet_on_few_seeds_is_undecided_and_can_be_written(left: int) -> None:
     assert not answer.is_decided
     assert answer.high - answer.low > 0.5
     json_text(answer)
+    assert [one.more for one in answer.chances] == ([5, 10] if left > 1 else []), "by each look to come"
+    assert [one.probability for one in answer.chances] == sorted(one.probability for one in answer.chances)
+    assert answer_claims(design.at_look(2), numbers)[0].chances == (), "no look is left"
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 A claim compares one measurement between two sets of arms. Arms are paired by set-up, seed and question. Seeds are the
 unit: they are a random sample, so are the questions, and both are crossed; set-ups (learning rates, models, ...) are
-fixed: a claim is about those that were run. The effect is the mean paired difference, its interval Student's t with
-seeds - 1 degrees of freedom on the variance of two crossed samples (Owen 2007, as in `measurements.stats`), wider where
+fixed: a claim is about those that were run. The effect is the mean paired difference, its interval Student's t on
+the variance of two crossed samples (Owen 2007, as in `measurements.stats`), wider where
 arms stand at a bound of the quantity (`claims.effects`). It is tested against the margin, two-sided, and all claims of
 a study together are held to 5 % by Holm's (1979) method. `claims.decision` says what a small p decides.
 """

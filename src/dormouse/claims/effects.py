@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from dormouse.measurements.stats import crossed_df
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
@@ -41,6 +43,8 @@ class Effect:
     """The standard deviation of the seeds' mean differences."""
     item_variance: float
     """What the sample of items adds to the variance of the mean, whatever the number of seeds."""
+    item_df: float
+    """The degrees of freedom of that."""
     paired: str
     collapse: Span | None = None
     """The effect of one more seed in which an arm that stands at a bound goes to the other: the least and the largest.
@@ -70,17 +74,13 @@ class Effect:
         n = len(self.seeds)
         return float(beta.ppf(1 - LEVEL, otherwise + 1, n - otherwise)) if otherwise < n else 1.0
 
-    def with_one_more(self, value: float) -> tuple[float, float]:
-        """The mean, and its standard error, if there were one more seed with this effect."""
-        mean, error = self.many(self.value, self.seed_sd).with_one_more(value)
-        return float(mean), float(error)
-
     def many(self, means: ArrayLike, sds: ArrayLike, seeds: ArrayLike | None = None) -> Effects:
         """Effects that differ from this one in their mean, in the spread of their seeds, and in how many these are."""
         import numpy as np
 
         n = np.asarray(len(self.seeds) if seeds is None else seeds)
-        return Effects(np.asarray(means), np.asarray(sds), n, self.item_variance, self.collapse, self.reach)
+        items = self.item_variance, self.item_df
+        return Effects(np.asarray(means), np.asarray(sds), n, *items, self.collapse, self.reach)
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class Effects:
     n: np.ndarray
     """How many seeds: of each, or of all of them."""
     item_variance: float
+    item_df: float
     collapse: tuple[ArrayLike, ArrayLike] | None
     reach: Span
 
@@ -104,8 +105,15 @@ class Effects:
         errors = np.sqrt(self.sds**2 / self.n + self.item_variance)
         return np.where(errors <= RESOLUTION * np.maximum(1.0, abs(self.means)), 0.0, errors)
 
+    def df(self, errors: np.ndarray, more: int = 0) -> np.ndarray:
+        """The degrees of freedom of such errors, with so many more seeds."""
+        import numpy as np
+
+        of_seeds = np.maximum(0.0, errors**2 - self.item_variance)
+        return crossed_df(of_seeds, self.item_variance, self.n - 1 + more, self.item_df)
+
     def with_one_more(self, value: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """See `Effect.with_one_more`."""
+        """The means, and their standard errors, if there were one more seed with this effect."""
         import numpy as np
 
         n, value = self.n, np.asarray(value)
@@ -140,35 +148,37 @@ def effect(
     Returns:
         None where the arms share no seed.
     """
-    from scipy.stats import norm, t
+    from scipy.stats import norm
 
     seeds = sorted(set.intersection(*(set(found) for _, found in weighted)))
     if not seeds:
         return None
     several, (means, groups, asked) = len(seeds) > 1, _sums(weighted, seeds, -constant)
     drawn = [values.mean(axis=0) for values in groups.values() if values.shape[1] > 1]
-    of_items = sum(float(of_item.var(ddof=1)) / len(of_item) for of_item in drawn)
+    each = [(float(of_item.var(ddof=1)) / len(of_item), len(of_item) - 1) for of_item in drawn]
+    of_items, squares = sum(part for part, _ in each), sum(part**2 / df for part, df in each)
     seed_sd = float(means.std(ddof=1)) if several else math.nan
-    error = math.sqrt((seed_sd**2 / len(seeds) if several else 0.0) + of_items)
-    miss = level(len(seeds)) / 2
-    width = error * float(t.isf(miss, df=len(seeds) - 1) if several else norm.isf(miss))
-    mean, alike = float(means.mean()), len(asked) == 1
+    mean, alike, miss = float(means.mean()), len(asked) == 1, level(len(seeds)) / 2
     whole = Effect(
         mean,
-        mean - width,
-        mean + width,
+        mean,
+        mean,
         tuple(seeds),
         len(min(asked)) if alike else 0,
         seed_sd,
         of_items,
+        of_items**2 / squares if squares else math.inf,
         "not paired: a number" if len(weighted) == 1 else "seeds and questions" if alike and drawn else "seeds",
         _collapse(weighted, seeds, mean, span, edge),
         _reach(weighted, constant, span),
         tuple(map(float, means)),
     )
-    if not several and not error and all(map(math.isfinite, whole.reach)):
+    if several:
+        return _widened(whole, miss)
+    if not of_items and all(map(math.isfinite, whole.reach)):
         return replace(whole, low=whole.reach[0], high=whole.reach[1])  # one number says nothing of others
-    return _widened(whole, miss) if whole.collapse and several else whole
+    width = math.sqrt(of_items) * float(norm.isf(miss))
+    return replace(whole, low=mean - width, high=mean + width)
 
 
 def _sums(
@@ -217,13 +227,13 @@ def _reach(weighted: Sequence[tuple[float, Mapping[int, ValuesByItem]]], constan
 
 
 def _widened(found: Effect, miss: float) -> Effect:
+    """With its interval: Student's t, widened to what it would be with one more seed in which an arm collapses."""
     from scipy.stats import t
 
-    low, high = found.low, found.high
-    for value in found.collapse or ():
-        mean, error = found.with_one_more(value)
-        width = error * float(t.isf(miss, df=len(found.seeds)))
-        low, high = min(low, mean - width), max(high, mean + width)
+    many = found.many(found.value, found.seed_sd)
+    ends = [(many.means, many.errors(), 0), *((*many.with_one_more(value), 1) for value in found.collapse or ())]
+    widths = [(mean, error * t.isf(miss, df=many.df(error, more))) for mean, error, more in ends]
+    low, high = min(float(mean - width) for mean, width in widths), max(float(mean + width) for mean, width in widths)
     return replace(found, low=low, high=high)
 
 
@@ -261,16 +271,16 @@ def _tails(found: Effects, boundary: float, above: bool) -> np.ndarray:
     import numpy as np
     from scipy.special import stdtr
 
-    sign, n = 1 if above else -1, found.n
+    sign = 1 if above else -1
     bounded = all(map(math.isfinite, found.reach))
     against: list[ArrayLike] = [boundary if bounded else 2 * boundary - found.means]
     against += [found.collapse[0 if above else 1]] if found.collapse else []
-    means_and_errors = [(n - 1, found.means, found.errors()), *((n, *found.with_one_more(value)) for value in against)]
+    means_and_errors = [(0, found.means, found.errors()), *((1, *found.with_one_more(value)) for value in against)]
     tail = np.zeros_like(found.means)
-    for df, means, errors in means_and_errors:
+    for more, means, errors in means_and_errors:
         some = errors > 0  # 0: one more of the same
         distance = -sign * (means - boundary) / np.where(some, errors, 1.0)
-        tail = np.maximum(tail, np.where(some, stdtr(df, distance), 0.0))
+        tail = np.maximum(tail, np.where(some, stdtr(found.df(errors, more), distance), 0.0))
     return np.where(abs(found.means - boundary) <= RESOLUTION, 0.5, tail)
 
 

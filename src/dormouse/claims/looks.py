@@ -130,7 +130,8 @@ def later(design: Design) -> list[dict[int, Look]]:
     if design.looks == 1:
         return [{more: ONCE} for more in MORE]
     said, now = design.study.seeds, len(design.every_seed)
-    return [{len(seeds_at(said, k)) - now: look_of(said, k) for k in range(design.look + 1, design.looks)}]
+    left = {len(seeds_at(said, k)) - now: look_of(said, k) for k in range(design.look + 1, design.looks)}
+    return [left] if left else []
 
 
 def _log_e(t: float, n: int) -> float:

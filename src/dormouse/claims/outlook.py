@@ -123,7 +123,7 @@ def supported(
     left = values + weight * (_left(claim, values, reach) - values) if _bounded(reach) else values
     collapse = np.minimum(values, left), np.maximum(values, left)
     same = Effects(
-        values, np.zeros(len(sizes)), np.asarray(seeds), 0.0, collapse, reach
+        values, np.zeros(len(sizes)), np.asarray(seeds), 0.0, math.inf, collapse, reach
     )  # with every seed, and every question
     return values, outcomes([same], Asked(claim.direction, claim.margin, level), ONCE)[0]
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dormouse.measurements.measurement import Aggregation
 
@@ -45,7 +46,7 @@ def estimate(values: np.ndarray, aggregation: Aggregation) -> Estimate:
     One seed: items are the unit. Means get a bootstrap over items (BCa; Efron 1987), proportions of zeros and ones the
     Wilson interval. Several seeds: seeds and items are both sampled, and crossed. The variance of the mean is at most
     var(seed means) / seeds + var(item means) / items (Owen 2007, "The pigeonhole bootstrap"), and the interval is
-    Student's t with seeds - 1 degrees of freedom, so that few seeds make a wide one.
+    Student's t with the degrees of freedom of `crossed_df`, so that few seeds, or few items, make a wide one.
 
     Values that agree do not make a certain number. Pooled proportions get no less than the Wilson interval over the
     items of one seed: another seed answers the same items, and may do so for the same reasons. Means of which every
@@ -122,17 +123,32 @@ def _bootstrap(values: np.ndarray) -> tuple[float, float]:
     return min(found[0], mean), max(found[1], mean)
 
 
+def crossed_df(of_seeds: ArrayLike, of_items: float, seeds_df: ArrayLike, items_df: float) -> np.ndarray:
+    """The degrees of freedom of a variance that seeds and items add to (Satterthwaite 1946): of twenty seeds that agree
+    and four items that do not they are those of the four. They are no more than those of the seeds, though there are
+    more where both add to it: seeds that agree may hide one that does not.
+
+    Args:
+        of_seeds: what the sample of seeds adds to the variance of the mean; `of_items` likewise.
+        seeds_df: the degrees of freedom of that; `items_df` likewise.
+    """
+    whole = np.asarray(of_seeds) + of_items
+    share = of_items / np.where(whole > 0, whole, 1.0)
+    found: np.ndarray = np.minimum(seeds_df, 1 / ((1 - share) ** 2 / np.asarray(seeds_df) + share**2 / items_df))
+    return found
+
+
 def _crossed(values: np.ndarray) -> tuple[float, float]:
     from scipy.stats import t
 
     seeds, items = values.shape
-    variance = float(values.mean(axis=1).var(ddof=1)) / seeds
-    if items > 1:
-        variance += float(values.mean(axis=0).var(ddof=1)) / items
-    mean = float(values.mean())
+    of_seeds = float(values.mean(axis=1).var(ddof=1)) / seeds
+    of_items = float(values.mean(axis=0).var(ddof=1)) / items if items > 1 else 0.0
+    mean, variance = float(values.mean()), of_seeds + of_items
     if variance == 0:
         return mean, mean
-    low, high = t.interval(CONFIDENCE, df=seeds - 1, loc=mean, scale=math.sqrt(variance))
+    df = float(crossed_df(of_seeds, of_items, seeds - 1, max(1, items - 1)))
+    low, high = t.interval(CONFIDENCE, df=df, loc=mean, scale=math.sqrt(variance))
     return float(low), float(high)
 
 
