@@ -114,5 +114,7 @@ def test_a_bound_is_tested_where_it_speaks_against_the_claim() -> None:
     assert plain.p is not None
     assert one.p is not None
     assert plain.p < one.p
+    assert (plain.otherwise, one.otherwise) == (0, 1), "what is only 0.1 or more may be beyond the margin"
+    assert (plain.standardised is None, one.standardised) == (False, None)
     assert bounded({"margin": 0.66}, {0}).verdict == "undecided", "near to the margin one bound is enough"
     assert bounded({"margin": 0.64}, ()).verdict == "supported"

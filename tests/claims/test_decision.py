@@ -101,7 +101,11 @@ def test_seeds_that_turn_out_otherwise_are_counted(
 ) -> None:
     found = effect([(1.0, {seed: (("",), (value,)) for seed, value in enumerate(values)})], 0.0)
     assert found is not None
-    assert decision.otherwise(claimed(0.2).model_copy(update={"direction": direction}), found, decided) == wanted
+    claim = claimed(0.2).model_copy(update={"direction": direction})
+    assert decision.otherwise(claim, found, decided, {}) == wanted
+    if wanted is not None:
+        every = dict.fromkeys(found.seeds, ("low", "high"))
+        assert decision.otherwise(claim, found, decided, every) == len(values), "of bounds nobody knows"
 
 
 @pytest.mark.parametrize("otherwise", [0, 1, 5, 12])

@@ -225,6 +225,8 @@ def test_an_effect_that_is_too_small_is_not_called_the_reverse(
     one = claim(verdict="contradicted", direction=direction, effect=effect, low=effect - 0.01, high=effect + 0.01)
     (found,) = answered(with_claims(about, one | {"contradiction": "smaller"}))
     assert found.finding.endswith(f" {short}")
+    (found,) = answered(with_claims(about, one | {"contradiction": "smaller", "open_ends": ["low", "high"]}))
+    assert "claimed direction" not in found.finding, "some seeds are only known to be so much, or more"
 
 
 @pytest.mark.parametrize(

@@ -92,10 +92,13 @@ class ClaimEvidence:
 
     def answer(self, corrected: Corrected | None, comparisons: int) -> Verdict:
         """The verdict by p-values that were `corrected` for so many `comparisons` (None: nothing was tested)."""
-        claim, found, counted, shown = self.claim, self.effect, self.counted, self.shown
+        claim, found, counted, shown, ends = self.claim, self.effect, self.counted, self.shown, self.shown.open_ends()
         left, matched = shown.room(), self._matched()
         decision, gated = self._decision(corrected, matched, left), counted.gated()
-        turned, budgets = otherwise(claim, found, decision) if found else None, counted.censoring.budgets
+        turned, budgets = (
+            otherwise(claim, found, decision, shown.ends_by_seed()) if found else None,
+            counted.censoring.budgets,
+        )
         return Verdict(
             id=claim.id,
             says=claim.says,
@@ -116,8 +119,8 @@ class ClaimEvidence:
             effect=found.value if found else None,
             low=found.low if found else None,
             high=found.high if found else None,
-            open_ends=shown.open_ends(),
-            standardised=found.value / found.seed_sd if found and found.varies else None,
+            open_ends=ends,
+            standardised=found.value / found.seed_sd if found and found.varies and not ends else None,
             seeds=shown.seeds,
             items=found.items if found else 0,
             paired=found.paired if found else "",

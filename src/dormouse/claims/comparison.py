@@ -129,6 +129,10 @@ class Comparison:
         """The ends of the interval that are open."""
         return self.ends_of(self.setups, self.seeds)
 
+    def ends_by_seed(self) -> dict[int, tuple[End, ...]]:
+        """Those of each seed by itself."""
+        return {seed: self.ends_of(self.setups, [seed]) for seed in self.seeds}
+
     def ends_of(self, setups: Sequence[Setup], seeds: Collection[int]) -> tuple[End, ...]:
         """Those of the effect in some of its set-ups."""
         where, against = (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from dormouse.claims.effects import EDGE, FEWEST, LEVEL, Direction, Effect, Span, p_value, survives
 from dormouse.claims.looks import Look
-from dormouse.claims.verdict import Outcome, Remedy
+from dormouse.claims.verdict import End, Outcome, Remedy
 from dormouse.measurements.stats import SMALLEST, log_odds
 from dormouse.metrics import metric
 from dormouse.studies.claim_spec import Claim
@@ -141,13 +141,23 @@ def decide(claim: Claim, test: Test | None, corrected: Corrected | None, left: f
     return Decision("supported") if test.verdict == "supported" else Decision("contradicted", "smaller")
 
 
-def otherwise(claim: Claim, found: Effect, decision: Decision) -> int | None:
-    """How many seeds by themselves turn out otherwise than was decided: on the other side of the margin, or of 0 where
-    the sign is the other one. None where nothing was."""
+def otherwise(claim: Claim, found: Effect, decision: Decision, ends: Mapping[int, Sequence[End]]) -> int | None:
+    """How many seeds by themselves turn out otherwise than was decided, or may: on the other side of the margin, or of
+    0 where the sign is the other one. None where nothing was.
+
+    Args:
+        ends: seed -> the ends at which its effect is open: one that is only known to be so much or more may lie beyond.
+    """
     if decision.outcome not in ("supported", "contradicted"):
         return None
     margin = 0.0 if decision.contradiction == "opposite" else claim.margin
     either = claim.direction == "different" and decision.outcome == "contradicted"
     wanted = {"less": -1.0, "greater": 1.0}.get(claim.direction, math.copysign(1.0, found.value))
-    beyond = [(abs(value) if either else wanted * value) > margin for value in found.each]
-    return sum(one != (decision.outcome == "supported") for one in beyond)
+    reach, supported = {"low": -math.inf, "high": math.inf}, decision.outcome == "supported"
+
+    def agrees(value: float) -> bool:
+        return ((abs(value) if either else wanted * value) > margin) == supported
+
+    each = zip(found.seeds, found.each, strict=True)
+    possible = ((value, *(reach[end] for end in ends.get(seed, ()))) for seed, value in each)
+    return sum(not all(map(agrees, values)) for values in possible)

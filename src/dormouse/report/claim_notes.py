@@ -31,6 +31,7 @@ def notes(one: Verdict, changed: Mapping[str, str]) -> list[Note]:
     found += _strength(one)
     if one.otherwise is not None and one.others_possible is not None:
         turned = "turns out otherwise by itself" if one.otherwise == 1 else "turn out otherwise by themselves"
+        turned += ", or may, being a bound" if one.open_ends else ""
         shown = f"of which {one.otherwise} {turned}" if one.otherwise else "none of which turns out otherwise"
         possible = f"leave it possible that up to {percent(one.others_possible)} of seeds would (95 %)"
         found.append(Note(f"{len(one.seeds)} seeds, {shown}, {possible}."))

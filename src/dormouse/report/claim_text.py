@@ -178,8 +178,8 @@ def _short_of(one: Verdict) -> str:
     if one.direction == "different":
         return " It differs by less than the margin."
     low, high = one.low or 0.0, one.high or 0.0
-    surely = high < 0 if one.direction == "less" else low > 0
-    if surely:
+    side, end = (high < 0, "high") if one.direction == "less" else (low > 0, "low")
+    if side and end not in one.open_ends:
         return " It is in the claimed direction, but smaller than the margin."
     return " It is smaller than the margin." if one.contradiction else ""
 
