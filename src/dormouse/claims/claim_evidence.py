@@ -93,12 +93,9 @@ class ClaimEvidence:
     def answer(self, corrected: Corrected | None, comparisons: int) -> Verdict:
         """The verdict by p-values that were `corrected` for so many `comparisons` (None: nothing was tested)."""
         claim, found, counted, shown, ends = self.claim, self.effect, self.counted, self.shown, self.shown.open_ends()
-        left, matched = shown.room(), self._matched()
+        left, matched, budgets = shown.room(), self._matched(), counted.censoring.budgets
         decision, gated = self._decision(corrected, matched, left), counted.gated()
-        turned, budgets = (
-            otherwise(claim, found, decision, shown.ends_by_seed()) if found else None,
-            counted.censoring.budgets,
-        )
+        turned = otherwise(claim, found, decision, shown.ends_by_seed()) if found else None
         return Verdict(
             id=claim.id,
             says=claim.says,
