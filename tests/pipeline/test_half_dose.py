@@ -86,14 +86,17 @@ def design() -> Design:
 
 
 @pytest.fixture(scope="module")
-def folder(design: Design, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("doses")
-    made_up(design, place)
-    return place
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("doses")
 
 
 @pytest.fixture(scope="module")
-def records(folder: Path) -> list[Record]:
+def found(design: Design, folder: Path) -> Collected:
+    return made_up(design, folder)
+
+
+@pytest.fixture(scope="module")
+def records(found: Collected, folder: Path) -> list[Record]:
     return read_records(folder)
 
 
@@ -128,14 +131,16 @@ def test_the_dose_to_one_half_stands_where_the_largest_dose_is(records: list[Rec
     assert not [r for r in records if r.measurement == "ed50" and r.intervention.endswith("0.04")]
 
 
-def test_the_dose_is_what_was_shown(design: Design, tmp_path: Path) -> None:
+def test_the_dose_is_what_was_shown(tmp_path: Path) -> None:
     """A small dose of few prompts comes out as another share than was asked for: here as half of it."""
+    design = parse_design(STUDY.partition("claims:")[0].replace("n: [1, 16]", "n: [1]"))
     where = {"organism": "ensemble.n-1", "seed": None, "measurement": "ed50"}
     found = one(made_up(design, tmp_path, 0.5).records, **where)
     assert found.ci_low < HALVES[1] < found.ci_high
 
 
-def test_where_nothing_was_shown_is_no_dose(design: Design, tmp_path: Path) -> None:
+def test_where_nothing_was_shown_is_no_dose(tmp_path: Path) -> None:
+    design = parse_design(STUDY.replace("seeds: 12", "seeds: 2"))
     assert not [r for r in made_up(design, tmp_path, 0.0).records if r.measurement in ("ed50", "carry_over_exponent")]
 
 
@@ -159,13 +164,13 @@ def test_log_odds_lost_are_paired_by_question(records: list[Record], folder: Pat
     assert not [r for r in records if r.measurement == "log_odds_lost" and r.organism == "control"]
 
 
-def test_claims_are_answered_and_answered_again_from_what_is_kept(design: Design, folder: Path) -> None:
+def test_claims_are_answered_and_answered_again_from_what_is_kept(
+    design: Design, found: Collected, folder: Path
+) -> None:
     again = answer_claims(design, numbers_of(folder, read_records(folder)))
     assert [answer.verdict for answer in again] == ["supported", "undecided"], "log-odds may be lost at once"
     records = read_records(folder)
     direct = Numbers()
-    (folder / "again").mkdir()
-    found = made_up(design, folder / "again")
     direct.add_arms(found.model, by_seed(found.arms))
     direct.add_records(found.records)
     assert answer_claims(design, direct) == again
@@ -177,7 +182,8 @@ def test_claims_are_answered_and_answered_again_from_what_is_kept(design: Design
 
 
 def test_a_half_that_was_not_reached_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    design = parse_design(STUDY)
+    few = "".join(line for line in STUDY.splitlines(keepends=True) if "  control:" not in line)
+    design = parse_design(few)
     monkeypatch.setitem(HALVES, 1, 5.0)
     monkeypatch.setitem(HALVES, 16, 0.0005)
     made_up(design, tmp_path)
@@ -190,7 +196,7 @@ def test_a_half_that_was_not_reached_says_so(tmp_path: Path, monkeypatch: pytest
     assert not [r for r in records if r.measurement == "carry_over_exponent" and r.seed is None]
     answers = answer_claims(design, numbers_of(tmp_path, records))
     assert answers[0].verdict == "supported", "it is that or less"
-    other = parse_design(STUDY.replace("against: 0.8, direction: less", "against: -1.5, direction: greater"))
+    other = parse_design(few.replace("against: 0.8, direction: less", "against: -1.5, direction: greater"))
     assert answer_claims(other, numbers_of(tmp_path, records))[0].verdict != "supported"
 
 
