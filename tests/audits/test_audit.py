@@ -23,10 +23,22 @@ from dormouse.audits.worker_messages import Given
 from dormouse.cli import main
 from dormouse.errors import UserError
 from dormouse.lm.load import load
+from dormouse.locators.battery import Battery
 from dormouse.registry import plugins
 from dormouse.scenarios.renderings import SYSTEM
 
 TEMPERS = [name for name in plugins("locator") if name.startswith("temper_")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fewer():
+    """The battery sweeps and answers as much of what it can ask as makes a measurement."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, most in (("situations", 512), ("answers", 32)):
+            patch.setattr(Battery.model_fields[name], "default", most)
+        Battery.model_rebuild(force=True)
+        yield
+    Battery.model_rebuild(force=True)
 
 
 @pytest.fixture(autouse=True)
