@@ -23,6 +23,8 @@ FOLDS = 5
 FEW = 2 * FOLDS
 """Organisms, and controls, without which nothing is fitted."""
 UNTESTED = "What it says of other models was never tested."
+EPSILON = float(np.finfo(float).eps)
+"""The least probability that counts as it is, as in sklearn."""
 COMMON = 0.5
 """The share of suspects of which a feature must be known to be used."""
 
@@ -152,8 +154,15 @@ def _regression() -> Any:
     from sklearn.linear_model import LogisticRegressionCV
 
     return LogisticRegressionCV(
-        Cs=[0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0], cv=FOLDS, scoring="neg_log_loss", max_iter=5000
+        Cs=[0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0], cv=FOLDS, scoring=_likely, max_iter=5000
     )
+
+
+def _likely(fitted: Any, rows: np.ndarray, truth: np.ndarray) -> float:
+    """The mean log-likelihood of what is true: sklearn's "neg_log_loss", which takes four times as long to check what
+    it is given as all else of a fit takes."""
+    said = fitted.predict_proba(rows)[np.arange(len(truth)), np.searchsorted(fitted.classes_, truth)]
+    return float(np.log(np.clip(said, EPSILON, 1 - EPSILON)).mean())
 
 
 @dataclass(frozen=True)
