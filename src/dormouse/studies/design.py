@@ -124,10 +124,19 @@ class Design:
     def expected_metrics(self, arm: Arm, step: int | None = None) -> Mapping[str, tuple[str, ...]] | None:
         """What is measured of an arm at a step (None: its end), with the splits; None where a plug-in does not say."""
         is_final = step is None or step == self.steps(arm)[-1]
-        sizes = self._by_model[arm.model].measure
-        found = expected.metrics(self.organism(arm), sizes, treated=bool(arm.chain), is_final=is_final)
+        place = (arm.model, arm.organism, bool(arm.chain), is_final)
+        if place not in self._expected:  # whatever the chain is
+            sizes = self._by_model[arm.model].measure
+            found = expected.metrics(self.organism(arm), sizes, treated=bool(arm.chain), is_final=is_final)
+            self._expected[place] = found
+        found = self._expected[place]
         of_doses = dict.fromkeys(self._of_doses.get(arm, {}), ("test",))
         return found if found is None or not is_final else {**found, **of_doses}
+
+    @cached_property
+    def _expected(self) -> dict[tuple[str, str, bool, bool], Mapping[str, tuple[str, ...]] | None]:
+        """What is measured of organisms, as far as somebody asked: every claim asks for each of its arms."""
+        return {}
 
     def behind(self, arm: Arm, measurement: str) -> tuple[Arm, ...]:
         """The arms whose numbers make a measurement of an arm: itself or, of what follows from doses, every dose; of an

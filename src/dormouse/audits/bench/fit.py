@@ -153,9 +153,7 @@ def _regression() -> Any:
     """A logistic regression whose ridge is chosen by the log loss on suspects left out, its scale as in Detector."""
     from sklearn.linear_model import LogisticRegressionCV
 
-    return LogisticRegressionCV(
-        Cs=[0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0], cv=FOLDS, scoring=_likely, max_iter=5000
-    )
+    return LogisticRegressionCV(Cs=[0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0], cv=FOLDS, scoring=_likely, max_iter=5000)
 
 
 def _likely(fitted: Any, rows: np.ndarray, truth: np.ndarray) -> float:
