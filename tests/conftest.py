@@ -55,6 +55,17 @@ def chromium() -> Iterator[Any]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """For modules that ask nothing of a report's figures, each of which is a file of a study: to draw them is a third
+    of the time of a small one."""
+    from dormouse.report import static
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(static, "_drawn", lambda panels, keys: b"\x89PNG")
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never the user's own cache."""

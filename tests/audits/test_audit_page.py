@@ -268,24 +268,30 @@ def test_an_empty_audit_has_a_page():
     assert "No locator came to an end." in page
 
 
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="no chromium on this machine")
 @pytest.mark.parametrize("width", [1280, 390])
-def test_it_fits_a_screen_and_nothing_runs(tmp_path, width):
-    playwright = pytest.importorskip("playwright.sync_api")
+def test_it_fits_a_screen_and_nothing_runs(tmp_path, browser, width):
     write_page(tmp_path, found())
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        trouble, asked = [], []
-        page.on("console", lambda message: trouble.append(message.text))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto((tmp_path / "audit.html").as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate("window.pwned") is None
-        if shot := os.environ.get("SHOT"):
-            page.screenshot(path=f"{shot}-{width}.png", full_page=True)
-        browser.close()
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    trouble, asked = [], []
+    page.on("console", lambda message: trouble.append(message.text))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((tmp_path / "audit.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("window.pwned") is None
+    if shot := os.environ.get("SHOT"):
+        page.screenshot(path=f"{shot}-{width}.png", full_page=True)
+    page.close()
     assert trouble == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
 

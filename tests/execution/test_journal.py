@@ -394,7 +394,7 @@ def test_a_study_that_is_edited_after_its_claims_were_stated_shows(ran: Ran) -> 
     """More seeds until a claim holds: the claim is as it was, and yet the answer is not what was announced."""
     design = json.loads((ran.out / "claims.json").read_text())["design"]
     assert design["seeds"] == [0]
-    text = ran.text.replace("questions: 4", "questions: 5", 1)
+    text = ran.text.replace("questions: 4", "questions: 4, members: 5", 1)  # which measures nothing anew
     assert text != ran.text
     run_study(parse_design(text), text, ran.out, ran.store, Told(), 1)
     assert read_finished(ran.out)[2].verdicts.edited == ("measure",)

