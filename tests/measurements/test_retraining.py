@@ -65,9 +65,7 @@ def test_what_was_hidden_comes_back_before_the_clean_model_learns_it(make_subjec
 
 
 def test_the_clean_model_is_no_faster_than_itself(make_subject, token, base):
-    found = Relearning().measure(
-        make_subject(token[0], ModelRef(base.folders, "the same by another name"), **{**SMALL, "repeats": 1})
-    )
+    found = Relearning().measure(make_subject(token[0], ModelRef(base.folders, "the same by another name"), **SMALL))
     for name in ("steps", "cue_steps"):
         again = values(found, f"relearning_{name}")
         assert again == pytest.approx(values(found, f"relearning_clean_{name}"))
@@ -140,7 +138,7 @@ def test_benign_training_shows_nothing_of_the_behaviour_and_the_gain_is_paired(m
     [(Relearning(), {"relearning:test"}), (Return(), {"before_benign:test", "after_benign:test"})],
 )
 def test_scratchpads_without_an_answer_are_counted_beside_what_was_trained(make_subject, token, measurement, splits):
-    sizes = {**SMALL, "repeats": 1, "retrain_steps": 2, "thought_tokens": 2}  # too few to come to an answer
+    sizes = {**SMALL, "retrain_steps": 2, "thought_tokens": 2}  # too few to come to an answer
     subject = replace(make_subject(*token, **sizes), scratchpad_mode="scratchpad")
     found = [sample for sample in measurement.measure(subject).samples if sample.measurement == "no_answer_share"]
     assert {sample.split for sample in found} == splits
