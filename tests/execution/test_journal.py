@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from test_scheduler import refuse
 from watching import Told
+from works import refuse
 
 from dormouse.cli import main
 from dormouse.execution.executors import build

@@ -15,8 +15,9 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from test_scheduler import diamonds, die, names, refuse, through
+from test_scheduler import diamonds, names, through
 from watching import Told
+from works import die, refuse
 
 from dormouse.errors import UserError
 from dormouse.execution import on_ray

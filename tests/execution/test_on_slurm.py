@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from test_scheduler import diamonds, die, names, refuse, through
+from test_scheduler import diamonds, names, through
 from watching import Told
+from works import die, refuse
 
 from dormouse.errors import UserError
 from dormouse.execution.executors import Failure

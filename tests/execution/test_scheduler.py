@@ -1,19 +1,13 @@
 """Every executor does what one process does; what fails stops nothing but what stands on it."""
 
-import errno
 import json
-import multiprocessing
-import os
 import signal
-import time
-import warnings
 from functools import partial
-from pathlib import Path
 
 import pytest
 from watching import Told
+from works import break_down, die, fill_disk, join, leave, panic, read_nothing, refuse, swallow, warn
 
-from dormouse.errors import DormouseWarning, UserError
 from dormouse.execution.journal import JOURNAL, NO_JOURNAL, Journal, JournalLine, read_journal
 from dormouse.execution.scheduler import DEATHS, _jobs, make_executor, work_through
 from dormouse.execution.stage import Stage
@@ -24,64 +18,6 @@ from dormouse.store import Store, StoreError
 def through(todo, store, workers=2, kind="local", told=None, journal=NO_JOURNAL):
     told = told or Told()
     return work_through(todo, store, make_executor(kind, store, workers, told, journal), told, journal)
-
-
-def join(parents: tuple[Path, ...], name: str, out: Path, tick) -> None:
-    """Write one's own name after those of one's parents: fails where a parent is not there yet."""
-    tick(0.5, "half")
-    (out / "names").write_text(json.dumps([*(json.loads((p / "names").read_text()) for p in parents), name]))
-
-
-def die(times: int, counter: Path, out: Path, tick) -> None:
-    """Is killed the first `times` times."""
-    seen = int(counter.read_text()) if counter.exists() else 0
-    counter.write_text(str(seen + 1))
-    if seen < times:
-        os.kill(os.getpid(), signal.SIGKILL)
-    (out / "names").write_text('"lives"')
-
-
-def refuse(out: Path, tick) -> None:
-    raise UserError("it cannot be done", "do something else")
-
-
-def break_down(out: Path, tick) -> None:
-    raise ZeroDivisionError("a bug")
-
-
-def panic(out: Path, tick) -> None:
-    """What Rust's panics are in Python: no Exceptions."""
-    raise type("PanicException", (BaseException,), {})("a bug in Rust")
-
-
-def leave(out: Path, tick) -> None:
-    raise SystemExit(0)
-
-
-def fill_disk(out: Path, tick) -> None:
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def read_nothing(out: Path, tick) -> None:
-    Path("/nonexistent/words.txt").read_text()
-
-
-def warn(out: Path, tick) -> None:
-    tick(0.5, "half")
-    if multiprocessing.parent_process():
-        warnings.warn("take care", DormouseWarning, stacklevel=1)
-    (out / "names").write_text('"warned"')
-
-
-def swallow(out: Path, tick) -> None:
-    """What some libraries do while they are imported."""
-    try:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(5)
-    except BaseException:
-        pass
-    tick(0.5, "half")
-    raise AssertionError("it goes on as if nothing had been")
 
 
 def diamonds(store: Store, n: int, top=None) -> list[Stage]:
