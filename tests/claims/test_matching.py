@@ -91,3 +91,23 @@ def test_the_effect_at_equal_strength_is_within_set_ups() -> None:
     found = adjusted(strengths(odds), [([(m, kept(m))], [(o, kept(o))]) for o, m in ((ONE, MANY), LARGE)], SEEDS)
     assert found is not None
     assert found.low - 0.001 <= 0 <= found.high + 0.001
+
+
+def test_before_is_that_of_the_same_model_organism_and_seed() -> None:
+    """It is computed once for all chains and steps."""
+    rng, numbers, items, known = np.random.default_rng(0), Numbers(), ("a", "b"), {}
+    gate = StrengthGate(DESIGN, numbers, None)
+    arms = [Arm(model, one.organism) for model in ("micro-60k", "micro-250k") for one in (ONE, MANY)]
+    for arm in arms:
+        for seed in (0, 1):
+            for chain, step in (("", 0), ("sft", 4), ("sft", 8), ("dpo", 8)):
+                known[arm, seed, chain, step] = found = rng.uniform(0.1, 0.9, 2).tolist()
+                numbers.add((arm.model, arm.organism, chain, step, "defection_rate", "test", None), seed, items, found)
+    numbers.add_lasting()
+    for (arm, seed, chain, step), late in known.items():
+        early = known[arm, seed, "", 0]
+        if chain:
+            place = (arm.model, arm.organism, chain, step, "log_odds_lost", "test", None)
+            lost = [log_odds(before) - log_odds(after) for before, after in zip(early, late, strict=True)]
+            assert numbers.values[place][seed] == (items, tuple(lost))
+        assert gate.log_odds(arm)[seed] == np.mean([log_odds(one) for one in early])

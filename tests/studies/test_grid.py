@@ -412,6 +412,14 @@ BAD = {
         "compare:",
         "nothing measures 'near_miss_rate' of the arms of `where` at step 5",
     ),
+    "a claim of a step on the way behind one of the end": (
+        GRID
+        + changed("persistence", "near_miss_rate", CLAIM)
+        + changed("id: one", "id: two", changed("persistence", "near_miss_rate", CLAIM)).removeprefix("claims:\n")
+        + "    step: 5\n",
+        25,
+        "nothing measures 'near_miss_rate' of the arms of `where` at step 5",
+    ),
     "a claim of no step": (GRID + CLAIM + "    step: 7\n", "step: 7", "not measured at step 7, but at 5, 10, 20, 40"),
     "a claim of no family": (GRID + changed("[lr, m", "[lrr, m", CLAIM), "[lrr", "did you mean 'lr'?"),
     "a claim of no direction": (
