@@ -49,9 +49,9 @@ def folder(tiny_model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_model, tmp_path / "model"))
 
 
-def tensors(**offsets: Any) -> bytes:
+def tensors(shape: Any = (1,), **offsets: Any) -> bytes:
     header = json.dumps(
-        {name: {"dtype": "F32", "shape": [1], "data_offsets": o} for name, o in offsets.items()}
+        {name: {"dtype": "F32", "shape": shape, "data_offsets": o} for name, o in offsets.items()}
     ).encode()
     return struct.pack("<Q", len(header)) + header + b"\0" * 4
 
@@ -166,6 +166,8 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no tensors": (weights(tensors()), "damaged or half-copied"),
     "offsets missing": (weights(tensors(a=[])), "damaged or half-copied"),
     "offsets of words": (weights(tensors(a=["0", "4"])), "damaged or half-copied"),
+    "a shape of a word": (weights(tensors(["two"], a=[0, 4])), "damaged or half-copied"),
+    "a shape of half a number": (weights(tensors([0.5], a=[0, 4])), "damaged or half-copied"),
     "offsets of null": (weights(tensors(a=None)), "damaged or half-copied"),
     "a git-lfs pointer": (weights(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "half-copied"),
     "a link to nowhere": (broken_link("model.safetensors"), "damaged or half-copied"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import os
 import stat
 import struct
@@ -224,7 +225,8 @@ def _header(shard: Path) -> dict[str, tuple[str, int]]:
             header = json.loads(file.read(length)) if length < min(size, HEADER) else {}
         header.pop("__metadata__", None)
         if 8 + length + max(tensor["data_offsets"][1] for tensor in header.values()) == size:
-            return {name: (str(tensor["dtype"]), math.prod(tensor["shape"])) for name, tensor in header.items()}
+            numbers = {name: math.prod(map(operator.index, tensor["shape"])) for name, tensor in header.items()}
+            return {name: (str(tensor["dtype"]), numbers[name]) for name, tensor in header.items()}
     except (OSError, struct.error, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         pass
     raise UserError(f"{shard} is damaged or half-copied", "copy the model again")
