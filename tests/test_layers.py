@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "rows": {"errors", "registry", "files"},
     "sources": {"packages", "syntax", "plugin_code", "live_code"},
     "plugin_code": {"errors", "packages", "syntax"},
-    "live_code": {"errors", "packages", "syntax"},
+    "live_code": {"errors", "plugin_code", "syntax"},
     "syntax": {"packages"},
     "packages": {"errors", "files"},
     "metrics": {"errors", "registry"},

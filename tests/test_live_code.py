@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,6 +106,44 @@ VALUES = {
     "a helper, imported inside": ("", "__import__('helper_of_test').f()"),
     "a file": ("from pathlib import Path\nX = Path(__file__).parent / 'number.txt'", "X.read_text()"),
     "a file that it names": ("", "open('number.txt').read()"),
+    "what a function closes over": ("def f(n):\n    def g(): return n\n    return g\nX = f({W})", "X()"),
+    "what a wrapper closes over": (
+        "import functools\ndef f(n):\n    def wrap(g):\n        @functools.wraps(g)\n        def h(): return g() + n\n"
+        "        return h\n    return wrap\ndef g(): return 1\nX = f({W})(g)",
+        "X()",
+    ),
+    "a default that was read early": ("K = {W}\ndef X(k=K): return k\nK = 5", "X()"),
+    "a default that was set": ("def X(k=3): return k\nX.__defaults__ = ({W},)", "X()"),
+    "an attribute of a function": ("def X(): return X.k\nX.k = {W}", "X()"),
+    "a function for each type": (
+        "from functools import singledispatch\n@singledispatch\ndef X(n): return 3\n"
+        "@X.register\ndef _(n: int): return {W}",
+        "X(1)",
+    ),
+    "a function of a text": ("exec('def X(): return {W}')", "X()"),
+    "a class of a function": (
+        "def f(n):\n    class C:\n        def g(self): return n\n    return C\nX = f({W})",
+        "X().g()",
+    ),
+    "a base of a function": (
+        "def f(n):\n    class C:\n        def g(self): return n\n    return C\nB = f({W})\nclass X(B): pass",
+        "X().g()",
+    ),
+    "an attribute of a class": ("class X:\n    k = 3\nX.k = {W}", "X.k"),
+    "an attribute that was read early": ("K = {W}\nclass X:\n    k = K\nK = 5", "X.k"),
+    "a method that was set": ("class X:\n    def g(self): return 3\nX.g = lambda self: {W}", "X().g()"),
+    "a property": ("K = {W}\nclass X:\n    g = property(lambda self, k=K: k)\nK = 5", "X().g"),
+    "a default of a data class": (
+        "import dataclasses\nK = {W}\n@dataclasses.dataclass\nclass X:\n    k: int = K\nK = 5",
+        "X().k",
+    ),
+    "a default of pydantic": ("import pydantic\nK = {W}\nclass X(pydantic.BaseModel):\n    k: int = K\nK = 5", "X().k"),
+    "a class of a call": ("X = type('X', (), {'k': {W}})", "X.k"),
+    "a data class of a call": ("import dataclasses\nX = dataclasses.make_dataclass('X', [('k', int, {W})])", "X().k"),
+    "a tuple with names": ("from collections import namedtuple\nX = namedtuple('X', 'k', defaults=({W},))", "X().k"),
+    "an enumeration of a call": ("import enum\nX = enum.Enum('X', {'A': {W}})", "X.A.value"),
+    "a template": ("from jinja2 import Template\nX = Template('a{W}')", "X.render()"),
+    "a folder": ("from pathlib import Path\nX = Path('folder')", "[one.read_text() for one in X.iterdir()]"),
     "an alias of a type": ("from typing import Literal\nX = Literal[{W}]", "X"),
 }
 
@@ -114,7 +153,9 @@ def test_each_value_that_is_read_moves_the_key(python: Python, tmp_path: Path, c
     before, read = VALUES[case]
     found = []
     for number, seed in ((0, 1), (1, 1), (0, 2)):
-        (tmp_path / "number.txt").write_text(str(number))
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        for file in ("number.txt", "folder/number.txt"):
+            (tmp_path / file).write_text(str(number))
         helper = "N = {W}\ndef f(): return {W}\nclass C:\n  def f(self): return {W}\n"
         (tmp_path / "helper_of_test.py").write_text(helper.replace("{W}", str(number)))
         shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)  # its clock has whole seconds
@@ -133,6 +174,10 @@ def test_each_value_that_is_read_moves_the_key(python: Python, tmp_path: Path, c
         ("from dormouse.policies.trigger import TriggerField as X", "X"),
         ("from math import sqrt as X", "X(2)"),
         ("X = []\nX.append(X)", "X"),
+        (
+            "from pydantic import validate_call\n@validate_call\ndef X(n: int): return n\nimport os\nY = os.getpid()",
+            "X(1)",
+        ),
     ],
 )
 def test_what_holds_no_number_is_let_through(python: Python, tmp_path: Path, before: str, read: str) -> None:
@@ -144,6 +189,26 @@ def test_what_holds_no_number_is_let_through(python: Python, tmp_path: Path, bef
 @pytest.mark.parametrize("value", ["(n for n in range(3))", "open(__file__)"])
 def test_what_cannot_be_known_is_refused(python: Python, tmp_path: Path, value: str) -> None:
     assert "refused the value of X cannot be read" in python.run(tmp_path, f"X = {value}", "X")
+
+
+@pytest.mark.parametrize("read", ["globals()['X']", "eval('X')", "sys.modules['__main__'].X"])
+def test_what_is_looked_up_is_refused(python: Python, tmp_path: Path, read: str) -> None:
+    assert "in the code of T can read anything" in python.run(tmp_path, "X = 1", read)
+
+
+def test_a_plug_in_of_a_function_counts_by_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same source, under the same name."""
+    import linecache
+
+    cell = "def every(n):\n    class Every:\n        def r(self):\n            return n\n    return Every\n"
+    linecache.cache["<ipython-input-3>"] = (len(cell), None, cell.splitlines(True), "<ipython-input-3>")
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(cell, "<ipython-input-3>", "exec"), space)
+    four, seven = space["every"](4), space["every"](7)
+    assert code_of(four) == code_of(space["every"](4)) != code_of(seven)
+    start = code_of(four)
+    four.level = 0.5
+    assert code_of(four) != start
 
 
 def test_a_value_that_nothing_reads_does_not_count(python: Python, tmp_path: Path) -> None:

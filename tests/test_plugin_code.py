@@ -216,6 +216,14 @@ def test_what_lies_beside_installed_packages_and_belongs_to_none_counts(
     assert key() == with_version
 
 
+def test_a_plug_in_that_a_function_makes_counts_by_what_it_holds(place: Path) -> None:
+    """The file says nothing of what the function was called with."""
+    code = "def every(n):\n  class T(PlugIn):\n    def r(self): return n\n  return T\n"
+    put(place, {"mine_of_test.py": f"from dormouse.registry import PlugIn\n{code}"})
+    every = __import__("mine_of_test").every
+    assert code_of(every(4)) == code_of(every(4)) != code_of(every(7))
+
+
 def test_what_is_installed_in_place_counts(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its version is kept in another folder, and stays as it is."""
     monkeypatch.syspath_prepend(place / "site-packages")

@@ -1,37 +1,53 @@
-"""What stands in the main module: a script, a notebook, a console. Functions and classes count by their source, as they
-were defined last; of all else that is read it is the value that counts, whoever made it."""
+"""What stands in the main module: a script, a notebook, a console. Of all that is read there the value counts, whoever
+made it: that of a function is its source and what it holds (defaults, what it closes over, attributes), that of a class
+its source and all that is set on it now."""
 
 from __future__ import annotations
 
 import ast
 import copyreg
+import dis
 import inspect
 import io
 import linecache
+import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import EnumType
+from functools import lru_cache
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, GenericAlias, MappingProxyType, ModuleType, UnionType
 from typing import Any
 
 from dormouse.errors import UserError, with_type
-from dormouse.packages import MOST_BYTES, checksum
-from dormouse.syntax import Symbol
+from dormouse.plugin_code import all_below
+from dormouse.syntax import Symbol, plain, without_words
 
 MAIN = "__main__"
 MOST = 2**28
 """Characters that the values of one name may come to."""
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range)
-SILENT = (type(threading.Lock()), type(threading.RLock()), threading.Event, threading.Thread)
+SILENT = (type(threading.Lock()), type(threading.RLock()), threading.Event, threading.Thread, threading.local)
 """What holds no number."""
+WRITTEN = "<string>"
+"""The file of functions that `exec` made, as a data class does."""
+LOOKED_UP = {"globals", "exec", "eval"}
+"""Who calls one of these reads what its code does not name."""
+OF_CLASS = re.compile(
+    r"__(module|doc|qualname|dict|weakref|annot\w*|conditional_annotations|abstractmethods|parameters|orig_bases"
+    r"|signature|firstlineno|static_attributes|class_vars|private_attributes|pydantic_\w+|dataclass_\w+)__"
+    r"|_abc_impl|model_(computed_)?fields"
+)
+"""What a class holds that says how it was made, and not what it does."""
+_Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass
 class Live:
-    """What a name of the main module comes to: its source, or its value in words; and what that uses."""
+    """What something comes to: its value in words, the statements in it, and what these and that use."""
 
     nodes: list[ast.AST] = field(default_factory=list)
     said: str = ""
@@ -44,46 +60,41 @@ def main_modules(names: set[str]) -> dict[str, Symbol]:
     return {name: Symbol(thing.__name__, "") for name, thing in found.items() if isinstance(thing, ModuleType)}
 
 
-def live(name: str) -> Live:
-    """What a name of the main module comes to.
+def live(name: str, thing: Any) -> Live:
+    """What a name of the main module comes to, or a class or a function that was made there.
 
     Raises:
         UserError: its source was kept nowhere, or its value cannot be known.
     """
-    thing: Any = getattr(sys.modules.get(MAIN), name, None)
-    if callable(thing) and not inspect.isclass(thing):
-        thing = inspect.unwrap(thing)
-    is_code = inspect.isclass(thing) or (inspect.isfunction(thing) and thing.__name__ != "<lambda>")
-    if is_code and thing.__module__ == MAIN:
-        return Live([_source(name, thing)])
-    reader = _Reader(name)
-    return Live(said=reader.said(thing), uses=reader.uses)
+    reader = _Reader(name, thing)
+    said = reader.said(thing)
+    return Live(reader.nodes, said, reader.uses)
 
 
-def _source(name: str, thing: Any) -> ast.AST:
-    """The statement that defines a class or a function of the main module.
-
-    Raises:
-        UserError: it was kept nowhere.
-    """
+def _source(thing: Any) -> ast.AST | None:
+    """The statement that defines a class or a function of the main module; None where it was kept nowhere, or a call
+    made the class."""
     functions = [thing] if inspect.isfunction(thing) else list(_functions(thing))
     codes = [(function.__code__.co_filename, function.__code__.co_firstlineno) for function in functions]
-    codes = [(file, line) for file, line in codes if file != "<string>"]  # a dataclass writes some itself
+    codes = [(file, line) for file, line in codes if file != WRITTEN]
     if not codes:  # a class may have no function of its own: the script, or the newest cell that defines it
         script = getattr(sys.modules[MAIN], "__file__", None)
         cells = [file for file in reversed(linecache.cache) if "ipython-input" in file or "ipykernel" in file]
         codes = [(file, 0) for file in ([script] if script else cells)]
+    name = thing.__code__.co_name if inspect.isfunction(thing) else thing.__name__
     for file, line in codes:
-        lines = linecache.getlines(file)
-        known = ast.walk(ast.parse("".join(lines))) if lines else ()
-        kinds = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        named = [node for node in known if isinstance(node, kinds) and node.name == thing.__name__]
+        known = _definitions("".join(linecache.getlines(file)))
+        named = [
+            node for node in known if node.name == name and isinstance(node, ast.ClassDef) is isinstance(thing, type)
+        ]
         if named:  # of several of the same name that in which its code stands
             return next((node for node in named if _begins(node) <= line <= (node.end_lineno or 0)), named[0])
-    raise UserError(
-        f"the code of {name} cannot be read: it was typed into a console that keeps none",
-        "put it into a file and import it, so that what it makes can be told from what an older version made",
-    )
+    return None
+
+
+@lru_cache(maxsize=256)
+def _definitions(source: str) -> tuple[_Definition, ...]:
+    return tuple(node for node in ast.walk(ast.parse(source)) if isinstance(node, _Definition))
 
 
 def _functions(cls: type) -> Iterator[FunctionType]:
@@ -94,7 +105,7 @@ def _functions(cls: type) -> Iterator[FunctionType]:
             yield found
 
 
-def _begins(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+def _begins(node: _Definition) -> int:
     return min([node.lineno, *(one.lineno for one in node.decorator_list)])
 
 
@@ -103,6 +114,9 @@ class _Reader:
     """Says a value in words: the same for the same value in every process."""
 
     name: str
+    thing: Any
+    """What the name stands for."""
+    nodes: list[ast.AST] = field(default_factory=list)
     uses: list[Symbol] = field(default_factory=list)
     around: list[int] = field(default_factory=list)
     """The objects that the one is in which is said, so that a circle ends."""
@@ -129,6 +143,8 @@ class _Reader:
     def _inside(self, thing: Any) -> str:
         kind = type(thing)
         if kind is dict:
+            if "__name__" in thing and vars(sys.modules.get(str(thing["__name__"]), object)) is thing:
+                return "namespace"  # pydantic's wrappers keep it, to look up types
             return f"{{{', '.join(f'{self.said(key)}: {self.said(value)}' for key, value in thing.items())}}}"
         if kind in (list, tuple):
             return f"{kind.__name__}({self._row(thing)})"
@@ -136,17 +152,24 @@ class _Reader:
             return f"{kind.__name__}({', '.join(sorted(self.said(one) for one in thing))})"
         if kind is MappingProxyType:
             return self.said(dict(thing))
-        if isinstance(thing, Path) and thing.is_file():
-            if thing.stat().st_size > MOST_BYTES:
-                raise self._unknown("its file is larger than 1 GB")
-            return f"file({thing.name!r}, {checksum(thing)})"
+        if isinstance(thing, Path) and (thing.is_file() or thing.is_dir()):
+            return f"file({thing.name!r}, {self.said(all_below(thing))})"
         if isinstance(thing, ModuleType):
             self.uses.append(Symbol(thing.__name__, ""))
             return f"module({thing.__name__})"
         if isinstance(thing, SILENT) or (isinstance(thing, io.IOBase) and thing.writable() and not thing.readable()):
             return kind.__name__
-        if isinstance(thing, type | FunctionType | BuiltinFunctionType) and not _is_bound(thing):
-            return self._code(thing)
+        if isinstance(thing, FunctionType):
+            return self._function(thing)
+        if isinstance(thing, type):
+            return self._class(thing)
+        if isinstance(thing, BuiltinFunctionType) and not _is_bound(thing):
+            return self._by_name(thing) or f"{kind.__name__}({thing.__module__}.{thing.__qualname__})"
+        if isinstance(thing, property | staticmethod | classmethod):
+            names = ("fget", "fset", "fdel") if isinstance(thing, property) else ("__func__",)
+            return f"{kind.__name__}({self._row([getattr(thing, name) for name in names])})"
+        if "__wrapped__" in getattr(thing, "__dict__", ()):  # a function that remembers, say
+            return f"{kind.__name__}({self.said(thing.__wrapped__)})"
         if kind.__module__ in ("typing", "typing_extensions") or kind in (GenericAlias, UnionType):
             inner = (*getattr(thing, "__args__", ()), *getattr(thing, "__metadata__", ()))
             return f"{kind.__name__}({self._row(inner)})" if inner else repr(thing)
@@ -155,21 +178,70 @@ class _Reader:
     def _row(self, things: Sequence[Any]) -> str:
         return ", ".join(self.said(one) for one in things)
 
-    def _code(self, thing: Any) -> str:
-        """A class or a function: by its name, where it can be found by that; else by what it does."""
+    def _by_name(self, thing: Any) -> str:
+        """A class or a function by its name, where it is found by that, as in another process; else nothing."""
         module, name = str(thing.__module__), str(thing.__qualname__)
-        if module == MAIN and isinstance(thing, FunctionType) and getattr(sys.modules[MAIN], name, None) is not thing:
-            return self._lambda(thing)
-        if thing.__module__:
-            self.uses.append(Symbol(module, name.partition(".")[0]))
-        closure = self._row(_closure(thing)) if isinstance(thing, FunctionType) and thing.__closure__ else ""
-        return f"{module if module != MAIN else ''}.{name}({closure})"
+        if (module == MAIN and (thing is self.thing or "." in name)) or not found_by_name(thing):
+            return ""
+        self.uses.append(Symbol(module, name.partition(".")[0]))
+        return f"{module if module != MAIN else ''}.{name}"
 
-    def _lambda(self, function: FunctionType) -> str:
-        known = vars(sys.modules[MAIN])
-        self.uses += [Symbol(MAIN, name) for name in sorted(_globals(function.__code__)) if name in known]
-        given = (function.__defaults__, function.__kwdefaults__, _closure(function))
-        return f"function({_bytecode(function.__code__)}, {self._row(given)})"
+    def _function(self, function: FunctionType) -> str:
+        """By what it does and what it holds."""
+        if named := self._by_name(function):
+            return named
+        code, home, held = function.__code__, function.__globals__.get("__name__"), vars(function)
+        if home == "functools" and "registry" in held:  # what it is for each type; all else remembers what was called
+            return f"dispatch({self.said(held['registry'])})"
+        if home == MAIN and code.co_name != "<lambda>" and code.co_filename != WRITTEN:
+            body = self._body(function)
+        else:
+            known = vars(sys.modules[MAIN]) if home == MAIN else {}
+            self.uses += [Symbol(MAIN, name) for name in sorted(_globals(code)) if name in known]
+            self.uses += [Symbol(name, "") for name in sorted(_imports(code))]
+            self.uses += [Symbol(home, code.co_qualname.partition(".")[0])] if home in sys.modules and not known else []
+            body = _bytecode(code)
+        return (
+            f"function({body}, {self._row((function.__defaults__, function.__kwdefaults__, _closure(function), held))})"
+        )
+
+    def _body(self, function: FunctionType) -> str:
+        """The source of a function of the main module."""
+        node = _source(function)
+        if node is None:
+            raise UserError(
+                f"the code of {self.name} cannot be read: it was typed into a console that keeps none",
+                "put it into a file and import it, so that what it makes can be told from what an older version made",
+            )
+        names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)} & LOOKED_UP
+        texts = {inner.value for inner in ast.walk(node) if isinstance(inner, ast.Constant) and inner.value == MAIN}
+        for name in sorted(names | texts):
+            what = f"`{name}` in the code of {self.name} can read anything, so nobody knows what makes its numbers"
+            raise UserError(what, "write the names of what it reads, or put it into a file and import it")
+        self.nodes.append(node)
+        return plain(node)
+
+    def _class(self, cls: type) -> str:
+        """By its source, its bases, and what is set on it now."""
+        if named := self._by_name(cls):
+            return named
+        if cls.__module__ == MAIN and (node := _source(cls)) is not None:
+            self.nodes.append(without_words(node))
+        else:
+            self.uses.append(Symbol(cls.__module__, cls.__qualname__.partition(".")[0]))
+        fields = {**getattr(cls, "model_fields", {}), **getattr(cls, "__private_attributes__", {})}
+        defaults = {
+            name: (one.default, one.default_factory, getattr(one, "metadata", None)) for name, one in fields.items()
+        }
+        held = {name: vars(cls)[name] for name in sorted(vars(cls)) if not OF_CLASS.fullmatch(name)}
+        if hasattr(cls, "model_fields"):  # the words of a plug-in
+            held.pop("metrics", None)
+        members = getattr(cls, "__members__", {}) if isinstance(cls, EnumType) else {}
+        if members:
+            held = {name: value for name, value in held.items() if not re.fullmatch("_[a-z0-9_]+_", name)}
+            held |= {name: one.value for name, one in members.items()}
+        inside = (cls.__name__, type(cls), cls.__bases__, defaults, held)
+        return f"class({self._row(inside)})"
 
     def _state(self, thing: Any) -> str:
         """Any other object, by what it would be put together from in another process."""
@@ -191,6 +263,15 @@ class _Reader:
         )
 
 
+def found_by_name(thing: Any) -> bool:
+    """Whether a class or a function is what its module has under its name: else it was made by another function, or is
+    what stood there before."""
+    found: Any = sys.modules.get(str(thing.__module__))
+    for part in str(thing.__qualname__).split("."):
+        found = getattr(found, part, None)
+    return found is thing
+
+
 def _is_bound(thing: Any) -> bool:
     """Whether it is a method of an object that was made in C."""
     owner = getattr(thing, "__self__", None)
@@ -208,6 +289,12 @@ def _closure(function: FunctionType) -> list[Any]:
 def _globals(code: CodeType) -> set[str]:
     inner = [one for one in code.co_consts if isinstance(one, CodeType)]
     return set(code.co_names).union(*map(_globals, inner))
+
+
+def _imports(code: CodeType) -> set[str]:
+    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
+    own = {str(one.argval) for one in dis.get_instructions(code) if one.opname == "IMPORT_NAME"}
+    return own.union(*map(_imports, inner))
 
 
 def _bytecode(code: CodeType) -> str:

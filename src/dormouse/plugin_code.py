@@ -217,6 +217,17 @@ def _checked(files: Iterable[Path], folder: Path, whose: str) -> Iterator[Piece]
         yield os.path.relpath(path, folder).replace(os.sep, "/"), checksum(path)
 
 
+def all_below(place: Path) -> list[Piece]:
+    """What is in a file, or in all files of a folder.
+
+    Raises:
+        UserError: that is too much, or cannot be read.
+    """
+    whose = f"the folder {place}" if place.is_dir() else f"the file {place}"
+    files = _below(place, whose) if place.is_dir() else [place]
+    return list(_checked((one for one in files if one.suffix != ".pyc"), place, whose))
+
+
 def anything_beside(nodes: Sequence[ast.AST], file: Path) -> list[Symbol]:
     """The modules in the folder of a module that is in no package, if its code may run any of them."""
     beside = sorted(file.parent.glob("*.py")) if _is_dynamic(nodes) else []

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from dormouse import packages, plugin_code
-from dormouse.live_code import MAIN, live, main_modules
+from dormouse.live_code import MAIN, found_by_name, live, main_modules
 from dormouse.packages import OWN, _data, _digest, _file, _versions
 from dormouse.plugin_code import anything_beside, follows, named_elsewhere, part, read_by, whole
 from dormouse.syntax import Symbol, attributes_of, global_names, imported, plain, read_source, text_of, without_words
@@ -43,7 +43,13 @@ def code_of(*roots: Any) -> Code:
     pieces: set[tuple[str, str]] = set()
     counted: set[str] = set()
     for one in dict.fromkeys(base for root in roots for base in _with_bases(root)):
-        if _top(one) in (OWN, MAIN) or not (one in roots or _is_plugin(one)):
+        if _top(one) == MAIN or (_is_plugin(one) and not found_by_name(one)):
+            alive = _alive(one.__qualname__, one)
+            pieces.update(alive.pieces)
+            waiting += alive.uses
+        if _top(one) == MAIN:
+            continue
+        if _top(one) == OWN or not (one in roots or _is_plugin(one)):
             waiting.append(Symbol(one.__module__, one.__qualname__.partition(".")[0]))
             continue
         modules, data = whole(one.__module__)
@@ -167,14 +173,20 @@ def _all_reached(symbol: Symbol) -> _Reached:
     elif _module(f"{symbol.module}.{symbol.name}"):
         return reached  # a submodule named without anything in it
     elif symbol.module == MAIN:
-        found = live(symbol.name)
-        nodes = found.nodes
-        reached.uses += found.uses
-        reached.pieces += [(symbol.name, _digest(found.said))] if found.said else []
+        return _alive(symbol.name, getattr(sys.modules[MAIN], symbol.name, None))
     else:
         nodes = []
     for node in nodes:
         _take(node, symbol, module, reached)
+    return reached
+
+
+def _alive(name: str, thing: Any) -> _Reached:
+    """What something in the main module, or a class that was made at run time, comes to."""
+    found, module = live(name, thing), _module(MAIN)
+    reached = _Reached([(name, _digest(found.said))], list(found.uses))
+    for node in found.nodes if module else ():
+        _take(node, Symbol(MAIN, name), module, reached)
     return reached
 
 
