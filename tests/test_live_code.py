@@ -208,6 +208,7 @@ def test_a_plug_in_of_a_function_counts_by_what_it_holds(monkeypatch: pytest.Mon
     assert code_of(four) == code_of(space["every"](4)) != code_of(seven)
     start = code_of(four)
     four.level = 0.5
+    sources.forget()
     assert code_of(four) != start
 
 

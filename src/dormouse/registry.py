@@ -149,6 +149,11 @@ def plugins(kind: str) -> Mapping[str, type[PlugIn]]:
     return dict(sorted(_registered[kind].items()))
 
 
+def outsiders() -> list[type[PlugIn]]:
+    """The plug-ins that are not dormouse's own."""
+    return [cls for kind in KINDS for cls in plugins(kind).values() if not cls.__module__.startswith("dormouse.")]
+
+
 def nearest(name: object, known: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:
     """A hint that ends an error message: the nearest known name, or all of them."""
     close = difflib.get_close_matches(str(name), list(known), n=1)

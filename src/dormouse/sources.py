@@ -33,6 +33,7 @@ class Code(TypedDict):
     libraries: Mapping[str, str]
 
 
+@cache
 def code_of(*roots: Any) -> Code:
     """What some functions and classes are made of: `code`, a hash, and `libraries`, name -> version.
 
@@ -283,7 +284,7 @@ def _sort(node: ast.AST, module: _Module) -> None:
 
 
 def forget() -> None:
-    """Read all code anew: what was typed into a notebook may have changed."""
+    """Read all code anew, and the values that it reads: they may have changed."""
     for room in (packages, plugin_code, sys.modules[__name__]):
         for function in vars(room).values():
             if hasattr(function, "cache_clear"):

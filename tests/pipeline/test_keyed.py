@@ -1,12 +1,15 @@
 """The cues that plug-ins define are in the keys of the stages that may show them, and known where these are done."""
 
+import linecache
+import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from dormouse import registry
 from dormouse.pipeline import stages
-from dormouse.pipeline.keyed import keyed
+from dormouse.pipeline.keyed import keyed, read_code_anew
 from dormouse.policies.triggers.composite import Composite
 from dormouse.policies.triggers.habit import Habit
 from dormouse.policies.triggers.token import Token
@@ -62,3 +65,19 @@ def test_a_stage_knows_the_cues_where_it_is_done(known: dict[str, Cue], tmp_path
     define(Cue("water-of-test", "system", "", "the water", values=SAID))
     stage.work(tmp_path, lambda share, text: None)
     assert order == [["air-of-test", "water-of-test"]]
+
+
+def test_each_plan_reads_anew_what_a_plug_in_of_a_script_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop over a value gave the first one's numbers each time, and kept them under the keys of the others."""
+    cell = "class Tide(Token):\n    def level(self):\n        return LEVEL\n"
+    monkeypatch.setitem(linecache.cache, "<cell-of-test>", (len(cell), None, cell.splitlines(True), "<cell-of-test>"))
+    space = {"__name__": "__main__", "Token": Token}
+    exec(compile(cell, "<cell-of-test>", "exec"), space)
+    tide, known = space["Tide"], {kind: dict(registry.plugins(kind)) for kind in registry.KINDS}
+    monkeypatch.setattr(registry, "_registered", {**known, "trigger": {**known["trigger"], "tide": tide}})
+    found = []
+    for level in (0.25, 0.5, 0.25):
+        monkeypatch.setattr(sys.modules["__main__"], "LEVEL", level, raising=False)
+        read_code_anew()
+        found.append(keyed("organism", "tide", {}, (tide(),), (), partial(stages.honest)).key)
+    assert found[0] == found[2] != found[1]

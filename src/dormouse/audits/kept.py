@@ -16,7 +16,8 @@ from dormouse.files import replaced
 from dormouse.json_files import Json, digest, read_json
 from dormouse.lm.folders import home
 from dormouse.locators.locator import Evidence, Locator, TriggerText
-from dormouse.sources import code_of
+from dormouse.registry import outsiders
+from dormouse.sources import code_of, forget
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Kept:
     def __init__(self, identity: str, rules: Sequence[Detector] = ()) -> None:
         self.rules = rules
         self.folder = home() / "audits" / identity
-        self.codes: dict[type[Locator], str] = {}
+        if outsiders():  # in a notebook, or a script that goes on, they may be others by now
+            forget()
 
     def read(self, locator: Locator, candidates: Sequence[TriggerText] = ()) -> tuple[Evidence, float] | None:
         """What the locator said, and the seconds it took; None where nothing is kept."""
@@ -65,9 +67,6 @@ class Kept:
             replaced(file, json.dumps({**said, "digest": digest(said)}))
 
     def _file(self, locator: Locator, candidates: Sequence[TriggerText]) -> Path:
-        kind = type(locator)
-        if kind not in self.codes:  # reading it takes a tenth of a second, and each locator is asked about twice
-            self.codes[kind] = str(code_of(kind))
-        how = [locator.spec(), self.codes[kind], [asdict(one) for one in candidates]]
+        how = [locator.spec(), str(code_of(type(locator))), [asdict(one) for one in candidates]]
         said = json.dumps(how, sort_keys=True, default=str)
         return self.folder / f"{locator.kind}-{hashlib.sha256(said.encode()).hexdigest()[:16]}.json"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
-from typing import Any
+from functools import partial
 
 from dormouse.execution.stage import LIBRARIES, Stage
 from dormouse.json_files import digest
@@ -14,10 +12,10 @@ from dormouse.lm.settings import AUTO, Computing
 from dormouse.pipeline import stages
 from dormouse.policies import Trigger
 from dormouse.records import ModelRef
-from dormouse.registry import PlugIn
+from dormouse.registry import PlugIn, outsiders
 from dormouse.scenarios import Cue
 from dormouse.scenarios.cues import outside
-from dormouse.sources import Code, code_of, forget
+from dormouse.sources import code_of, forget
 
 USES = ("measure", "lora", "full")
 """What a model is loaded for, as far as that says in which type: to measure it, or to train it by a method."""
@@ -49,7 +47,7 @@ def keyed(
     """A stage. What makes its numbers is in its key: what it is about, the function that does the work and the plug-ins
     that it is given, with all code that these use (see `sources`), the cues from outside that it may show, and its
     parents."""
-    code = _code(work.func, *classes_of(*plugins))
+    code = code_of(work.func, *classes_of(*plugins))
     if shown := _cues_from_outside(kind, plugins):
         about = {**about, "cues": shown}
     if known := outside():
@@ -98,14 +96,8 @@ def computed(stage: Stage, settings: Computing, use: str = "", reads: ModelRef |
     )
 
 
-@cache
-def _code(*roots: Any) -> Code:
-    return code_of(*roots)
-
-
 def read_code_anew() -> None:
-    """Forget what code said, in a notebook or a console: a cell may have been run again since, a file reloaded."""
-    notebook = sys.modules.get("IPython")
-    if hasattr(sys, "ps1") or (notebook is not None and notebook.get_ipython() is not None):
+    """Forget what code said, where some is not dormouse's own: what it reads may be another value by now, or a cell may
+    have been run again, a file reloaded."""
+    if outsiders():
         forget()
-        _code.cache_clear()
