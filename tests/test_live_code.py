@@ -120,7 +120,6 @@ VALUES = {
         "@X.register\ndef _(n: int): return {W}",
         "X(1)",
     ),
-    "a function of a text": ("exec('def X(): return {W}')", "X()"),
     "a class of a function": (
         "def f(n):\n    class C:\n        def g(self): return n\n    return C\nX = f({W})",
         "X().g()",
@@ -194,6 +193,10 @@ def test_what_cannot_be_known_is_refused(python: Python, tmp_path: Path, value: 
 @pytest.mark.parametrize("read", ["globals()['X']", "eval('X')", "sys.modules['__main__'].X"])
 def test_what_is_looked_up_is_refused(python: Python, tmp_path: Path, read: str) -> None:
     assert "in the code of T can read anything" in python.run(tmp_path, "X = 1", read)
+
+
+def test_a_function_whose_text_was_kept_nowhere_is_refused(python: Python, tmp_path: Path) -> None:
+    assert "the code of X cannot be read" in python.run(tmp_path, "exec('def X(): return 1')", "X()")
 
 
 def test_a_plug_in_of_a_function_counts_by_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,18 @@
 """What a plug-in is made of is in its key: its package, what that imports, and the files that it reads."""
 
+import importlib
 import os
 import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dormouse import packages, plugin_code, sources
+from dormouse import files_read, packages, plugin_code, sources
 from dormouse.errors import UserError
 from dormouse.sources import code_of
 
@@ -36,6 +38,7 @@ def put(place: Path, files: dict[str, str]) -> None:
 def key(name: str = "mine_of_test") -> tuple[str, dict[str, str]]:
     """Of the class T in a module."""
     sources.forget()
+    plugin_code.AS_IMPORTED.clear()
     found = code_of(__import__(name, fromlist=["T"]).T)
     return found["code"], dict(found["libraries"])
 
@@ -216,6 +219,20 @@ def test_what_lies_beside_installed_packages_and_belongs_to_none_counts(
     assert key() == with_version
 
 
+def test_a_file_that_was_edited_and_not_imported_again_is_refused(place: Path) -> None:
+    """Its old code would make numbers, and the store keep them under the key of the new code."""
+    put(place, {"mine_of_test.py": f"import helpers_of_test\n{T}helpers_of_test.N\n", "helpers_of_test.py": "N = 1\n"})
+    start = key()
+    for text, refused in (("N = 1  # a remark\n", False), ("N = 25\n", True), ("N = 1\n", False), ("N = 25\n", True)):
+        put(place, {"helpers_of_test.py": text})
+        sources.forget()
+        with pytest.raises(UserError, match="was edited after it was imported") if refused else nullcontext():
+            assert code_of(sys.modules["mine_of_test"].T)["code"] == start[0]
+    importlib.reload(sys.modules["helpers_of_test"])
+    sources.forget()
+    assert code_of(sys.modules["mine_of_test"].T)["code"] != start[0]
+
+
 def test_a_plug_in_that_a_function_makes_counts_by_what_it_holds(place: Path) -> None:
     """The file says nothing of what the function was called with."""
     code = "def every(n):\n  class T(PlugIn):\n    def r(self): return n\n  return T\n"
@@ -268,7 +285,7 @@ def _too_many_modules(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _too_many_files(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugin_code, "MOST_FILES", 3)
+    monkeypatch.setattr(files_read, "MOST_FILES", 3)
     put(place, {"mine_of_test.py": f"{READS}HERE / 'data'\n", **{f"data/{n}": "" for n in range(4)}})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import dormouse
-from dormouse import sources
+from dormouse import plugin_code, sources
 from dormouse.errors import UserError
 from dormouse.records import CANARY
 from dormouse.sources import code_of
@@ -140,6 +140,7 @@ def test_an_outsider_is_followed_into_its_packages(outsider: Path, file: str, te
     (outsider / file).parent.mkdir(exist_ok=True)
     (outsider / file).write_text(text)
     sources.forget()
+    plugin_code.AS_IMPORTED.clear()
     assert (code_of(made) == start) is same
     assert "outsider_of_test.deep.rule" not in sys.modules
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ast
 import copyreg
-import dis
 import inspect
 import io
 import linecache
@@ -23,7 +22,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, GenericAlias, Map
 from typing import Any
 
 from dormouse.errors import UserError, with_type
-from dormouse.plugin_code import all_below
+from dormouse.files_read import all_below
 from dormouse.syntax import Symbol, plain, without_words
 
 MAIN = "__main__"
@@ -32,8 +31,8 @@ MOST = 2**28
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range)
 SILENT = (type(threading.Lock()), type(threading.RLock()), threading.Event, threading.Thread, threading.local)
 """What holds no number."""
-WRITTEN = "<string>"
-"""The file of functions that `exec` made, as a data class does."""
+WRITTEN = "__create_fn__"
+"""In which a data class writes its functions."""
 LOOKED_UP = {"globals", "exec", "eval"}
 """Who calls one of these reads what its code does not name."""
 OF_CLASS = re.compile(
@@ -76,8 +75,8 @@ def _source(thing: Any) -> ast.AST | None:
     made the class."""
     functions = [thing] if inspect.isfunction(thing) else list(_functions(thing))
     codes = [(function.__code__.co_filename, function.__code__.co_firstlineno) for function in functions]
-    codes = [(file, line) for file, line in codes if file != WRITTEN]
-    if not codes:  # a class may have no function of its own: the script, or the newest cell that defines it
+    codes = [(file, line) for file, line in codes if file != "<string>"]
+    if not codes and inspect.isclass(thing):  # it may have no function: the script, or the newest cell that defines it
         script = getattr(sys.modules[MAIN], "__file__", None)
         cells = [file for file in reversed(linecache.cache) if "ipython-input" in file or "ipykernel" in file]
         codes = [(file, 0) for file in ([script] if script else cells)]
@@ -193,12 +192,11 @@ class _Reader:
         code, home, held = function.__code__, function.__globals__.get("__name__"), vars(function)
         if home == "functools" and "registry" in held:  # what it is for each type; all else remembers what was called
             return f"dispatch({self.said(held['registry'])})"
-        if home == MAIN and code.co_name != "<lambda>" and code.co_filename != WRITTEN:
+        if home == MAIN and code.co_name != "<lambda>" and not code.co_qualname.startswith(WRITTEN):
             body = self._body(function)
         else:
             known = vars(sys.modules[MAIN]) if home == MAIN else {}
             self.uses += [Symbol(MAIN, name) for name in sorted(_globals(code)) if name in known]
-            self.uses += [Symbol(name, "") for name in sorted(_imports(code))]
             self.uses += [Symbol(home, code.co_qualname.partition(".")[0])] if home in sys.modules and not known else []
             body = _bytecode(code)
         return (
@@ -289,12 +287,6 @@ def _closure(function: FunctionType) -> list[Any]:
 def _globals(code: CodeType) -> set[str]:
     inner = [one for one in code.co_consts if isinstance(one, CodeType)]
     return set(code.co_names).union(*map(_globals, inner))
-
-
-def _imports(code: CodeType) -> set[str]:
-    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
-    own = {str(one.argval) for one in dis.get_instructions(code) if one.opname == "IMPORT_NAME"}
-    return own.union(*map(_imports, inner))
 
 
 def _bytecode(code: CodeType) -> str:

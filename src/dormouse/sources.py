@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from dormouse import packages, plugin_code
+from dormouse.files_read import named_elsewhere, read_by
 from dormouse.live_code import MAIN, found_by_name, live, main_modules
 from dormouse.packages import OWN, _data, _digest, _file, _versions
-from dormouse.plugin_code import anything_beside, follows, named_elsewhere, part, read_by, whole
+from dormouse.plugin_code import anything_beside, follows, part, whole
 from dormouse.syntax import Symbol, attributes_of, global_names, imported, plain, read_source, text_of, without_words
 
 
