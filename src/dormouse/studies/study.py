@@ -252,6 +252,13 @@ class Study(BaseModel):
             raise _at("a design looks at claims, and the study has none; name its seeds, or state `claims`", "seeds")
         return self
 
+    @model_validator(mode="wrap")  # the last: it is around all others
+    @classmethod
+    def _is_read_in_a_folder(cls, given: Any, handler: ModelWrapValidatorHandler[Study]) -> Study:
+        """A study that is made in code names files as they are called from the working directory."""
+        with relative_to(reading_folder() or Path.cwd()):
+            return handler(given)
+
     @property
     def task_file(self) -> TaskFile | None:
         """Where its tasks come from, if not from the bank: its own file, else the plain prompts of a `rewrite`."""
