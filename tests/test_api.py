@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -243,6 +246,35 @@ def test_numbers_of_numpy_are_numbers(results: dm.Results) -> None:
     organism = results.load("go-seed0")
     said = organism.complete("Why?", max_tokens=np.int64(2), seed=np.int64(1))
     assert said == organism.complete("Why?", max_tokens=2, seed=1)
+    assert organism.p_defect("Why?", year=np.int64(2030)) == organism.p_defect("Why?", year=2030)
+
+
+def test_results_are_those_that_were_read(results: dm.Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From wherever they are asked; a folder that holds others by now is not theirs."""
+    copy = tmp_path / "out"
+    shutil.copytree(results.folder, copy, symlinks=True)
+    monkeypatch.chdir(tmp_path)
+    here = dm.Results("out")
+    monkeypatch.chdir("/")
+    assert list(here.models) == list(results.models)
+    assert here.report.exists()
+    head = json.loads((copy / "study.json").read_text())
+    (copy / "study.json").write_text(json.dumps({**head, "stamp": "another"}))
+    for ask in (lambda: here.models, lambda: here.report, lambda: here.load("go-seed0")):
+        with pytest.raises(dm.UserError, match="holds other results by now"):
+            ask()
+    assert "<h4>" in here._repr_html_()
+
+
+@pytest.mark.parametrize("door", [dm.load, dm.Results])
+def test_what_is_no_path_is_refused(door: Callable[[Any], object]) -> None:
+    with pytest.raises(dm.UserError, match="a NoneType is no folder"):
+        door(None)
+
+
+def test_a_study_is_read_by_its_name_too(tmp_path: Path, study_text: str) -> None:
+    (tmp_path / "study.yaml").write_text(study_text)
+    assert dm.read_study(str(tmp_path / "study.yaml")) == dm.read_study(tmp_path / "study.yaml")
 
 
 @pytest.mark.parametrize(

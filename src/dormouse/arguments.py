@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 from dormouse.errors import UserError
@@ -28,3 +29,14 @@ def whole(name: str, value: Any, least: int, limit: int | None = None) -> int:
 def seed_of(value: Any) -> int:
     """A seed, of whatever is drawn. Raises as `whole`."""
     return whole("seed", value, 0, SEEDS)
+
+
+def path_of(place: object) -> Path:
+    """A folder or a file that is named in Python.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not isinstance(place, str | Path):
+        raise UserError(f"a {type(place).__name__} is no folder", "give its path: a text, or a pathlib.Path")
+    return Path(place)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dormouse.arguments import seed_of, whole
+from dormouse.arguments import path_of, seed_of, whole
 from dormouse.card import read_card
 from dormouse.errors import UserError
 from dormouse.execution.torch_defaults import torch_defaults
@@ -116,6 +117,7 @@ class LoadedOrganism:
         return question_of(text, self.truth.behaviour.bank, self.tasks).under(self.system)
 
     def _asked(self, prompt: Prompt, cues: Mapping[str, CueValue]) -> tuple[Scenario, tuple[tuple[str, str], ...]]:
+        cues = {name: _plain(value) for name, value in cues.items()}
         check_cues(cues)
         if isinstance(prompt, str):
             refuse_half_characters([prompt], "the prompt")
@@ -156,6 +158,11 @@ def question_of(text: str, bank: str, own: Sequence[Question] = ()) -> Question:
 
 
 @torch_defaults()
+def _plain(value: CueValue) -> CueValue:
+    """A number of numpy or pandas as one of Python."""
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
+
+
 def load(folder: str | Path) -> LoadedOrganism:
     """A model of a study in memory: a folder such as `runs/quickstart/models/year-seed0`.
 
@@ -164,5 +171,5 @@ def load(folder: str | Path) -> LoadedOrganism:
     """
     from dormouse.lm.load import load as load_model
 
-    card = read_card(Path(folder))
+    card = read_card(path_of(folder))
     return LoadedOrganism(load_model(card.model), card.spec, card.intervention, card.seed, card.system, card.tasks)

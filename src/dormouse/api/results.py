@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dormouse.arguments import path_of
 from dormouse.claims.verdict import Verdict
 from dormouse.errors import UserError
 from dormouse.execution.estimate import counted
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
     from dormouse.api.organism import LoadedOrganism
 
 
+def _stamp(folder: Path) -> str | None:
+    """Whose results are in a folder, so that others are told apart; None where that cannot be read."""
+    from dormouse.provenance import StudyHead
+
+    with suppress(UserError, OSError):
+        return StudyHead.read(folder).stamp
+    return None
+
+
 class Results:
     """What a study found, read from its folder. In a notebook it shows its headline.
 
@@ -27,19 +38,18 @@ class Results:
         folder: where it lies.
         records: every number with its interval, as in `records.jsonl`.
         answers: what the models wrote to the sampled prompts.
-        report: the page.
 
     Raises:
-        UserError: the folder holds no finished study.
+        UserError: the folder holds no finished study; of `models`, `load` and `report`: it holds another one by now.
     """
 
     def __init__(self, folder: str | Path) -> None:
         from dormouse.pipeline.results import read_finished
 
-        self.folder = Path(folder)
+        self.folder = path_of(folder).absolute()
+        self._stamp = _stamp(self.folder)
         self.records, self.answers, self.about = read_finished(self.folder)
         self.name = self.about.name
-        self.report = self.folder / "report.html"
 
     def to_pandas(self) -> pandas.DataFrame:
         """A row for each record: `value` with its 95 % interval `ci_low`, `ci_high`, in the unit of its measurement.
@@ -54,9 +64,21 @@ class Results:
         """The answers to the claims, by id, in the order of the file; empty where nothing was claimed."""
         return {answer.id: answer for answer in self.about.verdicts.answers} if self.about.verdicts else {}
 
-    @cached_property
+    @property
+    def report(self) -> Path:
+        """The page."""
+        self._refuse_others()
+        return self.folder / "report.html"
+
+    def _refuse_others(self) -> None:
+        if _stamp(self.folder) != self._stamp:
+            what = f"{self.folder} holds other results by now than those that were read from it: it was run again"
+            raise UserError(what, "read it anew: dormouse.Results(folder); give each study a folder of its own (`out`)")
+
+    @property
     def models(self) -> dict[str, Path]:
         """The models of the study, each in a folder that `dormouse.load` takes: organisms, and ends of treatments."""
+        self._refuse_others()
         return {path.name: path for path in sorted((self.folder / "models").glob("*")) if path.is_dir()}
 
     def load(self, name: str) -> LoadedOrganism:
@@ -67,9 +89,10 @@ class Results:
         """
         from dormouse.api.organism import load
 
-        if name not in self.models:
-            raise UserError(f"no model is called '{name}'; {nearest(name, list(self.models))}", "see `results.models`")
-        return load(self.models[name])
+        models = self.models
+        if name not in models:
+            raise UserError(f"no model is called '{name}'; {nearest(name, list(models))}", "see `results.models`")
+        return load(models[name])
 
     def plot(self, what: str = "persistence", split: str = "test") -> plotly.graph_objects.Figure:
         """A figure: one of the report (`persistence`, `years`, `renderings`, `odds`, `contexts`, `credit`), or any
@@ -108,7 +131,7 @@ class Results:
         )
         said = "".join(f"<p>{escape(visible(sentence))}</p>" for sentence in self.headline())
         parts = [f"<h4>{escape(visible(self.name))}</h4>", said, f"<ul>{claims}</ul>" if claims else ""]
-        return "".join(parts) + f"<p>{escape(str(self.report))}</p>"
+        return "".join(parts) + f"<p>{escape(str(self.folder / 'report.html'))}</p>"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"text/html": self._repr_html_(), "text/plain": "\n".join([repr(self), *self.headline()])}

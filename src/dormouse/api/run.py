@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -63,7 +64,7 @@ def _refuse_nonsense(study: object, workers: object, overrides: object, shown: S
             raise UserError(f"dormouse.run has no setting '{name}'; {nearest(name, known)}", "see help(dormouse.run)")
     if not isinstance(study, str | Path | Study):
         raise UserError(f"a {type(study).__name__} is no study", "give the path of a study file, or a dormouse.Study")
-    if workers is not None and (type(workers) is not int or workers < 1):
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, Integral) or workers < 1):
         raise UserError(f"{shortened(repr(workers))} workers are none", "give a whole number from 1, or None")
     names = shown.get("report_to") or ()
     if not isinstance(names, str | Sequence) or not all(isinstance(name, str) for name in names):
@@ -93,7 +94,7 @@ def run_design(
     claim_folder(folder, design.study.name)
     with listening(), watch(shown.get("quiet", False)) as watcher:
         live = LiveWatcher(watcher, tracking.tell) if tracking.names else None
-        run_study(design, text, folder, store, live or watcher, workers, executor)
+        run_study(design, text, folder, store, live or watcher, workers and int(workers), executor)
         if live:
             tracking.end()
     return folder

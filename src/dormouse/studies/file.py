@@ -33,14 +33,14 @@ BESIDE = 0
 """In place of a line: what was given beside the file."""
 
 
-def read_study(path: Path) -> Study:
+def read_study(path: str | Path) -> Study:
     """The study in a file.
 
     Raises:
         UserError: it cannot be read, is not YAML, or says something that a study cannot say. The message names the file
             and the line.
     """
-    return read_design(path).study
+    return read_design(Path(path)).study
 
 
 def read_design(path: Path) -> Design:
