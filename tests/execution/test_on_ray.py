@@ -34,13 +34,14 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("undrawn")]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster():
+def cluster(tmp_path_factory):
     """One for all tests of this module: it takes seconds to begin. Its workers find the modules of these tests by the
     environment in which it begins: those of a `runtime_env` would be begun beside the first, which nobody needs."""
     here = Path(__file__).parent
     path = os.pathsep.join(filter(None, [str(here), str(here.parent), os.environ.get("PYTHONPATH")]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path)
+        patch.setenv("DORMOUSE_HOME", str(tmp_path_factory.getbasetemp() / "home"))  # as every test has it
         for name in ("start_log_monitor", "start_monitor", "start_api_server"):  # nobody asks them anything
             patch.setattr(f"ray._private.node.Node.{name}", lambda *_, **__: None)
         ended = signal.getsignal(signal.SIGTERM)
