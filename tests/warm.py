@@ -22,8 +22,11 @@ import transformers.models.llama.modeling_llama  # noqa: F401
 import dormouse.lm.sample
 import dormouse.lm.train
 import dormouse.pipeline.run  # noqa: F401
-from dormouse import packages, registry
+from dormouse import packages, registry, sources
+from dormouse.claims.answer import answer_claims
 from dormouse.cli import main
+from dormouse.pipeline.results import collect, make_results, write_results
+from dormouse.report.page import write_report
 
 STUDY = """\
 name: warm
@@ -38,11 +41,13 @@ ABOUT = {"name": "warm", "organisms": {}, "interventions": {"sft": [{"kind": "sf
 
 
 def warm_up() -> None:
-    """Hash the code of a study and draw a page. Plug-ins are looked for again where they are asked for."""
+    """Hash the code of a study, of its results and of the report, which takes seconds, and draw a page. Plug-ins are
+    looked for again where they are asked for."""
     with tempfile.TemporaryDirectory() as at, Path(os.devnull).open("w") as nowhere:
         (Path(at) / "study.yaml").write_text(STUDY)
         with contextlib.redirect_stdout(nowhere):
             main(["plan", f"{at}/study.yaml", "--store", f"{at}/store"], standalone_mode=False)
+        sources.code_of(make_results, collect, write_results, answer_claims, write_report)
         made_up.write_report(Path(at) / "out", made_up.records_of("deployment"), [], ABOUT)
     for known in (registry._load_entry_points, packages._versions, packages._distributions, packages._by_import):
         known.cache_clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
+import sys
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, get_args, get_origin
@@ -90,11 +90,29 @@ def meanings(model: type[BaseModel]) -> dict[str, str]:
     for cls in reversed(model.__mro__):
         if issubclass(cls, BaseModel) and cls is not BaseModel:
             try:
-                tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-            except (OSError, TypeError, SyntaxError):
+                text = "".join(inspect.findsource(sys.modules[cls.__module__])[0])
+                body = _classes(text)[cls.__qualname__].body
+            except (OSError, TypeError, KeyError, SyntaxError):
                 continue
-            body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
             found |= dict(filter(None, map(_documented, body, body[1:])))
+    return found
+
+
+@cache
+def _classes(text: str) -> dict[str, ast.ClassDef]:
+    """The classes of a module by their qualified names; the first where two have one. A module is taken apart once:
+    `inspect.getsource` does so for each of its classes."""
+    found: dict[str, ast.ClassDef] = {}
+    waiting: list[tuple[str, ast.AST]] = [("", ast.parse(text))]
+    while waiting:
+        place, node = waiting.pop()
+        inside = [one for one in ast.iter_child_nodes(node) if isinstance(one, ast.stmt | ast.ExceptHandler)]
+        if isinstance(node, ast.ClassDef):
+            found.setdefault(place + node.name, node)
+            place += f"{node.name}."
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            place += f"{node.name}.<locals>."
+        waiting += [(place, one) for one in reversed(inside)]
     return found
 
 
