@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from forked import Forked
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
@@ -31,16 +32,19 @@ def text_of(output) -> str:
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory):
-    """One, started as a user's is: to import torch anew for each notebook takes seconds. And the folder it is in."""
+    """One, started as a user's is, but forked from a process that has imported torch, which takes seconds. And the
+    folder it is in."""
     at = tmp_path_factory.mktemp("notebooks")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DORMOUSE_HOME", str(at / "home"))
         patch.setenv("DORMOUSE_WORKERS", "1")
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), *_source()])))
+        patch.setattr("jupyter_client.launcher.Popen", Forked)
         manager = jupyter_client.KernelManager()
         manager.start_kernel(cwd=str(at))
+        manager.provisioner.pgid = None  # it is in the group of the tests: signals are for the kernel alone
     yield manager, at
-    manager.shutdown_kernel(now=True)
+    manager.shutdown_kernel()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -18,6 +18,7 @@ import sklearn.feature_extraction.text
 import sklearn.linear_model  # noqa: F401
 import statsmodels.api  # noqa: F401
 import transformers.models.llama.modeling_llama  # noqa: F401
+from transformers import conversion_mapping
 
 import dormouse.lm.sample
 import dormouse.lm.train
@@ -48,6 +49,7 @@ def warm_up() -> None:
         with contextlib.redirect_stdout(nowhere):
             main(["plan", f"{at}/study.yaml", "--store", f"{at}/store"], standalone_mode=False)
         sources.code_of(make_results, collect, write_results, answer_claims, write_report)
+        conversion_mapping.get_checkpoint_conversion_mapping("llama")  # compiles the patterns of all architectures
         made_up.write_report(Path(at) / "out", made_up.records_of("deployment"), [], ABOUT)
     for known in (registry._load_entry_points, packages._versions, packages._distributions, packages._by_import):
         known.cache_clear()
