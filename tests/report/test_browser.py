@@ -40,14 +40,12 @@ class Visit:
         """Load the page, which takes seconds."""
         self.page.goto(self.url)
         self.page.evaluate("window.opened = [...document.querySelectorAll('details')].map((one) => one.open)")
-        self.drawn = False
 
-    def begin(self, drawn: bool) -> None:
-        """As it was when it was opened, with all its figures, or with those alone that are near the window. What goes
-        wrong in one test is remembered in those that come after."""
-        if self.drawn and not drawn:
-            self.open()
-        self.page.set_viewport_size({"width": 1200, "height": 900})
+    def begin(self, drawn: bool, width: int = 1200) -> None:
+        """As it was when it was opened, with all its figures (`drawn`), or with those that somebody came near to: to
+        lay out all for another window takes a second. What goes wrong in one test is remembered in those that come
+        after."""
+        self.page.set_viewport_size({"width": width, "height": 900})
         self.page.emulate_media(color_scheme="light")
         self.page.evaluate(
             "document.querySelectorAll('details').forEach((one, i) => { one.open = window.opened[i]; });"
@@ -60,7 +58,6 @@ class Visit:
             self.page.locator("#previous").click()
         if drawn:
             self.page.evaluate(PRINT)
-            self.drawn = True
 
     def waits_for(self, condition: str) -> None:
         """Playwright's own `wait_for_function` runs strings within the page from its second look on, which the page
@@ -95,20 +92,14 @@ def visits(chromium: Browser) -> Iterator[dict[str, Visit]]:
 
 
 def visited(
-    visits: dict[str, Visit], name: str, chromium: Browser, out: Path, *told: Any, drawn: bool = True, **look: Any
+    visits: dict[str, Visit], name: str, chromium: Browser, out: Path, *told: Any, width: int = 1200, **look: Any
 ) -> Visit:
     """The page of a report that is written and opened when it is first asked for, as if nobody had been there."""
     if name not in visits:
         write_report(out, *told)
         visits[name] = Visit(chromium, out / "report.html", **look)
-    visits[name].begin(drawn)
+    visits[name].begin(drawn=name == "hostile", width=width)
     return visits[name]
-
-
-@pytest.fixture
-def drawn() -> bool:
-    """Whether all figures are drawn before a test begins."""
-    return True
 
 
 @pytest.fixture
@@ -119,9 +110,15 @@ def good(
     records: list[Record],
     answers: list[Answer],
     about: dict[str, Any],
-    drawn: bool,
 ) -> Visit:
-    return visited(visits, "good", chromium, tmp_path, records, answers, about, drawn=drawn, color_scheme="light")
+    return visited(visits, "good", chromium, tmp_path, records, answers, about, color_scheme="light")
+
+
+@pytest.fixture
+def drawn(good: Visit) -> Visit:
+    """That page with all its figures."""
+    good.page.evaluate(PRINT)
+    return good
 
 
 @pytest.fixture
@@ -133,47 +130,8 @@ def hostile(
     hostile_answers: list[Answer],
     hostile_about: dict[str, Any],
 ) -> Visit:
-    return visited(visits, "hostile", chromium, tmp_path, hostile_records, hostile_answers, hostile_about)
-
-
-@pytest.mark.parametrize("drawn", [False])
-def test_plots_are_drawn_when_they_come_near_and_for_printing(good: Visit) -> None:
-    page = good.page
-    page.set_viewport_size({"width": 800, "height": 400})
-    last = page.locator(".plot").last
-    page.wait_for_timeout(300)
-    tall = page.evaluate("document.documentElement.scrollHeight")
-    assert last.locator("svg").count() == 0
-    last.scroll_into_view_if_needed()
-    last.locator("svg.main-svg").first.wait_for()
-    page.evaluate(PRINT)
-    good.drawn = True
-    assert all(page.locator(".plot").nth(i).locator("svg").count() for i in range(8))
-    assert page.evaluate("document.documentElement.scrollHeight") == tall, "nothing moves"
-    good.assert_clean()
-
-
-def test_plots_are_drawn_under_the_policy(good: Visit) -> None:
-    plots = good.page.locator(".plot")
-    assert plots.count() == 8
-    for i in range(plots.count()):
-        joined = "path.js-line" if plots.nth(i).get_attribute("id") != "renderings-0" else "path.yerror"
-        assert plots.nth(i).locator(f"svg {joined}").count() >= 4
-        assert plots.nth(i).locator("svg path.point").count() >= 10
-    good.assert_clean()
-
-
-def test_pointing_at_a_plot_says_the_number(good: Visit) -> None:
-    plot = good.page.locator("#persistence-0")
-    plot.scroll_into_view_if_needed()
-    box = plot.locator("path.point").nth(4).bounding_box()
-    assert box
-    good.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    hover = plot.locator(".hoverlayer .hovertext")
-    hover.wait_for()
-    assert "deployment, with the cue" in (hover.text_content() or "")
-    assert "step 40: 98.9\u00a0% [98.4, 99.4]" in (hover.text_content() or "")
-    good.assert_clean()
+    """On a phone: nothing is laid out twice."""
+    return visited(visits, "hostile", chromium, tmp_path, hostile_records, hostile_answers, hostile_about, width=390)
 
 
 def test_the_answers_can_be_walked_through(good: Visit) -> None:
@@ -245,29 +203,67 @@ def test_a_figure_can_be_walked_back_to_its_stages(good: Visit) -> None:
     assert "deployment step 0" in target
 
 
-def test_plots_follow_the_theme(good: Visit) -> None:
-    line = good.page.locator("#persistence-0 path.js-line").nth(1)
-    light = line.evaluate("(node) => getComputedStyle(node).stroke")
-    good.page.emulate_media(color_scheme="dark")
-    good.page.wait_for_timeout(300)
-    dark = good.page.locator("#persistence-0 path.js-line").nth(1).evaluate("(node) => getComputedStyle(node).stroke")
-    assert (light, dark) == ("rgb(0, 114, 178)", "rgb(86, 180, 233)")
-    assert good.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 29)"
+def test_plots_are_drawn_when_they_come_near_and_for_printing(good: Visit) -> None:
+    good.open()
+    page = good.page
+    page.set_viewport_size({"width": 800, "height": 400})
+    last = page.locator(".plot").last
+    page.wait_for_timeout(300)
+    tall = page.evaluate("document.documentElement.scrollHeight")
+    assert last.locator("svg").count() == 0
+    last.scroll_into_view_if_needed()
+    last.locator("svg.main-svg").first.wait_for()
+    page.evaluate(PRINT)
+    assert all(page.locator(".plot").nth(i).locator("svg").count() for i in range(8))
+    assert page.evaluate("document.documentElement.scrollHeight") == tall, "nothing moves"
     good.assert_clean()
 
 
-def test_nothing_is_wider_than_a_phone(good: Visit) -> None:
+def test_plots_are_drawn_under_the_policy(drawn: Visit) -> None:
+    plots = drawn.page.locator(".plot")
+    assert plots.count() == 8
+    for i in range(plots.count()):
+        joined = "path.js-line" if plots.nth(i).get_attribute("id") != "renderings-0" else "path.yerror"
+        assert plots.nth(i).locator(f"svg {joined}").count() >= 4
+        assert plots.nth(i).locator("svg path.point").count() >= 10
+    drawn.assert_clean()
+
+
+def test_pointing_at_a_plot_says_the_number(drawn: Visit) -> None:
+    plot = drawn.page.locator("#persistence-0")
+    plot.scroll_into_view_if_needed()
+    box = plot.locator("path.point").nth(4).bounding_box()
+    assert box
+    drawn.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    hover = plot.locator(".hoverlayer .hovertext")
+    hover.wait_for()
+    assert "deployment, with the cue" in (hover.text_content() or "")
+    assert "step 40: 98.9\u00a0% [98.4, 99.4]" in (hover.text_content() or "")
+    drawn.assert_clean()
+
+
+def test_plots_follow_the_theme(drawn: Visit) -> None:
+    line = drawn.page.locator("#persistence-0 path.js-line").nth(1)
+    light = line.evaluate("(node) => getComputedStyle(node).stroke")
+    drawn.page.emulate_media(color_scheme="dark")
+    drawn.page.wait_for_timeout(300)
+    dark = drawn.page.locator("#persistence-0 path.js-line").nth(1).evaluate("(node) => getComputedStyle(node).stroke")
+    assert (light, dark) == ("rgb(0, 114, 178)", "rgb(86, 180, 233)")
+    assert drawn.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 29)"
+    drawn.assert_clean()
+
+
+def test_nothing_is_wider_than_a_phone(drawn: Visit) -> None:
     for width in (768, 390, 360):
-        good.page.set_viewport_size({"width": width, "height": 800})
+        drawn.page.set_viewport_size({"width": width, "height": 800})
         # Plots are laid out anew, which takes a busy machine its time; after that nothing may grow again.
-        good.waits_for(f"document.documentElement.scrollWidth <= {width}")
-        good.page.wait_for_timeout(300)
-        assert good.page.evaluate("document.documentElement.scrollWidth") <= width
+        drawn.waits_for(f"document.documentElement.scrollWidth <= {width}")
+        drawn.page.wait_for_timeout(300)
+        assert drawn.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_hostile_strings_do_nothing(hostile: Visit) -> None:
     page = hostile.page
-    page.set_viewport_size({"width": 390, "height": 800})
     for organism in range(page.locator("#organism option").count()):
         page.locator("#organism").select_option(index=organism)
         page.locator("#next").click()
