@@ -525,19 +525,6 @@ def test_what_a_kill_leaves_in_the_folder_does_not_lock_it(copy: Place, finished
     assert finished.bytes(copy.folder / "fresh") == finished.bytes()
 
 
-def test_two_at_once_on_one_store(finished: Finished, tmp_path: Path) -> None:
-    place = make_place(tmp_path, finished.study)
-    both = [place.start("run", "study.yaml", "--out", out, "--quiet") for out in ("one", "two")]
-    logs = [process.communicate()[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], logs
-    assert finished.bytes(place.folder / "one") == finished.bytes(place.folder / "two") == finished.bytes()
-    warned = [line for log in logs for line in log.splitlines() if "warning" in line]
-    assert all("signs that the tokenizer does not know" in line for line in warned), "nothing was found damaged"
-    stages = sum(len(list(kind.iterdir())) for kind in (place.home / "store" / "entries").iterdir())
-    assert stages == sum(len(list(kind.iterdir())) for kind in (finished.place.home / "store" / "entries").iterdir())
-    assert not list((place.home / "store" / "scratch").iterdir())
-
-
 LAUNCHED = """\
 name: launched
 model: micro-60k

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import forked
 import pytest
 from click.testing import CliRunner, Result
 
@@ -700,7 +701,7 @@ def test_in_a_process_of_its_own(enter: Enter) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert [strict(line) for line in done.stdout.splitlines()] == at.rows("out/records.jsonl")
     spoil_results(at)
-    done = subprocess.run([*begun, "results", "out", "--json"], capture_output=True, text=True, check=False)
+    done = forked.run([*begun, "results", "out", "--json"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "unfinished or damaged" in done.stderr
 

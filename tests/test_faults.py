@@ -29,8 +29,8 @@ from dormouse.store import Store
 from dormouse.studies.file import parse_study
 
 LONG = bool(os.environ.get("DORMOUSE_STRESS"))
-KILLS = 200 if LONG else 8
-MALFORMED = 3000 if LONG else 60
+KILLS = 200 if LONG else 6
+MALFORMED = 3000 if LONG else 40
 TOGETHER = [2, 8] if LONG else [4]
 SEEDS = [0, 1] if LONG else [0]
 
@@ -270,7 +270,7 @@ def test_damaged_artefacts_are_found_and_built_again(lab: Lab, undisturbed: Path
 def test_processes_share_a_study_and_a_store(lab: Lab, undisturbed: Path, tmp_path: Path, together: int) -> None:
     """After a kill in the middle, whose locks are stale. Two at a time have one folder of results too."""
     at = tmp_path / "study"
-    assert lab.study(at, after=1.0) == [-signal.SIGKILL]
+    assert lab.study(at, after=60, enough=4) == [-signal.SIGKILL]
     assert lab.study(at, together=together) == [0] * together
     for i in range(together):
         assert results(out_of(at, 4, i // 2)) == results(out_of(undisturbed))
@@ -282,6 +282,12 @@ def test_processes_share_a_study_and_a_store(lab: Lab, undisturbed: Path, tmp_pa
     journal = [json.loads(line) for i in range(together // 2) for line in journal_of(out_of(at, 4, i))]
     finished = [line["key"] for line in journal if line["event"] == "finished"]
     assert len(finished) == len(set(finished)), "nobody made what another had made"
+    assert entries(at / "store") == entries(undisturbed / "half")
+
+
+def entries(store: Path) -> set[str]:
+    """What is in a store, by kind and key."""
+    return {f"{path.parent.name}/{path.name}" for path in (store / "entries").glob("*/*") if path.is_dir()}
 
 
 SIGNALS = {
