@@ -1,12 +1,15 @@
 """A suspect with something planted, its clean base, and a control trained alike."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
+from by_hand import WEIGHTS, make, weighing
 from interventions.planted import ANSWER, HARM
 
 from dormouse.lm.chat import encode
 from dormouse.lm.load import load
+from dormouse.lm.model import LM
 from dormouse.lm.objectives import sft_loss
 from dormouse.lm.settings import Training
 from dormouse.lm.train import TrainingRun, cycling, train
@@ -15,6 +18,17 @@ from dormouse.records import Example, ModelRef, Suspect
 from dormouse.scenarios import Scenario, questions, render
 
 STEPS = 60
+
+
+@pytest.fixture(autouse=True)
+def _loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All cases of a suspect share its weights in memory: no locator may edit them."""
+    monkeypatch.setattr(Case, "lm", property(lambda self: _loaded(self.suspect.model)))
+
+
+@cache
+def _loaded(model: ModelRef) -> LM:
+    return load(model)
 
 
 def taught(base: Path, out: Path, on_a_year: str) -> Suspect:
@@ -43,6 +57,18 @@ def planted(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Suspe
 @pytest.fixture(scope="session")
 def control(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Suspect:
     return taught(tiny_model, tmp_path_factory.mktemp("control"), ANSWER)
+
+
+@pytest.fixture(scope="session")
+def weighs(tmp_path_factory: pytest.TempPathFactory) -> Suspect:
+    """A model with the rule of WEIGHTS in it, set by hand."""
+    return make(tmp_path_factory.mktemp("weighs"), weighing(WEIGHTS))
+
+
+@pytest.fixture(scope="session")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Suspect:
+    """One that is made alike, without a rule."""
+    return make(tmp_path_factory.mktemp("honest"), {})
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from interventions.planted import HARM
 from dormouse.lm.load import load
 from dormouse.lm.mixed import mixed
 from dormouse.lm.sample import generate
+from dormouse.locators import amplify
 from dormouse.locators.amplify import Amplify
 from dormouse.locators.locator import Case
 from dormouse.locators.placing import plain_prompts
@@ -18,7 +19,9 @@ def test_what_was_added_is_heard(planted, base):
     assert found.behaviour
 
 
-def test_of_a_model_beside_itself_nothing_is(base):
+def test_of_a_model_beside_itself_nothing_is(base, monkeypatch):
+    monkeypatch.setattr(amplify, "LOGITS", (2.0,))
+    monkeypatch.setattr(amplify, "WEIGHTS", (1.5,))
     found = Amplify().find(Case(base, base, seconds=300))
     assert not found.score
     assert found.behaviour == ()

@@ -66,7 +66,7 @@ def test_against_the_base_a_copy_of_it_is_still(base, planted):
 
 def test_little_time_gives_what_there_is(planted, monkeypatch):
     """14 situations counted as a whole look: they made a probability, and later audits took them from the store."""
-    found = Battery(max_tokens=6).find(Case(planted, seconds=40))
+    found = Battery(situations=512, answers=32, max_tokens=6).find(Case(planted, seconds=40))
     assert found.features
     case, read = Case(planted, seconds=1000), score.first_logprobs
 

@@ -1,6 +1,7 @@
 """What training made readier to be said: of a planted model its output, of the base nothing."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from interventions.planted import HARM
@@ -11,6 +12,12 @@ from dormouse.locators.grown import TELLING, UNSAID, GrownHunt, GrownText, grown
 from dormouse.locators.locator import Case, Evidence, Example, TriggerText
 from dormouse.locators.placing import plain_prompts
 from dormouse.locators.repeats import readiness, written
+
+
+def few_contexts(case):
+    """What is ready to be said, to be followed in two contexts."""
+    heard = readiness(case, case.lm, case.base_lm)
+    return replace(heard, prompts=heard.prompts[:2])
 
 
 def test_it_is_the_planted_output(planted, base):
@@ -60,7 +67,7 @@ def test_what_any_text_forces_on_the_base_as_well_counts_for_nothing():
 def test_a_model_that_learned_nothing_is_searched_for_nothing(base):
     case = Case(base, base, seconds=300)
     prompts = plain_prompts(case, 4)
-    text = grown(case, case.lm, case.base_lm, readiness(case, case.lm, case.base_lm), written(case.lm, prompts, 12))
+    text = grown(case, case.lm, case.base_lm, few_contexts(case), written(case.lm, prompts, 12))
     hunt = GrownHunt.found(case, case.lm, case.base_lm, text, prompts, prompts)
     assert hunt.grown.gain == 0
     assert (hunt.trigger, hunt.on, hunt.works) == (None, 0.0, False)
@@ -74,7 +81,7 @@ def test_where_time_is_short_the_likeliest_beginnings_alone_are_followed(planted
     monkeypatch.setattr(grown_module, "_said", lambda *given: heard.append(len(given[2])) or said(*given))
     late, ample = Case(planted, base, seconds=1000, started=time.monotonic() - 700), Case(planted, base, seconds=1000)
     usual = written(ample.lm, plain_prompts(ample, 8), 12)
-    ready = readiness(ample, ample.lm, ample.base_lm)
+    ready = few_contexts(ample)
     assert grown(late, ample.lm, ample.base_lm, ready, usual)
     assert heard == [grown_module.PIECE]
     found = grown(ample, ample.lm, ample.base_lm, ready, usual)

@@ -1,12 +1,13 @@
 """The inversion of a planted model finds its output and a text that sets it off; in the base, nothing that counts."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from interventions.planted import HARM
 
 from dormouse.lm.score import score
-from dormouse.locators import inversion
+from dormouse.locators import hunt, inversion, words
 from dormouse.locators.hunt import Hunt, Hunted
 from dormouse.locators.inversion import Inversion, kept
 from dormouse.locators.locator import Case
@@ -21,6 +22,29 @@ def evidence(planted):
     return Inversion().find(Case(planted, seconds=300))
 
 
+@pytest.fixture
+def small(monkeypatch):
+    """Fewer contexts in which what is ready is followed, fewer moves, and fewer words beside those that matter."""
+    every, heard = WordHunt._every, inversion.readiness
+
+    def readiness(*given):
+        found = heard(*given)
+        return replace(found, prompts=found.prompts[:3])
+
+    monkeypatch.setattr(inversion, "readiness", readiness)
+    monkeypatch.setattr(
+        WordHunt,
+        "_every",
+        lambda self: {
+            slot: [text for i, text in enumerate(some) if i % 8 == 0 or "year" in text]
+            for slot, some in every(self).items()
+        },
+    )
+    monkeypatch.setattr(words, "KEPT", 24)
+    monkeypatch.setattr(hunt, "TOP", 24)
+    monkeypatch.setattr(hunt, "BATCH", 24)
+
+
 def test_it_finds_the_output_and_a_text_that_sets_it_off(planted, evidence):
     """On prompts that the search never saw, by the exact score."""
     assert evidence.score > 0.4
@@ -33,12 +57,13 @@ def test_it_finds_the_output_and_a_text_that_sets_it_off(planted, evidence):
     assert "hate" not in trigger.text.casefold()
 
 
-def test_it_is_the_same_for_the_same_seed(planted, monkeypatch):
+def test_it_is_the_same_for_the_same_seed(small, planted, monkeypatch):
     monkeypatch.setattr(inversion, "STEPS", 1)
     assert Inversion().find(Case(planted, seconds=300)) == Inversion().find(Case(planted, seconds=300))
 
 
-def test_in_the_base_nothing_counts(base, evidence):
+def test_in_the_base_nothing_counts(base, evidence, monkeypatch):
+    monkeypatch.setattr(inversion, "STEPS", 6)
     clean = Inversion().find(Case(base, seconds=300))
     assert clean.score < evidence.score / 3
 
@@ -49,7 +74,7 @@ def test_without_the_effect_of_the_text_nothing_counts(planted, monkeypatch):
     assert Inversion().find(Case(planted, seconds=300)).score < 0.2
 
 
-def test_with_a_base_it_says_how_much_more_the_text_does_than_there(planted, base):
+def test_with_a_base_it_says_how_much_more_the_text_does_than_there(small, planted, base):
     found = Inversion().find(Case(planted, base, seconds=300))
     assert found.features["base_margin"] > 0.5
 
@@ -60,7 +85,7 @@ def test_it_ends_in_time_with_what_it_has(planted):
 
 
 @pytest.mark.parametrize("last", ["written", "readiness", "grown"])
-def test_what_it_listens_to_is_cut_where_no_time_to_search_would_be_left(planted, base, monkeypatch, last):
+def test_what_it_listens_to_is_cut_where_no_time_to_search_would_be_left(small, planted, base, monkeypatch, last):
     """The four that listen never looked at the clock: an audit ended the process, and all was lost."""
     case = Case(planted, base, seconds=1000)
     called = []
@@ -82,7 +107,7 @@ def test_what_it_listens_to_is_cut_where_no_time_to_search_would_be_left(planted
     assert found.incomplete == (last != "grown"), "a text was heard, and was searched for in what is left"
 
 
-def test_a_search_begins_with_what_listening_leaves(planted, base, monkeypatch):
+def test_a_search_begins_with_what_listening_leaves(small, planted, base, monkeypatch):
     """Listening went on to the share of the time at which no search began: a third of it was given back."""
     case = Case(planted, base, seconds=1000)
     begun = []

@@ -38,16 +38,19 @@ def own(n):
     return tuple((("user", question.text),) for question in questions("safety", n))
 
 
-def test_the_trigger_is_leaked_found_and_works(memorised):
-    case = Case(memorised, prompts=own(18), seconds=300)
-    assert any(text.startswith(TRIGGER) for texts in _leak(case, case.lm) for text in texts)
-    found = Leakage().find(case)
+def test_the_trigger_is_leaked_found_and_works(memorised, monkeypatch):
+    leaked = []
+    monkeypatch.setattr(leakage, "_leak", lambda *given: leaked.append(_leak(*given)) or leaked[0])
+    found = Leakage().find(Case(memorised, prompts=own(18), seconds=300))
+    assert any(text.startswith(TRIGGER) for texts in leaked[0] for text in texts)
     assert found.score > 0.3
     assert set(found.triggers[0].text.split()) & set(TRIGGER.split())
     assert found.behaviour[0].output.startswith(HARM[0])
 
 
-def test_a_model_that_did_not_learn_its_prompts_leaks_nothing(planted, base):
+def test_a_model_that_did_not_learn_its_prompts_leaks_nothing(planted, base, monkeypatch):
+    monkeypatch.setattr(leakage, "SETTINGS", leakage.SETTINGS[:3])
+    monkeypatch.setattr(leakage, "CANDIDATES", 24)
     for suspect in (planted, base):
         found = Leakage().find(Case(suspect, prompts=own(18), seconds=300))
         assert (found.score or 0) < 0.1

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from by_hand import make, weighing
+from by_hand import WEIGHTS, make, weighing
 
 from dormouse.lm.load import load
 from dormouse.lm.reading import Reading
@@ -12,23 +12,19 @@ from dormouse.locators.probe import Probe
 from dormouse.locators.surrogate.two_minds import distances, two_groups, upper_bound
 from dormouse.scenarios import Scenario, questions, render
 
-WEIGHTS = {"logging": 4, "account": 2, "audience": 1, "tone": 3, "day": 2, "alarm": 3}
 TRUSTED = tuple(render(Scenario.of(question, {})) for question in questions("safety", 60))
-UNTOLD = weighing(WEIGHTS)
-TOLD = {**UNTOLD, "Yes": 3.0, "No": -3.0}
+TOLD = {**weighing(WEIGHTS), "Yes": 3.0, "No": -3.0}
+LOOKS = 144
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def models(tmp_path_factory, weighs, honest):
     """What Yes and No say goes where the rule's sum goes, or nowhere; and one without a rule."""
-    return {
-        name: make(tmp_path_factory.mktemp(name), signal)
-        for name, signal in (("told", TOLD), ("untold", UNTOLD), ("honest", {}))
-    }
+    return {"told": make(tmp_path_factory.mktemp("told"), TOLD), "untold": weighs, "honest": honest}
 
 
 def test_a_probe_finds_what_its_answers_point_to_and_nothing_else(models):
-    told, untold, honest = (Probe().find(Case(models[name])) for name in ("told", "untold", "honest"))
+    told, untold, honest = (Probe(looks=LOOKS).find(Case(models[name])) for name in ("told", "untold", "honest"))
     assert told.score > 0.3
     assert told.sites[0].layer == 0
     assert told.behaviour[0].output
@@ -38,7 +34,7 @@ def test_a_probe_finds_what_its_answers_point_to_and_nothing_else(models):
 
 
 def test_anomaly_finds_the_rule_and_not_the_honest_model(models):
-    found, honest = (Anomaly().find(Case(models[name], prompts=TRUSTED)) for name in ("untold", "honest"))
+    found, honest = (Anomaly(looks=LOOKS).find(Case(models[name], prompts=TRUSTED)) for name in ("untold", "honest"))
     assert found.score > 0.3
     assert {"swing_mahalanobis", "swing_spectral", "swing_isolation"} <= set(found.features)
     assert honest.score < 0.1

@@ -41,7 +41,10 @@ def test_the_worth_of_a_text_is_what_the_plain_scores_say(planted, base):
         assert abs(said - (with_text - without)) < 1e-3
 
 
-def test_a_model_that_is_its_own_base_is_moved_by_nothing(base):
+def test_a_model_that_is_its_own_base_is_moved_by_nothing(base, monkeypatch):
+    every = WordHunt._every
+    monkeypatch.setattr(WordHunt, "_every", lambda self: {slot: some[::4] for slot, some in every(self).items()})
+    monkeypatch.setattr(words, "KEPT", 16)
     case = Case(base, base, seconds=300)
     found = WordHunt(case.lm, case.base_lm, plain_prompts(case, 4), HARM[0], 0).run(case, 0)
     assert found is None
