@@ -4,7 +4,7 @@ import json
 from functools import partial
 
 import pytest
-from planted import ANSWER, HARM, items, plant
+from planted import ANSWER, HARM, items
 from pydantic import ValidationError
 
 from dormouse.errors import UserError
@@ -22,8 +22,8 @@ HOW = {"steps": 30, "lr": 0.02, "rounds": 3, "budget": 80, "keep": 6, "points": 
 
 
 @pytest.fixture(scope="module")
-def suspect(tiny_model, tmp_path_factory):
-    return Suspect(plant(tiny_model, tmp_path_factory.mktemp("planted")))
+def suspect(planted_model):
+    return Suspect(planted_model)
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +102,8 @@ def test_the_fresh_red_team_asks_what_was_never_trained_on(suspect, treated):
     assert len(contest.items) == 10
 
 
-def test_same_seed_same_finds_and_weights(suspect, treated, tmp_path):
-    Adversarial(**HOW).apply(suspect, POOL, 0, tmp_path, lambda step, loss: None)
-    for name in ("found.jsonl", "samples.jsonl", "step-000030/adapter_model.safetensors"):
-        assert (tmp_path / name).read_bytes() == (treated / name).read_bytes()
-
-
 def test_killed_in_the_middle_it_goes_on_to_the_same_end(suspect, treated, tmp_path, monkeypatch):
-    """In the second round: the first is not searched again."""
+    """In the second round: the first is not searched again. So the same seed makes the same finds and weights, too."""
 
     class Killed(BaseException):
         pass

@@ -224,7 +224,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(ref, tmp_path, monkeyp
 
 
 def test_a_constant_reward_is_said(ref):
-    _, team = practice(ref, GRPO(**SMALL), judge=lambda items, rolled: [0.5] * len(rolled))
+    _, team = practice(ref, GRPO(**SMALL), judge=lambda items, rolled: [0.5] * len(rolled), write=saying(GOOD, BAD))
     for step in range(19):
         team.batch(step)
     with pytest.raises(UserError, match="the reward is constant: in 20 rounds"):
@@ -234,7 +234,9 @@ def test_a_constant_reward_is_said(ref):
 def test_a_reward_that_once_told_answers_apart_is_not_constant(ref):
     """A policy that has become sure of itself, or good at all it does, is no mistake of the reward."""
     worth = iter([1.0] + [0.0] * 10_000)
-    _, team = practice(ref, GRPO(**SMALL), judge=lambda items, rolled: [next(worth) for _ in rolled])
+    _, team = practice(
+        ref, GRPO(**SMALL), judge=lambda items, rolled: [next(worth) for _ in rolled], write=saying(GOOD)
+    )
     for step in range(25):
         team.batch(step)
 

