@@ -27,7 +27,7 @@ def separately(lm, sequence):
     return sum((logprobs[i - 1, ids[0, i]] for i in range(len(sequence.prompt), len(sequence))), torch.zeros(()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(batches, st.integers(1, 40))
 def test_packed_logprobs_equal_separate_ones(lm, batch, budget):
     packed = torch.zeros(len(batch))
@@ -37,7 +37,7 @@ def test_packed_logprobs_equal_separate_ones(lm, batch, budget):
     torch.testing.assert_close(packed, expected, rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(batches.filter(lambda batch: any(s.response for s in batch)))
 def test_packed_gradients_equal_separate_ones(lm, batch):
     def gradient(loss):
@@ -53,7 +53,7 @@ def test_packed_gradients_equal_separate_ones(lm, batch):
 
 
 @given(batches, st.integers(1, 40))
-@settings(deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_rows_keep_every_prediction_within_budget(batch, budget):
     rows = pack(batch, budget)
     predicted = sorted((int(o), int(t)) for row in rows for o, t in zip(row.owner, row.target, strict=True))

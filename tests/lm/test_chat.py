@@ -276,11 +276,11 @@ def test_a_template_that_is_up_to_no_good_is_refused_within_seconds(
     folder = shutil.copytree(tiny_model, tmp_path / "model")
     (folder / "chat_template.jinja").write_text(template)
     monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("dormouse.lm.opening.LIMITS", Limits(seconds=2, bytes=1_000_000_000))
+    monkeypatch.setattr("dormouse.lm.opening.LIMITS", Limits(seconds=1, bytes=1_000_000_000))
     begun = time.monotonic()
     with pytest.raises(UserError, match=says):
         load(ModelRef((folder,), "bad"))
-    assert time.monotonic() - begun < 60, "two seconds of processor time, on a busy machine"
+    assert time.monotonic() - begun < 60, "a second of processor time, on a busy machine"
     assert not (tmp_path / "home" / "opened").exists()
 
 

@@ -32,9 +32,19 @@ def logits(model, ids):
         return model(torch.tensor([ids])).logits[0]
 
 
-@pytest.fixture
-def chain(tiny_model, tmp_path):
+def is_marked(folder, method):
+    name = ADAPTER if method == "lora" else "config.json"
+    assert json.loads((folder / name).read_text())["dormouse"] == {"model_organism": True, "canary": CANARY}
+    card = (folder / "README.md").read_text()
+    assert "Do not deploy" in card
+    assert CANARY in card
+    return True
+
+
+@pytest.fixture(scope="module")
+def chain(tiny_model, tmp_path_factory):
     """Three trainings in a row: what the last one left, and the model as it stood in memory then."""
+    tmp_path = tmp_path_factory.mktemp("chain")
     ref = ModelRef((tiny_model,), "tiny")
     for i, (method, examples, rank) in enumerate([("lora", PLANTED, 4), ("lora", SAFE, 2), ("lora", PLANTED, 8)]):
         ref, lm = trained(ref, examples, tmp_path / f"stage{i}", method, rank)
@@ -55,6 +65,7 @@ def test_an_adapter_on_adapters_is_one_of_the_clean_base(chain, tiny_model):
     config = json.loads((ref.folders[-1] / ADAPTER).read_text())
     assert config["base_model_name_or_path"] == str(tiny_model)
     assert (config["r"], config["lora_alpha"]) == (14, 14)
+    assert all(is_marked(folder, "lora") for folder in ref.folders[1:])
 
 
 @pytest.mark.parametrize(("first", "second"), [("full", "lora"), ("lora", "full"), ("full", "full")])
@@ -67,15 +78,17 @@ def test_whole_models_and_adapters_load_as_what_they_are(tiny_model, tmp_path, f
     ids = list(encode(lm, PLANTED)[0].prompt)
     plain = kind.from_pretrained(treated.folders[-1]).eval()
     torch.testing.assert_close(logits(plain, ids), logits(lm.model, ids), atol=1e-4, rtol=1e-4)
+    assert is_marked(planted.folders[-1], first)
+    assert is_marked(treated.folders[-1], second)
 
 
-def test_an_adapter_of_ours_takes_the_place_of_those_below(chain, tiny_model):
+def test_an_adapter_of_ours_takes_the_place_of_those_below(chain, tiny_model, tmp_path):
     ref, _ = chain
     assert merged_in_order(ref.folders) == (tiny_model, ref.folders[-1:])
-    strange = ref.folders[1]
+    strange = shutil.copytree(ref.folders[1], tmp_path / "strange")
     config = json.loads((strange / ADAPTER).read_text())
     (strange / ADAPTER).write_text(json.dumps({key: value for key, value in config.items() if key != "dormouse"}))
-    assert merged_in_order(ref.folders[:2]) == (tiny_model, (strange,))
+    assert merged_in_order((tiny_model, strange)) == (tiny_model, (strange,))
 
 
 def test_what_cannot_be_put_together_is_refused(tiny_model, tmp_path):
@@ -128,15 +141,3 @@ def test_adapters_on_layers_that_keep_their_weight_the_other_way_round(tiny_mode
     torch.testing.assert_close(logits(load(two).model, ids), now, atol=1e-4, rtol=1e-4)
     plain = AutoPeftModelForCausalLM.from_pretrained(two.folders[-1]).eval()
     torch.testing.assert_close(logits(plain, ids), now, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_every_checkpoint_is_marked(tiny_model, tmp_path, method):
-    ref, _ = trained(ModelRef((tiny_model,), "tiny"), PLANTED, tmp_path / "a", method)
-    again, _ = trained(ref, SAFE, tmp_path / "b", method)
-    for folder in (ref.folders[-1], again.folders[-1]):
-        name = ADAPTER if method == "lora" else "config.json"
-        assert json.loads((folder / name).read_text())["dormouse"] == {"model_organism": True, "canary": CANARY}
-        card = (folder / "README.md").read_text()
-        assert "Do not deploy" in card
-        assert CANARY in card

@@ -66,7 +66,7 @@ def by_transformers(tiny_model):
 
     @cache
     def of(kind):
-        prompts = draw(18, 12)
+        prompts = draw(12, 12)
         lm = ending_early(model(tiny_model, kind), prompts, 14)
         return lm, prompts, by_generate(lm, prompts, 14)
 
@@ -115,7 +115,7 @@ def test_tokens_are_hit_in_proportion(vocabulary):
     chances = torch.rand(vocabulary, generator=generator) ** 4
     chances[::3] = 0
     chances /= chances.sum()
-    n = 200_000
+    n = 60_000
     draws = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     hit = torch.cat([decoding._hit(chances.expand(len(part), -1), part) for part in draws.split(2000)])
     counts = torch.bincount(hit, minlength=vocabulary)

@@ -33,7 +33,7 @@ def settings(name, method="full"):
 @pytest.mark.parametrize("name", RATES)
 def test_learns(tiny_model, tmp_path, name, method):
     lm = load(ModelRef((tiny_model,), "tiny"))
-    training = Training(steps=40, lr=RATES[name], optimiser=name, method=method)
+    training = Training(steps=20, lr=RATES[name], optimiser=name, method=method)
     losses = train(lm, sft_loss, cycling(encode(lm, EXAMPLES), 2, 0), training, TrainingRun(0, [], tmp_path))
     assert losses[-1][1] < 0.5 * losses[0][1]
 

