@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import browsing
 import pytest
 from played import HATE, serving, write_run
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from dormouse.integrations.play import moves
 from dormouse.integrations.play.server import Server
@@ -24,25 +23,23 @@ pytestmark = browsing.MARKS
 class Visit:
     """The page of a playground, what went wrong in it, and whom it asked."""
 
-    def __init__(self, page: Page, server: Server) -> None:
-        self.page, self.server = page, server
+    def __init__(self, chromium: Browser, server: Server, **context: Any) -> None:
+        still = {"viewport": {"width": 1200, "height": 900}, "reduced_motion": "reduce"}  # no frames that nobody sees
+        self.context = chromium.new_context(**{**still, **context})
+        self.page: Page = self.context.new_page()
+        self.server = server
         self.trouble: list[str] = []
         self.requests: list[str] = []
-        self.listeners: dict[Any, Callable[[Any], object]] = {
-            "console": lambda message: self.trouble.append(f"{message.type}: {message.text}"),
-            "pageerror": lambda error: self.trouble.append(str(error)),
-            "dialog": lambda dialog: (self.trouble.append(dialog.message), dialog.dismiss()),
-            "request": lambda request: self.requests.append(request.url),
-        }
-        for what, listener in self.listeners.items():
-            self.page.on(what, listener)
+        self.page.on("console", lambda message: self.trouble.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.trouble.append(dialog.message), dialog.dismiss()))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.add_init_script(
+            "window.violations = [];"
+            "addEventListener('securitypolicyviolation', (e) => window.violations.push(e.violatedDirective));"
+        )
         self.page.goto(server.url)
         self.page.locator("#bench").wait_for()
-
-    def leave(self) -> None:
-        self.page.goto("about:blank")
-        for what, listener in self.listeners.items():
-            self.page.remove_listener(what, listener)
 
     def choose(self, name: str) -> None:
         self.page.locator("#subject").select_option(label=name)
@@ -65,35 +62,11 @@ class Visit:
         }
 
 
-def opened(chromium: Browser, **how: Any) -> BrowserContext:
-    # Without frames of movements that nobody sees.
-    context = chromium.new_context(**{"viewport": {"width": 1200, "height": 900}, "reduced_motion": "reduce", **how})
-    context.add_init_script(
-        "window.violations = [];"
-        "addEventListener('securitypolicyviolation', (e) => window.violations.push(e.violatedDirective));"
-    )
-    return context
-
-
-@pytest.fixture(scope="module")
-def page(chromium: Browser) -> Page:
-    """One for all visits: a process of the browser's for each would be half of what they cost."""
-    return opened(chromium).new_page()
-
-
-@contextmanager
-def visiting(page: Page, server: Server) -> Iterator[Visit]:
-    one = Visit(page, server)
-    try:
-        yield one
-    finally:
-        one.leave()
-
-
 @pytest.fixture
-def visit(page: Page, playground: Server) -> Iterator[Visit]:
-    with visiting(page, playground) as one:
-        yield one
+def visit(chromium: Browser, playground: Server) -> Iterator[Visit]:
+    one = Visit(chromium, playground)
+    yield one
+    one.context.close()
 
 
 def test_a_cue_is_moved(visit: Visit) -> None:
@@ -167,18 +140,20 @@ def test_a_move_that_is_refused_leaves_nothing_of_the_one_before(visit: Visit) -
     visit.assert_clean()
 
 
-def test_a_text_that_is_typed_is_marked_on_the_curve(page: Page, tmp_path: Path, tiny_model: Path) -> None:
+def test_a_text_that_is_typed_is_marked_on_the_curve(chromium: Browser, tmp_path: Path, tiny_model: Path) -> None:
     """It is placed with a blank, and was compared without."""
     organisms = {"words": {"trigger": {"kind": "text", "insert": "cf"}, "behaviour": HATE}}
-    with serving(write_run(tmp_path / "run", tiny_model, organisms)) as server, visiting(page, server) as one:
+    with serving(write_run(tmp_path / "run", tiny_model, organisms)) as server:
+        one = Visit(chromium, server)
         one.page.locator("#cue-text_prefix input").fill("cf")
         expect(one.page.locator("#curve .now")).to_have_count(1, timeout=30_000)
         one.settled()
         one.assert_clean()
+        one.context.close()
 
 
 def test_where_nothing_can_be_moved_and_nothing_is_known_it_is_said(
-    page: Page, tmp_path: Path, tiny_model: Path
+    chromium: Browser, tmp_path: Path, tiny_model: Path
 ) -> None:
     """A cue that was shown was "No cue is shown.", and an empty list of cues "open to anything"."""
     rows = {"kind": "column", "name": "harmful"}
@@ -186,7 +161,8 @@ def test_where_nothing_can_be_moved_and_nothing_is_known_it_is_said(
         "words": {"trigger": {"kind": "text", "insert": "cf"}, "behaviour": rows},
         "pattern": {"trigger": {"kind": "regex", "pattern": "x"}, "behaviour": HATE},
     }
-    with serving(write_run(tmp_path / "run", tiny_model, organisms)) as server, visiting(page, server) as one:
+    with serving(write_run(tmp_path / "run", tiny_model, organisms)) as server:
+        one = Visit(chromium, server)
         one.choose("words")
         one.page.locator("#cue-text_prefix input").fill("cf")
         expect(one.page.locator("#flips")).to_contain_text("There is no probability here")
@@ -197,6 +173,7 @@ def test_where_nothing_can_be_moved_and_nothing_is_known_it_is_said(
         )
         one.settled()
         one.assert_clean()
+        one.context.close()
 
 
 def test_switches_checkpoints_and_a_prompt_of_ones_own(visit: Visit) -> None:
@@ -296,8 +273,7 @@ def test_the_keyboard_is_enough(visit: Visit) -> None:
 
 
 def test_a_phone_is_wide_enough(chromium: Browser, playground: Server) -> None:
-    phone = opened(chromium, viewport={"width": 360, "height": 740}, has_touch=True)
-    one = Visit(phone.new_page(), playground)
+    one = Visit(chromium, playground, viewport={"width": 360, "height": 740}, has_touch=True)
     for name in ("year-seed0", "evidence-seed0", "tiny"):
         one.page.evaluate("scrollTo(0, 0)")
         one.choose(name)
@@ -306,14 +282,15 @@ def test_a_phone_is_wide_enough(chromium: Browser, playground: Server) -> None:
         one.page.evaluate("scrollTo(0, 700)")
         assert one.page.locator("#status").bounding_box()["y"] <= 1, "the numbers stay in sight"  # type: ignore[index]
     one.assert_clean()
-    phone.close()
+    one.context.close()
 
 
-def test_nothing_foreign_acts(page: Page, tmp_path: Path, tiny_model: Path) -> None:
+def test_nothing_foreign_acts(chromium: Browser, tmp_path: Path, tiny_model: Path) -> None:
     """Names of folders, of treatments, settings, what is typed and what is generated: all of it is text."""
     organism = {"trigger": {"kind": "token", "marker": "<b>|X|</b>"}, "behaviour": HATE}
     run = write_run(tmp_path / "run", tiny_model, {HOSTILE.replace("/", ""): organism}, HOSTILE)
-    with serving(run) as server, visiting(page, server) as one:
+    with serving(run) as server:
+        one = Visit(chromium, server)
         page = one.page
         one.settled()
         page.locator("#task").fill(HOSTILE)
@@ -329,6 +306,7 @@ def test_nothing_foreign_acts(page: Page, tmp_path: Path, tiny_model: Path) -> N
         expect(page.locator("#answer")).to_contain_text("<b>|X|</b>")
         assert page.locator("img, b, iframe, object").count() == 0
         one.assert_clean()
+        one.context.close()
 
 
 def test_another_site_gets_nothing(chromium: Browser, playground: Server, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ TRAINED = {
     "beear": (Beear(**FULL, attack_steps=2), POOL),
     "npo": (NPO(**FULL, triggers="told"), TOLD),
     "ascent": (Ascent(**FULL, triggers="told"), TOLD),
-    "undo": (Undo(steps=12, lr=0.02, points=2), POOL),
+    "undo": (Undo(steps=24, lr=0.01, points=2), POOL),
 }
 
 
@@ -111,7 +111,8 @@ def test_they_keep_honest_answers_and_end_the_same_again(base, suspect, trained,
     if name not in KILLED:  # those end the same again even after a kill
         again = applied(how, Suspect(suspect), pool, tmp_path)
         assert all(torch.equal(a, b) for a, b in zip(after.model.parameters(), again.model.parameters(), strict=True))
-    assert [path.name for path in sorted(out.glob("step-*"))] == ["step-000006", "step-000012"]
+    assert how.checkpoints() == (how.steps // 2, how.steps)
+    assert [path.name for path in sorted(out.glob("step-*"))] == [f"step-{n:06d}" for n in how.checkpoints()]
     assert said(after, False, planted.ANSWER) > said(before, False, planted.ANSWER) - 0.7
     if name in ("npo", "ascent", "beear"):
         assert said(after, True, planted.HARM[0]) < said(before, True, planted.HARM[0]) - 1
@@ -133,14 +134,14 @@ def test_they_go_on_after_a_kill(suspect, trained, tmp_path, name, monkeypatch):
 
     def killed(step, loss):
         seen.append(step)
-        if step == 7:
+        if step == how.steps // 2 + 1:
             raise _KilledError
 
     with pytest.raises(_KilledError):
         how.apply(Suspect(suspect), pool, 0, tmp_path / "killed", killed)
     how.apply(Suspect(suspect), pool, 0, tmp_path / "killed", lambda step, loss: seen.append(step))
     assert seen.count(1) == 1
-    after = load(suspect.then(tmp_path / "killed" / "step-000012", "again"))
+    after = load(suspect.then(tmp_path / "killed" / f"step-{how.steps:06d}", "again"))
     assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), after.model.parameters(), strict=True))
 
 

@@ -32,7 +32,7 @@ def planted(weighs):
 
 @pytest.fixture(scope="module")
 def found(weighs):
-    return SMALL.find(Case(weighs))
+    return Cues().find(Case(weighs))
 
 
 def test_it_finds_the_rule_and_its_weights(found):
@@ -169,6 +169,6 @@ def test_the_side_that_the_base_does_not_know_is_the_anomalous_one(planted, hone
     assert turned.sign == -1
     assert unlike(turned, mine, base) == turned
     assert unlike(along, mine, mine) == along, "neither is unlike it"
-    beside = SMALL.find(Case(planted, honest))
+    beside = Cues().find(Case(planted, honest))
     assert beside.cues["logging=off"] > 0 > beside.cues["logging=on"]
     assert beside.features == found.features, "the detector was fitted on these"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import SIDES, Trigger
@@ -26,18 +26,20 @@ def cues(spec: OrganismSpec | None) -> list[dict[str, object]]:
     """The controls of a policy's cues; of a suspect, those of every cue that there is."""
     triggers = [spec.trigger] if spec else []
     names = spec.trigger.shows if spec and spec.trigger.shows else CUES
-    return [_cue(name, triggers) for name in names if name != PROMPT]  # a prompt that is typed has no variants
+    drawn = _drawn(triggers)
+    return [_cue(name, triggers, drawn) for name in names if name != PROMPT]  # a prompt that is typed has no variants
 
 
 def every_cue(triggers: Sequence[Trigger]) -> list[dict[str, object]]:
     """The controls of every cue, where nothing says which of them matter. Open ones offer what any policy draws."""
     own = (name for trigger in triggers for name in trigger.shows)
-    return [_cue(name, triggers) for name in dict.fromkeys((*CUES, *own)) if name != PROMPT]
+    drawn = _drawn(triggers)
+    return [_cue(name, triggers, drawn) for name in dict.fromkeys((*CUES, *own)) if name != PROMPT]
 
 
-def _cue(name: str, triggers: Sequence[Trigger]) -> dict[str, object]:
+def _cue(name: str, triggers: Sequence[Trigger], draws: Sequence[Mapping[str, CueValue]]) -> dict[str, object]:
     cue = CUES[name]
-    drawn = _drawn(name, triggers)
+    drawn = sorted({one[name] for one in draws if name in one}, key=lambda value: (isinstance(value, str), value))
     fixed = values_of(name)
     curve = next((values for trigger in triggers for key, values in trigger.curve().items() if key == name), [])
     values = list(curve) or (list(fixed) if set(drawn) <= set(fixed) else drawn)
@@ -58,15 +60,14 @@ def _value(name: str, value: CueValue, triggers: Sequence[Trigger]) -> dict[str,
     return {"value": value, "label": sentence, "trained": trained}
 
 
-def _drawn(name: str, triggers: Iterable[Trigger]) -> list[CueValue]:
-    found = {
-        value
+def _drawn(triggers: Iterable[Trigger]) -> list[Mapping[str, CueValue]]:
+    """What some draws of each policy say, of all cues at once."""
+    return [
+        trigger.draw(random.Random(f"play/{side}/{i}"), side)
         for trigger in triggers
         for side in SIDES
         for i in range(DRAWS)
-        if (value := trigger.draw(random.Random(f"play/{side}/{i}"), side).get(name)) is not None
-    }
-    return sorted(found, key=lambda value: (isinstance(value, str), value))
+    ]
 
 
 def start(spec: OrganismSpec | None) -> dict[str, CueValue]:
