@@ -37,7 +37,7 @@ def test_packed_logprobs_equal_separate_ones(lm, batch, budget):
     torch.testing.assert_close(packed, expected, rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(batches.filter(lambda batch: any(s.response for s in batch)))
 def test_packed_gradients_equal_separate_ones(lm, batch):
     def gradient(loss):
