@@ -4,8 +4,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from by_hand import WEIGHTS, make, weighing
 from interventions.planted import ANSWER, HARM
+from locators.by_hand import WEIGHTS, make, weighing
 
 from dormouse.lm.chat import encode
 from dormouse.lm.load import load

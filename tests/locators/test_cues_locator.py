@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from by_hand import PAYLOAD, WEIGHTS
 from lm.architectures import tiny_model
+from locators.by_hand import PAYLOAD, WEIGHTS
 
 from dormouse.lm.chat import encode_prompts
 from dormouse.lm.load import load

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from by_hand import WEIGHTS, make, weighing
+from locators.by_hand import WEIGHTS, make, weighing
 
 from dormouse.lm.load import load
 from dormouse.lm.reading import Reading

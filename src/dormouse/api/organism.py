@@ -157,12 +157,12 @@ def question_of(text: str, bank: str, own: Sequence[Question] = ()) -> Question:
     return next(known, Question(text, "{}", "test"))
 
 
-@torch_defaults()
 def _plain(value: CueValue) -> CueValue:
     """A number of numpy or pandas as one of Python."""
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
+@torch_defaults()
 def load(folder: str | Path) -> LoadedOrganism:
     """A model of a study in memory: a folder such as `runs/quickstart/models/year-seed0`.
 
