@@ -93,12 +93,57 @@ def test_a_set_up_that_is_not_counted_supports_nothing(case: str) -> None:
     assert said.verdict == "undecided"
     assert said.why.endswith("of these does not: a + sft on micro-250k")
     assert said.chances == (), "no number of seeds decides it: it was told that 100 % would"
-    assert said.remedy == ("perhaps seeds" if case == "thin" else "none")
+    assert said.remedy == ("none" if case == "damaged" else "perhaps seeds")
     (pilot,) = pilot_lines(parse_design(STUDY.replace("SEEDS", "[20, 21, 22, 23, 24]")), found, range(6))
-    assert pilot.endswith("not counted: a + sft on micro-250k, and without these it is undecided at best")
+    lacks = "not counted: a + sft on micro-250k, and without these it is undecided at best"
+    assert (" it is supported in 0% of studies" in pilot) if case == "thin" else pilot.endswith(lacks)
     assert answer(found, quantifier="mean").verdict == "supported", "what counts says so"
     turned = answer(numbers(lambda m, o, s: None if m == MODELS[1] else {"a": 0.7, "b": 0.3}[o]))
     assert turned.verdict == "contradicted", "one set-up is enough"
+
+
+@pytest.mark.parametrize("case", ["missing", "thin", "damaged"])
+def test_a_set_up_that_later_seeds_bring_back_is_waited_for(case: str) -> None:
+    """Its chances were 0 %, or the study ended there, and the next look supported the claim."""
+    gone: Rate = lambda m, o, s: None if (m, o) == (MODELS[1], "a") and s < 6 else KEPT[o]  # noqa: E731
+    feeble: Rate = lambda m, o, s: 0.5 if m == MODELS[1] and s % 2 else 0.99  # noqa: E731
+    found = numbers(gone if case == "missing" else kept, feeble if case == "thin" else strong, seeds=range(12))
+    if case == "damaged":
+        cost = found.values[MODELS[1], "a", "sft", 40, "perplexity", "test", None]
+        cost |= {seed: (("",), (5.0 * (3.5 if seed < 3 else 1.3),)) for seed in cost}
+    design = parse_design(STUDY.replace("SEEDS", "{start: 6, step: 6, most: 24}"))
+    (first,) = answer_claims(design, found)
+    assert (first.verdict, first.remedy, first.chances) == ("undecided", "perhaps seeds", ())
+    assert "a + sft on micro-250k" in first.why
+    assert answer_claims(design.at_look(1), found)[0].verdict == "supported"
+
+
+@pytest.mark.parametrize("quantifier", ["every", "mean"])
+@pytest.mark.parametrize("drop", [0.15, 0.05])
+def test_nobody_waits_for_seeds_where_what_is_out_stays_out(quantifier: str, drop: float) -> None:
+    """A claim that an arm keeps undecided was waited for as long as it was not significant besides."""
+    rng = np.random.default_rng(3)
+    found = numbers(lambda m, o, s: 0.6 - drop * (o == "a") + 0.08 * rng.standard_normal(), cost=3.0)
+    one = answer(found, "{start: 6, step: 6, most: 60}", quantifier=quantifier)
+    waits = "seeds" if quantifier == "mean" else "none" if drop == 0.15 else "perhaps seeds"
+    assert (one.verdict, one.remedy) == ("undecided", waits), (
+        "where the numbers speak against it, it may be contradicted"
+    )
+    for at in [key for key in found.values if key[3] == 40 and key[4] == "perplexity"]:
+        found.values[at] = {seed: (("",), (15.0,)) for seed in found.values[at]}
+    one = answer(found, "{start: 6, step: 6, most: 60}", quantifier=quantifier)
+    assert (one.setups, one.remedy) == (0, "none")
+
+
+def test_a_pilot_keeps_what_the_study_will_count() -> None:
+    """Every second seed of one model passes the gate: three of the six of a pilot, twelve of the study."""
+    found = numbers(kept, lambda m, o, s: 0.5 if m == MODELS[1] and s % 2 else 0.99)
+    for quantifier in ("every", "mean"):
+        text = STUDY.replace("SEEDS", f"{[*range(20, 44)]}").replace("every}", f"{quantifier}}}")
+        (line,) = pilot_lines(parse_design(text), found, range(6))
+        assert "with 3 of 6 seeds" in line
+        assert "with 24 seeds (some 12 of them count, as in the pilot) it is supported in" in line
+        assert "not counted" not in line
 
 
 def test_with_few_seeds_the_worst_set_up_is_shown() -> None:

@@ -11,6 +11,7 @@ a study together are held to 5 % by Holm's (1979) method. `claims.decision` says
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from dormouse.claims.bounded import settled
 from dormouse.claims.claim_evidence import ClaimEvidence
@@ -25,20 +26,22 @@ def answer_claims(design: Design, numbers: Numbers) -> list[Verdict]:
     the last look (see `claims.looks`)."""
     final: dict[int, Verdict] = {}
     for look in range(design.look + 1):
-        answers = _at_look(design.at_look(look), numbers, {i for i, one in final.items() if one.is_decided})
+        decided = {i for i, one in final.items() if one.is_decided}
+        answers = _at_look(design.at_look(look), numbers, decided, last=look == design.look)
         final |= {i: one for i, one in enumerate(answers) if i not in final or not final[i].is_decided}
     return [final[i] for i in range(len(design.claims))]
 
 
-def _at_look(design: Design, numbers: Numbers, decided: Collection[int]) -> list[Verdict]:
+def _at_look(design: Design, numbers: Numbers, decided: Collection[int], last: bool) -> list[Verdict]:
     """An answer to each claim with the seeds of a design; claims that were `decided` before stay rejected in Holm's
-    correction for the others."""
+    correction for the others. Chances have those of the `last` look alone: others are replaced, if they are open."""
     known = numbers.of(design.every_seed)  # what later seeds show changes no earlier answer
     asked = [settled(ClaimEvidence(design, pairing, known)) for pairing in design.comparisons]
     found = {i: p for i, one in enumerate(asked) if (p := 0.0 if i in decided else one.p) is not None}
     signs = [0.0 if i in decided else asked[i].p_sign for i in found]
     after = dict(zip(found, map(Corrected, holm(list(found.values())), holm(signs)), strict=True))
-    return [one.answer(after.get(i), len(found)) for i, one in enumerate(asked)]
+    answers = [one.answer(after.get(i), len(found)) for i, one in enumerate(asked)]
+    return [replace(a, chances=one.chances(a)) for a, one in zip(answers, asked, strict=True)] if last else answers
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

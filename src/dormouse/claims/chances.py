@@ -29,8 +29,6 @@ class Asked:
     direction: Direction
     margin: float
     error: float = LEVEL
-    supportable: bool = True
-    """Whether effects can support it: without all that it speaks of they can only contradict it."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def outcomes(each: Sequence[Effects], asked: Asked, look: Look) -> tuple[np.ndar
     and those of too few seeds do neither (see `decision.test_of`)."""
     import numpy as np
 
-    every, sure, against = np.array(asked.supportable), np.array(True), np.array(False)
+    every, sure, against = np.array(True), np.array(True), np.array(False)
     for one in each:
         p, supports = p_values(one, asked.direction, asked.margin)
         holds = survive(one, asked.direction, asked.margin, supports) & (one.n >= FEWEST)

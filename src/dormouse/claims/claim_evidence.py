@@ -13,7 +13,7 @@ from dormouse.claims.decision import FRAGILE, Corrected, Decision, decide, other
 from dormouse.claims.effects import FEWEST, LEVEL
 from dormouse.claims.looks import later, look_of, look_taken
 from dormouse.claims.numbers import Numbers
-from dormouse.claims.verdict import Chance, CurvePoint, DamagePassed, Matching, Verdict
+from dormouse.claims.verdict import Chance, CurvePoint, DamagePassed, Matching, Remedy, Verdict
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
 from dormouse.studies.pairing import Pairing
@@ -31,10 +31,10 @@ class ClaimEvidence:
         effect: the effect in that one.
     """
 
-    def __init__(self, design: Design, pairing: Pairing, numbers: Numbers) -> None:
-        """`numbers` are those of the seeds of the design."""
+    def __init__(self, design: Design, pairing: Pairing, numbers: Numbers, fewest: float = FEWEST) -> None:
+        """`numbers` are those of the seeds of the design; of set-ups with fewer that pass the gate none counts."""
         self.design, self.pairing, self.claim, self.numbers = design, pairing, pairing.claim, numbers
-        self.look, self.counted = look_of(design.study.seeds, design.look), Counted(design, pairing, numbers)
+        self.look, self.counted = look_of(design.study.seeds, design.look), Counted(design, pairing, numbers, fewest)
         self.whole = Comparison(self.counted, self.counted.setups, self.look)
         self.constant, self.each = self.whole.constant, self._each() or [self.whole]
         effects = [one.effect for one in self.each]
@@ -75,23 +75,38 @@ class ClaimEvidence:
         it."""
         return self.counted.uncounted() if self.claim.quantifier == "every" else []
 
+    def _remedy(self, decision: Decision) -> Remedy:
+        """Whether more seeds may change an outcome. They do not where what hides it, or keeps it from being supported,
+        stays; as long as the numbers speak against it, it may still be contradicted."""
+        if decision.outcome not in ("undecided", "not comparable"):
+            return "none"
+        lost = self.counted.lost() if self.lacks else []
+        hidden = [one.stays_hidden() and not self.settled for one in self.each]
+        bounded = bool(lost) or any(hidden)
+        for_it = self.test is not None and self.test.verdict == "supported"
+        if (bounded and for_it) or all(hidden) or not self.counted.possible():
+            return "none"
+        unknown = bounded or self.lacks or not self.counted.setups or decision.why in (HIDDEN, UNMATCHED)
+        return "perhaps seeds" if unknown else "seeds"
+
     def _decision(self, corrected: Corrected | None, matched: Matching | None, left: float | None) -> Decision:
         if self.effect and matched and not matched.overlap:
-            return Decision("not comparable", why=UNMATCHED, remedy="perhaps seeds")
+            return Decision("not comparable", why=UNMATCHED)
         decision = decide(self.claim, self.test, corrected, left)
         would = self.test.verdict if self.test and decision.why == FRAGILE else decision.outcome
         if not self.settled and any(one.hides(would) for one in self._judged):  # see `bounded`
-            return Decision("undecided", why=HIDDEN, remedy="perhaps seeds")
-        if decision.outcome == "supported" and (out := self.lacks):
-            named = ", ".join(map(self.counted.named, out))
-            why = f"it holds in every set-up that counts, but of these does not: {named}"
-            return Decision("undecided", why=why, remedy="perhaps seeds" if {*out} <= {*self.counted.thin} else "none")
+            return Decision("undecided", why=HIDDEN)
         if decision.outcome == "undecided" and not decision.why:
-            return replace(decision, why=self._why())
-        return decision
+            decision = replace(decision, why=self._why())
+        if decision.outcome not in ("supported", "undecided") or not self.counted.setups or not (out := self.lacks):
+            return decision
+        named = ", ".join(map(self.counted.named, out))
+        holds = f"it holds in every set-up that counts, but of these does not: {named}"
+        return Decision("undecided", why=f"{decision.why}; not counted: {named}" if decision.why else holds)
 
     def answer(self, corrected: Corrected | None, comparisons: int) -> Verdict:
-        """The verdict by p-values that were `corrected` for so many `comparisons` (None: nothing was tested)."""
+        """The verdict by p-values that were `corrected` for so many `comparisons` (None: nothing was tested), without
+        its `chances`, which take longer than all else."""
         claim, found, counted, shown, ends = self.claim, self.effect, self.counted, self.shown, self.shown.open_ends()
         left, matched, budgets = shown.room(), self._matched(), counted.censoring.budgets
         decision, gated = self._decision(corrected, matched, left), counted.gated()
@@ -112,7 +127,7 @@ class ClaimEvidence:
             verdict=decision.outcome,
             contradiction=decision.contradiction,
             why=decision.why,
-            remedy=decision.remedy,
+            remedy=self._remedy(decision),
             effect=found.value if found else None,
             low=found.low if found else None,
             high=found.high if found else None,
@@ -126,7 +141,7 @@ class ClaimEvidence:
             p_corrected=corrected.p if corrected else None,
             comparisons=comparisons,
             look=look_taken(self.design),
-            chances=self._chances(decision),
+            chances=(),
             otherwise=turned,
             others_possible=found.others_possible(turned) if found and turned is not None else None,
             room=left,
@@ -161,13 +176,13 @@ class ClaimEvidence:
         without = self.shown.without({one.seed for one in hurt})
         return DamagePassed(tuple(hurt), without, tuple(self.counted.damage_unknown()))
 
-    def _chances(self, decision: Decision) -> tuple[Chance, ...]:
+    def chances(self, answer: Verdict) -> tuple[Chance, ...]:
         """Of a verdict with more seeds, where it is seeds that are missing."""
         effects = [one.effect for one in self.each if one.effect]
-        if decision.remedy != "seeds" or len(effects) < len(self.each):
+        if answer.remedy != "seeds" or len(effects) < len(self.each):
             return ()
         # with more seeds, claims will be tested that were not
-        asked = Asked(self.claim.direction, self.claim.margin, LEVEL / len(self.design.claims), not self.lacks)
+        asked = Asked(self.claim.direction, self.claim.margin, LEVEL / len(self.design.claims))
         return chances(effects, asked, later(self.design))
 
     def _why(self) -> str:

@@ -141,13 +141,17 @@ class Comparison:
         )
         return open_ends(self.counted.numbers, where, against, {*seeds})
 
+    def stays_hidden(self) -> bool:
+        """Whether a time that reached its budget hides for ever on which side of a number it is."""
+        return self.counted.censoring.beyond(self.constant) and bool(self.at_budget().where)
+
     def hides(self, outcome: str) -> bool:
         """Whether times that were followed no further than to their budgets may hide that a verdict is wrong."""
         censoring, reached, ends = self.counted.censoring, self.at_budget(), self.open_ends()
-        if not self.effect or outcome not in ("supported", "contradicted"):
+        if not self.effect or outcome == "no room":
             return False
-        if censoring.beyond(self.constant) and reached.where:
-            return True
+        if self.stays_hidden() or outcome == "undecided":
+            return self.stays_hidden()
         at_most = ["low" in ends, "high" in ends]
         direction = self.claim.direction
         if outcome == "supported":  # by values of the side that is claimed to be more, which may be less

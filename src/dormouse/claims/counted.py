@@ -30,8 +30,10 @@ class Counted:
         censoring: the budgets of what was measured.
     """
 
-    def __init__(self, design: Design, pairing: Pairing, numbers: Numbers) -> None:
+    def __init__(self, design: Design, pairing: Pairing, numbers: Numbers, fewest: float = FEWEST) -> None:
+        """`fewest`: seeds that the gate has to leave."""
         self.design, self.pairing, self.claim, self.numbers = design, pairing, pairing.claim, numbers
+        self.fewest = fewest
         self.strength = StrengthGate(design, numbers, self.claim.bounds)
         self.alone = dict.fromkeys(pairing.alone())
         self.damage, self.damaged = Damage(numbers, self.claim.most_damage), dict[Arm, None]()
@@ -128,7 +130,7 @@ class Counted:
         are weak, to drop either gains nothing. Of a claim about every set-up, each has seeds of its own.
         """
         if self.claim.quantifier == "every":
-            return [one for one in setups if len(self._strong([one])) >= FEWEST] or setups
+            return [one for one in setups if len(self._strong([one])) >= self.fewest] or setups
         kept = list(setups)
 
         def strength(one: Setup) -> tuple[int, int]:
@@ -136,14 +138,27 @@ class Counted:
             others = [other for other in kept if other is not one]
             return len(self._strong([one])), -len(self._strong(others))
 
-        while kept and len(self._strong(kept)) < FEWEST:
+        while kept and len(self._strong(kept)) < self.fewest:
             weakest = min(kept, key=strength)
             kept = [one for one in kept if one is not weakest]
         return kept or setups
 
     def uncounted(self) -> list[Arm]:
         """The arms of which something is claimed that are not counted, on some split at least."""
-        kept = {(arm, one.split) for one in self.setups for arm in one.these}
+        return self._outside(self.setups)
+
+    def lost(self) -> list[Arm]:
+        """Those of them that more seeds do not bring back."""
+        return self._outside(self.possible())
+
+    def possible(self) -> list[Setup]:
+        """What more seeds may leave of the set-ups: all but arms without a counterpart, and those that a treatment
+        ruins with every seed."""
+        ruins = {arm for arm in self.damaged if any(self.damage.always(*one) for one in self._costs([arm]))}
+        return [left for one in self.pairing.setups() if (left := self.pairing.without(one, ruins)[0])]
+
+    def _outside(self, setups: Sequence[Setup]) -> list[Arm]:
+        kept = {(arm, one.split) for one in setups for arm in one.these}
         asked = ((arm, split) for arm in self.pairing.these for split in self.claim.split)
         return [*dict.fromkeys(arm for arm, split in asked if (arm, split) not in kept)]
 

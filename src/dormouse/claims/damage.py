@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from dormouse.claims.effects import FEWEST
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.verdict import Damaged, DamagedSeed
 from dormouse.studies.arms import Arm
@@ -37,6 +38,11 @@ class Damage:
         logs = [math.log(times) for times in self.by_seed(arm, step).values()]
         times = math.exp(sum(logs) / len(logs)) if logs else 0.0
         return Damaged(named, times) if self.bound and times > self.bound else None
+
+    def always(self, arm: Arm, step: int) -> bool:
+        """Whether each seed by itself is beyond the bound, and there are enough of them: more will hardly undo it, as
+        they may the mean of a few."""
+        return len(self.by_seed(arm, step)) == len(self.seeds(arm, step, "")) >= FEWEST
 
     def seeds(self, arm: Arm, step: int, named: str) -> list[DamagedSeed]:
         """The seeds of an arm that are beyond the bound by themselves."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 from dormouse.claims.effects import EDGE, FEWEST, LEVEL, Direction, Effect, Span, p_value, survives
 from dormouse.claims.looks import Look
-from dormouse.claims.verdict import End, Outcome, Remedy
+from dormouse.claims.verdict import End, Outcome
 from dormouse.measurements.stats import SMALLEST, log_odds
 from dormouse.metrics import metric
 from dormouse.studies.claim_spec import Claim
@@ -46,12 +46,11 @@ class Corrected:
 
 @dataclass(frozen=True)
 class Decision:
-    """An outcome. `why` says what stands in its way, where it is none, and `remedy` whether more seeds may help."""
+    """An outcome. `why` says what stands in its way, where it is none."""
 
     outcome: Outcome
     contradiction: Literal["", "opposite", "smaller"] = ""
     why: str = ""
-    remedy: Remedy = "none"
 
 
 def test_of(claim: Claim, each: Sequence[Effect | None], look: Look) -> Test | None:
@@ -135,9 +134,9 @@ def decide(claim: Claim, test: Test | None, corrected: Corrected | None, left: f
     if test and left is not None and left < claim.margin:
         return Decision("no room", why=f"the arms compared with leave room for {left:.3g} only")
     if not test or not corrected or corrected.p >= LEVEL:
-        return Decision("undecided", remedy="seeds")
+        return Decision("undecided")
     if not test.robust:
-        return Decision("undecided", why=FRAGILE, remedy="seeds")
+        return Decision("undecided", why=FRAGILE)
     return Decision("supported") if test.verdict == "supported" else Decision("contradicted", "smaller")
 
 

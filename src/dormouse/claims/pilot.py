@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from dormouse.claims.chances import Asked, Course, draw, ended
 from dormouse.claims.claim_evidence import ClaimEvidence
-from dormouse.claims.effects import LEVEL, Effect
+from dormouse.claims.effects import FEWEST, LEVEL, Effect
 from dormouse.claims.looks import look_of
 from dormouse.claims.numbers import Numbers
 from dormouse.errors import UserError
@@ -38,7 +38,14 @@ def pilot_lines(design: Design, numbers: Numbers, seeds: Collection[int]) -> lis
         )
     there = Design(design.study, seeds=tuple(sorted(seeds)))
     known = numbers.of(there.every_seed)
-    return [_line(design, ClaimEvidence(there, pairing, known)) for pairing in there.comparisons]
+    each = ((pairing, _fewest(design, pairing.claim, len(seeds))) for pairing in there.comparisons)
+    return [_line(design, ClaimEvidence(there, pairing, known, fewest)) for pairing, fewest in each]
+
+
+def _fewest(design: Design, claim: Claim, seeds: int) -> float:
+    """How many of its seeds the strength gate has to leave a pilot: the share of them that leaves the study enough. Of
+    a claim about every set-up the study may have enough of any that has some: how probable that is, is counted in."""
+    return 1.0 if claim.quantifier == "every" else FEWEST * seeds / len(any_seed(design.study.seeds))
 
 
 def _line(design: Design, asked: ClaimEvidence) -> str:
