@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from dormouse.claims import claim_evidence
 from dormouse.claims.answer import answer_claims
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.pilot import pilot_lines
@@ -130,9 +131,19 @@ def test_nobody_waits_for_seeds_where_what_is_out_stays_out(quantifier: str, dro
         "where the numbers speak against it, it may be contradicted"
     )
     for at in [key for key in found.values if key[3] == 40 and key[4] == "perplexity"]:
-        found.values[at] = {seed: (("",), (15.0,)) for seed in found.values[at]}
+        found.values[at] = dict.fromkeys(found.values[at], (("",), (15.0,)))
     one = answer(found, "{start: 6, step: 6, most: 60}", quantifier=quantifier)
     assert (one.setups, one.remedy) == (0, "none")
+
+
+def test_chances_are_made_of_the_last_look_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longest, and those of an open claim at an earlier look are replaced."""
+    made, rng = [], np.random.default_rng(3)
+    monkeypatch.setattr(claim_evidence, "chances", lambda *asked: made.append(asked) or ())
+    found = numbers(lambda m, o, s: 0.5 - 0.1 * (o == "a") + 0.08 * rng.standard_normal(), seeds=range(18))
+    design = parse_design(STUDY.replace("SEEDS", "{start: 6, step: 6, most: 30, spend: e_value}"))
+    assert answer_claims(design.at_look(2), found)[0].remedy == "seeds"
+    assert len(made) == 1
 
 
 def test_a_pilot_keeps_what_the_study_will_count() -> None:

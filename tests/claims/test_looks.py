@@ -59,6 +59,13 @@ def test_an_e_value_is_one_over_its_p() -> None:
         assert Bet().p(Bet().level(n), n) == pytest.approx(0.05, rel=1e-3)
 
 
+def test_the_level_of_an_e_value_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chances ask for it at each look, of each set-up and each draw: a long design took minutes."""
+    known = Bet().level(11, 0.03)
+    monkeypatch.setattr("scipy.optimize.brentq", None)
+    assert Bet().level(11, 0.03) == known
+
+
 @pytest.mark.parametrize("left", [1, 2, 3, 4])
 def test_a_bet_on_few_seeds_is_undecided_and_can_be_written(left: int) -> None:
     """No e-value of four seeds is 20. The interval was infinite, and results could never be written."""

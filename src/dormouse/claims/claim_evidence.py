@@ -105,8 +105,7 @@ class ClaimEvidence:
         return Decision("undecided", why=f"{decision.why}; not counted: {named}" if decision.why else holds)
 
     def answer(self, corrected: Corrected | None, comparisons: int) -> Verdict:
-        """The verdict by p-values that were `corrected` for so many `comparisons` (None: nothing was tested), without
-        its `chances`, which take longer than all else."""
+        """The verdict by p-values that were `corrected` for so many `comparisons` (None: no test); no `chances`."""
         claim, found, counted, shown, ends = self.claim, self.effect, self.counted, self.shown, self.shown.open_ends()
         left, matched, budgets = shown.room(), self._matched(), counted.censoring.budgets
         decision, gated = self._decision(corrected, matched, left), counted.gated()

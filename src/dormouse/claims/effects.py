@@ -148,7 +148,7 @@ def effect(
     Returns:
         None where the arms share no seed.
     """
-    from scipy.stats import norm
+    from scipy.stats import t
 
     seeds = sorted(set.intersection(*(set(found) for _, found in weighted)))
     if not seeds:
@@ -156,7 +156,8 @@ def effect(
     several, (means, groups, asked) = len(seeds) > 1, _sums(weighted, seeds, -constant)
     drawn = [values.mean(axis=0) for values in groups.values() if values.shape[1] > 1]
     each = [(float(of_item.var(ddof=1)) / len(of_item), len(of_item) - 1) for of_item in drawn]
-    of_items, squares = sum(part for part, _ in each), sum(part**2 / df for part, df in each)
+    of_items = sum(part for part, _ in each)
+    item_df = 1 / sum((part / of_items) ** 2 / df for part, df in each) if of_items else math.inf
     seed_sd = float(means.std(ddof=1)) if several else math.nan
     mean, alike, miss = float(means.mean()), len(asked) == 1, level(len(seeds)) / 2
     whole = Effect(
@@ -167,7 +168,7 @@ def effect(
         len(min(asked)) if alike else 0,
         seed_sd,
         of_items,
-        of_items**2 / squares if squares else math.inf,
+        item_df,
         "not paired: a number" if len(weighted) == 1 else "seeds and questions" if alike and drawn else "seeds",
         _collapse(weighted, seeds, mean, span, edge),
         _reach(weighted, constant, span),
@@ -177,7 +178,7 @@ def effect(
         return _widened(whole, miss)
     if not of_items and all(map(math.isfinite, whole.reach)):
         return replace(whole, low=whole.reach[0], high=whole.reach[1])  # one number says nothing of others
-    width = math.sqrt(of_items) * float(norm.isf(miss))
+    width = math.sqrt(of_items) * float(t.isf(miss, df=whole.item_df))
     return replace(whole, low=mean - width, high=mean + width)
 
 

@@ -90,15 +90,8 @@ class Bet:
     """A look at an e-value."""
 
     def level(self, n: int, error: float = LEVEL) -> float:
-        """The two-sided p of Student's t at which the e-value is 1 / `error`; FINEST where it never is: of four seeds
-        none is 20."""
-        from scipy.optimize import brentq
-        from scipy.stats import t
-
-        needed = math.log(1 / error)
-        if n < 2 or _log_e(1e9, n) <= needed:
-            return FINEST
-        return max(FINEST, float(2 * t.sf(brentq(lambda value: _log_e(value, n) - needed, 0.0, 1e9), df=n - 1)))
+        """The two-sided p of Student's t at which the e-value is 1 / `error`."""
+        return _bet_level(n, error)
 
     def p(self, p: float, n: int) -> float:
         """1 / e."""
@@ -138,6 +131,18 @@ def _log_e(t: float, n: int) -> float:
     """The logarithm of the Bayes factor of N(0, EFFECT_VARIANCE) against 0, for the t of n seeds."""
     grows, df = 1 + n * EFFECT_VARIANCE, n - 1
     return -0.5 * math.log(grows) + (df + 1) / 2 * (math.log1p(t * t / df) - math.log1p(t * t / df / grows))
+
+
+@cache
+def _bet_level(n: int, error: float) -> float:
+    """See `Bet.level`; FINEST where the e-value never is so much: of four seeds none is 20."""
+    from scipy.optimize import brentq
+    from scipy.stats import t
+
+    needed = math.log(1 / error)
+    if n < 2 or _log_e(1e9, n) <= needed:
+        return FINEST
+    return max(FINEST, float(2 * t.sf(brentq(lambda value: _log_e(value, n) - needed, 0.0, 1e9), df=n - 1)))
 
 
 @cache
