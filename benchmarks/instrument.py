@@ -205,7 +205,7 @@ def _relearnt(rng: np.random.Generator, gone: np.ndarray) -> Numbers:
 
 # --- few questions ---
 
-QUESTIONS = (4, 8)
+QUESTIONS = (2, 4, 8)
 
 
 def simulate_questions(questions: int, seeds: int, studies: int, seed: int = 0) -> Row:
