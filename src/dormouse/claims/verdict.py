@@ -27,7 +27,7 @@ treatment the organisms of one side were stronger. `sketch`: it would be decided
 the first run, and who changes seeds until a claim holds finds some with which it does."""
 Remedy = Literal["seeds", "perhaps seeds", "none"]
 """Whether more seeds may change it. `perhaps seeds`: what hides an effect, tells sides apart or leaves an arm out
-may go with them; how probable that is, is not known."""
+may go with them; how probable that is, is not known. `none` of a claim that is open: it stays so whatever they show."""
 Quantifier = Literal["mean", "every"]
 End = Literal["low", "high"]
 """Of an interval."""

@@ -27,8 +27,7 @@ class Looked:
 
 def looked(design: Design, answers: Sequence[Verdict], out: Path, watcher: Watcher) -> bool:
     """Put down a look in `out`, if it was not taken before with the same outcome. Returns whether the study goes on:
-    more seeds are designed, and may change the answer to a claim. One that has no room keeps nobody waiting, nor does
-    one about every set-up of which an arm does not count."""
+    more seeds are designed, and may change the answer to a claim (see `verdict.Remedy`)."""
     taken = look_taken(design)
     if taken is None:
         return False
