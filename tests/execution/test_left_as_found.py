@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.optim import optimizer
 
 from dormouse.execution.executors import build
 from dormouse.execution.journal import Journal
@@ -24,14 +25,17 @@ def test_a_process_is_left_as_it_was_found(tmp_path, monkeypatch):
         drawn = random.random(), float(np.random.random()), float(torch.rand(()))
         torch.set_grad_enabled(False)
         torch.set_default_dtype(torch.float64)
-        torch.nn.modules.module.register_module_forward_hook(print)
+        torch.nn.modules.module.register_module_full_backward_hook(print)
+        torch.nn.modules.module.register_module_parameter_registration_hook(print)
+        optimizer.register_optimizer_step_pre_hook(print)
         os.chdir("/")
         os.environ["LEFT_BEHIND"] = "1"
     assert torch.is_grad_enabled()
     assert torch.get_default_dtype() == torch.float32
     assert Path.cwd() == tmp_path
     assert "LEFT_BEHIND" not in os.environ
-    assert not torch.nn.modules.module._global_forward_hooks
+    tables = {**vars(torch.nn.modules.module), **vars(optimizer)}
+    assert not [name for name, held in tables.items() if name.startswith("_global_") and held]
     assert torch.get_deterministic_debug_mode() == 1, "it warns, as before, and does not raise"
     torch.set_deterministic_debug_mode("default")
     assert random.random() == random.Random(3).random()

@@ -11,19 +11,18 @@ from typing import Any
 from dormouse.execution.torch_defaults import torch_defaults
 from dormouse.files import coming_back
 
-HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks", "_global_backward_pre_hooks")
-"""Of torch, on the modules of every model."""
-
 
 @contextmanager
 def left_as_found(seed: int) -> Iterator[None]:
     """Meanwhile random numbers begin at the seed. Behind it how torch computes (see `torch_defaults`), the number of
-    threads, hooks on all modules, random numbers, the working directory and the environment are as they were."""
+    threads, hooks on all modules or optimizers, random numbers, the working directory and the environment are as they
+    were."""
     import numpy as np
     import torch
 
     environment, states = dict(os.environ), (random.getstate(), np.random.get_state())
-    threads, exact, hooks = torch.get_num_threads(), torch.get_deterministic_debug_mode(), _hooks()
+    threads, exact, before = torch.get_num_threads(), torch.get_deterministic_debug_mode(), _hooks()
+    is_full = torch.nn.modules.module._global_is_full_backward_hook
     with torch.random.fork_rng(devices=[]), torch_defaults(), coming_back():
         try:
             random.seed(seed)
@@ -33,9 +32,10 @@ def left_as_found(seed: int) -> Iterator[None]:
         finally:
             torch.set_num_threads(threads)
             torch.set_deterministic_debug_mode(exact)
-            for name, held in hooks.items():
-                vars(torch.nn.modules.module)[name].clear()
-                vars(torch.nn.modules.module)[name].update(held)
+            for hooks, held in before:
+                hooks.clear()
+                hooks.update(held)
+            torch.nn.modules.module._global_is_full_backward_hook = is_full
             random.setstate(states[0])
             np.random.set_state(states[1])
             if dict(os.environ) != environment:
@@ -43,7 +43,10 @@ def left_as_found(seed: int) -> Iterator[None]:
                 os.environ.update(environment)
 
 
-def _hooks() -> dict[str, dict[Any, Any]]:
+def _hooks() -> list[tuple[dict[Any, Any], dict[Any, Any]]]:
+    """Every table of torch of hooks on all modules or optimizers, and what is in it."""
     from torch.nn.modules import module
+    from torch.optim import optimizer
 
-    return {name: dict(vars(module)[name]) for name in HOOKS}
+    tables = [held for name, held in {**vars(module), **vars(optimizer)}.items() if name.startswith("_global_")]
+    return [(held, dict(held)) for held in tables if isinstance(held, dict)]
