@@ -151,7 +151,12 @@ def plugins(kind: str) -> Mapping[str, type[PlugIn]]:
 
 def outsiders() -> list[type[PlugIn]]:
     """The plug-ins that are not dormouse's own."""
-    return [cls for kind in KINDS for cls in plugins(kind).values() if not cls.__module__.startswith("dormouse.")]
+    return [cls for kind in KINDS for cls in plugins(kind).values() if is_outside(cls)]
+
+
+def is_outside(cls: type[PlugIn]) -> bool:
+    """Whether a plug-in is not dormouse's own."""
+    return not cls.__module__.startswith("dormouse.")
 
 
 def nearest(name: object, known: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:

@@ -42,7 +42,7 @@ Build = Callable[[Path], None]
 
 
 class StoreError(UserError):
-    """The folder of the store cannot be used: no stage can be kept."""
+    """No stage can be kept: the store cannot be used, or a model is not what the stages behind it take it for."""
 
 
 class Store:

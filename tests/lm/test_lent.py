@@ -1,4 +1,4 @@
-"""No measurement, of a plug-in or of ours, changes a model for those that read it after it."""
+"""No plug-in changes a model for those that read it after it."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -28,6 +28,8 @@ CHANGES = {
     "weights": [
         lambda lm: weight(lm).data.mul_(1.0001),
         lambda lm: weight(lm).data.neg_(),
+        lambda lm: weight(lm).data[:, 1].neg_(),
+        lambda lm: weight(lm).data.copy_(weight(lm).data.roll(1, 0)),
         lambda lm: lm.model.half(),
         lambda lm: next(lm.model.buffers()).mul_(2),
     ],
@@ -85,13 +87,43 @@ def test_a_model_that_came_back_changed_is_not_lent_again(tiny_model, tmp_path):
     assert not shared(ref).model._forward_hooks
 
 
-def test_who_writes_into_the_model_that_it_was_handed_stops_the_study(tmp_path):
+def test_what_is_put_back_or_a_forward_changes_by_itself_is_no_change(loaded):
+    """A patched forward leaves a method where the class had it; long prompts have rotary frequencies written anew."""
+    lm = replace(loaded, model=deepcopy(loaded.model))
+    for kind in ("dynamic", "longrope"):
+        lm.model.model.rotary_emb.rope_type = kind
+        before = mark_of(lm)
+        usual = lm.model.lm_head.forward
+        lm.model.lm_head.forward = print
+        assert changed(lm, before) == ["modules"]
+        lm.model.lm_head.forward = usual
+        lm.model.model.rotary_emb.register_buffer("inv_freq", torch.ones(4), persistent=False)
+        assert changed(lm, before) == []
+
+
+def test_who_changes_the_files_of_the_model_that_it_was_handed_stops_the_study(tmp_path):
     """What was measured after it was that of another model, under the key of this one."""
-    (suspect := tmp_path / "suspect" / "step-000001").mkdir(parents=True)
-    (suspect / "model.safetensors").write_bytes(b"weights")
+    (suspect := tmp_path / "suspect").mkdir()
+    for name in ("model.safetensors", "config.json"):
+        (suspect / name).write_bytes(b"weights")
     ref = ModelRef((suspect,), "suspect")
-    lent(ref, False, "sft on token", lambda out, tick: (out / "x").write_bytes(b"1"), tmp_path, print)
-    for name in ("model.safetensors", "more"):
-        write = lambda out, tick, name=name: Path(suspect, name).write_bytes(b"others!")  # noqa: E731
-        with pytest.raises(StoreError, match=f"sft on token wrote to .*{name}, a file of the model"):
+    beside = lambda out, tick: [(suspect / name).mkdir() for name in ("runs", ".cache")]  # noqa: E731
+    lent(ref, False, "sft on token", beside, tmp_path, print)
+    changes = {
+        "model.safetensors": lambda path: path.write_bytes(b"others!!"),
+        "tokenizer.json": lambda path: path.write_bytes(b"more"),
+        "config.json": Path.unlink,
+    }
+    for name, change in changes.items():
+        write = lambda out, tick, name=name, change=change: change(suspect / name)  # noqa: E731
+        with pytest.raises(StoreError, match=f"{name}, a file of the model that sft on token reads"):
             lent(ref, False, "sft on token", write, tmp_path, print)
+
+
+def test_a_change_of_files_takes_no_interrupt_away(tmp_path):
+    def stopped(out, tick):
+        (tmp_path / "config.json").write_text("{}")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lent(ModelRef((tmp_path,), "suspect"), False, "sft on token", stopped, tmp_path, print)

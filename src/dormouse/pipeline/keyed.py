@@ -12,7 +12,7 @@ from dormouse.lm.settings import AUTO, Computing
 from dormouse.pipeline import stages
 from dormouse.policies import Trigger
 from dormouse.records import ModelRef
-from dormouse.registry import PlugIn, outsiders
+from dormouse.registry import PlugIn, is_outside, outsiders
 from dormouse.scenarios import Cue
 from dormouse.scenarios.cues import outside
 from dormouse.sources import code_of, forget
@@ -33,6 +33,11 @@ def _with_inner(plugins: Iterable[PlugIn]) -> Iterator[PlugIn]:
             value = getattr(plugin, name)
             inner = value if isinstance(value, tuple) else (value,)
             yield from _with_inner(one for one in inner if isinstance(one, PlugIn))
+
+
+def any_outside(plugins: Iterable[PlugIn]) -> bool:
+    """Whether one of these, or one inside them, is not dormouse's own, and may do anything."""
+    return any(is_outside(type(one)) for one in _with_inner(plugins))
 
 
 def keyed(
@@ -60,7 +65,7 @@ def _cues_from_outside(kind: str, plugins: Sequence[PlugIn]) -> list[list[object
     """The cues of plug-ins that a stage may show, as they are said: those that its triggers read or show; all of them
     where it does what a plug-in says, or pretrains, which shows every cue that there is."""
     every = list(_with_inner(plugins))
-    strange = kind == "base" or any(not type(one).__module__.startswith("dormouse.") for one in every)
+    strange = kind == "base" or any_outside(plugins)
     named = {name for one in every if isinstance(one, Trigger) for name in (*one.reads, *one.shows)}
     found = [cue for cue in outside() if strange or cue.name in named]
     values = [[[value, list(said.items())] for value, said in cue.values.items()] for cue in found]
@@ -79,7 +84,7 @@ def computed(stage: Stage, settings: Computing, use: str = "", reads: ModelRef |
 
     Args:
         use: what it loads models for, where that says in which type: one of USES. Of all else nothing is noted.
-        reads: the model that it reads and may not change, as others read it, too.
+        reads: the model that code from outside reads for it, and may not change: others read it, too.
     """
     if reads:
         stage = replace(stage, work=partial(stages.lent, reads, use == "measure", stage.name, stage.work))

@@ -20,7 +20,7 @@ from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.pipeline import stages
 from dormouse.pipeline.brought_along import BroughtAlong
-from dormouse.pipeline.keyed import computed, keyed
+from dormouse.pipeline.keyed import any_outside, computed, keyed
 from dormouse.pipeline.micro_base import base_stage, made_base
 from dormouse.pipeline.plan import Plan, PlannedReading, State
 from dormouse.pipeline.study_tasks import bank_of, check_shown, tasks_of
@@ -127,7 +127,7 @@ class _Planner:
     def _stage(self, kind: str, name: str, *more: Any, use: str = "", reads: ModelRef | None = None) -> Stage:
         """A stage as `keyed` and `computed` make it, in the type and on the device that the study names."""
         called = name if name.endswith(self.at) else f"{name}, on {self.at}"  # of several models it says which
-        return computed(keyed(kind, called, *more), self.study.computing, use, reads)
+        return computed(keyed(kind, called, *more), self.study.computing, use, reads if any_outside(more[1]) else None)
 
     def _split(self, bank: str, split: str) -> tuple[Question, ...]:
         """The questions of a split: of the bank, or those to train with that are kept for looking at strength."""

@@ -88,29 +88,28 @@ def computed(settings: Computing, work: Callable[[Path, Tick], None], out: Path,
 
 
 def lent(model: ModelRef, in_memory: bool, to: str, work: Callable[[Path, Tick], None], out: Path, tick: Tick) -> None:
-    """Do the work of a stage that reads a model, which no code of a plug-in may change for those that read it later.
+    """Do work that is a plug-in's on a model, which it may not change for those that read it later.
 
     Args:
         in_memory: whether it reads the one that is `shared`.
 
     Raises:
-        StoreError: the files of the model were written to. No stage behind it may be made: its numbers would be those
-            of another model.
+        StoreError: files of the model changed meanwhile. No stage behind it may be made: its numbers would be those of
+            another model.
     """
     from dormouse.lm.lent import files_of, lent
     from dormouse.lm.load import forget_shared, shared
 
     before = files_of(model)
-    try:
-        with lent(shared(model), to, forget_shared) if in_memory else nullcontext():
-            work(out, tick)
-    finally:
-        if written := [path for path, state in files_of(model).items() if before.get(path) != state]:
-            raise StoreError(
-                f"{to} wrote to {written[0]}, a file of the model that it was given to read",
-                "mend that plug-in (what it makes belongs into the folder `out`). The next run makes that model again "
-                "where it lies in the store; bring one of your own back as it was",
-            )
+    with lent(shared(model), to, forget_shared) if in_memory else nullcontext():
+        work(out, tick)
+    now = files_of(model)
+    if changed := sorted(path for path in before | now if before.get(path) != now.get(path)):
+        raise StoreError(
+            f"{changed[0]}, a file of the model that {to} reads, changed meanwhile",
+            "if that was its plug-in, mend it: what it makes belongs into the folder `out`. The next run makes that "
+            "model again where it lies in the store; bring one of your own back as it was",
+        )
 
 
 def computed_in(settings: Computing, use: str) -> ComputedIn:
