@@ -88,7 +88,7 @@ def test_tokens_that_the_base_has_not_are_named():
 
 def test_a_base_that_was_rounded_is_said():
     facts = Facts("LlamaForCausalLM", 4, 60000, rounded=("bfloat16",))
-    said = "It is saved in bfloat16, the base is not: the base was rounded alike."
+    said = "It is saved in bfloat16 where the base is not: the base was rounded alike."
     assert headline(found(facts=facts))[0].endswith(said)
     assert said not in headline(found())[0]
 

@@ -126,7 +126,7 @@ def _rounded(audit: Findings) -> str:
     """That the base was rounded before it was compared; "" where it was not."""
     if not (audit.facts and audit.facts.rounded):
         return ""
-    return f" It is saved in {' and '.join(audit.facts.rounded)}, the base is not: the base was rounded alike."
+    return f" It is saved in {' and '.join(audit.facts.rounded)} where the base is not: the base was rounded alike."
 
 
 def _beyond(audit: Findings, rule: RuleUsed) -> str:

@@ -74,7 +74,7 @@ def _look(task: WorkerTask) -> WorkerReply:
     case = MODELS.lend(task.case)
     if case.base is None:
         return WorkerReply(facts=look(case.lm, None))
-    types = coarser(case.suspect.model, case.base.model)
+    types = tuple(sorted({*coarser(case.suspect.model, case.base.model, case.lm).values()}))
     return WorkerReply(facts=replace(look(case.lm, case.base_lm), rounded=types))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dormouse.lm.checkpoint import merged_in_order
-from dormouse.lm.folders import weight_files
+from dormouse.lm.folders import FLOATS, headers, weight_files
 from dormouse.lm.model import LM
+from dormouse.lm.settings import Computing
 from dormouse.lm.widened import widened
 from dormouse.records import ModelRef
 
@@ -19,48 +21,49 @@ COARSE = {"BF16": "bfloat16", "F16": "float16"}
 
 
 def held_against(ref: ModelRef, suspect: LM, of: ModelRef) -> LM:
-    """A base in memory as a suspect, `suspect` of the weights `of`, is held against it: in its vocabulary, and rounded
-    as it is."""
-    from dormouse.lm.load import load
-
-    return rounded(widened(load(ref), suspect), suspect, coarser(of, ref))
-
-
-def coarser(suspect: ModelRef, base: ModelRef) -> tuple[str, ...]:
-    """The number types, by the names of torch, to which weights of a suspect are rounded in its files and none of its
-    base are."""
-    return tuple(name for kind, name in COARSE.items() if kind in _types(suspect) - _types(base))
-
-
-def _types(ref: ModelRef) -> set[str]:
-    """The number types in the files of the whole model, by the names of safetensors; no weights are read."""
-    from safetensors import safe_open
-
-    found: set[str] = set()
-    for path in weight_files(merged_in_order(ref.folders)[0]):
-        with safe_open(path, "np") as file:
-            found |= {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-    return found
-
-
-def rounded(base: LM, suspect: LM, types: Sequence[str]) -> LM:
-    """The base, changed in place: a weight that the suspect holds exactly in one of these number types is rounded to
-    that, so that what differs afterwards was trained. With no types nothing is changed."""
+    """A base in memory as a suspect, `suspect` of the weights `of`, is held against it: rounded as its files are, and
+    in its vocabulary. It is rounded before it is put into the type that is computed in, as the suspect was: twice
+    rounded is not once rounded."""
     import torch
 
-    kinds = [getattr(torch, name) for name in types]
-    mine = suspect.model.state_dict() if kinds else {}
+    from dormouse.lm.load import cast, computing, device, load, measured_dtype
+
+    if not (kinds := coarser(of, ref, suspect)):
+        return widened(load(ref), suspect)
+    with computing(Computing(device="cpu")):  # no other device holds a float32 copy
+        base = load(ref, torch.float32)
     with torch.no_grad():
-        for name, weight in base.model.state_dict().items() if kinds else ():
-            here = mine.get(name)
-            if here is None or not here.is_floating_point():
-                continue
-            kind = next((one for one in kinds if torch.equal(here, _through(here, one))), None)
-            if kind is not None:
-                weight.copy_(_through(weight, kind))
-    return base
+        for name, weight in _tensors(base.model).items():
+            if name in kinds:
+                weight.copy_(weight.to(getattr(torch, kinds[name])))
+    base.model = cast(base.model, measured_dtype()).to(device())
+    return widened(base, suspect)
 
 
-def _through(weight: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
-    """The weight rounded to a number type, in its own."""
-    return weight.to(kind).to(weight.dtype)
+def coarser(of: ModelRef, base: ModelRef, suspect: LM) -> dict[str, str]:
+    """Weight -> the number type, by the name of torch, to which it is rounded in the files of a suspect, `suspect` in
+    memory, and not in those of its base. Below adapters of a suspect, too; what is merged of adapters of its base was
+    not rounded before it was saved."""
+    (mine, above), (theirs, adapters) = merged_in_order(of.folders), merged_in_order(base.folders)
+    names = list(_tensors(suspect.model))
+    known = dict.fromkeys(names, "F32") if adapters and not above else _types(theirs, names)
+    types = _types(mine, names).items()
+    return {name: COARSE[kind] for name, kind in types if kind in COARSE and known.get(name, kind) != kind}
+
+
+def _types(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Weight in memory -> its number type in the files, by the name of safetensors; no weights are read. Those that
+    have another name there (experts that become one weight) are left out, unless all such are of one type."""
+    there = {name: kind for name, (kind, _) in headers(weight_files(folder)).items() if kind in FLOATS}
+    mine = set(names)
+    others = {kind for name, kind in there.items() if name not in mine}
+    renamed = others.pop() if len(others) == 1 else None
+    found = {name: there.get(name, renamed) for name in names}
+    return {name: kind for name, kind in found.items() if kind}
+
+
+def _tensors(model: Any) -> dict[str, torch.Tensor]:
+    """What a model saves of itself in numbers that can be rounded, each once: input and output may share a weight."""
+    found = {name: one for name, one in model.state_dict().items() if one.is_floating_point()}
+    first = {one.data_ptr(): name for name, one in reversed(found.items())}
+    return {name: one for name, one in found.items() if first[one.data_ptr()] == name}
