@@ -6,9 +6,11 @@ import re
 import shutil
 import subprocess
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 
 import forked
+import psutil
 import pytest
 import torch
 from audits import tempers
@@ -133,7 +135,7 @@ class InSession(forked.Forked):
             time.sleep(0.01)
 
 
-def test_a_locator_that_hangs_or_dies_is_lost_and_nothing_else(planted, monkeypatch):
+def test_a_locator_that_hangs_or_dies_is_lost_and_nothing_else(planted, monkeypatch, tmp_path):
     monkeypatch.setattr("dormouse.audits.runner.GRACE", 0.5)
     monkeypatch.setattr(
         "dormouse.audits.runner.subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": InSession})
@@ -145,7 +147,9 @@ def test_a_locator_that_hangs_or_dies_is_lost_and_nothing_else(planted, monkeypa
         with pytest.raises(LostError, match="was stopped after"):
             runner.find(tempers.Hangs(), 0.5)
         with pytest.raises(LostError, match=r"exit code 134\): panicked at src/main.rs"):
-            runner.find(tempers.Dies(), 30)
+            runner.find(tempers.Dies(tells=str(tmp_path / "pid")), 30)
+        with suppress(psutil.NoSuchProcess):
+            assert psutil.Process(int((tmp_path / "pid").read_text())).status() == psutil.STATUS_ZOMBIE
         monkeypatch.setattr("dormouse.audits.runner.MEMORY", 0.0)
         with pytest.raises(LostError, match="GiB of memory"):
             runner.find(tempers.Hangs(), 30)

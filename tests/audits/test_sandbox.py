@@ -167,3 +167,23 @@ while not os.path.exists("pid") or not os.path.getsize("pid"):
     assert (failed.code, failed.said.strip()) == (3, "no model")
     ill = sandbox.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"], [], tmp_path / "w3", 60)
     assert ill.code == -11
+
+
+def test_what_signals_its_own_group_ends_itself_alone_and_nothing_lies_about(tmp_path):
+    """`kill 0` of a scanner that ignores it ended what watched over it: a good answer was thrown away. And of what its
+    runs left behind a zombie stayed each time."""
+    does = """
+import os, signal, time
+from pathlib import Path
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.kill(0, signal.SIGTERM)
+if os.fork() == 0:
+    os.fork()
+    os._exit(0)
+os.wait()
+time.sleep(0.3)
+said = [file.read_text().rpartition(")")[2].split() for file in Path("/proc").glob("[0-9]*/stat") if file.exists()]
+raise SystemExit(sum(int(one[1]) == os.getppid() for one in said) - 1)
+"""
+    ended = Sandbox((), "environment").run([sys.executable, "-c", does], [], tmp_path / "work", 60)
+    assert ended.code == 0, ended.said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import time
 from contextlib import suppress
@@ -13,13 +14,43 @@ SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of Linux."""
 ROUNDS, PAUSE = 100, 0.02
 """How often, with how many seconds between, what is left is looked for: what is killed may have started more."""
+POLL = 50
+"""Milliseconds between two looks at whether a child has ended."""
 
 
-def adopt_orphans() -> None:
-    """From now on this process is the parent of whatever its descendants leave behind (a daemon), so that it is found
-    among them. On Linux; elsewhere such a thing is lost."""
+def in_a_child() -> None:
+    """Go on in a child, in a session of its own: what it signals does not reach this process.
+
+    This one stays behind and is the parent of whatever that leaves behind (a daemon; on Linux: elsewhere such a thing
+    is lost). It ends as the child does, with all that is left of it, however that ended; or when standard input closes:
+    whoever started it is gone.
+    """
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+    if (child := os.fork()) == 0:
+        os.setsid()
+        return
+    told = select.poll()
+    told.register(0, 0)  # of no event but its end: what is said there is for the child
+    starter, status = os.getppid(), None
+    while status is None and os.getppid() == starter and not told.poll(POLL):
+        status = _reaped().get(child)
+    end_descendants(os.getpid())
+    code = -signal.SIGKILL if status is None else os.waitstatus_to_exitcode(status)
+    if code < 0:
+        with suppress(OSError):  # SIGKILL cannot be set
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def _reaped() -> dict[int, int]:
+    """The children of this process, adopted ones too, that have ended since the last look, and how."""
+    found = {}
+    with suppress(ChildProcessError):  # there are none
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            found[ended[0]] = ended[1]
+    return found
 
 
 def end_descendants(pid: int) -> None:

@@ -1,7 +1,7 @@
 """The process in which an audit touches a model: one task after the other, each read from standard input.
 
-Whatever a locator does to its process (hang, crash, exhaust the memory) ends this process and nothing else. Tasks and
-replies are JSON: nothing is unpickled on either side.
+Whatever a locator does to its process (hang, crash, exhaust the memory) ends this process, with all that it has
+started, and nothing else. Tasks and replies are JSON: nothing is unpickled on either side.
 """
 
 from __future__ import annotations
@@ -9,31 +9,17 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dormouse.audits.ending import adopt_orphans, end_descendants
+from dormouse.audits.ending import in_a_child
 from dormouse.audits.evidence import checked
 from dormouse.audits.models import Models
 from dormouse.audits.worker_messages import WorkerReply, WorkerTask
 from dormouse.errors import UserError, with_type
 from dormouse.json_files import json_text, parse
-
-
-def _ends_with(parent: int) -> None:
-    """End this process soon after the one that started it, whatever it does then: nobody would wait for it."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(2)
-        end_descendants(os.getpid())
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def serve() -> None:
@@ -110,6 +96,5 @@ TASKS: Mapping[str, Callable[[WorkerTask], WorkerReply]] = {
 }
 
 if __name__ == "__main__":
-    adopt_orphans()
-    _ends_with(os.getppid())
+    in_a_child()
     serve()

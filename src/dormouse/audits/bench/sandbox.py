@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from dormouse.audits.ending import adopt_orphans, end_all, end_descendants
+from dormouse.audits.ending import end_all, in_a_child
 from dormouse.errors import UserError
 
 Way = Literal["landlock", "user", "environment"]
@@ -47,8 +46,6 @@ FILES_ONLY = 0b111 | WITH_TRUNCATE
 
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-POLL = 0.05
-"""Seconds between two looks at whether a command has ended."""
 GRACE = 2.0
 """Seconds within which a signal that ended a process reaches this one too, where it was meant for both."""
 
@@ -217,29 +214,11 @@ def landlock(reads: Iterable[str], writes: str) -> None:
     os.close(rules)
 
 
-def _in_a_child() -> None:
-    """Go on in a child. This process stays behind and ends as that does, with all that it has left; or when standard
-    input closes: whoever started it is gone."""
-    adopt_orphans()
-    if (child := os.fork()) == 0:
-        with open(os.devnull, "rb") as nothing:
-            os.dup2(nothing.fileno(), 0)
-        return
-    ended, status = 0, signal.SIGKILL.value
-    while not ended and not select.select([0], [], [], POLL)[0]:
-        ended, status = os.waitpid(child, os.WNOHANG)
-    end_descendants(os.getpid())
-    code = os.waitstatus_to_exitcode(status) if ended else -signal.SIGKILL
-    if code < 0:
-        with suppress(OSError):  # SIGKILL cannot be set
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    os._exit(code)
-
-
 def _main(arguments: list[str]) -> None:
     """In a confined child become the command: WAY WRITES N READS... COMMAND..."""
-    _in_a_child()
+    in_a_child()
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
     way, writes, n = arguments[0], arguments[1], int(arguments[2])
     reads, command = arguments[3 : 3 + n], arguments[3 + n :]
     if way == "landlock":
