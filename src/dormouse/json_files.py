@@ -79,7 +79,7 @@ WANTED = {
 }
 """Kind of fault, as pydantic calls it -> what should stand there."""
 MOST_FAULTS = 32
-"""How many of the faults of a text are looked at: one is shown, and to find the place of each takes a walk there."""
+"""How many of the faults of a text are looked at: one is shown, with those in the same place."""
 KEYS = {"missing": "lacks the key", "unexpected_keyword_argument": "has a key that is not known,"}
 
 
@@ -182,9 +182,10 @@ def _fault(error: ValidationError, raw: bytes, place: str, first: int) -> str:
         return f"{place}, line {line + first - 1}: is no JSON: {why}"
     text = raw.decode()
     value, _ = DECODER.raw_decode(text, _skip(text, 0))
-    found = [(one, _found(text, value, one["loc"][:-1] if one["type"] in KEYS else one["loc"])) for one in faults]
-    fault, at_ = max((one for one in found if one[1].path[: len(found[0][1].path)] == found[0][1].path), key=_depth)
-    same = [one for one, there in found if there.path == at_.path]
+    found = [(one, _path(value, one["loc"][:-1] if one["type"] in KEYS else one["loc"])) for one in faults]
+    first_path = found[0][1]
+    fault, path = max((one for one in found if one[1][: len(first_path)] == first_path), key=lambda one: len(one[1]))
+    same, at_ = [one for one, there in found if there == path], _found(text, value, path)
     where = f"{place}, line {at_.line + first - 1}: {at_.name}".rstrip()
     if fault["type"] in KEYS:
         keys = [(KEYS[one["type"]], shown(one["loc"][-1])) for one in same if one["type"] in KEYS]
@@ -202,34 +203,37 @@ def _wanted(fault: Any) -> str:
 
 @dataclass(frozen=True)
 class _JsonPlace:
-    """A place in a JSON text: its line, the keys and numbers that lead there, what they are called, what is there."""
+    """A place in a JSON text: its line, what the keys and numbers that lead there are called, what is there."""
 
     line: int
-    path: tuple[str | int, ...]
     name: str
     value: object
 
 
-def _depth(one: tuple[Any, _JsonPlace]) -> int:
-    return len(one[1].path)
-
-
-def _found(text: str, value: Any, steps: Iterable[str | int]) -> _JsonPlace:
-    """The place in a JSON text, and in the value that it holds, to which steps lead. What is no key there is no step:
-    it names a type in between."""
+def _path(value: Any, steps: Iterable[str | int]) -> tuple[str | int, ...]:
+    """Those of the steps that lead to a place in a value. What is no key there is no step: it names a type in
+    between."""
     path: tuple[str | int, ...] = ()
-    at, name, of = _skip(text, 0), "", ""
     for step in steps:
-        if isinstance(value, list) and isinstance(step, int) and step < len(value):
-            name += f"[{step}]"
-        elif isinstance(value, dict) and step in value:
+        is_item = isinstance(value, list) and isinstance(step, int) and step < len(value)
+        if is_item or (isinstance(value, dict) and step in value):
+            value, path = value[step], (*path, step)
+    return path
+
+
+def _found(text: str, value: Any, path: Iterable[str | int]) -> _JsonPlace:
+    """The place in a JSON text, and in the value that it holds, to which a path leads. A long text is walked through
+    from its beginning for that: only for the one fault that is shown."""
+    at, name, of = _skip(text, 0), "", ""
+    for step in path:
+        if isinstance(value, dict):
             name += f".{step}" if str(step).isidentifier() else f"[{shown(step)}]"
         else:
-            continue
-        at, value, path = _child(text, at, step), value[step], (*path, step)
+            name += f"[{step}]"
+        at, value = _child(text, at, step), value[step]
         if isinstance(value, dict) and isinstance(value.get("id"), str):
             of = f" (of {shown(value['id'])})"
-    return _JsonPlace(text.count("\n", 0, at) + 1, path, name.removeprefix(".") + of, value)
+    return _JsonPlace(text.count("\n", 0, at) + 1, name.removeprefix(".") + of, value)
 
 
 def _child(text: str, at: int, step: str | int) -> int:
