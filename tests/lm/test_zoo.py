@@ -602,7 +602,15 @@ def test_what_became_of_a_fetched_model_is_seen(folder: Path, tmp_path: Path, mo
 
 @pytest.mark.parametrize(
     ("said", "refused"),
-    [('"dropout": 0.1', True), ('"dropout":1.0', True), ('"dropout": null', False), ('"dropout": 0.0', False)],
+    [
+        ('"dropout": 0.1', True),
+        ('"dropout":1.0', True),
+        ('"dropout": 5e-2', True),
+        ('"dropout" : 1E-05', True),
+        ('"dropout": null', False),
+        ('"dropout": 0.0', False),
+        ('"dropout": 0e-2', False),
+    ],
 )
 def test_a_tokenizer_that_draws_at_random_is_refused(tiny_model, tmp_path, said, refused):
     """Its prompts were other tokens in each run, under one key."""

@@ -13,8 +13,9 @@ from dormouse.files import read_whole, replaced, sha256
 from dormouse.json_files import json_text, read_json
 from dormouse.lm.folders import check_folder, describing, home, weights_in
 
-DROPOUT = re.compile(rb'"dropout"\s*:\s*([0-9]+\.[0-9]*[1-9][0-9]*|[1-9][0-9]*\.[0-9]*)')
-"""Of a tokenizer, where it is none of 0: a word of that name in a vocabulary has a whole number."""
+DROPOUT = re.compile(rb'"dropout"\s*:\s*([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)')
+"""Of a tokenizer; or of a word of that name in its vocabulary, which has a whole number. (All merges left out, which is
+1, splits a text the same way each time.)"""
 A_MOMENT = 2_000_000_000
 """Nanoseconds after which a file that is changed again has another time of change, on any file system."""
 
@@ -67,9 +68,10 @@ def _refuse_dropout(tokenizer: Path) -> None:
         UserError: it merges at random, as for training some do: the same text would be other tokens each time.
     """
     with contextlib.suppress(OSError):  # there need not be one
-        if found := DROPOUT.search(read_whole(tokenizer)):
+        rates = [one.decode() for one in DROPOUT.findall(read_whole(tokenizer))]
+        if drawn := [rate for rate in rates if float(rate) and not rate.isdigit()]:
             raise UserError(
-                f"the tokenizer in {tokenizer} splits texts at random (dropout {found[1].decode()})",
+                f"the tokenizer in {tokenizer} splits texts at random (dropout {drawn[0]})",
                 'say "dropout": null there: that is for training, and no number could be made twice',
             )
 
