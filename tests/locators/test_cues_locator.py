@@ -14,6 +14,7 @@ from dormouse.lm.load import load
 from dormouse.lm.reading import Reading, read
 from dormouse.locators import Case
 from dormouse.locators.cues import Cues
+from dormouse.locators.surrogate import attribution
 from dormouse.locators.surrogate.answer_opening import AnswerOpening, _last_common
 from dormouse.locators.surrogate.attribution import integrated_gradients, without, word_shares
 from dormouse.locators.surrogate.combinations import Combination, draw, tasks
@@ -114,12 +115,17 @@ def test_integrated_gradients_add_up_and_name_the_word(planted):
     np.testing.assert_allclose(added, theirs.sum(-1)[0].numpy(), rtol=1e-3, atol=1e-3)
 
 
-def test_integrated_gradients_begin_at_the_mean_of_what_the_layer_gives():
-    """Gemma's layer multiplies its rows: from the mean of the bare rows what the words add was a third of the whole."""
+def test_integrated_gradients_begin_at_the_mean_of_what_the_layer_gives(monkeypatch):
+    """Gemma's layer multiplies its rows: from the mean of the bare rows what the words add was a third of the whole.
+    And a whole vocabulary at once is as much memory again as its weights, twice."""
+    monkeypatch.setattr(attribution, "ROWS", 8)
     model = tiny_model("gemma3_text", layers=2).requires_grad_(False)
     layer, outcome, ids = model.get_input_embeddings(), Outcome(token=3), [5, 6, 7, 8]
     layer.weight += 0.5
-    added = integrated_gradients(SimpleNamespace(model=model, device=model.device), ids, outcome, steps=64)
+    looked_up = []
+    with layer.register_forward_hook(lambda _, given, __: looked_up.append(given[0].numel())):
+        added = integrated_gradients(SimpleNamespace(model=model, device=model.device), ids, outcome, steps=64)
+    assert max(looked_up) == 8
     own = layer(torch.tensor([ids]))
     mean = layer(torch.arange(len(layer.weight))).mean(0).expand_as(own)
     logprobs = [model(inputs_embeds=one).logits[0, -1].log_softmax(-1)[3] for one in (own, mean)]

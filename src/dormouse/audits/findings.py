@@ -32,7 +32,7 @@ class Facts:
         same: all of its weights are the base's own.
         other: what beside the weights is not the base's ("chat template", see `looks`).
         tokens: those that the base has not.
-        rounded: number types in which it is saved and the base is not: the base was rounded to them.
+        rounded: number types in which it is saved where the base is not: the base was rounded to them.
     """
 
     architecture: str

@@ -15,6 +15,8 @@ from dormouse.locators.locator import Messages
 from dormouse.locators.surrogate.outcome import Outcome
 
 STEPS = 16
+ROWS = 1024
+"""How many embeddings are looked up at a time: those of a whole vocabulary are as large as its weights."""
 WORD = re.compile(r"\w+")
 
 
@@ -29,8 +31,9 @@ def integrated_gradients(lm: LM, ids: Sequence[int], outcome: Outcome, steps: in
     tokens = torch.tensor([list(ids)], device=lm.device)
     with torch.no_grad():
         own = layer(tokens).float()
-        every = layer(torch.arange(len(layer.weight), device=lm.device))  # what the layer gives: it may scale its rows
-        base = every.float().mean(0).expand_as(own)
+        every = torch.arange(len(layer.weight), device=lm.device)
+        sums = (layer(part).float().sum(0) for part in every.split(ROWS))  # what the layer gives: it may scale its rows
+        base = (sum(sums, start=torch.zeros_like(own[0, 0])) / len(every)).expand_as(own)
     parts = (torch.arange(steps, device=lm.device, dtype=torch.float32) + 0.5) / steps
     slopes = torch.zeros_like(own)
     for part in parts:
