@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -254,7 +254,7 @@ class Study(BaseModel):
 
     @model_validator(mode="wrap")  # the last: it is around all others
     @classmethod
-    def _is_read_in_a_folder(cls, given: Any, handler: ModelWrapValidatorHandler[Study]) -> Study:
+    def _is_read_in_a_folder(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """A study that is made in code names files as they are called from the working directory."""
         with relative_to(reading_folder() or Path.cwd()):
             return handler(given)
