@@ -185,7 +185,20 @@ def test_what_holds_no_number_is_let_through(python: Python, tmp_path: Path, bef
     assert found.pop().startswith("{'code'")
 
 
-@pytest.mark.parametrize("value", ["(n for n in range(3))", "open(__file__)"])
+EACH_OTHER = "def f():\n" + "".join(
+    f"    def f{n}(): return {', '.join(f'f{m}' for m in range(9))}\n" for n in range(9)
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "read"), [(f"{EACH_OTHER}    return f0\nX = f()", "X()"), ("X = 1\nfor _ in range(40): X = [X, X]", "X")]
+)
+def test_what_many_name_is_said_once(python: Python, tmp_path: Path, before: str, read: str) -> None:
+    """Of nine functions that name each other all ways through them were gone: nine factorial."""
+    assert python.run(tmp_path, before, read).startswith("{'code'")
+
+
+@pytest.mark.parametrize("value", ["(n for n in range(3))", "open(__file__)", "[]\nfor _ in range(3000): X = [X]"])
 def test_what_cannot_be_known_is_refused(python: Python, tmp_path: Path, value: str) -> None:
     assert "refused the value of X cannot be read" in python.run(tmp_path, f"X = {value}", "X")
 

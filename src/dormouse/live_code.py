@@ -66,7 +66,10 @@ def live(name: str, thing: Any) -> Live:
         UserError: its source was kept nowhere, or its value cannot be known.
     """
     reader = _Reader(name, thing)
-    said = reader.said(thing)
+    try:
+        said = reader.said(thing)
+    except RecursionError as error:
+        raise reader._unknown("it is nested too deep") from error
     return Live(reader.nodes, said, reader.uses)
 
 
@@ -117,25 +120,31 @@ class _Reader:
     """What the name stands for."""
     nodes: list[ast.AST] = field(default_factory=list)
     uses: list[Symbol] = field(default_factory=list)
-    around: list[int] = field(default_factory=list)
-    """The objects that the one is in which is said, so that a circle ends."""
+    met: dict[int, tuple[int, Any]] = field(default_factory=dict)
+    """The objects that were met so far, each with its number: it is said once, and after that by this number. So what
+    many name is not said for each of them, and a circle ends."""
     length: int = 0
 
     def said(self, thing: Any) -> str:
         """A value in words. Raises UserError where it cannot be known."""
         if type(thing) in PLAIN:
             return self._counted(repr(thing))
-        if id(thing) in self.around:
-            return f"<{self.around.index(id(thing))}>"
-        self.around.append(id(thing))
-        try:
-            return self._counted(self._inside(thing))
-        finally:
-            self.around.pop()
+        if id(thing) in self.met:
+            return f"<{self.met[id(thing)][0]}>"
+        self.met[id(thing)] = (len(self.met), thing)
+        return self._inside(thing)
+
+    def _alone(self, thing: Any) -> str:
+        """A value in words that are the same whatever else is met in the same set: a set has no order."""
+        before = len(self.met)
+        said = self.said(thing)
+        while len(self.met) > before:
+            self.met.popitem()
+        return said
 
     def _counted(self, text: str) -> str:
-        self.length += len(text) if len(self.around) < 2 else 0
-        if self.length > MOST or len(text) > MOST:
+        self.length += len(text)
+        if self.length > MOST:
             raise self._unknown("it is too large")
         return text
 
@@ -148,7 +157,7 @@ class _Reader:
         if kind in (list, tuple):
             return f"{kind.__name__}({self._row(thing)})"
         if kind in (set, frozenset):
-            return f"{kind.__name__}({', '.join(sorted(self.said(one) for one in thing))})"
+            return f"{kind.__name__}({', '.join(sorted(map(self._alone, thing)))})"
         if kind is MappingProxyType:
             return self.said(dict(thing))
         if isinstance(thing, Path) and (thing.is_file() or thing.is_dir()):
