@@ -16,7 +16,7 @@ from dormouse.sources import code_of
 
 CONSOLE = """
 import os, runpy, sys
-import dormouse.sources
+import dormouse.sources, torch
 from dormouse import UserError
 for line in sys.stdin:
     if (child := os.fork()) == 0:
@@ -143,6 +143,20 @@ VALUES = {
     "an enumeration of a call": ("import enum\nX = enum.Enum('X', {'A': {W}})", "X.A.value"),
     "a template": ("from jinja2 import Template\nX = Template('a{W}')", "X.render()"),
     "a folder": ("from pathlib import Path\nX = Path('folder')", "[one.read_text() for one in X.iterdir()]"),
+    "a tensor": ("import torch\nX = torch.arange(3.) + {W}", "X"),
+    "a tensor that a class holds": (
+        "import torch\nclass X:\n    k = torch.tensor([{W}], requires_grad=False, dtype=torch.bfloat16)",
+        "X.k",
+    ),
+    "the type of a tensor": ("import torch\nX = torch.zeros(2, dtype=[torch.float32, torch.int32][{W}])", "X"),
+    "a module": (
+        "import torch\nX = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout({W}))\n"
+        "for p in X.parameters(): p.data.fill_(1)",
+        "X",
+    ),
+    "weights": ("import torch\nX = torch.nn.Linear(2, 2)\nfor p in X.parameters(): p.data.fill_({W})", "X"),
+    "a generator of torch": ("import torch\nX = torch.Generator().manual_seed({W})", "X"),
+    "a struct": ("import struct\nclass X:\n    k = struct.Struct('<{W}I')", "X.k"),
     "an alias of a type": ("from typing import Literal\nX = Literal[{W}]", "X"),
 }
 
@@ -177,6 +191,18 @@ def test_each_value_that_is_read_moves_the_key(python: Python, tmp_path: Path, c
             "from pydantic import validate_call\n@validate_call\ndef X(n: int): return n\nimport os\nY = os.getpid()",
             "X(1)",
         ),
+        ("import numpy as np\nX = np.random.mtrand._rand", "X"),
+        (
+            "import contextvars, ctypes, multiprocessing, sqlite3, weakref\nfrom concurrent.futures import *\n"
+            "class C(ctypes.Structure): _fields_ = [('a', ctypes.c_int)]\n"
+            "class X:\n    seen = weakref.WeakKeyDictionary()\n"
+            "    var, store = contextvars.ContextVar('a'), sqlite3.connect(':memory:')\n"
+            "    def k(self, a=ThreadPoolExecutor(1), b=multiprocessing.Lock()): return C()",
+            "X().k()",
+        ),
+        ("def X(): return __name__ == '__main__'", "X()"),
+        ("def eval(m, exec=3): return exec\ndef X(): return eval(1)", "X()"),
+        ("class M(type):\n    def __getattr__(c, k): return 1\nclass X(metaclass=M): pass", "X.k"),
     ],
 )
 def test_what_holds_no_number_is_let_through(python: Python, tmp_path: Path, before: str, read: str) -> None:
@@ -198,7 +224,15 @@ def test_what_many_name_is_said_once(python: Python, tmp_path: Path, before: str
     assert python.run(tmp_path, before, read).startswith("{'code'")
 
 
-@pytest.mark.parametrize("value", ["(n for n in range(3))", "open(__file__)", "[]\nfor _ in range(3000): X = [X]"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "(n for n in range(3))",
+        "open(__file__)",
+        "[]\nfor _ in range(3000): X = [X]",
+        "type('X', (), {'k': open(__file__)})",
+    ],
+)
 def test_what_cannot_be_known_is_refused(python: Python, tmp_path: Path, value: str) -> None:
     assert "refused the value of X cannot be read" in python.run(tmp_path, f"X = {value}", "X")
 
@@ -226,6 +260,31 @@ def test_a_plug_in_of_a_function_counts_by_what_it_holds(monkeypatch: pytest.Mon
     four.level = 0.5
     sources.forget()
     assert code_of(four) != start
+
+
+COUNTS = """
+def make(n):
+    def count():
+        nonlocal n
+        n += 1
+        return n
+    return count
+X = make(1)
+"""
+
+
+def test_what_a_function_takes_from_those_around_it_is_no_name_of_the_script(python: Python, tmp_path: Path) -> None:
+    """It is read where it is, and a name of the script that is called alike is not."""
+    assert python.run(tmp_path, f"n = 1{COUNTS}", "X()") == python.run(tmp_path, f"n = 2{COUNTS}", "X()")
+    in_class = COUNTS.replace("def count():", "class count:\n      def f(self):").replace("        n", "          n")
+    in_class = in_class.replace("        return n", "          return n")
+    assert python.run(tmp_path, in_class, "X().f()").startswith("{'code'")
+
+
+def test_what_python_keeps_of_a_class_does_not_count(python: Python, tmp_path: Path) -> None:
+    """It notes the names of slots when an object is copied first."""
+    before = "import copy\nclass X: pass\n"
+    assert python.run(tmp_path, before, "X()") == python.run(tmp_path, f"{before}copy.copy(X())", "X()")
 
 
 def test_a_value_that_nothing_reads_does_not_count(python: Python, tmp_path: Path) -> None:

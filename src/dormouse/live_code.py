@@ -11,7 +11,6 @@ import io
 import linecache
 import re
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,21 +22,20 @@ from typing import Any
 
 from dormouse.errors import UserError, with_type
 from dormouse.files_read import all_below
-from dormouse.syntax import Symbol, plain, without_words
+from dormouse.live_values import SILENT, USED_UP, told
+from dormouse.syntax import Symbol, global_names, plain, without_words
 
 MAIN = "__main__"
 MOST = 2**28
 """Characters that the values of one name may come to."""
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range)
-SILENT = (type(threading.Lock()), type(threading.RLock()), threading.Event, threading.Thread, threading.local)
-"""What holds no number."""
 WRITTEN = "__create_fn__"
 """In which a data class writes its functions."""
 LOOKED_UP = {"globals", "exec", "eval"}
 """Who calls one of these reads what its code does not name."""
 OF_CLASS = re.compile(
     r"__(module|doc|qualname|dict|weakref|annot\w*|conditional_annotations|abstractmethods|parameters|orig_bases"
-    r"|signature|firstlineno|static_attributes|class_vars|private_attributes|pydantic_\w+|dataclass_\w+)__"
+    r"|slotnames|signature|firstlineno|static_attributes|class_vars|private_attributes|pydantic_\w+|dataclass_\w+)__"
     r"|_abc_impl|model_(computed_)?fields"
 )
 """What a class holds that says how it was made, and not what it does."""
@@ -48,7 +46,8 @@ _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 class Live:
     """What something comes to: its value in words, the statements in it, and what these and that use."""
 
-    nodes: list[ast.AST] = field(default_factory=list)
+    nodes: list[tuple[ast.AST, frozenset[str]]] = field(default_factory=list)
+    """Each with the names that it takes from the functions that it stands in."""
     said: str = ""
     uses: list[Symbol] = field(default_factory=list)
 
@@ -118,12 +117,14 @@ class _Reader:
     name: str
     thing: Any
     """What the name stands for."""
-    nodes: list[ast.AST] = field(default_factory=list)
+    nodes: list[tuple[ast.AST, frozenset[str]]] = field(default_factory=list)
     uses: list[Symbol] = field(default_factory=list)
     met: dict[int, tuple[int, Any]] = field(default_factory=dict)
     """The objects that were met so far, each with its number: it is said once, and after that by this number. So what
     many name is not said for each of them, and a circle ends."""
     length: int = 0
+    within: int = 0
+    """How many classes and functions around this one are told by what they hold."""
 
     def said(self, thing: Any) -> str:
         """A value in words. Raises UserError where it cannot be known."""
@@ -167,10 +168,11 @@ class _Reader:
             return f"module({thing.__name__})"
         if isinstance(thing, SILENT) or (isinstance(thing, io.IOBase) and thing.writable() and not thing.readable()):
             return kind.__name__
-        if isinstance(thing, FunctionType):
-            return self._function(thing)
-        if isinstance(thing, type):
-            return self._class(thing)
+        if isinstance(thing, FunctionType | type):
+            self.within += 1
+            said = self._function(thing) if isinstance(thing, FunctionType) else self._class(thing)
+            self.within -= 1
+            return said
         if isinstance(thing, BuiltinFunctionType) and not _is_bound(thing):
             return self._by_name(thing) or f"{kind.__name__}({thing.__module__}.{thing.__qualname__})"
         if isinstance(thing, property | staticmethod | classmethod):
@@ -220,12 +222,18 @@ class _Reader:
                 f"the code of {self.name} cannot be read: it was typed into a console that keeps none",
                 "put it into a file and import it, so that what it makes can be told from what an older version made",
             )
-        names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)} & LOOKED_UP
-        texts = {inner.value for inner in ast.walk(node) if isinstance(inner, ast.Constant) and inner.value == MAIN}
-        for name in sorted(names | texts):
+        free = frozenset(function.__code__.co_freevars)
+        names = {name for name in global_names(ast.unparse(node), free) if not hasattr(sys.modules[MAIN], name)}
+        compared = {id(one) for inner in ast.walk(node) if isinstance(inner, ast.Compare) for one in ast.walk(inner)}
+        texts = {
+            MAIN
+            for inner in ast.walk(node)
+            if isinstance(inner, ast.Constant) and inner.value == MAIN and id(inner) not in compared
+        }
+        for name in sorted((names & LOOKED_UP) | texts):
             what = f"`{name}` in the code of {self.name} can read anything, so nobody knows what makes its numbers"
             raise UserError(what, "write the names of what it reads, or put it into a file and import it")
-        self.nodes.append(node)
+        self.nodes.append((node, free))
         return plain(node)
 
     def _class(self, cls: type) -> str:
@@ -233,15 +241,18 @@ class _Reader:
         if named := self._by_name(cls):
             return named
         if cls.__module__ == MAIN and (node := _source(cls)) is not None:
-            self.nodes.append(without_words(node))
+            free = [function.__code__.co_freevars for function in _functions(cls)]
+            self.nodes.append((without_words(node), frozenset().union(*free)))
         else:
             self.uses.append(Symbol(cls.__module__, cls.__qualname__.partition(".")[0]))
-        fields = {**getattr(cls, "model_fields", {}), **getattr(cls, "__private_attributes__", {})}
+        pydantic = sys.modules.get("pydantic")
+        is_model = pydantic is not None and issubclass(cls, pydantic.BaseModel)
+        fields = {**cls.model_fields, **cls.__private_attributes__} if is_model else {}
         defaults = {
             name: (one.default, one.default_factory, getattr(one, "metadata", None)) for name, one in fields.items()
         }
         held = {name: vars(cls)[name] for name in sorted(vars(cls)) if not OF_CLASS.fullmatch(name)}
-        if hasattr(cls, "model_fields"):  # the words of a plug-in
+        if is_model:  # the words of a plug-in
             held.pop("metrics", None)
         members = getattr(cls, "__members__", {}) if isinstance(cls, EnumType) else {}
         if members:
@@ -251,12 +262,21 @@ class _Reader:
         return f"class({self._row(inside)})"
 
     def _state(self, thing: Any) -> str:
-        """Any other object, by what it would be put together from in another process."""
+        """Any other object, by what it would be put together from in another process. What pickle refuses (a
+        connection, a pool) has a state that nobody can know: in a class or a function its type counts."""
+        kind = type(thing)
         try:
-            reduce = copyreg.dispatch_table.get(type(thing))
-            made: Any = reduce(thing) if reduce else thing.__reduce_ex__(4)
+            known = told(thing)
+            reduce = copyreg.dispatch_table.get(kind) or (lambda one: one.__reduce_ex__(4))
+            made: Any = reduce(thing) if known is None else None
+        except RecursionError:
+            raise
         except Exception as error:
-            raise self._unknown(with_type(error)) from error
+            if not self.within or isinstance(thing, USED_UP):
+                raise self._unknown(with_type(error)) from error
+            return f"{kind.__module__}.{kind.__qualname__}({self.said(getattr(thing, '__dict__', None))})"
+        if known is not None:
+            return f"{kind.__name__}({self._row(known)})"
         if isinstance(made, str):
             module = str(getattr(thing, "__module__", type(thing).__module__))
             self.uses.append(Symbol(module, made.partition(".")[0]))

@@ -187,15 +187,17 @@ def _alive(name: str, thing: Any) -> _Reached:
     """What something in the main module, or a class that was made at run time, comes to."""
     found, module = live(name, thing), _module(MAIN)
     reached = _Reached([(name, _digest(found.said))], list(found.uses))
-    for node in found.nodes if module else ():
-        _take(node, Symbol(MAIN, name), module, reached)
+    for node, free in found.nodes if module else ():
+        _take(node, Symbol(MAIN, name), module, reached, free)
     return reached
 
 
-def _take(node: ast.AST, symbol: Symbol, module: _Module, reached: _Reached) -> None:
-    """The code of one statement, and what it uses."""
+def _take(
+    node: ast.AST, symbol: Symbol, module: _Module, reached: _Reached, free: frozenset[str] = frozenset()
+) -> None:
+    """The code of one statement, and what it uses; `free` are names of functions around it."""
     node = without_words(node)
-    names = global_names(text_of(node, module.lines))
+    names = global_names(text_of(node, module.lines), free)
     imports = {**module.imports, **(main_modules(names) if module.file is None else {})}
     inside = list(ast.walk(node))
     for inner in inside:

@@ -6,8 +6,9 @@ import ast
 import io
 import symtable
 import sys
+import textwrap
 import tokenize
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,8 +49,11 @@ def text_of(node: ast.AST, lines: Sequence[str]) -> str:
     return ast.unparse(node)
 
 
-def global_names(text: str) -> set[str]:
-    """The names that some code takes from its module: parameters and local variables of the same name do not count."""
+def global_names(text: str, free: Iterable[str] = ()) -> set[str]:
+    """The names that some code takes from its module: parameters and local variables of the same name do not count, nor
+    do the `free` ones, of functions around it."""
+    if free:
+        text = f"def _({', '.join(free)}):\n{textwrap.indent(text, ' ')}"
     tables = [symtable.symtable(text, "code", "exec")]
     names = {one.get_name() for one in tables[0].get_symbols() if one.is_referenced()}
     while tables:
