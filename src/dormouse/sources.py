@@ -187,8 +187,9 @@ def _alive(name: str, thing: Any) -> _Reached:
     """What something in the main module, or a class that was made at run time, comes to."""
     found, module = live(name, thing), _module(MAIN)
     reached = _Reached([(name, _digest(found.said))], list(found.uses))
-    for node, free in found.nodes if module else ():
-        _take(node, Symbol(MAIN, name), module, reached, free)
+    if module:
+        for node, free in found.nodes:
+            _take(node, Symbol(MAIN, name), module, reached, free)
     return reached
 
 
