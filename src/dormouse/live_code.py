@@ -245,14 +245,13 @@ class _Reader:
             self.nodes.append((without_words(node), frozenset().union(*free)))
         else:
             self.uses.append(Symbol(cls.__module__, cls.__qualname__.partition(".")[0]))
-        pydantic = sys.modules.get("pydantic")
-        is_model = pydantic is not None and issubclass(cls, pydantic.BaseModel)
-        fields = {**cls.model_fields, **cls.__private_attributes__} if is_model else {}
+        model: Any = cls if (known := sys.modules.get("pydantic")) and issubclass(cls, known.BaseModel) else None
+        fields = {**model.model_fields, **model.__private_attributes__} if model else {}
         defaults = {
             name: (one.default, one.default_factory, getattr(one, "metadata", None)) for name, one in fields.items()
         }
         held = {name: vars(cls)[name] for name in sorted(vars(cls)) if not OF_CLASS.fullmatch(name)}
-        if is_model:  # the words of a plug-in
+        if model:  # the words of a plug-in
             held.pop("metrics", None)
         members = getattr(cls, "__members__", {}) if isinstance(cls, EnumType) else {}
         if members:
