@@ -32,7 +32,8 @@ def in_a_child() -> None:
         return
     told = select.poll()
     told.register(0, 0)  # of no event but its end: what is said there is for the child
-    starter, status = os.getppid(), None
+    starter = os.getppid()
+    status: int | None = None
     while status is None and os.getppid() == starter and not told.poll(POLL):
         status = _reaped().get(child)
     end_descendants(os.getpid())
