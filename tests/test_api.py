@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import dormouse as dm
+from dormouse.arguments import path_of
 from dormouse.card import read_card
 from dormouse.pipeline.results import read_records
 from dormouse.studies.design import Design
@@ -259,10 +260,14 @@ def test_results_are_those_that_were_read(results: dm.Results, tmp_path: Path, m
     assert list(here.models) == list(results.models)
     assert here.report.exists()
     head = json.loads((copy / "study.json").read_text())
-    (copy / "study.json").write_text(json.dumps({**head, "stamp": "another"}))
-    for ask in (lambda: here.models, lambda: here.report, lambda: here.load("go-seed0")):
-        with pytest.raises(dm.UserError, match="holds other results by now"):
-            ask()
+    for stamp, said in {"another": "holds other results by now", "unfinished": "is being run there"}.items():
+        (copy / "study.json").write_text(json.dumps({**head, "stamp": stamp}))
+        for ask in (lambda: here.models, lambda: here.report, lambda: here.load("go-seed0")):
+            with pytest.raises(dm.UserError, match=said):
+                ask()
+    shutil.rmtree(copy)
+    with pytest.raises(dm.UserError, match="moved, deleted"):
+        print(here.models)
     assert "<h4>" in here._repr_html_()
 
 
@@ -270,6 +275,14 @@ def test_results_are_those_that_were_read(results: dm.Results, tmp_path: Path, m
 def test_what_is_no_path_is_refused(door: Callable[[Any], object]) -> None:
     with pytest.raises(dm.UserError, match="a NoneType is no folder"):
         door(None)
+
+
+def test_whatever_names_a_path_is_one(tmp_path: Path) -> None:
+    class Named:
+        def __fspath__(self) -> str:
+            return str(tmp_path / "gone")
+
+    assert path_of(Named()) == tmp_path / "gone"
 
 
 def test_a_study_is_read_by_its_name_too(tmp_path: Path, study_text: str) -> None:

@@ -192,6 +192,8 @@ def test_each_value_that_is_read_moves_the_key(python: Python, tmp_path: Path, c
             "X(1)",
         ),
         ("import numpy as np\nX = np.random.mtrand._rand", "X"),
+        ("import ctypes\nX = ctypes.CDLL(None)", "X"),
+        ("def X(): return 1\nX._torchdynamo_wrapper_id = id(X)", "X()"),
         (
             "import contextvars, ctypes, multiprocessing, sqlite3, weakref\nfrom concurrent.futures import *\n"
             "class C(ctypes.Structure): _fields_ = [('a', ctypes.c_int)]\n"

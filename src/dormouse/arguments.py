@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def path_of(place: object) -> Path:
     Raises:
         UserError: it is none.
     """
-    if not isinstance(place, str | Path):
+    path = os.fspath(place) if isinstance(place, str | os.PathLike) else None
+    if not isinstance(path, str):
         raise UserError(f"a {type(place).__name__} is no folder", "give its path: a text, or a pathlib.Path")
-    return Path(place)
+    return Path(path)

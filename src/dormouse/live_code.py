@@ -22,7 +22,7 @@ from typing import Any
 
 from dormouse.errors import UserError, with_type
 from dormouse.files_read import all_below
-from dormouse.live_values import SILENT, USED_UP, told
+from dormouse.live_values import OF_PROCESS, SILENT, USED_UP, told
 from dormouse.syntax import Symbol, global_names, plain, without_words
 
 MAIN = "__main__"
@@ -154,7 +154,8 @@ class _Reader:
         if kind is dict:
             if "__name__" in thing and vars(sys.modules.get(str(thing["__name__"]), object)) is thing:
                 return "namespace"  # pydantic's wrappers keep it, to look up types
-            return f"{{{', '.join(f'{self.said(key)}: {self.said(value)}' for key, value in thing.items())}}}"
+            pairs = [(key, value) for key, value in thing.items() if key not in OF_PROCESS]
+            return f"{{{', '.join(f'{self.said(key)}: {self.said(value)}' for key, value in pairs)}}}"
         if kind in (list, tuple):
             return f"{kind.__name__}({self._row(thing)})"
         if kind in (set, frozenset):

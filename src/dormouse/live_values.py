@@ -20,6 +20,9 @@ SILENT = (
 USED_UP = (io.IOBase, GeneratorType, CoroutineType, AsyncGeneratorType)
 """What holds numbers until they are read."""
 
+OF_PROCESS = ("_original_object_hash", "_torchdynamo_wrapper_id")
+"""Attributes of transformers and torch that are others in each process."""
+
 
 def told(thing: Any) -> tuple[Any, ...] | None:
     """What one comes to; None where pickle says it.
@@ -29,6 +32,9 @@ def told(thing: Any) -> tuple[Any, ...] | None:
     """
     if type(thing) is struct.Struct:
         return (thing.format,)
+    ctypes = sys.modules.get("ctypes")
+    if ctypes and isinstance(thing, ctypes.CDLL):
+        return (thing._name,)
     random, torch = sys.modules.get("numpy.random"), sys.modules.get("torch")
     if random and thing is random.mtrand._rand:
         return ()  # that of the process: each stage begins at its own

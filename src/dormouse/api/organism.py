@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dormouse.arguments import path_of, seed_of, whole
@@ -163,7 +163,7 @@ def _plain(value: CueValue) -> CueValue:
 
 
 @torch_defaults()
-def load(folder: str | Path) -> LoadedOrganism:
+def load(folder: str | os.PathLike[str]) -> LoadedOrganism:
     """A model of a study in memory: a folder such as `runs/quickstart/models/year-seed0`.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     import plotly.graph_objects
 
     from dormouse.api.organism import LoadedOrganism
+
+
+AGAIN = "read it anew: dormouse.Results(folder); give each study a folder of its own (`out`)"
 
 
 def _stamp(folder: Path) -> str | None:
@@ -43,7 +47,7 @@ class Results:
         UserError: the folder holds no finished study; of `models`, `load` and `report`: it holds another one by now.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         from dormouse.pipeline.results import read_finished
 
         self.folder = path_of(folder).absolute()
@@ -71,9 +75,14 @@ class Results:
         return self.folder / "report.html"
 
     def _refuse_others(self) -> None:
-        if _stamp(self.folder) != self._stamp:
-            what = f"{self.folder} holds other results by now than those that were read from it: it was run again"
-            raise UserError(what, "read it anew: dormouse.Results(folder); give each study a folder of its own (`out`)")
+        now = _stamp(self.folder)
+        if now == self._stamp:
+            return
+        if now in (None, "unfinished"):
+            why = "a study is being run there, or was stopped" if now else "it was moved, deleted or damaged"
+            raise UserError(f"{self.folder} no longer holds the results that were read from it: {why}", AGAIN)
+        what = f"{self.folder} holds other results by now than those that were read from it: it was run again"
+        raise UserError(what, AGAIN)
 
     @property
     def models(self) -> dict[str, Path]:
