@@ -32,7 +32,7 @@ SECONDS = 20
 
 @pytest.fixture(autouse=True)
 def _limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(opening, "LIMITS", Limits(seconds=20 if LONG else 1, bytes=1_500_000_000))
+    monkeypatch.setattr(opening, "LIMITS", Limits(seconds=20 if LONG else 2, bytes=1_500_000_000))
     monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path / "home"))
 
 
