@@ -210,13 +210,14 @@ import dormouse as dm
     [
         ("import tides", 2, "", ""),
         (MOON, None, "", ""),
-        (MOON, 2, "if __name__ == '__main__': ", ""),
+        (MOON, None, "if __name__ == '__main__': ", ""),
+        (MOON, 2, "if __name__ == '__main__': ", "worker processes cannot import Tide"),
         (MOON, 2, "", "worker processes cannot import Tide"),
     ],
-    ids=["none of its own", "its own", "its own, guarded", "its own, for two workers"],
+    ids=["none of its own", "its own", "its own, guarded", "guarded, for two workers", "its own, for two workers"],
 )
 def test_a_script_runs_a_study_at_its_top_level(place, plugin, workers, guard, said):
-    """Workers do not run it once more, but where they need what it defines and it is guarded."""
+    """Workers do not run it once more, guarded or not: a value that the script had changed was another one there."""
     (place / "mine/go.py").write_text(SCRIPT.format(plugin=plugin, workers=workers, guard=guard))
     where = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "mine"}
     done = forked.run([sys.executable, "-m", "go"], cwd=place, capture_output=True, text=True, env=where)

@@ -6,7 +6,6 @@ beside it: a study that was killed and taken up again gives the same bits.
 
 from __future__ import annotations
 
-import ast
 import inspect
 import io
 import os
@@ -23,7 +22,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
 from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError, is_out_of_memory, reason, refusal, utf8, warn
@@ -113,27 +111,16 @@ class _References(pickle.Pickler):
 
 
 def homeless(stages: Sequence[Stage]) -> list[str]:
-    """What some stages use and no other process could import: it was typed into a notebook or a console, or stands in a
-    script that would run its study again."""
+    """What some stages use and no other process could import: it stands in a notebook, a console or a script, of which
+    another process would know the file at most, and not the values that its names have by now."""
     references = _References()
     with suppress(Exception):  # what is found up to there says enough
         references.dump([stage.work for stage in stages])
     return sorted(
         thing.__qualname__
         for thing in references.found
-        if "<locals>" in thing.__qualname__ or (thing.__module__ == "__main__" and not guarded(sys.modules["__main__"]))
+        if "<locals>" in thing.__qualname__ or thing.__module__ == "__main__"
     )
-
-
-def guarded(main: ModuleType) -> bool:
-    """Whether the main module is a script with an `if __name__ == ...:`, so that workers can import what it defines and
-    leave alone what it does."""
-    try:
-        script = ast.parse(Path(main.__file__ or "").read_bytes())
-    except (AttributeError, OSError, SyntaxError, ValueError):
-        return False
-    tests = [ast.walk(one.test) for one in script.body if isinstance(one, ast.If)]
-    return any(isinstance(part, ast.Name) and part.id == "__name__" for test in tests for part in test)
 
 
 def refuse_homeless(stages: Sequence[Stage]) -> None:
@@ -143,8 +130,8 @@ def refuse_homeless(stages: Sequence[Stage]) -> None:
     """
     if names := homeless(stages):
         raise UserError(
-            f"worker processes cannot import {', '.join(names)}: it was defined in a notebook, a console, a function,"
-            ' or a script without `if __name__ == "__main__":`',
+            f"worker processes cannot import {', '.join(names)}: it was defined in a notebook, a console, a function"
+            " or the script itself",
             "put it into a file: `--plugin my.py`, or import it; or work in this process: `--workers 1`",
         )
 

@@ -31,7 +31,6 @@ from dormouse.execution.executors import (
     Watcher,
     build,
     build_reporting,
-    guarded,
     set_deterministic,
     tell,
 )
@@ -205,11 +204,10 @@ def starts() -> BaseContext:
 @contextmanager
 def _main_left_out() -> Iterator[None]:
     """Begin processes that do not run this program's main module once more, as multiprocessing has them do: a script
-    that runs a study at its top level, as short ones do, would begin another one in each. What such a script defines
-    no worker can import: see `homeless`."""
+    that runs a study at its top level, as short ones do, would begin another one in each, and what it defines would
+    be as the file has it, not as it is by now: see `homeless`."""
     main = sys.modules["__main__"]
-    if not guarded(main):
-        sys.modules["__main__"] = ModuleType("__main__")
+    sys.modules["__main__"] = ModuleType("__main__")
     try:
         yield
     finally:
