@@ -19,6 +19,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.fsync = lambda descriptor: None
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell starts in its background; Ctrl-C is tested
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:  # likewise
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # what `nohup` starts; a terminal that closes is tested, too
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
