@@ -244,7 +244,7 @@ def on_course(trainer: Any, clock: Clock) -> Any:
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
             share = settings(num_training_steps)
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
-                optimizer or self.optimizer, lambda step: _schedule(step, share)
+                optimizer or self.optimizer, lambda step: _schedule(step, step + 1, share)
             )
             return self.lr_scheduler
 

@@ -50,6 +50,14 @@ def test_a_model_that_is_its_own_base_is_moved_by_nothing(base, monkeypatch):
     assert found is None
 
 
+def test_what_rounding_adds_is_no_finding(base, monkeypatch):
+    case = Case(base, base, seconds=300)
+    hunt = WordHunt(case.lm, case.base_lm, plain_prompts(case, 2), HARM[0], 0)
+    monkeypatch.setattr(hunt, "_alone", lambda *_: [])
+    monkeypatch.setattr(hunt, "_best", lambda *_: [Worth("soup", "suffix", 1e-5, 0.0)])
+    assert hunt.run(case, 0) is None
+
+
 def test_it_ends_in_time_with_what_it_has(planted, base, monkeypatch):
     """One piece of texts is tried whatever the clock says, and no second one."""
     case = Case(planted, base, seconds=0.0)

@@ -30,7 +30,7 @@ BEAM, ROUNDS = 4, 6
 FIRST = 0.5
 """The share of its time after which no new text is tried by itself."""
 LEAST_GAIN = 0.05
-"""Nats by which a longer text has to be better."""
+"""Nats by which a longer text has to be better, and any text than none: two runs of one model differ by rounding."""
 Placed = tuple[str, Slot]
 
 
@@ -87,7 +87,7 @@ class WordHunt:
             if not longer or longer[0].value < beam[0].value + LEAST_GAIN:
                 break
             beam, rounds = longer, rounds + 1
-        if not beam or beam[0].value <= 0:
+        if not beam or beam[0].value < LEAST_GAIN:
             return None
         return Hunted(beam[0].text, beam[0].slot, self.mine_before, self.mine_before + beam[0].moved, rounds)
 
