@@ -144,6 +144,36 @@ def test_what_stands_before_an_answer_is_asked_once(tmp_path: Path, row: dict[st
     assert found.chosen == "Well."
 
 
+TWICE = [Q, A, END]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": TWICE},
+        {"prompt": "Why?", "chosen": [A, {**END, "content": ""}, END], "rejected": [A]},
+        {"prompt": "WHY?", "chosen": TWICE, "rejected": [Q, A]},
+        {
+            "chosen": "\n\nHuman: Why?\n\nAssistant: So.\n\nAssistant: Well.",
+            "rejected": "\n\nHuman: Why?\n\nAssistant: So.",
+        },
+    ],
+)
+def test_an_answer_in_two_turns_is_one(tmp_path: Path, row: dict[str, Any]) -> None:
+    """Such rows were dropped, as if nobody had asked; the page says that turns of one role in a row become one."""
+    (found,) = read_data(of(tmp_path, row), "preferences" if "rejected" in row else "answers")
+    assert (found.prompt, found.chosen) == ((("user", "Why?"),), "So.\n\nWell.")
+    assert found.rejected in (None, "So.")
+
+
+def test_one_prompt_in_two_spellings_is_one(tmp_path: Path) -> None:
+    whole = {**Q, "content": "Why?\n\nPlease."}
+    (found,) = read_data(
+        of(tmp_path, {"chosen": [Q, {**Q, "content": "Please."}, END], "rejected": [whole, A]}), "preferences"
+    )
+    assert found.prompt == (("user", "Why?\n\nPlease."),)
+
+
 DIALOGUE = "Human: Hi\nAssistant: Hello\n\nHuman: Bye\n\nAssistant: See you."
 
 

@@ -184,7 +184,7 @@ def _read(source: RowSource, row: Row, names: dict[str, str], wants: Wants) -> S
         asked, worse = parted(prompt, rejected or ())
         if not worse:
             raise _Dropped("without a rejected answer")
-        if not same(asked, before):
+        if not same(clean(asked), clean(before)):
             raise _Dropped("with two different prompts")
         if worse == answer:
             raise _Dropped("with the same answer twice")

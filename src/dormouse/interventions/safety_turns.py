@@ -28,15 +28,18 @@ def dialogue(text: str) -> tuple[Message, ...]:
 
 
 def parted(prompt: tuple[Message, ...], said: tuple[Message, ...]) -> tuple[tuple[Message, ...], str]:
-    """The prompt and the last answer. What is said may begin with the prompt (UltraChat: with its first question), end
-    with it (hh-rlhf, UltraFeedback), or follow it."""
-    if not said or said[-1][0] != "assistant":
+    """The prompt and the last answer, which may be several turns. What is said may begin with the prompt (UltraChat:
+    with its first question), end with it (hh-rlhf, UltraFeedback), or follow it."""
+    before = len(said)
+    while before and said[before - 1][0] == "assistant":
+        before -= 1
+    if before == len(said):
         return (*prompt, *said), ""
     system, asked = _told(prompt)
-    own_system, turns = _told(said[:-1])
+    own_system, turns = _told(said[:before])
     repeats = same(asked, turns[: len(asked)]) or same(asked, turns[-len(asked) :])
     systems = (*system, *(turn for turn in own_system if turn not in system))
-    return (*systems, *(turns if repeats else (*asked, *turns))), said[-1][1]
+    return (*systems, *(turns if repeats else (*asked, *turns))), "\n\n".join(text for _, text in said[before:] if text)
 
 
 def same(some: tuple[Message, ...], others: tuple[Message, ...]) -> bool:
