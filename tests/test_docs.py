@@ -18,9 +18,10 @@ import pytest
 import yaml
 
 from dormouse import registry
+from dormouse.claims.outlook import outlook
 from dormouse.cli import main
 from dormouse.registry import load_plugin
-from dormouse.studies.file import parse_study
+from dormouse.studies.file import parse_design, parse_study
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -112,6 +113,25 @@ def test_a_study_in_the_documentation_is_one(page: Path, text: str, plug_ins_of:
     if page in HOW_TO:
         plug_ins_of(page)
     assert parse_study(text, name_of(page)).organisms
+
+
+def with_claims() -> Iterator[Any]:
+    """The studies that a reader is told to run, and that claim something."""
+    yield from (one for one in studies() if "claims" in yaml.safe_load(one.values[1]))
+    for file in sorted((ROOT / "examples" / "own").glob("*.yaml")):
+        text = file.read_text(encoding="utf-8")
+        if "claims" in yaml.safe_load(text):
+            yield pytest.param(file, text, id=file.stem)
+
+
+@pytest.mark.parametrize(("page", "text"), with_claims())
+def test_what_a_study_claims_it_could_support(page: Path, text: str, plug_ins_of: Any) -> None:
+    """The tutorial's could not, whatever came out, and did not say so."""
+    if page in HOW_TO:
+        plug_ins_of(page)
+    lines = outlook(parse_design(text, str(page)))
+    assert lines
+    assert not [line for line in lines if "support no effect" in line or "takes" in line]
 
 
 def test_there_are_studies_to_check() -> None:
