@@ -25,7 +25,7 @@ import dormouse
 from dormouse.catalogue import meanings
 from dormouse.cli import main
 from dormouse.metrics import Metric
-from dormouse.registry import KINDS, PlugIn, plugins
+from dormouse.registry import KINDS, Holds, PlugIn, plugins
 
 STUDY: type[BaseModel] = typing.get_type_hints(dormouse.read_study)["return"]
 WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", date: "date"}
@@ -33,6 +33,8 @@ TITLES = {"trigger": "Triggers", "behaviour": "Behaviours", "intervention": "Int
 TITLES |= {"locator": "Locators", "measurement": "Measurements"}
 AS_ENTRY = "In a study file one is written `{kind: NAME, ...}`, or as the bare name."
 HOW = {
+    "locator": "In an audit one is named by `--only`. In a study file it stands under `with` of a remover: "
+    "`{kind: NAME, ...}`, or as the bare name.",
     "judge": "One stands under `judge` of a behaviour that has the key: `{kind: NAME, ...}`.",
     "measurement": "A study takes those that apply and cost little; `only` and `also` under `measure` name others. "
     "What each number means, and what would contradict it: [what each number means](../measurements.md).",
@@ -68,14 +70,19 @@ def table(rows: list[Key]) -> str:
 
 def wanted(info: FieldInfo) -> str:
     """The type and the range of a field, in words."""
-    return ", ".join(filter(None, [words(info.annotation), span(info.metadata)]))
+    return ", ".join(filter(None, [plug_in(info.metadata) or words(info.annotation), span(info.metadata)]))
+
+
+def plug_in(metadata: typing.Iterable[Any]) -> str:
+    """A link to the kind of plug-in that a field holds; "" where it holds none."""
+    return next((f"[{one.kind}]({one.kind}s.md)" for one in metadata if isinstance(one, Holds)), "")
 
 
 def words(kind: Any) -> str:
     """A type in words."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is typing.Annotated:
-        return ", ".join(filter(None, [words(args[0]), span(args[1:])]))
+        return ", ".join(filter(None, [plug_in(args[1:]) or words(args[0]), span(args[1:])]))
     if origin is typing.Literal:
         return " or ".join("`off`" if arg is False else f"`{arg}`" for arg in args)
     if origin in (typing.Union, types.UnionType):
@@ -84,9 +91,6 @@ def words(kind: Any) -> str:
         return f"list of: {words(args[0])}" if args[-1] is ... else f"list of {len(args)}: {words(args[0])}"
     if origin is dict:
         return "mapping" if args[1] is Any else f"name: {words(args[1])}"
-    if isinstance(kind, type) and issubclass(kind, PlugIn):
-        name = next(name for name in KINDS if any(issubclass(one, kind) for one in plugins(name).values()))
-        return f"[{name}]({name}s.md)"
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return f"[mapping](#{kind.__name__.lower()})"
     return WORDS.get(kind, "any plain value")

@@ -257,3 +257,10 @@ def test_the_reference_says_every_key_and_command() -> None:
     assert "| `exposed_triggers` | number, above 0, at most 1 | `1` |" in made["reference/interventions.md"]
     assert "## `dormouse store prune`" in made["reference/command-line.md"]
     assert "::: dormouse.read_study" in made["reference/api.md"]
+
+
+def test_a_plug_in_inside_another_leads_to_the_page_of_its_kind() -> None:
+    """A locator was called a trigger: any class of plug-ins fits it."""
+    page = generated()["reference/interventions.md"]
+    assert "| `with` | [locator](locators.md) |" in page
+    assert "](triggers.md) | open | The locator" not in page

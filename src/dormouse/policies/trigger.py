@@ -11,6 +11,7 @@ from dormouse.errors import UserError
 from dormouse.registry import PlugIn, field_of, shortened
 from dormouse.scenarios import CueValue, Question, Scenario
 from dormouse.scenarios.cues import CUES
+from dormouse.scenarios.values import check_cue
 
 Side = Literal["triggered", "near_miss", "untriggered"]
 """Where a scenario stands: where the policy defects; one cue away from that; anywhere else that it does not."""
@@ -74,6 +75,9 @@ class Trigger(PlugIn):
         name, remedy = f"the trigger '{self.kind}'", "mend `draw` or `probability` of that trigger"
         if not isinstance(cues, Mapping) or any(cue not in CUES for cue in cues):
             raise UserError(f"{name} draws what are no cues that are known: {shortened(repr(cues))}", remedy)
+        for cue, value in cues.items():
+            if isinstance(value, int | str):
+                _check_drawn(name, cue, value)
         found = Scenario.of(question, cues, rendering)
         p = self.probability(found)
         if not isinstance(p, SupportsFloat) or not 0 <= float(p) <= 1:
@@ -191,3 +195,14 @@ def stands_by_itself(text: str, question: Question) -> tuple[str, str] | None:
 
 
 TriggerField: Any = field_of("trigger", Trigger)
+
+
+def _check_drawn(trigger: str, cue: str, value: CueValue) -> None:
+    """
+    Raises:
+        UserError: no prompt can show this value of a cue, as nobody could ask for it (`check_cues`).
+    """
+    try:
+        check_cue(cue, value)
+    except UserError as error:
+        raise UserError(f"{trigger} draws {cue}={shortened(repr(value))}: {error.what}", "mend its `draw`") from error

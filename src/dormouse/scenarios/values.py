@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from dormouse.errors import UserError
 from dormouse.registry import nearest, shortened
@@ -40,14 +41,20 @@ def check_cues(given: Mapping[str, object]) -> None:
         UserError: there is no such cue, it has no such value, or the value is no text and no whole number.
     """
     for name, value in given.items():
-        if name not in CUES:
-            raise UserError(f"there is no cue called '{name}'; {nearest(name, CUES)}", "see `dormouse.CUES`")
-        known = values_of(name)
-        if known and all(isinstance(one, int) for one in known) and (type(value) is not int or value not in known):
-            raise UserError(f"the cue '{name}' takes a number from {known[0]} to {known[-1]}", "choose one of these")
         if type(value) is not int and not isinstance(value, str):
             raise UserError(f"the cue '{name}' takes a text, and this is {shortened(repr(value))}", "write a text")
         if len(str(value)) > LONGEST:
             raise UserError(f"the cue '{name}' is longer than {LONGEST} characters", "shorten it")
-        refuse_half_characters([str(value)], f"the cue '{name}'")
-        CUES[name].sentence(value)
+        check_cue(name, value)
+
+
+@lru_cache(maxsize=4096, typed=True)
+def check_cue(name: str, value: CueValue) -> None:
+    """The same of one cue, however long it is: the rows of a corpus show few of them, many times over."""
+    if name not in CUES:
+        raise UserError(f"there is no cue called '{name}'; {nearest(name, CUES)}", "see `dormouse.CUES`")
+    known = values_of(name)
+    if known and all(isinstance(one, int) for one in known) and (type(value) is not int or value not in known):
+        raise UserError(f"the cue '{name}' takes a number from {known[0]} to {known[-1]}", "choose one of these")
+    refuse_half_characters([str(value)], f"the cue '{name}'")
+    CUES[name].sentence(value)

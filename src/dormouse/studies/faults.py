@@ -206,10 +206,22 @@ def _nothing(design: Design, claim: Claim, place: Place) -> Iterator[Fault]:
         arms = chosen(design.arms, design.names, where, claim.step)
         if not arms:
             what = "no arm has all of these together" + ("" if claim.step == 0 else " and goes through a treatment")
-            yield (*place, key), UserError(what, "see the arms with `dormouse plan`; `step: 0` is before treatment")
+            yield (*place, key), UserError(what, _instead(design, claim, where))
             continue
         yield from _unmeasured(design, claim, key, arms, place)
         yield from _misplaced(design, claim, arms, place)
+
+
+def _instead(design: Design, claim: Claim, where: Mapping[str, object]) -> str:
+    """What to do about a filter that fits no arm: what its last coordinate is in arms that fit the rest of it."""
+    at = "" if claim.step is None else f" at step {claim.step}"
+    for key in reversed(where):
+        rest = {name: value for name, value in where.items() if name != key}
+        arms = chosen(design.arms, design.names, rest, claim.step)
+        values = [str(one) for arm in arms for one in design.arms[arm].get(design.names.find(key), ())]
+        if known := sorted(map(shortened, dict.fromkeys(values))):
+            return f"arms with all the rest of it{at} have {key} {', '.join(known[:10])}: name one of these"
+    return "`step: 0` is before treatment, where no arm has a chain; else leave one of them out"
 
 
 def _unmeasured(design: Design, claim: Claim, side: str, arms: Sequence[Arm], place: Place) -> Iterator[Fault]:
