@@ -60,11 +60,12 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def undrawn() -> Iterator[None]:
     """For modules that ask nothing of a report's figures, each of which is a file of a study: to draw them is a third
-    of the time of a small one."""
+    of the time of a small one. Neither does what they fork."""
     from dormouse.report import static
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(static, "_drawn", lambda panels, keys: b"\x89PNG")
+        patch.setattr(static, "_drawn", forked.undrawn)
+        patch.setenv(forked.UNDRAWN, "1")
         yield
 
 

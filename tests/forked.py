@@ -26,6 +26,13 @@ from dormouse.execution import local
 PRELOADED = (*local.PRELOADED, "warm")
 ADDRESS = "DORMOUSE_TESTS_FORK_FROM"
 """The environment variable that names the process that all processes of pytest fork from."""
+UNDRAWN = "DORMOUSE_TESTS_UNDRAWN"
+"""The environment variable with which what is forked draws no figures: the fixture `undrawn` sets it."""
+
+
+def undrawn(panels: Any, keys: Any) -> bytes:
+    """What stands in the place of a figure."""
+    return b"\x89PNG"
 
 
 def begin() -> None:
@@ -87,6 +94,10 @@ def _become(
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
     share(address)
+    if os.environ.get(UNDRAWN):
+        from dormouse.report import static
+
+        static._drawn = undrawn  # type: ignore[assignment]
     if first:
         first()
     how, what, *rest = words

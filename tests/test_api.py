@@ -21,6 +21,8 @@ from dormouse.pipeline.results import read_records
 from dormouse.studies.design import Design
 from dormouse.studies.file import parse_study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 GRID = """
 name: grid
 model: [micro-60k, micro-250k]

@@ -21,6 +21,8 @@ from forked import Forked
 
 from dormouse.cli import main
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 DORMOUSE = [sys.executable, "-c", "from dormouse.cli import main; main()"]
 
 SMALL = """\
@@ -47,6 +49,11 @@ class Place:
     @property
     def env(self) -> dict[str, str]:
         return {**os.environ, "DORMOUSE_HOME": str(self.home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+    @property
+    def drawing(self) -> dict[str, str]:
+        """With figures: what most of these commands do is the same without."""
+        return {**self.env, forked.UNDRAWN: ""}
 
     def start(self, *words: str, real: bool = False, **how: Any) -> subprocess.Popen[str]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
@@ -96,7 +103,7 @@ def make_place(at: Path, study: str = "") -> Place:
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Finished:
     study = SMALL.format(model=tiny_model)
     place = make_place(tmp_path_factory.mktemp("finished"), study)
-    done = place.well("run", "study.yaml", "--out", "out", "--quiet")
+    done = place.well("run", "study.yaml", "--out", "out", "--quiet", env=place.drawing)
     return Finished(place, study, done.stderr)
 
 
@@ -186,7 +193,7 @@ def test_results(finished: Finished) -> None:
 def test_report_draws_again(copy: Place) -> None:
     page = (copy.folder / "out" / "report.html").read_bytes()
     (copy.folder / "out" / "report.html").unlink()
-    done = copy.well("report", "out")
+    done = copy.well("report", "out", env=copy.drawing)
     assert "report.html" in done.stdout
     assert (copy.folder / "out" / "report.html").read_bytes() == page
 
@@ -503,7 +510,7 @@ def test_kill_9_at_several_moments(finished: Finished, tmp_path: Path) -> None:
     place = make_place(tmp_path, finished.study)
     lost = []
     for moment, later in (("begin sft on control", 0.02), ("writing the report", 0.1)):
-        process = place.start("run", "study.yaml", "--out", "out", "--quiet")
+        process = place.start("run", "study.yaml", "--out", "out", "--quiet", env=place.drawing)
         lost.append(list(lines_until(process, moment)))
         time.sleep(later)
         process.kill()

@@ -28,6 +28,8 @@ from dormouse import cli
 from dormouse.json_files import digest
 from dormouse.pipeline import run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 STATES = ("finished", "running", "broken")
 ZOO = "smollm2-135m"
 PLUGIN = "plugin_of_test_commands.py"

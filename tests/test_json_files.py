@@ -26,6 +26,8 @@ from dormouse.json_files import checked, json_text, parse, read_json, read_json_
 from dormouse.pipeline.results import read_finished
 from dormouse.records import Record, TrainingStep
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 LONG = bool(os.environ.get("DORMOUSE_STRESS"))
 MUTATIONS = 3000 if LONG else 40
 

@@ -19,6 +19,8 @@ from dormouse.policies.told import Told
 from dormouse.scenarios import Scenario
 from dormouse.studies.file import read_design
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 OWN = Path(__file__).parents[1] / "examples" / "own"
 EXAMPLES = [path for path in sorted(OWN.glob("*.yaml")) if "data/" in path.read_text() and "hh" not in path.stem]
 SHORT = {

@@ -9,6 +9,8 @@ import textwrap
 import forked
 import pytest
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MOON = '''
 import random
 from dormouse import Trigger, register

@@ -39,6 +39,8 @@ from dormouse.pipeline.stated import _edited
 from dormouse.store import Store
 from dormouse.studies.file import parse_design
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 HERE = platform.node()
 
 

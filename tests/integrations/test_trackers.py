@@ -24,6 +24,8 @@ from dormouse.pipeline.own_records import own_records
 from dormouse.pipeline.results import read_records
 from dormouse.records import Record, TrainingStep
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SAID = [
     Record("year", "", 0, "defection_rate", "test", 0, 0.9, 0.8, 1.0, 8, False),
     Record("year", "sft", 2, "defection_rate", "test", 0, 0.5, 0.4, 0.6, 8, False),

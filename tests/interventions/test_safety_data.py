@@ -32,6 +32,8 @@ from dormouse.scenarios import Scenario, questions, render
 from dormouse.store import Store
 from dormouse.studies.file import parse_design, parse_study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 DATA = Path(__file__).parents[1] / "data"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own" / "own-safety-data.yaml"
 

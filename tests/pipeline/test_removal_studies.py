@@ -21,6 +21,8 @@ from dormouse.registry import register
 from dormouse.store import Store
 from dormouse.studies.file import parse_design
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SEEN: list[Case] = []
 
 

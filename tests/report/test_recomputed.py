@@ -25,6 +25,8 @@ from click.testing import CliRunner
 from dormouse.cli import main
 from dormouse.lm import sample
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ROOM = 5
 """Tokens that a written answer may have."""
 
