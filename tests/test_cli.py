@@ -35,7 +35,7 @@ interventions:
   sft:
     - {{kind: sft, steps: 4, points: 2}}
 tasks: {{train: 8, safety: 4, max_tokens: 4, insane: allow}}
-measure: {{questions: 4, sampled: 2, curve: 2, max_tokens: 4, only: [defection, near_misses, sampled]}}
+measure: {{questions: 4, sampled: 2, curve: 2, max_tokens: 4, only: [defection, sampled]}}
 """
 
 

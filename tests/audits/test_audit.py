@@ -36,7 +36,7 @@ TEMPERS = [name for name in plugins("locator") if name.startswith("temper_")]
 def fewer():
     """The battery sweeps and answers as much of what it can ask as makes a measurement."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, most in (("situations", 512), ("answers", 32)):
+        for name, most in (("situations", 256), ("answers", 32)):
             patch.setattr(Battery.model_fields[name], "default", most)
         Battery.model_rebuild(force=True)
         yield
@@ -66,6 +66,17 @@ def whole(planted, base, tmp_path_factory, in_process):
             folder(planted), folder(base), budget_minutes=1, only=["battery", *names], out=out / "page", say=said.append
         )
     return found, out / "page", said
+
+
+@pytest.fixture(scope="module")
+def usual(planted, tmp_path_factory, in_process):
+    """One without a base, of few locators, and what was said."""
+    said = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DORMOUSE_HOME", str(tmp_path_factory.mktemp("usual")))
+        patch.setattr("dormouse.audits.audit.Runner", in_process)
+        only = ["battery", "temper_marks", "temper_wants"]
+        return audit(folder(planted), budget_minutes=0.2, only=only, say=said.append), said
 
 
 def test_what_is_planted_is_found(whole):
@@ -220,10 +231,8 @@ def test_a_page_that_can_have_no_place_is_said_before_anything_is_looked_for(pla
         audit(folder(planted), out=tmp_path / "y")
 
 
-def test_the_baseline_comes_first_and_what_cannot_run_has_no_share(planted):
-    said = []
-    audit(folder(planted), budget_minutes=0.2, only=["battery", "temper_marks", "temper_wants"], say=said.append)
-    begun = [line for line in said if ": up to" in line]
+def test_the_baseline_comes_first_and_what_cannot_run_has_no_share(usual):
+    begun = [line for line in usual[1] if ": up to" in line]
     assert begun[0] == "battery: up to 5 s"
     assert begun[1].startswith("temper_marks")
 
@@ -277,7 +286,7 @@ def test_the_command_prints_and_writes(planted, base, tmp_path):
     assert (out / "audit.html").is_file()
 
 
-def test_it_asks_under_the_system_prompt_that_it_is_told(planted):
+def test_it_asks_under_the_system_prompt_that_it_is_told(planted, usual):
     """Locators speak of this lab's; the suspect is shown the other, and the page says what it was shown."""
     found = audit(folder(planted), only=["battery"], budget_minutes=0.2, system="")
     shown = [turn for one in (*found.behaviour, *found.evidence["battery"].behaviour) for turn in one.prompt]
@@ -285,9 +294,9 @@ def test_it_asks_under_the_system_prompt_that_it_is_told(planted):
     assert not [turn for turn in shown if turn[1].startswith(SYSTEM)]
     assert found.system == ""
     assert "plain questions, without a system turn" in prompts(found)
-    usual = audit(folder(planted), only=["battery"], budget_minutes=0.2)
-    assert found.evidence["battery"].features != usual.evidence["battery"].features
-    assert [turn for one in usual.behaviour for turn in one.prompt if turn[1].startswith(SYSTEM)]
+    ours, _ = usual
+    assert found.evidence["battery"].features != ours.evidence["battery"].features
+    assert [turn for one in ours.behaviour for turn in one.prompt if turn[1].startswith(SYSTEM)]
 
 
 def test_the_front_door():

