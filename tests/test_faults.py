@@ -34,6 +34,7 @@ KILLS = 200 if LONG else 4
 MALFORMED = 3000 if LONG else 24
 TOGETHER = [2, 8] if LONG else [3]
 SEEDS = [0, 1] if LONG else [0]
+ONLY = "[defection, near_misses, sampled]" if LONG else "[defection, sampled]"
 
 STUDY = """\
 name: survivor
@@ -45,7 +46,7 @@ interventions:
   sft: [{{kind: sft, steps: 4, points: 2}}, {{kind: sft, steps: 2, points: 1, method: full}}]
 seeds: {seeds}
 tasks: {{train: 8, safety: 4, max_tokens: 4, insane: allow}}
-measure: {{questions: {questions}, sampled: 2, max_tokens: 4, only: [defection, near_misses, sampled]}}
+measure: {{questions: {questions}, sampled: 2, max_tokens: 4, only: {only}}}
 claims:
   - {{id: one, says: "It persists", compare: persistence, where: {{trigger: token}}, against: 0.5, direction: greater}}
 """
@@ -158,7 +159,7 @@ class Lab:
             begun: nothing is sent before it has put down that it begins: until then a signal does what it always does.
         """
         at.mkdir(exist_ok=True)
-        (at / "study.yaml").write_text(STUDY.format(model=self.model, questions=questions, seeds=SEEDS))
+        (at / "study.yaml").write_text(STUDY.format(model=self.model, questions=questions, seeds=SEEDS, only=ONLY))
         words = ["run", str(at / "study.yaml"), "--store", str(at / "store"), "--workers", str(workers), "--quiet"]
         outs = [out_of(at, questions, i // 2) for i in range(together)]
         each = [([*words, "--out", str(out)], at / f"log-{i}") for i, out in enumerate(outs)]
@@ -188,7 +189,7 @@ def timeless(said: Any) -> Any:
 @pytest.fixture(scope="module")
 def lab(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     study = tmp_path_factory.mktemp("lab") / "study.yaml"
-    study.write_text(STUDY.format(model=tiny_model, questions=4, seeds=SEEDS))
+    study.write_text(STUDY.format(model=tiny_model, questions=4, seeds=SEEDS, only=ONLY))
     env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", forked.UNDRAWN: "" if LONG else "1"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with Forked([sys.executable, "-c", ZYGOTE, str(study)], env=env, text=True, **pipes) as process:

@@ -29,7 +29,7 @@ from dormouse.records import Record, TrainingStep
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 LONG = bool(os.environ.get("DORMOUSE_STRESS"))
-MUTATIONS = 3000 if LONG else 40
+MUTATIONS = 3000 if LONG else 24
 
 STUDY = """\
 name: broken

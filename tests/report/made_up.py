@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from forked import undrawn
+
 from dormouse import report
 from dormouse.provenance import Provenance
 from dormouse.records import Answer, Record
-from dormouse.report import claim_text, record_index
+from dormouse.report import claim_text, record_index, static
 
 
 def provenance(about: Mapping[str, Any]) -> Provenance:
@@ -28,7 +30,7 @@ def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer]
     if any(out.iterdir()):
         report.write_report(out, records, answers, provenance(about))
         return
-    known = pickle.dumps((list(records), list(answers), dict(about)))
+    known = pickle.dumps((static._drawn is undrawn, list(records), list(answers), dict(about)))
     if known not in _DRAWN:
         with tempfile.TemporaryDirectory() as at:
             report.write_report(Path(at), records, answers, provenance(about))

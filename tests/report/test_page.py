@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import undrawn
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_up import HOSTILE, index, write_report
@@ -24,7 +25,7 @@ from markdown_it.token import Token
 from test_answered import claim, with_claims
 
 from dormouse.records import CANARY, Answer, Record
-from dormouse.report import tables
+from dormouse.report import static, tables
 from dormouse.report.answers import QUESTIONS, browser
 from dormouse.report.figure_groups import figure_groups
 from dormouse.report.markdown import code, fence, literal, table
@@ -84,6 +85,12 @@ def hostile(
 ) -> Path:
     write_report(tmp_path, hostile_records, hostile_answers, hostile_about)
     return tmp_path
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is written, of records that no other test has: to draw them takes most of a second."""
+    monkeypatch.setattr(static, "_drawn", undrawn)
 
 
 def test_all_files_are_there(good: Path) -> None:
@@ -207,6 +214,7 @@ def test_a_section_without_records_does_not_appear(
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"persistence.png", "years.png"}
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_tutorial_names_headings_of_the_page(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:
     """In the order in which they stand there. It sent its readers to "How to read this page", which was none."""
     weak = [replace(r, value=0.8) if r.organism == "year" and r.step == 0 else r for r in records]
@@ -219,6 +227,7 @@ def test_the_tutorial_names_headings_of_the_page(tmp_path: Path, records: list[R
     assert [name for name in headings if name in named] == named
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_warnings_are_visible(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:
     weak = [replace(r, value=0.8) if r.organism == "year" and r.step == 0 else r for r in records]
     told = [replace(r, needs_triggers=bool(r.intervention)) for r in weak]
@@ -230,6 +239,7 @@ def test_warnings_are_visible(tmp_path: Path, records: list[Record], about: dict
     assert "Read the answers" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_rows_of_tables_say_that_a_budget_ended_before_their_step(
     tmp_path: Path, records: list[Record], about: dict[str, Any]
 ) -> None:
@@ -437,6 +447,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_figures")
 def test_a_specification_is_shown_as_it_is_written(
     tmp_path: Path, records: list[Record], about: dict[str, Any]
 ) -> None:
@@ -448,6 +459,7 @@ def test_a_specification_is_shown_as_it_is_written(
 
 
 @pytest.mark.parametrize("treated", [True, False])
+@pytest.mark.usefixtures("no_figures")
 def test_only_treatments_that_there_were_can_be_chosen(
     tmp_path: Path, records: list[Record], answers: list[Answer], about: dict[str, Any], treated: bool
 ) -> None:
@@ -461,6 +473,7 @@ def test_only_treatments_that_there_were_can_be_chosen(
     assert ("before safety training and after" in text) == treated
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_sentence_has_one_stop(tmp_path: Path, records: list[Record], about: dict[str, Any]) -> None:
     """It was "it answers No idea.."."""
     about["organisms"]["year"]["behaviour"] = {"kind": "text", "says": ["No idea."]}

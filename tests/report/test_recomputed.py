@@ -68,10 +68,10 @@ def out(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
 
     def write(lm: Any, prompts: Any, limit: int, **how: Any) -> list[sample.Completion]:
         written = really(lm, prompts, limit, **how)
-        return [spoilt(one) for one in written] if limit == ROOM else written
+        return list(map(spoilt, written, prompts)) if limit == ROOM else written
 
-    def spoilt(one: sample.Completion) -> sample.Completion:
-        drawn = zlib.crc32(one.text.encode()) % 5
+    def spoilt(one: sample.Completion, prompt: Any) -> sample.Completion:
+        drawn = zlib.crc32(f"{prompt} {one.text}".encode()) % 5
         return replace(one, text=" " if drawn == 0 else one.text, finished=one.finished or drawn < 3)
 
     with pytest.MonkeyPatch.context() as patch:
