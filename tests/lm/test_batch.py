@@ -1,9 +1,14 @@
 """Packing changes the cost, never the numbers."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as MASKS
+from transformers.masking_utils import sdpa_mask
 
 from dormouse.lm.batch import response_logprobs
 from dormouse.lm.load import load
@@ -50,6 +55,33 @@ def test_packed_gradients_equal_separate_ones(lm, batch):
     apart = gradient(lambda: sum(separately(lm, s) for s in batch if s.response))
     lm.model.requires_grad_(False)
     torch.testing.assert_close(packed, apart, rtol=1e-3, atol=1e-4)
+
+
+def test_threads_read_their_own_tries_and_leave_transformers_as_it_was(lm, monkeypatch):
+    """Each took the mask of the last that came, and the last to leave left another's behind, for every model."""
+    prompt = tuple(range(10, 18))
+    branches = ([(20, 21, 22), (23, 24, 25)], [(30, 31), (32, 33, 34, 35)])
+    (one,), (other,) = ([pack([Tokens(prompt, response) for response in some], 64)[0]] for some in branches)
+    assert one.ids.shape == other.ids.shape
+    jobs = [
+        lambda: response_logprobs(lm, one).detach(),
+        lambda: response_logprobs(lm, other).detach(),
+        lambda: lm.model(one.ids).logits.detach(),
+    ]
+    alone = [job() for job in jobs]
+    forward, together = lm.model.forward, threading.Barrier(3, timeout=20)
+
+    def at_once(*given, **named):
+        together.wait()
+        return forward(*given, **named)
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor(3) as pool:
+        patch.setattr(lm.model, "forward", at_once)
+        found = list(pool.map(lambda job: job(), jobs))
+    assert all(map(torch.equal, found, alone))
+    assert MASKS["sdpa"] is sdpa_mask
+    monkeypatch.setitem(type(MASKS)._global_mapping, "sdpa", "registered later")
+    assert MASKS["sdpa"] == "registered later"
 
 
 @given(batches, st.integers(1, 40))

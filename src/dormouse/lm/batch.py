@@ -10,6 +10,7 @@ Models through whose layers a trie has no exact way get plain rows, a sequence e
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -174,9 +175,13 @@ def only(lm: LM, keep: torch.Tensor) -> Iterator[list[bool]]:
     transformers' own `logits_to_keep` takes the same places from every row. What is yielded is empty until it was done.
     """
     done: list[bool] = []
+    thread = threading.get_ident()
 
-    def cut(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Drop from the input of the head, once, the places of which no prediction is asked."""
+    def cut(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Drop from the input of the head, once, the places of which no prediction is asked. Another thread that uses
+        the model keeps all of its own."""
+        if threading.get_ident() != thread:
+            return None
         done.append(True)
         return (inputs[0].flatten(0, 1).index_select(0, keep)[None], *inputs[1:])
 

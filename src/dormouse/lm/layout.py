@@ -10,10 +10,12 @@ position biases that count places, and models that make their masks themselves.
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
@@ -73,14 +75,12 @@ def accepts(model: Any, name: str) -> bool:
 
 @contextmanager
 def tree_attention(ancestors: torch.Tensor, depths: torch.Tensor) -> Iterator[None]:
-    """While this lasts, attention masks are those of tries.
+    """While this lasts, attention masks are those of tries, in this thread alone.
 
     Args:
         ancestors: (rows, T, T), bool: whether the token of a row may see that other one, as far as the trie goes.
         depths: (rows, T): how many tokens stand above each in its trie.
     """
-    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as MASKS
-
     rows = torch.arange(len(depths), device=depths.device)[:, None, None, None]
     head = torch.zeros((), dtype=torch.long, device=depths.device)
 
@@ -90,11 +90,47 @@ def tree_attention(ancestors: torch.Tensor, depths: torch.Tensor) -> Iterator[No
         hidden = torch.finfo(dtype).min / 2
         return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, hidden)
 
-    before = {name: MASKS[name] for name in ("sdpa", "eager")}
+    before = _TRIE.set(mask)
     try:
-        for name in before:
-            MASKS[name] = mask
+        with _thread_asked():
+            yield
+    finally:
+        _TRIE.reset(before)
+
+
+Mask = Callable[..., Any]
+_TRIE: ContextVar[Mask | None] = ContextVar("trie", default=None)
+"""The mask of the tries that this thread reads."""
+_registry = threading.Lock()
+_theirs: dict[str, tuple[Mask, Mask]] = {}
+"""What stood under a name in transformers' registry, and what stands there now, while any thread reads tries."""
+_readers = 0
+
+
+def _either(theirs: Mask, *given: Any, **named: Any) -> Any:
+    """The mask of the tries that this thread reads; one that reads none gets what it would get without us."""
+    return (_TRIE.get() or theirs)(*given, **named)
+
+
+@contextmanager
+def _thread_asked() -> Iterator[None]:
+    """Meanwhile the mask functions of transformers, which all threads share, ask whose thread it is. The first reader
+    puts them there, and the last one takes them away: a thread that put back what it found would put back another's."""
+    global _readers
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as MASKS
+
+    with _registry:
+        _readers += 1
+        for name in ("sdpa", "eager") if _readers == 1 else ():
+            _theirs[name] = MASKS[name], partial(_either, MASKS[name])
+            MASKS[name] = _theirs[name][1]
+    try:
         yield
     finally:
-        for name, function in before.items():
-            MASKS[name] = function
+        with _registry:
+            _readers -= 1
+            for name, (theirs, ours) in () if _readers else _theirs.items():
+                if MASKS[name] is ours:  # else somebody has put his own there meanwhile
+                    del MASKS[name]  # it stands over what `register` sets
+                    if MASKS[name] is not theirs:
+                        MASKS[name] = theirs
