@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,20 @@ def test_code_that_did_not_change_is_not_taken_apart_again(monkeypatch: pytest.M
     monkeypatch.setattr(sources, "_all_reached", None)
     sources.forget()
     assert code_of(stages.measure) == start
+
+
+def test_another_thread_forgets_nothing_while_code_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = threading.Thread(target=sources.forget)
+    waits = []
+
+    def bases(root: object) -> list[object]:
+        other.start()
+        other.join(0.05)
+        waits.append(other.is_alive())
+        return []
+
+    monkeypatch.setattr(sources, "_with_bases", bases)
+    code_of(type("OfTest", (), {}))
+    other.join(20)
+    assert waits == [True]
+    assert not other.is_alive()

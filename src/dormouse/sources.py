@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -34,13 +35,23 @@ class Code(TypedDict):
     libraries: Mapping[str, str]
 
 
-@cache
+_reading = threading.RLock()
+"""One thread at a time takes code apart: another would forget what this one has read of it, and Python's own parser
+fails where two are inside (SystemError, up to 3.11.7 and 3.12.0)."""
+
+
 def code_of(*roots: Any) -> Code:
     """What some functions and classes are made of: `code`, a hash, and `libraries`, name -> version.
 
     Raises:
         UserError: the source of one cannot be read (it was typed into a console that keeps none).
     """
+    with _reading:
+        return _code_of(*roots)
+
+
+@cache
+def _code_of(*roots: Any) -> Code:
     waiting: list[Symbol] = []
     pieces: set[tuple[str, str]] = set()
     counted: set[str] = set()
@@ -289,7 +300,8 @@ def _sort(node: ast.AST, module: _Module) -> None:
 
 def forget() -> None:
     """Read all code anew, and the values that it reads: they may have changed."""
-    for room in (packages, plugin_code, sys.modules[__name__]):
-        for function in vars(room).values():
-            if hasattr(function, "cache_clear"):
-                function.cache_clear()
+    with _reading:
+        for room in (packages, plugin_code, sys.modules[__name__]):
+            for function in vars(room).values():
+                if hasattr(function, "cache_clear"):
+                    function.cache_clear()

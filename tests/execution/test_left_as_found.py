@@ -2,16 +2,20 @@
 
 import os
 import random
+import sys
+import threading
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch.optim import optimizer
 
 from dormouse.execution.executors import build
 from dormouse.execution.journal import Journal
 from dormouse.execution.left_as_found import left_as_found
+from dormouse.execution.local import _main_left_out
 from dormouse.execution.stage import Stage
 
 
@@ -59,4 +63,27 @@ def test_each_stage_draws_what_it_draws_alone_and_leaves_nothing_to_the_next(tmp
     assert drawn == [drawn[0], drawn[1], drawn[1], drawn[0]]
     assert drawn[0] != drawn[1]
     assert torch.get_num_threads() == threads
+    assert "LEFT_BEHIND" not in os.environ
+
+
+@pytest.mark.parametrize("around", [lambda: left_as_found(1), _main_left_out])
+def test_of_two_threads_the_second_leaves_nothing_of_the_first(around, monkeypatch):
+    """It put back what the first one had put there for a while."""
+    before, begins, may_leave = sys.modules["__main__"], threading.Event(), threading.Event()
+
+    def second():
+        begins.set()
+        with around():
+            may_leave.wait(20)
+
+    thread = threading.Thread(target=second)
+    with around():
+        os.environ["LEFT_BEHIND"] = "1"
+        thread.start()
+        begins.wait(20)
+        thread.join(0.05)
+    os.environ.pop("LEFT_BEHIND", None)
+    may_leave.set()
+    thread.join(20)
+    assert sys.modules["__main__"] is before
     assert "LEFT_BEHIND" not in os.environ

@@ -1,5 +1,8 @@
 """What a notebook or a plug-in sets in torch changes no number that is kept."""
 
+import os
+import random
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -10,7 +13,13 @@ import pytest
 import torch
 
 import dormouse as dm
+from dormouse import locks
+from dormouse.execution.executors import build
+from dormouse.execution.journal import Journal
+from dormouse.execution.stage import Stage
 from dormouse.execution.torch_defaults import torch_defaults
+from dormouse.pipeline import micro_base
+from dormouse.store import Store
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -90,22 +99,45 @@ def test_either_way_of_setting_the_precision_is_put_back_and_may_be_asked_inside
         torch.set_float32_matmul_precision("highest")
 
 
-def test_two_threads_put_back_what_was_there_before_both() -> None:
-    first, second = torch_defaults(), torch_defaults()
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        first.__enter__()
-        other = threading.Thread(target=second.__enter__)
+def test_a_second_thread_waits_with_a_word_and_finds_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    inside: list[str] = []
+    said = threading.Event()
+    monkeypatch.setattr(locks, "warn", lambda *_, **__: said.set())
+
+    def enter() -> None:
+        with torch_defaults():
+            inside.append(torch.get_float32_matmul_precision())
+
+    with torch_defaults(), torch_defaults():
+        other = threading.Thread(target=enter)
         other.start()
-        other.join()
-        first.__exit__(None, None, None)
-        assert torch.get_default_dtype() == torch.float32, "the other goes on"
-        other = threading.Thread(target=second.__exit__, args=(None, None, None))
-        other.start()
-        other.join()
-        assert torch.get_default_dtype() == torch.bfloat16
-    finally:
-        torch.set_default_dtype(torch.float32)
+        assert said.wait(20)
+        assert not inside
+        if not (child := os.fork()):  # who was inside is not there to leave
+            signal.alarm(20)
+            anew = threading.Thread(target=enter)
+            anew.start()
+            anew.join()
+            os._exit(0 if inside else 1)
+        torch.set_float32_matmul_precision("medium")
+    assert os.waitpid(child, 0)[1] == 0
+    other.join()
+    assert inside == ["highest"]
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_base_that_an_audit_pretrains_is_made_as_in_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took the number type that a notebook had set, under the key of the one that a study makes."""
+    plain, found = as_it_is(), []
+    work: Any = lambda folder, tick: found.append((as_it_is()[:5], random.random()))  # noqa: E731
+    monkeypatch.setattr(micro_base, "base_stage", lambda name: Stage("base", "base", name, {}, (), work))
+    for key in ("one", "other"):
+        with changed():
+            micro_base.micro_base(key, Store(tmp_path), print)
+    build([micro_base.base_stage("one")], tmp_path / "study", lambda *_: None, Journal(None))
+    assert found[0] == found[2] == (plain[:5], found[0][1])
+    assert found[0] != found[1]
 
 
 def test_a_study_of_a_notebook_that_set_something_has_the_same_records(tiny_model: Path, tmp_path: Path) -> None:

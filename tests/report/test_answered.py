@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from made_up import HOSTILE, answered, changes, provenance, record, stated, write_report
 
 from dormouse.records import Answer, Record
-from dormouse.report import spec_curve
+from dormouse.report import spec_curve, static
 from dormouse.report.claim_text import axis_label
 from dormouse.report.plain_text import cut, signed
 from dormouse.report.record_index import by_model
@@ -285,6 +286,29 @@ def test_the_figure_holds_every_setup_and_what_was_chosen(about: dict[str, Any])
     assert low < -0.65
     assert high > 0.25
     assert {shape["y0"] for shape in drawn["layout"]["shapes"]} == {0.0, -0.1}
+
+
+def test_two_threads_that_draw_leave_matplotlib_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two that overlapped the last put back what the first had set for a while."""
+    from matplotlib import rcParams
+
+    before, first_is_done = dict(rcParams), threading.Event()
+    other = threading.Thread(target=static.draw, args=(tmp_path / "other.png", ["other"], []))
+
+    def meanwhile(axis: object, panel: str, first: bool) -> None:
+        if panel == "other":
+            first_is_done.wait(20)
+        else:
+            other.start()
+            other.join(0.2)
+
+    monkeypatch.setattr(static, "_panel", meanwhile)
+    monkeypatch.setattr(static, "end_labels", lambda *_: ())
+    monkeypatch.setattr(static, "save", lambda *_: None)
+    static.draw(tmp_path / "one.png", ["one"], [])  # type: ignore[list-item]
+    first_is_done.set()
+    other.join(20)
+    assert dict(rcParams) == before
 
 
 def test_many_setups_and_one_are_drawn(tmp_path: Path, about: dict[str, Any]) -> None:

@@ -220,6 +220,11 @@ def _fill(stage: Stage, report: Report, journal: Journal, folder: Path) -> None:
             last = time.monotonic()
             journal.write("working", stage, share=round(share, 3))
 
+    do(stage, folder, tick)
+
+
+def do(stage: Stage, folder: Path, tick: Callable[[float, str], None]) -> None:
+    """Do the work of a stage as it is done everywhere, and leave beside it what it was computed in."""
     with left_as_found(zlib.crc32(stage.key.encode())):
         stage.work(folder, tick)
     if stage.computed_in:

@@ -16,14 +16,14 @@ from dormouse.files import coming_back
 def left_as_found(seed: int) -> Iterator[None]:
     """Meanwhile random numbers begin at the seed. Behind it how torch computes (see `torch_defaults`), the number of
     threads, hooks on all modules or optimizers, random numbers, the working directory and the environment are as they
-    were."""
+    were. One thread at a time is inside."""
     import numpy as np
     import torch
 
-    environment, states = dict(os.environ), (random.getstate(), np.random.get_state())
-    threads, exact, before = torch.get_num_threads(), torch.get_deterministic_debug_mode(), _hooks()
-    is_full = torch.nn.modules.module._global_is_full_backward_hook
-    with torch.random.fork_rng(devices=[]), torch_defaults(), coming_back():
+    with torch_defaults(), torch.random.fork_rng(devices=[]), coming_back():
+        environment, states = dict(os.environ), (random.getstate(), np.random.get_state())
+        threads, exact, before = torch.get_num_threads(), torch.get_deterministic_debug_mode(), _hooks()
+        is_full = torch.nn.modules.module._global_is_full_backward_hook
         try:
             random.seed(seed)
             np.random.seed(seed % 2**32)

@@ -201,17 +201,22 @@ def starts() -> BaseContext:
     return context
 
 
+_hidden = threading.Lock()
+"""A second study in another thread would put back what this one put there."""
+
+
 @contextmanager
 def _main_left_out() -> Iterator[None]:
     """Begin processes that do not run this program's main module once more, as multiprocessing has them do: a script
     that runs a study at its top level, as short ones do, would begin another one in each, and what it defines would
     be as the file has it, not as it is by now: see `homeless`."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+    with _hidden:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _end(children: Sequence[Any]) -> None:

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-_lock = threading.Lock()
-_inside = 0
-"""How many are inside, in all threads: what holds for the whole process is put back by the last of them."""
-_put_back: list[Callable[[], object]] = []
+from dormouse.locks import one_at_a_time
 
 
 @contextmanager
 def torch_defaults() -> Iterator[None]:
     """Meanwhile torch computes as in a new process: in float32, matrix products at full precision, on the CPU where
     nothing else is said, with gradients and without autocast. Behind it the default type and device, gradients and the
-    precision of products are as they were."""
+    precision of products are as they were. One thread at a time is inside: most of that is of the whole process."""
     import torch
 
-    device, gradients = torch.get_default_device(), torch.is_grad_enabled()
-    _enter()
-    try:
+    with one_at_a_time(), ExitStack() as behind:
+        device, gradients = torch.get_default_device(), torch.is_grad_enabled()
+        behind.callback(torch.set_default_dtype, torch.get_default_dtype())
+        behind.callback(_precision())
+        behind.callback(_put_back, device, gradients)
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
         with ExitStack() as using:
             using.enter_context(torch.inference_mode(False))
             using.enter_context(torch.enable_grad())
@@ -32,32 +32,14 @@ def torch_defaults() -> Iterator[None]:
             if device.type != "cpu":
                 using.enter_context(torch.device("cpu"))
             yield
-    finally:
-        torch.set_grad_enabled(gradients)
-        if torch.get_default_device() != device:
-            torch.set_default_device(None if device.type == "cpu" else device)
-        _leave()
 
 
-def _enter() -> None:
-    """Set what holds for all threads."""
-    global _inside
+def _put_back(device: Any, gradients: bool) -> None:
     import torch
 
-    with _lock:
-        if not _inside:
-            _put_back[:] = [partial(torch.set_default_dtype, torch.get_default_dtype()), _precision()]
-        _inside += 1
-        torch.set_default_dtype(torch.float32)
-        torch.set_float32_matmul_precision("highest")
-
-
-def _leave() -> None:
-    global _inside
-    with _lock:
-        _inside -= 1
-        for back in _put_back if not _inside else ():
-            back()
+    torch.set_grad_enabled(gradients)
+    if torch.get_default_device() != device:
+        torch.set_default_device(None if device.type == "cpu" else device)
 
 
 def _precision() -> Callable[[], object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from dormouse.execution.executors import do
 from dormouse.execution.stage import LIBRARIES, Stage
 from dormouse.pipeline import stages
 from dormouse.pipeline.keyed import keyed
@@ -29,5 +30,5 @@ def micro_base(name: str, store: Store, say: Callable[[str], None]) -> ModelRef:
     stage = base_stage(name)
     if store.find(stage.kind, stage.key) is None:
         say(f"{name} is not in the store yet: it is pretrained once, as a study does it")
-    store.get(stage.kind, stage.key, stage.about, lambda folder: stage.work(folder, lambda share, what: None))
+    store.get(stage.kind, stage.key, stage.about, lambda folder: do(stage, folder, lambda share, what: None))
     return made_base(name, stage, store)

@@ -14,7 +14,7 @@ from dormouse.report.claim_text import Answered, Point, axis_label, reach
 from dormouse.report.figure_style import COLOURS, GREY, GRID, INK, LAYOUT
 from dormouse.report.plain_text import cut, signed
 from dormouse.report.plotly_figures import safe
-from dormouse.report.static import save
+from dormouse.report.static import DRAWING, save
 
 HOLDS, TURNS = COLOURS[0], COLOURS[1]
 _TOP, _ROW = 240, 19
@@ -160,7 +160,7 @@ def draw(path: Path, one: Answered, style: dict[str, object], dpi: int) -> None:
     below = rows(one)
     top, bottom = 1.9, 0.17 * len(below) + 0.15
     width = min(10.0, max(4.6, 2.0 + 0.14 * len(one.curve)))
-    with styles.context(["default", style]), warnings.catch_warnings():
+    with DRAWING, styles.context(["default", style]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         made = Figure(figsize=(width, top + bottom + 0.5), dpi=dpi, layout="constrained")
         FigureCanvasAgg(made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
@@ -44,6 +45,10 @@ _TICK = 6
 """Tick labels longer than this are turned."""
 
 
+DRAWING = threading.Lock()
+"""matplotlib's settings are of the whole process: two threads that change them for a while leave one's behind."""
+
+
 def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend | None]]) -> None:
     """Write the panels side by side, at most three in a row.
 
@@ -64,7 +69,7 @@ def _drawn(panels: tuple[Panel, ...], keys: tuple[tuple[str, Legend | None], ...
     across = min(_ACROSS, len(panels))
     down = math.ceil(len(panels) / across)
     width = 4.6 if across == 1 else 2.45 * across + 0.4
-    with style.context(["default", STYLE]), warnings.catch_warnings():
+    with DRAWING, style.context(["default", STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         labels = [_label(label) for label, _ in keys]
         longest = max(map(len, labels), default=0)
