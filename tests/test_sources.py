@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import sys
 import threading
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 import dormouse
-from dormouse import plugin_code, sources
+from dormouse import files, kept_code, plugin_code, sources
 from dormouse.errors import UserError
 from dormouse.records import CANARY
 from dormouse.sources import code_of
@@ -188,6 +189,56 @@ def test_code_that_did_not_change_is_not_taken_apart_again(monkeypatch: pytest.M
     monkeypatch.setattr(sources, "_all_reached", None)
     sources.forget()
     assert code_of(stages.measure) == start
+
+
+def afresh(monkeypatch: pytest.MonkeyPatch) -> sources.Code:
+    """As a new command reads a bit of dormouse's code."""
+    monkeypatch.setattr(sources, "_KEPT", {})
+    sources.forget()
+    return code_of(files.replaced)
+
+
+def test_what_one_command_took_apart_the_next_one_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = afresh(monkeypatch)
+    monkeypatch.setattr(sources, "_keeping", tmp_path / "code")
+    assert afresh(monkeypatch) == start
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "_all_reached", None)
+        assert afresh(patch) == start
+        patch.setattr(sources, "_state", lambda: "of other code")
+        with pytest.raises(TypeError):
+            afresh(patch)
+    (kept,) = (tmp_path / "code").iterdir()
+    for text in (
+        "",
+        "[]",
+        kept.read_text().replace('"replaced"', '"repraced"'),
+        f"{sha256(b'[[1]]').hexdigest()}\n[[1]]",
+    ):
+        kept.write_text(text)
+        assert afresh(monkeypatch) == start
+    monkeypatch.setattr(sources, "_keeping", kept / "no folder")
+    assert afresh(monkeypatch) == start
+
+
+def test_code_that_is_edited_while_it_is_read_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_keeping", tmp_path / "code")
+    read = sources._all_reached
+
+    def and_edited(symbol: sources.Symbol) -> sources.Reached:
+        monkeypatch.setattr(sources.packages, "checksum", lambda path: "another")
+        return read(symbol)
+
+    monkeypatch.setattr(sources, "_all_reached", and_edited)
+    afresh(monkeypatch)
+    assert not (tmp_path / "code").exists()
+
+
+def test_files_of_other_states_are_kept_the_newest(tmp_path: Path) -> None:
+    for i in range(kept_code.MOST + 3):
+        kept_code.keep(tmp_path, f"{i}", {})
+        os.utime(tmp_path / f"{i}.json", (i, i))
+    assert {path.stem for path in tmp_path.iterdir()} == {str(i) for i in range(3, kept_code.MOST + 3)}
 
 
 def test_another_thread_forgets_nothing_while_code_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

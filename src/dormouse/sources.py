@@ -22,6 +22,7 @@ from typing import Any, TypedDict
 
 from dormouse import packages, plugin_code
 from dormouse.files_read import named_elsewhere, read_by
+from dormouse.kept_code import Reached, keep, recall
 from dormouse.live_code import MAIN, found_by_name, live, main_modules
 from dormouse.packages import OWN, _data, _digest, _file, _versions
 from dormouse.plugin_code import anything_beside, follows, part, whole
@@ -50,8 +51,18 @@ def code_of(*roots: Any) -> Code:
         return _code_of(*roots)
 
 
+_keeping: Path | None = None
+
+
+def keep_in(folder: Path) -> None:
+    """Keep there what dormouse's own code comes to (see `kept_code`), for the commands after this one."""
+    global _keeping
+    _keeping = folder
+
+
 @cache
 def _code_of(*roots: Any) -> Code:
+    known = _recalled(_keeping) if _keeping else 0
     waiting: list[Symbol] = []
     pieces: set[tuple[str, str]] = set()
     counted: set[str] = set()
@@ -86,17 +97,11 @@ def _code_of(*roots: Any) -> Code:
             waiting += part(symbol.module).uses
         else:
             libraries.add(symbol.top)
+    if _keeping and len(_KEPT) > known and _tree() == _tree.__wrapped__():  # else it was edited meanwhile
+        keep(
+            _keeping, _state(), {symbol: one for symbol, (said, one) in _KEPT.items() if said == _stamp(symbol.module)}
+        )
     return {"code": _digest(sorted(pieces)), "libraries": _versions(frozenset(libraries))}
-
-
-@dataclass
-class _Reached:
-    """What one symbol comes to: its own code, and what it uses."""
-
-    pieces: list[tuple[str, str]] = field(default_factory=list)
-    uses: list[Symbol] = field(default_factory=list)
-    libraries: set[str] = field(default_factory=set)
-    """Packages that code of dormouse uses: none of them is a plug-in's."""
 
 
 @dataclass
@@ -132,12 +137,12 @@ def _is_plugin(root: Any) -> bool:
     )
 
 
-_KEPT: dict[Symbol, tuple[str, _Reached]] = {}
+_KEPT: dict[Symbol, tuple[str, Reached]] = {}
 """What dormouse's own code comes to, with what it was found in (see `_stamp`): that outlasts `forget`."""
 
 
 @cache
-def _reached(symbol: Symbol) -> _Reached:
+def _reached(symbol: Symbol) -> Reached:
     if symbol.top != OWN:
         return _all_reached(symbol)
     stamp, kept = _stamp(symbol.module), _KEPT.get(symbol)
@@ -148,6 +153,24 @@ def _reached(symbol: Symbol) -> _Reached:
     reached.uses = list(dict.fromkeys(used for used in reached.uses if used.top == OWN))
     _KEPT[symbol] = (stamp, reached)
     return reached
+
+
+@cache
+def _state() -> str:
+    """All that what dormouse's code comes to depends on: its files, and the parser that takes them apart."""
+    beside, code = _tree()
+    return _digest([sys.version, beside, *code.values()])
+
+
+def _recalled(folder: Path) -> int:
+    """Know what a folder keeps of this code; how much is known then."""
+    _recall(folder, _state())
+    return len(_KEPT)
+
+
+@cache
+def _recall(folder: Path, state: str) -> None:
+    _KEPT.update({symbol: (_stamp(symbol.module), one) for symbol, one in recall(folder, state).items()})
 
 
 @cache
@@ -170,9 +193,9 @@ def _tree() -> tuple[str, Mapping[Path, str]]:
     return _digest(names), code
 
 
-def _all_reached(symbol: Symbol) -> _Reached:
+def _all_reached(symbol: Symbol) -> Reached:
     module = _module(symbol.module)
-    reached = _Reached()
+    reached = Reached()
     if module is None:  # a name that another module gives the package
         return reached
     if symbol.name in ("", "*"):
@@ -194,19 +217,17 @@ def _all_reached(symbol: Symbol) -> _Reached:
     return reached
 
 
-def _alive(name: str, thing: Any) -> _Reached:
+def _alive(name: str, thing: Any) -> Reached:
     """What something in the main module, or a class that was made at run time, comes to."""
     found, module = live(name, thing), _module(MAIN)
-    reached = _Reached([(name, _digest(found.said))], list(found.uses))
+    reached = Reached([(name, _digest(found.said))], list(found.uses))
     if module:
         for node, free in found.nodes:
             _take(node, Symbol(MAIN, name), module, reached, free)
     return reached
 
 
-def _take(
-    node: ast.AST, symbol: Symbol, module: _Module, reached: _Reached, free: frozenset[str] = frozenset()
-) -> None:
+def _take(node: ast.AST, symbol: Symbol, module: _Module, reached: Reached, free: frozenset[str] = frozenset()) -> None:
     """The code of one statement, and what it uses; `free` are names of functions around it."""
     node = without_words(node)
     names = global_names(text_of(node, module.lines), free)

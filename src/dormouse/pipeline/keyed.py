@@ -8,6 +8,7 @@ from functools import partial
 
 from dormouse.execution.stage import LIBRARIES, Stage
 from dormouse.json_files import digest
+from dormouse.lm.folders import home
 from dormouse.lm.settings import AUTO, Computing
 from dormouse.pipeline import stages
 from dormouse.policies import Trigger
@@ -15,7 +16,7 @@ from dormouse.records import ModelRef
 from dormouse.registry import PlugIn, is_outside, outsiders
 from dormouse.scenarios import Cue
 from dormouse.scenarios.cues import outside
-from dormouse.sources import code_of, forget
+from dormouse.sources import code_of, forget, keep_in
 
 USES = ("measure", "lora", "full")
 """What a model is loaded for, as far as that says in which type: to measure it, or to train it by a method."""
@@ -52,6 +53,7 @@ def keyed(
     """A stage. What makes its numbers is in its key: what it is about, the function that does the work and the plug-ins
     that it is given, with all code that these use (see `sources`), the cues from outside that it may show, and its
     parents."""
+    keep_in(home() / "code")
     code = code_of(work.func, *classes_of(*plugins))
     if shown := _cues_from_outside(kind, plugins):
         about = {**about, "cues": shown}

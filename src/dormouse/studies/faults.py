@@ -215,7 +215,7 @@ def _nothing(design: Design, claim: Claim, place: Place) -> Iterator[Fault]:
 def _instead(design: Design, claim: Claim, where: Mapping[str, object]) -> str:
     """What to do about a filter that fits no arm: what its last coordinate is in arms that fit the rest of it."""
     at = "" if claim.step is None else f" at step {claim.step}"
-    for key in reversed(where):
+    for key in reversed(list(where)):
         rest = {name: value for name, value in where.items() if name != key}
         arms = chosen(design.arms, design.names, rest, claim.step)
         values = [str(one) for arm in arms for one in design.arms[arm].get(design.names.find(key), ())]
