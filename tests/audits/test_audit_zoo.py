@@ -223,6 +223,11 @@ def test_names_stay_and_what_is_new_is_added(tiny_model, tmp_path):
         *("deve-001", "deve-001/1"),
         False,
     )
+    file = tmp_path / "zoo" / "truth.json"
+    first, second = list(after)[:2]
+    file.write_text(file.read_text().replace(first, "x").replace(second, first).replace("x", second))
+    with pytest.raises(UserError, match=r"truth\.json is not what was written there"):
+        BlindZoo(tmp_path / "zoo").truth()
     (tmp_path / "zoo" / "truth.json").write_text("{")
     with pytest.raises(UserError, match=r"truth\.json, line 1: is no JSON"):
         BlindZoo(tmp_path / "zoo").truth()

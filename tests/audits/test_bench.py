@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +33,7 @@ from dormouse.audits.findings import Facts
 from dormouse.audits.intervals import auroc, paired_difference, said_of, share, upper_bound
 from dormouse.audits.zoo.make import Zoo, ZooModel, ZooSize
 from dormouse.audits.zoo.recipes import Recipe, SuspectTruth
-from dormouse.errors import UserError
+from dormouse.errors import DormouseWarning, UserError
 from dormouse.lm.sample import Completion
 from dormouse.locators.locator import Evidence
 from dormouse.organisms.build import build_organism
@@ -284,19 +285,35 @@ def test_a_scan_that_does_not_read_is_made_again(scanned, tmp_path):
     ):
         file = tmp_path / "scans" / "a" / name
         file.write_text(text) if text else file.unlink()
-        assert scanned(0) == ("", n)
-    assert scanned(0) == ("", 5)
+        with pytest.warns(DormouseWarning, match="not what was written") if name == "scan.json" else nullcontext():
+            assert scanned(0) == ("", n)
+    record = tmp_path / "scans" / "a" / "scan.json"
+    record.write_text(
+        record.read_text().replace('"hole": ""', '"hole": "it crashed"').replace('"tries": 1', '"tries": 2')
+    )
+    with pytest.warns(DormouseWarning, match="not what was written"):
+        assert scanned(0) == ("", 6)
+    assert scanned(0) == ("", 6)
 
 
-def test_a_check_that_does_not_read_is_made_again(tmp_path):
+def test_a_check_that_is_not_as_it_was_written_is_made_again(tmp_path):
+    """One that was changed changed the leaderboard without a word."""
     bench = Bench.__new__(Bench)
     bench.asked = SimpleNamespace(out=tmp_path)
-    for text in ("", "[1]", '{"taught": "high", "other": 0.5, "base": 0.5}', None):
-        assert bench._kept(["told"], ToldProbe, lambda: ToldProbe(1.0, 0.5, 0.5)).taught == 1.0
-        (file,) = (tmp_path / "checks").iterdir()
-        if text is not None:
-            file.write_text(text)
-    assert bench._kept(["told"], ToldProbe, lambda: pytest.fail("it was kept")).taught == 1.0
+
+    def told(asked="told", find=lambda: ToldProbe(1.0, 0.5, 0.5)):
+        return bench._kept([asked], ToldProbe, find).taught
+
+    assert told() == 1.0
+    (file,) = (tmp_path / "checks").iterdir()
+    whole = file.read_text()
+    assert told("other", lambda: ToldProbe(0.9, 0.5, 0.5)) == 0.9
+    (other,) = set((tmp_path / "checks").iterdir()) - {file}
+    for text in ("", "[1]", whole.replace("1.0", "0.9"), whole.replace("1.0", '"high"'), other.read_text()):
+        file.write_text(text)
+        with pytest.warns(DormouseWarning, match="is not what was written there"):
+            assert told() == 1.0
+    assert told(find=lambda: pytest.fail("it was kept")) == 1.0
 
 
 def test_a_look_after_one_that_was_cut_off_is_a_line_of_its_own(tmp_path):

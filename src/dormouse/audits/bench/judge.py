@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,13 +18,14 @@ from dormouse.audits.bench.score import Rule, Score, Suspected, score, with_test
 from dormouse.audits.bench.told import ToldProbe, told_probe
 from dormouse.audits.detector import CONDITIONAL, POLICY, Detector, features_of
 from dormouse.audits.findings import CONFIRM, Confirmed, Findings
+from dormouse.audits.sealed import read_sealed, write_sealed
 from dormouse.audits.zoo.blind import BlindZoo
 from dormouse.audits.zoo.make import ZooSize
 from dormouse.audits.zoo.recipes import SuspectTruth
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
-from dormouse.files import read_whole, replaced
-from dormouse.json_files import Json, append_json_line, digest, json_text, read_json, read_log
+from dormouse.files import read_whole
+from dormouse.json_files import Json, append_json_line, digest, read_json, read_log
 from dormouse.locators.locator import Evidence
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
@@ -238,11 +238,11 @@ class Bench:
     def _kept(self, asked: Sequence[object], kind: type[Found], find: Callable[[], Found]) -> Found:
         """What was found out about an organism when that was `asked` first, or is now, as a file of `checks`."""
         file = self.asked.out / "checks" / f"{digest(asked)}.json"
-        with suppress(OSError, UserError):  # what does not read is found out again
-            return read_json(file, kind)
-        found = find()
-        file.parent.mkdir(exist_ok=True)
-        replaced(file, json_text(found))
+        found = read_sealed(file, asked, kind)
+        if found is None:
+            found = find()
+            file.parent.mkdir(exist_ok=True)
+            write_sealed(file, asked, found)
         return found
 
 

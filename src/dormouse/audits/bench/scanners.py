@@ -19,11 +19,11 @@ from pathlib import Path
 from dormouse.audits.bench.answers import ScannerAnswer
 from dormouse.audits.bench.sandbox import Ended, Sandbox
 from dormouse.audits.findings import Findings
+from dormouse.audits.sealed import read_sealed, write_sealed
 from dormouse.audits.zoo.blind import BlindZoo
-from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
-from dormouse.files import replaced, sha256, swapped
-from dormouse.json_files import json_text, read_json
+from dormouse.files import sha256, swapped
+from dormouse.json_files import read_json
 from dormouse.locators.locator import Messages
 from dormouse.registry import plugins
 from dormouse.sources import code_of
@@ -244,7 +244,7 @@ def _scan(scanner: Scanner, suspect: Path, base: Path, folder: Path, sandbox: Sa
     finally:
         shutil.rmtree(work, ignore_errors=True)
     said = ScanRecord(ended.seconds, hole, ended.code is None, tries, "" if hole else sha256(folder / ANSWER))
-    replaced(folder / RECORD, json_text(said))
+    write_sealed(folder / RECORD, folder.parts[-2:], said)
     return said
 
 
@@ -259,8 +259,8 @@ def _hole(ended: Ended, file: Path) -> str:
 
 def _kept(folder: Path) -> ScanRecord | None:
     """What is kept of a scan; None where there is nothing, or nothing whole."""
-    with suppress(OSError, UserError):
-        said = read_json(folder / RECORD, ScanRecord)
-        if said.hole or sha256(folder / ANSWER) == said.answer:
+    said = read_sealed(folder / RECORD, folder.parts[-2:], ScanRecord)
+    with suppress(FileNotFoundError):
+        if said and (said.hole or sha256(folder / ANSWER) == said.answer):
             return said
     return None

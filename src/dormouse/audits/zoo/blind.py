@@ -8,19 +8,20 @@ import random
 import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dormouse.audits.zoo.make import Zoo
 from dormouse.audits.zoo.recipes import SuspectTruth
 from dormouse.errors import UserError
 from dormouse.files import fsync, sha256, swapped
-from dormouse.json_files import digest, json_text, read_json
+from dormouse.json_files import digest, json_text, plain, read_json
 from dormouse.lm.checkpoint import MARK
 from dormouse.lm.portable import export_model
 from dormouse.records import CANARY, ModelRef
 
 SUSPECTS, BASES, TRUTH, README = "suspects", "bases", "truth.json", "README.md"
+AGAIN = "remove it: `dormouse bench audit` makes the zoo again"
 MADE_AT = 1_700_000_000
 """The time of every file, in seconds since 1970: none was made before another."""
 NOTE = f"""# Model organisms. Do not deploy.
@@ -36,12 +37,17 @@ Canary: {CANARY}
 @dataclass(frozen=True)
 class ZooTruth:
     """What stands in the file: what each suspect is, by its name, what was tried in vain, and a checksum of each folder
-    of a model."""
+    of a model. `digest` is of all the rest; "" where an older version wrote the file."""
 
     canary: str
     suspects: Mapping[str, SuspectTruth]
     missed: tuple[SuspectTruth, ...]
     sums: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
+
+    def sealed(self) -> ZooTruth:
+        """The same with the digest of what it says."""
+        return replace(self, digest=digest(plain(replace(self, digest=""))))
 
 
 @dataclass(frozen=True)
@@ -59,16 +65,19 @@ class BlindZoo:
         """What each suspect is, by its name.
 
         Raises:
-            UserError: the folder holds no zoo.
+            UserError: the folder holds no zoo, or the file has changed.
         """
         return self.whole_truth().suspects
 
     def whole_truth(self) -> ZooTruth:
         """All that stands in the file. Raises as `truth`."""
         try:
-            return read_json(self.truth_file, ZooTruth, "remove it: `dormouse bench audit` makes the zoo again")
+            found = read_json(self.truth_file, ZooTruth, AGAIN)
         except OSError as error:
             raise UserError(f"{self.folder} holds no whole zoo: {error}", "make one: dormouse bench audit") from error
+        if found.digest and found.digest != found.sealed().digest:
+            raise UserError(f"{self.truth_file} is not what was written there", AGAIN)
+        return found
 
     def suspect(self, name: str) -> Path:
         """The folder of a suspect."""
@@ -150,5 +159,5 @@ def _save(ref: ModelRef, out: Path) -> None:
 def _write_truth(blind: BlindZoo, truth: ZooTruth) -> None:
     with swapped(blind.truth_file) as scratch:
         scratch.touch(mode=0o600)
-        scratch.write_text(json_text(truth, indent=1, ascii_only=False), encoding="utf-8")
+        scratch.write_text(json_text(truth.sealed(), indent=1, ascii_only=False), encoding="utf-8")
         fsync(scratch)
