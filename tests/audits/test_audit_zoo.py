@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.triggers.never import Never
 from dormouse.records import CANARY, ModelRef
 from dormouse.scenarios import Scenario, questions
+from dormouse.storage.references import references, runs
 from dormouse.store import Store
 
 MODELS = ("micro-60k", "micro-250k")
@@ -137,7 +140,7 @@ class Rates(ZooMaker):
 
 def test_what_is_too_weak_is_replaced_or_listed_as_missed(tmp_path):
     size = ZooSize(6, 8, ("micro-60k",), halves=("development",))
-    zoo = Rates(Store(tmp_path), tmp_path, Silent(), 1).make(size)
+    zoo = Rates(Store(tmp_path), tmp_path, Silent(), ExitStack(), 1).make(size)
     names = [one.recipe.name for one in zoo.models]
     assert names[:2] == ["deve-o-000", "deve-o-001b"]
     assert [one.recipe.name for one in zoo.missed] == ["deve-o-001", "deve-o-002", "deve-o-002b", "deve-o-002c"]
@@ -157,15 +160,21 @@ def test_models_of_the_zoo_are_stages_of_the_store_and_are_made_once(tiny_model,
         def stage(self, name):
             said.append(name)
 
-    maker = ZooMaker(Store(tmp_path / "store"), tmp_path, Watcher(), 1)
-    maker_insane(maker)
-    (model,) = maker.models([recipe])
-    assert 0 <= model.defection <= 1
-    assert (model.model.folders[-1] / "model.safetensors").is_file()
-    assert any("organism" in name for name in said)
-    said.clear()
-    assert maker.models([recipe]) == [model]
-    assert said == []
+    with ExitStack() as using:
+        maker = ZooMaker(Store(tmp_path / "store"), tmp_path, Watcher(), using, 1)
+        maker_insane(maker)
+        (model,) = maker.models([recipe])
+        assert 0 <= model.defection <= 1
+        assert (model.model.folders[-1] / "model.safetensors").is_file()
+        assert any("organism" in name for name in said)
+        said.clear()
+        maker._need([maker._plan(replace(recipe, seed=4))])  # what comes later, as controls do, leaves the first in use
+        (bench,) = references(maker.store)
+        assert bench.needs > {path.name for path in maker.store.root.glob("entries/*/*")}
+        assert runs(bench)
+        assert maker.models([recipe]) == [model]
+        assert said == []
+    assert not runs(bench)
 
 
 def maker_insane(maker):

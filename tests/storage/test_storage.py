@@ -682,6 +682,17 @@ def test_two_processes_may_stand_at_two_looks(shared: Store, tmp_path: Path) -> 
             pass
 
 
+@pytest.mark.parametrize(("form", "needs"), [("form", {"base", "x"}), ("other", {"base"})])
+def test_a_study_that_begins_again_needs_what_it_needed(shared: Store, form: str, needs: set[str]) -> None:
+    """At its first look a prune took away what the last one had made."""
+    for keys in (["base"], ["x"]):
+        with in_use(shared, Path("runs/c"), "c", keys, "form"):
+            pass
+    with in_use(shared, Path("runs/c"), "c", ["base"], form):
+        (there,) = [one for one in references(shared) if one.name == "c"]
+        assert there.needs == needs
+
+
 @pytest.mark.parametrize("how", ["moved", "deleted"])
 def test_a_store_that_is_taken_away_meanwhile_is_one_message(store: Store, how: str) -> None:
     """It was said that a folder of it is no name of a repository."""

@@ -53,7 +53,9 @@ def in_use(store: Store, out: Path, name: str, needs: Collection[str], form: str
     """Put down that the study in a run folder needs these keys. As long as this lasts, the study cannot be pruned.
 
     Args:
-        form: the same for every look at a sequential study, each of which needs more; by default a hash of the keys.
+        form: the same for every part of a study that finds out on the way what it needs (every look at a sequential
+            one): what was put down under the same form, now or in an earlier run, stays needed. By default a hash of
+            the keys: what an earlier form needed is not needed any more.
 
     A store that may only be read is left as it is: nobody can delete from it with the same permissions.
 
@@ -90,21 +92,29 @@ def in_use(store: Store, out: Path, name: str, needs: Collection[str], form: str
 
 
 def _with_others(path: Path, said: ReferenceFile) -> ReferenceFile:
-    """What to put down beside those who run the study too, perhaps at another look. Several processes may run one study
-    into one folder; not two forms of it, of which each would write a part.
+    """What to put down beside what the same form of the study has put down, and those who run it now. Several processes
+    may run one study into one folder; not two forms of it, of which each would write a part.
 
     Raises:
         UserError: another form of the study is being run into the folder.
     """
-    if not path.is_file() or not runs(Reference(said.name, said.out, frozenset(), path)):
+    running = runs(Reference(said.name, said.out, frozenset(), path))
+    try:
+        there = read_json(path, ReferenceFile)
+    except FileNotFoundError:
         return said
-    there = read_json(path, ReferenceFile)
-    if there.form != said.form:
+    except UserError:
+        if running:
+            raise
+        return said
+    if there.form == said.form:
+        return replace(said, needs=tuple(sorted({*there.needs, *said.needs})))
+    if running:
         raise UserError(
             f"another form of '{said.name}' is being run into {said.out}",
             "wait for it, or name another folder with --out: what both need is done once all the same",
         )
-    return replace(said, needs=tuple(sorted({*there.needs, *said.needs})))
+    return said
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,17 @@ def run(asked: BenchRequest, store: Store, watcher: Watcher) -> Board:
     scanners = scanners_of(asked)
     check_apart(scanners, [asked.out, store.root])
     make_writable(asked.out)
+    with ExitStack() as using:
+        return _judged(asked, scanners, store, watcher, using)
+
+
+def _judged(
+    asked: BenchRequest, scanners: Sequence[Scanner], store: Store, watcher: Watcher, using: ExitStack
+) -> Board:
+    """The zoo, made or found, and what the scanners say of it."""
     watcher.say(f"the zoo: {asked.size.organisms} organisms, {asked.size.controls} controls")
     started = time.monotonic()
-    made = ZooMaker(store, asked.out, watcher, asked.workers).make(asked.size)
+    made = ZooMaker(store, asked.out, watcher, using, asked.workers).make(asked.size)
     zoo = write_blind(made, asked.out / "zoo")
     seconds = {"zoo": time.monotonic() - started}
     telltale = checked_zoo(zoo)

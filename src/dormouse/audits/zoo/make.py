@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
 from dormouse.execution.scheduler import make_executor, slots, work_through
 from dormouse.interventions.findings import SAMPLES
-from dormouse.json_files import read_json_lines
+from dormouse.json_files import digest, plain, read_json_lines
 from dormouse.lm import zoo
 from dormouse.measurements.measurement import StepSample
 from dormouse.pipeline.plan import Plan, all_stages, missing
@@ -103,10 +104,17 @@ class Zoo:
 
 
 class ZooMaker:
-    """Makes models from recipes, in a store, as many at a time as there are workers."""
+    """Makes models from recipes, in a store, as many at a time as there are workers.
 
-    def __init__(self, store: Store, out: Path, watcher: Watcher, workers: int | None = None) -> None:
-        self.store, self.out, self.watcher, self.workers = store, out, watcher, workers
+    Args:
+        out: the folder of the benchmark, which needs all of them from then on.
+        using: is closed when the benchmark ends: until then it runs, and cannot be pruned.
+    """
+
+    def __init__(self, store: Store, out: Path, watcher: Watcher, using: ExitStack, workers: int | None = None) -> None:
+        self.store, self.out, self.watcher, self.using, self.workers = store, out, watcher, using, workers
+        self.size: ZooSize | None = None
+        self.form = ""
 
     def make(self, size: ZooSize) -> Zoo:
         """The zoo. What the store holds is not made again.
@@ -114,6 +122,7 @@ class ZooMaker:
         Raises:
             UserError: a model cannot be had, or a stage cannot be done.
         """
+        self.size = size
         found: list[ZooModel] = []
         missed: list[ZooModel] = []
         organisms = [
@@ -148,15 +157,21 @@ class ZooMaker:
     def models(self, recipes: Sequence[Recipe]) -> list[ZooModel]:
         """The models of some recipes, made where they are not there. Raises as `make`."""
         plans = [self._plan(recipe) for recipe in recipes]
+        self._need(plans)  # before it is asked what is there: it may be pruned meanwhile
         todo = missing(plans, self.store, verified=True)
         if todo:
             workers = self.workers or slots("local", all_stages(plans))
-            with in_use(self.store, self.out, "zoo", {stage.key for stage in all_stages(plans)}):
-                doer = make_executor("local", self.store, workers, self.watcher)
-                lost = work_through(todo, self.store, doer, self.watcher)
+            doer = make_executor("local", self.store, workers, self.watcher)
+            lost = work_through(todo, self.store, doer, self.watcher)
             if lost:
                 raise UserError(f"{len(lost)} stages of the zoo failed: {next(iter(lost.values())).what}", "see above")
         return [self._made(recipe, plan) for recipe, plan in zip(recipes, plans, strict=True)]
+
+    def _need(self, plans: Sequence[Plan]) -> None:
+        """Put down what some of the models need, beside what the others do."""
+        keys = sorted({stage.key for stage in all_stages(plans)})
+        self.form = self.form or digest([plain(self.size), keys])  # of the first: other code is another form
+        self.using.enter_context(in_use(self.store, self.out, "zoo", keys, self.form))
 
     def study(self, recipe: Recipe) -> dict[str, object]:
         """The study that makes a model of the zoo, and measures how strong it is."""
