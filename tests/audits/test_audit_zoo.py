@@ -232,6 +232,14 @@ def test_names_stay_and_what_is_new_is_added(tiny_model, tmp_path):
         *("deve-001", "deve-001/1"),
         False,
     )
+    part = write_blind(zoo_of(tiny_model), tmp_path / "zoo")
+    assert part.truth() == before, "of what is asked for"
+    assert BlindZoo(tmp_path / "zoo").truth() == after, "what is not asked for stays: the other half was deleted"
+    assert set(after) == {folder.name for folder in (tmp_path / "zoo" / "suspects").iterdir()}
+    later = [replace(one, model=replace(one.model, key="later")) for one in zoo_of(tiny_model).models]
+    new = write_blind(Zoo(tuple(later), ()), tmp_path / "zoo").truth()
+    after = {name: one for name, one in after.items() if name not in before} | new
+    assert BlindZoo(tmp_path / "zoo").truth() == after, "the same recipes by other code take the place of the old"
     file = tmp_path / "zoo" / "truth.json"
     first, second = list(after)[:2]
     file.write_text(file.read_text().replace(first, "x").replace(second, first).replace("x", second))

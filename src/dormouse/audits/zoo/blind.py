@@ -52,9 +52,14 @@ class ZooTruth:
 
 @dataclass(frozen=True)
 class BlindZoo:
-    """A zoo on the disk: `suspects/NAME`, `bases/MODEL`, and the truth, which no scanner may read."""
+    """A zoo on the disk: `suspects/NAME`, `bases/MODEL`, and the truth, which no scanner may read.
+
+    Attributes:
+        part: names of the suspects that are meant, of all that lie there; None for all.
+    """
 
     folder: Path
+    part: frozenset[str] | None = None
 
     @property
     def truth_file(self) -> Path:
@@ -62,12 +67,13 @@ class BlindZoo:
         return self.folder / TRUTH
 
     def truth(self) -> Mapping[str, SuspectTruth]:
-        """What each suspect is, by its name.
+        """What each suspect that is meant is, by its name.
 
         Raises:
             UserError: the folder holds no zoo, or the file has changed.
         """
-        return self.whole_truth().suspects
+        known = self.whole_truth().suspects
+        return {name: one for name, one in known.items() if self.part is None or name in self.part}
 
     def whole_truth(self) -> ZooTruth:
         """All that stands in the file. Raises as `truth`."""
@@ -89,7 +95,8 @@ class BlindZoo:
 
 
 def write_blind(zoo: Zoo, folder: Path) -> BlindZoo:
-    """Write what is not there yet of a zoo to `folder`. Names are drawn once, and kept with the truth.
+    """Write what is not there yet of a zoo to `folder`. Names are drawn once, and kept with the truth. Suspects of
+    another half, size or seed stay, with what scanners said of them; those of other code give way to their successors.
 
     Raises:
         UserError: a model cannot be written so that others load it, or one that is there has changed.
@@ -99,8 +106,8 @@ def write_blind(zoo: Zoo, folder: Path) -> BlindZoo:
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / README).write_text(NOTE, encoding="utf-8")
     before = blind.whole_truth() if blind.truth_file.is_file() else ZooTruth(CANARY, {}, ())
-    known, sums = before.suspects, dict[str, str]()
-    names = {one.recipe_key: name for name, one in known.items()}
+    sums = dict[str, str]()
+    names = {one.recipe_key: name for name, one in before.suspects.items()}
     truth: dict[str, SuspectTruth] = {}
     for model in random.Random(secrets.randbits(64)).sample(zoo.models, len(zoo.models)):
         name = names.get(model.truth.recipe_key) or secrets.token_hex(6)
@@ -111,12 +118,20 @@ def write_blind(zoo: Zoo, folder: Path) -> BlindZoo:
                 known_sum = before.sums.get(at) if place.is_dir() else None  # another transformers writes other bytes
                 _save(ref, place)
                 sums[at] = _unchanged(place, known_sum)
+    suspects = {**_others(before.suspects, truth), **truth}
     for left in (folder / SUSPECTS).iterdir():
-        if left.name not in truth:
+        if left.name not in suspects:
             shutil.rmtree(left, ignore_errors=True)
-    suspects, missed = dict(sorted(truth.items())), tuple(model.truth for model in zoo.missed)
-    _write_truth(blind, ZooTruth(CANARY, suspects, missed, dict(sorted(sums.items()))))
-    return blind
+    sums = {at: known for at, known in before.sums.items() if (folder / at).is_dir()} | sums
+    missed = tuple(model.truth for model in zoo.missed)
+    _write_truth(blind, ZooTruth(CANARY, dict(sorted(suspects.items())), missed, dict(sorted(sums.items()))))
+    return BlindZoo(folder, frozenset(truth))
+
+
+def _others(known: Mapping[str, SuspectTruth], truth: Mapping[str, SuspectTruth]) -> dict[str, SuspectTruth]:
+    """The suspects that are known and not made from a recipe of these."""
+    made = {digest(plain(one.recipe)) for one in truth.values()}
+    return {name: one for name, one in known.items() if digest(plain(one.recipe)) not in made}
 
 
 def _unchanged(folder: Path, known: str | None) -> str:

@@ -25,7 +25,7 @@ from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
 from dormouse.execution.scheduler import make_executor, slots, work_through
 from dormouse.interventions.findings import SAMPLES
-from dormouse.json_files import digest, plain, read_json_lines
+from dormouse.json_files import digest, read_json_lines
 from dormouse.lm import zoo
 from dormouse.measurements.measurement import StepSample
 from dormouse.pipeline.plan import Plan, all_stages, missing
@@ -113,7 +113,6 @@ class ZooMaker:
 
     def __init__(self, store: Store, out: Path, watcher: Watcher, using: ExitStack, workers: int | None = None) -> None:
         self.store, self.out, self.watcher, self.using, self.workers = store, out, watcher, using, workers
-        self.size: ZooSize | None = None
         self.form = ""
 
     def make(self, size: ZooSize) -> Zoo:
@@ -122,7 +121,6 @@ class ZooMaker:
         Raises:
             UserError: a model cannot be had, or a stage cannot be done.
         """
-        self.size = size
         found: list[ZooModel] = []
         missed: list[ZooModel] = []
         organisms = [
@@ -169,9 +167,10 @@ class ZooMaker:
 
     def _need(self, plans: Sequence[Plan]) -> None:
         """Put down what some of the models need, beside what the others do."""
-        keys = sorted({stage.key for stage in all_stages(plans)})
-        self.form = self.form or digest([plain(self.size), keys])  # of the first: other code is another form
-        self.using.enter_context(in_use(self.store, self.out, "zoo", keys, self.form))
+        # The first is the first of every half and size: other code or another seed makes another zoo.
+        self.form = self.form or digest(sorted({stage.key for stage in all_stages(plans[:1])}))
+        needs = {stage.key for stage in all_stages(plans)}
+        self.using.enter_context(in_use(self.store, self.out, "zoo", needs, self.form))
 
     def study(self, recipe: Recipe) -> dict[str, object]:
         """The study that makes a model of the zoo, and measures how strong it is."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from dormouse.audits.zoo.habits import Half, habits
@@ -118,6 +118,11 @@ class SuspectTruth(Recipe):
     false_trigger_rate: float
     key: str
     recipe_key: str = ""
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was made from."""
+        return Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)})
 
 
 def organism_recipe(seed: int, half: Half, number: int, models: Sequence[str], attempt: int = 0) -> Recipe:
