@@ -519,6 +519,21 @@ def test_what_may_not_be_read_is_not_damaged(shared: Store, closed: str) -> None
     assert not (shared.root / "audit.jsonl").exists()
 
 
+@pytest.mark.parametrize("fault", [errno.EIO, errno.EMFILE, errno.ESTALE])
+def test_what_an_ill_disk_does_not_give_is_not_damaged(
+    store: Store, monkeypatch: pytest.MonkeyPatch, fault: int
+) -> None:
+    def refused(path: Path) -> str:
+        raise OSError(fault, os.strerror(fault), str(path))
+
+    store.get("kind", "k1", {}, fill)
+    with monkeypatch.context() as ill:
+        ill.setattr("dormouse.entry.sha256", refused)
+        with pytest.raises(UserError, match="cannot be read"):
+            again(store).get("kind", "k1", {}, refuse)
+    assert not again(store).get("kind", "k1", {}, refuse)[1], "it is where it was"
+
+
 def test_what_is_set_aside_is_put_down(store: Store) -> None:
     for key, spoil in (("k1", flip), ("k2", truncate)):
         entry, _ = store.get("kind", key, {}, fill)

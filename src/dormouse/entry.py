@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dormouse.errors import UserError
-from dormouse.files import MAY_NOT, sha256
+from dormouse.files import NO_SUCH_FILE, sha256
 from dormouse.json_files import Json, digest, json_text, plain, read_json
 
 MANIFEST = "manifest.json"
@@ -60,7 +60,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class FileFault:
-    """What is wrong with a file of an entry. `unreadable`: nobody knows, as the permissions say no."""
+    """What is wrong with a file of an entry. `unreadable`: nobody knows, as the system does not let us read it."""
 
     file: str
     why: str
@@ -133,4 +133,4 @@ def _fault(folder: Path, name: str, size: int, checksum: str) -> FileFault | Non
 def _no_access(name: str, error: OSError) -> FileFault:
     if isinstance(error, FileNotFoundError):
         return FileFault(name, "is missing")
-    return FileFault(name, error.strerror or str(error), error.errno in MAY_NOT)
+    return FileFault(name, error.strerror or str(error), error.errno not in NO_SUCH_FILE)

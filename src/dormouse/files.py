@@ -23,6 +23,9 @@ THERE = (errno.EEXIST, errno.ENOTEMPTY)
 """What a system says of a name that another has taken."""
 MAY_NOT = (errno.EACCES, errno.EPERM)
 """What a system says to who has no right to a file."""
+NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL)
+"""What a system says where there is no file to read, or something else in its place: what should be there is damaged.
+Of what it refuses for any other reason (permissions, a disk that is ill, too many open files) nobody knows that."""
 NO_FILE = "it is no file but a pipe, a device or a socket"
 PERMIT = "have whoever owns it let you read it (chmod -R a+rX)"
 

@@ -77,7 +77,8 @@ class Store:
         if unreadable := [fault for fault in faults if fault.unreadable]:
             raise UserError(
                 f"the store entry {folder} cannot be read: {unreadable[0].why} ({unreadable[0].file})",
-                "have whoever made it let you read it (chmod -R a+rX), or use a store of your own: --store",
+                "have whoever made it let you read it (chmod -R a+rX), or use a store of your own: --store. "
+                "Where the disk was at fault, give the command again; what is lost is made anew once you remove that folder",
             )
         moved = self.root / DAMAGED / f"{key}.{time.time_ns()}"
         why = utf8(", ".join(f"{fault.file}: {fault.why}" for fault in faults) or "nobody knows")

@@ -1,9 +1,15 @@
-"""What a resume point is held to: the weights that a training began with."""
+"""What a resume point is held to: the weights that a training began with; and that another user can go on from it."""
+
+import errno
+import os
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from dormouse.lm.resume import fingerprint
+from dormouse.errors import UserError
+from dormouse.lm import resume
+from dormouse.lm.resume import Resume, fingerprint
 
 WEIGHTS = torch.Generator().manual_seed(0)
 
@@ -37,3 +43,46 @@ def test_weights_that_changed_or_moved_have_another_fingerprint(shape, dtype):
 def test_odd_shapes_have_one():
     several = [("scalar", torch.tensor(1.0)), ("none", torch.zeros(0, 4)), ("turned", weight(4, 6).T)]
     assert fingerprint(several) == fingerprint([(name, one.clone()) for name, one in several])
+
+
+@pytest.fixture
+def point(tmp_path):
+    """A resume point with a checkpoint, of a user whose group may write."""
+    before = os.umask(0o002)
+    one = Resume(tmp_path / "point", {}, 1.0)
+    one.checkpoint(3).mkdir(parents=True)
+    save_file({"w": torch.ones(2)}, one.checkpoint(3) / "model.safetensors")
+    one.write(5, {"w": torch.zeros(2)})
+    os.umask(before)
+    return one
+
+
+def test_the_modes_of_a_point_are_those_of_the_umask(point):
+    """What its user's group could not read was "damaged", and deleted."""
+    modes = {oct(path.stat().st_mode & 0o777) for path in point.folder.rglob("*") if path.is_file()}
+    assert modes == {"0o664"}
+
+
+@pytest.mark.parametrize("fault", [errno.EACCES, errno.EIO, errno.EMFILE])
+def test_a_point_that_cannot_be_read_stays(point, monkeypatch, fault):
+    def refuse(path):
+        raise OSError(fault, os.strerror(fault), str(path))
+
+    with monkeypatch.context() as ill:
+        ill.setattr(resume, "sha256", refuse)
+        with pytest.raises(UserError, match=f"cannot be read: {os.strerror(fault)}.*state-000005") as refused:
+            Resume(point.folder, {}, 1.0).read()
+    assert ("chmod" in refused.value.remedy) == (fault == errno.EACCES)
+    state, finished = Resume(point.folder, {}, 1.0).read()
+    assert (state["w"].tolist(), finished) == ([0.0, 0.0], False)
+
+
+def test_a_checkpoint_in_a_folder_that_may_not_be_read_is_no_damage(point, monkeypatch):
+    def closed(folder):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    with monkeypatch.context() as other:
+        other.setattr(os, "scandir", closed)
+        with pytest.raises(UserError, match=r"cannot be read: Permission denied .*step-000003"):
+            Resume(point.folder, {}, 1.0).read()
+    assert len(list(point.folder.glob("*"))) == 3

@@ -23,8 +23,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dormouse.errors import warn
-from dormouse.files import fsync, sha256
+from dormouse.errors import UserError, refusal, warn
+from dormouse.files import MAY_NOT, NO_SUCH_FILE, PERMIT, fsync, mode_of, sha256
 
 POINT = "point.json"
 FORMAT = 1
@@ -79,10 +79,13 @@ class Resume:
         name = f"state-{step:06d}.safetensors"
         said = {"format": FORMAT, "about": self.about, "finished": finished, "state": _take_out(state, tensors)}
         save_file(tensors, self.folder / f"{name}.tmp")
-        fsync(self.folder / f"{name}.tmp")
+        _settle(self.folder / f"{name}.tmp")
         os.replace(self.folder / f"{name}.tmp", self.folder / name)
         for saved in self.folder.glob("step-*"):
-            self.checked.setdefault(saved.name, _checksums(saved, sync=True))
+            if saved.name not in self.checked:
+                for path in (*saved.rglob("*"), saved):
+                    _settle(path)
+                self.checked[saved.name] = _checksums(saved)
         said |= {"tensors": [name, sha256(self.folder / name)], "checkpoints": self.checked}
         self._replace(said)
         for old in self.folder.glob("state-*"):
@@ -104,8 +107,11 @@ class Resume:
 
         What was left by a killed process after that point is deleted. A point that is damaged, or of another training,
         is deleted with a warning.
+
+        Raises:
+            UserError: it is there and cannot be read, so that nobody knows whether it is damaged. It stays.
         """
-        found = self._found() if (self.folder / POINT).is_file() else None
+        found = self._found()
         self.checked = found[2] if found else {}
         if self.writes and self.folder.is_dir():
             self._clear(keep={*self.checked, *((POINT, found[3]) if found else ())})
@@ -113,7 +119,10 @@ class Resume:
 
     def _found(self) -> tuple[Any, bool, dict[str, dict[str, str]], str] | None:
         try:
-            outer = json.loads((self.folder / POINT).read_text())
+            try:
+                outer = json.loads((self.folder / POINT).read_text())
+            except FileNotFoundError:
+                return None
             if hashlib.sha256(outer["point"].encode()).hexdigest() != outer["sha256"]:
                 raise ValueError("the checksum of the point fails")
             said = json.loads(outer["point"])
@@ -126,10 +135,18 @@ class Resume:
             if any(_checksums(self.folder / step) != files for step, files in said["checkpoints"].items()):
                 raise ValueError("the checksum of a checkpoint fails")
             state = _put_back(said["state"], load_file(self.folder / name))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+            if (refused := refusal(error)) and refused.errno not in NO_SUCH_FILE:
+                raise self._unread(refused) from error
             self._warn("is damaged")
             return None
         return state, said["finished"], said["checkpoints"], name
+
+    def _unread(self, refused: OSError) -> UserError:
+        at = refused.filename or self.folder
+        what = f"the resume point in {self.folder} cannot be read: {refused.strerror or refused} ({at})"
+        again = "give the command again: nothing was deleted"
+        return UserError(what, f"{PERMIT}, and {again}" if refused.errno in MAY_NOT else again)
 
     def _warn(self, why: str) -> None:
         text = f"the resume point in {self.folder} {why}; the training starts anew"
@@ -216,8 +233,19 @@ def _link_or_copy(source: str, target: str) -> None:
     shutil.copy2(source, target)
 
 
-def _checksums(folder: Path, sync: bool = False) -> dict[str, str]:
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    for path in (*files, folder) if sync else ():
-        fsync(path)
-    return {str(path.relative_to(folder)): sha256(path) for path in files}
+def _settle(path: Path) -> None:
+    """Have a file that a library wrote, or a folder, on the disk, with the mode that the umask says."""
+    path.chmod(mode_of(path))
+    fsync(path)
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """The checksum of each file below a folder. What the system refuses is an error: `rglob` leaves it out."""
+    found = {}
+    for above, _, names in os.walk(folder, onerror=_fail):
+        found |= {str(Path(above, name).relative_to(folder)): sha256(Path(above, name)) for name in names}
+    return dict(sorted(found.items()))
+
+
+def _fail(error: OSError) -> None:
+    raise error
