@@ -78,7 +78,7 @@ class Store:
             raise UserError(
                 f"the store entry {folder} cannot be read: {unreadable[0].why} ({unreadable[0].file})",
                 "have whoever made it let you read it (chmod -R a+rX), or use a store of your own: --store. "
-                "Where the disk was at fault, give the command again; what is lost is made anew once you remove that folder",
+                "Where the disk is at fault, give the command again; what it lost is made anew once that folder is removed",
             )
         moved = self.root / DAMAGED / f"{key}.{time.time_ns()}"
         why = utf8(", ".join(f"{fault.file}: {fault.why}" for fault in faults) or "nobody knows")
