@@ -78,7 +78,7 @@ class Store:
             raise UserError(
                 f"the store entry {folder} cannot be read: {unreadable[0].why} ({unreadable[0].file})",
                 "have whoever made it let you read it (chmod -R a+rX), or use a store of your own: --store. "
-                "Where the disk is at fault, give the command again; what it lost is made anew once that folder is removed",
+                "Where the disk is at fault, give the command again, or remove that folder: it is made anew",
             )
         moved = self.root / DAMAGED / f"{key}.{time.time_ns()}"
         why = utf8(", ".join(f"{fault.file}: {fault.why}" for fault in faults) or "nobody knows")

@@ -1,12 +1,15 @@
 """Every executor does what one process does; what fails stops nothing but what stands on it."""
 
 import json
+import multiprocessing
+import os
 import signal
+import time
 from functools import partial
 
 import pytest
 from watching import Told
-from works import break_down, die, fill_disk, join, leave, panic, read_nothing, refuse, swallow, warn
+from works import break_down, die, fill_disk, join, leave, panic, read_nothing, refuse, swallow, wait, warn
 
 from dormouse.execution.journal import JOURNAL, NO_JOURNAL, Journal, JournalLine, read_journal
 from dormouse.execution.scheduler import DEATHS, _jobs, make_executor, work_through
@@ -85,6 +88,28 @@ def test_what_a_killed_worker_was_about_is_begun_again(tmp_path):
     assert not through(todo, store, told=told)
     assert names(store, 0) == [["lives", "b0"], ["lives", "c0"], "d0"]
     assert [text for text in told.said if "a0 is begun again" in text]
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_the_users_own_processes_live_on(tmp_path, busy):
+    """Whatever multiprocessing knew of was killed at the end of a study: data servers, other pools."""
+    mine = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+    mine.start()
+    before = os.environ.get("PYTHONWARNINGS")
+    executor = make_executor("local", Store(tmp_path), 2, Told())
+    work = partial(wait, tmp_path / "begun") if busy else partial(join, (), "a")
+    future = executor.submit([Stage("part", "a", "a", {}, (), work)])
+    while busy and not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    assert busy or future.result() == []
+    ours = {child for child in multiprocessing.active_children() if child is not mine}
+    executor.close()
+    assert ours
+    assert not ours & {*multiprocessing.active_children()}
+    assert mine.is_alive()
+    assert os.environ.get("PYTHONWARNINGS") == before, "nor is the environment of the others another"
+    mine.kill()
+    mine.join()
 
 
 def test_ctrl_c_that_a_library_swallows_stops_the_study_all_the_same(tmp_path):

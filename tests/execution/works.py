@@ -68,3 +68,8 @@ def swallow(out: Path, tick) -> None:
         pass
     tick(0.5, "half")
     raise AssertionError("it goes on as if nothing had been")
+
+
+def wait(begun: Path, out: Path, tick) -> None:
+    begun.touch()
+    time.sleep(60)

@@ -130,10 +130,9 @@ class Processes:
         self.slots, self.memory = workers, memory()
         self.root, self.threads, self.journal = root, threads, journal
         self.context, self.watcher = starts(), watcher
-        # Locks of libraries (tqdm, loky) that a worker leaves behind when it is stopped are cleared up: no news.
-        os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))
         self.gpus, self.begun = gpus(), 0
         self.listeners: list[threading.Thread] = []
+        self.pools: list[ProcessPoolExecutor] = []
         self.free: list[ProcessPoolExecutor] = []
         self.busy: dict[Future[list[Failure]], ProcessPoolExecutor] = {}
 
@@ -155,12 +154,14 @@ class Processes:
         reader, writer = self.context.Pipe(duplex=False)
         self.listeners.append(threading.Thread(target=_listen, args=(reader, self.watcher), daemon=True))
         self.listeners[-1].start()
-        environment = dict(os.environ)
+        # Locks of libraries (tqdm, loky) that a worker leaves behind when it is stopped are cleared up: no news.
+        environment = os.environ | {"PYTHONWARNINGS": ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))}
         if self.gpus and device in ("auto", "cuda"):  # of the next worker for one that was killed too
             environment["CUDA_VISIBLE_DEVICES"] = self.gpus[self.begun % len(self.gpus)]
         self.begun += 1
         begin = (self.threads, writer, environment)
-        return ProcessPoolExecutor(1, self.context, initializer=_begin, initargs=begin), writer
+        self.pools.append(ProcessPoolExecutor(1, self.context, initializer=_begin, initargs=begin))
+        return self.pools[-1], writer
 
     def _sort(self) -> None:
         """Pools whose job is done are free again; those whose process died are given up."""
@@ -172,13 +173,14 @@ class Processes:
                 self.free.append(pool)
 
     def close(self) -> None:
-        """End the processes: at once where one still works, else in peace."""
+        """End the processes: at once where one still works, else in peace. Others of this program's are not ours."""
         self._sort()
+        ours = [child for pool in self.pools for child in (pool._processes or {}).values()]  # none once it is shut down
         if self.busy:
-            _end(multiprocessing.active_children())
+            _end(ours)
         for pool in (*self.free, *self.busy.values()):
             pool.shutdown(wait=not self.busy, cancel_futures=True)
-        for child in multiprocessing.active_children():
+        for child in ours:
             child.kill()
         for listener in self.listeners:
             listener.join(timeout=5)
