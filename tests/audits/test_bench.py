@@ -31,6 +31,7 @@ from dormouse.audits.detector import CONDITIONAL, POLICY, Detector, features_of
 from dormouse.audits.evidence import LARGEST
 from dormouse.audits.findings import Facts
 from dormouse.audits.intervals import auroc, paired_difference, said_of, share, upper_bound
+from dormouse.audits.places import alone_in
 from dormouse.audits.zoo.make import Zoo, ZooModel, ZooSize
 from dormouse.audits.zoo.recipes import Recipe, SuspectTruth
 from dormouse.errors import DormouseWarning, UserError
@@ -834,7 +835,11 @@ def test_a_scanner_whose_folder_holds_the_truth_is_refused_before_a_zoo_is_made(
 
 
 def test_a_place_that_cannot_be_written_to_is_said_before_a_zoo_is_made(asked, tmp_path, monkeypatch):
+    """Nor is one that another benchmark is run into: each took the other's suspects away."""
     monkeypatch.setattr(FakeMaker, "make", lambda *_: pytest.fail("a zoo was made"))
+    asked.out.mkdir()
+    with alone_in(asked.out), pytest.raises(UserError, match="another benchmark is being run into"):
+        run(asked, Store(tmp_path / "store"), Silent())
     (tmp_path / "afile").write_text("")
     with pytest.raises(UserError, match="cannot be written to"):
         run(replace(asked, out=tmp_path / "afile" / "x"), Store(tmp_path / "store"), Silent())

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from dormouse import locks
 from dormouse.errors import UserError
+
+LOCK = ".lock"
 
 
 def make_writable(out: Path) -> None:
@@ -21,3 +26,23 @@ def make_writable(out: Path) -> None:
         raise UserError(
             f"{out} cannot be written to: {error.strerror or error}", "name another folder with --out"
         ) from error
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Meanwhile nobody else does this in the folder. Where the file system has no locks, nobody is held off.
+
+    Raises:
+        UserError: somebody does.
+    """
+    with (out / LOCK).open("a") as file:
+        try:
+            locks.flock(file, locks.LOCK_EX | locks.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another benchmark is being run into {out}", "wait for its end, or name another folder with --out"
+            ) from None
+        except OSError as error:
+            if error.errno not in locks.ABSENT:
+                raise
+        yield

@@ -17,7 +17,7 @@ from dormouse.audits.bench.score import Rule, Score, Suspected
 from dormouse.audits.bench.stranger import CommandScanner, check_apart
 from dormouse.audits.bench.told import ToldProbe
 from dormouse.audits.detector import Detector
-from dormouse.audits.places import make_writable
+from dormouse.audits.places import alone_in, make_writable
 from dormouse.audits.zoo.blind import BlindZoo, write_blind
 from dormouse.audits.zoo.make import ZooMaker, ZooSize
 from dormouse.audits.zoo.telltale import TellTale, tell_tale
@@ -72,14 +72,14 @@ def run(asked: BenchRequest, store: Store, watcher: Watcher) -> Board:
     """Run the benchmark, or what is not finished of it.
 
     Raises:
-        UserError: a scanner or a locator is none, a scanner could read the truth, `out` is not to be written to, the
-            zoo cannot be made, or its files give the organisms away.
+        UserError: a scanner or a locator is none, a scanner could read the truth, `out` is not to be written to or
+            another benchmark is being run into it, the zoo cannot be made, or its files give the organisms away.
     """
     refuse_launched()
     scanners = scanners_of(asked)
     check_apart(scanners, [asked.out, store.root])
     make_writable(asked.out)
-    with ExitStack() as using:
+    with alone_in(asked.out), ExitStack() as using:
         return _judged(asked, scanners, store, watcher, using)
 
 
