@@ -227,6 +227,16 @@ def test_who_lives() -> None:
     assert alive(by(child.pid or 0, "elsewhere")), "on another machine nobody can tell"
 
 
+def test_a_process_that_has_a_number_now_is_not_the_one_that_had_it(tmp_path: Path) -> None:
+    """A study that was killed was "running, in 3.0 days (process 1)"."""
+    Journal(tmp_path / JOURNAL).write("started", stage("a"))
+    (mine,) = read_journal(tmp_path / JOURNAL)
+    assert mine.born
+    assert alive(mine)
+    assert not alive(replace(mine, pid=1))
+    assert not alive(replace(mine, born=f"{mine.born}0"))
+
+
 def test_broken_lines_and_foreign_ones_are_left_out(tmp_path: Path) -> None:
     Journal(tmp_path / JOURNAL).write("finished", stage("a"), seconds=1.0)
     with (tmp_path / JOURNAL).open("ab") as file:

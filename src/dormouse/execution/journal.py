@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dormouse.errors import UserError, utf8, with_type
+from dormouse.execution.births import birth, own_birth
 from dormouse.execution.estimate import NO_TIME, Span, counted, duration
 from dormouse.execution.stage import Stage
 from dormouse.files import read_whole
@@ -42,6 +43,7 @@ class PlannedLine:
     kept: Mapping[str, int]
     seconds: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     workers: int = 1
+    born: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,15 @@ class JournalLine:
     share: float | None = None
     error: str = ""
     traceback: str = ""
+    born: str = ""
 
 
 @dataclass(frozen=True)
 class Journal:
     """The journal at a path (None: nothing is written). Any number of processes may write to it at once.
 
-    A line is a JSON object (a `PlannedLine` or a `JournalLine`): `time` (seconds since 1970), `event`, `pid`, `host`, and of a stage
-    `kind`, `name`, `key`.
+    A line is a JSON object (a `PlannedLine` or a `JournalLine`): `time` (seconds since 1970), `event`, `pid`, `host`, `born` (when
+    the process began: another has its number later), and of a stage `kind`, `name`, `key`.
 
     | event | more keys |
     |---|---|
@@ -87,7 +90,7 @@ class Journal:
             return
         said: dict[str, object] = {"time": round(time.time(), 3), "event": event}
         said |= {"kind": stage.kind, "name": stage.name, "key": stage.key} if stage else {}
-        said |= {"pid": os.getpid(), "host": platform.node(), **more}
+        said |= {"pid": os.getpid(), "host": platform.node(), "born": own_birth(os.getpid()), **more}
         with suppress(OSError):
             append_json_line(self.path, said)
 
@@ -138,8 +141,8 @@ def alive(line: PlannedLine | JournalLine) -> bool:
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
-        return True
-    return True
+        pass  # it is somebody else's
+    return not line.born or birth(line.pid) in ("", line.born)
 
 
 @dataclass(frozen=True)
