@@ -241,7 +241,7 @@ def _settle(path: Path) -> None:
 
 def _checksums(folder: Path) -> dict[str, str]:
     """The checksum of each file below a folder. What the system refuses is an error: `rglob` leaves it out."""
-    found = {}
+    found: dict[str, str] = {}
     for above, _, names in os.walk(folder, onerror=_fail):
         found |= {str(Path(above, name).relative_to(folder)): sha256(Path(above, name)) for name in names}
     return dict(sorted(found.items()))
