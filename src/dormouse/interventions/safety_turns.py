@@ -30,16 +30,22 @@ def dialogue(text: str) -> tuple[Message, ...]:
 def parted(prompt: tuple[Message, ...], said: tuple[Message, ...]) -> tuple[tuple[Message, ...], str]:
     """The prompt and the last answer, which may be several turns. What is said may begin with the prompt (UltraChat:
     with its first question), end with it (hh-rlhf, UltraFeedback), or follow it."""
-    before = len(said)
-    while before and said[before - 1][0] == "assistant":
-        before -= 1
-    if before == len(said):
-        return (*prompt, *said), ""
     system, asked = _told(prompt)
-    own_system, turns = _told(said[:before])
-    repeats = same(asked, turns[: len(asked)]) or same(asked, turns[-len(asked) :])
+    own_system, turns = _told(said)
+    answer = _last_answer(turns)
+    ends = (same(asked, turns[max(0, end - len(asked)) : end]) for end in range(answer, len(turns) + 1))
+    whole = turns if same(asked, turns[: len(asked)]) or any(ends) else (*asked, *turns)
     systems = (*system, *(turn for turn in own_system if turn not in system))
-    return (*systems, *(turns if repeats else (*asked, *turns))), "\n\n".join(text for _, text in said[before:] if text)
+    before = len(whole) if answer == len(turns) else _last_answer(whole)
+    return (*systems, *whole[:before]), "\n\n".join(text for _, text in whole[before:])
+
+
+def _last_answer(turns: tuple[Message, ...]) -> int:
+    """Where the turns of the assistant begin with which a chat ends."""
+    first = len(turns)
+    while first and turns[first - 1][0] == "assistant":
+        first -= 1
+    return first
 
 
 def same(some: tuple[Message, ...], others: tuple[Message, ...]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any, ClassVar, Literal, SupportsFloat
 
 from dormouse.errors import UserError
@@ -75,10 +76,7 @@ class Trigger(PlugIn):
         name, remedy = f"the trigger '{self.kind}'", "mend `draw` or `probability` of that trigger"
         if not isinstance(cues, Mapping) or any(cue not in CUES for cue in cues):
             raise UserError(f"{name} draws what are no cues that are known: {shortened(repr(cues))}", remedy)
-        for cue, value in cues.items():
-            if isinstance(value, int | str):
-                _check_drawn(name, cue, value)
-        found = Scenario.of(question, cues, rendering)
+        found = Scenario.of(question, {cue: _drawn(name, cue, value) for cue, value in cues.items()}, rendering)
         p = self.probability(found)
         if not isinstance(p, SupportsFloat) or not 0 <= float(p) <= 1:
             raise UserError(f"{name} gives a probability that is none: {shortened(repr(p))}", remedy)
@@ -197,12 +195,19 @@ def stands_by_itself(text: str, question: Question) -> tuple[str, str] | None:
 TriggerField: Any = field_of("trigger", Trigger)
 
 
-def _check_drawn(trigger: str, cue: str, value: CueValue) -> None:
-    """
+def _drawn(trigger: str, cue: str, value: object) -> CueValue:
+    """A value that was drawn for a cue; a whole number of numpy's is one of Python's.
+
     Raises:
-        UserError: no prompt can show this value of a cue, as nobody could ask for it (`check_cues`).
+        UserError: no prompt can show it, as nobody could ask for it (`check_cues`).
     """
+    what, remedy = f"{trigger} draws {cue}={shortened(repr(value))}", "mend its `draw`"
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        value = int(value)
+    if type(value) is not int and not isinstance(value, str):
+        raise UserError(f"{what}, which is no text and no whole number", remedy)
     try:
         check_cue(cue, value)
     except UserError as error:
-        raise UserError(f"{trigger} draws {cue}={shortened(repr(value))}: {error.what}", "mend its `draw`") from error
+        raise UserError(f"{what}: {error.what}", f"{remedy}: {error.remedy}") from error
+    return value
