@@ -130,7 +130,7 @@ def test_an_entry_is_not_there_before_it_is_whole(store: Store) -> None:
 
 def test_an_entry_is_on_the_disk_and_then_renamed_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     final, synced, made = store.root / "entries" / "kind" / "k1", [], []
-    sync = module.fsync
+    sync = module.settle
 
     def spy(path: Path) -> None:
         sync(path)
@@ -141,7 +141,7 @@ def test_an_entry_is_on_the_disk_and_then_renamed_whole(store: Store, monkeypatc
         fill(folder)
         made.append(folder.stat().st_ino)
 
-    monkeypatch.setattr(module, "fsync", spy)
+    monkeypatch.setattr(module, "settle", spy)
     store.get("kind", "k1", {}, build)
     assert {"weights", "text", "deep", "manifest.json"} <= set(synced)
     assert [final.stat().st_ino] == made, "it was copied, file by file"
@@ -398,14 +398,14 @@ def test_what_is_refused_to_a_stage_is_not_refused_to_the_store(store: Store, er
     assert leftovers(store) == []
 
 
-@pytest.mark.parametrize("refused", ["fsync", "sha256"])
+@pytest.mark.parametrize("refused", ["settle", "sha256"])
 def test_a_disk_that_is_full_when_the_entry_is_sealed(
     store: Store, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     def full(_: Path) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module if refused == "fsync" else entry, refused, full)
+    monkeypatch.setattr(module if refused == "settle" else entry, refused, full)
     with pytest.raises(UserError, match="No space left on device"):
         store.get("kind", "k1", {}, fill)
     monkeypatch.undo()
@@ -504,6 +504,18 @@ def test_two_users_share_a_store(shared: Store) -> None:
         assert again(shared).get("kind", "k2", {}, private)[1]
     assert not again(shared).get("kind", "k2", {}, refuse)[1]
     assert (shared.place("kind", "k2") / "text").stat().st_uid == 65534
+
+
+@pytest.mark.parametrize("umask", [0, 0o022])
+def test_an_entry_may_link_what_another_user_made(shared: Store, umask: int) -> None:
+    """The checkpoints of his that a training went on from: nobody else may give them a mode."""
+    his = shared.root.parent / "checkpoint"
+    his.touch()
+    with somebody_else():
+        os.umask(umask)
+        entry, made = shared.get("kind", "k1", {}, lambda folder: os.link(his, folder / "weights"))
+    assert made
+    assert (entry / "weights").stat().st_mode & 0o777 == 0o666
 
 
 @pytest.mark.parametrize("closed", ["text", "deep", "manifest.json", "."])

@@ -56,14 +56,24 @@ def fsync(path: Path) -> None:
         os.close(handle)
 
 
-def mode_of(path: Path) -> int:
-    """The mode that a file or a folder has by the umask of this process. Libraries write weights that nobody else may
-    read, whatever it says."""
+def settle(path: Path) -> None:
+    """Have a file that a library wrote, or a folder, on the disk, with the mode that the umask says: libraries write
+    weights that nobody else may read. A file of another user (a checkpoint that is linked) keeps the mode that he gave
+    it."""
+    with suppress(PermissionError):
+        path.chmod(_mode_of(path))
+    fsync(path)
+
+
+def _mode_of(path: Path) -> int:
+    """The mode that a file or a folder has by the umask of this process, and its setgid bit."""
+    mode = path.stat().st_mode
+    most = 0o777 if stat.S_ISDIR(mode) else 0o666
     with suppress(OSError):  # /proc: to ask the process itself is to change it for a moment
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("Umask:"):
-                return (0o777 if path.is_dir() else 0o666) & ~int(line.split()[1], 8)
-    return path.stat().st_mode & 0o7777
+                return (stat.S_IMODE(mode) & ~0o777) | (most & ~int(line.split()[1], 8))
+    return stat.S_IMODE(mode)
 
 
 def replaced(path: Path, text: str, errors: str = "strict") -> None:

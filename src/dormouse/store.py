@@ -27,7 +27,7 @@ from pathlib import Path
 from dormouse import locks
 from dormouse.entry import ENTRIES, Entry, examine, write_manifest
 from dormouse.errors import DivergedError, UserError, refusal, utf8, warn
-from dormouse.files import MAY_NOT, fsync, mode_of
+from dormouse.files import MAY_NOT, fsync, settle
 from dormouse.json_files import append_json_line
 
 RESUME = "resume"
@@ -165,8 +165,7 @@ class Store:
     def _put(self, scratch: Path, kind: str, key: str) -> Path:
         """Have what was built reach the disk, and then its place."""
         for path in [*scratch.rglob("*"), scratch]:
-            path.chmod(mode_of(path))
-            fsync(path)
+            settle(path)
         final = self.place(kind, key)
         final.parent.mkdir(exist_ok=True)
         scratch.rename(final)

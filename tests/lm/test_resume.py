@@ -47,8 +47,9 @@ def test_odd_shapes_have_one():
 
 @pytest.fixture
 def point(tmp_path):
-    """A resume point with a checkpoint, of a user whose group may write."""
+    """A resume point with a checkpoint, of a user whose group may write, in a folder that hands its group down."""
     before = os.umask(0o002)
+    tmp_path.chmod(0o2775)
     one = Resume(tmp_path / "point", {}, 1.0)
     one.checkpoint(3).mkdir(parents=True)
     save_file({"w": torch.ones(2)}, one.checkpoint(3) / "model.safetensors")
@@ -59,8 +60,8 @@ def point(tmp_path):
 
 def test_the_modes_of_a_point_are_those_of_the_umask(point):
     """What its user's group could not read was "damaged", and deleted."""
-    modes = {oct(path.stat().st_mode & 0o777) for path in point.folder.rglob("*") if path.is_file()}
-    assert modes == {"0o664"}
+    modes = {(path.is_dir(), oct(path.stat().st_mode & 0o7777)) for path in (point.folder, *point.folder.rglob("*"))}
+    assert modes == {(True, "0o2775"), (False, "0o664")}
 
 
 @pytest.mark.parametrize("fault", [errno.EACCES, errno.EIO, errno.EMFILE])

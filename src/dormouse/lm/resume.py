@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dormouse.errors import UserError, refusal, warn
-from dormouse.files import MAY_NOT, NO_SUCH_FILE, PERMIT, fsync, mode_of, sha256
+from dormouse.files import MAY_NOT, NO_SUCH_FILE, PERMIT, fsync, settle, sha256
 
 POINT = "point.json"
 FORMAT = 1
@@ -79,12 +79,12 @@ class Resume:
         name = f"state-{step:06d}.safetensors"
         said = {"format": FORMAT, "about": self.about, "finished": finished, "state": _take_out(state, tensors)}
         save_file(tensors, self.folder / f"{name}.tmp")
-        _settle(self.folder / f"{name}.tmp")
+        settle(self.folder / f"{name}.tmp")
         os.replace(self.folder / f"{name}.tmp", self.folder / name)
         for saved in self.folder.glob("step-*"):
             if saved.name not in self.checked:
                 for path in (*saved.rglob("*"), saved):
-                    _settle(path)
+                    settle(path)
                 self.checked[saved.name] = _checksums(saved)
         said |= {"tensors": [name, sha256(self.folder / name)], "checkpoints": self.checked}
         self._replace(said)
@@ -231,12 +231,6 @@ def _link_or_copy(source: str, target: str) -> None:
             os.link(source, target)
             return
     shutil.copy2(source, target)
-
-
-def _settle(path: Path) -> None:
-    """Have a file that a library wrote, or a folder, on the disk, with the mode that the umask says."""
-    path.chmod(mode_of(path))
-    fsync(path)
 
 
 def _checksums(folder: Path) -> dict[str, str]:

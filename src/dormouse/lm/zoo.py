@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from dormouse.errors import UserError
-from dormouse.files import fsync, mode_of, scratch_beside, sha256
+from dormouse.files import fsync, scratch_beside, settle, sha256
 from dormouse.json_files import json_text, read_json
 from dormouse.lm.folders import home, no_folder, subfolders
 from dormouse.lm.hub import cached, from_hub, of_revision
@@ -236,8 +236,7 @@ def _make(name: str, shipped: Shipped, folder: Path, say: Say) -> None:
         said = MadeFile(name, shipped.sha256, checksums(made, remember=False))
         (made / MADE).write_text(json_text(said))
         for path in (*made.iterdir(), made):
-            path.chmod(mode_of(path))
-            fsync(path)
+            settle(path)
         made.rename(folder)
         fsync(folder.parent)
 
