@@ -30,9 +30,29 @@ NO_FILE = "it is no file but a pipe, a device or a socket"
 PERMIT = "have whoever owns it let you read it (chmod -R a+rX)"
 
 
+def remedy_of(refused: int, ill: str) -> str:
+    """What to do where the system lets nobody know what is in a file.
+
+    Args:
+        refused: the number of what it said.
+        ill: what helps where the disk is at fault.
+    """
+    return PERMIT if refused in MAY_NOT else f"give the command again; where the disk is at fault, {ill}"
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What the system refuses meanwhile names the file, which a disk that is ill does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def sha256(path: Path) -> str:
-    """The checksum of a file, in hexadecimal."""
-    with path.open("rb") as file:
+    """The checksum of a file, in hexadecimal. An OSError names the file."""
+    with _named(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -40,11 +60,13 @@ def read_whole(path: Path) -> bytes:
     """All that is in a file.
 
     Raises:
-        OSError: it cannot be read, or it is a pipe or a device, of which nobody knows whether it ever ends.
+        OSError: it cannot be read, or it is a pipe or a device, of which nobody knows whether it ever ends. It names
+            the file.
     """
     if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
         raise OSError(errno.EINVAL, NO_FILE, str(path))
-    return path.read_bytes()
+    with _named(path):
+        return path.read_bytes()
 
 
 def fsync(path: Path) -> None:

@@ -1,14 +1,15 @@
 """What a resume point is held to: the weights that a training began with; and that another user can go on from it."""
 
 import errno
+import hashlib
 import os
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from dormouse.errors import UserError
-from dormouse.lm import resume
 from dormouse.lm.resume import Resume, fingerprint
 
 WEIGHTS = torch.Generator().manual_seed(0)
@@ -66,14 +67,15 @@ def test_the_modes_of_a_point_are_those_of_the_umask(point):
 
 @pytest.mark.parametrize("fault", [errno.EACCES, errno.EIO, errno.EMFILE])
 def test_a_point_that_cannot_be_read_stays(point, monkeypatch, fault):
-    def refuse(path):
-        raise OSError(fault, os.strerror(fault), str(path))
+    def refuse(*_):
+        raise OSError(fault, os.strerror(fault))  # a disk names no file
 
-    with monkeypatch.context() as ill:
-        ill.setattr(resume, "sha256", refuse)
-        with pytest.raises(UserError, match=f"cannot be read: {os.strerror(fault)}.*state-000005") as refused:
-            Resume(point.folder, {}, 1.0).read()
-    assert ("chmod" in refused.value.remedy) == (fault == errno.EACCES)
+    for reader, name in (((hashlib, "file_digest"), "state-000005"), ((Path, "read_bytes"), "point.json")):
+        with monkeypatch.context() as ill:
+            ill.setattr(*reader, refuse)
+            with pytest.raises(UserError, match=f"cannot be read.*: {os.strerror(fault)}.*{name}") as refused:
+                Resume(point.folder, {}, 1.0).read()
+        assert ("chmod" if fault == errno.EACCES else "remove that folder") in refused.value.remedy
     state, finished = Resume(point.folder, {}, 1.0).read()
     assert (state["w"].tolist(), finished) == ([0.0, 0.0], False)
 
@@ -84,6 +86,6 @@ def test_a_checkpoint_in_a_folder_that_may_not_be_read_is_no_damage(point, monke
 
     with monkeypatch.context() as other:
         other.setattr(os, "scandir", closed)
-        with pytest.raises(UserError, match=r"cannot be read: Permission denied .*step-000003"):
+        with pytest.raises(UserError, match=r"cannot be read.*: Permission denied .*step-000003"):
             Resume(point.folder, {}, 1.0).read()
     assert len(list(point.folder.glob("*"))) == 3

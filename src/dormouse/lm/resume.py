@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dormouse.errors import UserError, refusal, warn
-from dormouse.files import MAY_NOT, NO_SUCH_FILE, PERMIT, fsync, settle, sha256
+from dormouse.files import NO_SUCH_FILE, fsync, read_whole, remedy_of, settle, sha256
 
 POINT = "point.json"
 FORMAT = 1
@@ -120,7 +120,7 @@ class Resume:
     def _found(self) -> tuple[Any, bool, dict[str, dict[str, str]], str] | None:
         try:
             try:
-                outer = json.loads((self.folder / POINT).read_text())
+                outer = json.loads(read_whole(self.folder / POINT))
             except FileNotFoundError:
                 return None
             if hashlib.sha256(outer["point"].encode()).hexdigest() != outer["sha256"]:
@@ -144,9 +144,8 @@ class Resume:
 
     def _unread(self, refused: OSError) -> UserError:
         at = refused.filename or self.folder
-        what = f"the resume point in {self.folder} cannot be read: {refused.strerror or refused} ({at})"
-        again = "give the command again: nothing was deleted"
-        return UserError(what, f"{PERMIT}, and {again}" if refused.errno in MAY_NOT else again)
+        what = f"the resume point in {self.folder} cannot be read, and stays: {refused.strerror or refused} ({at})"
+        return UserError(what, remedy_of(refused.errno or 0, "remove that folder: the training starts anew"))
 
     def _warn(self, why: str) -> None:
         text = f"the resume point in {self.folder} {why}; the training starts anew"
