@@ -1,5 +1,7 @@
 """The benchmark: what a scanner may answer, what is fitted, how it is scored, and the way from a zoo to a page."""
 
+import errno
+import hashlib
 import json
 import math
 import os
@@ -295,6 +297,24 @@ def test_a_scan_that_does_not_read_is_made_again(scanned, tmp_path):
     with pytest.warns(DormouseWarning, match="not what was written"):
         assert scanned(0) == ("", 6)
     assert scanned(0) == ("", 6)
+
+
+def test_an_answer_that_a_disk_does_not_give_is_named(scanned, tmp_path, monkeypatch):
+    """One bad file of many stopped the benchmark with a traceback."""
+
+    def refuse(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    assert scanned(0) == ("", 1)
+    with monkeypatch.context() as ill:
+        ill.setattr(hashlib, "file_digest", refuse)
+        with pytest.raises(UserError, match=r"a/answer\.json cannot be read: Input/output error") as refused:
+            scanned(0)
+    assert "where the disk is at fault, remove it" in refused.value.remedy
+    answer = tmp_path / "scans" / "a" / "answer.json"
+    answer.unlink()
+    answer.symlink_to(answer)
+    assert scanned(0) == ("", 2), "there is none to read"
 
 
 def test_a_check_that_is_not_as_it_was_written_is_made_again(tmp_path):

@@ -12,17 +12,17 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dormouse.audits.bench.answers import ScannerAnswer
 from dormouse.audits.bench.sandbox import Ended, Sandbox
 from dormouse.audits.findings import Findings
-from dormouse.audits.sealed import read_sealed, write_sealed
+from dormouse.audits.sealed import REMEDY, read_sealed, write_sealed
 from dormouse.audits.zoo.blind import BlindZoo
+from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
-from dormouse.files import sha256, swapped
+from dormouse.files import NO_SUCH_FILE, remedy_of, sha256, swapped
 from dormouse.json_files import read_json
 from dormouse.locators.locator import Messages
 from dormouse.registry import plugins
@@ -258,9 +258,18 @@ def _hole(ended: Ended, file: Path) -> str:
 
 
 def _kept(folder: Path) -> ScanRecord | None:
-    """What is kept of a scan; None where there is nothing, or nothing whole."""
+    """What is kept of a scan; None where there is nothing, or nothing whole.
+
+    Raises:
+        UserError: it is there and cannot be read: nobody knows whether it is whole.
+    """
     said = read_sealed(folder / RECORD, folder.parts[-2:], ScanRecord)
-    with suppress(FileNotFoundError):
-        if said and (said.hole or sha256(folder / ANSWER) == said.answer):
-            return said
-    return None
+    if said is None or said.hole:
+        return said
+    try:
+        return said if sha256(folder / ANSWER) == said.answer else None
+    except OSError as error:
+        if error.errno in NO_SUCH_FILE:
+            return None
+        what = f"{folder / ANSWER} cannot be read: {error.strerror or error}"
+        raise UserError(what, remedy_of(error.errno or 0, REMEDY)) from error
