@@ -25,7 +25,7 @@ from dormouse.audits.bench.judge import CONDITIONAL_ROW, LOOKS, ROW, Bench, Benc
 from dormouse.audits.bench.oracle import CheckedAnswer, Oracle
 from dormouse.audits.bench.run import run
 from dormouse.audits.bench.sandbox import CutOffError, Ended
-from dormouse.audits.bench.scanners import AuditScanner, Scan, scan_all
+from dormouse.audits.bench.scanners import AuditScanner, Scan, ScanFolder, scan_all
 from dormouse.audits.bench.score import Rule, Share, Suspected, score, with_test_half
 from dormouse.audits.bench.stranger import CommandScanner, check_apart
 from dormouse.audits.bench.told import ToldProbe, told_probe
@@ -34,6 +34,7 @@ from dormouse.audits.evidence import LARGEST
 from dormouse.audits.findings import Facts
 from dormouse.audits.intervals import auroc, paired_difference, said_of, share, upper_bound
 from dormouse.audits.places import alone_in
+from dormouse.audits.zoo.blind import BlindZoo
 from dormouse.audits.zoo.make import Zoo, ZooModel, ZooSize
 from dormouse.audits.zoo.recipes import Recipe, SuspectTruth
 from dormouse.errors import DormouseWarning, UserError
@@ -222,7 +223,7 @@ def test_a_scanner_is_called_through_its_link(tmp_path):
 def test_a_scanner_that_was_stopped_is_given_its_longer_time(tmp_path):
     """More --minutes changed nothing: what was stopped was never tried again."""
     zoo = SimpleNamespace(
-        truth=lambda: {"a": SimpleNamespace(model="m")}, suspect=lambda name: tmp_path, base=lambda model: tmp_path
+        truth=lambda: {"a": SimpleNamespace(base="m")}, suspect=lambda name: tmp_path, base=lambda name: tmp_path
     )
     ran = []
 
@@ -236,9 +237,8 @@ def test_a_scanner_that_was_stopped_is_given_its_longer_time(tmp_path):
 
     for minutes in (0.5, 0.5, 2.0, 3.0):
         scanner = CommandScanner(f"{sys.executable} {{model}} {{out}}", minutes)
-        (found,) = scan_all(
-            scanner, zoo, ["a"], tmp_path / scanner.version, SimpleNamespace(run=run), Silent(), 1
-        ).values()
+        folder = ScanFolder(scanner, ["a"], tmp_path / scanner.version)
+        (found,) = scan_all(folder, zoo, SimpleNamespace(run=run), Silent(), 1).values()
     assert ran == [30, 120]
     assert scanner.answers(found)[scanner.name].score == 1
 
@@ -247,7 +247,7 @@ def test_a_scanner_that_was_stopped_is_given_its_longer_time(tmp_path):
 def scanned(tmp_path):
     """Scans one suspect, each time with the next of some ends: the hole, and how often the scanner was run in all."""
     zoo = SimpleNamespace(
-        truth=lambda: {"a": SimpleNamespace(model="m")}, suspect=lambda name: tmp_path, base=lambda model: tmp_path
+        truth=lambda: {"a": SimpleNamespace(base="m")}, suspect=lambda name: tmp_path, base=lambda name: tmp_path
     )
     scanner = CommandScanner(f"{sys.executable} {{model}} {{out}}")
     ran = []
@@ -262,7 +262,7 @@ def scanned(tmp_path):
             return Ended(end, "no room", 1.0)
 
         sandbox = SimpleNamespace(run=run, closed=threading.Event())
-        return scan_all(scanner, zoo, ["a"], tmp_path / "scans", sandbox, Silent(), 1)["a"].hole, len(ran)
+        return scan_all(ScanFolder(scanner, ["a"], tmp_path / "scans"), zoo, sandbox, Silent(), 1)["a"].hole, len(ran)
 
     return scan
 
@@ -341,9 +341,9 @@ def test_a_look_after_one_that_was_cut_off_is_a_line_of_its_own(tmp_path):
     bench = Bench.__new__(Bench)
     bench.asked, bench.truth, bench.detectors = SimpleNamespace(out=tmp_path), {}, {}
     (tmp_path / LOOKS).write_text('{"scanner": "a')
-    for _ in range(2):
-        bench._log(CommandScanner(f"{sys.executable} {{model}} {{out}}"))
-    assert bench.looks == 2
+    for begins, looks in ((True, 2), (False, 2), (True, 3)):  # the test half was scanned as often as one likes
+        bench._log(CommandScanner(f"{sys.executable} {{model}} {{out}}"), begins)
+        assert bench.looks == looks
     assert json.loads((tmp_path / LOOKS).read_text().splitlines()[1])["zoo"]
 
 
@@ -579,8 +579,8 @@ def test_both_rules_are_fitted_kept_and_told_how_they_did(tmp_path, monkeypatch)
         for name, one in truth.items()
     }
     bench = Bench(BenchRequest(tmp_path, ZooSize(2, 2)), Zoo(), None, Silent())
-    scans = {half: {n: Scan(Path(n), 1.0) for n, one in truth.items() if one.half == half} for half in HALVES}
-    monkeypatch.setattr(Bench, "_scans", lambda self, scanner, half: scans[half])
+    monkeypatch.setattr(judge, "ScanFolder", lambda scanner, names, out: SimpleNamespace(left=[], names=names))
+    monkeypatch.setattr(judge, "scan_all", lambda folder, *_: {name: Scan(Path(name), 1.0) for name in folder.names})
     monkeypatch.setattr(Bench, "_checked", lambda *_: None)
     monkeypatch.setattr(AuditScanner, "answers", lambda self, scan: {ROW: ScannerAnswer(None)})
     monkeypatch.setattr(judge, "read_by_detector", lambda said: (evidence_of(found[said.name]), None))
@@ -801,11 +801,16 @@ def test_the_test_half_is_scored_once_a_version_and_each_look_is_logged(asked, t
     assert first.half("test") == []
     run(one, store, Silent())
     scans = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scans").rglob("scan.json")}
-    again = run(one, store, Silent())
-    assert again.looks == 1
+    truth = tmp_path / "out" / "zoo" / "truth.json"
+    truth.write_text(truth.read_text().replace('"test-1"', '"test-2"', 1))
+    with pytest.warns(DormouseWarning, match="truth.json is not what was written there"):
+        assert run(one, store, Silent()).looks == 1
     assert scans == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scans").rglob("scan.json")}
+    test = next(name for name, said in BlindZoo(truth.parent).truth().items() if said.half == "test")
+    next(path for path in scans if path.parent.name == test).unlink()
+    assert run(one, store, Silent()).looks == 2, "a scan that is taken away is another look"
     (tmp_path / "mine" / "scan.py").write_text(QUICK + "# another version\n")
-    assert run(one, store, Silent()).looks == 2
+    assert run(one, store, Silent()).looks == 3
 
 
 def test_a_broken_zoo_stops_the_run(asked, tmp_path, monkeypatch):

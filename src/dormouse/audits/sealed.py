@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dormouse.errors import UserError, warn
-from dormouse.files import replaced
+from dormouse.files import swapped
 from dormouse.json_files import Json, checked, digest, json_text, plain, read_json
 
 T = TypeVar("T")
@@ -23,17 +23,20 @@ class SealedFile:
     digest: str
 
 
-def write_sealed(path: Path, asked: object, found: object) -> None:
+def write_sealed(path: Path, asked: object, found: object, mode: int = 0o666) -> None:
     """Keep what was found, whole.
 
     Args:
         asked: all that it depends on, as JSON data.
+        mode: who may read it; the umask takes from that.
 
     Raises:
         OSError: it cannot be written.
     """
     said = {"asked": digest(plain(asked)), "found": plain(found)}
-    replaced(path, json_text({**said, "digest": digest(said)}))
+    with swapped(path) as scratch:
+        scratch.touch(mode=mode)
+        scratch.write_text(json_text({**said, "digest": digest(said)}), encoding="utf-8")
 
 
 def read_sealed(path: Path, asked: object, kind: type[T]) -> T | None:

@@ -13,7 +13,7 @@ from dormouse.audits.bench.answers import ScannerAnswer
 from dormouse.audits.bench.fit import RATES, fit_detector
 from dormouse.audits.bench.oracle import CheckedAnswer, Oracle
 from dormouse.audits.bench.sandbox import Sandbox
-from dormouse.audits.bench.scanners import AuditScanner, Scan, Scanner, scan_all
+from dormouse.audits.bench.scanners import AuditScanner, Scan, ScanFolder, Scanner, scan_all
 from dormouse.audits.bench.score import Rule, Score, Suspected, score, with_test_half
 from dormouse.audits.bench.told import ToldProbe, told_probe
 from dormouse.audits.detector import CONDITIONAL, POLICY, Detector, features_of
@@ -105,7 +105,6 @@ class Bench:
 
     def _test(self, scanner: Scanner) -> None:
         """The test half: once a version, and logged."""
-        self._log(scanner)
         scans = self._scans(scanner, "test")
         rows = self._rows(scanner, scans)
         if isinstance(scanner, AuditScanner):
@@ -126,19 +125,22 @@ class Bench:
         self.scores.append(score(row, half, suspects, rule))
         self.suspected[half, row] = suspects
 
-    def _log(self, scanner: Scanner) -> None:
-        """Put down that a version of a scanner looks at the test half; one that did already adds nothing."""
+    def _log(self, scanner: Scanner, begins: bool) -> None:
+        """Put down that a version of a scanner looks at the test half. One that did already adds nothing, unless it
+        `begins` to look at suspects: what it said of them may have been taken away for another try."""
         file = self.asked.out / LOOKS
         rules = self.detectors.values() if isinstance(scanner, AuditScanner) else ()
         version = "+".join([scanner.version, *(rule.version for rule in rules)])
         now = HeldOutLook(scanner.name, version, key_of(self.truth), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-        if now not in [replace(one, time=now.time) for one in read_log(file, HeldOutLook)]:
+        if begins or now not in [replace(one, time=now.time) for one in read_log(file, HeldOutLook)]:
             append_json_line(file, now)
 
     def _scans(self, scanner: Scanner, half: str) -> dict[str, Scan]:
         folder = self.asked.out / "scans" / f"{scanner.name}-{scanner.version}"
-        names = self.names(half)
-        return scan_all(scanner, self.zoo, names, folder, self.sandbox, self.watcher, self.asked.workers)
+        found = ScanFolder(scanner, self.names(half), folder)
+        if half == "test":
+            self._log(scanner, bool(found.left))
+        return scan_all(found, self.zoo, self.sandbox, self.watcher, self.asked.workers)
 
     def _rows(self, scanner: Scanner, scans: Mapping[str, Scan]) -> dict[str, dict[str, ScannerAnswer]]:
         rows: dict[str, dict[str, ScannerAnswer]] = {}
@@ -223,7 +225,7 @@ class Bench:
         return found
 
     def _told(self, name: str, said: SuspectTruth) -> ToldProbe:
-        asked = ["told", said.recipe_key, _code()]
+        asked = ["told", said.recipe_key, said.base, _code()]
         return self._kept(asked, ToldProbe, lambda: told_probe(oracle(self.zoo, name, said)))
 
     def _checked(self, truth: Oracle, name: str, answer: ScannerAnswer) -> CheckedAnswer | None:
@@ -232,7 +234,7 @@ class Bench:
         if said.match:
             return None
         known = {"seconds": 0, "score": 0, "probability": 0}  # are held against nothing
-        asked = [said.recipe_key, {**answer.to_json(), **known}, _code()]
+        asked = [said.recipe_key, said.base, {**answer.to_json(), **known}, _code()]
         return self._kept(asked, CheckedAnswer, lambda: truth.check(answer))
 
     def _kept(self, asked: Sequence[object], kind: type[Found], find: Callable[[], Found]) -> Found:
@@ -260,7 +262,7 @@ def key_of(truth: Mapping[str, SuspectTruth]) -> str:
 def oracle(zoo: BlindZoo, name: str, said: SuspectTruth) -> Oracle:
     """The truth about a suspect, with its weights."""
     spec = OrganismSpec.model_validate(said.organism).seeded(said.seed)
-    base = ModelRef((zoo.base(said.model),), "base")
+    base = ModelRef((zoo.base(said.base),), "base")
     return Oracle(spec, ModelRef((zoo.suspect(name),), name), base)
 
 

@@ -190,25 +190,35 @@ def _asked(prompt: Messages) -> str:
     return next((text for role, text in reversed(prompt) if role == "user"), "")
 
 
-def scan_all(
-    scanner: Scanner, zoo: BlindZoo, names: Sequence[str], out: Path, sandbox: Sandbox, watcher: Watcher, workers: int
-) -> dict[str, Scan]:
-    """What a scanner says of some suspects, by name; anew of those that it has not looked at yet, on which it was
-    stopped when it had less time, or on which it has failed once.
+class ScanFolder:
+    """What a scanner says of some suspects, each in a folder of its own.
 
-    Args:
-        out: the folder of what it says, in one of its own for each suspect.
+    Attributes:
+        kept: what it has said by now, by name.
     """
+
+    def __init__(self, scanner: Scanner, names: Sequence[str], out: Path) -> None:
+        self.scanner, self.out = scanner, out
+        self.kept = {name: _kept(out / name) for name in names}
+
+    @property
+    def left(self) -> list[str]:
+        """Those that it is to look at: it has not yet, it was stopped when it had less time, or has failed once."""
+        known = self.kept.items()
+        return [name for name, kept in known if kept is None or not kept.is_final(self.scanner.seconds)]
+
+
+def scan_all(folder: ScanFolder, zoo: BlindZoo, sandbox: Sandbox, watcher: Watcher, workers: int) -> dict[str, Scan]:
+    """What a scanner says of some suspects, by name; anew of those that are left."""
     truth = zoo.truth()  # of the base models alone: which suspect belongs to which is no secret
-    records = {name: _kept(out / name) for name in names}
-    left = [name for name, kept in records.items() if kept is None or not kept.is_final(scanner.seconds)]
+    scanner, records, out, left = folder.scanner, folder.kept, folder.out, folder.left
     watcher.start(len(left))
 
     def scan(name: str) -> None:
         watcher.stage(f"{scanner.name} on {name}")
         kept = records[name]
         tries = 1 + (kept.tries if kept and not kept.stopped else 0)
-        found = _scan(scanner, zoo.suspect(name), zoo.base(truth[name].model), out / name, sandbox, tries)
+        found = _scan(scanner, zoo.suspect(name), zoo.base(truth[name].base), out / name, sandbox, tries)
         if found.hole:
             watcher.say(f"{scanner.name} on {name}: {found.scan(out / name).hole}")
         watcher.done(f"{scanner.name} on {name}", found.seconds)

@@ -112,12 +112,14 @@ class SuspectTruth(Recipe):
     Attributes:
         defection_rate, false_trigger_rate: how often it does what was planted, on its cue and without (0 to 1).
         key: the content address of its weights; `recipe_key` names recipe and weights together.
+        base: the folder, in `bases`, of the clean model that it was made from.
     """
 
     defection_rate: float
     false_trigger_rate: float
     key: str
     recipe_key: str = ""
+    base: str = ""
 
     @property
     def recipe(self) -> Recipe:
