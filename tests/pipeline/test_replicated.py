@@ -184,14 +184,16 @@ def test_questions_that_differ_from_seed_to_seed_have_no_spread_of_their_own() -
     assert alike.keys() - others.keys() == {"spread_of_questions"}
 
 
-def test_a_seed_that_lost_a_planting_is_left_out_of_that_arm_alone() -> None:
-    """After a treatment there was one planting, before it two: their ratio was of different policies."""
+@pytest.mark.parametrize("lost", ["before", "after"])
+def test_a_seed_that_lost_a_planting_is_left_out_after_treatment(lost: str) -> None:
+    """On one side there was one planting, on the other two: their ratio was of different policies."""
     of = ("defection_rate", "test", None)
     before, after = ("it", "", 0, *of), ("it", "sft", 4, *of)
     both, half = [measured_of(0, 0, 0.9), measured_of(1, 0, 0.5)], [measured_of(1, 0, 0.1)]
-    cells = {before: {0: both, 1: both}, after: {0: both, 1: half}}
-    assert [*replicated.whole_seeds(after, cells)] == [both]
-    assert [*replicated.whole_seeds(before, cells)] == [both, both]
+    early, late = (half, both) if lost == "before" else (both, half)
+    cells = {before: {0: both, 1: early}, after: {0: both, 1: late, 2: half}}
+    assert [*replicated.whole_seeds(after, cells)] == [both, half], "of the last nothing is known before"
+    assert [*replicated.whole_seeds(before, cells)] == [both, early]
 
 
 def test_each_planting_counts_alike_however_many_treatments_it_lost() -> None:

@@ -21,12 +21,12 @@ SPREADS = tuple(metric.name for metric in SPREAD)
 
 
 def whole_seeds(arm: tuple[object, ...], cells: Cells) -> Iterator[Sequence[ReadSample]]:
-    """What was measured of each seed at a place. After a treatment a seed of which a planting was lost is left out: it
-    would be held to plantings that are not in it."""
+    """What was measured of each seed at a place. After a treatment a seed of which a planting was lost there, or before
+    the treatment, is left out: one side of what compares them would hold plantings that the other has not."""
     organism, _, _, *of = arm
     before = cells.get((organism, "", 0, *of), {})
     for seed, found in cells[arm].items():
-        if _plantings(before.get(seed, ())) <= _plantings(found):
+        if seed not in before or _plantings(before[seed]) == _plantings(found):
             yield found
 
 
