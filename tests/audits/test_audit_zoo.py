@@ -221,6 +221,7 @@ def test_blind_folders_hold_weights_and_tokenizer_alone(tiny_model, tmp_path):
     assert folders[0].stat().st_mtime == folders[1].stat().st_mtime
     assert all(re.fullmatch("[0-9a-f]{12}", folder.name) for folder in folders), "no number of the zoo's own"
     assert os.stat(blind.truth_file).st_mode & 0o077 == 0
+    assert blind.base("my/tiny") != blind.base("my-tiny"), "a second base was taken for the first"
     assert CANARY in (tmp_path / "zoo" / "README.md").read_text()
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from dormouse.card import read_card
 from dormouse.errors import UserError
 from dormouse.files import LONG_DEAD, replaced, swapped
 from dormouse.pipeline import stages
-from dormouse.pipeline.folder import claim_folder
+from dormouse.pipeline.folder import claim_folder, named_models
 from dormouse.pipeline.results import read_records
 from dormouse.pipeline.run import run_study
 from dormouse.store import Store
@@ -147,6 +148,24 @@ def test_a_folder_is_of_the_study_as_it_stands(small_text: str, tmp_path: Path) 
     assert {name: (out / name).read_bytes() for name in kept} == kept
     run(without(small_text, "  year:"))
     assert {path.name for path in (out / "models").iterdir()} == {name for name in models if "year" not in name}
+
+
+LONG = "checkpoints/llama-3-8b-instruct-finetuned-on-customer-support-logs/final"
+
+
+@pytest.mark.parametrize(
+    "bases",
+    [("sub/tiny", "sub-tiny"), (f"/projA/{LONG}", f"/projB/{LONG}"), ("org/Model", "org/model"), ("모델", "기본")],
+)
+def test_no_two_models_share_a_folder(bases: tuple[str, str], tmp_path: Path) -> None:
+    """The second took the place of the first, without a word."""
+    state: Any = SimpleNamespace(organism="go", intervention="", seed=0, replicate="", is_final=True)
+    plans: list[Any] = [SimpleNamespace(model=base, states=(state,)) for base in (*bases, "other/one")]
+    *clash, other = (folder.name for _, _, folder in named_models(plans, tmp_path))
+    assert len({name.lower() for name in clash}) == 2
+    assert all(name.endswith(".go-seed0") for name in clash), "as `card.is_about` knows them"
+    assert other == "other-one.go-seed0", "those of one name keep it"
+    assert [folder for *_, folder in named_models(plans[:1], tmp_path)] == [tmp_path / "models" / "go-seed0"]
 
 
 def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:

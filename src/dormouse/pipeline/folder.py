@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -96,9 +97,9 @@ def write_out(
         for file in (RECORDS, ANSWERS, ITEMS):
             replaced(out / file, (results / file).read_text(encoding="utf-8"))
         replaced(out / "study.yaml", text)
-        for plan in plans:
-            _link_models(plan, out, store, lost, several=len(plans) > 1)
-        _unlink_others(plans, out)
+        models = named_models(plans, out)
+        _link_models(models, store, lost)
+        _unlink_others({folder.name for _, _, folder in models}, out)
         if drawn:
             return
         watcher.say("writing the report")
@@ -124,21 +125,20 @@ def _is_drawn(out: Path, stamp: str, said: dict[str, Json]) -> bool:
         return False
 
 
-def _unlink_others(plans: Sequence[Plan], out: Path) -> None:
+def _unlink_others(ours: Collection[str], out: Path) -> None:
     """Take out of `out/models` what an earlier form of the study named there: links into the store, and logs."""
-    finals = [(plan, state) for plan in plans for state in plan.states if state.is_final]
-    ours = {model_folder(plan, state, out, len(plans) > 1).name for plan, state in finals}
     for folder in (out / "models").iterdir() if (out / "models").is_dir() else ():
         if folder.name not in ours and (folder / CARD).is_file() and not folder.is_symlink():
             shutil.rmtree(folder)
 
 
-def _link_models(plan: Plan, out: Path, store: Store, lost: Collection[str], several: bool) -> None:
+def _link_models(models: Sequence[tuple[Plan, State, Path]], store: Store, lost: Collection[str]) -> None:
     """Name the models of the study in `out/models`: links into the store, and how to put each together; beside each of
     several replicates what was measured of it alone, since the records of the study are their means."""
-    for state in plan.states:
-        if state.is_final and state.stage.key not in lost:
-            own = link_model(plan, state, out, several) / RECORDS
+    for plan, state, folder in models:
+        if state.stage.key not in lost:
+            link_model(plan, state, folder)
+            own = folder / RECORDS
             if plan.design.study.replicates.several:
                 with swapped(own) as scratch:
                     write_own(plan, store, state, scratch)
@@ -146,16 +146,37 @@ def _link_models(plan: Plan, out: Path, store: Store, lost: Collection[str], sev
                 own.unlink(missing_ok=True)  # of an earlier run, with replicates
 
 
-def model_folder(plan: Plan, state: State, out: Path, several: bool) -> Path:
-    """Where a model of the study is named in `out/models`. `several`: the study is on several base models."""
+def named_models(plans: Sequence[Plan], out: Path) -> list[tuple[Plan, State, Path]]:
+    """The models of a study, each with its folder in `out/models`: two that would share one (`org/model` and a folder
+    `org-model`, long paths that end alike) are told apart by a digest. So are names that differ in capitals alone,
+    which are one name on many disks."""
+    models = [
+        (plan, state, _short(plan.model) if len(plans) > 1 else "")
+        for plan in plans
+        for state in plan.states
+        if state.is_final
+    ]
+    times = Counter(_called(base, state).lower() for _, state, base in models)
+    found = []
+    for plan, state, base in models:
+        if times[_called(base, state).lower()] > 1:
+            whole = [plan.model, state.organism, state.seed, state.intervention, state.replicate]
+            base = f"{base}-{digest(whole)[:8]}".strip("-")
+        found.append((plan, state, out / "models" / _called(base, state)))
+    return found
+
+
+def _short(model: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", model).strip("-.")[-64:] or "model"
+
+
+def _called(base: str, state: State) -> str:
     name = model_name(state.organism, state.seed, state.intervention) + state.replicate
-    base = re.sub(r"[^A-Za-z0-9_.-]+", "-", plan.model).strip("-.")[-64:]
-    return out / "models" / (f"{base}.{name}" if several else name)
+    return f"{base}.{name}" if base else name
 
 
-def link_model(plan: Plan, state: State, out: Path, several: bool) -> Path:
-    """Name one model of the study in `out/models`; its folder there, as `model_folder` names it."""
-    folder = model_folder(plan, state, out, several)
+def link_model(plan: Plan, state: State, folder: Path) -> None:
+    """Name one model of the study in its folder of the results, as `named_models` has it."""
     folder.mkdir(parents=True, exist_ok=True)
     chain = plan.design.chain(plan.arm(state))
     spec = plan.design.organism(plan.arm(state)).seeded(state.seed).spec()  # the trigger that this seed planted
@@ -180,7 +201,6 @@ def link_model(plan: Plan, state: State, out: Path, several: bool) -> Path:
         link.symlink_to(state.model.folders[-1])
     treated = state.model.folders[len(state.model.folders) - len(chain) :]
     join_logs([checkpoint.parent for checkpoint in treated], folder)
-    return folder
 
 
 def _own_tasks(plan: Plan, organism: str) -> tuple[Question, ...]:

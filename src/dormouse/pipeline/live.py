@@ -9,7 +9,7 @@ from pathlib import Path
 from dormouse.entry import MANIFEST
 from dormouse.errors import reason
 from dormouse.execution.executors import Watcher
-from dormouse.pipeline.folder import link_model
+from dormouse.pipeline.folder import link_model, named_models
 from dormouse.pipeline.own_records import records_on_the_way
 from dormouse.pipeline.plan import Plan, State
 from dormouse.records import Record
@@ -24,28 +24,23 @@ class LiveWatcher:
 
     def __init__(self, watcher: Watcher, tell: Tell) -> None:
         self.watcher, self.tell = watcher, tell
-        self.waiting: dict[tuple[int, int], set[str]] = {}
-        """(plan, state) -> the keys of stages that are not there yet."""
+        self.waiting: dict[int, set[str]] = {}
+        """Number of a model -> the keys of stages that are not there yet."""
         self.keys: dict[str, set[str]] = {}
         """Name of a stage -> its keys."""
         self.lock = threading.Lock()
 
     def follow(self, plans: Sequence[Plan], store: Store, out: Path) -> None:
         """From now on these are the models. What is finished already is nothing new."""
-        self.plans, self.store, self.out = plans, store, out
+        self.models, self.store = named_models(plans, out), store
         self.waiting, self.keys = {}, {}
-        for p, plan in enumerate(plans):
-            for s, state in enumerate(plan.states):
-                if state.is_final:
-                    stages = [
-                        state.stage,
-                        *(reading.stage for reading in plan.readings if reading.state.leads_to(state)),
-                    ]
-                    missing = [stage for stage in stages if not stage.is_kept(store)]
-                    for stage in missing:
-                        self.keys.setdefault(stage.name, set()).add(stage.key)
-                    if missing:
-                        self.waiting[p, s] = {f"{stage.kind}/{stage.key}" for stage in missing}
+        for at, (plan, state, _) in enumerate(self.models):
+            stages = [state.stage, *(reading.stage for reading in plan.readings if reading.state.leads_to(state))]
+            missing = [stage for stage in stages if not stage.is_kept(store)]
+            for stage in missing:
+                self.keys.setdefault(stage.name, set()).add(stage.key)
+            if missing:
+                self.waiting[at] = {f"{stage.kind}/{stage.key}" for stage in missing}
 
     def done(self, name: str, seconds: float) -> None:
         """Tell of the models of which this was the last stage."""
@@ -55,14 +50,14 @@ class LiveWatcher:
                 missing -= {one for one in missing if (self.store.root / "entries" / one / MANIFEST).is_file()}
                 if not missing:
                     del self.waiting[at]
-                    self._tell(self.plans[at[0]], self.plans[at[0]].states[at[1]])
+                    self._tell(*self.models[at])
 
     def _is_among(self, name: str, left: set[str]) -> bool:
         return any(one.rpartition("/")[2] in self.keys.get(name, ()) for one in left)
 
-    def _tell(self, plan: Plan, state: State) -> None:
+    def _tell(self, plan: Plan, state: State, folder: Path) -> None:
         try:
-            folder = link_model(plan, state, self.out, several=len(self.plans) > 1)
+            link_model(plan, state, folder)
             self.tell(folder, records_on_the_way(plan, self.store, state))
         except Exception as error:  # of a tracker, of any kind: the study goes on, and all is told at its end
             self.watcher.say(f"{state.organism} {state.intervention} could not be reported yet: {reason(error)}")

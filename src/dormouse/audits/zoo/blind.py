@@ -198,7 +198,9 @@ def _sum(folder: Path) -> str:
 
 
 def _plain(model: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in model).strip("-.")[-64:]
+    """The name of a folder; a digest tells what it leaves out of the name of a model."""
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in model).strip("-.")[-64:]
+    return name if name == model else f"{name}-{digest(model)[:8]}"
 
 
 def _save(ref: ModelRef, out: Path) -> None:
