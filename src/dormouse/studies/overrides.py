@@ -11,13 +11,14 @@ import yaml
 from dormouse.errors import UserError
 from dormouse.registry import KINDS, nearest, plugins, shortened
 from dormouse.studies.axis_names import Place
+from dormouse.studies.given import plain, sayable
 from dormouse.studies.yaml_data import plain_data
 
 HOW = "write KEY=VALUE with dots between keys: measure.questions=64, interventions.dpo.1.lr=1e-4"
 DEEPEST = 100
 """Keys in a path at most: nothing in a study lies so deep."""
 Overrides = Mapping[str, object]
-"""Dotted path -> what stands there instead, as plain data."""
+"""Dotted path -> what stands there instead."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,15 @@ def overridden(value: Mapping[str, Any], overrides: Overrides) -> Overridden:
     counted from 1.
 
     Raises:
-        UserError: a path leads through what is no mapping and no list, or to no item of a list, or too deep.
+        UserError: a path leads through what is no mapping and no list, or to no item of a list, or too deep; or no file
+            could say what is to stand there.
     """
     made = Overridden(dict(value))
     for path, said in overrides.items():
         if path.count(".") >= DEEPEST:
             raise UserError(f"'{shortened(path)}' leads to more than {DEEPEST} keys, one in another", HOW)
-        made.places.add(_set(made.value, path.split("."), said, path))
+        parts = path.split(".")
+        made.places.add(_set(made.value, parts, plain(sayable(said, tuple(parts))), path))
     return made
 
 

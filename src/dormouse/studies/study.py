@@ -44,7 +44,7 @@ from dormouse.studies.claim_spec import Claim
 from dormouse.studies.explained import refused
 from dormouse.studies.filters import Where
 from dormouse.studies.fitting import fitted
-from dormouse.studies.given import Given, plain
+from dormouse.studies.given import Given, plain, sayable
 from dormouse.studies.grid import LONGEST, ArmOrigin, GridError, as_axis, expand
 from dormouse.studies.old_names import modern
 from dormouse.studies.replicates import Replicates
@@ -138,7 +138,7 @@ class Study(BaseModel):
             try:
                 super().__init__(**given)
             except ValidationError as error:
-                raise refused(error, type(self), given, CHAIN) from None
+                raise refused(error, type(self), sayable(given), CHAIN) from None
 
         __init__.__pydantic_base_init__ = True  # it changes nothing: pydantic need not go through it
 
@@ -177,7 +177,7 @@ class Study(BaseModel):
         each choice, and knows the others (see `studies.grid`)."""
         if not isinstance(given, Mapping) or info.context is EXPANDED:
             return handler(given)
-        today = modern(given, CHAIN)
+        today = modern(sayable(given), CHAIN)
         if today.twice:
             raise GridError(*today.twice, "both mean the same: keep the new name")
         given = with_bases(today.value, cls.model_fields["model"].default)
