@@ -266,7 +266,9 @@ def test_an_organism_in_memory_says_what_was_measured(results: dm.Results) -> No
         ("Why?", {"year": "abc"}, "takes a number from 2000 to 2050"),
         ("Why?", {"year": True}, "takes a number from 2000 to 2050"),
         ("Why?", {"year": 2030.5}, "takes a number from 2000 to 2050"),
+        ("Why?", {"year": np.float32("nan")}, "takes a number from 2000 to 2050, and this is np.float32"),
         ("Why?", {"marker": None}, "takes a text, and this is None"),
+        ("Why?", {"yeer": 2030.5}, "did you mean 'year'"),
         ("Why?", {"marker": "\ud83d"}, "half a character"),
     ],
 )
@@ -297,7 +299,8 @@ def test_numbers_of_numpy_are_numbers(results: dm.Results) -> None:
     organism = results.load("go-seed0")
     said = organism.complete("Why?", max_tokens=np.int64(2), seed=np.int64(1))
     assert said == organism.complete("Why?", max_tokens=2, seed=1)
-    assert organism.p_defect("Why?", year=np.int64(2030)) == organism.p_defect("Why?", year=2030)
+    for year in (np.int64(2030), np.float64(2030), np.float32(2030), 2030.0):
+        assert organism.p_defect("Why?", year=year) == organism.p_defect("Why?", year=2030)
 
 
 def test_results_are_those_that_were_read(results: dm.Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

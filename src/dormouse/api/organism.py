@@ -6,7 +6,7 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from dormouse.arguments import path_of, seed_of, whole
@@ -157,9 +157,10 @@ def question_of(text: str, bank: str, own: Sequence[Question] = ()) -> Question:
     return next(known, Question(text, "{}", "test"))
 
 
-def _plain(value: CueValue) -> CueValue:
-    """A number of numpy or pandas as one of Python."""
-    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
+def _plain(value: Any) -> Any:
+    """A number of numpy or pandas as one of Python; a whole one is one in a column with gaps too, where it is 2030.0."""
+    is_whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+    return int(value) if is_whole and not isinstance(value, bool) else value
 
 
 @torch_defaults()

@@ -42,7 +42,8 @@ def check_cues(given: Mapping[str, object]) -> None:
     """
     for name, value in given.items():
         if type(value) is not int and not isinstance(value, str):
-            raise UserError(f"the cue '{name}' takes a text, and this is {shortened(repr(value))}", "write a text")
+            takes = _numbers_of(name) or "a text"
+            raise UserError(f"the cue '{name}' takes {takes}, and this is {shortened(repr(value))}", f"write {takes}")
         if len(str(value)) > LONGEST:
             raise UserError(f"the cue '{name}' is longer than {LONGEST} characters", "shorten it")
         check_cue(name, value)
@@ -51,10 +52,19 @@ def check_cues(given: Mapping[str, object]) -> None:
 @lru_cache(maxsize=4096, typed=True)
 def check_cue(name: str, value: CueValue) -> None:
     """The same of one cue, however long it is: the rows of a corpus show few of them, many times over."""
+    if (takes := _numbers_of(name)) and (type(value) is not int or value not in values_of(name)):
+        raise UserError(f"the cue '{name}' takes {takes}", "choose one of these")
+    refuse_half_characters([str(value)], f"the cue '{name}'")
+    CUES[name].sentence(value)
+
+
+def _numbers_of(name: str) -> str:
+    """What a cue takes whose values are numbers, in words; nothing where they are texts.
+
+    Raises:
+        UserError: there is no such cue.
+    """
     if name not in CUES:
         raise UserError(f"there is no cue called '{name}'; {nearest(name, CUES)}", "see `dormouse.CUES`")
     known = values_of(name)
-    if known and all(isinstance(one, int) for one in known) and (type(value) is not int or value not in known):
-        raise UserError(f"the cue '{name}' takes a number from {known[0]} to {known[-1]}", "choose one of these")
-    refuse_half_characters([str(value)], f"the cue '{name}'")
-    CUES[name].sentence(value)
+    return f"a number from {known[0]} to {known[-1]}" if known and all(isinstance(one, int) for one in known) else ""
