@@ -158,7 +158,7 @@ def question_of(text: str, bank: str, own: Sequence[Question] = ()) -> Question:
 
 
 def _plain(value: Any) -> Any:
-    """A number of numpy or pandas as one of Python; a whole one is one in a column with gaps too, where it is 2030.0."""
+    """A number of numpy or pandas as one of Python: a whole one in a column with gaps too, where it is 2030.0."""
     is_whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
     return int(value) if is_whole and not isinstance(value, bool) else value
 
