@@ -541,8 +541,9 @@ def test_what_an_ill_disk_does_not_give_is_not_damaged(
     store.get("kind", "k1", {}, fill)
     with monkeypatch.context() as ill:
         ill.setattr("dormouse.entry.sha256", refused)
-        with pytest.raises(UserError, match="cannot be read"):
+        with pytest.raises(UserError, match="cannot be read") as caught:
             again(store).get("kind", "k1", {}, refuse)
+    assert "chmod" not in caught.value.remedy
     assert not again(store).get("kind", "k1", {}, refuse)[1], "it is where it was"
 
 

@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from dormouse.entry import faults_around
+from dormouse.entry import entry_around, examine
 from dormouse.errors import UserError, reason
-from dormouse.files import PERMIT
+from dormouse.files import remedy_of
 from dormouse.json_files import AGAIN, Json, parse, read_json
 from dormouse.lm.identity import identity
 from dormouse.organisms.spec import OrganismSpec
@@ -173,9 +173,8 @@ def read_card_file(folder: Path) -> CardFile:
         ) from None
     except UserError as error:
         raise UserError(f"the card of {folder} cannot be read: {error.what}", error.remedy) from error
-    except (OSError, ValueError) as error:
-        remedy = PERMIT if isinstance(error, PermissionError) else AGAIN
-        raise UserError(f"{path} cannot be read: {reason(error)}", remedy) from error
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {reason(error)}", AGAIN) from error
 
 
 def refuse_gone(said: CardFile, folder: Path) -> None:
@@ -195,11 +194,15 @@ def refuse_changed_entry(weights: Path, folder: Path) -> None:
     Raises:
         UserError: the weights lie in an entry of a store, and are not what was written there.
     """
-    if faults := faults_around(weights):
-        if faults[0].unreadable:
-            raise UserError(f"{weights / faults[0].file} cannot be read: {faults[0].why}", PERMIT)
-        what = f"the weights of {folder} are not what was written: {faults[0].file}: {faults[0].why}"
-        raise UserError(what, "run the study again: it makes them anew")
+    entry = entry_around(weights)
+    faults = examine(entry, entry.parent.name, entry.name)[1] if entry else []
+    if not entry or not faults:
+        return
+    first, anew = faults[0], "run the study again: it makes them anew"
+    if first.unreadable:
+        what = f"{entry / first.file} cannot be read: {first.why}"
+        raise UserError(what, remedy_of(first.refused, f"remove {entry}, and {anew}"))
+    raise UserError(f"the weights of {folder} are not what was written: {first.file}: {first.why}", anew)
 
 
 def refuse_changed_base(said: CardFile, folder: Path) -> None:

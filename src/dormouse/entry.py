@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -60,11 +61,25 @@ class Entry:
 
 @dataclass(frozen=True)
 class FileFault:
-    """What is wrong with a file of an entry. `unreadable`: nobody knows, as the system does not let us read it."""
+    """What is wrong with a file of an entry."""
 
     file: str
     why: str
-    unreadable: bool = False
+    refused: int = 0
+    """The number of what the system said, where it does not let us read the file."""
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether nobody knows what is in the file."""
+        return self.refused != 0
+
+    @staticmethod
+    def of(file: str, error: OSError) -> FileFault:
+        """What a file or folder that the system does not give is: damaged, or unreadable."""
+        if isinstance(error, FileNotFoundError):
+            return FileFault(file, "is missing")
+        number = error.errno or errno.EIO
+        return FileFault(file, error.strerror or str(error), 0 if number in NO_SUCH_FILE else number)
 
 
 def write_manifest(folder: Path, kind: str, key: str, about: Mapping[str, object], seconds: float) -> Manifest:
@@ -93,18 +108,12 @@ def examine(folder: Path, kind: str, key: str) -> tuple[Manifest | None, list[Fi
         found = [_fault(folder, name, at.size, at.sha256) for name, at in manifest.files.items()]
         found += [FileFault(name, "is not of this entry") for name in _files(folder) - {MANIFEST, *manifest.files}]
     except OSError as error:
-        return None, [_no_access(MANIFEST, error)]
+        return None, [FileFault.of(MANIFEST, error)]
     except UserError as error:
         if isinstance(error.__cause__, OSError):
-            return None, [_no_access(MANIFEST, error.__cause__)]
+            return None, [FileFault.of(MANIFEST, error.__cause__)]
         return None, [FileFault(MANIFEST, "is no whole manifest")]
     return manifest, [fault for fault in found if fault]
-
-
-def faults_around(folder: Path) -> list[FileFault]:
-    """What is wrong with the entry that a folder lies in; nothing, where it lies in none."""
-    entry = entry_around(folder)
-    return examine(entry, entry.parent.name, entry.name)[1] if entry else []
 
 
 def entry_around(folder: Path) -> Path | None:
@@ -127,10 +136,4 @@ def _fault(folder: Path, name: str, size: int, checksum: str) -> FileFault | Non
             return FileFault(name, f"has {there.st_size} bytes, not {size}")
         return FileFault(name, "its checksum fails") if sha256(folder / name) != checksum else None
     except OSError as error:
-        return _no_access(name, error)
-
-
-def _no_access(name: str, error: OSError) -> FileFault:
-    if isinstance(error, FileNotFoundError):
-        return FileFault(name, "is missing")
-    return FileFault(name, error.strerror or str(error), error.errno not in NO_SUCH_FILE)
+        return FileFault.of(name, error)

@@ -30,14 +30,16 @@ NO_FILE = "it is no file but a pipe, a device or a socket"
 PERMIT = "have whoever owns it let you read it (chmod -R a+rX)"
 
 
-def remedy_of(refused: int, ill: str) -> str:
-    """What to do where the system lets nobody know what is in a file.
+def remedy_of(refused: int | None, anew: str) -> str:
+    """What to do where the system does not give a file.
 
     Args:
         refused: the number of what it said.
-        ill: what helps where the disk is at fault.
+        anew: what helps where the file is damaged.
     """
-    return PERMIT if refused in MAY_NOT else f"give the command again; where the disk is at fault, {ill}"
+    if refused in NO_SUCH_FILE:
+        return anew
+    return PERMIT if refused in MAY_NOT else f"give the command again; where the disk is at fault, {anew}"
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from dormouse.errors import UserError, utf8
-from dormouse.files import MAY_NOT, PERMIT, append_line, read_whole
+from dormouse.files import append_line, read_whole, remedy_of
 
 T = TypeVar("T")
 
@@ -127,8 +127,8 @@ def _bytes(path: Path, remedy: str) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as error:
-        remedy = PERMIT if error.errno in MAY_NOT else remedy
-        raise UserError(f"{path} cannot be read: {error.strerror or error}", remedy) from error
+        what = f"{path} cannot be read: {error.strerror or error}"
+        raise UserError(what, remedy_of(error.errno, remedy)) from error
 
 
 def parse(raw: bytes, kind: type[T], place: str, remedy: str = AGAIN, older: Older | None = None, first: int = 1) -> T:

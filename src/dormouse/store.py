@@ -27,7 +27,7 @@ from pathlib import Path
 from dormouse import locks
 from dormouse.entry import ENTRIES, Entry, examine, write_manifest
 from dormouse.errors import DivergedError, UserError, refusal, utf8, warn
-from dormouse.files import MAY_NOT, fsync, settle
+from dormouse.files import MAY_NOT, fsync, remedy_of, settle
 from dormouse.json_files import append_json_line
 
 RESUME = "resume"
@@ -77,8 +77,8 @@ class Store:
         if unreadable := [fault for fault in faults if fault.unreadable]:
             raise UserError(
                 f"the store entry {folder} cannot be read: {unreadable[0].why} ({unreadable[0].file})",
-                "have whoever made it let you read it (chmod -R a+rX), or use a store of your own: --store. "
-                "Where the disk is at fault, give the command again, or remove that folder: it is made anew",
+                f"{remedy_of(unreadable[0].refused, 'remove that folder: it is made anew')}; "
+                "or use a store of your own: --store",
             )
         moved = self.root / DAMAGED / f"{key}.{time.time_ns()}"
         why = utf8(", ".join(f"{fault.file}: {fault.why}" for fault in faults) or "nobody knows")

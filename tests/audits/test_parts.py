@@ -1,5 +1,6 @@
 """The parts of an audit: weights by place, prompts, the rule, what is drawn from the evidence."""
 
+import errno
 import json
 import math
 import os
@@ -139,7 +140,7 @@ def card_of(folders, **more):
     return json.dumps({**said, **more})
 
 
-def test_weights_of_a_study_that_have_changed_are_not_audited(tiny_model, tmp_path):
+def test_weights_of_a_study_that_have_changed_are_not_audited(tiny_model, tmp_path, monkeypatch):
     def build(scratch):
         (scratch / "weights").mkdir()
         stands_on(scratch / "weights", str(tiny_model))
@@ -151,6 +152,15 @@ def test_weights_of_a_study_that_have_changed_are_not_audited(tiny_model, tmp_pa
     (study / "dormouse.json").write_text(card_of([tiny_model, entry / "weights"]))
     (study / "weights").symlink_to(entry / "weights")
     assert named(str(study)).suspect.model.folders == named(str(study / "weights")).suspect.model.folders
+
+    def refuse(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as ill:
+        ill.setattr("dormouse.entry.sha256", refuse)
+        with pytest.raises(UserError, match=rf"{entry.folder}/weights/\S+ cannot be read: Input/output") as refused:
+            named(str(study))
+    assert f"remove {entry.folder}, and run the study again" in refused.value.remedy
     save_file({"x": np.ones(1)}, entry / "weights" / "adapter_model.safetensors")
     for one in (study, study / "weights"):
         with pytest.raises(UserError, match=r"are not what was written: weights/adapter_model.safetensors: its check"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -608,6 +610,21 @@ def test_what_may_not_be_read_is_not_damaged(shared: Store) -> None:
         "unreadable: organism/organism-a/text: Permission denied",
     ]
     assert "0 damaged, 3 unreadable" in done.stdout
+    assert done.stdout.splitlines()[4:] == ["  -> have whoever owns it let you read it (chmod -R a+rX)"]
+
+
+def test_what_an_ill_disk_does_not_give_is_not_damaged(shared: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.iterdir
+
+    def ill(path: Path) -> Iterator[Path]:
+        if path.name == "measure":
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", ill)
+    lines = dormouse("check").stdout.splitlines()
+    assert lines[0] == "unreadable: measure: Input/output error"
+    assert lines[2:] == ["  -> give the command again; where the disk is at fault, remove it: a run makes it again"]
 
 
 def test_an_entry_that_is_taken_away_meanwhile_is_not_damaged(shared: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,7 @@ class Resume:
     def _unread(self, refused: OSError) -> UserError:
         at = refused.filename or self.folder
         what = f"the resume point in {self.folder} cannot be read, and stays: {refused.strerror or refused} ({at})"
-        return UserError(what, remedy_of(refused.errno or 0, "remove that folder: the training starts anew"))
+        return UserError(what, remedy_of(refused.errno, "remove that folder: the training starts anew"))
 
     def _warn(self, why: str) -> None:
         text = f"the resume point in {self.folder} {why}; the training starts anew"

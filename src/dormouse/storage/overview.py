@@ -12,6 +12,7 @@ from pathlib import Path
 from dormouse.entry import ENTRIES, MANIFEST, FileFault, examine
 from dormouse.errors import UserError
 from dormouse.execution.estimate import megabytes
+from dormouse.files import remedy_of
 from dormouse.storage.references import Reference, references, runs
 from dormouse.store import DAMAGED, RESUME, SCRATCH, TRASH, Store
 
@@ -228,6 +229,8 @@ class StoreCheck:
         said.append(f"checked {self.whole}: {', '.join(counts)}")
         if self.damaged:
             said.append("  -> a run that needs a damaged entry sets it aside and makes it again")
+        numbers = [fault.refused for hurt in self.unreadable for fault in hurt.faults]
+        said += dict.fromkeys(f"  -> {remedy_of(one, 'remove it: a run makes it again')}" for one in numbers)
         return said
 
 
@@ -242,8 +245,8 @@ def check(store: Store) -> StoreCheck:
     for kind in _kinds(store):
         try:
             entries += (inside := _inside(kind, kind.name))
-        except PermissionError as error:
-            hurt.append(Hurt(kind.name, "", (FileFault("", str(error.strerror), True),)))
+        except OSError as error:
+            hurt.append(Hurt(kind.name, "", (FileFault.of("", error),)))
         else:
             hurt += [Hurt(item.kind, item.key, faults) for item in inside if (faults := _faults(item))]
     unreadable = [one for one in hurt if all(fault.unreadable for fault in one.faults)]

@@ -282,4 +282,4 @@ def _kept(folder: Path) -> ScanRecord | None:
         if error.errno in NO_SUCH_FILE:
             return None
         what = f"{folder / ANSWER} cannot be read: {error.strerror or error}"
-        raise UserError(what, remedy_of(error.errno or 0, REMEDY)) from error
+        raise UserError(what, remedy_of(error.errno, REMEDY)) from error
