@@ -6,11 +6,13 @@ import os
 import signal
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from watching import Told
 from works import break_down, die, fill_disk, join, leave, panic, read_nothing, refuse, swallow, wait, warn
 
+from dormouse.execution import local
 from dormouse.execution.journal import JOURNAL, NO_JOURNAL, Journal, JournalLine, read_journal
 from dormouse.execution.scheduler import DEATHS, _jobs, make_executor, work_through
 from dormouse.execution.stage import Stage
@@ -110,6 +112,23 @@ def test_the_users_own_processes_live_on(tmp_path, busy):
     assert os.environ.get("PYTHONWARNINGS") == before, "nor is the environment of the others another"
     mine.kill()
     mine.join()
+
+
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+@pytest.mark.parametrize("mine", [None, "error"])
+def test_locks_that_a_worker_leaves_behind_are_no_news(monkeypatch, system, mine):
+    """The workers had the word, the tracker that warns of the locks did not: on a Mac each Ctrl-C told of a leak."""
+    monkeypatch.delenv("PYTHONWARNINGS", raising=False)
+    if mine:
+        monkeypatch.setenv("PYTHONWARNINGS", mine)
+    begun = []
+    begin = SimpleNamespace(ensure_running=lambda: begun.append(os.environ.get("PYTHONWARNINGS")))
+    monkeypatch.setattr(local, "resource_tracker", begin)
+    monkeypatch.setattr(local, "forkserver", SimpleNamespace(ensure_running=lambda: None))
+    monkeypatch.setattr(local, "sys", SimpleNamespace(platform=system))
+    local.starts()
+    assert begun == [f"{mine},{local.QUIET}" if mine else local.QUIET]
+    assert os.environ.get("PYTHONWARNINGS") == mine
 
 
 def test_ctrl_c_that_a_library_swallows_stops_the_study_all_the_same(tmp_path):

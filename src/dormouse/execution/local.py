@@ -42,6 +42,8 @@ GRACE = 15.0
 PRELOADED = ("dormouse.pipeline.stages", "dormouse.lm.load", "transformers.models.llama.modeling_llama", "peft")
 """What every stage needs, and what takes seconds to import: once, in the process that workers are forked from."""
 QUIET = "ignore:resource_tracker"
+"""Locks of libraries (tqdm, loky) that a worker leaves behind when it is stopped are cleared up: no news. A process of
+multiprocessing's own says so, the tracker, which goes by the environment in which it is begun."""
 MEMORY_SHARE = 0.75
 """The share of this machine's memory that stages may fill together."""
 
@@ -154,8 +156,7 @@ class Processes:
         reader, writer = self.context.Pipe(duplex=False)
         self.listeners.append(threading.Thread(target=_listen, args=(reader, self.watcher), daemon=True))
         self.listeners[-1].start()
-        # Locks of libraries (tqdm, loky) that a worker leaves behind when it is stopped are cleared up: no news.
-        environment = os.environ | {"PYTHONWARNINGS": ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))}
+        environment = dict(os.environ)
         if self.gpus and device in ("auto", "cuda"):  # of the next worker for one that was killed too
             environment["CUDA_VISIBLE_DEVICES"] = self.gpus[self.begun % len(self.gpus)]
         self.begun += 1
@@ -189,22 +190,33 @@ class Processes:
 def starts() -> BaseContext:
     """How workers are started. On Linux they are forked from a process that has imported torch and has done nothing
     with it: a worker, and one in place of a worker that was killed, is there at once, and they share that memory."""
+    _begin_tracker()
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
-    resource_tracker.ensure_running()
     # What a terminal or a service manager sends to every process must not end this one: it tells when workers end.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, stopping.SIGNALS)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, stopping.SIGNALS)
     try:
         forkserver.ensure_running()
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return context
 
 
 _hidden = threading.Lock()
 """A second study in another thread would put back what this one put there."""
+
+
+def _begin_tracker() -> None:
+    """Begin the tracker of multiprocessing, to which all workers tell their locks, with QUIET."""
+    with _hidden:
+        before = os.environ.get("PYTHONWARNINGS")
+        os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, QUIET]))
+        try:
+            resource_tracker.ensure_running()
+        finally:
+            os.environ.pop("PYTHONWARNINGS") if before is None else os.environ.update(PYTHONWARNINGS=before)
 
 
 @contextmanager
