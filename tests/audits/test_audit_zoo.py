@@ -171,6 +171,9 @@ def test_models_of_the_zoo_are_stages_of_the_store_and_are_made_once(tiny_model,
         assert any("organism" in name for name in said)
         said.clear()
         maker._need([maker._plan(replace(recipe, seed=4))])  # what comes later, as controls do, leaves the first in use
+        again = ZooMaker(maker.store, tmp_path, Watcher(), using, 1)
+        maker_insane(again)
+        again._need([again._plan(replace(recipe, seed=5))])  # as another --seed does, whose zoo lies beside the first
         (bench,) = references(maker.store)
         assert bench.needs > {path.name for path in maker.store.root.glob("entries/*/*")}
         assert runs(bench)

@@ -167,8 +167,9 @@ class ZooMaker:
 
     def _need(self, plans: Sequence[Plan]) -> None:
         """Put down what some of the models need, beside what the others do."""
-        # The first is the first of every half and size: other code or another seed makes another zoo.
-        self.form = self.form or digest(sorted({stage.key for stage in all_stages(plans[:1])}))
+        # Zoos of every seed and size stay beside one another in the folder. Only those of other code do not.
+        always = [self._plan(organism_recipe(0, "development", 0, ZooSize().models))]
+        self.form = self.form or digest(sorted({stage.key for stage in all_stages(always)}))
         needs = {stage.key for stage in all_stages(plans)}
         self.using.enter_context(in_use(self.store, self.out, "zoo", needs, self.form))
 
