@@ -866,8 +866,10 @@ def test_a_place_that_cannot_be_written_to_is_said_before_a_zoo_is_made(asked, t
     with alone_in(asked.out), pytest.raises(UserError, match="another benchmark is being run into"):
         run(asked, Store(tmp_path / "store"), Silent())
     (tmp_path / "afile").write_text("")
-    with pytest.raises(UserError, match="cannot be written to"):
-        run(replace(asked, out=tmp_path / "afile" / "x"), Store(tmp_path / "store"), Silent())
+    (tmp_path / "theirs" / ".lock").mkdir(parents=True)  # as little to be opened as another user's
+    for out in ("afile/x", "theirs"):
+        with pytest.raises(UserError, match="cannot be written to"):
+            run(replace(asked, out=tmp_path / out), Store(tmp_path / "store"), Silent())
 
 
 def test_the_audit_has_a_row_for_each_locator_and_one_for_the_whole(tmp_path):

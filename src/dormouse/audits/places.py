@@ -23,9 +23,11 @@ def make_writable(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
-        raise UserError(
-            f"{out} cannot be written to: {error.strerror or error}", "name another folder with --out"
-        ) from error
+        raise _unwritable(out, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path} cannot be written to: {error.strerror or error}", "name another folder with --out")
 
 
 @contextmanager
@@ -33,9 +35,13 @@ def alone_in(out: Path) -> Iterator[None]:
     """Meanwhile nobody else does this in the folder. Where the file system has no locks, nobody is held off.
 
     Raises:
-        UserError: somebody does.
+        UserError: somebody does, or the folder is another user's.
     """
-    with (out / LOCK).open("a") as file:
+    try:
+        opened = (out / LOCK).open("a")
+    except OSError as error:
+        raise _unwritable(out / LOCK, error) from error
+    with opened as file:
         try:
             locks.flock(file, locks.LOCK_EX | locks.LOCK_NB)
         except BlockingIOError:
