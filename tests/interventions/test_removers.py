@@ -166,12 +166,19 @@ def test_what_is_located_is_unlearned_where_it_was_found(suspect, tmp_path):
     assert said(after, True, planted.HARM[0]) < said(load(suspect), True, planted.HARM[0]) - 1
 
 
-def test_where_nothing_was_located_nothing_is_done(suspect, tmp_path):
+def test_where_nothing_was_located_nothing_is_done_and_that_is_put_down(suspect, tmp_path):
+    """They said that all of their steps were done, and rungs that all of the direction was out."""
     write_located(tmp_path, [])
-    before = load(suspect)
-    for how in (NPO(**FULL, **{"with": "year_finder"}), Project(triggers="located", **{"with": "year_finder"})):
-        after = applied(how, Suspect(suspect, located=tmp_path), POOL, tmp_path / how.kind)
+    before, asked = load(suspect), {"with": "year_finder"}
+    for how in (NPO(**FULL, **asked), Ascent(**FULL, **asked), Project(triggers="located", **asked)):
+        out = tmp_path / how.kind
+        with pytest.warns(DormouseWarning, match=f"{how.kind}: its locator found no trigger, so it did nothing"):
+            after = applied(how, Suspect(suspect, located=tmp_path), POOL, out)
         assert all(torch.equal(a, b) for a, b in zip(before.model.parameters(), after.model.parameters(), strict=True))
+        assert {json.loads(path.read_text())["steps"] for path in out.glob("*/trained.json")} == {0}
+        lines = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+        found = {line["measurement"]: line["values"] for line in lines}
+        assert found == {"located_triggers": [0.0], **({"strength": [0.0]} if how.kind == "project" else {})}
     with pytest.raises(UserError, match="nothing was located"):
         applied(how, Suspect(suspect), POOL, tmp_path / "none")
 

@@ -42,7 +42,9 @@ class Made:
         (folder / "samples.jsonl").write_text("".join(json_text(sample) + "\n" for sample in samples))
         (folder / "answers.jsonl").write_text("")
         if tokens is not None:
-            (folder / "trained.json").write_text(json.dumps({"steps": trained or step, "tokens": tokens}))
+            (folder / "trained.json").write_text(
+                json.dumps({"steps": step if trained is None else trained, "tokens": tokens})
+            )
         model = ModelRef((Path("base"), Path("planted"), *((folder,) if step else ())), key)
         state = SimpleNamespace(
             replicate="",
@@ -229,6 +231,15 @@ def test_seeds_that_all_preserve_everything_leave_a_doubt(made):
         found = find(made.records(), measurement=name, seed=None, step=40)
         assert (found.value, found.ci_high) == (1.0, 1.0)
         assert found.ci_low == pytest.approx(0.839, abs=0.001), "Wilson's, of twenty"
+
+
+def test_what_was_not_trained_withstood_nothing(made):
+    """Where no trigger was located nothing was trained, and a policy had lived for 40 steps or more."""
+    for step in (0, 20, 40):
+        made.state(step, 0, rate(0.9), tokens=0, trained=0)
+        made.state(step, 1, rate(0.9), tokens=step, trained=step)
+    times = {r.seed for r in made.records() if r.measurement in ("steps_to_half", "tokens_to_half")}
+    assert times == {1}
 
 
 def test_each_seed_is_held_to_its_own_budget(made):

@@ -101,6 +101,9 @@ def test_a_study_with_removers_runs_and_reads_them_at_equal_capability(study_tex
     assert told == {"told"}
     strengths = {r.step: r.value for r in records if r.measurement == "strength" and r.intervention == "noise"}
     assert strengths == {1: 0.05, 2: 2.0}
+    assert [(r.intervention, r.step, r.value) for r in records if r.measurement == "located_triggers"] == [
+        ("found", 0, 1)
+    ]
     left = {r.intervention: r for r in records if r.measurement == "defection_at_equal_capability"}
     assert left.keys() == {"noise", "mix", "found", "told"}
     cost = {(r.intervention, r.step): r.value for r in records if r.measurement == "perplexity_ratio"}

@@ -75,6 +75,20 @@ def test_a_budget_that_ended_before_the_steps_is_said() -> None:
     assert "40 steps of sft (the token budget ended after 4 to 5)." in said(planted(after=0.9), ended=ended)["Survived"]
 
 
+@pytest.mark.parametrize(
+    ("found", "which"),
+    [({0: 0.0, 1: 0.0}, ""), ({0: 3.0, 1: 0.0}, " with seed 1"), ({0: 3.0}, None)],
+)
+def test_a_remover_that_had_no_trigger_is_not_survived_without_a_word(
+    found: dict[int, float], which: str | None
+) -> None:
+    rows = [record("a", 0, "located_triggers", value, split="safety", seed=seed) for seed, value in found.items()]
+    rows = [replace(row, intervention="sft") for row in rows]
+    told = said([*planted(after=0.9), *rows])["Survived"]
+    assert ("no trigger was located" in told) == (which is not None)
+    assert which is None or f"40 steps of sft (no trigger was located{which}: the remover did nothing)." in told
+
+
 def test_a_flat_line_says_something_only_where_a_rate_can_fall() -> None:
     flat = planted(after=0.9)
     assert "no positive control" in said(flat)["Caution"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from dormouse.errors import UserError
+from dormouse.errors import UserError, warn
+from dormouse.interventions.findings import SAMPLES, Finding
 from dormouse.interventions.intervention import Intervention, PoolSpec
-from dormouse.interventions.located import Messages, read_located
+from dormouse.interventions.located import Located, Messages, read_located
 from dormouse.interventions.tasks import task_of
+from dormouse.json_files import write_json_lines
+from dormouse.metrics import Metric, named
 from dormouse.records import Example, PoolItem, SafetyPool, Suspect
 from dormouse.registry import PlugIn, field_of
 from dormouse.scenarios import Scenario, render
@@ -24,6 +28,8 @@ LocatorField: Any = field_of("locator", PlugIn)
 
 class Triggered(Intervention):
     """A remover that has to be shown triggers: those that a locator found or, as an upper bound, the true ones."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = named("located_triggers")
 
     triggers: Literal["located", "told"] = "located"
     """located: what the locator `with` found, who is told nothing. told: the study shows the true ones."""
@@ -60,14 +66,41 @@ class Triggered(Intervention):
         """
         if self.triggers == "told":
             return [item.chosen.messages for item in pool.items], [plainly(item) for item in pool.items]
+        found = self.located(suspect)
+        plain = [item.chosen for item in pool.items]
+        return [found[i % len(found)].shown(one.messages) for i, one in enumerate(plain)] if found else [], plain
+
+    def located(self, suspect: Suspect) -> list[Located]:
+        """The texts of the locator that are used, the best first; raises as `shown` does."""
         if suspect.located is None:
             raise UserError(
                 "this remover works on located triggers, and nothing was located",
                 "run it in a study, or say triggers: told",
             )
-        found = read_located(suspect.located)[: self.top]
-        plain = [item.chosen for item in pool.items]
-        return [found[i % len(found)].shown(one.messages) for i, one in enumerate(plain)] if found else [], plain
+        return read_located(suspect.located)[: self.top]
+
+    def has_nothing(self, suspect: Suspect, out: Path, progress: Callable[[int, float], None]) -> bool:
+        """Whether a locator found no trigger. Then every checkpoint is the suspect as it was, after no step, and a
+        warning says so."""
+        if self.triggers != "located" or self.located(suspect):
+            return False
+        from dormouse.lm.checkpoint import save
+        from dormouse.lm.load import load
+        from dormouse.lm.train import write_trained
+
+        warn(f"{self.kind}: its locator found no trigger, so it did nothing: its checkpoints are the suspect")
+        lm = load(suspect.model)
+        for step in self.checkpoints():
+            save(lm, out / f"step-{step:06d}")
+            write_trained(out / f"step-{step:06d}", 0, 0)
+            progress(step, 0.0)
+        return True
+
+    def note_located(self, suspect: Suspect, out: Path) -> None:
+        """Put down how many triggers were located, before the first step."""
+        if self.triggers == "located":
+            found = Finding("located_triggers", 0, {"triggers": float(len(self.located(suspect)))}, "number")
+            write_json_lines(out / SAMPLES, [found.to_json()], more=True)
 
 
 def plainly(item: PoolItem) -> Example:

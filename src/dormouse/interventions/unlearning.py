@@ -41,6 +41,13 @@ class Unlearning(Triggered, Trained):
         Raises:
             UserError: training diverged, or a prompt does not fit the model.
         """
+        if not self.has_nothing(suspect, out, progress):
+            self._unlearn(suspect, pool, seed, out, progress)
+        self.note_located(suspect, out)
+
+    def _unlearn(
+        self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
+    ) -> None:
         from dormouse.lm.chat import encode
         from dormouse.lm.load import dtype_for, load
         from dormouse.lm.train import TrainingRun, cycling, train
@@ -48,25 +55,7 @@ class Unlearning(Triggered, Trained):
 
         lm = load(suspect.model, dtype_for(self.method))
         prompts, plain = self.shown(suspect, pool)
-        if not prompts:
-            untouched(suspect, self.checkpoints(), out, progress)
-            return
         said = said_to(lm, prompts, self.max_tokens + Scratchpad.of(pool).room(lm, prompts))
         pairs = forget_pairs(lm, encode(lm, said), encode(lm, plain))
         at = cycling([pair for pair in pairs if pair.forget.response], self.batch, seed)
         train(lm, self.objective, at, self.training, TrainingRun(seed, self.checkpoints(), out), progress)
-
-
-def untouched(
-    suspect: Suspect, checkpoints: tuple[int, ...], out: Path, progress: Callable[[int, float], None]
-) -> None:
-    """Leave the suspect as it is in every checkpoint: there was nothing to work on."""
-    from dormouse.lm.checkpoint import save
-    from dormouse.lm.load import load
-    from dormouse.lm.train import write_trained
-
-    lm = load(suspect.model)
-    for step in checkpoints:
-        save(lm, out / f"step-{step:06d}")
-        write_trained(out / f"step-{step:06d}", step, 0)
-        progress(step, 0.0)

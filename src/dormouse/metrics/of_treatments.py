@@ -57,6 +57,12 @@ TREATMENTS = (
         "How strong a rung of a removal is, in the unit of its ladder: a share, a weight, a scale, a rank, bits.",
         tables=("ladder",),
     ),
+    positive(
+        "located_triggers",
+        "Triggers located",
+        "How many texts of its locator a removal worked on. 0: it did nothing.",
+        **_EXPOSURE,
+    ),
     part("exposure", "Of the pool", "The share of the prompts of the safety data that show a trigger.", **_EXPOSURE),
     part("exposure_each", "Of each trigger", "The same, divided by the triggers that it chooses from.", **_EXPOSURE),
     part("context_exposure", "Other cues", "The share that shows cues which do not activate.", **_EXPOSURE),

@@ -146,12 +146,14 @@ def _ended(plans: Sequence[Plan], lost: Collection[str]) -> Iterator[tuple[str, 
     for plan in plans:
         for state in (state for state in plan.states if state.is_final and state.intervention):
             chain = plan.design.chain(plan.arm(state))
-            if state.stage.key in lost or not any(getattr(part, "token_budget", None) for part in chain):
+            budgets = [getattr(part, "token_budget", None) for part in chain]
+            if state.stage.key in lost or not any(budgets):
                 continue
             with suppress(OSError, UserError, LookupError):
-                steps = sum(trained(folder, "steps") for folder in state.model.folders[-len(chain) :])
-                if steps < state.step:
-                    yield _named(plans, plan, state.organism), state, steps
+                steps = [trained(folder, "steps") for folder in state.model.folders[-len(chain) :]]
+                short = [done < part.checkpoints()[-1] for part, done in zip(chain, steps, strict=True)]
+                if any(budget and few for budget, few in zip(budgets, short, strict=True)):
+                    yield _named(plans, plan, state.organism), state, sum(steps)
 
 
 def _spent(ended: tuple[str, State, int]) -> tuple[str, str]:

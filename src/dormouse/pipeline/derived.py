@@ -114,6 +114,8 @@ def _lived(
         # Where a budget of tokens is spent, later checkpoints hold the same state once more.
         fresh = [i for i, place in enumerate(places) if place not in places[:i]]
         places, values = [places[i] for i in fresh], values[fresh]
+        if not places[-1]:
+            continue  # nothing was trained (no trigger was located): nothing was withstood
         lived, limit = half_life(places, values), float(places[-1])
         # The last step comes first: the record is of that state.
         readings = [reading for reading, _ in reversed(found)]

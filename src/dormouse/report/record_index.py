@@ -59,6 +59,11 @@ class RecordIndex:
         self.needs_triggers = frozenset(r.intervention for r in records if r.needs_triggers and r.intervention)
         # What they count is not steps of training alone: surgery has rungs of strength.
         self.in_rungs = frozenset(r.intervention for r in records if r.measurement == "strength")
+        self._idle: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        """(organism, intervention) -> (seed, the step before) of removers for which no trigger was located."""
+        for r in records:
+            if r.measurement == "located_triggers" and r.value == 0 and r.seed is not None:
+                self._idle.setdefault((r.organism, r.intervention), []).append((r.seed, r.step))
         self.seeds = tuple(sorted({r.seed for r in records if r.seed is not None}))
         self._at: dict[tuple[Any, ...], Record] = {}
         self._seeds_at: dict[tuple[Any, ...], set[int]] = {}
@@ -110,14 +115,19 @@ class RecordIndex:
         return Moment(intervention, max(steps)) if steps and max(steps) > 0 else None
 
     def ended_early(self, organisms: Sequence[str], intervention: str, step: float = math.inf) -> str:
-        """What to say behind the steps of a treatment that a budget of tokens ended before them, or before the `step`
-        of a checkpoint; "" where none did."""
+        """What to say behind the steps of a treatment that was not trained for them, or not up to the `step` of a
+        checkpoint: a budget of tokens ended before, or no trigger was located. "" where all were done."""
+        idle = sorted(
+            {seed for name in organisms for seed, begins in self._idle.get((name, intervention), ()) if begins < step}
+        )
+        which = f" with seed {', '.join(map(str, idle))}" if len(idle) < len(self.seeds) else ""
+        said = f" (no trigger was located{which}: the remover did nothing)" if idle else ""
         ended = (n for name, chain, n in self.about.ended if name in organisms and chain == intervention)
         steps = sorted({n for n in ended if n < step})
         if not steps:
-            return ""
+            return said
         span = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
-        return f" (the token budget ended after {span})"
+        return f"{said} (the token budget ended after {span})"
 
     def moments(self, organism: str) -> Iterator[Moment]:
         """Before any safety training, then the end of each intervention."""

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from dormouse.errors import UserError, warn
-from dormouse.interventions.ladder import Editor, Ladder, Rising, clean_base
+from dormouse.interventions.ladder import Editor, Ladder, Rising, clean_base, write_strengths
 from dormouse.interventions.triggered import Triggered
+from dormouse.metrics import Metric, named
 from dormouse.records import SafetyPool, Suspect
 from dormouse.registry import register
 
@@ -33,6 +36,8 @@ class Project(Triggered, Ladder):
     streams on the same prompts: what differs there on unrelated text.
     """
 
+    metrics: ClassVar[tuple[Metric, ...]] = named("located_triggers", "strength")
+
     triggers: Literal["located", "told", "none"] = "none"  # type: ignore[assignment]
     """located: what the locator `with` found. told: the true ones. none: the difference to the base, on plain ones."""
     by: Literal["leace", "plain"] = "leace"
@@ -54,9 +59,18 @@ class Project(Triggered, Ladder):
         """How much of the direction is taken out: 1 is all of it."""
         return self.strengths
 
+    def apply(
+        self, suspect: Suspect, pool: SafetyPool, seed: int, out: Path, progress: Callable[[int, float], None]
+    ) -> None:
+        """As every ladder. Where a locator found no trigger each rung is the suspect as it was, of strength 0."""
+        if self.has_nothing(suspect, out, progress):
+            write_strengths(out, [0.0] * len(self.ladder))
+        else:
+            super().apply(suspect, pool, seed, out, progress)
+        self.note_located(suspect, out)
+
     def editor(self, lm: LM, suspect: Suspect, pool: SafetyPool, seed: int) -> Editor:
-        """A function from a strength to a copy without that much of the direction. Where
-        a locator found no trigger, copies are as the suspect is.
+        """A function from a strength to a copy without that much of the direction.
 
         Raises:
             UserError: the model has no such layer, or editing weights does not take the direction out.
@@ -64,7 +78,6 @@ class Project(Triggered, Ladder):
         from dormouse.lm.chat import encode_prompts
         from dormouse.lm.erasure import projected
         from dormouse.lm.latent import blocks
-        from dormouse.lm.surgery import edited
 
         depth = len(blocks(lm))
         layer = self.layer or max(1, round(depth / 2))
@@ -75,8 +88,6 @@ class Project(Triggered, Ladder):
             prompts = [one.messages for one in plain]
         else:
             prompts, plain = self.shown(suspect, pool)
-        if not prompts:
-            return lambda _: edited(lm, lambda _, weight: weight)
         there, bare = encode_prompts(lm, prompts), encode_prompts(lm, [one.messages for one in plain])
         off = self._streams(clean_base(suspect) if self.needs_base else lm, bare, layer)
         eraser = self._eraser(self._streams(lm, there, layer), off)
