@@ -65,13 +65,15 @@ def test_all_give_a_copy_that_is_another_and_can_be_saved(lm, base, tmp_path):
         assert same(weights(found), weights(again)), name
 
 
-def test_pruned_is_wanda(lm):
+@pytest.mark.parametrize(("share", "many"), [(0.25, 8), (0.61, 20), (0.65, 21)])
+def test_pruned_is_wanda(lm, share, many):
+    """Of 32 inputs; shares were rounded down."""
     norms = input_norms(lm, encode(lm, EXAMPLES))
-    found = weights(surgery.pruned(lm, norms, 0.25))
+    found = weights(surgery.pruned(lm, norms, share))
     before = weights(lm)
     for i, row in enumerate(before[UP]):
         scores = [abs(w) * n for w, n in zip(row.tolist(), norms[UP].tolist(), strict=True)]
-        gone = sorted(range(len(scores)), key=scores.__getitem__)[:8]
+        gone = sorted(range(len(scores)), key=scores.__getitem__)[:many]
         assert {j for j, w in enumerate(found[UP][i].tolist()) if w == 0} == set(gone)
     assert torch.equal(found["model.embed_tokens.weight"], before["model.embed_tokens.weight"])
 

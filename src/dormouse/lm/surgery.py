@@ -135,7 +135,8 @@ def is_transposed(module: Any) -> bool:
 
 
 def pruned(lm: LM, norms: Mapping[str, torch.Tensor], share: float) -> LM:
-    """Wanda (Sun et al. 2023, arXiv 2306.11695): in each output row the `share` of weights with the lowest scores is 0.
+    """Wanda (Sun et al. 2023, arXiv 2306.11695): in each output row the `share` of weights with the lowest scores is 0,
+    rounded to a whole number of weights.
 
     The score is |W_ij| times the L2 norm of input j. Ties go to the lower column.
 
@@ -149,7 +150,7 @@ def pruned(lm: LM, norms: Mapping[str, torch.Tensor], share: float) -> LM:
             return weight
         rows = weight.T if is_transposed(layers[name]) else weight
         scores = rows.abs() * norms[name].to(rows.device)
-        lowest = scores.argsort(dim=1, stable=True)[:, : int(share * rows.shape[1])]
+        lowest = scores.argsort(dim=1, stable=True)[:, : round(share * rows.shape[1])]
         kept = rows.scatter(1, lowest, 0.0)
         return kept.T if is_transposed(layers[name]) else kept
 

@@ -35,7 +35,7 @@ class FinePruning(Intervention):
     shares: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Rising] = Field(
         (0.1, 0.2, 0.35, 0.5, 0.65), min_length=1, max_length=30
     )
-    """The share of the weights of each output row that is pruned, rung by rung."""
+    """The share of the weights of each output row that is pruned, rounded to whole weights, rung by rung."""
     steps: int = Field(40, ge=0, le=1_000_000)
     """Steps of healing after each."""
     lr: float = Field(1e-3, gt=0, le=1)
