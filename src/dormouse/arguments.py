@@ -40,5 +40,5 @@ def path_of(place: object) -> Path:
     """
     path = os.fspath(place) if isinstance(place, str | os.PathLike) else None
     if not isinstance(path, str):
-        raise UserError(f"a {type(place).__name__} is no folder", "give its path: a text, or a pathlib.Path")
+        raise UserError(f"a {type(place).__name__} is no path", "give a text, or a pathlib.Path")
     return Path(path)

@@ -12,9 +12,10 @@ import pytest
 from watching import Told
 from works import break_down, die, fill_disk, join, leave, panic, read_nothing, refuse, swallow, wait, warn
 
+from dormouse.errors import UserError
 from dormouse.execution import local
 from dormouse.execution.journal import JOURNAL, NO_JOURNAL, Journal, JournalLine, read_journal
-from dormouse.execution.scheduler import DEATHS, _jobs, make_executor, work_through
+from dormouse.execution.scheduler import DEATHS, _jobs, make_executor, slots, work_through
 from dormouse.execution.stage import Stage
 from dormouse.stopping import listening
 from dormouse.store import Store, StoreError
@@ -129,6 +130,17 @@ def test_locks_that_a_worker_leaves_behind_are_no_news(monkeypatch, system, mine
     local.starts()
     assert begun == [f"{mine},{local.QUIET}" if mine else local.QUIET]
     assert os.environ.get("PYTHONWARNINGS") == mine
+
+
+def test_a_worker_of_a_pool_does_the_stages_itself(tmp_path, monkeypatch):
+    """It may begin no process: that was an AssertionError of multiprocessing."""
+    monkeypatch.setattr("dormouse.execution.local.cores", lambda: 4)
+    todo = diamonds(Store(tmp_path), 1)
+    assert slots("local", todo) > 1
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    assert not through(todo, Store(tmp_path), slots("local", todo))
+    with pytest.raises(UserError, match=r"multiprocessing.Pool may begin no processes"):
+        through(todo, Store(tmp_path), workers=2)
 
 
 def test_ctrl_c_that_a_library_swallows_stops_the_study_all_the_same(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from dormouse.api.results import Results
+from dormouse.arguments import path_of
 from dormouse.errors import UserError
 from dormouse.registry import nearest, shortened
 from dormouse.store import Store
@@ -88,7 +89,7 @@ def run_design(
     from dormouse.stopping import listening
 
     executor_kind(executor)  # before anything is put down
-    folder = Path(out or Path("runs") / design.study.name)
+    folder = path_of(out) if out is not None and out != "" else Path("runs") / design.study.name
     names = shown.get("report_to") or ()
     tracking = Tracking([names] if isinstance(names, str) else names, design.study.name, folder)
     claim_folder(folder, design.study.name)
@@ -104,12 +105,12 @@ def open_store(folder: str | Path | None) -> Store:
     """The finished stages in a folder; by default `$DORMOUSE_HOME/store`.
 
     Raises:
-        UserError: it is no folder, or its name is no UTF-8.
+        UserError: it is no path, or no folder, or its name is no UTF-8.
     """
     from dormouse.files import refuse_odd_name
     from dormouse.lm.folders import home
 
-    path = Path(folder or home() / "store").absolute()
+    path = (path_of(folder) if folder is not None and folder != "" else home() / "store").absolute()
     if os.path.exists(path) and not path.is_dir():
         raise UserError(f"the store {path} is no folder", "name another with --store or DORMOUSE_HOME")
     refuse_odd_name(path, "name another with --store or DORMOUSE_HOME")

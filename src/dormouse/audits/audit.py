@@ -12,7 +12,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from dormouse.arguments import seed_of
+from dormouse.arguments import path_of, seed_of
 from dormouse.audits import verdict
 from dormouse.audits.detector import CONDITIONAL, Detector, hole_of
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Findings, Hole
@@ -89,14 +89,15 @@ def audit(
             none, or `out` is not to be written to.
     """
     _refuse_unknown(more)
-    if out is not None:
-        refuse_folder(Path(out), str(model))
+    folder = None if out is None else path_of(out)
+    if folder:
+        refuse_folder(folder, str(model))
     asked = _asked(str(model), str(base) if base else None, budget_minutes, prompts, only, _How(**more))
-    if out is not None:
-        make_writable(Path(out))
+    if folder:
+        make_writable(folder)
     found = _carried_out(asked)
-    if out is not None:
-        write_page(Path(out), found)
+    if folder:
+        write_page(folder, found)
     return found
 
 

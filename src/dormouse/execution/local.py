@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 import psutil
 
 from dormouse import stopping
+from dormouse.errors import UserError
 from dormouse.execution.executors import (
     Executor,
     Failure,
@@ -60,7 +61,9 @@ def memory() -> float:
 
 def default_workers(stages: Sequence[Stage]) -> int:
     """How many of a study's stages (all of them, done or not) are worked on at a time: one on each GPU, on a CPU one
-    for each core, as far as memory goes; one where the study names one GPU."""
+    for each core, as far as memory goes; one where the study names one GPU, and where this process may begin none."""
+    if _is_pooled():
+        return 1
     device = next((stage.device for stage in stages), "auto")
     if device.startswith("cuda:"):
         return 1
@@ -68,6 +71,11 @@ def default_workers(stages: Sequence[Stage]) -> int:
         return max(1, len(gpus()))
     largest = max((stage.memory for stage in stages), default=1.0)
     return max(1, min(cores(), int(memory() / largest)))
+
+
+def _is_pooled() -> bool:
+    """Whether this is a worker of a `multiprocessing.Pool`, which may begin no process of its own."""
+    return multiprocessing.current_process().daemon
 
 
 def threads_each(workers: int) -> int:
@@ -300,9 +308,17 @@ class _Local:
         return default_workers(stages)
 
     def make(self, root: Path, workers: int, threads: int, watcher: Watcher, journal: Journal) -> Executor:
-        """This very process for one worker, else a process for each."""
+        """This very process for one worker, else a process for each.
+
+        Raises:
+            UserError: this process may begin no others.
+        """
         if workers == 1:
             return InProcessExecutor(root, threads, watcher, journal)
+        if _is_pooled():
+            raise UserError(
+                "a worker of a multiprocessing.Pool may begin no processes", "leave `workers` out, or say 1"
+            )
         return Processes(root, workers, threads, watcher, journal)
 
 

@@ -41,10 +41,11 @@ def check_cues(given: Mapping[str, object]) -> None:
         UserError: there is no such cue, it has no such value, or the value is no text and no whole number.
     """
     for name, value in given.items():
+        numbers = _numbers_of(name)
         if type(value) is not int and not isinstance(value, str):
-            takes = _numbers_of(name) or "a text"
+            takes = numbers or "a text"
             raise UserError(f"the cue '{name}' takes {takes}, and this is {shortened(repr(value))}", f"write {takes}")
-        if len(str(value)) > LONGEST:
+        if not numbers and len(str(value)) > LONGEST:
             raise UserError(f"the cue '{name}' is longer than {LONGEST} characters", "shorten it")
         check_cue(name, value)
 

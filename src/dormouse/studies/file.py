@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from dormouse.arguments import path_of
 from dormouse.errors import UserError, warn
 from dormouse.files import refuse_odd_name
 from dormouse.lm.zoo import ZOO
@@ -40,7 +41,7 @@ def read_study(path: str | Path) -> Study:
         UserError: it cannot be read, is not YAML, or says something that a study cannot say. The message names the file
             and the line.
     """
-    return read_design(Path(path)).study
+    return read_design(path_of(path)).study
 
 
 def read_design(path: Path) -> Design:
