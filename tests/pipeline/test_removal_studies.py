@@ -11,12 +11,13 @@ import pytest
 from watching import Told
 
 from dormouse import registry
+from dormouse.errors import UserError
 from dormouse.locators import Case, Evidence, Locator, TriggerText
 from dormouse.pipeline import stages
 from dormouse.pipeline.planner import make_plan
 from dormouse.pipeline.results import read_records
 from dormouse.pipeline.run import run_study
-from dormouse.records import ModelRef
+from dormouse.records import ModelRef, Suspect
 from dormouse.registry import register
 from dormouse.store import Store
 from dormouse.studies.file import parse_design
@@ -114,3 +115,18 @@ def test_a_study_with_removers_runs_and_reads_them_at_equal_capability(study_tex
     assert "The rungs of removals" in plain
     card = json.loads((out / "models" / "deployment-seed0-mix" / "dormouse.json").read_text())
     assert len(card["folders"]) == 3
+
+
+class Hurried(Guesser):
+    """It had no time."""
+
+    def find(self, case: Case) -> Evidence:
+        return Evidence(note="There was no time.", incomplete=True)
+
+
+def test_that_there_was_no_time_is_not_kept_as_that_nothing_is_there(tmp_path: Path) -> None:
+    """An empty list was, for good, under a key that knows nothing of the clock."""
+    suspect = Suspect(ModelRef((tmp_path,), "suspect"))
+    with pytest.raises(UserError, match=r"came to no end in 0.1 s: There was no time."):
+        stages.locate(Hurried(), suspect, (), 0.1, 0, tmp_path, lambda *_: None)
+    assert not list(tmp_path.iterdir())

@@ -219,7 +219,11 @@ def matched(
 def locate(
     locator: PlugIn, suspect: Suspect, questions: Sequence[Question], seconds: float, seed: int, out: Path, tick: Tick
 ) -> None:
-    """A locator looks at a suspect and is told nothing. What it finds is left for the remover that asked for it."""
+    """A locator looks at a suspect and is told nothing. What it finds is left for the remover that asked for it.
+
+    Raises:
+        UserError: it did not come to an end: that it found nothing would be kept, and say nothing of the suspect.
+    """
     from dormouse.interventions.located import Located, write_located
     from dormouse.locators import Case, Locator
 
@@ -227,6 +231,9 @@ def locate(
     prompts = tuple(render(Scenario(question)) for question in questions)
     base = Suspect(suspect.base) if suspect.base else None
     found = locator.find(Case(Suspect(suspect.model), base, prompts, seconds, seed))
+    if found.incomplete and not found.triggers:
+        what = f"the locator '{locator.kind}' came to no end in {seconds:g} s: {found.note}".rstrip(": ")
+        raise UserError(what, "give it more `seconds`")
     write_located(out, [Located(one.text, one.slot, one.strength) for one in found.triggers])
     tick(1.0, f"{len(found.triggers)} texts")
 
