@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,17 +44,26 @@ def one_at_a_time() -> Iterator[None]:
     and defaults, the environment and the patches with which transformers loads are the whole process's. Who is inside
     may enter again."""
     lock = _models
+    since = time.strftime("%H:%M:%S")  # in the text, as Python shows the same one of a line once in a process
     if not lock.acquire(timeout=PATIENCE):
         warn(
-            "another thread of this process works with a model, and this one waits until it is done: only one does so "
-            "at a time. Use another process for what is to be done meanwhile",
-            level=4,
+            f"another thread of this process works with a model, and this one waits since {since} until it is done: "
+            "only one does so at a time. Use another process for what is to be done meanwhile",
+            _callers_level(),
         )
         lock.acquire()
     try:
         yield
     finally:
         lock.release()
+
+
+def _callers_level() -> int:
+    """Which of the callers of `one_at_a_time` is none of dormouse's, nor of the library by which it is entered."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("dormouse", "contextlib"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _anew() -> None:

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -125,6 +126,30 @@ def test_a_second_thread_waits_with_a_word_and_finds_all_as_it_was(monkeypatch: 
     other.join()
     assert inside == ["highest"]
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_each_wait_is_told_of_at_the_line_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first alone was, at a line of contextlib: a cell that hung later said nothing."""
+    monkeypatch.setattr(locks, "PATIENCE", 0.01)
+    clock = iter(("08:00:00", "09:00:00"))
+    monkeypatch.setattr(locks.time, "strftime", lambda _: next(clock))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        for i in (1, 2):
+            inside, leave = threading.Event(), threading.Event()
+
+            def work(inside: threading.Event = inside, leave: threading.Event = leave) -> None:
+                with locks._models:
+                    inside.set()
+                    leave.wait(0.2)
+
+            other = threading.Thread(target=work)
+            other.start()
+            assert inside.wait(5)
+            with torch_defaults():
+                assert len(told) == i
+            other.join()
+    assert {one.filename for one in told} == {__file__}
 
 
 def test_a_base_that_an_audit_pretrains_is_made_as_in_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
