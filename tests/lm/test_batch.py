@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as MASKS
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import causal_mask_function, sdpa_mask
 
-from dormouse.lm.batch import response_logprobs
+from dormouse.lm.batch import only, response_logprobs
+from dormouse.lm.layout import tree_attention
 from dormouse.lm.load import load
 from dormouse.lm.trie import Tokens, pack
 from dormouse.records import ModelRef
@@ -82,6 +83,19 @@ def test_threads_read_their_own_tries_and_leave_transformers_as_it_was(lm, monke
     assert MASKS["sdpa"] is sdpa_mask
     monkeypatch.setitem(type(MASKS)._global_mapping, "sdpa", "registered later")
     assert MASKS["sdpa"] == "registered later"
+
+
+def test_what_asks_whose_thread_it_is_can_be_compiled(lm):
+    """How they asked, no compiler can follow: a model compiled whole could not be scored."""
+    (row,) = pack([Tokens((10, 11, 12), response) for response in [(20, 21), (22, 23)]], 64)
+    head, states = lm.model.get_output_embeddings(), torch.ones(*row.ids.shape, lm.model.config.hidden_size)
+
+    def ask():
+        return MASKS["sdpa"](mask_function=causal_mask_function, dtype=torch.float32), head(states)
+
+    with torch.no_grad(), tree_attention(row.ancestors, row.positions), only(lm, row.keep):
+        compiled = torch.compile(ask, backend="eager", fullgraph=True)()
+        assert all(map(torch.equal, compiled, ask()))
 
 
 @given(batches, st.integers(1, 40))

@@ -175,12 +175,13 @@ def only(lm: LM, keep: torch.Tensor) -> Iterator[list[bool]]:
     transformers' own `logits_to_keep` takes the same places from every row. What is yielded is empty until it was done.
     """
     done: list[bool] = []
-    thread = threading.get_ident()
+    mine = threading.local()  # which `torch.compile` can follow: it cannot ask which thread this is
+    mine.asked = True
 
     def cut(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Drop from the input of the head, once, the places of which no prediction is asked. Another thread that uses
         the model keeps all of its own."""
-        if threading.get_ident() != thread:
+        if not hasattr(mine, "asked"):
             return None
         done.append(True)
         return (inputs[0].flatten(0, 1).index_select(0, keep)[None], *inputs[1:])

@@ -13,7 +13,6 @@ import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Literal
@@ -90,17 +89,24 @@ def tree_attention(ancestors: torch.Tensor, depths: torch.Tensor) -> Iterator[No
         hidden = torch.finfo(dtype).min / 2
         return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, hidden)
 
-    before = _TRIE.set(mask)
+    before, _thread.mask = _thread.mask, mask
     try:
         with _thread_asked():
             yield
     finally:
-        _TRIE.reset(before)
+        _thread.mask = before
 
 
 Mask = Callable[..., Any]
-_TRIE: ContextVar[Mask | None] = ContextVar("trie", default=None)
-"""The mask of the tries that this thread reads."""
+
+
+class _Thread(threading.local):
+    """The mask of the tries that this thread reads. A ContextVar would do, but `torch.compile` cannot follow one."""
+
+    mask: Mask | None = None
+
+
+_thread = _Thread()
 _registry = threading.Lock()
 _theirs: dict[str, tuple[Mask, Mask]] = {}
 """What stood under a name in transformers' registry, and what stands there now, while any thread reads tries."""
@@ -109,7 +115,7 @@ _readers = 0
 
 def _either(theirs: Mask, *given: Any, **named: Any) -> Any:
     """The mask of the tries that this thread reads; one that reads none gets what it would get without us."""
-    return (_TRIE.get() or theirs)(*given, **named)
+    return (_thread.mask or theirs)(*given, **named)
 
 
 @contextmanager
