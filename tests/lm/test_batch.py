@@ -81,8 +81,13 @@ def test_threads_read_their_own_tries_and_leave_transformers_as_it_was(lm, monke
         found = list(pool.map(lambda job: job(), jobs))
     assert all(map(torch.equal, found, alone))
     assert MASKS["sdpa"] is sdpa_mask
-    monkeypatch.setitem(type(MASKS)._global_mapping, "sdpa", "registered later")
-    assert MASKS["sdpa"] == "registered later"
+    with tree_attention(one.ancestors, one.positions):
+        monkeypatch.setitem(type(MASKS)._global_mapping, "sdpa", "registered meanwhile")
+    assert MASKS["sdpa"] == "registered meanwhile"
+    monkeypatch.setitem(MASKS._local_mapping, "sdpa", "set over it")
+    with tree_attention(one.ancestors, one.positions):
+        pass
+    assert MASKS["sdpa"] == "set over it"
 
 
 def test_what_asks_whose_thread_it_is_can_be_compiled(lm):

@@ -10,6 +10,7 @@ position biases that count places, and models that make their masks themselves.
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,9 +109,11 @@ class _Thread(threading.local):
 
 _thread = _Thread()
 _registry = threading.Lock()
-_theirs: dict[str, tuple[Mask, Mask]] = {}
-"""What stood under a name in transformers' registry, and what stands there now, while any thread reads tries."""
-_readers = 0
+_placed: dict[str, tuple[Mask | None, Mask]] = {}
+"""What was set under a name in transformers' registry over what is registered, if anything, and what is set there now,
+while any thread reads tries."""
+_readers: list[int] = []
+"""The threads that do, each as often as it began."""
 
 
 def _either(theirs: Mask, *given: Any, **named: Any) -> Any:
@@ -122,21 +125,42 @@ def _either(theirs: Mask, *given: Any, **named: Any) -> Any:
 def _thread_asked() -> Iterator[None]:
     """Meanwhile the mask functions of transformers, which all threads share, ask whose thread it is. The first reader
     puts them there, and the last one takes them away: a thread that put back what it found would put back another's."""
-    global _readers
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as MASKS
 
     with _registry:
-        _readers += 1
-        for name in ("sdpa", "eager") if _readers == 1 else ():
-            _theirs[name] = MASKS[name], partial(_either, MASKS[name])
-            MASKS[name] = _theirs[name][1]
+        for name in () if _readers else ("sdpa", "eager"):
+            _placed[name] = MASKS._local_mapping.get(name), partial(_either, MASKS[name])
+            MASKS[name] = _placed[name][1]
+        _readers.append(threading.get_ident())
     try:
         yield
     finally:
         with _registry:
-            _readers -= 1
-            for name, (theirs, ours) in () if _readers else _theirs.items():
-                if MASKS[name] is ours:  # else somebody has put his own there meanwhile
-                    del MASKS[name]  # it stands over what `register` sets
-                    if MASKS[name] is not theirs:
-                        MASKS[name] = theirs
+            _readers.remove(threading.get_ident())
+            _put_back(MASKS)
+
+
+def _put_back(masks: Any) -> None:
+    """Leave the registry as it was found, once nobody reads."""
+    for name in () if _readers else list(_placed):
+        before, ours = _placed.pop(name)
+        if masks[name] is not ours:  # somebody has put his own there meanwhile
+            continue
+        if before:
+            masks[name] = before
+        else:
+            del masks[name]  # it stands over what is registered, perhaps by now only
+
+
+def _forked() -> None:
+    """The other readers are not there to leave."""
+    global _registry
+    _registry = threading.Lock()
+    _readers[:] = [thread for thread in _readers if thread == threading.get_ident()]
+    if _placed:
+        from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as MASKS
+
+        _put_back(MASKS)
+
+
+os.register_at_fork(after_in_child=_forked)
