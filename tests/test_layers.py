@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "renamed": {"errors"},
     "registry": {"errors", "files", "records", "json_files", "renamed"},
     "rows": {"errors", "registry", "files"},
-    "sources": {"packages", "syntax", "files_read", "plugin_code", "live_code", "kept_code"},
+    "sources": {"locks", "packages", "syntax", "files_read", "plugin_code", "live_code", "kept_code"},
     "kept_code": {"files", "syntax"},
     "plugin_code": {"errors", "packages", "syntax", "files_read"},
     "live_code": {"errors", "files_read", "live_values", "syntax"},

@@ -24,7 +24,7 @@ except ImportError as missing:  # Windows
         "this system has no POSIX file locks, on which the store stands", "run dormouse on Linux or macOS, or in WSL 2"
     ) from missing
 
-__all__ = ["ABSENT", "LOCK_EX", "LOCK_NB", "LOCK_SH", "REMEDY", "flock", "one_at_a_time"]
+__all__ = ["ABSENT", "LOCK_EX", "LOCK_NB", "LOCK_SH", "REMEDY", "ThreadLock", "flock", "one_at_a_time"]
 
 ABSENT = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a file system says that has no locks."""
@@ -35,7 +35,35 @@ REMEDY = (
 
 PATIENCE = 30.0
 """Seconds that a thread waits for another without a word."""
-_models = threading.RLock()
+
+
+class ThreadLock:
+    """Of all threads of this process one is inside, and may enter again. For the globals of modules: it lives as
+    long as the process, and in a fork the thread that was inside may not be there to leave."""
+
+    def __init__(self) -> None:
+        self._anew()
+        os.register_at_fork(after_in_child=self._left)
+
+    def _anew(self) -> None:
+        lock = threading.RLock()
+        self.acquire, self.release = lock.acquire, lock.release
+
+    def _left(self) -> None:
+        """Who can enter now was inside itself, or nobody was."""
+        if self.acquire(blocking=False):
+            self.release()
+        else:
+            self._anew()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+_models = ThreadLock()
 
 
 @contextmanager
@@ -64,12 +92,3 @@ def _callers_level() -> int:
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("dormouse", "contextlib"):
         frame, level = frame.f_back, level + 1
     return level
-
-
-def _anew() -> None:
-    """In a fork the thread that was inside may not be there to leave."""
-    global _models
-    _models = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_anew)

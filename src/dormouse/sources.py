@@ -13,7 +13,6 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,6 +23,7 @@ from dormouse import packages, plugin_code
 from dormouse.files_read import named_elsewhere, read_by
 from dormouse.kept_code import Reached, keep, recall
 from dormouse.live_code import MAIN, found_by_name, live, main_modules
+from dormouse.locks import ThreadLock
 from dormouse.packages import OWN, _data, _digest, _file, _versions
 from dormouse.plugin_code import anything_beside, follows, part, whole
 from dormouse.syntax import Symbol, attributes_of, global_names, imported, plain, read_source, text_of, without_words
@@ -36,7 +36,7 @@ class Code(TypedDict):
     libraries: Mapping[str, str]
 
 
-_reading = threading.RLock()
+_reading = ThreadLock()
 """One thread at a time takes code apart: another would forget what this one has read of it, and Python's own parser
 fails where two are inside (SystemError, up to 3.11.7 and 3.12.0)."""
 

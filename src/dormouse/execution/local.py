@@ -37,6 +37,7 @@ from dormouse.execution.executors import (
 )
 from dormouse.execution.journal import Journal
 from dormouse.execution.stage import Stage
+from dormouse.locks import ThreadLock
 
 GRACE = 15.0
 """Seconds that workers have to stop by themselves."""
@@ -212,7 +213,7 @@ def starts() -> BaseContext:
     return context
 
 
-_hidden = threading.Lock()
+_hidden = ThreadLock()
 """A second study in another thread would put back what this one put there."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from dormouse.locks import ThreadLock
 from dormouse.report.end_labels import end_labels
 from dormouse.report.figure_style import GREY, Legend, Line, Panel
 from dormouse.report.overlap import covered, stroke
@@ -45,7 +45,7 @@ _TICK = 6
 """Tick labels longer than this are turned."""
 
 
-DRAWING = threading.Lock()
+DRAWING = ThreadLock()
 """matplotlib's settings are of the whole process: two threads that change them for a while leave one's behind."""
 
 
