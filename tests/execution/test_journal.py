@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from watching import Told
 from works import refuse
 
 from dormouse.cli import main
+from dormouse.execution.births import birth, holding, is_held
 from dormouse.execution.executors import build
 from dormouse.execution.journal import (
     JOURNAL,
@@ -233,8 +235,21 @@ def test_a_process_that_has_a_number_now_is_not_the_one_that_had_it(tmp_path: Pa
     (mine,) = read_journal(tmp_path / JOURNAL)
     assert mine.born
     assert alive(mine)
-    assert not alive(replace(mine, pid=os.getppid()))  # that of 1 is not told everywhere
+    assert alive(replace(mine, pid=1)) == (not birth(1)), "it is not told everywhere"
     assert not alive(replace(mine, born=f"{mine.born}0"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
+def test_a_container_that_has_the_machines_name_lives_as_long_as_it_holds_the_journal(tmp_path: Path) -> None:
+    """A run in one was "stopped", its process "gone", where `status` was asked outside; that of a container that was
+    begun again ran for ever."""
+    Journal(tmp_path / JOURNAL).write("started", stage("a"))
+    (mine,) = read_journal(tmp_path / JOURNAL)
+    there = replace(mine, pid=2**22 + 1, born=f"pid:[1]/{mine.born.partition('/')[2]}")
+    with holding(tmp_path / JOURNAL):
+        assert alive(there, tmp_path / JOURNAL)
+    assert not alive(there, tmp_path / JOURNAL)
+    assert alive(there, tmp_path / "none"), "nobody can tell"
 
 
 def test_broken_lines_and_foreign_ones_are_left_out(tmp_path: Path) -> None:
@@ -354,14 +369,21 @@ class Ran:
     out: Path
     store: Store
     text: str
+    held: set[bool | None]
+    """Whether somebody was about the journal, as each stage began."""
 
 
 @pytest.fixture(scope="module")
 def ran(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     at = tmp_path_factory.mktemp("ran")
     text = STUDY.format(first=tiny_model, second=shutil.copytree(tiny_model, at / "other"))
-    found = Ran(at / "out", Store(at / "store"), text)
-    run_study(parse_design(text), text, found.out, found.store, Told(), 1)
+    found = Ran(at / "out", Store(at / "store"), text, set())
+
+    class Looking(Told):
+        def stage(self, name: str) -> None:
+            found.held.add(is_held(found.out / JOURNAL))
+
+    run_study(parse_design(text), text, found.out, found.store, Looking(), 1)
     return found
 
 
@@ -381,6 +403,7 @@ def test_a_study_on_two_models_has_records_of_both(ran: Ran) -> None:
 def test_its_journal_is_a_finished_one(ran: Ran) -> None:
     found = status(ran.out)
     assert found.ended
+    assert (ran.held, is_held(ran.out / JOURNAL)) == ({True}, False)
     assert not found.running
     assert dict(found.done) == dict(found.todo)
     assert sum(found.todo.values()) == len(list(ran.store.root.glob("entries/*/*"))) - 1, "all but the results"

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dormouse.errors import UserError, utf8, with_type
-from dormouse.execution.births import birth, own_birth
+from dormouse.execution.births import birth, has_other_numbers, is_held, own_birth
 from dormouse.execution.estimate import NO_TIME, Span, counted, duration
 from dormouse.execution.stage import Stage
 from dormouse.files import read_whole
@@ -132,10 +133,16 @@ def read_journal(path: Path) -> list[PlannedLine | JournalLine]:
     return lines
 
 
-def alive(line: PlannedLine | JournalLine) -> bool:
-    """Whether the process that wrote a line lives. Of one on another machine it is taken to."""
+Lives = Callable[[PlannedLine | JournalLine], bool]
+
+
+def alive(line: PlannedLine | JournalLine, journal: Path | None = None) -> bool:
+    """Whether the process that wrote a line lives. Of one on another machine it is taken to, and of one in another
+    container as long as somebody holds the journal."""
     if line.host != platform.node():
         return True
+    if line.born and has_other_numbers(line.born):
+        return journal is None or is_held(journal) is not False
     try:
         os.kill(line.pid, 0)
     except ProcessLookupError:
@@ -225,9 +232,7 @@ class Status:
         return said
 
 
-def status(
-    folder: Path, now: float | None = None, lives: Callable[[PlannedLine | JournalLine], bool] = alive
-) -> Status:
+def status(folder: Path, now: float | None = None, lives: Lives | None = None) -> Status:
     """How the study whose results go to a folder stands, by its journal.
 
     Raises:
@@ -238,17 +243,14 @@ def status(
     if begun is None:
         raise UserError(f"the journal in {folder} says nothing", "run the study again")
     try:
-        return _status(lines, begun, time.time() if now is None else now, lives)
+        return _status(
+            lines, begun, time.time() if now is None else now, lives or partial(alive, journal=folder / JOURNAL)
+        )
     except OverflowError as error:
         raise UserError(f"{folder / JOURNAL} is damaged: {error}", REMOVE) from error
 
 
-def _status(
-    lines: Sequence[PlannedLine | JournalLine],
-    begun: int,
-    now: float,
-    lives: Callable[[PlannedLine | JournalLine], bool],
-) -> Status:
+def _status(lines: Sequence[PlannedLine | JournalLine], begun: int, now: float, lives: Lives) -> Status:
     """`begun`: the line with which the last process began."""
     plan = lines[begun]
     assert isinstance(plan, PlannedLine)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dormouse.errors import UserError
+from dormouse.execution.births import holding
 from dormouse.execution.estimate import History, forecast
 from dormouse.execution.executors import Watcher, homeless
 from dormouse.execution.journal import JOURNAL, Journal, why
@@ -116,22 +117,23 @@ def _run(
     begin(plans, text, out, store)
     workers = workers or _workers(executor, plans, todo)
     lost: dict[str, UserError] = {}
-    journal.write("planned", None, **_planned(plans, todo, store, workers))
-    try:
-        if todo:
-            doer = make_executor(executor, store, workers, watcher, journal)
-            lost = work_through(todo, store, doer, watcher, journal)
-        if not all(reading.stage.key in lost for plan in plans for reading in plan.readings):
-            results = make_results(plans, store, lost)
-            goes_on = not lost and looked(plans[0].design, read_answered(results.folder), out, watcher)
-            if not goes_on or todo:
-                write_out(plans, text, out, store, results, watcher, lost)
-        if lost:
-            raise _incomplete(lost, todo)
-    except BaseException as error:
-        journal.write("ended", error=why(error))
-        raise
-    journal.write("ended")
+    with holding(out / JOURNAL):
+        journal.write("planned", None, **_planned(plans, todo, store, workers))
+        try:
+            if todo:
+                doer = make_executor(executor, store, workers, watcher, journal)
+                lost = work_through(todo, store, doer, watcher, journal)
+            if not all(reading.stage.key in lost for plan in plans for reading in plan.readings):
+                results = make_results(plans, store, lost)
+                goes_on = not lost and looked(plans[0].design, read_answered(results.folder), out, watcher)
+                if not goes_on or todo:
+                    write_out(plans, text, out, store, results, watcher, lost)
+            if lost:
+                raise _incomplete(lost, todo)
+        except BaseException as error:
+            journal.write("ended", error=why(error))
+            raise
+        journal.write("ended")
     return goes_on
 
 
