@@ -23,11 +23,9 @@ def make_writable(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
-        raise _unwritable(out, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path} cannot be written to: {error.strerror or error}", "name another folder with --out")
+        raise UserError(
+            f"{out} cannot be written to: {error.strerror or error}", "name another folder with --out"
+        ) from error
 
 
 @contextmanager
@@ -40,7 +38,8 @@ def alone_in(out: Path) -> Iterator[None]:
     try:
         opened = (out / LOCK).open("a")
     except OSError as error:
-        raise _unwritable(out / LOCK, error) from error
+        what = f"{out / LOCK} cannot be written to: {error.strerror}"
+        raise UserError(what, "name another folder with --out") from error
     with opened as file:
         try:
             locks.flock(file, locks.LOCK_EX | locks.LOCK_NB)
