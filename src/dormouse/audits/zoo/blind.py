@@ -124,14 +124,14 @@ def write_blind(zoo: Zoo, folder: Path) -> BlindZoo:
             name = files.suspect(model.model, base, taken)
         suspects[name] = replace(model.truth, base=base)
         names.add(name)
-    sums = before.sums | files.sums
+    sums = {**before.sums, **files.sums}
     kept = {*map(blind.suspect, suspects), *(blind.base(one.base) for one in suspects.values())}
     for left in (*(folder / SUSPECTS).iterdir(), *(folder / BASES).iterdir()):
         if left not in kept:
             shutil.rmtree(left, ignore_errors=True)
             sums.pop(str(left.relative_to(folder)), None)
-    whole = ZooTruth(CANARY, dict(sorted(suspects.items())), tuple(missed), dict(sorted(sums.items())))
-    write_sealed(blind.truth_file, CANARY, whole, mode=0o600)
+    now = ZooTruth(CANARY, dict(sorted(suspects.items())), tuple(missed), dict(sorted(sums.items())))
+    write_sealed(blind.truth_file, CANARY, now, mode=0o600)
     return BlindZoo(folder, frozenset(names))
 
 
