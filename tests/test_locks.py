@@ -22,8 +22,8 @@ def reads() -> AbstractContextManager[None]:
 
 PLACES = {
     "models": locks.one_at_a_time,
-    "code": lambda: sources._reading,
-    "figures": lambda: static.DRAWING,
+    "code": lambda: sources._reading.lock,
+    "figures": lambda: static.DRAWING.lock,
     "workers": local._main_left_out,
     "masks": reads,
 }
@@ -55,11 +55,11 @@ def test_a_fork_does_not_wait_for_a_thread_that_is_not_there(place: Callable[[],
 
 
 def test_who_forks_while_it_is_inside_leaves_in_the_fork_too() -> None:
-    lock = locks.ThreadLock()
-    with lock, reads():
+    made = locks.ThreadLock()
+    with made.lock, reads():
         child = os.fork()
     if not child:
-        other = threading.Thread(target=lock.acquire, daemon=True)
+        other = threading.Thread(target=made.lock.acquire, daemon=True)
         other.start()
         other.join(5)
         os._exit(int(other.is_alive()))

@@ -38,29 +38,15 @@ PATIENCE = 30.0
 
 
 class ThreadLock:
-    """Of all threads of this process one is inside, and may enter again. For the globals of modules: it lives as
-    long as the process, and in a fork the thread that was inside may not be there to leave."""
+    """A `lock` for a global of a module: of all threads of this process one is inside, and may enter again. In a fork
+    it is another one: the thread that was inside may not be there to leave."""
 
     def __init__(self) -> None:
         self._anew()
-        os.register_at_fork(after_in_child=self._left)
+        os.register_at_fork(after_in_child=self._anew)
 
     def _anew(self) -> None:
-        lock = threading.RLock()
-        self.acquire, self.release = lock.acquire, lock.release
-
-    def _left(self) -> None:
-        """Who can enter now was inside itself, or nobody was."""
-        if self.acquire(blocking=False):
-            self.release()
-        else:
-            self._anew()
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
+        self.lock = threading.RLock()
 
 
 _models = ThreadLock()
@@ -71,7 +57,7 @@ def one_at_a_time() -> Iterator[None]:
     """Of all threads of this process one is inside: where a model is loaded, asked or trained. torch's random numbers
     and defaults, the environment and the patches with which transformers loads are the whole process's. Who is inside
     may enter again."""
-    lock = _models
+    lock = _models.lock
     since = time.strftime("%H:%M:%S")  # in the text, as Python shows the same one of a line once in a process
     if not lock.acquire(timeout=PATIENCE):
         warn(

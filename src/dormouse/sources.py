@@ -47,7 +47,7 @@ def code_of(*roots: Any) -> Code:
     Raises:
         UserError: the source of one cannot be read (it was typed into a console that keeps none).
     """
-    with _reading:
+    with _reading.lock:
         return _code_of(*roots)
 
 
@@ -321,7 +321,7 @@ def _sort(node: ast.AST, module: _Module) -> None:
 
 def forget() -> None:
     """Read all code anew, and the values that it reads: they may have changed."""
-    with _reading:
+    with _reading.lock:
         for room in (packages, plugin_code, sys.modules[__name__]):
             for function in vars(room).values():
                 if hasattr(function, "cache_clear"):

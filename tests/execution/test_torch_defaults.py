@@ -139,7 +139,7 @@ def test_each_wait_is_told_of_at_the_line_that_waits(monkeypatch: pytest.MonkeyP
             inside, leave = threading.Event(), threading.Event()
 
             def work(inside: threading.Event = inside, leave: threading.Event = leave) -> None:
-                with locks._models:
+                with locks._models.lock:
                     inside.set()
                     leave.wait(0.2)
 

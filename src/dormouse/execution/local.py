@@ -233,7 +233,7 @@ def _main_left_out() -> Iterator[None]:
     """Begin processes that do not run this program's main module once more, as multiprocessing has them do: a script
     that runs a study at its top level, as short ones do, would begin another one in each, and what it defines would
     be as the file has it, not as it is by now: see `homeless`."""
-    with _hidden:
+    with _hidden.lock:
         main = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")
         try:

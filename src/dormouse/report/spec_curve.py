@@ -160,7 +160,7 @@ def draw(path: Path, one: Answered, style: dict[str, object], dpi: int) -> None:
     below = rows(one)
     top, bottom = 1.9, 0.17 * len(below) + 0.15
     width = min(10.0, max(4.6, 2.0 + 0.14 * len(one.curve)))
-    with DRAWING, styles.context(["default", style]), warnings.catch_warnings():
+    with DRAWING.lock, styles.context(["default", style]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         made = Figure(figsize=(width, top + bottom + 0.5), dpi=dpi, layout="constrained")
         FigureCanvasAgg(made)

@@ -69,7 +69,7 @@ def _drawn(panels: tuple[Panel, ...], keys: tuple[tuple[str, Legend | None], ...
     across = min(_ACROSS, len(panels))
     down = math.ceil(len(panels) / across)
     width = 4.6 if across == 1 else 2.45 * across + 0.4
-    with DRAWING, style.context(["default", STYLE]), warnings.catch_warnings():
+    with DRAWING.lock, style.context(["default", STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         labels = [_label(label) for label, _ in keys]
         longest = max(map(len, labels), default=0)
