@@ -219,7 +219,7 @@ _hidden = ThreadLock()
 
 def _begin_tracker() -> None:
     """Begin the tracker of multiprocessing, to which all workers tell their locks, with QUIET."""
-    with _hidden:
+    with _hidden.lock:
         before = os.environ.get("PYTHONWARNINGS")
         os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, QUIET]))
         try:
