@@ -20,6 +20,7 @@ from pathlib import Path
 
 from dormouse import locks
 from dormouse.errors import UserError
+from dormouse.execution.births import is_held
 from dormouse.files import fsync
 from dormouse.json_files import digest, json_text, read_json
 from dormouse.store import STUDIES, Store, StoreError, unusable
@@ -150,14 +151,7 @@ def references(store: Store) -> list[Reference]:
 
 def runs(one: Reference) -> bool:
     """Whether a process runs a study."""
-    try:
-        with one.file.with_suffix(".lock").open("r+") as file:
-            locks.flock(file, locks.LOCK_EX | locks.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+    return bool(is_held(one.file.with_suffix(".lock")))
 
 
 def forget(one: Reference) -> None:
