@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 from dormouse.errors import UserError, warn
 
@@ -24,7 +25,18 @@ except ImportError as missing:  # Windows
         "this system has no POSIX file locks, on which the store stands", "run dormouse on Linux or macOS, or in WSL 2"
     ) from missing
 
-__all__ = ["ABSENT", "LOCK_EX", "LOCK_NB", "LOCK_SH", "REMEDY", "ThreadLock", "flock", "one_at_a_time"]
+__all__ = [
+    "ABSENT",
+    "LOCK_EX",
+    "LOCK_NB",
+    "LOCK_SH",
+    "REMEDY",
+    "ThreadLock",
+    "flock",
+    "holding",
+    "is_held",
+    "one_at_a_time",
+]
 
 ABSENT = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a file system says that has no locks."""
@@ -32,6 +44,36 @@ REMEDY = (
     "mount it with them (NFS: version 4, or lockd without `nolock`; Lustre: `-o flock`), or name a folder on a file "
     "system that has them: --store, DORMOUSE_HOME"
 )
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Meanwhile others see (`is_held`) that somebody is about a file, also from a container. The kernel ends that with
+    the process. Where there are no locks, nobody sees it."""
+    with ExitStack() as using:
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666)  # a pipe is not waited for
+            using.callback(os.close, handle)
+            flock(handle, LOCK_SH)
+        yield
+
+
+def is_held(path: Path, how: int = LOCK_EX) -> bool | None:
+    """Whether somebody holds a lock of a file; None where that cannot be told.
+
+    Args:
+        how: LOCK_EX asks for any lock, and LOCK_SH for one that holds off all others, for which it is enough that the
+            file may be read.
+    """
+    try:
+        with path.open("rb" if how == LOCK_SH else "r+b") as file:
+            flock(file, how | LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
 
 PATIENCE = 30.0
 """Seconds that a thread waits for another without a word."""

@@ -62,7 +62,9 @@ def keep_in(folder: Path) -> None:
 
 @cache
 def _code_of(*roots: Any) -> Code:
-    known = _recalled(_keeping) if _keeping else 0
+    if _keeping:
+        _recall(_keeping, _state())
+    known = len(_KEPT)
     waiting: list[Symbol] = []
     pieces: set[tuple[str, str]] = set()
     counted: set[str] = set()
@@ -162,14 +164,9 @@ def _state() -> str:
     return _digest([sys.version, beside, *code.values()])
 
 
-def _recalled(folder: Path) -> int:
-    """Know what a folder keeps of this code; how much is known then."""
-    _recall(folder, _state())
-    return len(_KEPT)
-
-
 @cache
 def _recall(folder: Path, state: str) -> None:
+    """Know what a folder keeps of this code."""
     _KEPT.update({symbol: (_stamp(symbol.module), one) for symbol, one in recall(folder, state).items()})
 
 

@@ -192,14 +192,7 @@ class Store:
 
     def busy(self, key: str) -> bool:
         """Whether a process is building the entry at this moment."""
-        try:
-            with (self.root / LOCKS / key).open() as file:
-                locks.flock(file, locks.LOCK_SH | locks.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return bool(locks.is_held(self.root / LOCKS / key, locks.LOCK_SH))
 
     def discard(self, path: Path, key: str) -> bool:
         """Take something of a key out of the store, unless a process builds that key: whether that was so. It is gone

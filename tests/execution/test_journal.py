@@ -19,7 +19,7 @@ from watching import Told
 from works import refuse
 
 from dormouse.cli import main
-from dormouse.execution.births import birth, holding, is_held
+from dormouse.execution.births import birth
 from dormouse.execution.executors import build
 from dormouse.execution.journal import (
     JOURNAL,
@@ -35,6 +35,7 @@ from dormouse.execution.journal import (
 from dormouse.execution.scheduler import make_executor, work_through
 from dormouse.execution.stage import Stage
 from dormouse.json_files import plain
+from dormouse.locks import holding, is_held
 from dormouse.pipeline.results import read_finished
 from dormouse.pipeline.run import run_study
 from dormouse.pipeline.stated import _edited

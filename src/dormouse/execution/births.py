@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import psutil
-
-from dormouse import locks
 
 STARTED_AT = 19
 """Which of the fields behind the name in /proc/PID/stat says when a process began (man 5 proc)."""
@@ -47,28 +44,4 @@ def has_other_numbers(born: str) -> bool:
     """Whether a process that began so was numbered in another container, or on the machine outside."""
     with suppress(OSError):
         return sys.platform == "linux" and not born.startswith(f"{_numbers()}/")
-    return False
-
-
-@contextmanager
-def holding(path: Path) -> Iterator[None]:
-    """Meanwhile others see (`is_held`) that somebody is about a file, also from a container. The kernel ends that with
-    the process. Where there are no locks, nobody sees it."""
-    with ExitStack() as using:
-        with suppress(OSError):
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666)  # a pipe is not waited for
-            using.callback(os.close, handle)
-            locks.flock(handle, locks.LOCK_SH)
-        yield
-
-
-def is_held(path: Path) -> bool | None:
-    """Whether somebody is `holding` a file; None where that cannot be told."""
-    try:
-        with path.open("r+b") as file:
-            locks.flock(file, locks.LOCK_EX | locks.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
     return False

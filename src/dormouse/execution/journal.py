@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dormouse.errors import UserError, utf8, with_type
-from dormouse.execution.births import birth, has_other_numbers, is_held, own_birth
+from dormouse.execution.births import birth, has_other_numbers, own_birth
 from dormouse.execution.estimate import NO_TIME, Span, counted, duration
 from dormouse.execution.stage import Stage
 from dormouse.files import read_whole
 from dormouse.json_files import Json, append_json_line, parse
+from dormouse.locks import is_held
 
 JOURNAL = "journal.jsonl"
 Event = Literal["planned", "started", "kept", "working", "finished", "failed", "skipped", "ended"]

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dormouse.errors import UserError
-from dormouse.execution.births import holding
 from dormouse.execution.estimate import History, forecast
 from dormouse.execution.executors import Watcher, homeless
 from dormouse.execution.journal import JOURNAL, Journal, why
@@ -16,6 +15,7 @@ from dormouse.execution.scheduler import make_executor, slots, work_through
 from dormouse.execution.stage import Stage
 from dormouse.json_files import digest
 from dormouse.lm import zoo
+from dormouse.locks import holding
 from dormouse.organisms.micro import MICRO
 from dormouse.pipeline.folder import begin, claim_folder, write_out
 from dormouse.pipeline.keyed import read_code_anew

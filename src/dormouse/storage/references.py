@@ -20,7 +20,6 @@ from pathlib import Path
 
 from dormouse import locks
 from dormouse.errors import UserError
-from dormouse.execution.births import is_held
 from dormouse.files import fsync
 from dormouse.json_files import digest, json_text, read_json
 from dormouse.store import STUDIES, Store, StoreError, unusable
@@ -151,7 +150,7 @@ def references(store: Store) -> list[Reference]:
 
 def runs(one: Reference) -> bool:
     """Whether a process runs a study."""
-    return bool(is_held(one.file.with_suffix(".lock")))
+    return bool(locks.is_held(one.file.with_suffix(".lock")))
 
 
 def forget(one: Reference) -> None:
