@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import warnings
 from typing import Any
 
@@ -34,13 +35,37 @@ def test_an_error_is_one_line_of_text(error: Exception, says: str) -> None:
     assert with_type(error) in (says, f"ValueError: {says}")
 
 
-def test_what_the_system_refused() -> None:
-    """Libraries in Rust say it in words alone."""
-    told = refusal(SafetensorError("I/O error: No space left on device (os error 28)"))
+FULL = OSError(errno.ENOSPC, "No space left on device", "/store/a")
+
+
+def caused(cause: Exception | None) -> Exception:
+    """An error of a library that has another as its cause."""
+    error = RuntimeError("cannot be saved")
+    error.__cause__ = cause or error
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "file"),
+    [
+        (FULL, "/store/a"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), None),
+        (shutil.Error([("/other" * 99, "/store", str(FULL)), ("/other", "/store", str(FULL))]), "/store/a"),
+        (shutil.Error([("/other", "/store", str(OSError(*FULL.args, "/store/a", None, "/store/b")))]), "/store/a"),
+        (shutil.Error([("/other", "/store", str(OSError(*FULL.args[:2])))]), None),
+        (caused(caused(FULL)), "/store/a"),
+    ],
+)
+def test_what_the_system_refused(error: Exception, file: str | None) -> None:
+    """Libraries say it in words alone, or as the cause of an error of their own."""
+    told = refusal(error)
     assert told is not None
-    assert told.errno == errno.ENOSPC
-    assert refusal(OSError("of a library")) is None
-    assert refusal(MuteError()) is None
+    assert (told.errno, told.strerror, told.filename) == (*FULL.args[:2], file)
+
+
+@pytest.mark.parametrize("error", [OSError("of a library"), MuteError(), caused(None), caused(ValueError("no"))])
+def test_what_no_system_refused(error: Exception) -> None:
+    assert refusal(error) is None
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,14 @@ MORE_MEMORY = "use fewer workers (--workers 1), a smaller batch or model, or mor
 
 def reason(error: BaseException, letters: int = 300) -> str:
     """What an error says, on one line, as text that any file takes; its type, where it says nothing or cannot."""
+    return utf8(" ".join(_text_of(error).split())[:letters] or type(error).__name__)
+
+
+def _text_of(error: BaseException) -> str:
     try:
-        said = " ".join(str(error).split())[:letters]
+        return str(error)
     except Exception:  # of a plug-in, whose text is its own
-        said = ""
-    return utf8(said or type(error).__name__)
+        return ""
 
 
 def utf8(text: str) -> str:
@@ -72,14 +75,24 @@ def with_type(error: BaseException, letters: int = 300) -> str:
     return name if said == name else f"{name}: {said}"
 
 
-def refusal(error: BaseException) -> OSError | None:
-    """What the operating system refused, if that is what an error is about. Libraries in Rust (safetensors, tokenizers)
-    have errors of their own for it, and give its number in words.
+REFUSED = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\](?: [^'\"]*: '([^']+)')?")
+"""How an error of somebody else's gives the number of what the system refused in words, and perhaps the file."""
+
+
+def refusal(error: BaseException | None) -> OSError | None:
+    """What the operating system refused, if that is what an error is about. Libraries have errors of their own for it:
+    they give its number in words (Rust's; `shutil.Error`, for all files at once), or have it as their cause.
     """
-    if isinstance(error, OSError):
-        return error if error.errno else None
-    number = re.search(r"\(os error (\d+)\)", reason(error))
-    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else None
+    seen: list[int] = []
+    while error and id(error) not in seen:  # `raise error from error` makes a circle
+        if isinstance(error, OSError) and error.errno:
+            return error
+        if said := REFUSED.search(_text_of(error)):
+            number = int(said[1] or said[2])
+            return OSError(number, os.strerror(number), said[3])
+        seen.append(id(error))
+        error = error.__cause__
+    return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
