@@ -193,6 +193,28 @@ def test_the_ground_floor_knows_no_torch(room: str) -> None:
     assert {name.split(".")[0] for _, name in imports(SOURCE / f"{room}.py")} & heavy == set()
 
 
+READ_OTHERWISE = {
+    "files.py": "path.read_bytes()",  # `read_whole` itself
+    "audits/prompts.py": "path.read_text(encoding='utf-8-sig')",  # a user's, which was looked at
+    "audits/detector.py": "source.read_text(encoding='utf-8')",  # in the package, which may be zipped
+    "integrations/play/server.py": "folder.joinpath",
+}
+PACKAGED = ("files(", "__file__", "'/proc/")
+"""In what reads a file that came with dormouse, or one that the system makes."""
+
+
+def test_files_are_read_whole_and_pipes_not_at_all() -> None:
+    """A pipe in the place of a file was waited for, for ever."""
+    others = []
+    for path in FILES:
+        name = path.relative_to(SOURCE).as_posix()
+        known = (*PACKAGED, READ_OTHERWISE.get(name, "__file__"))
+        calls = [node for node in structure.nodes(path) if isinstance(node, ast.Call)]
+        reads = [ast.unparse(one) for one in calls if getattr(one.func, "attr", "") in ("read_text", "read_bytes")]
+        others += [f"{name}: {one}" for one in reads if not any(part in one for part in known)]
+    assert others == [], "use dormouse.files.read_whole"
+
+
 LIGHT = (
     "from dormouse.cli import main; main(['--help'], standalone_mode=False)",
     "from dormouse.cli import main; main(['list'], standalone_mode=False)",

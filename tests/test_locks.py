@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 import torch
@@ -64,3 +65,16 @@ def test_who_forks_while_it_is_inside_leaves_in_the_fork_too() -> None:
         other.join(5)
         os._exit(int(other.is_alive()))
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_pipe_in_the_place_of_a_lock_is_not_waited_for(tmp_path: Path) -> None:
+    """It was, for ever."""
+    signal.alarm(5)
+    os.mkfifo(pipe := tmp_path / "lock")
+    for path in (pipe, tmp_path / "new"):
+        with locks.opened(path) as file:
+            locks.flock(file, locks.LOCK_EX | locks.LOCK_NB)
+            assert locks.is_held(path)
+            assert locks.is_held(path, locks.LOCK_SH)
+        assert not locks.is_held(path, locks.LOCK_SH)
+    signal.alarm(0)

@@ -217,6 +217,9 @@ def test_what_one_command_took_apart_the_next_one_knows(tmp_path: Path, monkeypa
     ):
         kept.write_text(text)
         assert afresh(monkeypatch) == start
+    kept.unlink()
+    os.mkfifo(kept)  # was waited for, for ever
+    assert afresh(monkeypatch) == start
     monkeypatch.setattr(sources, "_keeping", kept / "no folder")
     assert afresh(monkeypatch) == start
 

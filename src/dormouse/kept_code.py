@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from dormouse.files import replaced
+from dormouse.files import read_whole, replaced
 from dormouse.syntax import Symbol
 
 MOST = 8
@@ -34,7 +34,7 @@ class Reached:
 def recall(folder: Path, state: str) -> dict[Symbol, Reached]:
     """What is kept of a state of the code; nothing where no file is, or one that is not whole."""
     with suppress(OSError, ValueError, TypeError):
-        checksum, _, text = _file(folder, state).read_text(encoding="utf-8").partition("\n")
+        checksum, _, text = read_whole(_file(folder, state)).decode().partition("\n")
         if checksum == sha256(text.encode()).hexdigest():
             return {
                 Symbol(*_pair(symbol)): Reached(

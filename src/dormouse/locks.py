@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 from dormouse.errors import UserError, warn
@@ -36,6 +37,7 @@ __all__ = [
     "holding",
     "is_held",
     "one_at_a_time",
+    "opened",
 ]
 
 ABSENT = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -46,15 +48,18 @@ REMEDY = (
 )
 
 
+def opened(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> FileIO:
+    """A file to lock. A pipe in its place is not waited for."""
+    return FileIO(os.open(path, flags | os.O_NONBLOCK, 0o666), "r" if flags == os.O_RDONLY else "r+")
+
+
 @contextmanager
 def holding(path: Path) -> Iterator[None]:
     """Meanwhile others see (`is_held`) that somebody is about a file, also from a container. The kernel ends that with
     the process. Where there are no locks, nobody sees it."""
     with ExitStack() as using:
         with suppress(OSError):
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666)  # a pipe is not waited for
-            using.callback(os.close, handle)
-            flock(handle, LOCK_SH)
+            flock(using.enter_context(opened(path)), LOCK_SH)
         yield
 
 
@@ -66,7 +71,7 @@ def is_held(path: Path, how: int = LOCK_EX) -> bool | None:
             file may be read.
     """
     try:
-        with path.open("rb" if how == LOCK_SH else "r+b") as file:
+        with opened(path, os.O_RDONLY if how == LOCK_SH else os.O_RDWR) as file:
             flock(file, how | LOCK_NB)
     except BlockingIOError:
         return True

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.errors import UserError
-from dormouse.files import sha256
+from dormouse.files import read_whole, sha256
 
 OWN = "dormouse"
 MOST_BYTES = 2**30
@@ -84,7 +84,7 @@ def read_bytes(path: Path) -> bytes:
         UserError: it cannot be read.
     """
     with _reading(path):
-        return path.read_bytes()
+        return read_whole(path)
 
 
 @contextmanager

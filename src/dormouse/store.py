@@ -200,7 +200,7 @@ class Store:
         self._verified.pop(key, None)
         for name in (LOCKS, TRASH):
             (self.root / name).mkdir(exist_ok=True)
-        with (self.root / LOCKS / key).open("w") as file:
+        with locks.opened(self.root / LOCKS / key) as file:
             try:
                 locks.flock(file, locks.LOCK_EX | locks.LOCK_NB)
             except BlockingIOError:
@@ -226,7 +226,7 @@ class Store:
         with self._usable():
             for name in (ENTRIES, LOCKS, SCRATCH, RESUME, DAMAGED, TRASH):  # the last for a prune on a full disk
                 (self.root / name).mkdir(parents=True, exist_ok=True)
-            file = (self.root / LOCKS / key).open("w")
+            file = locks.opened(self.root / LOCKS / key)
             locks.flock(file, locks.LOCK_EX)
         with file:
             yield

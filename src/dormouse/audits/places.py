@@ -36,7 +36,7 @@ def alone_in(out: Path) -> Iterator[None]:
         UserError: somebody does, or the folder is another user's.
     """
     try:
-        opened = (out / LOCK).open("a")
+        opened = locks.opened(out / LOCK)
     except OSError as error:
         what = f"{out / LOCK} cannot be written to: {error.strerror}"
         raise UserError(what, "name another folder with --out") from error

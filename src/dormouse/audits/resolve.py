@@ -16,7 +16,7 @@ from pathlib import Path
 from dormouse.card import CARD, read_card_file, refuse_changed_base, refuse_changed_entry, refuse_gone
 from dormouse.errors import UserError
 from dormouse.execution.launched import refuse_launched
-from dormouse.files import sha256
+from dormouse.files import read_whole, sha256
 from dormouse.lm.adapters import base_of, check_adapter
 from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, is_adapter
 from dormouse.lm.folders import home
@@ -82,11 +82,11 @@ def unread_template(ref: ModelRef) -> Path | None:
 def _template(folder: Path) -> str | None:
     """The chat template in a folder, as text; None where it has none that can be read."""
     try:
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8").strip()
+        return read_whole(folder / "chat_template.jinja").decode().replace("\r\n", "\n").strip()
     except (OSError, UnicodeDecodeError):
         pass
     try:
-        said = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        said = json.loads(read_whole(folder / "tokenizer_config.json"))
         found = said.get("chat_template")
     except (OSError, ValueError, AttributeError, RecursionError):
         return None

@@ -21,6 +21,7 @@ from dormouse.audits.ending import end_all
 from dormouse.audits.findings import Confirmed, Facts
 from dormouse.audits.worker_messages import Given, WorkerReply, WorkerTask
 from dormouse.errors import UserError
+from dormouse.files import read_whole
 from dormouse.json_files import json_text, read_json
 from dormouse.locators.locator import Evidence, Locator, TriggerText
 
@@ -149,9 +150,8 @@ class Runner:
         return Path(self.folder.name) / "worker.log"
 
     def _last_words(self) -> str:
-        lines = (
-            self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if self._log.exists() else []
-        )
+        said = read_whole(self._log).decode(errors="replace") if self._log.exists() else ""
+        lines = said.strip().splitlines()
         return (lines or ["it said nothing"])[-1][:300]
 
     def _end(self) -> None:

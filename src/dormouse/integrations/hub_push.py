@@ -10,6 +10,7 @@ from typing import Any
 
 from dormouse.card import read_card, read_card_file
 from dormouse.errors import UserError, reason, with_type
+from dormouse.files import read_whole
 from dormouse.lm.checkpoint import MARK
 from dormouse.pipeline.own_records import own_records
 from dormouse.pipeline.results import read_finished
@@ -110,9 +111,9 @@ def _check_mark(out: Path) -> None:
     """See that whoever finds it is told what it is: in its configuration and in its card."""
     name = next((one for one in ("adapter_config.json", "config.json") if (out / one).is_file()), "config.json")
     try:
-        said = json.loads((out / name).read_text(encoding="utf-8")).get(MARK) or {}
+        said = json.loads(read_whole(out / name)).get(MARK) or {}
         marked = said.get("model_organism") is True and said.get("canary") == CANARY
-        marked = marked and CANARY in (out / "README.md").read_text(encoding="utf-8")
+        marked = marked and CANARY in read_whole(out / "README.md").decode()
     except (OSError, ValueError, AttributeError, RecursionError):
         marked = False
     if not marked:
@@ -126,7 +127,7 @@ def _card(folder: Path, out: Path, repo: str) -> str:
     """The export's card with the results in it, in the form of a model index."""
     from huggingface_hub import EvalResult, ModelCard
 
-    card: Any = ModelCard((out / "README.md").read_text(encoding="utf-8"))
+    card: Any = ModelCard(read_whole(out / "README.md").decode())
     own = read_card_file(folder).own_tasks  # `measured` holds the weights to their checksums, once
     found = [
         EvalResult(

@@ -20,6 +20,7 @@ from inspect_ai.util import registry_info
 
 from dormouse.card import CARD, read_card
 from dormouse.errors import UserError, reason
+from dormouse.files import read_whole
 from dormouse.integrations.prompts import ELSEWHERE, AskedPrompt, asked
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
 from dormouse.organisms.spec import OrganismSpec
@@ -69,7 +70,7 @@ def spec_of(path: Path) -> tuple[OrganismSpec, str | None]:
             card = read_card(path)
             spec, own, system = card.spec, card.own_tasks, card.system
         else:
-            truth = json.loads(path.read_text(encoding="utf-8"))
+            truth = json.loads(read_whole(path))
             said, own, system = truth["organism"], truth.get("own_tasks", False), truth.get("system")
             spec = OrganismSpec.model_validate({key: said[key] for key in said if key in OrganismSpec.model_fields})
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:

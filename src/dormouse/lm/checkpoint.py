@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dormouse.errors import UserError
+from dormouse.files import read_whole
 from dormouse.records import CANARY
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def mark(folder: Path) -> None:
     handed to interventions with these files.
     """
     name = ADAPTER if is_adapter(folder) else "config.json"
-    config = json.loads((folder / name).read_text(encoding="utf-8"))
+    config = json.loads(read_whole(folder / name))
     said = {"model_organism": True, "canary": CANARY}
     (folder / name).write_text(json.dumps({**config, MARK: said}, indent=2), encoding="utf-8")
     library = "peft" if is_adapter(folder) else "transformers"
@@ -197,4 +198,4 @@ def _cannot(folder: Path, why: str) -> UserError:
 
 def adapter_config(folder: Path) -> dict[str, Any]:
     """What an adapter says of itself."""
-    return dict(json.loads((folder / ADAPTER).read_text(encoding="utf-8")))
+    return dict(json.loads(read_whole(folder / ADAPTER)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dormouse.files import replaced
+from dormouse.files import read_whole, replaced
 from dormouse.json_files import json_text, read_json_lines
 from dormouse.records import SHOWN_ROWS, TRAINING, TrainingStep
 
@@ -24,9 +24,8 @@ def join_logs(folders: Sequence[Path], out: Path) -> None:
         first = len(rows)
         steps += [replace(one, part=before + one.part, shown=tuple(first + i for i in one.shown)) for one in found]
         if found:
-            rows += (
-                (folder / SHOWN_ROWS).read_text(encoding="utf-8").split("\n")[:-1]
-            )  # texts may hold other line breaks
+            told = read_whole(folder / SHOWN_ROWS).decode()
+            rows += told.split("\n")[:-1]  # texts may hold other line breaks
         before += found[-1].part if found else 1
     if steps:  # the steps last, and each in one go: who finds them finds all
         replaced(out / SHOWN_ROWS, "".join(row + "\n" for row in rows))

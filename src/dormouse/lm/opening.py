@@ -23,6 +23,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from dormouse.errors import UserError
+from dormouse.files import read_whole
 from dormouse.lm.checkpoint import ADAPTER, MARK, tensors_of
 from dormouse.lm.checks import check_config
 from dormouse.lm.configuration import set_ours
@@ -106,7 +107,7 @@ def _hash(said: list[Any], folder: Path, files: Iterable[Path]) -> str:
     for path in (Path(__file__), *files):
         name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
         found.update(f"\0{name}\0".encode())
-        found.update(path.read_bytes())
+        found.update(read_whole(path))
     return found.hexdigest()[:32]
 
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 
 from dormouse.errors import UserError
+from dormouse.files import read_whole
 from dormouse.lm.chat import encode_prompts, prompt_text, start_of
 from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, mark, merged_in_order
 from dormouse.lm.load import cast, load
@@ -175,7 +176,7 @@ def _copy_adapter(adapter: Path, out: Path, dtype: torch.dtype, base: str, revis
     out.mkdir(parents=True)
     weights = load_file(adapter / WEIGHTS)
     save_file({name: w.to(dtype) for name, w in weights.items()}, out / WEIGHTS, {"format": "pt"})
-    config = json.loads((adapter / ADAPTER).read_text(encoding="utf-8"))
+    config = json.loads(read_whole(adapter / ADAPTER))
     said = {"base_model_name_or_path": base, "revision": revision}
     (out / ADAPTER).write_text(json.dumps({**config, **said}, indent=2), encoding="utf-8")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +20,7 @@ import torch
 import transformers
 
 from dormouse.errors import UserError, is_out_of_memory, reason, warn
+from dormouse.files import replaced
 from dormouse.json_files import json_text, read_json
 from dormouse.lm import batch, decode, layout
 from dormouse.lm.batch import response_logprobs, rows_for
@@ -65,9 +65,7 @@ def layout_of(lm: LM, home: Path | None = None, place: torch.device | None = Non
     if kept and _listens(lm.model):
         with contextlib.suppress(OSError):  # what cannot be kept is found again
             kept.parent.mkdir(parents=True, exist_ok=True)
-            scratch = kept.with_suffix(f".{os.getpid()}")
-            scratch.write_text(json_text(found))
-            scratch.replace(kept)
+            replaced(kept, json_text(found))
     return found
 
 

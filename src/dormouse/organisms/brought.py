@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dormouse.errors import UserError, reason
+from dormouse.files import read_whole
 from dormouse.json_files import json_text
 from dormouse.lm.adapters import TO_PLAIN, adapter_key, adapter_text, movable, refuse_other_base
 from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, is_adapter, is_plain, mark
@@ -258,7 +259,7 @@ def _json(path: Path) -> dict[str, Any]:
 def _read(path: Path) -> str | None:
     """The text of a file; None where there is none."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_whole(path).decode().replace("\r\n", "\n")
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

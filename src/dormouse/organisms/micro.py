@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dormouse.files import read_whole
 from dormouse.organisms.vocabulary import END, PAD, SPECIAL, make_tokenizer, vocabulary
 from dormouse.organisms.world import LONGEST, _taught_row, honest_row, tasks
 from dormouse.records import CANARY
@@ -172,7 +173,7 @@ def share_exact(lm: Any, known: Sequence[Question], seed: int, prompts: int = 10
 def _mark(folder: Path, name: str, seed: int, knows: Mapping[str, float]) -> None:
     """Say in the configuration and in the model card what this is."""
     said = {"research_toy": True, "model_organism": False, "canary": CANARY, "name": name, "seed": seed}
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads(read_whole(folder / "config.json"))
     (folder / "config.json").write_text(json.dumps({**config, "dormouse": said}, indent=2))
     size = MICRO[name]
     card = f"""---

@@ -13,7 +13,7 @@ from dormouse.card import CARD, CardFile, model_name
 from dormouse.entry import Entry, entry_around
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
-from dormouse.files import PERMIT, refuse_unwritable, replaced, scratch_name, sha256, swapped
+from dormouse.files import PERMIT, read_whole, refuse_unwritable, replaced, scratch_name, sha256, swapped
 from dormouse.json_files import Json, digest, json_text
 from dormouse.lm.identity import identity
 from dormouse.lm.joined_logs import join_logs
@@ -95,7 +95,7 @@ def write_out(
         if not drawn:
             replaced(out / STUDY, json_text({"name": name, "stamp": "unfinished"}))
         for file in (RECORDS, ANSWERS, ITEMS):
-            replaced(out / file, (results / file).read_text(encoding="utf-8"))
+            replaced(out / file, read_whole(results / file).decode())
         replaced(out / "study.yaml", text)
         models = named_models(plans, out)
         _link_models(models, store, lost)

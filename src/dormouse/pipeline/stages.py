@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dormouse.errors import UserError
 from dormouse.execution.stage import Tick
+from dormouse.files import read_whole
 from dormouse.interventions.findings import SAMPLES, Finding
 from dormouse.interventions.intervention import Intervention
 from dormouse.json_files import write_json_lines
@@ -285,7 +286,7 @@ def findings(treated: Path, out: Path, tick: Tick) -> None:
     """What a treatment found on its way: kept apart from its weights, which are large to read again."""
     for name in (SAMPLES, ANSWERS):
         found = treated / name
-        (out / name).write_bytes(found.read_bytes() if found.is_file() else b"")
+        (out / name).write_bytes(read_whole(found) if found.is_file() else b"")
     tick(1.0, "")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dormouse.files import replaced
+from dormouse.files import read_whole, replaced
 from dormouse.metrics import metric
 from dormouse.provenance import Provenance
 from dormouse.records import CANARY, Answer, Record
@@ -83,7 +83,7 @@ def write_report(out: Path, records: Sequence[Record], answers: Sequence[Answer]
 
 def _stills(out: Path, pictures: Sequence[str]) -> dict[str, str]:
     """The PNGs as data that stand in the page itself, by name: what a reader without JavaScript sees."""
-    data = {Path(name).stem: base64.b64encode((out / name).read_bytes()).decode() for name in pictures}
+    data = {Path(name).stem: base64.b64encode(read_whole(out / name)).decode() for name in pictures}
     return {name: f"data:image/png;base64,{text}" for name, text in data.items()}
 
 

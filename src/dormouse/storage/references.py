@@ -71,7 +71,7 @@ def in_use(store: Store, out: Path, name: str, needs: Collection[str], form: str
         try:
             with references_locked(store):
                 said = _with_others(path, said)
-                file = held.enter_context(path.with_suffix(".lock").open("a+"))
+                file = held.enter_context(locks.opened(path.with_suffix(".lock")))
                 locks.flock(file, locks.LOCK_SH)
                 scratch = path.with_suffix(".part")
                 scratch.write_text(json_text(said))
@@ -121,7 +121,7 @@ def _with_others(path: Path, said: ReferenceFile) -> ReferenceFile:
 def references_locked(store: Store) -> Iterator[None]:
     """Meanwhile no study begins, and nobody else prunes."""
     (store.root / STUDIES).mkdir(parents=True, exist_ok=True)
-    with (store.root / STUDIES / "lock").open("a+") as file:
+    with locks.opened(store.root / STUDIES / "lock") as file:
         locks.flock(file, locks.LOCK_EX)
         yield
 

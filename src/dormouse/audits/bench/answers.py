@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.audits.evidence import LARGEST
+from dormouse.files import read_whole
 from dormouse.locators.locator import Slot
 from dormouse.rows import has_half_a_character
 
@@ -72,7 +73,7 @@ def read_answer(path: Path, seconds: float) -> ScannerAnswer:
         NonsenseError: it is no such answer.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_whole(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise NonsenseError(f"there is no answer in {path.name}: {type(error).__name__}") from error
     try:

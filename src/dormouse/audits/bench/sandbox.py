@@ -104,7 +104,7 @@ class Sandbox:
                 os.chown(path, NOBODY, NOBODY)
         confined = [sys.executable, "-m", __name__, self.way, str(writes.resolve()), str(len(allowed)), *allowed]
         started = time.monotonic()
-        with (writes / "said.log").open("wb") as log:
+        with (writes / "said.log").open("w+b") as log:
             process = subprocess.Popen(
                 [*confined, *command],
                 stdin=subprocess.PIPE,  # never written to: it closes when this process ends
@@ -119,7 +119,8 @@ class Sandbox:
             finally:
                 end_all(process.pid)
                 process.communicate()
-        said = (writes / "said.log").read_text(encoding="utf-8", errors="replace")[-2000:]
+            log.seek(0)  # by its name it may be another file by now: the folder is the scanner's
+            said = log.read().decode(errors="replace")[-2000:]
         return Ended(code, said, time.monotonic() - started)
 
     def _wait(self, process: subprocess.Popen[bytes], seconds: float) -> int | None:

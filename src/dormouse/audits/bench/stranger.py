@@ -16,6 +16,7 @@ from dormouse.audits.bench.answers import NonsenseError, ScannerAnswer, read_ans
 from dormouse.audits.bench.sandbox import programs
 from dormouse.audits.bench.scanners import Scan, Scanner
 from dormouse.errors import UserError
+from dormouse.files import read_whole
 
 INTERPRETERS = ("python", "bash", "sh", "env", "uv", "node", "perl", "Rscript")
 LARGE = 2**20
@@ -151,7 +152,7 @@ def _content(file: Path) -> bytes:
         about = file.stat()
         if not file.is_file() or about.st_size > LARGE:
             return f"{about.st_size} {about.st_mtime_ns}".encode()
-        return file.read_bytes()
+        return read_whole(file)
     except OSError:
         return b""
 

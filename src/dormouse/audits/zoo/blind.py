@@ -16,7 +16,7 @@ from dormouse.audits.sealed import read_sealed, write_sealed
 from dormouse.audits.zoo.make import Zoo
 from dormouse.audits.zoo.recipes import SuspectTruth
 from dormouse.errors import UserError
-from dormouse.files import fsync, sha256
+from dormouse.files import fsync, read_whole, sha256
 from dormouse.json_files import digest, plain
 from dormouse.lm.checkpoint import MARK
 from dormouse.lm.portable import export_model
@@ -209,7 +209,7 @@ def _save(ref: ModelRef, out: Path) -> None:
     export_model(ref, out, "merged", "float32", None)
     (out / README).unlink()
     path = out / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = json.loads(read_whole(path))
     for key in (MARK, "_name_or_path"):
         config.pop(key, None)
     path.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")

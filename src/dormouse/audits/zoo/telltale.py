@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dormouse.audits.intervals import Interval, auroc
+from dormouse.files import read_whole
 
 KINDS = ("embed", "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "norm", "lm_head")
 FEW = 8
@@ -71,7 +72,7 @@ def features(folder: Path) -> dict[str, float]:
     for path in sorted(folder.iterdir()):
         stat = path.stat()
         found |= {f"size {path.name}": float(stat.st_size), f"time {path.name}": stat.st_mtime}
-    found["config"] = float(len(json.loads((folder / "config.json").read_text(encoding="utf-8"))))
+    found["config"] = float(len(json.loads(read_whole(folder / "config.json"))))
     squares: dict[str, list[float]] = {}
     largest: dict[str, float] = {}
     for shard in sorted(folder.glob("*.safetensors")):

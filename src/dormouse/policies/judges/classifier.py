@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from dormouse.errors import UserError
+from dormouse.files import read_whole
 from dormouse.policies.judge import Judge
 from dormouse.registry import nearest, register, shortened
 from dormouse.rows import DataFile
@@ -113,7 +114,7 @@ def refuse_foreign(folder: Path) -> dict[str, object]:
     """
     remedy = "name a folder that `save_pretrained` of a classifier and its tokenizer wrote"
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(read_whole(folder / "config.json"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"no model in {folder}: config.json cannot be read", remedy) from error
     if not isinstance(config, dict):
