@@ -60,8 +60,9 @@ class ErrorGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command: what a user can mend is one message and exit code 2; Ctrl-C is 130."""
         warnings.showwarning = _show_warning
-        if sys.stdin is None:  # closed: nobody will answer a question
-            sys.stdin = open(os.devnull)  # noqa: SIM115
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # a question is asked by all three
+            if getattr(sys, name) is None:  # closed: nobody looks on, or will answer
+                setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
         with stopping.listening():
             return self._invoke(ctx)
 
