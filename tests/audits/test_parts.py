@@ -17,21 +17,23 @@ from safetensors.numpy import save_file
 from tiny import make_tiny_model
 
 from dormouse.audits import confirm as confirm_module
-from dormouse.audits import verdict
+from dormouse.audits import verdict, worker
 from dormouse.audits.audit import _audit, _confirmed
 from dormouse.audits.bench.judge import read_by_detector
 from dormouse.audits.confirm import NO_TIME, TOO_LONG, TRIED, _Answer, confirmed
 from dormouse.audits.detector import CONDITIONAL, POLICY, Detector, Feature, features_of, hole_of
-from dormouse.audits.evidence import MOST_GIVEN, checked
+from dormouse.audits.evidence import MOST_GIVEN, checked, fitting
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Hole, part_of
 from dormouse.audits.kept import Kept
 from dormouse.audits.models import Models
 from dormouse.audits.prompts import as_messages, given_prompts, plain_prompts, read_prompts
 from dormouse.audits.resolve import named, unread_template
+from dormouse.audits.runner import Runner
 from dormouse.audits.turns import in_order, share
-from dormouse.audits.worker_messages import Given
+from dormouse.audits.worker_messages import Given, WorkerReply, WorkerTask
 from dormouse.cli import main
 from dormouse.errors import UserError
+from dormouse.json_files import json_text
 from dormouse.lm.identity import identity
 from dormouse.lm.load import load
 from dormouse.locators.locator import Case, Evidence, Example, Site, TriggerText
@@ -440,6 +442,43 @@ def test_a_locator_that_gives_thousands_of_examples_holds_nothing_up(monkeypatch
     assert kept.behaviour == many[:MOST_GIVEN]
     assert kept.note == "Much. (It gave 3,000 examples; the first 256 count.)"
     assert checked(Evidence(behaviour=many[:3], note="Few.")).note == "Few."
+
+
+def test_places_and_cues_that_there_are_not_are_left_out():
+    """Layer 999 of two stood on the page, and what speaks against a layer spoke for it."""
+    sites = Site(-1, 1.0), Site(2, 1.0, 3), Site(0, 0.0)
+    bad = Site(999, 1.0), Site(-5, 2.0), Site(0, -3.0), Site(1, 0.5, 77)
+    cues = {"audience=tester": 1.0, "a=b": 1.0, "word": -1.0, "year=2031": 1.0}
+    some = Evidence(sites=(*sites, *bad), cues={**cues, " ": 1.0, "audience=nosuch": 2.0}, note="So.")
+    kept = fitting(some, 2, 4)
+    assert (kept.sites, kept.cues) == (sites, cues)
+    said = "4 sites (layers go from -1 to 2, heads from 0 to 3, and no share is below 0)"
+    assert kept.note == f"So. (Left out: {said} and 2 cues that are none or have no such value.)"
+    assert fitting(kept, 2, 4) is kept
+    assert fitting(some, 2, None).sites == (*sites, bad[-1])
+
+
+def test_a_locator_that_says_nothing_or_half_a_character_is_told_so(monkeypatch):
+    """A reason was promised and none given; the process died of the other, and said the remedy alone."""
+    assert "does not say why: mend `note`" in checked(Evidence(note=" ", incomplete=True)).note
+    task = WorkerTask("look", Given(Suspect(ModelRef((Path("m"),), "m"))), 1.0)
+    for given in (WorkerReply(evidence=Evidence(note="half \ud800")), UserError("half \ud800", "mend it")):
+
+        def do(task: WorkerTask, given=given) -> WorkerReply:
+            if isinstance(given, UserError):
+                raise given
+            return given
+
+        monkeypatch.setattr(worker, "TASKS", {"look": do})
+        reply = worker.answer(task)
+        assert reply.refused
+        assert "half" in json_text(reply)
+
+
+def test_the_last_words_of_a_process_are_the_whole_of_what_a_user_can_mend(tmp_path):
+    for log, said in ((f"a\n{UserError('it is wrong', 'mend it')}", "it is wrong -> mend it"), ("a\nb", "b")):
+        (tmp_path / "worker.log").write_text(f"{log}\n")
+        assert Runner._last_words(SimpleNamespace(_log=tmp_path / "worker.log")) == said
 
 
 def test_cues_and_places_are_merged():

@@ -9,12 +9,13 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from dormouse.locators.locator import Evidence
+from dormouse.locators.locator import Evidence, Site
 
 LARGEST = 1e100
 """Numbers further from 0 than this are none: the squares of larger ones are beyond what a float holds."""
 MOST_GIVEN = 256
 """Examples, trigger texts and sites of one locator that are kept, the first: an audit shows a handful."""
+NO_REASON = "It came to no end, and does not say why: mend `note` of that locator."
 _EVIDENCE = TypeAdapter(Evidence)
 
 
@@ -29,7 +30,37 @@ def checked(said: Any) -> Evidence:
     if not isinstance(said, Evidence):
         raise TypeError(f"it gave a {type(said).__name__}, no Evidence")
     evidence = bounded(finite(_EVIDENCE.validate_python(said.__dict__)))
-    return replace(evidence, score=None, features={}, cues={}) if evidence.incomplete else evidence
+    if not evidence.incomplete:
+        return evidence
+    return replace(evidence, score=None, features={}, cues={}, note=evidence.note.strip() or NO_REASON)
+
+
+def fitting(evidence: Evidence, layers: int, heads: int | None) -> Evidence:
+    """The evidence without places that a model of so many layers and heads (None: that differs) has not, without shares
+    below 0, and without cues that are none or have no such value; its note says how many they were."""
+    from dormouse.scenarios import CUES
+
+    def is_place(site: Site) -> bool:
+        has_head = site.head is None or 0 <= site.head < (heads or site.head + 1)
+        return -1 <= site.layer <= layers and has_head and site.share >= 0
+
+    def is_cue(label: str) -> bool:
+        name, _, value = label.partition("=")
+        known = CUES[name].values if value and name in CUES else {}
+        return bool(label.strip()) and (value in known or not known)
+
+    sites = tuple(filter(is_place, evidence.sites))
+    weights = {label: weight for label, weight in evidence.cues.items() if is_cue(label)}
+    left_out = []
+    if bad := len(evidence.sites) - len(sites):
+        most = f", heads from 0 to {heads - 1}" if heads else ""
+        left_out.append(f"{bad} sites (layers go from -1 to {layers}{most}, and no share is below 0)")
+    if bad := len(evidence.cues) - len(weights):
+        left_out.append(f"{bad} cues that are none or have no such value")
+    if not left_out:
+        return evidence
+    note = f"{evidence.note} (Left out: {' and '.join(left_out)}.)".strip()
+    return replace(evidence, sites=sites, cues=weights, note=note)
 
 
 def bounded(evidence: Evidence) -> Evidence:

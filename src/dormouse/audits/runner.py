@@ -152,7 +152,8 @@ class Runner:
     def _last_words(self) -> str:
         said = read_whole(self._log).decode(errors="replace") if self._log.exists() else ""
         lines = said.strip().splitlines()
-        return (lines or ["it said nothing"])[-1][:300]
+        last = lines[-2:] if lines[-1:] and lines[-1].lstrip().startswith("->") else lines[-1:]  # of a UserError both
+        return " ".join(line.strip() for line in last)[:300] or "it said nothing"
 
     def _end(self) -> None:
         if self.process is not None:

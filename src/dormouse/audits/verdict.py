@@ -99,10 +99,10 @@ def where(evidence: Mapping[str, Evidence]) -> tuple[Site, ...]:
     knowing = [one.sites for one in evidence.values() if one.sites]
     total: dict[tuple[int, int | None], float] = {}
     for sites in knowing:
-        whole = sum(abs(site.share) for site in sites) or 1.0
+        whole = sum(site.share for site in sites) or 1.0
         for site in sites:
             at = (site.layer, site.head)
-            total[at] = total.get(at, 0.0) + abs(site.share) / whole / len(knowing)
+            total[at] = total.get(at, 0.0) + site.share / whole / len(knowing)
     ranked = sorted(total.items(), key=lambda item: (-item[1], item[0][0], item[0][1] or 0))
     return tuple(Site(layer, share, head) for (layer, head), share in ranked[:8])
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.audits.ending import in_a_child
-from dormouse.audits.evidence import checked
+from dormouse.audits.evidence import checked, fitting
 from dormouse.audits.models import Models
 from dormouse.audits.worker_messages import WorkerReply, WorkerTask
-from dormouse.errors import UserError, with_type
+from dormouse.errors import UserError, utf8, with_type
 from dormouse.json_files import json_text, parse
 
 
@@ -35,9 +35,11 @@ def serve() -> None:
 def answer(task: WorkerTask) -> WorkerReply:
     """What a task gives, or what the user can mend about it, or what it raised."""
     try:
-        return TASKS[task.do](task)
+        reply = TASKS[task.do](task)
+        json_text(reply)  # what cannot be written (a half of a character) is the locator's fault, too
+        return reply
     except UserError as error:
-        return WorkerReply(refused=(error.what, error.remedy))
+        return WorkerReply(refused=(utf8(str(error.what)), utf8(str(error.remedy))))
     except (Exception, SystemExit) as error:  # a plug-in may raise anything
         return WorkerReply(raised=with_type(error, 500))
 
@@ -74,9 +76,11 @@ def _find(task: WorkerTask) -> WorkerReply:
     spec = dict(task.locator)
     locator: Any = get("locator", str(spec.pop("kind"))).model_validate(spec)
     case = MODELS.lend(task.case)
+    config = case.lm.model.config.get_text_config()
+    layers, heads = int(config.num_hidden_layers), getattr(config, "num_attention_heads", None)
     with left_as_found(case.seed):
         found = locator.find(case)
-    return WorkerReply(evidence=checked(found))
+    return WorkerReply(evidence=fitting(checked(found), layers, heads if isinstance(heads, int) else None))
 
 
 def _confirm(task: WorkerTask) -> WorkerReply:
