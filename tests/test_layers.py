@@ -64,7 +64,7 @@ MAY_IMPORT = {
     | WORK
     | {"locators", "metrics", "store", "sources", "studies", "claims", "execution", "storage"}
     | {"report", "provenance", "card"},
-    "terminal": {"errors", "stopping"},
+    "terminal": {"errors", "registry", "stopping"},
     "options": {"registry"},
     "card": {
         "errors",

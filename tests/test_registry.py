@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -229,3 +230,29 @@ def test_a_broken_package_is_named_without_a_traceback(
     assert says in done.stderr
     assert "dormouse_moon" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+class Shaky(Whole):
+    """With a fault."""
+
+    def probability(self, scenario: Any) -> float:
+        return scenario(lambda: 1 / 0)
+
+
+def raised(work: Callable[[], object]) -> UserError | None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        work()
+    return registry.plugin_fault(caught.value)
+
+
+def test_whose_fault_an_error_is() -> None:
+    """Those of somebody else's plug-in were bugs to report, with all that they said."""
+    registry.register("trigger", "shaky-of-test")(Shaky)
+    fault = raised(lambda: Shaky().probability(lambda work: work()))
+    assert fault
+    assert fault.what == "the trigger 'shaky-of-test' ended in ZeroDivisionError: division by zero"
+    assert re.fullmatch(r".*: mend `probability` \(test_registry\.py, line \d+\)", fault.remedy)
+    fault = raised(lambda: Shaky().scenario(None, 3, "triggered", ""))  # type: ignore[arg-type]
+    assert fault
+    assert fault.remedy.endswith(": mend what it gives to `scenario`")
+    assert raised(lambda: Year().draw(None, "triggered")) is None  # type: ignore[arg-type]

@@ -159,6 +159,26 @@ def is_outside(cls: type[PlugIn]) -> bool:
     return not cls.__module__.startswith("dormouse.")
 
 
+def plugin_fault(error: BaseException) -> UserError | None:
+    """What to mend where a plug-in that is not dormouse's own was at work when something was raised, the innermost of
+    several; None where none was. Whether it raised it or gave what nobody can work with, it is the plug-in's fault."""
+    at, found = error.__traceback__, None
+    while at:
+        code, known = at.tb_frame.f_code, at.tb_frame.f_locals
+        self = known.get(code.co_varnames[0]) if code.co_argcount else None
+        if isinstance(self, PlugIn) and is_outside(type(self)):
+            own = str(at.tb_frame.f_globals.get("__name__")).startswith("dormouse.")
+            place = "" if own else f" ({Path(code.co_filename).name}, line {at.tb_lineno})"
+            found = self, f"what it gives to `{code.co_name}`" if own else f"`{code.co_name}`{place}"
+        at = at.tb_next
+    if found is None:
+        return None
+    plugin, place = found
+    kind = next((kind for kind, known in _registered.items() if known.get(plugin.kind) is type(plugin)), "plug-in")
+    remedy = f"that {kind} is a plug-in from outside: mend {place}"
+    return UserError(f"the {kind} '{plugin.kind}' ended in {with_type(error, 160)}", remedy)
+
+
 def nearest(name: object, known: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:
     """A hint that ends an error message: the nearest known name, or all of them."""
     close = difflib.get_close_matches(str(name), list(known), n=1)

@@ -17,6 +17,7 @@ import click
 
 from dormouse import stopping
 from dormouse.errors import DormouseWarning, UserError, refusal
+from dormouse.registry import plugin_fault
 
 REFUSALS: tuple[int, ...] = (
     errno.ENOSPC,
@@ -88,9 +89,12 @@ class ErrorGroup(click.Group):
             if isinstance(error, ValueError) and str(error) == CLOSED:  # by a plug-in: nobody is told
                 ctx.exit(1)
             refused = refusal(error)
-            if refused is None or not (refused.errno in REFUSALS or _is_homeless()):
+            if refused and (refused.errno in REFUSALS or _is_homeless()):
+                say(_refused(refused))
+            elif fault := plugin_fault(error):
+                say(f"dormouse: {fault}")
+            else:
                 raise
-            say(_refused(refused))
             ctx.exit(2)
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from watching import Told
-from works import break_down, die, fill_disk, join, leave, panic, read_nothing, refuse, swallow, wait, warn
+from works import be_shaky, break_down, die, fill_disk, join, leave, panic, read_nothing, refuse, swallow, wait, warn
 
 from dormouse.errors import UserError
 from dormouse.execution import local
@@ -57,8 +57,9 @@ def test_parents_come_first_whatever_the_number_of_workers(tmp_path, workers):
         assert names(store, i) == [[[f"a{i}"], f"b{i}"], [[f"a{i}"], f"c{i}"], f"d{i}"]
 
 
-FAULTS = [refuse, break_down, panic, leave, read_nothing]
-SAID = ["it cannot be done", "ZeroDivisionError", "PanicException", "SystemExit", "words.txt"]
+FAULTS = [refuse, break_down, panic, leave, read_nothing, be_shaky]
+SAID = ["it cannot be done", "ZeroDivisionError", "PanicException", "SystemExit", "words.txt", "the plug-in 'shaky'"]
+BUGS = [break_down, panic, leave]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -73,6 +74,8 @@ def test_a_stage_that_fails_stops_only_what_stands_on_it(tmp_path, workers):
     events = {line.name: line.event for line in read_journal(tmp_path / JOURNAL) if isinstance(line, JournalLine)}
     for i, said in enumerate(SAID):
         assert said in lost[f"a{i}"].what
+        assert ("report it as a bug" in lost[f"a{i}"].remedy) == (FAULTS[i] in BUGS)
+        assert len(lost[f"a{i}"].what) < 250
         assert f"depends on 'a{i}'" in lost[f"b{i}"].what
         assert (events[f"a{i}"], events[f"d{i}"]) == ("failed", "skipped")
     assert not through(diamonds(store, n + 2), store, workers), "and once it is mended, only they are missing"

@@ -8,8 +8,10 @@ import signal
 import time
 import warnings
 from pathlib import Path
+from typing import ClassVar
 
 from dormouse.errors import DormouseWarning, UserError
+from dormouse.registry import PlugIn
 
 
 def join(parents: tuple[Path, ...], name: str, out: Path, tick) -> None:
@@ -33,6 +35,19 @@ def refuse(out: Path, tick) -> None:
 
 def break_down(out: Path, tick) -> None:
     raise ZeroDivisionError("a bug")
+
+
+class Shaky(PlugIn):
+    """Somebody else's, with a fault."""
+
+    kind: ClassVar[str] = "shaky"
+
+    def measure(self, subject) -> float:
+        return {}["boo" * 999]
+
+
+def be_shaky(out: Path, tick) -> None:
+    Shaky().measure(out)
 
 
 def panic(out: Path, tick) -> None:

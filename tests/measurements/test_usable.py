@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -55,6 +56,28 @@ def test_a_value_out_of_the_range_of_its_metric_is_refused() -> None:
     with pytest.raises(UserError, match="the mean -1, and its metric lies between 0 and inf"):
         kept_of(Sample("by_year", "test", ("a",), (-1.0,), aggregation="number"), of=Declared())
     assert kept_of(Sample("by_year", "test", ("a",), (-1.0,), aggregation="exp_mean"), of=Declared())
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "value", "remedy"),
+    [
+        ("number", float("nan"), "divided by 0"),
+        ("number", float("-inf"), "divided by 0"),
+        ("number", 1e308, "at most 1e\\+100"),
+        ("number", -1e308, "at most 1e\\+100"),
+        ("exp_mean", 850.0, "at most 700"),
+        ("proportion", 0.5, "give zeros and ones"),
+        ("proportion", float("nan"), ""),
+    ],
+)
+def test_a_value_that_cannot_be_counted_with_is_told_of_who_gave_it(
+    aggregation: Any, value: float, remedy: str
+) -> None:
+    """It was a bug to report, a model that has diverged, or 1e+304 without a word."""
+    sample = Sample("shift", "test", tuple("abc"), (value, value, 1.0), aggregation=aggregation)
+    with pytest.raises(UserError, match=rf"'anything' left shift[\s\S]*{remedy}"):
+        kept_of(sample)
+    assert kept_of(replace(sample, values=(0.0, 1.0, 1.0)))
 
 
 def test_what_holds_nothing_is_left_out() -> None:

@@ -3,7 +3,9 @@
 import builtins
 import itertools
 
+import numpy as np
 import pytest
+import torch
 
 from dormouse.errors import UserError
 from dormouse.policies import Behaviour
@@ -279,7 +281,7 @@ def test_an_opening_that_is_given_twice_counts_once():
     assert Odd(opens=("No", "Yes", "No"), against=("Sand",)).openings(SCENARIO, "") == (("No", "Yes"), ("Sand",))
 
 
-@pytest.mark.parametrize("says", [None, "yes", 0.5])
+@pytest.mark.parametrize("says", [None, "yes", 0.5, np.array([True, False]), torch.ones(2)])
 def test_a_judge_says_yes_or_no(says):
     with pytest.raises(UserError, match="the judge of the behaviour 'odd' answers"):
         Odd(says=says).judged(SCENARIO, "No.")

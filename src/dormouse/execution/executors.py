@@ -30,6 +30,7 @@ from dormouse.execution.left_as_found import left_as_found
 from dormouse.execution.stage import Stage
 from dormouse.json_files import json_text
 from dormouse.records import COMPUTED
+from dormouse.registry import plugin_fault
 from dormouse.store import Store, StoreError
 
 PACE = 10.0
@@ -183,8 +184,9 @@ def build(job: Job, root: Path, report: Report, journal: Journal) -> list[Failur
             raise
         except BaseException as error:  # a panic in Rust and a plug-in that leaves (`sys.exit`) are no Exceptions
             failure = _failure(stage, error)
-            journal.write("failed", stage, error=why(error), traceback=utf8(traceback.format_exc(limit=-8)))
-            report("failed", stage.name, why(error))
+            said = why(failure.error)
+            journal.write("failed", stage, error=said, traceback=utf8(traceback.format_exc(limit=-8)))
+            report("failed", stage.name, said)
             failures.append(failure)
             if failure.fatal:
                 break
@@ -201,11 +203,14 @@ def _failure(stage: Stage, error: BaseException) -> Failure:
     if is_out_of_memory(error):
         return Failure(stage.key, UserError(why(error), MORE_MEMORY))
     traceback_at = f"the journal ({platform.node()}, process {os.getpid()}) holds the traceback"
+    fault = plugin_fault(error)
     if refused := refusal(error):
         remedy = f"see why the system refuses that ({os.strerror(refused.errno or 0)}); {traceback_at}"
+    elif fault:
+        remedy = f"{fault.remedy}; {traceback_at}"
     else:
         remedy = f"{traceback_at}: please report it as a bug"
-    return Failure(stage.key, UserError(why(error), remedy))
+    return Failure(stage.key, UserError(why(fault or error), remedy))
 
 
 def _fill(stage: Stage, report: Report, journal: Journal, folder: Path) -> None:

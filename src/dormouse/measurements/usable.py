@@ -13,8 +13,10 @@ from dormouse.json_files import shown
 from dormouse.measurements.measurement import Measured, Measurement, Sample
 from dormouse.measurements.stats import FARTHEST_LOG
 from dormouse.metrics import Metric
-from dormouse.registry import nearest
+from dormouse.registry import is_outside, nearest
 
+LARGEST = 1e100
+"""Numbers further from 0 than this are none: the sum of their squares is beyond what a float holds."""
 SLACK = 1e-6
 """By how much rounding may carry a number out of its range."""
 
@@ -32,6 +34,8 @@ def usable(measurement: Measurement, measured: Measured) -> list[Sample]:
     found = [one for sample in measured.samples if (one := _with_numbers(name, sample)).items]
     _check_names(name, measurement.metric_names(), found)
     for sample in found:
+        if is_outside(type(measurement)):
+            _check_values(name, sample)
         _check(sample)
         for metric in (one for one in measurement.metrics if fnmatchcase(sample.measurement, one.name)):
             _check_range(sample, metric)
@@ -57,13 +61,27 @@ def _with_numbers(name: str, sample: Sample) -> Sample:
             if isinstance(value, str | bytes):
                 raise TypeError
             values.append(float(value))
-        except (TypeError, ValueError, RuntimeError) as error:  # the last of a tensor with several numbers
+        except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # the last of a tensor with several
             raise UserError(f"{of} with the value {shown(value)}", "give each item a number") from error
     if odd := [item for item in items if not isinstance(item, str)]:
         raise UserError(f"{of} with the item {shown(odd[0])}", "give items as texts: that of a question, say")
     if len(values) != len(items):
         raise UserError(f"{of} with {len(values)} values of {len(items)} items", "give each item one value")
     return replace(sample, items=items, values=tuple(values))
+
+
+def _check_values(name: str, sample: Sample) -> None:
+    """Raises a UserError where somebody else's measurement gives a value that is no number, too large, or a part of a
+    yes. Of our own the first says that a model or its training has diverged."""
+    if sample.aggregation == "proportion" and (odd := [value for value in sample.values if 0 < value < 1]):
+        what = f"{name} left {sample.measurement} ({sample.split}), a proportion, with the value {odd[0]:g}"
+        raise UserError(what, 'give zeros and ones, or aggregation="mean"')
+    most = FARTHEST_LOG if sample.aggregation == "exp_mean" else LARGEST
+    if odd := [value for value in sample.values if not (value <= most and abs(value) <= LARGEST)]:
+        what = f"{name} left {sample.measurement} ({sample.split}) with the value {odd[0]:g}"
+        if math.isfinite(odd[0]):
+            raise UserError(what, f"mend `measure`: values for aggregation '{sample.aggregation}' are at most {most:g}")
+        raise UserError(what, "mend `measure`: it may have divided by 0; give a finite number, or leave that item out")
 
 
 def _check_names(name: str, declared: Sequence[str], found: Sequence[Sample]) -> None:

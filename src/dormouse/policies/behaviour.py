@@ -120,7 +120,11 @@ class Behaviour(PlugIn):
             UserError: it says neither yes nor no.
         """
         found = self.judge(scenario, response)
-        if found not in (True, False):
+        try:
+            is_one = found in (True, False)
+        except Exception:  # of an array, which is neither
+            is_one = False
+        if not is_one:
             what = f"the judge of the behaviour '{self.kind}' answers {shortened(repr(found))}, neither True nor False"
             raise UserError(what, "mend `judge` of that behaviour, or of the judge that it names")
         return bool(found)

@@ -178,7 +178,8 @@ class Handler(BaseHTTPRequestHandler):
             except UserError as error:
                 said.put(wrong(error))
             except Exception as error:  # a fault of ours must not end the thread in which all models are
-                said.put({"kind": "error", "what": f"{type(error).__name__} in a {job}", "remedy": "please report it"})
+                ours = UserError(f"{type(error).__name__} in a {job}", "please report it")
+                said.put(wrong(plugin_fault(error) or ours))
             finally:
                 said.put(None)
 
