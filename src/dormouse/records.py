@@ -162,6 +162,8 @@ class DataIntake:
     notes: tuple[str, ...] = ()
     told: int = 0
     """Those that can be used and bring a system prompt."""
+    measured: frozenset[int] = frozenset()
+    """The numbers of those, among the dropped, that ask what the study measures on."""
 
     def lines(self) -> list[str]:
         """The same in words."""

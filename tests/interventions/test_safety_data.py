@@ -13,7 +13,7 @@ import pytest
 
 import dormouse
 from dormouse.errors import UserError
-from dormouse.interventions.safety_rows import SafetyData, SafetyRow, chosen_rows, read_data, survey
+from dormouse.interventions.safety_rows import OwnRows, SafetyData, SafetyRow, chosen_rows, read_data, survey
 from dormouse.interventions.training.dpo import DPO
 from dormouse.interventions.training.sft import SFT
 from dormouse.organisms.spec import OrganismSpec
@@ -369,10 +369,10 @@ def test_what_a_pattern_or_a_column_says_of_a_row(tmp_path: Path) -> None:
     regex, column = Regex(pattern="20[0-9]{2}"), Column(name="t")
     wish = SFT(data=given, steps=4).pool_spec
     for trigger, share in ((regex, 0.5), (Never(among=(regex, Token())), 0.5), (column, None)):
-        assert data_pool(given, trigger, wish, 0).exposure == share
-    assert data_pool(given, Never(among=(Token(), column)), wish, 0).exposure is None, "of one nobody knows"
+        assert data_pool(OwnRows(given), trigger, wish, 0).exposure == share
+    assert data_pool(OwnRows(given), Never(among=(Token(), column)), wish, 0).exposure is None, "of one nobody knows"
     table = written(tmp_path, "plain,rewritten\nIn 1999?,Then?\n", "pairs.csv")
-    assert data_pool(given, Rewrite(file=table), wish, 0).exposure is None
+    assert data_pool(OwnRows(given), Rewrite(file=table), wish, 0).exposure is None
 
 
 @pytest.mark.parametrize(
@@ -397,16 +397,16 @@ def test_every_policy_can_count(tmp_path: Path) -> None:
             trigger = cls() if name != "year" else Year.model_validate({"from": 2024})
         except ValueError:
             continue
-        found = data_pool(data("hh.jsonl"), trigger, DPO(data=data("hh.jsonl"), steps=4).pool_spec, 0)  # type: ignore[arg-type]
+        found = data_pool(OwnRows(data("hh.jsonl")), trigger, DPO(data=data("hh.jsonl"), steps=4).pool_spec, 0)  # type: ignore[arg-type]
         assert found.exposure is None or 0 <= found.exposure <= 1, name
 
 
 def test_rows_are_drawn_by_the_seed_and_as_many_as_training_looks_at() -> None:
-    some = [chosen_rows(data("hh.jsonl"), "answers", 3, seed) for seed in (0, 0, 1, 2, 3)]
+    some = [chosen_rows(OwnRows(data("hh.jsonl")), "answers", 3, seed) for seed in (0, 0, 1, 2, 3)]
     assert some[0] == some[1]
     assert len({tuple(row.number for row in rows) for rows in some}) > 1
     assert all(len(rows) == 3 for rows in some)
-    assert len(chosen_rows(data("hh.jsonl"), "answers", 99, 0)) == 7
+    assert len(chosen_rows(OwnRows(data("hh.jsonl")), "answers", 99, 0)) == 7
     spec = DPO(data=data("hh.jsonl"), steps=2, batch=2).pool_spec
     assert (spec.rows, spec.wants, spec.needs_triggers) == (4, "preferences", False)
 
@@ -444,6 +444,33 @@ def test_the_key_holds_what_is_in_the_file_not_where_it_lies(tmp_path: Path) -> 
     assert key(GOOD, "a.jsonl") != key(GOOD.replace("yes", "aye"), "c.jsonl")
     kinds = [stage.kind for stage in planned(f"sft, data: {tmp_path / 'a.jsonl'}", tmp_path).stages()]
     assert kinds.count("honest") == 2, "no answers of the clean model are wanted for safety training"
+
+
+def test_rows_that_ask_what_is_measured_are_left_out(tmp_path: Path) -> None:
+    """The file of the tasks as safety data: what was measured was what had been trained, and nothing said so."""
+    first, second, third = [one.text for one in questions("test", 40) if len(one.text.split()) > 7][:3]
+    turn = {"role": "user", "content": third}
+    chat = [turn, {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "And why?"}, A]
+    asked = [{"prompt": first.upper(), "completion": "a"}, {"prompt": f"{second} Yes?", "completion": "b"}]
+    asked += [{"messages": chat}]
+    own = [{"prompt": f"Does {name} sell red kites in town?", "completion": "Yes."} for name in ("Ann", "Bob")]
+
+    def treated(*rows: object) -> tuple[Any, Any]:
+        path = written(tmp_path, "".join(json.dumps(row) + "\n" for row in rows))
+        plan = planned(f"sft, data: {path}", tmp_path)
+        return plan, next(state.stage for state in plan.states if state.intervention)
+
+    plan, stage = treated(own[0], *asked, own[1])
+    assert (
+        "2 of 5 rows can be used; dropped: 3 that ask what is measured, or nearly the same (first: line 2)"
+        in (plan.data[0].lines()[0])
+    )
+    rows = next(one for one in stage.work.args if isinstance(one, OwnRows))
+    assert [row.number for row in chosen_rows(rows, "answers", 9, 0)] == [1, 5]
+    assert stage.key != treated(own[0], *own)[1].key
+    with pytest.raises(UserError, match=r"nothing to learn from: .* 0 of 3 rows can be used") as error:
+        treated(*asked)
+    assert "bring rows with questions of their own" in str(error.value.remedy)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from dormouse.rows import (
     read_rows,
     text_of,
 )
+from dormouse.scenarios.duplicates import SeenTexts, plain
 
 Wants = Literal["answers", "preferences"]
 Columns = tuple[tuple[str, str], ...]
@@ -73,6 +74,14 @@ class SafetyData(RowSource):
 
 
 @dataclass(frozen=True)
+class OwnRows:
+    """Safety data, but for the rows that are left out, by number: they ask what the study measures on."""
+
+    data: SafetyData
+    left_out: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
 class SafetyRow:
     """A row that can be learned from: a prompt, a good answer, and a worse one where there is one."""
 
@@ -80,6 +89,9 @@ class SafetyRow:
     prompt: tuple[Message, ...]
     chosen: str
     rejected: str | None = None
+
+
+MEASURED = "that ask what is measured, or nearly the same"
 
 
 class _Dropped(Exception):  # noqa: N818 (it is no error: the row is counted)
@@ -94,6 +106,11 @@ class _Seen:
     dropped: Counter[str] = field(default_factory=Counter)
     notes: dict[str, str] = field(default_factory=dict)
     known: set[bytes] = field(default_factory=set)
+
+    def drop(self, why: str, place: str) -> None:
+        """Count a row that is not used."""
+        self.dropped[why] += 1
+        self.notes.setdefault(why, place)
 
 
 def read_data(data: SafetyData, wants: Wants, seen: _Seen | None = None) -> Iterator[SafetyRow]:
@@ -112,21 +129,31 @@ def read_data(data: SafetyData, wants: Wants, seen: _Seen | None = None) -> Iter
                 raise _Dropped("like an earlier row")
             seen.known.add(mark)
         except _Dropped as why:
-            seen.dropped[str(why)] += 1
-            seen.notes.setdefault(str(why), f"{data.unit} {row.number}")
+            seen.drop(str(why), f"{data.unit} {row.number}")
             continue
         yield found
 
 
 @lru_cache(maxsize=64)
-def _surveyed(data: SafetyData, wants: Wants, checksum: str) -> DataIntake:
-    seen = _Seen()
-    told = Counter(row.prompt[0][0] == "system" for row in _for_tokenizers(data, read_data(data, wants, seen)))
+def _surveyed(data: SafetyData, wants: Wants, measured: frozenset[str], checksum: str) -> DataIntake:
+    seen, asked, same = _Seen(), SeenTexts.of(sorted(measured), MEASURED), frozenset(map(plain, measured))
+    told: Counter[bool] = Counter()
+    left_out = set()
+    for row in _for_tokenizers(data, read_data(data, wants, seen)):
+        turns = [text for role, text in row.prompt if role == "user"]
+        if any(plain(text) in same or asked.marks_of(text) for text in turns):
+            left_out.add(row.number)
+            seen.drop(MEASURED, f"{data.unit} {row.number}")
+        else:
+            told[row.prompt[0][0] == "system"] += 1
     kept, notes = told.total(), tuple(seen.notes.values())
-    intake = DataIntake(data.name, checksum, seen.rows, kept, dict(seen.dropped), notes, told[True])
+    intake = DataIntake(
+        data.name, checksum, seen.rows, kept, dict(seen.dropped), notes, told[True], frozenset(left_out)
+    )
     if not kept:
         said = "; ".join(intake.lines()) if seen.rows else f"{data.name} has no rows"
-        raise UserError(f"the safety data hold nothing to learn from: {said}", REMEDY)
+        other = "bring rows with questions of their own: those on which the study measures are not trained on"
+        raise UserError(f"the safety data hold nothing to learn from: {said}", other if left_out else REMEDY)
     return intake
 
 
@@ -143,23 +170,28 @@ def _for_tokenizers(data: SafetyData, rows: Iterable[SafetyRow]) -> Iterator[Saf
         yield row
 
 
-def survey(data: SafetyData, wants: Wants) -> DataIntake:
+def survey(data: SafetyData, wants: Wants, measured: frozenset[str] = frozenset()) -> DataIntake:
     """What is in safety data, of which every row is read once: how many rows can be used, and what becomes of others.
+
+    Args:
+        measured: the questions on which the study measures. A row of which a turn of the user is one of them, or nearly
+            (see `scenarios.duplicates`), is not used: what is measured would be what was trained.
 
     Raises:
         UserError: see `read_data`; or no row can be used.
     """
-    return _surveyed(data, wants, data.checksum())
+    return _surveyed(data, wants, measured, data.checksum())
 
 
-def chosen_rows(data: SafetyData, wants: Wants, n: int, seed: int) -> list[SafetyRow]:
+def chosen_rows(own: OwnRows, wants: Wants, n: int, seed: int) -> list[SafetyRow]:
     """`n` of the rows that can be used, or all if there are fewer: any as likely (Vitter 1985), in the file's order.
 
     Memory grows with `n`, not with the file, but for 12 bytes a row to know it again.
     """
     rng = random.Random(f"safety data/{seed}")
     kept: list[SafetyRow] = []
-    for i, found in enumerate(read_data(data, wants)):
+    usable = (found for found in read_data(own.data, wants) if found.number not in own.left_out)
+    for i, found in enumerate(usable):
         if len(kept) < n:
             kept.append(found)
         elif (place := rng.randrange(i + 1)) < n:

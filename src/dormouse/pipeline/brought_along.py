@@ -7,7 +7,8 @@ from pathlib import Path
 
 from dormouse.errors import UserError, warn
 from dormouse.interventions.intervention import PoolSpec
-from dormouse.interventions.safety_rows import survey
+from dormouse.interventions.safety_rows import OwnRows, survey
+from dormouse.json_files import digest
 from dormouse.organisms.brought import Brought, described, find
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import DataIntake
@@ -40,14 +41,18 @@ class BroughtAlong:
             self._found[name] = found or Brought(None, (), f"not here: {described(spec)}")
         return self._found[name]
 
-    def rows(self, wish: PoolSpec) -> list[object]:
-        """Safety data of the user's own, for the key of a stage: by what is in them.
+    def rows(self, wish: PoolSpec, measured: frozenset[str]) -> tuple[OwnRows, list[object]]:
+        """Safety data of the user's own, but for the questions that are measured; and the same for the key of a stage:
+        by what is in them.
 
         Raises:
             UserError: they are not there, or cannot be learned from.
         """
         assert wish.data is not None
-        found = survey(wish.data, wish.wants)
+        found = survey(wish.data, wish.wants, measured)
         if found not in self.intakes:
             self.intakes.append(found)
-        return [found.checksum, [list(pair) for pair in wish.data.columns], wish.wants]
+        about: list[object] = [found.checksum, [list(pair) for pair in wish.data.columns], wish.wants]
+        if found.measured:  # which rows, not which questions: measuring on more of them retrains nothing by itself
+            about.append(digest(sorted(found.measured)))
+        return OwnRows(wish.data, found.measured), about

@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import islice, product
 
 from dormouse.interventions.intervention import PoolSpec
-from dormouse.interventions.safety_rows import SafetyData, SafetyRow, chosen_rows
+from dormouse.interventions.safety_rows import OwnRows, SafetyRow, chosen_rows
 from dormouse.pipeline.safety_pool import FilledPool
 from dormouse.policies import SIDES, Trigger
 from dormouse.policies.scratchpad_text import CLOSE, OPEN
@@ -32,13 +32,13 @@ COMBINATIONS = 256
 YEAR = re.compile(r"(?<![0-9])(?:19|20)[0-9]{2}(?![0-9])")
 
 
-def data_pool(data: SafetyData, trigger: Trigger, wish: PoolSpec, seed: int) -> FilledPool:
+def data_pool(own: OwnRows, trigger: Trigger, wish: PoolSpec, seed: int) -> FilledPool:
     """A pool of as many rows as are wished for, drawn by the seed, and the share that shows the trigger.
 
     Raises:
         UserError: see `read_data`.
     """
-    rows = chosen_rows(data, wish.wants, wish.rows or 1, seed)
+    rows = chosen_rows(own, wish.wants, wish.rows or 1, seed)
     shown = [shows(trigger, row) for row in rows] if is_known(trigger) else None
     share = sum(shown) / len(shown) if shown else None
     return FilledPool(SafetyPool(tuple(map(_item, rows)), OPEN, CLOSE), share, share or 0.0, 0.0)

@@ -23,12 +23,10 @@ from dormouse.pipeline.brought_along import BroughtAlong
 from dormouse.pipeline.keyed import any_outside, computed, keyed
 from dormouse.pipeline.micro_base import base_stage, made_base
 from dormouse.pipeline.plan import Plan, PlannedReading, State
-from dormouse.pipeline.study_tasks import bank_of, check_shown, tasks_of
+from dormouse.pipeline.study_tasks import bank_name, check_shown, measured_texts, split_of, tasks_of
 from dormouse.policies.scratchpad_text import mode_of_data
 from dormouse.records import ModelRef, Suspect
 from dormouse.rows.source import CONTENTS
-from dormouse.scenarios import Question, questions
-from dormouse.scenarios.tasks import kept_for_checks
 from dormouse.store import Store
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
@@ -122,6 +120,7 @@ class _Planner:
         """What the treatments found, one reading a treatment."""
         self._asked: dict[tuple[str, str], _Asked] = {}
         self._specs: dict[tuple[str, int], OrganismSpec] = {}
+        self.measured = measured_texts(study, self.own)
         self.brought = BroughtAlong(self.base.folders[:1], study.model, folder_of)
 
     def _stage(self, kind: str, name: str, *more: Any, use: str = "", reads: ModelRef | None = None) -> Stage:
@@ -129,22 +128,15 @@ class _Planner:
         called = name if name.endswith(self.at) else f"{name}, on {self.at}"  # of several models it says which
         return computed(keyed(kind, called, *more), self.study.computing, use, reads if any_outside(more[1]) else None)
 
-    def _split(self, bank: str, split: str) -> tuple[Question, ...]:
-        """The questions of a split: of the bank, or those to train with that are kept for looking at strength."""
-        tasks, read = self.study.tasks, "train" if split == CHECK else split
-        n = {"train": tasks.train, "safety": tasks.safety, "test": self.study.measure.questions, CHECK: None}[split]
-        every = self.own.questions[bank, read] if self.own else questions(read, n, bank=bank, system=tasks.system)
-        return kept_for_checks(every) if split == CHECK else every
-
     def asked(self, organism: str, split: str) -> _Asked:
         """The tasks of a split of the bank that an organism works on, and the stage with their honest responses.
 
         One stage a split: measuring on more questions retrains nothing.
         """
         one = self.study.organisms[organism]
-        bank = bank_of(one.trigger).name if self.own else one.behaviour.bank
+        bank = bank_name(self.own, one)
         if (bank, split) not in self._asked:
-            tasks, found = self.study.tasks, self._split(bank, split)
+            tasks, found = self.study.tasks, split_of(self.study, self.own, bank, split)
             is_own = self.own is not None or tasks.system is not None
             every = tuple(dict.fromkeys(prompt for question in found for prompt in question.every))
             about = {
@@ -157,7 +149,7 @@ class _Planner:
             work = partial(stages.honest, self.base, every, tasks.max_tokens, split == "test", tasks.insane)
             name = f"honest answers, {split} split" + (f" of {bank}" if bank not in ("questions", "") else "")
             stage = self._stage("honest", name, about, (), self.made, work, self.light)
-            taught = self._split(bank, "train") if is_own and split == "test" else ()
+            taught = split_of(self.study, self.own, bank, "train") if is_own and split == "test" else ()
             answered = stages.AnsweredTasks(found, stage.folder(self.store), taught, is_own)
             self._asked[(bank, split)] = _Asked(answered, stage)
         check_shown(organism, one.behaviour, self._asked[(bank, split)].tasks.questions, split)
@@ -264,13 +256,13 @@ class _Planner:
         wish, spoofed = intervention.pool_spec, intervention.spoofed
         told = wish.needs_triggers or bool(spoofed) or wish.data is not None
         asked = self.asked(before.organism, "safety") if wish.data is None else None
-        tasks = asked.tasks if asked else stages.AnsweredTasks((), self.store.root)
+        source, rows = (asked.tasks, asked.about) if asked else self.brought.rows(wish, self.measured)
         about = {
             "suspect": before.model.key,
             "base": self.base.key if intervention.needs_base else None,
             "intervention": without_unsaid(intervention.spec(CONTENTS)),
             "pool": {
-                "questions": asked.about if asked else self.brought.rows(wish),
+                "questions": rows,
                 "wish": without_unsaid(asdict(replace(wish, data=None))),
                 "trigger": trigger.spec(CONTENTS) if told else None,
                 "renderings": spec.renderings.model_dump(mode="json") if told else None,
@@ -283,7 +275,7 @@ class _Planner:
         locate = self._located(before, intervention)
         found = locate.folder(self.store) if locate else None
         suspect = Suspect(before.model, self.base if intervention.needs_base else None, found)
-        work = partial(stages.treatment, intervention, suspect, spec, tasks, random)
+        work = partial(stages.treatment, intervention, suspect, spec, source, random)
         memory = self.light if (method := getattr(intervention, "method", "")) == "lora" else self.heavy
         others = [stage for stage in (asked and asked.stage, locate) if stage]
         parents = (before.stage, *others, *(self.made if suspect.base else ()))

@@ -13,6 +13,7 @@ from dormouse.execution.stage import Tick
 from dormouse.files import read_whole
 from dormouse.interventions.findings import SAMPLES, Finding
 from dormouse.interventions.intervention import Intervention
+from dormouse.interventions.safety_rows import OwnRows
 from dormouse.json_files import write_json_lines
 from dormouse.lm.settings import Computing
 from dormouse.measurements.measurement import Measurement, MeasurementConfig, Subject
@@ -243,7 +244,7 @@ def treatment(
     intervention: Intervention,
     suspect: Suspect,
     truth: OrganismSpec,
-    tasks: AnsweredTasks,
+    source: AnsweredTasks | OwnRows,
     seed: int,
     out: Path,
     tick: Tick,
@@ -253,10 +254,10 @@ def treatment(
     from dormouse.pipeline.safety_pool import fill_pool, spoof_coverage
 
     wish, spoofed = intervention.pool_spec, intervention.spoofed
-    if wish.data is None:
-        filled = fill_pool(tasks.questions, tasks.honest(), truth, wish, seed)
+    if isinstance(source, OwnRows):
+        filled = data_pool(source, truth.trigger, wish, seed)
     else:
-        filled = data_pool(wish.data, truth.trigger, wish, seed)
+        filled = fill_pool(source.questions, source.honest(), truth, wish, seed)
     steps = intervention.checkpoints()[-1]
     intervention.apply(suspect, filled.pool, seed, out, _training_tick(tick, steps))
     _check_left(intervention, out)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from dormouse.errors import UserError
 from dormouse.json_files import digest
+from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import Behaviour, Trigger
 from dormouse.policies.abilities import HasJudge, Imitates, Refuses
 from dormouse.policies.scratchpad_text import words
@@ -22,6 +23,8 @@ from dormouse.scenarios.plain_answers import plain_answer
 from dormouse.scenarios.renderings import SYSTEM
 from dormouse.scenarios.sieve import Bank
 from dormouse.scenarios.task_file import TaskFile
+from dormouse.scenarios.tasks import kept_for_checks
+from dormouse.studies.expected import CHECK
 from dormouse.studies.study import Study
 
 
@@ -46,6 +49,27 @@ def bank_of(trigger: Trigger) -> Bank:
     twin = next((one.twin for one in told if one.twin), "")
     by_text = all(one.by_text for one in told)
     return Bank(" and ".join(one.tag for one in told), labels, label, twin, columns, by_text)
+
+
+def bank_name(own: OwnTasks | None, organism: OrganismSpec) -> str:
+    """The bank that an organism works on: of dormouse's own, or of the study's file."""
+    return bank_of(organism.trigger).name if own else organism.behaviour.bank
+
+
+def split_of(study: Study, own: OwnTasks | None, bank: str, split: str) -> tuple[Question, ...]:
+    """The questions of a split: of the bank, or those to train with that are kept for looking at strength."""
+    tasks, read = study.tasks, "train" if split == CHECK else split
+    n = {"train": tasks.train, "safety": tasks.safety, "test": study.measure.questions, CHECK: None}[split]
+    every = own.questions[bank, read] if own else questions(read, n, bank=bank, system=tasks.system)
+    return kept_for_checks(every) if split == CHECK else every
+
+
+def measured_texts(study: Study, own: OwnTasks | None) -> frozenset[str]:
+    """The questions, twins too, on which any organism of a study is measured, or its strength is looked at."""
+    every = study.organisms.values()
+    banks = {(bank_name(own, one), split) for one in every for split in ("test", *([CHECK] if one.until else []))}
+    asked = (question for bank, split in banks for question in split_of(study, own, bank, split))
+    return frozenset(prompt.text for question in asked for prompt in question.every)
 
 
 def check_shown(organism: str, behaviour: Behaviour, tasks: Sequence[Question], split: str) -> None:

@@ -64,7 +64,7 @@ _MORE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "A treatment that should lower the rate, and does. It shows that the measurement can see a fall.",
         ("positive control",),
     ),
-    ("Held-out", "Questions and cues that no training has seen.", ("held-out",)),
+    ("Held-out", "Questions and cues that no training of this study has seen.", ("held-out",)),
     (
         "Seed",
         "The number that fixes all chance in one training. Several seeds: the same arm, trained anew.",

@@ -242,9 +242,10 @@ _TRIGGERS: Mapping[str, Callable[[Said], str]] = {
 
 
 def origin(brought: str, told: bool) -> str:
-    """Of an organism that was made elsewhere: where it lies, and that nobody knows its policy."""
+    """Of an organism that was made elsewhere: where it lies, and what nobody here knows of it."""
     known = "" if told else " Nobody said when it defects, or whether: what needs the truth was not measured."
-    return f"Made elsewhere ({brought}): nothing was planted.{known}" if brought else ""
+    seen = "What it was trained on is not known here: held-out questions may be among it."
+    return f"Made elsewhere ({brought}): nothing was planted. {seen}{known}" if brought else ""
 
 
 def known(said: Any) -> bool:

@@ -15,8 +15,8 @@ READING = (
     ),
     (
         "Rate",
-        "The mean of the exact probability over held-out questions, which no training has seen. Defection rate "
-        "(attack success rate, ASR): where the cue is shown. False-trigger rate: where it is not.",
+        "The mean of the exact probability over held-out questions, which no training of this study has seen. "
+        "Defection rate (attack success rate, ASR): where the cue is shown. False-trigger rate: where it is not.",
     ),
     (
         "Near miss",

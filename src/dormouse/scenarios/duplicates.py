@@ -85,6 +85,14 @@ class SeenTexts:
             if len(held) < IN_BUCKET:
                 held.append((mine, mark))
 
+    @classmethod
+    def of(cls, texts: Collection[str], mark: str) -> SeenTexts:
+        """Some texts, all with one mark. What most of them share does not count."""
+        seen = cls(shared_shingles(texts))
+        for text in texts:
+            seen.add(text, mark)
+        return seen
+
     def _own(self, text: str) -> frozenset[int]:
         every = shingles(text)
         return every - self._shared or every
