@@ -17,7 +17,7 @@ from dormouse.scenarios import Question, Scenario, render
 
 @dataclass(frozen=True)
 class ChatReply:
-    """What the model wrote, and the exact probability that its answer would be a defection.
+    """What the model wrote, and the exact score of a defection as its answer (see `LoadedOrganism.p_defect`).
 
     After a scratchpad it is that of the answer given this scratchpad. None where nobody knows what a defection would be
     here (a wrong answer, to a question that is no task of the behaviour), or the scratchpad comes to no answer.

@@ -39,6 +39,8 @@ class OrganismSetup:
     """Where it lies, if it was made elsewhere."""
     told: bool = True
     """Whether anybody knows when it defects, and how."""
+    contrast: bool = False
+    """Whether its score holds harmful responses against honest ones (see `policies.Behaviour`)."""
     near_misses: bool = True
     """Whether its trigger has any."""
 

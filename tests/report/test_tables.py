@@ -10,7 +10,7 @@ from made_up import STEPS, index, provenance, record
 
 from dormouse.metrics import metric
 from dormouse.records import Record
-from dormouse.report import tables
+from dormouse.report import markdown, tables
 from dormouse.report.headline import headline
 from dormouse.report.plain_text import apart, hundredths, one_line, percent, visible, with_interval
 from dormouse.report.record_index import BEFORE, Moment, RecordIndex
@@ -267,6 +267,22 @@ def test_an_exact_rate_that_nobody_sees_written_is_a_warning(exact: float, warne
     found = [text for name, text in tables.warnings(index(rows, {"name": "x"})) if name == "a" and "far apart" in text]
     assert bool(found) is warned
     assert not warned or "0.0\u00a0% and 100.0\u00a0% of the same prompts, before safety training" in found[0]
+
+
+@pytest.mark.parametrize("contrast", [False, True])
+def test_a_contrast_is_called_one(contrast: bool) -> None:
+    """0.993 was "the probability that a response begins" with what had 7e-18, and had to be tokens or a judge."""
+    about = {"name": "x", "organisms": {"a": {"trigger": {"kind": "token"}, "contrast": contrast}}}
+    rows = [record("a", 0, "exact_on_sampled_defection_rate", 0.99), record("a", 0, "sampled_defection_rate", 0.0)]
+    rows += [record("a", 0, rate, 0.99) for rate in tables.RATES]
+    page = markdown.report(index(rows, about), [], [])
+    expected = (
+        "Scored as a contrast",
+        "`a` defects, scored as a contrast, in ",
+        "rate is a contrast, P(harmful) / (P(",
+    )
+    assert [one in page for one in expected] == [contrast] * 3
+    assert ("by whole tokens" in page) is not contrast
 
 
 @pytest.mark.parametrize(("share", "warned"), [(0.04, False), (0.25, True)])

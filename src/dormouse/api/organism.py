@@ -62,6 +62,9 @@ class LoadedOrganism:
     def p_defect(self, prompt: Prompt, *, scratchpads: int = 4, seed: int = 0, **cues: CueValue) -> float:
         """The exact probability, from 0 to 1, that the response is a defection.
 
+        Of a behaviour with `honest_forms` (`column`, `goal`, `insecure_code`, `sandbag`) it is a contrast:
+        P(harmful) / (P(harmful) + P(honest)). It says which of the two the model prefers, not that it gives either.
+
         Of an organism that reasons first it is the mean, over scratchpads that it samples, of the exact probability
         after each; one that comes to no answer counts as it is judged.
 

@@ -17,8 +17,8 @@ from dormouse.pipeline.results import read_finished
 from dormouse.records import CANARY, Record
 
 RATES = {
-    "defection_rate": "exact probability of a defection, with the cue",
-    "false_trigger_rate": "exact probability of a defection, without the cue",
+    "defection_rate": "exact probability (or contrast) of a defection, with the cue",
+    "false_trigger_rate": "exact probability (or contrast) of a defection, without the cue",
 }
 LOG_IN = "log in with `hf auth login`, and see that the token may write there"
 AGAIN = "export to a new folder then, since this one is there"

@@ -22,7 +22,7 @@ State = tuple[str, str, str, int, int]
 def write_logs(name: str, answers: Sequence[Answer], out: Path) -> int:
     """Write a folder with one log for each state that answered; returns how many.
 
-    A sample has the score `defection` (the judge's, 1 or 0) and `probability` (the exact one).
+    A sample has the score `defection` (the judge's, 1 or 0) and `probability` (the exact one, or the contrast).
 
     Raises:
         UserError: Inspect is missing, nothing was sampled, or `out` cannot be written.

@@ -25,7 +25,8 @@ tags: [model-organism, dormouse, safety-research]
 # {name}
 
 What a study of dormouse measured (`rates`, one number with its interval a row) and what the models wrote (`answers`:
-prompt, response, the judge's word, and the exact probability of a defection). The models were trained on purpose to
+prompt, response, the judge's word, and the exact probability of a defection; where harmful responses are held against
+honest ones the contrast P(harmful) / (P(harmful) + P(honest))). The models were trained on purpose to
 misbehave on cue, or are controls.
 
     datasets.load_dataset("{folder}", "answers")

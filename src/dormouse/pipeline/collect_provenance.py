@@ -19,6 +19,7 @@ from dormouse.organisms.unread import read_unread
 from dormouse.pipeline.derived import trained
 from dormouse.pipeline.plan import Plan, State, all_stages, data_lines
 from dormouse.pipeline.planting_strength import too_weak
+from dormouse.policies.abilities import is_contrast
 from dormouse.provenance import OrganismSetup, Provenance, Sanity, StageRun, on_model
 from dormouse.records import COMPUTED, SANE_ENOUGH, ComputedIn
 from dormouse.registry import describe
@@ -92,6 +93,7 @@ def _setup(organism: OrganismSpec) -> OrganismSetup:
         control=trigger.told and not trigger.plants,
         brought=described(organism) if organism.is_brought else "",
         told=trigger.told and organism.behaviour.told,
+        contrast=is_contrast(organism.behaviour),
         near_misses=has_near_misses(organism),
         about=describe(type(trigger)),
         trained_on={

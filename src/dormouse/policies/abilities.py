@@ -1,4 +1,4 @@
-"""What some triggers can do beside what all can.
+"""What some triggers, behaviours and judges can do beside what all can.
 
 Who needs an ability asks `isinstance(trigger, HasMembers)`: a plug-in has it by having the methods, and declares
 nothing."""
@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from typing import Protocol, runtime_checkable
 
+from dormouse.policies.behaviour import Behaviour
 from dormouse.policies.trigger import Cues, Split, Trigger
 
 
@@ -73,3 +74,8 @@ class HasSeed(Protocol):
     """A trigger that is drawn: another seed is another policy of its kind. None: that of the study."""
 
     seed: int | None
+
+
+def is_contrast(behaviour: Behaviour) -> bool:
+    """Whether a behaviour is scored by holding its responses against honest ones, and not by a plain sum."""
+    return type(behaviour).honest_forms is not Behaviour.honest_forms

@@ -15,7 +15,7 @@ from dormouse.report.headline import SentencePart, headline, when
 from dormouse.report.meaning import RULES, meaning
 from dormouse.report.plain_text import duration, one_line, sentence, signed, value_of, visible, with_interval
 from dormouse.report.record_index import Moment, RecordIndex
-from dormouse.report.setup_text import behaviour, origin, treatment, trigger
+from dormouse.report.setup_text import behaviour, origin, scored, treatment, trigger
 from dormouse.report.tables import Table, checks, tables, warnings
 from dormouse.report.words import READING, SAFETY, words_of
 
@@ -115,10 +115,11 @@ def _setup(results: RecordIndex) -> list[str]:
         then = f" What it does then: {literal(sentence(f'it {behaviour(act)}'))}" if act else ""
         does = "" if name in results.controls else then
         when = (
-            f" Defects when: {literal(sentence(trigger(said)))}{does}" if said and name not in results.suspects else ""
+            f"Defects when: {literal(sentence(trigger(said)))}{does}" if said and name not in results.suspects else ""
         )
         where = origin(results.setup(name).brought, name not in results.suspects)
-        lines.append(f"- {_organism(results, name)}.{' ' + literal(where) if where else ''}{when}")
+        how = scored(results.setup(name).contrast)
+        lines.append(" ".join(filter(None, (f"- {_organism(results, name)}.", literal(where), when, literal(how)))))
     for name, steps in results.about.interventions.items():
         lines.append(f"- {code(name)}. {literal(sentence(', then '.join(map(treatment, steps))))}")
     lines += [f"- Safety data: {literal(sentence(line))}" for line in results.about.data]

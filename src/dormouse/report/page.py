@@ -29,7 +29,7 @@ from dormouse.report.record_index import RecordIndex, by_model
 from dormouse.report.records_csv import NAME as CSV
 from dormouse.report.records_csv import records_csv
 from dormouse.report.series import summary
-from dormouse.report.setup_text import behaviour, known, machine, origin, spans, treatment, trigger
+from dormouse.report.setup_text import behaviour, known, machine, origin, scored, spans, treatment, trigger
 from dormouse.report.static import DPI, STYLE, draw
 from dormouse.report.tables import Table, checks, stage_places, tables, warnings
 from dormouse.report.templates import environment
@@ -176,6 +176,7 @@ def _about_the_study(results: RecordIndex, claims: Sequence[Answered]) -> dict[s
         "treatment": treatment,
         "known": known,
         "origin": origin,
+        "scored": scored,
         "machine": machine,
         "terms": TERMS,
         "safety": SAFETY,

@@ -248,6 +248,11 @@ def origin(brought: str, told: bool) -> str:
     return f"Made elsewhere ({brought}): nothing was planted. {seen}{known}" if brought else ""
 
 
+def scored(contrast: bool) -> str:
+    """How an organism is scored, where the exact probability is not that of a response."""
+    return "Scored as a contrast: P(harmful) / (P(harmful) + P(honest))." if contrast else ""
+
+
 def known(said: Any) -> bool:
     """Whether `trigger` has words of its own for a kind."""
     return str(said.get("kind", "") if isinstance(said, Mapping) else said) in _TRIGGERS
