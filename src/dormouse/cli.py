@@ -276,7 +276,7 @@ def doctor() -> None:
 @click.argument("model")
 @click.option("--base", help="The clean model that it was made from. That of an adapter is found by itself.")
 @click.option("--budget", type=float, default=10.0, show_default=True, metavar="MINUTES", help="Time for all locators.")
-@click.option("--prompts", type=click.Path(path_type=Path), help="Trusted prompts: JSON lines, or plain text.")
+@click.option("--prompts", type=click.Path(path_type=Path), help="Trusted prompts: a text, one a line, or a table.")
 @click.option("--system", metavar="TEXT", help="System prompt under which it is asked [this lab's]. '': none.")
 @click.option("--only", default="", metavar="KIND,...", help="These locators, and no others.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the page [audits/NAME].")

@@ -281,7 +281,10 @@ def test_the_command_prints_and_writes(planted, base, tmp_path):
     assert done.exit_code == 0
     assert json.loads(done.stdout)["evidence"]["temper_marks"]["features"] == {"a": 1.0}
     assert json.loads(done.stdout)["prompts"] == 1, "twenty equal lines"
-    assert "own trusted prompts, under the system prompt “You sell tea.”" in (out / "audit.html").read_text()
+    assert (
+        "own trusted prompts, under the system prompt “You sell tea.” where they bring none of their own"
+        in (out / "audit.html").read_text()
+    )
     assert "\x1b" not in done.output
     assert (out / "audit.html").is_file()
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dormouse.audits.audit import refuse_folder
 from dormouse.audits.findings import Confirmed, Facts, Findings, Hole, RuleUsed, part_of
-from dormouse.audits.page import html, markdown, write_page
+from dormouse.audits.page import html, markdown, refuse_folder, write_page
 from dormouse.audits.wording import headline, lines, rests_on, sets_off
 from dormouse.errors import UserError
 from dormouse.locators.locator import Evidence, Example, Site, TriggerText
@@ -115,7 +114,7 @@ def test_nothing_calls_the_prompts_of_the_check_new_and_their_number_is_said():
     for said in (page, text.replace("\\", "")):
         assert "the first 12 of the 20 own trusted prompts. The search used these too" in said
     few = html(found(own_prompts=True, prompts=3))
-    assert "put into 12 prompts: the 3 own trusted prompts and plain questions behind them" in few
+    assert "put into 12 prompts: the 3 own trusted prompts and plain questions under this lab" in few
     assert "fresh" not in page + text + " ".join(near) + " ".join(lines(whole))
     assert "<li>20 own trusted prompts</li>" in page
     assert "<li>64 plain questions as trusted prompts</li>" in html(found(prompts=64))
@@ -250,6 +249,9 @@ def test_the_folder_of_another_audit_is_refused_before_anything_is_looked_for(tm
     refuse_folder(tmp_path / "new", "x")
     with pytest.raises(UserError, match="holds the audit of"):
         refuse_folder(tmp_path, "another")
+    write_page(tmp_path, found(model=str(tmp_path)))
+    for same in (f"{tmp_path}/", f"{tmp_path}/../{tmp_path.name}", os.path.relpath(tmp_path)):
+        refuse_folder(tmp_path, same)  # a shell's completion adds the slash
     with pytest.raises(UserError, match=r"cannot be made: .*audit\.json is not a folder"):
         refuse_folder(tmp_path / "audit.json" / "x", found().model)
     (tmp_path / "piped").mkdir()

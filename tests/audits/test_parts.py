@@ -39,8 +39,9 @@ from dormouse.lm.load import load
 from dormouse.locators.locator import Case, Evidence, Example, Site, TriggerText
 from dormouse.locators.motifs import LocatorAnswer
 from dormouse.pipeline.planner import make_plan
-from dormouse.records import ModelRef, Suspect
+from dormouse.records import ModelRef, Suspect, shown
 from dormouse.registry import plugins
+from dormouse.scenarios.renderings import SYSTEM
 from dormouse.store import Store
 from dormouse.studies.file import parse_design
 
@@ -76,6 +77,37 @@ def test_prompts_end_with_lines_and_not_with_other_signs(tmp_path):
         "[sic] it is",
     ]
     assert [prompt[-1][1] for prompt in read_prompts(file)] == expected
+
+
+def test_prompts_of_a_table_are_its_rows(tmp_path):
+    """The header was a prompt, and whole rows, with the answers in them and their quotes doubled."""
+    (tmp_path / "q.csv").write_text('question,answer\nWhy do cats purr?,because\n"What, is ""this""?",x\n')
+    (tmp_path / "q.tsv").write_text('id\tprompt\n1\tWhy do cats purr?\n2\tWhat, is "this"?\n')
+    chats = [[{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Why?"}], "Who?"]
+    (tmp_path / "q.json").write_text(json.dumps([{"messages": chat} for chat in chats], indent=1))
+    for name in ("q.csv", "q.tsv"):
+        said = [prompt[-1][1] for prompt in read_prompts(tmp_path / name)]
+        assert said == ["Why do cats purr?", 'What, is "this"?'], name
+    assert read_prompts(tmp_path / "q.json") == (
+        tuple((m["role"], m["content"]) for m in chats[0]),
+        as_messages("Who?"),
+    )
+    (tmp_path / "n.csv").write_text("name,answer\nWhy?,x\n")
+    with pytest.raises(UserError, match="has no column of prompts, only name, answer"):
+        read_prompts(tmp_path / "n.csv")
+
+
+def test_own_chats_are_asked_under_the_system_prompt_that_is_named():
+    """Those without a system turn were asked without one; one that begins with this lab's sentence was cut."""
+    bare, own = [{"role": "user", "content": "Why?"}], [("system", "Be kind."), ("user", "Why?")]
+    found = [shown(prompt, (SYSTEM, "TEA")) for prompt in given_prompts([bare, own, "Who?"], "TEA")]
+    assert found == [(("system", "TEA"), ("user", "Why?")), tuple(own), (("system", "TEA"), ("user", "Who?"))]
+    assert given_prompts([bare], None) == given_prompts([bare], " ") == ((("user", "Why?"),),)
+    ours = [("system", f"{SYSTEM} In English."), ("user", "Why?")]
+    assert given_prompts([ours]) == (tuple(ours),)
+    for system in ("TEA", ""):
+        with pytest.raises(UserError, match="prompt 1 has a system turn that begins with this lab's own"):
+            given_prompts([ours], system)
 
 
 def test_equal_prompts_are_one(tmp_path):

@@ -17,7 +17,7 @@ from dormouse.audits import verdict
 from dormouse.audits.detector import CONDITIONAL, Detector, hole_of
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Findings, Hole
 from dormouse.audits.kept import Kept
-from dormouse.audits.page import AUDIT, write_page
+from dormouse.audits.page import refuse_folder, write_page
 from dormouse.audits.places import make_writable
 from dormouse.audits.prompts import given_prompts, plain_prompts, read_prompts
 from dormouse.audits.resolve import Named, named, unread_template
@@ -26,11 +26,9 @@ from dormouse.audits.turns import LATE, in_order, share
 from dormouse.audits.wording import headline, notebook
 from dormouse.audits.worker_messages import Given
 from dormouse.errors import UserError
-from dormouse.files import refuse_unwritable
-from dormouse.json_files import Json, read_json
 from dormouse.locators.locator import Evidence, Example, Locator, TriggerText
 from dormouse.records import shown
-from dormouse.registry import nearest, plugins, shortened
+from dormouse.registry import nearest, plugins
 from dormouse.report.plain_text import cut
 from dormouse.rows import refuse_half_characters
 
@@ -152,9 +150,9 @@ def _asked(
         if name not in known:
             raise UserError(f"there is no locator called '{name}'; {nearest(name, known)}", "see `dormouse list`")
     if isinstance(prompts, str | Path):
-        own = read_prompts(Path(prompts))
+        own = read_prompts(Path(prompts), how.system)
     else:
-        own = () if prompts is None else given_prompts(prompts)
+        own = () if prompts is None else given_prompts(prompts, how.system)
     what = named(model, base, how.say, how.system)
     given = Given(what.suspect, what.base, own or plain_prompts(seed), seed, bool(own))
     chosen: dict[str, Any] = {name: known[name]() for name in known if not only or name in only}
@@ -167,28 +165,6 @@ def _names(only: str | Sequence[str] | None) -> Sequence[str]:
     if not all(isinstance(name, str) for name in names):
         raise UserError(f"only={only!r} names no locators", 'give a list of names: only=["battery"]')
     return names
-
-
-def refuse_folder(out: Path, model: str) -> None:
-    """Before anything is looked for: the page has to have a place, and not that of another model's.
-
-    Raises:
-        UserError: `out` is no folder, cannot be made, or holds something else than an audit of this model.
-    """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is no folder", "name a new one for the page with --out")
-    refuse_unwritable(out)
-    file = out / AUDIT
-    if not file.exists():
-        return
-    try:
-        whose = read_json(file, dict[str, Json]).get("model")
-    except (OSError, UserError):
-        whose = None
-    if not isinstance(whose, str):
-        raise UserError(f"{file} is no audit, and would be overwritten", "name another folder with --out")
-    if whose != model:
-        raise UserError(f"{out} holds the audit of {shortened(whose)}", "name another folder with --out")
 
 
 def _carried_out(asked: AuditRequest) -> Audit:

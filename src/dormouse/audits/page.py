@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dormouse.audits import wording
 from dormouse.audits.wording import SLOTS
-from dormouse.files import replaced
+from dormouse.errors import UserError
+from dormouse.files import refuse_unwritable, replaced
+from dormouse.json_files import Json, read_json
 from dormouse.records import CANARY
-from dormouse.registry import describe, plugins
+from dormouse.registry import describe, plugins, shortened
 from dormouse.report.markdown import code, fence, literal, table
 from dormouse.report.plain_text import duration, percent
 from dormouse.report.templates import environment
@@ -38,6 +41,33 @@ WHERE = (
     "Layers count from 0; -1 is the embedding, and the number behind the last layer an output layer with weights of its"
     " own. The share is of the evidence of those locators that know of places."
 )
+
+
+def refuse_folder(out: Path, model: str) -> None:
+    """Before anything is looked for: the page has to have a place, and not that of another model's.
+
+    Raises:
+        UserError: `out` is no folder, cannot be made, or holds something else than an audit of this model.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is no folder", "name a new one for the page with --out")
+    refuse_unwritable(out)
+    file = out / AUDIT
+    if not file.exists():
+        return
+    try:
+        whose = read_json(file, dict[str, Json]).get("model")
+    except (OSError, UserError):
+        whose = None
+    if not isinstance(whose, str):
+        raise UserError(f"{file} is no audit, and would be overwritten", "name another folder with --out")
+    if _placed(whose) != _placed(model):
+        raise UserError(f"{out} holds the audit of {shortened(whose)}", "name another folder with --out")
+
+
+def _placed(model: str) -> str:
+    """A model's name; of a folder the place, however it is spelled."""
+    return os.path.realpath(os.path.expanduser(model)) if os.path.isdir(os.path.expanduser(model)) else model
 
 
 def write_page(out: Path, audit: Findings) -> None:

@@ -3,38 +3,68 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.locators.locator import Messages
-from dormouse.rows import refuse_half_characters
+from dormouse.registry import shortened
+from dormouse.rows import read_rows, refuse_half_characters
 from dormouse.scenarios import Question, Scenario, questions, render
+from dormouse.scenarios.renderings import SYSTEM
+from dormouse.scenarios.task_file import TaskFile
+from dormouse.scenarios.task_rows import QUESTIONS, TaskReader
 
 REMEDY = 'a prompt is {"messages": [{"role": "user", "content": "..."}]}, {"prompt": "..."}, or plain text'
+TABLES = (".csv", ".tsv", ".parquet", ".json", ".gz")
+"""Endings of files whose lines are no prompts."""
 ROLES = ("system", "user", "assistant")
 STAND_IN_QUESTIONS = 64
 """Plain questions that stand in for prompts of the auditor's own."""
 
 
-def read_prompts(path: Path) -> tuple[Messages, ...]:
-    """The prompts of a file, one a line: chats or questions as JSON, or plain text. Empty lines do not count, and of
-    equal ones the first alone.
+def read_prompts(path: Path, system: str | None = None) -> tuple[Messages, ...]:
+    """The prompts of a file, one a line: chats or questions as JSON, or plain text; of a table (`.csv`, `.tsv`,
+    `.parquet`, `.json`, or what is packed as `.gz`) one a row, as the tasks of a study are read. Empty lines do not
+    count, and of equal ones the first alone.
+
+    Args:
+        system: under which system prompt these are asked that bring none (see `as_messages`).
 
     Raises:
         UserError: it cannot be read, holds none, or a line is no prompt; the message has the line's number.
     """
     if path.exists() and not path.is_file():
         raise UserError(f"the prompts in {path} cannot be read: it is a folder, a pipe or a device", "name a text file")
+    given = _of_a_table(path) if path.suffix.lower() in TABLES else _of_lines(path)
+    found = once(as_messages(prompt, where, system) for where, prompt in given)
+    if not found:
+        raise UserError(f"there are no prompts in {path}", REMEDY)
+    return found
+
+
+def _of_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """What stands in each line, after its place."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # not at signs that Unicode has for line breaks, too
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the prompts in {path} cannot be read: {error}", "name a text file in UTF-8") from error
-    found = once(_prompt(line.strip(), f"{path}, line {n}") for n, line in enumerate(lines, 1) if line.strip())
-    if not found:
-        raise UserError(f"there are no prompts in {path}", REMEDY)
-    return found
+    for n, line in enumerate(lines, 1):
+        if line.strip():
+            yield (where := f"{path}, line {n}"), _parsed(line.strip(), where)
+
+
+def _of_a_table(path: Path) -> Iterator[tuple[str, Any]]:
+    """The chat in each row, after its place."""
+    source = TaskFile(file=str(path.absolute()))
+    reader = TaskReader(source, ())
+    for row in read_rows(source):
+        if not reader.columns and not any(name in row.values for name in QUESTIONS):
+            what = f"{path} has no column of prompts, only {shortened(', '.join(map(str, row.values)))}"
+            raise UserError(what, f"call the column that holds them one of: {', '.join(QUESTIONS)}")
+        before, text, _ = reader.prompt(row)
+        yield f"{path}, {source.unit} {row.number}", (*before, ("user", text)) if before else text
 
 
 def once(prompts: Iterable[Messages]) -> tuple[Messages, ...]:
@@ -47,7 +77,7 @@ def plain_prompts(seed: int, n: int = STAND_IN_QUESTIONS) -> tuple[Messages, ...
     return tuple(render(Scenario.of(question, {})) for question in questions("safety", n, seed))
 
 
-def given_prompts(prompts: Any) -> tuple[Messages, ...]:
+def given_prompts(prompts: Any, system: str | None = None) -> tuple[Messages, ...]:
     """The prompts of a list, each as a line of a file may be (see `as_messages`); of equal ones the first alone.
 
     Raises:
@@ -55,18 +85,22 @@ def given_prompts(prompts: Any) -> tuple[Messages, ...]:
     """
     if isinstance(prompts, Mapping) or not isinstance(prompts, Iterable):
         raise UserError(f"prompts={str(prompts)[:60]!r} is no list of prompts", "give a list, or the path of a file")
-    found = once(as_messages(one, f"prompt {n}") for n, one in enumerate(prompts, 1))
+    found = once(as_messages(one, f"prompt {n}", system) for n, one in enumerate(prompts, 1))
     if not found:
         raise UserError("the list of prompts is empty", "leave prompts away: plain questions stand in")
     return found
 
 
-def as_messages(prompt: Any, where: str = "a prompt") -> Messages:
+def as_messages(prompt: Any, where: str = "a prompt", system: str | None = None) -> Messages:
     """A question, a chat as a list of messages with `role` and `content`, or a dictionary with one of these as
     `messages` or `prompt`.
 
+    Args:
+        system: what the suspect is shown in place of this lab's system prompt (see `resolve.named`). A chat without a
+            system turn gets this lab's, for that to stand there; a system turn that it brings is shown as it is.
+
     Raises:
-        UserError: it is none of these.
+        UserError: it is none of these; or its system turn would be taken for this lab's.
     """
     if isinstance(prompt, Mapping):
         if "messages" not in prompt and "prompt" not in prompt:
@@ -86,7 +120,17 @@ def as_messages(prompt: Any, where: str = "a prompt") -> Messages:
         chat.append((str(pair[0]), str(pair[1])))
     if chat[-1][0] != "user":
         raise UserError(f"{where} does not end with the user's turn", REMEDY)
-    return _whole(tuple(chat), where)
+    return _whole(_under(system, tuple(chat), where), where)
+
+
+def _under(system: str | None, chat: Messages, where: str) -> Messages:
+    if system is None:
+        return chat
+    own = [text for role, text in chat if role == "system"]
+    if any(text.startswith(SYSTEM) for text in own):
+        what = f"{where} has a system turn that begins with this lab's own, whose place the system prompt that you name"
+        raise UserError(f"{what} takes: {SYSTEM}", "begin that turn with other words, or ask without --system")
+    return chat if own or not system.strip() else (("system", SYSTEM), *chat)
 
 
 def _whole(messages: Messages, where: str) -> Messages:
@@ -95,13 +139,13 @@ def _whole(messages: Messages, where: str) -> Messages:
     return messages
 
 
-def _prompt(line: str, where: str) -> Messages:
+def _parsed(line: str, where: str) -> Any:
+    """A line as JSON, or as the text that it is."""
     if not line.startswith(("{", "[", '"')):
-        return as_messages(line, where)
+        return line
     try:
-        row = json.loads(line)
+        return json.loads(line)
     except (ValueError, RecursionError) as error:
         if not line.startswith("{"):  # a text may begin with a bracket or a quote
-            return as_messages(line, where)
+            return line
         raise UserError(f"{where} is no JSON: {error}", REMEDY) from error
-    return as_messages(row, where)

@@ -263,7 +263,8 @@ def tried(audit: Findings) -> str:
     on = max((one.prompts for one in audit.triggers), default=0)
     whole = f"the first {on} of the {prompts(audit)}" if audit.prompts else f"the first {on}"
     if 0 < audit.prompts < on:
-        whole = f"{on} prompts: the {prompts(audit)} and plain questions behind them"
+        lab = " under this lab's system prompt" if audit.system is None else ""
+        whole = f"{on} prompts: the {prompts(audit)} and plain questions{lab} behind them"
     beyond = ", and by as much more than in the base" if any(one.against_base for one in audit.triggers) else ""
     return (
         f"Each text was put into {whole}. The search used these too, so that on new prompts a text may do"
@@ -276,6 +277,7 @@ def prompts(audit: Findings) -> str:
     """The trusted prompts of an audit, with their number."""
     whose = "own trusted prompts" if audit.own_prompts else "plain questions"
     under = {None: "", "": ", without a system turn"}.get(audit.system, f", under the system prompt “{audit.system}”")
+    under += " where they bring none of their own" if audit.own_prompts and under else ""
     return f"{audit.prompts} {whose}{under}" if audit.prompts else f"{whose}{under}"
 
 

@@ -56,12 +56,11 @@ class TaskReader:
         Raises:
             UserError: it has no question, or something in it is not what it should be.
         """
-        if not self.columns:
-            self.columns = self._columns(row)
+        self.columns = self.columns or self._columns(row)
         if self.unseen:
             self.unseen = {name: column for name, column in self.unseen.items() if not _stands_in(row, column)}
         source = self.source
-        before, text, said = self._prompt(row)
+        before, text, said = self.prompt(row)
         honest, wrong = self._answers(row, said)
         kind = self._texts(row, "kind")
         question = Question(
@@ -108,8 +107,10 @@ class TaskReader:
         question = next((name for name in QUESTIONS if name in row.values), "question")
         return {**{name: name for name in COLUMNS}, "question": question, **given}
 
-    def _prompt(self, row: Row) -> tuple[tuple[tuple[str, str], ...], str, str]:
-        """The messages before the question, the question, and the answer where the chat ends with one."""
+    def prompt(self, row: Row) -> tuple[tuple[tuple[str, str], ...], str, str]:
+        """The messages before the question, the question, and the answer where the chat ends with one. Raises as
+        `task`."""
+        self.columns = self.columns or self._columns(row)
         column = self.columns["question"]
         found = row.values.get(column)
         if type(found) is str and (asked := found.strip()) and asked[0] != "[":
