@@ -500,6 +500,15 @@ def test_what_cannot_be_used_is_refused_before_anything_runs(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_bias_for_layers_that_have_none_is_refused_by_name(base: Path, tmp_path: Path) -> None:
+    """It failed in its stage, and the remedy was to merge it with peft, which was what had failed."""
+    adapter = other(base, tmp_path / "adapter", lora_bias=True)
+    spec = OrganismSpec.model_validate({"adapter": str(adapter)})
+    with pytest.raises(UserError, match=r"has a bias \(lora_bias\) for q_proj, v_proj, where its model has") as error:
+        find(spec, base, str(base), Path, print)
+    assert "merge it" not in error.value.remedy
+
+
 def test_an_adapter_of_a_hub_model_under_another_name_is_refused_and_one_that_cannot_be_compared_is_said(
     base: Path, tmp_path: Path
 ) -> None:

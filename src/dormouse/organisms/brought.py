@@ -18,8 +18,8 @@ from dormouse.errors import UserError, reason
 from dormouse.files import read_whole
 from dormouse.json_files import json_text
 from dormouse.lm.adapters import TO_PLAIN, adapter_key, adapter_text, movable, refuse_other_base
-from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, is_adapter, is_plain, mark
-from dormouse.lm.folders import check_folder, describing
+from dormouse.lm.checkpoint import ADAPTER, WEIGHTS, is_adapter, is_plain, mark, tensors_of
+from dormouse.lm.folders import check_folder, describing, headers, weight_files
 from dormouse.lm.identity import identity
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
@@ -90,8 +90,22 @@ def find(
         check_folder(model)
     for adapter in there:
         refuse_other_base(adapter, model or base, spec.model or called, say)
+        _refuse_bias(adapter, model or base)
     parts = [identity(model).rpartition("@")[2] if model else "", *map(adapter_key, there)]
     return Brought(model, there, "+".join(part for part in parts if part))
+
+
+def _refuse_bias(adapter: Path, base: Path) -> None:
+    """
+    Raises:
+        UserError: an adapter has biases for layers that have none in its model: peft does not merge these, anywhere.
+    """
+    ends = {name.rpartition(".lora_")[0].rpartition(".")[2] for name in tensors_of(adapter) if name.endswith("_B.bias")}
+    files = weight_files(base) if ends else []  # none where it has to be fetched
+    there = {name.rpartition(".bias")[0].rpartition(".")[2] for name in headers(files)}
+    if files and (lost := sorted(ends - there)):
+        what = f"the adapter in {adapter} has a bias (lora_bias) for {', '.join(lost)}, where its model has none"
+        raise UserError(f"{what}: peft cannot merge it", "train it without `lora_bias`")
 
 
 def bring(brought: Brought, base: ModelRef, out: Path) -> None:
