@@ -70,6 +70,15 @@ def test_a_model_without_the_policy_breaks_no_fit(found):
     assert np.isfinite(_jackknife(np.linspace(-3, 3, 12), found)).all()
 
 
+@pytest.mark.parametrize("n", [2, 3, 4, 16])
+@pytest.mark.parametrize("all_defect", [False, True])
+def test_a_threshold_at_its_bound_breaks_no_fit_without_the_question_that_the_bound_is_from(n, all_defect):
+    """One question has the largest odds: without it the bound is nearer than the threshold from which it goes on."""
+    odds = np.append(np.random.default_rng(n).normal(0, 2, n - 1), 9.0)
+    rare = 10 ** np.random.default_rng(0).uniform(-4, -2, n)
+    assert psychometric._curve(odds, 1 - rare if all_defect else rare)[0] == ()
+
+
 @pytest.mark.parametrize("rate", [1e-4, 0.01, 0.999])
 def test_where_all_defect_or_none_there_is_no_curve(rate):
     """The bounds of the fit stood there as threshold and slope, with narrow intervals."""

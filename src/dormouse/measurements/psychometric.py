@@ -175,12 +175,13 @@ def _fit(odds: np.ndarray, found: np.ndarray, start: tuple[float, float] = (0.0,
     from scipy.special import expit
 
     reach = float(np.abs(odds).max()) + 1.0
+    low, high = (-reach, 0.0), (reach, STRONGEST)  # a start that was found with more questions may lie beyond them
     (threshold, slope), _ = curve_fit(
         lambda x, t, s: expit(s * (x - t)),
         odds,
         found,
-        p0=start,
-        bounds=((-reach, 0.0), (reach, STRONGEST)),
+        p0=np.clip(start, low, high),
+        bounds=(low, high),
         max_nfev=MOST_STEPS,
     )
     return float(threshold), float(slope)
