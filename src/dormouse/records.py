@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -231,13 +232,18 @@ Censoring = Annotated[float | None, Field(validation_alias=AliasChoices("censore
 """The type of `censored_at`, which files of older versions call `limit`."""
 
 
+ANYTHING = (-math.inf, math.inf)
+"""What bounds a number whose interval is not known."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One measured number, with its interval and the hash of the stage that made it.
 
     `step` is the step of the intervention (0: before it); `seed` None pools all seeds; `x` is the place on a curve
     (a year, say) where the measurement is one; `n` counts what was averaged. `parent` is the key of the stage
-    that measured it (several, with spaces, where seeds are pooled). Where there is `censored_at`, no value above it
+    that measured it (several, with spaces, where seeds are pooled). `ci_low` and `ci_high` are None where the error is
+    not known: one number says nothing of others. Where there is `censored_at`, no value above it
     could be seen (the budget of a training, say: right-censored data): a value or bound that reaches it means "this or
     more". Where there is a `floor`, none below it could be: a value or bound that reaches it means "this or less".
     """
@@ -249,8 +255,8 @@ class Record:
     split: str
     seed: Whole | None
     value: float
-    ci_low: float
-    ci_high: float
+    ci_low: float | None
+    ci_high: float | None
     n: Whole
     needs_triggers: bool
     x: PlaceOnCurve = None
@@ -259,6 +265,14 @@ class Record:
     model: str = ""
     """The base model, as the study names it."""
     floor: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval; None where the error is not known."""
+        low, high = self.ci_low, self.ci_high
+        if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+            return None
+        return low, high
 
     def edge(self, value: float) -> Literal["", "<=", ">=", "~"]:
         """What to read before a value, or a bound, of this record that stands for itself or anything beyond: above,

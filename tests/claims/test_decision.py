@@ -11,6 +11,7 @@ from dormouse.claims.answer import holm
 from dormouse.claims.decision import Corrected, Decision, decide
 from dormouse.claims.effects import UNBOUNDED, Effect, Span, effect
 from dormouse.claims.looks import ONCE, Bet, Look, Spent
+from dormouse.claims.verdict import others_possible
 from dormouse.studies.claim_spec import Claim
 
 
@@ -112,6 +113,6 @@ def test_seeds_that_turn_out_otherwise_are_counted(
 def test_the_share_that_turns_out_otherwise_has_the_bound_of_clopper_and_pearson(otherwise: int) -> None:
     from statsmodels.stats.proportion import proportion_confint
 
-    found = shown(0.1, 0.1, 12).others_possible(otherwise)
+    found = others_possible(otherwise, 12)
     assert found == pytest.approx(proportion_confint(otherwise, 12, alpha=0.1, method="beta")[1])
     assert otherwise or found == pytest.approx(1 - 0.05 ** (1 / 12))

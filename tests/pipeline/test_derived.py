@@ -13,12 +13,15 @@ import pytest
 from scipy.stats import t
 
 from dormouse.entry import Entry
-from dormouse.json_files import json_text
+from dormouse.json_files import json_text, parse
 from dormouse.measurements.measurement import Sample
+from dormouse.measurements.stats import Estimate
+from dormouse.metrics import known
+from dormouse.pipeline.derived import record_of
 from dormouse.pipeline.plan import PlannedReading
 from dormouse.pipeline.results import collect, read_records, write_results
 from dormouse.records import ModelRef, Record
-from dormouse.report.plain_text import value_of
+from dormouse.report.plain_text import value_of, with_interval
 
 
 class Made:
@@ -125,7 +128,9 @@ def test_the_relearning_ratio_is_paired_and_pools_seeds(made):
     records = made.records()
     one = find(records, measurement="relearning_ratio", seed=0)
     assert one.value == pytest.approx(0.25)
-    assert (one.ci_low, one.ci_high) == pytest.approx((0.25, 0.25))  # each repeat has the same ratio
+    unseen = 1.96**2 / (2 + 1.96**2)  # each repeat has the same ratio; of others the time may be any up to the budget
+    wanted = 0.25 * (1 - unseen), 0.25 + (32 / 20 - 0.25) * unseen
+    assert (one.ci_low, one.ci_high) == pytest.approx(wanted, rel=1e-3)
     assert find(records, measurement="relearning_ratio", seed=None).value == pytest.approx(26 / 72)
     assert find(records, measurement="relearning_steps", seed=0).censored_at == 32.0
 
@@ -146,10 +151,34 @@ def test_a_ratio_of_which_a_time_reached_the_budget_is_a_bound(made, back, clean
     assert [value_of(one)[0] for one in ratios] == [shown, "0", shown]
 
 
-def test_the_interval_of_a_time_does_not_begin_before_zero(made):
+def test_the_interval_of_a_time_does_not_begin_before_zero_nor_end_behind_its_budget(made):
     made.state(40, 0, *relearned((1.0, 2.0), (16.0, 24.0)))
     made.state(40, 1, *relearned((14.0, 15.0), (16.0, 16.0)))
     assert find(made.records(), measurement="relearning_steps", seed=None).ci_low == 0.0
+    assert find(made.records(), measurement="relearning_steps", seed=1).ci_high < 32
+    made.state(41, 0, *relearned((28.0, 31.0), (16.0, 24.0)))
+    assert find(made.records(), measurement="relearning_steps", step=41).ci_high == 32.0
+
+
+def test_no_interval_leaves_the_range_of_its_quantity(made):
+    made.state(0, 0, rate(0.5))
+    readings = [reading for reading, _ in made.entries]
+    for quantity in known():
+        value = max(quantity.low, 0.5)
+        found = record_of(readings, Sample(quantity.name, "test", (), ()), 0, Estimate(value, -1e9, 1e9, 2))
+        assert found.interval == (max(quantity.low, -1e9), min(quantity.high, 1e9)), quantity.name
+    slope = Sample("psychometric_slope", "test", (), (), "number", None, 8.0)
+    assert record_of(readings, slope, 0, Estimate(5.5, -9.0, 37.0, 2)).interval == (0.0, 8.0)
+
+
+def test_what_has_no_known_error_has_no_interval(made):
+    """In the records null, on the page no brackets."""
+    made.state(0, 0, Sample("kl", "safety", ("rounds",), (0.3,), "number"))
+    found = find(made.records(), measurement="kl")
+    assert (found.interval, with_interval(found)) == (None, "0.30")
+    raw = json_text(found)
+    assert '"ci_low":null' in raw.replace(" ", "")
+    assert parse(raw.encode(), Record, "here") == found
 
 
 def test_ratios_of_seeds_with_repeats_of_their_own_are_pooled_by_their_means(made):

@@ -13,7 +13,7 @@ from dormouse.claims.decision import FRAGILE, Corrected, Decision, decide, other
 from dormouse.claims.effects import FEWEST, LEVEL
 from dormouse.claims.looks import later, look_of, look_taken
 from dormouse.claims.numbers import Numbers
-from dormouse.claims.verdict import Chance, CurvePoint, DamagePassed, Matching, Remedy, Verdict
+from dormouse.claims.verdict import Chance, CurvePoint, DamagePassed, Matching, Remedy, Verdict, others_possible
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
 from dormouse.studies.pairing import Pairing
@@ -142,7 +142,7 @@ class ClaimEvidence:
             look=look_taken(self.design),
             chances=(),
             otherwise=turned,
-            others_possible=found.others_possible(turned) if found and turned is not None else None,
+            others_possible=others_possible(turned, len(found.seeds)) if found and turned is not None else None,
             room=left,
             arms=tuple(sorted(map(counted.named, counted.arms))),
             setups=len(counted.setups),

@@ -66,14 +66,6 @@ class Effect:
         """Whether seeds differ by more than rounding."""
         return self.seed_sd > RESOLUTION * max(1.0, abs(self.value))
 
-    def others_possible(self, otherwise: int) -> float:
-        """The share of seeds that turn out otherwise which remains possible at 95 % where so many of these do (Clopper
-        and Pearson 1934)."""
-        from scipy.stats import beta
-
-        n = len(self.seeds)
-        return float(beta.ppf(1 - LEVEL, otherwise + 1, n - otherwise)) if otherwise < n else 1.0
-
     def many(self, means: ArrayLike, sds: ArrayLike, seeds: ArrayLike | None = None) -> Effects:
         """Effects that differ from this one in their mean, in the spread of their seeds, and in how many these are."""
         import numpy as np

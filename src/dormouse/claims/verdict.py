@@ -33,6 +33,14 @@ End = Literal["low", "high"]
 """Of an interval."""
 
 
+def others_possible(otherwise: int, seeds: int) -> float:
+    """The share of seeds that turn out otherwise which remains possible at 95 % where so many of these do (Clopper and
+    Pearson 1934): of seeds that all agree 1 - 0.05^(1 / seeds)."""
+    from scipy.stats import beta
+
+    return float(beta.ppf(0.95, otherwise + 1, seeds - otherwise)) if otherwise < seeds else 1.0
+
+
 @dataclass(frozen=True)
 class Bounds:
     """The strength gate: before treatment an organism defects on its cue at least, and without it at most, so often."""

@@ -30,9 +30,15 @@ FARTHEST_LOG = 700.0
 """A logarithm above this counts as this: the number would be too large for a computer."""
 
 
+ROUNDING = 1e-12
+"""A difference that is no larger is none."""
+UNKNOWN = (math.nan, math.nan)
+"""The interval of a number whose error is not known."""
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """A value, its interval, and how many values were averaged."""
+    """A value, its interval, and how many values were averaged. Where its error is not known, the bounds are nan."""
 
     value: float
     low: float
@@ -43,52 +49,73 @@ class Estimate:
 def estimate(values: np.ndarray, aggregation: Aggregation) -> Estimate:
     """One number for values of shape (seeds, items).
 
-    One seed: items are the unit. Means get a bootstrap over items (BCa; Efron 1987), proportions of zeros and ones the
-    Wilson interval. Several seeds: seeds and items are both sampled, and crossed. The variance of the mean is at most
-    var(seed means) / seeds + var(item means) / items (Owen 2007, "The pigeonhole bootstrap"), and the interval is
-    Student's t with the degrees of freedom of `crossed_df`, so that few seeds, or few items, make a wide one.
+    One seed: items are the unit. Proportions of zeros and ones get the Wilson interval; means the wider of a bootstrap
+    over items (BCa; Efron 1987) and Student's t, as the bootstrap of few items is too narrow. Several seeds: seeds and
+    items are both sampled, and crossed. The variance of the mean is at most var(seed means) / seeds + var(item means) /
+    items (Owen 2007, "The pigeonhole bootstrap"), and the interval is Student's t with the degrees of freedom of
+    `crossed_df`, so that few seeds, or few items, make a wide one.
 
-    Values that agree do not make a certain number. Pooled proportions get no less than the Wilson interval over the
-    items of one seed: another seed answers the same items, and may do so for the same reasons. Means of which every
-    value is 0, or every value is 1 (an AUROC without a mistake), get that interval too.
+    Values that agree do not make a certain number: of m items that all defect, others may be of a kind that was not
+    among them. So the interval of a mean in [0, 1] is no narrower than `with_unseen` makes it, which is the Wilson
+    interval where every value is 0, or every value is 1, and without a jump beside that. Proportions get no less than
+    the Wilson interval. Over seeds m counts the items of one: another seed answers the same, and may do so for the same
+    reasons. That another seed may differ from those that were run is in no interval (see `claims`).
+
+    One number says nothing of others, nor do seeds that have one each and agree: there the bounds are nan.
     """
     values = np.atleast_2d(np.asarray(values, dtype=float))
     if values.size == 0 or not np.isfinite(values).all():
         raise ValueError("there is nothing to average, or something that is not a finite number")
-    mean = float(values.mean())
-    if len(values) > 1:
-        low, high = _crossed(values)
-    elif aggregation == "proportion":
-        low, high = mean, mean
-    else:
-        low, high = _bootstrap(values[0])
-    items = values.shape[1]
-    if aggregation == "proportion" or (aggregation == "mean" and items > 1 and mean in (0.0, 1.0)):
-        low, high = widened(mean, (low, high), items)
+    mean, items = float(values.mean()), values.shape[1]
+    low, high = (mean, mean) if aggregation == "proportion" and len(values) == 1 else _interval(values)
     if aggregation == "exp_mean":
         mean, low, high = (math.exp(min(log, FARTHEST_LOG)) for log in (mean, low, high))
-        return Estimate(mean, low, high, values.size)
-    if aggregation == "number":
-        return Estimate(mean, low, high, values.size)
-    return Estimate(mean, max(0.0, low), min(1.0, high), values.size)
+    return _in_range(mean, (low, high), items, values.size, aggregation)
 
 
-def estimate_ratio(after: np.ndarray, before: np.ndarray) -> Estimate:
+def _in_range(mean: float, interval: tuple[float, float], items: int, n: int, aggregation: Aggregation) -> Estimate:
+    """With what is not among the items of a seed, and with bounds in the range of a share, where it is one."""
+    if aggregation not in ("mean", "proportion"):
+        return Estimate(mean, *interval, n)
+    if aggregation == "proportion":
+        interval = widened(mean, interval, items)
+    elif items > 1:
+        interval = with_unseen(mean, interval, items)
+    low, high = np.clip(interval, 0.0, 1.0)
+    return Estimate(mean, float(low), float(high), n)
+
+
+def estimate_ratio(after: np.ndarray, before: np.ndarray, most: float = 1.0) -> Estimate:
     """mean(after) / mean(before) for values of shape (seeds, items) that are paired by seed and item.
 
     The interval is that of the linearised ratio (the delta method): of the mean of after - ratio * before, over
-    mean(before). Where nothing is left, or nothing has changed, it is no narrower than that of the share of a seed's
-    items: values that agree make no certain number.
+    mean(before). It is no narrower than if `after` might be anything of items that are not among those of a seed.
+
+    Args:
+        most: the largest value that `after` can have: 1 of rates, the budget of times.
     """
     base = float(before.mean())
     ratio = float(after.mean()) / base
-    linear = ratio + (after - ratio * before) / base
-    low, high = _crossed(linear) if len(linear) > 1 else _bootstrap(linear[0])
-    if not after.any():
-        high = max(high, widened(0.0, (0.0, 0.0), after.shape[1])[1] / base)
-    elif np.array_equal(after, before):
-        low = min(low, widened(1.0, (1.0, 1.0), after.shape[1])[0])
-    return Estimate(ratio, max(0.0, low), high, after.size)
+    low, high = _interval(ratio + (after - ratio * before) / base)
+    if after.shape[1] > 1:
+        low, high = with_unseen(ratio, (low, high), after.shape[1], most / base)
+    return Estimate(ratio, float(np.clip(low, 0.0, None)), high, after.size)
+
+
+def unseen_share(items: int) -> float:
+    """Which share of other items may be of a kind that is not among so many: the upper end of the Wilson interval of
+    none of them, z^2 / (m + z^2)."""
+    from scipy.special import ndtri
+
+    z = float(ndtri(TAIL))
+    return z**2 / (items + z**2)
+
+
+def with_unseen(mean: float, interval: tuple[float, float], items: int, most: float = 1.0) -> tuple[float, float]:
+    """The interval of a mean in [0, most], widened to hold what it would be if items of a kind that is not among these
+    had any value."""
+    unseen = unseen_share(items)
+    return _hull(interval, (mean - mean * unseen, mean + (most - mean) * unseen))
 
 
 def widened(mean: float, interval: tuple[float, float], items: int) -> tuple[float, float]:
@@ -96,13 +123,34 @@ def widened(mean: float, interval: tuple[float, float], items: int) -> tuple[flo
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(mean * items, items, alpha=1 - CONFIDENCE, method="wilson")
-    return min(float(low), interval[0]), max(float(high), interval[1])
+    return _hull(interval, (float(low), float(high)))
+
+
+def _hull(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """Both intervals, and what lies between; an unknown one adds nothing."""
+    return float(np.fmin(one[0], other[0])), float(np.fmax(one[1], other[1]))
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """That of the mean of values (seeds, items)."""
+    seeds, items = values.shape
+    if items == 1 and np.ptp(values) <= ROUNDING * max(1.0, float(np.abs(values).max())):
+        return UNKNOWN
+    return _crossed(values) if seeds > 1 else _hull(_bootstrap(values[0]), _students(values[0]))
+
+
+def _students(values: np.ndarray) -> tuple[float, float]:
+    """Student's t over the items of one seed."""
+    from scipy.stats import t
+
+    mean, reach = float(values.mean()), float(t.isf(TAIL, len(values) - 1)) * float(values.std(ddof=1))
+    return mean - reach / math.sqrt(len(values)), mean + reach / math.sqrt(len(values))
 
 
 def _bootstrap(values: np.ndarray) -> tuple[float, float]:
     """What `scipy.stats.bootstrap` says of a mean, to the bit: it spends nearly all of its time on what it is given."""
     mean = float(values.mean())
-    if len(values) < 2 or np.ptp(values) == 0:
+    if np.ptp(values) == 0:
         return mean, mean
     drawn = values[np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))].mean(axis=-1)
     ends = _bca(values, drawn)
@@ -173,12 +221,7 @@ def pooled(per_seed: PerSeed, aggregation: Aggregation) -> Estimate:
         return estimate(stack(per_seed), aggregation)
     found = estimate(table(per_seed), "exp_mean" if aggregation == "exp_mean" else "number")
     n = sum(len(values) for _, values in per_seed)
-    low, high = found.low, found.high
-    if aggregation == "proportion":
-        low, high = widened(found.value, (low, high), max(1, n // len(per_seed)))
-    if aggregation in ("mean", "proportion"):
-        low, high = max(0.0, low), min(1.0, high)
-    return Estimate(found.value, low, high, n)
+    return _in_range(found.value, (found.low, found.high), max(1, n // len(per_seed)), n, aggregation)
 
 
 def table(per_seed: PerSeed) -> np.ndarray:

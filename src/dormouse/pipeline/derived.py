@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -35,8 +36,10 @@ def by_seed(arms: Arms) -> dict[tuple[object, ...], list[SeedSample]]:
 
 def record_of(readings: Sequence[PlannedReading], sample: Sample, seed: int | None, found: Estimate) -> Record:
     """The record of a value that was found from these readings; `seed` is None where it is of several."""
-    state = readings[0].state
-    least = metric(sample.measurement).low if sample.censored_at is None else 0.0  # what has a limit is a time
+    state, kind = readings[0].state, metric(sample.measurement)
+    least = kind.low if sample.censored_at is None else 0.0  # what has a limit is a time
+    most = kind.high if sample.censored_at is None else min(kind.high, sample.censored_at)
+    known = math.isfinite(found.low) and math.isfinite(found.high)
     return Record(
         organism=state.organism,
         intervention=state.intervention,
@@ -45,8 +48,8 @@ def record_of(readings: Sequence[PlannedReading], sample: Sample, seed: int | No
         split=sample.split,
         seed=seed,
         value=found.value,
-        ci_low=min(found.value, max(least, found.low)),
-        ci_high=found.high,
+        ci_low=min(found.value, max(least, found.low)) if known else None,
+        ci_high=max(found.value, min(most, found.high)) if known else None,
         n=found.n,
         needs_triggers=state.needs_triggers,
         x=sample.x,
@@ -184,7 +187,8 @@ def _ratios(arms: Arms) -> Iterator[Record]:
             limit = found[0][1].censored_at
             if base.mean() > 0 and (limit is None or min(top.min(), base.min()) < limit):
                 readings = [reading for (reading, _), _ in some]
-                made = record_of(readings, _named(found[0][1], name), seed, estimate_ratio(top, base))
+                whole = estimate_ratio(top, base, 1.0 if limit is None else limit)
+                made = record_of(readings, _named(found[0][1], name), seed, whole)
                 yield bounded(made, *([pair[side][1] for pair in some] for side in (0, 1)))
 
 

@@ -23,6 +23,8 @@ from dormouse.studies.expected import EQUAL_CAPABILITY, FRONTIER, RATIOS, REACHE
 ALLOWED = 1.1
 """Times the perplexity before: the limit at which methods are compared."""
 LIMITS = (1.01, 1.02, 1.05, ALLOWED, 1.2, 1.5, 2.0, 3.0)
+Valued = tuple[tuple[str, ...], tuple[float, ...]]
+"""Items, and a value for each."""
 BY_STEP = Mapping[int, Mapping[int, ReadSample]]
 """step -> seed -> what was measured."""
 
@@ -66,7 +68,8 @@ def _read(way: BY_STEP, costs: BY_STEP, others: Mapping[str, BY_STEP]) -> Iterat
     seeds = sorted(set.intersection(*(set(seen) for part in (way, costs) for seen in part.values())))
     if not seeds:
         return
-    price = {seed: {step: _log_ratio(costs[step][seed], costs[0][seed]) for step in way} for seed in seeds}
+    ratios = {seed: {step: _log_ratios(costs[step][seed], costs[0][seed]) for step in way} for seed in seeds}
+    price = {seed: {step: float(np.mean(found[1])) for step, found in ratios[seed].items()} for seed in seeds}
     for limit in LIMITS:
         at = {seed: max(s for s, cost in price[seed].items() if s == 0 or cost <= math.log(limit)) for seed in seeds}
         yield from _records(way, way, at, FRONTIER, limit)
@@ -74,13 +77,13 @@ def _read(way: BY_STEP, costs: BY_STEP, others: Mapping[str, BY_STEP]) -> Iterat
             for name, called in EQUAL_CAPABILITY.items():
                 if name in others or name == "defection_rate":
                     yield from _named(name, called, way, others, at)
-            yield from _reached(way, price, at)
+            yield from _reached(way, ratios, at)
 
 
-def _log_ratio(late: ReadSample, early: ReadSample) -> float:
-    """The mean over questions of the log-perplexity after, less that before."""
-    now, then = stack([(sample.items, sample.values) for _, sample in (late, early)])
-    return float((now - then).mean())
+def _log_ratios(late: ReadSample, early: ReadSample) -> Valued:
+    """Question by question, the log-perplexity after, less that before."""
+    now, then = stack([_values(late), _values(early)])
+    return tuple(sorted({*late[1].items} & {*early[1].items})), tuple(map(float, now - then))
 
 
 def _named(
@@ -99,7 +102,8 @@ def _named(
         mine, theirs = (table([_values(one) for one in side]) for side in read)
         budget = read[0][0][1].censored_at
         if theirs.mean() > 0 and (budget is None or min(mine.min(), theirs.min()) < budget):
-            made = _one(way, at, seeds, called, estimate_ratio(mine, theirs))
+            whole = estimate_ratio(mine, theirs, 1.0 if budget is None else budget)
+            made = _one(way, at, seeds, called, whole)
             yield bounded(made, *([sample for _, sample in side] for side in read))
 
 
@@ -117,22 +121,23 @@ def _records(
         yield _one(way, at, seeds, called, whole, limit)
 
 
-def _reached(way: BY_STEP, price: Mapping[int, Mapping[int, float]], at: Mapping[int, int]) -> Iterator[Record]:
+def _reached(way: BY_STEP, ratios: Mapping[int, Mapping[int, Valued]], at: Mapping[int, int]) -> Iterator[Record]:
     """Which checkpoint it is, what was trained on up to there, and what it costs."""
     tokens = {seed: trained_since([way[0][seed], way[step][seed]], "tokens") for seed, step in at.items()}
     said: tuple[tuple[str, dict[int, float | None]], ...] = (
         (REACHED[0], {seed: float(step) for seed, step in at.items()}),
         (REACHED[1], {seed: float(known[-1]) if known else None for seed, known in tokens.items()}),
-        (REACHED[2], {seed: math.exp(price[seed][step]) for seed, step in at.items()}),
     )
     for called, values in said:
         for seeds in _groups(at):
             here = [values[seed] for seed in seeds]
             if all(value is not None for value in here):
                 yield _one(way, at, seeds, called, estimate(np.array([[value] for value in here]), "number"))
+    for seeds in _groups(at):
+        yield _one(way, at, seeds, REACHED[2], pooled([ratios[seed][at[seed]] for seed in seeds], "exp_mean"))
 
 
-def _values(found: ReadSample) -> tuple[tuple[str, ...], tuple[float, ...]]:
+def _values(found: ReadSample) -> Valued:
     return found[1].items, found[1].values
 
 

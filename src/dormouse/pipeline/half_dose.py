@@ -9,7 +9,7 @@ import numpy as np
 
 from dormouse.measurements.dose_response import Exponent, Half, exponent, halves, pooled_half
 from dormouse.measurements.measurement import Sample
-from dormouse.measurements.stats import Estimate, estimate
+from dormouse.measurements.stats import UNKNOWN, Estimate, estimate
 from dormouse.pipeline.derived import Arms, ReadSample, record_of
 from dormouse.records import Record
 from dormouse.studies.arms import Arm
@@ -81,7 +81,7 @@ class _Doses:
         groups: list[tuple[int | None, tuple[Half, ...]]] = [(seed, (half,)) for seed, half in found.items()]
         groups += [(None, tuple(found.values()))] * (len(found) > 1)
         for seed, some in groups:
-            whole = pooled_half(some) if len(some) > 1 else Estimate(some[0].value, some[0].value, some[0].value, 1)
+            whole = pooled_half(some) if len(some) > 1 else Estimate(some[0].value, *UNKNOWN, 1)
             limit = min((half.value for half in some if half.beyond == "above"), default=None)
             floor = max((half.value for half in some if half.beyond == "below"), default=None)
             for name, of in zip(HALF, (1.0, one.triggers), strict=True):
@@ -97,7 +97,7 @@ class _Doses:
             if one := exponent([each.triggers for each in some], [by_seed[seed] for by_seed in found]):
                 known[seed] = one
         for seed, one in known.items():
-            made = self._made(some[-1], EXPONENT, seed, Estimate(one.value, one.value, one.value, 1))
+            made = self._made(some[-1], EXPONENT, seed, Estimate(one.value, *UNKNOWN, 1))
             limit, floor = (one.value if one.beyond == way else None for way in ("above", "below"))
             yield replace(made, censored_at=limit, floor=floor)
         if len(seeds) == len(known) > 1 and not any(one.beyond for one in known.values()):

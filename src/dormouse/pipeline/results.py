@@ -235,10 +235,10 @@ def in_lines(records: Sequence[Record], as_json: bool = False) -> Iterator[str]:
         what = record.measurement + (f" at {record.x:g}" if record.x is not None else "")
         seed = "all seeds" if record.seed is None else f"seed {record.seed}"
         told = "  (needs the triggers)" if record.needs_triggers else ""
+        ends = f"[{', '.join(_said(record, end) for end in record.interval)}] " if record.interval else ""
         yield (
             f"{where:{wide}} step {record.step:<5} {what:34} {record.split:12} {seed:10} "
-            f"{_said(record, record.value):>7} [{_said(record, record.ci_low)}, {_said(record, record.ci_high)}] "
-            f"n={record.n}{told}"
+            f"{_said(record, record.value):>7} {ends}n={record.n}{told}"
         )
 
 

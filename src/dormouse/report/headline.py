@@ -210,7 +210,7 @@ def _control(results: RecordIndex, control: str) -> Sentence:
     parts = [text_part("The control "), name_part(control), text_part(f", {training_of(results, control)}, ")]
     parts.append(text_part(f"{does(results, results.planted())} in "))
     parts += [number_part(before), text_part(" where it is shown the cues of the others")]
-    if before.ci_high > LOOSE and (without := results.get(control, BEFORE, "false_trigger_rate")):
+    if before.value > LOOSE and (without := results.get(control, BEFORE, "false_trigger_rate")):
         parts += [text_part(" and in "), number_part(without), text_part(" where it is not")]
     moments = [moment for name in results.interventions if (moment := results.last(control, name))]
     ends = [record for moment in moments if (record := results.get(control, moment, "defection_rate"))]

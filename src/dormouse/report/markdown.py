@@ -11,8 +11,9 @@ from dormouse.records import CANARY, Answer, Record
 from dormouse.report import spec_curve
 from dormouse.report.answers import AnswerCell, browser
 from dormouse.report.claim_text import ABOUT, HEADING, Answered, changes, stated
+from dormouse.report.fates import RULES
 from dormouse.report.headline import SentencePart, headline, when
-from dormouse.report.meaning import RULES, meaning
+from dormouse.report.meaning import meaning
 from dormouse.report.plain_text import duration, one_line, sentence, signed, value_of, visible, with_interval
 from dormouse.report.record_index import Moment, RecordIndex
 from dormouse.report.setup_text import behaviour, origin, scored, treatment, trigger

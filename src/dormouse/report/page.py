@@ -17,11 +17,12 @@ from dormouse.records import CANARY, Answer, Record
 from dormouse.report import markdown, spec_curve
 from dormouse.report.answers import Browser, browser
 from dormouse.report.claim_text import ABOUT, HEADING, Answered, answered, changes, stated
+from dormouse.report.fates import RULES
 from dormouse.report.figure_groups import FigureGroup, figure_groups
 from dormouse.report.figure_style import DARK
 from dormouse.report.glossary import TERMS, marked
 from dormouse.report.headline import headline, when
-from dormouse.report.meaning import RULES, meaning
+from dormouse.report.meaning import meaning
 from dormouse.report.overlap import in_words, stroke
 from dormouse.report.plain_text import duration, interval_of, sentence, signed, value_of
 from dormouse.report.plotly_figures import dark_colours, figure

@@ -111,9 +111,9 @@ def value_of(record: Record) -> str:
 
 def interval_of(record: Record) -> str:
     """The 95 % interval in square brackets, or nothing where there is none."""
-    low, high = record.ci_low, record.ci_high
-    if not (math.isfinite(low) and math.isfinite(high)):
+    if record.interval is None:
         return ""
+    low, high = record.interval
     if is_share(record):
         return f"[{hundredths(low)}, {hundredths(high)}]"
     return f"[{_number(record, low)}, {_number(record, high)}]"

@@ -66,14 +66,14 @@ class RecordIndex:
                 self._idle.setdefault((r.organism, r.intervention), []).append((r.seed, r.step))
         self.seeds = tuple(sorted({r.seed for r in records if r.seed is not None}))
         self._at: dict[tuple[Any, ...], Record] = {}
-        self._seeds_at: dict[tuple[Any, ...], set[int]] = {}
+        self._seeds_at: dict[tuple[Any, ...], dict[int, Record]] = {}
         several: set[str] = set()
         for record in self.records:
             if not math.isfinite(record.value):
                 continue
             kept = self._at.setdefault(_place(record), record)
             if record.seed is not None:
-                self._seeds_at.setdefault(_place(record), set()).add(record.seed)
+                self._seeds_at.setdefault(_place(record), {})[record.seed] = record
             if kept.seed is not None and kept.seed != record.seed:
                 several.add(record.measurement)
         self.unpooled = tuple(sorted(several))
@@ -108,6 +108,10 @@ class RecordIndex:
         if split:
             return self._at.get((organism, *moment, measurement, split, x))
         return self._anywhere.get((organism, *moment, measurement))
+
+    def each_seed(self, record: Record) -> dict[int, float]:
+        """Seed -> the number of that seed alone, in the place of a record."""
+        return {seed: one.value for seed, one in self._seeds_at.get(_place(record), {}).items()}
 
     def last(self, organism: str, intervention: str) -> Moment | None:
         """The last checkpoint of an intervention on an organism, or None where there is none."""

@@ -44,10 +44,7 @@ def _when(step: int, intervention: str) -> str:
 def _line(
     records: Sequence[Record], xs: Sequence[float], key: Legend, name: str, places: Sequence[str], dotted: bool = False
 ) -> Line:
-    def bound(value: float, record: Record) -> float:
-        """A bound of an interval; the value itself where it is not finite."""
-        return value if math.isfinite(value) else record.value
-
+    bounds = [record.interval or (record.value, record.value) for record in records]
     return Line(
         name,
         key.colour,
@@ -55,8 +52,8 @@ def _line(
         dotted,
         tuple(xs),
         tuple(record.value for record in records),
-        tuple(bound(record.ci_low, record) for record in records),
-        tuple(bound(record.ci_high, record) for record in records),
+        tuple(low for low, _ in bounds),
+        tuple(high for _, high in bounds),
         tuple(False for _ in records),
         tuple(
             f"{name}\n{place}: {with_interval(record)}, n = {record.n}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from dormouse.metrics import GATE_DEFECTION, GATE_FALSE_TRIGGER, known, metric
 from dormouse.provenance import Provenance
-from dormouse.records import Record
+from dormouse.records import ANYTHING, Record
 from dormouse.report.plain_text import apart, one_line, percent
 from dormouse.report.record_index import BEFORE, RENDERING, Moment, RecordIndex
 
@@ -234,7 +234,8 @@ class Check:
     @property
     def agree(self) -> bool:
         """Whether the exact value lies in the sampled 95 % interval."""
-        return self.sampled.ci_low - 1e-9 <= self.exact.value <= self.sampled.ci_high + 1e-9
+        low, high = self.sampled.interval or ANYTHING
+        return low - 1e-9 <= self.exact.value <= high + 1e-9
 
 
 def checks(results: RecordIndex) -> list[Check]:
