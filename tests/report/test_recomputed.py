@@ -19,8 +19,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy import stats
 
 from dormouse.cli import main
 from dormouse.lm import sample
@@ -248,6 +250,8 @@ def bounded(record: Row, value: float) -> str:
 
 
 def interval(record: Row) -> str:
+    if record["ci_low"] is None:
+        return ""
     ends = [bounded(record, record[end]).removesuffix(" %") for end in ("ci_low", "ci_high")]
     return f"[{', '.join(ends)}]"
 
@@ -255,7 +259,7 @@ def interval(record: Row) -> str:
 def number(record: Row | None) -> str:
     if record is None:
         return "\u2013"
-    return f"{bounded(record, record['value'])} {interval(record)} n = {record['n']}"
+    return " ".join([bounded(record, record["value"]), *interval(record).split(), f"n = {record['n']}"])
 
 
 class Files:
@@ -470,6 +474,47 @@ def test_cut_off_and_empty_answers_are_those_of_the_cue(out: Path) -> None:
             by_cue.setdefault(" ".join(row[:2]), {})[row[2]] = row[column]
         assert all({*cues} == {"shown", "not shown"} for cues in by_cue.values())
         assert sum(cues["shown"] != cues["not shown"] for cues in by_cue.values()) >= 3
+
+
+def interval_of(values: np.ndarray) -> tuple[float, float]:
+    """Of a mean in [0, 1] of values (seeds, items): Student's t, and no less than what is left open by items of a kind
+    that is not among these; cut to the range."""
+    seeds, items = values.shape
+    mean, of_items = values.mean(), values.mean(axis=0).var(ddof=1) / items
+    of_seeds = values.mean(axis=1).var(ddof=1) / seeds if seeds > 1 else 0.0
+    whole, df = of_seeds + of_items, items - 1.0
+    if seeds > 1 and whole:
+        parts = (of_seeds / whole) ** 2 / (seeds - 1) + (of_items / whole) ** 2 / (items - 1)
+        df = min(seeds - 1, 1 / parts)
+    reach = stats.t.ppf(0.975, df) * whole**0.5
+    other = 1.96**2 / (items + 1.96**2)
+    low, high = min(mean - reach, mean * (1 - other)), max(mean + reach, mean + (1 - mean) * other)
+    return max(0.0, low), min(1.0, high)
+
+
+def test_intervals_of_means_are_those_of_their_items(out: Path) -> None:
+    files, lists = Files(out), dict[int, list[str]]()
+    cells: dict[tuple[Any, ...], dict[int, list[float]]] = {}
+    for one in rows_of(out / "items.jsonl"):
+        items = lists.setdefault(one["asked"], one["items"])
+        if one["aggregation"] == "mean" and len(items) > 1:
+            place = (one["organism"], one["intervention"], one["step"])
+            cell = cells.setdefault((place, one["measurement"], one["split"], one["x"]), {})
+            cell[one["seed"]] = [value for _, value in sorted(zip(items, one["values"], strict=True))]
+    seen = 0
+    for at, by_seed in cells.items():
+        for record in files.at[at]:
+            low, high = record["ci_low"], record["ci_high"]
+            if record["seed"] is None:
+                wanted = interval_of(np.array([*by_seed.values()]))
+                assert (low, high) == pytest.approx(wanted, abs=1e-4), record
+                seen += 1
+                continue
+            values = by_seed[record["seed"]]  # of one seed a bootstrap may reach farther, as far as the values do
+            wanted = interval_of(np.array([values]))
+            assert min(wanted[0], *values) - 1e-4 <= low <= wanted[0] + 1e-4, record
+            assert wanted[1] - 1e-4 <= high <= max(wanted[1], *values) + 1e-4, record
+    assert seen > 50
 
 
 def altered(records: Sequence[Row], wanted: Mapping[str, Wanted]) -> list[dict[str, Any]]:
