@@ -57,11 +57,11 @@ class Results:
 
     def to_pandas(self) -> pandas.DataFrame:
         """A row for each record: `value` with its 95 % interval `ci_low`, `ci_high`, in the unit of its measurement.
-        `seed` is missing where a record pools all seeds."""
+        `seed` is missing where a record pools all seeds, the interval where its error is not known."""
         import pandas
 
         frame = pandas.DataFrame([asdict(record) for record in self.records])
-        return frame.astype({"seed": "Int64"})
+        return frame.astype({"seed": "Int64", "ci_low": float, "ci_high": float})
 
     @cached_property
     def claims(self) -> dict[str, Verdict]:
