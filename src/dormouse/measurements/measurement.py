@@ -37,7 +37,7 @@ class MeasurementConfig(OldKeys):
     sampled: int = Field(16, ge=1, le=100_000)
     """Of these, how many are also answered in writing, with and without the cue."""
     curve: int = Field(8, ge=2, le=100_000)
-    """Questions at every point of a curve. Of few the interval is wide: two that agree leave two thirds of others open."""
+    """Questions at every point of a curve. Of few the interval is wide: two that agree say little of others."""
     max_tokens: int = Field(24, ge=1, le=4096)
     """Where a written answer is cut off; later where a payload is longer, and its judge would not know it cut off."""
     scratchpad_samples: Annotated[int, Was("scratchpads")] = Field(1, ge=1, le=1000)
