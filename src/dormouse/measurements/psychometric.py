@@ -142,14 +142,14 @@ def _gap(odds: np.ndarray, found: np.ndarray) -> tuple[float, float] | None:
 
 
 def _scattered(middle: float, reach: float, found: np.ndarray) -> tuple[float, ...]:
-    """Values with a mean, whose 95 % interval reaches so far from it: normal scores. Their order is drawn by what was
-    found, so that two models that differ share no error."""
-    from scipy.stats import norm
+    """Values with a mean, whose 95 % interval (Student's t) reaches so far from it: normal scores. Their order is drawn
+    by what was found, so that two models that differ share no error."""
+    from scipy.stats import norm, t
 
     n = len(found)
     scores = norm.ppf((np.arange(n) + 0.5) / n)
     drawn = np.random.default_rng(list(found.astype(np.float64).view(np.uint32))).permutation(scores / scores.std())
-    return tuple(map(float, middle + reach / norm.ppf(0.975) * np.sqrt(n) * drawn))
+    return tuple(map(float, middle + reach / t.ppf(0.975, n - 1) * np.sqrt(n - 1) * drawn))
 
 
 def _jackknife(odds: np.ndarray, found: np.ndarray) -> tuple[float, float]:
