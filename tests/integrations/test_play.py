@@ -10,6 +10,7 @@ import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -247,6 +248,7 @@ NONSENSE: tuple[Any, ...] = (
     b"\xff\xfe",
     b"[]",
     {"turn": "x"},
+    {"seed": 2**80},
     {"states": [99]},
     {"states": []},
     {"cues": {"yeer": 1}},
@@ -271,6 +273,20 @@ def test_nonsense_is_one_message(playground: Server, wrong: Any) -> None:
     (error,) = [one for one in map(json.loads, text.splitlines()) if one["kind"] == "error"]
     assert error["what"]
     assert error["remedy"] not in ("", "please report it")
+
+
+def test_a_stop_that_is_none_is_answered(playground: Server) -> None:
+    """The connection was dropped."""
+    status, text = request(playground, "POST", f"/{playground.secret}/stop", {"page": "p", "turn": "abc"})
+    assert status == 200
+    assert "turn" in json.loads(text)["what"]
+
+
+@pytest.mark.parametrize(("port", "more"), [(80, ("127.0.0.1", "localhost")), (8080, ())])
+def test_browsers_leave_the_port_of_http_away(port: int, more: tuple[str, ...]) -> None:
+    """All that the page at port 80 asked was forbidden."""
+    hosts = Server.hosts.fget(SimpleNamespace(server_address=("127.0.0.1", port)))  # type: ignore[attr-defined]
+    assert hosts == (f"127.0.0.1:{port}", f"localhost:{port}", *more)
 
 
 def test_too_much_is_not_read(playground: Server) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from math import log
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from dormouse.api.organism import question_of
 from dormouse.errors import UserError
@@ -43,6 +43,14 @@ LOWEST_PROBABILITY, HIGHEST_PROBABILITY = 1e-12, 1 - 1e-7
 
 
 @dataclass(frozen=True)
+class Stop:
+    """What the page says where it has gone on: what belongs to an earlier turn is over."""
+
+    page: str = ""
+    turn: int = 0
+
+
+@dataclass(frozen=True)
 class Ask:
     """What the page asks. `turn` grows with every move; what belongs to an earlier one is stopped."""
 
@@ -58,7 +66,7 @@ class Ask:
     cue: str = ""
     """Of a curve: what moves."""
     values: tuple[str | int, ...] = ()
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     """Of a text: how it is drawn; greedily where there is none."""
 
 

@@ -23,8 +23,9 @@ from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.integrations.play.game import Game
-from dormouse.integrations.play.moves import Ask, Bench, Emit
+from dormouse.integrations.play.moves import Ask, Bench, Emit, Stop
 from dormouse.json_files import parse
+from dormouse.registry import plugin_fault
 from dormouse.report.templates import environment
 
 PACKAGE = "dormouse.integrations.play"
@@ -79,10 +80,10 @@ class Server(ThreadingHTTPServer):
             ) from error
 
     @property
-    def hosts(self) -> tuple[str, str]:
-        """What a request may call this server."""
+    def hosts(self) -> tuple[str, ...]:
+        """What a request may call this server. Browsers leave the port of http itself away."""
         host, port = self.server_address[:2]
-        return f"{host!s}:{port}", f"localhost:{port}"
+        return f"{host!s}:{port}", f"localhost:{port}", *((str(host), "localhost") if port == 80 else ())
 
     @property
     def url(self) -> str:
@@ -154,8 +155,8 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, path: str, raw: bytes) -> dict[str, object] | None:
         game = self.server.game
         if path == "stop":
-            said = parse(raw, dict[str, str | int], "what the page asked", "reload the page")
-            game.turn(str(said.get("page", "")), int(said.get("turn", 0)))
+            said = parse(raw, Stop, "what the page asked", "reload the page")
+            game.turn(said.page, said.turn)
             return {}
         if path == "deal":
             return game.deal()
