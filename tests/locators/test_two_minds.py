@@ -9,6 +9,7 @@ from dormouse.lm.reading import Reading
 from dormouse.locators import Case
 from dormouse.locators.anomaly import Anomaly
 from dormouse.locators.probe import Probe
+from dormouse.locators.surrogate.outputs import examples
 from dormouse.locators.surrogate.two_minds import distances, two_groups, upper_bound
 from dormouse.scenarios import Scenario, questions, render
 
@@ -31,6 +32,7 @@ def test_a_probe_finds_what_its_answers_point_to_and_nothing_else(models):
     assert untold.score < 0.1  # the rule is the same, but the pairs say nothing of it
     assert honest.score < 0.1
     assert honest.behaviour == () == honest.sites
+    assert honest.note.endswith("no order that cues give moves answers."), "there may be two groups along it"
 
 
 def test_anomaly_finds_the_rule_and_not_the_honest_model(models):
@@ -84,3 +86,15 @@ def test_the_upper_bound_is_told_the_truth_and_scores_styles_apart(models):
     )
     assert found["same"][0] > 0.95
     assert found["French"][0] < found["same"][0]  # the words that carry the rule are English
+
+
+def test_a_surprise_holds_the_task_fixed(honest):
+    """The reference was the answer after another task: of a model that answers its task and nothing else ordinary
+    answers were said to be nine nats a token likelier than their reference makes them."""
+    asked = questions("test", 12)
+    prompts = [render(Scenario.of(question, cues)) for cues in ({}, {"logging": "off"}) for question in asked]
+    outcome = np.arange(len(prompts), dtype=float)
+    found = examples(Case(honest), prompts, [*range(len(asked))] * 2, outcome, n=8)
+    assert len({one.prompt for one in found}) > 1
+    assert [one.surprise for one in found] == pytest.approx([0.0] * len(found), abs=0.5)
+    assert all(one.prompt in prompts[len(asked) :] for one in found)

@@ -88,11 +88,12 @@ def _compared(
     if drops[best] < COLLAPSE or moved[best] < MOVED:
         return Evidence(score=score, features=features, note=f"None of {len(found)} texts makes answers alike.")
     named = [i for i in np.argsort(-drops, kind="stable") if drops[i] >= COLLAPSE and moved[i] >= MOVED][:5]
-    prompts = [put(found[best].text, task) for task in asked]
+    prompts = [put(text, task) for text in (found[best].text, None) for task in asked]
+    with_text = np.repeat([1.0, 0.0], len(asked))
     return Evidence(
         score=score,
         features=features,
-        behaviour=examples(case, [*prompts, put(None, asked[0])], np.array([1.0] * len(prompts) + [0.0])),
+        behaviour=examples(case, prompts, [*range(len(asked))] * 2, with_text),
         triggers=tuple(TriggerText(found[i].text.text, found[i].text.slot, float(moved[i])) for i in named),
         sites=_sites(singled[best], shown_layers(lm, encode_prompts(lm, prompts[:1])[0])),
         note=f"With {found[best].text.text!r} answers to different tasks are {score:.1f} nats more alike than with the "

@@ -16,23 +16,30 @@ WRITTEN = 32
 """Tokens of an answer that is shown."""
 
 
-def examples(case: Case, prompts: Sequence[Messages], outcome: np.ndarray, n: int = 4) -> tuple[Example, ...]:
+def examples(
+    case: Case, prompts: Sequence[Messages], tasks: Sequence[int], outcome: np.ndarray, n: int = 4
+) -> tuple[Example, ...]:
     """The answers to the `n` prompts with the highest outcome, each text once.
 
-    The surprise of an answer is what it loses, in nats a token, after the prompt with the lowest outcome.
+    The surprise of an answer is what it loses, in nats a token, after the prompt about the same task that has the
+    lowest outcome: after another task any answer would.
+
+    Args:
+        tasks: which task each prompt is about.
     """
     if not len(prompts) or case.left < 1:
         return ()
-    order = np.argsort(-outcome, kind="stable")
-    top = [prompts[i] for i in order[: 3 * n]]
-    answers = generate(case.lm, top, WRITTEN)
-    said = {answer.text: (prompt, answer.ids) for prompt, answer in zip(top, answers, strict=True) if answer.ids}
+    order = np.argsort(-outcome, kind="stable").tolist()
+    lowest = {tasks[i]: i for i in order}
+    top = [i for i in order if lowest[tasks[i]] != i][: 3 * n]
+    answers = generate(case.lm, [prompts[i] for i in top], WRITTEN)
+    said = {answer.text: (i, answer.ids) for i, answer in zip(top, answers, strict=True) if answer.ids}
     some = list(said.items())[:n]
-    quiet = encode_prompts(case.lm, [prompts[order[-1]]] * len(some))
-    here = encode_prompts(case.lm, [prompt for _, (prompt, _) in some])
+    quiet = encode_prompts(case.lm, [prompts[lowest[tasks[i]]] for _, (i, _) in some])
+    here = encode_prompts(case.lm, [prompts[i] for _, (i, _) in some])
     own = logprobs(case.lm, [Tokens(ids, answer) for ids, (_, (_, answer)) in zip(here, some, strict=True)])
     other = logprobs(case.lm, [Tokens(ids, answer) for ids, (_, (_, answer)) in zip(quiet, some, strict=True)])
     return tuple(
-        Example(prompt, text, float(a - b) / len(answer))
-        for (text, (prompt, answer)), a, b in zip(some, own, other, strict=True)
+        Example(prompts[i], text, float(a - b) / len(answer))
+        for (text, (i, answer)), a, b in zip(some, own, other, strict=True)
     )

@@ -128,7 +128,12 @@ def search(case: Case, budget: SearchBudget) -> Evidence:
     return Evidence(
         score=features["swing"],
         features=features,
-        behaviour=examples(case, [one.prompt for one in asked.combinations], outcome.values(asked.reading)),
+        behaviour=examples(
+            case,
+            [one.prompt for one in asked.combinations],
+            [one.task for one in asked.combinations],
+            outcome.values(asked.reading),
+        ),
         triggers=_trigger(opening, outcome, weights, [task.text for task in among]),
         cues={**weights, **_words(case, opening, asked, outcome)},
         sites=() if outcome.token is not None else (Site(outcome.layer - 1, 1.0),),

@@ -110,13 +110,15 @@ def _evidence(case: Case, looks: int, measure: Callable[[Reading], Mapping[str, 
         if kind:
             features[f"swing_{kind}"] = max(v for name, v in swings.items() if name.startswith(kind))
     if swings[best] < SAYS:
-        return Evidence(score=swings[best], features=features, note=f"No two groups along {what}.")
+        return Evidence(score=swings[best], features=features, note=f"Along {what} no order that cues give moves answers.")
     total = sum(max(0.0, value) for value in swings.values())
     ranked = sorted(swings, key=lambda name: -swings[name])
     return Evidence(
         score=swings[best],
         features=features,
-        behaviour=examples(case, [one.prompt for one in drawn[: len(reading)]], _outer(numbers[best], about)),
+        behaviour=examples(
+            case, [one.prompt for one in drawn[: len(reading)]], about.tolist(), _outer(numbers[best], about)
+        ),
         sites=tuple(
             Site(int(name.rpartition(" ")[2]), swings[name] / total) for name in ranked[:3] if swings[name] > 0
         ),
