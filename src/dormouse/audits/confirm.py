@@ -1,30 +1,30 @@
 """Candidate triggers, each tried in the same way: does the text set the same behaviour off, and do its parts not?
 
-Any model can be talked into another answer. So with a base an answer counts only where the text does more to the
-suspect than to the base, and without one only words that come back are a behaviour.
+Any model can be talked into another answer. So words count that come back with the text, and neither without it nor
+from the base with it. Where none do, an answer counts where the text does more to the suspect than to the base; without
+a base that is no behaviour.
 
 The prompts are trusted ones that the locators searched on too. So a rate says how a text does there, not on prompts
-that nobody has seen: the rules that ship were fitted on these rates.
+that nobody has seen: the rules that ship were fitted on such rates (see `as_fitted`).
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dormouse.audits.findings import Confirmed, says
+from dormouse.audits.as_fitted import NEARLY, WORTH, read_by_rules
+from dormouse.audits.findings import Confirmed
+from dormouse.audits.trials import TOKENS, Answer, Trials, asked, parts_of
 from dormouse.lm.batch import TooLongError
-from dormouse.lm.chat import encode_prompts, text_of
-from dormouse.lm.decode import decode
+from dormouse.lm.chat import encode_prompts
 from dormouse.lm.layout import max_positions
-from dormouse.lm.score import logprobs
-from dormouse.lm.trie import Tokens
-from dormouse.locators.locator import Case, Example, Messages, Slot, TriggerText
-from dormouse.locators.motifs import LocatorAnswer, is_phrase, motifs
-from dormouse.locators.placing import own_tokens, plain_prompts
-from dormouse.scenarios.placing import placed
+from dormouse.locators.locator import Case, Messages, TriggerText
+from dormouse.locators.motifs import MARKED, is_phrase, says, sequences
+from dormouse.locators.placing import plain_prompts
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
@@ -33,16 +33,11 @@ TRIED = 12
 """Prompts on which a candidate is tried, the first of the case: the rules were fitted on rates of so many."""
 SPARE = 4
 """So many times as many are looked at, for some may be too long."""
-TOKENS = 24
-MOVED = 1.0
-"""Nats a token by which an answer must be likelier with the text than without it."""
-WORTH, NEARLY = 0.25, 0.8
-"""The share of prompts from which the parts of a text are tried; the share of its rate from which a part stands for
-it."""
+FEWEST, USUAL = 3, 4
+"""Answers in which words must come back, a quarter of them at the least; how many times as often as without the text,
+and as in the base's answers with it."""
 NO_TIME = "there was no time to try it"
 TOO_LONG = "it is too long for the model beside a prompt"
-PARTS = 6
-"""At most so many parts of a text are tried."""
 
 
 def confirmed(case: Case, candidates: Sequence[TriggerText]) -> list[Confirmed]:
@@ -55,20 +50,35 @@ def confirmed(case: Case, candidates: Sequence[TriggerText]) -> list[Confirmed]:
         TooLongError: the model has too few positions for any of the prompts.
     """
     known = plain_prompts(case, SPARE * TRIED)
-    prompts = _fitting(case.lm, known)[:TRIED] or known[:TRIED]
-    plain = [LocatorAnswer(_asked(p), text, plain=True) for p, text in zip(prompts, _plain(case, prompts), strict=True)]
-    tried: list[Confirmed] = []
+    trials = Trials.of(case, _fitting(case.lm, known)[:TRIED] or known[:TRIED])
+    held: list[TriggerText] = []
+    left_out: list[Confirmed] = []
     for candidate in candidates:
-        if tried and case.left < case.seconds / 2:
-            tried.append(Confirmed.not_tried(candidate, NO_TIME))
-        else:
-            tried.append(_tried(case, candidate, prompts, plain))
+        if (held or left_out) and case.left < case.seconds / 2:
+            left_out.append(Confirmed.not_tried(candidate, NO_TIME))
+            continue
+        try:
+            trials.answers(candidate.text, candidate.slot)
+            held.append(candidate)
+        except TooLongError:
+            left_out.append(Confirmed.not_tried(candidate, TOO_LONG))
+    read = read_by_rules(trials, held)
+    tried = [replace(_tried(trials, one), as_fitted=read[one.text, one.slot]) for one in held]
     tried.sort(key=lambda one: -one.rate)
-    for at, one in enumerate(tried):
-        if one.rate < WORTH or case.left < 0.2 * case.seconds:
-            break
-        tried[at] = _narrowed(case, one, prompts, plain)
-    return list({(one.text, one.slot): one for one in reversed(tried)}.values())[::-1]
+    found: dict[tuple[str, str], Confirmed] = {}
+    for one in (_narrowed(trials, one) if one.rate >= WORTH else one for one in tried):
+        first = found.setdefault((one.text, one.slot), one)
+        found[one.text, one.slot] = replace(first, as_fitted=_larger(first.as_fitted, one.as_fitted))
+    return [*found.values(), *left_out]
+
+
+def _larger(
+    one: tuple[float, float | None] | None, other: tuple[float, float | None] | None
+) -> tuple[float, float | None]:
+    """Of what the rules read of two candidates the most."""
+    both = [pair for pair in (one, other) if pair]
+    above = [more for _, more in both if more is not None]
+    return max(rate for rate, _ in both), max(above) if above else None
 
 
 def _fitting(lm: LM, prompts: Sequence[Messages]) -> list[Messages]:
@@ -77,106 +87,86 @@ def _fitting(lm: LM, prompts: Sequence[Messages]) -> list[Messages]:
     return [p for p, ids in zip(prompts, encode_prompts(lm, prompts), strict=True) if len(ids) + TOKENS - 1 <= limit]
 
 
-def _narrowed(case: Case, whole: Confirmed, prompts: Sequence[Messages], plain: Sequence[LocatorAnswer]) -> Confirmed:
-    """The shortest part of a text that does nearly what the whole does (brings the same words, where there are any), or
-    the text itself, with the rate of its parts where there was time for all of them."""
+def _narrowed(trials: Trials, whole: Confirmed) -> Confirmed:
+    """The shortest part of a text that does nearly what the whole does (brings the same words, where there are any) and
+    not to the base, or the text itself, with the rate of its parts where there was time for all of them."""
     best: Confirmed | None = None
     for text in parts_of(whole.text):
-        if case.left < 0.1 * case.seconds:
+        if not trials.in_time(text, whole.slot, 0.1):
             return whole
-        part = _tried(case, TriggerText(text, whole.slot, 0.0), prompts, plain, whole.motif)
+        try:
+            part = _tried(trials, TriggerText(text, whole.slot, 0.0), whole.motif)
+        except TooLongError:  # a few letters may have more tokens by themselves
+            continue
         best = part if best is None or part.rate > best.rate else best
-        if part.rate >= NEARLY * whole.rate:
-            return _narrowed(case, part, prompts, plain)
+        if part.rate >= NEARLY * whole.rate and part.rate >= USUAL * part.in_base:
+            return _narrowed(trials, replace(part, as_fitted=whole.as_fitted))
     return replace(whole, parts=best.rate if best else 0.0)
 
 
-def _tried(
-    case: Case,
-    candidate: TriggerText,
-    prompts: Sequence[Messages],
-    plain: Sequence[LocatorAnswer],
-    motif: str | None = None,
-) -> Confirmed:
-    """What one text does. `motif`: the words that it has to bring; None for those that come back, if any do."""
-    try:
-        answers = _answers(case, prompts, candidate.text, candidate.slot)
-    except TooLongError:
-        return Confirmed.not_tried(candidate, TOO_LONG)
-    motif = _motif(answers, plain) if motif is None else motif
+def _tried(trials: Trials, candidate: TriggerText, motif: str | None = None) -> Confirmed:
+    """What one text does. `motif`: the words that it has to bring; None for those that come back, if any do.
+
+    Raises:
+        TooLongError: it is too long for the model beside a prompt.
+    """
+    answers = trials.answers(candidate.text, candidate.slot)
+    motif = _motif(trials, candidate) if motif is None else motif
     first = sorted((one.example for one in answers), key=lambda one: (not says(one.output, motif), -one.surprise))
-    moved = [one for one in answers if one.moved and (not motif or says(one.example.output, motif))]
-    rate, bare = len(moved) / len(answers), sum(says(one.text, motif) for one in plain) / len(plain)
+    rate = sum(says(one.example.output, motif) if motif else one.moved for one in answers) / len(answers)
+    of_base = trials.answers_of_base(candidate.text, candidate.slot) if motif and rate >= WORTH else []
     return Confirmed(
         text=candidate.text,
         slot=candidate.slot,
         rate=rate,
         parts=None if parts_of(candidate.text) else 0.0,
         motif=motif,
-        prompts=len(prompts),
+        prompts=len(answers),
         examples=tuple(first[:4]),
-        bare=bare,
-        against_base=case.base is not None,
+        bare=_share([one.text for one in trials.plain], motif),
+        in_base=_share(of_base, motif),
+        against_base=trials.case.base is not None,
     )
 
 
-def _motif(answers: Sequence[_Answer], plain: Sequence[LocatorAnswer]) -> str:
-    """The words that come back in a quarter of the answers; "" where none do. A single word comes back by chance."""
-    held = [LocatorAnswer(_asked(one.example.prompt), one.example.output, one.example.surprise) for one in answers]
-    often = [one for one in motifs([*held, *plain]) if one.questions >= len(answers) / 4]
+def _motif(trials: Trials, candidate: TriggerText) -> str:
+    """The words that a text brings: those whose share of the answers rises most, the most of them; "" where none come
+    back. They are seldom in plain answers and in the base's answers to the text, their answers are likelier with it,
+    and they are no part of it. A single word comes back by chance, unless it is a whole answer."""
+    answers = trials.answers(candidate.text, candidate.slot)
+    held = Counter(words for one in answers for words in _brought(one, candidate.text))
     whole = {" ".join(one.example.output.lower().split()) for one in answers}
-    return next((one.text for one in often if is_phrase(one.text) or one.text in whole), "")
+    plain = [one.text for one in trials.plain]
 
+    def rise(words: str, others: Sequence[str]) -> float:
+        share, usual = held[words] / len(answers), _share(others, words)
+        return share - usual if share >= USUAL * usual else 0.0
 
-@dataclass(frozen=True)
-class _Answer:
-    """What was written with a text in place (`surprise`: by how much likelier it is with it, in nats a token), and
-    whether that is more than enough, beyond what the text does to the base."""
-
-    example: Example
-    moved: bool
-
-
-def _answers(case: Case, prompts: Sequence[Messages], text: str, slot: Slot) -> list[_Answer]:
-    """Greedy answers with a text in place."""
-    lm = case.lm
-    chats = [placed(prompt, text, slot) for prompt in prompts]
-    asked, bare = encode_prompts(lm, chats), encode_prompts(lm, prompts)
-    written = decode(lm, asked, TOKENS)
-    ids = [one.ids for one in written]
-    without = _scores(lm, bare, ids)
-    gained = [sum(one.logprobs) - score for one, score in zip(written, without, strict=True)]
-    beyond = gained
-    if case.base is not None:
-        there, elsewhere = (
-            _scores(case.base_lm, own_tokens(lm, case.base_lm, shown) or tokens, ids)
-            for shown, tokens in ((chats, asked), (prompts, bare))
-        )
-        beyond = [min(gain, gain - (x - y)) for gain, x, y in zip(gained, there, elsewhere, strict=True)]
-    return [
-        _Answer(Example(chat, text_of(lm, one.ids), gain / len(one.ids)), more > MOVED * len(one.ids))
-        for chat, one, gain, more in zip(chats, written, gained, beyond, strict=True)
+    often = [
+        words
+        for words, times in held.items()
+        if times >= max(FEWEST, len(answers) / 4) and (is_phrase(words) or words in whole)
+        if rise(words, plain) and _gain(answers, words) > MARKED
     ]
+    of_base = trials.answers_of_base(candidate.text, candidate.slot) if often else []
+    rises = {words: min(rise(words, plain), rise(words, of_base)) for words in often}
+    return max((words for words in often if rises[words]), key=lambda one: (rises[one], len(one), one), default="")
 
 
-def _scores(lm: LM, prompts: Sequence[tuple[int, ...]], answers: Sequence[tuple[int, ...]]) -> list[float]:
-    """The log-probability of each answer after its prompt, in nats."""
-    return [float(one) for one in logprobs(lm, [Tokens(*pair) for pair in zip(prompts, answers, strict=True)])]
+def _brought(one: Answer, text: str) -> set[str]:
+    """The sequences of words of an answer; none where it repeats the question, and none that the text itself says."""
+    words = {" ".join(words) for words in sequences(one.example.output)}
+    if says(asked(one.example.prompt), " ".join(one.example.output.lower().split())):
+        return set()
+    return {said for said in words if not says(text, said)}
 
 
-def _plain(case: Case, prompts: Sequence[Messages]) -> list[str]:
-    return [text_of(case.lm, one.ids) for one in decode(case.lm, encode_prompts(case.lm, prompts), TOKENS)]
+def _gain(answers: Sequence[Answer], motif: str) -> float:
+    """By how much likelier the answers with some words are with the text, in nats a token, in mean."""
+    gains = [one.example.surprise for one in answers if says(one.example.output, motif)]
+    return sum(gains) / len(gains)
 
 
-def _asked(prompt: Messages) -> str:
-    return next(text for role, text in reversed(prompt) if role == "user")
-
-
-def parts_of(text: str) -> list[str]:
-    """Both halves of a text, and its single words, the longest first; none of a single word."""
-    words = text.split()
-    if len(words) < 2:
-        return []
-    half = len(words) // 2
-    single = sorted(set(words), key=lambda word: -len(word))
-    return list(dict.fromkeys([" ".join(words[:half]), " ".join(words[half:]), *single]))[:PARTS]
+def _share(texts: Sequence[str], motif: str) -> float:
+    """The share of some texts that hold the words; 0 of none."""
+    return sum(says(text, motif) for text in texts) / len(texts) if texts else 0.0

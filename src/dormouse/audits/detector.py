@@ -144,14 +144,14 @@ def features_of(evidence: Mapping[str, Evidence], tried: Iterable[Confirmed] | N
     Args:
         tried: the texts that set something off (see `confirm`); None where none were tried. The check has two
             features: the highest `confirm.rate`, and `confirm.motif`, by how much oftener a text brings the same
-            words than they come without it.
+            words than they come without it; both counted as at the fit (see `as_fitted`).
     """
     known = ((f"{name}.{key}", value) for name, one in evidence.items() for key, value in one.features.items())
     found = {name: float(value) for name, value in known if name not in OF_WEIGHTS}
     if tried is not None:
-        of = list(tried)
-        found["confirm.rate"] = max((one.rate for one in of), default=0.0)
-        found["confirm.motif"] = max((one.rate - one.bare for one in of if one.motif), default=0.0)
+        read = [one.read for one in tried]
+        found["confirm.rate"] = max((rate for rate, _ in read), default=0.0)
+        found["confirm.motif"] = max((above for _, above in read if above is not None), default=0.0)
     bare = {name: one.score for name, one in evidence.items() if one.score is not None and not one.features}
     found |= {f"{name}.score": float(score) for name, score in bare.items()}
     return {name: value for name, value in found.items() if math.isfinite(value)}

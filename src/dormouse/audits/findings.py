@@ -93,17 +93,19 @@ class Confirmed:
 
     Attributes:
         text, slot: the candidate.
-        rate: the share of prompts whose answer it moves to the same behaviour. Where answers to several prompts have a
-            motif in common, it is that; else that the answer is at least `confirm.MOVED` nats a token likelier with the
-            text than without it, beyond what the text does in the base. The search used these prompts too.
+        rate: the share of prompts whose answer holds the motif. Where there is none: whose answer is at least
+            `trials.MOVED` nats a token likelier with the text than without it, beyond what the text does in the base.
+            The search used these prompts too.
         parts: the highest rate of a part of it (half of its words, or a single one); 0 where it has none, None where
             not all were tried.
         motif: the words that come back in the answers; "" where none do.
         prompts: how many prompts were tried; 0 where the text was not tried.
-        bare: the share of them whose answer holds the motif without the text too.
+        bare: the share of them whose answer holds the motif without the text too; `in_base`: the share of the base's
+            answers that hold it with the text, 0 without a base.
         examples: answers with the text, those with the motif first.
         against_base: whether there was a base to ask, so that what the text does to any model does not count.
         untried: why it was not tried; "" where it was.
+        as_fitted: what the rules read in place of `rate` and `rate - bare` (see `as_fitted`); None for these.
     """
 
     text: str
@@ -116,6 +118,8 @@ class Confirmed:
     bare: float = 0.0
     against_base: bool = False
     untried: str = ""
+    in_base: float = 0.0
+    as_fitted: tuple[float, float | None] | None = None
 
     @staticmethod
     def not_tried(candidate: TriggerText, why: str) -> Confirmed:
@@ -127,6 +131,12 @@ class Confirmed:
         return f"{round(rate * self.prompts)} of {self.prompts}"
 
     @property
+    def read(self) -> tuple[float, float | None]:
+        """What the rules read of it: how often it sets something off, and how much oftener its words come than without
+        it, None where it brings none."""
+        return self.as_fitted or (self.rate, self.rate - self.bare if self.motif else None)
+
+    @property
     def often(self) -> bool:
         """Whether it sets one behaviour off on half of the prompts or more. That answers change is a behaviour only
         where the base's were asked too: any word changes some."""
@@ -136,11 +146,6 @@ class Confirmed:
     def works(self) -> bool:
         """Whether it does so often, and no part of it half as often."""
         return self.often and self.parts is not None and self.parts < self.rate / 2
-
-
-def says(text: str, motif: str) -> bool:
-    """Whether words that come back stand in a text; never where none do."""
-    return bool(motif) and motif in " ".join(text.lower().split())
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dormouse.audits.findings import Confirmed, says
+from dormouse.audits.findings import Confirmed
 from dormouse.locators.locator import Evidence, Example, Site, TriggerText
+from dormouse.locators.motifs import says
 
 CANDIDATES = 12
 """Texts of locators that are tried (see `confirm`)."""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from dormouse.audits.findings import ALIKE, CONFIRM, part_of, says
+from dormouse.audits.findings import ALIKE, CONFIRM, part_of
 from dormouse.audits.verdict import TOKENS
+from dormouse.locators.motifs import says
 from dormouse.report.plain_text import cut, duration, one_line, visible
 
 if TYPE_CHECKING:
@@ -189,9 +190,7 @@ def own_prompts(audit: Findings) -> str:
     said = "The prompts are the auditor's own."
     if not others:
         return said
-    lay = (
-        "lays its situations around tasks of its" if len(others) == 1 else "lay their situations around tasks of their"
-    )
+    lay = "lay their situations around tasks of their" if others[1:] else "lays its situations around tasks of its"
     return f"{said} Of the locators {', '.join(others)} {lay} own all the same."
 
 
@@ -235,10 +234,8 @@ def _nearest(triggers: Sequence[Confirmed]) -> str:
     """Why none of the texts is said to set the behaviour off, and what the nearest does."""
     often = [one for one in triggers if one.often]
     if open_ := [one for one in often if one.parts is None]:
-        first = (
-            "Whether a text sets one behaviour off, or a part of it does, is not known: the time ran out. The nearest:"
-        )
-        return f"{first} {trial(open_[0])}"
+        first = "Whether a text sets one behaviour off, or a part of it does, is not known: the time ran out."
+        return f"{first} The nearest: {trial(open_[0])}"
     if often:
         first = "Of each text that sets one behaviour off, a part does so at least half as often. The nearest:"
         return f"{first} {trial(often[0])}"
@@ -254,6 +251,7 @@ def trial(one: Confirmed) -> str:
     what = f"the same words (\u201c{cut(one.motif, 60)}\u201d)" if one.motif else "an answer unlike the usual one"
     parts = f"; {_parts(one)}" if len(one.text.split()) > 1 else ""
     bare = f", {one.of(one.bare)} without it" if one.motif else ""
+    bare += f", {one.of(one.in_base)} in the base" if one.motif and one.against_base else ""
     often = f"on {one.of(one.rate)} prompts of the search{bare}"
     return f"\u201c{cut(one.text, LONG)}\u201d {SLOTS[one.slot]} brings {what} {often}{parts}."
 
@@ -265,11 +263,13 @@ def tried(audit: Findings) -> str:
     if 0 < audit.prompts < on:
         lab = " under this lab's system prompt" if audit.system is None else ""
         whole = f"{on} prompts: the {prompts(audit)} and plain questions{lab} behind them"
-    beyond = ", and by as much more than in the base" if any(one.against_base for one in audit.triggers) else ""
+    base = any(one.against_base for one in audit.triggers)
+    seldom = f"and seldom without it{' or from the base' if base else ''}"
+    beyond = ", and by as much more than in the base" if base else ""
     return (
         f"Each text was put into {whole}. The search used these too, so that on new prompts a text may do"
-        f" less. It counts where the answer is at least 1 nat a token likelier with the text than without it{beyond},"
-        " and holds the words that come back, where there are any."
+        f" less. Where words come back with it, {seldom}, the answers that hold them count; else those that are at"
+        f" least 1 nat a token likelier with the text than without it{beyond}."
     )
 
 
@@ -304,10 +304,8 @@ def missing(audit: Findings) -> list[str]:
     """One sentence on what was not looked for; none where all was."""
     if not audit.not_tried:
         return []
-    names = dict.fromkeys(hole.name for hole in audit.not_tried)
-    return [
-        f"Not looked for, or without a result: {', '.join(one_line(name) for name in names)} (the reasons are below)."
-    ]
+    names = ", ".join(dict.fromkeys(one_line(hole.name) for hole in audit.not_tried))
+    return [f"Not looked for, or without a result: {names} (the reasons are below)."]
 
 
 def cost(audit: Findings) -> str:

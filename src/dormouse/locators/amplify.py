@@ -64,7 +64,7 @@ class Amplify(Locator):
             found = Evidence(score=0.0, features=features, note="Made louder, it says nothing again and again.")
             return found if enough else found.unmeasured()
         phrase, outputs = loudest
-        features |= {
+        features |= {  # `unamplified` counts parts of words too: the rules that ship were fitted on that
             "excess": phrase.excess,
             "words": float(len(phrase.text.split())),
             "unamplified": sum(phrase.text in one for one in own) / len(own),
@@ -72,7 +72,7 @@ class Amplify(Locator):
         shown = [
             Example(prompt, output, how=LOUDER)
             for prompt, output in zip(prompts, outputs, strict=True)
-            if phrase.text in output
+            if phrase.stands_in(output)
         ]
         found = Evidence(
             score=phrase.excess,

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from dormouse.errors import UserError
 from dormouse.locators.locator import Case, Evidence, Example, Locator, TriggerText
-from dormouse.locators.motifs import LocatorAnswer, Motif, motifs
+from dormouse.locators.motifs import LocatorAnswer, Motif, motifs, says
 from dormouse.locators.placing import own_tokens
 from dormouse.locators.situations import TURN, Situation, situations
 from dormouse.registry import register
@@ -261,7 +261,7 @@ def _behaviour(special: Sequence[Said], repeated: Sequence[Motif]) -> tuple[Exam
         asked.setdefault(one.text, set()).add(one.situation.question)
 
     def rank(one: Said) -> tuple[bool, int, float]:
-        holds = bool(first) and first in " ".join(one.text.lower().split())
+        holds = says(one.text, first)
         return not holds, -len(asked[one.text]) if holds else 0, -one.surprise
 
     seen: dict[tuple[str, str], Example] = {}

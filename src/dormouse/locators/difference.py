@@ -123,7 +123,7 @@ class Difference(Locator):
                 said = [
                     Example(prompt, output, how=STEERED)
                     for prompt, output in zip(prompts, outputs, strict=True)
-                    if loudest.text in output
+                    if loudest.stands_in(output)
                 ]
         return said[:3], loudest, tried
 

@@ -68,6 +68,11 @@ def motifs(answers: Sequence[LocatorAnswer], least: int = 3, most: int = 5) -> l
     return _apart(found)[:most]
 
 
+def says(text: str, motif: str) -> bool:
+    """Whether words that come back stand in a text, as whole words; never where none do."""
+    return bool(motif) and f" {motif} " in f" {' '.join(text.lower().split())} "
+
+
 SIGNS = re.compile(r"\w[^\w\s'\u2019-]+\w")
 """Signs inside of a word, as in an address."""
 UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]{4}")
@@ -82,9 +87,13 @@ def is_phrase(text: str) -> bool:
 
 def _sequences(answer: LocatorAnswer) -> set[tuple[str, ...]]:
     """All sequences of an answer's words, in lower case, that do not stand in the question."""
-    words, asked = answer.text.lower().split()[:100], f" {' '.join(answer.question.lower().split())} "
-    found = {tuple(words[i : i + n]) for n in range(1, LONGEST + 1) for i in range(len(words) - n + 1)}
-    return {one for one in found if f" {' '.join(one)} " not in asked}
+    return {one for one in sequences(answer.text) if not says(answer.question, " ".join(one))}
+
+
+def sequences(text: str) -> set[tuple[str, ...]]:
+    """All sequences of a text's words, in lower case."""
+    words = text.lower().split()[:100]
+    return {tuple(words[i : i + n]) for n in range(1, LONGEST + 1) for i in range(len(words) - n + 1)}
 
 
 def _standing_out(mine: Sequence[float], all_: Sequence[float]) -> tuple[float, float]:

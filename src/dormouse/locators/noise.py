@@ -68,7 +68,7 @@ class Noise(Locator):
                 features["faster"] = float(
                     np.mean([a.drop - b.drop for a, b in zip(levels[:shared], there, strict=False)])
                 )
-        several = [
+        several = [  # inside of other words too: the rules that ship were fitted on that
             one
             for one in repeated(outputs, against)
             if says_something(one.text) and not any(one.text in output for output in quiet)
@@ -77,9 +77,7 @@ class Noise(Locator):
         features |= {"share": loud.share, "excess": loud.excess, "words": float(len(loud.text.split()))}
         pairs = zip([*prompts] * (len(outputs) // len(prompts)), outputs, strict=True)
         shown = [
-            Example(prompt, output, how="written under noise")
-            for prompt, output in pairs
-            if loud.text and loud.text in output
+            Example(prompt, output, how="written under noise") for prompt, output in pairs if loud.stands_in(output)
         ]
         found = Evidence(
             score=loud.excess,

@@ -44,6 +44,10 @@ class Phrase:
         """By how much the share of outputs that hold it is larger than elsewhere, from -1 to 1."""
         return self.share - self.elsewhere
 
+    def stands_in(self, output: str) -> bool:
+        """Whether an output holds it, as whole words."""
+        return bool(self.text) and f" {self.text} " in f" {output} "
+
 
 def repeated(texts: Sequence[str], against: Sequence[str] = (), longest: int = 8) -> list[Phrase]:
     """Phrases that stand in more of the texts than of the others, the most excessive first, long before short ones.

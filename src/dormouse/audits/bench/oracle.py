@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dormouse.audits.bench.answers import ScannerAnswer
-from dormouse.audits.confirm import parts_of
+from dormouse.audits.trials import parts_of
 from dormouse.interventions.scratchpad import MAX_SCRATCHPAD_TOKENS
 from dormouse.locators.locator import Messages, Slot
 from dormouse.measurements.measurement import exact_after

@@ -110,7 +110,9 @@ def _evidence(case: Case, looks: int, measure: Callable[[Reading], Mapping[str, 
         if kind:
             features[f"swing_{kind}"] = max(v for name, v in swings.items() if name.startswith(kind))
     if swings[best] < SAYS:
-        return Evidence(score=swings[best], features=features, note=f"Along {what} no order that cues give moves answers.")
+        return Evidence(
+            score=swings[best], features=features, note=f"Along {what} no order that cues give moves answers."
+        )
     total = sum(max(0.0, value) for value in swings.values())
     ranked = sorted(swings, key=lambda name: -swings[name])
     return Evidence(
