@@ -24,6 +24,7 @@ from dormouse.locators.difference import (
 )
 from dormouse.locators.locator import Case
 from dormouse.locators.placing import plain_prompts
+from dormouse.locators.repeats import Phrase
 
 
 def test_what_was_planted_leaves_a_difference_and_steering_says_it(planted, base):
@@ -60,6 +61,30 @@ def test_a_change_of_low_rank_in_one_layer_is_named(base):
     assert Shift.between(lm, clean, answer_places(lm, prompts)).mean[2].abs().max() > 0
 
 
+@pytest.mark.parametrize("what", ["mlp.down_proj", "input_layernorm"])
+def test_a_change_behind_the_middle_is_read_where_it_is(base, monkeypatch, what):
+    """ "Its activations moved nowhere" was said where they had moved by a fifth in the last layer, and a norm that was
+    trained alone sat nowhere."""
+    lm, clean = load(base.model), load(base.model)
+    last = len(blocks(lm)) - 1
+    with torch.no_grad():
+        blocks(lm)[last].get_submodule(what).weight.mul_(2.0)
+    case = Case(base, base, seconds=300)
+    case.__dict__["base_lm"] = clean
+    monkeypatch.setattr(Case, "lm", lm)
+    steps = []
+    monkeypatch.setattr(Difference, "_steered", lambda *given: (steps.append(given[-1]), ([], Phrase("x", 1, 0), 4))[1])
+    found = Difference().find(case)
+    assert steps == [last + 1]
+    assert found.note.startswith(
+        f"Its activations moved (after layer {last}; nothing moved after layer 0), on unrelated"
+    )
+    assert "nowhere" not in found.note
+    assert (found.features["steered_share"], found.features["steered_excess"]) == (0.0, 0.0), "as the rules were fitted"
+    assert [site.layer for site in found.sites] == [last]
+    assert found.features["changed"] > 0
+
+
 def test_a_change_of_an_expert_is_seen():
     """Experts are one weight of three dimensions in each layer: a change of theirs was no change at all."""
     lm, clean = (LM(tiny_mixture("mixtral"), SimpleNamespace()) for _ in range(2))
@@ -92,7 +117,7 @@ def test_embeddings_that_moved_are_named(base):
     (token, *_) = lm.tokenizer("bread", add_special_tokens=False)["input_ids"]
     with torch.no_grad():
         lm.model.get_input_embeddings().weight[token] += 1
-    assert moved_tokens(lm, clean)[0] == "bread"
+    assert moved_tokens(lm, clean) == ["bread"], "tokens that did not move were named beside it"
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2])

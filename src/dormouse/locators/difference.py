@@ -86,16 +86,20 @@ class Difference(Locator):
         bare, asked = Shift.between(lm, base, bare_texts(lm)), Shift.between(lm, base, answer_places(lm, prompts))
         features = _weight_features(weights, len(blocks(lm))) | bare.features("bare") | asked.features("asked")
         middle = max(1, round(2 * (len(bare.mean) - 1) / 3))
+        layer = _moved_layer((bare, asked), middle)
         moved = moved_tokens(lm, base)
-        said, loud, tried = self._steered(case, lm, prompts, (asked, bare), middle)
-        features |= {"steered_share": loud.share if loud else 0.0, "steered_excess": loud.excess if loud else 0.0}
+        said, loud, tried = self._steered(case, lm, prompts, (asked, bare), layer)
+        # The rules that ship were fitted on steering at the middle: where nothing moved there, they read nothing.
+        read = loud if layer == middle else None
+        features |= {"steered_share": read.share if read else 0.0, "steered_excess": read.excess if read else 0.0}
+        where = "" if layer == middle else f" (after layer {layer - 1}; nothing moved after layer {middle - 1})"
         found = Evidence(
             score=features["top_share"],
             features=features,
             behaviour=tuple(said),
             sites=_sites(weights),
-            note=f"Its activations moved, on unrelated text, {_towards(lm, bare.mean[middle])}; where answers begin, "
-            f"{_towards(lm, asked.mean[middle])}. "
+            note=f"Its activations moved{where}, on unrelated text, {_towards(lm, bare.mean[layer])}; where answers "
+            f"begin, {_towards(lm, asked.mean[layer])}. "
             + (f"The embeddings that moved most are {_named(moved)}." if moved else ""),
         )
         return found if tried >= len(STRENGTHS) else found.unmeasured()
@@ -126,6 +130,13 @@ class Difference(Locator):
                     if loudest.stands_in(output)
                 ]
         return said[:3], loudest, tried
+
+
+def _moved_layer(shifts: Sequence[Shift], middle: int) -> int:
+    """The place in the stream where shifts are read: the middle, else the first behind it (then before it) that moved
+    at all. A fine-tune of the last layers alone moves nothing in the middle."""
+    places = [*range(middle, len(shifts[0].mean)), *range(1, middle)]
+    return next((place for place in places if any(bool(one.mean[place].any()) for one in shifts)), middle)
 
 
 def _towards(lm: LM, direction: torch.Tensor) -> str:
@@ -216,9 +227,8 @@ def moved_tokens(lm: LM, base: LM, n: int = 6) -> list[str]:
 
     with torch.no_grad():
         moved = (lm.model.get_input_embeddings().weight - base.model.get_input_embeddings().weight).norm(dim=1)
-    if not float(moved.max()):
-        return []
-    return [str(lm.tokenizer.decode([token])).strip() for token in moved.topk(n).indices.tolist()]
+    most = moved.topk(min(n, int(moved.count_nonzero()))).indices.tolist()
+    return [str(lm.tokenizer.decode([token])).strip() for token in most]
 
 
 def read_out(lm: LM, direction: torch.Tensor, n: int = 6) -> list[str]:
@@ -245,8 +255,8 @@ def _through_output(lm: LM, direction: torch.Tensor) -> torch.Tensor:
 
 
 def weight_differences(lm: LM, base: LM) -> list[Weights]:
-    """What changed, matrix by matrix; fused experts are one each. Singular values are those of the smaller Gram
-    matrix."""
+    """What changed, matrix by matrix; fused experts are one each, a norm or a bias of a layer is one of one column.
+    Singular values are those of the smaller Gram matrix."""
     import torch
 
     from dormouse.lm.latent import layer_numbers
@@ -258,6 +268,8 @@ def weight_differences(lm: LM, base: LM) -> list[Weights]:
     with torch.no_grad():
         for name, weight in lm.model.named_parameters():
             mine, theirs = as_matrices(weight), as_matrices(there[name])
+            if weight.ndim == 1 and layers[name] >= 0:
+                mine, theirs = weight[:, None], there[name][:, None]
             if mine is None or theirs is None:
                 continue
             pairs = zip(mine, theirs, strict=True) if mine.ndim == 3 else [(mine, theirs)]
