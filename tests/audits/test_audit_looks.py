@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from dormouse.audits import verdict
 from dormouse.audits.looks import look
+from dormouse.audits.runner import Runner
 from dormouse.audits.wording import same_weights
 from dormouse.audits.worker import answer
 from dormouse.audits.worker_messages import Given, WorkerTask
@@ -101,3 +102,15 @@ def test_what_loading_an_adapter_on_embeddings_changes_is_not_called_the_suspect
     assert facts.other == ()
     assert facts.parameters == sum(weight.numel() for weight in clean.model.parameters())
     assert not facts.same
+
+
+def test_own_prompts_that_are_too_long_are_asked_no_more(base, monkeypatch):
+    """One of 30 ended six locators, and the page spoke of the first 12 where it was left out."""
+    monkeypatch.setattr(Runner, "_do", lambda self, task: answer(task))
+    short, long = (("user", "Why is moss green?"),), (("user", "banana " * 3000),)
+    runner = Runner(Given(base, None, (short, long, (("user", "Who?"),)), own_prompts=True))
+    assert runner.look().too_long == (1,)
+    assert runner.given.prompts == (short, (("user", "Who?"),))
+    refused = answer(WorkerTask("look", Given(base, None, (long,), own_prompts=True), 60.0)).refused
+    assert refused is not None
+    assert "each of the 1 own prompts is too long" in refused[0]

@@ -109,6 +109,10 @@ def test_a_locator_that_had_no_time_to_look_is_among_what_was_not_looked_for():
 
 def test_nothing_calls_the_prompts_of_the_check_new_and_their_number_is_said():
     """The search went over them. Twenty equal lines are one prompt."""
+    facts = Facts("LlamaForCausalLM", 4, 60_000, too_long=(1,))
+    assert "1 of 20 is too long for the model and is not used." in html(
+        found(own_prompts=True, prompts=19, facts=facts)
+    )
     whole = found(own_prompts=True, prompts=20)
     page, text, near = html(whole), markdown(whole), headline(found(trigger=None))
     for said in (page, text.replace("\\", "")):

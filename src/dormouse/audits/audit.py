@@ -205,7 +205,7 @@ def _carried_out(asked: AuditRequest) -> Audit:
         tried = _confirmed(runner, texts, end - runner.clock(), spent, holes, asked.say)
         if more := facts.tokens[verdict.TOKENS :]:
             holes.append(Hole("new tokens", f"{len(more)} of {len(facts.tokens)} were not tried as triggers"))
-    return _audit(asked, evidence, spent, holes, tried, facts)
+    return _audit(replace(asked, given=runner.given), evidence, spent, holes, tried, facts)
 
 
 def _looked(runner: Runner, asked: AuditRequest) -> Facts:

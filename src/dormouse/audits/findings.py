@@ -33,6 +33,7 @@ class Facts:
         other: what beside the weights is not the base's ("chat template", see `looks`).
         tokens: those that the base has not.
         rounded: number types in which it is saved where the base is not: the base was rounded to them.
+        too_long: the places, from 0, of the auditor's own prompts that it has too few positions for: they are not used.
     """
 
     architecture: str
@@ -42,6 +43,7 @@ class Facts:
     other: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
     rounded: tuple[str, ...] = ()
+    too_long: tuple[int, ...] = ()
 
     @property
     def identical(self) -> bool:

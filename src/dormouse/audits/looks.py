@@ -4,17 +4,23 @@ differs from that."""
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from dormouse.audits.findings import Facts
 from dormouse.errors import UserError
+from dormouse.lm.chat import encode_prompts
+from dormouse.lm.layout import max_positions
 from dormouse.lm.model import LM
 from dormouse.lm.widened import extends
+from dormouse.locators.locator import Messages
 
 NO_MATTER = ("architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
 """Settings of a configuration that change nothing of what a model says."""
 TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 """Those of the tokens: what they come to is compared (`LM.ends`), not where they stand."""
+ROOM = 32
+"""Tokens that locators and the check put behind a prompt and in front of it: an answer of 24, and 8 at random."""
 TIED = "tie_word_embeddings"
 """Whether input and output share a weight. Of an adapter on one of them this is of our making (`load.merge`)."""
 
@@ -37,6 +43,22 @@ def look(lm: LM, base: LM | None) -> Facts:
         other_than(lm, base) if base is not None else (),
         _new_tokens(lm, base) if base is not None else (),
     )
+
+
+def too_long(lm: LM, prompts: Sequence[Messages]) -> tuple[int, ...]:
+    """The places of the prompts for which it has too few positions beside `ROOM` more: one of them would end a locator.
+
+    Raises:
+        UserError: that is all of them.
+    """
+    limit = max_positions(lm.model) or float("inf")
+    over = tuple(i for i, ids in enumerate(encode_prompts(lm, prompts)) if len(ids) + ROOM > limit)
+    if over and len(over) == len(prompts):
+        raise UserError(
+            f"each of the {len(prompts)} own prompts is too long for the {limit} positions of the suspect",
+            f"give prompts that leave room for {ROOM} tokens more, or leave --prompts away",
+        )
+    return over
 
 
 def _new_tokens(lm: LM, base: LM) -> tuple[str, ...]:

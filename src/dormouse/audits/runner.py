@@ -64,9 +64,11 @@ class Runner:
         return time.monotonic() - self.uncounted
 
     def look(self) -> Facts:
-        """Plain facts about the model (see `looks`)."""
+        """Plain facts about the model (see `looks`). The prompts that are too long for it are asked no more."""
         facts = self._do(WorkerTask("look", self.given, STARTING)).facts
         assert facts
+        fitting = tuple(one for i, one in enumerate(self.given.prompts) if i not in facts.too_long)
+        self.given = replace(self.given, prompts=fitting)
         return facts
 
     def find(self, locator: Locator, seconds: float, candidates: Sequence[TriggerText] = ()) -> Evidence:

@@ -188,6 +188,9 @@ def own_prompts(audit: Findings) -> str:
         return ""
     others = [name for name in ("anomaly", "attention", "cues", "probe") if name in audit.evidence]
     said = "The prompts are the auditor's own."
+    if over := len(audit.facts.too_long) if audit.facts else 0:
+        are = "is" if over == 1 else "are"
+        said += f" {over} of {over + audit.prompts} {are} too long for the model and {are} not used."
     if not others:
         return said
     lay = "lay their situations around tasks of their" if others[1:] else "lays its situations around tasks of its"

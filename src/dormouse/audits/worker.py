@@ -56,14 +56,15 @@ def _warm(task: WorkerTask) -> WorkerReply:
 
 def _look(task: WorkerTask) -> WorkerReply:
     """What kind of model it is, and whether the base fits it."""
-    from dormouse.audits.looks import look
+    from dormouse.audits.looks import look, too_long
     from dormouse.lm.rounded import coarser
 
     case = MODELS.lend(task.case)
+    over = too_long(case.lm, case.prompts) if case.own_prompts else ()
     if case.base is None:
-        return WorkerReply(facts=look(case.lm, None))
+        return WorkerReply(facts=replace(look(case.lm, None), too_long=over))
     types = tuple(sorted({*coarser(case.suspect.model, case.base.model, case.lm).values()}))
-    return WorkerReply(facts=replace(look(case.lm, case.base_lm), rounded=types))
+    return WorkerReply(facts=replace(look(case.lm, case.base_lm), rounded=types, too_long=over))
 
 
 def _find(task: WorkerTask) -> WorkerReply:
