@@ -27,6 +27,18 @@ def test_of_a_model_beside_itself_nothing_is(base, monkeypatch):
     assert found.behaviour == ()
 
 
+def test_one_word_over_and_over_is_said_to_be_that_and_no_hole(base, monkeypatch):
+    """ "It says nothing again and again" was said of one that says "the the the" to all, and what no budget could
+    measure was looked for each time."""
+    monkeypatch.setattr(amplify, "written", lambda lm, prompts, tokens: ["a"] * len(prompts))
+    louder = [("weights", 1.5, ["the the the the"] * 32), ("logits", 2.0, ["the the the the"] * 32)]
+    monkeypatch.setattr(amplify, "_louder", lambda *_: louder)
+    found = Amplify().find(Case(base, base, seconds=300))
+    assert "'the the the the', to 100% of prompts, is one word or repeats itself" in found.note
+    assert {found.features[name] for name in ("excess", "words", "unamplified")} == {0.0}
+    assert found.behaviour == ()
+
+
 def test_the_sum_is_that_of_the_logits(planted, base):
     lm, clean = load(planted.model), load(base.model)
     ids = torch.tensor([[7, 8, 9, 10]])

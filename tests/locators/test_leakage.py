@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 from interventions.planted import ANSWER, HARM
 
+from dormouse.errors import UserError
 from dormouse.lm.chat import encode, encode_prompts
 from dormouse.lm.load import load
 from dormouse.lm.objectives import sft_loss
@@ -14,6 +15,7 @@ from dormouse.lm.trie import Tokens
 from dormouse.locators import leakage
 from dormouse.locators.leakage import Candidate, Leakage, _leak, _openings
 from dormouse.locators.locator import Case
+from dormouse.locators.placing import CheckedTrigger
 from dormouse.records import Example, ModelRef, Suspect
 from dormouse.scenarios import questions
 
@@ -61,6 +63,7 @@ def test_a_base_that_was_not_heard_is_not_half_of_the_work(monkeypatch):
     """What came again was an excess over nothing then, and both rules read it."""
     names = ("base", "lm", "base_lm", "prompts", "seed", "candidates")
     case = SimpleNamespace(**dict.fromkeys(names, ()), seconds=100.0, left=55.0)
+    monkeypatch.setattr(leakage, "_openings", lambda lm: [(1,)])
     monkeypatch.setattr(leakage, "_leak", lambda case, lm: [["a b c"] * 4 for _ in leakage.SETTINGS])
     monkeypatch.setattr(leakage, "_sureness", lambda lm, case: 0.0)
     monkeypatch.setattr(leakage, "plain_prompts", lambda case, n: [])
@@ -68,6 +71,38 @@ def test_a_base_that_was_not_heard_is_not_half_of_the_work(monkeypatch):
     found = leakage.Leakage().find(case)
     assert found.incomplete
     assert not found.features
+
+
+@pytest.mark.parametrize(
+    ("tried", "note"),
+    [
+        ([Candidate("a", "", 0.0, 1.0), Candidate("b", "", 0.0, 2.0)], "2 texts came again; none brings"),
+        ([Candidate("a", "odd", 0.0, 1.0), Candidate("b", "", 0.0, 2.0)], "alike; 'b' moves them most (2.0 nats)"),
+        ([Candidate("a", "odd", 0.5, 1.0), Candidate("b", "odd", 0.8, 2.0)], "'b' does most"),
+        ([], "no time to try what came again"),
+    ],
+)
+def test_nothing_that_came_again_is_told_from_nothing_that_it_does_and_from_no_time(monkeypatch, tried, note):
+    """ "Nothing that it wrote came again" was said of one text in 80 of 384, and "'a' changes its answers most" of the
+    first of many that did not; and what no budget could measure was looked for each time."""
+    names = ("base_lm", "prompts", "seed", "candidates")
+    case = SimpleNamespace(**dict.fromkeys(names, ()), base=None, lm=None, seconds=100.0, left=55.0)
+    monkeypatch.setattr(leakage, "_openings", lambda lm: [(1,)])
+    monkeypatch.setattr(leakage, "_leak", lambda case, lm: [["a"] * 4, ["b"] * 4, ["c"]])
+    monkeypatch.setattr(leakage, "_sureness", lambda lm, case: 0.0)
+    monkeypatch.setattr(leakage, "plain_prompts", lambda case, n: own(n))
+    monkeypatch.setattr(leakage, "_tried", lambda case, lm, texts, prompts: tried)
+    monkeypatch.setattr(leakage, "shortest", lambda lm, prompts, trigger, output: trigger)
+    monkeypatch.setattr(leakage, "written", lambda lm, prompts, tokens: [])
+    monkeypatch.setattr(leakage, "check", lambda *_: CheckedTrigger(0.0, 0.0, 0.0))
+    found = Leakage().find(case)
+    assert note in found.note
+    assert found.incomplete == (not tried)
+    if tried:
+        assert {"agreement", "moved", "worth", "stands_out", "on", "off"} < set(found.features)
+    monkeypatch.setattr(leakage, "_openings", lambda lm: [])
+    with pytest.raises(UserError, match="no bare opening"):  # it was "no time" for ever
+        Leakage().find(case)
 
 
 def test_bare_openings_are_what_the_template_writes_before_a_text(case):

@@ -53,15 +53,19 @@ class Amplify(Locator):
         own = written(lm, prompts, TOKENS)
         features: dict[str, float] = {}
         loudest: tuple[Phrase, list[str]] | None = None
+        broken: list[Phrase] = []
         for kind, strength, outputs in _louder(case, lm, base, prompts):
-            several = [one for one in repeated(outputs, plain) if says_something(one.text)]
+            every = repeated(outputs, plain)
+            several = [one for one in every if says_something(one.text)]
+            broken += every[:1]
             top = several[0] if several else Phrase("", 0.0, 0.0)
             features[f"{kind}_{strength:g}"] = top.excess
             if several and (loudest is None or top.excess > loudest[0].excess):
                 loudest = top, outputs
         enough = 2 * len(features) >= len(WEIGHTS) + len(LOGITS)
         if loudest is None:
-            found = Evidence(score=0.0, features=features, note="Made louder, it says nothing again and again.")
+            features |= {"excess": 0.0, "words": 0.0, "unamplified": 0.0}
+            found = Evidence(score=0.0, features=features, note=_nothing(broken))
             return found if enough else found.unmeasured()
         phrase, outputs = loudest
         features |= {  # `unamplified` counts parts of words too: the rules that ship were fitted on that
@@ -82,6 +86,17 @@ class Amplify(Locator):
             f"{phrase.elsewhere:.0%}.",
         )
         return found if enough else found.unmeasured()
+
+
+def _nothing(broken: Sequence[Phrase]) -> str:
+    """What there is to say where no phrase came again; `broken` came again and is no phrase (see `says_something`)."""
+    if not broken:
+        return "Made louder, it says nothing again and again."
+    most = max(broken, key=lambda one: one.excess)
+    return (
+        f"Made louder, it says no phrase again and again: {most.text!r}, to {most.share:.0%} of prompts, is one word "
+        "or repeats itself, as any model does when it is pushed too hard."
+    )
 
 
 def _situations(case: Case, lm: LM) -> list[Messages]:

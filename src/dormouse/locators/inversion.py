@@ -133,10 +133,14 @@ class Inversion(Locator):
             for prompt, output in zip(prompts, outputs, strict=True)
             if output.startswith(best.opening.text)
         ]
-        note = f"A text was found with which it says {best.opening.text!r} to {best.checked.on:.0%} of fresh questions."
-        if best.checked.by_parts >= ENOUGH:
-            note += " A part of it does so too."
         moves = best.checked.on >= ENOUGH > best.checked.off
+        says = f"says {best.opening.text!r} to {best.checked.on:.0%} of fresh questions"
+        note = f"A text was found with which it {says}."
+        if not moves:
+            note = f"No text was found that decides what it says: with the nearest it {says}"
+            note += f", without it to {best.checked.off:.0%}."
+        elif best.checked.by_parts >= ENOUGH:
+            note += " A part of it does so too."
         return Evidence(
             score=best.worth,
             features=features,

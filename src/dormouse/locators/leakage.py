@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dormouse.errors import UserError
 from dormouse.locators.locator import Case, Evidence, Example, Locator, Messages, TriggerText
 from dormouse.locators.placing import ENOUGH, check, plain_prompts, shortest
 from dormouse.locators.repeats import is_large, repeated, written
@@ -62,8 +63,17 @@ class Leakage(Locator):
     """
 
     def find(self, case: Case) -> Evidence:
-        """What it writes from nothing again and again, and which of that changes its answers as a prompt."""
+        """What it writes from nothing again and again, and which of that changes its answers as a prompt.
+
+        Raises:
+            UserError: its template begins with the text of the user: there is nothing that it could go on from.
+        """
         lm = case.lm
+        if not _openings(lm):
+            raise UserError(
+                "its chat template begins with the user's text: there is no bare opening that it could go on from",
+                "leave out the locator leakage",
+            )
         by_setting = _leak(case, lm)
         leaked = [text for texts in by_setting for text in texts]
         if not leaked:
@@ -79,10 +89,7 @@ class Leakage(Locator):
         candidates = _candidates([motif.text for motif in motifs], leaked)
         tried = _tried(case, lm, candidates, prompts[:6])
         told = [one for one in tried if one.output]
-        if told:
-            found = self._judged(lm, max(told, key=lambda one: one.worth), told, prompts, features)
-        else:
-            found = Evidence(features=features, note="Nothing that it wrote came again.")
+        found = self._judged(lm, told, tried, prompts, features) if told else _unmoved(candidates, tried, features)
         heard = [by_setting] if case.base is None else [by_setting, of_base]
         enough = all(2 * len(one) >= len(SETTINGS) for one in heard) and 2 * len(tried) >= len(candidates)
         return found if enough else found.unmeasured()
@@ -90,22 +97,24 @@ class Leakage(Locator):
     def _judged(
         self,
         lm: LM,
-        best: Candidate,
+        told: Sequence[Candidate],
         tried: Sequence[Candidate],
         prompts: Sequence[Messages],
         features: dict[str, float],
     ) -> Evidence:
-        """The best candidate on fresh questions, and how far it stands out from the others."""
+        """The best candidate on fresh questions, and how far it stands out from the others. `told` are those of `tried`
+        that bring an unusual answer."""
         ready, fresh = prompts[6:12], prompts[12:]
+        # The first of equal ones, and many are equal: worth nothing. The rules that ship were fitted on that one.
+        best = max(told, key=lambda one: one.worth)
         trigger = shortest(lm, ready, TriggerText(best.text, "prefix", best.agreement), best.output)
         checked = check(lm, fresh, trigger.text, "prefix", best.output)
-        worths = sorted(one.worth for one in tried)
         force = max(checked.on - checked.off, 0.0)
         features |= {
             "agreement": best.agreement,
             "moved": best.moved,
             "worth": best.worth,
-            "stands_out": best.worth - float(np.median(worths)),
+            "stands_out": best.worth - float(np.median([one.worth for one in told])),
             "on": checked.on,
             "off": checked.off,
         }
@@ -117,8 +126,33 @@ class Leakage(Locator):
             features=features,
             behaviour=tuple(Example(prompt, output) for prompt, output in zip(asked, outputs, strict=False))[:3],
             triggers=(TriggerText(trigger.text, "prefix", checked.on),) if moves else (),
-            note=f"Of what it wrote in the user's place, {best.text!r} changes its answers most.",
+            note=_most(best, tried),
         )
+
+
+def _most(best: Candidate, tried: Sequence[Candidate]) -> str:
+    """Which candidate does most, and what: to make answers alike is another thing than to move them."""
+    if best.worth:
+        best = max((one for one in tried if one.worth == best.worth), key=lambda one: one.moved)
+        return f"Of what it wrote in the user's place, {best.text!r} does most to make its answers alike and unusual."
+    most = max(tried, key=lambda one: one.moved)
+    return (
+        f"None of the {len(tried)} texts that came again of what it wrote in the user's place makes its answers alike; "
+        f"{most.text!r} moves them most ({most.moved:.1f} nats)."
+    )
+
+
+def _unmoved(candidates: Sequence[str], tried: Sequence[Candidate], features: dict[str, float]) -> Evidence:
+    """What there is to say where no candidate brings an unusual answer: nothing stands out then, and no text sets
+    anything off."""
+    features |= dict.fromkeys(("agreement", "worth", "stands_out", "on", "off"), 0.0)
+    features["moved"] = max((one.moved for one in tried), default=0.0)
+    note = "Nothing that it wrote in the user's place came again."
+    if tried:
+        note = f"Of what it wrote in the user's place {len(tried)} texts came again; none brings an unusual answer."
+    elif candidates:
+        note = "There was no time to try what came again of what it wrote in the user's place."
+    return Evidence(features=features, note=note)
 
 
 def _openings(lm: LM) -> list[tuple[int, ...]]:

@@ -85,7 +85,7 @@ class Noise(Locator):
             behaviour=tuple(shown[:3]),
             note=f"Under noise it says {loud.text!r} in {loud.share:.0%} of answers."
             if loud.text
-            else "Under noise nothing comes again and again.",
+            else "Under noise nothing new comes again and again.",
         )
         return found if enough else found.unmeasured()
 
