@@ -32,6 +32,7 @@ def test_with_a_base_it_compares(planted, base, monkeypatch):
     assert found.features["faster"] == 0
     assert found.features["drop_0.2"] == found.features["base_drop_0.2"]
     assert found.score == 0
+    assert found.note == "Under noise nothing new comes again and again.", "what it says anyway may"
     assert Noise().find(Case(planted, base, seconds=300)).features["faster"] != 0
 
 
