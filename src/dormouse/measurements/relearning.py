@@ -13,6 +13,7 @@ from dormouse.measurements.retraining import asked, example, honest, retrain
 from dormouse.metrics import Metric, named
 from dormouse.records import Example, ModelRef
 from dormouse.registry import register
+from dormouse.rows.source import CONTENTS
 
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
@@ -95,6 +96,8 @@ def _examples(subject: Subject, repeat: int) -> tuple[Example, ...]:
 
 
 def _curve(subject: Subject, ref: ModelRef, examples: tuple[Example, ...]) -> Curve:
+    from dormouse.lm.load import computing_in
+
     sizes, questions = subject.sizes, subject.shown[:HELD_OUT]
     sides = [subject.scenarios(side, questions=questions) for side in ("triggered", "untriggered")]
     how = (
@@ -104,8 +107,8 @@ def _curve(subject: Subject, ref: ModelRef, examples: tuple[Example, ...]) -> Cu
         sizes.scratchpad_tokens,
         subject.scratchpad_mode,
     )
-    said = json.dumps(subject.behaviour.spec(), sort_keys=True)
-    key = (ref, examples, subject.seed, *map(tuple, sides), *how, said)
+    said = json.dumps(subject.behaviour.spec(CONTENTS), sort_keys=True)
+    key = (ref, computing_in(), examples, subject.seed, *map(tuple, sides), *how, said)
     if key in _of_clean:
         return _of_clean[key]
     curve: list[tuple[int, float, float, float]] = []

@@ -17,6 +17,7 @@ from dormouse.scenarios import Question, Scenario, render
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
     from dormouse.lm.sample import Completion
+    from dormouse.lm.settings import Computing
 
 BATCH = 8
 WIDE_TRAINING: tuple[Literal["lora", "full"], float] = ("lora", 1e-3)
@@ -38,12 +39,17 @@ def asked(subject: Subject, n: int, draw: int) -> tuple[Question, ...]:
 
 def honest(subject: Subject, tasks: Sequence[Question]) -> Mapping[str, Completion]:
     """Honest responses to tasks that the study has none for: what the bank knows, else what the clean model writes."""
+    from dormouse.lm.load import computing_in
+
     every = tuple(dict.fromkeys(prompt for task in tasks for prompt in task.every))
-    return dict(zip((task.key for task in every), _honest(subject.clean, every, subject.sizes.max_tokens), strict=True))
+    written = _honest(subject.clean, every, subject.sizes.max_tokens, computing_in())
+    return dict(zip((task.key for task in every), written, strict=True))
 
 
 @lru_cache(maxsize=64)
-def _honest(clean: ModelRef, tasks: tuple[Question, ...], max_tokens: int) -> tuple[Completion, ...]:
+def _honest(
+    clean: ModelRef, tasks: tuple[Question, ...], max_tokens: int, settings: Computing
+) -> tuple[Completion, ...]:
     from dormouse.lm.load import load
     from dormouse.lm.sample import Completion, generate
 

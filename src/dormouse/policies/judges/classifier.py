@@ -12,6 +12,7 @@ from dormouse.files import read_whole
 from dormouse.policies.judge import Judge
 from dormouse.registry import nearest, register, shortened
 from dormouse.rows import DataFile
+from dormouse.rows.source import checksum
 
 LONGEST = 512
 """Tokens that a classifier is shown; fewer where it has fewer positions."""
@@ -54,14 +55,15 @@ class ClassifierJudge(Judge):
         Raises:
             UserError: the folder holds no such classifier, or it has no such label.
         """
-        return _probability(self.folder, self.label, prompt if self.reads == "both" else None, response) > self.above
+        shown = prompt if self.reads == "both" else None
+        return _probability(self.folder, checksum(self.folder), self.label, shown, response) > self.above
 
 
 @lru_cache(maxsize=65536)
-def _probability(folder: str, label: str, prompt: str | None, response: str) -> float:
+def _probability(folder: str, contents: str, label: str, prompt: str | None, response: str) -> float:
     import torch
 
-    tokenizer, model = _loaded(folder)
+    tokenizer, model = _loaded(folder, contents)
     labels = {str(name): int(i) for i, name in model.config.id2label.items()}
     if label not in labels:
         raise _no_label(folder, label, list(labels))
@@ -89,7 +91,8 @@ def _no_label(folder: str, label: str, labels: list[str]) -> UserError:
 
 
 @lru_cache(maxsize=2)
-def _loaded(folder: str) -> tuple[Any, Any]:
+def _loaded(folder: str, contents: str) -> tuple[Any, Any]:
+    """The classifier, once for the same contents: one that was trained again in its folder is another."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     refuse_foreign(Path(folder))
