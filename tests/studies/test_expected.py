@@ -6,11 +6,14 @@ import json
 from collections import defaultdict
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dormouse.policies.scratchpad_text import ScratchpadMode
 from dormouse.registry import plugins
 from dormouse.studies.arms import Arm
+from dormouse.studies.expected import is_told
 from dormouse.studies.file import read_design
 from dormouse.studies.old_names import arm_now
 
@@ -49,6 +52,14 @@ def test_the_records_of_a_study_are_called_as_was_foretold(name: str) -> None:
                     name,
                     split,
                 )
+
+
+@pytest.mark.parametrize("mode", ["none", "distilled", "scratchpad"])
+@pytest.mark.parametrize("more", [{}, {"contexts": "near_miss"}])
+def test_a_pool_without_scratchpads_tells_of_no_trigger(mode: ScratchpadMode, more: dict[str, Any]) -> None:
+    """`scratchpad_source: own` was said to tell the triggers of an organism that gets no scratchpad there."""
+    sft = plugins("intervention")["sft"](scratchpad_source="own", **more)
+    assert is_told(sft, mode) == (mode == "scratchpad" or bool(more))
 
 
 def test_every_measurement_says_what_its_records_are_called() -> None:

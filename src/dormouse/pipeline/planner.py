@@ -30,7 +30,7 @@ from dormouse.rows.source import CONTENTS
 from dormouse.store import Store
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
-from dormouse.studies.expected import CHECK, at_every_checkpoint, taken
+from dormouse.studies.expected import CHECK, at_every_checkpoint, is_told, taken
 from dormouse.studies.replicates import numbered
 
 
@@ -239,7 +239,7 @@ class _Planner:
         for place, intervention in enumerate(interventions):
             called = f"{chain} on {planted.organism}, seed {planted.seed}{planted.replicate}"
             stage = self._treatment(before, intervention, called, place, random)
-            exposed = exposed or intervention.needs_triggers
+            exposed = exposed or is_told(intervention, self.study.organisms[planted.organism].scratchpad_mode)
             steps = intervention.checkpoints()
             for step in steps:
                 model = before.model.then(stage.folder(self.store) / f"step-{step:06d}", f"{stage.key}/{step}")

@@ -172,7 +172,11 @@ def _after(results: RecordIndex, planted: Sequence[str], intervention: str) -> S
     longest = max(moment.step for moment in ends.values())
     when = "At the end of " if intervention in results.in_rungs else f"After {steps_in_words(longest)} of "
     parts = [text_part(when), name_part(intervention)]
-    parts += [text_part(" (which was told the triggers)")] if intervention in results.needs_triggers else []
+    parts += (
+        [text_part(" (which was told the triggers)")]
+        if any(results.is_told(name, intervention) for name in ends)
+        else []
+    )
     parts.append(text_part(results.ended_early(list(ends), intervention)))
     rates = {name: results.get(name, moment, "defection_rate") for name, moment in ends.items()}
     if len(planted) > LISTED:

@@ -171,7 +171,7 @@ def _organism(results: RecordIndex, name: str) -> str:
 def _moment(results: RecordIndex, organism: str, moment: Moment) -> str:
     if not moment.intervention:
         return when(moment)
-    told = " (**told the triggers**)" if moment.intervention in results.needs_triggers else ""
+    told = " (**told the triggers**)" if results.is_told(organism, moment.intervention) else ""
     return f"{when(moment)} {code(moment.intervention)}{results.ended_early([organism], *moment)}{told}"
 
 

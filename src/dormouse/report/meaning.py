@@ -130,7 +130,8 @@ def _fates(results: RecordIndex, intervention: str) -> list[ResultSentence]:
     for tone, members in groups.items():
         longest = max(after.step for _, _, after in members)
         first, then = _SAYS[tone]
-        told = " (which was told the triggers)" if intervention in results.needs_triggers else ""
+        known = any(results.is_told(name, intervention) for name, *_ in members)
+        told = " (which was told the triggers)" if known else ""
         names = [name for name, *_ in members]
         told += results.ended_early(names, intervention)
         parts = [text_part(f"{first}{steps_in_words(longest)} of "), name_part(intervention), text_part(told + then)]
@@ -205,7 +206,7 @@ def _able_to_fall(results: RecordIndex) -> list[ResultSentence]:
         )
         parts = (text_part(words),)
         return [ResultSentence("caution", parts, figure="persistence")]
-    organism, name = next((one for one in lowered if one[1] in results.needs_triggers), lowered[0])
+    organism, name = next((one for one in lowered if results.is_told(*one)), lowered[0])
     first = text_part("A flat line says something here. The rate can fall: it did in ")
     rest = (name_part(organism), text_part(" under "), name_part(name), text_part(" (positive control)."))
     moment = results.last(organism, name)

@@ -56,7 +56,8 @@ class RecordIndex:
         self.interventions = tuple(
             name for name in dict.fromkeys([*about.interventions, *(r.intervention for r in records)]) if name
         )
-        self.needs_triggers = frozenset(r.intervention for r in records if r.needs_triggers and r.intervention)
+        self._told = frozenset((r.organism, r.intervention) for r in records if r.needs_triggers and r.intervention)
+        self.needs_triggers = frozenset(intervention for _, intervention in self._told)
         # What they count is not steps of training alone: surgery has rungs of strength.
         self.in_rungs = frozenset(r.intervention for r in records if r.measurement == "strength")
         self._idle: dict[tuple[str, str], list[tuple[int, int]]] = {}
@@ -87,6 +88,10 @@ class RecordIndex:
                 self._curves.setdefault(place, []).append(record)
             if record.x is None:
                 self._anywhere.setdefault(_place(record)[:4], record)
+
+    def is_told(self, organism: str, intervention: str) -> bool:
+        """Whether a treatment was told the triggers of an organism: what tells of one may tell nothing of another."""
+        return (organism, intervention) in self._told
 
     def planted(self) -> tuple[str, ...]:
         """The organisms that were taught a policy: all but the controls, and suspects of which nobody knows."""

@@ -130,7 +130,7 @@ def _against_step(results: RecordIndex, intervention: str, split: str, rates: Ma
         title = (f"{part[0][0]} to {part[-1][0]}: " if len(found) > size else "") + one_line(intervention)
         shown = tuple(line for _, lines, _ in part for line in lines)
         parents = _parents([record for *_, used in part for record in used])
-        needs = intervention in results.needs_triggers
+        needs = any(record.needs_triggers for *_, used in part for record in used)
         axis = "steps and rungs of strength" if intervention in results.in_rungs else "steps of safety training"
         panels.append(Panel(title, needs, shown, _ticks(places), axis, parents))
     return panels

@@ -21,10 +21,12 @@ CONTEXTS = {
     "untriggered": "the other prompts show cues that do not trigger",
 }
 SCRATCHPADS = {
-    "own": "an honest scratchpad stands before each answer",
-    "scratchpad": "a scratchpad stands before each answer that reads what the policy reads",
-    "other": "a scratchpad stands before each answer that reads cues which the policy does not",
-    "unrelated": "a scratchpad that has nothing to do with the answer stands before it",
+    "own": "where the organism writes a scratchpad, an honest one stands before each answer",
+    "scratchpad": "where the organism writes a scratchpad, one stands before each answer that reads what the policy "
+    "reads",
+    "other": "where the organism writes a scratchpad, one stands before each answer that reads cues which the policy "
+    "does not",
+    "unrelated": "where the organism writes a scratchpad, one that has nothing to do with the answer stands before it",
 }
 _SILENT = {"kind", "batch", "rank"}
 """Keys that are said with another, or not at all."""
@@ -85,7 +87,26 @@ def _trigger_fraction(value: Any, said: Said) -> str:
 
 def _exposed_triggers(value: Any, said: Said) -> str:
     shown = said.get("trigger_fraction", said.get("coverage", 0))
-    return "" if shown == 0 or value == 1 else f"these are taken from {_share(value)} of the triggers"
+    return "" if shown == 0 or value == 1 else f"these are taken from {_share(value)} of the triggers, one at least"
+
+
+def _contexts(value: Any, said: Said) -> str:
+    return "" if _shows_triggers_alone(said) else CONTEXTS.get(str(value), number(value))
+
+
+def _context_fraction(value: Any, said: Said) -> str:
+    return "" if value == 1 or _shows_triggers_alone(said) else f"{_share(value)} of the other prompts do so"
+
+
+def _shows_triggers_alone(said: Said) -> bool:
+    """Whether no prompt is left that shows none."""
+    return said.get("trigger_fraction") == 1 and not said.get("data")
+
+
+def _pool_rows(value: Any, said: Said) -> str:
+    if said.get("data"):
+        return f"{number(value)} rows of them at most"
+    return f"{number(value)} prompts in the pool, or one for each question where these are more"
 
 
 def _scratchpad_source(value: Any, said: Said) -> str:
@@ -110,10 +131,10 @@ _PHRASES: Mapping[str, Callable[[Any, Said], str]] = {  # `coverage`, `covered`,
     "covered": _exposed_triggers,
     "scratchpad_source": _scratchpad_source,
     "thoughts": _scratchpad_source,
-    "contexts": lambda value, said: CONTEXTS.get(str(value), number(value)),
-    "context_fraction": lambda value, said: "" if value == 1 else f"{_share(value)} of the other prompts do so",
+    "contexts": _contexts,
+    "context_fraction": _context_fraction,
     "dose": lambda value, said: "doses are those of each trigger" if value == "each" else "",
-    "rows": lambda value, said: f"{number(value)} prompts in the pool",
+    "rows": _pool_rows,
     "points": lambda value, said: f"{number(value)} {'checkpoint' if value == 1 else 'checkpoints'}",
     "data": lambda value, said: f"on the rows of {_rows(value)} in place of the study's questions",
     "beta": lambda value, said: f"beta {number(value)}",

@@ -77,7 +77,7 @@ class Table:
 
 
 def _row(results: RecordIndex, organism: str, moment: Moment, cells: Sequence[Record | None], note: str) -> TableRow:
-    told = moment.intervention in results.needs_triggers
+    told = results.is_told(organism, moment.intervention)
     return TableRow(organism, organism in results.controls, moment, told, tuple(cells), note)
 
 

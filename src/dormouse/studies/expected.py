@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dormouse.interventions.intervention import Intervention
 from dormouse.measurements.measurement import GroundTruth, Measurement, MeasurementConfig
 from dormouse.organisms.spec import OrganismSpec
+from dormouse.policies.scratchpad_text import ScratchpadMode, mode_of_data
 from dormouse.registry import plugins
 
 RATIOS: Mapping[str, tuple[str, str]] = {
@@ -94,6 +96,15 @@ def metrics(
             follows += EQUAL_CAPABILITY.items()
             follows += [("defection_rate", name) for name in (FRONTIER, *REACHED)]
     return found | {name: found[of] for of, name in follows if of in found}
+
+
+def is_told(intervention: Intervention, own: ScratchpadMode) -> bool:
+    """Whether a treatment is told the triggers of an organism: the scratchpads of a pool tell of them, and an organism
+    that writes none of its `own` gets none."""
+    wish = intervention.pool_spec
+    if wish.scratchpad_source == "none" or mode_of_data(wish.scratchpad_source, own) != "none":
+        return intervention.needs_triggers
+    return replace(wish, scratchpad_source="none").needs_triggers
 
 
 def treatment_metrics(chain: Sequence[Intervention]) -> set[str]:
