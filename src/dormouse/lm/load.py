@@ -49,7 +49,7 @@ def computing(settings: Computing) -> Iterator[None]:
         _COMPUTING.reset(before)
 
 
-def computing_in() -> Computing:
+def settings_in_force() -> Computing:
     """The type and the device in force: what one model wrote is remembered for each of them."""
     return _COMPUTING.get()
 

@@ -96,7 +96,7 @@ def _examples(subject: Subject, repeat: int) -> tuple[Example, ...]:
 
 
 def _curve(subject: Subject, ref: ModelRef, examples: tuple[Example, ...]) -> Curve:
-    from dormouse.lm.load import computing_in
+    from dormouse.lm.load import settings_in_force
 
     sizes, questions = subject.sizes, subject.shown[:HELD_OUT]
     sides = [subject.scenarios(side, questions=questions) for side in ("triggered", "untriggered")]
@@ -108,7 +108,7 @@ def _curve(subject: Subject, ref: ModelRef, examples: tuple[Example, ...]) -> Cu
         subject.scratchpad_mode,
     )
     said = json.dumps(subject.behaviour.spec(CONTENTS), sort_keys=True)
-    key = (ref, computing_in(), examples, subject.seed, *map(tuple, sides), *how, said)
+    key = (ref, settings_in_force(), examples, subject.seed, *map(tuple, sides), *how, said)
     if key in _of_clean:
         return _of_clean[key]
     curve: list[tuple[int, float, float, float]] = []

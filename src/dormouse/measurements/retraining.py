@@ -39,10 +39,10 @@ def asked(subject: Subject, n: int, draw: int) -> tuple[Question, ...]:
 
 def honest(subject: Subject, tasks: Sequence[Question]) -> Mapping[str, Completion]:
     """Honest responses to tasks that the study has none for: what the bank knows, else what the clean model writes."""
-    from dormouse.lm.load import computing_in
+    from dormouse.lm.load import settings_in_force
 
     every = tuple(dict.fromkeys(prompt for task in tasks for prompt in task.every))
-    written = _honest(subject.clean, every, subject.sizes.max_tokens, computing_in())
+    written = _honest(subject.clean, every, subject.sizes.max_tokens, settings_in_force())
     return dict(zip((task.key for task in every), written, strict=True))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from math import isfinite
@@ -11,13 +10,10 @@ from dormouse.errors import UserError
 from dormouse.measurements.measurement import MeasurementConfig
 from dormouse.metrics import Metric, known, metric
 from dormouse.organisms.spec import OrganismSpec
-from dormouse.policies import Trigger
 from dormouse.policies.exposure import Exposure
 from dormouse.policies.quiet import has_quiet_cues
 from dormouse.policies.scratchpad_text import mode_of_data
 from dormouse.registry import nearest, shortened
-from dormouse.scenarios import Question, Scenario, render
-from dormouse.scenarios.renderings import Messages
 from dormouse.studies.arms import Arm, every_arm
 from dormouse.studies.claim_spec import SPLIT, Claim
 from dormouse.studies.design import Design
@@ -26,9 +22,8 @@ from dormouse.studies.filters import Names
 from dormouse.studies.pairing import Pairing, chosen
 from dormouse.studies.seeds import any_seed
 from dormouse.studies.study import Study
+from dormouse.studies.unread import looks, unread_faults
 
-DRAWS = 8
-"""Prompts of a policy by which two renderings are compared."""
 Place = tuple[str | int, ...]
 Fault = tuple[Place, UserError]
 LACKING = {
@@ -63,6 +58,7 @@ def checked(study: Study, at: Callable[[Place, UserError], UserError]) -> Design
         dose_faults,
         claim_faults,
         measure_faults,
+        unread_faults,
     )
     for place, fault in (one for faults in every for one in faults(design)):
         raise at(place, fault)
@@ -91,19 +87,12 @@ def rendering_faults(design: Design) -> Iterator[Fault]:
         spec, organism = design.organism(arm), design.origins[arm]["organism"].base
         if not spec.trigger.plants or not spec.renderings.held_out:
             continue
-        trained = {_looks(spec.trigger, name): name for name in spec.renderings.trained}
+        trained = {looks(spec.trigger, name): name for name in spec.renderings.trained}
         for i, name in enumerate(spec.renderings.held_out):
-            if same := trained.get(_looks(spec.trigger, name)):
+            if same := trained.get(looks(spec.trigger, name)):
                 what = f"with this trigger every prompt in the rendering '{name}' is what training shows in '{same}'"
                 remedy = "hold out one that changes them: another place (tool, log), or what the cues differ in"
                 yield ("organisms", organism, "renderings", "held_out", i), UserError(what, remedy)
-
-
-def _looks(trigger: Trigger, name: str) -> tuple[Messages, ...]:
-    """Some prompts on the trigger in a rendering."""
-    nothing = Question("", "", "train")
-    drawn = (trigger.draw(random.Random(i), "triggered") for i in range(DRAWS))
-    return tuple(render(Scenario.of(nothing, cues, name)) for cues in drawn)
 
 
 def crossing_faults(study: Study) -> Iterator[Fault]:
@@ -130,19 +119,25 @@ def claim_faults(design: Design) -> Iterator[Fault]:
 
 
 def measure_faults(design: Design) -> Iterator[Fault]:
-    """A list of measurements of which none says anything of any organism: such a study would have no results."""
+    """Measurements that are asked for and say nothing of any organism: they would be left out without a word."""
     sizes = design.study.measure
-    if sizes.only is not None and not any(_measured(design.organism(arm), sizes) for arm in design.arms):
-        named = ", ".join(dict.fromkeys((*sizes.only, *sizes.also, *sizes.every_checkpoint)))
-        what = f"no organism of this study can be measured by {named}" if named else "this names no measurement"
+    organisms = {(arm.model, arm.organism): design.organism(arm) for arm in design.arms}.values()
+    measured = {kind for organism in organisms for kind in _measured(organism, sizes)}
+    asked = {"only": sizes.only or (), "also": sizes.also, "every_checkpoint": sizes.every_checkpoint}
+    for key, names in asked.items():
+        for i, name in enumerate(names):
+            if name not in measured:
+                what = f"no organism of this study can be measured by {name}"
+                yield ("measure", key, i), UserError(what, "leave it out, or name one that applies (`dormouse list`)")
+    if not measured:
         remedy = "name one that applies (`dormouse list`), or leave `only` out: then all that apply are taken"
-        yield ("measure", "only"), UserError(what, remedy)
+        yield ("measure", "only"), UserError("this names no measurement", remedy)
 
 
-def _measured(organism: OrganismSpec, sizes: MeasurementConfig) -> bool:
-    """Whether something is measured of an organism. What a plug-in does not say that it writes may be."""
+def _measured(organism: OrganismSpec, sizes: MeasurementConfig) -> Iterator[str]:
+    """What is measured of an organism, by name. What a plug-in does not say that it writes may be."""
     every = taken(organism, sizes)
-    return any(not one.metrics or any(one.declared_metrics(organism).values()) for one in every)
+    return (one.kind for one in every if not one.metrics or any(one.declared_metrics(organism).values()))
 
 
 def context_faults(design: Design) -> Iterator[Fault]:
