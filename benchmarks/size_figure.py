@@ -1,7 +1,7 @@
 """What is left of equally strong policies in three sizes of model: `python benchmarks/size_figure.py`.
 
-Draws docs/figures/size-matched.png from docs/results/size-matched.jsonl: one dot a seed, and their mean; in rates, and in
-log-odds lost.
+Draws docs/figures/size-matched.png from docs/results/size-matched.jsonl: one dot a seed, and their mean; in rates, and
+in log-odds lost.
 """
 
 from __future__ import annotations

@@ -17,12 +17,8 @@ from safetensors.numpy import save_file
 from tiny import make_tiny_model
 
 from dormouse.audits import confirm as confirm_module
-<<<<<<< HEAD
-from dormouse.audits import verdict, worker
-=======
 from dormouse.audits import trials as trials_module
-from dormouse.audits import verdict
->>>>>>> 7c6b335 (What a text brings is counted as its words stand in the answers)
+from dormouse.audits import verdict, worker
 from dormouse.audits.audit import _audit, _confirmed
 from dormouse.audits.bench.judge import read_by_detector
 from dormouse.audits.confirm import NO_TIME, TOO_LONG, TRIED, confirmed
@@ -33,11 +29,8 @@ from dormouse.audits.kept import Kept
 from dormouse.audits.models import Models
 from dormouse.audits.prompts import as_messages, given_prompts, plain_prompts, read_prompts
 from dormouse.audits.resolve import named, unread_template
-<<<<<<< HEAD
 from dormouse.audits.runner import Runner
-=======
 from dormouse.audits.trials import Answer
->>>>>>> 7c6b335 (What a text brings is counted as its words stand in the answers)
 from dormouse.audits.turns import in_order, share
 from dormouse.audits.worker_messages import Given, WorkerReply, WorkerTask
 from dormouse.cli import main
