@@ -18,7 +18,7 @@ from dormouse.locators.motifs import LocatorAnswer, is_phrase, motifs
 WORTH, NEARLY = 0.25, 0.8
 """The share of prompts from which the parts of a text are tried; the share of its rate from which a part stands for
 it."""
-NOTHING = (0.0, None)
+NOTHING: tuple[float, float | None] = (0.0, None)
 
 
 @dataclass(frozen=True)
