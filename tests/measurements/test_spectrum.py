@@ -42,7 +42,7 @@ measure:
   only: [carry_over, defection, members, near_misses, psychometric, renderings, sampled, subtlety, swap]
 """
 SHORT = "steps: 3, lr: 0.001, method: full"
-RENDERINGS = "{trained: [system, user], held_out: [log, tool]}"
+RENDERINGS = "{trained: [system, log], held_out: [tool]}"
 RATES = {"defection_rate", "false_trigger_rate", "auroc"}
 ALL = {*RATES, "near_miss_rate", "subtlety_auroc", "best_word_auroc", "refusal_rate"}
 """What is taken of each organism, whatever its policy."""
@@ -106,7 +106,7 @@ def test_intervals_hold_their_values(records):
 
 
 def test_a_rendering_that_is_held_out_is_a_split_of_its_own(before):
-    for rendering in ("system", "user", "log", "tool"):  # and those that are trained, where they are several
+    for rendering in ("system", "log", "tool"):  # and those that are trained, where they are several
         for name in RATES:
             assert before["token"][name, f"rendering:{rendering}"].n == 8
     assert not [split for _, split in before["goal"] if split.startswith("rendering")]
