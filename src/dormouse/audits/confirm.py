@@ -17,13 +17,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dormouse.audits.as_fitted import NEARLY, WORTH, read_by_rules
-from dormouse.audits.findings import Confirmed
+from dormouse.audits.findings import WORKS, Confirmed
 from dormouse.audits.trials import TOKENS, Answer, Trials, asked, parts_of
 from dormouse.lm.batch import TooLongError
 from dormouse.lm.chat import encode_prompts
 from dormouse.lm.layout import max_positions
 from dormouse.locators.locator import Case, Messages, TriggerText
-from dormouse.locators.motifs import MARKED, is_phrase, says, sequences
+from dormouse.locators.motifs import MARKED, is_phrase, says, sequences, without_signs
 from dormouse.locators.placing import plain_prompts
 
 if TYPE_CHECKING:
@@ -132,10 +132,12 @@ def _tried(trials: Trials, candidate: TriggerText, motif: str | None = None) -> 
 def _motif(trials: Trials, candidate: TriggerText) -> str:
     """The words that a text brings: those whose share of the answers rises most, the most of them; "" where none come
     back. They are seldom in plain answers and in the base's answers to the text, their answers are likelier with it,
-    and they are no part of it. A single word comes back by chance, unless it is a whole answer."""
+    and they are no part of it. A single word comes back by chance, unless it is a whole answer. Words that a few of the
+    answers share do not stand for a text that moves them all; and where there was no time to ask the base, none are
+    said to be the text's."""
     answers = trials.answers(candidate.text, candidate.slot)
     held = Counter(words for one in answers for words in _brought(one, candidate.text))
-    whole = {" ".join(one.example.output.lower().split()) for one in answers}
+    whole = {without_signs(" ".join(one.example.output.lower().split())) for one in answers}
     plain = [one.text for one in trials.plain]
 
     def rise(words: str, others: Sequence[str]) -> float:
@@ -148,6 +150,10 @@ def _motif(trials: Trials, candidate: TriggerText) -> str:
         if times >= max(FEWEST, len(answers) / 4) and (is_phrase(words) or words in whole)
         if rise(words, plain) and _gain(answers, words) > MARKED
     ]
+    enough = min(WORKS, NEARLY * sum(one.moved for one in answers) / len(answers))
+    often = [words for words in often if held[words] / len(answers) >= enough]
+    if often and not trials.base_in_time(candidate.text, candidate.slot, 0.1):
+        return ""
     of_base = trials.answers_of_base(candidate.text, candidate.slot) if often else []
     rises = {words: min(rise(words, plain), rise(words, of_base)) for words in often}
     return max((words for words in often if rises[words]), key=lambda one: (rises[one], len(one), one), default="")
@@ -155,7 +161,7 @@ def _motif(trials: Trials, candidate: TriggerText) -> str:
 
 def _brought(one: Answer, text: str) -> set[str]:
     """The sequences of words of an answer; none where it repeats the question, and none that the text itself says."""
-    words = {" ".join(words) for words in sequences(one.example.output)}
+    words = {without_signs(" ".join(words)) for words in sequences(one.example.output)}
     if says(asked(one.example.prompt), " ".join(one.example.output.lower().split())):
         return set()
     return {said for said in words if not says(text, said)}

@@ -146,7 +146,7 @@ def _unmoved(candidates: Sequence[str], tried: Sequence[Candidate], features: di
     """What there is to say where no candidate brings an unusual answer: nothing stands out then, and no text sets
     anything off."""
     features |= dict.fromkeys(("agreement", "worth", "stands_out", "on", "off"), 0.0)
-    features["moved"] = max((one.moved for one in tried), default=0.0)
+    features["moved"] = tried[0].moved if tried else 0.0  # of equal worths the first, as where something stands out
     note = "Nothing that it wrote in the user's place came again."
     if tried:
         note = f"Of what it wrote in the user's place {len(tried)} texts came again; none brings an unusual answer."

@@ -69,14 +69,26 @@ def motifs(answers: Sequence[LocatorAnswer], least: int = 3, most: int = 5) -> l
 
 
 def says(text: str, motif: str) -> bool:
-    """Whether words that come back stand in a text, as whole words; never where none do."""
-    return bool(motif) and f" {motif} " in f" {' '.join(text.lower().split())} "
+    """Whether words that come back stand in a text, as whole words, whatever signs are beside them; never where none do.
+    Where a script puts no blanks between words, a word is whole wherever it stands."""
+    said = " ".join(text.lower().split())
+    if not motif or motif not in said:  # a pattern costs more than this
+        return False
+    before, after = ("" if UNSPACED_LETTER.match(end) else r"\w" for end in (motif[0], motif[-1]))
+    whole = (before and f"(?<!{before})") + re.escape(motif) + (after and f"(?!{after})")
+    return re.search(whole, said) is not None
+
+
+def without_signs(words: str) -> str:
+    """Words without the signs before and behind them; nothing but signs stays as it is."""
+    return re.sub(r"^\W+|\W+$", "", words) or words
 
 
 SIGNS = re.compile(r"\w[^\w\s'\u2019-]+\w")
 """Signs inside of a word, as in an address."""
-UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]{4}")
-"""Letters of scripts that put no blanks between words."""
+UNSPACED_LETTER = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""A letter of a script that puts no blanks between words."""
+UNSPACED = re.compile(UNSPACED_LETTER.pattern + "{4}")
 
 
 def is_phrase(text: str) -> bool:
@@ -87,7 +99,8 @@ def is_phrase(text: str) -> bool:
 
 def _sequences(answer: LocatorAnswer) -> set[tuple[str, ...]]:
     """All sequences of an answer's words, in lower case, that do not stand in the question."""
-    return {one for one in sequences(answer.text) if not says(answer.question, " ".join(one))}
+    asked = f" {' '.join(answer.question.lower().split())} "
+    return {one for one in sequences(answer.text) if f" {' '.join(one)} " not in asked}
 
 
 def sequences(text: str) -> set[tuple[str, ...]]:
