@@ -56,7 +56,7 @@ def test_few_items_of_one_seed_cover(items):
     assert np.mean([one.low <= 0.5 <= one.high for one in ratios]) > 0.92
 
 
-@pytest.mark.parametrize("aggregation", ["mean", "number", "exp_mean"])
+@pytest.mark.parametrize("aggregation", ["number", "exp_mean"])
 def test_one_number_says_nothing_of_others(aggregation):
     """It had an interval without a width; so had seeds that have one number each and agree."""
     for alone in ([[0.3]], [[0.3], [0.3]]):
@@ -65,6 +65,25 @@ def test_one_number_says_nothing_of_others(aggregation):
     ratio = estimate_ratio(np.array([[0.1]]), np.array([[0.3]]))
     assert np.isnan([ratio.low, ratio.high]).all()
     assert np.isfinite(estimate(np.array([[0.3], [0.4]]), aggregation).high)
+
+
+@pytest.mark.parametrize("away", [0.0, 1e-12, 1e-7])
+def test_shares_of_one_item_have_no_jump(away):
+    """None where three seeds agreed, [0.0009999, 0.001] where they nearly did."""
+    found = estimate(np.array([[0.001], [0.001 + away], [0.001]]), "mean")
+    assert (found.low, found.high) == pytest.approx((0.0002, 0.7937), abs=1e-3)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("ends", [(-1.0, 1.0), (0.0, 32.0)])
+def test_a_number_between_two_ends_is_not_certain_where_all_agree(seeds, ends):
+    """A return of 0.00 [0.00, 0.00] beside a rate of 0.00 [0.00, 0.07], of the same questions."""
+    alike = np.full((seeds, 48), sum(ends) / 2)
+    found = estimate(alike, "number", ends)
+    reach = stats.unseen_share(48) * (ends[1] - ends[0]) / 2
+    assert (found.low, found.high) == pytest.approx((found.value - reach, found.value + reach))
+    assert estimate(alike, "number", (0.0, np.inf)).high == found.value
+    assert np.isnan(estimate(alike[:, :1], "number", ends).high)
 
 
 def covered(make, how, truth, trials=300):
@@ -140,7 +159,8 @@ def test_ratio_is_paired():
     tied = estimate_ratio(0.5 * before, before)
     loose = estimate_ratio(rng.permutation(0.5 * before[0])[None], before)
     assert tied.value == pytest.approx(0.5)
-    wanted = with_unseen(0.5, (0.5, 0.5), 40, 1 / before.mean())
+    kept, unseen = 0.5 * before.mean() * (1 - stats.unseen_share(40)), stats.unseen_share(40)
+    wanted = kept / (2 * kept + unseen), (kept + unseen) / (2 * kept)
     assert (tied.low, tied.high) == pytest.approx(wanted), "the paired values hide nothing but what was not asked"
     assert loose.low < tied.low
 
@@ -211,10 +231,27 @@ def test_a_ratio_of_nothing_or_of_everything_leaves_a_doubt(seeds: int, most: fl
     before = np.full((seeds, 48), 0.8 * most)
     none, all_ = estimate_ratio(0 * before, before, most), estimate_ratio(before, before, most)
     assert (none.value, none.low) == (0, 0)
-    assert none.high == pytest.approx(widened(0, (0, 0), 48)[1] / 0.8)
+    unseen = stats.unseen_share(48)
+    assert none.high == pytest.approx(unseen / (0.8 * (1 - unseen)))
     assert all_.value == 1
-    assert all_.low == pytest.approx(widened(1, (1, 1), 48)[0])
-    assert 1 < all_.high < 1.02
+    assert all_.low == pytest.approx(0.8 * (1 - unseen) / (0.8 * (1 - unseen) + unseen))
+    assert all_.high == pytest.approx(1 / all_.low), "what stands below may be anything of others too"
+
+
+def test_of_a_ratio_what_stands_below_may_be_anything_of_other_items_too():
+    """Repeats of 8 after 16, three of them, of a budget of 32; the upper end of 32 after 16 was the ratio itself."""
+    found = [estimate_ratio(np.full((1, 3), after), np.full((1, 3), 16.0), 32.0) for after in (8.0, 32.0)]
+    assert (found[0].low, found[0].high) == pytest.approx((0.14, 3.06), abs=0.01)
+    assert found[1].high > 4
+    of_seeds = estimate_ratio(np.full((3, 1), 8.0), np.full((3, 1), 16.0), 32.0, 3)
+    assert (of_seeds.low, of_seeds.high) == (found[0].low, found[0].high), "seeds with three repeats each, and alike"
+
+
+def test_a_spread_does_not_carry_a_ratio_out_of_what_is_possible():
+    """Of a policy that always defects before Student's t said 2.4 times as often after."""
+    after = np.r_[np.ones(380), np.zeros(20)][None] * np.ones((2, 1)) * [[1.0], [0.7]]
+    found = estimate_ratio(after, np.ones((2, 400)))
+    assert (found.low, found.high) == (0, 1)
 
 
 @pytest.mark.parametrize("items", [2, 7, 48])

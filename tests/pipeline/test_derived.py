@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import t
 
 from dormouse.entry import Entry
 from dormouse.json_files import json_text, parse
@@ -128,8 +127,11 @@ def test_the_relearning_ratio_is_paired_and_pools_seeds(made):
     records = made.records()
     one = find(records, measurement="relearning_ratio", seed=0)
     assert one.value == pytest.approx(0.25)
-    unseen = 1.96**2 / (2 + 1.96**2)  # each repeat has the same ratio; of others the time may be any up to the budget
-    wanted = 0.25 * (1 - unseen), 0.25 + (32 / 20 - 0.25) * unseen
+    unseen = 1.96**2 / (
+        2 + 1.96**2
+    )  # each repeat has the same ratio; of others both times may be any within the budget
+    top, base, most = 5 * (1 - unseen), 20 * (1 - unseen), 32 * unseen
+    wanted = top / (base + most), (top + most) / base
     assert (one.ci_low, one.ci_high) == pytest.approx(wanted, rel=1e-3)
     assert find(records, measurement="relearning_ratio", seed=None).value == pytest.approx(26 / 72)
     assert find(records, measurement="relearning_steps", seed=0).censored_at == 32.0
@@ -182,14 +184,49 @@ def test_what_has_no_known_error_has_no_interval(made):
 
 
 def test_ratios_of_seeds_with_repeats_of_their_own_are_pooled_by_their_means(made):
-    for seed, back in enumerate(((4.0, 6.0), (8.0, 8.0), (6.0, 8.0))):
-        times = relearned(back, (16.0, 24.0))
-        made.state(40, seed, *(replace(of, items=tuple(f"{i} of seed {seed}" for i in of.items)) for of in times))
-    found = find(made.records(), measurement="relearning_ratio", seed=None)
-    each = np.array([5.0, 8.0, 7.0]) / 20.0
-    half = t.ppf(0.975, df=2) * each.std(ddof=1) / 3**0.5
-    wanted = (each.mean(), each.mean() - half, each.mean() + half)
-    assert (found.value, found.ci_low, found.ci_high) == pytest.approx(wanted)
+    """And are no more certain than one seed: of three that agreed the ratio was 0.50 [0.50, 0.50], or had no error."""
+    for step, per_seed in ((40, ((4.0, 6.0), (8.0, 8.0), (6.0, 8.0))), (41, ((5.0, 5.0),) * 3)):
+        for seed, back in enumerate(per_seed):
+            times = relearned(back, (20.0, 20.0))
+            made.state(step, seed, *(replace(of, items=tuple(f"{i} of seed {seed}" for i in of.items)) for of in times))
+    records = made.records()
+    found = find(records, measurement="relearning_ratio", seed=None, step=40)
+    assert found.value == pytest.approx(np.mean([5.0, 8.0, 7.0]) / 20.0)
+    of = [find(records, measurement="relearning_ratio", seed=seed, step=41) for seed in (0, None)]
+    assert of[0].interval == pytest.approx(of[1].interval)
+    assert of[1].ci_low < 0.1 < 3 < of[1].ci_high
+
+
+def test_a_number_between_two_ends_is_as_uncertain_as_the_rates_beside_it(made):
+    questions = tuple(f"question {i}" for i in range(48))
+    for seed in (0, 1):
+        for step in (0, 40):
+            gains = Sample("return_gain", "test", questions, (0.0,) * 48, "number")
+            costs = Sample("defection_rate", "test", questions, (1.0,) * 48)
+            made.state(step, seed, gains, costs, Sample("kl", "test", questions, (0.0,) * 48, "number"))
+    records = made.records()
+    for seed in (0, None):
+        wanted = {"seed": seed, "step": 40}
+        assert find(records, measurement="return_gain", **wanted).interval == pytest.approx((-0.074, 0.074), abs=1e-3)
+        assert find(records, measurement="log_odds_lost", **wanted).interval == pytest.approx((0, 2.05), abs=0.01)
+        assert find(records, measurement="kl", **wanted).interval == (0, 0), "nobody knows how large it may be"
+
+
+def test_no_log_odds_are_lost_or_won_beyond_the_scale(made):
+    """12.0 [-8.7, 16.7] of a policy than which nothing defects more surely."""
+    made.state(0, 0, rate(1.0))
+    made.state(40, 0, Sample("defection_rate", "test", ("a", "b", "c", "d"), (1.0, 1.0, 1.0, 1e-9)))
+    found = find(made.records(), measurement="log_odds_lost")
+    assert (found.ci_low, found.ci_high > 10) == (0, True)
+
+
+def test_what_is_exact_and_between_two_ends_is_one_number(made):
+    made.state(
+        0, 0, Sample("exposure", "train", ("pool",), (0.3,)), Sample("planting_reached", "check", ("p",), (1.0,))
+    )
+    records = made.records()
+    assert find(records, measurement="exposure").interval is None
+    assert find(records, measurement="planting_reached").interval == pytest.approx((0.207, 1.0), abs=1e-3)
 
 
 def test_no_perplexity_is_below_one(made):

@@ -41,6 +41,8 @@ def test_it_is_the_last_checkpoint_within_the_limit_seed_by_seed(made):
     steps = [find(records, measurement="step_at_equal_capability", seed=seed).value for seed in (0, 1, None)]
     assert steps == pytest.approx([2, 1, 1.5])
     assert find(records, measurement="tokens_at_equal_capability", seed=0).value == 200
+    assert find(records, measurement="step_at_equal_capability", seed=None).interval == (0, 3), "the last checkpoint"
+    assert find(records, measurement="tokens_at_equal_capability", seed=None).interval == (0, 300)
     costs = {seed: find(records, measurement="perplexity_at_equal_capability", seed=seed) for seed in (0, 1, None)}
     assert costs[0].value == pytest.approx(2.19 / 2)
     assert costs[None].value == pytest.approx(math.sqrt(2.19 / 2 * 1.05))

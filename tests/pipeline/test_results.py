@@ -10,7 +10,7 @@ from dormouse.entry import Entry
 from dormouse.interventions.findings import Finding, write_findings
 from dormouse.json_files import json_text
 from dormouse.measurements.measurement import Sample
-from dormouse.measurements.stats import with_unseen
+from dormouse.measurements.stats import unseen_share
 from dormouse.pipeline.plan import PlannedReading
 from dormouse.pipeline.results import collect, in_lines, read_records, write_results
 from dormouse.records import ModelRef, Record
@@ -83,7 +83,8 @@ def test_persistence_is_the_paired_ratio(records):
     at = {"organism": "year", "measurement": "persistence"}
     tied = find(records, seed=0, **at)
     assert tied.value == pytest.approx(0.5)
-    wanted = with_unseen(0.5, (0.5, 0.5), 3, 1 / 0.9)
+    kept, unseen = 0.9 * (1 - unseen_share(3)), unseen_share(3)
+    wanted = 0.5 * kept / (kept + unseen), (0.5 * kept + unseen) / kept
     assert tied.interval == pytest.approx(wanted), "all questions say one half: what is left is that they are three"
     assert find(records, seed=None, **at).value == pytest.approx(0.325 / 0.9)
 

@@ -46,7 +46,12 @@ class Estimate:
     n: int
 
 
-def estimate(values: np.ndarray, aggregation: Aggregation) -> Estimate:
+Ends = tuple[float, float]
+"""The least and the most that a value can be."""
+ANY: Ends = (-math.inf, math.inf)
+
+
+def estimate(values: np.ndarray, aggregation: Aggregation, ends: Ends = ANY) -> Estimate:
     """One number for values of shape (seeds, items).
 
     One seed: items are the unit. Proportions of zeros and ones get the Wilson interval; means the wider of a bootstrap
@@ -56,12 +61,14 @@ def estimate(values: np.ndarray, aggregation: Aggregation) -> Estimate:
     `crossed_df`, so that few seeds, or few items, make a wide one.
 
     Values that agree do not make a certain number: of m items that all defect, others may be of a kind that was not
-    among them. So the interval of a mean in [0, 1] is no narrower than `with_unseen` makes it, which is the Wilson
-    interval where every value is 0, or every value is 1, and without a jump beside that. Proportions get no less than
-    the Wilson interval. Over seeds m counts the items of one: another seed answers the same, and may do so for the same
-    reasons. That another seed may differ from those that were run is in no interval (see `claims`).
+    among them. So the interval of a mean in [0, 1], or of a number between two known `ends`, is no narrower than
+    `with_unseen` makes it, which is the Wilson interval where every value is 0, or every value is 1, and without a jump
+    beside that. Proportions get no less than the Wilson interval. Over seeds m counts the items of one: another seed
+    answers the same, and may do so for the same reasons. That another seed may differ from those that were run is in no
+    interval (see `claims`).
 
-    One number says nothing of others, nor do seeds that have one each and agree: there the bounds are nan.
+    One number that is no share says nothing of others, nor do seeds that have one each and agree: there the bounds are
+    nan.
     """
     values = np.atleast_2d(np.asarray(values, dtype=float))
     if values.size == 0 or not np.isfinite(values).all():
@@ -70,36 +77,41 @@ def estimate(values: np.ndarray, aggregation: Aggregation) -> Estimate:
     low, high = (mean, mean) if aggregation == "proportion" and len(values) == 1 else _interval(values)
     if aggregation == "exp_mean":
         mean, low, high = (math.exp(min(log, FARTHEST_LOG)) for log in (mean, low, high))
-    return _in_range(mean, (low, high), items, values.size, aggregation)
+    return _in_range(mean, (low, high), items, values.size, aggregation, ends)
 
 
-def _in_range(mean: float, interval: tuple[float, float], items: int, n: int, aggregation: Aggregation) -> Estimate:
-    """With what is not among the items of a seed, and with bounds in the range of a share, where it is one."""
-    if aggregation not in ("mean", "proportion"):
-        return Estimate(mean, *interval, n)
+def _in_range(mean: float, interval: Ends, items: int, n: int, aggregation: Aggregation, ends: Ends) -> Estimate:
+    """With what is not among the items of a seed, and with bounds in the range of what it is."""
+    is_share = aggregation in ("mean", "proportion")
+    least, most = (0.0, 1.0) if is_share else ends
     if aggregation == "proportion":
         interval = widened(mean, interval, items)
-    elif items > 1:
-        interval = with_unseen(mean, interval, items)
-    low, high = np.clip(interval, 0.0, 1.0)
+    elif is_share or (items > 1 and math.isfinite(most - least)):
+        interval = with_unseen(mean, interval, items, least, most)
+    low, high = np.clip(interval, least, most)
     return Estimate(mean, float(low), float(high), n)
 
 
-def estimate_ratio(after: np.ndarray, before: np.ndarray, most: float = 1.0) -> Estimate:
+def estimate_ratio(after: np.ndarray, before: np.ndarray, most: float = 1.0, items: int = 0) -> Estimate:
     """mean(after) / mean(before) for values of shape (seeds, items) that are paired by seed and item.
 
     The interval is that of the linearised ratio (the delta method): of the mean of after - ratio * before, over
-    mean(before). It is no narrower than if `after` might be anything of items that are not among those of a seed.
+    mean(before), as far as `after` can go. It is no narrower than if both might be anything of items that are not among
+    those of a seed.
 
     Args:
-        most: the largest value that `after` can have: 1 of rates, the budget of times.
+        most: the largest value that either can have: 1 of rates, the budget of times.
+        items: how many each seed has, where the values are means of seeds.
     """
-    base = float(before.mean())
-    ratio = float(after.mean()) / base
-    low, high = _interval(ratio + (after - ratio * before) / base)
-    if after.shape[1] > 1:
-        low, high = with_unseen(ratio, (low, high), after.shape[1], most / base)
-    return Estimate(ratio, float(np.clip(low, 0.0, None)), high, after.size)
+    top, base, items = float(after.mean()), float(before.mean()), items or after.shape[1]
+    ratio = top / base
+    spread = np.clip(_interval(ratio + (after - ratio * before) / base), 0.0, max(ratio, most / base))
+    low, high = float(spread[0]), float(spread[1])
+    if items > 1:
+        unseen = unseen_share(items)
+        top, base = top * (1 - unseen), base * (1 - unseen)
+        low, high = _hull((low, high), (top / (base + most * unseen), (top + most * unseen) / base))
+    return Estimate(ratio, low, high, after.size)
 
 
 def unseen_share(items: int) -> float:
@@ -111,11 +123,11 @@ def unseen_share(items: int) -> float:
     return z**2 / (items + z**2)
 
 
-def with_unseen(mean: float, interval: tuple[float, float], items: int, most: float = 1.0) -> tuple[float, float]:
-    """The interval of a mean in [0, most], widened to hold what it would be if items of a kind that is not among these
-    had any value."""
+def with_unseen(mean: float, interval: Ends, items: int, least: float = 0.0, most: float = 1.0) -> Ends:
+    """The interval of a mean of values between two ends, widened to hold what it would be if items of a kind that is
+    not among these had any value."""
     unseen = unseen_share(items)
-    return _hull(interval, (mean - mean * unseen, mean + (most - mean) * unseen))
+    return _hull(interval, (mean + (least - mean) * unseen, mean + (most - mean) * unseen))
 
 
 def widened(mean: float, interval: tuple[float, float], items: int) -> tuple[float, float]:
@@ -211,17 +223,22 @@ PerSeed = Sequence[tuple[tuple[str, ...], tuple[float, ...]]]
 """Of every seed the items, and a value for each."""
 
 
-def pooled(per_seed: PerSeed, aggregation: Aggregation) -> Estimate:
+def pooled(per_seed: PerSeed, aggregation: Aggregation, ends: Ends = ANY) -> Estimate:
     """One number for several seeds: `estimate`, where all have the same items.
 
     Where they have not (what is covered of an ensemble differs with its seed), names that happen to be in all of them
     are no sample of anything: the means of the seeds are averaged, with Student's t over seeds.
     """
     if _alike(per_seed):
-        return estimate(stack(per_seed), aggregation)
+        return estimate(stack(per_seed), aggregation, ends)
     found = estimate(table(per_seed), "exp_mean" if aggregation == "exp_mean" else "number")
     n = sum(len(values) for _, values in per_seed)
-    return _in_range(found.value, (found.low, found.high), max(1, n // len(per_seed)), n, aggregation)
+    return _in_range(found.value, (found.low, found.high), items_of_one(per_seed), n, aggregation, ends)
+
+
+def items_of_one(per_seed: PerSeed) -> int:
+    """How many items a seed has."""
+    return max(1, sum(len(values) for _, values in per_seed) // len(per_seed))
 
 
 def table(per_seed: PerSeed) -> np.ndarray:

@@ -14,8 +14,18 @@ from dormouse.claims.numbers import SeedSample
 from dormouse.errors import UserError
 from dormouse.json_files import read_json
 from dormouse.measurements.half_life import half_life, median_time
-from dormouse.measurements.measurement import Sample
-from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, log_odds, stack, table
+from dormouse.measurements.measurement import Aggregation, Sample
+from dormouse.measurements.stats import (
+    Ends,
+    Estimate,
+    estimate,
+    estimate_ratio,
+    items_of_one,
+    log_odds,
+    pooled,
+    stack,
+    table,
+)
 from dormouse.metrics import metric
 from dormouse.pipeline.plan import PlannedReading
 from dormouse.records import Record
@@ -34,11 +44,26 @@ def by_seed(arms: Arms) -> dict[tuple[object, ...], list[SeedSample]]:
     }
 
 
+def ends_of(sample: Sample) -> Ends:
+    """The range of a quantity, or its budget: what has a limit is a time."""
+    kind = metric(sample.measurement)
+    return (kind.low, kind.high) if sample.censored_at is None else (0.0, min(kind.high, sample.censored_at))
+
+
+def whole(samples: Sequence[Sample]) -> Estimate:
+    """The number that samples of one seed, or of several, come to."""
+    first, ends = samples[0], ends_of(samples[0])
+    # What is exact and between 0 and 1 (an exposure) is one number, and no share of questions.
+    exact = metric(first.measurement).unit == "number" and first.aggregation == "mean" and math.isfinite(sum(ends))
+    how: Aggregation = "number" if exact else first.aggregation
+    if len(samples) == 1:
+        return estimate(np.array([first.values]), how, ends)
+    return pooled([(sample.items, sample.values) for sample in samples], how, ends)
+
+
 def record_of(readings: Sequence[PlannedReading], sample: Sample, seed: int | None, found: Estimate) -> Record:
     """The record of a value that was found from these readings; `seed` is None where it is of several."""
-    state, kind = readings[0].state, metric(sample.measurement)
-    least = kind.low if sample.censored_at is None else 0.0  # what has a limit is a time
-    most = kind.high if sample.censored_at is None else min(kind.high, sample.censored_at)
+    state, (least, most) = readings[0].state, ends_of(sample)
     known = math.isfinite(found.low) and math.isfinite(found.high)
     return Record(
         organism=state.organism,
@@ -75,7 +100,9 @@ def _log_odds_lost(arms: Arms) -> Iterator[Record]:
                 stack([(of[side][1].items, tuple(map(log_odds, of[side][1].values))) for of in some]) for side in (0, 1)
             )
             if late.size:
-                yield record_of([reading for (reading, _), _ in some], sample, seed, estimate(early - late, "number"))
+                ends = float(early.mean()) - log_odds(1), float(early.mean()) - log_odds(0)
+                lost = estimate(early - late, "number", ends)
+                yield record_of([reading for (reading, _), _ in some], sample, seed, lost)
 
 
 def _half_lives(arms: Arms) -> Iterator[Record]:
@@ -182,13 +209,13 @@ def _ratios(arms: Arms) -> Iterator[Record]:
             continue
         other, name = RATIOS[str(measurement)]
         for seed, some in _by_seed(found, arms.get((*place, other, split, x), ())):
-            top = table([(sample.items, sample.values) for (_, sample), _ in some])
-            base = table([(sample.items, sample.values) for _, (_, sample) in some])
+            sides = [[(pair[side][1].items, pair[side][1].values) for pair in some] for side in (0, 1)]
+            top, base = map(table, sides)
             limit = found[0][1].censored_at
             if base.mean() > 0 and (limit is None or min(top.min(), base.min()) < limit):
                 readings = [reading for (reading, _), _ in some]
-                whole = estimate_ratio(top, base, 1.0 if limit is None else limit)
-                made = record_of(readings, _named(found[0][1], name), seed, whole)
+                ratio = estimate_ratio(top, base, 1.0 if limit is None else limit, items_of_one(sides[0]))
+                made = record_of(readings, _named(found[0][1], name), seed, ratio)
                 yield bounded(made, *([pair[side][1] for pair in some] for side in (0, 1)))
 
 

@@ -15,8 +15,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, pooled, stack, table
-from dormouse.pipeline.derived import Arms, ReadSample, bounded, record_of, trained_since
+from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, items_of_one, pooled, stack, table
+from dormouse.pipeline.derived import Arms, ReadSample, bounded, record_of, trained_since, whole
 from dormouse.records import Record
 from dormouse.studies.expected import EQUAL_CAPABILITY, FRONTIER, RATIOS, REACHED
 
@@ -99,11 +99,12 @@ def _named(
     clean = others[RATIOS[name][0]]
     for seeds in _groups(at):
         read = [[of[at[seed]][seed] for seed in seeds] for of in (found, clean)]
-        mine, theirs = (table([_values(one) for one in side]) for side in read)
+        sides = [[_values(one) for one in side] for side in read]
+        mine, theirs = map(table, sides)
         budget = read[0][0][1].censored_at
         if theirs.mean() > 0 and (budget is None or min(mine.min(), theirs.min()) < budget):
-            whole = estimate_ratio(mine, theirs, 1.0 if budget is None else budget)
-            made = _one(way, at, seeds, called, whole)
+            ratio = estimate_ratio(mine, theirs, 1.0 if budget is None else budget, items_of_one(sides[0]))
+            made = _one(way, at, seeds, called, ratio)
             yield bounded(made, *([sample for _, sample in side] for side in read))
 
 
@@ -115,24 +116,25 @@ def _records(
     limit: float | None = None,
 ) -> Iterator[Record]:
     for seeds in _groups(at):
-        values = [_values(found[at[seed]][seed]) for seed in seeds]
-        how = found[at[seeds[0]]][seeds[0]][1].aggregation
-        whole = pooled(values, how) if len(seeds) > 1 else estimate(np.array([values[0][1]]), how)
-        yield _one(way, at, seeds, called, whole, limit)
+        yield _one(way, at, seeds, called, whole([found[at[seed]][seed][1] for seed in seeds]), limit)
 
 
 def _reached(way: BY_STEP, ratios: Mapping[int, Mapping[int, Valued]], at: Mapping[int, int]) -> Iterator[Record]:
     """Which checkpoint it is, what was trained on up to there, and what it costs."""
-    tokens = {seed: trained_since([way[0][seed], way[step][seed]], "tokens") for seed, step in at.items()}
-    said: tuple[tuple[str, dict[int, float | None]], ...] = (
-        (REACHED[0], {seed: float(step) for seed, step in at.items()}),
-        (REACHED[1], {seed: float(known[-1]) if known else None for seed, known in tokens.items()}),
-    )
+    end = max(way)
+    said: list[tuple[str, dict[int, tuple[float, float]]]] = [
+        (REACHED[0], {seed: (float(step), float(end)) for seed, step in at.items()})
+    ]
+    tokens = {
+        seed: trained_since([way[0][seed], way[step][seed], way[end][seed]], "tokens") for seed, step in at.items()
+    }
+    said.append((REACHED[1], {seed: (float(known[1]), float(known[2])) for seed, known in tokens.items() if known}))
     for called, values in said:
         for seeds in _groups(at):
-            here = [values[seed] for seed in seeds]
-            if all(value is not None for value in here):
-                yield _one(way, at, seeds, called, estimate(np.array([[value] for value in here]), "number"))
+            if values.keys() >= set(seeds):
+                here, most = zip(*(values[seed] for seed in seeds), strict=True)
+                found = estimate(np.array([[value] for value in here]), "number", (0.0, float(np.mean(most))))
+                yield _one(way, at, seeds, called, found)
     for seeds in _groups(at):
         yield _one(way, at, seeds, REACHED[2], pooled([ratios[seed][at[seed]] for seed in seeds], "exp_mean"))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dormouse.measurements.stats import Estimate, estimate, stack, widened
+from dormouse.measurements.stats import estimate, pooled, stack
 from dormouse.pipeline.derived import ReadSample, record_of
 from dormouse.pipeline.plan import PlannedReading
 from dormouse.pipeline.replicated import Cells, merged
@@ -34,10 +34,10 @@ def preserved(cells: Cells) -> Iterator[Record]:
                 kept.append((merged(found)[0], values))
                 yield record_of([kept[-1][0]], sample, seed, estimate(values, "proportion"))
         if len(kept) > 1:  # the seed is the unit: which ones were live differs among them
-            pooled = estimate(np.array([[values.mean()] for _, values in kept]), "mean")
-            live = sum(len(values) for _, values in kept)
-            low, high = widened(pooled.value, (pooled.low, pooled.high), live // len(kept))
-            yield record_of([reading for reading, _ in kept], sample, None, Estimate(pooled.value, low, high, live))
+            per_seed = [
+                (tuple(f"{i} of {seed}" for i in range(len(of))), tuple(of)) for seed, (_, of) in enumerate(kept)
+            ]
+            yield record_of([reading for reading, _ in kept], sample, None, pooled(per_seed, "proportion"))
 
 
 def _still_live(after: Sequence[ReadSample], before: Sequence[ReadSample]) -> np.ndarray:

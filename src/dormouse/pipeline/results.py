@@ -7,8 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from dormouse.claims.answer import answer_claims
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.verdict import Verdict
@@ -17,8 +15,8 @@ from dormouse.errors import UserError
 from dormouse.interventions.findings import SAMPLES
 from dormouse.json_files import AGAIN, digest, json_text, read_json, read_json_lines, write_json_lines
 from dormouse.measurements.measurement import Sample, StepSample
-from dormouse.measurements.stats import estimate, estimate_ratio, pooled, stack
-from dormouse.pipeline.derived import Arms, ReadSample, by_seed, derived, record_of
+from dormouse.measurements.stats import estimate_ratio, stack
+from dormouse.pipeline.derived import Arms, ReadSample, by_seed, derived, record_of, whole
 from dormouse.pipeline.frontier import frontier
 from dormouse.pipeline.half_dose import dose_records
 from dormouse.pipeline.items import write_items
@@ -153,15 +151,14 @@ def collect(model: str, entries: Sequence[tuple[PlannedReading, Entry]], design:
                 )
             )
     cells: Cells = {arm: {s: [*found.values()] for s, found in by_seed.items()} for arm, by_seed in seen.items()}
-    arms = {arm: whole for arm in cells if (whole := [merged(of) for of in whole_seeds(arm, cells)])}
+    arms = {arm: kept for arm in cells if (kept := [merged(of) for of in whole_seeds(arm, cells)])}
     for reading, sample in (one for found in arms.values() for one in found):
-        found = estimate(np.array([sample.values]), sample.aggregation)
-        records.append(record_of([reading], sample, reading.state.seed, found))
+        records.append(record_of([reading], sample, reading.state.seed, whole([sample])))
     if design and design.study.replicates.several:
         records += spreads(cells)
     for together in arms.values():
         if len(together) > 1:
-            found = pooled([(sample.items, sample.values) for _, sample in together], together[0][1].aggregation)
+            found = whole([sample for _, sample in together])
             records.append(record_of([r for r, _ in together], together[0][1], None, found))
     records += _persistence(arms)
     records += derived(arms)
