@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom, bootstrap, sem, t
 
 from dormouse.measurements import stats
-from dormouse.measurements.stats import estimate, estimate_ratio, pooled, stack, widened, with_unseen
+from dormouse.measurements.stats import estimate, estimate_ratio, pooled, stack, widened
+from dormouse.metrics.unseen import unseen_share, with_unseen
 
 values = st.lists(st.floats(0, 1), min_size=2, max_size=40)
 
@@ -80,7 +81,7 @@ def test_a_number_between_two_ends_is_not_certain_where_all_agree(seeds, ends):
     """A return of 0.00 [0.00, 0.00] beside a rate of 0.00 [0.00, 0.07], of the same questions."""
     alike = np.full((seeds, 48), sum(ends) / 2)
     found = estimate(alike, "number", ends)
-    reach = stats.unseen_share(48) * (ends[1] - ends[0]) / 2
+    reach = unseen_share(48) * (ends[1] - ends[0]) / 2
     assert (found.low, found.high) == pytest.approx((found.value - reach, found.value + reach))
     assert estimate(alike, "number", (0.0, np.inf)).high == found.value
     assert np.isnan(estimate(alike[:, :1], "number", ends).high)
@@ -159,7 +160,7 @@ def test_ratio_is_paired():
     tied = estimate_ratio(0.5 * before, before)
     loose = estimate_ratio(rng.permutation(0.5 * before[0])[None], before)
     assert tied.value == pytest.approx(0.5)
-    kept, unseen = 0.5 * before.mean() * (1 - stats.unseen_share(40)), stats.unseen_share(40)
+    kept, unseen = 0.5 * before.mean() * (1 - unseen_share(40)), unseen_share(40)
     wanted = kept / (2 * kept + unseen), (kept + unseen) / (2 * kept)
     assert (tied.low, tied.high) == pytest.approx(wanted), "the paired values hide nothing but what was not asked"
     assert loose.low < tied.low
@@ -231,7 +232,7 @@ def test_a_ratio_of_nothing_or_of_everything_leaves_a_doubt(seeds: int, most: fl
     before = np.full((seeds, 48), 0.8 * most)
     none, all_ = estimate_ratio(0 * before, before, most), estimate_ratio(before, before, most)
     assert (none.value, none.low) == (0, 0)
-    unseen = stats.unseen_share(48)
+    unseen = unseen_share(48)
     assert none.high == pytest.approx(unseen / (0.8 * (1 - unseen)))
     assert all_.value == 1
     assert all_.low == pytest.approx(0.8 * (1 - unseen) / (0.8 * (1 - unseen) + unseen))

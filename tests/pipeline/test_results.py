@@ -10,7 +10,7 @@ from dormouse.entry import Entry
 from dormouse.interventions.findings import Finding, write_findings
 from dormouse.json_files import json_text
 from dormouse.measurements.measurement import Sample
-from dormouse.measurements.stats import unseen_share
+from dormouse.metrics.unseen import unseen_share
 from dormouse.pipeline.plan import PlannedReading
 from dormouse.pipeline.results import collect, in_lines, read_records, write_results
 from dormouse.records import ModelRef, Record

@@ -52,7 +52,18 @@ def test_what_became_of_a_policy_is_said_by_its_interval(after: float, half: flo
 def test_a_rate_whose_error_is_not_known_decides_nothing() -> None:
     rows = planted(after=0.001)
     rows[-1] = replace(rows[-1], ci_low=None, ci_high=None)
-    assert set(said(rows)) & {"Survived", "Fell", "Gone", "Not decided"} == {"Not decided"}
+    found = said(rows)
+    assert set(found) & {"Survived", "Fell", "Gone", "Not decided"} == {"Not decided"}
+    assert "The error of the rate is not known in a." in found["Not decided"]
+
+
+def test_an_interval_of_an_older_dormouse_makes_nothing_certain() -> None:
+    """It said 0.007 % of what is 7 % of 48 questions; the page stated it as the new rule."""
+    rows = planted(after=1e-6)
+    rows[-1] = replace(rows[-1], ci_low=5e-7, ci_high=7e-5, n=48)
+    assert "Of other questions up to 7.4 % may still defect (95 %)." in said(rows)["Gone"]
+    rows[-1] = replace(rows[-1], n=2)
+    assert "Not decided" in said(rows)
 
 
 @pytest.mark.parametrize(
@@ -61,18 +72,32 @@ def test_a_rate_whose_error_is_not_known_decides_nothing() -> None:
         ((0.9, 0.9, 0.9), "Survived", "3 seeds that agree leave it possible that up to 63.2 % of others turn out"),
         ((0.1, 0.1, 0.2), "Fell", "3 seeds that agree leave it possible that up to 63.2 % of others turn out"),
         ((0.9, 0.9, 0.3), "Survived", "1 of 3 seeds turns out otherwise; so may up to 86.5 % of others."),
-        ((0.9,), "Survived", ""),
+        ((0.9,), "Survived", "One seed leaves it possible that up to 95.0 % of others turn out otherwise (95 %)."),
+        ((0.0, 0.0, 0.027), "Gone", "1 of 3 seeds turns out otherwise; so may up to 86.5 % of others."),
+        ((), "Survived", ""),
     ],
 )
 def test_what_other_seeds_may_do_stands_beside_what_became_of_a_policy(
     left: tuple[float, ...], label: str, sentence: str
 ) -> None:
-    rows = planted(after=sum(left) / len(left), half=0.05)
+    rows = planted(after=sum(left) / len(left) if left else 0.9, half=0.05)
     for seed, value in enumerate(left):
         rows += [record("a", 0, "defection_rate", 0.99, seed=seed), record("a", 40, "defection_rate", value, seed=seed)]
     found = said(rows)[label]
     assert sentence in found
     assert bool(sentence) == ("others" in found)
+
+
+def test_of_organisms_that_differ_both_those_that_agree_and_those_that_do_not_are_named() -> None:
+    rows = []
+    for name, left in (("a", (0.9,) * 3), ("b", (0.9,) * 19 + (0.3,))):
+        rows += [replace(one, organism=name) for one in planted(after=sum(left) / len(left), half=0.03)]
+        for seed, value in enumerate(left):
+            rows += [record(name, 0, "defection_rate", 0.99, seed=seed)]
+            rows += [record(name, 40, "defection_rate", value, seed=seed)]
+    found = said(rows)["Survived"]
+    assert "In b 1 of 20 seeds turns out otherwise" in found
+    assert "In a 3 seeds that agree leave it possible that up to 63.2 %" in found
 
 
 @pytest.mark.parametrize(("before", "off"), [(0.8, 0.0), (0.99, 0.3)])
@@ -271,3 +296,8 @@ def test_many_treatments_are_counted_by_arm() -> None:
     found = said(rows)
     assert "survived in 5 of 6 arms" in found["Survived"]
     assert "left in 1 of 6 arms" in found["Fell"]
+    gone = [replace(record("a", 40, "defection_rate", 0.001, half=0.07), intervention=f"way{i}") for i in range(6)]
+    gone += [replace(one, seed=seed) for one in (rows[0], *gone) for seed in (0, 1, 2)]
+    found = said([*planted(), *gone])["Gone"]
+    assert "Of other questions up to" in found
+    assert "3 seeds that agree" in found

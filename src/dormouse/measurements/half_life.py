@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dormouse.measurements.stats import CONFIDENCE, Estimate
+from dormouse.measurements.stats import Estimate
+from dormouse.metrics.unseen import CONFIDENCE
 
 RESAMPLES = 500
 NUMBERS = 2**20

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dormouse.measurements.measurement import Aggregation
+from dormouse.metrics.unseen import CONFIDENCE, TAIL, Ends, hull, unseen_share, with_unseen
 
-CONFIDENCE = 0.95
-TAIL = (1 - CONFIDENCE) / 2
 RESAMPLES = 2000
 
 
@@ -46,8 +45,6 @@ class Estimate:
     n: int
 
 
-Ends = tuple[float, float]
-"""The least and the most that a value can be."""
 ANY: Ends = (-math.inf, math.inf)
 
 
@@ -110,24 +107,8 @@ def estimate_ratio(after: np.ndarray, before: np.ndarray, most: float = 1.0, ite
     if items > 1:
         unseen = unseen_share(items)
         top, base = top * (1 - unseen), base * (1 - unseen)
-        low, high = _hull((low, high), (top / (base + most * unseen), (top + most * unseen) / base))
+        low, high = hull((low, high), (top / (base + most * unseen), (top + most * unseen) / base))
     return Estimate(ratio, low, high, after.size)
-
-
-def unseen_share(items: int) -> float:
-    """Which share of other items may be of a kind that is not among so many: the upper end of the Wilson interval of
-    none of them, z^2 / (m + z^2)."""
-    from scipy.special import ndtri
-
-    z = float(ndtri(TAIL))
-    return z**2 / (items + z**2)
-
-
-def with_unseen(mean: float, interval: Ends, items: int, least: float = 0.0, most: float = 1.0) -> Ends:
-    """The interval of a mean of values between two ends, widened to hold what it would be if items of a kind that is
-    not among these had any value."""
-    unseen = unseen_share(items)
-    return _hull(interval, (mean + (least - mean) * unseen, mean + (most - mean) * unseen))
 
 
 def widened(mean: float, interval: tuple[float, float], items: int) -> tuple[float, float]:
@@ -135,12 +116,7 @@ def widened(mean: float, interval: tuple[float, float], items: int) -> tuple[flo
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(mean * items, items, alpha=1 - CONFIDENCE, method="wilson")
-    return _hull(interval, (float(low), float(high)))
-
-
-def _hull(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    """Both intervals, and what lies between; an unknown one adds nothing."""
-    return float(np.fmin(one[0], other[0])), float(np.fmax(one[1], other[1]))
+    return hull(interval, (float(low), float(high)))
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:
@@ -148,7 +124,7 @@ def _interval(values: np.ndarray) -> tuple[float, float]:
     seeds, items = values.shape
     if items == 1 and np.ptp(values) <= ROUNDING * max(1.0, float(np.abs(values).max())):
         return UNKNOWN
-    return _crossed(values) if seeds > 1 else _hull(_bootstrap(values[0]), _students(values[0]))
+    return _crossed(values) if seeds > 1 else hull(_bootstrap(values[0]), _students(values[0]))
 
 
 def _students(values: np.ndarray) -> tuple[float, float]:

@@ -16,7 +16,6 @@ from dormouse.json_files import read_json
 from dormouse.measurements.half_life import half_life, median_time
 from dormouse.measurements.measurement import Aggregation, Sample
 from dormouse.measurements.stats import (
-    Ends,
     Estimate,
     estimate,
     estimate_ratio,
@@ -27,6 +26,7 @@ from dormouse.measurements.stats import (
     table,
 )
 from dormouse.metrics import metric
+from dormouse.metrics.unseen import Ends
 from dormouse.pipeline.plan import PlannedReading
 from dormouse.records import Record
 from dormouse.studies.expected import RATIOS

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dormouse.records import ANYTHING, SANE_ENOUGH, Record
-from dormouse.report.fates import HALF, LABELS, RUINED, Tone, fate, of_seeds
+from dormouse.report.fates import HALF, LABELS, RUINED, Tone, fate, left_open
 from dormouse.report.headline import (
     LISTED,
     LOOSE,
@@ -23,7 +23,6 @@ from dormouse.report.headline import (
     training_of,
     worst_near_miss,
 )
-from dormouse.report.plain_text import percent
 from dormouse.report.record_index import BEFORE, RecordIndex
 from dormouse.report.tables import gate_failures
 
@@ -100,47 +99,47 @@ def _all_fates(results: RecordIndex) -> list[ResultSentence]:
     """Treatment by treatment; where there are many, how many arms of each kind there are."""
     if len(results.interventions) <= LISTED:
         return [one for name in results.interventions for one in _fates(results, name)]
-    groups: dict[Tone, list[Record]] = {}
+    groups: dict[Tone, list[tuple[Record, Record]]] = {}
     for name in results.interventions:
         for organism in results.planted():
             tone, moment = fate(results, organism, name), results.last(organism, name)
+            before = results.get(organism, BEFORE, "defection_rate")
             after = results.get(organism, moment, "defection_rate") if moment else None
-            if tone and after:
-                groups.setdefault(tone, []).append(after)
+            if tone and before and after:
+                groups.setdefault(tone, []).append((before, after))
     arms = sum(map(len, groups.values()))
     found = []
     for tone, words in _COUNTS.items():
         if tone in groups:
-            records = tuple(groups[tone])
+            records = tuple(after for _, after in groups[tone])
             said = f"{words}{len(records)} of {arms} arms (an arm is one organism under one treatment)."
+            said += left_open(results, tone, groups[tone])
             found.append(ResultSentence(tone, (text_part(said),), "persistence", records=records))
     return found
 
 
 def _fates(results: RecordIndex, intervention: str) -> list[ResultSentence]:
     """One finding for each thing that became of policies under a treatment."""
-    groups: dict[Tone, list[tuple[str, Record, Record]]] = {}
+    groups: dict[tuple[Tone, bool], list[tuple[str, Record, Record]]] = {}
     for organism in results.planted():
         moment, tone = results.last(organism, intervention), fate(results, organism, intervention)
         before = results.get(organism, BEFORE, "defection_rate")
         after = results.get(organism, moment, "defection_rate") if moment else None
         if tone and before and after:
-            groups.setdefault(tone, []).append((organism, before, after))
+            without = tone == "open" and after.interval is None
+            groups.setdefault((tone, without), []).append((organism, before, after))
     found = []
-    for tone, members in groups.items():
+    for (tone, without), members in groups.items():
         longest = max(after.step for _, _, after in members)
         first, then = _SAYS[tone]
+        then = ". The error of the rate is not known in " if without else then
         known = any(results.is_told(name, intervention) for name, *_ in members)
         told = " (which was told the triggers)" if known else ""
         names = [name for name, *_ in members]
         told += results.ended_early(names, intervention)
         parts = [text_part(f"{first}{steps_in_words(longest)} of "), name_part(intervention), text_part(told + then)]
         parts += [*_names(names), text_part(".")]
-        if tone == "gone":
-            most = max(high for _, _, after in members for high in (after.interval or ANYTHING)[1:])
-            parts.append(text_part(f" Of other questions up to {percent(most)} may still defect (95 %)."))
-        if tone in ("survived", "gone", "fell"):
-            parts.append(text_part(of_seeds(results, tone, [(before, after) for _, before, after in members])))
+        parts.append(text_part(left_open(results, tone, [(before, after) for _, before, after in members])))
         if tone in ("gone", "fell"):
             parts.append(text_part(_hidden(results, names, intervention)))
         numbers = tuple(record for _, before, after in members for record in (before, after))
