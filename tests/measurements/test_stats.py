@@ -214,6 +214,14 @@ def test_a_pooled_proportion_is_never_narrower_than_that_of_one_seed():
     assert found.high == pytest.approx(0.72, abs=0.01)
 
 
+def test_a_share_over_replicates_keeps_wilsons_interval_beside_its_spread():
+    """Two plantings that disagree on every one of 48 items: 50.0 % [46.3, 53.7], of one alone [36.4, 63.6]."""
+    one, both = (estimate(values, "proportion") for values in (np.array([[0.0, 1.0] * 24]), np.full((1, 48), 0.5)))
+    assert (one.low, one.high) == pytest.approx((both.low, both.high))
+    uneven = np.array([[0.5, 0.5, 0.5, 1.0]])
+    assert estimate(uneven, "proportion").low < estimate(uneven, "number").low + 1e-12
+
+
 @pytest.mark.parametrize("seeds", [1, 4])
 def test_an_auroc_without_a_mistake_has_an_interval_and_so_has_an_exact_rate(seeds):
     perfect = estimate(np.ones((seeds, 48)), "mean")

@@ -220,7 +220,7 @@ def test_items_that_differ_between_replicates_are_kept_apart() -> None:
     one, other = Sample("x", "test", ("a", "b"), (0.0, 1.0), "proportion"), Sample("x", "test", ("a", "c"), (1.0, 1.0))
     same: Any = [(read_as("1"), one), (read_as("2"), replace(one, values=(1.0, 1.0)))]
     read, mean = merged(same)
-    assert (mean.values, mean.aggregation, read.beside) == ((0.5, 1.0), "mean", ("2",))
+    assert (mean.values, mean.aggregation, read.beside) == ((0.5, 1.0), "proportion", ("2",))
     apart: Any = [(read_as("1"), one), (read_as("2"), other)]
     assert merged(apart)[1].items == ("a (1)", "b (1)", "a (2)", "c (2)")
 

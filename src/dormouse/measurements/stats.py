@@ -71,7 +71,9 @@ def estimate(values: np.ndarray, aggregation: Aggregation, ends: Ends = ANY) -> 
     if values.size == 0 or not np.isfinite(values).all():
         raise ValueError("there is nothing to average, or something that is not a finite number")
     mean, items = float(values.mean()), values.shape[1]
-    low, high = (mean, mean) if aggregation == "proportion" and len(values) == 1 else _interval(values)
+    # Of zeros and ones Wilson's interval says all; of their means over replicates it does not.
+    plain = aggregation == "proportion" and len(values) == 1 and bool(np.isin(values, (0, 1)).all())
+    low, high = (mean, mean) if plain else _interval(values)
     if aggregation == "exp_mean":
         mean, low, high = (math.exp(min(log, FARTHEST_LOG)) for log in (mean, low, high))
     return _in_range(mean, (low, high), items, values.size, aggregation, ends)

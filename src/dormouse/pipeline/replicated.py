@@ -44,8 +44,7 @@ def merged(found: Sequence[ReadSample]) -> ReadSample:
     reading = replace(reading, beside=tuple(other.stage for other, _ in found[1:]))
     if first.censored_at is None and all(sample.items == first.items for _, sample in found):
         values = np.average([sample.values for _, sample in found], axis=0, weights=_weights(found))
-        kind = "mean" if first.aggregation == "proportion" else first.aggregation
-        return reading, replace(first, values=tuple(map(float, values)), aggregation=kind)
+        return reading, replace(first, values=tuple(map(float, values)))
     items = [f"{item} ({i + 1})" for i, (_, sample) in enumerate(found) for item in sample.items]
     return reading, replace(first, items=tuple(items), values=tuple(v for _, s in found for v in s.values))
 
