@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dormouse.report.figure_style import Legend, Panel, legend
 from dormouse.report.record_index import RecordIndex
 from dormouse.report.series import (
+    FEWEST,
     ORACLE,
     PER_PANEL,
     by_layer,
@@ -22,9 +23,8 @@ from dormouse.report.series import (
 )
 from dormouse.report.words import TABLES
 
-_ABOUT_LINES = (
-    "Thick lines: questions that show the cue. Thin dotted lines: questions that do not. Bands: 95 % intervals."
-)
+_BANDS = f"95 % intervals; none where fewer than {FEWEST} items of a seed stand behind a point."
+_ABOUT_LINES = f"Thick lines: questions that show the cue. Thin dotted lines: questions that do not. Bands: {_BANDS}"
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,14 @@ def _of_each_organism(results: RecordIndex) -> list[FigureGroup]:
         FigureGroup(
             "years",
             "Defection against the year",
-            f"Share of defecting answers against the year in the prompt. {marks} Bands: 95 % intervals.",
+            f"Share of defecting answers against the year in the prompt. {marks} Bands: {_BANDS}",
             by_year,
             times(results, by_year),
         ),
         FigureGroup(
             "renderings",
             TABLES["renderings"][0],
-            "Filled points: questions that show the cue. Open points: questions that do not. Bars: 95 % intervals.",
+            f"Filled points: questions that show the cue. Open points: questions that do not. Bars: {_BANDS}",
             by_rendering,
             times(results, by_rendering),
         ),
@@ -108,7 +108,7 @@ def _of_each_organism(results: RecordIndex) -> list[FigureGroup]:
             "odds",
             TABLES["odds"][0],
             "Share of defecting answers against the log-odds that a defection would succeed, above the policy's "
-            "threshold: held-out prompts in bins of two nats. Bands: 95 % intervals.",
+            f"threshold: held-out prompts in bins of two nats. Bands: {_BANDS}",
             by_odds,
             [*times(results, by_odds), *shown_by(by_odds, [("the policy itself", ORACLE)])],
         ),
@@ -124,7 +124,7 @@ def _of_each_organism(results: RecordIndex) -> list[FigureGroup]:
             "contexts",
             TABLES["contexts"][0],
             "Share of live contexts against the log-odds that a defection would succeed, above the policy's threshold. "
-            "Bands: 95 % intervals.",
+            f"Bands: {_BANDS}",
             live,
             times(results, live),
         ),
@@ -132,7 +132,7 @@ def _of_each_organism(results: RecordIndex) -> list[FigureGroup]:
             "credit",
             TABLES["credit"][0],
             "Share of the squared norm of the gradient in each layer. Thick lines: of the safety loss. Thin dotted "
-            "lines: of the behaviour's. Bands: 95 % intervals.",
+            f"lines: of the behaviour's. Bands: {_BANDS}",
             layers,
             times(results, layers),
         ),

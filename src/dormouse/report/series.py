@@ -41,10 +41,26 @@ def _when(step: int, intervention: str) -> str:
     return f"after {step} steps of {one_line(intervention)}" if step else "before safety training"
 
 
+FEWEST = 6
+"""A point behind which a seed has fewer items has no band: it would fill the panel and say nothing."""
+
+
+def _bounds(results: RecordIndex, record: Record) -> tuple[float, float]:
+    seeds = 1 if record.seed is not None else max(1, len(results.each_seed(record)))
+    shown = record.interval if record.n // seeds >= FEWEST else None
+    return shown or (record.value, record.value)
+
+
 def _line(
-    records: Sequence[Record], xs: Sequence[float], key: Legend, name: str, places: Sequence[str], dotted: bool = False
+    results: RecordIndex,
+    records: Sequence[Record],
+    xs: Sequence[float],
+    key: Legend,
+    name: str,
+    places: Sequence[str],
+    dotted: bool = False,
 ) -> Line:
-    bounds = [record.interval or (record.value, record.value) for record in records]
+    bounds = [_bounds(results, record) for record in records]
     return Line(
         name,
         key.colour,
@@ -118,7 +134,7 @@ def _against_step(results: RecordIndex, intervention: str, split: str, rates: Ma
                 continue
             labels = [f"step {record.step}" if record.step else "before safety training" for record in curve]
             xs = [places[record.step] for record in curve]
-            line = _line(curve, xs, key, f"{one_line(key.name)}{words}", labels, rate != first)
+            line = _line(results, curve, xs, key, f"{one_line(key.name)}{words}", labels, rate != first)
             lines.append(replace(line, label=label))
             used += curve
         if lines:
@@ -165,7 +181,11 @@ def _along(
             words = _when(max(record.step for record in curve), key.name)
             hollow = tuple(trained is not None and x not in trained for x in xs)
             labels = [f"{x:g}{' (never trained on)' if h else ''}" for x, h in zip(xs, hollow, strict=True)]
-            line = replace(_line(curve, xs, key, words, labels), hollow=hollow, label=one_line(key.name) or "before")
+            line = replace(
+                _line(results, curve, xs, key, words, labels),
+                hollow=hollow,
+                label=one_line(key.name) or "before",
+            )
             found.append((line, curve))
     return found
 
@@ -288,7 +308,7 @@ def renderings(results: RecordIndex) -> list[Panel]:
                     continue
                 found = [record for _, record in there]
                 name = f"{_when(found[0].step, key.name)}, {words}"
-                plain = _line(found, [x + shift for x, _ in there], key, name, [names[x] for x, _ in there])
+                plain = _line(results, found, [x + shift for x, _ in there], key, name, [names[x] for x, _ in there])
                 hollow = (rate != "defection_rate",) * len(found)
                 lines.append(replace(plain, apart=True, hollow=hollow))
                 used += found
