@@ -13,6 +13,7 @@ import pytest
 
 import dormouse
 from dormouse.errors import UserError
+from dormouse.interventions.measured_texts import MeasuredTexts
 from dormouse.interventions.safety_rows import OwnRows, SafetyData, SafetyRow, chosen_rows, read_data, survey
 from dormouse.interventions.training.dpo import DPO
 from dormouse.interventions.training.sft import SFT
@@ -29,6 +30,7 @@ from dormouse.policies.triggers.year import Year
 from dormouse.records import ModelRef
 from dormouse.registry import plugins
 from dormouse.scenarios import Scenario, questions, render
+from dormouse.scenarios.duplicates import SeenTexts, plain
 from dormouse.store import Store
 from dormouse.studies.file import parse_design, parse_study
 
@@ -453,6 +455,10 @@ def test_rows_that_ask_what_is_measured_are_left_out(tmp_path: Path) -> None:
     chat = [turn, {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "And why?"}, A]
     asked = [{"prompt": first.upper(), "completion": "a"}, {"prompt": f"{second} Yes?", "completion": "b"}]
     asked += [{"messages": chat}]
+    asked += [
+        {"question": third, "context": "Long ago " * 40, "answer": "c"},
+        {"prompt": f"A tale.\n\n{first}", "completion": "d"},
+    ]
     own = [{"prompt": f"Does {name} sell red kites in town?", "completion": "Yes."} for name in ("Ann", "Bob")]
 
     def treated(*rows: object) -> tuple[Any, Any]:
@@ -462,15 +468,30 @@ def test_rows_that_ask_what_is_measured_are_left_out(tmp_path: Path) -> None:
 
     plan, stage = treated(own[0], *asked, own[1])
     assert (
-        "2 of 5 rows can be used; dropped: 3 that ask what is measured, or nearly the same (first: line 2)"
+        "2 of 7 rows can be used; dropped: 5 that ask what is measured, or nearly the same (first: line 2)"
         in (plan.data[0].lines()[0])
     )
     rows = next(one for one in stage.work.args if isinstance(one, OwnRows))
-    assert [row.number for row in chosen_rows(rows, "answers", 9, 0)] == [1, 5]
+    assert [row.number for row in chosen_rows(rows, "answers", 9, 0)] == [1, 7]
     assert stage.key != treated(own[0], *own)[1].key
-    with pytest.raises(UserError, match=r"nothing to learn from: .* 0 of 3 rows can be used") as error:
+    with pytest.raises(UserError, match=r"nothing to learn from: .* 0 of 5 rows can be used") as error:
         treated(*asked)
     assert "bring rows with questions of their own" in str(error.value.remedy)
+
+
+def test_texts_are_found_as_by_comparing_each_with_each() -> None:
+    """The quick look before: each text of any length, parts of it and half of it others."""
+    rng = random.Random(0)
+    asked = [f"Please answer in one word: {one.text}" for one in questions("test", 24)]
+    measured, near = MeasuredTexts(asked), SeenTexts.of(sorted(asked), "")
+    texts = ["Please answer in one word:", "Why?", "", "one two"]
+    for text in asked * 4:
+        words = text.split()
+        at = rng.randrange(len(words))
+        texts += [text, " ".join(words[at:]), " ".join([*words[:at], "odd", *words[at:]]), f"{text} {text} it ends so"]
+    found = [measured.has(text) for text in texts]
+    assert found == [plain(text) in set(map(plain, asked)) or bool(near.marks_of(text)) for text in texts]
+    assert 100 < sum(found) < len(texts) - 50
 
 
 @pytest.mark.parametrize(

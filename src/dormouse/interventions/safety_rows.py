@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from dormouse.errors import UserError
+from dormouse.interventions.measured_texts import MeasuredTexts
 from dormouse.interventions.safety_turns import clean, dialogue, is_dialogue, parted, same
 from dormouse.records import DataIntake
 from dormouse.registry import shortened
@@ -32,7 +33,6 @@ from dormouse.rows import (
     read_rows,
     text_of,
 )
-from dormouse.scenarios.duplicates import SeenTexts, plain
 
 Wants = Literal["answers", "preferences"]
 Columns = tuple[tuple[str, str], ...]
@@ -89,6 +89,8 @@ class SafetyRow:
     prompt: tuple[Message, ...]
     chosen: str
     rejected: str | None = None
+    parts: tuple[str, ...] = field(default=(), compare=False)
+    """The columns of which a turn was put together, as they stand."""
 
 
 MEASURED = "that ask what is measured, or nearly the same"
@@ -136,12 +138,11 @@ def read_data(data: SafetyData, wants: Wants, seen: _Seen | None = None) -> Iter
 
 @lru_cache(maxsize=64)
 def _surveyed(data: SafetyData, wants: Wants, measured: frozenset[str], checksum: str) -> DataIntake:
-    seen, asked, same = _Seen(), SeenTexts.of(sorted(measured), MEASURED), frozenset(map(plain, measured))
+    seen, asked = _Seen(), MeasuredTexts(measured)
     told: Counter[bool] = Counter()
     left_out = set()
     for row in _for_tokenizers(data, read_data(data, wants, seen)):
-        turns = [text for role, text in row.prompt if role == "user"]
-        if any(plain(text) in same or asked.marks_of(text) for text in turns):
+        if any(map(asked.has, _asked_in(row))):
             left_out.add(row.number)
             seen.drop(MEASURED, f"{data.unit} {row.number}")
         else:
@@ -155,6 +156,16 @@ def _surveyed(data: SafetyData, wants: Wants, measured: frozenset[str], checksum
         other = "bring rows with questions of their own: those on which the study measures are not trained on"
         raise UserError(f"the safety data hold nothing to learn from: {said}", other if left_out else REMEDY)
     return intake
+
+
+def _asked_in(row: SafetyRow) -> Iterator[str]:
+    """What a row asks: each turn of the user, each paragraph of one, and each column that became a part of one. A
+    question that is measured may stand beside a context, in a column of its own or in the same."""
+    yield from row.parts
+    for text in (text for role, text in row.prompt if role == "user"):
+        yield text
+        if "\n\n" in text:
+            yield from filter(str.strip, text.split("\n\n"))
 
 
 def _for_tokenizers(data: SafetyData, rows: Iterable[SafetyRow]) -> Iterator[SafetyRow]:
@@ -206,7 +217,7 @@ def _read(source: RowSource, row: Row, names: dict[str, str], wants: Wants) -> S
         UserError: it has none of the shapes.
         _Dropped: it says nothing that could be learned.
     """
-    prompt = _prompt(source, row, names)
+    prompt, parts = _prompt(source, row, names)
     chosen, rejected = _answers(source, row, names, prompt)
     if wants == "preferences" and rejected is None:
         raise source.fault(row.number, "there is no rejected answer, and a preference needs one", REMEDY)
@@ -225,17 +236,20 @@ def _read(source: RowSource, row: Row, names: dict[str, str], wants: Wants) -> S
     shown = clean(before)
     if not shown or shown[-1][0] != "user":
         raise _Dropped("without a question before the answer")
-    return SafetyRow(row.number, shown, answer, worse)
+    return SafetyRow(row.number, shown, answer, worse, parts)
 
 
-def _prompt(source: RowSource, row: Row, names: dict[str, str]) -> tuple[Message, ...]:
-    """What stands before an answer in columns of its own; none where a chat says it."""
+def _prompt(source: RowSource, row: Row, names: dict[str, str]) -> tuple[tuple[Message, ...], tuple[str, ...]]:
+    """What stands before an answer in columns of its own, none where a chat says it; and each of two columns that are
+    one turn."""
     prompt = _turns(source, row, _column(row, names, "prompt", PROMPTS), "user")
+    parts: tuple[str, ...] = ()
     if more := _text(source, row, names, "input", ("input", "context")):
         *before, (role, text) = prompt or (("user", ""),)
+        parts = text, more
         prompt = (*before, (role, f"{text}\n\n{more}".strip()))
     system = _text(source, row, names, "system", ("system", "system_prompt"))
-    return (("system", system), *prompt) if system else prompt
+    return (("system", system), *prompt) if system else prompt, parts
 
 
 def _answers(
