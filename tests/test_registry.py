@@ -5,13 +5,16 @@ import re
 import subprocess
 import sys
 import tomllib
+import traceback
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import click
 import forked
 import pytest
+from click.testing import CliRunner
 from pydantic import Field
 
 from dormouse import registry
@@ -20,6 +23,7 @@ from dormouse.interventions import Intervention
 from dormouse.policies import Side, Split, Trigger
 from dormouse.policies.triggers.never import Never
 from dormouse.policies.triggers.year import Year
+from dormouse.terminal import ErrorGroup
 
 OUTSIDE = Path(__file__).parent / "outside_plugin"
 
@@ -233,10 +237,21 @@ def test_a_broken_package_is_named_without_a_traceback(
 
 
 class Shaky(Whole):
-    """With a fault."""
+    """With faults."""
 
     def probability(self, scenario: Any) -> float:
         return scenario(lambda: 1 / 0)
+
+    def misspelt(self) -> Any:
+        return self.stepz  # type: ignore[attr-defined]
+
+    @classmethod
+    def made(cls) -> Any:
+        return _helped()
+
+
+def _helped() -> Any:
+    return int("x")
 
 
 def raised(work: Callable[[], object]) -> UserError | None:
@@ -245,14 +260,55 @@ def raised(work: Callable[[], object]) -> UserError | None:
     return registry.plugin_fault(caught.value)
 
 
-def test_whose_fault_an_error_is() -> None:
-    """Those of somebody else's plug-in were bugs to report, with all that they said."""
+@pytest.mark.parametrize(
+    ("work", "what", "place"),
+    [
+        (lambda: Shaky().probability(lambda work: work()), "ZeroDivisionError: division by zero", "<lambda>"),
+        (lambda: Shaky().misspelt(), "AttributeError: 'Shaky' object has no attribute 'stepz'", "misspelt"),
+        (lambda: Shaky.made(), "ValueError: invalid literal for int() with base 10: 'x'", "_helped"),
+    ],
+)
+def test_a_fault_in_the_code_of_a_plugin_is_named_with_its_line(work: Any, what: str, place: str) -> None:
+    """They were bugs to report; and what pydantic raised for a plug-in was to be mended in pydantic."""
     registry.register("trigger", "shaky-of-test")(Shaky)
-    fault = raised(lambda: Shaky().probability(lambda work: work()))
+    fault = raised(work)
     assert fault
-    assert fault.what == "the trigger 'shaky-of-test' ended in ZeroDivisionError: division by zero"
-    assert re.fullmatch(r".*: mend `probability` \(test_registry\.py, line \d+\)", fault.remedy)
-    fault = raised(lambda: Shaky().scenario(None, 3, "triggered", ""))  # type: ignore[arg-type]
-    assert fault
-    assert fault.remedy.endswith(": mend what it gives to `scenario`")
-    assert raised(lambda: Year().draw(None, "triggered")) is None  # type: ignore[arg-type]
+    assert fault.what == f"the trigger 'shaky-of-test' ended in {what}"
+    assert re.fullmatch(rf".*: mend `{place}` \(test_registry\.py, line \d+\)", fault.remedy)
+    frames = traceback.extract_tb(fault.__traceback__)
+    assert {Path(frame.filename).name for frame in frames[:1]} == {"test_registry.py"}
+
+
+def test_a_fault_outside_of_the_code_of_a_plugin_is_not_its() -> None:
+    """All that broke in a function of dormouse whose first argument was a plug-in was that plug-in's fault."""
+    space: dict[str, Any] = {"__name__": "dormouse.pipeline.stages"}
+    exec(compile("def treatment(plugin): return {}['rendering']", registry.__file__, "exec"), space)
+    caught = []
+    for work in (lambda: space["treatment"](Shaky()), lambda: Year().draw(None, "triggered")):  # type: ignore[arg-type]
+        with pytest.raises((KeyError, AttributeError)) as error:
+            work()
+        assert error.value.__traceback__
+        caught.append(registry.plugin_fault(error.value.with_traceback(error.value.__traceback__.tb_next)))
+    assert caught == [None, None]
+
+
+def test_a_command_that_a_plugin_ends_shows_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mistyped.py").write_text(
+        "from dormouse import Trigger, register\n@register('trigger', 'mistyped')\nclass Mistyped(Trigger):\n"
+        "    def reads(self): ...\n    def probability(self, scenario): ...\n    def draw(self, *a, **k): return self.yeer\n"
+    )
+
+    @click.group(cls=ErrorGroup)
+    def group() -> None: ...
+
+    @group.command()
+    def go() -> None:
+        registry.load_plugin(tmp_path / "mistyped.py")
+        registry.get("trigger", "mistyped")().draw(None, "triggered")  # type: ignore[arg-type]
+
+    done = CliRunner().invoke(group, ["go"])
+    assert done.exit_code == 2
+    assert re.search(r'mistyped\.py", line 6, in draw\n *def draw.*self\.yeer', done.stderr)
+    assert "cli.py" not in done.stderr
+    assert "mend `draw` (mistyped.py, line 6)" in done.stderr

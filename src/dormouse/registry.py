@@ -19,10 +19,12 @@ import inspect
 import pkgutil
 import re
 import sys
+import sysconfig
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, model_serializer
@@ -160,23 +162,38 @@ def is_outside(cls: type[PlugIn]) -> bool:
 
 
 def plugin_fault(error: BaseException) -> UserError | None:
-    """What to mend where a plug-in that is not dormouse's own was at work when something was raised, the innermost of
-    several; None where none was. Whether it raised it or gave what nobody can work with, it is the plug-in's fault."""
-    at, found = error.__traceback__, None
+    """What to mend where code of a plug-in that is not dormouse's own was running when something was raised: the
+    innermost place in it. None where none was, though dormouse was at work for one. Its traceback begins in that code.
+    """
+    at, at_work, found, first = error.__traceback__, None, None, None
     while at:
         code, known = at.tb_frame.f_code, at.tb_frame.f_locals
-        self = known.get(code.co_varnames[0]) if code.co_argcount else None
-        if isinstance(self, PlugIn) and is_outside(type(self)):
-            own = str(at.tb_frame.f_globals.get("__name__")).startswith("dormouse.")
-            place = "" if own else f" ({Path(code.co_filename).name}, line {at.tb_lineno})"
-            found = self, f"what it gives to `{code.co_name}`" if own else f"`{code.co_name}`{place}"
+        about = known.get(code.co_varnames[0]) if code.co_argcount else None
+        cls = about if isinstance(about, type) else type(about)
+        if issubclass(cls, PlugIn) and is_outside(cls):
+            at_work = cls
+        if at_work and _is_code_of(at_work, at.tb_frame):
+            place = f"`{code.co_name}` ({Path(code.co_filename).name}, line {at.tb_lineno})"
+            found, first = (at_work, place), first or at
         at = at.tb_next
     if found is None:
         return None
     plugin, place = found
-    kind = next((kind for kind, known in _registered.items() if known.get(plugin.kind) is type(plugin)), "plug-in")
+    kind = next((kind for kind, known in _registered.items() if known.get(plugin.kind) is plugin), "plug-in")
     remedy = f"that {kind} is a plug-in from outside: mend {place}"
-    return UserError(f"the {kind} '{plugin.kind}' ended in {with_type(error, 160)}", remedy)
+    said = UserError(f"the {kind} '{plugin.kind}' ended in {with_type(error, 160)}", remedy)
+    return said.with_traceback(first)
+
+
+def _is_code_of(plugin: type[PlugIn], frame: FrameType) -> bool:
+    """Whether a frame is in a plug-in's own package, or in a file beside it: of neither dormouse nor a library."""
+    every = (cls for cls in plugin.__mro__ if issubclass(cls, PlugIn) and is_outside(cls))
+    if str(frame.f_globals.get("__name__")).split(".")[0] in {cls.__module__.split(".")[0] for cls in every}:
+        return True
+    file = Path(frame.f_code.co_filename)
+    if file.name.startswith("<") or not {"site-packages", "dist-packages"}.isdisjoint(file.parts):
+        return False
+    return not any(map(file.is_relative_to, (Path(__file__).parent, sysconfig.get_path("stdlib"))))
 
 
 def nearest(name: object, known: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:

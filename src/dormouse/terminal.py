@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -92,7 +93,8 @@ class ErrorGroup(click.Group):
             if refused and (refused.errno in REFUSALS or _is_homeless()):
                 say(_refused(refused))
             elif fault := plugin_fault(error):
-                say(f"dormouse: {fault}")
+                frames = "".join(traceback.format_tb(fault.__traceback__))  # no journal holds them
+                say(f"{frames}dormouse: {fault}")
             else:
                 raise
             ctx.exit(2)

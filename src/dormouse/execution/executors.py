@@ -28,6 +28,7 @@ from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError, is_out_of_m
 from dormouse.execution.journal import Journal, why
 from dormouse.execution.left_as_found import left_as_found
 from dormouse.execution.stage import Stage
+from dormouse.files import NO_SUCH_FILE
 from dormouse.json_files import json_text
 from dormouse.records import COMPUTED
 from dormouse.registry import plugin_fault
@@ -204,7 +205,8 @@ def _failure(stage: Stage, error: BaseException) -> Failure:
         return Failure(stage.key, UserError(why(error), MORE_MEMORY))
     traceback_at = f"the journal ({platform.node()}, process {os.getpid()}) holds the traceback"
     fault = plugin_fault(error)
-    if refused := refusal(error):
+    refused = refusal(error)
+    if refused and not (fault and refused.errno in NO_SUCH_FILE):  # which file a plug-in wants is its own business
         remedy = f"see why the system refuses that ({os.strerror(refused.errno or 0)}); {traceback_at}"
     elif fault:
         remedy = f"{fault.remedy}; {traceback_at}"
