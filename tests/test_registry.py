@@ -284,7 +284,8 @@ def test_a_fault_outside_of_the_code_of_a_plugin_is_not_its() -> None:
     space: dict[str, Any] = {"__name__": "dormouse.pipeline.stages"}
     exec(compile("def treatment(plugin): return {}['rendering']", registry.__file__, "exec"), space)
     caught = []
-    for work in (lambda: space["treatment"](Shaky()), lambda: Year().draw(None, "triggered")):  # type: ignore[arg-type]
+    ours: list[Callable[[], object]] = [lambda: Year().draw(None, "triggered")]  # type: ignore[arg-type]
+    for work in (lambda: space["treatment"](Shaky()), *ours):
         with pytest.raises((KeyError, AttributeError)) as error:
             work()
         assert error.value.__traceback__

@@ -72,16 +72,21 @@ def _with_numbers(name: str, sample: Sample) -> Sample:
 
 def _check_values(name: str, sample: Sample) -> None:
     """Raises a UserError where somebody else's measurement gives a value that is no number, too large, or a part of a
-    yes. Of our own the first says that a model or its training has diverged."""
-    if sample.aggregation == "proportion" and (odd := [value for value in sample.values if 0 < value < 1]):
+    yes. Of our own the first says that a model or its training has diverged; of theirs it may."""
+    shares = sample.values if sample.aggregation == "proportion" else ()
+    if odd := [value for value in shares if math.isfinite(value) and value not in (0, 1)]:
         what = f"{name} left {sample.measurement} ({sample.split}), a proportion, with the value {odd[0]:g}"
-        raise UserError(what, 'give zeros and ones, or aggregation="mean"')
+        raise UserError(what, 'give zeros and ones; or aggregation="mean" for shares, "number" for others')
     most = FARTHEST_LOG if sample.aggregation == "exp_mean" else LARGEST
     if odd := [value for value in sample.values if not (value <= most and abs(value) <= LARGEST)]:
         what = f"{name} left {sample.measurement} ({sample.split}) with the value {odd[0]:g}"
         if math.isfinite(odd[0]):
             raise UserError(what, f"mend `measure`: values for aggregation '{sample.aggregation}' are at most {most:g}")
-        raise UserError(what, "mend `measure`: it may have divided by 0; give a finite number, or leave that item out")
+        raise UserError(
+            what,
+            "its model or its training has diverged (use a lower learning rate), or `measure` has divided by 0: give a "
+            "finite number, or leave that item out",
+        )
 
 
 def _check_names(name: str, declared: Sequence[str], found: Sequence[Sample]) -> None:
