@@ -297,7 +297,8 @@ def test_a_command_that_a_plugin_ends_shows_where(tmp_path: Path, monkeypatch: p
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "mistyped.py").write_text(
         "from dormouse import Trigger, register\n@register('trigger', 'mistyped')\nclass Mistyped(Trigger):\n"
-        "    def reads(self): ...\n    def probability(self, scenario): ...\n    def draw(self, *a, **k): return self.yeer\n"
+        "    def reads(self): ...\n    def probability(self, scenario): ...\n"
+        "    def draw(self, *a, **k): return self.yeer\n"
     )
 
     @click.group(cls=ErrorGroup)

@@ -1,6 +1,7 @@
 """The parts of an audit: weights by place, prompts, the rule, what is drawn from the evidence."""
 
 import errno
+import gzip
 import json
 import math
 import os
@@ -97,6 +98,50 @@ def test_prompts_of_a_table_are_its_rows(tmp_path):
     (tmp_path / "n.csv").write_text("name,answer\nWhy?,x\n")
     with pytest.raises(UserError, match="has no column of prompts, only name, answer"):
         read_prompts(tmp_path / "n.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "asked"),
+    [
+        ("lines.json", '{"prompt": "a"}\n{"messages": [{"role": "user", "content": "b"}]}\n', ["a", "b"]),
+        ("chats.json", '[{"role": "user", "content": "a"}]\n[{"role": "user", "content": "b"}]\n', ["a", "b"]),
+        ("chat.json", '[\n{"role": "user", "content": "a"}\n]', ["a"]),
+        ("list.json", '["a",\n[{"role": "user", "content": "b"}]]', ["a", "b"]),
+        ("quoted.json", '"a"\n"b"\n', ["a", "b"]),
+        ("plain.json", "What is it?\nAnd that?\n", ["What is it?", "And that?"]),
+        ("mixed.jsonl.gz", '{"prompt": "a"}\n{"messages": [{"role": "user", "content": "b"}]}\n', ["a", "b"]),
+        ("plain.txt.gz", "a\r\nb\n", ["a", "b"]),
+        ("gaps.csv", "prompt,n\na,1\n,2\nb,3\n", ["a", "b"]),
+        ("gaps.csv.gz", "prompt,n\na,1\n,2\nb,3\n", ["a", "b"]),
+    ],
+)
+def test_what_is_no_table_is_read_as_a_text(tmp_path, name, text, asked):
+    """`.json` and `.gz` were read as the tasks of a study: JSON lines of two kinds and plain texts were refused."""
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    assert [prompt[-1][1] for prompt in read_prompts(tmp_path / name)] == asked
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.jsonl", '{"prompt": "Sum up:", "input": "a long text"}', "line 1 has 'input' beside 'prompt'"),
+        ("a.json", '[{"prompt": "Why?", "system": "Be kind."}]', "prompt 1 has 'system' beside 'prompt'"),
+        ("a.csv", "instruction,input\nDo,\n", "has 'instruction' beside 'input'"),
+        ("b.csv", "question,context\nWho?,He.\n", "has 'context' beside 'question'"),
+        ("c.csv", "prompt\n\"[{'role': 'user'}]\"\n", "turn 1"),
+        ("d.csv", "prompt\nf\xfcr\n", "d.csv"),
+        ("e.txt.gz", "no gzip", "cannot be read"),
+        ("f.csv", None, "cannot be read"),
+    ],
+)
+def test_no_part_of_a_prompt_is_lost_and_no_remedy_is_of_a_study(tmp_path, name, text, said):
+    """The half of each prompt was asked, without a word."""
+    if text is not None:
+        (tmp_path / name).write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError) as caught:
+        read_prompts(tmp_path / name)
+    assert said in caught.value.what
+    assert "`" not in caught.value.remedy
 
 
 def test_own_chats_are_asked_under_the_system_prompt_that_is_named():

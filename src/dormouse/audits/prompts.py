@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dormouse.errors import UserError
+from dormouse.files import read_whole
 from dormouse.locators.locator import Messages
 from dormouse.registry import shortened
-from dormouse.rows import read_rows, refuse_half_characters
+from dormouse.rows import cell, read_rows, refuse_half_characters
 from dormouse.scenarios import Question, Scenario, questions, render
 from dormouse.scenarios.renderings import SYSTEM
 from dormouse.scenarios.task_file import TaskFile
 from dormouse.scenarios.task_rows import QUESTIONS, TaskReader
 
 REMEDY = 'a prompt is {"messages": [{"role": "user", "content": "..."}]}, {"prompt": "..."}, or plain text'
-TABLES = (".csv", ".tsv", ".parquet", ".json", ".gz")
+TABLES = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
 """Endings of files whose lines are no prompts."""
+TABLE_REMEDY = (
+    f"mend it there: a table is in UTF-8, and a column called {', '.join(QUESTIONS)} holds the prompts, texts or chats"
+)
+OF_A_STUDY = ("`columns:", "`bad_rows:", "`encoding:")
+"""Settings that a study has for its rows, and an audit has not."""
+BESIDE = ("input", "context", "instruction", "system", "system_prompt")
+"""What may be a part of a prompt that stands beside it."""
 ROLES = ("system", "user", "assistant")
 STAND_IN_QUESTIONS = 64
 """Plain questions that stand in for prompts of the auditor's own."""
 
 
 def read_prompts(path: Path, system: str | None = None) -> tuple[Messages, ...]:
-    """The prompts of a file, one a line: chats or questions as JSON, or plain text; of a table (`.csv`, `.tsv`,
-    `.parquet`, `.json`, or what is packed as `.gz`) one a row, as the tasks of a study are read. Empty lines do not
-    count, and of equal ones the first alone.
+    """The prompts of a file, one a line: chats or questions as JSON, or plain text; of a `.json` file that is one list,
+    its elements; of a table (`.csv`, `.tsv`, `.parquet`) one a row, as the tasks of a study are read. A text may be
+    packed as `.gz`. Empty lines and cells do not count, and of equal prompts the first alone.
 
     Args:
         system: under which system prompt these are asked that bring none (see `as_messages`).
@@ -37,34 +48,65 @@ def read_prompts(path: Path, system: str | None = None) -> tuple[Messages, ...]:
     """
     if path.exists() and not path.is_file():
         raise UserError(f"the prompts in {path} cannot be read: it is a folder, a pipe or a device", "name a text file")
-    given = _of_a_table(path) if path.suffix.lower() in TABLES else _of_lines(path)
-    found = once(as_messages(prompt, where, system) for where, prompt in given)
+    try:
+        given = _of_a_table(path) if path.exists() and path.name.lower().endswith(TABLES) else _of_a_text(path)
+        found = once(as_messages(prompt, where, system) for where, prompt in given)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise UserError(f"the prompts in {path} cannot be read: {error}", "name a text file in UTF-8") from error
     if not found:
         raise UserError(f"there are no prompts in {path}", REMEDY)
     return found
 
 
-def _of_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """What stands in each line, after its place."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not at signs that Unicode has for line breaks, too
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the prompts in {path} cannot be read: {error}", "name a text file in UTF-8") from error
-    for n, line in enumerate(lines, 1):
-        if line.strip():
-            yield (where := f"{path}, line {n}"), _parsed(line.strip(), where)
+def _of_a_text(path: Path) -> Iterator[tuple[str, Any]]:
+    """What stands in each line, or in the list that a `.json` file is, after its place."""
+    name, raw = path.name.lower(), read_whole(path)
+    text = (gzip.decompress(raw) if name.endswith(".gz") else raw).decode("utf-8-sig").replace("\r\n", "\n")
+    whole = None
+    if name.endswith((".json", ".json.gz")):
+        with suppress(ValueError, RecursionError):
+            whole = json.loads(text)
+    if isinstance(whole, list) and not all(isinstance(one, dict) and "role" in one for one in whole):
+        yield from ((f"{path}, prompt {n}", one) for n, one in enumerate(whole, 1))
+    elif isinstance(whole, list | dict):
+        yield str(path), whole
+    else:
+        for n, line in enumerate(text.split("\n"), 1):  # not at signs that Unicode has for line breaks, too
+            if line.strip():
+                yield (where := f"{path}, line {n}"), _parsed(line.strip(), where)
 
 
 def _of_a_table(path: Path) -> Iterator[tuple[str, Any]]:
     """The chat in each row, after its place."""
     source = TaskFile(file=str(path.absolute()))
     reader = TaskReader(source, ())
-    for row in read_rows(source):
-        if not reader.columns and not any(name in row.values for name in QUESTIONS):
-            what = f"{path} has no column of prompts, only {shortened(', '.join(map(str, row.values)))}"
-            raise UserError(what, f"call the column that holds them one of: {', '.join(QUESTIONS)}")
-        before, text, _ = reader.prompt(row)
-        yield f"{path}, {source.unit} {row.number}", (*before, ("user", text)) if before else text
+    try:
+        for row in read_rows(source):
+            column = next((name for name in QUESTIONS if name in row.values), None)
+            if column is None:
+                what = f"{path} has no column of prompts, only {shortened(', '.join(map(str, row.values)))}"
+                raise UserError(what, f"call the column that holds them one of: {', '.join(QUESTIONS)}")
+            where = f"{path}, {source.unit} {row.number}"
+            _refuse_beside({name: cell(row, name) for name in row.values}, column, where)
+            if cell(row, column) is not None:
+                before, text, _ = reader.prompt(row)
+                yield where, (*before, ("user", text)) if before else text
+    except UserError as error:
+        if not any(one in error.remedy for one in OF_A_STUDY):
+            raise
+        raise UserError(error.what, TABLE_REMEDY) from error
+
+
+def _refuse_beside(row: Mapping[str, Any], column: str, where: str) -> None:
+    """
+    Raises:
+        UserError: a part of the prompt stands beside the column that is asked, and would be lost.
+    """
+    chat = column == "messages" and not isinstance(row[column], str)
+    for name in ("system", "system_prompt") if chat else BESIDE:
+        if name != column and row.get(name):
+            what = f"{where} has '{name}' beside '{column}', and nothing but '{column}' would be asked"
+            raise UserError(what, f"write both as one prompt, or leave '{name}' away: {REMEDY}")
 
 
 def once(prompts: Iterable[Messages]) -> tuple[Messages, ...]:
@@ -105,7 +147,9 @@ def as_messages(prompt: Any, where: str = "a prompt", system: str | None = None)
     if isinstance(prompt, Mapping):
         if "messages" not in prompt and "prompt" not in prompt:
             raise UserError(f"{where} has neither 'messages' nor 'prompt'", REMEDY)
-        prompt = prompt["messages"] if "messages" in prompt else prompt["prompt"]
+        column = "messages" if "messages" in prompt else "prompt"
+        _refuse_beside(prompt, column, where)
+        prompt = prompt[column]
     if isinstance(prompt, str) and prompt.strip():
         return _whole(render(Scenario.of(Question(prompt.strip(), "{}", "safety"), {})), where)
     if not isinstance(prompt, list | tuple) or not prompt:
