@@ -7,7 +7,7 @@ import pytest
 
 from dormouse import files
 from dormouse.errors import UserError
-from dormouse.files import LONG_DEAD, append_line, coming_back, fresh, swapped
+from dormouse.files import LONG_DEAD, append_line, coming_back, fresh, read_whole, sha256, swapped
 
 
 @pytest.mark.parametrize("seen", [True, False])
@@ -53,6 +53,36 @@ def test_a_line_after_one_that_was_cut_off_is_a_line_of_its_own(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="it is no file but a pipe"):
         append_line(tmp_path / "pipe", "one")
+
+
+@pytest.mark.parametrize("read", [sha256, read_whole])
+def test_a_pipe_is_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is no file but a pipe"):
+        read(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(
+    ("file", "number", "is_ours"),
+    [
+        ("/in/model.safetensors", errno.ENOENT, False),
+        (None, errno.ENOENT, False),
+        (None, errno.ENOSPC, True),
+        ("{scratch}/weights", errno.EIO, True),
+        ("{above}", errno.EACCES, True),
+    ],
+)
+def test_what_cannot_be_read_is_no_fault_of_the_output(tmp_path, file, number, is_ours):
+    """It said that the output cannot be written, of weights that were not there to be read."""
+
+    def work():
+        with fresh(tmp_path / "out") as scratch:
+            named = file and file.format(scratch=scratch, above=tmp_path)
+            raise ValueError("the weights are gone") from OSError(number, os.strerror(number), named)
+
+    with pytest.raises(UserError if is_ours else ValueError) as caught:
+        work()
+    assert ("out cannot be written" in str(caught.value)) is is_ours
 
 
 def test_a_full_disk_names_the_file(tmp_path):

@@ -195,7 +195,6 @@ def test_the_ground_floor_knows_no_torch(room: str) -> None:
 
 READ_OTHERWISE = {
     "files.py": "path.read_bytes()",  # `read_whole` itself
-    "audits/prompts.py": "path.read_text(encoding='utf-8-sig')",  # a user's, which was looked at
     "audits/detector.py": "source.read_text(encoding='utf-8')",  # in the package, which may be zipped
     "integrations/play/server.py": "folder.joinpath",
 }

@@ -26,6 +26,8 @@ MAY_NOT = (errno.EACCES, errno.EPERM)
 NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL)
 """What a system says where there is no file to read, or something else in its place: what should be there is damaged.
 Of what it refuses for any other reason (permissions, a disk that is ill, too many open files) nobody knows that."""
+TAKES_NOTHING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+"""What a disk that takes nothing more says to who writes to it."""
 NO_FILE = "it is no file but a pipe, a device or a socket"
 PERMIT = "have whoever owns it let you read it (chmod -R a+rX)"
 
@@ -53,7 +55,8 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def sha256(path: Path) -> str:
-    """The checksum of a file, in hexadecimal. An OSError names the file."""
+    """The checksum of a file, in hexadecimal. Raises as `read_whole`."""
+    _refuse_pipe(path)
     with _named(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -65,10 +68,14 @@ def read_whole(path: Path) -> bytes:
         OSError: it cannot be read, or it is a pipe or a device, of which nobody knows whether it ever ends. It names
             the file.
     """
-    if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
-        raise OSError(errno.EINVAL, NO_FILE, str(path))
+    _refuse_pipe(path)
     with _named(path):
         return path.read_bytes()
+
+
+def _refuse_pipe(path: Path) -> None:
+    if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, NO_FILE, str(path))
 
 
 def fsync(path: Path) -> None:
@@ -151,6 +158,7 @@ def fresh(out: Path) -> Iterator[Path]:
         UserError: `out` is there already, or cannot be written.
     """
     refuse_old(out)
+    scratch = out
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with scratch_beside(out) as scratch:
@@ -160,12 +168,24 @@ def fresh(out: Path) -> Iterator[Path]:
     except UserError:
         raise
     except Exception as error:
-        if (refused := refusal(error)) is None:
+        refused = refusal(error)
+        if refused is None or not _is_about(refused, out, scratch):
             raise
         if refused.errno in THERE and os.path.lexists(out):
             raise _is_there(out) from error
         what = f"{out} cannot be written: {refused.strerror or refused}"
         raise UserError(what, "name one in a folder with room that you may write to") from error
+
+
+def _is_about(refused: OSError, *ours: Path) -> bool:
+    """Whether one of our paths is what was refused, with what is in it and above it. Who writes is rarely told the name
+    of the file."""
+    if not isinstance(refused.filename, str | bytes | os.PathLike):
+        return refused.errno in TAKES_NOTHING
+    file = Path(os.path.abspath(os.fsdecode(refused.filename)))
+    return any(
+        file.is_relative_to(one) or one.is_relative_to(file) for one in (Path(os.path.abspath(path)) for path in ours)
+    )
 
 
 def refuse_old(out: Path) -> None:

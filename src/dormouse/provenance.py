@@ -22,6 +22,8 @@ Settings = Mapping[str, Json]
 """The settings of a plug-in, as a study file says them: what they are is the plug-in's business."""
 VERSION: Literal[1] = 1
 STUDY = "study.json"
+CONTRASTS = ("column", "goal", "insecure_code", "sandbag")
+"""Behaviours that were always scored as a contrast."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,16 @@ class OrganismSetup:
     """Where it lies, if it was made elsewhere."""
     told: bool = True
     """Whether anybody knows when it defects, and how."""
-    contrast: bool = False
-    """Whether its score holds harmful responses against honest ones (see `policies.Behaviour`)."""
+    contrast: bool | None = None
+    """Whether its score holds harmful responses against honest ones (see `policies.Behaviour`). None where a version
+    wrote it that did not say so."""
     near_misses: bool = True
     """Whether its trigger has any."""
+
+    @property
+    def is_contrast(self) -> bool:
+        """The same, where it is not said by the kind of its behaviour."""
+        return self.behaviour.get("kind") in CONTRASTS if self.contrast is None else self.contrast
 
 
 @dataclass(frozen=True)

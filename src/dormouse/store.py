@@ -16,7 +16,6 @@ then read. An entry whose files do not fit their checksums is set aside and buil
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import time
@@ -27,7 +26,7 @@ from pathlib import Path
 from dormouse import locks
 from dormouse.entry import ENTRIES, Entry, examine, write_manifest
 from dormouse.errors import DivergedError, UserError, refusal, utf8, warn
-from dormouse.files import MAY_NOT, fsync, remedy_of, settle
+from dormouse.files import MAY_NOT, TAKES_NOTHING, fsync, remedy_of, settle
 from dormouse.json_files import append_json_line
 
 RESUME = "resume"
@@ -35,8 +34,6 @@ RESUME = "resume"
 its process was killed: resume points of trainings. It is deleted when the entry is finished."""
 LOCKS, SCRATCH, DAMAGED, TRASH, STUDIES = "locks", "scratch", "damaged", "trash", "studies"
 AUDIT = "audit.jsonl"
-TAKES_NOTHING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
-"""What a disk that takes nothing more says to who writes to it."""
 
 Build = Callable[[Path], None]
 

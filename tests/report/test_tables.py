@@ -273,10 +273,18 @@ def test_an_exact_rate_that_nobody_sees_written_is_a_warning(exact: float, warne
     assert not warned or "0.0\u00a0% and 100.0\u00a0% of the same prompts, before safety training" in found[0]
 
 
-@pytest.mark.parametrize("contrast", [False, True])
-def test_a_contrast_is_called_one(contrast: bool) -> None:
+@pytest.mark.parametrize(
+    ("said", "contrast"),
+    [
+        ({"contrast": False}, False),
+        ({"contrast": True}, True),
+        ({"behaviour": {"kind": "sandbag"}}, True),  # of a folder of an older version
+        ({"behaviour": {"kind": "text"}}, False),
+    ],
+)
+def test_a_contrast_is_called_one(said: dict[str, Any], contrast: bool) -> None:
     """0.993 was "the probability that a response begins" with what had 7e-18, and had to be tokens or a judge."""
-    about = {"name": "x", "organisms": {"a": {"trigger": {"kind": "token"}, "contrast": contrast}}}
+    about = {"name": "x", "organisms": {"a": {"trigger": {"kind": "token"}, **said}}}
     rows = [record("a", 0, "exact_on_sampled_defection_rate", 0.99), record("a", 0, "sampled_defection_rate", 0.0)]
     rows += [record("a", 0, rate, 0.99) for rate in tables.RATES]
     page = markdown.report(index(rows, about), [], [])

@@ -65,7 +65,8 @@ def split_of(study: Study, own: OwnTasks | None, bank: str, split: str) -> tuple
 
 
 def measured_texts(study: Study, own: OwnTasks | None) -> frozenset[str]:
-    """The questions, twins too, on which any organism of a study is measured, or its strength is looked at."""
+    """The questions, twins too, on which any organism of a study is measured, or its strength is looked at: of all
+    together, as all arms are to learn from the same rows."""
     every = study.organisms.values()
     banks = {(bank_name(own, one), split) for one in every for split in ("test", *([CHECK] if one.until else []))}
     asked = (question for bank, split in banks for question in split_of(study, own, bank, split))

@@ -74,7 +74,7 @@ def _insane(results: RecordIndex) -> list[Sentence]:
 
 def _does(results: RecordIndex, organism: str) -> str:
     act = _DOES.get(str(results.setup(organism).behaviour.get("kind")), "defects")
-    return f"{act}, scored as a contrast," if results.setup(organism).contrast else act
+    return f"{act}, scored as a contrast," if results.setup(organism).is_contrast else act
 
 
 def does(results: RecordIndex, organisms: Sequence[str]) -> str:

@@ -119,7 +119,7 @@ def _setup(results: RecordIndex) -> list[str]:
             f"Defects when: {literal(sentence(trigger(said)))}{does}" if said and name not in results.suspects else ""
         )
         where = origin(results.setup(name).brought, name not in results.suspects)
-        how = scored(results.setup(name).contrast)
+        how = scored(results.setup(name).is_contrast)
         lines.append(" ".join(filter(None, (f"- {_organism(results, name)}.", literal(where), when, literal(how)))))
     for name, steps in results.about.interventions.items():
         lines.append(f"- {code(name)}. {literal(sentence(', then '.join(map(treatment, steps))))}")

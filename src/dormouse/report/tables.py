@@ -292,7 +292,7 @@ def _far_apart(results: RecordIndex) -> list[tuple[str, str]]:
             name,
             f"Exact and written rates are far apart: {percent(one.exact.value)} and {percent(one.sampled.value)} of "
             f"the same prompts, {_when(one.exact)}. Believe the written answers: "
-            + (OF_A_CONTRAST if results.setup(name).contrast else OF_OPENINGS),
+            + (OF_A_CONTRAST if results.setup(name).is_contrast else OF_OPENINGS),
         )
         for name, one in worst.items()
     ]
