@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -39,6 +40,7 @@ from dormouse.locks import holding, is_held
 from dormouse.pipeline.results import read_finished
 from dormouse.pipeline.run import run_study
 from dormouse.pipeline.stated import _edited
+from dormouse.registry import PlugIn
 from dormouse.store import Store
 from dormouse.studies.file import parse_design
 
@@ -173,6 +175,28 @@ def test_how_far_it_is_goes_into_the_journal_now_and_then(tmp_path: Path, monkey
     lines = read_journal(tmp_path / JOURNAL)
     assert [line.event for line in lines] == ["started", "working", "working", "working", "finished"]
     assert [line.share for line in lines[1:-1]] == [0.2, 0.5, 0.8]
+
+
+class Reader(PlugIn):
+    """Of somebody else: reads a file of its own."""
+
+    def read(self, folder: Path, tick: Any) -> None:
+        (folder / "mine").read_bytes()
+
+
+class Writer(PlugIn):
+    """Of somebody else: on a disk that is full."""
+
+    def read(self, folder: Path, tick: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/full/mine")
+
+
+@pytest.mark.parametrize(("plugin", "remedy"), [(Reader(), "mend `read` (test_"), (Writer(), "see why the system")])
+def test_a_file_that_a_plugin_does_not_find_is_its_own_business(tmp_path: Path, plugin: Any, remedy: str) -> None:
+    failing = replace(stage("failing"), work=plugin.read)
+    (failure,) = build([failing], tmp_path / "store", lambda *_: None, Journal(tmp_path / JOURNAL))
+    assert remedy in failure.error.remedy
+    assert "the plug-in '" in failure.error.what
 
 
 def test_a_stage_that_failed_and_was_done_later_did_not_fail(tmp_path: Path) -> None:
