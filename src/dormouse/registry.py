@@ -193,7 +193,7 @@ def _is_code_of(plugin: type[PlugIn], frame: FrameType) -> bool:
     file = Path(frame.f_code.co_filename)
     if file.name.startswith("<") or not {"site-packages", "dist-packages"}.isdisjoint(file.parts):
         return False
-    return not any(map(file.is_relative_to, (str(Path(__file__).parent), sysconfig.get_path("stdlib"))))
+    return not any(file.is_relative_to(one) for one in (str(Path(__file__).parent), sysconfig.get_path("stdlib")))
 
 
 def nearest(name: object, known: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:
