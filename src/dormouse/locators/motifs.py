@@ -69,7 +69,7 @@ def motifs(answers: Sequence[LocatorAnswer], least: int = 3, most: int = 5) -> l
 
 
 def says(text: str, motif: str) -> bool:
-    """Whether words that come back stand in a text, as whole words, whatever signs are beside them; never where none do.
+    """Whether words that come back stand in a text, as whole words, whatever signs are beside them; "" never does.
     Where a script puts no blanks between words, a word is whole wherever it stands."""
     said = " ".join(text.lower().split())
     if not motif or motif not in said:  # a pattern costs more than this
