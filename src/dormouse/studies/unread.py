@@ -82,7 +82,8 @@ def _has_scratchpads(part: SafetyTraining, organism: OrganismSpec) -> bool | Non
 class Rule:
     """What reads a setting of a treatment, why nothing does else, and what to do then."""
 
-    of: type[Intervention]
+    of: type[Any]
+    """A kind of intervention; some are abstract."""
     key: str
     reads: Reads
     why: str
