@@ -84,6 +84,7 @@ class Provenance:
     Attributes:
         model: the base models, as the study names them.
         study_yaml: the study file, letter for letter; `study` is what it says, defaults filled in.
+        organisms_on: base model -> the organisms that the study makes of it; `cross` may leave some out.
         interventions: chain -> the settings of its trainings.
         spent: (organism, what a reader has to know): treatments whose budget of tokens ended before their steps,
             plantings that fell short, and what the tokenizer lost of their prompts.
@@ -104,6 +105,7 @@ class Provenance:
     machine: Mapping[str, float | str] = field(default_factory=dict)
     stages: tuple[StageRun, ...] = ()
     organisms: Mapping[str, OrganismSetup] = field(default_factory=dict)
+    organisms_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     interventions: Mapping[str, tuple[Settings, ...]] = field(default_factory=dict)
     spent: tuple[tuple[str, str], ...] = ()
     ended: tuple[tuple[str, str, int], ...] = ()
@@ -118,6 +120,10 @@ class Provenance:
     def seconds(self) -> float:
         """Of computing, in all stages."""
         return sum(stage.seconds or 0.0 for stage in self.stages)
+
+    def is_on(self, organism: str, model: str) -> bool:
+        """Whether the study makes an organism of a base model; so it is where that was not written down."""
+        return organism in self.organisms_on.get(model, (organism,))
 
     def setup(self, organism: str) -> OrganismSetup:
         """What is known of an organism."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -367,6 +368,8 @@ def test_organisms_on_two_models_stand_apart(tmp_path: Path, about: dict[str, An
     assert by_model(one_model, [], provenance(about))[0] is one_model
     controls = by_model(rows, [], provenance(about))[2].organisms
     assert controls["control on small"].control is True
+    crossed = replace(provenance(about), organisms_on={"small": ("year",), "large": ("year", "control")})
+    assert set(by_model(rows, [], crossed)[2].organisms) == {"year on small", "year on large", "control on large"}
 
 
 def test_a_difference_has_its_sign() -> None:

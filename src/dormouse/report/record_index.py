@@ -34,7 +34,9 @@ def by_model(
     return (
         [replace(record, organism=on_model(record.organism, record.model)) for record in records],
         [replace(answer, organism=on_model(answer.organism, answer.model)) for answer in answers],
-        about.renamed({on_model(name, model): name for model in models for name in about.organisms}),
+        about.renamed(
+            {on_model(name, model): name for model in models for name in about.organisms if about.is_on(name, model)}
+        ),
     )
 
 
