@@ -240,7 +240,9 @@ def test_the_results_that_were_published_are_read_as_they_stand(path: Path) -> N
     said = json.loads(path.read_text(encoding="utf-8"))
     found = read(said)
     again = plain(found)
-    for first, after in zip(said["answers"], again["answers"], strict=True):
+    older = said.get("version") != 7
+    assert older or again == said
+    for first, after in zip(said["answers"], again["answers"], strict=True) if older else ():
         assert [point.pop("open_ends") for point in after["curve"]] == [[]] * len(after["curve"])
         if "seeds_needed" not in first:  # version 5
             assert {key: after[key] for key in first} == first
@@ -255,7 +257,7 @@ def test_the_results_that_were_published_are_read_as_they_stand(path: Path) -> N
     assert read(plain(found)) == found
     shown = answered({VERDICTS: said})
     assert [one.verdict for one in shown] == [one["verdict"] for one in said["answers"]]
-    assert stated({VERDICTS: said}).startswith("Stated before 2026-11-2")
+    assert stated({VERDICTS: said}).startswith("Stated before 2026-11-")
 
 
 def test_version_4_said_nothing_of_open_ends_nor_what_matched_sides_are_called(verdicts: Verdicts) -> None:
