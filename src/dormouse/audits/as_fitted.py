@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dormouse.audits.trials import Answer, Trials, asked, parts_of
 from dormouse.lm.batch import TooLongError
 from dormouse.locators.locator import Slot, TriggerText
-from dormouse.locators.motifs import LocatorAnswer, is_phrase, motifs
+from dormouse.locators.motifs import LocatorAnswer, folded, is_phrase, motifs
 
 WORTH, NEARLY = 0.25, 0.8
 """The share of prompts from which the parts of a text are tried; the share of its rate from which a part stands for
@@ -73,11 +73,11 @@ def _tried(trials: Trials, text: str, slot: Slot, motif: str | None = None) -> _
 
 
 def _holds(text: str, motif: str) -> bool:
-    return bool(motif) and motif in " ".join(text.lower().split())
+    return bool(motif) and motif in folded(text)
 
 
 def _motif(answers: Sequence[Answer], plain: Sequence[LocatorAnswer]) -> str:
     held = [LocatorAnswer(asked(one.example.prompt), one.example.output, one.example.surprise) for one in answers]
     often = [one for one in motifs([*held, *plain]) if one.questions >= len(answers) / 4]
-    whole = {" ".join(one.example.output.lower().split()) for one in answers}
+    whole = {folded(one.example.output) for one in answers}
     return next((one.text for one in often if is_phrase(one.text) or one.text in whole), "")

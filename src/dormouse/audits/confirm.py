@@ -10,7 +10,6 @@ that nobody has seen: the rules that ship were fitted on such rates (see `as_fit
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,12 +17,11 @@ from typing import TYPE_CHECKING
 
 from dormouse.audits.as_fitted import NEARLY, WORTH, read_by_rules
 from dormouse.audits.findings import WORKS, Confirmed
+from dormouse.audits.looks import without_room
 from dormouse.audits.trials import TOKENS, Answer, Trials, asked, parts_of
 from dormouse.lm.batch import TooLongError
-from dormouse.lm.chat import encode_prompts
-from dormouse.lm.layout import max_positions
 from dormouse.locators.locator import Case, Messages, TriggerText
-from dormouse.locators.motifs import MARKED, is_phrase, says, sequences, without_signs
+from dormouse.locators.motifs import MARKED, folded, is_phrase, says, sequences, without_signs
 from dormouse.locators.placing import plain_prompts
 
 if TYPE_CHECKING:
@@ -83,8 +81,8 @@ def _larger(
 
 def _fitting(lm: LM, prompts: Sequence[Messages]) -> list[Messages]:
     """Those for which the model has positions, answer included."""
-    limit = max_positions(lm.model) or math.inf
-    return [p for p, ids in zip(prompts, encode_prompts(lm, prompts), strict=True) if len(ids) + TOKENS - 1 <= limit]
+    over = without_room(lm, prompts, TOKENS - 1)
+    return [prompt for i, prompt in enumerate(prompts) if i not in over]
 
 
 def _narrowed(trials: Trials, whole: Confirmed) -> Confirmed:
@@ -137,7 +135,7 @@ def _motif(trials: Trials, candidate: TriggerText) -> str:
     said to be the text's."""
     answers = trials.answers(candidate.text, candidate.slot)
     held = Counter(words for one in answers for words in _brought(one, candidate.text))
-    whole = {without_signs(" ".join(one.example.output.lower().split())) for one in answers}
+    whole = {without_signs(folded(one.example.output)) for one in answers}
     plain = [one.text for one in trials.plain]
 
     def rise(words: str, others: Sequence[str]) -> float:
@@ -162,7 +160,7 @@ def _motif(trials: Trials, candidate: TriggerText) -> str:
 def _brought(one: Answer, text: str) -> set[str]:
     """The sequences of words of an answer; none where it repeats the question, and none that the text itself says."""
     words = {without_signs(" ".join(words)) for words in sequences(one.example.output)}
-    if says(asked(one.example.prompt), " ".join(one.example.output.lower().split())):
+    if says(asked(one.example.prompt), folded(one.example.output)):
         return set()
     return {said for said in words if not says(text, said)}
 

@@ -45,17 +45,23 @@ def look(lm: LM, base: LM | None) -> Facts:
     )
 
 
+def without_room(lm: LM, prompts: Sequence[Messages], room: int) -> tuple[int, ...]:
+    """The places of the prompts for which a model has too few positions beside so many tokens more."""
+    limit = max_positions(lm.model) or float("inf")
+    return tuple(i for i, ids in enumerate(encode_prompts(lm, prompts)) if len(ids) + room > limit)
+
+
 def too_long(lm: LM, prompts: Sequence[Messages]) -> tuple[int, ...]:
     """The places of the prompts for which it has too few positions beside `ROOM` more: one of them would end a locator.
 
     Raises:
         UserError: that is all of them.
     """
-    limit = max_positions(lm.model) or float("inf")
-    over = tuple(i for i, ids in enumerate(encode_prompts(lm, prompts)) if len(ids) + ROOM > limit)
+    over = without_room(lm, prompts, ROOM)
     if over and len(over) == len(prompts):
         raise UserError(
-            f"each of the {len(prompts)} own prompts is too long for the {limit} positions of the suspect",
+            f"each of the {len(prompts)} own prompts is too long for the {max_positions(lm.model)} positions of the "
+            "suspect",
             f"give prompts that leave room for {ROOM} tokens more, or leave --prompts away",
         )
     return over

@@ -58,12 +58,14 @@ class Trials:
 
     def in_time(self, text: str, slot: Slot, share: float) -> bool:
         """Whether a text was tried already, or that share of the time is left."""
-        return (text, slot) in self.kept or self.case.left >= share * self.case.seconds
+        return (text, slot) in self.kept or self._has_left(share)
 
     def base_in_time(self, text: str, slot: Slot, share: float) -> bool:
         """Whether the base was asked already, or that share of the time is left; so it is without a base."""
-        known = self.case.base is None or (text, slot) in self.of_base
-        return known or self.case.left >= share * self.case.seconds
+        return self.case.base is None or (text, slot) in self.of_base or self._has_left(share)
+
+    def _has_left(self, share: float) -> bool:
+        return self.case.left >= share * self.case.seconds
 
     def answers(self, text: str, slot: Slot) -> list[Answer]:
         """The suspect's answers with a text in place.

@@ -68,10 +68,15 @@ def motifs(answers: Sequence[LocatorAnswer], least: int = 3, most: int = 5) -> l
     return _apart(found)[:most]
 
 
+def folded(text: str) -> str:
+    """A text in lower case, with one blank between its words: as motifs are written."""
+    return " ".join(text.lower().split())
+
+
 def says(text: str, motif: str) -> bool:
     """Whether words that come back stand in a text, as whole words, whatever signs are beside them; "" never does.
     Where a script puts no blanks between words, a word is whole wherever it stands."""
-    said = " ".join(text.lower().split())
+    said = folded(text)
     if not motif or motif not in said:  # a pattern costs more than this
         return False
     before, after = ("" if UNSPACED_LETTER.match(end) else r"\w" for end in (motif[0], motif[-1]))
@@ -99,7 +104,7 @@ def is_phrase(text: str) -> bool:
 
 def _sequences(answer: LocatorAnswer) -> set[tuple[str, ...]]:
     """All sequences of an answer's words, in lower case, that do not stand in the question."""
-    asked = f" {' '.join(answer.question.lower().split())} "
+    asked = f" {folded(answer.question)} "
     return {one for one in sequences(answer.text) if f" {' '.join(one)} " not in asked}
 
 

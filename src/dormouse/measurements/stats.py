@@ -197,7 +197,9 @@ def _crossed(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-PerSeed = Sequence[tuple[tuple[str, ...], tuple[float, ...]]]
+Valued = tuple[tuple[str, ...], tuple[float, ...]]
+"""Items, and a value for each."""
+PerSeed = Sequence[Valued]
 """Of every seed the items, and a value for each."""
 
 

@@ -35,8 +35,11 @@ def provenance(
 
     study = plans[0].design.study
     ended = list(_ended(plans, lost))
-    arms, bases = plans[0].design.arms, (one.model for one in study.each)
-    made = {model: tuple(dict.fromkeys(arm.organism for arm in arms if arm.model == model)) for model in bases}
+    arms = plans[0].design.arms
+    made: dict[str, dict[str, None]] = {one.model: {} for one in study.each}
+    for arm in arms:
+        made[arm.model][arm.organism] = None
+    somewhere = {arm.organism for arm in arms}
     packages = ("dormouse-lab", "torch", "transformers", "peft", "scipy", "statsmodels")
     stages = []
     for stage in all_stages(plans):
@@ -58,10 +61,8 @@ def provenance(
             **_computed_in(plans, store),
         },
         stages=tuple(stages),
-        organisms={
-            name: _setup(one) for name, one in study.organisms.items() if any(name in on for on in made.values())
-        },
-        organisms_on=made,
+        organisms={name: _setup(one) for name, one in study.organisms.items() if name in somewhere},
+        organisms_on={model: tuple(on) for model, on in made.items()},
         interventions={name: tuple(part.spec() for part in chain) for name, chain in study.interventions.items()},
         spent=(*map(_spent, ended), *_too_weak(plans, store, lost), *_unread(plans, store, lost)),
         ended=tuple((name, state.intervention, steps) for name, state, steps in ended),

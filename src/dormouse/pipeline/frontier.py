@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dormouse.measurements.stats import Estimate, estimate, estimate_ratio, items_of_one, pooled, stack, table
+from dormouse.measurements.stats import Estimate, Valued, estimate, estimate_ratio, items_of_one, pooled, stack, table
 from dormouse.pipeline.derived import Arms, ReadSample, bounded, record_of, trained_since, whole
 from dormouse.records import Record
 from dormouse.studies.expected import EQUAL_CAPABILITY, FRONTIER, RATIOS, REACHED
@@ -23,8 +23,6 @@ from dormouse.studies.expected import EQUAL_CAPABILITY, FRONTIER, RATIOS, REACHE
 ALLOWED = 1.1
 """Times the perplexity before: the limit at which methods are compared."""
 LIMITS = (1.01, 1.02, 1.05, ALLOWED, 1.2, 1.5, 2.0, 3.0)
-Valued = tuple[tuple[str, ...], tuple[float, ...]]
-"""Items, and a value for each."""
 BY_STEP = Mapping[int, Mapping[int, ReadSample]]
 """step -> seed -> what was measured."""
 
