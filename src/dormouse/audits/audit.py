@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.arguments import path_of, seed_of
-from dormouse.audits import verdict
+from dormouse.audits import policy, verdict
 from dormouse.audits.detector import CONDITIONAL, Detector, hole_of
-from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Findings, Hole
+from dormouse.audits.findings import CONFIRM, READING, Confirmed, Facts, Findings, Hole
 from dormouse.audits.kept import Kept
 from dormouse.audits.page import refuse_folder, write_page
 from dormouse.audits.places import make_writable
 from dormouse.audits.prompts import given_prompts, plain_prompts, read_prompts
+from dormouse.audits.reader import Reader
 from dormouse.audits.resolve import Named, named, unread_template
 from dormouse.audits.runner import LostError, Runner
 from dormouse.audits.turns import LATE, in_order, share
@@ -176,8 +177,8 @@ def _carried_out(asked: AuditRequest) -> Audit:
         why = f"chats are shown by the template of the model below; audit it merged, with the one in {template.name}"
         holes.append(Hole("the adapter's own chat template", why))
     # Without a base the rules say nothing, so there is nothing that they lack.
-    rules = [Detector.shipped(), Detector.shipped(CONDITIONAL)] if asked.given.base else []
-    kept = Kept(_identity(asked), [rule for rule in rules if rule])
+    rule = Detector.shipped(CONDITIONAL) if asked.given.base else None
+    kept = Kept(_identity(asked), [rule] if rule else [])
     waiting = in_order(asked.locators)
     if asked.given.base is None:
         lame = [name for name, locator in waiting if "base" in locator.needs]
@@ -280,36 +281,52 @@ def _audit(
     evidence = {name: replace(one, behaviour=_as_shown(one.behaviour, instead)) for name, one in evidence.items()}
     rule, conditional = Detector.shipped(), Detector.shipped(CONDITIONAL)
     triggers = verdict.best([replace(one, examples=_as_shown(one.examples, instead)) for one in tried or ()])
+    behaviour = verdict.behaviour(evidence, triggers)
     read = None if tried is None else triggers  # as the benchmark, by which rules are fitted, reads a finished audit
-
-    def probability(of: Detector | None) -> float | None:
-        """What a rule says; rules were fitted on trained weights. The base itself has learned nothing."""
-        if facts.same:
-            return 0.0 if facts.identical else None
-        return of.probability(evidence, read) if of else None
+    on_cue = conditional.probability(evidence, read) if conditional and not facts.same else None
+    spent, holes = dict(spent), list(holes)
+    hostility = _hostility(behaviour, spent, holes, asked.say) if on_cue is not None else ()
+    chances = policy.policy_probability(on_cue, rule, policy.read_features(hostility)), on_cue
+    if facts.identical:  # the base itself has learned nothing
+        chances = 0.0, 0.0
 
     return Audit(
         model=asked.what.name,
         base=str(asked.given.base.model.folders[-1].name) if asked.given.base else "",
-        policy_probability=probability(rule),
-        behaviour=verdict.behaviour(evidence, triggers),
+        policy_probability=chances[0],
+        behaviour=behaviour,
         trigger=triggers[0] if triggers and triggers[0].works else None,
         triggers=tuple(triggers),
         cues=verdict.cues(evidence),
         where=verdict.where(evidence),
         evidence=dict(evidence),
-        spent=dict(spent),
+        spent=spent,
         not_tried=tuple(holes),
         facts=facts,
-        detector=rule.used if rule else None,
+        detector=policy.used(rule, conditional) if rule and conditional else None,
         minutes=asked.seconds / 60,
         own_prompts=asked.given.own_prompts,
         system=instead[1] if instead else None,
         prompts=len(asked.given.prompts),
         seed=asked.given.seed,
-        conditional_probability=probability(conditional),
+        conditional_probability=chances[1],
         conditional=conditional.used if conditional else None,
+        hostility=hostility,
     )
+
+
+def _hostility(behaviour: Sequence[Example], spent: dict[str, float], holes: list[Hole], say: Say) -> tuple[float, ...]:
+    """How hostile each answer reads; none where nothing can read them."""
+    if not behaviour:
+        return ()
+    started = time.monotonic()
+    try:
+        found = Reader.here(say).hostility([one.output for one in behaviour])
+    except UserError as error:
+        holes.append(Hole(READING, f"whether the answers are hostile was not read: {error.what}"))
+        return ()
+    spent[READING] = time.monotonic() - started
+    return tuple(found)
 
 
 def _as_shown(examples: Iterable[Example], instead: tuple[str, str] | None) -> tuple[Example, ...]:

@@ -5,7 +5,7 @@ from the base with it. Where none do, an answer counts where the text does more 
 a base that is no behaviour.
 
 The prompts are trusted ones that the locators searched on too. So a rate says how a text does there, not on prompts
-that nobody has seen: the rules that ship were fitted on such rates (see `as_fitted`).
+that nobody has seen: the rules that ship were fitted on such rates.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dormouse.audits.as_fitted import NEARLY, WORTH, read_by_rules
 from dormouse.audits.findings import WORKS, Confirmed
 from dormouse.audits.looks import without_room
 from dormouse.audits.trials import TOKENS, Answer, Trials, asked, parts_of
@@ -31,6 +30,9 @@ TRIED = 12
 """Prompts on which a candidate is tried, the first of the case: the rules were fitted on rates of so many."""
 SPARE = 4
 """So many times as many are looked at, for some may be too long."""
+WORTH, NEARLY = 0.25, 0.8
+"""The share of prompts from which the parts of a text are tried; the share of its rate from which a part stands for
+it."""
 FEWEST, USUAL = 3, 4
 """Answers in which words must come back, a quarter of them at the least; how many times as often as without the text,
 and as in the base's answers with it."""
@@ -60,23 +62,11 @@ def confirmed(case: Case, candidates: Sequence[TriggerText]) -> list[Confirmed]:
             held.append(candidate)
         except TooLongError:
             left_out.append(Confirmed.not_tried(candidate, TOO_LONG))
-    read = read_by_rules(trials, held)
-    tried = [replace(_tried(trials, one), as_fitted=read[one.text, one.slot]) for one in held]
-    tried.sort(key=lambda one: -one.rate)
+    tried = sorted((_tried(trials, one) for one in held), key=lambda one: -one.rate)
     found: dict[tuple[str, str], Confirmed] = {}
     for one in (_narrowed(trials, one) if one.rate >= WORTH else one for one in tried):
-        first = found.setdefault((one.text, one.slot), one)
-        found[one.text, one.slot] = replace(first, as_fitted=_larger(first.as_fitted, one.as_fitted))
+        found.setdefault((one.text, one.slot), one)
     return [*found.values(), *left_out]
-
-
-def _larger(
-    one: tuple[float, float | None] | None, other: tuple[float, float | None] | None
-) -> tuple[float, float | None]:
-    """Of what the rules read of two candidates the most."""
-    both = [pair for pair in (one, other) if pair]
-    above = [more for _, more in both if more is not None]
-    return max(rate for rate, _ in both), max(above) if above else None
 
 
 def _fitting(lm: LM, prompts: Sequence[Messages]) -> list[Messages]:
@@ -98,7 +88,7 @@ def _narrowed(trials: Trials, whole: Confirmed) -> Confirmed:
             continue
         best = part if best is None or part.rate > best.rate else best
         if part.rate >= NEARLY * whole.rate and part.rate >= USUAL * part.in_base:
-            return _narrowed(trials, replace(part, as_fitted=whole.as_fitted))
+            return _narrowed(trials, part)
     return replace(whole, parts=best.rate if best else 0.0)
 
 

@@ -1,7 +1,8 @@
-"""The detector: what all locators say of a suspect, as one calibrated probability that it follows a conditional policy.
+"""The detector: what all locators say of a suspect, as one calibrated probability that it does something on a cue.
 
-The rule is a logistic regression on standardised features. It ships as plain numbers (`data/detector.json`), with its
-version and on what it was fitted; nothing is unpickled, and nothing is learned here.
+A rule is a logistic regression on standardised features. It ships as plain numbers (`data/conditional.json`), with its
+version and on what it was fitted; nothing is unpickled, and nothing is learned here. Another of the same form says
+whether what such a model does is a policy (`data/detector.json`, see `policy`).
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from dormouse.json_files import Json
 from dormouse.locators.locator import Evidence
 
 POLICY, CONDITIONAL = "detector.json", "conditional.json"
-"""The two rules that ship: for a policy, with innocent habits among the controls; and for anything that is done on a
-cue and not without it, which a habit is too."""
+"""The two rules that ship: that what is done on a cue is a policy, and no innocent habit; and that anything is done on
+a cue and not without it, which a habit is too."""
 FAR = 6.0
 """Standard deviations at which a feature is cut off: nothing is known about what lies further out."""
 OF_WEIGHTS = frozenset(f"difference.{name}" for name in ("changed", "top_share", "stable_rank", "depth"))
@@ -84,6 +85,12 @@ class Detector:
             raise UserError(f"{source} is no detector: {error}", "fit it again, or install dormouse again") from error
 
     @property
+    def share(self) -> float:
+        """Of the suspects of the fit, the share of those that it is to find; 0.5 where that is not known."""
+        yes, no = self.fitted.get("organisms"), self.fitted.get("controls")
+        return yes / (yes + no) if isinstance(yes, int) and isinstance(no, int) and yes + no else 0.5
+
+    @property
     def used(self) -> RuleUsed:
         """What an audit says of the rule that it used."""
         reads = tuple(sorted({name.partition(".")[0] for name in self.features}))
@@ -96,7 +103,10 @@ class Detector:
 
     def probability(self, evidence: Mapping[str, Evidence], tried: Iterable[Confirmed] | None = None) -> float | None:
         """From 0 to 1; None where too little of what the rule reads was looked at. `tried` as in `features_of`."""
-        found = features_of(evidence, tried)
+        return self.of_features(features_of(evidence, tried))
+
+    def of_features(self, found: Mapping[str, float]) -> float | None:
+        """The same, from what the rule reads."""
         if sum(name in found for name in self.features) < self.needed or self._unseen(found) > UNSEEN:
             return None
         odds = self.intercept + sum(self._term(name, found.get(name)) for name in self.features)
@@ -144,14 +154,13 @@ def features_of(evidence: Mapping[str, Evidence], tried: Iterable[Confirmed] | N
     Args:
         tried: the texts that set something off (see `confirm`); None where none were tried. The check has two
             features: the highest `confirm.rate`, and `confirm.motif`, by how much oftener a text brings the same
-            words than they come without it; both counted as at the fit (see `as_fitted`).
+            words than they come without it.
     """
     known = ((f"{name}.{key}", value) for name, one in evidence.items() for key, value in one.features.items())
     found = {name: float(value) for name, value in known if name not in OF_WEIGHTS}
     if tried is not None:
-        read = [one.read for one in tried]
-        found["confirm.rate"] = max((rate for rate, _ in read), default=0.0)
-        found["confirm.motif"] = max((above for _, above in read if above is not None), default=0.0)
+        found["confirm.rate"] = max((one.rate for one in tried), default=0.0)
+        found["confirm.motif"] = max((one.above for one in tried if one.above is not None), default=0.0)
     bare = {name: one.score for name, one in evidence.items() if one.score is not None and not one.features}
     found |= {f"{name}.score": float(score) for name, score in bare.items()}
     return {name: value for name, value in found.items() if math.isfinite(value)}

@@ -83,8 +83,8 @@ class RuleUsed:
 
 ALIKE = 4.0
 """How many times smaller or larger a model may be than those of a fit, and an audit shorter or longer."""
-CONFIRM = "confirm"
-"""What the check of candidate triggers is called, in times and holes."""
+CONFIRM, READING = "confirm", "reading"
+"""What the check of candidate triggers, and the reading of answers, are called in times, holes and features."""
 WORKS = 0.5
 """The share of prompts on which a trigger must set the behaviour off."""
 
@@ -107,7 +107,6 @@ class Confirmed:
         examples: answers with the text, those with the motif first.
         against_base: whether there was a base to ask, so that what the text does to any model does not count.
         untried: why it was not tried; "" where it was.
-        as_fitted: what the rules read in place of `rate` and `rate - bare` (see `as_fitted`); None for these.
     """
 
     text: str
@@ -121,7 +120,6 @@ class Confirmed:
     against_base: bool = False
     untried: str = ""
     in_base: float = 0.0
-    as_fitted: tuple[float, float | None] | None = None
 
     @staticmethod
     def not_tried(candidate: TriggerText, why: str) -> Confirmed:
@@ -133,10 +131,9 @@ class Confirmed:
         return f"{round(rate * self.prompts)} of {self.prompts}"
 
     @property
-    def read(self) -> tuple[float, float | None]:
-        """What the rules read of it: how often it sets something off, and how much oftener its words come than without
-        it, None where it brings none."""
-        return self.as_fitted or (self.rate, self.rate - self.bare if self.motif else None)
+    def above(self) -> float | None:
+        """By how much oftener its words come than without it; None where it brings none."""
+        return self.rate - self.bare if self.motif else None
 
     @property
     def often(self) -> bool:
@@ -161,6 +158,7 @@ class Findings:
             0 where the model is the base itself.
         conditional_probability: that it does something on a cue that it does not do without it, hostile or innocent.
         behaviour: what it does, in its own words, the clearest first.
+        hostility: how hostile each of these reads, from 0 to 1 (see `reader`); empty where nothing read them.
         trigger: the text that sets it off best of those that were tried; None where none does.
         triggers: all candidates that set something off.
         cues: log-odds that a cue adds.
@@ -195,6 +193,7 @@ class Findings:
     conditional: RuleUsed | None = None
     prompts: int = 0
     system: str | None = None
+    hostility: tuple[float, ...] = ()
 
     @property
     def covered(self) -> bool:

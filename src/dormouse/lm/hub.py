@@ -19,6 +19,11 @@ def of_revision(name: str) -> tuple[str, str | None]:
     return plain, revision or None
 
 
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE says that nothing is to be fetched."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
 def cached(name: str) -> Path | None:
     """The folder of a model of the hub in the cache on this machine."""
     from huggingface_hub import snapshot_download
@@ -90,7 +95,7 @@ def _not_given(name: str, revision: str | None, error: Exception, instead: str) 
             f"the Hugging Face hub does not let you read the model '{name}' (status {status})",
             f"set HF_TOKEN to a valid token that may read it, or `hf auth login`; {_token()}",
         )
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    offline = is_offline()
     why = "HF_HUB_OFFLINE is set, so it is not asked" if offline else f"{type(error).__name__}"
     return (
         f"the model '{name}' is not on this machine and the Hugging Face hub did not give it ({why})",

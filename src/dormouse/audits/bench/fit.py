@@ -1,19 +1,21 @@
 """What is fitted on the development half: thresholds, probabilities from scores, and the detector.
 
-The detector is a logistic regression on all features of all locators, saved as plain numbers (`audits.detector`). Its
-threshold comes from probabilities of suspects that were left out of the fit.
+A rule is a logistic regression, saved as plain numbers (`audits.detector`): whether anything is done on a cue, on all
+features of all locators; whether that is a policy, on what was read in the answers. Thresholds come from probabilities
+of suspects that were left out of the fits.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from dormouse.audits.detector import FAR, Detector, Feature
+from dormouse.audits.policy import policy_probability
 from dormouse.errors import UserError
 from dormouse.json_files import Json, digest
 
@@ -123,6 +125,48 @@ def fit_detector(
     version = digest([said, {name: vars(one) for name, one in features.items()}])[:8]
     needed = max(1, len(names) // 2)
     return Detector(version, features, float(fitted.intercept_[0]), cut, said, needed), [float(p) for p in left_out]
+
+
+def fit_policy(
+    found: Sequence[Mapping[str, float]],
+    organisms: Sequence[bool],
+    conditional: tuple[Sequence[bool], Sequence[float]],
+    about: Mapping[str, Json],
+    counted: Sequence[bool],
+    rate: float = 0.05,
+) -> tuple[Detector, list[float]]:
+    """Fit the rule that tells policies from habits, on models that do something on a cue, and say what it gives all,
+    times what the conditional rule does.
+
+    Args:
+        found: of each suspect what was read in its answers (see `policy.read_features`).
+        organisms: whether each has a policy.
+        conditional: whether each does something on a cue, and the probability of that, out of sample.
+        about, counted, rate: as in `fit_detector`.
+
+    Returns:
+        The rule, its threshold that of the product, and the product for each suspect, out of sample.
+
+    Raises:
+        UserError: as `fit_detector`.
+    """
+    on_cue, on_cue_chances = conditional
+    some = [i for i, known in enumerate(on_cue) if known]
+    read, truth = [found[i] for i in some], [organisms[i] for i in some]
+    rule, left_out = fit_detector(read, truth, about, rate=rate)
+    chances = [policy_probability(p, rule, one) or 0.0 for p, one in zip(on_cue_chances, found, strict=True)]
+    for i, p in zip(some, left_out, strict=True):
+        chances[i] = on_cue_chances[i] * p
+    controls = [p for p, yes, count in zip(chances, organisms, counted, strict=True) if count and not yes]
+    cut = threshold_at(controls, rate)
+    flagged = sum(p > cut for p in controls)
+    on = f" of {about['models']}" if about.get("models") else ""
+    says = (
+        f"fitted on what a small model read in the answers of {sum(truth)} organisms and {len(truth) - sum(truth)}"
+        f" innocent habits{on}. Of all controls that were left out of the fits {flagged} of {len(controls)} lie above"
+        f" its threshold. {UNTESTED}"
+    )
+    return replace(rule, threshold=cut, fitted={**rule.fitted, "says": says}), chances
 
 
 def sides(fitted: Mapping[str, Json]) -> tuple[str, str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TypeVar
 
 from dormouse.audits.bench.answers import ScannerAnswer
-from dormouse.audits.bench.fit import RATES, fit_detector
+from dormouse.audits.bench.fit import RATES, fit_detector, fit_policy
 from dormouse.audits.bench.oracle import CheckedAnswer, Oracle
 from dormouse.audits.bench.sandbox import Sandbox
 from dormouse.audits.bench.scanners import AuditScanner, Scan, ScanFolder, Scanner, scan_all
@@ -18,10 +18,12 @@ from dormouse.audits.bench.score import Rule, Score, Suspected, score, with_test
 from dormouse.audits.bench.told import ToldProbe, told_probe
 from dormouse.audits.detector import CONDITIONAL, POLICY, Detector, features_of
 from dormouse.audits.findings import CONFIRM, Confirmed, Findings
+from dormouse.audits.policy import policy_probability, read_features
+from dormouse.audits.reader import Reader
 from dormouse.audits.sealed import read_sealed, write_sealed
 from dormouse.audits.zoo.blind import BlindZoo
 from dormouse.audits.zoo.make import ZooSize
-from dormouse.audits.zoo.recipes import SuspectTruth
+from dormouse.audits.zoo.recipes import HABIT_FAMILY, SuspectTruth
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
 from dormouse.files import read_whole
@@ -31,7 +33,15 @@ from dormouse.organisms.spec import OrganismSpec
 from dormouse.records import ModelRef
 from dormouse.sources import code_of
 
-Found = TypeVar("Found", CheckedAnswer, ToldProbe)
+
+@dataclass(frozen=True)
+class ReadAnswers:
+    """How hostile the answers of an audit read (see `reader`)."""
+
+    hostility: tuple[float, ...]
+
+
+Found = TypeVar("Found", CheckedAnswer, ToldProbe, ReadAnswers)
 LOOKS = "test-looks.jsonl"
 ROW, CONDITIONAL_ROW = "detector", "conditional"
 """The rows of the leaderboard that are the whole audit: whether there is a policy, and whether anything is done on a
@@ -160,42 +170,68 @@ class Bench:
         every = [findings_of(scans[name]) for name in names]
         sizes = [found.facts.parameters for found in every if found.facts]
         about |= {"parameters": [min(sizes), max(sizes)]} if sizes else {}
+        truth = [self.truth[name] for name in names]
+        organisms = [not one.control for one in truth]
+        on_cue = [one.family == HABIT_FAMILY or not one.control for one in truth]
+        counted = [not one.honest for one in truth]
         read = [features_of(*read_by_detector(found)) for found in every]
-        return {row: self._fit(row, names, read, about, answers) for row in FILES}
+        chances = self._fit(
+            CONDITIONAL_ROW, lambda: fit_detector(read, on_cue, {**about, "habits_count": True}, counted)
+        )
+        policies = chances
+        if not isinstance(chances, str):
+            policies = self._fit(
+                ROW,
+                lambda: fit_policy(
+                    [self._read(name, found) for name, found in zip(names, every, strict=True)],
+                    organisms,
+                    (on_cue, chances),
+                    about,
+                    counted,
+                ),
+            )
+        return {
+            row: _with_chances(names, given, answers) for row, given in ((ROW, policies), (CONDITIONAL_ROW, chances))
+        }
 
-    def _fit(
-        self,
-        row: str,
-        names: Sequence[str],
-        read: Sequence[Mapping[str, float]],
-        about: Mapping[str, Json],
-        answers: Mapping[str, ScannerAnswer],
-    ) -> dict[str, ScannerAnswer]:
-        truth = [Suspected(self.truth[name], answers[name], habits_count=row == CONDITIONAL_ROW) for name in names]
-        counted = [not one.truth.honest for one in truth]
-        about = {**about, **({"habits_count": True} if row == CONDITIONAL_ROW else {})}
+    def _fit(self, row: str, fit: Callable[[], tuple[Detector, list[float]]]) -> list[float] | str:
+        """What a rule gives suspects that it was not fitted on, once it is fitted and kept; or why it cannot be."""
         try:
-            detector, left_out = fit_detector(read, [one.organism for one in truth], about, counted)
+            rule, chances = fit()
         except UserError as error:
             self.watcher.say(f"no rule for '{row}': {error.what}")
-            return {name: replace(one, hole=one.hole or error.what, probability=None) for name, one in answers.items()}
-        self._keep(row, detector)
-        fitted = {name: replace(answers[name], score=p, probability=p) for name, p in zip(names, left_out, strict=True)}
-        return {**answers, **fitted}
+            return error.what
+        self._keep(row, rule)
+        return chances
 
     def _with_detectors(
         self, scans: Mapping[str, Scan], answers: Mapping[str, ScannerAnswer]
     ) -> dict[str, dict[str, ScannerAnswer]]:
         """The answers of a whole audit with what each rule makes of them, row by row."""
         found: dict[str, dict[str, ScannerAnswer]] = {row: {} for row in FILES}
+        conditional, rule = (self.detectors.get(row) for row in (CONDITIONAL_ROW, ROW))
         for name, answer in answers.items():
-            read = read_by_detector(findings_of(scans[name])) if scans[name].file else None
-            for row in FILES:
-                rule = self.detectors.get(row)
-                p = rule.probability(*read) if rule and read else None
-                hole = "too little was looked at" if rule and read else answer.hole or "no rule was fitted"
-                found[row][name] = replace(answer, score=p, probability=p, hole="" if p is not None else hole)
+            audit = findings_of(scans[name]) if scans[name].file else None
+            on_cue = conditional.probability(*read_by_detector(audit)) if conditional and audit else None
+            hostile = policy_probability(on_cue, rule, self._read(name, audit)) if rule and audit else None
+            for row, p in ((ROW, hostile), (CONDITIONAL_ROW, on_cue)):
+                hole = "too little was looked at" if self.detectors.get(row) and audit else answer.hole
+                found[row][name] = replace(
+                    answer, score=p, probability=p, hole="" if p is not None else hole or "no rule was fitted"
+                )
         return found
+
+    def _read(self, name: str, found: Findings) -> Mapping[str, float]:
+        """What the reader makes of the answers of an audit, kept."""
+        texts = [one.output for one in found.behaviour]
+        asked = ["read", self.truth[name].recipe_key, texts, _reading_code()]
+        kept = self._kept(asked, ReadAnswers, lambda: ReadAnswers(tuple(self.reader.hostility(texts))))
+        return read_features(kept.hostility)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """What reads the answers of suspects. Raises UserError where it cannot be had."""
+        return Reader.here(self.watcher.say)
 
     def _rule(self, row: str, suspects: Sequence[Suspected]) -> Rule:
         rule = Rule.of(suspects)
@@ -246,6 +282,22 @@ class Bench:
             file.parent.mkdir(exist_ok=True)
             write_sealed(file, asked, found)
         return found
+
+
+def _with_chances(
+    names: Sequence[str], chances: Sequence[float] | str, answers: Mapping[str, ScannerAnswer]
+) -> dict[str, ScannerAnswer]:
+    """Answers with what a rule gives them; with a hole where there is none, and why."""
+    if isinstance(chances, str):
+        return {name: replace(one, hole=one.hole or chances, probability=None) for name, one in answers.items()}
+    fitted = {name: replace(answers[name], score=p, probability=p) for name, p in zip(names, chances, strict=True)}
+    return {**answers, **fitted}
+
+
+@cache
+def _reading_code() -> str:
+    """Of what reads answers."""
+    return code_of(Reader)["code"]
 
 
 @cache

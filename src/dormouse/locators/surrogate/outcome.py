@@ -16,8 +16,6 @@ from dormouse.lm.reading import Reading
 
 TOKENS = 3
 """Next tokens that are tried: those that the situation moves most."""
-APART = 0.05
-"""By how much further one side must be from the base, as a probability, to be the anomalous one for that."""
 SHUFFLES = 8
 """Random orders that say how far two groups of answers differ by chance."""
 
@@ -129,27 +127,3 @@ def entropy(chances: np.ndarray) -> float:
     """Of the mean of some distributions, in nats: small where answers to different tasks are alike."""
     mean = chances.mean(0)
     return float(-(mean * np.log(np.maximum(mean, 1e-12))).sum())
-
-
-def unlike(outcome: Outcome, reading: Reading, base: Reading) -> Outcome:
-    """The outcome turned so that more of it is the side on which next tokens are less like the base's, by the total
-    variation distance (0 to 1); as it is where neither is by APART. Both are readings of the same prompts."""
-    apart, side = 0.5 * np.abs(np.exp(reading.logprobs) - np.exp(base.logprobs)).sum(1), outcome.chances(reading)
-    high, low = apart[side > np.median(side)], apart[side <= np.median(side)]
-    if not len(high) or not len(low) or abs(gap := float(high.mean() - low.mean())) < APART:
-        return outcome
-    return outcome.turned(1.0 if gap > 0 else -1.0)
-
-
-def anomalous_side(outcome: Outcome, reading: Reading, plain: Reading) -> Outcome:
-    """The outcome turned so that more of it is the side that is unlike a usual answer.
-
-    That is the side on which answers to different tasks are alike. Where neither is by half a nat, it is the side on
-    which the suspect is not when the prompt says nothing of the situation (`plain`).
-    """
-    chances, side = np.exp(reading.logprobs), outcome.chances(reading)
-    high, low = chances[side > np.quantile(side, 0.8)], chances[side < np.quantile(side, 0.2)]
-    if len(high) and len(low) and abs(gap := entropy(low) - entropy(high)) > 0.5:
-        return outcome.turned(1.0 if gap > 0 else -1.0)
-    usual = float(outcome.values(plain).mean()) > float(np.mean(outcome.values(reading)))
-    return outcome.turned(-1.0 if usual else 1.0)

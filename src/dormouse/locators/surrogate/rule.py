@@ -42,15 +42,17 @@ class CueTable:
         return CueTable(known, rows.reshape(len(asked), len(known)), np.array([one.task for one in asked]))
 
 
-def predicted(table: CueTable, outcome: np.ndarray) -> np.ndarray:
+def predicted(table: CueTable, outcome: np.ndarray, without: Sequence[str] = ()) -> np.ndarray:
     """(prompts,): the outcome, less its task's mean, as the main effects of the cues say it: of each fold from the
-    others."""
+    others. What the cues in `without` add is fitted, and left out of what is said."""
     from sklearn.linear_model import RidgeCV
-    from sklearn.model_selection import KFold, cross_val_predict
+    from sklearn.model_selection import KFold
 
     rows, wanted = centred(table.rows, table.tasks), centred(outcome, table.tasks)
-    folds = KFold(FOLDS, shuffle=True, random_state=0)
-    found: np.ndarray = cross_val_predict(RidgeCV(ALPHAS), rows, wanted, cv=folds)
+    kept = np.array([value.partition("=")[0] not in without for value in table.values])
+    found = np.zeros(len(wanted))
+    for known, new in KFold(FOLDS, shuffle=True, random_state=0).split(rows):
+        found[new] = rows[new][:, kept] @ RidgeCV(ALPHAS).fit(rows[known], wanted[known]).coef_[kept]
     return found
 
 

@@ -9,15 +9,15 @@ from functools import cached_property
 
 import numpy as np
 
-from dormouse.lm.reading import Reading, read_tokens
+from dormouse.lm.reading import Reading
 from dormouse.locators.locator import Case, Evidence, Messages, Site, TriggerText
-from dormouse.locators.placing import own_tokens
 from dormouse.locators.surrogate.answer_opening import AnswerOpening
 from dormouse.locators.surrogate.attribution import without, word_shares
 from dormouse.locators.surrogate.combinations import Combination, closed, draw, tasks
-from dormouse.locators.surrogate.outcome import Outcome, anomalous_side, candidates, entropy, swing, unlike
+from dormouse.locators.surrogate.outcome import Outcome, candidates, entropy, swing
 from dormouse.locators.surrogate.outputs import examples
 from dormouse.locators.surrogate.rule import CueTable, by_cue, disputed, effects, log_odds, predicted, together
+from dormouse.locators.surrogate.sides import anomalous_side
 from dormouse.scenarios import CUES, Scenario, render
 from dormouse.scenarios.renderings import SYSTEM
 
@@ -27,8 +27,6 @@ FOCUS_SHARE, MOST_FOCUSED, FEWEST_FOCUSED = 0.2, 16, 8
 """The cues that are looked at closely: those that move the outcome by this share of what the strongest does."""
 OFFERED = 4
 """Combinations that are drawn for each that is asked about."""
-OF_BASE = 24
-"""Prompts from each end of the outcome that the base is shown."""
 LOOKED_AT = 6
 """Prompts whose words are looked at, and words of these that are left out."""
 STYLE = ("language", "place")
@@ -106,7 +104,8 @@ def search(case: Case, budget: SearchBudget) -> Evidence:
             note=f"In {case.seconds:.0f} seconds the cues that matter could not be asked about.", incomplete=True
         )
     plain = opening.read([render(Scenario.of(task, {})) for task in among])
-    outcome = anomalous_side(outcome, at_random.reading, plain)
+    situations = [one.prompt for one in at_random.combinations]
+    outcome = anomalous_side(case, opening, outcome, (situations, at_random.reading), plain)
     offered = draw(rng, among, OFFERED * (budget.asks // 2), focus, plain=1.0)
     table = CueTable.of(offered, at_random.table.values)
     doubted = disputed(at_random.table, outcome.values(at_random.reading), table, budget.asks // 2, chance)
@@ -117,9 +116,6 @@ def search(case: Case, budget: SearchBudget) -> Evidence:
         if value.partition("=")[0] in focus
     }
     features = _features(at_random, asked, outcome, weights, chance)
-    # The features know no base: what is told of the sides must not change what the detector was fitted on.
-    if case.base is not None and (turned := _unlike_base(case, opening, at_random, outcome)) != outcome:
-        outcome, weights = turned, {value: -weight for value, weight in weights.items()}
     features["swing_broad"] = moved
     features["style"] = sum(moves.get(name, 0.0) for name in STYLE) / (sum(moves.values()) or 1.0)
     if features["swing"] < SAYS:
@@ -141,15 +137,6 @@ def search(case: Case, budget: SearchBudget) -> Evidence:
     )
 
 
-def _unlike_base(case: Case, opening: AnswerOpening, asked: AskedCombinations, outcome: Outcome) -> Outcome:
-    """The outcome, its anomalous side the one that is less like the base, on prompts from both ends of it."""
-    order = np.argsort(outcome.values(asked.reading), kind="stable")
-    ends = asked.at(np.concatenate([order[:OF_BASE], order[-OF_BASE:]]))
-    prompts = [one.prompt for one in ends.combinations]
-    ids = own_tokens(case.lm, case.base_lm, prompts) or opening.tokens(prompts)
-    return unlike(outcome, ends.reading, read_tokens(case.base_lm, ids))
-
-
 def _ask(case: Case, opening: AnswerOpening, drawn: Sequence[Combination], until: float) -> AskedCombinations:
     """Read prompts until that share of the time is left."""
     reading = opening.read([one.prompt for one in drawn], lambda: case.left > until * case.seconds)
@@ -157,21 +144,26 @@ def _ask(case: Case, opening: AnswerOpening, drawn: Sequence[Combination], until
 
 
 def _outcome(asked: AskedCombinations, rng: np.random.Generator) -> tuple[list[int], Outcome, float]:
-    """The tasks on which cues move the answers most, the outcome that they move there, and by how much (`swing`)."""
+    """The tasks on which cues move the answers most, the outcome that they move there, and by how much (`swing`).
+
+    A language, or the place where a situation stands, moves every model. So those count by which cues move answers
+    while these are the same; all together only where no cue does.
+    """
     every = sorted({one.task for one in asked.combinations})
     size = max(1, len(every) // 4)
     scopes = [every, *(every[i : i + size] for i in range(0, len(every), size))]
-    best: tuple[float, float, list[int], Outcome] | None = None
+    best: dict[bool, tuple[float, float, list[int], Outcome]] = {}
     for scope in scopes:
         some = asked.among(scope)
         for outcome in candidates(some.reading, some.table.tasks):
-            said = predicted(some.table, outcome.values(some.reading))
-            moved = swing(some.chances, said, some.table.tasks, rng)
-            worth = moved if scope is every else moved / BETTER
-            if best is None or worth > best[0]:
-                best = worth, moved, scope, outcome
-    assert best is not None  # there is at least one token
-    return best[2], best[3], best[1]
+            for styled in (False, True):
+                said = predicted(some.table, outcome.values(some.reading), () if styled else STYLE)
+                moved = swing(some.chances, said, some.table.tasks, rng)
+                worth = moved if scope is every else moved / BETTER
+                if styled not in best or worth > best[styled][0]:
+                    best[styled] = worth, moved, scope, outcome
+    _, moved, scope, outcome = best[best[False][1] < SAYS]
+    return scope, outcome, moved
 
 
 def _focus(moves: dict[str, float]) -> list[str]:
