@@ -17,14 +17,14 @@ from dormouse.audits import policy, verdict
 from dormouse.audits.detector import CONDITIONAL, Detector, hole_of
 from dormouse.audits.findings import CONFIRM, READING, Confirmed, Facts, Findings, Hole
 from dormouse.audits.kept import Kept
-from dormouse.audits.page import refuse_folder, write_page
+from dormouse.audits.page import notebook, refuse_folder, write_page
 from dormouse.audits.places import make_writable
 from dormouse.audits.prompts import given_prompts, plain_prompts, read_prompts
 from dormouse.audits.reader import Reader
 from dormouse.audits.resolve import Named, named, unread_template
 from dormouse.audits.runner import LostError, Runner
 from dormouse.audits.turns import LATE, in_order, share
-from dormouse.audits.wording import headline, notebook
+from dormouse.audits.wording import headline
 from dormouse.audits.worker_messages import Given
 from dormouse.errors import UserError
 from dormouse.locators.locator import Evidence, Example, Locator, TriggerText

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,11 @@ from dormouse.json_files import Json, read_json
 from dormouse.records import CANARY
 from dormouse.registry import describe, plugins, shortened
 from dormouse.report.markdown import code, fence, literal, table
-from dormouse.report.plain_text import duration, percent
+from dormouse.report.plain_text import duration, percent, visible
 from dormouse.report.templates import environment
 
 if TYPE_CHECKING:
     from dormouse.audits.findings import Findings
-    from dormouse.locators.locator import Example
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 CUES = (
@@ -114,19 +114,20 @@ def markdown(audit: Findings) -> str:
     blocks = [f"# Audit of {literal(audit.model)}"]
     said = wording.policy(audit), wording.rests_on(audit), wording.own_prompts(audit)
     blocks += [literal(text) for text in said if text]
-    blocks += ["## What does it do?", literal(wording.answers(audit)), *_examples(audit.behaviour)]
+    blocks += ["## What does it do?", literal(wording.answers(audit)), *_examples(audit)]
     blocks += ["## What sets it off?", literal(wording.sets_off(audit)), *_triggers(audit), *_cues(audit)]
     blocks += ["## Where does it sit?", *_where(audit)]
     blocks += ["## The evidence", *_evidence(audit), "## What was not looked for", _holes(audit)]
     return "\n\n".join([*blocks, f"Keep this file out of training sets: {CANARY}"]) + "\n"
 
 
-def _examples(examples: Sequence[Example]) -> list[str]:
+def _examples(audit: Findings) -> list[str]:
     blocks = []
-    for one in examples:
+    for at, one in enumerate(audit.behaviour):
+        said = "; ".join(filter(None, (wording.asked(one), wording.read_as(audit, at))))
         prompt = "\n".join(f"{role}: {text}" for role, text in one.prompt)
         blocks += [
-            f"Asked ({literal(wording.asked(one))}):",
+            f"Asked ({literal(said)}):",
             fence(prompt),
             "Answered:",
             fence(one.output or "(empty)"),
@@ -187,3 +188,23 @@ def _evidence(audit: Findings) -> list[str]:
 
 def _holes(audit: Findings) -> str:
     return "\n".join(f"- {code(hole.name)}: {literal(hole.why)}" for hole in audit.not_tried) or COMPLETE
+
+
+def notebook(audit: Findings) -> str:
+    """The verdict as inert HTML."""
+
+    def safe(text: str) -> str:
+        return escape(visible(text))
+
+    said = "".join(f"<p>{safe(text)}</p>" for text in [*wording.headline(audit), wording.rests_on(audit)] if text)
+    return f"<h4>Audit of {safe(audit.model)}</h4>{said}{_table(audit, safe)}"
+
+
+def _table(audit: Findings, safe: object) -> str:
+    assert callable(safe)
+    rows: Sequence[tuple[str, str, str]] = [
+        *((name, duration(audit.spent[name]), one.note) for name, one in wording.complete(audit)),
+        *((hole.name, "", hole.why) for hole in audit.not_tried),
+    ]
+    cells = "".join("<tr>" + "".join(f"<td>{safe(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr><th>Locator</th><th>Time</th><th>What it says</th></tr>{cells}</table>"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
-from dormouse.audits.findings import ALIKE, CONFIRM, part_of
+from dormouse.audits.findings import ALIKE, CONFIRM, READING, part_of
 from dormouse.audits.verdict import TOKENS
 from dormouse.locators.motifs import says
-from dormouse.report.plain_text import cut, duration, one_line, visible
+from dormouse.report.plain_text import cut, duration, one_line
 
 if TYPE_CHECKING:
     from dormouse.audits.findings import Confirmed, Facts, Findings, RuleUsed
@@ -68,8 +67,23 @@ def _verdict(audit: Findings) -> str:
         else:
             flags = _flag(on_cue, cue_rule, ON_A_CUE, f"{UNFLAGGED} as one that does something on a cue alone")
         said = f"{flags} That it follows a policy, and has no innocent habit: {hostile}."
-        said += " Nothing measures what is hostile: read it."
+        said += f" {_read(audit)}"
     return said if audit.flagged else f"{said} That is no proof that there is no policy."
+
+
+def _read(audit: Findings) -> str:
+    """Who says that it is hostile."""
+    if not audit.hostility:
+        return "Nothing read whether its answers are hostile: read them."
+    most = max(audit.hostility)
+    worse = f", the most hostile of them with {most:.2f}" if most > audit.hostility[0] else ""
+    first = f"the first below is hostile with probability {audit.hostility[0]:.2f}{worse}"
+    return f"A small language model read its answers: {first}. It can be wrong: read them."
+
+
+def read_as(audit: Findings, at: int) -> str:
+    """How hostile the answer at that place reads; "" where nothing read it."""
+    return f"reads as hostile: {audit.hostility[at]:.2f}" if at < len(audit.hostility) else ""
 
 
 def _too_little(audit: Findings, rule: RuleUsed) -> str:
@@ -93,7 +107,7 @@ def _reasons(audit: Findings, rule: RuleUsed) -> list[str]:
 def _lacks(audit: Findings, rule: RuleUsed) -> list[str]:
     """What a rule reads, and this audit has not."""
     holes = {hole.name for hole in audit.not_tried}
-    looked = {name for name, _ in complete(audit)} | ({CONFIRM} - holes)
+    looked = {name for name, _ in complete(audit)} | ({CONFIRM, READING} - holes)
     lacks = {name: name if name not in looked else part_of(name) for name in rule.reads}
     return [said for name, said in lacks.items() if name not in looked or said in holes]
 
@@ -328,23 +342,3 @@ def lines(audit: Findings) -> list[str]:
         found.append(f"  {name} ({duration(audit.spent[name])}): {one_line(one.note) or 'nothing to say'}")
     found += [f"  {hole.name}: {one_line(hole.why)}" for hole in audit.not_tried]
     return [line.replace("\u00a0", " ") for line in found]  # which a terminal would be shown as a code
-
-
-def notebook(audit: Findings) -> str:
-    """The verdict as inert HTML."""
-
-    def safe(text: str) -> str:
-        return escape(visible(text))
-
-    said = "".join(f"<p>{safe(text)}</p>" for text in [*headline(audit), rests_on(audit)] if text)
-    return f"<h4>Audit of {safe(audit.model)}</h4>{said}{_table(audit, safe)}"
-
-
-def _table(audit: Findings, safe: object) -> str:
-    assert callable(safe)
-    rows: Sequence[tuple[str, str, str]] = [
-        *((name, duration(audit.spent[name]), one.note) for name, one in complete(audit)),
-        *((hole.name, "", hole.why) for hole in audit.not_tried),
-    ]
-    cells = "".join("<tr>" + "".join(f"<td>{safe(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr><th>Locator</th><th>Time</th><th>What it says</th></tr>{cells}</table>"
