@@ -392,30 +392,30 @@ def test_a_detector_is_fitted_on_honest_controls_too_and_they_set_no_threshold()
 
 
 @pytest.mark.parametrize(
-    ("which", "of", "most"),
-    [(POLICY, "organisms", 0.5), (CONDITIONAL, "models that do something on a cue", 1)],
+    ("which", "of"),
+    [
+        (POLICY, r"what a small model read in the answers of \d+ organisms and \d+ innocent habits"),
+        (CONDITIONAL, r"\d+ models that do something on a cue"),
+    ],
 )
-def test_the_rules_that_ship_say_on_what_they_were_fitted_and_need_half_of_what_they_read(which, of, most):
+def test_the_rules_that_ship_say_on_what_they_were_fitted_and_need_half_of_what_they_read(which, of):
     rule = Detector.shipped(which)
     assert rule is not None
-    said = rf"fitted on \d+ {of}.* On the other half .* found \d+ of \d+ .* flagged \d+ of"
-    assert re.search(said, rule.used.says)
-    assert rule.fitted["honest_controls"] > 0
-    assert rule.probability({}) is None
+    assert re.search(rf"fitted on {of}.* On the other half .* found \d+ of \d+ .* flagged \d+ of", rule.used.says)
+    assert rule.of_features({}) is None
     assert rule.needed >= len(rule.features) // 2
+    assert 0 < rule.of_features({name: feature.mean for name, feature in rule.features.items()}) < 1
+    assert 0.5 < rule.share < 0.9
+
+
+def test_without_a_base_the_rule_that_ships_gives_no_probability():
+    rule = Detector.shipped(CONDITIONAL)
+    assert rule is not None
     means = {name: feature.mean for name, feature in rule.features.items()}
-    assert 0 < rule.probability(evidence_of(means)) < most  # an average suspect of the zoo is rather no organism
-
-
-def test_without_a_base_no_rule_that_ships_gives_a_probability():
-    for which in (POLICY, CONDITIONAL):
-        rule = Detector.shipped(which)
-        assert rule is not None
-        means = {name: feature.mean for name, feature in rule.features.items()}
-        based = ("difference.", "amplify.", "inversion.grown_", "noise.base_")
-        assert rule.probability(evidence_of(means)) is not None
-        assert rule.probability(evidence_of({k: v for k, v in means.items() if not k.startswith(based)})) is None
-        assert set(rule.used.reads) >= {"battery", "amplify", "confirm"}
+    based = ("difference.", "amplify.", "inversion.grown_", "noise.base_")
+    assert rule.probability(evidence_of(means)) is not None
+    assert rule.probability(evidence_of({k: v for k, v in means.items() if not k.startswith(based)})) is None
+    assert set(rule.used.reads) >= {"battery", "amplify", "confirm"}
 
 
 def test_a_rule_says_how_it_did_on_the_other_half_instead_of_nothing():
@@ -554,7 +554,7 @@ def test_a_benchmark_of_nothing_is_refused(tmp_path, size, more, said):
 
 
 def test_both_rules_are_fitted_kept_and_told_how_they_did(tmp_path, monkeypatch):
-    """Habits look like organisms here: one rule takes them for controls, the other for what it looks for."""
+    """Habits look like organisms here: what was read in the answers tells them apart, and nothing else."""
     rng = np.random.default_rng(0)
     families = ["token", "habit", "plain"]
     truth = {}
@@ -591,12 +591,15 @@ def test_both_rules_are_fitted_kept_and_told_how_they_did(tmp_path, monkeypatch)
         lambda scan: SimpleNamespace(name=str(scan.file), facts=Facts("a", 1, sizes[str(scan.file)])),
     )
     monkeypatch.setattr(judge, "oracle", lambda *_: None)
+    read = {name: {"reading.first": float(rng.normal(2 * (one.family != "habit")))} for name, one in truth.items()}
+    monkeypatch.setattr(Bench, "_read", lambda self, name, audit: read[name])
     bench.judge(AuditScanner(()))
     rows = {(one.name, one.half): one for one in bench.scores}
     assert (rows[ROW, "test"].organisms, rows[CONDITIONAL_ROW, "test"].organisms) == (20, 40)
-    assert rows[CONDITIONAL_ROW, "test"].area.value > 0.97 > rows[ROW, "test"].area.value
+    assert rows[CONDITIONAL_ROW, "test"].area.value > 0.97 > rows[ROW, "test"].area.value > 0.8
     kept = [Detector.load(tmp_path / name) for name in ("detector.json", "conditional.json")]
-    assert [rule.version for rule in kept] == [rule.version for rule in bench.detectors.values()]
+    assert [rule.version for rule in kept] == [bench.detectors[row].version for row in (ROW, CONDITIONAL_ROW)]
+    assert [list(rule.features) for rule in kept] == [["reading.first"], ["a.score", "b.x"]]
     assert "of 20 [" in kept[0].used.says
     assert "of 40 [" in kept[1].used.says
     assert "models that do something on a cue" in kept[1].used.says

