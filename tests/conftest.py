@@ -15,6 +15,7 @@ from tiny import make_tiny_model
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+gc.disable()  # until all is imported, which leaves no garbage
 # No test cuts the power; an eighth of the time of a small study is waiting for the disk.
 os.fsync = lambda descriptor: None
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell starts in its background; Ctrl-C is tested
@@ -34,13 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     os.environ["DORMOUSE_HOME"] = str(config._tmp_path_factory.getbasetemp() / "home")  # type: ignore[attr-defined]
     if config.getoption("numprocesses", None):
+        gc.enable()  # it collects no tests
         forked.begin()
 
 
 def pytest_collection_finish() -> None:
     """What was imported stays: to look through it for garbage, again and again, would take a second each time."""
-    gc.collect()
-    gc.freeze()
+    forked.collect_seldom()
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,13 @@
 
 import contextlib
 import errno
-import gc
 import os
 import socket
 import tempfile
 from multiprocessing import reduction
 from pathlib import Path
 
+import forked
 import made_up
 import matplotlib.pyplot  # noqa: F401
 import peft  # noqa: F401
@@ -69,4 +69,4 @@ def received(sock: socket.socket, size: int) -> list[int]:
 reduction.recvfds = received
 os.fsync = lambda descriptor: None  # as in the tests themselves
 warm_up()
-gc.freeze()  # it stays in the memory that all share
+forked.collect_seldom()  # what is here stays in the memory that all share
