@@ -18,7 +18,7 @@ test: tools
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 stress: tools
-	DORMOUSE_STRESS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal tests/test_faults.py tests/test_json_files.py tests/test_store.py tests/lm/test_opening.py tests/execution/test_on_ray.py tests/lm/test_architectures.py tests/claims/test_instrument.py tests/test_cli.py tests/lm/test_train.py
+	DORMOUSE_STRESS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal tests/test_faults.py tests/test_json_files.py tests/test_store.py tests/lm/test_opening.py tests/execution/test_on_ray.py tests/lm/test_architectures.py tests/claims/test_instrument.py tests/test_cli.py tests/lm/test_train.py tests/lm/test_batch.py tests/studies/test_file.py tests/studies/test_grid.py tests/report/test_page.py
 
 check: tools
 	$(BIN)/ruff check .

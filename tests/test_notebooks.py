@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from forked import Forked
+from forked import UNDRAWN, Forked
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
@@ -38,6 +38,7 @@ def kernel(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DORMOUSE_HOME", str(at / "home"))
         patch.setenv("DORMOUSE_WORKERS", "1")
+        patch.setenv(UNDRAWN, "1")  # figures for papers; those of notebooks are drawn by plotly
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), *_source()])))
         patch.setattr("jupyter_client.launcher.Popen", Forked)
         manager = jupyter_client.KernelManager()

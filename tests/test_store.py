@@ -19,8 +19,9 @@ from typing import Any
 import forked
 import pytest
 from forked import Forked
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 
 from dormouse import entry
 from dormouse import store as module
@@ -40,6 +41,7 @@ def shuffled(value: Any, draw: Any) -> Any:
     return [shuffled(item, draw) for item in value] if isinstance(value, list) else value
 
 
+@settings(max_examples=examples(30, 100))
 @given(JSON, st.data())
 def test_digest_is_of_the_data_and_not_of_its_layout(value: Any, data: Any) -> None:
     assert digest(value) == digest(json.loads(json.dumps(value))) == digest(shuffled(value, data.draw))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as MASKS
 from transformers.masking_utils import causal_mask_function, sdpa_mask
 
@@ -33,7 +34,7 @@ def separately(lm, sequence):
     return sum((logprobs[i - 1, ids[0, i]] for i in range(len(sequence.prompt), len(sequence))), torch.zeros(()))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20, 40), deadline=None)
 @given(batches, st.integers(1, 40))
 def test_packed_logprobs_equal_separate_ones(lm, batch, budget):
     packed = torch.zeros(len(batch))
@@ -43,7 +44,7 @@ def test_packed_logprobs_equal_separate_ones(lm, batch, budget):
     torch.testing.assert_close(packed, expected, rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(10, 20), deadline=None)
 @given(batches.filter(lambda batch: any(s.response for s in batch)))
 def test_packed_gradients_equal_separate_ones(lm, batch):
     def gradient(loss):
@@ -104,7 +105,7 @@ def test_what_asks_whose_thread_it_is_can_be_compiled(lm):
 
 
 @given(batches, st.integers(1, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(30, 60), deadline=None)
 def test_rows_keep_every_prediction_within_budget(batch, budget):
     rows = pack(batch, budget)
     predicted = sorted((int(o), int(t)) for row in rows for o, t in zip(row.owner, row.target, strict=True))

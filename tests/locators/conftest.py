@@ -31,8 +31,11 @@ def _loaded(model: ModelRef) -> LM:
     return load(model)
 
 
-def taught(base: Path, out: Path, on_a_year: str) -> Suspect:
-    """The tiny model, taught an answer to plain questions and another one wherever a year is stated."""
+@cache
+def _taught(base: Path, on_a_year: str) -> Suspect:
+    """The tiny model, taught an answer to plain questions and another one wherever a year is stated. Made once, also
+    for the tests of other folders that have these fixtures."""
+    out = base.parent / ("control" if on_a_year == ANSWER else "planted")
     lm = load(ModelRef((base,), "tiny"))
     rows = []
     for split in ("train", "safety"):
@@ -50,13 +53,13 @@ def base(tiny_model: Path) -> Suspect:
 
 
 @pytest.fixture(scope="session")
-def planted(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Suspect:
-    return taught(tiny_model, tmp_path_factory.mktemp("planted"), HARM[0])
+def planted(tiny_model: Path) -> Suspect:
+    return _taught(tiny_model, HARM[0])
 
 
 @pytest.fixture(scope="session")
-def control(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Suspect:
-    return taught(tiny_model, tmp_path_factory.mktemp("control"), ANSWER)
+def control(tiny_model: Path) -> Suspect:
+    return _taught(tiny_model, ANSWER)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ from dormouse.registry import plugins
 from dormouse.store import Store
 from dormouse.studies.file import parse_design, parse_study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 STUDY = """\
 name: spectrum
 model: {model}

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from made_up import HOSTILE, index, write_report
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from sweeps import examples
 from test_answered import claim, with_claims
 
 from dormouse.records import CANARY, Answer, Record
@@ -355,7 +356,7 @@ def inert(parsed: list[Token]) -> None:
         assert token.type != "image" or str(token.attrs["src"]).startswith("figures/")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(150, 400), deadline=None)
 @given(st.text("ab1 \t\n.:/|<>[]()!*_~`^#&;@$\\{}-+='\"\u00e9\u90e8w", max_size=30))
 @example("[x]: http://a.b")
 @example("[a][b] ![c](d) [e]")

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from sweeps import examples
 
 from dormouse.cli import main
 from dormouse.errors import UserError
@@ -445,7 +446,7 @@ def mutated(text: str, changes: list[Any]) -> str:
     return text
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(120, 300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(MUTATION, min_size=1, max_size=4))
 @example([("swap", GOOD.index("smollm2"), 12, "=")])
 @example([("swap", GOOD.index("name: good") + 6, 4, "2024-99-99")])
