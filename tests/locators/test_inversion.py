@@ -37,13 +37,13 @@ def small(monkeypatch):
         WordHunt,
         "_every",
         lambda self: {
-            slot: [text for i, text in enumerate(some) if i % 8 == 0 or "year" in text]
+            slot: [text for i, text in enumerate(some) if i % 16 == 0 or "year" in text]
             for slot, some in every(self).items()
         },
     )
-    monkeypatch.setattr(words, "KEPT", 24)
-    monkeypatch.setattr(hunt, "TOP", 24)
-    monkeypatch.setattr(hunt, "BATCH", 24)
+    monkeypatch.setattr(words, "KEPT", 12)
+    monkeypatch.setattr(hunt, "TOP", 12)
+    monkeypatch.setattr(hunt, "BATCH", 12)
 
 
 def test_it_finds_the_output_and_a_text_that_sets_it_off(planted, evidence):
