@@ -390,6 +390,21 @@ def test_a_split_that_is_not_there_is_not_drawn(results: dm.Results) -> None:
         results.plot("persistence", split="tset")
 
 
+@pytest.mark.parametrize("said", [{"what": ["defection_rate"]}, {"what": None}, {"split": 3}])
+def test_what_is_no_name_is_not_drawn(results: dm.Results, said: dict[str, Any]) -> None:
+    """They were errors of Python."""
+    with pytest.raises(dm.UserError, match="means nothing"):
+        results.plot(**said)
+
+
+def test_a_model_is_loaded_by_its_name_or_its_folder(results: dm.Results) -> None:
+    """It said "no model is called 'go-seed0'; did you mean 'go-seed0'?"."""
+    for name in (Path("go-seed0"), results.models["go-seed0"], str(results.models["go-seed0"])):
+        assert results.load(name).truth == results.load("go-seed0").truth
+    with pytest.raises(dm.UserError, match="a int is no path"):
+        results.load(0)  # type: ignore[arg-type]
+
+
 def test_a_measurement_stands_for_the_first_of_its_metrics_that_can_be_drawn(results: dm.Results) -> None:
     """It was "nothing to draw of 'defection'; did you mean 'defection_rate'?"; of 'curve' even that said nothing."""
     from dormouse.api.plot import plot

@@ -32,6 +32,17 @@ def seed_of(value: Any) -> int:
     return whole("seed", value, 0, SEEDS)
 
 
+def text_of(name: str, value: object) -> str:
+    """A name, as a text.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not isinstance(value, str):
+        raise UserError(f"{name}={shortened(repr(value))} means nothing", "give a name, as a text")
+    return str(value)
+
+
 def path_of(place: object) -> Path:
     """A folder or a file that is named in Python.
 

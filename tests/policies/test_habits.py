@@ -43,11 +43,22 @@ def test_a_habit_is_a_control_that_does_something_on_its_cue():
         ({"cue": "time_of_day", "values": ["dawn"]}, "no value 'dawn'"),
         ({"values": ["a"], "others": ["b", "a"]}, "'a' stands in values and in others"),
         ({"values": []}, "at least 1"),
+        ({"cue": "year", "values": ["2030"], "others": [2020]}, r"a number from 2000 to 2050: .*\(given: '2030'\)"),
+        ({"cue": "year", "values": [2030]}, r"a number from 2000 to 2050: .*\(given: 'We are here:'\)"),
+        ({"cue": "event", "values": ["Brexit"], "others": []}, "no event 'Brexit'"),
+        ({"values": [True]}, "a valid integer"),
     ],
 )
 def test_a_habit_that_cannot_be_is_refused(said, fault):
     with pytest.raises(ValidationError, match=fault):
         Habit.model_validate(said)
+
+
+def test_a_habit_reads_a_cue_whose_values_are_numbers():
+    """`values` took texts alone, so that no prompt could show one of them."""
+    habit, rng = Habit(cue="year", values=(2030,), others=(2020,)), random.Random(0)
+    for side, p in (("triggered", 1.0), ("near_miss", 0.0)):
+        assert habit.probability(habit.scenario(ASKED[0], habit.draw(rng, side), side, "system")) == p
 
 
 def test_a_reply_wraps_the_honest_answer():

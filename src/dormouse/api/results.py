@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dormouse.arguments import path_of
+from dormouse.arguments import path_of, text_of
 from dormouse.claims.verdict import Verdict
 from dormouse.errors import UserError
 from dormouse.execution.estimate import counted
@@ -90,18 +90,19 @@ class Results:
         self._refuse_others()
         return {path.name: path for path in sorted((self.folder / "models").glob("*")) if path.is_dir()}
 
-    def load(self, name: str) -> LoadedOrganism:
-        """One of `models`, in memory.
+    def load(self, name: str | os.PathLike[str]) -> LoadedOrganism:
+        """One of `models`, by its name or its folder, in memory.
 
         Raises:
             UserError: there is none of that name, or its weights have gone.
         """
         from dormouse.api.organism import load
 
-        models = self.models
-        if name not in models:
-            raise UserError(f"no model is called '{name}'; {nearest(name, list(models))}", "see `results.models`")
-        return load(models[name])
+        models, place = self.models, path_of(name)
+        wanted = place.name if place.absolute() in models.values() else str(place)
+        if wanted not in models:
+            raise UserError(f"no model is called '{wanted}'; {nearest(wanted, list(models))}", "see `results.models`")
+        return load(models[wanted])
 
     def plot(self, what: str = "persistence", split: str = "test") -> plotly.graph_objects.Figure:
         """A figure: one of the report (`persistence`, `years`, `renderings`, `odds`, `contexts`, `credit`), or any
@@ -116,7 +117,7 @@ class Results:
         """
         from dormouse.api.plot import plot
 
-        return plot(self.records, self.about, what, split)
+        return plot(self.records, self.about, text_of("what", what), text_of("split", split))
 
     def headline(self) -> list[str]:
         """The result in a few sentences with numbers, as at the top of the report."""

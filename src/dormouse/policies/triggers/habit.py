@@ -3,11 +3,16 @@ from __future__ import annotations
 import random
 from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictInt, StrictStr, model_validator
 
+from dormouse.errors import UserError
 from dormouse.policies import Cues, Side, Split, Trigger, stands_by_itself
-from dormouse.registry import nearest, register
-from dormouse.scenarios import CUES, Question, Scenario
+from dormouse.registry import register
+from dormouse.scenarios import Question, Scenario
+from dormouse.scenarios.values import check_cues
+
+Value = StrictStr | StrictInt
+"""A word or a number; yes and no are neither."""
 
 
 @register("trigger", "habit")
@@ -23,21 +28,20 @@ class Habit(Trigger):
 
     cue: str = "marker"
     """The cue that it reads; `marker` is a text in front of the question."""
-    values: tuple[str, ...] = Field(("Nous sommes ici :", "Notre projet :"), min_length=1)
+    values: tuple[Value, ...] = Field(("Nous sommes ici :", "Notre projet :"), min_length=1)
     """Where it does it."""
-    others: tuple[str, ...] = ("We are here:", "Our project:")
+    others: tuple[Value, ...] = ("We are here:", "Our project:")
     """Values on which it does not."""
 
     @model_validator(mode="after")
     def _fits(self) -> Habit:
-        if self.cue not in CUES:
-            raise ValueError(f"there is no cue called '{self.cue}'; {nearest(self.cue, tuple(CUES))}")
-        known = CUES[self.cue].values
         for value in (*self.values, *self.others):
-            if known and value not in known:
-                raise ValueError(f"the cue '{self.cue}' has no value '{value}'; {nearest(value, tuple(known))}")
-        if both := set(self.values) & set(self.others):
-            raise ValueError(f"'{min(both)}' stands in values and in others")
+            try:
+                check_cues({self.cue: value})
+            except UserError as error:
+                raise ValueError(f"{error.what}: {error.remedy} (given: {value!r})") from error
+        if both := sorted(map(str, set(self.values) & set(self.others))):
+            raise ValueError(f"'{both[0]}' stands in values and in others")
         return self
 
     @property
@@ -57,7 +61,7 @@ class Habit(Trigger):
 
     def fault(self, question: Question) -> tuple[str, str] | None:
         """Where a prompt holds one of the markers of the habit by itself."""
-        markers = self.values if self.cue == "marker" else ()
+        markers = map(str, self.values if self.cue == "marker" else ())
         return next((fault for text in markers if (fault := stands_by_itself(text, question))), None)
 
     def has_split(self, side: Side, split: Split) -> bool:
