@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -277,6 +278,30 @@ def test_a_treatment_is_said_as_its_pool_was_filled(said: dict[str, Any], expect
     shown = setup_text.treatment({"kind": "sft", **said}).replace("\u00a0", " ")
     assert expected in shown
     assert "other prompts" not in shown
+
+
+@pytest.mark.parametrize(
+    ("said", "idle", "read"),
+    [
+        ({"kind": "npo", "triggers": "told", "seconds": 60.0, "top": 4}, "seconds|top", {"triggers": "located"}),
+        ({"kind": "project", "triggers": "none", "seconds": 60.0, "top": 4}, "seconds|top", {"triggers": "located"}),
+        ({"kind": "fine_pruning", "steps": 0, "batch": 4, "lr": 0.01}, "rate|prompts", {"steps": 3}),
+        ({"kind": "grpo", "clip": 0.2, "epochs": 1}, "clip", {"epochs": 2}),
+        ({"kind": "adversarial", "attacks": ["library"], "tokens": 8}, "tokens", {"attacks": ["gradient"]}),
+        (
+            {"kind": "adversarial", "mix": 0.05, "steps": 3, "batch": 4, "trigger_fraction": 0.5, "contexts": "x"},
+            "trigger|contexts",
+            {"mix": 0.5},
+        ),
+        ({"kind": "spoof", "trigger_fraction": 1.0, "share": 0.3}, "share", {"trigger_fraction": 0.5}),
+    ],
+    ids=str,
+)
+def test_a_treatment_does_not_state_what_it_did_not_read(said: dict[str, Any], idle: str, read: dict[str, Any]) -> None:
+    """ "What was run" had seconds and texts of a locator where none was asked, and triggers that no row showed."""
+    shown = setup_text.treatment(said).replace("triggers told", "")
+    assert not re.search(idle, shown)
+    assert re.search(idle, setup_text.treatment(said | read))
 
 
 def test_kinds_that_nobody_here_knows_are_said_as_they_are() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -32,6 +33,16 @@ _SILENT = {"kind", "batch", "rank"}
 """Keys that are said with another, or not at all."""
 
 Said = Mapping[str, Any]
+_READ_IF: Mapping[str, Callable[[Said], bool]] = {
+    **dict.fromkeys(("seconds", "top"), lambda said: said.get("triggers", "located") == "located"),
+    "lr": lambda said: said.get("steps") != 0,
+    **dict.fromkeys(("cues", "share"), lambda said: said.get("kind") != "spoof" or not _shows_triggers_alone(said)),
+    "clip": lambda said: (said.get("kind"), said.get("epochs")) != ("grpo", 1),
+    "tokens": lambda said: said.get("kind") != "adversarial" or "gradient" in str(said.get("attacks")),
+    **dict.fromkeys(("trigger_fraction", "exposed_triggers", "coverage", "covered"), lambda said: _shows_pool(said)),
+    **dict.fromkeys(("contexts", "context_fraction", "dose"), lambda said: _shows_pool(said)),
+}
+"""Keys that do something only beside others: what a treatment says of one that did nothing would be untrue."""
 
 
 def listed(values: Any, last: str = "and") -> str:
@@ -64,7 +75,7 @@ def _share(value: Any) -> str:
 
 
 def _steps(value: Any, said: Said) -> str:
-    batch = f" of {number(said['batch'])} prompts" if said.get("batch") else ""
+    batch = f" of {number(said['batch'])} prompts" if said.get("batch") and value != 0 else ""
     return f"{number(value)} {'step' if value == 1 else 'steps'}{batch}"
 
 
@@ -82,7 +93,8 @@ def _trigger_fraction(value: Any, said: Said) -> str:
         return "no prompt shows a trigger"
     if value == "natural":
         return "triggers come as often as by chance"
-    return f"{_share(value)} of the prompts show {'each trigger' if said.get('dose') == 'each' else 'a trigger'}"
+    prompts = "the prompts" if said.get("mix") is None else "the pool's prompts"  # others are of a red team
+    return f"{_share(value)} of {prompts} show {'each trigger' if said.get('dose') == 'each' else 'a trigger'}"
 
 
 def _exposed_triggers(value: Any, said: Said) -> str:
@@ -146,6 +158,13 @@ _PHRASES: Mapping[str, Callable[[Any, Said], str]] = {  # `coverage`, `covered`,
 }
 
 
+def _shows_pool(said: Said) -> bool:
+    """Whether a training row is a prompt of the pool, where a red team has its share of them."""
+    parts = [said.get(key) for key in ("mix", "steps", "batch")]
+    known = said.get("kind") == "adversarial" and all(isinstance(one, int | float) for one in parts)
+    return not known or math.prod(parts) >= 1
+
+
 def treatment(step: Any) -> str:
     """One training of a chain: `Supervised fine-tuning (SFT) on honest answers: 40 steps of 4 prompts, ...`."""
     if not isinstance(step, Mapping):
@@ -153,7 +172,7 @@ def treatment(step: Any) -> str:
     kind = str(step.get("kind", ""))
     phrases = []
     for key, value in step.items():
-        if key not in _SILENT and not _unset(value):
+        if key not in _SILENT and not _unset(value) and (key not in _READ_IF or _READ_IF[key](step)):
             words = _PHRASES.get(key)
             phrases.append(words(value, step) if words else f"{_key(key)} {listed(value)}")
     said = ", ".join(phrase for phrase in phrases if phrase)
