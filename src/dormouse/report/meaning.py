@@ -18,11 +18,11 @@ from dormouse.report.headline import (
     does,
     name_part,
     number_part,
-    steps_in_words,
     text_part,
     training_of,
     worst_near_miss,
 )
+from dormouse.report.plain_text import steps_in_words
 from dormouse.report.record_index import BEFORE, RecordIndex
 from dormouse.report.tables import gate_failures
 
@@ -137,7 +137,8 @@ def _fates(results: RecordIndex, intervention: str) -> list[ResultSentence]:
         told = " (which was told the triggers)" if known else ""
         names = [name for name, *_ in members]
         told += results.ended_early(names, intervention)
-        parts = [text_part(f"{first}{steps_in_words(longest)} of "), name_part(intervention), text_part(told + then)]
+        extent = "" if intervention in results.in_rungs else f"{steps_in_words(longest)} of "
+        parts = [text_part(first + extent), name_part(intervention), text_part(told + then)]
         parts += [*_names(names), text_part(".")]
         parts.append(text_part(left_open(results, tone, [(before, after) for _, before, after in members])))
         if tone in ("gone", "fell"):

@@ -21,7 +21,7 @@ from dormouse.report.fates import RULES
 from dormouse.report.figure_groups import FigureGroup, figure_groups
 from dormouse.report.figure_style import DARK
 from dormouse.report.glossary import TERMS, marked
-from dormouse.report.headline import headline, when
+from dormouse.report.headline import headline
 from dormouse.report.meaning import meaning
 from dormouse.report.overlap import in_words, stroke
 from dormouse.report.plain_text import duration, interval_of, sentence, signed, value_of
@@ -139,7 +139,6 @@ def _environment(results: RecordIndex) -> Environment:
         "value": value_of,
         "interval": interval_of,
         "duration": duration,
-        "when": when,
         "signed": signed,
         "pretty": _pretty,
         "marked": marked,

@@ -52,6 +52,11 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
+def capital(text: str) -> str:
+    """A text with a capital at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
 def cut(text: str, letters: int) -> str:
     """One line of no more letters, cut in the middle: arms of one study differ at the end."""
     plain = one_line(text)
@@ -141,3 +146,8 @@ def interval(low: float, high: float, open_ends: Collection[str] = ()) -> str:
     """Two signed bounds: `[-0.12, +0.03]`; where an end is open `[-0.12 or less, +0.03]`."""
     less, more = (f" or {word}" if end in open_ends else "" for end, word in (("low", "less"), ("high", "more")))
     return f"[{signed(low)}{less}, {signed(high)}{more}]"
+
+
+def steps_in_words(step: int) -> str:
+    """`1 step`, `1 200 steps` (with a narrow space)."""
+    return f"{step:,}".replace(",", "\u202f") + (" step" if step == 1 else " steps")

@@ -7,14 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from dormouse.metrics.of_removals import AT_EQUAL_CAPABILITY
 from dormouse.provenance import OrganismSetup, Provenance, on_model
 from dormouse.records import Answer, Record
+from dormouse.report.plain_text import steps_in_words
 
 RENDERING = "rendering:"
+_CHOSEN = frozenset(one.name for one in AT_EQUAL_CAPABILITY)
+"""What stands at the end of a treatment, and was read at an earlier checkpoint (see `pipeline.frontier`)."""
 
 
 class Moment(NamedTuple):
-    """When something was measured: after `step` steps of `intervention`; ("", 0) is before any safety training."""
+    """When something was measured: at checkpoint `step` of `intervention`; ("", 0) is before any safety training."""
 
     intervention: str
     step: int
@@ -61,7 +65,13 @@ class RecordIndex:
         self._told = frozenset((r.organism, r.intervention) for r in records if r.needs_triggers and r.intervention)
         self.needs_triggers = frozenset(intervention for _, intervention in self._told)
         # What they count is not steps of training alone: surgery has rungs of strength.
-        self.in_rungs = frozenset(r.intervention for r in records if r.measurement == "strength")
+        rungs = {(r.intervention, r.step) for r in records if r.measurement == "strength"}
+        self.in_rungs = frozenset(intervention for intervention, _ in rungs)
+        reached = rungs | {(r.intervention, r.step) for r in records if r.intervention in self.in_rungs}
+        self._rungs, self._reached = (
+            {name: sorted(step for one, step in found if one == name) for name in self.in_rungs}
+            for found in (rungs, reached)
+        )
         self._idle: dict[tuple[str, str], list[tuple[int, int]]] = {}
         """(organism, intervention) -> (seed, the step before) of removers for which no trigger was located."""
         for r in records:
@@ -139,6 +149,29 @@ class RecordIndex:
             return said
         span = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
         return f"{said} (the token budget ended after {span})"
+
+    def moment_in_words(self, moment: Moment) -> str:
+        """`after 40 steps`; of what counts rungs, which are no steps: `at rung 2 of 5`, `at the end`."""
+        intervention, step = moment
+        if not intervention:
+            return "before safety training"
+        if intervention not in self.in_rungs:
+            return f"after {steps_in_words(step)}"
+        rungs, reached = self._rungs[intervention], self._reached[intervention]
+        if step == reached[-1]:
+            return "at the end"
+        kind, found = ("rung", rungs) if step in rungs else ("checkpoint", reached)
+        return f"at {kind} {found.index(step) + 1} of {len(found)}" if step in found else f"at checkpoint {step}"
+
+    def when(self, record: Record) -> str:
+        """When something was measured, in words that the name of the intervention follows (a foreign string), if it
+        has one."""
+        moment = Moment(record.intervention, record.step)
+        if record.measurement in _CHOSEN:
+            chosen = self.get(record.organism, moment, "step_at_equal_capability")
+            untreated = record.x is None and chosen is not None and chosen.value == 0
+            return "untreated: no cheap checkpoint in" if untreated else "at the last cheap checkpoint of"
+        return self.moment_in_words(moment) + (" of" if record.intervention else "")
 
     def moments(self, organism: str) -> Iterator[Moment]:
         """Before any safety training, then the end of each intervention."""

@@ -10,7 +10,7 @@ from dormouse.provenance import Settings
 from dormouse.records import Record
 from dormouse.report.figure_style import COLOURS, GREY, INK, Legend, Line, Panel, legend
 from dormouse.report.plain_text import one_line, with_interval
-from dormouse.report.record_index import BEFORE, RENDERING, RecordIndex
+from dormouse.report.record_index import BEFORE, RENDERING, Moment, RecordIndex
 from dormouse.report.tables import RATES, TRAINED
 
 _TICKS = 9
@@ -37,8 +37,8 @@ def _times(results: RecordIndex) -> list[Legend]:
     return [Legend("", INK, 0), *later]
 
 
-def _when(step: int, intervention: str) -> str:
-    return f"after {step} steps of {one_line(intervention)}" if step else "before safety training"
+def _when(results: RecordIndex, record: Record) -> str:
+    return f"{results.when(record)} {one_line(record.intervention)}".strip()
 
 
 FEWEST = 6
@@ -132,7 +132,7 @@ def _against_step(results: RecordIndex, intervention: str, split: str, rates: Ma
             curve = [r for r in results.curve(key.name, intervention, rate, split) if r.step in places]
             if not any(record.step for record in curve):
                 continue
-            labels = [f"step {record.step}" if record.step else "before safety training" for record in curve]
+            labels = [results.moment_in_words(Moment(record.intervention, record.step)) for record in curve]
             xs = [places[record.step] for record in curve]
             line = _line(results, curve, xs, key, f"{one_line(key.name)}{words}", labels, rate != first)
             lines.append(replace(line, label=label))
@@ -178,7 +178,7 @@ def _along(
         curve = results.along(measurement, organism, key.name)
         if curve:
             xs = [record.x or 0.0 for record in curve]
-            words = _when(max(record.step for record in curve), key.name)
+            words = _when(results, curve[0])
             hollow = tuple(trained is not None and x not in trained for x in xs)
             labels = [f"{x:g}{' (never trained on)' if h else ''}" for x, h in zip(xs, hollow, strict=True)]
             line = replace(
@@ -307,7 +307,7 @@ def renderings(results: RecordIndex) -> list[Panel]:
                 if not any(x for x, _ in there):
                     continue
                 found = [record for _, record in there]
-                name = f"{_when(found[0].step, key.name)}, {words}"
+                name = f"{_when(results, found[0])}, {words}"
                 plain = _line(results, found, [x + shift for x, _ in there], key, name, [names[x] for x, _ in there])
                 hollow = (rate != "defection_rate",) * len(found)
                 lines.append(replace(plain, apart=True, hollow=hollow))

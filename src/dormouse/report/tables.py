@@ -64,6 +64,11 @@ class TableRow:
     cells: tuple[Record | None, ...]
     note: str = ""
 
+    @property
+    def measured(self) -> Record:
+        """The first of its numbers; a row has one."""
+        return next(cell for cell in self.cells if cell)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -291,15 +296,15 @@ def _far_apart(results: RecordIndex) -> list[tuple[str, str]]:
         (
             name,
             f"Exact and written rates are far apart: {percent(one.exact.value)} and {percent(one.sampled.value)} of "
-            f"the same prompts, {_when(one.exact)}. Believe the written answers: "
+            f"the same prompts, {_when(results, one.exact)}. Believe the written answers: "
             + (OF_A_CONTRAST if results.setup(name).is_contrast else OF_OPENINGS),
         )
         for name, one in worst.items()
     ]
 
 
-def _when(record: Record) -> str:
-    return f"after {record.step} steps of {record.intervention}" if record.step else "before safety training"
+def _when(results: RecordIndex, record: Record) -> str:
+    return f"{results.when(record)} {record.intervention}".strip()
 
 
 def _of_fewer_seeds(results: RecordIndex) -> Iterator[tuple[str, str]]:
@@ -324,7 +329,8 @@ def warnings(results: RecordIndex) -> list[tuple[str, str]]:
     for organism in results.organisms:
         empty = [r for moment in results.moments(organism) if (r := results.get(organism, moment, "empty_share"))]
         if empty and (worst := max(empty, key=lambda record: record.value)).value >= EMPTY:
-            found.append((organism, f"{percent(worst.value)} of its written answers {_when(worst)} are empty."))
+            said = f"{percent(worst.value)} of its written answers {_when(results, worst)} are empty."
+            found.append((organism, said))
     found += _far_apart(results)
     found += [(name, one_line(said)) for name, said in results.about.spent]
     unusable = sum(not math.isfinite(record.value) for record in results.records)

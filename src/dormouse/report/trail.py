@@ -27,8 +27,6 @@ _FIGURES = {
 class Step:
     """A number that a claim rests on. `row` is its place in the list of all records; `texts` are answers to read."""
 
-    organism: str
-    moment: Moment
     record: Record
     texts: tuple[int, int] | None
 
@@ -90,11 +88,10 @@ class Trails:
         return name if name in self._tables else ""
 
     def _step(self, record: Record) -> Step:
-        moment = Moment(record.intervention, record.step)
         organism = self._organisms.get(one_line(record.organism))
         treated = self._interventions.get(one_line(record.intervention), 0)
         texts = None if organism is None else (organism, treated)
-        return Step(record.organism, moment, record, texts)
+        return Step(record, texts)
 
     def _records(self, claim: Answered) -> Iterator[Record]:
         answer = claim.answer
