@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -50,6 +51,21 @@ def run(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     (folder / "models" / "year-seed0-sft" / "training.jsonl").write_text(lines)
     monkeypatch.setattr(trackers, "read_finished", lambda at: (SAID, [], SimpleNamespace(name="mine")))
     return folder
+
+
+def test_losses_do_not_stand_beside_rates_of_a_rung_as_if_it_were_their_step(run: Path) -> None:
+    """Step 2 had the loss of step 2 of the first rung's healing, and the rate of the second rung."""
+    folder = run / "models" / "year-seed0-sft"
+    steps = [TrainingStep(step, 3.0 - part, 1.0, 0.1, part=part) for part in (2, 3) for step in (1, 2)]
+    (folder / "training.jsonl").write_text("".join(json.dumps(vars(step)) + "\n" for step in steps))
+    rungs = [
+        replace(SAID[1], step=step, measurement=name) for step in (1, 2) for name in ("strength", "defection_rate")
+    ]
+    healed = {
+        f"training {n}/{k}": v for n in (2, 3) for k, v in (("loss", 3.0 - n), ("gradient_norm", 1.0), ("lr", 0.1))
+    }
+    row = healed | {"strength/test": 0.5, "defection_rate/test": 0.5}
+    assert trackers._series(folder, lambda here, card: rungs) == {1: row, 2: row}
 
 
 @pytest.mark.parametrize("name", ["wandb", "trackio"])

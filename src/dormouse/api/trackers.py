@@ -85,14 +85,18 @@ class Tracking:
 
 
 def _series(folder: Path, about: Callable[[Path, Card], Iterable[Record]]) -> Series:
-    """What is known of a model of a study, step by step: its losses, and the records that are `about` it."""
+    """What is known of a model of a study, step by step: its losses, and the records that are `about` it. Where its
+    checkpoints are rungs of surgery these are no steps of training: each training is then a series of its own."""
     card = read_card(folder)
+    records = list(about(folder, card))
+    rungs = any(one.measurement == "strength" for one in records)
     series: dict[int, dict[str, float]] = {}
     if (folder / TRAINING).is_file():
         for number, step in enumerate(read_json_lines(folder / TRAINING, TrainingStep), 1):
-            row = series.setdefault(number, {})
-            row |= {"loss": step.loss, "gradient_norm": step.gradient_norm, "lr": step.lr}
-    for one in about(folder, card):
+            row = series.setdefault(step.step if rungs else number, {})
+            named = f"training {step.part}/" if rungs else ""
+            row |= {f"{named}loss": step.loss, f"{named}gradient_norm": step.gradient_norm, f"{named}lr": step.lr}
+    for one in records:
         if one.x is None:
             series.setdefault(one.step, {})[f"{one.measurement}/{one.split}"] = one.value
     return dict(sorted(series.items()))
