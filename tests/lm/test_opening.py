@@ -18,7 +18,7 @@ from broken_folders import ATTACKS, copy_of, mutate, says
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedConfig
 
 from dormouse.errors import DormouseWarning, UserError
-from dormouse.lm import opening
+from dormouse.lm import limits, opening
 from dormouse.lm.configuration import CODE, OURS, refuse_code
 from dormouse.lm.limits import Limits, attempt
 from dormouse.lm.load import load
@@ -151,6 +151,21 @@ def test_what_a_child_may_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_what_ends_well_says_nothing() -> None:
     assert attempt(lambda step: step("only"), Limits()) is None
+
+
+def test_a_child_that_is_given_no_processor_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A good model on a busy machine was said to come to no end: only its 90 seconds had passed, not its 20 of work."""
+
+    def spin_for(seconds: float) -> None:
+        while time.process_time() < seconds:
+            pass
+
+    short = Limits(wall=0.01)
+    monkeypatch.setattr(limits, "PATIENCE", 100_000)
+    assert attempt(lambda step: spin_for(time.process_time() + 0.05), short) is None
+    monkeypatch.setattr(limits, "PATIENCE", 3)
+    with pytest.raises(UserError, match=r"too busy: .* was given .* seconds of processor time in 0\.03"):
+        attempt(lambda step: spin(), short)
 
 
 def test_a_child_is_heard_where_many_files_are_open() -> None:

@@ -26,9 +26,13 @@ from dormouse.errors import UserError, reason
 Say = Callable[[str], None]
 
 
+PATIENCE = 10
+"""So many times its seconds in all a copy has that only waits for a processor, or for a disk."""
+
+
 @dataclass(frozen=True)
 class Limits:
-    """Seconds of processor time, seconds in all, and bytes beside what this process has already."""
+    """Seconds of processor time, seconds in all (see `PATIENCE`), and bytes beside what this process has already."""
 
     seconds: float = 20
     wall: float = 90.0
@@ -49,6 +53,9 @@ def attempt(work: Callable[[Say], None], limits: Limits) -> Fault | None:
 
     Args:
         work: is given a function to say with which step it begins. A UserError that it raises comes back as it is.
+
+    Raises:
+        UserError: the machine was too busy for it: nothing is known of the work.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -57,34 +64,53 @@ def attempt(work: Callable[[Say], None], limits: Limits) -> Fault | None:
         _work(work, limits, writer)
     os.close(writer)
     try:
-        said, late = _listen(reader, limits.wall)
+        said, late, waits = _listen(reader, limits.wall, child)
     finally:
         os.close(reader)
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
+        _, status, used = os.wait4(child, 0)
     step = next((line["step"] for line in reversed(said) if "step" in line), "")
     if said and "end" in said[-1]:
         return Fault(step, *said[-1]["end"]) if said[-1]["end"] else None
+    if waits:
+        had = f"{used.ru_utime + used.ru_stime:.2g} seconds of processor time in {PATIENCE * limits.wall:g}"
+        raise UserError(
+            f"this machine is too busy: the process that opens the files of a model first was given {had}",
+            "try again when it is less busy, or with fewer --workers",
+        )
     ended = os.waitstatus_to_exitcode(status)
     if late or ended in (-signal.SIGXCPU, -signal.SIGPROF):
         return Fault(step, f"it comes to no end within {limits.wall if late else limits.seconds:g} seconds")
     return Fault(step, f"the process that opens it ends with signal {-ended}")
 
 
-def _listen(reader: int, seconds: float) -> tuple[list[dict[str, Any]], bool]:
-    """The lines that come from a pipe until it is closed or the last of them has come, and whether it took too long."""
-    until, raw = time.monotonic() + seconds, b""
+def _waits(child: int) -> bool:
+    """Whether a process would go on if it were given a processor, or its disk answered."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(child).status() in (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
+    return False
+
+
+def _listen(reader: int, wall: float, child: int) -> tuple[list[dict[str, Any]], bool, bool]:
+    """The lines that come from a pipe until it is closed or the last of them has come; whether it took too long; and
+    whether that was for want of a processor."""
+    until, raw = time.monotonic() + wall, b""
+    at_most = until + (PATIENCE - 1) * wall
     readable = select.poll()  # `select.select` knows no file of a number above 1,023
     readable.register(reader)
-    while (left := until - time.monotonic()) > 0:
-        if not readable.poll(left * 1000):
-            break
-        part = os.read(reader, 65_536)
-        raw += part
-        if not part or b'"end"' in raw.rpartition(b"\n")[0].rpartition(b"\n")[2]:
-            return [json.loads(line) for line in raw.splitlines()], False
-    return [json.loads(line) for line in raw.splitlines()], True
+    late = waits = False
+    while not late:
+        if readable.poll(max(0.0, until - time.monotonic()) * 1000):
+            part = os.read(reader, 65_536)
+            raw += part
+            if not part or b'"end"' in raw.rpartition(b"\n")[0].rpartition(b"\n")[2]:
+                break
+        if time.monotonic() >= until:
+            waits = _waits(child)
+            late = not waits or until >= at_most
+            until = min(until + wall, at_most)
+    return [json.loads(line) for line in raw.splitlines()], late, late and waits
 
 
 def _work(work: Callable[[Say], None], limits: Limits, writer: int) -> None:
