@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib.util
 import re
 import shlex
@@ -92,10 +93,16 @@ def test_the_code_of_a_how_to_page_is_a_plug_in(page: Path, plug_ins_of: Any) ->
 
 def test_python_that_is_no_plug_in_compiles_and_names_what_is_there() -> None:
     for page in PAGES:
-        for text in blocks(page, "python"):
-            for node in ast.walk(ast.parse(text, name_of(page))):
-                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dormouse"):
-                    assert importlib.util.find_spec(str(node.module)), (name_of(page), node.module)
+        nodes = [node for text in blocks(page, "python") for node in ast.walk(ast.parse(text, name_of(page)))]
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dormouse"):
+                assert importlib.util.find_spec(str(node.module)), (name_of(page), node.module)
+        names = [node for node in nodes if isinstance(node, ast.Name)]
+        made = {one.id for one in names if isinstance(one.ctx, ast.Store)} | set(dir(builtins))
+        made |= {(one.asname or one.name).partition(".")[0] for one in nodes if isinstance(one, ast.alias)}
+        made |= {one.name for one in nodes if isinstance(one, ast.FunctionDef | ast.ClassDef)}
+        made |= {one.arg for one in nodes if isinstance(one, ast.arg)}
+        assert {one.id for one in names} <= made, f"{name_of(page)} uses what it nowhere makes"
 
 
 def studies() -> Iterator[Any]:
