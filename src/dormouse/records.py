@@ -284,6 +284,12 @@ class Record:
         return "<=" if less else ">=" if more else ""
 
 
+def replicate_name(planting: int, treatment: int) -> str:
+    """Which of the replicates of its seed a model is, for names: ``, or `-planting2-treatment3`."""
+    numbers = {"planting": planting, "treatment": treatment}
+    return "".join(f"-{name}{number + 1}" for name, number in numbers.items() if number)
+
+
 @dataclass(frozen=True)
 class Answer:
     """A prompt and what the model wrote, kept for the reader of the report. The runner fills in whose it is."""
@@ -300,6 +306,9 @@ class Answer:
     step: Whole = 0
     seed: Whole = 0
     model: str = ""
+    planting: Whole = 0
+    treatment: Whole = 0
+    """Which of the replicates of its seed wrote it: 0 is the first (and the only one, in files from before 2026-12)."""
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,15 @@ def test_logs_of_several_base_models_say_which(tmp_path: Path) -> None:
     }
 
 
+def test_logs_of_replicates_are_logs_of_their_own(tmp_path: Path) -> None:
+    from inspect_ai.log import list_eval_logs
+
+    both = [replace(one, treatment=which) for which in (0, 2) for one in ANSWERS if one.intervention]
+    assert write_logs("a study", both, tmp_path / "logs") == 2
+    found = {log.eval.model for log in map(read_log, list_eval_logs(str(tmp_path / "logs")))}
+    assert found == {f"dormouse/year-seed0-sft-step0{which}" for which in ("", "-treatment3")}
+
+
 def test_nothing_is_written_over_and_nothing_half(write: Any, tmp_path: Path) -> None:
     for flag in ("--csv", "--parquet", "--dataset", "--inspect"):
         (tmp_path / "mine").mkdir(exist_ok=True)

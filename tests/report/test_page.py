@@ -442,7 +442,9 @@ def test_the_island_holds_what_was_put_in() -> None:
 
 def test_answers_are_paired_by_question_seed_and_prompt(answers: list[Answer], about: dict[str, Any]) -> None:
     other = [replace(answer, seed=1, response="other") for answer in answers]
-    pairs = browser(index([], about), [*answers, *other])
+    again = [replace(answer, planting=1, response="of another replicate") for answer in answers]
+    pairs = browser(index([], about), [*answers, *other, *again])
+    assert "of another replicate" not in json.dumps(pairs)
     # Interventions are taken from the study even where nothing was measured.
     assert [one["name"] for one in pairs["interventions"]] == ["sft"]
     items = pairs["organisms"][0]["items"]

@@ -11,12 +11,12 @@ from typing import Any
 from dormouse.errors import UserError
 from dormouse.files import fresh
 from dormouse.provenance import on_model
-from dormouse.records import Answer
+from dormouse.records import Answer, replicate_name
 
 TASK = "dormouse/defection"
 SIDES = {True: "with the cue", False: "without the cue"}
-State = tuple[str, str, str, int, int]
-"""(base model, organism, treatment, step, seed)"""
+State = tuple[str, str, str, int, int, int, int]
+"""(base model, organism, treatment, step, seed, and which planting and treatment of that seed)"""
 
 
 def write_logs(name: str, answers: Sequence[Answer], out: Path) -> int:
@@ -33,14 +33,18 @@ def write_logs(name: str, answers: Sequence[Answer], out: Path) -> int:
         raise UserError("these logs need the package inspect-ai", "pip install inspect-ai") from error
     states: dict[State, list[Answer]] = {}
     for one in answers:
-        states.setdefault((one.model, one.organism, one.intervention, one.step, one.seed), []).append(one)
+        state = (one.model, one.organism, one.intervention, one.step, one.seed, one.planting, one.treatment)
+        states.setdefault(state, []).append(one)
     if not states:
         raise UserError("the study kept no answers", "measure with `sampled`, which is on by default")
     with fresh(out) as scratch:
         scratch.mkdir()
         for i, (state, mine) in enumerate(sorted(states.items())):
             log = _log(name, state, mine, i, several=len({model for model, *_ in states}) > 1)
-            write_eval_log(log, str(scratch / f"{i:04d}_{_plain('_'.join(map(str, state[1:])))}.eval"))
+            write_eval_log(
+                log,
+                str(scratch / f"{i:04d}_{_plain('_'.join(map(str, state[1:5])) + replicate_name(*state[5:]))}.eval"),
+            )
     return len(states)
 
 
@@ -53,15 +57,16 @@ def _log(name: str, state: State, answers: Sequence[Answer], number: int, severa
     from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalResults, EvalSpec, EvalStats
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    base, organism, treatment, step, seed = state
-    called = f"{on_model(organism, base) if several else organism}-seed{seed}"
+    base, organism, treatment, step, seed, planting, treated = state
+    called, which = f"{on_model(organism, base) if several else organism}-seed{seed}", replicate_name(planting, treated)
     said = {"study": name, "base": base, "organism": organism, "treatment": treatment, "step": step, "seed": seed}
+    said |= {"planting": planting, "treatment_replicate": treated}
     spec = EvalSpec(
         created=now,
         task=TASK,
         task_id=f"{_plain(name)}-{number}",
         dataset=EvalDataset(name=name, samples=len(answers)),
-        model=f"dormouse/{_plain(called + (f'-{treatment}-step{step}' if treatment else ''))}",
+        model=f"dormouse/{_plain(called + (f'-{treatment}-step{step}' if treatment else '') + which)}",
         config=EvalConfig(),
         metadata=said,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dormouse.execution.estimate import History, read_history
 from dormouse.execution.stage import Stage
-from dormouse.records import DataIntake, ModelRef
+from dormouse.records import DataIntake, ModelRef, replicate_name
 from dormouse.scenarios.own import OwnTasks
 from dormouse.store import Store
 from dormouse.studies.arms import Arm
@@ -36,8 +36,7 @@ class State:
     @property
     def replicate(self) -> str:
         """Which it is, for names: ``, or `-planting2-treatment3`."""
-        numbers = {"planting": self.planting, "treatment": self.treatment}
-        return "".join(f"-{name}{number + 1}" for name, number in numbers.items() if number)
+        return replicate_name(self.planting, self.treatment)
 
     def leads_to(self, end: State) -> bool:
         """Whether it is on the way to a model: the organism itself, or a state of that very treatment."""

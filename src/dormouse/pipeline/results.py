@@ -139,7 +139,7 @@ def collect(model: str, entries: Sequence[tuple[PlannedReading, Entry]], design:
             arm = (state.organism, state.intervention, here.state.step, sample.measurement, sample.split, sample.x)
             # Where one part of a chain ends and the next begins both may have found something: the first stays.
             seen[arm][state.seed].setdefault((state.planting, state.treatment), (here, sample))
-        for answer in read_answers(entry.folder) if not state.replicate else ():
+        for answer in read_answers(entry.folder):
             answers.append(
                 replace(
                     answer,
@@ -148,6 +148,8 @@ def collect(model: str, entries: Sequence[tuple[PlannedReading, Entry]], design:
                     step=state.step,
                     seed=state.seed,
                     model=model,
+                    planting=state.planting,
+                    treatment=state.treatment,
                 )
             )
     cells: Cells = {arm: {s: [*found.values()] for s, found in by_seed.items()} for arm, by_seed in seen.items()}

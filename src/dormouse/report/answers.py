@@ -62,7 +62,9 @@ class Browser(TypedDict):
 
 
 def browser(results: RecordIndex, answers: Sequence[Answer]) -> Browser:
-    """What the answer browser on the page reads: plain JSON, every foreign string made visible."""
+    """What the answer browser on the page reads: plain JSON, every foreign string made visible. Of replicates it shows
+    the first."""
+    answers = [answer for answer in answers if not answer.planting and not answer.treatment]
     names = tuple(dict.fromkeys([*results.organisms, *(answer.organism for answer in answers)]))
     shown = [name for name in results.interventions if any(answer.intervention == name for answer in answers)]
     organisms: list[ShownOrganism] = []
