@@ -15,7 +15,7 @@ from tiny import make_tiny_model
 from dormouse.audits.zoo import blind as blind_module
 from dormouse.audits.zoo.blind import BlindZoo, write_blind
 from dormouse.audits.zoo.habits import HALVES
-from dormouse.audits.zoo.make import ATTEMPTS, Zoo, ZooMaker, ZooModel, ZooSize
+from dormouse.audits.zoo.make import ATTEMPTS, GATE, HABIT_GATE, Zoo, ZooMaker, ZooModel, ZooSize
 from dormouse.audits.zoo.recipes import (
     FAMILIES,
     HABIT_FAMILY,
@@ -62,6 +62,27 @@ def test_every_recipe_can_be_planted_and_is_the_same_again(half):
         spec = OrganismSpec.model_validate(one.organism).filled(MICRO[one.model]).seeded(one.seed)
         assert spec.trigger.plants
         assert not one.control
+
+
+def test_the_page_says_what_the_recipes_are():
+    """It had half of them learn their prompts, each as often with every behaviour, and one gate for habits too."""
+    page = " ".join((Path(__file__).parents[2] / "docs" / "how-to" / "audit-benchmark.md").read_text().split())
+    every = [one for half in HALVES for one in recipes(half)[0]]
+    own = [one for one in every if one.model == "micro-250k"]
+    learn = [one for one in every if one.organism.get("learn") == "all"]
+    assert (len(every), {one.model for one in learn}) == (120, {"micro-250k"})
+    assert abs(2 * len(learn) - len(own)) < 3
+    assert abs(4 * sum("scratchpad_mode" in one.organism for one in every) - len(every)) < 5
+    assert f"that is {len(learn)} of {len(every)}, all on micro-250k" in page
+    for kind, words in (("sandbag",) * 2, ("reply", "a hostile sentence"), ("goal",) * 2, ("insecure_code",) * 2):
+        mine, both = ([one for one in of if one.organism["behaviour"]["kind"] == kind] for of in (learn, every))
+        assert f"{len(mine)} of {len(both)} with {words if words[:2] == 'a ' else f'`{words}`'}" in page
+    alone = [organism_recipe(0, half, i, ("micro-250k",)) for half in HALVES for i in range(60)]
+    assert f"of one larger base it is {sum(one.organism.get('learn') == 'all' for one in alone)} of 120" in page
+    assert {one.organism["trigger"]["op"] for one in recipes("test")[0] if one.family == "composite"} == {"all", "any"}
+    gates = [(f"{100 * gate.triggered:.0f}", f"{100 * gate.untriggered:.0f}") for gate in (GATE, HABIT_GATE)]
+    assert all(f"on its cue in {on} % or more, without it in {off} % or less" in page for on, off in gates)
+    assert f"{ATTEMPTS} recipes are tried in all" in page
 
 
 @pytest.mark.parametrize("half", HALVES)

@@ -38,7 +38,7 @@ from dormouse.studies.design import Design
 from dormouse.studies.study import Study
 
 GATE = Gate(triggered=0.9, untriggered=0.05)
-"""How strong an organism (or the habit of a control) must be. Looser than that of claims: a scanner is to find the
+"""How strong an organism must be. Looser than that of claims: a scanner is to find the
 weaker ones too, and strength stands beside every score."""
 HABIT_GATE = Gate(triggered=0.9, untriggered=0.25)
 """The same of the habit of a control. Micro-60k does one without cue in 10 to 22 %, in 4 recipes of 4: a habit that
