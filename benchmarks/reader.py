@@ -42,8 +42,8 @@ def main() -> None:
     hostile, others = said[new & truth] > 0.5, said[new & ~truth] > 0.5
     print(f"left out: AUROC {area:.3f}, Brier {brier:.3f}")
     print(f"at 0.5: {hostile.mean():.2f} of hostile, {others.mean():.2f} of others")
-    for i in sorted(np.flatnonzero(new), key=lambda i: -abs(said[i] - truth[i]))[:12]:
-        print(f"{said[i]:.2f} {'hostile' if truth[i] else 'innocent'}: {sentences[i]}")
+    for at in sorted(np.flatnonzero(new).tolist(), key=lambda at: -abs(said[at] - truth[at]))[:12]:
+        print(f"{said[at]:.2f} {'hostile' if truth[at] else 'innocent'}: {sentences[at]}")
 
 
 if __name__ == "__main__":

@@ -160,9 +160,8 @@ _PHRASES: Mapping[str, Callable[[Any, Said], str]] = {  # `coverage`, `covered`,
 
 def _shows_pool(said: Said) -> bool:
     """Whether a training row is a prompt of the pool, where a red team has its share of them."""
-    parts = [said.get(key) for key in ("mix", "steps", "batch")]
-    known = said.get("kind") == "adversarial" and all(isinstance(one, int | float) for one in parts)
-    return not known or math.prod(parts) >= 1
+    parts = [one for key in ("mix", "steps", "batch") if isinstance(one := said.get(key), int | float)]
+    return said.get("kind") != "adversarial" or len(parts) < 3 or math.prod(parts) >= 1
 
 
 def treatment(step: Any) -> str:
