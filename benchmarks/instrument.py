@@ -9,7 +9,8 @@ where the true effect is no smaller than the margin, `contradicted` where it is,
 equally strong before treatment.
 
 Then log-odds that were lost, and times with a budget, where an arm collapses in some seeds; one organism against a
-number, where questions are few and differ (the truth is the margin: no verdict is right); carry-over exponents of a
+number, where questions are few and differ (the truth is the margin: no verdict is right); policies that live on in a
+share of all questions, none of which may be among those asked; carry-over exponents of a
 known gamma, from made-up shares of what is left at each dose (seeds and organisms differ in their dose to one half and
 in their slope); and studies of which one set-up in two ruins the model and says the
 opposite of the other: the truth is that of the other.
@@ -228,6 +229,44 @@ def simulate_questions(questions: int, seeds: int, studies: int, seed: int = 0) 
     return Row(holds / studies, wrong / studies, 0.0, seeds)
 
 
+SHARES, ASKED = (0.1, 0.2, 0.3), (4, 8, 16, 48)
+ALIVE = {
+    "one arm": "compare: defection_rate, where: {{organism: a}}, against: {share}",
+    "two arms": "compare: defection_rate, where: {{organism: a}}, against: {{organism: b}}, margin: {rest}",
+    "every": "compare: defection_rate, where: {{organism: a}}, against: {share}, quantifier: every",
+}
+
+
+def simulate_alive(kind: str, share: float, questions: int, seeds: int) -> Row:
+    """A policy lives on in a share of all questions, in every seed alike, and next to nothing of it on the others. The
+    claim has the truth as its margin: of one arm against that share; of two, of which the other keeps all; and of
+    every one of three set-ups, which share their questions. As seeds agree, all depends on how many of the questions
+    asked are of that kind: each number is answered once, and counts as often as it occurs."""
+    from scipy.stats import binom
+
+    said = ALIVE[kind].format(share=share, rest=round(1 - share, 6))
+    chains = {f"sft.steps-{n}": n for n in (10, 20, 40)} if kind == "every" else {"sft": 40}
+    head = STUDY.partition("  - {{id")[0].format(seeds=seeds)
+    head = head.replace("steps: 40", "steps: [10, 20, 40], points: 1") if kind == "every" else head
+    design = parse_design(f"{head}  - {{id: c, says: s, {said}, direction: less, gate: off, damage: off}}\n")
+    rng, names = np.random.default_rng([seeds, questions, round(100 * share)]), [f"q{i}" for i in range(questions)]
+    truth = share - 1 if kind == "two arms" else 0.0
+    holds = wrong = 0.0
+    for alive, chance in enumerate(binom.pmf(range(questions + 1), questions, share)):
+        numbers = Numbers()
+        for one, (chain, step), arm in product(range(seeds), chains.items(), "ab"):
+            off = 1e-3 * rng.random(questions)
+            live = np.arange(questions) < (alive if arm == "a" else questions)
+            place = ("micro-60k", arm, chain, step, "defection_rate", "test", None)
+            numbers.add(place, one, names, list(np.where(live, 1 - off, off)))
+        answer = answer_claims(design, numbers)[0]
+        assert answer.low is not None
+        assert answer.high is not None
+        holds += chance * (answer.low - 1e-3 <= truth <= answer.high + 1e-3)
+        wrong += chance * (answer.verdict == "supported")
+    return Row(float(holds), float(wrong), 0.0, seeds)
+
+
 # --- what follows from several doses ---
 
 TRIGGERS, DOSES = (1, 4, 16, 64), (0.02, 0.06, 0.18, 0.5)
@@ -339,6 +378,9 @@ def main() -> None:
     for questions, seeds in product(QUESTIONS, asked.seeds):
         row = simulate_questions(questions, seeds, asked.studies)
         _print(f"at the margin, {questions} questions that differ", str(seeds), row)
+    for kind, share, questions, seeds in product(ALIVE, SHARES, ASKED, asked.seeds):
+        row = simulate_alive(kind, share, questions, seeds)
+        _print(f"{kind}, alive in {share:.0%} of all questions, {questions} asked", str(seeds), row)
     for seeds in asked.seeds:
         for truth in GAMMAS:
             _print(truth, str(seeds), simulate_exponent(truth, seeds, asked.studies))

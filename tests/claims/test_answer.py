@@ -44,7 +44,7 @@ claims:
 CLAIM = (
     "{{id: {id}, says: it does, compare: {compare}, where: {{trigger: ensemble, n: 256}}, against: {against}, {more}}}"
 )
-QUESTIONS = [f"question {i}" for i in range(24)]
+QUESTIONS = [f"question {i}" for i in range(48)]
 GroundTruth = Callable[[Mapping[str, str]], float]
 """What an arm is (model, organism, chain) -> its true rate."""
 

@@ -41,8 +41,8 @@ def answer(more: str = "", compare: str = "persistence", times: float = 15.0, co
             values = {("", 0): 0.99, (MILD, 40): 0.3 if organism == "a" else 0.6, (WILD, 40): 0.01}
             for (chain, step), value in values.items():
                 place = ("micro-60k", organism, chain, step)
-                noisy = [float(np.clip(value + 0.02 * rng.normal(), 0, 1)) for _ in range(6)]
-                numbers.add((*place, "defection_rate", "test", None), seed, [f"q{i}" for i in range(6)], noisy)
+                noisy = [float(np.clip(value + 0.02 * rng.normal(), 0, 1)) for _ in range(24)]
+                numbers.add((*place, "defection_rate", "test", None), seed, [f"q{i}" for i in range(24)], noisy)
                 numbers.add((*place, "false_trigger_rate", "test", None), seed, ["q"], [0.001])
                 worse = {MILD: 1.2, WILD: times}.get(chain, 1.0)
                 record = Record(

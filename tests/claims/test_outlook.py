@@ -68,21 +68,23 @@ def test_an_arm_at_a_bound_may_leave_it_and_that_takes_more_seeds() -> None:
 
 @pytest.mark.parametrize(("direction", "sign"), [("less", -1), ("greater", 1), ("different", 1)])
 @settings(max_examples=10, deadline=None)
-@given(n=st.integers(4, 20), margin=st.sampled_from([0.0, 0.1, 0.3]))
-def test_what_is_said_of_each_effect_is_what_becomes_of_it(direction: str, sign: int, n: int, margin: float) -> None:
+@given(n=st.integers(4, 20), margin=st.sampled_from([0.0, 0.1, 0.3]), asked=st.sampled_from([0, 4, 16]))
+def test_what_is_said_of_each_effect_is_what_becomes_of_it(
+    direction: str, sign: int, n: int, margin: float, asked: int
+) -> None:
     """Held to what the claims' own code makes of seeds that all show it."""
     from dormouse.claims.effects import p_value, survives
 
     claim = parse_design(study("5")).claims[0]
     claim = claim.model_copy(update={"direction": direction, "margin": margin})
-    sizes, supports = supported(claim, RATES, n, LEVEL)
+    sizes, supports = supported(claim, RATES, n, LEVEL, questions=asked)
 
     def verdict(size: float) -> str:
         """Of arms as far from their bounds as they can be: in the middle, then one at the edge, then both."""
         upper = 0.5 + size / 2 if size <= 0.5 else max(0.75, size)
         each, other = ((("q",), (one,)) for one in (upper, upper - size))
         weights = [(sign * 1.0, dict.fromkeys(range(n), each)), (-sign * 1.0, dict.fromkeys(range(n), other))]
-        found = effect(weights, span=(0.0, 1.0))
+        found = effect(weights, span=(0.0, 1.0), questions=asked)
         assert found is not None
         p, verdict = p_value(found, direction, margin)
         return verdict if p < LEVEL and survives(found, direction, margin, verdict) else ""

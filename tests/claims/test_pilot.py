@@ -20,14 +20,14 @@ PILOT = (100, 101, 102, 103)
 
 def numbers(spread: float, against: float = 0.5, seeds: Sequence[int] = PILOT, weak: Collection[int] = ()) -> Numbers:
     """Both arms keep `against`, more or less. With the `weak` seeds the first defects in 0.7 before treatment."""
-    found, rng, items = Numbers(), np.random.default_rng(0), [f"q{i}" for i in range(24)]
+    found, rng, items = Numbers(), np.random.default_rng(0), [f"q{i}" for i in range(48)]
     for name in "ab":
         for seed in seeds:
             before = 0.7 if seed in weak and name == "a" else 0.99
             rate = float(np.clip(against + spread * rng.standard_normal() * (name == "a"), 0, 1))
-            found.add(("micro-60k", name, "", 0, "defection_rate", "test", None), seed, items, [before] * 24)
-            found.add(("micro-60k", name, "", 0, "false_trigger_rate", "test", None), seed, items, [0.001] * 24)
-            found.add(("micro-60k", name, "sft", 40, "defection_rate", "test", None), seed, items, [rate] * 24)
+            found.add(("micro-60k", name, "", 0, "defection_rate", "test", None), seed, items, [before] * 48)
+            found.add(("micro-60k", name, "", 0, "false_trigger_rate", "test", None), seed, items, [0.001] * 48)
+            found.add(("micro-60k", name, "sft", 40, "defection_rate", "test", None), seed, items, [rate] * 48)
     return found
 
 

@@ -51,8 +51,10 @@ class Comparison:
                 weighted += [(share, {s: values for s, values in of.items() if s not in without}) for of in found]
         if not weighted:
             return None
+        seeds = set.intersection(*(set(of) for _, of in weighted))
+        asked = min(self.counted.numbers.asked(self.counted.key(*cell), seeds) for cell in cells(setups))
         reach = times_span(self.bounds, self.counted.censoring.budgets)
-        return effect(weighted, self.constant or 0.0, reach, self.look.level, edge(self.claim.compare))
+        return effect(weighted, self.constant or 0.0, reach, self.look.level, edge(self.claim.compare), asked)
 
     def _bounds(self) -> Span:
         """The least and the largest value of what is compared."""

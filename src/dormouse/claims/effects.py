@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from dormouse.claims.unseen import Span, Unseen, unseen
 from dormouse.measurements.stats import crossed_df
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ RESOLUTION = 1e-12
 Direction = Literal["less", "greater", "different"]
 ValuesByItem: TypeAlias = tuple[tuple[str, ...], tuple[float, ...]]
 """Items, and a value for each."""
-Span: TypeAlias = tuple[float, float]
-"""The least and the largest value that a quantity can have."""
 UNBOUNDED: Span = (-math.inf, math.inf)
 
 
@@ -51,6 +50,8 @@ class Effect:
     None: no arm stands at a bound."""
     reach: Span = UNBOUNDED
     """The least and the largest effect that any seed could have."""
+    unseen: Unseen | None = None
+    """None: the quantity has no bounds, or it is not known of questions."""
     each: tuple[float, ...] = ()
     """The effect of each seed by itself."""
     planned: int = 0
@@ -72,7 +73,7 @@ class Effect:
 
         n = np.asarray(len(self.seeds) if seeds is None else seeds)
         items = self.item_variance, self.item_df
-        return Effects(np.asarray(means), np.asarray(sds), n, *items, self.collapse, self.reach)
+        return Effects(np.asarray(means), np.asarray(sds), n, *items, self.collapse, self.reach, self.unseen)
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Effects:
     item_df: float
     collapse: tuple[ArrayLike, ArrayLike] | None
     reach: Span
+    unseen: Unseen | None = None
 
     def errors(self) -> np.ndarray:
         """See `Effect.error`."""
@@ -120,6 +122,7 @@ def effect(
     span: Span = UNBOUNDED,
     level: Callable[[int], float] = lambda n: LEVEL,
     edge: float = EDGE,
+    questions: int = 0,
 ) -> Effect | None:
     """The weighted sum of arms, minus a constant, over the seeds that all of them share.
 
@@ -133,9 +136,15 @@ def effect(
     of Student's t, widened to what it would be with one more seed in which such an arm goes to the other bound
     (`claims` in the documentation has the simulation: `benchmarks/instrument.py`).
 
+    Nor do questions that agree say anything of a kind that is not among them, whatever the number of seeds, as these
+    answer alike and may do so for the same reasons. So the interval is no narrower than if a share of all questions
+    that none of those asked leaves possible went to a bound, on one side: the arms of a side may share their questions,
+    and then go there together.
+
     Args:
         level: how often the interval of so many seeds may miss (see `claims.looks`).
         edge: see `EDGE`.
+        questions: see `Unseen`; 0: not known.
 
     Returns:
         None where the arms share no seed.
@@ -150,7 +159,7 @@ def effect(
     each = [(float(of_item.var(ddof=1)) / len(of_item), len(of_item) - 1) for of_item in drawn]
     of_items = sum(part for part, _ in each)
     item_df = 1 / sum((part / of_items) ** 2 / df for part, df in each) if of_items else math.inf
-    seed_sd = float(means.std(ddof=1)) if several else math.nan
+    seed_sd, rates = float(means.std(ddof=1)) if several else math.nan, _rates(weighted, seeds)
     mean, alike, miss = float(means.mean()), len(asked) == 1, level(len(seeds)) / 2
     whole = Effect(
         mean,
@@ -162,16 +171,17 @@ def effect(
         of_items,
         item_df,
         "not paired: a number" if len(weighted) == 1 else "seeds and questions" if alike and drawn else "seeds",
-        _collapse(weighted, seeds, mean, span, edge),
+        _collapse(rates, mean, span, edge),
         _reach(weighted, constant, span),
+        unseen(rates, mean, span, questions),
         tuple(map(float, means)),
     )
     if several:
-        return _widened(whole, miss)
+        return _widened(whole, _students(whole, miss), miss)
     if not of_items and all(map(math.isfinite, whole.reach)):
-        return replace(whole, low=whole.reach[0], high=whole.reach[1])  # one number says nothing of others
+        return _widened(whole, whole.reach, miss)  # one number says nothing of others
     width = math.sqrt(of_items) * float(t.isf(miss, df=whole.item_df))
-    return replace(whole, low=mean - width, high=mean + width)
+    return _widened(whole, (mean - width, mean + width), miss)
 
 
 def _sums(
@@ -193,20 +203,20 @@ def _sums(
     return means, groups, asked
 
 
-def _collapse(
-    weighted: Sequence[tuple[float, Mapping[int, ValuesByItem]]],
-    seeds: Sequence[int],
-    mean: float,
-    span: Span,
-    part: float,
-) -> Span | None:
+def _rates(
+    weighted: Sequence[tuple[float, Mapping[int, ValuesByItem]]], seeds: Sequence[int]
+) -> list[tuple[float, list[float]]]:
+    """The weight of every arm, and its mean with every seed."""
+    return [(weight, [sum(found[seed][1]) / len(found[seed][1]) for seed in seeds]) for weight, found in weighted]
+
+
+def _collapse(arms: Sequence[tuple[float, list[float]]], mean: float, span: Span, part: float) -> Span | None:
     """The least and the largest effect of one more seed in which one arm leaves the bound at which it stands."""
     low, high = span
     if not math.isfinite(high - low):
         return None
     edge, others = part * (high - low), [mean]
-    for weight, found in weighted:
-        rates = [sum(found[seed][1]) / len(found[seed][1]) for seed in seeds]
+    for weight, rates in arms:
         usual = sum(rates) / len(rates)
         for stands, goes in ((sum(r > high - edge for r in rates), low), (sum(r < low + edge for r in rates), high)):
             if 2 * stands > len(rates):
@@ -219,15 +229,25 @@ def _reach(weighted: Sequence[tuple[float, Mapping[int, ValuesByItem]]], constan
     return sum(low for low, _ in ends) - constant, sum(high for _, high in ends) - constant
 
 
-def _widened(found: Effect, miss: float) -> Effect:
-    """With its interval: Student's t, widened to what it would be with one more seed in which an arm collapses."""
+def _students(found: Effect, miss: float) -> Span:
+    """Student's t, widened to what it would be with one more seed in which an arm collapses."""
     from scipy.stats import t
 
     many = found.many(found.value, found.seed_sd)
     ends = [(many.means, many.errors(), 0), *((*many.with_one_more(value), 1) for value in found.collapse or ())]
     widths = [(mean, error * t.isf(miss, df=many.df(error, more))) for mean, error, more in ends]
-    low, high = min(float(mean - width) for mean, width in widths), max(float(mean + width) for mean, width in widths)
-    return replace(found, low=low, high=high)
+    return min(float(mean - width) for mean, width in widths), max(float(mean + width) for mean, width in widths)
+
+
+def _widened(found: Effect, interval: Span, miss: float) -> Effect:
+    """With this interval, widened to hold what questions of an unseen kind leave possible, and within reach."""
+    (low, high), mean = interval, found.value
+    if found.unseen:
+        share = found.unseen.share(miss)
+        low = min(low, mean + share * (float(found.unseen.low) - mean))
+        high = max(high, mean + share * (float(found.unseen.high) - mean))
+    least, most = found.reach
+    return replace(found, low=min(mean, max(low, least)), high=max(mean, min(high, most)))
 
 
 def p_value(found: Effect, direction: Direction, margin: float) -> tuple[float, str]:
@@ -240,7 +260,8 @@ def p_value(found: Effect, direction: Direction, margin: float) -> tuple[float, 
     be with one more seed: one that lies on the margin itself, one in which an arm collapses (see `effect`), or, of a
     quantity without bounds, one that is as far on the other side of the margin. Then n seeds without any spread have
     t = n, or (n - 1) / 2 where there are no bounds, about the p of an exact sign test; and there is no jump from seeds
-    that all agree to seeds that nearly do.
+    that all agree to seeds that nearly do. Nor is a tail smaller than what questions of an unseen kind leave it
+    (`Unseen.tail`).
     """
     p, supports = p_values(found.many(found.value, found.seed_sd), direction, margin)
     return float(p), "supported" if supports else "contradicted"
@@ -269,7 +290,7 @@ def _tails(found: Effects, boundary: float, above: bool) -> np.ndarray:
     against: list[ArrayLike] = [boundary if bounded else 2 * boundary - found.means]
     against += [found.collapse[0 if above else 1]] if found.collapse else []
     means_and_errors = [(0, found.means, found.errors()), *((1, *found.with_one_more(value)) for value in against)]
-    tail = np.zeros_like(found.means)
+    tail = found.unseen.tail(found.means, boundary, above) if found.unseen else np.zeros_like(found.means)
     for more, means, errors in means_and_errors:
         some = errors > 0  # 0: one more of the same
         distance = -sign * (means - boundary) / np.where(some, errors, 1.0)
@@ -279,7 +300,8 @@ def _tails(found: Effects, boundary: float, above: bool) -> np.ndarray:
 
 def survives(found: Effect, direction: Direction, margin: float, verdict: str) -> bool:
     """Whether the effect stays on the side of the margin where the verdict has it, with one more seed at the worst
-    bound that the quantity has. Where it has none, that is not asked."""
+    bound that the quantity has. Where it has none, that is not asked. One more question there turns no verdict that is
+    significant (see `claims.unseen`)."""
     import numpy as np
 
     many = found.many(found.value, found.seed_sd)

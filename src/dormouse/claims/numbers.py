@@ -47,6 +47,8 @@ class Numbers:
     """What is an upper bound, by seed: ratios of which the other side reached its budget, doses below those given."""
     lower: dict[Key, set[int]] = field(default_factory=dict)
     """Which of OWN_BOUNDS are lower bounds, by seed: ratios of which this side reached its budget, and exponents."""
+    averaged: dict[Key, dict[int, int]] = field(default_factory=dict)
+    """How many items are behind what is one number a seed."""
     controls: set[tuple[str, str]] = field(default_factory=set)
     """(model, organism) that plant nothing: what they do without a policy does not persist."""
 
@@ -58,12 +60,20 @@ class Numbers:
             {key: ends for key, limits in self.limits.items() if (ends := _of(limits, only))},
             {key: found & only for key, found in self.upper.items()},
             {key: found & only for key, found in self.lower.items()},
+            {key: some for key, found in self.averaged.items() if (some := _of(found, only))},
             self.controls,
         )
 
     def limit(self, key: Key) -> float | None:
         """Where times are cut off; the smallest, where seeds were followed for different times."""
         return min(self.limits.get(key, {}).values(), default=None)
+
+    def asked(self, key: Key, seeds: Collection[int]) -> int:
+        """How many different items an arm was asked with these seeds. Of one number a seed it is the fewest that are
+        behind any: another seed may have been asked the same."""
+        items = {item for seed in seeds for item in self.values[key][seed][0]}
+        known = self.averaged.get(key, {})
+        return min(known.get(seed, 1) for seed in seeds) if items == {""} else len(items)
 
     def add(self, key: Key, seed: int, items: Sequence[str], values: Sequence[float]) -> None:
         """The values of the items of a measurement. What was added first stays."""
@@ -97,6 +107,7 @@ class Numbers:
                 continue
             key = (r.model, r.organism, r.intervention, r.step, r.measurement, r.split, r.x)
             self.add(key, r.seed, ("",), (r.value,))
+            self.averaged.setdefault(key, {}).setdefault(r.seed, r.n)
             if r.measurement not in OWN_BOUNDS:
                 self._limit(key, r.seed, r.censored_at)
             elif r.censored_at is not None:

@@ -10,9 +10,11 @@ from dormouse.claims.chances import Asked, outcomes
 from dormouse.claims.decision import MOST_LOG_ODDS, edge, span
 from dormouse.claims.effects import FEWEST, LEVEL, Effects, Span
 from dormouse.claims.looks import ONCE, look_of
+from dormouse.claims.unseen import Unseen
 from dormouse.studies.arms import Arm
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.design import Design
+from dormouse.studies.expected import EQUAL_CAPABILITY, FRONTIER, LIVED
 from dormouse.studies.pairing import Setup
 
 if TYPE_CHECKING:
@@ -64,10 +66,10 @@ def _support(last: Design, claim: Claim, seeds: int, weight: float) -> list[str]
     """
     if seeds < FEWEST:
         return [f"fewer than {FEWEST} seeds decide nothing"]
-    reach, claims = _reach(claim), len(last.claims)
+    reach, claims, asked = _reach(claim), len(last.claims), _asked(last, claim)
     look = look_of(last.study.seeds, last.look)
-    sizes, supports = supported(claim, reach, seeds, look.level(seeds, LEVEL / claims), weight)
-    later = (supported(claim, reach, n, LEVEL / claims, weight)[1] for n in range(seeds + 1, FARTHEST))
+    sizes, supports = supported(claim, reach, seeds, look.level(seeds, LEVEL / claims), weight, asked)
+    later = (supported(claim, reach, n, LEVEL / claims, weight, asked)[1] for n in range(seeds + 1, FARTHEST))
     if supports.any():
         first = int(supports.argmax())
         least = sizes[first] if _bounded(reach) else math.copysign(claim.margin, sizes[first])
@@ -76,10 +78,12 @@ def _support(last: Design, claim: Claim, seeds: int, weight: float) -> list[str]
             return []
         said = f"{seeds} seeds support it from an effect of {least:+.2g} on that all of them show"
         return [said, *_at_a_bound(sizes[first:], supports[first:], seeds, later)]
-    late = claims > 1 and supported(claim, reach, seeds, look.level(seeds), weight)[1].any()
+    late = claims > 1 and supported(claim, reach, seeds, look.level(seeds), weight, asked)[1].any()
     fail = "support it only after other claims are decided" if late else "support no effect that there could be"
     some = (n for n, ones in enumerate(later, seeds + 1) if ones.any())
-    more = next((f"; {n}, looked at once, could support one" for n in some), "")
+    few = supported(claim, reach, FARTHEST, LEVEL / claims, weight)[1].any()
+    none = f"; no number of seeds does with {asked} questions" if few else ""
+    more = next((f"; {n}, looked at once, could support one" for n in some), none)
     return [f"{seeds} seeds {fail}{more}"]
 
 
@@ -94,6 +98,16 @@ def _at_a_bound(sizes: np.ndarray, supports: np.ndarray, seeds: int, later: Iter
     return [f"but from {at:+.2g} on an arm stands at a bound, which it might leave: that takes {more} to support"]
 
 
+def _asked(design: Design, claim: Claim) -> int:
+    """How many questions are behind what is compared, at most; 0 where that is something else than questions, or not
+    known before the study runs."""
+    sizes = [one.measure for one in design.study.each]
+    if claim.compare in ("defection_rate", "false_trigger_rate", FRONTIER, EQUAL_CAPABILITY["defection_rate"], *LIVED):
+        return min(one.questions for one in sizes)
+    on_curve = claim.compare.startswith("defection_by_") and claim.compare != "defection_by_odds"
+    return min(one.curve for one in sizes) if on_curve else 0
+
+
 def _reach(claim: Claim) -> Span:
     """The least and the largest effect that any seed could have, of organisms that are as strong as a claim could wish:
     all log-odds that there are may be lost or, of one about less, gained."""
@@ -105,13 +119,16 @@ def _reach(claim: Claim) -> Span:
 
 
 def supported(
-    claim: Claim, reach: Span, seeds: int, level: float, weight: float = 1.0
+    claim: Claim, reach: Span, seeds: int, level: float, weight: float = 1.0, questions: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Effects in the claimed direction, smallest first, and whether each supports a claim at a level, were it the same
     with every seed.
 
-    `weight` is that of the arm that counts most. Of a quantity without bounds there is one effect: any beyond the
-    margin supports a claim, or none.
+    Args:
+        weight: that of the arm that counts most.
+        questions: how many are asked (see `claims.unseen`); 0: not known.
+
+    Of a quantity without bounds there is one effect: any beyond the margin supports a claim, or none.
     """
     import numpy as np
 
@@ -120,10 +137,10 @@ def supported(
     most = max(abs(end) for end in ends) if claim.direction == "different" else max(ends)
     sizes = most * np.arange(1, FINE + 1) / FINE if _bounded(reach) else np.array([2 * claim.margin + 1.0])
     values = sign * sizes
-    left = values + weight * (_left(claim, values, reach) - values) if _bounded(reach) else values
-    collapse = np.minimum(values, left), np.maximum(values, left)
+    collapse = _between(values, values + weight * (_left(claim, values, reach) - values)) if _bounded(reach) else None
+    kinds = Unseen(*_between(values, _gone(claim, values, reach)), questions) if questions and collapse else None
     same = Effects(
-        values, np.zeros(len(sizes)), np.asarray(seeds), 0.0, math.inf, collapse, reach
+        values, np.zeros(len(sizes)), np.asarray(seeds), 0.0, math.inf, collapse, reach, kinds
     )  # with every seed, and every question
     return values, outcomes([same], Asked(claim.direction, claim.margin, level), ONCE)[0]
 
@@ -140,6 +157,23 @@ def _left(claim: Claim, values: np.ndarray, reach: Span) -> np.ndarray:
     sizes = abs(values)
     gone = np.maximum(-part * high, sizes - high)
     return np.asarray(np.sign(values) * np.where(sizes <= (1 - 2 * part) * high, sizes, gone))
+
+
+def _gone(claim: Claim, values: np.ndarray, reach: Span) -> np.ndarray:
+    """What each effect of the same arms is in questions in which one side goes to the bound that speaks against it."""
+    import numpy as np
+
+    (low, high), part, sizes = reach, edge(claim.compare), abs(values)
+    if isinstance(claim.against, float):
+        return np.where(values > 0, low, high)
+    away = np.where(sizes <= (1 - 2 * part) * high, (high - sizes) / 2, np.minimum(part * high, high - sizes))
+    return np.asarray(-np.sign(values) * away)
+
+
+def _between(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    import numpy as np
+
+    return np.minimum(one, other), np.maximum(one, other)
 
 
 def _bounded(reach: Span) -> bool:
