@@ -70,7 +70,7 @@ ALL_ALIVE = [*product(instrument.ALIVE, instrument.SHARES, instrument.ASKED, (8,
 
 @pytest.mark.parametrize(("kind", "share", "questions", "seeds"), ALL_ALIVE if STRESS else ALIVE)
 def test_questions_that_agree_are_not_taken_for_all(kind: str, share: float, questions: int, seeds: int) -> None:
-    """Up to 46 in 100 claims were supported falsely, of policies that live on in some questions, of which none was
+    """Up to 43 in 100 claims were supported falsely, of policies that live on in some questions, of which none was
     asked."""
     found = instrument.simulate_alive(kind, share, questions, seeds)
     assert found.coverage >= 0.93

@@ -38,9 +38,7 @@ def against(constant: float, *arms: np.ndarray, questions: int | None = None) ->
     return found
 
 
-@given(
-    st.integers(0, 99), st.integers(2, 60), st.integers(2, 9), st.sampled_from([-7.0, 0.0, 7.0]), st.floats(0.01, 3)
-)
+@given(st.integers(0, 99), st.integers(2, 60), st.integers(2, 9), st.sampled_from([-7.0, 0.0, 7.0]), st.floats(0.01, 3))
 @settings(max_examples=12, deadline=None)
 def test_no_effect_is_narrower_than_the_record_of_its_arm(
     seed: int, questions: int, seeds: int, middle: float, spread: float
