@@ -149,8 +149,6 @@ def effect(
     Returns:
         None where the arms share no seed.
     """
-    from scipy.stats import t
-
     seeds = sorted(set.intersection(*(set(found) for _, found in weighted)))
     if not seeds:
         return None
@@ -160,7 +158,7 @@ def effect(
     of_items = sum(part for part, _ in each)
     item_df = 1 / sum((part / of_items) ** 2 / df for part, df in each) if of_items else math.inf
     seed_sd, rates = float(means.std(ddof=1)) if several else math.nan, _rates(weighted, seeds)
-    mean, alike, miss = float(means.mean()), len(asked) == 1, level(len(seeds)) / 2
+    mean, alike = float(means.mean()), len(asked) == 1
     whole = Effect(
         mean,
         mean,
@@ -176,12 +174,7 @@ def effect(
         unseen(rates, mean, span, questions),
         tuple(map(float, means)),
     )
-    if several:
-        return _widened(whole, _students(whole, miss), miss)
-    if not of_items and all(map(math.isfinite, whole.reach)):
-        return _widened(whole, whole.reach, miss)  # one number says nothing of others
-    width = math.sqrt(of_items) * float(t.isf(miss, df=whole.item_df))
-    return _widened(whole, (mean - width, mean + width), miss)
+    return _widened(whole, level(len(seeds)) / 2)
 
 
 def _sums(
@@ -230,18 +223,24 @@ def _reach(weighted: Sequence[tuple[float, Mapping[int, ValuesByItem]]], constan
 
 
 def _students(found: Effect, miss: float) -> Span:
-    """Student's t, widened to what it would be with one more seed in which an arm collapses."""
+    """Student's t, widened to what it would be with one more seed in which an arm collapses; of one seed that of its
+    questions."""
     from scipy.stats import t
 
+    if len(found.seeds) == 1:
+        if not found.item_variance and all(map(math.isfinite, found.reach)):
+            return found.reach  # one number says nothing of others
+        width = math.sqrt(found.item_variance) * float(t.isf(miss, df=found.item_df))
+        return found.value - width, found.value + width
     many = found.many(found.value, found.seed_sd)
     ends = [(many.means, many.errors(), 0), *((*many.with_one_more(value), 1) for value in found.collapse or ())]
     widths = [(mean, error * t.isf(miss, df=many.df(error, more))) for mean, error, more in ends]
     return min(float(mean - width) for mean, width in widths), max(float(mean + width) for mean, width in widths)
 
 
-def _widened(found: Effect, interval: Span, miss: float) -> Effect:
-    """With this interval, widened to hold what questions of an unseen kind leave possible, and within reach."""
-    (low, high), mean = interval, found.value
+def _widened(found: Effect, miss: float) -> Effect:
+    """With its interval, widened to hold what questions of an unseen kind leave possible, and within reach."""
+    (low, high), mean = _students(found, miss), found.value
     if found.unseen:
         share = found.unseen.share(miss)
         low = min(low, mean + share * (float(found.unseen.low) - mean))

@@ -26,7 +26,8 @@ ABOUT = (
     "crossed, set-ups as the ones that were run. Each effect is tested against the claim's margin, and all claims "
     "together are held to 5 % by Holm's method. Intervals are 95 %, not corrected; they are wider where an arm stands "
     "at a bound, as seeds that all agree hide a collapse that none of them shows, and no narrower than what questions "
-    "of a kind that was not asked may do. A verdict must survive one more seed at the worst bound; beside it stands how many seeds turn out otherwise by themselves. Organisms that were too "
+    "of a kind that was not asked may do. A verdict must survive one more seed at the worst bound; "
+    "beside it stands how many seeds turn out otherwise by themselves. Organisms that were too "
     "weak before treatment are left out, and sides that were not equally strong before it are not compared."
 )
 
