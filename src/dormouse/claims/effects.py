@@ -240,11 +240,13 @@ def _students(found: Effect, miss: float) -> Span:
 
 def _widened(found: Effect, miss: float) -> Effect:
     """With its interval, widened to hold what questions of an unseen kind leave possible, and within reach."""
+    import numpy as np
+
     (low, high), mean = _students(found, miss), found.value
     if found.unseen:
         share = found.unseen.share(miss)
-        low = min(low, mean + share * (float(found.unseen.low) - mean))
-        high = max(high, mean + share * (float(found.unseen.high) - mean))
+        low = min(low, mean + share * (float(np.asarray(found.unseen.low)) - mean))
+        high = max(high, mean + share * (float(np.asarray(found.unseen.high)) - mean))
     least, most = found.reach
     return replace(found, low=min(mean, max(low, least)), high=max(mean, min(high, most)))
 

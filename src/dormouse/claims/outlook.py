@@ -165,7 +165,7 @@ def _gone(claim: Claim, values: np.ndarray, reach: Span) -> np.ndarray:
 
     (low, high), part, sizes = reach, edge(claim.compare), abs(values)
     if isinstance(claim.against, float):
-        return np.where(values > 0, low, high)
+        return np.asarray(np.where(values > 0, low, high))
     away = np.where(sizes <= (1 - 2 * part) * high, (high - sizes) / 2, np.minimum(part * high, high - sizes))
     return np.asarray(-np.sign(values) * away)
 

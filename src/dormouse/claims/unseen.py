@@ -42,7 +42,7 @@ class Unseen:
         sign, farthest = (1, self.low) if above else (-1, self.high)
         beyond = sign * (boundary - np.asarray(farthest))
         off = np.maximum(0.0, sign * (means - boundary)) / np.where(beyond > 0, beyond, 1.0)
-        return np.where(beyond > 0, ndtr(-np.sqrt(self.questions * off)), 0.0)
+        return np.asarray(np.where(beyond > 0, ndtr(-np.sqrt(self.questions * off)), 0.0))
 
 
 def unseen(arms: Sequence[tuple[float, list[float]]], mean: float, span: Span, questions: int) -> Unseen | None:
