@@ -252,7 +252,7 @@ def simulate_alive(kind: str, share: float, questions: int, seeds: int) -> Row:
     rng, names = np.random.default_rng([seeds, questions, round(100 * share)]), [f"q{i}" for i in range(questions)]
     truth = share - 1 if kind == "two arms" else 0.0
     holds = wrong = 0.0
-    for alive, chance in enumerate(binom.pmf(range(questions + 1), questions, share)):
+    for alive, chance in enumerate(np.atleast_1d(binom.pmf(range(questions + 1), questions, share))):
         numbers = Numbers()
         for one, (chain, step), arm in product(range(seeds), chains.items(), "ab"):
             off = 1e-3 * rng.random(questions)

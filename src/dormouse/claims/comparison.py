@@ -9,10 +9,11 @@ from functools import cached_property
 from dormouse.claims.censoring import open_ends
 from dormouse.claims.counted import Counted, cells
 from dormouse.claims.decision import edge, room, span, times_span
-from dormouse.claims.effects import Effect, Span, effect
+from dormouse.claims.effects import Effect, effect
 from dormouse.claims.looks import Look
 from dormouse.claims.matching import Pair, Side, adjusted, grown, matching
 from dormouse.claims.numbers import mean
+from dormouse.claims.unseen import Span
 from dormouse.claims.verdict import End, Matching, Sides, ValueInterval
 from dormouse.measurements.stats import log_odds
 from dormouse.studies.arms import Arm

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dormouse.claims.effects import EDGE, FEWEST, LEVEL, Direction, Effect, Span, p_value, survives
+from dormouse.claims.effects import EDGE, FEWEST, LEVEL, Direction, Effect, p_value, survives
 from dormouse.claims.looks import Look
+from dormouse.claims.unseen import Span
 from dormouse.claims.verdict import End, Outcome
 from dormouse.measurements.stats import SMALLEST, log_odds
 from dormouse.metrics import metric

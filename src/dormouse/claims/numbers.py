@@ -60,7 +60,7 @@ class Numbers:
             {key: ends for key, limits in self.limits.items() if (ends := _of(limits, only))},
             {key: found & only for key, found in self.upper.items()},
             {key: found & only for key, found in self.lower.items()},
-            {key: some for key, found in self.averaged.items() if (some := _of(found, only))},
+            {key: counts for key, found in self.averaged.items() if (counts := _of(found, only))},
             self.controls,
         )
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from dormouse.claims.chances import Asked, outcomes
 from dormouse.claims.decision import MOST_LOG_ODDS, edge, span
-from dormouse.claims.effects import FEWEST, LEVEL, Effects, Span
+from dormouse.claims.effects import FEWEST, LEVEL, Effects
 from dormouse.claims.looks import ONCE, look_of
-from dormouse.claims.unseen import Unseen
+from dormouse.claims.unseen import Span, Unseen
 from dormouse.studies.arms import Arm
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.design import Design
