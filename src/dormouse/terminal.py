@@ -10,32 +10,30 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import click
 
 from dormouse import stopping
-from dormouse.errors import DormouseWarning, UserError, refusal
+from dormouse.errors import MORE_MEMORY, DormouseWarning, UserError, refusal
 from dormouse.registry import plugin_fault
 
-REFUSALS: tuple[int, ...] = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENAMETOOLONG,
-    errno.EEXIST,
-    errno.EISDIR,
-    errno.ENOTDIR,
-)
-"""What an operating system may refuse anywhere, and a user can fix."""
-
-
 REMEDY = "free some space, fix the permissions there, or move away what stands in the place of a file or a folder"
+ILL = "see that what it stands on (a disk, a mount, a terminal) is there and well, and give the command again"
+FEWER_FILES = "use fewer workers (--workers 1), or let a process have more open files (ulimit -n)"
+REMEDIES: Mapping[str, str] = {
+    **dict.fromkeys(("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EEXIST", "EISDIR", "ENOTDIR"), REMEDY),
+    **dict.fromkeys(("EIO", "ENXIO", "ENODEV", "ESTALE", "EREMOTEIO"), ILL),
+    **dict.fromkeys(("EMFILE", "ENFILE"), FEWER_FILES),
+    **dict.fromkeys(("ENOTEMPTY", "ELOOP"), REMEDY),
+    "ENAMETOOLONG": "name a shorter one",
+    "ENOMEM": MORE_MEMORY,
+}
+"""What helps where an operating system refuses something, whoever asked for it and whatever for."""
+BUGS = ("ENOENT", "EINVAL", "EBADF", "EFAULT")
+"""What it says of a program that is wrong, with the name of a file or without."""
 
 
 THREADS_HAVE = ((5.0, "Ctrl-C ends them"), (1800.0, "they are left behind"))
@@ -54,9 +52,11 @@ class ErrorGroup(click.Group):
         try:
             return super().main(*given, **named)
         except OSError as error:  # of `--help`, which is printed before a command is run
-            if error.errno not in REFUSALS:
+            if _is_gone(error):
+                sys.exit(1)
+            if not (why := _refused(error)):
                 raise
-            say(_refused(error))
+            say(why)
             sys.exit(2)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -90,8 +90,10 @@ class ErrorGroup(click.Group):
             if isinstance(error, ValueError) and str(error) == CLOSED:  # by a plug-in: nobody is told
                 ctx.exit(1)
             refused = refusal(error)
-            if refused and (refused.errno in REFUSALS or _is_homeless()):
-                say(_refused(refused))
+            if _is_gone(refused):
+                ctx.exit(1)
+            if why := _refused(refused):
+                say(why)
             elif fault := plugin_fault(error):
                 frames = "".join(traceback.format_tb(fault.__traceback__))  # no journal holds them
                 say(f"{frames}dormouse: {fault}")
@@ -109,12 +111,29 @@ def _is_homeless() -> bool:
     return False
 
 
-def _refused(error: OSError) -> str:
-    """What is said of something that the system refused."""
-    what, remedy = f"{error.strerror}{f': {error.filename}' if error.filename else ''}", REMEDY
-    if error.errno not in REFUSALS:
+def _is_gone(error: OSError | None) -> bool:
+    """Whether the terminal to which it was to be written is gone: nobody is told that."""
+    try:
+        os.write(1, b"")
+    except OSError:
+        if error and error.errno == errno.EIO:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+            return True
+    return False
+
+
+def _refused(error: OSError | None) -> str | None:
+    """What is said of something that the system refused; None where that is no matter of the user's."""
+    if error is None:
+        return None
+    what, name = (
+        f"{error.strerror}{f': {error.filename}' if error.filename else ''}",
+        errno.errorcode.get(error.errno or 0),
+    )
+    remedy = REMEDIES.get(name or "", ILL if error.filename and name not in BUGS else "")
+    if not remedy and _is_homeless():
         what, remedy = GONE
-    return f"dormouse: {what}\n  -> {remedy}"
+    return f"dormouse: {what}\n  -> {remedy}" if remedy else None
 
 
 def _show_warning(message: Any, category: Any, *_: Any, **__: Any) -> None:
