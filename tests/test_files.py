@@ -2,12 +2,23 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from dormouse import files
 from dormouse.errors import UserError
-from dormouse.files import LONG_DEAD, append_line, coming_back, fresh, read_whole, sha256, swapped
+from dormouse.files import (
+    LONG_DEAD,
+    append_line,
+    coming_back,
+    fresh,
+    last_words,
+    read_whole,
+    remove_tree,
+    sha256,
+    swapped,
+)
 
 
 @pytest.mark.parametrize("seen", [True, False])
@@ -104,3 +115,36 @@ def test_a_plug_in_that_goes_elsewhere_is_brought_back(tmp_path, monkeypatch):
     with coming_back():
         os.chdir(tmp_path)
     assert os.getcwd() == str(tmp_path)
+
+
+def test_a_folder_of_a_stranger_is_deleted_however_deep_and_shut_it_is(tmp_path, monkeypatch):
+    """Of one a thousand deep `shutil.rmtree` came to no end of its recursion: a traceback of the benchmark, each time
+    again; one that its owner had shut stayed, with links in it to anywhere."""
+    victim, top = tmp_path / "victim", tmp_path / "top"
+    victim.mkdir()
+    (victim / "thesis").write_text("three years of work")
+    (top / "shut").mkdir(parents=True)
+    (top / "shut" / "link").symlink_to(victim)
+    (top / "shut").chmod(0o500)
+    monkeypatch.chdir(top)
+    for _ in range(1200):
+        os.mkdir("d" * 50)
+        os.chdir("d" * 50)
+    Path("file").write_text("x")
+    os.chdir(tmp_path)
+    remove_tree(top)
+    (tmp_path / "other").symlink_to(victim)
+    remove_tree(tmp_path / "other")
+    assert [one.name for one in tmp_path.rglob("*")] == ["victim", "thesis"]
+    with pytest.raises(FileNotFoundError):
+        remove_tree(top)
+
+
+def test_of_a_log_the_end_is_read(tmp_path):
+    """A scanner that printed 600 MB cost the benchmark twice that in memory."""
+    with (tmp_path / "log").open("w+b") as log:
+        assert last_words(log, 5) == ""
+        log.truncate(2**33)
+        log.seek(0, 2)
+        log.write("no röm".encode())
+        assert [last_words(log, most) for most in (4, 2)] == ["röm", "\N{REPLACEMENT CHARACTER}m"]

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from dormouse.errors import UserError, refusal, utf8
 
@@ -221,6 +222,44 @@ def _delete(path: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def remove_tree(top: Path) -> None:
+    """Delete a folder with all that is in it: however deep that goes (`shutil.rmtree` recurses), and whatever rights a
+    stranger took from himself there. Nobody else may write into it meanwhile.
+
+    Raises:
+        OSError: something stays.
+    """
+    if top.is_symlink():
+        top.unlink()
+        return
+    left = [top]  # what lies deeper than in `top` is moved there first: a path has its longest
+    while left:
+        folder = left[-1]
+        with suppress(PermissionError):  # of another user, who may let us all the same
+            folder.chmod(0o700)
+        deeper: list[Path] = []
+        with os.scandir(folder) as found:
+            for one in found:
+                if not one.is_dir(follow_symlinks=False):
+                    os.unlink(one.path)
+                elif folder == top:
+                    deeper.append(Path(one.path))
+                else:
+                    deeper.append(top / f"{len(left) + len(deeper)}-{secrets.token_hex(8)}")
+                    with suppress(PermissionError):
+                        os.chmod(one.path, 0o700)
+                    os.rename(one.path, deeper[-1])
+        left += deeper
+        if not deeper:
+            left.pop().rmdir()
+
+
+def last_words(log: IO[bytes], most: int) -> str:
+    """The end of a log, as text: of one that a stranger's program wrote nobody knows how much there is."""
+    log.seek(max(0, log.seek(0, os.SEEK_END) - most))
+    return log.read(most).decode(errors="replace")
 
 
 @contextmanager

@@ -258,8 +258,11 @@ def scanned(tmp_path):
             writes.mkdir(parents=True)
             if end == "cut":
                 raise CutOffError
-            Path(command[-1]).write_text('{"score": 1}')
-            return Ended(end, "no room", 1.0)
+            if end != "silent":
+                Path(command[-1]).write_text('{"score": 1}')
+            if end == "much":
+                os.truncate(command[-1], 2**30)
+            return Ended(end if isinstance(end, int) else 0, "no room", 1.0)
 
         sandbox = SimpleNamespace(run=run, closed=threading.Event())
         return scan_all(ScanFolder(scanner, ["a"], tmp_path / "scans"), zoo, sandbox, Silent(), 1)["a"].hole, len(ran)
@@ -278,6 +281,25 @@ def test_what_was_cut_off_is_scanned_again_and_what_failed_once_more(scanned, tm
         scanned("cut")
     assert scanned(-9) == ("it ended with exit code -9: no room, twice", 4)
     assert scanned(0) == ("it ended with exit code -9: no room, twice", 4)
+
+
+def test_no_scan_works_where_another_did_and_an_answer_has_its_most(scanned, tmp_path, monkeypatch):
+    """The answer of a failed try was taken for that of the next, where the folder could not be deleted, and one of any
+    size was copied and read whole."""
+    folder = tmp_path / "scans" / "a"
+
+    def stays(top):
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(top))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("dormouse.audits.bench.scanners.remove_tree", stays)
+        with pytest.warns(DormouseWarning, match="cannot be deleted, and lies there: Operation not permitted"):
+            found = [scanned(end) for end in (1, "silent")]
+    assert found[1] == ("it wrote no answer, twice", 2)
+    assert len([*folder.glob("work*")]) == 2
+    (folder / "scan.json").unlink()
+    assert scanned("much")[0].startswith("its answer has more than 16 MB")
+    assert [one.name for one in folder.iterdir()] == ["scan.json"]
 
 
 def test_a_scan_that_does_not_read_is_made_again(scanned, tmp_path):

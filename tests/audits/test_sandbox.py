@@ -109,22 +109,22 @@ def test_what_is_hidden_is_closed_to_other_users(zoo):
 
 def test_a_sandbox_that_is_closed_waits_for_nothing_in_it(tmp_path):
     """Ctrl-C waited for the scanners in hand, up to hours. One that the same signal had ended was a hole."""
-    for does in ("import time; time.sleep(60)", "import os; os.kill(os.getpid(), 15)"):
+    for n, does in enumerate(("import time; time.sleep(60)", "import os; os.kill(os.getpid(), 15)")):
         sandbox = Sandbox((), "environment")
         threading.Timer(1.0, sandbox.closed.set).start()
         started = time.monotonic()
         with pytest.raises(CutOffError):
-            sandbox.run([sys.executable, "-c", does], [], tmp_path / "work", 60)
+            sandbox.run([sys.executable, "-c", does], [], tmp_path / f"{n}", 60)
         assert time.monotonic() - started < 20
 
 
 def test_what_runs_ends_with_a_process_that_is_killed(tmp_path):
     """Killed with -9 it left its scanners, and what they had started, to run for hours."""
-    does = "import os, time; print(os.getpid(), flush=True); os.fork(); time.sleep(60)"
+    does = "import os, time; open('pid', 'w').write(str(os.getpid())); os.fork(); time.sleep(60)"
     run = f"import sys; from pathlib import Path; from dormouse.audits.bench.sandbox import Sandbox; \
-Sandbox((), 'environment').run([sys.executable, '-c', {does!r}], [], Path({str(tmp_path)!r}), 60)"
+Sandbox((), 'environment').run([sys.executable, '-c', {does!r}], [], Path({str(tmp_path / 'work')!r}), 60)"
     starter = subprocess.Popen([sys.executable, "-c", run])
-    group = int(eventually(lambda: (tmp_path / "said.log").read_text().strip()))
+    group = int(eventually(lambda: (tmp_path / "work" / "pid").read_text().strip()))
     starter.kill()
     starter.wait()
     assert eventually(lambda: not living(group))
@@ -187,3 +187,40 @@ raise SystemExit(sum(int(one[1]) == os.getppid() for one in said) - 1)
 """
     ended = Sandbox((), "environment").run([sys.executable, "-c", does], [], tmp_path / "work", 60)
     assert ended.code == 0, ended.said
+
+
+KILLS = """
+import os, signal, time
+if os.fork() == 0:
+    os.setsid()
+    open("pid", "w").write(str(os.getpid()))
+    time.sleep(60)
+while not os.path.exists("pid") or not os.path.getsize("pid"):
+    time.sleep(0.01)
+try:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+except PermissionError:
+    raise SystemExit(7)
+"""
+
+
+def test_what_kills_that_which_watches_over_it_ends_all_the_same(tmp_path):
+    """It and what it had started lived on, beyond its time and the end of the benchmark."""
+    ended = Sandbox((), "environment").run([sys.executable, "-c", KILLS], [], tmp_path / "work", 60)
+    assert ended.code == -9
+    assert not living(int((tmp_path / "work" / "pid").read_text()))
+
+
+def test_what_a_confined_process_says_and_leaves_acts_nowhere_else(tmp_path):
+    """It killed what watched over it, read the environment of others, and what it said was written through a link."""
+    sandbox = Sandbox.strictest([tmp_path / "store"])
+    if sandbox.way == "environment":
+        pytest.skip("this machine can confine nobody")
+    does = f"open('/proc/{os.getpid()}/environ').read(1)"
+    assert "PermissionError" in sandbox.run([sys.executable, "-c", does], [], tmp_path / "w1", 60).said
+    if sandbox.way == "user" or int(os.uname().release.split(".")[0]) >= 7:
+        assert sandbox.run([sys.executable, "-c", KILLS], [], tmp_path / "w2", 60).code == 7
+    assert not [*tmp_path.glob("w*/said.log")]
+    with pytest.raises(FileExistsError):
+        sandbox.run([sys.executable, "-c", ""], [], tmp_path / "w1", 60)

@@ -7,11 +7,12 @@ import os
 import select
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-SUBREAPER = 36
-"""PR_SET_CHILD_SUBREAPER of Linux."""
+SUBREAPER, DIES_WITH_PARENT = 36, 1
+"""PR_SET_CHILD_SUBREAPER and PR_SET_PDEATHSIG of Linux."""
 ROUNDS, PAUSE = 100, 0.02
 """How often, with how many seconds between, what is left is looked for: what is killed may have started more."""
 POLL = 50
@@ -25,10 +26,10 @@ def in_a_child() -> None:
     is lost). It ends as the child does, with all that is left of it, however that ended; or when standard input closes:
     whoever started it is gone.
     """
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+    _prctl(SUBREAPER, 1)
     if (child := os.fork()) == 0:
         os.setsid()
+        _prctl(DIES_WITH_PARENT, signal.SIGKILL)  # it may kill that one, as another process of the same user
         return
     told = select.poll()
     told.register(0, 0)  # of no event but its end: what is said there is for the child
@@ -45,6 +46,11 @@ def in_a_child() -> None:
     os._exit(code)
 
 
+def _prctl(option: int, value: int) -> None:
+    with suppress(AttributeError, OSError):  # it is Linux's alone
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
 def _reaped() -> dict[int, int]:
     """The children of this process, adopted ones too, that have ended since the last look, and how."""
     found = {}
@@ -58,11 +64,38 @@ def end_descendants(pid: int) -> None:
     """Kill all that a process has started, and what that has started; the process itself goes on."""
     import psutil
 
+    def descendants() -> list[Any]:
+        with suppress(psutil.Error):
+            return psutil.Process(pid).children(recursive=True)
+        return []
+
+    _end(descendants)
+
+
+def end_all_of(home: str) -> None:
+    """Kill all that was started with this home directory: whoever kills what watches over it is nobody's child."""
+    import psutil
+
+    def started() -> list[Any]:
+        return [one for one in psutil.process_iter() if _home(one) == home]
+
+    _end(started)
+
+
+def _home(process: Any) -> str | None:
+    import psutil
+
+    with suppress(psutil.Error, OSError):  # of another user
+        return str(process.environ().get("HOME"))
+    return None
+
+
+def _end(found: Callable[[], list[Any]]) -> None:
+    """Kill what is found, until there is nothing more."""
+    import psutil
+
     for _ in range(ROUNDS):
-        try:
-            left = psutil.Process(pid).children(recursive=True)
-        except psutil.Error:
-            return
+        left = found()
         living = [one for one in left if _lives(one)]
         for one in living:
             with suppress(psutil.Error):

@@ -21,7 +21,7 @@ from dormouse.audits.ending import end_all
 from dormouse.audits.findings import Confirmed, Facts
 from dormouse.audits.worker_messages import Given, WorkerReply, WorkerTask
 from dormouse.errors import UserError
-from dormouse.files import read_whole
+from dormouse.files import last_words
 from dormouse.json_files import json_text, read_json
 from dormouse.locators.locator import Evidence, Locator, TriggerText
 
@@ -152,7 +152,9 @@ class Runner:
         return Path(self.folder.name) / "worker.log"
 
     def _last_words(self) -> str:
-        said = read_whole(self._log).decode(errors="replace") if self._log.exists() else ""
+        said = ""
+        with contextlib.suppress(FileNotFoundError), self._log.open("rb") as log:
+            said = last_words(log, 2000)
         lines = said.strip().splitlines()
         last = lines[-2:] if lines[-1:] and lines[-1].lstrip().startswith("->") else lines[-1:]  # of a UserError both
         return " ".join(line.strip() for line in last)[:300] or "it said nothing"

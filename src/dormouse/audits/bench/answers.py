@@ -73,7 +73,7 @@ def read_answer(path: Path, seconds: float) -> ScannerAnswer:
         NonsenseError: it is no such answer.
     """
     try:
-        text = read_whole(path).decode()
+        text = read_whole(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise NonsenseError(f"there is no answer in {path.name}: {type(error).__name__}") from error
     try:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,8 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from dormouse.audits.ending import end_all, in_a_child
+from dormouse.audits.ending import end_all, end_all_of, in_a_child
 from dormouse.errors import UserError
+from dormouse.files import last_words
 
 Way = Literal["landlock", "user", "environment"]
 WAYS: tuple[Way, ...] = ("landlock", "user", "environment")
@@ -33,6 +36,8 @@ SAID: Mapping[Way, str] = {
     "environment": "NOT confined: no Landlock here, and not root. Only the paths are withheld",
 }
 NOBODY = 65534
+LARGEST_FILE = 16 * 2**30
+"""Bytes of a file that a confined process may write, and of all that it says."""
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys", "/dev", "/run", "/nix")
 """What programs need, and holds nothing of a zoo."""
 CREATE, ADD, RESTRICT = 444, 445, 446
@@ -41,6 +46,8 @@ READ = 0b1101
 """Landlock's rights to execute, to read files and to list folders."""
 FIRST_ABI, WITH_REFER, WITH_TRUNCATE = 0b1_1111_1111_1111, 1 << 13, 1 << 14
 """The rights on files that the first, second and third version of Landlock know."""
+NO_SIGNALS = 0b10
+"""From the sixth version on: to processes that are not confined with it. Else it could kill what watches over it."""
 FILES_ONLY = 0b111 | WITH_TRUNCATE
 """Rights that a single file may have: execute, write, read, truncate."""
 
@@ -90,21 +97,21 @@ class Sandbox:
 
         Args:
             reads: folders that it may read, beside the programs.
-            writes: the one folder that it may write to; its home, too.
+            writes: the one folder that it may write to; its home, too. It is made, and must not be there: one in which
+                a stranger's program was at work may hold links to anywhere.
             seconds: after which it is killed, with all that it started.
 
         Raises:
             CutOffError: the sandbox was closed before it ended.
         """
-        writes.mkdir(parents=True, exist_ok=True)
+        writes.mkdir(parents=True)
         allowed = [str(path.resolve()) for path in reads]
         if self.way == "user":
             self._close()
-            for path in (writes, *writes.rglob("*")):
-                os.chown(path, NOBODY, NOBODY)
+            os.chown(writes, NOBODY, NOBODY)
         confined = [sys.executable, "-m", __name__, self.way, str(writes.resolve()), str(len(allowed)), *allowed]
         started = time.monotonic()
-        with (writes / "said.log").open("w+b") as log:
+        with tempfile.TemporaryFile(dir=writes.parent) as log:
             process = subprocess.Popen(
                 [*confined, *command],
                 stdin=subprocess.PIPE,  # never written to: it closes when this process ends
@@ -119,8 +126,9 @@ class Sandbox:
             finally:
                 end_all(process.pid)
                 process.communicate()
-            log.seek(0)  # by its name it may be another file by now: the folder is the scanner's
-            said = log.read().decode(errors="replace")[-2000:]
+                if process.returncode == -signal.SIGKILL:  # maybe by what it watched over
+                    end_all_of(str(writes))
+            said = last_words(log, 2000)
         return Ended(code, said, time.monotonic() - started)
 
     def _wait(self, process: subprocess.Popen[bytes], seconds: float) -> int | None:
@@ -143,8 +151,6 @@ class Sandbox:
 
     def _works(self) -> bool:
         """Whether a process that is started so can run Python, and cannot read what is hidden."""
-        import tempfile
-
         if self.way == "user" and os.geteuid() != 0:
             return False
         with tempfile.TemporaryDirectory(prefix="dormouse-sandbox-") as folder:
@@ -195,8 +201,9 @@ def landlock(reads: Iterable[str], writes: str) -> None:
 
     version = call(CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
     rights = FIRST_ABI | (WITH_REFER if version >= 2 else 0) | (WITH_TRUNCATE if version >= 3 else 0)
-    handled = ctypes.c_uint64(rights)
-    rules = call(CREATE, ctypes.byref(handled), ctypes.c_size_t(8), ctypes.c_uint32(0))
+    handled = (ctypes.c_uint64 * 3)(rights, 0, NO_SIGNALS if version >= 6 else 0)  # of files, the network, and scopes
+    size = ctypes.c_size_t(24 if version >= 6 else 8)
+    rules = call(CREATE, ctypes.byref(handled), size, ctypes.c_uint32(0))
 
     class Beneath(ctypes.Structure):
         _pack_ = 1
@@ -210,6 +217,8 @@ def landlock(reads: Iterable[str], writes: str) -> None:
         rule = Beneath(allowed, handle)
         call(ADD, ctypes.c_int(rules), ctypes.c_int(1), ctypes.byref(rule), ctypes.c_uint32(0))
         os.close(handle)
+    for capability in (21, 38):  # PR_CAPBSET_DROP of SYS_ADMIN and PERFMON: with these root reads any environment
+        libc.prctl(24, capability, 0, 0, 0)
     libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS, without which Landlock refuses all but root
     call(RESTRICT, ctypes.c_int(rules), ctypes.c_uint32(0))
     os.close(rules)
@@ -218,6 +227,9 @@ def landlock(reads: Iterable[str], writes: str) -> None:
 def _main(arguments: list[str]) -> None:
     """In a confined child become the command: WAY WRITES N READS... COMMAND..."""
     in_a_child()
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    most = LARGEST_FILE if hard == resource.RLIM_INFINITY else min(hard, LARGEST_FILE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     way, writes, n = arguments[0], arguments[1], int(arguments[2])

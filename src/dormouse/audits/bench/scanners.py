@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import shutil
 import sys
 from abc import ABC, abstractmethod
@@ -20,15 +21,17 @@ from dormouse.audits.bench.sandbox import Ended, Sandbox
 from dormouse.audits.findings import Findings
 from dormouse.audits.sealed import REMEDY, read_sealed, write_sealed
 from dormouse.audits.zoo.blind import BlindZoo
-from dormouse.errors import UserError
+from dormouse.errors import UserError, warn
 from dormouse.execution.executors import Watcher
-from dormouse.files import NO_SUCH_FILE, remedy_of, sha256, swapped
+from dormouse.files import NO_SUCH_FILE, remedy_of, remove_tree, sha256, swapped
 from dormouse.json_files import read_json
 from dormouse.locators.locator import Messages
 from dormouse.registry import plugins
 from dormouse.sources import code_of
 
-ANSWER, RECORD = "answer.json", "scan.json"
+ANSWER, RECORD, WORK = "answer.json", "scan.json", "work"
+MOST_ANSWER = 16 * 2**20
+"""Bytes of an answer: more is kept and read of none."""
 TRIES = 2
 """How often a scanner that fails on a suspect is run on it: what ended it may have been a full disk or memory."""
 SLACK = 2.0
@@ -234,14 +237,16 @@ def scan_all(folder: ScanFolder, zoo: BlindZoo, sandbox: Sandbox, watcher: Watch
 
 
 def _scan(scanner: Scanner, suspect: Path, base: Path, folder: Path, sandbox: Sandbox, tries: int) -> ScanRecord:
-    """Run a scanner on a suspect, and keep what came of it. What was cut off leaves all as it was.
+    """Run a scanner on a suspect, and keep what came of it. What was cut off leaves all as it was. It works in a folder
+    with a new name each time: what a stranger's program left in one is not to be trusted.
 
     Raises:
         CutOffError: the sandbox was closed meanwhile.
         OSError: what came of it cannot be kept.
     """
-    work = folder / "work"
-    shutil.rmtree(work, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder)
+    work = folder / f"{WORK}-{secrets.token_hex(4)}"
     file = work / ANSWER
     reads = [suspect, base, *scanner.program_folders]
     command = scanner.command(suspect.resolve(), base.resolve(), file.resolve())
@@ -252,10 +257,19 @@ def _scan(scanner: Scanner, suspect: Path, base: Path, folder: Path, sandbox: Sa
             with swapped(folder / ANSWER) as scratch:
                 shutil.copyfile(file, scratch)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        _clear(folder)
     said = ScanRecord(ended.seconds, hole, ended.code is None, tries, "" if hole else sha256(folder / ANSWER))
     write_sealed(folder / RECORD, folder.parts[-2:], said)
     return said
+
+
+def _clear(folder: Path) -> None:
+    """Delete what scanners left in their folders, also where the benchmark was killed."""
+    for left in folder.glob(f"{WORK}*"):
+        try:
+            remove_tree(left)
+        except OSError as error:
+            warn(f"what a scanner left in {left} cannot be deleted, and lies there: {error.strerror or error}")
 
 
 def _hole(ended: Ended, file: Path) -> str:
@@ -264,7 +278,9 @@ def _hole(ended: Ended, file: Path) -> str:
     if ended.code:
         last = (ended.said.strip().splitlines() or ["it said nothing"])[-1][:300]
         return f"it ended with exit code {ended.code}: {last}"
-    return "" if file.is_file() and not file.is_symlink() else "it wrote no answer"
+    if not file.is_file() or file.is_symlink():
+        return "it wrote no answer"
+    return f"its answer has more than {MOST_ANSWER / 2**20:.0f} MB" if file.stat().st_size > MOST_ANSWER else ""
 
 
 def _kept(folder: Path) -> ScanRecord | None:
