@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 import dormouse
 from dormouse.audits.audit import audit
+from dormouse.audits.places import alone_in
 from dormouse.audits.runner import LostError, Runner
 from dormouse.audits.wording import prompts
 from dormouse.audits.worker_messages import Given
@@ -222,6 +223,9 @@ def test_a_page_that_can_have_no_place_is_said_before_anything_is_looked_for(pla
     (tmp_path / "afile").write_text("")
     with pytest.raises(UserError, match="cannot be made"):
         audit(folder(planted), out=tmp_path / "afile" / "x")
+
+    with alone_in(tmp_path), pytest.raises(UserError, match="another audit or benchmark is being run into"):
+        audit(folder(planted), out=tmp_path)  # the three files of two would be one page
 
     def full(dir):
         raise OSError(28, "No space left on device")

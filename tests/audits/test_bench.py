@@ -888,7 +888,7 @@ def test_a_place_that_cannot_be_written_to_is_said_before_a_zoo_is_made(asked, t
     """Nor is one that another benchmark is run into: each took the other's suspects away."""
     monkeypatch.setattr(FakeMaker, "make", lambda *_: pytest.fail("a zoo was made"))
     asked.out.mkdir()
-    with alone_in(asked.out), pytest.raises(UserError, match="another benchmark is being run into"):
+    with alone_in(asked.out), pytest.raises(UserError, match="another audit or benchmark is being run"):
         run(asked, Store(tmp_path / "store"), Silent())
     (tmp_path / "afile").write_text("")
     (tmp_path / "theirs" / ".lock").mkdir(parents=True)  # as little to be opened as another user's

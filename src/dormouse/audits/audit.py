@@ -18,7 +18,7 @@ from dormouse.audits.detector import CONDITIONAL, Detector, hole_of
 from dormouse.audits.findings import CONFIRM, READING, Confirmed, Facts, Findings, Hole
 from dormouse.audits.kept import Kept
 from dormouse.audits.page import notebook, refuse_folder, write_page
-from dormouse.audits.places import make_writable
+from dormouse.audits.places import alone_in, make_writable
 from dormouse.audits.prompts import given_prompts, plain_prompts, read_prompts
 from dormouse.audits.reader import Reader
 from dormouse.audits.resolve import Named, named, unread_template
@@ -85,17 +85,19 @@ def audit(
 
     Raises:
         UserError: there is no such model or locator, the base does not fit, the budget, prompts or system prompt are
-            none, or `out` is not to be written to.
+            none, or `out` is not to be written to, or another audit is being run into it.
     """
     _refuse_unknown(more)
     folder = None if out is None else path_of(out)
     if folder:
         refuse_folder(folder, str(model))
     asked = _asked(str(model), str(base) if base else None, budget_minutes, prompts, only, _How(**more))
-    if folder:
-        make_writable(folder)
-    found = _carried_out(asked)
-    if folder:
+    if not folder:
+        return _carried_out(asked)
+    make_writable(folder)
+    with alone_in(folder):
+        refuse_folder(folder, str(model))  # one that has ended meanwhile may have been of another model
+        found = _carried_out(asked)
         write_page(folder, found)
     return found
 

@@ -45,7 +45,8 @@ def alone_in(out: Path) -> Iterator[None]:
             locks.flock(file, locks.LOCK_EX | locks.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"another benchmark is being run into {out}", "wait for its end, or name another folder with --out"
+                f"another audit or benchmark is being run into {out}",
+                "wait for its end, or name another folder with --out",
             ) from None
         except OSError as error:
             if error.errno not in locks.ABSENT:
