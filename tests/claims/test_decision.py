@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from dormouse.claims import decision
 from dormouse.claims.answer import holm
-from dormouse.claims.decision import Corrected, Decision, decide
+from dormouse.claims.decision import Corrected, Decision, decide, room, too_little
 from dormouse.claims.effects import UNBOUNDED, Effect, Span, effect
 from dormouse.claims.looks import ONCE, Bet, Look, Spent
 from dormouse.claims.verdict import others_possible
@@ -123,3 +123,15 @@ def test_the_share_that_turns_out_otherwise_has_the_bound_of_clopper_and_pearson
         found = others_possible(otherwise, 12)
     assert found == pytest.approx(proportion_confint(otherwise, 12, alpha=0.1, method="beta")[1])
     assert otherwise or found == pytest.approx(1 - 0.05 ** (1 / 12))
+
+
+def test_no_room_is_not_a_matter_of_rounding() -> None:
+    """A reference at its bound left room for "-1.78e-15 only", and a margin of just the room that there is had none."""
+    assert room("less", -1.78e-15, (0.0, 1.0)) == room("greater", 1 - 1e-16, (0.0, 1.0)) == 0.0
+    left = room("greater", 0.9, (0.0, 1.0))
+    assert left is not None
+    assert left < 0.1
+    assert not too_little(left, 0.1)
+    assert not too_little(0.0, 0.0)
+    assert too_little(left, 0.101)
+    assert not too_little(None, 0.1)

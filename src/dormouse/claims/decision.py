@@ -17,6 +17,7 @@ from dormouse.studies.claim_spec import Claim
 
 FRAGILE = "one more seed at the worst bound of the quantity would turn it"
 
+ROUNDING = 1e-9
 MOST_LOG_ODDS = -log_odds(SMALLEST)
 
 
@@ -120,19 +121,25 @@ def edge(compare: str) -> float:
 
 
 def room(direction: Direction, reference: float | None, span: Span) -> float | None:
-    """By how much anything could differ from the reference in the claimed direction; None: there is no bound."""
+    """By how much anything could differ from the reference in the claimed direction; None: there is no bound. Where it
+    stands at its bound, rounding may carry it a little to either side."""
     if reference is None:
         return None
     below, above = reference - span[0], span[1] - reference
     left = {"less": below, "greater": above, "different": max(below, above)}[direction]
-    return left if math.isfinite(left) else None
+    return (left if left > ROUNDING else 0.0) if math.isfinite(left) else None
+
+
+def too_little(left: float | None, margin: float) -> bool:
+    """Whether there is less room than the margin asks for; what differs by rounding is equal."""
+    return left is not None and left < margin - ROUNDING
 
 
 def decide(claim: Claim, test: Test | None, corrected: Corrected | None, left: float | None) -> Decision:
     """The outcome of a claim whose sides are comparable. `left`: see `room`."""
     if test and corrected and test.turned and corrected.sign < LEVEL:
         return Decision("contradicted", "opposite")
-    if test and left is not None and left < claim.margin:
+    if test and left is not None and too_little(left, claim.margin):
         return Decision("no room", why=f"the arms compared with leave room for {left:.3g} only")
     if not test or not corrected or corrected.p >= LEVEL:
         return Decision("undecided")

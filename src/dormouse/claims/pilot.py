@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from dormouse.claims.chances import Asked, Course, draw, ended
 from dormouse.claims.claim_evidence import ClaimEvidence
+from dormouse.claims.decision import too_little
 from dormouse.claims.effects import FEWEST, LEVEL, Effect
 from dormouse.claims.looks import look_of
 from dormouse.claims.numbers import Numbers
@@ -56,7 +57,7 @@ def _line(design: Design, asked: ClaimEvidence) -> str:
     said = [f"pilot, claim {claim.id}: {found.value:+.3g} with {n}{f' of {planned}' if planned > n else ''} seeds"]
     rooms = [left for one in asked.each if (left := one.room()) is not None]
     left = min(rooms, default=None)
-    if left is not None and left < claim.margin:  # of so few seeds as well that nothing is tested
+    if left is not None and too_little(left, claim.margin):  # of so few seeds as well that nothing is tested
         why = f"the arms compared with leave room for {left:.3g} only"
         return f"{said[0]}; no room: {why}. No number of seeds changes that"
     if answer.verdict == "not comparable":
