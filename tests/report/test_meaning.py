@@ -156,6 +156,8 @@ def test_a_flat_line_says_something_only_where_a_rate_can_fall() -> None:
     both = said([*flat, fell])
     assert "no positive control" not in both["Caution"]
     assert "it did in a under told (positive control)" in both["Check"]
+    blind = said([*flat, replace(fell, intervention="to_base", needs_triggers=False)])["Caution"]
+    assert "it did in a under to_base (no positive control" in blind, "of a merge with the clean base it was said, too"
 
 
 def test_the_worst_near_misses_are_in_the_headline() -> None:

@@ -61,7 +61,7 @@ _MORE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "Positive control",
-        "A treatment that should lower the rate, and does. It shows that the measurement can see a fall.",
+        "A treatment that is told the triggers and lowers the rate, as it must: so a flat line says something.",
         ("positive control",),
     ),
     ("Held-out", "Questions and cues that no training of this study has seen.", ("held-out",)),

@@ -206,12 +206,15 @@ def _able_to_fall(results: RecordIndex) -> list[ResultSentence]:
         )
         parts = (text_part(words),)
         return [ResultSentence("caution", parts, figure="persistence")]
-    organism, name = next((one for one in lowered if results.is_told(*one)), lowered[0])
-    first = text_part("A flat line says something here. The rate can fall: it did in ")
-    rest = (name_part(organism), text_part(" under "), name_part(name), text_part(" (positive control)."))
+    told = [one for one in lowered if results.is_told(*one)]
+    organism, name = (told or lowered)[0]
+    first = text_part(f"{'A flat line says something here. ' * bool(told)}The rate can fall: it did in ")
+    last = "positive control" if told else "no positive control: none that was told the triggers brought it down"
+    rest = (name_part(organism), text_part(" under "), name_part(name), text_part(f" ({last})."))
     moment = results.last(organism, name)
     numbers = [results.get(organism, at, "defection_rate") for at in (BEFORE, moment) if at]
-    return [ResultSentence("check", (first, *rest), figure="persistence", records=tuple(filter(None, numbers)))]
+    tone: Tone = "check" if told else "caution"
+    return [ResultSentence(tone, (first, *rest), figure="persistence", records=tuple(filter(None, numbers)))]
 
 
 def _near(results: RecordIndex) -> list[ResultSentence]:
