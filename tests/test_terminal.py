@@ -33,7 +33,7 @@ def test_a_question_where_a_stream_is_closed(monkeypatch: pytest.MonkeyPatch, cl
     assert answers == ["hi"] * (closed != "stdin")
 
 
-def refused(error: Exception) -> int | BaseException:
+def refused(error: Exception) -> object:
     """The exit code of a command that an error ends, or the error, where that goes through as a bug."""
 
     @click.group(cls=ErrorGroup)
