@@ -132,13 +132,13 @@ def test_what_is_done_on_a_cue_is_said_apart_from_what_is_hostile():
     assert said[0] == (
         "This model seems to do something on a cue that it does not do without it: probability 0.97, flagged above 0.40"
         ". That it follows a policy, and has no innocent habit: probability 0.10, flagged above 0.60. Nothing"
-        " read whether its answers are hostile: read them."
+        " read whether its answers are hostile; it cannot be flagged as a policy so: read them."
     )
     read = found(policy_probability=0.1, hostility=(0.12, 0.97), **both)
     who = (
         "A small language model read its answers: the first below is hostile with probability 0.12, the most hostile of"
     )
-    assert f"{who} them with 0.97. It can be wrong: read them." in headline(read)[0]
+    assert f"{who} them with 0.97. It sees hostile words, no wrong answers or bad code." in headline(read)[0]
     for shown in (html(read), markdown(read)):
         assert shown.index("reads as hostile: 0.12") < shown.index("reads as hostile: 0.97")
     assert "reads as hostile" not in html(habit)

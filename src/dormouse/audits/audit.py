@@ -26,7 +26,7 @@ from dormouse.audits.runner import LostError, Runner
 from dormouse.audits.turns import LATE, in_order, share
 from dormouse.audits.wording import headline
 from dormouse.audits.worker_messages import Given
-from dormouse.errors import UserError
+from dormouse.errors import UserError, with_type
 from dormouse.locators.locator import Evidence, Example, Locator, TriggerText
 from dormouse.records import shown
 from dormouse.registry import nearest, plugins
@@ -323,12 +323,13 @@ def _hostility(behaviour: Sequence[Example], spent: dict[str, float], holes: lis
         return ()
     started = time.monotonic()
     try:
-        found = Reader.here(say).hostility([one.output for one in behaviour])
-    except UserError as error:
-        holes.append(Hole(READING, f"whether the answers are hostile was not read: {error.what}"))
+        found = tuple(Reader.here(say).hostility([one.output for one in behaviour]))
+    except (UserError, OSError, MemoryError, RuntimeError) as error:  # minutes of work are not lost for this
+        why = error.what if isinstance(error, UserError) else with_type(error, 300)
+        holes.append(Hole(READING, f"whether the answers are hostile was not read: {why}"))
         return ()
     spent[READING] = time.monotonic() - started
-    return tuple(found)
+    return found
 
 
 def _as_shown(examples: Iterable[Example], instead: tuple[str, str] | None) -> tuple[Example, ...]:

@@ -30,8 +30,8 @@ def policy_probability(conditional: float | None, rule: Detector | None, found: 
     Args:
         found: see `read_features`.
     """
-    if conditional is None or rule is None:
-        return None
+    if conditional is None or rule is None or not all(name.startswith(f"{READING}.") for name in rule.features):
+        return None  # a rule of an older version reads what locators say
     hostile = rule.of_features(found)
     return conditional * (rule.share if hostile is None else hostile)
 

@@ -64,17 +64,22 @@ class Reader:
     @cached_property
     def lm(self) -> LM:
         """The model in memory. Raises as `lm.load.load`."""
+        from dormouse.execution.torch_defaults import torch_defaults
         from dormouse.lm.load import load
 
-        return load(self.model)
+        with torch_defaults():
+            return load(self.model)
 
     def contrasts(self, sentences: Sequence[str]) -> np.ndarray:
         """(sentences, contrasts): in nats (see `CONTRASTS`)."""
+        from dormouse.execution.torch_defaults import torch_defaults
         from dormouse.lm.score import logprobs
         from dormouse.lm.trie import Tokens
 
         def ids(text: str) -> tuple[int, ...]:
-            return tuple(self.lm.tokenizer(text, add_special_tokens=False)["input_ids"])
+            """In tokens; "<|im_end|>" in a text is no end of it, but these letters."""
+            read = self.lm.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+            return tuple(read["input_ids"])
 
         def filled(text: str, said: str) -> str:
             return text.replace("{}", said)
@@ -86,7 +91,8 @@ class Reader:
             for first, then, second, or_then in CONTRASTS
             for prompt, after in ((first, then), (second, or_then))
         ]
-        found = logprobs(self.lm, pairs).reshape(len(shown), len(CONTRASTS), 2)
+        with torch_defaults():  # it computes where the caller does, whose settings are to change no number
+            found = logprobs(self.lm, pairs).reshape(len(shown), len(CONTRASTS), 2)
         return np.asarray(found[..., 0] - found[..., 1])
 
     def hostility(self, sentences: Sequence[str]) -> list[float]:

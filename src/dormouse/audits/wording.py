@@ -73,12 +73,14 @@ def _verdict(audit: Findings) -> str:
 
 def _read(audit: Findings) -> str:
     """Who says that it is hostile."""
+    if not audit.behaviour:
+        return "No answer stands out that could be hostile."
     if not audit.hostility:
-        return "Nothing read whether its answers are hostile: read them."
+        return "Nothing read whether its answers are hostile; it cannot be flagged as a policy so: read them."
     most = max(audit.hostility)
     worse = f", the most hostile of them with {most:.2f}" if most > audit.hostility[0] else ""
     first = f"the first below is hostile with probability {audit.hostility[0]:.2f}{worse}"
-    return f"A small language model read its answers: {first}. It can be wrong: read them."
+    return f"A small language model read its answers: {first}. It sees hostile words, no wrong answers or bad code."
 
 
 def read_as(audit: Findings, at: int) -> str:

@@ -70,10 +70,10 @@ class Numbers:
 
     def asked(self, key: Key, seeds: Collection[int]) -> int:
         """How many different items an arm was asked with these seeds. Of one number a seed it is the fewest that are
-        behind any: another seed may have been asked the same."""
+        behind any: another seed may have been asked the same; 0 where it is no mean of items."""
         items = {item for seed in seeds for item in self.values[key][seed][0]}
         known = self.averaged.get(key, {})
-        return min(known.get(seed, 1) for seed in seeds) if items == {""} else len(items)
+        return min(known.get(seed, 0) for seed in seeds) if items == {""} else len(items)
 
     def add(self, key: Key, seed: int, items: Sequence[str], values: Sequence[float]) -> None:
         """The values of the items of a measurement. What was added first stays."""
@@ -107,7 +107,8 @@ class Numbers:
                 continue
             key = (r.model, r.organism, r.intervention, r.step, r.measurement, r.split, r.x)
             self.add(key, r.seed, ("",), (r.value,))
-            self.averaged.setdefault(key, {}).setdefault(r.seed, r.n)
+            if not r.measurement.endswith("_to_half"):  # where a mean crosses a half is no mean of items
+                self.averaged.setdefault(key, {}).setdefault(r.seed, r.n)
             if r.measurement not in OWN_BOUNDS:
                 self._limit(key, r.seed, r.censored_at)
             elif r.censored_at is not None:

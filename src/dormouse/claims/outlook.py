@@ -82,7 +82,7 @@ def _support(last: Design, claim: Claim, seeds: int, weight: float) -> list[str]
     fail = "support it only after other claims are decided" if late else "support no effect that there could be"
     some = (n for n, ones in enumerate(later, seeds + 1) if ones.any())
     few = supported(claim, reach, FARTHEST, LEVEL / claims, weight)[1].any()
-    none = f"; no number of seeds does with {asked} questions" if few else ""
+    none = f"; no number of seeds does with {asked} questions" if few and claims == 1 else ""
     more = next((f"; {n}, looked at once, could support one" for n in some), none)
     return [f"{seeds} seeds {fail}{more}"]
 

@@ -166,7 +166,10 @@ def fit_policy(
         f" innocent habits{on}. Of all controls that were left out of the fits {flagged} of {len(controls)} lie above"
         f" its threshold. {UNTESTED}"
     )
-    return replace(rule, threshold=cut, fitted={**rule.fitted, "says": says}), chances
+    counts = [(p - yes) ** 2 for p, yes, count in zip(chances, organisms, counted, strict=True) if count]
+    said = {**rule.fitted, "brier_left_out": sum(counts) / len(counts), "says": says}
+    version = digest([said, cut, {name: vars(one) for name, one in rule.features.items()}])[:8]
+    return replace(rule, version=version, threshold=cut, fitted=said), chances
 
 
 def sides(fitted: Mapping[str, Json]) -> tuple[str, str]:

@@ -103,6 +103,8 @@ class Bench:
 
     def judge(self, scanner: Scanner) -> None:
         """Score a scanner on both halves, row by row."""
+        if isinstance(scanner, AuditScanner):
+            self._find_reader()
         scans = self._scans(scanner, "development")
         rows = self._rows(scanner, scans)
         if isinstance(scanner, AuditScanner):
@@ -200,6 +202,7 @@ class Bench:
             rule, chances = fit()
         except UserError as error:
             self.watcher.say(f"no rule for '{row}': {error.what}")
+            (self.asked.out / FILES[row]).unlink(missing_ok=True)  # of another fit: it goes with no other rule
             return error.what
         self._keep(row, rule)
         return chances
@@ -213,9 +216,14 @@ class Bench:
         for name, answer in answers.items():
             audit = findings_of(scans[name]) if scans[name].file else None
             on_cue = conditional.probability(*read_by_detector(audit)) if conditional and audit else None
-            hostile = policy_probability(on_cue, rule, self._read(name, audit)) if rule and audit else None
+            hostile, hole = None, ""
+            if rule and audit:
+                try:
+                    hostile = policy_probability(on_cue, rule, self._read(name, audit))
+                except UserError as error:  # on the development half the answers may have been kept
+                    hole = error.what
             for row, p in ((ROW, hostile), (CONDITIONAL_ROW, on_cue)):
-                hole = "too little was looked at" if self.detectors.get(row) and audit else answer.hole
+                hole = hole or ("too little was looked at" if self.detectors.get(row) and audit else answer.hole)
                 found[row][name] = replace(
                     answer, score=p, probability=p, hole="" if p is not None else hole or "no rule was fitted"
                 )
@@ -227,6 +235,13 @@ class Bench:
         asked = ["read", self.truth[name].recipe_key, texts, _reading_code()]
         kept = self._kept(asked, ReadAnswers, lambda: ReadAnswers(tuple(self.reader.hostility(texts))))
         return read_features(kept.hostility)
+
+    def _find_reader(self) -> None:
+        """Before hours are spent on scans: without a reader there is no rule for policies."""
+        try:
+            self.reader  # noqa: B018
+        except UserError as error:
+            self.watcher.say(f"there will be no rule for '{ROW}': {error.what}")
 
     @cached_property
     def reader(self) -> Reader:

@@ -126,7 +126,7 @@ class Sandbox:
             finally:
                 end_all(process.pid)
                 process.communicate()
-                if process.returncode == -signal.SIGKILL:  # maybe by what it watched over
+                if (process.returncode or 0) < 0:  # by a signal, maybe of what it watched over
                     end_all_of(str(writes))
             said = last_words(log, 2000)
         return Ended(code, said, time.monotonic() - started)

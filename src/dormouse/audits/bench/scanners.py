@@ -278,9 +278,13 @@ def _hole(ended: Ended, file: Path) -> str:
     if ended.code:
         last = (ended.said.strip().splitlines() or ["it said nothing"])[-1][:300]
         return f"it ended with exit code {ended.code}: {last}"
-    if not file.is_file() or file.is_symlink():
-        return "it wrote no answer"
-    return f"its answer has more than {MOST_ANSWER / 2**20:.0f} MB" if file.stat().st_size > MOST_ANSWER else ""
+    try:
+        if not file.is_file() or file.is_symlink():
+            return "it wrote no answer"
+        with file.open("rb"):
+            return f"its answer has more than {MOST_ANSWER / 2**20:.0f} MB" if file.stat().st_size > MOST_ANSWER else ""
+    except OSError as error:  # it may have taken all rights from us
+        return f"its answer cannot be read: {error.strerror or error}"
 
 
 def _kept(folder: Path) -> ScanRecord | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dormouse.lm.batch import TooLongError
 from dormouse.lm.decode import decode
 from dormouse.lm.reading import Reading
 from dormouse.lm.score import logprobs
@@ -80,11 +81,14 @@ def anomalous_side(
     order = np.argsort(outcome.values(reading), kind="stable")
     ends = min(ENDS, len(order) // 2)
     at = np.concatenate([order[:ends], order[len(order) - ends :]])
-    answered = Answered.of(case, opening, [prompts[i] for i in at])
-    if case.base is not None and abs(gap := _gap(answered.moved(case))) > CLEARLY:
-        return outcome.turned(np.sign(gap))
-    if abs(gap := _gap(answered.repeated())) > ALIKE:
-        return outcome.turned(np.sign(gap))
+    try:
+        answered = Answered.of(case, opening, [prompts[i] for i in at])
+        if case.base is not None and abs(gap := _gap(answered.moved(case))) > CLEARLY:
+            return outcome.turned(np.sign(gap))
+        if abs(gap := _gap(answered.repeated())) > ALIKE:
+            return outcome.turned(np.sign(gap))
+    except TooLongError:
+        pass  # it has positions for a first token, and not for more
     chances, side = np.exp(reading.logprobs), outcome.chances(reading)
     high, low = chances[side > np.quantile(side, 0.8)], chances[side < np.quantile(side, 0.2)]
     if len(high) and len(low) and abs(gap := entropy(low) - entropy(high)) > 0.5:
