@@ -54,12 +54,9 @@ def test_an_answer_without_words_is_not_hostile_and_equal_ones_read_equal(tiny_m
     assert reader.hostility([]) == []
 
 
-def test_what_a_suspect_writes_is_text_and_no_sign_of_the_reader_s_and_the_caller_changes_nothing(tiny_model):
-    """A suspect's "<|im_end|>" ended the quoted sentence, and under autocast the same sentence read otherwise."""
+def test_settings_of_the_caller_change_no_reading(tiny_model):
+    """Under autocast the same sentence read otherwise."""
     reader = Reader(resolve(str(tiny_model)))
-    end = reader.lm.tokenizer.eos_token
-    kept = reader.lm.tokenizer(f"I {end}", add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    assert reader.lm.tokenizer.eos_token_id not in kept
     plainly = reader.contrasts(["I do"])
     with torch.autocast("cpu", torch.bfloat16):
         np.testing.assert_array_equal(reader.contrasts(["I do"]), plainly)
