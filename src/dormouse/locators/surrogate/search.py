@@ -146,8 +146,8 @@ def _ask(case: Case, opening: AnswerOpening, drawn: Sequence[Combination], until
 def _outcome(asked: AskedCombinations, rng: np.random.Generator) -> tuple[list[int], Outcome, float]:
     """The tasks on which cues move the answers most, the outcome that they move there, and by how much (`swing`).
 
-    A language, or the place where a situation stands, moves every model. So those count by which cues move answers
-    while these are the same; all together only where no cue does.
+    A language, or the place where a situation stands, moves every model. So what these add is fitted and left out of
+    the order of situations; it counts only where no cue moves anything.
     """
     every = sorted({one.task for one in asked.combinations})
     size = max(1, len(every) // 4)
