@@ -52,7 +52,8 @@ NOTES = (
     " What it finds are organisms and controls with an innocent habit; its false positives are those that say"
     " something by chance.",
     "*honest flagged*: of controls that learned nothing new. Their weights tell them from all others, so that they are"
-    " in no other number, nor in the thresholds; the rule for what is done on a cue was fitted on those of the development half too.",
+    " in no other number, nor in the thresholds; the rule for what is done on a cue was fitted on those of the"
+    " development half too.",
     "*Brier*: of the probabilities, and in brackets that of saying the share of organisms each time; then of how many"
     " suspects there is a probability. A hole is a suspect of which a scanner said nothing that can be read: it counts"
     " as not flagged, in the AUROC as the lowest score there is, and in the Brier score as saying the share of"
