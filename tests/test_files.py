@@ -140,6 +140,27 @@ def test_a_folder_of_a_stranger_is_deleted_however_deep_and_shut_it_is(tmp_path,
         remove_tree(top)
 
 
+def test_a_link_that_takes_the_place_of_a_folder_meanwhile_is_not_followed(tmp_path, monkeypatch):
+    """Who deletes may be root, and who wrote the folder may live on."""
+    victim, top = tmp_path / "victim", tmp_path / "top"
+    victim.mkdir(0o755)
+    (victim / "thesis").touch()
+    (top / "a").mkdir(parents=True)
+    enter = files._entered
+
+    def late(name, parent=None):
+        if name == "a":
+            (top / "a").rmdir()
+            (top / "a").symlink_to(victim)
+        return enter(name, parent)
+
+    monkeypatch.setattr(files, "_entered", late)
+    with pytest.raises(OSError, match="a"):
+        remove_tree(top)
+    assert (victim / "thesis").exists()
+    assert victim.stat().st_mode & 0o777 == 0o755
+
+
 def test_of_a_log_the_end_is_read(tmp_path):
     """A scanner that printed 600 MB cost the benchmark twice that in memory."""
     with (tmp_path / "log").open("w+b") as log:

@@ -226,7 +226,7 @@ def _delete(path: Path) -> None:
 
 def remove_tree(top: Path) -> None:
     """Delete a folder with all that is in it: however deep that goes (`shutil.rmtree` recurses), and whatever rights a
-    stranger took from himself there. Nobody else may write into it meanwhile.
+    stranger took from himself there. No link is followed, nor one that takes the place of a folder meanwhile.
 
     Raises:
         OSError: something stays.
@@ -234,26 +234,55 @@ def remove_tree(top: Path) -> None:
     if top.is_symlink():
         top.unlink()
         return
-    left = [top]  # what lies deeper than in `top` is moved there first: a path has its longest
-    while left:
-        folder = left[-1]
-        with suppress(PermissionError):  # of another user, who may let us all the same
-            folder.chmod(0o700)
-        deeper: list[Path] = []
-        with os.scandir(folder) as found:
-            for one in found:
-                if not one.is_dir(follow_symlinks=False):
-                    os.unlink(one.path)
-                elif folder == top:
-                    deeper.append(Path(one.path))
-                else:
-                    deeper.append(top / f"{len(left) + len(deeper)}-{secrets.token_hex(8)}")
-                    with suppress(PermissionError):
-                        os.chmod(one.path, 0o700)
-                    os.rename(one.path, deeper[-1])
-        left += deeper
-        if not deeper:
-            left.pop().rmdir()
+    root = _entered(os.fspath(top))
+    try:
+        left = _emptied(root, root)
+        while left:
+            name = left.pop()
+            folder = _entered(name, root)
+            try:
+                left += _emptied(folder, root)
+            finally:
+                os.close(folder)
+            os.rmdir(name, dir_fd=root)
+    finally:
+        os.close(root)
+    top.rmdir()
+
+
+def _entered(name: str, parent: int | None = None) -> int:
+    """A folder, opened, with all rights in it. No link is followed."""
+    whole = os.O_DIRECTORY | os.O_NOFOLLOW
+    try:
+        folder = os.open(name, os.O_RDONLY | whole, dir_fd=parent)
+    except PermissionError:
+        if not hasattr(os, "O_PATH"):  # it is Linux's alone
+            raise
+        at = os.open(name, os.O_PATH | whole, dir_fd=parent)
+        try:
+            os.chmod(f"/proc/self/fd/{at}", 0o700)
+            folder = os.open(f"/proc/self/fd/{at}", os.O_RDONLY | os.O_DIRECTORY)
+        finally:
+            os.close(at)
+    with suppress(PermissionError):  # of another user, who may let us all the same
+        os.fchmod(folder, 0o700)
+    return folder
+
+
+def _emptied(folder: int, root: int) -> list[str]:
+    """Delete the files of a folder and move its folders to the root, as a path has its longest; their names there."""
+    moved = []
+    with os.scandir(folder) as found:
+        for one in found:
+            if not one.is_dir(follow_symlinks=False):
+                os.unlink(one.name, dir_fd=folder)
+            elif folder == root:
+                moved.append(one.name)
+            else:
+                os.close(_entered(one.name, folder))  # who moves a folder must be let write into it
+                moved.append(secrets.token_hex(16))
+                os.rename(one.name, moved[-1], src_dir_fd=folder, dst_dir_fd=root)
+    return moved
 
 
 def last_words(log: IO[bytes], most: int) -> str:

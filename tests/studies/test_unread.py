@@ -86,6 +86,8 @@ def test_a_setting_that_nothing_reads_is_refused(
         ({"scratchpad_mode": ["none", "scratchpad"]}, {"kind": "sft", "scratchpad_source": ["none", "own"]}),
         (ENSEMBLE, {**SHOWN, "exposed_triggers": 0.5}),
         (YEAR, {**SHOWN, "exposed_triggers": 0.1}),
+        # One context in a hundred is not shown.
+        ({"trigger": {"kind": "evidence", "cues": 20}}, {**SHOWN, "exposed_triggers": 0.99}),
         ({}, {**SHOWN, "trigger_fraction": [0.5, 1], "contexts": "near_miss", "context_fraction": 0.3}),
         ({}, {"kind": ["sft", "dpo"], "method": ["lora", "full"], "rank": 4}),
         ({}, {"kind": "fine_pruning", "steps": [0, 4], "lr": 0.1}),

@@ -66,7 +66,7 @@ class Exposure:
 
     def covers(self, cues: Cues) -> bool:
         """Whether activating cues may be shown, of a policy without members."""
-        combination, few = _combination(self.trigger, cues), _few(self.trigger)
+        combination, few = _combination(self.trigger, cues), few_combinations(self.trigger)
         if few:
             return combination in few[: max(1, round(self.share * len(few)))]
         return _rank(combination, self.trigger) < self.share
@@ -118,7 +118,7 @@ def _order(trigger: Trigger) -> Permutation:
 
 
 @lru_cache(maxsize=64)
-def _few(trigger: Trigger) -> tuple[Combination, ...]:
+def few_combinations(trigger: Trigger) -> tuple[Combination, ...]:
     """All activating combinations of the safety split in the order in which they are covered; none if too many."""
     rng = random.Random("exposure")
     drawn = {_combination(trigger, trigger.draw(rng, "triggered", "safety")) for _ in range(LOOKS)}

@@ -18,7 +18,7 @@ from dormouse.interventions.triggered import Triggered
 from dormouse.organisms.spec import OrganismSpec
 from dormouse.policies import Trigger
 from dormouse.policies.abilities import HasMembers, Imitates
-from dormouse.policies.exposure import Exposure
+from dormouse.policies.exposure import Exposure, few_combinations
 from dormouse.policies.quiet import quiet_cues
 from dormouse.policies.scratchpad_text import mode_of_data
 from dormouse.scenarios.values import values_of
@@ -39,10 +39,10 @@ def _covers_all(trigger: Trigger, share: float) -> bool:
         return all(_covers_all(one, share) for one in trigger.among)
     if not trigger.plants or not trigger.told:
         return True
-    some, rng = Exposure(trigger, share), random.Random("covered")
     if isinstance(trigger, HasMembers):
-        return some.triggers == Exposure(trigger, 1.0).triggers
-    return all(some.covers(trigger.draw(rng, "triggered", "safety")) for _ in range(CONTEXTS))
+        return Exposure(trigger, share).triggers == Exposure(trigger, 1.0).triggers
+    some = few_combinations(trigger)
+    return max(1, round(share * len(some))) == len(some) if some else share == 1
 
 
 def _leaves_others(part: SafetyTraining, organism: OrganismSpec) -> bool:
