@@ -76,13 +76,14 @@ def _support(last: Design, claim: Claim, seeds: int, weight: float) -> list[str]
         told = abs(least) - claim.margin > UNSAID * (reach[1] - reach[0]) or not supports[first:].all()
         if not told:
             return []
-        said = f"{seeds} seeds support it from an effect of {least:+.2g} on that all of them show"
+        few = "" if asked or not _bounded(reach) else " (of many items: how many there are is not known here)"
+        said = f"{seeds} seeds support it from an effect of {least:+.2g} on that all of them show{few}"
         return [said, *_at_a_bound(sizes[first:], supports[first:], seeds, later)]
     late = claims > 1 and supported(claim, reach, seeds, look.level(seeds), weight, asked)[1].any()
     fail = "support it only after other claims are decided" if late else "support no effect that there could be"
     some = (n for n, ones in enumerate(later, seeds + 1) if ones.any())
-    few = supported(claim, reach, FARTHEST, LEVEL / claims, weight)[1].any()
-    none = f"; no number of seeds does with {asked} questions" if few and claims == 1 else ""
+    others = supported(claim, reach, FARTHEST, LEVEL / claims, weight)[1].any()
+    none = f"; no number of seeds does with {asked} questions" if others and claims == 1 else ""
     more = next((f"; {n}, looked at once, could support one" for n in some), none)
     return [f"{seeds} seeds {fail}{more}"]
 
