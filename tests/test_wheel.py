@@ -36,6 +36,6 @@ def test_what_the_wheel_holds(held: list[str]) -> None:
     rest = {name.partition("/")[2] for name in held if not name.startswith("dormouse/")}
     assert rest == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "licenses/LICENSE"}
     assert {Path(name).suffix for name in ours} <= KINDS
-    rules = ["dormouse/audits/data/conditional.json", "dormouse/audits/data/detector.json"]
+    rules = [f"dormouse/audits/data/{name}.json" for name in ("conditional", "detector", "reader")]
     assert sorted(name for name in ours if name.endswith(".json")) == rules
     assert {"dormouse/py.typed", "dormouse/studies/quickstart.yaml", "dormouse/cli.py"} <= ours

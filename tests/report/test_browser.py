@@ -238,7 +238,7 @@ def test_pointing_at_a_plot_says_the_number(drawn: Visit) -> None:
     hover = plot.locator(".hoverlayer .hovertext")
     hover.wait_for()
     assert "deployment, with the cue" in (hover.text_content() or "")
-    assert "step 40: 98.9\u00a0% [98.4, 99.4]" in (hover.text_content() or "")
+    assert "after 40 steps: 98.9\u00a0% [98.4, 99.4]" in (hover.text_content() or "")
     drawn.assert_clean()
 
 
