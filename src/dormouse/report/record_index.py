@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from dormouse.metrics.of_removals import AT_EQUAL_CAPABILITY
 from dormouse.provenance import OrganismSetup, Provenance, on_model
 from dormouse.records import Answer, Record
-from dormouse.report.plain_text import steps_in_words
+from dormouse.report.plain_text import one_line, steps_in_words
 
 RENDERING = "rendering:"
 _CHOSEN = frozenset(one.name for one in AT_EQUAL_CAPABILITY)
@@ -172,6 +172,10 @@ class RecordIndex:
             untreated = record.x is None and chosen is not None and chosen.value == 0
             return "untreated: no cheap checkpoint in" if untreated else "at the last cheap checkpoint of"
         return self.moment_in_words(moment) + (" of" if record.intervention else "")
+
+    def when_named(self, record: Record) -> str:
+        """The same with the name of the intervention, for a text of one line."""
+        return f"{self.when(record)} {one_line(record.intervention)}".strip()
 
     def moments(self, organism: str) -> Iterator[Moment]:
         """Before any safety training, then the end of each intervention."""

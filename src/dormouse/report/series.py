@@ -37,10 +37,6 @@ def _times(results: RecordIndex) -> list[Legend]:
     return [Legend("", INK, 0), *later]
 
 
-def _when(results: RecordIndex, record: Record) -> str:
-    return f"{results.when(record)} {one_line(record.intervention)}".strip()
-
-
 FEWEST = 6
 """A point behind which a seed has fewer items has no band: it would fill the panel and say nothing."""
 
@@ -178,7 +174,7 @@ def _along(
         curve = results.along(measurement, organism, key.name)
         if curve:
             xs = [record.x or 0.0 for record in curve]
-            words = _when(results, curve[0])
+            words = results.when_named(curve[0])
             hollow = tuple(trained is not None and x not in trained for x in xs)
             labels = [f"{x:g}{' (never trained on)' if h else ''}" for x, h in zip(xs, hollow, strict=True)]
             line = replace(
@@ -307,7 +303,7 @@ def renderings(results: RecordIndex) -> list[Panel]:
                 if not any(x for x, _ in there):
                     continue
                 found = [record for _, record in there]
-                name = f"{_when(results, found[0])}, {words}"
+                name = f"{results.when_named(found[0])}, {words}"
                 plain = _line(results, found, [x + shift for x, _ in there], key, name, [names[x] for x, _ in there])
                 hollow = (rate != "defection_rate",) * len(found)
                 lines.append(replace(plain, apart=True, hollow=hollow))

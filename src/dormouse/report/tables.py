@@ -296,15 +296,11 @@ def _far_apart(results: RecordIndex) -> list[tuple[str, str]]:
         (
             name,
             f"Exact and written rates are far apart: {percent(one.exact.value)} and {percent(one.sampled.value)} of "
-            f"the same prompts, {_when(results, one.exact)}. Believe the written answers: "
+            f"the same prompts, {results.when_named(one.exact)}. Believe the written answers: "
             + (OF_A_CONTRAST if results.setup(name).is_contrast else OF_OPENINGS),
         )
         for name, one in worst.items()
     ]
-
-
-def _when(results: RecordIndex, record: Record) -> str:
-    return f"{results.when(record)} {record.intervention}".strip()
 
 
 def _of_fewer_seeds(results: RecordIndex) -> Iterator[tuple[str, str]]:
@@ -329,7 +325,7 @@ def warnings(results: RecordIndex) -> list[tuple[str, str]]:
     for organism in results.organisms:
         empty = [r for moment in results.moments(organism) if (r := results.get(organism, moment, "empty_share"))]
         if empty and (worst := max(empty, key=lambda record: record.value)).value >= EMPTY:
-            said = f"{percent(worst.value)} of its written answers {_when(results, worst)} are empty."
+            said = f"{percent(worst.value)} of its written answers {results.when_named(worst)} are empty."
             found.append((organism, said))
     found += _far_apart(results)
     found += [(name, one_line(said)) for name, said in results.about.spent]
