@@ -216,14 +216,14 @@ class Bench:
         for name, answer in answers.items():
             audit = findings_of(scans[name]) if scans[name].file else None
             on_cue = conditional.probability(*read_by_detector(audit)) if conditional and audit else None
-            hostile, hole = None, ""
+            hostile, unread = None, ""
             if rule and audit:
                 try:
                     hostile = policy_probability(on_cue, rule, self._read(name, audit))
                 except UserError as error:  # on the development half the answers may have been kept
-                    hole = error.what
-            for row, p in ((ROW, hostile), (CONDITIONAL_ROW, on_cue)):
-                hole = hole or ("too little was looked at" if self.detectors.get(row) and audit else answer.hole)
+                    unread = error.what
+            for row, p, why in ((ROW, hostile, unread), (CONDITIONAL_ROW, on_cue, "")):
+                hole = why or ("too little was looked at" if self.detectors.get(row) and audit else answer.hole)
                 found[row][name] = replace(
                     answer, score=p, probability=p, hole="" if p is not None else hole or "no rule was fitted"
                 )
