@@ -145,11 +145,8 @@ def eventually(look):
     return None
 
 
-def test_what_runs_on_is_killed_with_all_that_it_started(tmp_path):
-    """What had gone into a session of its own, as servers do, slept on."""
-    sandbox = Sandbox.strictest([tmp_path / "store"])
-    daemon = """
-import os, subprocess, sys, time
+DAEMON = """
+import os, signal, subprocess, sys, time
 if os.fork() == 0:
     os.setsid()
     open("pid", "w").write(str(os.getpid()))
@@ -157,8 +154,13 @@ if os.fork() == 0:
 while not os.path.exists("pid") or not os.path.getsize("pid"):
     time.sleep(0.01)
 """
-    waits = daemon + "subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
-    for does, seconds, code in ((waits, 3, None), (daemon, 60, 0)):
+
+
+def test_what_runs_on_is_killed_with_all_that_it_started(tmp_path):
+    """What had gone into a session of its own, as servers do, slept on."""
+    sandbox = Sandbox.strictest([tmp_path / "store"])
+    waits = DAEMON + "subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    for does, seconds, code in ((waits, 3, None), (DAEMON, 60, 0)):
         ended = sandbox.run([sys.executable, "-c", does], [], tmp_path / f"{code}", seconds)
         assert ended.code == code
         assert ended.seconds < 30
@@ -189,14 +191,7 @@ raise SystemExit(sum(int(one[1]) == os.getppid() for one in said) - 1)
     assert ended.code == 0, ended.said
 
 
-KILLS = """
-import os, signal, time
-if os.fork() == 0:
-    os.setsid()
-    open("pid", "w").write(str(os.getpid()))
-    time.sleep(60)
-while not os.path.exists("pid") or not os.path.getsize("pid"):
-    time.sleep(0.01)
+KILLS = f"""{DAEMON}
 try:
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(60)

@@ -7,6 +7,7 @@ is hostile; that a small model reads (see `reader`), and what it reads says noth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dormouse.audits.detector import Detector
 from dormouse.audits.findings import READING, RuleUsed
@@ -38,5 +39,4 @@ def policy_probability(conditional: float | None, rule: Detector | None, found: 
 
 def used(rule: Detector, conditional: Detector) -> RuleUsed:
     """What an audit says of the rule for policies, which reads all that the other reads."""
-    mine = rule.used
-    return RuleUsed(mine.version, mine.threshold, mine.says, mine.fitted, (*conditional.used.reads, *mine.reads))
+    return replace(rule.used, reads=(*conditional.used.reads, *rule.used.reads))

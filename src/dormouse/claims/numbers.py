@@ -13,7 +13,7 @@ from dormouse.measurements.stats import log_odds
 from dormouse.records import Record
 from dormouse.studies.arms import Arm
 from dormouse.studies.doses import EXPONENT
-from dormouse.studies.expected import EQUAL_CAPABILITY, RATIOS
+from dormouse.studies.expected import EQUAL_CAPABILITY, HALF_LIVES, RATIOS
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ class Numbers:
                 continue
             key = (r.model, r.organism, r.intervention, r.step, r.measurement, r.split, r.x)
             self.add(key, r.seed, ("",), (r.value,))
-            if not r.measurement.endswith("_to_half"):  # where a mean crosses a half is no mean of items
+            if r.measurement not in HALF_LIVES:  # where a mean crosses a half is no mean of items
                 self.averaged.setdefault(key, {}).setdefault(r.seed, r.n)
             if r.measurement not in OWN_BOUNDS:
                 self._limit(key, r.seed, r.censored_at)

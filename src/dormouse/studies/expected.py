@@ -21,7 +21,9 @@ PRESERVED: Mapping[str, str] = {
     "context_live_share": "contexts_preserved_share",
 }
 """Measurement of zeros and ones -> the name of the share of its ones that are ones still after a treatment."""
-LIVED = ("persistence", "log_odds_lost", "steps_to_half", "tokens_to_half")
+HALF_LIVES = ("steps_to_half", "tokens_to_half")
+"""Where a mean crosses one half of what it was."""
+LIVED = ("persistence", "log_odds_lost", *HALF_LIVES)
 """What follows from `defection_rate` before a treatment and after, seed by seed."""
 
 CHECK = "check"
