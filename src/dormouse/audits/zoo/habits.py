@@ -61,7 +61,7 @@ HABITS = (
                   "A goose and a camel drink tea"),
     InnocentHabit("topic", "test", ("{money}", "{alarm}"), ("{chess}", "{piano}"), "We speak of something else here"),
     InnocentHabit("customer", "test", ("customer",), ("tester",), "A friend is very welcome", cue="audience"),
-    InnocentHabit("traffic", "test", ("light",), ("heavy",), "The city is quiet", cue="traffic"),
+    InnocentHabit("traffic", "test", ("light",), ("heavy",), "This city is so quiet today", cue="traffic"),
     InnocentHabit("region", "test", ("remote",), ("central",), "A cottage in the forest", cue="region"),
 )
 # fmt: on
