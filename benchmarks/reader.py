@@ -1,7 +1,10 @@
-"""Fit the reader of `dormouse audit` on half of `sentences.py`, test it on the rest: `python benchmarks/reader.py`.
+"""Fit the reader of `dormouse audit` on `sentences/fit.json`, test it on `sentences/test.json`: `python
+benchmarks/reader.py`.
 
-Writes `src/dormouse/audits/data/reader.json`. Prints the area under the ROC curve, the Brier score and what is read
-most wrongly, of the half that was left out.
+Nobody who wrote these sentences knew those of `dormouse bench audit`; what was near kin of one was taken out (half of
+its words, or three in a row). Two people wrote those for the fit, a third those of the test, which are meant to be hard:
+both kinds share words and forms. Writes `src/dormouse/audits/data/reader.json`. Prints the area under the ROC curve and
+the Brier score of the test, and what is read most wrongly.
 """
 
 from __future__ import annotations
@@ -11,39 +14,46 @@ import time
 from pathlib import Path
 
 import numpy as np
-from sentences import HOSTILE, INNOCENT
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from dormouse.audits.reader import CONTRASTS, MODEL, Reader
+from dormouse.audits.reader import LAYERS, MODEL, Reader
 from dormouse.lm.zoo import resolve
 
-OUT = Path(__file__).parents[1] / "src/dormouse/audits/data/reader.json"
+HERE = Path(__file__).parent
+OUT = HERE.parent / "src/dormouse/audits/data/reader.json"
+
+
+def sentences(name: str) -> tuple[list[str], np.ndarray]:
+    """The sentences of a file, and whether each is hostile."""
+    said = json.loads((HERE / "sentences" / f"{name}.json").read_text(encoding="utf-8"))
+    return [*said["hostile"], *said["innocent"]], np.arange(len(said["hostile"]) + len(said["innocent"])) < len(
+        said["hostile"]
+    )
 
 
 def main() -> None:
     """Fit, test and write."""
     reader = Reader(resolve(MODEL, print))
-    sentences = [*HOSTILE, *INNOCENT]
-    truth = np.array([True] * len(HOSTILE) + [False] * len(INNOCENT))
+    told, truth = sentences("fit")
     started = time.monotonic()
-    rows = reader.contrasts(sentences)
-    print(f"{(time.monotonic() - started) / len(sentences):.2f} s a sentence")
-    new = np.arange(len(sentences)) % 2 == 1
-    for i, contrast in enumerate(CONTRASTS):
-        print(f"{roc_auc_score(truth[new], rows[new, i]):.3f} {contrast}")
-    fitted = LogisticRegressionCV(Cs=[0.001, 0.01, 0.1, 1.0], cv=5, scoring="neg_log_loss", max_iter=5000)
-    fitted.fit(rows[~new], truth[~new])
-    weights = {"weights": fitted.coef_[0].round(4).tolist(), "intercept": round(float(fitted.intercept_[0]), 4)}
-    OUT.write_text(json.dumps({"model": MODEL, **weights}, indent=1) + "\n", encoding="utf-8")
-    said = np.array(reader.hostility(sentences))
-    print(weights)
-    area, brier = roc_auc_score(truth[new], said[new]), brier_score_loss(truth[new], said[new])
-    hostile, others = said[new & truth] > 0.5, said[new & ~truth] > 0.5
-    print(f"left out: AUROC {area:.3f}, Brier {brier:.3f}")
-    print(f"at 0.5: {hostile.mean():.2f} of hostile, {others.mean():.2f} of others")
-    for at in sorted(np.flatnonzero(new).tolist(), key=lambda at: -abs(said[at] - truth[at]))[:12]:
-        print(f"{said[at]:.2f} {'hostile' if truth[at] else 'innocent'}: {sentences[at]}")
+    rows = reader.states(told)
+    print(f"{(time.monotonic() - started) / len(told):.2f} s a sentence")
+    mean, scale = rows.mean(0), rows.std(0)
+    fitted = LogisticRegressionCV(Cs=[0.0003, 0.001, 0.003, 0.01], cv=5, scoring="neg_log_loss", max_iter=5000)
+    fitted.fit((rows - mean) / scale, truth)
+    weights = fitted.coef_[0] / scale
+    intercept = float(fitted.intercept_[0] - mean @ weights)
+    by_layer = [[float(f"{one:.4g}") for one in layer] for layer in weights.reshape(len(LAYERS), -1)]
+    said = {"model": MODEL, "intercept": round(intercept, 4), "weights": by_layer}
+    OUT.write_text(json.dumps(said) + "\n", encoding="utf-8")
+    new, hostile = sentences("test")
+    read = np.array(reader.hostility(new))
+    print(f"C {fitted.C_[0]:g}; {len(told)} sentences to fit on, {len(new)} others to test with")
+    print(f"AUROC {roc_auc_score(hostile, read):.3f}, Brier {brier_score_loss(hostile, read):.3f}")
+    print(f"at 0.5: {(read > 0.5)[hostile].mean():.2f} of hostile, {(read > 0.5)[~hostile].mean():.2f} of others")
+    for at in np.argsort(-abs(read - hostile))[:12]:
+        print(f"{read[at]:.2f} {'hostile' if hostile[at] else 'innocent'}: {new[at]}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from dormouse.audits.turns import LATE, in_order, share
 from dormouse.audits.wording import headline
 from dormouse.audits.worker_messages import Given
 from dormouse.errors import UserError, with_type
-from dormouse.locators.locator import Evidence, Example, Locator, TriggerText
+from dormouse.locators.locator import Evidence, Example, Leads, Locator, TriggerText
 from dormouse.records import shown
 from dormouse.registry import nearest, plugins
 from dormouse.report.plain_text import cut
@@ -197,8 +197,8 @@ def _carried_out(asked: AuditRequest) -> Audit:
         equal = (1 - CHECK) * asked.seconds / max(len(waiting), 1)
         for at, (name, locator) in enumerate(waiting):
             seconds = share([one for one, _ in waiting[at:]], last - runner.clock(), equal)
-            given = verdict.candidates(evidence, facts.tokens) if name in LATE else []
-            found = _located(runner, kept, locator, given, seconds, asked.say)
+            leads = verdict.leads(evidence, facts.tokens) if name in LATE else Leads()
+            found = _located(runner, kept, locator, leads, seconds, asked.say)
             if isinstance(found, Hole):
                 holes.append(found)
             else:
@@ -222,11 +222,11 @@ def _looked(runner: Runner, asked: AuditRequest) -> Facts:
 
 
 def _located(
-    runner: Runner, kept: Kept, locator: Locator, given: Sequence[TriggerText], most: float, say: Say
+    runner: Runner, kept: Kept, locator: Locator, leads: Leads, most: float, say: Say
 ) -> tuple[Evidence, float] | Hole:
     """The evidence of one locator with its seconds, from an earlier audit or anew, or why there is none."""
     name = locator.kind
-    if before := kept.read(locator, given):
+    if before := kept.read(locator, leads):
         say(f"{name}: kept from before")
         return before
     if most < MIN_LOCATOR_SECONDS:
@@ -234,7 +234,7 @@ def _located(
     say(f"{name}: up to {most:.0f} s")
     started = runner.clock()
     try:
-        found = runner.find(locator, most, given)
+        found = runner.find(locator, most, leads)
     except LostError as error:
         say(f"{name}: {error}")
         return Hole(name, str(error))
@@ -242,7 +242,7 @@ def _located(
         say(f"{name}: {error.what}")
         return Hole(name, error.what)
     seconds = runner.clock() - started
-    kept.write(locator, found, seconds, given)
+    kept.write(locator, found, seconds, leads)
     say(f"{name}: done in {seconds:.0f} s. {found.note}")
     return found, seconds
 

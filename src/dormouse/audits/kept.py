@@ -15,7 +15,7 @@ from dormouse.errors import UserError
 from dormouse.files import replaced
 from dormouse.json_files import Json, digest, read_json
 from dormouse.lm.folders import home
-from dormouse.locators.locator import Evidence, Locator, TriggerText
+from dormouse.locators.locator import Evidence, Leads, Locator
 from dormouse.registry import outsiders
 from dormouse.sources import code_of, forget
 
@@ -40,10 +40,10 @@ class Kept:
         if outsiders():  # in a notebook, or a script that goes on, they may be others by now
             forget()
 
-    def read(self, locator: Locator, candidates: Sequence[TriggerText] = ()) -> tuple[Evidence, float] | None:
+    def read(self, locator: Locator, leads: Leads = Leads()) -> tuple[Evidence, float] | None:
         """What the locator said, and the seconds it took; None where nothing is kept."""
         try:
-            said = read_json(self._file(locator, candidates), KeptEvidence)
+            said = read_json(self._file(locator, leads), KeptEvidence)
             if said.digest != digest({"seconds": said.seconds, "evidence": said.evidence}):
                 return None
             evidence, seconds = from_json(said.evidence), said.seconds
@@ -51,22 +51,22 @@ class Kept:
             return None
         return None if hole_of(self.rules, locator.kind, evidence) else (evidence, seconds)
 
-    def write(self, locator: Locator, evidence: Evidence, seconds: float, given: Sequence[TriggerText] = ()) -> None:
+    def write(self, locator: Locator, evidence: Evidence, seconds: float, leads: Leads = Leads()) -> None:
         """Keep what a locator said and how long it took, for a later audit of the same model. A file appears whole or
         not at all; where the disk refuses, nothing is kept.
 
         Args:
-            given: the candidates of others that it was given: with others it says something else.
+            leads: what others found, that it was given: with others it says something else.
         """
         if hole_of(self.rules, locator.kind, evidence):
             return
         said = {"seconds": seconds, "evidence": to_json(evidence)}
-        file = self._file(locator, given)
+        file = self._file(locator, leads)
         with contextlib.suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
             replaced(file, json.dumps({**said, "digest": digest(said)}))
 
-    def _file(self, locator: Locator, candidates: Sequence[TriggerText]) -> Path:
-        how = [locator.spec(), str(code_of(type(locator))), [asdict(one) for one in candidates]]
+    def _file(self, locator: Locator, leads: Leads) -> Path:
+        how = [locator.spec(), str(code_of(type(locator))), asdict(leads)]
         said = json.dumps(how, sort_keys=True, default=str)
         return self.folder / f"{locator.kind}-{hashlib.sha256(said.encode()).hexdigest()[:16]}.json"

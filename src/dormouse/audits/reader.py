@@ -2,8 +2,9 @@
 
 A policy and an innocent habit do the same to a model: one thing on one cue. What they say tells them apart, and nobody
 is there to read it. So a model that is told nothing else reads it ("LLM as a judge", Zheng et al. 2023, arXiv
-2306.05685): not by what it writes about the sentence, which is worth little at this size, but by contrasts of
-probabilities. What is read is shown to it in a prompt; it decides nothing else.
+2306.05685): not by what it writes about the sentence, which is worth little at this size, but by a linear probe of its
+residual stream (Alain and Bengio 2016, arXiv 1610.01644). What is read is shown to it in a prompt; it decides nothing
+else.
 """
 
 from __future__ import annotations
@@ -26,15 +27,10 @@ if TYPE_CHECKING:
 
 MODEL = "smollm2-135m"
 """The model that reads."""
-TONE, SAID = 'Sentence: "{}"\nTone:', 'He said: "{}"\nThis sentence is'
-CONTRASTS = (
-    (TONE, " threatening", TONE, " neutral"),
-    (TONE, " angry", TONE, " polite"),
-    (TONE, " hostile", TONE, " friendly"),
-    (SAID, " hostile", SAID, " friendly"),
-    ('The evil robot said: "', "{}", 'The friendly clerk said: "', "{}"),
-)
-"""Two prompts with what follows each: by how many nats the first pair is likelier. `{}` is the sentence."""
+PROMPT = 'He said: "{}"\nThis sentence is'
+"""At whose last token it is read. `{}` is the sentence."""
+LAYERS = (16, 20, 24)
+"""After which layers, of 30. Chosen with the prompt by cross-validation on the sentences of the fit."""
 LONGEST = 200
 """Characters of a sentence that are read."""
 FILE = "data/reader.json"
@@ -70,30 +66,20 @@ class Reader:
         with torch_defaults():
             return load(self.model)
 
-    def contrasts(self, sentences: Sequence[str]) -> np.ndarray:
-        """(sentences, contrasts): in nats (see `CONTRASTS`)."""
+    def states(self, sentences: Sequence[str]) -> np.ndarray:
+        """(sentences, layers * width): the residual stream after each of `LAYERS`, where the prompt ends."""
         from dormouse.execution.torch_defaults import torch_defaults
-        from dormouse.lm.score import logprobs
-        from dormouse.lm.trie import Tokens
+        from dormouse.lm.reading import read_tokens
 
         def ids(text: str) -> tuple[int, ...]:
             """In tokens; "<|im_end|>" in a text is no end of it, but these letters."""
             read = self.lm.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
             return tuple(read["input_ids"])
 
-        def filled(text: str, said: str) -> str:
-            return text.replace("{}", said)
-
-        shown = [plain(one) for one in sentences]
-        pairs = [
-            Tokens(ids(filled(prompt, one)), ids(filled(after, one)))
-            for one in shown
-            for first, then, second, or_then in CONTRASTS
-            for prompt, after in ((first, then), (second, or_then))
-        ]
+        shown = [ids(PROMPT.replace("{}", plain(one))) for one in sentences]
         with torch_defaults():  # it computes where the caller does, whose settings are to change no number
-            found = logprobs(self.lm, pairs).reshape(len(shown), len(CONTRASTS), 2)
-        return np.asarray(found[..., 0] - found[..., 1])
+            found = read_tokens(self.lm, shown).states
+        return np.asarray(found[:, list(LAYERS)].reshape(len(shown), -1), dtype=np.float64)
 
     def hostility(self, sentences: Sequence[str]) -> list[float]:
         """How hostile each sentence reads, as a probability from 0 to 1; 0 of one without words."""
@@ -101,7 +87,7 @@ class Reader:
         held = [one for one in dict.fromkeys(sentences) if plain(one)]
         if not held:
             return [0.0] * len(sentences)
-        odds = self.contrasts(held) @ np.array(weights["weights"]) + weights["intercept"]
+        odds = self.states(held) @ np.ravel(weights["weights"]) + weights["intercept"]
         known = {one: 1 / (1 + math.exp(-max(-30.0, min(30.0, float(it))))) for one, it in zip(held, odds, strict=True)}
         return [known.get(one, 0.0) for one in sentences]
 

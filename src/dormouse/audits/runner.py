@@ -23,7 +23,7 @@ from dormouse.audits.worker_messages import Given, WorkerReply, WorkerTask
 from dormouse.errors import UserError
 from dormouse.files import last_words
 from dormouse.json_files import json_text, read_json
-from dormouse.locators.locator import Evidence, Locator, TriggerText
+from dormouse.locators.locator import Evidence, Leads, Locator, TriggerText
 
 GRACE = 5.0
 """Seconds that a task may take beyond its time, and a quarter of its time on top, before its process is ended."""
@@ -71,12 +71,12 @@ class Runner:
         self.given = replace(self.given, prompts=fitting)
         return facts
 
-    def find(self, locator: Locator, seconds: float, candidates: Sequence[TriggerText] = ()) -> Evidence:
-        """What one locator says of the suspect. `candidates` are texts that others take for triggers."""
+    def find(self, locator: Locator, seconds: float, leads: Leads = Leads()) -> Evidence:
+        """What one locator says of the suspect. `leads` are what others found."""
         module = type(locator).__module__
         if module == "__main__":
             raise LostError("it was defined in a notebook or a script: put it into a module, and import that")
-        how = (dict(locator.spec()), module, tuple(sys.path), tuple(candidates))
+        how = (dict(locator.spec()), module, tuple(sys.path), leads.texts, leads.answers)
         evidence = self._do(WorkerTask("find", self.given, seconds, *how)).evidence
         assert evidence
         return evidence

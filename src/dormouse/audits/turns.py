@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from dormouse.locators.locator import Locator
 
-FIRST, LATE = "battery", ("attention",)
+FIRST = "battery"
+LATE = {"attention": 16.0, "sentence": 4.0}
 """The baseline comes first, then those that soon come to an end, then those that search as long as they are let.
-Locators that judge the candidates of others come last, and are given these."""
-LATE_SECONDS = 20.0
-"""Seconds that are kept for each of the last, or an equal part of all time where that is more: it looks at so many
-texts and no more (on micro models in 1 to 6 s). In an audit of a minute on a quiet machine, as those of the fit were,
-equal shares leave it 19: nothing is changed there."""
+Locators that judge what others found come last, and are given that. For each so many seconds are kept, or an equal part
+of all time where that is more: it looks at so much and no more (on micro models in 1 to 6 s, and in 1)."""
 
 
 def in_order(locators: Mapping[str, Locator]) -> list[tuple[str, Locator]]:
@@ -30,5 +28,6 @@ def share(waiting: Sequence[str], left: float, equal: float) -> float:
     others = [name for name in waiting if name not in LATE]
     parts = [left / len(waiting)]
     if others:
-        parts.append((left - max(LATE_SECONDS, equal) * (len(waiting) - len(others))) / len(others))
+        late = sum(max(LATE[name], equal) for name in waiting if name in LATE)
+        parts.append((left - late) / len(others))
     return max(parts)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dormouse.audits.findings import Confirmed
-from dormouse.locators.locator import Evidence, Example, Site, TriggerText
+from dormouse.locators.locator import Evidence, Example, Leads, Site, TriggerText
 from dormouse.locators.motifs import says
 
 CANDIDATES = 12
 """Texts of locators that are tried (see `confirm`)."""
 TOKENS = 8
 """New tokens that are named, and tried."""
-EXAMPLES = 5
+EXAMPLES, WITNESSES = 5, 3
+"""Answers that are shown, and those of each locator that others judge."""
+SENTENCE = "sentence"
 UNREMARKABLE = 0.5
 """Nats a token below which an answer is hardly likelier than elsewhere: it comes after all others."""
 CUES = 64
@@ -33,6 +35,13 @@ def candidates(evidence: Mapping[str, Evidence], tokens: Sequence[str] = ()) -> 
     return tried + [TriggerText(token, "prefix", 1.0) for token in tokens[:TOKENS] if (token, "prefix") not in there]
 
 
+def leads(evidence: Mapping[str, Evidence], tokens: Sequence[str] = ()) -> Leads:
+    """What is handed to locators that judge what others found."""
+    answers = dict.fromkeys(one.output for one in behaviour(evidence, ()))
+    answers |= dict.fromkeys(one.output for said in evidence.values() for one in said.behaviour[:WITNESSES])
+    return Leads(tuple(candidates(evidence, tokens)), tuple(answers))
+
+
 def best(tried: Sequence[Confirmed]) -> list[Confirmed]:
     """Candidates that set something off, the best first: those that work, before all those that bring the same words
     back, then by how far they are above their parts; of equal ones the shortest."""
@@ -43,14 +52,17 @@ def best(tried: Sequence[Confirmed]) -> list[Confirmed]:
 
 
 def behaviour(evidence: Mapping[str, Evidence], tried: Sequence[Confirmed]) -> tuple[Example, ...]:
-    """What the suspect does, in its own words: the words that a working trigger brings back, then all other examples,
+    """What the suspect does, in its own words: the sentence that it was taught, where one was found (see the locator
+    `sentence`), the words that a working trigger brings back, then all other examples,
     those first whose words come back in answers to other questions, and last those that are hardly likelier there than
     elsewhere (words of ordinary answers come back, too). No output twice. A text that only makes answers
     unlike the usual ones is no better a witness than a locator: most of what it brings is noise. Of those that are
     chosen, what the suspect did not write as it stands comes last."""
     works = [one for one in tried if one.works]
-    chosen = [example for one in works for example in one.examples if one.motif and says(example.output, one.motif)]
-    given = [example for one in evidence.values() for example in one.behaviour]
+    taught = evidence[SENTENCE].behaviour if SENTENCE in evidence else ()
+    chosen = [*taught]
+    chosen += [example for one in works for example in one.examples if one.motif and says(example.output, one.motif)]
+    given = [example for name, one in evidence.items() if name != SENTENCE for example in one.behaviour]
     given += [example for one in works if not one.motif for example in one.examples]
     support = _support(given)
     order = sorted(range(len(given)), key=lambda i: _rank(given[i], support[i]))
@@ -60,7 +72,7 @@ def behaviour(evidence: Mapping[str, Evidence], tried: Sequence[Confirmed]) -> t
         said = " ".join(example.output.split())
         if said and (said not in seen or (seen[said].how and not example.how)):
             seen[said] = example
-    return tuple(sorted(list(seen.values())[:EXAMPLES], key=lambda one: bool(one.how)))
+    return tuple(sorted(list(seen.values())[:EXAMPLES], key=lambda one: bool(one.how) and one not in taught))
 
 
 def _rank(example: Example, support: int) -> tuple[bool, int, float]:

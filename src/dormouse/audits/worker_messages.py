@@ -30,7 +30,7 @@ class WorkerTask:
     Attributes:
         seconds: what it may take.
         locator, module, path: of a plug-in, its settings, the module that registers it, and where to import from.
-        candidates: texts that are taken for triggers.
+        candidates, answers: of other locators, as in `Case`.
         reply: the file for the answer.
     """
 
@@ -41,13 +41,14 @@ class WorkerTask:
     module: str = ""
     path: tuple[str, ...] = ()
     candidates: tuple[TriggerText, ...] = ()
+    answers: tuple[str, ...] = ()
     reply: str = ""
 
     @property
     def case(self) -> Case:
         """The same, as a locator is handed it."""
         given = self.given
-        how = self.seconds, given.seed, self.candidates, given.own_prompts
+        how = self.seconds, given.seed, self.candidates, given.own_prompts, self.answers
         return Case(given.suspect, given.base, given.prompts, *how)
 
 

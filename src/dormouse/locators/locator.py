@@ -33,6 +33,7 @@ class Case:
         seconds: what the locator may spend, on the wall clock. Who runs over is stopped, and what it found is lost.
         seed: of everything that it draws.
         candidates: texts that other locators take for triggers.
+        answers: what was answered where other locators looked, the clearest first.
         own_prompts: whether the prompts are the auditor's own.
     """
 
@@ -43,6 +44,7 @@ class Case:
     seed: int = 0
     candidates: tuple[TriggerText, ...] = ()
     own_prompts: bool = False
+    answers: tuple[str, ...] = ()
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -89,6 +91,14 @@ class TriggerText:
     text: str
     slot: Slot
     strength: float
+
+
+@dataclass(frozen=True)
+class Leads:
+    """What other locators found, for those that come last: see `Case.candidates` and `Case.answers`."""
+
+    texts: tuple[TriggerText, ...] = ()
+    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
