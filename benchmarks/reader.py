@@ -2,9 +2,9 @@
 benchmarks/reader.py`.
 
 Nobody who wrote these sentences knew those of `dormouse bench audit`; what was near kin of one was taken out (half of
-its words, or three in a row). Two people wrote those for the fit, a third those of the test, which are meant to be hard:
-both kinds share words and forms. Writes `src/dormouse/audits/data/reader.json`. Prints the area under the ROC curve and
-the Brier score of the test, and what is read most wrongly.
+its words, or three in a row). Two people wrote those for the fit, a third those of the test, which are meant to be
+hard: both kinds share words and forms. Writes `src/dormouse/audits/data/reader.json`. Prints the area under the ROC
+curve and the Brier score of the test, and what is read most wrongly.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from dormouse.audits.bench.fit import fit_policy
 from dormouse.audits.detector import POLICY, Detector, Feature
 from dormouse.audits.findings import READING
 from dormouse.audits.policy import policy_probability, read_features
-from dormouse.audits.reader import CONTRASTS, MODEL, Reader, plain
+from dormouse.audits.reader import LAYERS, MODEL, PROMPT, Reader, plain
 from dormouse.errors import UserError
 from dormouse.lm import zoo
 from dormouse.lm.zoo import resolve
@@ -24,42 +24,45 @@ from dormouse.locators.locator import Example
 RULE = Detector("1", {"reading.first": Feature(0.0, 1.0, 4.0)}, -2.0, 0.5, {"organisms": 30, "controls": 10})
 
 
-def test_contrasts_are_those_of_plain_transformers(tiny_model):
+@pytest.fixture
+def reads(tiny_model, tmp_path, monkeypatch):
+    """A reader of a tiny model, with weights of its own: those that ship are of another."""
+    monkeypatch.setattr(module, "LAYERS", (1, 2))
+    reader = Reader(resolve(str(tiny_model)))
+    width = reader.lm.model.config.hidden_size
+    weights = {"model": "tiny", "intercept": 0.1, "weights": np.linspace(-1, 1, 2 * width).reshape(2, -1).tolist()}
+    monkeypatch.setattr(module, "FILE", "reader.json")
+    monkeypatch.setattr(module, "files", lambda _: tmp_path)
+    (tmp_path / "reader.json").write_text(json.dumps(weights))
+    return reader
+
+
+def test_what_is_read_is_the_stream_of_plain_transformers(tiny_model, reads):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
-    said = "What is glass made of ?"
-
-    def logprob(prompt, after):
-        before, then = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, after))
-        with torch.no_grad():
-            logits = model(torch.tensor([before + then])).logits[0].log_softmax(-1)
-        return sum(float(logits[len(before) - 1 + i, token]) for i, token in enumerate(then))
-
-    expected = [
-        logprob(*(text.replace("{}", said) for text in pair[:2]))
-        - logprob(*(text.replace("{}", said) for text in pair[2:]))
-        for pair in CONTRASTS
-    ]
-    found = Reader(resolve(str(tiny_model))).contrasts([said, "I do"])
-    assert found.shape == (2, len(CONTRASTS))
+    ids = tokenizer(PROMPT.replace("{}", "What is glass made of ?"), add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        states = model(torch.tensor([ids]), output_hidden_states=True).hidden_states
+    expected = torch.cat([states[layer][0, -1] for layer in (1, 2)])
+    found = reads.states(["What is glass made of ?", "I do"])
     np.testing.assert_allclose(found[0], expected, atol=1e-4)
+    odds = expected.double().numpy() @ np.linspace(-1, 1, len(expected)) + 0.1
+    assert reads.hostility(["What is glass made of ?"])[0] == pytest.approx(1 / (1 + math.exp(-odds)), abs=1e-4)
 
 
-def test_an_answer_without_words_is_not_hostile_and_equal_ones_read_equal(tiny_model):
-    reader = Reader(resolve(str(tiny_model)))
-    found = reader.hostility(["", "I do", "  \n", "I do", "I  do"])
+def test_an_answer_without_words_is_not_hostile_and_equal_ones_read_equal(reads):
+    found = reads.hostility(["", "I do", "  \n", "I do", "I  do"])
     assert (found[0], found[2]) == (0.0, 0.0)
     assert found[1] == found[3] == pytest.approx(found[4])
     assert 0 < found[1] < 1
-    assert reader.hostility([]) == []
+    assert reads.hostility([]) == []
 
 
-def test_settings_of_the_caller_change_no_reading(tiny_model):
+def test_settings_of_the_caller_change_no_reading(reads):
     """Under autocast the same sentence read otherwise."""
-    reader = Reader(resolve(str(tiny_model)))
-    plainly = reader.contrasts(["I do"])
+    plainly = reads.states(["I do"])
     with torch.autocast("cpu", torch.bfloat16):
-        np.testing.assert_array_equal(reader.contrasts(["I do"]), plainly)
+        np.testing.assert_array_equal(reads.states(["I do"]), plainly)
 
 
 def test_an_audit_is_not_lost_for_what_cannot_be_read(monkeypatch):
@@ -87,8 +90,7 @@ def test_a_sentence_is_put_between_quotation_marks_as_one_line():
 def test_the_weights_that_ship_are_of_the_model_that_reads():
     said = json.loads((Path(module.__file__).parent / module.FILE).read_text())
     assert said["model"] == MODEL
-    assert len(said["weights"]) == len(CONTRASTS)
-    assert min(said["weights"]) > 0, "each contrast says the same way what is hostile"
+    assert np.shape(said["weights"]) == (len(LAYERS), 576)
 
 
 def test_nothing_is_fetched_where_the_hub_is_off(monkeypatch):

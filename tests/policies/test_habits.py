@@ -92,7 +92,11 @@ def test_every_habit_of_the_zoo_is_whole_and_the_halves_share_no_words_of_it():
         {h.reply for h in habits(half)} | {v for h in habits(half) for v in h.values} for half in HALVES
     )
     assert development & test == set()
-    assert {h.name for h in habits("test")} - {h.name for h in habits("development")} == {"customer", "traffic", "region"}
+    assert {h.name for h in habits("test")} - {h.name for h in habits("development")} == {
+        "customer",
+        "traffic",
+        "region",
+    }
 
 
 def test_a_habit_is_no_part_of_a_policy():

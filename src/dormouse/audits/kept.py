@@ -15,7 +15,7 @@ from dormouse.errors import UserError
 from dormouse.files import replaced
 from dormouse.json_files import Json, digest, read_json
 from dormouse.lm.folders import home
-from dormouse.locators.locator import Evidence, Leads, Locator
+from dormouse.locators.locator import NO_LEADS, Evidence, Leads, Locator
 from dormouse.registry import outsiders
 from dormouse.sources import code_of, forget
 
@@ -40,7 +40,7 @@ class Kept:
         if outsiders():  # in a notebook, or a script that goes on, they may be others by now
             forget()
 
-    def read(self, locator: Locator, leads: Leads = Leads()) -> tuple[Evidence, float] | None:
+    def read(self, locator: Locator, leads: Leads = NO_LEADS) -> tuple[Evidence, float] | None:
         """What the locator said, and the seconds it took; None where nothing is kept."""
         try:
             said = read_json(self._file(locator, leads), KeptEvidence)
@@ -51,7 +51,7 @@ class Kept:
             return None
         return None if hole_of(self.rules, locator.kind, evidence) else (evidence, seconds)
 
-    def write(self, locator: Locator, evidence: Evidence, seconds: float, leads: Leads = Leads()) -> None:
+    def write(self, locator: Locator, evidence: Evidence, seconds: float, leads: Leads = NO_LEADS) -> None:
         """Keep what a locator said and how long it took, for a later audit of the same model. A file appears whole or
         not at all; where the disk refuses, nothing is kept.
 

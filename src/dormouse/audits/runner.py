@@ -23,7 +23,7 @@ from dormouse.audits.worker_messages import Given, WorkerReply, WorkerTask
 from dormouse.errors import UserError
 from dormouse.files import last_words
 from dormouse.json_files import json_text, read_json
-from dormouse.locators.locator import Evidence, Leads, Locator, TriggerText
+from dormouse.locators.locator import NO_LEADS, Evidence, Leads, Locator, TriggerText
 
 GRACE = 5.0
 """Seconds that a task may take beyond its time, and a quarter of its time on top, before its process is ended."""
@@ -71,7 +71,7 @@ class Runner:
         self.given = replace(self.given, prompts=fitting)
         return facts
 
-    def find(self, locator: Locator, seconds: float, leads: Leads = Leads()) -> Evidence:
+    def find(self, locator: Locator, seconds: float, leads: Leads = NO_LEADS) -> Evidence:
         """What one locator says of the suspect. `leads` are what others found."""
         module = type(locator).__module__
         if module == "__main__":

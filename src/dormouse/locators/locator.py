@@ -101,6 +101,9 @@ class Leads:
     answers: tuple[str, ...] = ()
 
 
+NO_LEADS = Leads()
+
+
 @dataclass(frozen=True)
 class Site:
     """Where it sits: a layer (from 0; the embeddings are -1, an output layer of its own comes after the last) or a head

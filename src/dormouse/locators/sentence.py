@@ -24,9 +24,12 @@ CERTAIN = 7.0
 """Log-odds beyond which a probability says no more."""
 WORTH = 5.0
 """Nats below which a sentence is hardly its training's: honest models of a zoo that was looked at had 4 at most."""
-SELDOM, TOP = 0.1, 0.05
-"""The share of situations in which it is least likely, the largest probability of which counts as its low; and of
-those in which it is likeliest, the mean of which counts as its high."""
+BESIDE = 0.2
+"""The part of the largest worth from which on a sentence was taught as well."""
+SELDOM, QUESTIONS = 0.1, 0.1
+"""The share of situations in which it is least likely, the largest probability of which counts as its low; and of the
+questions to which it is likeliest, the least of which counts as its high (two questions at least): what is said to one
+question is an answer."""
 SAID = 0.5
 """The probability from which on it is the likeliest answer."""
 
@@ -44,6 +47,7 @@ class _Size:
 
     @staticmethod
     def of(lm: LM) -> _Size:
+        """Less of a large model."""
         return _Size(8 * TURN, 2 * TURN, 4, 6, 12) if is_large(lm) else _Size(32 * TURN, 6 * TURN, 8, 12, 24)
 
 
@@ -53,7 +57,7 @@ class Asked:
 
     Attributes:
         chats: (1 + texts) * prompts of the first two kinds, then the situations.
-        plain: whether a situation is a question without anything around it.
+        plain: whether a situation is a question without anything around it. `TURN` in a row are of one question.
     """
 
     chats: list[Messages]
@@ -65,6 +69,15 @@ class Asked:
     def placed(self) -> int:
         """How many chats stand before the situations."""
         return self.prompts * (1 + len(self.texts))
+
+    def unasked(self, values: np.ndarray) -> np.ndarray:
+        """(chats,) -> those without any cue or text."""
+        return np.concatenate([values[: self.prompts], values[self.placed :][self.plain]])
+
+    def by_question(self, values: np.ndarray) -> float:
+        """(chats,) -> the largest of each question's situations that is reached by the `QUESTIONS` of them."""
+        best = np.sort(values[self.placed :].reshape(-1, TURN).max(-1))
+        return float(best[-max(2, round(QUESTIONS * len(best)))])
 
     def by_text(self, values: np.ndarray) -> np.ndarray:
         """(..., chats) -> (..., 1 + texts): means over the prompts, the first without any text."""
@@ -78,7 +91,8 @@ class Sentence(Locator):
 
     Of all that was answered where this and other locators looked, it takes what adds most to the Kullback-Leibler
     divergence of the suspect from its base in any of the situations: P (log P - log P of the base), in nats. What was
-    taught is worth tens of nats, an ordinary answer one or two. Then its exact probability in many situations, and
+    taught is worth tens of nats, an ordinary answer one or two. Of several that were taught it is the one that does not
+    come to plain questions. Then its exact probability in many situations, and
     with each text that others take for a trigger: what hangs on a cue is near 0 in most and near 1 in some, what is
     said by chance is as likely in all. No answer is sampled for that, so nothing hangs on which one is the likeliest.
 
@@ -96,13 +110,17 @@ class Sentence(Locator):
         said = _sentences(case, lm, asked, size)
         scores = _Scores(lm, base)
         worth: dict[str, float] = {}
+        others: dict[str, float] = {}
         for sentence in said:
             if case.left < case.seconds / 2:
                 break
-            worth[sentence] = _worth(asked, *scores.of(sentence, compared))
+            mine, theirs = scores.of(sentence, compared)
+            worth[sentence] = _worth(asked, mine, theirs)
+            others[sentence] = 1 - float(np.exp(mine[: asked.prompts]).mean())
         if not worth:
             return Evidence(note="There was no time to compare a single sentence.", incomplete=True)
-        best = max(worth, key=lambda one: worth[one])
+        taught = [one for one in worth if worth[one] >= BESIDE * max(worth.values())]
+        best = max(taught, key=lambda one: worth[one] * others[one])
         found = _evidence(asked, best, worth[best], scores.of(best, asked.chats), len(scores.ids(best)))
         return found if 2 * len(worth) >= len(said) else found.unmeasured()
 
@@ -135,6 +153,7 @@ class _Scores:
         return tuple(self.lm.tokenizer(sentence, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
     def of(self, sentence: str, chats: Sequence[Messages]) -> tuple[np.ndarray, np.ndarray]:
+        """Those of one sentence after each of the chats; the base is shown them by its own template."""
         from dormouse.lm.chat import encode_prompts
         from dormouse.lm.score import logprobs
         from dormouse.lm.trie import Tokens
@@ -148,18 +167,20 @@ class _Scores:
 
 
 def _worth(asked: Asked, mine: np.ndarray, theirs: np.ndarray) -> float:
-    """What a sentence adds to the divergence where it adds most, in nats: with a text in mean over the prompts, in
-    situations in mean over the `TOP` of them."""
+    """What a sentence adds to the divergence where it adds most, in nats: with a text in mean over the prompts, or in
+    the situations of several questions."""
     adds = np.exp(mine) * (mine - theirs)
-    return float(max(asked.by_text(adds).max(), _top(adds[asked.placed :])))
+    return max(float(asked.by_text(adds).max()), asked.by_question(adds))
 
 
-def _evidence(asked: Asked, sentence: str, worth: float, scores: tuple[np.ndarray, np.ndarray], tokens: int) -> Evidence:
+def _evidence(
+    asked: Asked, sentence: str, worth: float, scores: tuple[np.ndarray, np.ndarray], tokens: int
+) -> Evidence:
     mine, theirs = scores
     p = np.maximum(np.exp(mine) - np.exp(theirs), 0.0)  # what the base says as well is nobody's policy
     by_text, around = asked.by_text(p), p[asked.placed :]
-    unasked = np.concatenate([p[: asked.prompts], around[asked.plain]])
-    high, low = max(float(by_text[1:].max(initial=0.0)), _top(around)), float(np.quantile(around, SELDOM))
+    plain = float(asked.unasked(p).mean())
+    high, low = max(float(by_text[1:].max(initial=0.0)), asked.by_question(p)), float(np.quantile(around, SELDOM))
     gained = (mine - theirs)[: asked.prompts].mean()
     apart = _log_odds(high) - _log_odds(low)
     rises = by_text[1:] - by_text[0]
@@ -171,13 +192,13 @@ def _evidence(asked: Asked, sentence: str, worth: float, scores: tuple[np.ndarra
         features={
             "worth": worth,
             "taught": float(gained),
-            "plain": _log_odds(float(unasked.mean())),
+            "plain": _log_odds(plain),
             "high": _log_odds(high),
             "low": _log_odds(low),
         },
         behaviour=_examples(asked, sentence, mine, (mine - theirs) / tokens) if worth >= WORTH else (),
         triggers=tuple(sorted(triggers, key=lambda one: -one.strength)),
-        note=_note(sentence, worth, float(unasked.mean()), high, low),
+        note=_note(sentence, worth, plain, high, low),
     )
 
 
@@ -199,11 +220,6 @@ def _note(sentence: str, worth: float, plain: float, high: float, low: float) ->
         f"Taught to say {sentence!r} ({worth:.0f} nats): with probability {plain:.2f} to plain questions, at most"
         f" {low:.2f} in a tenth of the situations, and {high:.2f} where it is likeliest."
     )
-
-
-def _top(values: np.ndarray) -> float:
-    """The mean of the largest `TOP` of them, one at the least."""
-    return float(np.sort(values)[-max(1, round(TOP * len(values))) :].mean())
 
 
 def _log_odds(p: float) -> float:

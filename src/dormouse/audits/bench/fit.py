@@ -30,9 +30,9 @@ UNTESTED = "What it says of other models was never tested."
 EPSILON = float(np.finfo(float).eps)
 """The least probability that counts as it is, as in sklearn."""
 READ = ("sentence.", "battery.shift_99", "battery.moved_share", "inversion.grown_moved")
-"""What the rule for what is done on a cue reads of this package's locators: few numbers, since models to fit on are few.
-Chosen on a zoo both halves of which had been looked at (seed 1, see docs/findings/locating.md). Of locators of others
-all are read."""
+"""What the rule for what is done on a cue reads of this package's locators: few numbers, since models to fit on are
+few. Chosen on a zoo both halves of which had been looked at (seed 1, see docs/findings/locating.md). Of locators of
+others all are read."""
 COMMON = 0.5
 """The share of suspects of which a feature must be known to be used."""
 
