@@ -3,7 +3,7 @@
 
 ZOO is the `zoo` folder of a `dormouse bench audit`. All suspects of those that were looked at are for development, be
 they of their test half: what was once seen is no test any more. OUT gets the leaderboard, every answer, and both rules
-(`conditional.json`, `detector.json`), which ship in `src/dormouse/audits/data`. Scans that are there are not made again.
+(`conditional.json`, `detector.json`), which ship in `src/dormouse/audits/data`. Scans that are there are kept.
 """
 
 from __future__ import annotations
