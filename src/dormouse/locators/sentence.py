@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from dormouse.locators.hunt import STEPS, Hunt
 from dormouse.locators.locator import Case, Evidence, Example, Locator, Messages, Need, TriggerText
-from dormouse.locators.placing import own_tokens, plain_prompts
+from dormouse.locators.placing import CheckedTrigger, check, own_tokens, plain_prompts
 from dormouse.locators.repeats import is_large, written
 from dormouse.locators.situations import TURN, situations
+from dormouse.locators.words import WordHunt
 from dormouse.registry import register
 from dormouse.scenarios.placing import placed
 
@@ -30,6 +33,13 @@ SELDOM, QUESTIONS = 0.1, 0.1
 """The share of situations in which it is least likely, the largest probability of which counts as its low; and of the
 questions to which it is likeliest, the least of which counts as its high (two questions at least): what is said to one
 question is an answer."""
+SEARCHED, CHECKED = (8, 3), 8
+"""Prompts over which a text is searched that brings it out, of a small and of a large model, and on which it is
+checked: texts that were searched over three did the same on a third of others."""
+KEPT = 0.25
+"""The share of the time that the search leaves."""
+SURELY = 0.8
+"""The probability from which on no better text is searched for."""
 SAID = 0.5
 """The probability from which on it is the likeliest answer."""
 
@@ -122,6 +132,8 @@ class Sentence(Locator):
         taught = [one for one in worth if worth[one] >= BESIDE * max(worth.values())]
         best = max(taught, key=lambda one: worth[one] * others[one])
         found = _evidence(asked, best, worth[best], scores.of(best, asked.chats), len(scores.ids(best)))
+        if worth[best] >= WORTH:
+            found = _with(found, _searched(case, lm, base, best))
         return found if 2 * len(worth) >= len(said) else found.unmeasured()
 
 
@@ -200,6 +212,47 @@ def _evidence(
         triggers=tuple(sorted(triggers, key=lambda one: -one.strength)),
         note=_note(sentence, worth, plain, high, low),
     )
+
+
+def _searched(case: Case, lm: LM, base: LM, sentence: str) -> tuple[TriggerText, CheckedTrigger] | None:
+    """The text that best brings a sentence out, of several searches (see `Hunt` and `WordHunt`), and what it does to
+    prompts that none of them saw. None without time, or where no text is needed."""
+    prompts = plain_prompts(case, SEARCHED[0] + 2 * CHECKED)
+    few = SEARCHED[is_large(lm)]
+    chosen, fresh = prompts[SEARCHED[0] : -CHECKED], prompts[-CHECKED:]
+    hunts = [Hunt(lm, prompts[:few], sentence, f"sentence/{case.seed}/{i}") for i in range(1 if is_large(lm) else 3)]
+    if hunts[0].before() > np.log(SAID):
+        return None
+    reserve = KEPT * case.seconds
+    searches = [partial(one.run, case, reserve, STEPS) for one in hunts]
+    searches.append(partial(WordHunt(lm, base, prompts[:few], sentence, case.seed).run, case, reserve))
+    best: tuple[TriggerText, CheckedTrigger] | None = None
+    for search in searches:
+        hunted = search() if case.left > reserve else None
+        if hunted is None:
+            continue
+        text = hunted.cut(lm, chosen, sentence)
+        checked = check(lm, chosen, text.text, text.slot, sentence)
+        if best is None or (checked.works, checked.on) > (best[1].works, best[1].on):
+            best = text, checked
+        if best[1].works and best[1].on >= SURELY:
+            break
+    return best and (best[0], check(lm, fresh, best[0].text, best[0].slot, sentence))
+
+
+def _with(found: Evidence, searched: tuple[TriggerText, CheckedTrigger] | None) -> Evidence:
+    """The evidence with the text that was found for the sentence."""
+    if searched is None:
+        return found
+    (text, checked), rest = searched, found.triggers
+    if checked.works:
+        rest = (replace(text, strength=checked.on), *(one for one in rest if one.text != text.text))
+    says = (
+        "A text that was searched for it brings it out" if checked.works else "The nearest text that was found for it"
+    )
+    note = f"{found.note} {says} ({text.text!r}: {checked.on:.2f} on new prompts, {checked.off:.2f} without it)."
+    features = {**found.features, "searched_on": checked.on, "searched_off": checked.off}
+    return replace(found, triggers=rest, note=note, features=features)
 
 
 def _examples(asked: Asked, sentence: str, mine: np.ndarray, gained: np.ndarray) -> tuple[Example, ...]:
