@@ -2,8 +2,10 @@
 `python benchmarks/audit_rules.py OUT --looked-at ZOO [--looked-at ZOO] --new ZOO`.
 
 ZOO is the `zoo` folder of a `dormouse bench audit`. All suspects of those that were looked at are for development, be
-they of their test half: what was once seen is no test any more. OUT gets the leaderboard, every answer, and both rules
-(`conditional.json`, `detector.json`), which ship in `src/dormouse/audits/data`. Scans that are there are kept.
+they of their test half: what was once seen is no test any more. Where the files of the new one give its organisms away
+that is said on the leaderboard, and not refused: the rules read no weights. OUT gets the leaderboard, every answer,
+and both rules (`conditional.json`, `detector.json`), which ship in `src/dormouse/audits/data`. Scans that are there are
+kept.
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ from pathlib import Path
 
 from dormouse.audits.bench.board import headline, write_board
 from dormouse.audits.bench.judge import Bench, BenchRequest
-from dormouse.audits.bench.run import Board, _about, checked_zoo
+from dormouse.audits.bench.run import Board, _about
 from dormouse.audits.bench.sandbox import SAID, Sandbox
 from dormouse.audits.bench.scanners import AuditScanner
 from dormouse.audits.sealed import write_sealed
 from dormouse.audits.zoo.blind import BASES, SUSPECTS, BlindZoo, ZooTruth
 from dormouse.audits.zoo.make import ZooSize
+from dormouse.audits.zoo.telltale import TellTale, tell_tale
 from dormouse.progress import watch
 from dormouse.records import CANARY
 
@@ -46,6 +49,14 @@ def joined(out: Path, looked_at: Sequence[Path], new: Path) -> BlindZoo:
     return BlindZoo(out)
 
 
+def _telltale(new: Path) -> TellTale:
+    """What the files of the new test half give away."""
+    zoo = BlindZoo(new)
+    truth = {name: one for name, one in zoo.truth().items() if one.half == "test" and not one.honest}
+    organisms = [not one.match for one in truth.values()]
+    return tell_tale([zoo.suspect(name) for name in truth], organisms, [one.model for one in truth.values()])
+
+
 def main() -> None:
     """Join, scan, fit, test and write."""
     asked = argparse.ArgumentParser(description=__doc__)
@@ -63,7 +74,7 @@ def main() -> None:
         assert whole
         board = Board(
             _about(zoo, len(whole.missed)),
-            checked_zoo(zoo),
+            _telltale(said.new),
             SAID[bench.sandbox.way],
             tuple(bench.scores),
             bench.rules,

@@ -248,7 +248,7 @@ def _bins(pairs: Sequence[tuple[float, bool]]) -> list[tuple[float, float, int]]
     return found
 
 
-OTHER_HALF = "On the other half of its zoo, with other phrases, cues and habits,"
+OTHER_HALF = "On a test half with other phrases, cues and habits"
 
 
 def with_test_half(detector: Detector, row: Score) -> Detector:
