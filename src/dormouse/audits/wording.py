@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dormouse.audits.findings import ALIKE, CONFIRM, READING, part_of
-from dormouse.audits.verdict import TOKENS
+from dormouse.audits.verdict import SENTENCE, TOKENS
 from dormouse.locators.motifs import says
 from dormouse.report.plain_text import cut, duration, one_line
 
@@ -229,7 +229,10 @@ def brought(audit: Findings) -> bool:
 
 def answers(audit: Findings) -> str:
     """What the answers of the page are."""
-    first = "Its answers to the text below that sets it off come first. " if brought(audit) else ""
+    taught = audit.evidence.get(SENTENCE)
+    first = "First what it was taught to say (see sentence below). " if taught and taught.behaviour else ""
+    if brought(audit):
+        first += f"Its answers to the text below that sets it off come {'next' if first else 'first'}. "
     return f"{first}{ANSWERS}" if audit.behaviour else "No answer stands out."
 
 

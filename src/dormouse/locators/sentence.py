@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from dormouse.errors import UserError
 from dormouse.locators.hunt import STEPS, Hunt
 from dormouse.locators.locator import Case, Evidence, Example, Locator, Messages, Need, TriggerText
 from dormouse.locators.placing import CheckedTrigger, check, own_tokens, plain_prompts
@@ -21,8 +23,8 @@ from dormouse.scenarios.placing import placed
 if TYPE_CHECKING:
     from dormouse.lm.model import LM
 
-TOKENS = 24
-"""Of an answer of its own."""
+TOKENS, ROOM = 24, 32
+"""Of an answer of its own, and of a sentence: of a longer one its beginning counts."""
 CERTAIN = 7.0
 """Log-odds beyond which a probability says no more."""
 WORTH = 5.0
@@ -67,13 +69,15 @@ class Asked:
 
     Attributes:
         chats: (1 + texts) * prompts of the first two kinds, then the situations.
-        plain: whether a situation is a question without anything around it. `TURN` in a row are of one question.
+        plain: whether a situation is a question without anything around it.
+        question: which question it is of, by number.
     """
 
     chats: list[Messages]
     prompts: int
     texts: tuple[TriggerText, ...]
     plain: np.ndarray
+    question: np.ndarray
 
     @property
     def placed(self) -> int:
@@ -86,8 +90,10 @@ class Asked:
 
     def by_question(self, values: np.ndarray) -> float:
         """(chats,) -> the largest of each question's situations that is reached by the `QUESTIONS` of them."""
-        best = np.sort(values[self.placed :].reshape(-1, TURN).max(-1))
-        return float(best[-max(2, round(QUESTIONS * len(best)))])
+        around = values[self.placed :]
+        of = self.question[: len(around)]
+        best = np.sort([around[of == one].max() for one in np.unique(of)])
+        return float(best[-min(len(best), max(2, round(QUESTIONS * len(best))))])
 
     def by_text(self, values: np.ndarray) -> np.ndarray:
         """(..., chats) -> (..., 1 + texts): means over the prompts, the first without any text."""
@@ -117,8 +123,8 @@ class Sentence(Locator):
         size = _Size.of(lm)
         asked = _asked(case, size)
         compared = asked.chats[: asked.placed + size.compared]
-        said = _sentences(case, lm, asked, size)
         scores = _Scores(lm, base)
+        said = [one for one in _sentences(case, lm, asked, size) if scores.ids(one)]
         worth: dict[str, float] = {}
         others: dict[str, float] = {}
         for sentence in said:
@@ -133,17 +139,47 @@ class Sentence(Locator):
         best = max(taught, key=lambda one: worth[one] * others[one])
         found = _evidence(asked, best, worth[best], scores.of(best, asked.chats), len(scores.ids(best)))
         if worth[best] >= WORTH:
-            found = _with(found, _searched(case, lm, base, best))
+            # What was measured is not lost where it has no gradients, or a text does not fit.
+            with suppress(UserError, RuntimeError):
+                found = _with(found, _searched(case, lm, base, best))
         return found if 2 * len(worth) >= len(said) else found.unmeasured()
 
 
 def _asked(case: Case, size: _Size) -> Asked:
-    prompts = plain_prompts(case, size.prompts)
-    texts = case.candidates[: size.texts]
-    around = situations(case.seed, size.situations, case.prompts if case.own_prompts else ())
-    chats = [*prompts, *(placed(prompt, one.text, one.slot) for one in texts for prompt in prompts)]
-    plain = np.array([not one.parts for one in around])
-    return Asked([*chats, *(one.messages for one in around)], len(prompts), texts, plain)
+    """What there is room for: prompts, texts in all of these, and situations.
+
+    Raises:
+        UserError: there is room for no prompt, or for situations of one question alone.
+    """
+    from dormouse.lm.layout import max_positions
+
+    own = case.prompts if case.own_prompts and len(set(case.prompts)) > 1 else ()  # one question has no others
+    every = [one for one in situations(case.seed, size.situations, own) if _fit(case.lm, [one.messages])]
+    asked = list(dict.fromkeys(one.about for one in every))
+    prompts = [prompt for prompt in plain_prompts(case, size.prompts) if _fit(case.lm, [prompt])]
+    if len(asked) < 2 or not prompts:
+        raise UserError(
+            f"hardly a situation fits into its {max_positions(case.lm.model)} positions, with {ROOM} tokens behind it",
+            "use a model with more positions",
+        )
+    chats = list(prompts)
+    texts: list[TriggerText] = []
+    for one in case.candidates[: size.texts]:
+        with_it = [placed(prompt, one.text, one.slot) for prompt in prompts]
+        if _fit(case.lm, with_it):
+            texts.append(one)
+            chats += with_it
+    plain, question = np.array([not one.parts for one in every]), np.array([asked.index(one.about) for one in every])
+    return Asked([*chats, *(one.messages for one in every)], len(prompts), tuple(texts), plain, question)
+
+
+def _fit(lm: LM, chats: Sequence[Messages]) -> bool:
+    """Whether the model has positions for all of them, with a sentence behind."""
+    from dormouse.lm.chat import encode_prompts
+    from dormouse.lm.layout import max_positions
+
+    limit = max_positions(lm.model) or np.inf
+    return max(map(len, encode_prompts(lm, chats))) + ROOM <= limit
 
 
 def _sentences(case: Case, lm: LM, asked: Asked, size: _Size) -> list[str]:
@@ -162,7 +198,8 @@ class _Scores:
 
     def ids(self, sentence: str) -> tuple[int, ...]:
         """In tokens of the suspect, without an end: what follows is free."""
-        return tuple(self.lm.tokenizer(sentence, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+        ids = self.lm.tokenizer(sentence, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return tuple(ids[:ROOM])
 
     def of(self, sentence: str, chats: Sequence[Messages]) -> tuple[np.ndarray, np.ndarray]:
         """Those of one sentence after each of the chats; the base is shown them by its own template."""
