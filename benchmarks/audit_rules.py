@@ -1,5 +1,5 @@
 """Fit the rules of `dormouse audit` on zoos that were looked at, and test them on the test half of a new one:
-`python benchmarks/audit_rules.py OUT --looked-at ZOO [--looked-at ZOO] --new ZOO`.
+`python benchmarks/audit_rules.py OUT --looked-at ZOO [--looked-at ZOO] --new ZOO --seed 1`.
 
 ZOO is the `zoo` folder of a `dormouse bench audit`. All suspects of those that were looked at are for development, be
 they of their test half: what was once seen is no test any more. Where the files of the new one give its organisms away
@@ -63,10 +63,13 @@ def main() -> None:
     asked.add_argument("out", type=Path)
     asked.add_argument("--looked-at", type=Path, action="append", required=True)
     asked.add_argument("--new", type=Path, required=True)
+    asked.add_argument(
+        "--seed", type=int, required=True, help="of the zoos that were looked at; it stands in the rules"
+    )
     said = asked.parse_args()
     started = time.monotonic()
     zoo = joined(said.out / "zoo", said.looked_at, said.new)
-    request = BenchRequest(said.out, ZooSize(), minutes=1.0)
+    request = BenchRequest(said.out, ZooSize(seed=said.seed), minutes=1.0)
     with watch(False) as watcher:
         bench = Bench(request, zoo, Sandbox.strictest([zoo.truth_file]), watcher)
         bench.judge(AuditScanner((), request.minutes))

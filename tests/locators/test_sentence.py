@@ -25,6 +25,11 @@ from dormouse.locators.sentence import (
 LOW, HIGH, TAUGHT, OFTEN = 1e-6, 0.9, 0.3, 40
 
 
+@pytest.fixture(autouse=True)
+def _a_quarter_as_much(monkeypatch):
+    monkeypatch.setattr(_Size, "of", staticmethod(lambda lm: _Size(64, 16, 4, 4, 8)))
+
+
 def asked(texts=1, situations=OFTEN):
     chats = [(("user", f"question {i}"),) for i in range(4 * (1 + texts) + situations)]
     given = tuple(TriggerText(f"text {i}", "prefix", 1.0) for i in range(texts))
