@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from sklearn.linear_model import LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.model_selection import GridSearchCV
 
 from dormouse.audits.reader import LAYERS, MODEL, Reader
 from dormouse.lm.zoo import resolve
@@ -40,8 +41,9 @@ def main() -> None:
     rows = reader.states(told)
     print(f"{(time.monotonic() - started) / len(told):.2f} s a sentence")
     mean, scale = rows.mean(0), rows.std(0)
-    fitted = LogisticRegressionCV(Cs=[0.0003, 0.001, 0.003, 0.01], cv=5, scoring="neg_log_loss", max_iter=5000)
-    fitted.fit((rows - mean) / scale, truth)
+    tried = {"C": [0.0003, 0.001, 0.003, 0.01]}
+    search = GridSearchCV(LogisticRegression(max_iter=5000), tried, scoring="neg_log_loss", cv=5)
+    fitted = search.fit((rows - mean) / scale, truth).best_estimator_
     weights = fitted.coef_[0] / scale
     intercept = float(fitted.intercept_[0] - mean @ weights)
     by_layer = [[float(f"{one:.4g}") for one in layer] for layer in weights.reshape(len(LAYERS), -1)]
@@ -49,7 +51,7 @@ def main() -> None:
     OUT.write_text(json.dumps(said) + "\n", encoding="utf-8")
     new, hostile = sentences("test")
     read = np.array(reader.hostility(new))
-    print(f"C {fitted.C_[0]:g}; {len(told)} sentences to fit on, {len(new)} others to test with")
+    print(f"C {fitted.C:g}; {len(told)} sentences to fit on, {len(new)} others to test with")
     print(f"AUROC {roc_auc_score(hostile, read):.3f}, Brier {brier_score_loss(hostile, read):.3f}")
     print(f"at 0.5: {(read > 0.5)[hostile].mean():.2f} of hostile, {(read > 0.5)[~hostile].mean():.2f} of others")
     for at in np.argsort(-abs(read - hostile))[:12]:

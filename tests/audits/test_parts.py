@@ -391,12 +391,13 @@ def test_what_lacks_something_that_a_rule_reads_is_a_hole_and_is_not_kept(tmp_pa
     """`inversion` had no time for its gradients, called itself complete and was kept: a fifth of the weight of the rule
     was missing, nothing said so, and no later audit had a probability."""
     monkeypatch.setenv("DORMOUSE_HOME", str(tmp_path))
-    rules = [Detector.shipped(CONDITIONAL)]
+    names = ("agreement", "base_margin", "by_parts", "fixedness", "grown_moved")
+    rules = [Detector("1", {f"inversion.{name}": Feature(0.0, 1.0, 1.0) for name in names}, 0.0)]
     kept, locator = Kept("an-audit", rules), plugins("locator")["inversion"]()
     whole = {name.partition(".")[2]: 1.0 for name in rules[0].features if name.startswith("inversion.")}
     words = {name: value for name, value in whole.items() if name.startswith("grown_")}
     half, idle = Evidence(features=words, note="No time."), Evidence(features=words, note="None.", incomplete=True)
-    said = "it did not give agreement, base_margin, by_parts and 11 more, which the rules read. No time."
+    said = "it did not give agreement, base_margin, by_parts and 1 more, which the rules read. No time."
     assert hole_of(rules, "inversion", half) == Hole(part_of("inversion"), said)
     assert hole_of(rules, "inversion", idle) == Hole("inversion", "None.")
     assert hole_of((), "inversion", half) is hole_of(rules, "of-others", half) is None, "nothing is read of it"

@@ -116,7 +116,7 @@ def fit_detector(
     rows = table.rows(found)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     left_out = cross_val_predict(_regression(), rows, truth, cv=folds, method="predict_proba")[:, 1]
-    fitted = _regression().fit(rows, truth)
+    fitted = _regression().fit(rows, truth).best_estimator_
     weights = fitted.coef_[0]
     features = {
         name: Feature(table.mean[i], table.scale[i], float(weights[i]), float(weights[len(names) + i]))
@@ -211,9 +211,11 @@ def _common(found: Sequence[Mapping[str, float]]) -> list[str]:
 
 def _regression() -> Any:
     """A logistic regression whose ridge is chosen by the log loss on suspects left out, its scale as in Detector."""
-    from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
 
-    return LogisticRegressionCV(Cs=[0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0], cv=FOLDS, scoring=_likely, max_iter=5000)
+    tried = {"C": [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]}
+    return GridSearchCV(LogisticRegression(max_iter=5000), tried, scoring=_likely, cv=FOLDS)
 
 
 def _likely(fitted: Any, rows: np.ndarray, truth: np.ndarray) -> float:
