@@ -25,6 +25,7 @@ from dormouse.audits.bench.scanners import AuditScanner
 from dormouse.audits.sealed import write_sealed
 from dormouse.audits.zoo.blind import BASES, SUSPECTS, BlindZoo, ZooTruth
 from dormouse.audits.zoo.make import ZooSize
+from dormouse.audits.zoo.recipes import SuspectTruth
 from dormouse.audits.zoo.telltale import TellTale, tell_tale
 from dormouse.progress import watch
 from dormouse.records import CANARY
@@ -32,7 +33,9 @@ from dormouse.records import CANARY
 
 def joined(out: Path, looked_at: Sequence[Path], new: Path) -> BlindZoo:
     """One zoo of several: the new one's test half, and all others for development."""
-    suspects, missed, sums = {}, [], {}
+    suspects: dict[str, SuspectTruth] = {}
+    missed: list[SuspectTruth] = []
+    sums: dict[str, str] = {}
     for folder in (*looked_at, new):
         truth = BlindZoo(folder).whole_truth()
         assert truth, f"{folder} is no zoo"
