@@ -462,6 +462,8 @@ def test_of_this_packages_locators_few_numbers_are_read_and_of_others_all():
         {**one, **{name: float(rng.normal()) for name in (*own, "noise.drop_0.1", "confirm.rate")}} for one in found
     ]
     assert set(fit_detector(drawn, truth, {})[0].features) == {"a.score", "b.x", *own}
+    alone = [{"noise.drop_0.1": one["noise.drop_0.1"]} for one in drawn]
+    assert set(fit_detector(alone, truth, {})[0].features) == {"noise.drop_0.1"}, "all, where none of those is there"
 
 
 def test_the_detector_is_plain_numbers_and_says_what_was_fitted(tmp_path):

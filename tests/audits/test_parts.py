@@ -587,9 +587,9 @@ def test_those_that_search_as_long_as_they_are_let_come_after_those_that_end():
 def test_what_the_last_do_not_need_goes_to_those_that_search_as_long_as_they_are_let():
     """Half of what was left waited for a locator that took a tenth of it."""
     last = ["inversion", "attention", "sentence"]
-    assert share(last, 113.0, 12.75) == pytest.approx(113 - 16 - 12.75)
+    assert share(last, 113.0, 12.75) == pytest.approx(113 - 2 * 12.75)
     assert share(last, 400.0, 51.0) == pytest.approx(298.0), "an equal part is kept at least"
-    assert share(last, 37.8, 4.6) == pytest.approx(17.2), "as in the audits of the fit"
+    assert share(last, 37.8, 4.6) == pytest.approx(17.8), "as in the audits of the fit"
     assert share([f"{i}" for i in range(9)] + ["attention"], 51.0, 5.1) == pytest.approx(5.1)
     assert share(["attention"], 30.0, 5.1) == 30.0
 

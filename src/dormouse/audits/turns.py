@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dormouse.locators.locator import Locator
 
 FIRST = "battery"
-LATE = {"attention": 16.0, "sentence": 4.0}
+LATE = {"attention": 12.0, "sentence": 8.0}
 """The baseline comes first, then those that soon come to an end, then those that search as long as they are let.
 Locators that judge what others found come last, and are given that. For each so many seconds are kept, or an equal part
-of all time where that is more: it looks at so much and no more (on micro models in 1 to 6 s, and in 1)."""
+of all time where that is more. `attention` looks at so much and no more (on micro models in 1 to 6 s), `sentence` takes
+2 to 5 s for scores and then searches as long as it is let."""
 
 
 def in_order(locators: Mapping[str, Locator]) -> list[tuple[str, Locator]]:

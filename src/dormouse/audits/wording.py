@@ -218,21 +218,22 @@ def does(audit: Findings) -> str:
     if not audit.behaviour:
         return "No answer stands out."
     first = next((one for one in audit.behaviour if not one.how), audit.behaviour[0])
-    why = "" if brought(audit) and not first.how else f" ({asked(first)})"
+    why = "" if first is audit.behaviour[0] and brought(audit) and not first.how else f" ({asked(first)})"
     return f"The answer that stands out most: \u201c{cut(first.output, LONG)}\u201d{why}."
 
 
 def brought(audit: Findings) -> bool:
-    """Whether the answers begin with those that the trigger brings: see `verdict.behaviour`."""
-    return audit.trigger is not None and any(says(one.output, audit.trigger.motif) for one in audit.trigger.examples)
+    """Whether the first answer is what the trigger brings: see `verdict.behaviour`."""
+    motif = audit.trigger.motif if audit.trigger else ""
+    return bool(motif and audit.behaviour) and says(audit.behaviour[0].output, motif)
 
 
 def answers(audit: Findings) -> str:
     """What the answers of the page are."""
     taught = audit.evidence.get(SENTENCE)
-    first = "First what it was taught to say (see sentence below). " if taught and taught.behaviour else ""
-    if brought(audit):
-        first += f"Its answers to the text below that sets it off come {'next' if first else 'first'}. "
+    first = "Its answers to the text below that sets it off come first. " if brought(audit) else ""
+    if taught and taught.behaviour:
+        first = f"First what it was taught to say (see sentence below){', which the text below brings' * bool(first)}. "
     return f"{first}{ANSWERS}" if audit.behaviour else "No answer stands out."
 
 

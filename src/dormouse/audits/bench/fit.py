@@ -1,8 +1,8 @@
 """What is fitted on the development half: thresholds, probabilities from scores, and the detector.
 
-A rule is a logistic regression, saved as plain numbers (`audits.detector`): whether anything is done on a cue, on all
-features of all locators; whether that is a policy, on what was read in the answers. Thresholds come from probabilities
-of suspects that were left out of the fits.
+A rule is a logistic regression, saved as plain numbers (`audits.detector`): whether anything is done on a cue, on a few
+features of locators (`READ`); whether that is a policy, on what was read in the answers. Thresholds come from
+probabilities of suspects that were left out of the fits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ READ = {
 }
 """What the rule for what is done on a cue reads of this package's locators: few numbers, since models to fit on are
 few. Chosen on a zoo both halves of which had been looked at (seed 1, see docs/findings/locating.md). Of locators of
-others all are read."""
+others all are read, and all of all where none of these is there (`bench audit --locators cues`)."""
 COMMON = 0.5
 """The share of suspects of which a feature must be known to be used."""
 
@@ -204,7 +204,7 @@ def _common(found: Sequence[Mapping[str, float]]) -> list[str]:
     read = {f"{name}.{feature}" for name, features in READ.items() for feature in features}
     own = {CONFIRM, *(name for name, kind in plugins("locator").items() if not is_outside(kind))}
     every = sorted({name for one in found for name in one})
-    names = [name for name in every if name in read or name.partition(".")[0] not in own]
+    names = [name for name in every if name in read or name.partition(".")[0] not in own] or every
     known = {name: [one[name] for one in found if name in one] for name in names}
     return [name for name in names if len(known[name]) >= COMMON * len(found) and np.std(known[name]) > 1e-9]
 
