@@ -19,14 +19,13 @@ from pathlib import Path
 
 from dormouse.audits.bench.board import headline, write_board
 from dormouse.audits.bench.judge import Bench, BenchRequest
-from dormouse.audits.bench.run import Board, _about
+from dormouse.audits.bench.run import Board, _about, given_away
 from dormouse.audits.bench.sandbox import SAID, Sandbox
 from dormouse.audits.bench.scanners import AuditScanner
 from dormouse.audits.sealed import write_sealed
 from dormouse.audits.zoo.blind import BASES, SUSPECTS, BlindZoo, ZooTruth
 from dormouse.audits.zoo.make import ZooSize
 from dormouse.audits.zoo.recipes import SuspectTruth
-from dormouse.audits.zoo.telltale import TellTale, tell_tale
 from dormouse.progress import watch
 from dormouse.records import CANARY
 
@@ -52,14 +51,6 @@ def joined(out: Path, looked_at: Sequence[Path], new: Path) -> BlindZoo:
     return BlindZoo(out)
 
 
-def _telltale(new: Path) -> TellTale:
-    """What the files of the new test half give away."""
-    zoo = BlindZoo(new)
-    truth = {name: one for name, one in zoo.truth().items() if one.half == "test" and not one.honest}
-    organisms = [not one.match for one in truth.values()]
-    return tell_tale([zoo.suspect(name) for name in truth], organisms, [one.model for one in truth.values()])
-
-
 def main() -> None:
     """Join, scan, fit, test and write."""
     asked = argparse.ArgumentParser(description=__doc__)
@@ -80,7 +71,7 @@ def main() -> None:
         assert whole
         board = Board(
             _about(zoo, len(whole.missed)),
-            _telltale(said.new),
+            given_away(BlindZoo(zoo.folder, frozenset(bench.names("test")))),
             SAID[bench.sandbox.way],
             tuple(bench.scores),
             bench.rules,

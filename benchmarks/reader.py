@@ -28,9 +28,8 @@ OUT = HERE.parent / "src/dormouse/audits/data/reader.json"
 def sentences(name: str) -> tuple[list[str], np.ndarray]:
     """The sentences of a file, and whether each is hostile."""
     said = json.loads((HERE / "sentences" / f"{name}.json").read_text(encoding="utf-8"))
-    return [*said["hostile"], *said["innocent"]], np.arange(len(said["hostile"]) + len(said["innocent"])) < len(
-        said["hostile"]
-    )
+    hostile, innocent = said["hostile"], said["innocent"]
+    return [*hostile, *innocent], np.array([True] * len(hostile) + [False] * len(innocent))
 
 
 def main() -> None:

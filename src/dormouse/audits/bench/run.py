@@ -130,19 +130,24 @@ def scanners_of(asked: BenchRequest) -> list[Scanner]:
     return found
 
 
-def checked_zoo(zoo: BlindZoo) -> TellTale:
-    """What the files of a zoo give away. Honest controls, which learned nothing new, are left out.
-
-    Raises:
-        UserError: they tell organisms from controls.
-    """
+def given_away(zoo: BlindZoo) -> TellTale:
+    """What the files of a zoo give away. Honest controls, which learned nothing new, are left out."""
     truth = zoo.truth()
     names = [name for name, said in truth.items() if not said.honest]
-    found = tell_tale(
+    return tell_tale(
         [zoo.suspect(name) for name in names],
         [not truth[name].match for name in names],
         [truth[name].model for name in names],
     )
+
+
+def checked_zoo(zoo: BlindZoo) -> TellTale:
+    """What the files of a zoo give away.
+
+    Raises:
+        UserError: they tell organisms from controls.
+    """
+    found = given_away(zoo)
     if not found.sound:
         raise UserError(
             f"the zoo is broken. {found.said()}: no score on it would count",
