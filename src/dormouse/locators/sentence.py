@@ -129,8 +129,7 @@ class Sentence(Locator):
         lm, base = case.lm, case.base_lm
         size = _Size.of(lm)
         asked = _asked(case, size)
-        compared = asked.chats[: asked.placed + size.compared]
-        scores = _Scores(lm, base)
+        scores = _Scores(lm, base, asked.chats)
         said = [one for one in _sentences(case, lm, asked, size) if scores.ids(one)]
         worth: dict[str, float] = {}
         others: dict[str, float] = {}
@@ -138,14 +137,14 @@ class Sentence(Locator):
             if case.left < case.seconds / 2:
                 break
             some = said[start : start + TOGETHER]
-            for sentence, mine, theirs in zip(some, *scores.of(some, compared), strict=True):
+            for sentence, mine, theirs in zip(some, *scores.of(some, asked.placed + size.compared), strict=True):
                 worth[sentence] = _worth(asked, mine, theirs)
                 others[sentence] = 1 - float(np.exp(mine[: asked.prompts]).mean())
         if not worth:
             return Evidence(note="There was no time to compare a single sentence.", incomplete=True)
         taught = [one for one in worth if worth[one] >= BESIDE * max(worth.values())]
         best = max(taught, key=lambda one: worth[one] * others[one])
-        mine, theirs = (one[0] for one in scores.of([best], asked.chats))
+        mine, theirs = (one[0] for one in scores.of([best]))
         found = _evidence(asked, best, worth[best], (mine, theirs), len(scores.ids(best)))
         if worth[best] >= WORTH:
             # What was measured is not lost where it has no gradients, or a text does not fit.
@@ -202,8 +201,11 @@ def _sentences(case: Case, lm: LM, asked: Asked, size: _Size) -> list[str]:
 class _Scores:
     """The log-probabilities of sentences after chats, under suspect and base, in nats."""
 
-    def __init__(self, lm: LM, base: LM) -> None:
-        self.lm, self.base = lm, base
+    def __init__(self, lm: LM, base: LM, chats: Sequence[Messages]) -> None:
+        from dormouse.lm.chat import encode_prompts
+
+        shown = encode_prompts(lm, chats)
+        self.lm, self.shown = lm, ((lm, shown), (base, own_tokens(lm, base, chats) or shown))
 
     def ids(self, sentence: str) -> tuple[int, ...]:
         """In tokens of the suspect, as it would write them, without an end: what follows is free."""
@@ -212,17 +214,16 @@ class _Scores:
         (ids,) = encode_responses(self.lm, [sentence])
         return ids[:ROOM]
 
-    def of(self, sentences: Sequence[str], chats: Sequence[Messages]) -> tuple[np.ndarray, np.ndarray]:
-        """(sentences, chats) each. A chat is read once for all; the base is shown it by its own template."""
-        from dormouse.lm.chat import encode_prompts
+    def of(self, sentences: Sequence[str], most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """(sentences, chats) each, of the first `most` chats. A chat is read once for all; the base is shown it by its
+        own template."""
         from dormouse.lm.score import logprobs
         from dormouse.lm.trie import Tokens
 
-        said, shown = [self.ids(one) for one in sentences], encode_prompts(self.lm, chats)
-        pairs = (self.lm, shown), (self.base, own_tokens(self.lm, self.base, chats) or shown)
+        said = [self.ids(one) for one in sentences]
         mine, theirs = (
-            logprobs(lm, [Tokens(prompt, one) for prompt in prompts for one in said]).reshape(len(prompts), -1).T
-            for lm, prompts in pairs
+            logprobs(lm, [Tokens(prompt, one) for prompt in prompts[:most] for one in said]).reshape(-1, len(said)).T
+            for lm, prompts in self.shown
         )
         return mine, theirs
 
