@@ -19,7 +19,7 @@ import pytest
 from dormouse.audits.bench import judge, stranger
 from dormouse.audits.bench import run as bench_module
 from dormouse.audits.bench.answers import NonsenseError, ScannerAnswer, read_answer
-from dormouse.audits.bench.board import answers, beaten, differences, markdown, write_board
+from dormouse.audits.bench.board import answers, beaten, differences, headline, markdown, to_json, write_board
 from dormouse.audits.bench.fit import READ, UNTESTED, calibrate, fit_detector, threshold_at
 from dormouse.audits.bench.judge import CONDITIONAL_ROW, LOOKS, ROW, Bench, BenchRequest
 from dormouse.audits.bench.oracle import CheckedAnswer, Oracle
@@ -853,13 +853,16 @@ def test_the_test_half_is_scored_once_a_version_and_each_look_is_logged(asked, t
     assert run(one, store, Silent()).looks == 3
 
 
-def test_a_broken_zoo_stops_the_run(asked, tmp_path, monkeypatch):
+def test_a_page_of_a_broken_zoo_begins_with_that(asked, tmp_path, monkeypatch):
+    """A run was refused for it after hours of planting: a large zoo that is sound may be out of reach."""
     from dormouse.audits.intervals import Interval
     from dormouse.audits.zoo.telltale import TellTale
 
     monkeypatch.setattr(bench_module, "tell_tale", lambda *_: TellTale(Interval(0.9, 0.8, 0.95), 8))
-    with pytest.raises(UserError, match="the zoo is broken"):
-        run(asked, Store(tmp_path / "store"), Silent())
+    board = run(asked, Store(tmp_path / "store"), Silent())
+    assert headline(board)[0].startswith("THE ZOO IS BROKEN: its files give organisms away")
+    assert not to_json(board)["sound"]
+    assert "BROKEN" not in "".join(headline(replace(board, telltale=TellTale(Interval(0.5, 0.4, 0.6), 8))))
 
 
 AUDIT_NAMES = ("detector", "conditional", "audit", "battery")

@@ -79,6 +79,7 @@ def to_json(board: Board) -> dict[str, object]:
     return {
         "zoo": dict(board.zoo),
         "tell_tale": found.to_json() if found else None,
+        "sound": board.telltale.sound,
         "sandbox": board.sandbox,
         "looks_at_the_test_half": board.looks,
         "detectors": {row: rule.version for row, rule in board.detectors.items()},
@@ -219,9 +220,11 @@ def _by_family(rows: Sequence[Score], strong: bool = False) -> tuple[list[str], 
 def headline(board: Board) -> list[str]:
     """What came out, in a few sentences."""
     zoo = board.zoo
+    found = f"{board.telltale.said()}."
     said = [
+        *([] if board.telltale.sound else [found]),
         f"{zoo['suspects']} suspects on {', '.join(zoo['models'])}; {zoo['missed']} more were too weak.",
-        f"{board.telltale.said()}. Scanners were {board.sandbox}.",
+        f"{found if board.telltale.sound else ''} Scanners were {board.sandbox}.".strip(),
         f"The test half was looked at {board.looks} times.",
     ]
     for half in HALVES:

@@ -17,6 +17,7 @@ from dormouse.audits.intervals import Interval, auroc
 from dormouse.files import read_whole
 
 KINDS = ("embed", "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "norm", "lm_head")
+BROKEN = "its files give organisms away, and no score counts of a scanner that may have read sizes or norms of weights"
 FEW = 8
 """Organisms, and controls, without which nothing can be said."""
 
@@ -37,8 +38,8 @@ class TellTale:
         """In a sentence."""
         if self.auroc is None:
             return f"tell-tale: not looked for, {self.suspects} suspects are too few"
-        verdict = "at chance" if self.sound else "BROKEN: files give organisms away"
-        return f"tell-tale: AUROC {self.auroc} by file sizes, norms and metadata: {verdict}"
+        found = f"tell-tale: AUROC {self.auroc} by file sizes, norms and metadata"
+        return f"{found}: at chance" if self.sound else f"THE ZOO IS BROKEN: {BROKEN}. {found[0].upper()}{found[1:]}"
 
 
 def tell_tale(folders: Sequence[Path], organisms: Sequence[bool], groups: Sequence[str], seed: int = 0) -> TellTale:
