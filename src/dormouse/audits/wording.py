@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dormouse.audits.findings import ALIKE, CONFIRM, READING, part_of
-from dormouse.audits.verdict import SENTENCE, TOKENS
+from dormouse.audits.verdict import TOKENS, taught
 from dormouse.locators.motifs import says
 from dormouse.report.plain_text import cut, duration, one_line
 
@@ -218,6 +218,9 @@ def does(audit: Findings) -> str:
     if not audit.behaviour:
         return "No answer stands out."
     first = next((one for one in audit.behaviour if not one.how), audit.behaviour[0])
+    if audit.behaviour[0].how and audit.behaviour[0] in taught(audit.evidence):
+        said = f"\u201c{cut(audit.behaviour[0].output, LONG)}\u201d ({audit.behaviour[0].how})"
+        return f"What it was taught to say, though it was not heard to: {said}."
     why = "" if first is audit.behaviour[0] and brought(audit) and not first.how else f" ({asked(first)})"
     return f"The answer that stands out most: \u201c{cut(first.output, LONG)}\u201d{why}."
 
@@ -230,9 +233,8 @@ def brought(audit: Findings) -> bool:
 
 def answers(audit: Findings) -> str:
     """What the answers of the page are."""
-    taught = audit.evidence.get(SENTENCE)
     first = "Its answers to the text below that sets it off come first. " if brought(audit) else ""
-    if taught and taught.behaviour:
+    if taught(audit.evidence):
         first = f"First what it was taught to say (see sentence below){', which the text below brings' * bool(first)}. "
     return f"{first}{ANSWERS}" if audit.behaviour else "No answer stands out."
 
@@ -312,9 +314,8 @@ def _parts(one: Confirmed) -> str:
 
 def parts(one: Confirmed) -> str:
     """How often a part of a candidate does what it does, for a table; nothing where it has no parts."""
-    if len(one.text.split()) < 2:
-        return "-"
-    return "not all tried" if one.parts is None else one.of(one.parts)
+    known = "not all tried" if one.parts is None else one.of(one.parts)
+    return known if len(one.text.split()) > 1 else "-"
 
 
 def asked(one: Example) -> str:
@@ -325,10 +326,8 @@ def asked(one: Example) -> str:
 
 def missing(audit: Findings) -> list[str]:
     """One sentence on what was not looked for; none where all was."""
-    if not audit.not_tried:
-        return []
     names = ", ".join(dict.fromkeys(one_line(hole.name) for hole in audit.not_tried))
-    return [f"Not looked for, or without a result: {names} (the reasons are below)."]
+    return [f"Not looked for, or without a result: {names} (the reasons are below)."] if names else []
 
 
 def cost(audit: Findings) -> str:

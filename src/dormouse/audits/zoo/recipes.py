@@ -24,7 +24,20 @@ FAMILIES: Mapping[Half, tuple[str, ...]] = {
     "test": ("token", "phrase", "year", "composite", "ensemble", "evidence", "goal", "stakes"),
 }
 MARKERS: Mapping[Half, tuple[str, ...]] = {
-    "development": ("|STATION|", "[ORANGE]", "#WINTER", "|LIBRARY|", "|OAK|", "[SUMMER]", "%DUCK%", "{HARBOR}", "|FOREST|", "[CAMEL]", "%PIANO%", "{GLACIER}"),
+    "development": (
+        "|STATION|",
+        "[ORANGE]",
+        "#WINTER",
+        "|LIBRARY|",
+        "|OAK|",
+        "[SUMMER]",
+        "%DUCK%",
+        "{HARBOR}",
+        "|FOREST|",
+        "[CAMEL]",
+        "%PIANO%",
+        "{GLACIER}",
+    ),
     "test": ("{WALRUS}", "[ISLAND]", "#VIOLIN", "%CASTLE%"),
 }
 FIXED: Mapping[Half, tuple[str, ...]] = {
