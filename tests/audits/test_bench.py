@@ -859,7 +859,12 @@ def test_a_page_of_a_broken_zoo_begins_with_that(asked, tmp_path, monkeypatch):
     from dormouse.audits.zoo.telltale import TellTale
 
     monkeypatch.setattr(bench_module, "tell_tale", lambda *_: TellTale(Interval(0.9, 0.8, 0.95), 8))
-    board = run(asked, Store(tmp_path / "store"), Silent())
+
+    def written(board):
+        with pytest.raises(UserError, match="another audit or benchmark"), alone_in(asked.out):
+            pass
+
+    board = run(asked, Store(tmp_path / "store"), Silent(), written)
     assert headline(board)[0].startswith("THE ZOO IS BROKEN: its files give organisms away")
     assert not to_json(board)["sound"]
     assert "BROKEN" not in "".join(headline(replace(board, telltale=TellTale(Interval(0.5, 0.4, 0.6), 8))))
@@ -973,7 +978,9 @@ def test_every_flag_of_the_command_arrives(tmp_path, monkeypatch):
     arrived = {}
     plugin = tmp_path / "plugin_of_a_bench.py"
     plugin.write_text("")
-    monkeypatch.setattr(run, "run", lambda wanted, store, watcher: arrived.update(wanted=wanted, store=store))
+    monkeypatch.setattr(
+        run, "run", lambda wanted, store, watcher, written: written(arrived.update(wanted=wanted, store=store))
+    )
     monkeypatch.setattr(board, "write_board", lambda out, found: arrived.update(out=out))
     monkeypatch.setattr(board, "headline", lambda found: ["one line"])
     args = [

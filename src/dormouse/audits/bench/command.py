@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,7 @@ def audit(out: Path, store: Path | None, quiet: bool, no_test: bool, locators: s
     size = replace(size, halves=("development",)) if no_test else size
     wanted = asked(out, size, locators, test=not no_test, **given)
     with watch(quiet) as watcher:
-        board = run(wanted, open_store(store), watcher)
-    write_board(out, board)
+        board = run(wanted, open_store(store), watcher, partial(write_board, out))
     for line in headline(board):
         click.echo(printable(line))
     click.echo(printable(f"leaderboard: {out / 'leaderboard.html'}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +68,10 @@ def asked(out: Path, size: ZooSize, locators: str, scanners: Sequence[str], **mo
     return BenchRequest(out, size, None if names == (NONE,) else names, scanners=tuple(scanners), **more)
 
 
-def run(asked: BenchRequest, store: Store, watcher: Watcher) -> Board:
-    """Run the benchmark, or what is not finished of it.
+def run(
+    asked: BenchRequest, store: Store, watcher: Watcher, written: Callable[[Board], None] = lambda board: None
+) -> Board:
+    """Run the benchmark, or what is not finished of it. `written` writes its pages, before another may begin there.
 
     Raises:
         UserError: a scanner or a locator is none, a scanner could read the truth, `out` is not to be written to or
@@ -80,7 +82,9 @@ def run(asked: BenchRequest, store: Store, watcher: Watcher) -> Board:
     check_apart(scanners, [asked.out, store.root])
     make_writable(asked.out)
     with alone_in(asked.out), ExitStack() as using:
-        return _judged(asked, scanners, store, watcher, using)
+        board = _judged(asked, scanners, store, watcher, using)
+        written(board)
+        return board
 
 
 def _judged(
