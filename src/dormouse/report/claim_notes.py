@@ -66,15 +66,15 @@ def notes(one: Verdict, changed: Mapping[str, str]) -> list[Note]:
             found.append(Note(f"{words}: {_listed(list(map(one_line, named)))}.", True))
     if one.censored is not None:
         budget, reached = decimal(one.censored), one.at_budget.known
-        words = DOSES if one.compare.startswith("ed50") else TIMES
-        text = words.restricted.format(budget)
+        of = DOSES if one.compare.startswith("ed50") else TIMES
+        text = of.restricted.format(budget)
         if any(reached.values()):
             said = " and ".join(f"{percent(share)} ({SIDES[side]})" for side, share in reached.items())
             text += f" It was reached by {said}."
         found.append(Note(text))
         if len(one.budgets) > 1:
             every = ", ".join(map(decimal, one.budgets[:LISTED]))
-            found.append(Note(words.unequal.format(every), True))
+            found.append(Note(of.unequal.format(every), True))
     return found
 
 
