@@ -159,8 +159,8 @@ class Design:
         """The largest value that can be seen of a measurement of an arm at its end: the largest dose, the last step,
         the budget of relearning; None where there is none, or it is not known before the study runs."""
         if measurement in HALF:
-            one = next((some for some in self._series if some.end == arm), None)
-            return one and max(one.doses) / (one.triggers if measurement == EACH else 1.0)
+            ends = (one for one in self._series if one.end == arm)
+            return next((max(one.doses) / (one.triggers if measurement == EACH else 1.0) for one in ends), None)
         if measurement in expected.RELEARNING:
             return float(self._by_model[arm.model].measure.retrain_steps)
         return float(self.steps(arm)[-1]) if measurement == expected.HALF_LIVES[0] else None
