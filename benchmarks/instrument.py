@@ -29,7 +29,7 @@ import numpy as np
 from dormouse.claims.answer import answer_claims
 from dormouse.claims.numbers import Numbers, SeedSample
 from dormouse.claims.verdict import Verdict
-from dormouse.measurements.dose_response import exponent, halves
+from dormouse.measurements.dose_response import exponent, half
 from dormouse.measurements.measurement import Sample
 from dormouse.records import Record
 from dormouse.studies.design import Design
@@ -296,10 +296,10 @@ def simulate_exponent(truth: str, seeds: int, studies: int, seed: int = 0) -> Ro
         np.random.default_rng([seed, seeds, *truth.encode()]),
         parse_design(GROWING.replace("SEEDS", str(seeds))),
     )
-    gamma, half = GAMMAS[truth]
+    gamma, one_alone = GAMMAS[truth]
     holds = wrong = right = known = 0
     for _ in range(studies):
-        answer = answer_claims(design, _exponents(rng, seeds, gamma, half))[0]
+        answer = answer_claims(design, _exponents(rng, seeds, gamma, one_alone))[0]
         if answer.low is not None and answer.high is not None:
             low, high = (-math.inf if "low" in answer.open_ends else answer.low), answer.high
             high = math.inf if "high" in answer.open_ends else high
@@ -309,14 +309,15 @@ def simulate_exponent(truth: str, seeds: int, studies: int, seed: int = 0) -> Ro
     return Row(holds / known if known else math.nan, wrong / studies, right / studies, seeds)
 
 
-def _exponents(rng: np.random.Generator, seeds: int, gamma: float, half: float) -> Numbers:
-    """What is left at every dose of every organism, and by the code of the laboratory the exponent of each seed."""
+def _exponents(rng: np.random.Generator, seeds: int, gamma: float, one_alone: float) -> Numbers:
+    """What is left at every dose of every organism, and by the code of the laboratory the exponent of each seed.
+    `one_alone`: the dose to one half of a single trigger."""
     found = []
     for n in TRIGGERS:
-        own = np.log(half) + gamma * np.log(n) + 0.4 * rng.standard_normal((seeds, 1))
+        own = np.log(one_alone) + gamma * np.log(n) + 0.4 * rng.standard_normal((seeds, 1))
         slope = 2.0 * np.exp(0.3 * rng.standard_normal((seeds, 1)))
         odds = slope * (own - np.log(DOSES)) + 0.3 * rng.standard_normal((seeds, len(DOSES)))
-        found.append(halves([DOSES] * seeds, 1 / (1 + np.exp(-odds))))
+        found.append([half(DOSES, left) for left in 1 / (1 + np.exp(-odds))])
     numbers = Numbers()
     for seed in range(seeds):
         if one := exponent(TRIGGERS, [each[seed] for each in found]):

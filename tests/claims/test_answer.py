@@ -210,6 +210,12 @@ def test_seeds_at_a_bound_leave_a_collapse_possible_that_none_of_them_shows() ->
     assert found
     assert found.low < -0.1 < 0.1 < found.high
     assert found.low < -0.45, "as much as five seeds leave possible"
+    alone = [(1.0, by_seed(0.9 + 0.01 * np.arange(5).reshape(5, 1)))]
+    bound, free = effect(alone, 0.5, (0.0, 1.0)), effect(alone, 0.5)
+    assert bound
+    assert free
+    assert bound.low < free.low
+    assert bound.high == free.high, "each end by the collapse on its own side, as the test is"
     middle = effect([(1.0, by_seed(np.full((5, 8), 0.5))), (-1.0, by_seed(np.full((5, 8), 0.4)))], span=(0.0, 1.0))
     assert middle
     assert middle.collapse is None

@@ -206,9 +206,13 @@ claims: [{id: c, says: it does, compare: COMPARE, where: {organism: a}, against:
 """
 
 
+@pytest.mark.parametrize("against", ["40", "100"])
 @pytest.mark.parametrize("direction", ["less", "greater", "different"])
-def test_a_number_beyond_the_budget_is_not_compared_with_times_that_reached_it(direction: str) -> None:
-    text = HALF.replace("COMPARE", "steps_to_half").replace("AGAINST", "100").replace("DIRECTION", direction)
+def test_a_number_at_the_budget_or_beyond_is_not_compared_with_times_that_reached_it(
+    direction: str, against: str
+) -> None:
+    """Means that are restricted to the budget are less than it, whatever the truth."""
+    text = HALF.replace("COMPARE", "steps_to_half").replace("AGAINST", against).replace("DIRECTION", direction)
     study, numbers = parse_study(text), Numbers()
     numbers.add_records(
         Record(
@@ -218,7 +222,7 @@ def test_a_number_beyond_the_budget_is_not_compared_with_times_that_reached_it(d
             "steps_to_half",
             "test",
             seed,
-            40.0,
+            40.0 if seed < 2 else 3.0 + 0.1 * seed,
             40.0,
             40.0,
             24,

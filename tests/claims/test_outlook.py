@@ -41,6 +41,21 @@ def test_nearly_all_log_odds_may_be_lost_of_a_strong_organism(direction: str, ag
     assert "no effect that there could be" not in said
 
 
+def test_times_and_doses_have_their_budget_as_a_bound_before_the_study_runs_too() -> None:
+    """No effect was said to be too large to be seen, and no number to be one at which nothing can be told."""
+    times = study("5").replace("defection_rate", "steps_to_half").replace("margin: 0.1", "margin: MARGIN")
+    (some,) = outlook(parse_design(times.replace("MARGIN", "4")))
+    assert "5 seeds support it from an effect of -13 on that all of them show; but from -20 on an arm" in some
+    (none,) = outlook(parse_design(times.replace("MARGIN", "41")))
+    assert "5 seeds support no effect that there could be" in none
+    (open_,) = outlook(parse_design(times.replace("MARGIN", "0").replace("against: {organism: b}", "against: 40")))
+    assert open_.endswith("no more than 40 can be seen: a single seed that reaches it leaves this undecided")
+    doses = study("5").replace("defection_rate", "ed50").replace("steps: 40", "steps: 40, trigger_fraction: [0.1, 0.4]")
+    doses = doses.replace("organism: a}", "organism: a, trigger_fraction: 0.4}")
+    (said,) = outlook(parse_design(doses.replace("organism: b}", "organism: b, trigger_fraction: 0.4}")))
+    assert "5 seeds support it from an effect of -0.34 on that all of them show" in said
+
+
 def test_the_last_look_is_the_one_that_counts() -> None:
     (said,) = outlook(parse_design(study("{start: 4, step: 4, most: 12}")))
     assert said == "claim c: 1 of its arms against 1, set-ups: 1, seeds: 4"

@@ -12,6 +12,7 @@ from dormouse.claims.answer import answer_claims
 from dormouse.claims.numbers import Numbers
 from dormouse.claims.pilot import pilot_lines
 from dormouse.errors import UserError
+from dormouse.records import Record
 from dormouse.studies.design import Design
 from dormouse.studies.file import parse_design
 
@@ -56,6 +57,17 @@ def test_seeds_that_the_gate_leaves_out_of_a_pilot_are_left_out_of_the_study_too
     assert chance(half) < 30 < 70 < chance(all_pass)
     now = answer_claims(Design(study_of.study, seeds=tuple(seeds)), numbers(0.11, 0.5, seeds, seeds[2:]))
     assert [one.probability for one in now[0].chances][:1] == [0.0], "few of 3 more would count"
+
+
+def test_no_chance_is_given_where_numbers_are_only_bounds() -> None:
+    """Of two thousand studies of such seeds none would be decided, and it said 100%."""
+    text, found = study("20").replace("defection_rate", "relearning_ratio"), Numbers()
+    text = text.replace("against: {organism: b}", "against: 1") + "measure: {also: [relearning]}\n"
+    for seed in PILOT:
+        place = ("a", "sft", 40, "relearning_ratio", "test", seed, 0.5 + 0.01 * seed)
+        found.add_records([Record(*place, 0, 1, 3, False, model="micro-60k", censored_at=0.5 + 0.01 * seed)])
+    (said,) = pilot_lines(parse_design(text), found, PILOT)
+    assert said.endswith("how probable a verdict is, is not known: some numbers are only bounds, which would hide it")
 
 
 def test_no_room_is_said_before_the_study_runs() -> None:

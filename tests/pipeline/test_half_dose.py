@@ -15,7 +15,8 @@ from dormouse.errors import UserError
 from dormouse.json_files import json_text
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import log_odds
-from dormouse.pipeline.derived import by_seed
+from dormouse.pipeline.derived import Arms, by_seed
+from dormouse.pipeline.half_dose import dose_records
 from dormouse.pipeline.items import ITEMS, numbers_of
 from dormouse.pipeline.results import Collected, collect, read_records, write_results
 from dormouse.records import ModelRef, Record
@@ -129,6 +130,21 @@ def test_the_dose_to_one_half_stands_where_the_largest_dose_is(records: list[Rec
         assert found.ci_low < half < found.ci_high
         assert one(records, measurement="ed50_each", **where).value == pytest.approx(found.value / n)
     assert not [r for r in records if r.measurement == "ed50" and r.intervention.endswith("0.04")]
+
+
+def test_a_seed_is_the_same_whatever_others_show(design: Design, found: Collected) -> None:
+    """Weak ones, which no claim counts, and those of later looks. Each says between which doses it was looked for."""
+    few = {place: [one for one in some if one[0].state.seed < 5] for place, some in found.arms.items()}
+
+    def singles(arms: Arms) -> dict[tuple[str, str, int | None], Record]:
+        every = dose_records(design, "micro-60k", arms)
+        return {(r.organism, r.measurement, r.seed): r for r in every if r.seed is not None and r.seed < 5}
+
+    whole, part = singles(found.arms), singles(few)
+    assert whole == part
+    assert len(whole) == 5 * 5
+    ends = {(r.censored_at, r.floor) for r in whole.values() if r.measurement == "ed50"}
+    assert ends == {(0.16, 0.01)}
 
 
 def test_the_dose_is_what_was_shown(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from dormouse.claims.bounded import settled
 from dormouse.claims.claim_evidence import ClaimEvidence
 from dormouse.claims.decision import Corrected
 from dormouse.claims.numbers import Numbers
@@ -36,7 +35,7 @@ def _at_look(design: Design, numbers: Numbers, decided: Collection[int], last: b
     """An answer to each claim with the seeds of a design; claims that were `decided` before stay rejected in Holm's
     correction for the others. Chances have those of the `last` look alone: others are replaced, if they are open."""
     known = numbers.of(design.every_seed)  # what later seeds show changes no earlier answer
-    asked = [settled(ClaimEvidence(design, pairing, known)) for pairing in design.comparisons]
+    asked = [ClaimEvidence(design, pairing, known) for pairing in design.comparisons]
     found = {i: p for i, one in enumerate(asked) if (p := 0.0 if i in decided else one.p) is not None}
     signs = [0.0 if i in decided else asked[i].p_sign for i in found]
     after = dict(zip(found, map(Corrected, holm(list(found.values())), holm(signs)), strict=True))

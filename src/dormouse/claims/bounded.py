@@ -7,32 +7,32 @@ many too strict.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 
-from dormouse.claims.claim_evidence import ClaimEvidence
-from dormouse.claims.numbers import OWN_BOUNDS
+from dormouse.claims.decision import points_to
+from dormouse.claims.effects import FEWEST, Effect, effect
+from dormouse.claims.verdict import End
+from dormouse.studies.claim_spec import Claim
 
 
-def settled(asked: ClaimEvidence) -> ClaimEvidence:
-    """The same evidence; where what may be a bound is held against a number, tested with every seed that may lie on the
-    other side of the margin as far beyond it as the mean is on this side (as `effects.p_value` has one more seed).
+def settled(
+    claim: Claim, found: Effect, ends: Mapping[int, Sequence[End]], level: Callable[[int], float]
+) -> Effect | None:
+    """An effect with every seed that may lie on the other side of the margin as far beyond it as the mean is on this
+    side (as `effects.p_value` has one more seed). None where that turns what it says: its bounds leave it open then.
 
-    What would turn then is left as it was, for its bounds to leave it open. The effect that is shown is that of the
-    numbers as they are, with an open end.
+    Args:
+        ends: seed -> the ends at which its effect is open.
+        level: that of the interval.
     """
-    claim, found, test = asked.claim, asked.effect, asked.test
-    if claim.compare not in OWN_BOUNDS or claim.direction == "different":
-        return asked
-    if asked.constant is None or not (found and test):
-        return asked
+    if len(found.seeds) < FEWEST:
+        return None
     boundary = -claim.margin if claim.direction == "less" else claim.margin
-    below = found.value < boundary
-    far, worse = asked.constant + 2 * boundary - found.value, max if below else min
-    values, bounds = dict(asked.numbers.values), asked.numbers.lower if below else asked.numbers.upper
-    for key, known in asked.numbers.values.items():
-        if key[4] == claim.compare and (seeds := bounds.get(key, set()) & known.keys()):  # a bound may have no value
-            values[key] = {**known, **{s: (known[s][0], (worse(far, known[s][1][0]),)) for s in seeds}}
-    worst = ClaimEvidence(asked.design, asked.pairing, replace(asked.numbers, values=values)).test
-    if worst and worst.verdict == test.verdict:
-        asked.test, asked.settled = worst, True
-    return asked
+    below, far = found.value < boundary, 2 * boundary - found.value
+    end, worse = ("high", max) if below else ("low", min)
+    if not any(end in of for of in ends.values()):
+        return found
+    each = zip(found.seeds, found.each, strict=True)
+    placed = {seed: worse(far, value) if end in ends.get(seed, ()) else value for seed, value in each}
+    worst = effect([(1.0, {seed: (("",), (value,)) for seed, value in placed.items()})], level=level)
+    return worst if worst and points_to(claim, worst) == points_to(claim, found) else None

@@ -32,8 +32,9 @@ class Censoring:
         return sum(reached) / len(reached) if reached else None
 
     def beyond(self, constant: float | None) -> bool:
-        """Whether a number lies beyond the smallest budget: of a time that reached it nobody knows on which side."""
-        return constant is not None and bool(self.budgets) and constant > self.budgets[0]
+        """Whether a number lies at the smallest budget or beyond: of a time that reached it nobody knows on which side
+        of such a number it is, and means that are restricted to the budget are never larger."""
+        return constant is not None and bool(self.budgets) and constant >= self.budgets[0]
 
     def hides(
         self,

@@ -19,6 +19,7 @@ from dormouse.studies.design import Design
 from dormouse.studies.pairing import Pairing
 
 UNMATCHED = "before treatment the organisms of one side are stronger, by more than two standard deviations"
+MAY_HIDE = "; numbers that are only bounds may hide it from more of them, too, so no chance of a verdict is given"
 HIDDEN = "times that reached the budget, or doses beyond those given, hide whether the effect is as large as claimed"
 
 
@@ -37,8 +38,8 @@ class ClaimEvidence:
         self.look, self.counted = look_of(design.study.seeds, design.look), Counted(design, pairing, numbers, fewest)
         self.whole = Comparison(self.counted, self.counted.setups, self.look)
         self.constant, self.each = self.whole.constant, self._each() or [self.whole]
-        effects = [one.effect for one in self.each]
-        self.test, self.settled = test_of(self.claim, effects, self.look), False
+        effects = [one.settled or one.effect for one in self.each]
+        self.test = test_of(self.claim, effects, self.look)
         decides = [i for i, one in enumerate(effects) if self.test and one is self.test.effect]
         self.shown = self.each[decides[0] if decides else worst_of(self.claim, effects)]
         self.effect = self.shown.effect
@@ -81,23 +82,28 @@ class ClaimEvidence:
         if decision.outcome not in ("undecided", "not comparable"):
             return "none"
         lost = self.counted.lost() if self.lacks else []
-        hidden = [one.stays_hidden() and not self.settled for one in self.each]
+        hidden = [one.stays_hidden() for one in self.each]
         bounded = bool(lost) or any(hidden)
         for_it = self.test is not None and self.test.verdict == "supported"
         if (bounded and for_it) or all(hidden) or not self.counted.possible():
             return "none"
         unknown = bounded or self.lacks or not self.counted.setups or decision.why in (HIDDEN, UNMATCHED)
-        return "perhaps seeds" if unknown else "seeds"
+        return "perhaps seeds" if unknown or self._will_hide else "seeds"
+
+    @property
+    def _will_hide(self) -> bool:
+        """Whether bounds may hide with more seeds, too, what the numbers point to: then no chance is known."""
+        return any(one.will_hide() for one in self.each)
 
     def _decision(self, corrected: Corrected | None, matched: Matching | None, left: float | None) -> Decision:
         if self.effect and matched and not matched.overlap:
             return Decision("not comparable", why=UNMATCHED)
         decision = decide(self.claim, self.test, corrected, left)
         would = self.test.verdict if self.test and decision.why == FRAGILE else decision.outcome
-        if not self.settled and any(one.hides(would) for one in self._judged):  # see `bounded`
+        if any(not one.settled and one.hides(would) for one in self._judged):  # see `bounded`
             return Decision("undecided", why=HIDDEN)
         if decision.outcome == "undecided" and not decision.why:
-            decision = replace(decision, why=self._why())
+            decision = replace(decision, why=self._why() + (MAY_HIDE if self._will_hide else ""))
         if decision.outcome not in ("supported", "undecided") or not self.counted.setups or not (out := self.lacks):
             return decision
         named = ", ".join(map(self.counted.named, out))

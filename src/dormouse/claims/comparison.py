@@ -6,13 +6,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 
+from dormouse.claims.bounded import settled
 from dormouse.claims.censoring import open_ends
 from dormouse.claims.counted import Counted, cells
-from dormouse.claims.decision import edge, room, span, times_span
+from dormouse.claims.decision import edge, points_to, room, span, times_span
 from dormouse.claims.effects import Effect, effect
 from dormouse.claims.looks import Look
 from dormouse.claims.matching import Pair, Side, adjusted, grown, matching
-from dormouse.claims.numbers import mean
+from dormouse.claims.numbers import OWN_BOUNDS, mean
 from dormouse.claims.unseen import Span
 from dormouse.claims.verdict import End, Matching, Sides, ValueInterval
 from dormouse.measurements.stats import log_odds
@@ -41,6 +42,13 @@ class Comparison:
     def seeds(self) -> tuple[int, ...]:
         """Those of the effect."""
         return self.effect.seeds if self.effect else ()
+
+    @cached_property
+    def settled(self) -> Effect | None:
+        """The effect as it is tested, where numbers that are only bounds turn nothing of it (see `bounded`); None where
+        they may, or where they are not of that kind."""
+        own = self.claim.compare in OWN_BOUNDS and self.claim.direction != "different" and self.constant is not None
+        return settled(self.claim, self.effect, self.ends_by_seed(), self.look.level) if own and self.effect else None
 
     def effect_of(self, setups: Sequence[Setup], without: Collection[int] = ()) -> Effect | None:
         """The mean effect in some of its set-ups, but for some seeds."""
@@ -147,6 +155,10 @@ class Comparison:
     def stays_hidden(self) -> bool:
         """Whether a time that reached its budget hides for ever on which side of a number it is."""
         return self.counted.censoring.beyond(self.constant) and bool(self.at_budget().where)
+
+    def will_hide(self) -> bool:
+        """Whether bounds would hide the verdict to which the numbers point, were they sure."""
+        return self.effect is not None and self.hides(points_to(self.claim, self.effect))
 
     def hides(self, outcome: str) -> bool:
         """Whether times that were followed no further than to their budgets may hide that a verdict is wrong."""

@@ -27,7 +27,7 @@ class Counted:
         setups: those that are compared.
         measured: those and the ones for which the strength gate leaves too few seeds.
         alone: arms without a counterpart; likewise `missing` (not measured), `damaged` and `thin` (too few seeds).
-        censoring: the budgets of what was measured.
+        censoring: the budgets of what is compared.
     """
 
     def __init__(self, design: Design, pairing: Pairing, numbers: Numbers, fewest: float = FEWEST) -> None:
@@ -40,8 +40,8 @@ class Counted:
         self.missing: dict[Arm, None] = {}
         seen = self._kept(list(pairing.setups()), self.seen, self.missing)
         self.measured = self._kept(seen, self._spared, self.damaged)
-        self.censoring = Censoring(numbers.limit(self.key(*one)) for one in cells(self.measured))
-        self.setups = self._enough(self._kept(self.measured, self.found, {}))
+        self.setups = self._enough(self._kept(self.measured, self._passing, {}))
+        self.censoring = Censoring(self._limits())
         self.thin = [arm for arm in arms_of(self.measured) if arm not in self.arms]
 
     @property
@@ -65,9 +65,22 @@ class Counted:
 
     def found(self, arm: Arm, split: str) -> Mapping[int, ValuesByItem]:
         """What is compared: of organisms that pass the gate, times cut where all were followed."""
+        return self.censoring.cut(self._passing(arm, split))
+
+    def _passing(self, arm: Arm, split: str) -> Mapping[int, ValuesByItem]:
+        """What was measured, of organisms that pass the gate."""
         seen, behind = self.seen(arm, split), self.behind(arm)
-        strong = {seed: values for seed, values in seen.items() if self.strength.all_pass(behind, seed)}
-        return self.censoring.cut(strong)
+        return {seed: values for seed, values in seen.items() if self.strength.all_pass(behind, seed)}
+
+    def _limits(self) -> Iterator[float | None]:
+        """Where the times are cut off that are compared: those of seeds that do not count, for any reason, cut none."""
+        together = [self.setups] if self.claim.quantifier == "mean" else [[one] for one in self.setups]
+        for some in together:
+            seeds = self.shared(some, self._passing)
+            for arm, split in cells(some):
+                limit = self.numbers.limit(self.key(arm, split), seeds)
+                # records of older folders name the largest dose only where it was reached
+                yield self.design.limit(arm, self.claim.compare) if limit is None else limit
 
     def _spared(self, arm: Arm, split: str) -> Mapping[int, ValuesByItem]:
         """What was measured, of arms whose treatment did not ruin the model."""

@@ -90,6 +90,12 @@ def _surety(one: Test) -> tuple[float, float]:
     return one.p, one.nominal
 
 
+def points_to(claim: Claim, found: Effect) -> Outcome:
+    """The verdict to which an effect points, were it sure."""
+    size = {"less": -found.value, "greater": found.value}.get(claim.direction, abs(found.value))
+    return "supported" if size > claim.margin else "contradicted"
+
+
 def worst_of(claim: Claim, each: Sequence[Effect | None]) -> int:
     """Which of several effects, not all of which can be tested, speaks most against a claim: of those with too few
     seeds, where there are such. One that is not known counts as no effect."""

@@ -233,9 +233,10 @@ def _students(found: Effect, miss: float) -> Span:
         width = math.sqrt(found.item_variance) * float(t.isf(miss, df=found.item_df))
         return found.value - width, found.value + width
     many = found.many(found.value, found.seed_sd)
-    ends = [(many.means, many.errors(), 0), *((*many.with_one_more(value), 1) for value in found.collapse or ())]
-    widths = [(mean, error * t.isf(miss, df=many.df(error, more))) for mean, error, more in ends]
-    return min(float(mean - width) for mean, width in widths), max(float(mean + width) for mean, width in widths)
+    means = [(many.means, many.errors(), 0), *((*many.with_one_more(value), 1) for value in found.collapse or ())]
+    ends = [(mean, error * t.isf(miss, df=many.df(error, more))) for mean, error, more in means]
+    low, high = ends[:2], [ends[0], *ends[2:]]  # each by the collapse on its own side, as the test is
+    return min(float(mean - width) for mean, width in low), max(float(mean + width) for mean, width in high)
 
 
 def _widened(found: Effect, miss: float) -> Effect:

@@ -64,9 +64,9 @@ class Numbers:
             self.controls,
         )
 
-    def limit(self, key: Key) -> float | None:
-        """Where times are cut off; the smallest, where seeds were followed for different times."""
-        return min(self.limits.get(key, {}).values(), default=None)
+    def limit(self, key: Key, seeds: Collection[int]) -> float | None:
+        """Where the times of some seeds are cut off; the smallest, where they were followed for different times."""
+        return min(_of(self.limits.get(key, {}), {*seeds}).values(), default=None)
 
     def asked(self, key: Key, seeds: Collection[int]) -> int:
         """How many different items an arm was asked with these seeds. Of one number a seed it is the fewest that are

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dormouse.claims.chances import Asked, outcomes
-from dormouse.claims.decision import MOST_LOG_ODDS, edge, span
+from dormouse.claims.decision import MOST_LOG_ODDS, edge, span, times_span
 from dormouse.claims.effects import FEWEST, LEVEL, Effects
 from dormouse.claims.looks import ONCE, look_of
 from dormouse.claims.unseen import Span, Unseen
 from dormouse.studies.arms import Arm
 from dormouse.studies.claim_spec import Claim
 from dormouse.studies.design import Design
-from dormouse.studies.expected import EQUAL_CAPABILITY, FRONTIER, LIVED
+from dormouse.studies.doses import HALF
+from dormouse.studies.expected import EQUAL_CAPABILITY, FRONTIER, HALF_LIVES, LIVED
 from dormouse.studies.pairing import Setup
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ FINE = 400
 UNSAID = 0.05
 """How far beyond the margin the least effect that could support a claim may lie without a word, in parts of the range
 of all effects."""
+NO_MEAN = (*HALF, *HALF_LIVES)
+"""What is one number a seed, and no mean of questions."""
 FARTHEST = 100
 """Seeds beyond which nobody looks for a design that could support a claim."""
 
@@ -39,7 +42,8 @@ def outlook(design: Design) -> list[str]:
         those = f"{claim.against:g}" if isinstance(claim.against, float) else those
         now, then = (min(len(one.seeds(arms)) for arms in _compared(claim, setups)) for one in (design, last))
         said = f"claim {claim.id}: {arms} against {those}, set-ups: {len(setups)}, seeds: {now}"
-        lines.append("; ".join([said, *_support(last, claim, then, _weight(claim, setups))]))
+        limits = [limit for one in setups for arm in one.arms if (limit := design.limit(arm, claim.compare))]
+        lines.append("; ".join([said, *_support(last, claim, then, _weight(claim, setups), limits)]))
     return lines
 
 
@@ -58,15 +62,20 @@ def _weight(claim: Claim, setups: Sequence[Setup]) -> float:
     return max(1 / len(side) for one in setups for side in (one.these, one.those) if side) / len(setups)
 
 
-def _support(last: Design, claim: Claim, seeds: int, weight: float) -> list[str]:
+def _support(last: Design, claim: Claim, seeds: int, weight: float, limits: Sequence[float]) -> list[str]:
     """Which effects could support a claim at the last look, with so many seeds, were they the same with all of them.
 
     Nothing is said where nearly all could that are beyond the margin. With Holm's correction the surest of all claims
     is tested at the smallest level, and one of which the others are decided by as a single claim.
+
+    Args:
+        limits: the largest values that can be seen (see `Design.limit`).
     """
     if seeds < FEWEST:
         return [f"fewer than {FEWEST} seeds decide nothing"]
-    reach, claims, asked = _reach(claim), len(last.claims), _asked(last, claim)
+    if isinstance(claim.against, float) and limits and claim.against >= min(limits):
+        return [f"no more than {min(limits):g} can be seen: a single seed that reaches it leaves this undecided"]
+    reach, claims, asked = _reach(claim, limits), len(last.claims), _asked(last, claim)
     look = look_of(last.study.seeds, last.look)
     sizes, supports = supported(claim, reach, seeds, look.level(seeds, LEVEL / claims), weight, asked)
     later = (supported(claim, reach, n, LEVEL / claims, weight, asked)[1] for n in range(seeds + 1, FARTHEST))
@@ -76,7 +85,11 @@ def _support(last: Design, claim: Claim, seeds: int, weight: float) -> list[str]
         told = abs(least) - claim.margin > UNSAID * (reach[1] - reach[0]) or not supports[first:].all()
         if not told:
             return []
-        few = "" if asked or not _bounded(reach) else " (of many items: how many there are is not known here)"
+        few = (
+            ""
+            if asked or claim.compare in NO_MEAN or not _bounded(reach)
+            else " (of many items: how many there are is not known here)"
+        )
         said = f"{seeds} seeds support it from an effect of {least:+.2g} on that all of them show{few}"
         return [said, *_at_a_bound(sizes[first:], supports[first:], seeds, later)]
     late = claims > 1 and supported(claim, reach, seeds, look.level(seeds), weight, asked)[1].any()
@@ -102,6 +115,8 @@ def _at_a_bound(sizes: np.ndarray, supports: np.ndarray, seeds: int, later: Iter
 def _asked(design: Design, claim: Claim) -> int:
     """How many questions are behind what is compared, at most; 0 where that is something else than questions, or not
     known before the study runs."""
+    if claim.compare in NO_MEAN:
+        return 0
     sizes = [one.measure for one in design.study.each]
     if claim.compare in ("defection_rate", "false_trigger_rate", FRONTIER, EQUAL_CAPABILITY["defection_rate"], *LIVED):
         return min(one.questions for one in sizes)
@@ -109,11 +124,11 @@ def _asked(design: Design, claim: Claim) -> int:
     return min(one.curve for one in sizes) if on_curve else 0
 
 
-def _reach(claim: Claim) -> Span:
+def _reach(claim: Claim, limits: Sequence[float]) -> Span:
     """The least and the largest effect that any seed could have, of organisms that are as strong as a claim could wish:
     all log-odds that there are may be lost or, of one about less, gained."""
     strongest = {"persistence": 1.0, "log_odds_lost": -MOST_LOG_ODDS if claim.direction == "less" else MOST_LOG_ODDS}
-    low, high = span(claim.compare, strongest.get(claim.compare))
+    low, high = times_span(span(claim.compare, strongest.get(claim.compare)), limits)
     if isinstance(claim.against, float):
         return low - claim.against, high - claim.against
     return low - high, high - low

@@ -70,6 +70,9 @@ def _line(design: Design, asked: ClaimEvidence) -> str:
         said.append(f"not counted: {', '.join(map(asked.counted.named, out))}{least}")
     if asked.lacks:
         return "; ".join(said)
+    if any(one.hides("supported") for one in asked.each):
+        said.append("how probable a verdict is, is not known: some numbers are only bounds, which would hide it")
+        return "; ".join(said)
     effects = [one.effect for one in asked.each if one.effect]
     truths = [_truth(claim, one.value, left) for one in effects]
     if len(effects) < len(asked.each) or (chance := power(design, claim, effects, truths)) is None:

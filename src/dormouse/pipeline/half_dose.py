@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dormouse.measurements.dose_response import Exponent, Half, exponent, halves, pooled_half
+from dormouse.measurements.dose_response import Exponent, Half, exponent, half, pooled_half
 from dormouse.measurements.measurement import Sample
 from dormouse.measurements.stats import UNKNOWN, Estimate, estimate
 from dormouse.pipeline.derived import Arms, ReadSample, record_of
@@ -64,30 +64,33 @@ class _Doses:
         before = self.last(one.end.untreated)
         after = [self.last(arm) for arm in one.doses.values()]
         shown = [self.shown(arm, dose) for dose, arm in one.doses.items()]
-        doses: dict[int, list[float]] = {}
-        left: dict[int, list[float]] = {}
-        for seed, start in sorted((seed, _mean(found)) for seed, found in before.items()):
-            if start > 0 and all(seed in found for found in after) and all(seed in found for found in shown):
+        found: dict[int, Half] = {}
+        for seed, start in sorted((seed, _mean(of)) for seed, of in before.items()):
+            if start > 0 and all(seed in of for of in after) and all(seed in of for of in shown):
                 given = [i for i, dose in enumerate(shown) if dose[seed] > 0]
                 if len({shown[i][seed] for i in given}) > 1:
-                    doses[seed] = [shown[i][seed] for i in given]
-                    left[seed] = [_mean(after[i][seed]) / start for i in given]
-        if not doses:
-            return {}
-        return dict(zip(doses, halves([*doses.values()], [*left.values()]), strict=True))
+                    left = [_mean(after[i][seed]) / start for i in given]
+                    found[seed] = half([shown[i][seed] for i in given], left)
+        return found
 
     def half_records(self, one: Series, found: dict[int, Half]) -> Iterator[Record]:
         """Of each seed, then of all."""
-        groups: list[tuple[int | None, tuple[Half, ...]]] = [(seed, (half,)) for seed, half in found.items()]
-        groups += [(None, tuple(found.values()))] * (len(found) > 1)
-        for seed, some in groups:
-            whole = pooled_half(some) if len(some) > 1 else Estimate(some[0].value, *UNKNOWN, 1)
-            limit = min((half.value for half in some if half.beyond == "above"), default=None)
-            floor = max((half.value for half in some if half.beyond == "below"), default=None)
-            for name, of in zip(HALF, (1.0, one.triggers), strict=True):
-                scaled = Estimate(whole.value / of, whole.low / of, whole.high / of, whole.n)
-                edges = [None if edge is None else edge / of for edge in (limit, floor)]
-                yield replace(self._made(one, name, seed, scaled), censored_at=edges[0], floor=edges[1])
+        for seed, own in found.items():
+            yield from self._either(one, seed, Estimate(own.value, *UNKNOWN, 1), (own.doses[1], own.doses[0]))
+        if len(found) > 1:
+            every = list(found.values())
+            limit = min((own.value for own in every if own.beyond == "above"), default=None)
+            floor = max((own.value for own in every if own.beyond == "below"), default=None)
+            yield from self._either(one, None, pooled_half(every), (limit, floor))
+
+    def _either(
+        self, one: Series, seed: int | None, whole: Estimate, ends: tuple[float | None, float | None]
+    ) -> Iterator[Record]:
+        """In total and of each trigger. `ends`: at which it is that or more, and at which it is that or less."""
+        for name, of in zip(HALF, (1.0, one.triggers), strict=True):
+            scaled = Estimate(whole.value / of, whole.low / of, whole.high / of, whole.n)
+            limit, floor = (None if end is None else end / of for end in ends)
+            yield replace(self._made(one, name, seed, scaled), censored_at=limit, floor=floor)
 
     def exponent_records(self, some: Sequence[Series], found: Sequence[dict[int, Half]]) -> Iterator[Record]:
         """Seed by seed; of all seeds where it is known, and no bound, in every one."""

@@ -10,6 +10,23 @@ from dormouse.report.plain_text import decimal, interval, one_line, percent, sig
 
 SPENT = {"obrien_fleming": "little at first, as O'Brien and Fleming have it", "e_value": "by an e-value"}
 SIDES = {"where": "claimed of", "against": "against"}
+
+
+class _Words(NamedTuple):
+    """What is said of numbers beyond which nothing is known."""
+
+    restricted: str
+    unequal: str
+
+
+TIMES = _Words(
+    "Times that reach the budget ({}) count as the budget: the means are restricted to it.",
+    "The arms were followed for unequal times ({}): all are cut at the shortest.",
+)
+DOSES = _Words(
+    "A dose to one half is no larger than the largest dose ({}), or counts as that: the means are restricted to it.",
+    "The largest doses of the arms are not the same ({}): all are cut at the smallest of them.",
+)
 LISTED = 6
 """More arms than this are counted, not named."""
 
@@ -49,16 +66,15 @@ def notes(one: Verdict, changed: Mapping[str, str]) -> list[Note]:
             found.append(Note(f"{words}: {_listed(list(map(one_line, named)))}.", True))
     if one.censored is not None:
         budget, reached = decimal(one.censored), one.at_budget.known
-        text = f"Times that reach the budget ({budget}) count as the budget: the means are restricted to it."
+        of = DOSES if one.compare.startswith("ed50") else TIMES
+        text = of.restricted.format(budget)
         if any(reached.values()):
             said = " and ".join(f"{percent(share)} ({SIDES[side]})" for side, share in reached.items())
             text += f" It was reached by {said}."
         found.append(Note(text))
         if len(one.budgets) > 1:
             every = ", ".join(map(decimal, one.budgets[:LISTED]))
-            found.append(
-                Note(f"The arms were followed for unequal times ({every}): all are cut at the shortest.", True)
-            )
+            found.append(Note(of.unequal.format(every), True))
     return found
 
 

@@ -15,7 +15,7 @@ from dormouse.studies import expected
 from dormouse.studies.arms import Arm, every_arm
 from dormouse.studies.axis_names import Place, spoken
 from dormouse.studies.claim_spec import Claim
-from dormouse.studies.doses import EXPONENT, HALF, ArmParts, dose_series, growing
+from dormouse.studies.doses import EACH, EXPONENT, HALF, ArmParts, Series, dose_series, growing
 from dormouse.studies.filters import Coordinates, Names, matches
 from dormouse.studies.pairing import Origins, Pairing
 from dormouse.studies.seeds import any_seed, looks_of, seeds_at
@@ -144,13 +144,26 @@ class Design:
         return self._of_doses.get(arm, {}).get(measurement, (arm,))
 
     @cached_property
+    def _series(self) -> list[Series]:
+        return dose_series(self.parts, self.origins)
+
+    @cached_property
     def _of_doses(self) -> Mapping[Arm, Mapping[str, tuple[Arm, ...]]]:
         """What follows from the doses of a series, where its largest dose is (see `doses`), and from which arms."""
-        series = dose_series(self.parts, self.origins)
-        found = {one.end: dict.fromkeys(HALF, tuple(one.doses.values())) for one in series}
-        for some in growing(series):
+        found = {one.end: dict.fromkeys(HALF, tuple(one.doses.values())) for one in self._series}
+        for some in growing(self._series):
             found[some[-1].end][EXPONENT] = tuple(arm for one in some for arm in one.doses.values())
         return found
+
+    def limit(self, arm: Arm, measurement: str) -> float | None:
+        """The largest value that can be seen of a measurement of an arm at its end: the largest dose, the last step,
+        the budget of relearning; None where there is none, or it is not known before the study runs."""
+        if measurement in HALF:
+            ends = (one for one in self._series if one.end == arm)
+            return next((max(one.doses) / (one.triggers if measurement == EACH else 1.0) for one in ends), None)
+        if measurement in expected.RELEARNING:
+            return float(self._by_model[arm.model].measure.retrain_steps)
+        return float(self.steps(arm)[-1]) if measurement == expected.HALF_LIVES[0] else None
 
     def treatment_metrics(self, arm: Arm) -> set[str]:
         """What the treatments of an arm say of themselves: at steps and of splits of their own."""

@@ -13,7 +13,8 @@ from dormouse.policies.exposure import Exposure
 from dormouse.studies.arms import Arm
 from dormouse.studies.pairing import Origins
 
-HALF = ("ed50", "ed50_each")
+EACH = "ed50_each"
+HALF = ("ed50", EACH)
 EXPONENT = "carry_over_exponent"
 
 

@@ -16,6 +16,8 @@ RATIOS: Mapping[str, tuple[str, str]] = {
     "relearning_cue_steps": ("relearning_clean_cue_steps", "relearning_cue_ratio"),
 }
 """Measurement -> (what it is held against, the name of the ratio)."""
+RELEARNING = tuple(name for top, (base, _) in RATIOS.items() for name in (top, base))
+"""Times until a policy is back."""
 PRESERVED: Mapping[str, str] = {
     "live_share": "members_preserved_share",
     "context_live_share": "contexts_preserved_share",
