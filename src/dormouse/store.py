@@ -63,6 +63,11 @@ class Store:
             self._verified[key] = Entry(folder, manifest)
         return self._verified.get(key)
 
+    def seems_whole(self, kind: str, key: str) -> bool:
+        """Whether an entry is there, and nobody changed it since, as far as a quick look goes. One that cannot be read
+        is not known to be damaged."""
+        return all(fault.unreadable for fault in examine(self.place(kind, key), kind, key, quick=True)[1])
+
     def _set_aside(self, kind: str, key: str) -> None:
         """Under the lock: a moment earlier another process may have put a whole entry there. A line of AUDIT says so.
 
