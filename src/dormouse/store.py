@@ -33,6 +33,8 @@ RESUME = "resume"
 """A folder that every stage finds in its own, and that no entry has. What a stage puts there it finds there again when
 its process was killed: resume points of trainings. It is deleted when the entry is finished."""
 LOCKS, SCRATCH, DAMAGED, TRASH, STUDIES = "locks", "scratch", "damaged", "trash", "studies"
+ROOMS = (ENTRIES, LOCKS, SCRATCH, RESUME, DAMAGED, TRASH, STUDIES)
+"""All that lies in a store."""
 AUDIT = "audit.jsonl"
 
 Build = Callable[[Path], None]
