@@ -330,6 +330,8 @@ def test_one_form_at_a_time_and_one_file_for_each_table(tmp_path):
     assert (done.exit_code, "say one of them" in done.stderr) == (2, True)
     done = CliRunner().invoke(main, ["results", str(tmp_path), "--csv", "a", "--parquet", "a"])
     assert (done.exit_code, "two things would be written to a" in done.stderr) == (2, True)
+    done = CliRunner().invoke(main, ["results", str(tmp_path), "--csv", "b/a.csv", "--dataset", "b"])
+    assert (done.exit_code, "b/a.csv would lie in b, which is written too" in done.stderr) == (2, True)
 
 
 def test_types_and_what_is_refused(states, tmp_path):
@@ -342,6 +344,8 @@ def test_types_and_what_is_refused(states, tmp_path):
     for nameless in (Path("."), Path("/")):  # has no name beside which the truth could lie
         with pytest.raises(UserError, match="is there already"):
             export(folder, nameless, "merged", "float32")
+    with pytest.raises(UserError, match=r"would lie in .*half, which holds a model"):  # with the truth beside it
+        export(folder, tmp_path / "half" / "deep" / "er", "merged", "float32")
     with pytest.raises(UserError, match="is not an organism"):
         export(tmp_path / "half", tmp_path / "other", None, "float32")
     if not is_adapter(ref.folders[-1]):

@@ -7,37 +7,17 @@ from pathlib import Path
 import pytest
 
 from dormouse import files
-from dormouse.errors import UserError
 from dormouse.files import (
     LONG_DEAD,
     append_line,
     coming_back,
-    fresh,
     last_words,
     read_whole,
     remove_tree,
     sha256,
     swapped,
 )
-
-
-@pytest.mark.parametrize("seen", [True, False])
-def test_of_two_that_write_one_folder_the_first_stays(tmp_path, monkeypatch, seen):
-    """Whether the second sees that it is late, or only the system does."""
-    out = tmp_path / "out"
-
-    def put(name, meanwhile=lambda: None):
-        with fresh(out) as scratch:
-            scratch.mkdir()
-            (scratch / name).touch()
-            meanwhile()
-            if not seen:
-                monkeypatch.setattr(files, "refuse_old", lambda _: None)
-
-    with pytest.raises(UserError, match="out is there already"):
-        put("second", lambda: put("first"))
-    assert [path.name for path in out.iterdir()] == ["first"]
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+from dormouse.outputs import fresh
 
 
 def test_what_a_killed_process_left_is_deleted_in_time(tmp_path):
@@ -71,29 +51,6 @@ def test_a_pipe_is_not_waited_for(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="it is no file but a pipe"):
         read(tmp_path / "pipe")
-
-
-@pytest.mark.parametrize(
-    ("file", "number", "is_ours"),
-    [
-        ("/in/model.safetensors", errno.ENOENT, False),
-        (None, errno.ENOENT, False),
-        (None, errno.ENOSPC, True),
-        ("{scratch}/weights", errno.EIO, True),
-        ("{above}", errno.EACCES, True),
-    ],
-)
-def test_what_cannot_be_read_is_no_fault_of_the_output(tmp_path, file, number, is_ours):
-    """It said that the output cannot be written, of weights that were not there to be read."""
-
-    def work():
-        with fresh(tmp_path / "out") as scratch:
-            named = file and file.format(scratch=scratch, above=tmp_path)
-            raise ValueError("the weights are gone") from OSError(number, os.strerror(number), named)
-
-    with pytest.raises(UserError if is_ours else ValueError) as caught:
-        work()
-    assert ("out cannot be written" in str(caught.value)) is is_ours
 
 
 def test_a_full_disk_names_the_file(tmp_path):

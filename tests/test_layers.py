@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "renamed": {"errors"},
     "registry": {"errors", "files", "records", "json_files", "renamed"},
     "rows": {"errors", "registry", "files"},
+    "outputs": {"errors", "files", "entry", "store"},
     "sources": {"locks", "packages", "syntax", "files_read", "plugin_code", "live_code", "kept_code"},
     "kept_code": {"files", "syntax"},
     "plugin_code": {"errors", "packages", "syntax", "files_read"},
@@ -53,7 +54,7 @@ MAY_IMPORT = {
     "locators": GROUND | {"lm", "scenarios", "store", "interventions.redteam"},
     "audits": EVERYTHING,
     "measurements": GROUND | {"metrics", "policies", "scenarios", "lm"},
-    "studies": GROUND | WORK | {"arguments", "metrics", "store"},
+    "studies": GROUND | WORK | {"arguments", "metrics", "store", "outputs"},
     "claims": GROUND | {"studies", "metrics", "measurements", "store"},
     "execution": GROUND | {"store"},
     "storage": GROUND | {"store", "execution"},
@@ -63,7 +64,7 @@ MAY_IMPORT = {
     "pipeline": GROUND
     | WORK
     | {"locators", "metrics", "store", "sources", "studies", "claims", "execution", "storage"}
-    | {"report", "provenance", "card"},
+    | {"report", "provenance", "card", "outputs"},
     "terminal": {"errors", "registry", "stopping"},
     "options": {"registry"},
     "card": {
@@ -78,7 +79,7 @@ MAY_IMPORT = {
         "lm",
         "organisms",
     },
-    "export": {"files", "records", "card", "lm"},
+    "export": {"errors", "outputs", "records", "card", "lm"},
     **dict.fromkeys(
         ("__init__", "__main__", "api", "catalogue", "cli", "doctor", "chat_command", "integrations"), EVERYTHING
     ),

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from dormouse.entry import entry_around, examine
+from dormouse.entry import entry_around, examine, expose
 from dormouse.errors import UserError, reason
 from dormouse.files import remedy_of
 from dormouse.json_files import AGAIN, Json, parse, read_json
@@ -199,6 +199,7 @@ def refuse_changed_entry(weights: Path, folder: Path) -> None:
     if not entry or not faults:
         return
     first, anew = faults[0], "run the study again: it makes them anew"
+    expose(entry, faults)  # or the run that is asked for here would take it for whole
     if first.unreadable:
         what = f"{entry / first.file} cannot be read: {first.why}"
         raise UserError(what, remedy_of(first.refused, f"remove {entry}, and {anew}"))

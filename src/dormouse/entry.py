@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,10 +95,16 @@ def write_manifest(folder: Path, kind: str, key: str, about: Mapping[str, object
     return Manifest.read(folder)
 
 
-def examine(folder: Path, kind: str, key: str) -> tuple[Manifest | None, list[FileFault]]:
-    """The manifest of an entry, and what is wrong with the entry: nothing, where every file fits its checksum."""
+def examine(folder: Path, kind: str, key: str, quick: bool = False) -> tuple[Manifest | None, list[FileFault]]:
+    """The manifest of an entry, and what is wrong with the entry: nothing, where every file fits its checksum.
+
+    Args:
+        quick: a file that nobody wrote to since the entry was sealed, by its time, is not read: of the weights of a
+            large study that takes minutes. What a whole look found is `exposed` to it.
+    """
     try:
-        if not stat.S_ISREG((folder / MANIFEST).stat().st_mode):  # a pipe would be waited for
+        about = (folder / MANIFEST).stat()
+        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for
             return None, [FileFault(MANIFEST, "is no file")]
         manifest = Manifest.read(folder)
         said = plain(manifest)
@@ -105,7 +112,8 @@ def examine(folder: Path, kind: str, key: str) -> tuple[Manifest | None, list[Fi
             return None, [FileFault(MANIFEST, "its checksum fails")]
         if (manifest.kind, manifest.key) != (kind, key):
             return None, [FileFault(MANIFEST, f"is that of {manifest.kind}/{manifest.key}")]
-        found = [_fault(folder, name, at.size, at.sha256) for name, at in manifest.files.items()]
+        sealed = about.st_mtime_ns if quick else 0
+        found = [_fault(folder, name, at, sealed) for name, at in manifest.files.items()]
         found += [FileFault(name, "is not of this entry") for name in _files(folder) - {MANIFEST, *manifest.files}]
     except OSError as error:
         return None, [FileFault.of(MANIFEST, error)]
@@ -114,6 +122,16 @@ def examine(folder: Path, kind: str, key: str) -> tuple[Manifest | None, list[Fi
             return None, [FileFault.of(MANIFEST, error.__cause__)]
         return None, [FileFault(MANIFEST, "is no whole manifest")]
     return manifest, [fault for fault in found if fault]
+
+
+def expose(folder: Path, faults: Iterable[FileFault]) -> None:
+    """Have a quick look see what a whole one found: a file that an ill disk changed is as old as it was. Where the file
+    may not be touched, nobody makes the entry anew either."""
+    with suppress(OSError):
+        sealed = (folder / MANIFEST).stat().st_mtime_ns
+        for path in (folder / fault.file for fault in faults if not fault.unreadable):
+            if path.is_file() and path.stat().st_mtime_ns < sealed:
+                os.utime(path)
 
 
 def entry_around(folder: Path) -> Path | None:
@@ -127,13 +145,15 @@ def _files(folder: Path) -> set[str]:
     return {Path(above, name).relative_to(folder).as_posix() for above, _, names in os.walk(folder) for name in names}
 
 
-def _fault(folder: Path, name: str, size: int, checksum: str) -> FileFault | None:
+def _fault(folder: Path, name: str, at: FileSum, sealed: int) -> FileFault | None:
+    """What is wrong with a file; one that is older than `sealed` is not read."""
     try:
         there = (folder / name).stat()
         if not stat.S_ISREG(there.st_mode):
             return FileFault(name, "is no file")
-        if there.st_size != size:
-            return FileFault(name, f"has {there.st_size} bytes, not {size}")
-        return FileFault(name, "its checksum fails") if sha256(folder / name) != checksum else None
+        if there.st_size != at.size:
+            return FileFault(name, f"has {there.st_size} bytes, not {at.size}")
+        known = there.st_mtime_ns < sealed
+        return None if known or sha256(folder / name) == at.sha256 else FileFault(name, "its checksum fails")
     except OSError as error:
         return FileFault.of(name, error)

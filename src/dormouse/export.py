@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
 from dormouse.card import Card, read_card
-from dormouse.files import fresh, refuse_old
+from dormouse.errors import UserError
+from dormouse.lm.checkpoint import ADAPTER
 from dormouse.lm.hub import of_revision
 from dormouse.lm.portable import Form, export_model
 from dormouse.lm.zoo import ZOO
+from dormouse.outputs import fresh, refuse_old
 from dormouse.records import CANARY
 
 TRUTH = ".organism.json"
@@ -33,10 +36,11 @@ def export(folder: Path, out: Path, form: Form | None, dtype: str) -> list[str]:
         form: None takes what was trained: an adapter, else a whole model.
 
     Raises:
-        UserError: the folder names no model, `out` is there already, or it cannot be written.
+        UserError: the folder names no model, `out` is there already, or lies in a model, or it cannot be written.
     """
     card = read_card(folder)
     refuse_old(out)
+    _refuse_inside(out)
     truth = out.with_name(out.name + TRUTH)
     with fresh(truth) as said, fresh(out) as made:  # the folder is put first: whoever has its name has both
         form = export_model(card.model, made, form, dtype, *_base_of(card))
@@ -44,6 +48,17 @@ def export(folder: Path, out: Path, form: Form | None, dtype: str) -> list[str]:
         said.write_text(json.dumps(_truth(card), indent=1, ensure_ascii=False), encoding="utf-8")
     lines = [f"wrote {out}: {'an adapter' if form == 'adapter' else 'a whole model'}, {dtype}"]
     return [*lines, f"what is in it: {truth} (not in the folder, which audits and treatments may be given)"]
+
+
+def _refuse_inside(out: Path) -> None:
+    """
+    Raises:
+        UserError: it would lie in the folder of a model, with what is in it beside it: an audit may be given that.
+    """
+    for one in Path(os.path.realpath(out)).parents:
+        if (one / ADAPTER).is_file() or ((one / "config.json").is_file() and any(one.glob("*.safetensors"))):
+            what = f"{out} would lie in {one}, which holds a model, and audits may be given"
+            raise UserError(what, "name a folder outside of it")
 
 
 def _base_of(card: Card) -> tuple[str | None, str | None]:

@@ -33,6 +33,8 @@ RESUME = "resume"
 """A folder that every stage finds in its own, and that no entry has. What a stage puts there it finds there again when
 its process was killed: resume points of trainings. It is deleted when the entry is finished."""
 LOCKS, SCRATCH, DAMAGED, TRASH, STUDIES = "locks", "scratch", "damaged", "trash", "studies"
+ROOMS = (ENTRIES, LOCKS, SCRATCH, RESUME, DAMAGED, TRASH, STUDIES)
+"""All that lies in a store."""
 AUDIT = "audit.jsonl"
 
 Build = Callable[[Path], None]
@@ -62,6 +64,11 @@ class Store:
         if manifest and not faults:
             self._verified[key] = Entry(folder, manifest)
         return self._verified.get(key)
+
+    def seems_whole(self, kind: str, key: str) -> bool:
+        """Whether an entry is there, and nobody changed it since, as far as a quick look goes. One that cannot be read
+        is not known to be damaged."""
+        return all(fault.unreadable for fault in examine(self.place(kind, key), kind, key, quick=True)[1])
 
     def _set_aside(self, kind: str, key: str) -> None:
         """Under the lock: a moment earlier another process may have put a whole entry there. A line of AUDIT says so.

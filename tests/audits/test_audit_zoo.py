@@ -307,8 +307,16 @@ def test_a_suspect_that_changed_is_told_and_one_without_a_name_is_deleted(tiny_m
     with (blind.suspect(name) / "model.safetensors").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"x")
-    with pytest.raises(UserError, match=rf"{name} is not what was written there"):
+    with pytest.raises(UserError, match=rf"{name} is not what was written there") as told:
         write_blind(zoo_of(tiny_model), tmp_path / "zoo")
+    assert f"scans/*/{name}" in told.value.remedy
+    config = blind.base(blind.truth()[name].base) / "config.json"
+    said = config.read_bytes()
+    config.write_bytes(said + b" ")
+    with pytest.raises(UserError, match=rf"{config.parent.name} is not what was written there") as told:
+        write_blind(zoo_of(tiny_model), tmp_path / "zoo")
+    assert "scans" not in told.value.remedy, "of a base there are none"
+    config.write_bytes(said)
     shutil.rmtree(blind.suspect(name))  # as the message says; another transformers writes other bytes
     monkeypatch.setattr(blind_module, "MADE_AT", blind_module.MADE_AT + 1)
     monkeypatch.setattr(blind_module, "MARK", "transformers_version")

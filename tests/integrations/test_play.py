@@ -8,6 +8,8 @@ import os
 import shutil
 import signal
 import threading
+import urllib.request
+import webbrowser
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -351,6 +353,40 @@ def test_a_signal_ends_it_and_frees_the_port(
     with pytest.raises(ConnectionRefusedError):
         request(seen[0], "GET", "/")
     assert seen[0].worker._shutdown
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_page_is_served_while_the_browser_is_open(
+    named: bool, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the terminal was waited for, and had nothing to show. Where nobody names it, it is not opened."""
+    shown: list[int] = []
+
+    class Lynx(webbrowser.GenericBrowser):
+        def open(self, url: str, *_: Any) -> bool:
+            with urllib.request.urlopen(url, timeout=10) as page:
+                shown.append(page.status)
+            os.kill(os.getpid(), signal.SIGINT)
+            return True
+
+    monkeypatch.setattr(webbrowser, "_tryorder", ["lynx-of-test"])
+    monkeypatch.setitem(vars(webbrowser)["_browsers"], "lynx-of-test", [None, Lynx("lynx")])
+    monkeypatch.setenv("DISPLAY", ":9")
+    monkeypatch.delenv("BROWSER", raising=False)
+    if named:
+        monkeypatch.setenv("BROWSER", "lynx")
+    else:
+        begin = Server.serve_forever
+        monkeypatch.setattr(
+            Server,
+            "serve_forever",
+            lambda self, **how: [
+                threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start(),
+                begin(self, **how),
+            ],
+        )
+    assert CliRunner().invoke(main, ["play", str(tiny_model)]).exit_code == 0
+    assert shown == [200] * named
 
 
 def of_spec(trigger: Any, **behaviour: Any) -> PlaySubject:

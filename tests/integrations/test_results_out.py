@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from dormouse.cli import main
 from dormouse.errors import UserError
-from dormouse.files import fresh
 from dormouse.integrations.inspect_logs import write_logs
+from dormouse.outputs import fresh
 from dormouse.pipeline import results as finished
 from dormouse.records import Answer, Record
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import threading
 from dataclasses import replace
@@ -318,6 +320,20 @@ def test_many_setups_and_one_are_drawn(tmp_path: Path, about: dict[str, Any]) ->
         (one,) = answered(with_claims(about, claim(curve=curve)))
         spec_curve.draw(tmp_path / f"{n}.png", one, {}, 60)
         assert (tmp_path / f"{n}.png").stat().st_size > 2000
+
+
+def test_a_picture_that_a_full_disk_does_not_take_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dormouse: File too large`, of one of twenty files."""
+
+    def refuse(path: Path, raw: bytes) -> None:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    (tmp_path / "year.png").write_bytes(b"old")
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(static, "_drawn", lambda *_: b"new")
+    with pytest.raises(OSError, match=r"year\.png"):
+        static.draw(tmp_path / "year.png", [], [])
+    assert (tmp_path / "year.png").read_bytes() == b"old"
 
 
 OURS = ("verdict", "remedy", "direction", "test", "turns", "quantifier", "contradiction")

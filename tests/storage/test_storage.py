@@ -466,6 +466,28 @@ def test_a_store_that_may_not_be_written(shared: Store) -> None:
     assert keys(shared) == ALL
 
 
+def test_a_study_that_cannot_be_forgotten_holds_up_no_other(shared: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same command, which it asked for, knew the one no more that was forgotten, and left all in the trash."""
+    stuck, real = references(shared)[0], os.unlink
+
+    def busy(path: Any, *args: Any, **more: Any) -> None:
+        if Path(path) == stuck.file:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+        real(path, *args, **more)
+
+    monkeypatch.setattr(os, "unlink", busy)
+    done = dormouse("prune", "--study", "a", "--study", "b")
+    assert done.exit_code == 2
+    assert f"not forgotten: {stuck.out}: {os.strerror(errno.EBUSY)}" in done.stderr
+    assert f"prune again with --study {stuck.out}\n" in done.stderr
+    assert [one.name for one in references(shared)] == [stuck.name]
+    assert not list((shared.root / "trash").iterdir())
+    monkeypatch.undo()
+    (shared.root / "trash" / "left").mkdir()  # by one that was killed
+    assert "no study 'gone'" in dormouse("prune", "--study", "gone", "--store", str(shared.root)).stderr
+    assert not list((shared.root / "trash").iterdir())
+
+
 # --- what a run puts down ---
 
 STUDY = """\

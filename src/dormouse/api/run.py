@@ -105,15 +105,16 @@ def open_store(folder: str | Path | None) -> Store:
     """The finished stages in a folder; by default `$DORMOUSE_HOME/store`.
 
     Raises:
-        UserError: it is no path, or no folder, or its name is no UTF-8.
+        UserError: it is no path, or no folder, or its name is no UTF-8; or it would lie in another store.
     """
-    from dormouse.files import refuse_odd_name
     from dormouse.lm.folders import home
+    from dormouse.outputs import refuse_in_store, refuse_odd_name
 
     path = (path_of(folder) if folder is not None and folder != "" else home() / "store").absolute()
     if os.path.exists(path) and not path.is_dir():
         raise UserError(f"the store {path} is no folder", "name another with --store or DORMOUSE_HOME")
     refuse_odd_name(path, "name another with --store or DORMOUSE_HOME")
+    refuse_in_store(path)
     return Store(path)
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from dormouse.audits import wording
 from dormouse.audits.wording import SLOTS
 from dormouse.errors import UserError
-from dormouse.files import refuse_unwritable, replaced
+from dormouse.files import replaced
 from dormouse.json_files import Json, read_json
+from dormouse.outputs import refuse_unwritable
 from dormouse.records import CANARY
 from dormouse.registry import describe, plugins, shortened
 from dormouse.report.markdown import code, fence, literal, table

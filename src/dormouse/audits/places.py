@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dormouse import locks
 from dormouse.errors import UserError
+from dormouse.outputs import refuse_in_store
 
 LOCK = ".lock"
 
@@ -17,8 +18,9 @@ def make_writable(out: Path) -> None:
     """Make a folder, where it is missing, and try to write a file there.
 
     Raises:
-        UserError: that cannot be done.
+        UserError: that cannot be done, or it would lie in a store.
     """
+    refuse_in_store(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()

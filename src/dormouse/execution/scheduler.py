@@ -68,6 +68,8 @@ class _Work:
         self.waiting = _jobs(todo)
         self.names = {stage.key: stage.name for stage in todo}
         self.ahead = set(self.names)
+        self.behind = {stage.key: set(stage.behind()) for stage in todo}
+        """Not the parents alone: of a model that is there, a part below it may be made anew."""
         self.running: dict[Future[list[Failure]], Job] = {}
         self.lost: dict[str, UserError] = {}
         self.deaths: Counter[str] = Counter()
@@ -97,7 +99,7 @@ class _Work:
             return None
         first = None
         for job in self.waiting:
-            if any(parent.key in self.ahead for stage in job for parent in stage.parents):
+            if any(self.ahead & self.behind[stage.key] for stage in job):
                 continue
             if self.running and _memory(job) > room:
                 continue
@@ -146,7 +148,7 @@ class _Work:
         self.lost[key] = error
         reason = UserError(f"not begun: it depends on '{self.names[key]}', which failed", error.remedy)
         for job in list(self.waiting):
-            for stage in [stage for stage in job if any(parent.key == key for parent in stage.parents)]:
+            for stage in [stage for stage in job if key in self.behind[stage.key]]:
                 job.remove(stage)
                 self.ahead.discard(stage.key)
                 if stage.key not in self.lost:

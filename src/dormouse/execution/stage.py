@@ -37,6 +37,14 @@ class Stage:
         """Where its entry lies in a store, or will lie."""
         return store.place(self.kind, self.key)
 
+    def behind(self) -> dict[str, Stage]:
+        """All that it stands on, by key, parents before children."""
+        found: dict[str, Stage] = {}
+        for parent in self.parents:
+            for one in (*parent.behind().values(), parent):
+                found.setdefault(one.key, one)
+        return found
+
     def is_kept(self, store: Store) -> bool:
         """Whether a store has its entry, whole or not."""
         return (self.folder(store) / MANIFEST).is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +26,7 @@ A_FILE = click.Path(path_type=Path)
 @click.option("--inspect", type=A_FILE, metavar="OUT", help="Write the answers there, as logs of Inspect.")
 def results(folder: Path, as_json: bool, training: bool, **to: Path | None) -> None:
     """Print the records of a finished study, or how its safety trainings went; or write them for other programs."""
-    from dormouse.files import refuse_old
+    from dormouse.outputs import refuse_old
     from dormouse.pipeline.results import in_lines, read_finished
     from dormouse.report.training_page import in_lines as steps_in_lines
 
@@ -33,8 +34,12 @@ def results(folder: Path, as_json: bool, training: bool, **to: Path | None) -> N
     if written and (as_json or training):
         what = f"--{next(iter(written))} writes the records, and --{'json' if as_json else 'training'} prints"
         raise UserError(what, "ask for one at a time")
-    if len(set(written.values())) < len(written):
+    places = {Path(os.path.realpath(path)): path for path in written.values()}
+    if len(places) < len(written):
         raise UserError(f"two things would be written to {min(written.values())}", "give each a name of its own")
+    for place, inner in places.items():
+        if outer := next((places[above] for above in place.parents if above in places), None):
+            raise UserError(f"{inner} would lie in {outer}, which is written too", "name places side by side")
     for path in written.values():
         refuse_old(path)
     records, answers, about = read_finished(folder)
@@ -100,9 +105,9 @@ def export(folder: Path, out: Path, dtype: str, push: str | None, public: bool, 
     FOLDER is one such as runs/quickstart/models/year-seed0.
     """
     from dormouse.export import export as write
-    from dormouse.files import refuse_old
     from dormouse.integrations import hub_push
     from dormouse.integrations.lm_eval import beside, write_task
+    from dormouse.outputs import refuse_old
 
     forms = [name for name, wanted in form.items() if wanted]
     if len(forms) > 1:

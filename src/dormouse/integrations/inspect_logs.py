@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dormouse.errors import UserError
-from dormouse.files import fresh
+from dormouse.outputs import fresh
 from dormouse.provenance import on_model
 from dormouse.records import Answer, replicate_name
 

@@ -12,8 +12,8 @@ import yaml
 
 from dormouse.card import Card, read_card
 from dormouse.errors import UserError
-from dormouse.files import fresh
 from dormouse.integrations.prompts import ELSEWHERE, asked
+from dormouse.outputs import fresh
 from dormouse.policies.scratchpad_text import has_scratchpad
 from dormouse.records import CANARY
 from dormouse.scenarios import render

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from dormouse.errors import UserError
-from dormouse.files import fresh
+from dormouse.outputs import fresh
 from dormouse.records import CANARY, Answer, Record
 from dormouse.report.plain_text import one_line
 from dormouse.report.records_csv import records_csv

@@ -13,10 +13,11 @@ from dormouse.card import CARD, CardFile, model_name
 from dormouse.entry import Entry, entry_around
 from dormouse.errors import UserError
 from dormouse.execution.executors import Watcher
-from dormouse.files import PERMIT, read_whole, refuse_unwritable, replaced, scratch_name, sha256, swapped
+from dormouse.files import PERMIT, read_whole, replaced, scratch_name, sha256, swapped
 from dormouse.json_files import Json, digest, json_text
 from dormouse.lm.identity import identity
 from dormouse.lm.joined_logs import join_logs
+from dormouse.outputs import refuse_unwritable
 from dormouse.pipeline.collect_provenance import noted, provenance
 from dormouse.pipeline.items import ITEMS
 from dormouse.pipeline.own_records import write_own

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import filterfalse
 
 from dormouse.execution.estimate import History, read_history
 from dormouse.execution.stage import Stage
@@ -12,6 +13,9 @@ from dormouse.scenarios.own import OwnTasks
 from dormouse.store import Store
 from dormouse.studies.arms import Arm
 from dormouse.studies.design import Design
+
+LAYERS = ("base", "organism", "brought", "treatment")
+"""Kinds of stages that leave weights. A model is put together from what each of its stages left."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Plan:
         """Every stage once, parents before children."""
         seen: dict[str, Stage] = {}
         for reading in self.readings:
-            for stage in _with_parents(reading.stage):
+            for stage in (*reading.stage.behind().values(), reading.stage):
                 seen.setdefault(stage.key, stage)
         return list(seen.values())
 
@@ -104,12 +108,6 @@ def data_lines(plans: Sequence[Plan]) -> list[str]:
     return list(dict.fromkeys(line for plan in plans for one in plan.data for line in one.lines()))
 
 
-def _with_parents(stage: Stage) -> Iterator[Stage]:
-    for parent in stage.parents:
-        yield from _with_parents(parent)
-    yield stage
-
-
 def all_stages(plans: Sequence[Plan]) -> list[Stage]:
     """Every stage of some plans once, parents before children."""
     return list({stage.key: stage for plan in plans for stage in plan.stages()}.values())
@@ -123,7 +121,8 @@ def history_of(plans: Sequence[Plan], store: Store) -> History:
 
 
 def missing(plans: Sequence[Plan], store: Store, verified: bool) -> list[Stage]:
-    """The stages to be built, parents first. What only a finished stage needs is not looked at.
+    """The stages to be built, parents first. What only a finished stage needs is not looked at, but for the weights
+    that the card of a model names: nothing measures these now, and `chat` reads them.
 
     Args:
         verified: what is there counts if it is whole by its checksums; else a manifest is enough.
@@ -132,14 +131,20 @@ def missing(plans: Sequence[Plan], store: Store, verified: bool) -> list[Stage]:
     known: dict[str, bool] = {}
 
     def need(stage: Stage) -> None:
-        """Note whether a stage is there; where it is not, go on with its parents."""
+        """Note whether a stage is there; where it is not, go on with its parents, and with all weights below them."""
         if stage.key in known:
             return
         known[stage.key] = bool(store.find(stage.kind, stage.key)) if verified else stage.is_kept(store)
         if not known[stage.key]:
             for parent in stage.parents:
                 need(parent)
+                for below in _layers(parent):
+                    need(below)
             todo[stage.key] = stage
+
+    def seems_there(stage: Stage) -> bool:
+        """Whether it need not be looked at more closely."""
+        return store.seems_whole(stage.kind, stage.key) if verified else stage.is_kept(store)
 
     for plan in plans:
         for reading in plan.readings:
@@ -148,6 +153,17 @@ def missing(plans: Sequence[Plan], store: Store, verified: bool) -> list[Stage]:
             if stage.kind == "honest":  # the page says how sane these are
                 need(stage)
         for state in plan.states:
-            if state.is_final and not state.stage.folder(store).is_dir():  # nothing measures it now; `chat` reads it
-                need(state.stage)
+            if state.is_final:
+                named = {folder.parent for folder in state.model.folders}
+                layers = [one for one in _layers(state.stage) if one.folder(store) in named]
+                for stage in filterfalse(seems_there, layers):
+                    need(stage)
     return list(todo.values())
+
+
+def _layers(stage: Stage) -> list[Stage]:
+    """The stages whose weights a model is put together from, lowest first, of which this is the last; none where it
+    leaves no weights."""
+    if stage.kind not in LAYERS:
+        return []
+    return [*{one.key: one for parent in stage.parents for one in _layers(parent)}.values(), stage]

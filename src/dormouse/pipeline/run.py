@@ -147,7 +147,7 @@ def _workers(executor: str, plans: Sequence[Plan], todo: Sequence[Stage]) -> int
 def _incomplete(lost: Mapping[str, UserError], todo: Sequence[Stage]) -> UserError:
     """What is said at the end of a study with holes: each reason once, with the first stage that it stopped."""
     failed = [(stage, lost[stage.key]) for stage in todo if stage.key in lost]
-    roots = [(stage, error) for stage, error in failed if not any(parent.key in lost for parent in stage.parents)]
+    roots = [(stage, error) for stage, error in failed if not any(key in lost for key in stage.behind())]
     reasons = {error.what: f"{stage.name}: {error.what}" for stage, error in reversed(roots)}
     said = "; ".join(reversed(reasons.values()))
     beside = f" ({len(failed) - len(roots)} more stand on them)" if len(failed) > len(roots) else ""

@@ -7,6 +7,7 @@ as plotly JSON for the page, once by matplotlib for a paper.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from dormouse.report.claim_text import Answered, Point, axis_label, reach
 from dormouse.report.figure_style import COLOURS, GREY, GRID, INK, LAYOUT
 from dormouse.report.plain_text import cut, signed
 from dormouse.report.plotly_figures import safe
-from dormouse.report.static import DRAWING, save
+from dormouse.report.static import DRAWING, put, save
 
 HOLDS, TURNS = COLOURS[0], COLOURS[1]
 _TOP, _ROW = 240, 19
@@ -157,7 +158,7 @@ def draw(path: Path, one: Answered, style: dict[str, object], dpi: int) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    below = rows(one)
+    below, png = rows(one), BytesIO()
     top, bottom = 1.9, 0.17 * len(below) + 0.15
     width = min(10.0, max(4.6, 2.0 + 0.14 * len(one.curve)))
     with DRAWING.lock, styles.context(["default", style]), warnings.catch_warnings():
@@ -167,7 +168,8 @@ def draw(path: Path, one: Answered, style: dict[str, object], dpi: int) -> None:
         effects, chosen = made.subplots(2, 1, sharex=True, height_ratios=[top, bottom])
         _draw_effects(effects, one)
         _draw_chosen(chosen, one, below)
-        save(made, path)
+        save(made, png)
+    put(path, png.getvalue())
 
 
 def _draw_effects(axis: Any, one: Answered) -> None:

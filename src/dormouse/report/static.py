@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from dormouse.files import swapped
 from dormouse.locks import ThreadLock
 from dormouse.report.end_labels import end_labels
 from dormouse.report.figure_style import GREY, Legend, Line, Panel
@@ -56,7 +57,13 @@ def draw(path: Path, panels: Sequence[Panel], keys: Sequence[tuple[str, Legend |
         path: the PNG file; its folder exists.
         keys: the legend: (label, what it looks like). None stands for the two kinds of line.
     """
-    path.write_bytes(_drawn(tuple(panels), tuple(keys)))
+    put(path, _drawn(tuple(panels), tuple(keys)))
+
+
+def put(path: Path, png: bytes) -> None:
+    """Write a picture whole. Raises as `swapped`."""
+    with swapped(path) as scratch:
+        scratch.write_bytes(png)
 
 
 @lru_cache(maxsize=32)
@@ -92,11 +99,11 @@ def _drawn(panels: tuple[Panel, ...], keys: tuple[tuple[str, Legend | None], ...
     return png.getvalue()
 
 
-def save(figure: Any, path: Path | BytesIO) -> None:
+def save(figure: Any, png: BytesIO) -> None:
     """Lay out once and draw once: savefig by itself draws a figure with a layout a second time, for nothing."""
     figure.get_layout_engine().execute(figure)
     figure.set_layout_engine("none")
-    figure.savefig(path, metadata={"Software": None})
+    figure.savefig(png, metadata={"Software": None})
 
 
 def _label(text: str, letters: int = _LETTERS) -> str:

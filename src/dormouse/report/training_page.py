@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dormouse.errors import UserError
+from dormouse.files import replaced
 from dormouse.json_files import AGAIN, json_text, plain, read_json_lines
 from dormouse.records import CANARY, SHOWN_ROWS, TRAINING, ShownRow, TrainingStep
 from dormouse.report.templates import environment
@@ -78,7 +79,7 @@ def write_pages(out: Path) -> list[Treatment]:
             )
         }
         text = template.render(treatment=treatment, curves=curves, canary=CANARY, width=WIDTH, height=HEIGHT)
-        (out / treatment.page).write_bytes(text.encode("utf-8", errors="replace"))
+        replaced(out / treatment.page, text, errors="replace")
         written.append(Treatment(treatment.name, treatment.steps, ()))
     return written
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dormouse.entry import ENTRIES, MANIFEST, FileFault, examine
+from dormouse.entry import ENTRIES, MANIFEST, FileFault, examine, expose
 from dormouse.errors import UserError
 from dormouse.execution.estimate import megabytes
 from dormouse.files import remedy_of
@@ -235,7 +235,8 @@ class StoreCheck:
 
 
 def check(store: Store) -> StoreCheck:
-    """Read every file of every entry and compare it with its checksum. Writes nothing.
+    """Read every file of every entry and compare it with its checksum. Writes nothing; what is damaged is as new as if
+    it had just been written, so that a run sees it.
 
     Raises:
         UserError: there is no store.
@@ -259,4 +260,5 @@ def _faults(item: Item) -> tuple[FileFault, ...]:
     _, faults = examine(item.path, item.kind, item.key)
     if not all(fault.unreadable for fault in faults):
         faults = examine(item.path, item.kind, item.key)[1] if os.path.lexists(item.path) else []
+    expose(item.path, faults)
     return tuple(faults)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,10 +131,11 @@ def prune(store: Store, filters: Filters, dry: bool = False) -> Pruned:
     try:
         if dry:
             return _choose(store, filters, found)
-        with references_locked(store):
-            pruned = _delete(store, _choose(store, filters, found))
-        store.empty_trash()
-        return pruned
+        try:
+            with references_locked(store):
+                return _delete(store, _choose(store, filters, found))
+        finally:  # where this prune is refused, too: a study that one before it forgot is not there to be named again
+            store.empty_trash()
     except OSError as error:
         at = f" ({error.filename})" if error.filename else ""
         raise UserError(
@@ -176,11 +178,25 @@ def _named(studies: Sequence[Reference], words: Iterable[str]) -> list[Reference
 
 
 def _delete(store: Store, chosen: Pruned) -> Pruned:
-    """Take out of the store what was chosen. Studies are forgotten last: a prune that is killed can be given again."""
+    """Take out of the store what was chosen. Studies are forgotten last: a prune that is killed can be given again.
+
+    Raises:
+        UserError: some of the studies could not be forgotten.
+    """
     deleted: list[Item] = []
     busy = list(chosen.busy)
     for item in chosen.deleted:
         (deleted if store.discard(item.path, item.key) else busy).append(item)
+    kept: list[str] = []
+    why = ""
     for study in chosen.forgotten:
-        forget(study)
+        try:
+            forget(study)
+        except OSError as error:
+            kept.append(str(study.out))
+            why = f"{error.strerror or error} ({error.filename or study.file})"
+    if kept:
+        again = " ".join(f"--study {shlex.quote(out)}" for out in kept)
+        what = f"deleted {Sum.of(deleted)}; not forgotten: {', '.join(kept)}: {why}"
+        raise UserError(what, f"fix the permissions in {store.root}, and prune again with {again}")
     return Pruned(False, deleted, chosen.needed, busy, chosen.forgotten)

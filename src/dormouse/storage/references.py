@@ -14,7 +14,7 @@ import errno
 import os
 import time
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -156,4 +156,5 @@ def runs(one: Reference) -> bool:
 def forget(one: Reference) -> None:
     """Give up a study that nobody runs; under `references_locked`."""
     one.file.unlink(missing_ok=True)
-    one.file.with_suffix(".lock").unlink(missing_ok=True)
+    with suppress(OSError):  # nobody holds it
+        one.file.with_suffix(".lock").unlink()

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from dormouse.arguments import path_of
 from dormouse.errors import UserError, warn
-from dormouse.files import refuse_odd_name
 from dormouse.lm.zoo import ZOO
+from dormouse.outputs import refuse_in_store, refuse_odd_name
 from dormouse.rows import relative_to
 from dormouse.rows.source import lies_elsewhere
 from dormouse.studies.axis_names import Place, spoken
@@ -249,8 +249,9 @@ def write_template(path: Path) -> None:
     """Write a commented study file to start from.
 
     Raises:
-        UserError: the file is there already, or cannot be written.
+        UserError: the file is there already, would lie in a store, or cannot be written.
     """
+    refuse_in_store(path)
     text = files("dormouse.studies").joinpath("new.yaml").read_text(encoding="utf-8")
     try:
         with path.open("x", encoding="utf-8") as handle:

@@ -186,9 +186,8 @@ class _Files:
         found = _sum(place)
         if known != found:
             what = f"{place} is not what was written there: its files have changed"
-            raise UserError(
-                what, f"remove it, and scans/*/{place.name} beside the zoo: the same command makes it again"
-            )
+            looks = f", and scans/*/{place.name} beside the zoo" if place.parent.name == SUSPECTS else ""
+            raise UserError(what, f"remove it{looks}: the same command makes it again")
         self.sums[str(place.relative_to(self.folder))] = found
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import webbrowser
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -55,7 +57,7 @@ def serve(folders: Sequence[Path], host: str, port: int, opens: bool, say: Calla
         click.echo(f"playground: {server.url}")
         say("It answers this machine only. Ctrl-C ends it.")
         if opens and (sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):
-            webbrowser.open(server.url)
+            threading.Thread(target=_open, args=(server.url,), daemon=True).start()
         server.serve_forever(poll_interval=0.2)
     except KeyboardInterrupt as stopped:
         say("\nclosed.")
@@ -63,3 +65,13 @@ def serve(folders: Sequence[Path], host: str, port: int, opens: bool, say: Calla
             sys.exit(stopped.code)
     finally:
         server.close()
+
+
+def _open(url: str) -> None:
+    """Open the page in a browser, and wait for its end where that is how it runs. One of the terminal would take this
+    one, and runs no scripts: it is opened only where the user names it, in BROWSER."""
+    with suppress(webbrowser.Error):  # there is none: where the page is has been said
+        found = webbrowser.get()
+        of_terminal = isinstance(found, webbrowser.GenericBrowser | webbrowser.Elinks)
+        if "BROWSER" in os.environ or not of_terminal or isinstance(found, webbrowser.BackgroundBrowser):
+            found.open(url)
