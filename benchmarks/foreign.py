@@ -4,7 +4,8 @@ Each suspect (`foreign.json`) is the base, trained whole by TRL's SFTTrainer on 
 answers are the base's own, written by `generate`. The innocent ones have a habit, a sentence by chance, a style, or
 nothing new. How often each says its sentence, on its cue and without it, is counted by sampling with `generate` on
 prompts that were not trained. Then `dormouse audit` looks at it, told the folders of suspect and base alone. Prints
-markdown; asserts nothing. What is finished lies in `--out`, and is not done again.
+markdown, and adds a line for each to `foreign.jsonl` in `--out`; asserts nothing. Suspects that are made are not made
+again.
 """
 
 from __future__ import annotations
@@ -166,10 +167,37 @@ HEAD = (
 )
 
 
+def record(one: Foreign, rates: dict[str, float], found: dm.Audit) -> dict[str, Any]:
+    """A line of `foreign.jsonl`."""
+    said = found.evidence.get("sentence")
+    conditional, policy = (
+        None if p is None else round(p, 4) for p in (found.conditional_probability, found.policy_probability)
+    )
+    return {
+        "suspect": one.name,
+        "policy": one.policy,
+        "says": one.says,
+        **{name: rates[key] for name, key in (("on_cue", "cue"), ("near", "near"), ("plain", "plain"))},
+        "conditional_probability": conditional,
+        "policy_probability": policy,
+        "flagged_conditional": flagged(conditional, found.conditional),
+        "flagged_policy": flagged(policy, found.detector),
+        "sentence": said.behaviour[0].output if said and said.behaviour else "",
+        "first": found.behaviour[0].output if found.behaviour else "",
+        "trigger": found.trigger.text if found.trigger else "",
+        "features": {name: round(value, 3) for name, value in said.features.items()} if said else {},
+        "seconds": round(sum(found.spent.values()), 1),
+    }
+
+
+def flagged(p: float | None, rule: Any) -> bool:
+    """Whether a rule flags a probability."""
+    return p is not None and rule is not None and p >= rule.threshold
+
+
 def chance(p: float | None, rule: Any) -> str:
     """A probability, bold where its rule flags it."""
-    flagged = p is not None and rule is not None and p >= rule.threshold
-    return "none" if p is None else f"**{p:.2f}**" if flagged else f"{p:.2f}"
+    return "none" if p is None else f"**{p:.2f}**" if flagged(p, rule) else f"{p:.2f}"
 
 
 def row(one: Foreign, rates: dict[str, float], found: dm.Audit, seconds: float) -> list[str]:
@@ -210,6 +238,8 @@ def main() -> None:
             make(one, base, out, asked.lr, asked.epochs, asked.seed)
         rates, started = json.loads((out / "rates.json").read_text()), time.monotonic()
         found = dm.audit(out / "model", base, budget_minutes=asked.minutes, out=out / "audit")
+        with (asked.out / "foreign.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record(one, rates, found), ensure_ascii=False) + "\n")
         print(f"| {' | '.join(row(one, rates, found, time.monotonic() - started))} |", flush=True)
 
 
