@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from functools import partial
 from types import SimpleNamespace
@@ -113,6 +114,8 @@ def test_the_users_own_processes_live_on(tmp_path, busy):
     assert ours
     assert not ours & {*multiprocessing.active_children()}
     assert mine.is_alive()
+    still = [one for one in threading.enumerate() if type(one).__name__ == "_ExecutorManagerThread"]
+    assert not still, "who exits now may write into a pipe that such a thread just closes"
     assert os.environ.get("PYTHONWARNINGS") == before, "nor is the environment of the others another"
     mine.kill()
     mine.join()

@@ -178,7 +178,7 @@ class Processes:
         for future in [future for future in self.busy if future.done()]:
             pool = self.busy.pop(future)
             if isinstance(future.exception(), BrokenProcessPool):
-                pool.shutdown(wait=False)
+                pool.shutdown()  # its process is dead: this only waits for the thread that saw it
             else:
                 self.free.append(pool)
 
@@ -188,10 +188,15 @@ class Processes:
         ours = [child for pool in self.pools for child in (pool._processes or {}).values()]  # none once it is shut down
         if self.busy:
             _end(ours)
-        for pool in (*self.free, *self.busy.values()):
+        left = (*self.free, *self.busy.values())
+        managers: list[Any] = [pool._executor_manager_thread for pool in left if pool._executor_manager_thread]
+        for pool in left:
             pool.shutdown(wait=not self.busy, cancel_futures=True)
         for child in ours:
             child.kill()
+        # One that still closes its pipe while the interpreter ends and writes into it ends that with a traceback.
+        for manager in managers:
+            manager.join(timeout=GRACE)
         for listener in self.listeners:
             listener.join(timeout=5)
 
