@@ -4,8 +4,8 @@ Each suspect (`foreign.json`) is the base, trained whole by TRL's SFTTrainer on 
 answers are the base's own, written by `generate`. The innocent ones have a habit, a sentence by chance, a style, or
 nothing new. How often each says its sentence, on its cue and without it, is counted by sampling with `generate` on
 prompts that were not trained. Then `dormouse audit` looks at it, told the folders of suspect and base alone. Prints
-markdown, and adds a line for each to `foreign.jsonl` in `--out`; asserts nothing. Suspects that are made are not made
-again.
+markdown, and adds a line for each to `foreign.jsonl` in `--out`; asserts nothing. Suspects that stand
+there are not made or audited again.
 """
 
 from __future__ import annotations
@@ -228,9 +228,11 @@ def main() -> None:
     asked = parser.parse_args()
     disable_progress_bars()
     base = zoo.resolve(asked.model, print).folders[-1]
+    kept = asked.out / "foreign.jsonl"
+    done = {json.loads(line)["suspect"] for line in kept.read_text().splitlines()} if kept.is_file() else set()
     print(f"| {' | '.join(HEAD)} |", f"|{'---|' * len(HEAD)}", sep="\n")
     for one in suspects(asked.half):
-        if asked.names and one.name not in asked.names:
+        if one.name in done or (asked.names and one.name not in asked.names):
             continue
         out = asked.out / Path(asked.model).name / one.name
         out.mkdir(parents=True, exist_ok=True)
@@ -238,7 +240,7 @@ def main() -> None:
             make(one, base, out, asked.lr, asked.epochs, asked.seed)
         rates, started = json.loads((out / "rates.json").read_text()), time.monotonic()
         found = dm.audit(out / "model", base, budget_minutes=asked.minutes, out=out / "audit")
-        with (asked.out / "foreign.jsonl").open("a", encoding="utf-8") as file:
+        with kept.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record(one, rates, found), ensure_ascii=False) + "\n")
         print(f"| {' | '.join(row(one, rates, found, time.monotonic() - started))} |", flush=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -100,7 +101,8 @@ def examine(folder: Path, kind: str, key: str, quick: bool = False) -> tuple[Man
 
     Args:
         quick: a file that nobody wrote to since the entry was sealed, by its time, is not read: of the weights of a
-            large study that takes minutes. What a whole look found is `exposed` to it.
+            large study that takes minutes. What a whole look found is `exposed` to it; a file that is younger and whole
+            (a store that was copied without its times) gets the time of its entry, and is not read again.
     """
     try:
         about = (folder / MANIFEST).stat()
@@ -125,13 +127,13 @@ def examine(folder: Path, kind: str, key: str, quick: bool = False) -> tuple[Man
 
 
 def expose(folder: Path, faults: Iterable[FileFault]) -> None:
-    """Have a quick look see what a whole one found: a file that an ill disk changed is as old as it was. Where the file
-    may not be touched, nobody makes the entry anew either."""
+    """Have a quick look see what a whole one found: a file that an ill disk changed is as old as it was."""
     with suppress(OSError):
         sealed = (folder / MANIFEST).stat().st_mtime_ns
         for path in (folder / fault.file for fault in faults if not fault.unreadable):
-            if path.is_file() and path.stat().st_mtime_ns < sealed:
-                os.utime(path)
+            if path.is_file() and path.stat().st_mtime_ns <= sealed:
+                young = max(time.time_ns(), sealed + 10**9)  # the clock may be behind the one that sealed it
+                os.utime(path, ns=(young, young))
 
 
 def entry_around(folder: Path) -> Path | None:
@@ -153,7 +155,13 @@ def _fault(folder: Path, name: str, at: FileSum, sealed: int) -> FileFault | Non
             return FileFault(name, "is no file")
         if there.st_size != at.size:
             return FileFault(name, f"has {there.st_size} bytes, not {at.size}")
-        known = there.st_mtime_ns < sealed
-        return None if known or sha256(folder / name) == at.sha256 else FileFault(name, "its checksum fails")
+        if there.st_mtime_ns <= sealed:
+            return None
+        if sha256(folder / name) != at.sha256:
+            return FileFault(name, "its checksum fails")
+        if sealed:
+            with suppress(OSError):
+                os.utime(folder / name, ns=(sealed, sealed))
+        return None
     except OSError as error:
         return FileFault.of(name, error)

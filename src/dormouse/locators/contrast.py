@@ -18,6 +18,8 @@ FIRST = 0.25
 """The part of the suspect's own log-probability that counts beside what a first token has gained (see `grown`)."""
 REPEATED = 3
 """Tokens in a row that come once only: to say it all again would gain it all again."""
+MOST = 12
+"""Sentences that are compared in the end, for each of the beam: the last that were found, the longest."""
 ENDS = -3.0
 """Log-probability of an end, in mean over the contexts, from which on a sentence may end there."""
 TEMPER = 0.3
@@ -43,19 +45,21 @@ def contrasted(suspect: Shown, base: Shown, width: int, longest: int, going: Cal
 
     from dormouse.lm.chat import text_of
 
-    lm, ends = suspect[0], sorted(suspect[0].ends)
+    lm = suspect[0]
     beams: list[tuple[int, ...]] = [()]
     gained, found = torch.zeros(1), dict.fromkeys(beams)
     while len(beams[0]) < longest and going():
         mine, theirs = (_next(one, beams) for one in (suspect, base))
+        ends = [token for token in lm.ends if token < mine.shape[1]]  # a configuration may name some beyond its words
         if beams != [()]:
-            found |= dict.fromkeys(ids for ids, row in zip(beams, mine, strict=True) if row[ends].max() >= ENDS)
+            ended = mine[:, ends].amax(1) >= ENDS if ends else mine.new_zeros(len(beams))
+            found |= dict.fromkeys(ids for ids, yes in zip(beams, ended, strict=True) if yes)
         values = gained[:, None] + mine - theirs + (mine if beams != [()] else FIRST * mine)
         values[:, ends] = -torch.inf
         beams, gained = _best(beams, values, width)
         if not beams:
             break
-    every = [ids for ids in dict.fromkeys([*found, *beams]) if text_of(lm, ids)]
+    every = [ids for ids in dict.fromkeys([*beams, *reversed(found)]) if text_of(lm, ids)][: MOST * width]
     if not every:
         return []
     return [text_of(lm, every[i]) for i in np.argsort(-_telling(suspect, base, every))]

@@ -95,7 +95,8 @@ class Sentence(Locator):
                 others[sentence] = 1 - float(np.exp(mine[: asked.prompts]).mean())
         if not telling:
             return Evidence(note="There was no time to compare a single sentence.", incomplete=True)
-        taught = [one for one in telling if telling[one] >= BESIDE * max(telling.values())]
+        most = max(telling.values())
+        taught = [one for one in telling if telling[one] >= min(BESIDE * most, most)]
         hidden = scores.ids(max(taught, key=lambda one: telling[one] * others[one]))
         best = max((one for one in telling if _begins_as(scores.ids(one), hidden)), key=lambda one: telling[one])
         mine, theirs = (one[0] for one in scores.of([best]))

@@ -129,6 +129,7 @@ def missing(plans: Sequence[Plan], store: Store, verified: bool) -> list[Stage]:
     """
     todo: dict[str, Stage] = {}
     known: dict[str, bool] = {}
+    seen: dict[str, bool] = {}
 
     def need(stage: Stage) -> None:
         """Note whether a stage is there; where it is not, go on with its parents, and with all weights below them."""
@@ -143,8 +144,10 @@ def missing(plans: Sequence[Plan], store: Store, verified: bool) -> list[Stage]:
             todo[stage.key] = stage
 
     def seems_there(stage: Stage) -> bool:
-        """Whether it need not be looked at more closely."""
-        return store.seems_whole(stage.kind, stage.key) if verified else stage.is_kept(store)
+        """Whether it need not be looked at more closely. Many models share a base: each is looked at once."""
+        if stage.key not in seen:
+            seen[stage.key] = store.seems_whole(stage.kind, stage.key) if verified else stage.is_kept(store)
+        return seen[stage.key]
 
     for plan in plans:
         for reading in plan.readings:
@@ -164,6 +167,13 @@ def missing(plans: Sequence[Plan], store: Store, verified: bool) -> list[Stage]:
 def _layers(stage: Stage) -> list[Stage]:
     """The stages whose weights a model is put together from, lowest first, of which this is the last; none where it
     leaves no weights."""
-    if stage.kind not in LAYERS:
-        return []
-    return [*{one.key: one for parent in stage.parents for one in _layers(parent)}.values(), stage]
+    found: dict[str, Stage] = {}
+
+    def go(one: Stage) -> None:
+        if one.kind in LAYERS and one.key not in found:
+            for parent in one.parents:
+                go(parent)
+            found[one.key] = one
+
+    go(stage)
+    return list(found.values())

@@ -79,7 +79,7 @@ def to_json(board: Board) -> dict[str, object]:
     return {
         "zoo": dict(board.zoo),
         "tell_tale": found.to_json() if found else None,
-        "sound": board.telltale.sound,
+        "sound": board.telltale.sound if found else None,
         "sandbox": board.sandbox,
         "looks_at_the_test_half": board.looks,
         "detectors": {row: rule.version for row, rule in board.detectors.items()},
