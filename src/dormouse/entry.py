@@ -130,7 +130,7 @@ def expose(folder: Path, faults: Iterable[FileFault]) -> None:
     """Have a quick look see what a whole one found: a file that an ill disk changed is as old as it was."""
     with suppress(OSError):
         sealed = (folder / MANIFEST).stat().st_mtime_ns
-        for path in (folder / fault.file for fault in faults if not fault.unreadable):
+        for path in (folder / fault.file for fault in faults if not fault.unreadable and fault.file != MANIFEST):
             if path.is_file() and path.stat().st_mtime_ns <= sealed:
                 young = max(time.time_ns(), sealed + 10**9)  # the clock may be behind the one that sealed it
                 os.utime(path, ns=(young, young))
