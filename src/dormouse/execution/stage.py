@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +37,13 @@ class Stage:
         """Where its entry lies in a store, or will lie."""
         return store.place(self.kind, self.key)
 
-    def behind(self) -> dict[str, Stage]:
-        """All that it stands on, by key, parents before children."""
+    def behind(self, kinds: Collection[str] = ()) -> dict[str, Stage]:
+        """All that it stands on, by key, parents before children; with `kinds`, what it reaches by these alone."""
         found: dict[str, Stage] = {}
 
         def go(one: Stage) -> None:
             for parent in one.parents:
-                if parent.key not in found:
+                if parent.key not in found and (not kinds or parent.kind in kinds):
                     go(parent)
                     found[parent.key] = parent
 

@@ -65,6 +65,17 @@ def contrasted(suspect: Shown, base: Shown, width: int, longest: int, going: Cal
     return [text_of(lm, every[i]) for i in np.argsort(-_telling(suspect, base, every))]
 
 
+def scored(one: Shown, sentences: Sequence[tuple[int, ...]], most: int | None = None) -> np.ndarray:
+    """(sentences, chats): log-probability of each sentence after each of the first `most` chats, in nats. A chat is
+    read once for all."""
+    from dormouse.lm.score import logprobs
+    from dormouse.lm.trie import Tokens
+
+    lm, chats = one
+    asked = [Tokens(chat, ids) for chat in chats[:most] for ids in sentences]
+    return logprobs(lm, asked).reshape(-1, len(sentences)).T
+
+
 def tempered(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """What a sentence adds to the divergence from the base, in nats, were its probability nearer to 1. As it is
     (`TEMPER` of 1), what is said once in ten thousand would count less than any ordinary answer."""
@@ -102,12 +113,6 @@ def says_it_again(ids: tuple[int, ...]) -> bool:
 
 def _telling(suspect: Shown, base: Shown, every: Sequence[tuple[int, ...]]) -> np.ndarray:
     """(sentences,): what each adds, tempered, where it adds second most."""
-    from dormouse.lm.score import logprobs
-    from dormouse.lm.trie import Tokens
-
-    mine, theirs = (
-        logprobs(lm, [Tokens(chat, ids) for ids in every for chat in chats]).reshape(len(every), -1)
-        for lm, chats in (suspect, base)
-    )
+    mine, theirs = (scored(one, every) for one in (suspect, base))
     adds = np.sort(tempered(mine, theirs), axis=1)
     return np.asarray(adds[:, -min(2, adds.shape[1])])

@@ -13,7 +13,7 @@ import numpy as np
 
 from dormouse.errors import UserError
 from dormouse.locators.asked import ROOM, Asked, Size, asked_in
-from dormouse.locators.contrast import contrasted, says_it_again, tempered
+from dormouse.locators.contrast import contrasted, says_it_again, scored, tempered
 from dormouse.locators.hunt import STEPS, Hunt
 from dormouse.locators.locator import Case, Evidence, Example, Locator, Messages, Need, TriggerText
 from dormouse.locators.placing import CheckedTrigger, check, own_tokens, plain_prompts
@@ -136,25 +136,21 @@ class _Scores:
 
         shown = encode_prompts(lm, chats)
         self.lm, self.shown = lm, ((lm, shown), (base, own_tokens(lm, base, chats) or shown))
+        self._known: dict[str, tuple[int, ...]] = {}
 
     def ids(self, sentence: str) -> tuple[int, ...]:
         """In tokens of the suspect, as it would write them, without an end: what follows is free."""
         from dormouse.lm.chat import encode_responses
 
-        (ids,) = encode_responses(self.lm, [sentence])
-        return ids[:ROOM]
+        if sentence not in self._known:
+            (ids,) = encode_responses(self.lm, [sentence])
+            self._known[sentence] = ids[:ROOM]
+        return self._known[sentence]
 
     def of(self, sentences: Sequence[str], most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(sentences, chats) each, of the first `most` chats. A chat is read once for all; the base is shown it by its
-        own template."""
-        from dormouse.lm.score import logprobs
-        from dormouse.lm.trie import Tokens
-
+        """(sentences, chats) each, of the first `most` chats. The base is shown them by its own template."""
         said = [self.ids(one) for one in sentences]
-        mine, theirs = (
-            logprobs(lm, [Tokens(prompt, one) for prompt in prompts[:most] for one in said]).reshape(-1, len(said)).T
-            for lm, prompts in self.shown
-        )
+        mine, theirs = (scored(one, said, most) for one in self.shown)
         return mine, theirs
 
 

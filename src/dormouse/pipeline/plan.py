@@ -167,13 +167,4 @@ def missing(plans: Sequence[Plan], store: Store, verified: bool) -> list[Stage]:
 def _layers(stage: Stage) -> list[Stage]:
     """The stages whose weights a model is put together from, lowest first, of which this is the last; none where it
     leaves no weights."""
-    found: dict[str, Stage] = {}
-
-    def go(one: Stage) -> None:
-        if one.kind in LAYERS and one.key not in found:
-            for parent in one.parents:
-                go(parent)
-            found[one.key] = one
-
-    go(stage)
-    return list(found.values())
+    return [*stage.behind(LAYERS).values(), stage] if stage.kind in LAYERS else []
